@@ -1,0 +1,34 @@
+# The data dictionary of a request head: what rule matchers, middlewares and services read.
+# Every span is borrowed from the exchange's read buffer or arena and lives until the exchange ends.
+
+from libc.stdint cimport uint8_t, uint16_t, int64_t
+
+from lbcore.http.span cimport Span
+
+
+cdef struct Header:
+    Span name              # a token, as received
+    Span value             # without surrounding white space, no control bytes
+
+
+cdef struct ClientAddress:
+    uint8_t ip[16]         # network order; IPv4 as ::ffff:a.b.c.d; all zero for a Unix socket
+    uint16_t port          # host order; 0 for a Unix socket
+    bint is_ipv4           # the peer spoke IPv4 (also v4-mapped)
+    char text[46]          # the address as text without zone and port; empty for a Unix socket
+    uint8_t text_len
+
+
+cdef struct RequestHead:
+    Span method            # case-sensitive token
+    Span target            # the request target as received
+    Span authority         # Host header or the authority of an absolute-form target, port included
+    Span host              # `authority` in lower case, without port and trailing dot
+    Span path              # sanitised, percent-encoded; what is forwarded
+    Span route_path        # `path` with unreserved characters, spaces and UTF-8 decoded; what rules match on
+    Span query             # without the `?`
+    bint has_query         # there was a `?`
+    int minor_version      # of HTTP/1
+    Header* headers        # in order of arrival
+    Py_ssize_t n_headers
+    ClientAddress* client

@@ -1,0 +1,48 @@
+"""Build the Cython extensions: every `lbcore/**/*.pyx` becomes one module.
+
+LBCORE_ONLY=lbcore/http,lbcore/proxy   build only modules under these paths (for development).
+LBCORE_LINETRACE=1                     build with line tracing, so that coverage sees `.pyx` lines.
+"""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+LINETRACE = os.environ.get("LBCORE_LINETRACE") == "1"
+ONLY = tuple(filter(None, os.environ.get("LBCORE_ONLY", "").split(",")))
+
+DIRECTIVES = {
+    "language_level": "3",
+    "boundscheck": False,
+    "wraparound": False,
+    "initializedcheck": False,
+    "cdivision": True,
+    "embedsignature": True,
+    "linetrace": LINETRACE,
+}
+
+
+def extensions() -> list[Extension]:
+    sources = sorted(Path("lbcore").rglob("*.pyx"))
+    if ONLY:
+        sources = [path for path in sources if path.as_posix().startswith(ONLY)]
+    macros = [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")] if LINETRACE else []
+    return [
+        Extension(
+            ".".join(path.with_suffix("").parts),
+            [path.as_posix()],
+            define_macros=macros,
+            extra_compile_args=["-O2", "-fno-semantic-interposition", "-fvisibility=hidden", "-Wno-unused-function"],
+            extra_link_args=["-Wl,-O1", "-Wl,--as-needed"],
+        )
+        for path in sources
+    ]
+
+
+setup(
+    ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES, nthreads=os.cpu_count() or 1),
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
+    zip_safe=False,
+)
