@@ -1,0 +1,28 @@
+# Atomic loads, stores and additions on shared cells: the compiler's __atomic builtins, nothing else.
+#
+# Relaxed order throughout: a cell is one value on its own, no other memory is published by it.
+
+from libc.stdint cimport uint32_t, uint64_t
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    static inline uint64_t lb_atomic_add_u64(uint64_t *cell, uint64_t n) { return __atomic_fetch_add(cell, n, __ATOMIC_RELAXED); }
+    static inline uint64_t lb_atomic_load_u64(const uint64_t *cell) { return __atomic_load_n(cell, __ATOMIC_RELAXED); }
+    static inline void lb_atomic_store_u64(uint64_t *cell, uint64_t value) { __atomic_store_n(cell, value, __ATOMIC_RELAXED); }
+    static inline int lb_atomic_swap_if_u64(uint64_t *cell, uint64_t expected, uint64_t value) {
+        return __atomic_compare_exchange_n(cell, &expected, value, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    }
+    static inline uint32_t lb_atomic_add_u32(uint32_t *cell, uint32_t n) { return __atomic_fetch_add(cell, n, __ATOMIC_RELAXED); }
+    static inline uint32_t lb_atomic_load_u32(const uint32_t *cell) { return __atomic_load_n(cell, __ATOMIC_RELAXED); }
+    static inline void lb_atomic_store_u32(uint32_t *cell, uint32_t value) { __atomic_store_n(cell, value, __ATOMIC_RELAXED); }
+    """
+    # The value before the addition; wraps round at the type's end.
+    uint64_t atomic_add_u64 "lb_atomic_add_u64"(uint64_t* cell, uint64_t n) noexcept nogil
+    uint32_t atomic_add_u32 "lb_atomic_add_u32"(uint32_t* cell, uint32_t n) noexcept nogil
+    uint64_t atomic_load_u64 "lb_atomic_load_u64"(const uint64_t* cell) noexcept nogil
+    uint32_t atomic_load_u32 "lb_atomic_load_u32"(const uint32_t* cell) noexcept nogil
+    void atomic_store_u64 "lb_atomic_store_u64"(uint64_t* cell, uint64_t value) noexcept nogil
+    void atomic_store_u32 "lb_atomic_store_u32"(uint32_t* cell, uint32_t value) noexcept nogil
+    # Store `value` if the cell holds `expected`. 1 when it did, else 0 and the cell is as it was.
+    bint atomic_swap_if_u64 "lb_atomic_swap_if_u64"(uint64_t* cell, uint64_t expected, uint64_t value) noexcept nogil

@@ -1,0 +1,59 @@
+"""Counters as Python reads them: plain sums over workers, taken at one moment without a lock. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Names of the error counters, in the order of ErrorKind in layout.pxd.
+ERROR_NAMES = (
+    "bad_request",
+    "client_timeout",
+    "client_abort",
+    "no_router",
+    "no_server",
+    "refused",
+    "timeout",
+    "reset",
+    "eof",
+    "resolve",
+    "tls",
+    "garbage",
+    "internal",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCounters:
+    """What one server was given and answered since its slot was assigned.
+
+    requests        exchanges sent, retries included.
+    in_flight       of these, not ended yet.
+    responses       by status class; index 0 counts exchanges that ended without an answer, 1 to 5 are 1xx to 5xx.
+    bytes_in/out    body bytes from and to the server.
+    """
+
+    requests: int
+    in_flight: int
+    connect_errors: int
+    retries: int
+    responses: tuple[int, ...]
+    bytes_in: int
+    bytes_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPointCounters:
+    """What one entry point accepted and answered since the start.
+
+    responses       by status class, as in ServerCounters.
+    errors          failed exchanges by cause, keyed by ERROR_NAMES.
+    bytes_in/out    from and to clients, heads included.
+    """
+
+    accepted: int
+    open_connections: int
+    requests: int
+    responses: tuple[int, ...]
+    errors: dict[str, int]
+    bytes_in: int
+    bytes_out: int

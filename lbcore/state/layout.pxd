@@ -1,0 +1,93 @@
+# The data dictionary of the shared region: every struct in it, each a multiple of a cache line (64 bytes).
+#
+# Region = Header page, ServiceCell[services], ServerCell[servers], WorkerStats[workers], ServerStats[workers][servers].
+# A cell of several writers is touched with the helpers of atomic.pxd only. A row of one writer (its worker) is
+# incremented plainly; readers sum the rows of all workers. A page that nobody touched costs no memory.
+# Changing a struct means raising LAYOUT_VERSION.
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+cdef enum:
+    LAYOUT_VERSION = 1
+    HEADER_BYTES = 4096
+    MAX_WORKERS = 1024
+    MAX_ENTRY_POINTS = 64
+    STATUS_CLASSES = 6         # index = status // 100; 0 counts exchanges that ended without an answer
+    ERROR_KINDS = 16           # room; ErrorKind uses the first ones
+
+
+cdef enum ErrorKind:           # why an exchange failed; index into EntryPointStats.errors
+    ERROR_BAD_REQUEST          # the client broke the protocol: answered 4xx by us
+    ERROR_CLIENT_TIMEOUT       # the client was too slow with its head or body
+    ERROR_CLIENT_ABORT         # the client went away before its answer was complete
+    ERROR_NO_ROUTER            # no rule matched
+    ERROR_NO_SERVER            # no server may be picked
+    ERROR_REFUSED              # the rest is UpstreamError.kind
+    ERROR_TIMEOUT
+    ERROR_RESET
+    ERROR_EOF
+    ERROR_RESOLVE
+    ERROR_TLS
+    ERROR_GARBAGE
+    ERROR_INTERNAL             # a bug of ours: answered 500
+
+
+cdef struct Header:
+    uint64_t magic             # REGION_MAGIC, written last at creation
+    uint32_t layout_version    # LAYOUT_VERSION
+    uint32_t struct_bytes      # the sizes of all structs folded into one number: catches a mismatched build
+    uint64_t region_bytes
+    uint32_t workers           # rows per statistic
+    uint32_t services          # cells
+    uint32_t servers           # cells
+    uint32_t servers_used      # slots below this one have been given out at some time; atomic, grows only
+    uint32_t services_used     # likewise
+    uint32_t unused
+    uint64_t generation        # configurations published so far; atomic
+    int64_t started_unix_ns    # wall clock at creation
+    int64_t started_ns         # monotonic clock at creation
+
+
+cdef struct ServiceCell:       # one per service; shared by all workers, atomic
+    uint64_t sequence          # picks taken so far: position in the round-robin cycle
+    uint64_t reserve[7]
+
+
+cdef struct ServerCell:        # one per server; shared by all workers, atomic
+    uint32_t up                # 1 = may be picked
+    uint32_t generation        # how many identities this slot had before
+    uint32_t weight            # effective weight while an override, drain or slow start rules; 0 with weight_set 0 = the configured one
+    uint32_t weight_set        # 1 = `weight` counts
+    uint64_t latency_ewma_ns   # moving average of the time to first byte; 0 = none yet
+    uint64_t latency_at_ns     # monotonic time of its last sample
+    uint64_t up_since_ns       # monotonic time of the last flip of `up`
+    uint64_t reserve[3]
+
+
+cdef struct ServerStats:       # one per worker and server; written by that worker alone
+    uint64_t requests          # exchanges sent to the server, retries included
+    uint64_t in_flight         # of these, not ended yet
+    uint64_t connect_errors    # connection refused, timed out, unreachable, name not resolved
+    uint64_t retries           # of `requests`, those that repeat one that failed elsewhere or on a stale connection
+    uint64_t responses[STATUS_CLASSES]
+    uint64_t bytes_in          # body bytes from the server
+    uint64_t bytes_out         # body bytes to the server
+    uint64_t reserve[4]
+
+
+cdef struct EntryPointStats:   # one per worker and entry point; written by that worker alone
+    uint64_t accepted          # client connections
+    uint64_t open_connections  # of these, not closed yet
+    uint64_t requests          # heads parsed
+    uint64_t responses[STATUS_CLASSES]
+    uint64_t errors[ERROR_KINDS]
+    uint64_t bytes_in          # from clients, heads included
+    uint64_t bytes_out         # to clients, heads included
+    uint64_t reserve[5]
+
+
+cdef struct WorkerStats:       # one per worker; its totals are the sums over its entry points
+    uint64_t heartbeat_ns      # monotonic time at which its loop was last seen turning
+    uint64_t generation        # configuration it runs
+    uint64_t reserve[6]
+    EntryPointStats entry_points[MAX_ENTRY_POINTS]  # index = position in the static configuration

@@ -1,0 +1,38 @@
+# C access to the shared region. Slots come from a SlotMap and are not checked here.
+
+cimport cython
+from libc.stdint cimport uint32_t
+
+from lbcore.state.layout cimport Header, ServerCell, ServerStats, ServiceCell, WorkerStats
+
+
+@cython.final
+cdef class Region:
+    cdef char* base                    # page-aligned, mapped until the object dies
+    cdef size_t size                   # bytes
+    cdef readonly int fd               # of the memfd; owned
+    cdef Header* header
+    cdef ServiceCell* service_cells
+    cdef ServerCell* server_cells
+    cdef WorkerStats* worker_rows
+    cdef ServerStats* server_rows      # [worker][server]
+    cdef uint32_t n_servers            # length of one worker's row of server_rows
+    cdef readonly uint32_t workers     # rows; a worker's index is below it
+    cdef readonly uint32_t services    # cells; a service's slot is below it
+    cdef readonly uint32_t servers     # cells; a server's slot is below it
+
+    cdef int map(self, int fd, size_t size) except -1
+    cdef void place(self) noexcept
+    cdef ServerStats total(self, uint32_t slot) noexcept nogil
+
+    cdef inline ServiceCell* service(self, uint32_t slot) noexcept nogil:
+        return self.service_cells + slot
+
+    cdef inline ServerCell* server(self, uint32_t slot) noexcept nogil:
+        return self.server_cells + slot
+
+    cdef inline ServerStats* server_stats(self, uint32_t worker, uint32_t slot) noexcept nogil:
+        return self.server_rows + <size_t>worker * self.n_servers + slot
+
+    cdef inline WorkerStats* worker(self, uint32_t index) noexcept nogil:
+        return self.worker_rows + index

@@ -1,0 +1,350 @@
+"""The shared region: one sealed memfd, mapped by the supervisor and every worker.
+
+The supervisor creates it, workers attach by file descriptor. It is sparse: its virtual size follows from the number of
+cells, its memory only from the cells in use. It is unmapped when the Region object dies, never before, since compiled
+tables hold pointers into it.
+"""
+
+import fcntl
+import os
+import time
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset
+from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+
+from lbcore.state.atomic cimport (
+    atomic_add_u64,
+    atomic_load_u32,
+    atomic_load_u64,
+    atomic_store_u32,
+    atomic_store_u64,
+)
+from lbcore.state.layout cimport (
+    ERROR_KINDS,
+    HEADER_BYTES,
+    LAYOUT_VERSION,
+    MAX_ENTRY_POINTS,
+    MAX_WORKERS,
+    STATUS_CLASSES,
+    EntryPointStats,
+    Header,
+    ServerCell,
+    ServerStats,
+    ServiceCell,
+    WorkerStats,
+)
+
+from lbcore.state.counters import ERROR_NAMES, EntryPointCounters, ServerCounters
+
+cdef enum:
+    DEFAULT_SERVICES = 16384
+    DEFAULT_SERVERS = 65536
+    MAX_CELLS = 1 << 20
+
+cdef uint64_t REGION_MAGIC = 0x4C42434F52453031       # "LBCORE01"
+cdef uint32_t STRUCT_BYTES = <uint32_t>(
+    sizeof(Header) + 31 * sizeof(ServiceCell) + 37 * sizeof(ServerCell) + 41 * sizeof(ServerStats) + 43 * sizeof(WorkerStats)
+)
+
+entry_points_max = MAX_ENTRY_POINTS
+
+
+cdef class Region:
+    """Typed shared memory for `workers` workers. Made by `Region.create` or `Region.attach`, never directly."""
+
+    def __cinit__(self):
+        self.base = NULL
+        self.fd = -1
+
+    def __dealloc__(self):
+        if self.base != NULL:
+            munmap(self.base, self.size)
+        if self.fd >= 0:
+            os.close(self.fd)
+
+    @staticmethod
+    def create(uint32_t workers, uint32_t services=DEFAULT_SERVICES, uint32_t servers=DEFAULT_SERVERS):
+        """Create an empty region. Raises ValueError for a size out of range, OSError when the system gives no memory."""
+        limits: tuple = (("workers", workers, MAX_WORKERS), ("services", services, MAX_CELLS), ("servers", servers, MAX_CELLS))
+        for name, value, limit in limits:
+            if not 1 <= value <= limit:
+                raise ValueError(f"{name} must be between 1 and {limit}, not {value}")
+        cdef size_t size = region_bytes(workers, services, servers)
+        cdef Region region = Region.__new__(Region)
+        fd = os.memfd_create("lbcore-state", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(fd, size)
+            # Nobody can shrink it under a mapping: an access never ends in SIGBUS.
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+            region.map(fd, size)
+        except BaseException:
+            os.close(fd)
+            raise
+        region.header.layout_version = LAYOUT_VERSION
+        region.header.struct_bytes = STRUCT_BYTES
+        region.header.region_bytes = size
+        region.header.workers = workers
+        region.header.services = services
+        region.header.servers = servers
+        region.header.started_unix_ns = time.time_ns()
+        region.header.started_ns = time.monotonic_ns()
+        region.header.magic = REGION_MAGIC
+        region.place()
+        return region
+
+    @staticmethod
+    def attach(int fd):
+        """Map the region behind `fd`, which then belongs to the Region.
+
+        Raises ValueError (and leaves `fd` open) when it is no region, or one of another build.
+        """
+        cdef Region region = Region.__new__(Region)
+        size = os.fstat(fd).st_size
+        if size < HEADER_BYTES:
+            raise ValueError(f"not a shared region: {size} bytes")
+        region.map(fd, size)
+        cdef Header* header = region.header
+        problem = ""
+        if header.magic != REGION_MAGIC:
+            problem = "not a shared region: wrong magic number"
+        elif header.layout_version != LAYOUT_VERSION or header.struct_bytes != STRUCT_BYTES:
+            problem = f"shared region has layout {header.layout_version}/{header.struct_bytes}, this build {LAYOUT_VERSION}/{STRUCT_BYTES}"
+        elif header.region_bytes != <uint64_t>size or region_bytes(header.workers, header.services, header.servers) != <size_t>size:
+            problem = f"shared region is {size} bytes, its header says {header.region_bytes}"
+        if problem:
+            region.fd = -1
+            raise ValueError(problem)
+        region.place()
+        return region
+
+    cdef int map(self, int fd, size_t size) except -1:
+        cdef void* base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+        if base == MAP_FAILED:
+            raise OSError(f"cannot map {size} bytes of shared memory")
+        self.base = <char*>base
+        self.size = size
+        self.fd = fd
+        self.header = <Header*>self.base
+        return 0
+
+    cdef void place(self) noexcept:
+        """Lay the cells out behind the header; every part is a multiple of 64 bytes, so all cells stay aligned."""
+        self.workers = self.header.workers
+        self.services = self.header.services
+        self.servers = self.n_servers = self.header.servers
+        self.service_cells = <ServiceCell*>(self.base + HEADER_BYTES)
+        self.server_cells = <ServerCell*>(self.service_cells + self.services)
+        self.worker_rows = <WorkerStats*>(self.server_cells + self.servers)
+        self.server_rows = <ServerStats*>(self.worker_rows + self.workers)
+
+    # What the process as a whole runs.
+
+    @property
+    def generation(self):
+        """Configurations published so far."""
+        return atomic_load_u64(&self.header.generation)
+
+    @generation.setter
+    def generation(self, uint64_t value):
+        atomic_store_u64(&self.header.generation, value)
+
+    @property
+    def started_unix_ns(self):
+        """Wall clock at creation, ns."""
+        return self.header.started_unix_ns
+
+    @property
+    def started_ns(self):
+        """Monotonic clock at creation, ns."""
+        return self.header.started_ns
+
+    # Cells. Slots are checked here: these are for the control plane.
+
+    def reset_service(self, uint32_t slot):
+        """Make the cell of a service new. Only while no table uses the slot."""
+        self.check_service(slot)
+        memset(self.service(slot), 0, sizeof(ServiceCell))
+        if self.header.services_used <= slot:
+            atomic_store_u32(&self.header.services_used, slot + 1)
+
+    def reset_server(self, uint32_t slot):
+        """Make the cell and the counters of a server new and the server up. Only while no table uses the slot."""
+        self.check_server(slot)
+        cdef ServerCell* cell = self.server(slot)
+        cdef uint32_t generation = atomic_load_u32(&cell.generation)
+        cdef uint32_t worker
+        if slot < self.header.servers_used:        # a slot never used is zero; not touching it keeps the region sparse
+            generation += 1
+            for worker in range(self.workers):
+                memset(self.server_stats(worker, slot), 0, sizeof(ServerStats))
+        else:
+            atomic_store_u32(&self.header.servers_used, slot + 1)
+        memset(cell, 0, sizeof(ServerCell))
+        cell.generation = generation
+        atomic_store_u32(&cell.up, 1)
+
+    def server_generation(self, uint32_t slot):
+        """How many identities the slot had before its present one."""
+        self.check_server(slot)
+        return atomic_load_u32(&self.server(slot).generation)
+
+    def is_up(self, uint32_t slot):
+        """Whether the server may be picked."""
+        self.check_server(slot)
+        return atomic_load_u32(&self.server(slot).up) != 0
+
+    def set_up(self, uint32_t slot, bint up):
+        """Let the server be picked or not, in every worker at once. Returns whether that changed anything."""
+        self.check_server(slot)
+        cdef ServerCell* cell = self.server(slot)
+        if atomic_load_u32(&cell.up) == <uint32_t>up:
+            return False
+        atomic_store_u64(&cell.up_since_ns, time.monotonic_ns())
+        atomic_store_u32(&cell.up, up)
+        return True
+
+    def sequence(self, uint32_t slot):
+        """Picks the service has taken so far, over all workers."""
+        self.check_service(slot)
+        return atomic_load_u64(&self.service(slot).sequence)
+
+    def take_sequence(self, uint32_t slot, uint64_t count=1):
+        """Take `count` picks at once. Returns the first of them."""
+        self.check_service(slot)
+        return atomic_add_u64(&self.service(slot).sequence, count)
+
+    # Counters.
+
+    def server_counters(self, uint32_t slot):
+        """The counters of a server, summed over all workers."""
+        self.check_server(slot)
+        cdef ServerStats total = self.total(slot)
+        return ServerCounters(
+            total.requests,
+            total.in_flight,
+            total.connect_errors,
+            total.retries,
+            tuple([total.responses[i] for i in range(STATUS_CLASSES)]),
+            total.bytes_in,
+            total.bytes_out,
+        )
+
+    def server_in_flight(self, uint32_t slot):
+        """Exchanges not ended at a server, over all workers."""
+        self.check_server(slot)
+        return self.total(slot).in_flight
+
+    cdef ServerStats total(self, uint32_t slot) noexcept nogil:
+        cdef ServerStats total
+        cdef ServerStats* row
+        cdef uint32_t worker
+        cdef int i
+        memset(&total, 0, sizeof(ServerStats))
+        for worker in range(self.workers):
+            row = self.server_stats(worker, slot)
+            total.requests += row.requests
+            total.in_flight += row.in_flight
+            total.connect_errors += row.connect_errors
+            total.retries += row.retries
+            for i in range(STATUS_CLASSES):
+                total.responses[i] += row.responses[i]
+            total.bytes_in += row.bytes_in
+            total.bytes_out += row.bytes_out
+        return total
+
+    def entry_point_counters(self, uint32_t index, worker=None):
+        """The counters of an entry point, summed over all workers, or those of one worker."""
+        cdef EntryPointStats total
+        cdef EntryPointStats* row
+        cdef uint32_t w
+        cdef int i
+        if index >= MAX_ENTRY_POINTS:
+            raise IndexError(f"entry point {index} of {MAX_ENTRY_POINTS}")
+        if worker is not None:
+            self.check_worker(worker)
+        memset(&total, 0, sizeof(EntryPointStats))
+        for w in range(self.workers):
+            if worker is not None and w != worker:
+                continue
+            row = &self.worker(w).entry_points[index]
+            total.accepted += row.accepted
+            total.open_connections += row.open_connections
+            total.requests += row.requests
+            for i in range(STATUS_CLASSES):
+                total.responses[i] += row.responses[i]
+            for i in range(ERROR_KINDS):
+                total.errors[i] += row.errors[i]
+            total.bytes_in += row.bytes_in
+            total.bytes_out += row.bytes_out
+        return EntryPointCounters(
+            total.accepted,
+            total.open_connections,
+            total.requests,
+            tuple([total.responses[i] for i in range(STATUS_CLASSES)]),
+            {name: total.errors[i] for i, name in enumerate(ERROR_NAMES)},
+            total.bytes_in,
+            total.bytes_out,
+        )
+
+    # Life of a worker.
+
+    def beat(self, uint32_t worker):
+        """Say that the worker's loop turns. Called by the worker."""
+        self.check_worker(worker)
+        atomic_store_u64(&self.worker(worker).heartbeat_ns, time.monotonic_ns())
+
+    def heartbeat_ns(self, uint32_t worker):
+        """Monotonic time at which the worker's loop was last seen turning; 0 before the first time."""
+        self.check_worker(worker)
+        return atomic_load_u64(&self.worker(worker).heartbeat_ns)
+
+    def worker_generation(self, uint32_t worker):
+        """The configuration that the worker runs."""
+        self.check_worker(worker)
+        return atomic_load_u64(&self.worker(worker).generation)
+
+    def set_worker_generation(self, uint32_t worker, uint64_t generation):
+        """Say which configuration the worker runs. Called by the worker."""
+        self.check_worker(worker)
+        atomic_store_u64(&self.worker(worker).generation, generation)
+
+    def clear_worker(self, uint32_t worker):
+        """Drop what a dead worker had under way: its open connections and exchanges are gone, its totals stay."""
+        self.check_worker(worker)
+        cdef uint32_t slot
+        cdef int index
+        cdef WorkerStats* row = self.worker(worker)
+        row.heartbeat_ns = 0
+        row.generation = 0
+        for index in range(MAX_ENTRY_POINTS):
+            row.entry_points[index].open_connections = 0
+        for slot in range(self.header.servers_used):
+            if self.server_stats(worker, slot).in_flight:      # writing zeros everywhere would dirty the cache for nothing
+                self.server_stats(worker, slot).in_flight = 0
+
+    # Bounds.
+
+    def check_service(self, uint32_t slot):
+        """Raise IndexError unless `slot` is a service's."""
+        if slot >= self.services:
+            raise IndexError(f"service slot {slot} of {self.services}")
+
+    def check_server(self, uint32_t slot):
+        """Raise IndexError unless `slot` is a server's."""
+        if slot >= self.servers:
+            raise IndexError(f"server slot {slot} of {self.servers}")
+
+    def check_worker(self, uint32_t index):
+        """Raise IndexError unless `index` is a worker's."""
+        if index >= self.workers:
+            raise IndexError(f"worker {index} of {self.workers}")
+
+
+cdef size_t region_bytes(uint32_t workers, uint32_t services, uint32_t servers) noexcept nogil:
+    cdef size_t size = HEADER_BYTES
+    size += <size_t>services * sizeof(ServiceCell)
+    size += <size_t>servers * sizeof(ServerCell)
+    size += <size_t>workers * sizeof(WorkerStats)
+    size += <size_t>workers * servers * sizeof(ServerStats)
+    return size
