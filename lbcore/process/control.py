@@ -1,0 +1,157 @@
+"""The channel between the supervisor and one worker: length-prefixed JSON messages over a Unix socket pair."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+VERSION = 1
+MAX_BYTES = 256 << 20  # of one message; 10,000 routers with 65,536 servers stay below a tenth of it
+CHUNK_BYTES = 1 << 18
+_PREFIX = struct.Struct("!BI")  # version, length of the JSON text that follows
+
+Message = dict[str, Any]
+
+
+class ControlError(Exception):
+    """The peer sent what is no message of this version."""
+
+
+def encode(message: Message) -> bytes:
+    """The bytes of one message. Raises ControlError when it is too long."""
+    text = json.dumps(message, separators=(",", ":")).encode()
+    if len(text) > MAX_BYTES:
+        raise ControlError(f"a {message.get('type')} message of {len(text)} bytes is over the limit of {MAX_BYTES}")
+    return _PREFIX.pack(VERSION, len(text)) + text
+
+
+class Decoder:
+    """Turns bytes, however they are cut, into messages. No I/O."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages that are complete now. Raises ControlError for foreign bytes."""
+        self._buffer += data
+        messages = []
+        start = 0
+        while len(self._buffer) - start >= _PREFIX.size:
+            version, length = _PREFIX.unpack_from(self._buffer, start)
+            if version != VERSION:
+                raise ControlError(f"control message of version {version}, this build speaks {VERSION}")
+            if length > MAX_BYTES:
+                raise ControlError(f"control message of {length} bytes is over the limit of {MAX_BYTES}")
+            end = start + _PREFIX.size + length
+            if len(self._buffer) < end:
+                break
+            try:
+                message = json.loads(self._buffer[start + _PREFIX.size : end])
+            except ValueError as error:
+                raise ControlError(f"control message is not JSON: {error}") from None
+            if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+                raise ControlError("control message without a type")
+            messages.append(message)
+            start = end
+        del self._buffer[:start]
+        return messages
+
+
+class Channel:
+    """One end of the pair. Sending never waits: what the peer does not read yet is queued in order."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[memoryview] = deque()
+        self._taken = asyncio.Event()  # nothing is queued
+        self._taken.set()
+        self._readable: asyncio.Future[None] | None = None
+        self._closed = False
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes the peer has not taken yet."""
+        return sum(len(part) for part in self._queue)
+
+    def send(self, message: Message) -> None:
+        """Queue a message and write what goes now. A peer that is gone is no error: `messages` ends."""
+        self.send_encoded(encode(message))
+
+    def send_encoded(self, data: bytes) -> None:
+        """`send` for bytes of `encode`, so that one message to many workers is encoded once."""
+        if self._closed:
+            return
+        idle = not self._queue
+        self._queue.append(memoryview(data))
+        if idle:
+            self._taken.clear()
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            while self._queue:
+                sent = self._sock.send(self._queue[0])
+                if sent == len(self._queue[0]):
+                    self._queue.popleft()
+                else:
+                    self._queue[0] = self._queue[0][sent:]
+        except BlockingIOError:
+            self._loop.add_writer(self._sock.fileno(), self._flush)
+            return
+        except OSError:
+            self._queue.clear()
+        self._loop.remove_writer(self._sock.fileno())
+        self._taken.set()
+
+    async def flushed(self) -> None:
+        """Wait until the peer has taken everything, or is gone."""
+        await self._taken.wait()
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Messages as they come, until either end is closed. Raises ControlError for foreign bytes."""
+        decoder = Decoder()
+        while not self._closed:
+            try:
+                data = self._sock.recv(CHUNK_BYTES)
+            except BlockingIOError:
+                await self._wait_readable()
+                continue
+            except ConnectionError:
+                return
+            if not data:
+                return
+            for message in decoder.feed(data):
+                yield message
+
+    async def _wait_readable(self) -> None:
+        readable = self._readable = self._loop.create_future()
+        self._loop.add_reader(self._sock.fileno(), self._wake)
+        try:
+            await readable
+        finally:
+            self._readable = None
+            if not self._closed:
+                self._loop.remove_reader(self._sock.fileno())
+
+    def _wake(self) -> None:
+        if self._readable is not None and not self._readable.done():
+            self._readable.set_result(None)
+
+    def close(self) -> None:
+        """Close this end; queued messages are dropped."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        self._wake()
+        self._queue.clear()
+        self._taken.set()
+        self._sock.close()

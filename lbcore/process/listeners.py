@@ -1,0 +1,232 @@
+"""Listening sockets of the entry points, opened once by the supervisor and held for as long as it accepts.
+
+A TCP entry point has one socket per worker, in one SO_REUSEPORT group: the kernel spreads connections, and those that
+arrive while a worker is being replaced wait in its socket. A Unix socket, or one that the service manager passed, is
+shared by all workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import socket
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lbcore.errors import ConfigError, Problem
+
+BACKLOG = 65535  # the kernel lowers it to net.core.somaxconn
+KEEPALIVE_S = 180  # Go's listeners start probing an idle client after three minutes
+_UNIX = re.compile(r"unix:(?://)?(?P<path>[^?]+)(?:\?mode=(?P<mode>[0-7]{3,4}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an entry point listens: `path` and file `mode` of a Unix socket, else `host` (empty: all) and `port`."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    mode: int = 0o660
+
+    @staticmethod
+    def parse(text: str) -> Address:
+        """Parse `[host]:port[/tcp]` or `unix:/path[?mode=0660]`. Raises ValueError with what is wrong."""
+        if unix := _UNIX.fullmatch(text):
+            path = unix["path"]
+            if not path.startswith("/"):
+                raise ValueError(f"unix socket path {path!r} is not absolute")
+            return Address(path=path, mode=int(unix["mode"] or "660", 8))
+        rest, _, protocol = text.partition("/")
+        if protocol not in ("", "tcp"):
+            raise ValueError(f"protocol {protocol!r} is not supported")
+        host, colon, port = rest.rpartition(":")
+        if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+            raise ValueError(f"{text!r} has no port between 0 and 65535")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            raise ValueError(f"IPv6 address {host!r} must stand in brackets")
+        return Address(host=host, port=int(port))
+
+
+@dataclass(slots=True)
+class Listener:
+    """The sockets of one entry point; worker `i` gets `sockets[i % len(sockets)]`."""
+
+    entry_point: str
+    sockets: list[socket.socket]
+    path: str = ""  # of the Unix socket file that is ours to remove
+    passed: bool = False  # by the service manager
+    identity: tuple[int, int] = (0, 0)  # device and inode of `path`
+
+    def for_worker(self, index: int) -> socket.socket:
+        """The socket that worker `index` accepts on."""
+        return self.sockets[index % len(self.sockets)]
+
+    @property
+    def address(self) -> tuple[str, int] | str:
+        """Host and port, or the path of a Unix socket, as bound."""
+        name = self.sockets[0].getsockname()
+        if isinstance(name, str):
+            return name
+        if isinstance(name, bytes):
+            return name.decode(errors="backslashreplace")
+        return name[0], name[1]
+
+    def close(self) -> None:
+        """Close our copies and remove our socket file, unless another process has put its own there."""
+        for sock in self.sockets:
+            sock.close()
+        if self.path:
+            with contextlib.suppress(OSError):
+                if _file_identity(self.path) == self.identity:
+                    os.unlink(self.path)
+
+
+def open_listeners(
+    addresses: Mapping[str, tuple[str, bool]], workers: int, passed: Mapping[str, list[socket.socket]]
+) -> list[Listener]:
+    """Open every entry point, or none.
+
+    addresses   by entry point: the address as configured, and whether other processes may share the port.
+    passed      listening sockets of the service manager by name; used in place of the address of that entry point.
+
+    Raises ConfigError naming every entry point that cannot listen.
+    """
+    listeners: list[Listener] = []
+    problems: list[Problem] = []
+    for name, (text, shared) in addresses.items():
+        try:
+            listeners.append(_adopt(name, passed[name]) if name in passed else _open(name, text, workers, shared))
+        except (OSError, ValueError) as error:
+            reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+            problems.append(Problem(f"entryPoints.{name}.address", f"cannot listen on {text}: {reason}"))
+    problems += [
+        Problem(f"entryPoints.{name}", f"the service manager passed a socket named {name!r}, which is no entry point")
+        for name in passed
+        if name not in addresses
+    ]
+    if problems:
+        for listener in listeners:
+            listener.close()
+        raise ConfigError(problems)
+    return listeners
+
+
+def _open(name: str, text: str, workers: int, shared: bool) -> Listener:
+    address = Address.parse(text)
+    if address.path:
+        sock = _open_unix(address)
+        return Listener(name, [sock], address.path, identity=_file_identity(address.path))
+    return Listener(name, _open_tcp(address, workers, shared))
+
+
+def _adopt(name: str, sockets: list[socket.socket]) -> Listener:
+    for sock in sockets:
+        if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise ValueError("the socket that the service manager passed is not a listening stream socket")
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            _set_inherited_options(sock)
+    return Listener(name, sockets, passed=True)
+
+
+def _open_unix(address: Address) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        _remove_stale(address.path)
+        # The mode is right from the first moment: nobody connects through a file that is open too wide.
+        before = os.umask(0o777 & ~address.mode)
+        try:
+            sock.bind(address.path)
+        finally:
+            os.umask(before)
+        os.chmod(address.path, address.mode)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket file of a process that is gone; leave anything else alone and let bind fail."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except OSError:
+            return
+
+
+def _file_identity(path: str) -> tuple[int, int]:
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
+
+
+def _open_tcp(address: Address, workers: int, shared: bool) -> list[socket.socket]:
+    """One socket per worker, all bound to one port; listening only once every one is bound."""
+    sockets: list[socket.socket] = []
+    try:
+        first = _bind_first(address, shared)
+        sockets.append(first)
+        # The first was bound alone: a port that another process has is an error, not shared by accident.
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for _ in range(workers - 1):
+            sockets.append(_bind(first.family, first.getsockname(), reuse_port=True))
+        for sock in sockets:
+            sock.listen(BACKLOG)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _bind_first(address: Address, shared: bool) -> socket.socket:
+    if not address.host:
+        try:
+            return _bind(socket.AF_INET6, ("::", address.port), shared)  # both families, as Go listens on ":8000"
+        except OSError as error:
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                raise
+        return _bind(socket.AF_INET, ("0.0.0.0", address.port), shared)  # no IPv6 on this machine
+    flags = socket.AI_PASSIVE | socket.AI_NUMERICSERV
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=flags)
+    family, _, _, _, name = next((info for info in found if info[0] == socket.AF_INET), found[0])
+    return _bind(family, name, shared)
+
+
+def _bind(family: int, name: tuple[Any, ...], reuse_port: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        _set_inherited_options(sock)
+        sock.bind(name)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _set_inherited_options(sock: socket.socket) -> None:
+    """What every accepted connection is to have: Linux copies these from the listener, which saves the calls."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_S)
