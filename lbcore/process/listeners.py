@@ -78,6 +78,15 @@ class Listener:
             return name.decode(errors="backslashreplace")
         return name[0], name[1]
 
+    @property
+    def address_text(self) -> str:
+        """`address` as one writes it: `127.0.0.1:8000`, `[::]:8000`, `unix:/run/lb.sock`."""
+        address = self.address
+        if isinstance(address, str):
+            return f"unix:{address}"
+        host, port = address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
     def close(self) -> None:
         """Close our copies and remove our socket file, unless another process has put its own there."""
         for sock in self.sockets:

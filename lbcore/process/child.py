@@ -1,0 +1,100 @@
+"""One worker process as the supervisor sees it: start, talk, notice the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from lbcore.process.control import Channel, Message
+
+COMMAND = (sys.executable, "-P", "-m", "lbcore.process.worker")
+
+
+class Child:
+    """A running worker. Made by `Child.start`."""
+
+    def __init__(self, index: int, process: subprocess.Popen[bytes], channel: Channel) -> None:
+        self.index = index
+        self.channel = channel
+        self.generation = 0  # configuration it runs; 0 until it is ready
+        self._ready_at = 0.0
+        self._process = process
+        self._exited = asyncio.Event()
+        self._pidfd = os.pidfd_open(process.pid)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._pidfd, self._reap)
+
+    @staticmethod
+    def start(index: int, command: Sequence[str], fds: Sequence[int]) -> Child:
+        """Start a worker that inherits `fds` and the far end of its channel.
+
+        It is executed afresh, not forked off: nothing of this process, its loop or its threads is in it.
+        Raises OSError when the system gives no process.
+        """
+        ours, theirs = socket.socketpair()
+        try:
+            process = subprocess.Popen(
+                [*command, "--control", str(theirs.fileno())],
+                pass_fds=[*fds, theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return Child(index, process, Channel(ours))
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def ready(self) -> bool:
+        """Whether it serves."""
+        return self.generation > 0
+
+    @property
+    def served_s(self) -> float:
+        """Seconds since it was ready; 0 when it never was."""
+        return time.monotonic() - self._ready_at if self.ready else 0.0
+
+    def mark_ready(self, generation: int) -> None:
+        """Note which configuration it runs."""
+        if not self.ready:
+            self._ready_at = time.monotonic()
+        self.generation = generation
+
+    def send(self, message: Message) -> None:
+        """Send one message."""
+        self.channel.send(message)
+
+    def kill(self) -> None:
+        """Kill it at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGKILL)
+
+    async def wait(self) -> str:
+        """Wait for its end. Returns how it ended."""
+        await self._exited.wait()
+        code = self._process.returncode
+        if code >= 0:
+            return f"exit code {code}"
+        with contextlib.suppress(ValueError):
+            return f"signal {-code} ({signal.Signals(-code).name})"
+        return f"signal {-code}"
+
+    def _reap(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._process.wait()
+        self._exited.set()

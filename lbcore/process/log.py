@@ -1,0 +1,124 @@
+"""The log: one line per event, in Traefik's common or JSON shape; workers send their events to the supervisor."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+LEVELS = {
+    "TRACE": 5,
+    "DEBUG": logging.DEBUG,
+    "INFO": logging.INFO,
+    "WARN": logging.WARNING,
+    "WARNING": logging.WARNING,
+    "ERROR": logging.ERROR,
+    "FATAL": logging.CRITICAL,
+    "PANIC": logging.CRITICAL,
+}
+_SHORT = {5: "TRC", logging.DEBUG: "DBG", logging.INFO: "INF", logging.WARNING: "WRN", logging.ERROR: "ERR"}
+_LONG = {5: "trace", logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warn", logging.ERROR: "error"}
+
+
+class CommonFormatter(logging.Formatter):
+    """`2026-11-24T09:00:00.000Z INF worker 1 is ready worker=1`, line breaks escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        line = f"{_timestamp(record)} {_SHORT.get(record.levelno, 'FTL')} {_text(self, record)}"
+        worker = getattr(record, "worker", None)
+        if worker is not None:
+            line += f" worker={worker}"
+        return _escape(line)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line: level, time, message, logger; worker for a worker's event."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        fields: dict[str, Any] = {
+            "level": _LONG.get(record.levelno, "fatal"),
+            "time": _timestamp(record),
+            "message": _text(self, record),
+            "logger": record.name,
+        }
+        worker = getattr(record, "worker", None)
+        if worker is not None:
+            fields["worker"] = worker
+        text = json.dumps(fields, ensure_ascii=False)
+        return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
+def _timestamp(record: logging.LogRecord) -> str:
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    return f"{whole}.{int(record.created % 1 * 1000):03d}Z"
+
+
+def _text(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    text = record.getMessage()
+    if record.exc_info:
+        text += "\n" + formatter.formatException(record.exc_info)
+    return text
+
+
+def _escape(text: str) -> str:
+    """Keep a line a line: an event that quotes a request or a file cannot forge another."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def configure(level: str, format: str, file_path: str = "") -> Callable[[], None]:
+    """Send the log of this process to standard error, or append it to `file_path`.
+
+    Returns what opens the file anew, for when it was moved away. Raises OSError when the file cannot be opened.
+    """
+    handler: logging.StreamHandler[Any]
+    handler = logging.FileHandler(file_path, encoding="utf-8") if file_path else logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if format == "json" else CommonFormatter())
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    root.setLevel(LEVELS[level.upper()])
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it reports every event of a watched directory
+
+    def reopen() -> None:
+        if isinstance(handler, logging.FileHandler):
+            handler.close()  # the next event opens the file again
+
+    return reopen
+
+
+class RelayHandler(logging.Handler):
+    """Sends the events of a worker to the supervisor, which alone writes the log."""
+
+    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one event."""
+        text = _text(logging.Formatter(), record)
+        self._send(
+            {"type": "log", "level": record.levelno, "name": record.name, "text": text, "created": record.created}
+        )
+
+
+def replay(message: dict[str, Any], worker: int) -> None:
+    """Log the event that a worker's RelayHandler sent."""
+    name = str(message["name"])
+    fields = {
+        "name": name,
+        "levelno": int(message["level"]),
+        "msg": "%s",
+        "args": (message["text"],),
+        "created": float(message["created"]),
+        "worker": worker,
+    }
+    logger = logging.getLogger(name)
+    if logger.isEnabledFor(int(message["level"])):
+        logger.handle(logging.makeLogRecord(fields))

@@ -1,0 +1,1 @@
+"""Where dynamic configuration comes from: watch, drop what is not new, merge, validate, publish."""

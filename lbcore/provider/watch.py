@@ -1,0 +1,138 @@
+"""Tell when a configuration file or directory may have changed, whichever way it is changed."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+from watchfiles import Change, awatch
+
+SUFFIXES = frozenset({".yml", ".yaml", ".toml"})
+SETTLE_MS = 50  # changes that follow each other faster are one
+POLL_S = 2.0  # file times are compared this often, for file systems and moves that send no event
+
+_log = logging.getLogger("lbcore.provider.file")
+
+Signature = tuple[tuple[str, int, int, int], ...]
+
+
+def config_files(path: Path) -> Iterator[Path]:
+    """The files that make up a configuration: `path` itself, or those of a known type in the directory, in name order.
+
+    Entries whose name starts with a dot are passed over: editors' files and the bookkeeping of Kubernetes config maps.
+    """
+    if not path.is_dir():
+        yield path
+        return
+    for folder, folders, files in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield Path(folder, name)
+
+
+def signature(path: Path) -> Signature:
+    """Name, inode, size and time of every file that is there: differs when the content may."""
+    entries = []
+    for file in config_files(path):
+        try:
+            status = file.stat()
+        except OSError:
+            continue
+        entries.append((str(file), status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(entries)
+
+
+def is_being_written(file: Path) -> bool:
+    """Whether some process has the file open for writing now. False too where the kernel does not tell us.
+
+    The kernel grants a read lease exactly when nobody does; source: fcntl(2), F_SETLEASE.
+    """
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        # A writer that opens the file while we hold the lease makes the kernel signal us: with one that is ignored.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # not our file, or a file system without leases
+    finally:
+        os.close(fd)
+
+
+async def changes(path: Path) -> AsyncIterator[None]:
+    """Yield each time the configuration at `path` may have changed, and once soon after watching has begun.
+
+    Directories are watched, not files: so that a file that is written, renamed over, swapped through a symbolic link
+    (the way of Kubernetes config maps) or created later is seen. Where the kernel cannot watch, times are compared.
+    """
+    seen: Signature | None = None
+    told = False
+    while True:
+        target = _Target.of(path)
+        events = awatch(
+            *target.roots,
+            watch_filter=target.concerns,
+            debounce=10 * SETTLE_MS,
+            step=SETTLE_MS,
+            rust_timeout=int(POLL_S * 1000),
+            yield_on_timeout=True,
+            recursive=target.directory,
+            ignore_permission_denied=True,
+        )
+        try:
+            async with aclosing(events):
+                async for changed in events:
+                    now = signature(path)
+                    if changed or now != seen:
+                        seen = now
+                        yield
+                    if _Target.of(path) != target:
+                        break
+        except (OSError, RuntimeError) as error:
+            if not told:
+                _log.warning("cannot watch %s, comparing file times every %g s instead: %s", path, POLL_S, error)
+                told = True
+            await asyncio.sleep(POLL_S)
+            if (now := signature(path)) != seen:
+                seen = now
+                yield
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What to watch for one path: where it stands and where it leads, or the nearest directories that exist."""
+
+    directory: bool
+    roots: tuple[Path, ...]
+    names: frozenset[str]
+
+    @staticmethod
+    def of(path: Path) -> _Target:
+        directory, leads_to = path.is_dir(), path.resolve()
+        folders = {path, leads_to} if directory else {path.parent, leads_to.parent}
+        roots = tuple(sorted({_nearest(folder) for folder in folders}))
+        return _Target(directory, roots, frozenset({path.name, leads_to.name}))
+
+    def concerns(self, change: Change, changed: str) -> bool:
+        name = os.path.basename(changed)
+        return self.directory or name in self.names or name.startswith("..")
+
+
+def _nearest(folder: Path) -> Path:
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    return folder
