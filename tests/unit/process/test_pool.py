@@ -127,7 +127,7 @@ def test_pool_worker_never_ready_is_given_up_at_boot(
 def test_pool_program_that_is_not_there_is_given_up_at_boot() -> None:
     async def test() -> None:
         async with pool_of(("/nonexistent/python",)) as (_, _, task):
-            with pytest.raises(WorkersError, match="cannot be started: .*No such file"):
+            with pytest.raises(WorkersError, match=r"cannot be started: .*No such file"):
                 await task
 
     run(test())

@@ -1,0 +1,31 @@
+# Everything runs in .venv, which `make build` creates.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help build test lint clean
+
+help: #? print this list
+	@grep -E '^[a-z]+:.*#\?' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*#\? */  make \1\t/' | expand -t 16
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/python ci/requirements.py pyproject.toml > $(VENV)/requirements.txt
+	$(BIN)/pip install --quiet --requirement $(VENV)/requirements.txt
+	touch $@
+
+build: $(VENV)/.installed #? create .venv, install what lbcore needs, compile the Cython modules
+	$(BIN)/python setup.py --quiet build_ext --inplace
+
+test: build lint #? build, lint, then the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed #? ruff
+	$(BIN)/ruff check .
+
+clean: #? remove what was built; .venv stays
+	rm -rf build dist *.egg-info
+	find lbcore -name '*.so' -delete
+	find lbcore -name '*.pyx' | sed 's/pyx$$/c/' | xargs rm -f

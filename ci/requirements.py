@@ -1,0 +1,13 @@
+"""Print the requirements that a pyproject.toml names for development, one a line: build-time, run-time and the extra `dev`."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads(Path(sys.argv[1]).read_text())
+names = [
+    *project["build-system"]["requires"],
+    *project["project"]["dependencies"],
+    *project["project"]["optional-dependencies"]["dev"],
+]
+print("\n".join(dict.fromkeys(names)))

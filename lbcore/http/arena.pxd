@@ -1,0 +1,17 @@
+# A bump allocator for the strings one exchange makes: freed all at once, when the exchange ends.
+
+cdef enum:
+    ARENA_BYTES = 2048         # the first block, kept from exchange to exchange
+
+cdef struct ArenaBlock:
+    ArenaBlock* next
+
+cdef struct Arena:
+    char* base                 # first block; NULL before the first use
+    Py_ssize_t used
+    ArenaBlock* more           # blocks taken beyond the first
+
+
+cdef char* arena_alloc(Arena* arena, Py_ssize_t size) noexcept nogil
+cdef void arena_reset(Arena* arena) noexcept nogil
+cdef void arena_free(Arena* arena) noexcept nogil

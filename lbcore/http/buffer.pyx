@@ -1,0 +1,110 @@
+"""Byte buffers and the chunk pool they come from. No I/O.
+
+A chunk is held only while a connection has bytes in work, so an idle connection costs none. The pool is last in, first
+out: the memory handed out is the memory the cache still holds.
+"""
+
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memmove
+
+cdef enum:
+    POOL_CHUNKS = 512          # chunks kept for reuse (16 MiB); the rest goes back to the heap
+    PARKED_BYTES = 2048        # what a half-received head may hold while its client is slow
+
+cdef char* pool[POOL_CHUNKS]
+cdef Py_ssize_t pool_count = 0
+
+
+cdef int buffer_acquire(Buffer* buffer) noexcept nogil:
+    """Give the buffer a chunk if it holds none. Returns 0, or -1 when memory is out. Parked bytes move into the chunk."""
+    global pool_count
+    cdef char* chunk
+    cdef Py_ssize_t n
+    if buffer.base != NULL and buffer.size >= CHUNK_BYTES:
+        return 0
+    if pool_count > 0:
+        pool_count -= 1
+        chunk = pool[pool_count]
+    else:
+        chunk = <char*>malloc(CHUNK_BYTES)
+        if chunk == NULL:
+            return -1
+    n = 0
+    if buffer.base != NULL:
+        n = buffer.end - buffer.start
+        memcpy(chunk, buffer.base + buffer.start, n)
+        free(buffer.base)
+    buffer.base = chunk
+    buffer.size = CHUNK_BYTES
+    buffer.start = 0
+    buffer.end = n
+    return 0
+
+
+cdef void buffer_release(Buffer* buffer) noexcept nogil:
+    """Give the memory back. What the buffer held is gone. Safe on an empty buffer."""
+    global pool_count
+    if buffer.base != NULL:
+        if buffer.size == CHUNK_BYTES and pool_count < POOL_CHUNKS:
+            pool[pool_count] = buffer.base
+            pool_count += 1
+        else:
+            free(buffer.base)
+    buffer.base = NULL
+    buffer.size = 0
+    buffer.start = 0
+    buffer.end = 0
+
+
+cdef int buffer_reserve(Buffer* buffer, Py_ssize_t free_bytes) noexcept nogil:
+    """Make room for `free_bytes` after `end`: by moving the content to the front, else by growing. 0, or -1 without memory.
+
+    Pointers into the buffer are void afterwards.
+    """
+    cdef Py_ssize_t length, size
+    cdef char* grown
+    if buffer.base == NULL:
+        if buffer_acquire(buffer) < 0:
+            return -1
+    if buffer.size - buffer.end >= free_bytes:
+        return 0
+    length = buffer.end - buffer.start
+    if buffer.start > 0:
+        if length > 0:
+            memmove(buffer.base, buffer.base + buffer.start, length)
+        buffer.start = 0
+        buffer.end = length
+        if buffer.size - length >= free_bytes:
+            return 0
+    size = buffer.size
+    while size - length < free_bytes:
+        size *= 2
+    grown = <char*>realloc(buffer.base, size)
+    if grown == NULL:
+        return -1
+    buffer.base = grown
+    buffer.size = size
+    return 0
+
+
+cdef int buffer_park(Buffer* buffer) noexcept nogil:
+    """Keep a few bytes in little memory while their client is slow, and give the chunk back. 0, or -1 when left as it was."""
+    global pool_count
+    cdef Py_ssize_t length = buffer.end - buffer.start
+    cdef char* small
+    if buffer.size != CHUNK_BYTES or length > PARKED_BYTES:
+        return -1
+    small = <char*>malloc(PARKED_BYTES)
+    if small == NULL:
+        return -1
+    memcpy(small, buffer.base + buffer.start, length)
+    buffer_release(buffer)
+    buffer.base = small
+    buffer.size = PARKED_BYTES
+    buffer.start = 0
+    buffer.end = length
+    return 0
+
+
+cdef Py_ssize_t pool_chunks_held() noexcept nogil:
+    return pool_count

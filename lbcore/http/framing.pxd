@@ -1,0 +1,42 @@
+# Where a message's body ends: the one file pair to review for request smuggling.
+
+from libc.stdint cimport int64_t, uint8_t
+
+from lbcore.http.head cimport Header
+from lbcore.http.span cimport Span
+
+
+cdef enum BodyKind:
+    BODY_NONE = 0
+    BODY_LENGTH                # Content-Length says
+    BODY_CHUNKED
+    BODY_UNTIL_CLOSE           # answers only
+
+cdef struct Framing:
+    int body                   # BodyKind
+    int64_t length             # bytes of the body for BODY_LENGTH, else 0
+    bint keep_alive            # the sender will take another message on this connection
+    bint upgrade               # `Connection: upgrade` together with an Upgrade header
+    bint expects_continue      # requests only
+    bint te_trailers           # the client takes trailers
+
+cdef enum ChunkEvent:
+    CHUNK_MORE = 0             # all input used up
+    CHUNK_DATA                 # `data` holds a part of the body
+    CHUNK_TRAILERS             # the last chunk is past: what follows is the trailer section, up to an empty line
+    CHUNK_BAD                  # framing error: the connection cannot go on
+
+cdef struct ChunkDecoder:
+    int state
+    int digits                 # hex digits seen in this size line
+    int64_t left               # bytes of this chunk still to come
+    int64_t extension_bytes    # of all chunks of this body
+
+
+cdef int frame_request(const Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version,
+                       Framing* framing) noexcept nogil
+cdef int frame_response(const Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version, int status,
+                        bint head_request, Framing* framing) noexcept nogil
+cdef bint connection_lists(const Header* headers, const uint8_t* kinds, Py_ssize_t count, Span name) noexcept nogil
+cdef int chunk_decode(ChunkDecoder* decoder, const char* ptr, Py_ssize_t length, Py_ssize_t* used,
+                      Span* data) noexcept nogil

@@ -1,0 +1,263 @@
+"""Where a message's body ends (RFC 9112 sections 6 and 7): Content-Length, chunked or the end of the connection. No I/O.
+
+Anything two readers could read differently is refused, never repaired.
+"""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t
+
+from lbcore.http.known cimport (
+    H_CONNECTION, H_CONTENT_LENGTH, H_EXPECT, H_TE, H_TRANSFER_ENCODING, H_UPGRADE,
+)
+from lbcore.http.head cimport Header
+from lbcore.http.span cimport Span, ascii_lower, span_ieq, span_of
+
+cdef enum:
+    # Bytes of chunk extensions one body may carry: they are read past, never forwarded, so they serve attackers only.
+    EXTENSION_LIMIT_BYTES = 16384
+    SIZE_DIGITS_LIMIT = 15
+
+cdef enum:
+    AT_SIZE = 0
+    AT_EXTENSION
+    AT_SIZE_LF
+    AT_DATA
+    AT_DATA_CR
+    AT_DATA_LF
+    AT_END
+
+
+cdef inline bint next_token(Span value, Py_ssize_t* at, Span* token) noexcept nogil:
+    """Step through a comma-separated list. False at its end. Empty elements are passed over (RFC 9110 section 5.6.1)."""
+    cdef Py_ssize_t start, end
+    while at[0] < value.len:
+        start = at[0]
+        while start < value.len and (value.ptr[start] == c" " or value.ptr[start] == c"\t" or value.ptr[start] == c","):
+            start += 1
+        if start >= value.len:
+            at[0] = value.len
+            return False
+        end = start
+        while end < value.len and value.ptr[end] != c",":
+            end += 1
+        at[0] = end + 1
+        while end > start and (value.ptr[end - 1] == c" " or value.ptr[end - 1] == c"\t"):
+            end -= 1
+        token[0] = span_of(value.ptr + start, end - start)
+        return True
+    return False
+
+
+cdef inline bint tokens_equal(Span a, Span b) noexcept nogil:
+    cdef Py_ssize_t i
+    if a.len != b.len:
+        return False
+    for i in range(a.len):
+        if ascii_lower(a.ptr[i]) != ascii_lower(b.ptr[i]):
+            return False
+    return True
+
+
+cdef bint connection_lists(const Header* headers, const uint8_t* kinds, Py_ssize_t count, Span name) noexcept nogil:
+    """Whether a Connection header names this header, which makes it hop-by-hop (RFC 9110 section 7.6.1)."""
+    cdef Py_ssize_t i, at
+    cdef Span token
+    for i in range(count):
+        if kinds[i] == H_CONNECTION:
+            at = 0
+            while next_token(headers[i].value, &at, &token):
+                if tokens_equal(token, name):
+                    return True
+    return False
+
+
+cdef int64_t parse_length(Span value) noexcept nogil:
+    """A Content-Length: digits only, -1 for anything else and for what does not fit 63 bits."""
+    cdef int64_t total = 0
+    cdef int digit
+    cdef Py_ssize_t i
+    if value.len == 0:
+        return -1
+    for i in range(value.len):
+        if not (c"0" <= value.ptr[i] <= c"9"):
+            return -1
+        digit = value.ptr[i] - c"0"
+        if total > (INT64_MAX - digit) // 10:
+            return -1
+        total = total * 10 + digit
+    return total
+
+
+cdef int scan(const Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version, int64_t* length,
+              int* codings, bint* chunked, Framing* framing) noexcept nogil:
+    """What both directions share. `length` is -1 when absent; 0, or 400 for lengths that contradict each other."""
+    cdef Py_ssize_t i, at
+    cdef int64_t value
+    cdef Span token
+    cdef bint close = False, keep_alive = False, upgrade_listed = False, upgrade_named = False
+    length[0] = -1
+    codings[0] = 0
+    chunked[0] = False
+    framing.expects_continue = False
+    framing.te_trailers = False
+    for i in range(count):
+        if kinds[i] == H_CONTENT_LENGTH:
+            value = parse_length(headers[i].value)
+            if value < 0 or (length[0] >= 0 and length[0] != value):
+                return 400
+            length[0] = value
+        elif kinds[i] == H_TRANSFER_ENCODING:
+            at = 0
+            if headers[i].value.len == 0:
+                return 400
+            while next_token(headers[i].value, &at, &token):
+                codings[0] += 1
+                chunked[0] = span_ieq(token, b"chunked", 7)
+        elif kinds[i] == H_CONNECTION:
+            at = 0
+            while next_token(headers[i].value, &at, &token):
+                if span_ieq(token, b"close", 5):
+                    close = True
+                elif span_ieq(token, b"keep-alive", 10):
+                    keep_alive = True
+                elif span_ieq(token, b"upgrade", 7):
+                    upgrade_listed = True
+        elif kinds[i] == H_UPGRADE:
+            upgrade_named = headers[i].value.len > 0
+        elif kinds[i] == H_EXPECT:
+            framing.expects_continue = True
+        elif kinds[i] == H_TE:
+            at = 0
+            while next_token(headers[i].value, &at, &token):
+                if span_ieq(token, b"trailers", 8):
+                    framing.te_trailers = True
+    framing.keep_alive = not close and (minor_version >= 1 or keep_alive)
+    framing.upgrade = upgrade_listed and upgrade_named
+    return 0
+
+
+cdef int frame_request(const Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version,
+                       Framing* framing) noexcept nogil:
+    """Decide a request's framing. Returns 0 or the status to refuse with: 400, 501 (a coding other than chunked)."""
+    cdef int64_t length
+    cdef int codings
+    cdef bint chunked
+    cdef int status = scan(headers, kinds, count, minor_version, &length, &codings, &chunked, framing)
+    if status:
+        return status
+    framing.body = BODY_NONE
+    framing.length = 0
+    if codings:
+        # A sender that gives both a length and a coding is confused or hostile (RFC 9112 section 6.1), as is HTTP/1.0
+        # with a coding.
+        if length >= 0 or minor_version == 0:
+            return 400
+        if codings != 1 or not chunked:
+            return 501
+        framing.body = BODY_CHUNKED
+    elif length > 0:
+        framing.body = BODY_LENGTH
+        framing.length = length
+    return 0
+
+
+cdef int frame_response(const Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version, int status,
+                        bint head_request, Framing* framing) noexcept nogil:
+    """Decide an answer's framing (RFC 9112 section 6.3). Returns 0, or 502 when it can be read in two ways."""
+    cdef int64_t length
+    cdef int codings
+    cdef bint chunked
+    if scan(headers, kinds, count, minor_version, &length, &codings, &chunked, framing):
+        return 502
+    framing.length = 0
+    if head_request or status < 200 or status == 204 or status == 304:
+        framing.body = BODY_NONE
+        return 0
+    if codings:
+        if codings != 1 or not chunked or minor_version == 0:
+            return 502
+        framing.body = BODY_CHUNKED
+        if length >= 0:
+            # The coding wins; what another reader made of this connection is unknown, so it is not used again.
+            framing.keep_alive = False
+    elif length >= 0:
+        framing.body = BODY_LENGTH if length > 0 else BODY_NONE
+        framing.length = length
+    else:
+        framing.body = BODY_UNTIL_CLOSE
+        framing.keep_alive = False
+    return 0
+
+
+cdef inline int hex_digit(char c) noexcept nogil:
+    if c"0" <= c <= c"9":
+        return c - c"0"
+    c = ascii_lower(c)
+    if c"a" <= c <= c"f":
+        return c - c"a" + 10
+    return -1
+
+
+cdef int chunk_decode(ChunkDecoder* decoder, const char* ptr, Py_ssize_t length, Py_ssize_t* used,
+                      Span* data) noexcept nogil:
+    """Read chunked coding (RFC 9112 section 7.1) up to the next event; `used` is how many bytes it took.
+
+    A zeroed decoder starts a body. Strict: CRLF only, no white space around the size, at most 15 digits.
+    After CHUNK_TRAILERS the decoder is not to be called again. O(bytes of framing); data is not touched.
+    """
+    cdef Py_ssize_t i = 0
+    cdef int digit
+    cdef char c
+    while i < length:
+        c = ptr[i]
+        if decoder.state == AT_DATA:
+            data.ptr = ptr + i
+            data.len = length - i if decoder.left > length - i else <Py_ssize_t>decoder.left
+            decoder.left -= data.len
+            if decoder.left == 0:
+                decoder.state = AT_DATA_CR
+            used[0] = i + data.len
+            return CHUNK_DATA
+        i += 1
+        if decoder.state == AT_SIZE:
+            digit = hex_digit(c)
+            if digit >= 0:
+                decoder.digits += 1
+                if decoder.digits > SIZE_DIGITS_LIMIT:
+                    return CHUNK_BAD
+                decoder.left = decoder.left * 16 + digit
+            elif decoder.digits == 0:
+                return CHUNK_BAD
+            elif c == c"\r":
+                decoder.state = AT_SIZE_LF
+            elif c == c";":
+                decoder.state = AT_EXTENSION
+            else:
+                return CHUNK_BAD
+        elif decoder.state == AT_EXTENSION:
+            decoder.extension_bytes += 1
+            if c == c"\r":
+                decoder.state = AT_SIZE_LF
+            elif decoder.extension_bytes > EXTENSION_LIMIT_BYTES or (<unsigned char>c < 0x20 and c != c"\t") or c == 0x7F:
+                return CHUNK_BAD
+        elif decoder.state == AT_SIZE_LF:
+            if c != c"\n":
+                return CHUNK_BAD
+            if decoder.left == 0:
+                decoder.state = AT_END
+                used[0] = i
+                return CHUNK_TRAILERS
+            decoder.state = AT_DATA
+        elif decoder.state == AT_DATA_CR:
+            if c != c"\r":
+                return CHUNK_BAD
+            decoder.state = AT_DATA_LF
+        elif decoder.state == AT_DATA_LF:
+            if c != c"\n":
+                return CHUNK_BAD
+            decoder.state = AT_SIZE
+            decoder.digits = 0
+            decoder.left = 0
+        else:
+            return CHUNK_BAD
+    used[0] = i
+    return CHUNK_MORE

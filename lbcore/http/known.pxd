@@ -1,0 +1,110 @@
+# Header names lbcore itself gives a meaning to, found by length and a case-insensitive comparison.
+
+from libc.stdint cimport uint8_t
+
+from lbcore.http.span cimport Span, ascii_lower
+
+
+cdef enum HeaderKind:
+    H_OTHER = 0
+    H_HOST
+    H_CONTENT_LENGTH
+    H_TRANSFER_ENCODING
+    H_EXPECT
+    H_CONNECTION               # from here to H_PROXY_AUTHORIZATION: hop-by-hop, never forwarded as they came
+    H_KEEP_ALIVE
+    H_PROXY_CONNECTION
+    H_TE
+    H_TRAILER
+    H_UPGRADE
+    H_PROXY_AUTHENTICATE
+    H_PROXY_AUTHORIZATION
+    H_X_REAL_IP                # from here on: managed, a client that is not trusted may not set them
+    H_X_FORWARDED_FOR
+    H_X_FORWARDED_HOST
+    H_X_FORWARDED_PORT
+    H_X_FORWARDED_PROTO
+    H_X_FORWARDED_SERVER
+    H_X_FORWARDED_OTHER        # Uri, Method, Prefix, Tls-Client-Cert, Tls-Client-Cert-Info
+    H_DROPPED                  # taken out by a middleware, by `Connection` or by a policy
+    H_DATE                     # answers only
+
+
+cdef inline bint is_hop_by_hop(uint8_t kind) noexcept nogil:
+    return H_CONNECTION <= kind <= H_PROXY_AUTHORIZATION
+
+
+cdef inline bint is_managed(uint8_t kind) noexcept nogil:
+    return H_X_REAL_IP <= kind <= H_X_FORWARDED_OTHER
+
+
+cdef inline bint name_is(Span name, const char* lower) noexcept nogil:
+    """Compare with a lower-case name of the same length. An underscore counts as a dash: an alias must not slip through."""
+    cdef Py_ssize_t i
+    cdef char c
+    for i in range(name.len):
+        c = ascii_lower(name.ptr[i])
+        if c != lower[i] and not (c == c"_" and lower[i] == c"-"):
+            return False
+    return True
+
+
+cdef inline uint8_t forwarded_kind(Span name) noexcept nogil:
+    """The kind of a name whose first letter is `x` and that has one of the lengths of the managed names."""
+    if name.len == 9:
+        return H_X_REAL_IP if name_is(name, b"x-real-ip") else H_OTHER
+    if name.len == 15:
+        if name_is(name, b"x-forwarded-for"):
+            return H_X_FORWARDED_FOR
+        return H_X_FORWARDED_OTHER if name_is(name, b"x-forwarded-uri") else H_OTHER
+    if name.len == 16:
+        if name_is(name, b"x-forwarded-host"):
+            return H_X_FORWARDED_HOST
+        return H_X_FORWARDED_PORT if name_is(name, b"x-forwarded-port") else H_OTHER
+    if name.len == 17:
+        return H_X_FORWARDED_PROTO if name_is(name, b"x-forwarded-proto") else H_OTHER
+    if name.len == 18:
+        if name_is(name, b"x-forwarded-server"):
+            return H_X_FORWARDED_SERVER
+        if name_is(name, b"x-forwarded-method") or name_is(name, b"x-forwarded-prefix"):
+            return H_X_FORWARDED_OTHER
+        return H_OTHER
+    if name.len == 27:
+        return H_X_FORWARDED_OTHER if name_is(name, b"x-forwarded-tls-client-cert") else H_OTHER
+    if name.len == 32:
+        return H_X_FORWARDED_OTHER if name_is(name, b"x-forwarded-tls-client-cert-info") else H_OTHER
+    return H_OTHER
+
+
+cdef inline uint8_t header_kind(Span name) noexcept nogil:
+    """The kind of a header name. O(length), most names are told apart by their length and first letter alone."""
+    cdef char first = ascii_lower(name.ptr[0])
+    if first == c"x":
+        return forwarded_kind(name)
+    if name.len == 2:
+        return H_TE if name_is(name, b"te") else H_OTHER
+    if name.len == 4:
+        if first == c"h" and name_is(name, b"host"):
+            return H_HOST
+        return H_DATE if first == c"d" and name_is(name, b"date") else H_OTHER
+    if name.len == 6:
+        return H_EXPECT if first == c"e" and name_is(name, b"expect") else H_OTHER
+    if name.len == 7:
+        if first == c"u" and name_is(name, b"upgrade"):
+            return H_UPGRADE
+        return H_TRAILER if first == c"t" and name_is(name, b"trailer") else H_OTHER
+    if name.len == 10:
+        if first == c"c" and name_is(name, b"connection"):
+            return H_CONNECTION
+        return H_KEEP_ALIVE if first == c"k" and name_is(name, b"keep-alive") else H_OTHER
+    if name.len == 14:
+        return H_CONTENT_LENGTH if first == c"c" and name_is(name, b"content-length") else H_OTHER
+    if name.len == 16:
+        return H_PROXY_CONNECTION if first == c"p" and name_is(name, b"proxy-connection") else H_OTHER
+    if name.len == 17:
+        return H_TRANSFER_ENCODING if first == c"t" and name_is(name, b"transfer-encoding") else H_OTHER
+    if name.len == 18:
+        return H_PROXY_AUTHENTICATE if first == c"p" and name_is(name, b"proxy-authenticate") else H_OTHER
+    if name.len == 19:
+        return H_PROXY_AUTHORIZATION if first == c"p" and name_is(name, b"proxy-authorization") else H_OTHER
+    return H_OTHER

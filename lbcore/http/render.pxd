@@ -1,0 +1,26 @@
+# Heads as bytes: what goes to a server and what goes to a client.
+
+from libc.stdint cimport int64_t, uint32_t
+
+from lbcore.http.buffer cimport Buffer
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span
+
+
+cdef struct ForwardPolicy:     # how X-Forwarded-* and Host are written for one request
+    bint trusted               # the client may set the managed headers itself
+    bint append_for            # X-Forwarded-For grows by the client's address
+    bint encrypted             # the client came over TLS
+    Span server_name           # X-Forwarded-Server
+    Span server_authority      # Host when `pass_host` is off or the client sent none
+    bint pass_host
+
+
+cdef int render_request(Request request, const ForwardPolicy* policy, Span path_prefix, Buffer* out) noexcept
+cdef int render_response(Response response, int client_minor_version, bint keep_alive, bint chunked, Span date,
+                         Buffer* out) noexcept
+cdef int render_answer(int status, Span content_type, Span body, bint head_request, int client_minor_version,
+                       bint keep_alive, Span extra_headers, Span date, Buffer* out) noexcept
+cdef Span status_text(int status) noexcept
+cdef char* put_chunk_size(char* out, Py_ssize_t size) noexcept nogil

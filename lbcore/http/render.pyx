@@ -1,0 +1,341 @@
+"""Write message heads: the request a server sees and the answer a client sees. No I/O.
+
+Each head is written from parsed parts, so that a server reads exactly what was routed on (one reading of every message).
+"""
+
+from http import HTTPStatus
+
+from libc.stdint cimport uint8_t
+from libc.string cimport memcpy
+
+from lbcore.http.buffer cimport Buffer, buffer_reserve
+from lbcore.http.framing cimport BODY_CHUNKED, connection_lists
+from lbcore.http.head cimport ClientAddress, Header, RequestHead
+from lbcore.http.known cimport (
+    H_CONTENT_LENGTH, H_DATE, H_DROPPED, H_HOST, H_OTHER, H_TRANSFER_ENCODING, H_UPGRADE, H_X_FORWARDED_FOR, H_X_FORWARDED_HOST,
+    H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP, is_hop_by_hop, is_managed,
+)
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span, span_of
+
+cdef enum:
+    FIXED_BYTES = 512          # room for all that lbcore adds to a head itself, names of hosts apart
+
+_texts = {int(status): status.phrase.encode() for status in HTTPStatus}
+_texts.update({413: b"Request Entity Too Large", 418: b"I'm a teapot", 499: b"Client Closed Request"})
+cdef Span TEXTS[600]
+
+
+cdef void fill_texts() noexcept:
+    for status, text in _texts.items():
+        if status < 600:
+            TEXTS[<int>status] = span_of(text, len(text))
+
+
+fill_texts()
+
+
+cdef Span status_text(int status) noexcept:
+    """The standard reason phrase; empty for a status that has none."""
+    return TEXTS[status] if 0 <= status < 600 else span_of(NULL, 0)
+
+
+cdef inline char* put(char* out, const char* ptr, Py_ssize_t length) noexcept nogil:
+    memcpy(out, ptr, length)
+    return out + length
+
+
+cdef inline char* put_span(char* out, Span span) noexcept nogil:
+    if span.len:
+        memcpy(out, span.ptr, span.len)
+    return out + span.len
+
+
+cdef inline char* put_header(char* out, const Header* header) noexcept nogil:
+    out = put_span(out, header.name)
+    out[0] = c":"
+    out[1] = c" "
+    out = put_span(out + 2, header.value)
+    out[0] = c"\r"
+    out[1] = c"\n"
+    return out + 2
+
+
+cdef inline char* put_status(char* out, int status) noexcept nogil:
+    out[0] = <char>(c"0" + status // 100)
+    out[1] = <char>(c"0" + status // 10 % 10)
+    out[2] = <char>(c"0" + status % 10)
+    return out + 3
+
+
+cdef inline char* put_decimal(char* out, Py_ssize_t value) noexcept nogil:
+    cdef char digits[20]
+    cdef int n = 0
+    while True:
+        digits[n] = <char>(c"0" + value % 10)
+        n += 1
+        value //= 10
+        if value == 0:
+            break
+    while n > 0:
+        n -= 1
+        out[0] = digits[n]
+        out += 1
+    return out
+
+
+cdef char* put_chunk_size(char* out, Py_ssize_t size) noexcept nogil:
+    """The size line of a chunk, up to 18 bytes."""
+    cdef int shift = 60
+    cdef int digit
+    while shift > 0 and (size >> shift) & 15 == 0:
+        shift -= 4
+    while shift >= 0:
+        digit = (size >> shift) & 15
+        out[0] = <char>(c"0" + digit if digit < 10 else c"a" + digit - 10)
+        out += 1
+        shift -= 4
+    out[0] = c"\r"
+    out[1] = c"\n"
+    return out + 2
+
+
+cdef inline Span authority_port(Span authority) noexcept nogil:
+    """The digits after the last colon outside brackets; empty when there are none."""
+    cdef Py_ssize_t i = authority.len - 1
+    while i >= 0 and c"0" <= authority.ptr[i] <= c"9":
+        i -= 1
+    if i >= 0 and authority.ptr[i] == c":":
+        return span_of(authority.ptr + i + 1, authority.len - i - 1)
+    return span_of(NULL, 0)
+
+
+cdef char* put_forwarded(char* out, Request request, const ForwardPolicy* policy, const uint8_t* present) noexcept:
+    """The managed headers that are to be set because the client may not, or did not, set them itself."""
+    cdef RequestHead* head = &request.head
+    cdef ClientAddress* client = head.client
+    cdef Span port
+    cdef bint websocket
+    if client.text_len and not present[<int>H_X_REAL_IP]:
+        out = put(out, b"X-Real-Ip: ", 11)
+        out = put(out, client.text, client.text_len)
+        out = put(out, b"\r\n", 2)
+    if not present[<int>H_X_FORWARDED_PROTO]:
+        websocket = request.framing.upgrade
+        if policy.encrypted:
+            out = put(out, b"X-Forwarded-Proto: wss\r\n", 24) if websocket else put(out, b"X-Forwarded-Proto: https\r\n", 26)
+        else:
+            out = put(out, b"X-Forwarded-Proto: ws\r\n", 23) if websocket else put(out, b"X-Forwarded-Proto: http\r\n", 25)
+    if not present[<int>H_X_FORWARDED_PORT]:
+        port = authority_port(head.authority)
+        out = put(out, b"X-Forwarded-Port: ", 18)
+        if port.len:
+            out = put_span(out, port)
+        else:
+            out = put(out, b"443", 3) if policy.encrypted else put(out, b"80", 2)
+        out = put(out, b"\r\n", 2)
+    if not present[<int>H_X_FORWARDED_HOST] and head.authority.len:
+        out = put(out, b"X-Forwarded-Host: ", 18)
+        out = put_span(out, head.authority)
+        out = put(out, b"\r\n", 2)
+    out = put(out, b"X-Forwarded-Server: ", 20)
+    out = put_span(out, policy.server_name)
+    return put(out, b"\r\n", 2)
+
+
+cdef char* put_forwarded_for(char* out, Request request, const ForwardPolicy* policy) noexcept:
+    """X-Forwarded-For in one line: what a trusted client sent, then the client's own address."""
+    cdef RequestHead* head = &request.head
+    cdef bint empty = True
+    cdef Py_ssize_t i
+    cdef char* start = out
+    out = put(out, b"X-Forwarded-For: ", 17)
+    if policy.trusted:
+        for i in range(head.n_headers):
+            if request.kinds[i] == H_X_FORWARDED_FOR and head.headers[i].value.len:
+                if not empty:
+                    out = put(out, b", ", 2)
+                out = put_span(out, head.headers[i].value)
+                empty = False
+    if policy.append_for and head.client.text_len:
+        if not empty:
+            out = put(out, b", ", 2)
+        out = put(out, head.client.text, head.client.text_len)
+        empty = False
+    return start if empty else put(out, b"\r\n", 2)
+
+
+cdef int render_request(Request request, const ForwardPolicy* policy, Span path_prefix, Buffer* out) noexcept:
+    """Append the head a server is sent. 0, or -1 without memory. O(head)."""
+    cdef RequestHead* head = &request.head
+    cdef Py_ssize_t i, size
+    cdef uint8_t kind
+    cdef uint8_t present[32]
+    cdef bint connection_named = False
+    cdef char* at
+    cdef Span host
+    size = FIXED_BYTES + head.method.len + head.path.len + head.query.len + path_prefix.len + policy.server_name.len
+    size += 2 * head.authority.len + policy.server_authority.len + head.client.text_len * 2
+    for i in range(head.n_headers):
+        size += head.headers[i].name.len + head.headers[i].value.len + 4
+    if buffer_reserve(out, size) < 0:
+        return -1
+    at = out.base + out.end
+    at = put_span(at, head.method)
+    at = put(at, b" ", 1)
+    at = put_span(at, path_prefix)
+    at = put_span(at, head.path)
+    if head.has_query:
+        at = put(at, b"?", 1)
+        at = put_span(at, head.query)
+    at = put(at, b" HTTP/1.1\r\nHost: ", 17)
+    host = head.authority if policy.pass_host and request.has_host else policy.server_authority
+    at = put_span(at, host)
+    at = put(at, b"\r\n", 2)
+    for i in range(32):
+        present[i] = False
+    for i in range(head.n_headers):
+        if request.kinds[i] == H_OTHER:
+            continue
+        if is_hop_by_hop(request.kinds[i]) and head.headers[i].value.len:
+            connection_named = True
+    for i in range(head.n_headers):
+        kind = request.kinds[i]
+        if kind == H_DROPPED or kind == H_HOST or kind == H_TRANSFER_ENCODING or is_hop_by_hop(kind):
+            continue
+        if is_managed(kind):
+            if not policy.trusted or kind == H_X_FORWARDED_FOR or kind == H_X_FORWARDED_SERVER:
+                continue
+            present[kind] = True
+        elif kind == H_OTHER and connection_named and connection_lists(head.headers, request.kinds, head.n_headers,
+                                                                       head.headers[i].name):
+            continue
+        elif kind == H_CONTENT_LENGTH and not take_length(request, i):
+            continue
+        at = put_header(at, &head.headers[i])
+    if request.framing.body == BODY_CHUNKED:
+        at = put(at, b"Transfer-Encoding: chunked\r\n", 28)
+    if request.framing.te_trailers:
+        at = put(at, b"Te: trailers\r\n", 14)
+    if request.framing.upgrade:
+        at = put_upgrade(at, head.headers, request.kinds, head.n_headers)
+    at = put_forwarded(at, request, policy, present)
+    at = put_forwarded_for(at, request, policy)
+    at = put(at, b"\r\n", 2)
+    out.end = at - out.base
+    return 0
+
+
+cdef inline bint take_length(Request request, Py_ssize_t index) noexcept:
+    """Whether this Content-Length is the one to forward: the first of equal ones, and none beside a coding."""
+    cdef Py_ssize_t i
+    if request.framing.body == BODY_CHUNKED:
+        return False
+    for i in range(index):
+        if request.kinds[i] == H_CONTENT_LENGTH:
+            return False
+    return True
+
+
+cdef char* put_upgrade(char* out, const Header* headers, const uint8_t* kinds, Py_ssize_t count) noexcept:
+    """`Connection: Upgrade` and the protocols asked for, both directions."""
+    cdef Py_ssize_t i
+    out = put(out, b"Connection: Upgrade\r\n", 21)
+    for i in range(count):
+        if kinds[i] == H_UPGRADE:
+            out = put_header(out, &headers[i])
+    return out
+
+
+cdef int render_response(Response response, int client_minor_version, bint keep_alive, bint chunked, Span date,
+                         Buffer* out) noexcept:
+    """Append the head a client is sent: status line, headers less hop-by-hop ones, framing. 0, or -1 without memory.
+
+    chunked  the body goes out in chunks, whatever framing it came in.
+    date     a `Date` value to add when the server sent none; empty for 1xx.
+    """
+    cdef Py_ssize_t i, size
+    cdef uint8_t kind
+    cdef bint dated = date.len == 0
+    cdef bint lengthy = False
+    cdef bint connection_named = False
+    cdef char* at
+    size = FIXED_BYTES + response.reason.len + date.len
+    for i in range(response.n_headers):
+        size += response.headers[i].name.len + response.headers[i].value.len + 4
+        if is_hop_by_hop(response.kinds[i]):
+            connection_named = True
+    if buffer_reserve(out, size) < 0:
+        return -1
+    at = out.base + out.end
+    at = put(at, b"HTTP/1.1 ", 9) if client_minor_version else put(at, b"HTTP/1.0 ", 9)
+    at = put_status(at, response.status)
+    at = put(at, b" ", 1)
+    at = put_span(at, response.reason if response.reason.len else status_text(response.status))
+    at = put(at, b"\r\n", 2)
+    for i in range(response.n_headers):
+        kind = response.kinds[i]
+        if kind == H_DROPPED or is_hop_by_hop(kind):
+            continue
+        if kind == H_CONTENT_LENGTH:
+            if lengthy or chunked or response.status < 200 or response.status == 204:
+                continue
+            lengthy = True
+        elif kind == H_TRANSFER_ENCODING:
+            continue
+        elif kind == H_DATE:
+            dated = True
+        elif connection_named and connection_lists(response.headers, response.kinds, response.n_headers,
+                                                   response.headers[i].name):
+            continue
+        at = put_header(at, &response.headers[i])
+    if not dated:
+        at = put(at, b"Date: ", 6)
+        at = put_span(at, date)
+        at = put(at, b"\r\n", 2)
+    if chunked:
+        at = put(at, b"Transfer-Encoding: chunked\r\n", 28)
+    if response.status == 101:
+        at = put_upgrade(at, response.headers, response.kinds, response.n_headers)
+    elif response.status >= 200:
+        if not keep_alive:
+            at = put(at, b"Connection: close\r\n", 19)
+        elif client_minor_version == 0:
+            at = put(at, b"Connection: keep-alive\r\n", 24)
+    at = put(at, b"\r\n", 2)
+    out.end = at - out.base
+    return 0
+
+
+cdef int render_answer(int status, Span content_type, Span body, bint head_request, int client_minor_version,
+                       bint keep_alive, Span extra_headers, Span date, Buffer* out) noexcept:
+    """Append an answer of lbcore's own. `extra_headers` are whole lines. 0, or -1 without memory."""
+    cdef char* at
+    cdef Span text = status_text(status)
+    if buffer_reserve(out, FIXED_BYTES + content_type.len + body.len + extra_headers.len + date.len) < 0:
+        return -1
+    at = out.base + out.end
+    at = put(at, b"HTTP/1.1 ", 9) if client_minor_version else put(at, b"HTTP/1.0 ", 9)
+    at = put_status(at, status)
+    at = put(at, b" ", 1)
+    at = put_span(at, text)
+    if content_type.len:
+        at = put(at, b"\r\nContent-Type: ", 16)
+        at = put_span(at, content_type)
+        at = put(at, b"\r\nX-Content-Type-Options: nosniff", 33)
+    at = put(at, b"\r\nDate: ", 8)
+    at = put_span(at, date)
+    at = put(at, b"\r\nContent-Length: ", 18)
+    at = put_decimal(at, body.len)
+    at = put(at, b"\r\n", 2)
+    at = put_span(at, extra_headers)
+    if not keep_alive:
+        at = put(at, b"Connection: close\r\n", 19)
+    elif client_minor_version == 0:
+        at = put(at, b"Connection: keep-alive\r\n", 24)
+    at = put(at, b"\r\n", 2)
+    if not head_request:
+        at = put_span(at, body)
+    out.end = at - out.base
+    return 0

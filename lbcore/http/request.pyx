@@ -1,0 +1,304 @@
+"""Parse and validate a request head (RFC 9112 sections 2, 3 and 5), strictly, in place. No I/O.
+
+Every span points into the buffer that was parsed or into the request's arena; both must live until `reset`.
+"""
+
+cimport cython
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memchr
+
+from lbcore.http.arena cimport arena_alloc, arena_free, arena_reset
+from lbcore.http.framing cimport frame_request
+from lbcore.http.head cimport Header
+from lbcore.http.known cimport H_DROPPED, H_EXPECT, H_HOST, header_kind
+from lbcore.http.path cimport path_normalise
+from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_request
+from lbcore.http.span cimport Span, ascii_lower, span_bytes, span_eq, span_ieq, span_of
+
+cdef enum:
+    FIRST_CAPACITY = 32        # headers; doubled up to MAX_HEADERS when a request has more
+
+cdef uint8_t HOST_BYTE[256]
+
+
+cdef void fill_host_bytes() noexcept:
+    """What an authority may hold (RFC 3986 section 3.2), less userinfo, comma and slash, which proxies disagree about."""
+    cdef char c
+    for c in b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:[]%!$&'()*+;=":
+        HOST_BYTE[<uint8_t>c] = 1
+
+
+fill_host_bytes()
+
+
+cdef int split_authority(Span authority, Span* name) noexcept nogil:
+    """Cut the port off. 0, or 400 for what is no host with an optional port. The name keeps its case."""
+    cdef Py_ssize_t i, end = authority.len
+    for i in range(authority.len):
+        if not HOST_BYTE[<uint8_t>authority.ptr[i]]:
+            return 400
+    if authority.len and authority.ptr[0] == c"[":
+        end = 0
+        for i in range(authority.len):
+            if authority.ptr[i] == c"]":
+                end = i + 1
+                break
+        if end == 0 or (end < authority.len and authority.ptr[end] != c":"):
+            return 400
+    else:
+        for i in range(authority.len):
+            if authority.ptr[i] == c":":
+                end = i
+                break
+    for i in range(end + 1, authority.len):
+        if not (c"0" <= authority.ptr[i] <= c"9"):
+            return 400
+    if authority.len - end > 6:
+        return 400
+    name[0] = span_of(authority.ptr, end)
+    return 0
+
+
+@cython.final
+cdef class Request:
+    """One request head. Kept and used again for request after request: see `reset`."""
+
+    def __cinit__(self):
+        self.capacity = FIRST_CAPACITY
+        self.head.headers = <Header*>malloc(FIRST_CAPACITY * sizeof(Header))
+        self.kinds = <uint8_t*>malloc(FIRST_CAPACITY)
+        if self.head.headers == NULL or self.kinds == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.head.headers)
+        free(self.kinds)
+        arena_free(&self.arena)
+
+    cdef void reset(self) noexcept:
+        """Forget the request. Its strings are gone."""
+        self.head.n_headers = 0
+        arena_reset(&self.arena)
+
+    cdef char* alloc(self, Py_ssize_t size) except NULL:
+        cdef char* found = arena_alloc(&self.arena, size)
+        if found == NULL:
+            raise MemoryError
+        return found
+
+    cdef int grow(self) noexcept:
+        """Room for twice the headers. 0, or -1 at the limit or without memory."""
+        cdef Py_ssize_t capacity = self.capacity * 2
+        cdef void* headers
+        cdef void* kinds
+        if capacity > MAX_HEADERS:
+            return -1
+        headers = realloc(self.head.headers, capacity * sizeof(Header))
+        if headers == NULL:
+            return -1
+        self.head.headers = <Header*>headers
+        kinds = realloc(self.kinds, capacity)
+        if kinds == NULL:
+            return -1
+        self.kinds = <uint8_t*>kinds
+        self.capacity = capacity
+        return 0
+
+    cdef int add_header(self, Span name, Span value) except -1:
+        """Append a header; the spans must live as long as the request. Raises MemoryError beyond MAX_HEADERS."""
+        cdef Py_ssize_t n = self.head.n_headers
+        if n == self.capacity and self.grow() < 0:
+            raise MemoryError("too many headers")
+        self.head.headers[n].name = name
+        self.head.headers[n].value = value
+        self.kinds[n] = header_kind(name)
+        self.head.n_headers = n + 1
+        return 0
+
+    cdef bint is_idempotent(self) noexcept:
+        """Whether sending it twice is harmless and possible: a safe method and no body."""
+        cdef Span m = self.head.method
+        if self.framing.body:
+            return False
+        return span_eq(m, b"GET", 3) or self.is_head or span_eq(m, b"OPTIONS", 7) or span_eq(m, b"TRACE", 5)
+
+    cdef Py_ssize_t parse(self, const char* data, Py_ssize_t length, Py_ssize_t seen, const RequestPolicy* policy) noexcept:
+        """Read a head from the front of `data`.
+
+        seen     bytes of `data` an earlier call has been given already (0 at first).
+        Returns  the head's length; HEAD_PARTIAL when it is not complete; minus the HTTP status to refuse with
+                 (400, 417, 431, 501, 505).
+        Cost     O(length), no heap call for up to 32 headers.
+        """
+        cdef RequestHead* head = &self.head
+        cdef size_t count
+        cdef int used, status
+        cdef const char* method
+        cdef const char* target
+        cdef size_t method_len = 0, target_len = 0
+        if length and (data[0] == c"\r" or data[0] == c"\n"):
+            return -400
+        while True:
+            count = self.capacity
+            used = pico_parse_request(data, length, &method, &method_len, &target, &target_len, &head.minor_version,
+                                      head.headers, &count, seen)
+            if used == PICO_PARTIAL:
+                return HEAD_PARTIAL if length < policy.max_header_bytes else -431
+            if used > 0:
+                break
+            if count < <size_t>self.capacity:
+                return -self.malformed_status(data, length)
+            if self.grow() < 0:
+                return -431
+        if used > policy.max_header_bytes:
+            return -431
+        head.method = span_of(method, method_len)
+        head.target = span_of(target, target_len)
+        head.n_headers = count
+        # One space on each side of the target, no more: the parser is lenient there.
+        if target != method + method_len + 1 or target[target_len] != c" " or target[target_len + 1] != c"H":
+            return -400
+        status = self.classify(policy)
+        if status == 0:
+            status = frame_request(head.headers, self.kinds, head.n_headers, head.minor_version, &self.framing)
+        if status == 0:
+            status = self.read_target(policy)
+        return -status if status else used
+
+    cdef int malformed_status(self, const char* data, Py_ssize_t length) noexcept:
+        """505 for a request line that is fine but for a version other than HTTP/1, else 400."""
+        cdef const char* end = <const char*>memchr(data, c"\r", length)
+        cdef Py_ssize_t n
+        if end == NULL:
+            return 400
+        n = end - data
+        if n > 9 and data[n - 9] == c" " and span_eq(span_of(data + n - 8, 5), b"HTTP/", 5) and data[n - 3] != c"1":
+            if c"0" <= data[n - 3] <= c"9" and data[n - 2] == c"." and c"0" <= data[n - 1] <= c"9":
+                return 505
+        return 400
+
+    cdef int classify(self, const RequestPolicy* policy) noexcept:
+        """Fill `kinds`; refuse folded lines, a second Host, unknown expectations, and underscores where policy says so."""
+        cdef RequestHead* head = &self.head
+        cdef Py_ssize_t i
+        cdef int hosts = 0
+        cdef uint8_t kind
+        cdef Header* header
+        head.authority = span_of(NULL, 0)
+        for i in range(head.n_headers):
+            header = &head.headers[i]
+            if header.name.ptr == NULL:
+                return 400  # obs-fold (RFC 9112 section 5.2)
+            kind = header_kind(header.name)
+            if policy.underscores and memchr(header.name.ptr, c"_", header.name.len) != NULL:
+                if policy.underscores == UNDERSCORE_REJECT:
+                    return 400
+                kind = H_DROPPED
+            elif kind == H_HOST:
+                hosts += 1
+                head.authority = header.value
+            elif kind == H_EXPECT and not span_ieq(header.value, b"100-continue", 12):
+                return 417
+            self.kinds[i] = kind
+        self.has_host = hosts > 0
+        if hosts > 1 or (hosts == 0 and head.minor_version >= 1):
+            return 400
+        return 0
+
+    cdef int read_target(self, const RequestPolicy* policy) noexcept:
+        """Split the target and the authority, and bring the path to its one normal form."""
+        cdef RequestHead* head = &self.head
+        cdef Span target = head.target
+        cdef Py_ssize_t at, i
+        cdef int status
+        self.is_head = span_eq(head.method, b"HEAD", 4)
+        self.target_form = TARGET_ORIGIN
+        if span_eq(head.method, b"CONNECT", 7):
+            return 501
+        if target.ptr[0] != c"/":
+            if target.len == 1 and target.ptr[0] == c"*":
+                if not span_eq(head.method, b"OPTIONS", 7):
+                    return 400
+                self.target_form = TARGET_ASTERISK
+            else:
+                at = 0
+                if target.len > 7 and span_ieq(span_of(target.ptr, 7), b"http://", 7):
+                    at = 7
+                elif target.len > 8 and span_ieq(span_of(target.ptr, 8), b"https://", 8):
+                    at = 8
+                else:
+                    return 400
+                i = at
+                while i < target.len and target.ptr[i] != c"/" and target.ptr[i] != c"?":
+                    i += 1
+                if i == at:
+                    return 400
+                # The target's authority wins over the Host header (RFC 9112 section 3.2.2).
+                head.authority = span_of(target.ptr + at, i - at)
+                self.has_host = True
+                target = span_of(target.ptr + i, target.len - i)
+                self.target_form = TARGET_ABSOLUTE
+        status = split_authority(head.authority, &head.host)
+        if status:
+            return status
+        self.lower_host()
+        if self.target_form == TARGET_ASTERISK:
+            head.path = head.route_path = target
+            head.query = span_of(NULL, 0)
+            head.has_query = False
+            return 0
+        return path_normalise(&policy.path, target, &self.arena, &head.path, &head.route_path, &head.query, &head.has_query)
+
+    cdef void lower_host(self) noexcept:
+        """Bring `host` to lower case, without its trailing dot. Copies only when there is an upper-case letter."""
+        cdef Span host = self.head.host
+        cdef Py_ssize_t i
+        cdef char* out
+        if host.len and host.ptr[host.len - 1] == c".":
+            host.len -= 1
+        for i in range(host.len):
+            if c"A" <= host.ptr[i] <= c"Z":
+                out = arena_alloc(&self.arena, host.len)
+                if out == NULL:
+                    host.len = 0
+                    break
+                for i in range(host.len):
+                    out[i] = ascii_lower(host.ptr[i])
+                host.ptr = out
+                break
+        self.head.host = host
+
+    # The rest serves tests and tools: the data plane never calls it.
+
+    def parse_bytes(self, data: bytes, *, max_header_bytes: int = 1 << 20, underscores: int = 0, seen: int = 0) -> int:
+        """Parse as the data plane does. `data` must stay alive as long as the request is read. See `parse` for the result."""
+        cdef RequestPolicy policy
+        self.reset()
+        policy.max_header_bytes = max_header_bytes
+        policy.underscores = underscores
+        policy.path.sanitise = True
+        policy.path.encode_semicolons = False
+        policy.path.refused = 0
+        return self.parse(data, len(data), seen, &policy)
+
+    def describe(self) -> dict:
+        """What was read, as bytes, for tests."""
+        cdef RequestHead* head = &self.head
+        cdef Py_ssize_t i
+        return {
+            "method": span_bytes(head.method),
+            "path": span_bytes(head.path),
+            "route_path": span_bytes(head.route_path),
+            "query": span_bytes(head.query) if head.has_query else None,
+            "authority": span_bytes(head.authority),
+            "host": span_bytes(head.host),
+            "version": head.minor_version,
+            "headers": [(span_bytes(head.headers[i].name), span_bytes(head.headers[i].value))
+                        for i in range(head.n_headers)],
+            "body": self.framing.body,
+            "length": self.framing.length,
+            "keep_alive": self.framing.keep_alive,
+            "upgrade": self.framing.upgrade,
+            "expects_continue": self.framing.expects_continue,
+        }
