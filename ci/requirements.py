@@ -1,4 +1,4 @@
-"""Print the requirements that a pyproject.toml names for development, one a line: build-time, run-time and the extra `dev`."""
+"""Print what a pyproject.toml requires for development, one a line: build-time, run-time and the extra `dev`."""
 
 import sys
 import tomllib
