@@ -1,0 +1,30 @@
+# The data plane's own epoll set, run by the worker's uvloop.
+
+from libc.stdint cimport int64_t, uint32_t
+
+from lbcore.transport.timers cimport Timer, Wheel
+
+
+cdef class Channel:
+    cdef int fd                # -1 once closed
+    cdef Reactor reactor
+    cdef Timer timer
+
+    cdef int on_ready(self, uint32_t events) except -1
+    cdef int on_timeout(self) except -1
+    cdef void fail(self, object error) noexcept
+
+
+cdef class Reactor:
+    cdef int epfd
+    cdef readonly int64_t now_ms        # monotonic, as of the batch in work
+    cdef readonly Py_ssize_t channels   # attached
+    cdef object loop
+    cdef object tick_handle             # the pending uvloop timer, None while no timer is set
+    cdef list graveyard                 # channels closed in this batch: the kernel's list may still name them
+    cdef Wheel wheel
+
+    cdef int attach(self, Channel channel, int fd, uint32_t events) except -1
+    cdef void detach(self, Channel channel) noexcept
+    cdef int arm(self, Channel channel, int64_t delay_ms) except -1
+    cdef void disarm(self, Channel channel) noexcept

@@ -1,0 +1,200 @@
+"""The data plane's own epoll set: edge-triggered, dispatched in C, nested in the worker's uvloop as one readable descriptor.
+
+A connection is registered once, when it opens, for everything; it keeps in mind what it may read and write. So a request
+costs no epoll_ctl, an idle connection costs no object of the event loop, and one wake-up of the loop serves a whole batch.
+"""
+
+import os
+
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport int64_t, uint32_t
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from lbcore.transport.epoll cimport (
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLET, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
+)
+from lbcore.transport.timers cimport TICK_MS, Timer, timer_clear, timer_init, timer_set, wheel_expired, wheel_init
+
+cdef enum:
+    BATCH = 256                # events taken from the kernel at once
+    LINGER_MS = 1              # how long a quiet spell may be before the loop's own turn comes
+    TURN_MS = 5                # under load, how long the data plane may keep the loop's other work waiting
+
+
+cdef int64_t monotonic_ms() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
+
+
+cdef class Channel:
+    """Something with a descriptor in the reactor. Each callback ends in `fail` when it raises."""
+
+    def __cinit__(self):
+        self.fd = -1
+        timer_init(&self.timer, <void*>self)
+
+    cdef int on_ready(self, uint32_t events) except -1:
+        """The descriptor became readable or writable, or the peer went away. Edge-triggered: said once."""
+        raise NotImplementedError
+
+    cdef int on_timeout(self) except -1:
+        """The time set by `Reactor.arm` is over."""
+        raise NotImplementedError
+
+    cdef void fail(self, object error) noexcept:
+        """The one way out for an error nobody expected: log and close."""
+        raise NotImplementedError
+
+
+cdef class CallbackChannel(Channel):
+    """A channel that calls Python, for what is not in the hot path and for tests. It does not own its descriptor."""
+
+    cdef object ready
+    cdef object timeout
+    cdef object failed
+
+    def __init__(self, ready, timeout=None, failed=None):
+        self.ready = ready
+        self.timeout = timeout
+        self.failed = failed
+
+    def open(self, Reactor reactor, int fd, uint32_t events) -> None:
+        """Start watching `fd` for epoll's `events`."""
+        reactor.attach(self, fd, events)
+
+    def arm(self, int64_t delay_ms) -> None:
+        self.reactor.arm(self, delay_ms)
+
+    def disarm(self) -> None:
+        self.reactor.disarm(self)
+
+    def close(self) -> None:
+        """Stop watching. Safe to call twice."""
+        if self.fd >= 0:
+            self.reactor.detach(self)
+
+    cdef int on_ready(self, uint32_t events) except -1:
+        self.ready(events)
+        return 0
+
+    cdef int on_timeout(self) except -1:
+        self.timeout()
+        return 0
+
+    cdef void fail(self, object error) noexcept:
+        if self.failed is not None:
+            self.failed(error)
+
+
+cdef class Reactor:
+    """One per worker; lives on, and is only called from, the thread of its loop."""
+
+    def __cinit__(self, loop):
+        self.loop = loop
+        self.graveyard = []
+        self.epfd = epoll_create1(EPOLL_CLOEXEC)
+        if self.epfd < 0:
+            raise OSError(errno, os.strerror(errno))
+        self.now_ms = monotonic_ms()
+        wheel_init(&self.wheel, self.now_ms)
+        loop.add_reader(self.epfd, self._poll)
+
+    cdef int attach(self, Channel channel, int fd, uint32_t events) except -1:
+        """Watch `fd` for the channel, which takes it over. The reactor holds the channel until `detach`. OSError."""
+        cdef epoll_event event
+        event.events = events | EPOLLET
+        event.data.ptr = <void*>channel
+        if epoll_ctl(self.epfd, EPOLL_CTL_ADD, fd, &event) < 0:
+            raise OSError(errno, os.strerror(errno))
+        channel.fd = fd
+        channel.reactor = self
+        self.channels += 1
+        Py_INCREF(channel)
+        return 0
+
+    cdef void detach(self, Channel channel) noexcept:
+        """Let go of a channel. Its owner closes the descriptor, which takes it out of the epoll set."""
+        if channel.fd < 0:
+            return
+        channel.fd = -1
+        timer_clear(&self.wheel, &channel.timer)
+        self.channels -= 1
+        # The batch in work may name the channel once more: it must stay alive until the batch is through.
+        if not self.graveyard:
+            self.loop.call_soon(self._bury)
+        self.graveyard.append(channel)
+        Py_DECREF(channel)
+
+    cdef int arm(self, Channel channel, int64_t delay_ms) except -1:
+        """Call `on_timeout` after `delay_ms`, at most a tick or two later. Replaces an earlier setting."""
+        timer_set(&self.wheel, &channel.timer, self.now_ms + delay_ms)
+        if self.tick_handle is None:
+            self.tick_handle = self.loop.call_later(TICK_MS / 1000, self._tick)
+        return 0
+
+    cdef void disarm(self, Channel channel) noexcept:
+        timer_clear(&self.wheel, &channel.timer)
+
+    def _poll(self) -> None:
+        """Serve what is ready. Called by uvloop when the epoll set is readable.
+
+        A turn of uvloop costs more than a whole request. So under load the data plane waits in its own epoll set for the
+        next batch, and goes back to uvloop after LINGER_MS without work or TURN_MS in all.
+        """
+        cdef epoll_event events[BATCH]
+        cdef Channel channel
+        cdef int count, i, timeout = 0
+        cdef int64_t turn_over = monotonic_ms() + TURN_MS
+        while True:
+            with nogil:  # the wait may block
+                count = epoll_wait(self.epfd, events, BATCH, timeout)
+            if count < 0:
+                if errno == EINTR:
+                    continue
+                raise OSError(errno, os.strerror(errno))
+            self.now_ms = monotonic_ms()
+            for i in range(count):
+                channel = <Channel>events[i].data.ptr
+                if channel.fd < 0:
+                    continue
+                try:
+                    channel.on_ready(events[i].events)
+                except BaseException as error:
+                    channel.fail(error)
+            if count == 0 or self.now_ms >= turn_over:
+                return
+            timeout = LINGER_MS
+
+    def _tick(self) -> None:
+        """Fire what is due, and come back while any timer is set."""
+        cdef Timer* timer
+        cdef Channel channel
+        self.tick_handle = None
+        self.now_ms = monotonic_ms()
+        while True:
+            timer = wheel_expired(&self.wheel, self.now_ms)
+            if timer == NULL:
+                break
+            channel = <Channel>timer.owner
+            try:
+                channel.on_timeout()
+            except BaseException as error:
+                channel.fail(error)
+        if self.wheel.count and self.tick_handle is None:
+            self.tick_handle = self.loop.call_later(TICK_MS / 1000, self._tick)
+
+    def _bury(self) -> None:
+        self.graveyard.clear()
+
+    def close(self) -> None:
+        """Stop. The channels must have been closed by their owners. Safe to call twice."""
+        if self.epfd < 0:
+            return
+        self.loop.remove_reader(self.epfd)
+        if self.tick_handle is not None:
+            self.tick_handle.cancel()
+            self.tick_handle = None
+        os.close(self.epfd)
+        self.epfd = -1
