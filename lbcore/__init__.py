@@ -2,4 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lbcore.process.embedded import Proxy, run
+
+__all__ = ["Proxy", "__version__", "run"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs sockets and a loop when it is first used: importing a selector loads none of it."""
+    if name in ("Proxy", "run"):
+        from lbcore.process import embedded
+
+        return getattr(embedded, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,150 @@
+"""The load balancer inside a program: `run` blocks, with workers of its own; `Proxy` serves on the caller's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from types import TracebackType
+
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.load import load_static
+from lbcore.config.static import StaticConfig
+from lbcore.process.listeners import Listener, open_listeners
+from lbcore.process.snapshot import Publisher, life_cycle
+from lbcore.process.supervisor import main, supervise
+from lbcore.process.worker import DRAIN_POLL_S, Engine, EngineFactory, RuntimeObject, make_engine
+from lbcore.provider.base import Aggregator
+from lbcore.provider.merge import merge
+from lbcore.provider.registry import providers_of
+from lbcore.state.region import Region
+
+_log = logging.getLogger("lbcore.process")
+
+
+def run(config: StaticConfig | str | os.PathLike[str], *, workers: int | None = None) -> int:
+    """Serve until a signal stops it, as `lbcore run --config` does. Call it from the main thread.
+
+    config   a static configuration or the path of its file.
+    workers  processes that move the traffic; None: one per core this process may use.
+
+    Returns the exit code (see `lbcore.process.supervisor`). Raises ConfigError for a file that is refused. The log goes
+    where `log` of the configuration says, unless the program has set up logging already.
+    """
+    static, path = (config, "") if isinstance(config, StaticConfig) else (load_static(config), os.fspath(config))
+    if logging.getLogger().handlers:
+        return supervise(static, workers, path)
+    return main(static, workers, path)
+
+
+class Proxy:
+    """One worker inside the running loop (asyncio's or uvloop's), for tests and for embedding.
+
+        async with Proxy(static) as proxy:
+            print(proxy.addresses["web"])
+
+    static   the static configuration or the path of its file; port 0 takes a free port.
+    dynamic  what to run. None: what the providers of `static` give, followed as it changes.
+    engine   makes the data plane.
+
+    Signals, logging and limits of the process stay as they are.
+    """
+
+    def __init__(
+        self,
+        static: StaticConfig | str | os.PathLike[str],
+        dynamic: DynamicConfig | None = None,
+        *,
+        engine: EngineFactory = make_engine,
+    ) -> None:
+        self._static = static if isinstance(static, StaticConfig) else load_static(static)
+        self._dynamic = dynamic
+        self._make_engine = engine
+        self._engine: Engine | None = None
+        self._listeners: list[Listener] = []
+        self._following: asyncio.Task[None] | None = None
+        self.disabled: Sequence[RuntimeObject] = ()  # objects of the current configuration that cannot run
+
+    @property
+    def addresses(self) -> dict[str, tuple[str, int] | str]:
+        """Host and port of each entry point, or the path of its Unix socket, as bound."""
+        return {listener.entry_point: listener.address for listener in self._listeners}
+
+    def url(self, entry_point: str) -> str:
+        """`http://host:port` under which a TCP entry point is reached from this machine."""
+        address = self.addresses[entry_point]
+        if isinstance(address, str):
+            raise ValueError(f"entry point {entry_point} is a unix socket: {address}")
+        host, port = address
+        host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def apply(self, dynamic: DynamicConfig) -> Sequence[RuntimeObject]:
+        """Run another dynamic configuration from now on; requests under way end on the old one.
+
+        Names are qualified with `@file`. Returns the objects that are disabled, with their errors.
+        Raises ConfigError, with nothing changed, when it does not fit.
+        """
+        return self._apply(merge({"file": dynamic}))
+
+    def _apply(self, dynamic: DynamicConfig) -> Sequence[RuntimeObject]:
+        assert self._engine is not None, "the proxy is not running"
+        snapshot = self._publisher.publish(dynamic)
+        self.disabled = self._engine.apply(snapshot.dynamic, snapshot.slots)
+        self._region.set_worker_generation(0, snapshot.generation)
+        return self.disabled
+
+    def _follow(self, dynamic: DynamicConfig) -> None:
+        for entry in self._apply(dynamic):
+            _log.error("%s %s is disabled: %s", entry.kind, entry.name, "; ".join(entry.errors))
+
+    async def __aenter__(self) -> Proxy:
+        """Start: connections are accepted from here on. Raises ConfigError as `apply` does, and for a taken address."""
+        self._region = Region.create(1)
+        self._publisher = Publisher(self._region)
+        addresses = {name: (point.address, point.reuse_port) for name, point in self._static.entry_points.items()}
+        self._listeners = open_listeners(addresses, 1, {})
+        try:
+            self._engine = self._make_engine(asyncio.get_running_loop(), self._static, self._region, 0)
+            if self._dynamic is not None:
+                await self.apply(self._dynamic)
+            else:
+                aggregator = Aggregator(providers_of(self._static), self._follow)
+                self._following = asyncio.create_task(aggregator.run(), name="lbcore providers")
+                await aggregator.complete.wait()
+            for listener in self._listeners:
+                self._engine.listen(listener.entry_point, listener.for_worker(0).dup())
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop accepting, let requests under way finish for graceTimeOut at most, close."""
+        assert self._engine is not None
+        for listener in self._listeners:
+            listener.close()
+        self._engine.stop_accepting()
+        self._engine.drain()
+        _, grace_s = life_cycle(self._static)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    while self._engine.connections:
+                        await asyncio.sleep(DRAIN_POLL_S)
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._following
+        for listener in self._listeners:
+            listener.close()
+        if self._engine is not None:
+            self._engine.close()

@@ -1,0 +1,62 @@
+"""One published configuration: what every worker runs, numbered, with the slots of its services and servers. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.static import StaticConfig
+from lbcore.state.region import Region
+from lbcore.state.slots import SlotAllocator, SlotMap
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A dynamic configuration ready to run. `generation` counts from 1."""
+
+    generation: int
+    dynamic: DynamicConfig
+    slots: SlotMap
+
+
+class Publisher:
+    """Numbers configurations and gives their services and servers slots."""
+
+    def __init__(self, region: Region) -> None:
+        self._region = region
+        self._allocator = SlotAllocator(region)
+        self.current: Snapshot | None = None
+
+    def publish(self, dynamic: DynamicConfig) -> Snapshot:
+        """Make `dynamic` the current configuration. Raises ConfigError, with nothing changed, when it does not fit."""
+        services, servers = identities(dynamic)
+        slots = self._allocator.assign(services, servers)
+        generation = self._region.generation + 1
+        self.current = Snapshot(generation, dynamic, slots)
+        self._region.generation = generation
+        return self.current
+
+
+def to_json(config: StaticConfig | DynamicConfig) -> dict[str, Any]:
+    """A configuration as JSON values, for `model_validate` in a worker."""
+    return config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def life_cycle(static: StaticConfig) -> tuple[float, float]:
+    """Seconds for which to accept on after the signal to stop, and then to drain: the longest of all entry points."""
+    cycles = [point.transport.life_cycle for point in static.entry_points.values()]
+    accept_s = max((cycle.request_accept_grace_timeout.total_seconds() for cycle in cycles), default=0.0)
+    return accept_s, max((cycle.grace_time_out.total_seconds() for cycle in cycles), default=0.0)
+
+
+def identities(dynamic: DynamicConfig) -> tuple[list[str], list[str]]:
+    """Identities of the services (`name@file`) and of their servers (`name@file|url as written`)."""
+    services = list(dynamic.http.services)
+    servers = [
+        f"{name}|{server.url}"
+        for name, service in dynamic.http.services.items()
+        if service.load_balancer is not None
+        for server in service.load_balancer.servers
+    ]
+    return services, servers

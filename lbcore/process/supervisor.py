@@ -1,0 +1,234 @@
+"""The supervisor: owns configuration, listeners, signals and the workers, and moves no byte of traffic itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import uvloop
+
+from lbcore import __version__
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.static import StaticConfig
+from lbcore.errors import ConfigError
+from lbcore.process import log
+from lbcore.process.child import COMMAND
+from lbcore.process.control import Message
+from lbcore.process.listeners import Listener, open_listeners
+from lbcore.process.notify import Notifier, passed_sockets
+from lbcore.process.pool import Pool, WorkersError
+from lbcore.process.snapshot import Publisher, life_cycle, to_json
+from lbcore.provider.base import Aggregator
+from lbcore.provider.registry import providers_of
+from lbcore.state.region import Region
+
+EXIT_STOPPED = 0  # by a signal
+EXIT_CONFIG = 1  # configuration refused, or an address that cannot be listened on
+EXIT_WORKERS = 3  # the workers cannot be started
+STOP_S = 2.0  # how long a worker may take to go after its grace, before it is killed
+
+_log = logging.getLogger("lbcore.process")
+
+
+class Supervisor:
+    """Runs `workers` workers on open listeners until a signal stops it."""
+
+    def __init__(
+        self,
+        static: StaticConfig,
+        workers: int,
+        listeners: Sequence[Listener],
+        notifier: Notifier,
+        reopen_log: Callable[[], None] = lambda: None,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._static = static
+        self._listeners = listeners
+        self._notifier = notifier
+        self._reopen_log = reopen_log
+        self._region = Region.create(workers)
+        self._publisher = Publisher(self._region)
+        self._aggregator = Aggregator(providers_of(static), self._publish)
+        self._pool = Pool(self._region, command, self)
+        self._accept_s, self._grace_s = life_cycle(static)
+        self._stop = asyncio.Event()  # first SIGTERM or SIGINT: drain
+        self._stop_now = asyncio.Event()  # second
+        self.objects: list[Message] = []  # runtime view of the current configuration, as the first worker reported it
+
+    async def run(self) -> None:
+        """Serve until stopped. Raises WorkersError when the workers cannot be started."""
+        loop = asyncio.get_running_loop()
+        handlers = {
+            signal.SIGTERM: self._on_stop,
+            signal.SIGINT: self._on_stop,
+            signal.SIGHUP: self._on_reload,
+            signal.SIGUSR1: self._reopen_log,
+        }
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+        pool = asyncio.create_task(self._pool.run())
+        tasks = [pool, *map(asyncio.create_task, self._services())]
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            done, _ = await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stop}:
+                task.result()  # raises what went wrong
+            await self._shut_down(pool)
+        finally:
+            for task in [stop, *tasks]:
+                task.cancel()
+            await asyncio.gather(stop, *tasks, return_exceptions=True)
+            for number in handlers:
+                loop.remove_signal_handler(number)
+
+    def _services(self) -> list[Coroutine[Any, Any, None]]:
+        services = [self._aggregator.run()]
+        if self._notifier.watchdog_s:
+            services.append(self._feed_watchdog())
+        return services
+
+    def _on_stop(self) -> None:
+        (self._stop_now if self._stop.is_set() else self._stop).set()
+
+    def _on_reload(self) -> None:
+        _log.info("reload on SIGHUP")
+        self._aggregator.reload()
+
+    def hello(self, worker: int) -> tuple[Message, list[int]]:
+        """The first message for a worker, and the descriptors it inherits."""
+        listeners = {listener.entry_point: listener.for_worker(worker).fileno() for listener in self._listeners}
+        message = {
+            "type": "hello",
+            "worker": worker,
+            "region": self._region.fd,
+            "listeners": listeners,
+            "static": to_json(self._static),
+            "grace_s": self._grace_s,
+            "log_level": logging.getLogger().getEffectiveLevel(),
+        }
+        return message, [self._region.fd, *listeners.values()]
+
+    def _publish(self, dynamic: DynamicConfig) -> None:
+        again = self._publisher.current is not None
+        snapshot = self._publisher.publish(dynamic)
+        if again:
+            self._notifier.reloading()
+        message = {
+            "type": "configure",
+            "generation": snapshot.generation,
+            "dynamic": to_json(snapshot.dynamic),
+            "slots": snapshot.slots.to_json(),
+        }
+        self._pool.configure(snapshot.generation, message)
+
+    def applied(self, message: Message) -> None:
+        """Keep and log the runtime view of a new configuration."""
+        self.objects = message["objects"]
+        for entry in self.objects:
+            _log.error("%s %s is disabled: %s", entry["kind"], entry["name"], "; ".join(entry["errors"]))
+
+    def running(self, generation: int) -> None:
+        """Say that every worker runs a configuration."""
+        if self._stop.is_set():
+            return
+        status = f"{self._region.workers} workers run configuration {generation}"
+        _log.info(status)
+        self._notifier.ready(status)
+
+    async def _feed_watchdog(self) -> None:
+        while True:
+            if self._pool.responsive:
+                self._notifier.alive()
+            await asyncio.sleep(self._notifier.watchdog_s / 3)
+
+    async def _shut_down(self, pool: asyncio.Task[None]) -> None:
+        """Accept for requestAcceptGraceTimeout more, then let the workers drain, then stop them."""
+        plan = f"accepting for {self._accept_s:g} s more, then draining for {self._grace_s:g} s at most"
+        self._notifier.stopping(plan)
+        _log.info("stopping: %s", plan)
+        await self._unless_now(asyncio.sleep(self._accept_s))
+        for listener in self._listeners:
+            listener.close()
+        self._pool.drain(self._grace_s)
+        await self._unless_now(asyncio.wait({pool}, timeout=self._grace_s + STOP_S))
+        if not pool.done():
+            self._pool.stop()
+            await asyncio.wait({pool}, timeout=STOP_S)
+        self._pool.kill()
+        await pool
+        _log.info("stopped")
+
+    async def _unless_now(self, waiting: Coroutine[Any, Any, Any]) -> None:
+        """Wait, but not beyond the second signal to stop."""
+        now, task = asyncio.create_task(self._stop_now.wait()), asyncio.create_task(waiting)
+        await asyncio.wait({now, task}, return_when=asyncio.FIRST_COMPLETED)
+        now.cancel()
+        task.cancel()
+
+
+def main(static: StaticConfig, workers: int | None = None, config_path: str = "") -> int:
+    """Run the load balancer in this process and its workers until a signal stops it. Returns the exit code.
+
+    workers      processes that move the traffic; None: one per core this process may use.
+    config_path  where `static` came from, for the log.
+    """
+    settings = static.log
+    try:
+        reopen_log = log.configure(settings.level, settings.format, settings.file_path)
+    except OSError as error:
+        sys.stderr.write(f"lbcore: cannot open the log {settings.file_path}: {error.strerror}\n")
+        return EXIT_CONFIG
+    return supervise(static, workers, config_path, reopen_log)
+
+
+def supervise(
+    static: StaticConfig,
+    workers: int | None = None,
+    config_path: str = "",
+    reopen_log: Callable[[], None] = lambda: None,
+    command: Sequence[str] = COMMAND,
+) -> int:
+    """`main` with the log as the caller has set it up. `command` starts one worker."""
+    count = workers or len(os.sched_getaffinity(0))
+    _raise_file_limit()
+    notifier = Notifier(os.environ)
+    listeners: list[Listener] = []
+    _log.info("lbcore %s starts with %d workers, configuration %s", __version__, count, config_path or "of the caller")
+    try:
+        addresses = {name: (point.address, point.reuse_port) for name, point in static.entry_points.items()}
+        listeners = open_listeners(addresses, count, passed_sockets(os.environ))
+        for listener in listeners:
+            _log.info("entry point %s listens on %s", listener.entry_point, listener.address_text)
+
+        async def run() -> None:
+            await Supervisor(static, count, listeners, notifier, reopen_log, command).run()
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run())
+    except ConfigError as error:
+        for problem in error.problems:
+            _log.error("%s", problem)
+        return EXIT_CONFIG
+    except WorkersError as error:
+        _log.critical("%s", error)
+        return EXIT_WORKERS
+    finally:
+        for listener in listeners:
+            listener.close()
+        notifier.close()
+    return EXIT_STOPPED
+
+
+def _raise_file_limit() -> None:
+    """Let a process hold as many connections as the system allows; the soft limit is for users of select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

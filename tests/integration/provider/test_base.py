@@ -1,0 +1,152 @@
+"""The aggregator: several providers become one configuration with qualified names."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import pytest
+
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.errors import ConfigError, Problem
+from lbcore.provider import base
+from lbcore.provider.base import Aggregator, Publish, Update
+from lbcore.provider.merge import merge
+
+
+def config(*services: str) -> DynamicConfig:
+    lines = {name: {"loadBalancer": {"servers": [{"url": f"http://{name}"}]}} for name in services}
+    return DynamicConfig.model_validate({"http": {"services": lines}})
+
+
+class Scripted:
+    """A provider that publishes when told."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.updates: asyncio.Queue[DynamicConfig | Exception] = asyncio.Queue()
+        self.starts = 0
+        self.reloads = 0
+
+    async def run(self, publish: Publish) -> None:
+        self.starts += 1
+        while True:
+            update = await self.updates.get()
+            if isinstance(update, Exception):
+                raise update
+            publish(Update(self.name, update))
+
+    def reload(self) -> None:
+        self.reloads += 1
+
+
+async def eventually(probe: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not probe():
+            await asyncio.sleep(0.001)
+
+
+class Accepted:
+    def __init__(self) -> None:
+        self.names: list[list[str]] = []
+        self.refuse = False
+
+    def __call__(self, merged: DynamicConfig) -> None:
+        if self.refuse:
+            raise ConfigError([Problem("http.services", "too many")])
+        self.names.append(sorted(merged.http.services))
+
+
+def run(providers: list[Scripted], test: Callable[[Aggregator, Accepted], object]) -> None:
+    async def wrapped() -> None:
+        accepted = Accepted()
+        aggregator = Aggregator(providers, accepted)
+        task = asyncio.create_task(aggregator.run())
+        try:
+            await test(aggregator, accepted)  # type: ignore[misc]
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    asyncio.run(wrapped())
+
+
+def test_merge_qualifies_names_with_their_provider() -> None:
+    merged = merge({"file": config("a", "b"), "consul": config("a")})
+    assert sorted(merged.http.services) == ["a@consul", "a@file", "b@file"]
+    assert merge({}).is_empty
+
+
+def test_merge_leaves_its_parts_as_they_are() -> None:
+    part = config("a")
+    merge({"file": part})
+    assert list(part.http.services) == ["a"]
+
+
+def test_aggregator_waits_for_every_provider_once() -> None:
+    one, two = Scripted("one"), Scripted("two")
+
+    async def test(aggregator: Aggregator, accepted: Accepted) -> None:
+        one.updates.put_nowait(config("a"))
+        await eventually(one.updates.empty)
+        assert accepted.names == []
+        assert not aggregator.complete.is_set()
+        two.updates.put_nowait(config())
+        await aggregator.complete.wait()
+        one.updates.put_nowait(config("b"))
+        await eventually(lambda: len(accepted.names) == 2)
+        assert accepted.names == [["a@one"], ["b@one"]]
+
+    run([one, two], test)
+
+
+def test_aggregator_without_providers_accepts_an_empty_configuration() -> None:
+    async def test(aggregator: Aggregator, accepted: Accepted) -> None:
+        await aggregator.complete.wait()
+        assert accepted.names == [[]]
+
+    run([], test)
+
+
+def test_aggregator_refused_configuration_is_logged_and_later_ones_come(caplog: pytest.LogCaptureFixture) -> None:
+    one = Scripted("one")
+
+    async def test(aggregator: Aggregator, accepted: Accepted) -> None:
+        accepted.refuse = True
+        one.updates.put_nowait(config("a"))
+        await aggregator.complete.wait()
+        accepted.refuse = False
+        one.updates.put_nowait(config("b"))
+        await eventually(lambda: accepted.names == [["b@one"]])
+
+    run([one], test)
+    assert "configuration of provider one refused: http.services: too many" in caplog.text
+
+
+def test_aggregator_provider_that_fails_is_started_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "RESTART_S", (0.01, 0.02))
+    one = Scripted("one")
+
+    async def test(aggregator: Aggregator, accepted: Accepted) -> None:
+        for _ in range(3):
+            one.updates.put_nowait(RuntimeError("lost the connection"))
+        one.updates.put_nowait(config("a"))
+        await eventually(lambda: accepted.names == [["a@one"]])
+        assert one.starts == 4
+
+    run([one], test)
+    assert caplog.text.count("lost the connection") == 3
+
+
+def test_aggregator_reload_asks_every_provider() -> None:
+    one, two = Scripted("one"), Scripted("two")
+
+    async def test(aggregator: Aggregator, accepted: Accepted) -> None:
+        aggregator.reload()
+        assert (one.reloads, two.reloads) == (1, 1)
+
+    run([one, two], test)

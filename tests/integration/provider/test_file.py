@@ -1,0 +1,317 @@
+"""The file provider: what it publishes, when, and what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.provider.base import Update
+from lbcore.provider.file import FileProvider
+from lbcore.provider.watch import is_being_written, signature
+
+
+def content(*names: str) -> str:
+    """A configuration with services of these names."""
+    services = "".join(f"    {name}: {{loadBalancer: {{servers: [{{url: 'http://{name}'}}]}}}}\n" for name in names)
+    return f"http:\n  services:\n{services}"
+
+
+class Published:
+    """What a provider published: the names of the services, and when."""
+
+    def __init__(self) -> None:
+        self.names: list[list[str]] = []
+        self.times: list[float] = []
+
+    def __call__(self, update: Update) -> None:
+        assert update.provider == "file"
+        self.names.append(sorted(update.config.http.services))
+        self.times.append(time.monotonic())
+
+    async def count(self, n: int) -> None:
+        """Wait for the `n`th publication."""
+        await eventually(lambda: len(self.names) >= n)
+
+
+async def eventually(probe: Callable[[], bool], timeout_s: float = 10) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not probe():
+            await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def provider_of(path: Path, **options: Any) -> AsyncIterator[tuple[FileProvider, Published]]:
+    provider, published = FileProvider(path, **{"throttle": timedelta(0), **options}), Published()
+    task = asyncio.create_task(provider.run(published))
+    try:
+        await published.count(1)
+        # What is done before the watch stands would be seen only when file times are compared.
+        await asyncio.sleep(0.15)
+        yield provider, published
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, 30))
+
+
+def test_file_read_at_the_start_and_after_a_change(tmp_path: Path) -> None:
+    async def test() -> None:
+        path = tmp_path / "dynamic.yml"
+        path.write_text(content("a"))
+        async with provider_of(path) as (_, published):
+            path.write_text(content("a", "b"))
+            await published.count(2)
+            assert published.names == [["a"], ["a", "b"]]
+
+    run(test())
+
+
+def test_file_missing_at_the_start_gives_an_empty_configuration(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        path = tmp_path / "later" / "dynamic.yml"
+        async with provider_of(path) as (_, published):
+            assert published.names == [[]]
+            path.parent.mkdir()
+            path.write_text(content("a"))
+            await published.count(2)
+            assert published.names[1] == ["a"]
+
+    run(test())
+    assert "is not there" in caplog.text
+
+
+def test_file_wrong_at_the_start_gives_an_empty_configuration(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        path = tmp_path / "dynamic.yml"
+        path.write_text("http: [\n")
+        async with provider_of(path) as (_, published):
+            assert published.names == [[]]
+
+    run(test())
+    assert "configuration refused" in caplog.text
+
+
+def test_file_changes_in_quick_succession_are_throttled_to_first_and_last(tmp_path: Path) -> None:
+    async def test() -> None:
+        path = tmp_path / "dynamic.yml"
+        path.write_text(content("a"))
+        async with provider_of(path, throttle=timedelta(seconds=0.8)) as (_, published):
+            await asyncio.sleep(max(0, published.times[0] + 0.85 - time.monotonic()))
+            path.write_text(content("b"))
+            await published.count(2)
+            for name in "cde":
+                path.write_text(content(name))
+                await asyncio.sleep(0.1)
+            assert len(published.names) == 2
+            await published.count(3)
+            assert published.names == [["a"], ["b"], ["e"]]
+            assert published.times[2] - published.times[1] >= 0.8
+
+    run(test())
+
+
+def test_file_reload_is_not_throttled_and_publishes_the_same_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        path = tmp_path / "dynamic.yml"
+        path.write_text(content("a"))
+        async with provider_of(path, throttle=timedelta(seconds=60)) as (provider, published):
+            provider.reload()
+            await published.count(2)
+            path.write_text(content("b"))
+            await asyncio.sleep(0.2)
+            provider.reload()
+            await published.count(3)
+            assert published.names == [["a"], ["a"], ["b"]]
+
+    run(test())
+
+
+def test_file_rewritten_with_the_same_meaning_is_not_published(tmp_path: Path) -> None:
+    async def test() -> None:
+        path = tmp_path / "dynamic.yml"
+        path.write_text(content("a"))
+        async with provider_of(path) as (_, published):
+            for same in (content("a"), "# a comment\n" + content("a")):
+                path.write_text(same)
+                await asyncio.sleep(0.2)
+            path.write_text(content("b"))
+            await published.count(2)
+            assert published.names == [["a"], ["b"]]
+
+    run(test())
+
+
+def test_file_refused_is_reported_with_every_problem_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        path = tmp_path / "dynamic.yml"
+        path.write_text(content("a"))
+        async with provider_of(path) as (_, published):
+            path.write_text(content("a") + "  nonsense: 1\n  folly: 2\n")
+            await eventually(lambda: "the running configuration stays" in caplog.text)
+            os.utime(path)
+            await asyncio.sleep(0.3)
+            assert len(published.names) == 1
+            path.write_text(content("a"))
+            path.write_text(content("c"))
+            await published.count(2)
+            assert published.names[1] == ["c"]
+
+    run(test())
+    assert caplog.text.count("configuration refused") == 2
+    assert "nonsense" in caplog.text
+    assert "folly" in caplog.text
+
+
+def test_file_loader_that_breaks_does_not_end_the_provider(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    calls = 0
+
+    def load(path: Path) -> tuple[DynamicConfig, list[str]]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise ZeroDivisionError
+        return DynamicConfig(), ["mind the gap"]
+
+    async def test() -> None:
+        path = tmp_path / "dynamic.yml"
+        path.write_text("1")
+        async with provider_of(path, load=load) as (provider, published):
+            provider.reload()
+            await eventually(lambda: "cannot be loaded" in caplog.text)
+            provider.reload()
+            await published.count(2)
+
+    run(test())
+    assert "mind the gap" in caplog.text
+
+
+def test_file_emptied_stays_until_it_has_content(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        path = tmp_path / "dynamic.yml"
+        path.write_text(content("a"))
+        async with provider_of(path) as (_, published):
+            path.write_text("")
+            await eventually(lambda: "is empty" in caplog.text)
+            path.unlink()
+            await eventually(lambda: "is not there" in caplog.text)
+            path.write_text(content("b"))
+            await published.count(2)
+            assert published.names == [["a"], ["b"]]
+
+    run(test())
+
+
+def test_file_not_watched_is_read_on_reload_only(tmp_path: Path) -> None:
+    async def test() -> None:
+        path = tmp_path / "dynamic.yml"
+        path.write_text(content("a"))
+        async with provider_of(path, watch=False) as (provider, published):
+            path.write_text(content("b"))
+            await asyncio.sleep(0.3)
+            assert published.names == [["a"]]
+            provider.reload()
+            await published.count(2)
+
+    run(test())
+
+
+def test_file_behind_a_symbolic_link_is_watched_where_it_is(tmp_path: Path) -> None:
+    async def test() -> None:
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "srv").mkdir()
+        path, target = tmp_path / "etc" / "dynamic.yml", tmp_path / "srv" / "v1.yml"
+        target.write_text(content("a"))
+        path.symlink_to(target)
+        async with provider_of(path) as (_, published):
+            target.write_text(content("b"))
+            await published.count(2)
+            (tmp_path / "srv" / "v2.yml").write_text(content("c"))
+            (tmp_path / "etc" / "next").symlink_to(tmp_path / "srv" / "v2.yml")
+            os.replace(tmp_path / "etc" / "next", path)
+            await published.count(3)
+            (tmp_path / "srv" / "v2.yml").write_text(content("d"))
+            await published.count(4)
+            assert published.names == [["a"], ["b"], ["c"], ["d"]]
+
+    run(test())
+
+
+def test_file_directory_is_read_whole_and_watched_below(tmp_path: Path) -> None:
+    async def test() -> None:
+        (tmp_path / "team").mkdir()
+        (tmp_path / "one.yml").write_text(content("a"))
+        (tmp_path / "team" / "two.yaml").write_text(content("b"))
+        (tmp_path / ".hidden.yml").write_text("nonsense: [")
+        (tmp_path / "README.md").write_text("not a configuration")
+        async with provider_of(tmp_path) as (_, published):
+            assert published.names == [["a", "b"]]
+            (tmp_path / "team" / "three.yml").write_text(content("c"))
+            await published.count(2)
+            (tmp_path / "one.yml").unlink()
+            await published.count(3)
+            assert published.names[1:] == [["a", "b", "c"], ["b", "c"]]
+
+    run(test())
+
+
+def test_file_that_cannot_be_watched_is_compared_by_its_times(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_watch(*paths: Path, **options: Any) -> AsyncIterator[None]:
+        async def fail() -> AsyncIterator[None]:
+            raise OSError(28, "no space left on device")
+            yield
+
+        return fail()
+
+    monkeypatch.setattr("lbcore.provider.watch.awatch", no_watch)
+    monkeypatch.setattr("lbcore.provider.watch.POLL_S", 0.05)
+
+    async def test() -> None:
+        path = tmp_path / "dynamic.yml"
+        path.write_text(content("a"))
+        async with provider_of(path) as (_, published):
+            path.write_text(content("b"))
+            await published.count(2)
+
+    run(test())
+    assert caplog.text.count("cannot watch") == 1
+
+
+def test_is_being_written_follows_the_writer(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert not is_being_written(path)
+    with path.open("w"):
+        assert is_being_written(path)
+    with path.open():
+        assert not is_being_written(path)
+
+
+def test_signature_of_a_directory_changes_with_its_files_only(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("1")
+    before = signature(tmp_path)
+    (tmp_path / "note.txt").write_text("1")
+    assert signature(tmp_path) == before
+    (tmp_path / "b.toml").write_text("1")
+    assert signature(tmp_path) != before
+
+
+@pytest.fixture(autouse=True)
+def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)

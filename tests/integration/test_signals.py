@@ -1,0 +1,163 @@
+"""Signals of an operator: drain, stop now, reload; what a terminal sends to the whole group harms no worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.instance import Backend, Instance, dynamic_for, eventually, is_alive, running
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    server = Backend("one")
+    yield server
+    server.close()
+
+
+class SlowRequest:
+    """A request under way on a thread. `outcome` is its status and body, or the error."""
+
+    def __init__(self, lb: Instance, backend: Backend, ms: int) -> None:
+        self.outcome: object = None
+        self.ended_at = 0.0
+        self._thread = threading.Thread(target=self._get, args=(lb, ms))
+        self._thread.start()
+        assert backend.slow_requests.acquire(timeout=5)
+
+    def _get(self, lb: Instance, ms: int) -> None:
+        try:
+            self.outcome = lb.get(f"/slow/{ms}")
+        except Exception as error:
+            self.outcome = error
+        self.ended_at = time.monotonic()
+
+    def join(self) -> object:
+        self._thread.join(timeout=15)
+        return self.outcome
+
+
+def life_cycle(**times: str) -> dict[str, object]:
+    return {"address": "127.0.0.1:0", "transport": {"lifeCycle": times}}
+
+
+def is_refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_to_stop_lets_a_slow_answer_finish(tmp_path: Path, backend: Backend, number: int) -> None:
+    with running(tmp_path, dynamic_for(backend)) as lb:
+        lb.runs(1)
+        slow, port = SlowRequest(lb, backend, 700), lb.port
+        lb.signal(number)
+        eventually(lambda: is_refused(port), "no connection accepted any more")
+        assert slow.join() == (200, "one")
+        assert lb.process.wait(timeout=5) == 0
+        assert time.monotonic() - slow.ended_at < 3
+
+
+def test_signal_to_stop_closes_idle_connections_at_once(tmp_path: Path, backend: Backend) -> None:
+    with running(tmp_path, dynamic_for(backend)) as lb:
+        lb.runs(1)
+        with socket.create_connection(("127.0.0.1", lb.port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+            client.settimeout(5)
+            lb.signal(signal.SIGTERM)
+            assert client.recv(1) == b""
+        assert lb.process.wait(timeout=5) == 0
+
+
+def test_signal_to_stop_goes_on_accepting_for_the_grace(tmp_path: Path, backend: Backend) -> None:
+    with running(
+        tmp_path, dynamic_for(backend), entry_point=life_cycle(requestAcceptGraceTimeout="800ms", graceTimeOut="5s")
+    ) as lb:
+        lb.runs(1)
+        port, stopped_at = lb.port, time.monotonic()
+        lb.signal(signal.SIGTERM)
+        lb.logged("stopping: accepting for 0.8 s more, then draining for 5 s at most")
+        assert lb.get() == (200, "one")
+        eventually(lambda: is_refused(port), "no connection accepted any more")
+        assert time.monotonic() - stopped_at > 0.8
+        assert lb.process.wait(timeout=5) == 0
+
+
+def test_signal_to_stop_cuts_what_takes_longer_than_the_grace(tmp_path: Path, backend: Backend) -> None:
+    with running(tmp_path, dynamic_for(backend), entry_point=life_cycle(graceTimeOut="300ms")) as lb:
+        lb.runs(1)
+        slow, stopped_at = SlowRequest(lb, backend, 3000), time.monotonic()
+        lb.signal(signal.SIGTERM)
+        assert lb.process.wait(timeout=5) == 0
+        assert 0.3 < time.monotonic() - stopped_at < 2.5
+        assert isinstance(slow.join(), Exception)
+        assert "1 connections cut after 0.3 s of draining worker=" in lb.log
+
+
+def test_signal_to_stop_twice_stops_now(tmp_path: Path, backend: Backend) -> None:
+    with running(
+        tmp_path, dynamic_for(backend), entry_point=life_cycle(requestAcceptGraceTimeout="30s", graceTimeOut="30s")
+    ) as lb:
+        lb.runs(1)
+        slow, workers, stopped_at = SlowRequest(lb, backend, 4000), lb.workers, time.monotonic()
+        lb.signal(signal.SIGTERM)
+        lb.logged("stopping")
+        lb.signal(signal.SIGTERM)
+        assert lb.process.wait(timeout=5) == 0
+        assert time.monotonic() - stopped_at < 3
+        assert isinstance(slow.join(), Exception)
+        assert not any(map(is_alive, workers))
+
+
+def test_signal_to_stop_twice_while_draining_stops_now(tmp_path: Path, backend: Backend) -> None:
+    with running(tmp_path, dynamic_for(backend), entry_point=life_cycle(graceTimeOut="30s")) as lb:
+        lb.runs(1)
+        port, slow = lb.port, SlowRequest(lb, backend, 4000)
+        lb.signal(signal.SIGTERM)
+        eventually(lambda: is_refused(port), "draining")
+        stopped_at = time.monotonic()
+        lb.signal(signal.SIGINT)
+        assert lb.process.wait(timeout=5) == 0
+        assert time.monotonic() - stopped_at < 3
+        assert isinstance(slow.join(), Exception)
+
+
+def test_signal_to_stop_ends_a_worker_that_hangs(tmp_path: Path, backend: Backend) -> None:
+    with running(tmp_path, dynamic_for(backend), workers=1, entry_point=life_cycle(graceTimeOut="200ms")) as lb:
+        lb.runs(1)
+        (worker,) = lb.workers
+        os.kill(worker, signal.SIGSTOP)
+        lb.signal(signal.SIGTERM)
+        assert lb.process.wait(timeout=10) == 0
+        assert not is_alive(worker)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_signal_to_a_worker_is_left_to_the_supervisor(tmp_path: Path, backend: Backend, number: int) -> None:
+    with running(tmp_path, dynamic_for(backend), workers=1) as lb:
+        lb.runs(1)
+        workers = lb.workers
+        os.kill(workers[0], number)
+        assert [lb.get() for _ in range(3)] == [(200, "one")] * 3
+        assert lb.workers == workers
+
+
+def test_signal_hup_reloads_though_nothing_changed(tmp_path: Path, backend: Backend) -> None:
+    with running(tmp_path, dynamic_for(backend)) as lb:
+        lb.runs(1)
+        workers = lb.workers
+        lb.signal(signal.SIGHUP)
+        lb.runs(2)
+        assert lb.get() == (200, "one")
+        assert lb.workers == workers
