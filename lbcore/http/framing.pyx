@@ -261,3 +261,34 @@ cdef int chunk_decode(ChunkDecoder* decoder, const char* ptr, Py_ssize_t length,
             return CHUNK_BAD
     used[0] = i
     return CHUNK_MORE
+
+
+def decode_chunked(pieces: list) -> tuple:
+    """Decode chunked coding that arrives in `pieces` (bytes), for tests: `(body, rest)`.
+
+    `rest` is what follows the last chunk's line, the trailer section first; None when the body is not complete.
+    Raises ValueError on a framing error.
+    """
+    cdef ChunkDecoder decoder
+    cdef Py_ssize_t at, used
+    cdef Span data
+    cdef int event
+    cdef const char* ptr
+    decoder.state = AT_SIZE
+    decoder.digits = 0
+    decoder.left = 0
+    decoder.extension_bytes = 0
+    body = []
+    for index, piece in enumerate(pieces):
+        ptr = piece
+        at = 0
+        while at < len(piece):
+            event = chunk_decode(&decoder, ptr + at, len(piece) - at, &used, &data)
+            if event == CHUNK_BAD:
+                raise ValueError("bad chunk framing")
+            at += used
+            if event == CHUNK_DATA:
+                body.append(data.ptr[:data.len])
+            elif event == CHUNK_TRAILERS:
+                return b"".join(body), piece[at:] + b"".join(pieces[index + 1:])
+    return b"".join(body), None

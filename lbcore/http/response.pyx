@@ -10,7 +10,7 @@ from lbcore.http.head cimport Header
 from lbcore.http.known cimport header_kind
 from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_response
 from lbcore.http.request cimport HEAD_PARTIAL, MAX_HEADERS
-from lbcore.http.span cimport Span, span_of
+from lbcore.http.span cimport Span, span_bytes, span_of
 
 cdef enum:
     FIRST_CAPACITY = 32        # headers; doubled up to MAX_HEADERS
@@ -104,3 +104,24 @@ cdef class Response:
                           &self.framing):
             return -502
         return used
+
+    # The rest serves tests and tools: the data plane never calls it.
+
+    def parse_bytes(self, data: bytes, *, head_request: bool = False) -> int:
+        """Parse as the data plane does. `data` must stay alive as long as the answer is read. See `parse` for the result."""
+        self.reset()
+        return self.parse(data, len(data), 0, head_request)
+
+    def describe(self) -> dict:
+        """What was read, for tests."""
+        cdef Py_ssize_t i
+        return {
+            "status": self.status,
+            "reason": span_bytes(self.reason),
+            "version": self.minor_version,
+            "headers": [(span_bytes(self.headers[i].name), span_bytes(self.headers[i].value))
+                        for i in range(self.n_headers)],
+            "body": self.framing.body,
+            "length": self.framing.length,
+            "keep_alive": self.framing.keep_alive,
+        }
