@@ -16,7 +16,8 @@ cdef struct Framing:
     int body                   # BodyKind
     int64_t length             # bytes of the body for BODY_LENGTH, else 0
     bint keep_alive            # the sender will take another message on this connection
-    bint upgrade               # `Connection: upgrade` together with an Upgrade header
+    bint upgrade               # `Connection: upgrade` together with an Upgrade header, other than to h2c
+    bint names_headers         # a Connection header names other headers: they are hop-by-hop too
     bint expects_continue      # requests only
     bint te_trailers           # the client takes trailers
 

@@ -93,12 +93,13 @@ cdef int scan(const Header* headers, const uint8_t* kinds, Py_ssize_t count, int
     cdef Py_ssize_t i, at
     cdef int64_t value
     cdef Span token
-    cdef bint close = False, keep_alive = False, upgrade_listed = False, upgrade_named = False
+    cdef bint close = False, keep_alive = False, upgrade_listed = False, upgrade_named = False, h2c = False
     length[0] = -1
     codings[0] = 0
     chunked[0] = False
     framing.expects_continue = False
     framing.te_trailers = False
+    framing.names_headers = False
     for i in range(count):
         if kinds[i] == H_CONTENT_LENGTH:
             value = parse_length(headers[i].value)
@@ -121,8 +122,14 @@ cdef int scan(const Header* headers, const uint8_t* kinds, Py_ssize_t count, int
                     keep_alive = True
                 elif span_ieq(token, b"upgrade", 7):
                     upgrade_listed = True
+                else:
+                    framing.names_headers = True
         elif kinds[i] == H_UPGRADE:
-            upgrade_named = headers[i].value.len > 0
+            at = 0
+            while next_token(headers[i].value, &at, &token):
+                upgrade_named = True
+                if span_ieq(token, b"h2c", 3):
+                    h2c = True
         elif kinds[i] == H_EXPECT:
             framing.expects_continue = True
         elif kinds[i] == H_TE:
@@ -131,7 +138,8 @@ cdef int scan(const Header* headers, const uint8_t* kinds, Py_ssize_t count, int
                 if span_ieq(token, b"trailers", 8):
                     framing.te_trailers = True
     framing.keep_alive = not close and (minor_version >= 1 or keep_alive)
-    framing.upgrade = upgrade_listed and upgrade_named
+    # A tunnel of HTTP/2 would carry requests past every rule and middleware: the upgrade is not passed on.
+    framing.upgrade = upgrade_listed and upgrade_named and not h2c
     return 0
 
 

@@ -39,7 +39,20 @@ cdef inline bint is_managed(uint8_t kind) noexcept nogil:
 
 
 cdef inline bint name_is(Span name, const char* lower) noexcept nogil:
-    """Compare with a lower-case name of the same length. An underscore counts as a dash: an alias must not slip through."""
+    """Compare, without case, with a lower-case name of the same length."""
+    cdef Py_ssize_t i
+    for i in range(name.len):
+        if ascii_lower(name.ptr[i]) != lower[i]:
+            return False
+    return True
+
+
+cdef inline bint alias_is(Span name, const char* lower) noexcept nogil:
+    """The same, where an underscore counts as a dash.
+
+    Servers that map names to variables cannot tell the two apart, so a client may not set a managed header by its alias.
+    Never for names that frame a message: there the two are different headers.
+    """
     cdef Py_ssize_t i
     cdef char c
     for i in range(name.len):
@@ -52,27 +65,27 @@ cdef inline bint name_is(Span name, const char* lower) noexcept nogil:
 cdef inline uint8_t forwarded_kind(Span name) noexcept nogil:
     """The kind of a name whose first letter is `x` and that has one of the lengths of the managed names."""
     if name.len == 9:
-        return H_X_REAL_IP if name_is(name, b"x-real-ip") else H_OTHER
+        return H_X_REAL_IP if alias_is(name, b"x-real-ip") else H_OTHER
     if name.len == 15:
-        if name_is(name, b"x-forwarded-for"):
+        if alias_is(name, b"x-forwarded-for"):
             return H_X_FORWARDED_FOR
-        return H_X_FORWARDED_OTHER if name_is(name, b"x-forwarded-uri") else H_OTHER
+        return H_X_FORWARDED_OTHER if alias_is(name, b"x-forwarded-uri") else H_OTHER
     if name.len == 16:
-        if name_is(name, b"x-forwarded-host"):
+        if alias_is(name, b"x-forwarded-host"):
             return H_X_FORWARDED_HOST
-        return H_X_FORWARDED_PORT if name_is(name, b"x-forwarded-port") else H_OTHER
+        return H_X_FORWARDED_PORT if alias_is(name, b"x-forwarded-port") else H_OTHER
     if name.len == 17:
-        return H_X_FORWARDED_PROTO if name_is(name, b"x-forwarded-proto") else H_OTHER
+        return H_X_FORWARDED_PROTO if alias_is(name, b"x-forwarded-proto") else H_OTHER
     if name.len == 18:
-        if name_is(name, b"x-forwarded-server"):
+        if alias_is(name, b"x-forwarded-server"):
             return H_X_FORWARDED_SERVER
-        if name_is(name, b"x-forwarded-method") or name_is(name, b"x-forwarded-prefix"):
+        if alias_is(name, b"x-forwarded-method") or alias_is(name, b"x-forwarded-prefix"):
             return H_X_FORWARDED_OTHER
         return H_OTHER
     if name.len == 27:
-        return H_X_FORWARDED_OTHER if name_is(name, b"x-forwarded-tls-client-cert") else H_OTHER
+        return H_X_FORWARDED_OTHER if alias_is(name, b"x-forwarded-tls-client-cert") else H_OTHER
     if name.len == 32:
-        return H_X_FORWARDED_OTHER if name_is(name, b"x-forwarded-tls-client-cert-info") else H_OTHER
+        return H_X_FORWARDED_OTHER if alias_is(name, b"x-forwarded-tls-client-cert-info") else H_OTHER
     return H_OTHER
 
 

@@ -6,9 +6,9 @@ Each head is written from parsed parts, so that a server reads exactly what was 
 from http import HTTPStatus
 
 from libc.stdint cimport uint8_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
-from lbcore.http.buffer cimport Buffer, buffer_reserve
+from lbcore.http.buffer cimport Buffer, buffer_release, buffer_reserve
 from lbcore.http.framing cimport BODY_CHUNKED, connection_lists
 from lbcore.http.head cimport ClientAddress, Header, RequestHead
 from lbcore.http.known cimport (
@@ -172,7 +172,6 @@ cdef int render_request(Request request, const ForwardPolicy* policy, Span path_
     cdef Py_ssize_t i, size
     cdef uint8_t kind
     cdef uint8_t present[32]
-    cdef bint connection_named = False
     cdef char* at
     cdef Span host
     size = FIXED_BYTES + head.method.len + head.path.len + head.query.len + path_prefix.len + policy.server_name.len
@@ -196,11 +195,6 @@ cdef int render_request(Request request, const ForwardPolicy* policy, Span path_
     for i in range(32):
         present[i] = False
     for i in range(head.n_headers):
-        if request.kinds[i] == H_OTHER:
-            continue
-        if is_hop_by_hop(request.kinds[i]) and head.headers[i].value.len:
-            connection_named = True
-    for i in range(head.n_headers):
         kind = request.kinds[i]
         if kind == H_DROPPED or kind == H_HOST or kind == H_TRANSFER_ENCODING or is_hop_by_hop(kind):
             continue
@@ -208,8 +202,8 @@ cdef int render_request(Request request, const ForwardPolicy* policy, Span path_
             if not policy.trusted or kind == H_X_FORWARDED_FOR or kind == H_X_FORWARDED_SERVER:
                 continue
             present[kind] = True
-        elif kind == H_OTHER and connection_named and connection_lists(head.headers, request.kinds, head.n_headers,
-                                                                       head.headers[i].name):
+        elif kind == H_OTHER and request.framing.names_headers and connection_lists(
+                head.headers, request.kinds, head.n_headers, head.headers[i].name):
             continue
         elif kind == H_CONTENT_LENGTH and not take_length(request, i):
             continue
@@ -259,13 +253,10 @@ cdef int render_response(Response response, int client_minor_version, bint keep_
     cdef uint8_t kind
     cdef bint dated = date.len == 0
     cdef bint lengthy = False
-    cdef bint connection_named = False
     cdef char* at
     size = FIXED_BYTES + response.reason.len + date.len
     for i in range(response.n_headers):
         size += response.headers[i].name.len + response.headers[i].value.len + 4
-        if is_hop_by_hop(response.kinds[i]):
-            connection_named = True
     if buffer_reserve(out, size) < 0:
         return -1
     at = out.base + out.end
@@ -286,8 +277,8 @@ cdef int render_response(Response response, int client_minor_version, bint keep_
             continue
         elif kind == H_DATE:
             dated = True
-        elif connection_named and connection_lists(response.headers, response.kinds, response.n_headers,
-                                                   response.headers[i].name):
+        elif kind == H_OTHER and response.framing.names_headers and connection_lists(
+                response.headers, response.kinds, response.n_headers, response.headers[i].name):
             continue
         at = put_header(at, &response.headers[i])
     if not dated:
@@ -339,3 +330,63 @@ cdef int render_answer(int status, Span content_type, Span body, bint head_reque
         at = put_span(at, body)
     out.end = at - out.base
     return 0
+
+
+def rewrite_request(wire: bytes, *, client: bytes = b"192.0.2.1", trusted: bool = False, append_for: bool = True,
+                    encrypted: bool = False, pass_host: bool = True, server_authority: bytes = b"10.0.0.1:80",
+                    server_name: bytes = b"edge", prefix: bytes = b"") -> bytes:
+    """The head a server is sent for a request head, for tests. Raises ValueError when the request is refused."""
+    cdef Request request = Request()
+    cdef ForwardPolicy policy
+    cdef ClientAddress address
+    cdef Buffer out
+    memset(&out, 0, sizeof(out))
+    memcpy(address.text, <const char*>client, len(client))
+    address.text_len = len(client)
+    request.head.client = &address
+    policy.trusted = trusted
+    policy.append_for = append_for
+    policy.encrypted = encrypted
+    policy.pass_host = pass_host
+    policy.server_name = span_of(server_name, len(server_name))
+    policy.server_authority = span_of(server_authority, len(server_authority))
+    used = request.parse_bytes(wire)
+    if used <= 0:
+        raise ValueError(f"refused: {used}")
+    if render_request(request, &policy, span_of(prefix, len(prefix)), &out) < 0:
+        raise MemoryError
+    try:
+        return out.base[out.start:out.end]
+    finally:
+        buffer_release(&out)
+
+
+def rewrite_response(wire: bytes, *, client_version: int = 1, keep_alive: bool = True, chunked: bool = False,
+                     date: bytes = b"now") -> bytes:
+    """The head a client is sent for an answer's head, for tests. Raises ValueError when the answer is refused."""
+    cdef Response response = Response()
+    cdef Buffer out
+    memset(&out, 0, sizeof(out))
+    used = response.parse_bytes(wire)
+    if used <= 0:
+        raise ValueError(f"refused: {used}")
+    if render_response(response, client_version, keep_alive, chunked, span_of(date, len(date)), &out) < 0:
+        raise MemoryError
+    try:
+        return out.base[out.start:out.end]
+    finally:
+        buffer_release(&out)
+
+
+def answer(status: int, body: bytes, *, content_type: bytes = b"", head_request: bool = False, keep_alive: bool = True,
+           client_version: int = 1, extra: bytes = b"", date: bytes = b"now") -> bytes:
+    """An answer of lbcore's own, for tests."""
+    cdef Buffer out
+    memset(&out, 0, sizeof(out))
+    if render_answer(status, span_of(content_type, len(content_type)), span_of(body, len(body)), head_request,
+                     client_version, keep_alive, span_of(extra, len(extra)), span_of(date, len(date)), &out) < 0:
+        raise MemoryError
+    try:
+        return out.base[out.start:out.end]
+    finally:
+        buffer_release(&out)

@@ -1,17 +1,10 @@
 # One request head: parsed, validated, and open to rewriting by middlewares until it is sent on.
 
-from libc.stdint cimport uint8_t, uint32_t
-
-from lbcore.http.arena cimport Arena
-from lbcore.http.framing cimport Framing
-from lbcore.http.head cimport Header, RequestHead
+from lbcore.http.head cimport RequestHead
+from lbcore.http.message cimport Message
 from lbcore.http.path cimport PathOptions
 from lbcore.http.span cimport Span
 
-
-cdef enum:
-    HEAD_PARTIAL = 0           # more bytes are needed
-    MAX_HEADERS = 256          # of one message; more are 431
 
 cdef enum UnderscoreStrategy:
     UNDERSCORE_KEEP = 0
@@ -29,22 +22,15 @@ cdef enum TargetForm:
     TARGET_ASTERISK            # OPTIONS *
 
 
-cdef class Request:
+cdef class Request(Message):
     cdef RequestHead head
-    cdef Framing framing
-    cdef uint8_t* kinds        # one HeaderKind per header
-    cdef Py_ssize_t capacity   # of head.headers and kinds
-    cdef Arena arena
     cdef int target_form       # TargetForm
     cdef bint is_head          # the method is HEAD
     cdef bint has_host         # HTTP/1.0 may come without
 
     cdef Py_ssize_t parse(self, const char* data, Py_ssize_t length, Py_ssize_t seen, const RequestPolicy* policy) noexcept
-    cdef void reset(self) noexcept
-    cdef char* alloc(self, Py_ssize_t size) except NULL
     cdef int add_header(self, Span name, Span value) except -1
     cdef bint is_idempotent(self) noexcept
-    cdef int grow(self) noexcept
     cdef int malformed_status(self, const char* data, Py_ssize_t length) noexcept
     cdef int classify(self, const RequestPolicy* policy) noexcept
     cdef int read_target(self, const RequestPolicy* policy) noexcept

@@ -1,23 +1,20 @@
 """Parse and validate a request head (RFC 9112 sections 2, 3 and 5), strictly, in place. No I/O.
 
-Every span points into the buffer that was parsed or into the request's arena; both must live until `reset`.
+Every span points into the buffer that was parsed or into the request's arena; both must live until `clear`.
 """
 
 cimport cython
 from libc.stdint cimport uint8_t
-from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr
 
-from lbcore.http.arena cimport arena_alloc, arena_free, arena_reset
+from lbcore.http.arena cimport arena_alloc
 from lbcore.http.framing cimport frame_request
 from lbcore.http.head cimport Header
 from lbcore.http.known cimport H_DROPPED, H_EXPECT, H_HOST, header_kind
+from lbcore.http.message cimport HEAD_PARTIAL, Message
 from lbcore.http.path cimport path_normalise
 from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_request
 from lbcore.http.span cimport Span, ascii_lower, span_bytes, span_eq, span_ieq, span_of
-
-cdef enum:
-    FIRST_CAPACITY = 32        # headers; doubled up to MAX_HEADERS when a request has more
 
 cdef uint8_t HOST_BYTE[256]
 
@@ -61,59 +58,14 @@ cdef int split_authority(Span authority, Span* name) noexcept nogil:
 
 
 @cython.final
-cdef class Request:
-    """One request head. Kept and used again for request after request: see `reset`."""
-
-    def __cinit__(self):
-        self.capacity = FIRST_CAPACITY
-        self.head.headers = <Header*>malloc(FIRST_CAPACITY * sizeof(Header))
-        self.kinds = <uint8_t*>malloc(FIRST_CAPACITY)
-        if self.head.headers == NULL or self.kinds == NULL:
-            raise MemoryError
-
-    def __dealloc__(self):
-        free(self.head.headers)
-        free(self.kinds)
-        arena_free(&self.arena)
-
-    cdef void reset(self) noexcept:
-        """Forget the request. Its strings are gone."""
-        self.head.n_headers = 0
-        arena_reset(&self.arena)
-
-    cdef char* alloc(self, Py_ssize_t size) except NULL:
-        cdef char* found = arena_alloc(&self.arena, size)
-        if found == NULL:
-            raise MemoryError
-        return found
-
-    cdef int grow(self) noexcept:
-        """Room for twice the headers. 0, or -1 at the limit or without memory."""
-        cdef Py_ssize_t capacity = self.capacity * 2
-        cdef void* headers
-        cdef void* kinds
-        if capacity > MAX_HEADERS:
-            return -1
-        headers = realloc(self.head.headers, capacity * sizeof(Header))
-        if headers == NULL:
-            return -1
-        self.head.headers = <Header*>headers
-        kinds = realloc(self.kinds, capacity)
-        if kinds == NULL:
-            return -1
-        self.kinds = <uint8_t*>kinds
-        self.capacity = capacity
-        return 0
+cdef class Request(Message):
+    """One request head."""
 
     cdef int add_header(self, Span name, Span value) except -1:
         """Append a header; the spans must live as long as the request. Raises MemoryError beyond MAX_HEADERS."""
-        cdef Py_ssize_t n = self.head.n_headers
-        if n == self.capacity and self.grow() < 0:
-            raise MemoryError("too many headers")
-        self.head.headers[n].name = name
-        self.head.headers[n].value = value
-        self.kinds[n] = header_kind(name)
-        self.head.n_headers = n + 1
+        self.append(name, value)
+        self.head.headers = self.headers
+        self.head.n_headers = self.n_headers
         return 0
 
     cdef bint is_idempotent(self) noexcept:
@@ -142,7 +94,7 @@ cdef class Request:
         while True:
             count = self.capacity
             used = pico_parse_request(data, length, &method, &method_len, &target, &target_len, &head.minor_version,
-                                      head.headers, &count, seen)
+                                      self.headers, &count, seen)
             if used == PICO_PARTIAL:
                 return HEAD_PARTIAL if length < policy.max_header_bytes else -431
             if used > 0:
@@ -155,6 +107,8 @@ cdef class Request:
             return -431
         head.method = span_of(method, method_len)
         head.target = span_of(target, target_len)
+        self.n_headers = count
+        head.headers = self.headers
         head.n_headers = count
         # One space on each side of the target, no more: the parser is lenient there.
         if target != method + method_len + 1 or target[target_len] != c" " or target[target_len + 1] != c"H":
@@ -274,7 +228,7 @@ cdef class Request:
     def parse_bytes(self, data: bytes, *, max_header_bytes: int = 1 << 20, underscores: int = 0, seen: int = 0) -> int:
         """Parse as the data plane does. `data` must stay alive as long as the request is read. See `parse` for the result."""
         cdef RequestPolicy policy
-        self.reset()
+        self.clear()
         policy.max_header_bytes = max_header_bytes
         policy.underscores = underscores
         policy.path.sanitise = True
@@ -285,7 +239,6 @@ cdef class Request:
     def describe(self) -> dict:
         """What was read, as bytes, for tests."""
         cdef RequestHead* head = &self.head
-        cdef Py_ssize_t i
         return {
             "method": span_bytes(head.method),
             "path": span_bytes(head.path),
@@ -294,11 +247,11 @@ cdef class Request:
             "authority": span_bytes(head.authority),
             "host": span_bytes(head.host),
             "version": head.minor_version,
-            "headers": [(span_bytes(head.headers[i].name), span_bytes(head.headers[i].value))
-                        for i in range(head.n_headers)],
+            "headers": self.header_list(),
             "body": self.framing.body,
             "length": self.framing.length,
             "keep_alive": self.framing.keep_alive,
             "upgrade": self.framing.upgrade,
+            "names_headers": self.framing.names_headers,
             "expects_continue": self.framing.expects_continue,
         }

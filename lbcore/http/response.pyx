@@ -1,76 +1,20 @@
 """Parse and validate the head of a server's answer (RFC 9112 section 4). No I/O."""
 
 cimport cython
-from libc.stdint cimport uint8_t
-from libc.stdlib cimport free, malloc, realloc
 
-from lbcore.http.arena cimport arena_alloc, arena_free, arena_reset
 from lbcore.http.framing cimport frame_response
-from lbcore.http.head cimport Header
 from lbcore.http.known cimport header_kind
 from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_response
-from lbcore.http.request cimport HEAD_PARTIAL, MAX_HEADERS
+from lbcore.http.message cimport HEAD_PARTIAL, Message
 from lbcore.http.span cimport Span, span_bytes, span_of
 
 cdef enum:
-    FIRST_CAPACITY = 32        # headers; doubled up to MAX_HEADERS
     MAX_HEAD_BYTES = 1048576   # of an answer
 
 
 @cython.final
-cdef class Response:
-    """One answer's head. Kept and used again for answer after answer: see `reset`."""
-
-    def __cinit__(self):
-        self.capacity = FIRST_CAPACITY
-        self.headers = <Header*>malloc(FIRST_CAPACITY * sizeof(Header))
-        self.kinds = <uint8_t*>malloc(FIRST_CAPACITY)
-        if self.headers == NULL or self.kinds == NULL:
-            raise MemoryError
-
-    def __dealloc__(self):
-        free(self.headers)
-        free(self.kinds)
-        arena_free(&self.arena)
-
-    cdef void reset(self) noexcept:
-        self.n_headers = 0
-        self.status = 0
-        arena_reset(&self.arena)
-
-    cdef char* alloc(self, Py_ssize_t size) except NULL:
-        cdef char* found = arena_alloc(&self.arena, size)
-        if found == NULL:
-            raise MemoryError
-        return found
-
-    cdef int grow(self) noexcept:
-        """Room for twice the headers. 0, or -1 at the limit or without memory."""
-        cdef Py_ssize_t capacity = self.capacity * 2
-        cdef void* moved
-        if capacity > MAX_HEADERS:
-            return -1
-        moved = realloc(self.headers, capacity * sizeof(Header))
-        if moved == NULL:
-            return -1
-        self.headers = <Header*>moved
-        moved = realloc(self.kinds, capacity)
-        if moved == NULL:
-            return -1
-        self.kinds = <uint8_t*>moved
-        self.capacity = capacity
-        return 0
-
-    cdef int add_header(self, Span name, Span value) except -1:
-        """Append a header; the spans must live as long as the answer. Raises MemoryError beyond MAX_HEADERS."""
-        cdef Py_ssize_t n = self.n_headers
-        if n == self.capacity and self.grow() < 0:
-            raise MemoryError("too many headers")
-        self.headers[n].name = name
-        self.headers[n].value = value
-        self.kinds[n] = header_kind(name)
-        self.n_headers = n + 1
-        return 0
+cdef class Response(Message):
+    """One answer's head."""
 
     cdef Py_ssize_t parse(self, const char* data, Py_ssize_t length, Py_ssize_t seen, bint head_request) noexcept:
         """Read a head from the front of `data`.
@@ -109,18 +53,16 @@ cdef class Response:
 
     def parse_bytes(self, data: bytes, *, head_request: bool = False) -> int:
         """Parse as the data plane does. `data` must stay alive as long as the answer is read. See `parse` for the result."""
-        self.reset()
+        self.clear()
         return self.parse(data, len(data), 0, head_request)
 
     def describe(self) -> dict:
         """What was read, for tests."""
-        cdef Py_ssize_t i
         return {
             "status": self.status,
             "reason": span_bytes(self.reason),
             "version": self.minor_version,
-            "headers": [(span_bytes(self.headers[i].name), span_bytes(self.headers[i].value))
-                        for i in range(self.n_headers)],
+            "headers": self.header_list(),
             "body": self.framing.body,
             "length": self.framing.length,
             "keep_alive": self.framing.keep_alive,

@@ -37,15 +37,16 @@ cdef class Channel:
 
     cdef int on_ready(self, uint32_t events) except -1:
         """The descriptor became readable or writable, or the peer went away. Edge-triggered: said once."""
-        raise NotImplementedError
+        return 0
 
     cdef int on_timeout(self) except -1:
         """The time set by `Reactor.arm` is over."""
-        raise NotImplementedError
+        return 0
 
     cdef void fail(self, object error) noexcept:
-        """The one way out for an error nobody expected: log and close."""
-        raise NotImplementedError
+        """The one way out for an error nobody expected. A channel with more to clean up does so, and logs, here."""
+        if self.reactor is not None:
+            self.reactor.detach(self)
 
 
 cdef class CallbackChannel(Channel):
@@ -86,6 +87,8 @@ cdef class CallbackChannel(Channel):
     cdef void fail(self, object error) noexcept:
         if self.failed is not None:
             self.failed(error)
+        else:
+            self.close()
 
 
 cdef class Reactor:
@@ -140,8 +143,7 @@ cdef class Reactor:
     def _poll(self) -> None:
         """Serve what is ready. Called by uvloop when the epoll set is readable.
 
-        A turn of uvloop costs more than a whole request. So under load the data plane waits in its own epoll set for the
-        next batch, and goes back to uvloop after LINGER_MS without work or TURN_MS in all.
+        A turn of uvloop is not free. So under load the data plane waits in its own epoll set for the next batch, and goes back to uvloop after LINGER_MS without work or TURN_MS in all.
         """
         cdef epoll_event events[BATCH]
         cdef Channel channel
