@@ -8,7 +8,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef enum:
-    LAYOUT_VERSION = 1
+    LAYOUT_VERSION = 2
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -44,6 +44,7 @@ cdef struct Header:
     uint32_t services_used     # likewise
     uint32_t unused
     uint64_t generation        # configurations published so far; atomic
+    uint64_t eligibility       # counts the times any server went up, down or changed weight; atomic
     int64_t started_unix_ns    # wall clock at creation
     int64_t started_ns         # monotonic clock at creation
 

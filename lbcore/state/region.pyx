@@ -202,7 +202,16 @@ cdef class Region:
             return False
         atomic_store_u64(&cell.up_since_ns, time.monotonic_ns())
         atomic_store_u32(&cell.up, up)
+        atomic_add_u64(&self.header.eligibility, 1)
         return True
+
+    def set_weight(self, uint32_t slot, weight):
+        """Override a server's configured weight in every worker at once; None ends the override."""
+        self.check_server(slot)
+        cdef ServerCell* cell = self.server(slot)
+        atomic_store_u32(&cell.weight, weight or 0)
+        atomic_store_u32(&cell.weight_set, weight is not None)
+        atomic_add_u64(&self.header.eligibility, 1)
 
     def sequence(self, uint32_t slot):
         """Picks the service has taken so far, over all workers."""
