@@ -24,3 +24,4 @@ cdef class Message:
     cdef char* alloc(self, Py_ssize_t size) except NULL
     cdef int grow(self) noexcept
     cdef int append(self, Span name, Span value) except -1
+    cdef Py_ssize_t parse_trailers(self, const char* data, Py_ssize_t length, Py_ssize_t seen) noexcept

@@ -6,6 +6,7 @@ from libc.stdlib cimport free, malloc, realloc
 from lbcore.http.arena cimport arena_alloc, arena_free, arena_reset
 from lbcore.http.head cimport Header
 from lbcore.http.known cimport header_kind
+from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_headers
 from lbcore.http.span cimport Span, span_bytes
 
 cdef enum:
@@ -66,6 +67,30 @@ cdef class Message:
         self.kinds[n] = header_kind(name)
         self.n_headers = n + 1
         return 0
+
+    cdef Py_ssize_t parse_trailers(self, const char* data, Py_ssize_t length, Py_ssize_t seen) noexcept:
+        """Read the trailer section that follows a chunked body in place of the headers; `framing` stays.
+
+        Returns its length with the empty line, HEAD_PARTIAL, or -1 when it is malformed or has too many lines.
+        """
+        cdef size_t count
+        cdef Py_ssize_t i
+        cdef int used
+        while True:
+            count = self.capacity
+            used = pico_parse_headers(data, length, self.headers, &count, seen)
+            if used == PICO_PARTIAL:
+                return HEAD_PARTIAL
+            if used > 0:
+                break
+            if count < <size_t>self.capacity or self.grow() < 0:
+                return -1
+        self.n_headers = count
+        for i in range(self.n_headers):
+            if self.headers[i].name.ptr == NULL:
+                return -1
+            self.kinds[i] = header_kind(self.headers[i].name)
+        return used
 
     def header_list(self) -> list:
         """`(name, value)` pairs as bytes, for tests and tools."""

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from lbcore.http.buffer cimport Buffer
+from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span
@@ -20,7 +21,9 @@ cdef struct ForwardPolicy:     # how X-Forwarded-* and Host are written for one 
 cdef int render_request(Request request, const ForwardPolicy* policy, Span path_prefix, Buffer* out) noexcept
 cdef int render_response(Response response, int client_minor_version, bint keep_alive, bint chunked, Span date,
                          Buffer* out) noexcept
+cdef int render_trailers(Message message, Buffer* out) noexcept
 cdef int render_answer(int status, Span content_type, Span body, bint head_request, int client_minor_version,
                        bint keep_alive, Span extra_headers, Span date, Buffer* out) noexcept
 cdef Span status_text(int status) noexcept
+cdef char* put_decimal(char* out, Py_ssize_t value) noexcept nogil
 cdef char* put_chunk_size(char* out, Py_ssize_t size) noexcept nogil

@@ -15,6 +15,7 @@ from lbcore.http.known cimport (
     H_CONTENT_LENGTH, H_DATE, H_DROPPED, H_HOST, H_OTHER, H_TRANSFER_ENCODING, H_UPGRADE, H_X_FORWARDED_FOR, H_X_FORWARDED_HOST,
     H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP, is_hop_by_hop, is_managed,
 )
+from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_of
@@ -69,7 +70,8 @@ cdef inline char* put_status(char* out, int status) noexcept nogil:
     return out + 3
 
 
-cdef inline char* put_decimal(char* out, Py_ssize_t value) noexcept nogil:
+cdef char* put_decimal(char* out, Py_ssize_t value) noexcept nogil:
+    """Digits, up to 20 bytes."""
     cdef char digits[20]
     cdef int n = 0
     while True:
@@ -294,6 +296,23 @@ cdef int render_response(Response response, int client_minor_version, bint keep_
             at = put(at, b"Connection: close\r\n", 19)
         elif client_minor_version == 0:
             at = put(at, b"Connection: keep-alive\r\n", 24)
+    at = put(at, b"\r\n", 2)
+    out.end = at - out.base
+    return 0
+
+
+cdef int render_trailers(Message message, Buffer* out) noexcept:
+    """Append the end of a chunked body and a trailer section, less what may not stand there. 0, or -1 without memory."""
+    cdef Py_ssize_t i, size = 5
+    cdef char* at
+    for i in range(message.n_headers):
+        size += message.headers[i].name.len + message.headers[i].value.len + 4
+    if buffer_reserve(out, size) < 0:
+        return -1
+    at = put(out.base + out.end, b"0\r\n", 3)
+    for i in range(message.n_headers):
+        if message.kinds[i] == H_OTHER:
+            at = put_header(at, &message.headers[i])
     at = put(at, b"\r\n", 2)
     out.end = at - out.base
     return 0

@@ -23,7 +23,9 @@ cdef class Reactor:
     cdef object tick_handle             # the pending uvloop timer, None while no timer is set
     cdef list graveyard                 # channels closed in this batch: the kernel's list may still name them
     cdef Wheel wheel
+    cdef bint watched          # by uvloop
 
+    cdef int serve(self) except -1
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1
     cdef void detach(self, Channel channel) noexcept
     cdef int arm(self, Channel channel, int64_t delay_ms) except -1

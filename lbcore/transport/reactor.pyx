@@ -20,6 +20,7 @@ cdef enum:
     BATCH = 256                # events taken from the kernel at once
     LINGER_MS = 1              # how long a quiet spell may be before the loop's own turn comes
     TURN_MS = 5                # under load, how long the data plane may keep the loop's other work waiting
+    LOADED_EVENTS = 32         # in one turn: under load
 
 
 cdef int64_t monotonic_ms() noexcept nogil:
@@ -103,6 +104,7 @@ cdef class Reactor:
         self.now_ms = monotonic_ms()
         wheel_init(&self.wheel, self.now_ms)
         loop.add_reader(self.epfd, self._poll)
+        self.watched = True
 
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1:
         """Watch `fd` for the channel, which takes it over. The reactor holds the channel until `detach`. OSError."""
@@ -134,22 +136,39 @@ cdef class Reactor:
         """Call `on_timeout` after `delay_ms`, at most a tick or two later. Replaces an earlier setting."""
         timer_set(&self.wheel, &channel.timer, self.now_ms + delay_ms)
         if self.tick_handle is None:
-            self.tick_handle = self.loop.call_later(TICK_MS / 1000, self._tick)
+            self.tick_handle = self.loop.call_later(TICK_MS / 1000.0, self._tick)
         return 0
 
     cdef void disarm(self, Channel channel) noexcept:
         timer_clear(&self.wheel, &channel.timer)
 
     def _poll(self) -> None:
-        """Serve what is ready. Called by uvloop when the epoll set is readable.
+        """Serve what is ready. Called by uvloop when the epoll set is readable, or in every turn while under load.
 
-        A turn of uvloop is not free. So under load the data plane waits in its own epoll set for the next batch, and goes back to uvloop after LINGER_MS without work or TURN_MS in all.
+        A set that another set watches makes each event of the kernel dearer: under load uvloop stops watching, and comes
+        here in every turn, until a turn ends quietly.
         """
+        cdef int served = self.serve()
+        if self.epfd < 0:
+            return
+        if self.watched:
+            if served >= LOADED_EVENTS:
+                self.loop.remove_reader(self.epfd)
+                self.watched = False
+        elif served == 0:
+            self.loop.add_reader(self.epfd, self._poll)
+            self.watched = True
+        if not self.watched:
+            self.loop.call_soon(self._poll)
+
+    cdef int serve(self) except -1:
+        """One turn: batch after batch, until none comes for LINGER_MS (which under load is cheaper than a turn of uvloop),
+        or TURN_MS are over. Returns the number of events served."""
         cdef epoll_event events[BATCH]
         cdef Channel channel
-        cdef int count, i, timeout = 0
+        cdef int count, i, timeout = 0, served = 0
         cdef int64_t turn_over = monotonic_ms() + TURN_MS
-        while True:
+        while self.epfd >= 0:
             with nogil:  # the wait may block
                 count = epoll_wait(self.epfd, events, BATCH, timeout)
             if count < 0:
@@ -165,9 +184,11 @@ cdef class Reactor:
                     channel.on_ready(events[i].events)
                 except BaseException as error:
                     channel.fail(error)
-            if count == 0 or self.now_ms >= turn_over:
-                return
+            served += count
+            if self.now_ms >= turn_over or (count == 0 and (timeout or self.watched)):
+                break
             timeout = LINGER_MS
+        return served
 
     def _tick(self) -> None:
         """Fire what is due, and come back while any timer is set."""
@@ -185,7 +206,7 @@ cdef class Reactor:
             except BaseException as error:
                 channel.fail(error)
         if self.wheel.count and self.tick_handle is None:
-            self.tick_handle = self.loop.call_later(TICK_MS / 1000, self._tick)
+            self.tick_handle = self.loop.call_later(TICK_MS / 1000.0, self._tick)
 
     def _bury(self) -> None:
         self.graveyard.clear()
@@ -194,7 +215,8 @@ cdef class Reactor:
         """Stop. The channels must have been closed by their owners. Safe to call twice."""
         if self.epfd < 0:
             return
-        self.loop.remove_reader(self.epfd)
+        if self.watched:
+            self.loop.remove_reader(self.epfd)
         if self.tick_handle is not None:
             self.tick_handle.cancel()
             self.tick_handle = None

@@ -154,3 +154,23 @@ def test_reactor_under_constant_load_the_loop_still_gets_its_turn() -> None:
             channel.close()
 
     run(body)
+
+
+def test_reactor_with_a_far_deadline_sleeps() -> None:
+    async def run() -> float:
+        reactor = Reactor(asyncio.get_running_loop())
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        channel = CallbackChannel(lambda events: None, lambda: None)
+        channel.open(reactor, ours.fileno(), select.EPOLLIN)
+        channel.arm(60_000)
+        before = time.process_time()
+        await asyncio.sleep(0.5)
+        used = time.process_time() - before
+        channel.close()
+        reactor.close()
+        ours.close()
+        theirs.close()
+        return used
+
+    assert uvloop.run(run()) < 0.1

@@ -1,0 +1,38 @@
+# One entry point of this worker: its limits, its counters, and the routes of the table in force.
+
+from libc.stdint cimport int64_t
+
+from lbcore.http.head cimport ClientAddress
+from lbcore.http.render cimport ForwardPolicy
+from lbcore.http.request cimport RequestPolicy
+from lbcore.routing.index cimport RouteIndex
+from lbcore.state.layout cimport EntryPointStats
+
+
+cdef struct Limits:                    # 0 = none
+    int64_t read_timeout_ms            # from the first byte of a request to its last
+    int64_t write_timeout_ms           # from the end of a request's head to the end of its answer
+    int64_t idle_timeout_ms            # between requests
+    int64_t keep_alive_max_ms          # age at which a connection is closed after the next answer
+    int64_t keep_alive_max_requests
+
+cdef struct Network:
+    unsigned char ip[16]               # as in ClientAddress
+    int bits                           # of 128
+
+
+cdef class EntryPoint:
+    cdef readonly str name
+    cdef RequestPolicy policy
+    cdef Limits limits
+    cdef ForwardPolicy forward         # template: `trusted` and the server's fields are set per request
+    cdef bytes server_name
+    cdef Network* networks             # whose forwarding headers are believed
+    cdef int n_networks
+    cdef bint trusts_all
+    cdef RouteIndex routes
+    cdef EntryPointStats* stats
+    cdef object region                 # keeps `stats` mapped
+    cdef bint draining
+
+    cdef bint trusts(self, const ClientAddress* client) noexcept nogil

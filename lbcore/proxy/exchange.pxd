@@ -1,0 +1,93 @@
+# One exchange, a request and its answer, and what it asks of the two ends that carry its bytes.
+#
+# Neither side of the exchange knows what the other speaks: HTTP/1 or HTTP/2, plain or encrypted.
+
+from libc.stdint cimport int64_t
+
+from lbcore.http.render cimport ForwardPolicy
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span
+from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.routing.route cimport Route
+from lbcore.routing.server cimport Server
+from lbcore.routing.service cimport Decision
+
+
+cdef class ClientStream:               # the end the request came from
+    cdef Exchange exchange             # None between exchanges
+    cdef bint blocked                  # what was put has not gone out: put no more until `Exchange.client_drained`
+    cdef int splice_fd                 # descriptor that takes body bytes as they are; -1 when the answer is framed or encrypted
+
+    cdef int put_head(self, Response response) except -1
+    cdef int put_interim(self, Response response) except -1
+    cdef int put_body(self, Span data) except -1
+    cdef int put_end(self, Response trailers) except -1
+    cdef int flush(self) except -1
+    cdef void write_failed(self) noexcept
+    cdef int want_body(self) except -1
+    cdef int tunnel(self, ServerStream server) except -1
+    cdef int finish(self) except -1
+    cdef int abort(self) except -1
+
+
+cdef class ServerStream:               # the end that answers
+    cdef Exchange exchange             # None while idle
+    cdef Server server
+    cdef object pool                   # the Pool it lies in; None while in use
+    cdef ServerStream newer            # neighbours in the pool
+    cdef ServerStream older
+    cdef bint blocked                  # what was put has not gone out: put no more until `Exchange.server_ready`
+    cdef bint reused                   # it has answered before, so it may have died unnoticed
+
+    cdef int start(self, Exchange exchange) except -1
+    cdef int put_body(self, Span data) except -1
+    cdef int put_end(self) except -1
+    cdef int flush(self) except -1
+    cdef int resume(self) except -1
+    cdef int close(self) except -1
+
+
+cdef class Dialer:                     # makes new connections to servers
+
+    cdef int dial(self, Exchange exchange) except -1
+
+
+cdef class Exchange:
+    cdef Request request
+    cdef Response response
+    cdef EntryPoint entry_point
+    cdef ClientStream client
+    cdef ServerStream stream           # None until a server is chosen, and after its part is done
+    cdef Dialer dialer
+    cdef Route route                   # None until one matched
+    cdef Server server
+    cdef Decision decision
+    cdef ForwardPolicy forward
+    cdef int status                    # of the answer; 0 until its head is put
+    cdef int error                     # ErrorKind, -1 when all went well
+    cdef bint retried
+
+    cdef int begin(self) except -1
+    cdef int dispatch(self, bint fresh) except -1
+    cdef int refuse(self, int status, int error) except -1
+    cdef int answer(self, int status, bytes text, bint plain) except -1
+    cdef int send_answer(self) except -1
+    cdef int run_answer_middlewares(self) except -1
+
+    cdef int server_ready(self) except -1
+    cdef int response_head(self) except -1
+    cdef int response_end(self, Response trailers) except -1
+    cdef int server_failed(self, int error, bint heard) except -1
+    cdef int client_drained(self) except -1
+    cdef int client_gone(self) except -1
+    cdef int client_stalled(self) except -1
+    cdef int bad_body(self) except -1
+    cdef int lose_server(self) except -1
+    cdef int tunnel_ended(self) except -1
+    cdef void leave_server(self) noexcept
+    cdef void count(self) noexcept
+
+
+cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer dialer)
+cdef void exchange_give(Exchange exchange) noexcept

@@ -1,0 +1,349 @@
+"""One exchange from its first byte to its last: route, middlewares, server, answer, and what happens when one fails."""
+
+cimport cython
+
+from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE
+from lbcore.http.head cimport RequestHead
+from lbcore.http.render cimport put_decimal
+from lbcore.http.request cimport TARGET_ASTERISK, Request
+from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span, span_eq, span_of
+from lbcore.middleware.base cimport Middleware
+from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.pool cimport Pool
+from lbcore.routing.route cimport Route
+from lbcore.routing.server cimport Server
+from lbcore.state.layout cimport (
+    ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT, ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_NO_ROUTER,
+    ERROR_NO_SERVER, ERROR_REFUSED, ERROR_RESET, ERROR_RESOLVE, ERROR_TIMEOUT,
+)
+
+cdef enum:
+    KEPT_EXCHANGES = 1024      # kept for reuse
+
+# Bodies of lbcore's own answers, as Traefik's clients know them.
+cdef dict REFUSALS = {
+    400: b"400 Bad Request",
+    417: b"",
+    431: b"431 Request Header Fields Too Large",
+    501: b"Unsupported transfer encoding",
+    505: b"505 HTTP Version Not Supported: unsupported protocol version",
+}
+cdef dict FAILURES = {502: b"Bad Gateway", 504: b"Gateway Timeout", 500: b"Internal Server Error"}
+cdef list kept = []
+
+
+cdef class ClientStream:
+    """The end a request came from, as its connection implements it."""
+
+    cdef int put_head(self, Response response) except -1:
+        """Put the head of the final answer. The body follows as `response.framing` says."""
+        return 0
+
+    cdef int put_interim(self, Response response) except -1:
+        """Put the head of a 1xx answer, if the client understands one."""
+        return 0
+
+    cdef int put_body(self, Span data) except -1:
+        """Put a part of the body; `data` is free afterwards. Some may be left unsent: see `blocked`."""
+        return 0
+
+    cdef int put_end(self, Response trailers) except -1:
+        """The body is complete. `trailers` holds the trailer section, or is None."""
+        return 0
+
+    cdef int flush(self) except -1:
+        """Hand what was put to the kernel."""
+        return 0
+
+    cdef void write_failed(self) noexcept:
+        """A write past this object, to `splice_fd`, failed. From now on `blocked`; the exchange is told later."""
+        pass
+
+    cdef int want_body(self) except -1:
+        """The server takes the request's body: read and pass it on."""
+        return 0
+
+    cdef int tunnel(self, ServerStream server) except -1:
+        """The protocol was switched: carry bytes both ways until one side ends, then say `Exchange.tunnel_ended`."""
+        return 0
+
+    cdef int finish(self) except -1:
+        """The answer is complete and the exchange over. Flush, then go on to the next request or close."""
+        return 0
+
+    cdef int abort(self) except -1:
+        """The answer cannot be completed and the exchange is over: make the client see it by closing."""
+        return 0
+
+
+cdef class ServerStream:
+    """The end that answers, as its connection implements it."""
+
+    cdef int start(self, Exchange exchange) except -1:
+        """Send the head of a request. Failures are reported later, through `Exchange.server_failed`."""
+        return 0
+
+    cdef int put_body(self, Span data) except -1:
+        """Put a part of the request's body; `data` is free afterwards."""
+        return 0
+
+    cdef int put_end(self) except -1:
+        """The request is complete."""
+        return 0
+
+    cdef int flush(self) except -1:
+        """Hand what was put to the kernel."""
+        return 0
+
+    cdef int resume(self) except -1:
+        """The client has taken what it was given: read on."""
+        return 0
+
+    cdef int close(self) except -1:
+        """End the connection, whatever it is doing. Its exchange is not told."""
+        return 0
+
+
+cdef class Dialer:
+    """Makes new connections to servers."""
+
+    cdef int dial(self, Exchange exchange) except -1:
+        """Set `exchange.stream` to a new connection to `exchange.server`, that starts by itself when it stands."""
+        return 0
+
+
+@cython.final
+cdef class Exchange:
+    """A request, its answer, and every decision taken on the way. Reused: get one with `exchange_take`."""
+
+    def __cinit__(self):
+        self.request = Request()
+        self.response = Response()
+
+    # The request
+
+    cdef int begin(self) except -1:
+        """The request's head is here: decide where it goes, and send it there."""
+        cdef RequestHead* head = &self.request.head
+        cdef Middleware middleware
+        self.entry_point.stats.requests += 1
+        if self.request.target_form == TARGET_ASTERISK:
+            return self.answer(200, b"", False)
+        if span_eq(head.method, b"CONNECT", 7):
+            self.error = ERROR_BAD_REQUEST
+            return self.answer(501, b"Not Implemented", False)
+        self.route = <Route>self.entry_point.routes.find(head)
+        if self.route is None:
+            self.error = ERROR_NO_ROUTER
+            return self.answer(404, b"404 page not found\n", True)
+        for item in self.route.middlewares:
+            middleware = <Middleware>item
+            if middleware.on_request(self.request, self.response):
+                return self.send_answer()
+        self.server = self.route.service.choose(self.request, &self.decision)
+        if self.server is None:
+            self.error = ERROR_NO_SERVER
+            return self.answer(503, b"no available server\n", True)
+        return self.dispatch(False)
+
+    cdef int dispatch(self, bint fresh) except -1:
+        """Send the request to the server chosen, over a connection that is idle unless a `fresh` one is wanted."""
+        cdef ServerStream stream = None
+        self.server.stats.requests += 1
+        self.server.stats.in_flight += 1
+        if not fresh and self.server.pool is not None:
+            stream = (<Pool>self.server.pool).take()
+        if stream is None:
+            return self.dialer.dial(self)
+        self.stream = stream
+        stream.start(self)
+        if not stream.blocked:
+            self.client.want_body()
+        return 0
+
+    cdef int server_ready(self) except -1:
+        """The server's end takes more of the request's body."""
+        return self.client.want_body()
+
+    # The answer
+
+    cdef int refuse(self, int status, int error) except -1:
+        """Answer a request that was not understood; its connection cannot go on."""
+        self.entry_point.stats.requests += 1
+        self.error = error
+        self.request.framing.keep_alive = False
+        self.request.head.minor_version = 1
+        if status == 400 and self.request.n_headers and not self.request.has_host:
+            return self.answer(400, b"400 Bad Request: missing required Host header", False)
+        return self.answer(status, REFUSALS.get(status, b""), True)
+
+    cdef int answer(self, int status, bytes text, bint plain) except -1:
+        """Answer in the server's place. `text` has to be a constant."""
+        cdef Response response = self.response
+        response.clear()
+        response.status = status
+        response.text = span_of(text, len(text))
+        if plain:
+            response.append(span_of(b"Content-Type", 12), span_of(b"text/plain; charset=utf-8", 25))
+            response.append(span_of(b"X-Content-Type-Options", 22), span_of(b"nosniff", 7))
+        return self.send_answer()
+
+    cdef int send_answer(self) except -1:
+        """Send the answer that was made in `response`: status, headers, `text`."""
+        cdef Response response = self.response
+        cdef char* digits = response.alloc(20)
+        response.minor_version = 1
+        response.reason = span_of(NULL, 0)
+        response.append(span_of(b"Content-Length", 14), span_of(digits, put_decimal(digits, response.text.len) - digits))
+        response.framing.body = BODY_LENGTH if response.text.len and not self.request.is_head else BODY_NONE
+        response.framing.length = response.text.len
+        response.framing.names_headers = False
+        self.run_answer_middlewares()
+        self.status = response.status
+        self.client.put_head(response)
+        if response.framing.body:
+            self.client.put_body(response.text)
+        self.client.put_end(None)
+        self.count()
+        return self.client.finish()
+
+    cdef int run_answer_middlewares(self) except -1:
+        cdef Middleware middleware
+        cdef Py_ssize_t i
+        if self.route is None or not self.route.sees_answers:
+            return 0
+        for i in range(len(self.route.middlewares) - 1, -1, -1):
+            middleware = <Middleware>self.route.middlewares[i]
+            if middleware.sees_answer:
+                middleware.on_response(self.request, self.response)
+        return 0
+
+    cdef int response_head(self) except -1:
+        """The server's final head is in `response`."""
+        cdef int status = self.response.status
+        self.server.stats.responses[status // 100 if status < 600 else 0] += 1
+        self.run_answer_middlewares()
+        self.status = self.response.status
+        return self.client.put_head(self.response)
+
+    cdef int response_end(self, Response trailers) except -1:
+        """The server's answer is complete; its connection has taken itself back."""
+        self.leave_server()
+        self.client.put_end(trailers)
+        self.count()
+        return self.client.finish()
+
+    cdef int server_failed(self, int error, bint heard) except -1:
+        """The server's end broke and closed.
+
+        heard  some of the answer had come. If not, and the connection had been idle before, it was dead already when the
+               request was sent: then a request that may be repeated goes out once more, over a new connection.
+        """
+        cdef bint reused = self.stream.reused
+        cdef int status = 502
+        self.leave_server()
+        if error == ERROR_REFUSED or error == ERROR_RESOLVE:
+            self.server.stats.connect_errors += 1
+        if self.status:
+            self.error = error
+            self.count()
+            return self.client.abort()
+        if reused and not heard and not self.retried and (error == ERROR_EOF or error == ERROR_RESET) \
+                and self.request.is_idempotent():
+            self.retried = True
+            self.server.stats.retries += 1
+            return self.dispatch(True)
+        self.error = error
+        if error == ERROR_TIMEOUT:
+            status = 504
+        elif error == ERROR_GARBAGE or error == ERROR_INTERNAL or heard:
+            status = 500
+        return self.answer(status, <bytes>FAILURES[status], False)
+
+    # The client's end
+
+    cdef int client_drained(self) except -1:
+        """The client has taken what it was given."""
+        if self.stream is not None:
+            return self.stream.resume()
+        return 0
+
+    cdef int client_gone(self) except -1:
+        """The client went away, or broke off its body; it has closed."""
+        self.error = ERROR_CLIENT_ABORT
+        self.status = 499
+        self.lose_server()
+        self.count()
+        return 0
+
+    cdef int client_stalled(self) except -1:
+        """The client's body does not come, or its answer is not taken, in the time allowed."""
+        self.error = ERROR_CLIENT_TIMEOUT
+        self.lose_server()
+        if self.status == 0:
+            return self.answer(504, b"Gateway Timeout", False)
+        self.count()
+        return self.client.abort()
+
+    cdef int bad_body(self) except -1:
+        """The framing of the request's body is broken."""
+        self.error = ERROR_BAD_REQUEST
+        self.lose_server()
+        if self.status == 0:
+            return self.answer(400, <bytes>REFUSALS[400], True)
+        self.count()
+        return self.client.abort()
+
+    cdef int tunnel_ended(self) except -1:
+        """Both ends of a switched protocol have closed."""
+        self.leave_server()
+        self.count()
+        return 0
+
+    cdef int lose_server(self) except -1:
+        """Break off with the server, if one is at work."""
+        cdef ServerStream stream = self.stream
+        self.leave_server()
+        if stream is not None:
+            stream.exchange = None
+            stream.close()
+        return 0
+
+    cdef void leave_server(self) noexcept:
+        if self.stream is not None:
+            self.server.stats.in_flight -= 1
+            self.stream = None
+
+    cdef void count(self) noexcept:
+        if self.error >= 0:
+            self.entry_point.stats.errors[self.error] += 1
+        self.entry_point.stats.responses[self.status // 100 if self.status < 600 else 0] += 1
+
+
+cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer dialer):
+    """An exchange ready to parse a request into. Usually O(1) without a heap call."""
+    cdef Exchange exchange
+    if kept:
+        exchange = <Exchange>kept.pop()
+    else:
+        exchange = Exchange.__new__(Exchange)
+    exchange.entry_point = entry_point
+    exchange.client = client
+    exchange.dialer = dialer
+    exchange.status = 0
+    exchange.error = -1
+    exchange.retried = False
+    return exchange
+
+
+cdef void exchange_give(Exchange exchange) noexcept:
+    """The exchange is over and nothing of it is read any more."""
+    exchange.request.clear()
+    exchange.response.clear()
+    exchange.client = None
+    exchange.stream = None
+    exchange.route = None
+    exchange.server = None
+    if len(kept) < KEPT_EXCHANGES:
+        kept.append(exchange)

@@ -1,0 +1,2 @@
+def compile_table(*a):
+    raise NotImplementedError

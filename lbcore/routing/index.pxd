@@ -1,0 +1,5 @@
+from lbcore.http.head cimport RequestHead
+
+cdef class RouteIndex:
+    cdef list routes
+    cdef object find(self, RequestHead* head)

@@ -1,0 +1,22 @@
+"""What a router leads to. Immutable: a request that has taken it finishes on it, whatever is loaded meanwhile."""
+
+cimport cython
+
+from lbcore.middleware.base cimport Middleware
+from lbcore.routing.service cimport Service
+
+
+@cython.final
+cdef class Route:
+    """The payload of the route index."""
+
+    def __cinit__(self, str name, tuple middlewares, Service service):
+        cdef Middleware middleware
+        self.name = name
+        self.middlewares = middlewares
+        self.service = service
+        for middleware in middlewares:
+            self.sees_answers = self.sees_answers or middleware.sees_answer
+
+    def __repr__(self) -> str:
+        return f"Route({self.name!r})"

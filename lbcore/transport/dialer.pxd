@@ -1,0 +1,12 @@
+# New connections to servers.
+
+from lbcore.proxy.exchange cimport Dialer, Exchange
+from lbcore.transport.http1_server cimport Http1Server
+from lbcore.transport.reactor cimport Reactor
+
+
+cdef class SocketDialer(Dialer):
+    cdef Reactor reactor
+    cdef object resolver
+
+    cdef int connect(self, Http1Server stream, tuple address) except -1

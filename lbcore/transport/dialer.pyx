@@ -1,0 +1,82 @@
+"""New connections to servers: resolve, connect without blocking, hand over."""
+
+import logging
+import socket
+
+cimport cython
+from libc.errno cimport EINPROGRESS
+
+from lbcore.proxy.exchange cimport Exchange
+from lbcore.proxy.pool cimport Pool
+from lbcore.routing.server cimport Server
+from lbcore.routing.service cimport LoadBalancer
+from lbcore.state.layout cimport ERROR_REFUSED, ERROR_RESOLVE
+from lbcore.transport.epoll cimport EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from lbcore.transport.http1_server cimport SERVER_CONNECTING, Http1Server, ServerSocket
+from lbcore.transport.reactor cimport Reactor
+from lbcore.transport.resolver import Resolver
+
+_log = logging.getLogger("lbcore.transport")
+
+
+@cython.final
+cdef class SocketDialer(Dialer):
+    """One per worker."""
+
+    def __init__(self, Reactor reactor, loop):
+        self.reactor = reactor
+        self.resolver = Resolver(loop)
+
+    cdef int dial(self, Exchange exchange) except -1:
+        cdef Server server = exchange.server
+        cdef Http1Server stream = Http1Server.__new__(Http1Server)
+        stream.server = server
+        stream.policy = (<LoadBalancer>exchange.decision.balancer).policy
+        stream.socket = ServerSocket.__new__(ServerSocket)
+        stream.socket.http = stream
+        stream.exchange = exchange
+        stream.state = SERVER_CONNECTING
+        stream.blocked = True
+        exchange.stream = stream
+        if server.pool is None:
+            server.pool = Pool()
+        if server.addresses is None:
+            server.addresses = self.resolver.known(server.host, server.port)
+        if server.addresses is not None:
+            return self.connect(stream, server.addresses[0])
+        self.resolver.resolve(server.host, server.port, lambda addresses: self.resolved(stream, addresses))
+        return 0
+
+    def resolved(self, Http1Server stream, addresses) -> None:
+        """The name's addresses are here, or None if it has none."""
+        if stream.exchange is None:
+            return
+        try:
+            if addresses is None:
+                stream.failed(ERROR_RESOLVE)
+            else:
+                self.connect(stream, addresses[0])
+        except Exception as error:
+            stream.socket.fail(error)
+
+    cdef int connect(self, Http1Server stream, tuple address) except -1:
+        """Begin a connection to `(family, socket address)`."""
+        family, target = address
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            if family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            result = sock.connect_ex(target)
+        except OSError as error:
+            _log.warning("cannot connect to %s: %s", stream.server.url, error)
+            return stream.failed(ERROR_REFUSED)
+        if result not in (0, EINPROGRESS):
+            sock.close()
+            return stream.failed(ERROR_REFUSED)
+        self.reactor.attach(stream.socket, sock.detach(), EPOLLIN | EPOLLOUT | EPOLLRDHUP)
+        if stream.policy.dial_timeout_ms:
+            self.reactor.arm(stream.socket, stream.policy.dial_timeout_ms)
+        if result == 0:
+            return stream.connected()
+        return 0

@@ -1,0 +1,71 @@
+# HTTP/1.1 towards a client: one connection, one request after another.
+
+from libc.stdint cimport int64_t, uint32_t
+
+from lbcore.http.buffer cimport Buffer
+from lbcore.http.framing cimport ChunkDecoder
+from lbcore.http.head cimport ClientAddress
+from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.exchange cimport ClientStream, Dialer
+from lbcore.transport.socket cimport Socket
+from lbcore.transport.tunnel cimport Tunnel
+
+cdef enum ClientState:
+    CLIENT_IDLE = 0            # between requests, or inside a head
+    CLIENT_BUSY                # an exchange is under way
+    CLIENT_FLUSHING            # an answer is complete, but some of it waits to be sent
+    CLIENT_LINGERING           # the last answer is out; what the client still sends is read past, so that it gets the answer
+    CLIENT_TUNNEL
+    CLIENT_CLOSED
+
+
+cdef class ClientSocket(Socket):
+    cdef Http1Client http
+
+
+cdef class Http1Client(ClientStream):
+    cdef ClientSocket socket
+    cdef EntryPoint entry_point
+    cdef Dialer dialer
+    cdef ClientAddress address
+    cdef bint trusted          # may set the managed forwarding headers
+    cdef int state             # ClientState
+    cdef Py_ssize_t seen       # bytes of an incomplete head that were parsed already
+    cdef int64_t requests
+    cdef int64_t opened_ms
+    cdef bint serving          # inside `serve`: what is put goes out when it is through
+    cdef bint keep_alive       # another request may follow the one at work
+    cdef bint chunking         # the answer goes out in chunks
+    cdef bint broken           # a write failed
+
+    # The body of the request at work. Its first bytes may lie behind the head in `socket.input`.
+    cdef Buffer body           # later ones
+    cdef int body_kind         # BodyKind; BODY_NONE once all of it was passed on
+    cdef int64_t body_left
+    cdef bint in_trailers
+    cdef ChunkDecoder decoder
+    cdef bint continue_sent    # 100 Continue went out, or is not wanted
+    cdef Py_ssize_t head_end   # where the request's head, and what was used of its body, ends in `socket.input`
+    cdef Py_ssize_t lingered   # bytes read past
+    cdef Tunnel carrier        # after a switch of protocols
+    cdef set clients           # all open ones of the worker; this one is in it
+
+    cdef int open(self) except -1
+    cdef int on_ready(self, uint32_t events) except -1
+    cdef int on_timeout(self) except -1
+    cdef int serve(self) except -1
+    cdef int read_head(self) except -1
+    cdef int begin(self, Py_ssize_t used) except -1
+    cdef int rest(self) except -1
+    cdef int watch(self) except -1
+    cdef int pass_on(self, Buffer* source) except -1
+    cdef int end_body(self) except -1
+    cdef int go_on(self) except -1
+    cdef int drop(self) except -1
+    cdef int drain(self) except -1
+    cdef int carry(self) except -1
+    cdef void skip_body(self) noexcept
+    cdef int linger(self) except -1
+    cdef int read_past(self) except -1
+    cdef void release_exchange(self) noexcept
+    cdef int close(self) except -1

@@ -1,0 +1,569 @@
+"""HTTP/1.1 towards a client: read a request, pass its body on, send the answer, go on to the next."""
+
+import logging
+
+cimport cython
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy, memset
+
+from lbcore.http.buffer cimport Buffer, buffer_acquire, buffer_len, buffer_park, buffer_release, buffer_reserve, buffer_room
+from lbcore.http.framing cimport (
+    BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_UNTIL_CLOSE, CHUNK_BAD, CHUNK_DATA, CHUNK_TRAILERS, chunk_decode,
+)
+from lbcore.http.message cimport HEAD_PARTIAL, Message
+from lbcore.http.render cimport put_chunk_size, render_response, render_trailers
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span, span_of
+from lbcore.proxy.exchange cimport Exchange, ServerStream, exchange_give, exchange_take
+from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_TIMEOUT
+from lbcore.transport.clock cimport http_date
+from lbcore.transport.epoll cimport EPOLLOUT
+from lbcore.transport.http1_server cimport Http1Server
+from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED
+from lbcore.transport.tunnel cimport Tunnel
+
+cdef extern from "<sys/socket.h>" nogil:
+    int shutdown(int fd, int how)
+    enum:
+        SHUT_WR
+
+cdef enum:
+    CORKED_BYTES = 65536       # answers to pipelined requests that may wait for each other before they are sent
+    LINGER_MS = 1000
+    LINGER_BYTES = 262144      # as much of an unwanted body is read past
+    TRAILER_LIMIT_BYTES = 16384
+
+cdef Message discarded = Message()     # trailers of requests are not passed on, as Traefik does not
+
+_log = logging.getLogger("lbcore.transport")
+
+
+@cython.final
+cdef class ClientSocket(Socket):
+    """The socket of an `Http1Client`."""
+
+    cdef int on_ready(self, uint32_t events) except -1:
+        return self.http.on_ready(events)
+
+    cdef int on_timeout(self) except -1:
+        return self.http.on_timeout()
+
+    cdef void fail(self, object error) noexcept:
+        cdef Http1Client http = self.http
+        _log.error("internal error on a connection of entry point %s", http.entry_point.name, exc_info=error)
+        try:
+            http.drop()
+        except Exception as again:
+            _log.error("internal error while ending an exchange", exc_info=again)
+
+
+@cython.final
+cdef class Http1Client(ClientStream):
+    """One connection. The listener makes it and calls `open`."""
+
+    cdef int open(self) except -1:
+        """Start; the socket is attached and `address` is set."""
+        self.splice_fd = -1
+        self.trusted = self.entry_point.trusts(&self.address)
+        self.opened_ms = self.socket.reactor.now_ms
+        self.entry_point.stats.accepted += 1
+        self.entry_point.stats.open_connections += 1
+        return self.watch()
+
+    # Events
+
+    cdef int on_ready(self, uint32_t events) except -1:
+        cdef Socket socket = self.socket
+        cdef int result
+        socket.note(events)
+        if self.state == CLIENT_IDLE:
+            return self.serve()
+        if self.state == CLIENT_TUNNEL:
+            return self.carry()
+        if self.state == CLIENT_LINGERING:
+            return self.read_past()
+        if events & EPOLLOUT and self.blocked and not self.broken:
+            result = socket.push()
+            if result == IO_FAILED:
+                self.write_failed()
+            elif result == 0:
+                self.blocked = False
+                if self.state == CLIENT_FLUSHING:
+                    return self.go_on()
+                self.exchange.client_drained()
+        if self.state == CLIENT_BUSY:
+            if socket.hangup and (self.body_kind == BODY_NONE or self.broken) and socket.peer_is_gone():
+                return self.drop()
+            if socket.readable and self.body_kind != BODY_NONE:
+                return self.want_body()
+        elif self.state == CLIENT_FLUSHING and socket.hangup and (self.broken or socket.peer_is_gone()):
+            return self.close()
+        return 0
+
+    cdef int on_timeout(self) except -1:
+        if self.broken:
+            return self.drop()
+        if self.state == CLIENT_IDLE:
+            if buffer_len(&self.socket.input) == 0:
+                return self.close()
+            # Half a head: say so, as Traefik does.
+            self.entry_point.stats.requests += 1
+            self.entry_point.stats.errors[<int>ERROR_CLIENT_TIMEOUT] += 1
+            self.entry_point.stats.responses[4] += 1
+            self.socket.put_text(TOO_LATE, len(TOO_LATE))
+            self.socket.push()
+            return self.close()
+        if self.state == CLIENT_BUSY:
+            if self.body_kind != BODY_NONE or self.entry_point.limits.write_timeout_ms:
+                self.keep_alive = False
+                return self.exchange.client_stalled()
+            return 0
+        if self.state == CLIENT_FLUSHING and self.entry_point.limits.write_timeout_ms == 0:
+            return 0
+        if self.state == CLIENT_TUNNEL:
+            return 0
+        return self.close()
+
+    cdef int drain(self) except -1:
+        """No further request: close now if nothing is under way, else after the answer."""
+        self.keep_alive = False
+        if self.state == CLIENT_IDLE and buffer_len(&self.socket.input) == 0:
+            return self.close()
+        return 0
+
+    cdef int drop(self) except -1:
+        """The client is lost: break off whatever is under way."""
+        if self.exchange is not None:
+            self.exchange.client_gone()
+        return self.close()
+
+    # The request
+
+    cdef int serve(self) except -1:
+        """Read requests and begin their exchanges until one takes its time or nothing more is there."""
+        cdef Socket socket = self.socket
+        cdef Py_ssize_t n
+        if self.serving:
+            return 0
+        self.serving = True
+        try:
+            while self.state == CLIENT_IDLE:
+                if buffer_len(&socket.input) > self.seen:
+                    self.read_head()
+                    if buffer_len(&socket.output) > CORKED_BYTES:
+                        self.flush()
+                        if self.blocked and self.state == CLIENT_IDLE:
+                            self.state = CLIENT_FLUSHING
+                    continue
+                if not socket.readable:
+                    break
+                if buffer_reserve(&socket.input, 1) < 0:
+                    raise MemoryError
+                if self.seen == 0:
+                    buffer_acquire(&socket.input)
+                n = socket.receive(&socket.input, buffer_room(&socket.input))
+                if n == IO_AGAIN:
+                    break
+                if n <= 0:
+                    return self.close()
+                self.entry_point.stats.bytes_in += n
+        finally:
+            self.serving = False
+        return self.rest()
+
+    cdef int read_head(self) except -1:
+        """Parse what was received; begin an exchange if a head is complete."""
+        cdef Socket socket = self.socket
+        cdef Exchange exchange = exchange_take(self.entry_point, self, self.dialer)
+        cdef Py_ssize_t length = buffer_len(&socket.input)
+        cdef Py_ssize_t used
+        exchange.request.head.client = &self.address
+        used = exchange.request.parse(socket.input.base + socket.input.start, length, self.seen, &self.entry_point.policy)
+        if used == HEAD_PARTIAL:
+            exchange_give(exchange)
+            if self.seen == 0:
+                self.socket.reactor.arm(socket, self.entry_point.limits.read_timeout_ms)
+            self.seen = length
+            return 0
+        self.seen = 0
+        self.exchange = exchange
+        self.state = CLIENT_BUSY
+        self.requests += 1
+        self.chunking = False
+        self.continue_sent = False
+        self.in_trailers = False
+        self.body_kind = BODY_NONE
+        exchange.forward = self.entry_point.forward
+        exchange.forward.trusted = self.trusted
+        if used < 0:
+            self.keep_alive = False
+            # What follows cannot be told apart from the next request: nothing more is read.
+            buffer_release(&self.body)
+            exchange.refuse(<int>-used, ERROR_BAD_REQUEST)
+            return 0
+        return self.begin(used)
+
+    cdef int begin(self, Py_ssize_t used) except -1:
+        cdef Socket socket = self.socket
+        cdef Exchange exchange = self.exchange
+        cdef Request request = exchange.request
+        self.head_end = socket.input.start + used
+        self.body_kind = request.framing.body
+        self.body_left = request.framing.length
+        self.keep_alive = request.framing.keep_alive and not self.entry_point.draining
+        if self.entry_point.limits.keep_alive_max_requests and self.requests >= self.entry_point.limits.keep_alive_max_requests:
+            self.keep_alive = False
+        if self.entry_point.limits.keep_alive_max_ms and \
+                socket.reactor.now_ms - self.opened_ms >= self.entry_point.limits.keep_alive_max_ms:
+            self.keep_alive = False
+        if self.body_kind != BODY_NONE:
+            memset(&self.decoder, 0, sizeof(self.decoder))
+            if not request.framing.expects_continue or request.head.minor_version == 0:
+                self.continue_sent = True
+            if self.entry_point.limits.read_timeout_ms:
+                socket.reactor.arm(socket, self.entry_point.limits.read_timeout_ms)
+        elif self.entry_point.limits.write_timeout_ms:
+            socket.reactor.arm(socket, self.entry_point.limits.write_timeout_ms)
+        return exchange.begin()
+
+    cdef int rest(self) except -1:
+        """Nothing more to do for now: send what waits, hold as little memory as can be."""
+        cdef Socket socket = self.socket
+        if self.state == CLIENT_CLOSED:
+            return 0
+        if buffer_len(&socket.output):
+            self.flush()
+        if self.state != CLIENT_IDLE:
+            return 0
+        if self.blocked:
+            self.state = CLIENT_FLUSHING
+            return 0
+        if buffer_len(&socket.input) == 0:
+            buffer_release(&socket.input)
+        else:
+            buffer_park(&socket.input)
+        return 0
+
+    cdef int watch(self) except -1:
+        """Between requests: limit the time until the next one. A new connection is given as long as a request may take."""
+        cdef int64_t limit_ms = self.entry_point.limits.idle_timeout_ms if self.requests else \
+            self.entry_point.limits.read_timeout_ms
+        if limit_ms:
+            self.socket.reactor.arm(self.socket, limit_ms)
+        else:
+            self.socket.reactor.disarm(self.socket)
+        return 0
+
+    cdef int want_body(self) except -1:
+        """Pass the body on, as far as it has come and the server takes it."""
+        cdef Socket socket = self.socket
+        cdef Exchange exchange = self.exchange
+        cdef ServerStream stream
+        cdef Py_ssize_t n, limit
+        while self.body_kind != BODY_NONE:
+            stream = exchange.stream
+            if stream is None or stream.blocked:
+                return 0
+            if socket.input.end > self.head_end:
+                n = socket.input.start
+                socket.input.start = self.head_end
+                self.pass_on(&socket.input)
+                if self.exchange is not exchange:
+                    return 0
+                self.head_end = socket.input.start
+                socket.input.start = n
+                self.continue_sent = True
+                continue
+            if buffer_len(&self.body) > self.seen:
+                self.pass_on(&self.body)
+                if self.exchange is not exchange:
+                    return 0
+                continue
+            if not self.continue_sent:
+                self.continue_sent = True
+                socket.put_text(CONTINUE, len(CONTINUE))
+                self.flush()
+            if not socket.readable:
+                break
+            if buffer_reserve(&self.body, 4096) < 0:
+                raise MemoryError
+            limit = buffer_room(&self.body)
+            if self.body_kind == BODY_LENGTH and limit > self.body_left:
+                limit = <Py_ssize_t>self.body_left
+            n = socket.receive(&self.body, limit)
+            if n == IO_AGAIN:
+                break
+            if n <= 0:
+                return self.drop()
+            self.entry_point.stats.bytes_in += n
+        if exchange.stream is not None:
+            exchange.stream.flush()
+        if buffer_len(&self.body) == 0:
+            buffer_release(&self.body)
+        return 0
+
+    cdef int pass_on(self, Buffer* source) except -1:
+        """Give the server what `source` holds of the body."""
+        cdef ServerStream stream = self.exchange.stream
+        cdef Py_ssize_t n = buffer_len(source), used
+        cdef Span data
+        cdef int event
+        if self.body_kind == BODY_LENGTH:
+            if n > self.body_left:
+                n = <Py_ssize_t>self.body_left
+            stream.put_body(span_of(source.base + source.start, n))
+            source.start += n
+            self.body_left -= n
+            return self.end_body() if self.body_left == 0 else 0
+        if self.in_trailers:
+            used = discarded.parse_trailers(source.base + source.start, n, self.seen)
+            if used == HEAD_PARTIAL and n <= TRAILER_LIMIT_BYTES:
+                if source == &self.body:
+                    self.seen = n
+                    return 0
+                # Begun behind the head: it goes on in the other buffer.
+                if buffer_reserve(&self.body, n) < 0:
+                    raise MemoryError
+                memcpy(self.body.base + self.body.end, source.base + source.start, n)
+                self.body.end += n
+                source.start = source.end
+                self.seen = n
+                return 0
+            self.seen = 0
+            if used <= 0:
+                self.keep_alive = False
+                return self.exchange.bad_body()
+            source.start += used
+            return self.end_body()
+        while buffer_len(source) and not stream.blocked:
+            event = chunk_decode(&self.decoder, source.base + source.start, buffer_len(source), &used, &data)
+            if event == CHUNK_BAD:
+                self.keep_alive = False
+                return self.exchange.bad_body()
+            if event == CHUNK_DATA:
+                stream.put_body(data)
+            source.start += used
+            if event == CHUNK_TRAILERS:
+                self.in_trailers = True
+                self.seen = 0
+                return 0
+        return 0
+
+    cdef int end_body(self) except -1:
+        self.body_kind = BODY_NONE
+        self.exchange.stream.put_end()
+        if self.entry_point.limits.write_timeout_ms:
+            self.socket.reactor.arm(self.socket, self.entry_point.limits.write_timeout_ms)
+        return self.exchange.stream.flush()
+
+    # The answer
+
+    cdef int put_head(self, Response response) except -1:
+        cdef int minor_version = self.exchange.request.head.minor_version
+        cdef int body = response.framing.body
+        if self.body_kind != BODY_NONE:
+            # Whether the client will send the rest of its body is not known: the connection ends with this answer.
+            self.skip_body()
+        if body == BODY_CHUNKED or body == BODY_UNTIL_CLOSE:
+            self.chunking = minor_version >= 1
+            if not self.chunking:
+                self.keep_alive = False
+        if response.status == 101:
+            self.chunking = False
+        self.splice_fd = self.socket.fd if body == BODY_LENGTH else -1
+        if render_response(response, minor_version, self.keep_alive, self.chunking, http_date(), &self.socket.output) < 0:
+            raise MemoryError
+        return 0
+
+    cdef void skip_body(self) noexcept:
+        """An answer comes before the request is complete: go on after it only if the rest is here already."""
+        cdef Socket socket = self.socket
+        if self.exchange.stream is None and self.body_kind == BODY_LENGTH \
+                and socket.input.end - self.head_end >= self.body_left:
+            self.head_end += <Py_ssize_t>self.body_left
+            self.body_kind = BODY_NONE
+        else:
+            self.keep_alive = False
+
+    cdef int put_interim(self, Response response) except -1:
+        if self.exchange.request.head.minor_version == 0:
+            return 0
+        if render_response(response, 1, True, False, span_of(NULL, 0), &self.socket.output) < 0:
+            raise MemoryError
+        return 0
+
+    cdef int put_body(self, Span data) except -1:
+        cdef char line[18]
+        cdef int result
+        if self.broken:
+            return 0
+        if self.chunking:
+            self.socket.put_text(line, put_chunk_size(line, data.len) - line)
+        result = self.socket.put(data)
+        if self.chunking and result != IO_FAILED:
+            self.socket.put_text(b"\r\n", 2)
+        if result == IO_AGAIN:
+            self.blocked = True
+        elif result == IO_FAILED:
+            self.write_failed()
+        self.entry_point.stats.bytes_out += data.len
+        return 0
+
+    cdef int put_end(self, Response trailers) except -1:
+        if not self.chunking or self.broken:
+            return 0
+        if trailers is None:
+            self.socket.put_text(b"0\r\n\r\n", 5)
+        elif render_trailers(trailers, &self.socket.output) < 0:
+            raise MemoryError
+        return 0
+
+    cdef int flush(self) except -1:
+        cdef int result
+        if self.broken or self.state == CLIENT_CLOSED:
+            return 0
+        result = self.socket.push()
+        if result == IO_AGAIN:
+            self.blocked = True
+        elif result == IO_FAILED:
+            self.write_failed()
+        return 0
+
+    cdef void write_failed(self) noexcept:
+        """The client is gone. Whoever is writing stops; the exchange is told on the next tick, not from within its call."""
+        self.broken = True
+        self.blocked = True
+        buffer_release(&self.socket.output)
+        self.socket.reactor.arm(self.socket, 0)
+
+    cdef int finish(self) except -1:
+        cdef Socket socket = self.socket
+        self.splice_fd = -1
+        self.release_exchange()
+        if self.broken:
+            return self.close()
+        if self.serving:
+            if self.keep_alive:
+                self.state = CLIENT_IDLE
+                return self.watch()
+            self.state = CLIENT_FLUSHING
+        elif not self.blocked:
+            self.flush()
+        if self.blocked:
+            self.state = CLIENT_FLUSHING
+            if self.broken:
+                return self.close()
+            return 0
+        if self.serving:
+            self.flush()
+            if self.blocked:
+                return 0
+        return self.go_on()
+
+    cdef int go_on(self) except -1:
+        """The answer is out: the next request, or the end."""
+        if not self.keep_alive:
+            return self.linger()
+        self.state = CLIENT_IDLE
+        self.watch()
+        if self.serving:
+            return 0
+        if self.socket.readable or buffer_len(&self.socket.input) or self.socket.hangup:
+            return self.serve()
+        return self.rest()
+
+    cdef void release_exchange(self) noexcept:
+        """Take the request out of the input; what lies behind it is the next one."""
+        cdef Socket socket = self.socket
+        cdef Exchange exchange = self.exchange
+        self.exchange = None
+        if self.head_end:
+            socket.input.start = self.head_end
+        self.head_end = 0
+        self.seen = 0
+        if buffer_len(&self.body):
+            # The bytes after the end of a chunked body; nothing can be left in `input` before them.
+            buffer_release(&socket.input)
+            socket.input = self.body
+            memset(&self.body, 0, sizeof(self.body))
+        else:
+            buffer_release(&self.body)
+        exchange_give(exchange)
+
+    cdef int abort(self) except -1:
+        """A client must not take half an answer for a whole one: the connection closes without the end of the body."""
+        if not self.broken:
+            self.socket.push()
+        self.release_exchange()
+        return self.close()
+
+    cdef int tunnel(self, ServerStream server) except -1:
+        if self.carrier is None:
+            self.flush()
+            self.state = CLIENT_TUNNEL
+            self.carrier = Tunnel(self.socket, (<Http1Server>server).socket)
+            self.socket.reactor.disarm(self.socket)
+            self.socket.input.start = self.head_end
+        return self.carry()
+
+    cdef int carry(self) except -1:
+        cdef ServerStream server = self.exchange.stream
+        if self.carrier.pump():
+            self.exchange.tunnel_ended()
+            server.exchange = None
+            server.close()
+            self.close()
+        return 0
+
+    # The end
+
+    cdef int linger(self) except -1:
+        """Close so that the client gets the answer: closing at once would reset the connection if it is still sending."""
+        if self.body_kind == BODY_NONE and buffer_len(&self.socket.input) == 0 and not self.socket.readable:
+            return self.close()
+        self.state = CLIENT_LINGERING
+        buffer_release(&self.socket.input)
+        shutdown(self.socket.fd, SHUT_WR)
+        self.socket.reactor.arm(self.socket, LINGER_MS)
+        return self.read_past()
+
+    cdef int read_past(self) except -1:
+        cdef Socket socket = self.socket
+        cdef Py_ssize_t n
+        while socket.readable and self.lingered < LINGER_BYTES:
+            if buffer_acquire(&socket.input) < 0:
+                return self.close()
+            n = socket.receive(&socket.input, buffer_room(&socket.input))
+            socket.input.end = 0
+            if n == IO_AGAIN:
+                buffer_release(&socket.input)
+                return 0
+            if n <= 0:
+                return self.close()
+            self.lingered += n
+        buffer_release(&socket.input)
+        if self.lingered >= LINGER_BYTES:
+            return self.close()
+        return 0
+
+    cdef int close(self) except -1:
+        """Close the connection. An exchange under way has been told before. Safe to call twice."""
+        if self.state == CLIENT_CLOSED:
+            return 0
+        self.state = CLIENT_CLOSED
+        self.entry_point.stats.open_connections -= 1
+        if self.exchange is not None:
+            exchange_give(self.exchange)
+            self.exchange = None
+        buffer_release(&self.body)
+        self.socket.shut()
+        self.socket.http = None
+        self.carrier = None
+        self.clients.discard(self)
+        return 0
+
+
+cdef bytes TOO_LATE = (b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
+                       b"Content-Length: 15\r\n\r\n400 Bad Request")
+cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -1,0 +1,15 @@
+# A listening socket in the reactor.
+
+from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.exchange cimport Dialer
+from lbcore.transport.http1_client cimport Http1Client
+from lbcore.transport.reactor cimport Channel
+
+
+cdef class Listener(Channel):
+    cdef EntryPoint entry_point
+    cdef Dialer dialer
+    cdef set clients           # Http1Client; all open ones of the worker
+    cdef object sock
+
+    cdef int accept_one(self) except -1

@@ -1,0 +1,158 @@
+"""A listening socket: accept, and start a connection for each client."""
+
+import logging
+import os
+
+cimport cython
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy, memset, strlen
+
+from lbcore.http.head cimport ClientAddress
+from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.exchange cimport Dialer
+from lbcore.transport.epoll cimport EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from lbcore.transport.http1_client cimport ClientSocket, Http1Client
+from lbcore.transport.reactor cimport Reactor
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct sockaddr_storage:
+        uint16_t ss_family
+    struct sockaddr:
+        pass
+    int accept4(int fd, sockaddr* address, unsigned int* size, int flags)
+    enum:
+        SOCK_NONBLOCK
+        SOCK_CLOEXEC
+        AF_INET
+        AF_INET6
+
+cdef extern from "<netinet/in.h>" nogil:
+    struct in_addr:
+        uint32_t s_addr
+    struct in6_addr:
+        uint8_t s6_addr[16]
+    struct sockaddr_in:
+        uint16_t sin_port
+        in_addr sin_addr
+    struct sockaddr_in6:
+        uint16_t sin6_port
+        in6_addr sin6_addr
+    uint16_t ntohs(uint16_t value)
+
+cdef extern from "<arpa/inet.h>" nogil:
+    const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
+
+cdef enum:
+    ACCEPTED = 0
+    NONE_LEFT = 1
+    PAUSE = 2
+    PAUSE_MS = 100             # without descriptors or memory: how long the backlog waits for some to come free
+
+_log = logging.getLogger("lbcore.transport")
+
+
+cdef void read_address(const sockaddr_storage* storage, ClientAddress* client) noexcept nogil:
+    """A socket address as the data plane keeps it: v4-mapped, and as text without zone."""
+    cdef const sockaddr_in* v4 = <const sockaddr_in*>storage
+    cdef const sockaddr_in6* v6 = <const sockaddr_in6*>storage
+    cdef const uint8_t* ip
+    memset(client, 0, sizeof(ClientAddress))
+    if storage.ss_family == AF_INET:
+        client.is_ipv4 = True
+        client.port = ntohs(v4.sin_port)
+        ip = <const uint8_t*>&v4.sin_addr
+    elif storage.ss_family == AF_INET6:
+        client.port = ntohs(v6.sin6_port)
+        ip = <const uint8_t*>&v6.sin6_addr
+        memcpy(client.ip, ip, 16)
+        client.is_ipv4 = is_mapped(ip)
+        ip += 12
+    else:
+        return
+    if client.is_ipv4:
+        memset(client.ip, 0, 10)
+        client.ip[10] = 0xFF
+        client.ip[11] = 0xFF
+        memcpy(client.ip + 12, ip, 4)
+        inet_ntop(AF_INET, client.ip + 12, client.text, sizeof(client.text))
+    else:
+        inet_ntop(AF_INET6, client.ip, client.text, sizeof(client.text))
+    client.text_len = <uint8_t>strlen(client.text)
+
+
+cdef bint is_mapped(const uint8_t* ip) noexcept nogil:
+    cdef int i
+    for i in range(10):
+        if ip[i]:
+            return False
+    return ip[10] == 0xFF and ip[11] == 0xFF
+
+
+@cython.final
+cdef class Listener(Channel):
+    """Owns its socket. Options set on the socket before (TCP_NODELAY, keep-alive) pass on to the connections."""
+
+    def __init__(self, EntryPoint entry_point, Dialer dialer, set clients, sock):
+        self.entry_point = entry_point
+        self.dialer = dialer
+        self.clients = clients
+        self.sock = sock
+
+    def open(self, Reactor reactor) -> None:
+        reactor.attach(self, self.sock.fileno(), EPOLLIN)
+        self.on_ready(EPOLLIN)
+
+    def close(self) -> None:
+        """Stop listening. What waits in the backlog is accepted first: its clients are connected already."""
+        if self.sock is None:
+            return
+        while self.accept_one() == ACCEPTED:
+            pass
+        self.reactor.detach(self)
+        self.sock.close()
+        self.sock = None
+
+    cdef int on_ready(self, uint32_t events) except -1:
+        cdef int result = ACCEPTED
+        while result == ACCEPTED:
+            result = self.accept_one()
+        if result == PAUSE:
+            self.reactor.arm(self, PAUSE_MS)
+        return 0
+
+    cdef int on_timeout(self) except -1:
+        return self.on_ready(EPOLLIN)
+
+    cdef void fail(self, object error) noexcept:
+        _log.error("internal error while accepting on entry point %s", self.entry_point.name, exc_info=error)
+
+    cdef int accept_one(self) except -1:
+        cdef sockaddr_storage storage
+        cdef unsigned int size = sizeof(storage)
+        cdef Http1Client client
+        cdef int fd
+        while True:
+            fd = accept4(self.fd, <sockaddr*>&storage, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            if fd >= 0:
+                break
+            if errno == EAGAIN:
+                return NONE_LEFT
+            if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+                _log.error("entry point %s cannot accept: %s", self.entry_point.name, os.strerror(errno))
+                return PAUSE
+            if errno != EINTR and errno != ECONNABORTED:
+                # Errors of the connection that was to be accepted (accept(2)): the next one may be fine.
+                _log.warning("entry point %s: a connection broke before it was accepted: %s", self.entry_point.name,
+                             os.strerror(errno))
+        client = Http1Client.__new__(Http1Client)
+        read_address(&storage, &client.address)
+        client.entry_point = self.entry_point
+        client.dialer = self.dialer
+        client.clients = self.clients
+        client.socket = ClientSocket.__new__(ClientSocket)
+        client.socket.http = client
+        self.reactor.attach(client.socket, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP)
+        self.clients.add(client)
+        client.open()
+        return ACCEPTED

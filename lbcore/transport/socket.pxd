@@ -1,0 +1,29 @@
+# A non-blocking stream socket in the reactor, with what it has received and what it has still to send.
+
+from libc.stdint cimport uint32_t
+
+from lbcore.http.buffer cimport Buffer
+from lbcore.http.span cimport Span
+from lbcore.transport.reactor cimport Channel
+
+cdef enum:
+    IO_AGAIN = -1              # not now: an event will tell
+    IO_FAILED = -2             # the connection is broken; `Socket.fault` says how
+
+
+cdef class Socket(Channel):
+    cdef Buffer input
+    cdef Buffer output
+    cdef bint readable         # a read may find something
+    cdef bint hangup           # the peer has sent its last byte, or broke the connection
+    cdef int fault             # errno of what failed
+
+    cdef void note(self, uint32_t events) noexcept
+    cdef Py_ssize_t receive(self, Buffer* into, Py_ssize_t limit) noexcept
+    cdef int put(self, Span data) noexcept
+    cdef int put_text(self, const char* text, Py_ssize_t length) noexcept
+    cdef int keep(self, Span data) noexcept
+    cdef int push(self) noexcept
+    cdef Py_ssize_t send_two(self, Span first, Span second) noexcept
+    cdef bint peer_is_gone(self) noexcept
+    cdef void shut(self) noexcept

@@ -1,0 +1,167 @@
+"""Stream sockets of the data plane: receive, send with the rest kept, close. One system call per call, at most."""
+
+from libc.errno cimport EAGAIN, EINTR, ENOMEM, errno
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy, memset
+
+from lbcore.http.buffer cimport Buffer, buffer_len, buffer_release, buffer_reserve
+from lbcore.http.span cimport Span, span_of
+from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+    struct msghdr:
+        void* msg_name
+        unsigned int msg_namelen
+        iovec* msg_iov
+        size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
+        int msg_flags
+    ssize_t recv(int fd, void* into, size_t size, int flags)
+    ssize_t send(int fd, const void* data, size_t size, int flags)
+    ssize_t sendmsg(int fd, const msghdr* message, int flags)
+    enum:
+        MSG_NOSIGNAL
+        MSG_PEEK
+        MSG_DONTWAIT
+
+cdef extern from "<unistd.h>" nogil:
+    int close(int fd)
+
+cdef enum:
+    COPIED_BYTES = 8192        # what is smaller is copied behind the output that waits; a send costs more than that
+
+
+cdef class Socket(Channel):
+    """The descriptor is owned: `shut` closes it."""
+
+    def __dealloc__(self):
+        buffer_release(&self.input)
+        buffer_release(&self.output)
+
+    cdef void note(self, uint32_t events) noexcept:
+        """Keep in mind what an event said: the reactor says it once."""
+        if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+            self.readable = True
+            if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+                self.hangup = True
+
+    cdef Py_ssize_t receive(self, Buffer* into, Py_ssize_t limit) noexcept:
+        """Receive up to `limit` bytes behind what `into` holds; it has that room. Bytes received, 0 at the end, or IO_…"""
+        cdef Py_ssize_t n
+        while True:
+            n = recv(self.fd, into.base + into.end, limit, 0)
+            if n > 0:
+                into.end += n
+                # A short read has emptied the socket; unless it ended, which only another read can tell from more to come.
+                if n < limit and not self.hangup:
+                    self.readable = False
+                return n
+            if n == 0:
+                self.hangup = True
+                return 0
+            if errno == EINTR:
+                continue
+            if errno == EAGAIN:
+                self.readable = False
+                return IO_AGAIN
+            self.fault = errno
+            self.hangup = True
+            return IO_FAILED
+
+    cdef Py_ssize_t send_two(self, Span first, Span second) noexcept:
+        """Send two pieces as one. Bytes taken, or IO_…"""
+        cdef iovec parts[2]
+        cdef msghdr message
+        cdef Py_ssize_t n
+        if first.len and second.len:
+            parts[0].iov_base = <void*>first.ptr
+            parts[0].iov_len = first.len
+            parts[1].iov_base = <void*>second.ptr
+            parts[1].iov_len = second.len
+            memset(&message, 0, sizeof(message))
+            message.msg_iov = parts
+            message.msg_iovlen = 2
+            n = sendmsg(self.fd, &message, MSG_NOSIGNAL)
+        elif second.len:
+            n = send(self.fd, second.ptr, second.len, MSG_NOSIGNAL)
+        else:
+            n = send(self.fd, first.ptr, first.len, MSG_NOSIGNAL)
+        if n >= 0:
+            return n
+        if errno == EAGAIN or errno == EINTR:
+            return IO_AGAIN
+        self.fault = errno
+        return IO_FAILED
+
+    cdef int put(self, Span data) noexcept:
+        """Queue bytes; big pieces go out at once, behind what waits. 0: taken. IO_AGAIN: taken, but some of it waits for
+        an event. IO_FAILED."""
+        cdef Py_ssize_t waiting = buffer_len(&self.output)
+        cdef Py_ssize_t sent = 0
+        if data.len > COPIED_BYTES:
+            sent = self.send_two(span_of(self.output.base + self.output.start, waiting), data)
+            if sent == IO_FAILED:
+                return IO_FAILED
+            if sent == IO_AGAIN:
+                sent = 0
+            if sent >= waiting:
+                sent -= waiting
+                self.output.start = 0
+                self.output.end = 0
+                if sent == data.len:
+                    return 0
+                data = span_of(data.ptr + sent, data.len - sent)
+            else:
+                self.output.start += sent
+            if self.keep(data) < 0:
+                return IO_FAILED
+            return IO_AGAIN
+        return self.keep(data)
+
+    cdef int put_text(self, const char* text, Py_ssize_t length) noexcept:
+        return self.keep(span_of(text, length))
+
+    cdef int keep(self, Span data) noexcept:
+        if buffer_reserve(&self.output, data.len) < 0:
+            self.fault = ENOMEM
+            return IO_FAILED
+        memcpy(self.output.base + self.output.end, data.ptr, data.len)
+        self.output.end += data.len
+        return 0
+
+    cdef int push(self) noexcept:
+        """Send what waits. 0: all gone, the memory given back. IO_AGAIN: an event will tell when to go on. IO_FAILED."""
+        cdef Py_ssize_t waiting = buffer_len(&self.output)
+        cdef Py_ssize_t sent
+        if waiting == 0:
+            buffer_release(&self.output)
+            return 0
+        sent = self.send_two(span_of(self.output.base + self.output.start, waiting), span_of(NULL, 0))
+        if sent == waiting:
+            buffer_release(&self.output)
+            return 0
+        if sent == IO_FAILED:
+            return IO_FAILED
+        if sent > 0:
+            self.output.start += sent
+        return IO_AGAIN
+
+    cdef bint peer_is_gone(self) noexcept:
+        """Whether the end of the peer's bytes is next, without taking any."""
+        cdef char byte
+        cdef Py_ssize_t n = recv(self.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT)
+        return n == 0 or (n < 0 and errno != EAGAIN and errno != EINTR)
+
+    cdef void shut(self) noexcept:
+        """Leave the reactor, close the descriptor, give the memory back. Safe to call twice."""
+        cdef int fd = self.fd
+        if fd < 0:
+            return
+        self.reactor.detach(self)
+        close(fd)
+        buffer_release(&self.input)
+        buffer_release(&self.output)

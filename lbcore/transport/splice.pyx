@@ -1,0 +1,91 @@
+"""Pipes for splice(2): body bytes go from socket to socket without passing through this process.
+
+Measured against receive and send of the same bytes it saves both copies; a pipe costs two descriptors, so they are pooled.
+"""
+
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdlib cimport calloc, free
+
+from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED
+
+cdef extern from "<fcntl.h>" nogil:
+    ssize_t splice(int from_fd, void* from_offset, int to_fd, void* to_offset, size_t size, unsigned int flags)
+    int fcntl(int fd, int command, int argument)
+    enum:
+        SPLICE_F_MOVE
+        SPLICE_F_NONBLOCK
+        SPLICE_F_MORE
+        F_SETPIPE_SZ
+        O_CLOEXEC
+        O_NONBLOCK
+
+cdef extern from "<unistd.h>" nogil:
+    int pipe2(int* fds, int flags)
+    int close(int fd)
+
+cdef enum:
+    PIPE_BYTES = 1048576       # asked for; what an unprivileged process gets may be less
+    KEPT_PIPES = 64
+
+cdef Pipe* kept = NULL
+cdef int kept_count = 0
+
+
+cdef Pipe* pipe_take() noexcept nogil:
+    """An empty pipe, or NULL when none can be had."""
+    global kept, kept_count
+    cdef Pipe* pipe = kept
+    if pipe != NULL:
+        kept = pipe.next
+        kept_count -= 1
+        return pipe
+    pipe = <Pipe*>calloc(1, sizeof(Pipe))
+    if pipe == NULL:
+        return NULL
+    if pipe2(pipe.fds, O_CLOEXEC | O_NONBLOCK) < 0:
+        free(pipe)
+        return NULL
+    fcntl(pipe.fds[1], F_SETPIPE_SZ, PIPE_BYTES)
+    return pipe
+
+
+cdef void pipe_give(Pipe* pipe) noexcept nogil:
+    """Give a pipe back; one that still holds bytes is destroyed."""
+    global kept, kept_count
+    if pipe.held == 0 and kept_count < KEPT_PIPES:
+        pipe.next = kept
+        kept = pipe
+        kept_count += 1
+        return
+    close(pipe.fds[0])
+    close(pipe.fds[1])
+    free(pipe)
+
+
+cdef Py_ssize_t pipe_fill(Pipe* pipe, int fd, Py_ssize_t limit) noexcept nogil:
+    """Move up to `limit` bytes from a socket into the pipe. Bytes moved, 0 at the socket's end, or IO_…
+
+    IO_AGAIN means that the socket is empty or the pipe full: drain it before waiting for the socket.
+    """
+    cdef Py_ssize_t n
+    while True:
+        n = splice(fd, NULL, pipe.fds[1], NULL, limit, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+        if n >= 0:
+            pipe.held += n
+            return n
+        if errno == EINTR:
+            continue
+        return IO_AGAIN if errno == EAGAIN else IO_FAILED
+
+
+cdef Py_ssize_t pipe_drain(Pipe* pipe, int fd, bint more) noexcept nogil:
+    """Move what the pipe holds to a socket; `more` is to follow soon. Bytes moved, or IO_…"""
+    cdef Py_ssize_t n
+    while True:
+        n = splice(pipe.fds[0], NULL, fd, NULL, pipe.held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK | (SPLICE_F_MORE if more else 0))
+        if n >= 0:
+            pipe.held -= n
+            return n
+        if errno == EINTR:
+            continue
+        return IO_AGAIN if errno == EAGAIN else IO_FAILED

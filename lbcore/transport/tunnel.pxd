@@ -1,0 +1,19 @@
+# Bytes both ways between two sockets, as they are.
+
+from lbcore.transport.socket cimport Socket
+from lbcore.transport.splice cimport Pipe
+
+
+cdef struct Direction:
+    Pipe* pipe                 # NULL while nothing waits in it
+    bint ended                 # the source has ended, and the sink was told
+
+
+cdef class Tunnel:
+    cdef Socket client
+    cdef Socket server
+    cdef Direction up          # client to server
+    cdef Direction down
+
+    cdef bint pump(self) except *
+    cdef bint carry(self, Socket source, Socket sink, Direction* direction) except *
