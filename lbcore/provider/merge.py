@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.dynamic import DynamicConfig, HttpConfig
 
 
 def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
@@ -13,12 +13,12 @@ def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
     Only the names of objects are qualified. A reference without a provider means the provider of the object it stands
     in: whoever follows it has that object's name.
     """
-    merged = DynamicConfig()
-    for kind in type(merged.http).model_fields:
-        objects = {
+    objects = {
+        kind: {
             f"{name}@{provider}": thing
             for provider, config in configs.items()
             for name, thing in getattr(config.http, kind).items()
         }
-        setattr(merged.http, kind, objects)
-    return merged
+        for kind in HttpConfig.model_fields
+    }
+    return DynamicConfig(http=HttpConfig.model_validate(objects))

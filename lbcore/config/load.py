@@ -1,0 +1,101 @@
+"""Configuration from files: text to tree to model, with every problem at once and the line it stands on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+from lbcore.config.decode import decode
+from lbcore.config.dynamic import DynamicConfig, HttpConfig
+from lbcore.config.model import Model
+from lbcore.config.static import StaticConfig
+from lbcore.config.tree import parse
+from lbcore.errors import ConfigError, Problem
+
+M = TypeVar("M", bound=Model)
+SUFFIXES = frozenset({".yml", ".yaml", ".toml"})
+FILE_LIMIT_BYTES = 64 << 20
+
+
+def load_static(path: str | os.PathLike[str]) -> StaticConfig:
+    """The static configuration in a file. Raises ConfigError."""
+    return load_static_with_warnings(path)[0]
+
+
+def load_static_with_warnings(path: str | os.PathLike[str]) -> tuple[StaticConfig, list[Problem]]:
+    """The same, with what is ignored."""
+    return _load(Path(path), StaticConfig)
+
+
+def load_dynamic(path: str | os.PathLike[str]) -> tuple[DynamicConfig, list[Problem]]:
+    """The dynamic configuration in a file, or in all files of a directory, and the warnings. Raises ConfigError.
+
+    In a directory the first file, in name order, that gives an object its name wins; the others are warned about.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return _load(path, DynamicConfig)
+    configs: list[tuple[Path, DynamicConfig]] = []
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
+    for file in _files(path):
+        try:
+            config, ignored = _load(file, DynamicConfig)
+        except ConfigError as error:
+            problems += error.problems
+        else:
+            configs.append((file, config))
+            warnings += ignored
+    if problems:
+        raise ConfigError(problems)
+    return _merge(configs, warnings), warnings
+
+
+def parse_static(text: str, name: str = "static.yml") -> tuple[StaticConfig, list[Problem]]:
+    """From text; the name says how it is written (.yml, .yaml, .toml) and where problems are."""
+    return decode(parse(text, name, toml=name.lower().endswith(".toml")), StaticConfig)
+
+
+def parse_dynamic(text: str, name: str = "dynamic.yml") -> tuple[DynamicConfig, list[Problem]]:
+    """From text; the name says how it is written (.yml, .yaml, .toml) and where problems are."""
+    return decode(parse(text, name, toml=name.lower().endswith(".toml")), DynamicConfig)
+
+
+def read_text(path: Path) -> str:
+    """A configuration file's text. Raises ConfigError."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise ConfigError([Problem("", f"unknown kind of file {path.suffix!r}", "use .yml, .yaml or .toml", str(path))])
+    try:
+        if path.stat().st_size > FILE_LIMIT_BYTES:
+            raise ConfigError([Problem("", f"larger than {FILE_LIMIT_BYTES >> 20} MiB", "", str(path))])
+        return path.read_text("utf-8-sig")
+    except OSError as error:
+        raise ConfigError([Problem("", f"cannot be read: {error.strerror}", "", str(path))]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([Problem("", f"not UTF-8: {error.reason} at byte {error.start}", "", str(path))]) from None
+
+
+def _load(path: Path, model: type[M]) -> tuple[M, list[Problem]]:
+    return decode(parse(read_text(path), str(path), toml=path.suffix.lower() == ".toml"), model)
+
+
+def _files(directory: Path) -> list[Path]:
+    found = []
+    for folder, folders, names in os.walk(directory):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(folder, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES]
+    return sorted(found)
+
+
+def _merge(configs: list[tuple[Path, DynamicConfig]], warnings: list[Problem]) -> DynamicConfig:
+    merged: dict[str, dict[str, Model]] = {kind: {} for kind in HttpConfig.model_fields}
+    for file, config in configs:
+        for kind, objects in merged.items():
+            for name, thing in getattr(config.http, kind).items():
+                if name in objects:
+                    path = f"http.{HttpConfig.model_fields[kind].alias}.{name}"
+                    warnings.append(Problem(path, "already defined in another file, ignored", "", str(file)))
+                else:
+                    objects[name] = thing
+    return DynamicConfig(http=HttpConfig.model_validate(merged))

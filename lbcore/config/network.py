@@ -1,0 +1,64 @@
+"""Addresses in configuration: listeners, networks, URLs of servers. No I/O."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+from urllib.parse import urlsplit
+
+UNIX = "unix:"
+
+
+def check_address(value: Any) -> str:
+    """The address of an entry point: `[host]:port[/tcp]` or `unix:/path`. Raises ValueError with the reason."""
+    text = str(value)
+    if text.startswith(UNIX):
+        if not text.removeprefix(UNIX):
+            raise ValueError("no path in the address of a unix socket: write unix:/run/lbcore.sock")
+        return text
+    address, _, protocol = text.partition("/")
+    if protocol.lower() == "udp":
+        raise ValueError(f"{text!r}: udp is not supported by this version of lbcore")
+    if protocol.lower() not in ("", "tcp"):
+        raise ValueError(f"{text!r}: unknown protocol {protocol!r}")
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        raise ValueError(f"{text!r} has no port: write :{address} or host:port")
+    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"{text!r}: {port!r} is not a port")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError(f"{text!r}: an IPv6 address stands in brackets, e.g. [::1]:80")
+    return text
+
+
+def check_network(value: str) -> str:
+    """An IP address or a network in CIDR form. Raises ValueError."""
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"{value!r} is neither an IP address nor a network such as 10.0.0.0/8") from None
+    return value
+
+
+def split_url(url: str) -> tuple[str, int, str, str]:
+    """`(host, port, authority, path)` of a server's URL; port 0: `host` is the path of a Unix socket. Raises ValueError.
+
+    http://host[:port][/path], or (extension) unix:/path/of/socket. Source: RFC 3986 section 3.
+    """
+    if url.startswith(UNIX):
+        path = url.removeprefix(UNIX)
+        if not path:
+            raise ValueError(f"error parsing server URL {url}: a unix: URL needs the path of a socket")
+        return path, 0, "localhost", ""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"error parsing server URL {url}: {error}") from None
+    if parts.scheme in ("https", "h2c"):
+        raise ValueError(f"error parsing server URL {url}: {parts.scheme}:// is not supported by this version of lbcore")
+    if parts.scheme != "http" or not parts.hostname:
+        raise ValueError(f"error parsing server URL {url}: write http://host:port or unix:/path")
+    if parts.username is not None:
+        raise ValueError(f"error parsing server URL {url}: user information is not supported")
+    return parts.hostname, 80 if port is None else port, parts.netloc, parts.path

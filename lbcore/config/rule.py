@@ -1,0 +1,260 @@
+"""The rule language of routers, version 3: text to a tree, with every argument checked. No I/O.
+
+    rule   = and { "||" and }        and  = not { "&&" not }        not = "!" not | "(" rule ")" | call
+    call   = Name "(" [ text { "," text } ] ")"                     text = `raw` | "escaped"
+
+Names are taken as `PathPrefix`, `pathprefix`, `PATHPREFIX` or `Pathprefix`. White space between tokens means nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+import re2
+
+RULE_LIMIT_BYTES = 65536
+DEPTH_LIMIT = 200  # of parentheses and negations
+
+
+class RuleError(ValueError):
+    """A rule that cannot be read. `position` is an offset into its text."""
+
+    def __init__(self, problem: str, position: int) -> None:
+        self.position = position
+        super().__init__(problem)
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One call: `name` in its canonical spelling."""
+
+    name: str
+    args: tuple[str, ...]
+    position: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(map(quote, self.args))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    rule: Rule
+
+    def __str__(self) -> str:
+        return f"!{_inner(self.rule)}"
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    left: Rule
+    right: Rule
+
+    def __str__(self) -> str:
+        right = f"({self.right})" if isinstance(self.right, And) else _inner(self.right)
+        return f"{self.left if isinstance(self.left, And) else _inner(self.left)} && {right}"
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    left: Rule
+    right: Rule
+
+    def __str__(self) -> str:
+        return f"{self.left} || {f'({self.right})' if isinstance(self.right, Or) else self.right}"
+
+
+Rule = Matcher | Not | And | Or
+
+
+def _inner(rule: Rule) -> str:
+    return str(rule) if isinstance(rule, (Matcher, Not)) else f"({rule})"
+
+
+def quote(text: str) -> str:
+    """A text as a literal of the language."""
+    if "`" not in text:
+        return f"`{text}`"
+    escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    return '"' + "".join(escapes.get(char, char) for char in text) + '"'
+
+
+def _path(value: str) -> None:
+    if not value.startswith("/"):
+        raise ValueError(f"path {value!r} does not start with a '/'")
+
+
+def _host(value: str) -> None:
+    if not value.isascii():
+        raise ValueError(f"invalid value {value!r} for Host matcher, non-ASCII characters are not allowed")
+
+
+def _regex(value: str) -> None:
+    try:
+        re2.compile(value, _QUIET)
+    except re2.error as error:
+        text = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
+        raise ValueError(f"invalid regular expression {value!r}: {text}") from None
+
+
+def _client_ip(value: str) -> None:
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"invalid value for ClientIP matcher: {value!r} is neither an IP address nor a network") from None
+
+
+def _any(value: str) -> None:
+    pass
+
+
+_QUIET = re2.Options()
+_QUIET.log_errors = False
+
+# How often each argument may come, and what it has to be.
+_MATCHERS: dict[str, tuple[tuple[int, ...], tuple[Callable[[str], None], ...]]] = {
+    "Host": ((1,), (_host,)),
+    "HostRegexp": ((1,), (_regex,)),
+    "Path": ((1,), (_path,)),
+    "PathPrefix": ((1,), (_path,)),
+    "PathRegexp": ((1,), (_regex,)),
+    "Method": ((1,), (_any,)),
+    "Header": ((2,), (_any, _any)),
+    "HeaderRegexp": ((2,), (_any, _regex)),
+    "Query": ((1, 2), (_any, _any)),
+    "QueryRegexp": ((1, 2), (_any, _regex)),
+    "ClientIP": ((1,), (_client_ip,)),
+}
+_NAMES = {
+    spelling: name for name in _MATCHERS for spelling in (name, name.lower(), name.upper(), name.lower().capitalize())
+}
+_TOKEN = re.compile(r"\s*(?:(?P<op>&&|\|\||[!(),])|(?P<name>[A-Za-z_]\w*)|(?P<raw>`[^`]*`)|(?P<text>\"(?:[^\"\\\n]|\\.)*\"))")
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))")
+_PLAIN_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"'}
+
+
+def parse_rule(text: str) -> Rule:
+    """Read a rule. Raises RuleError with what is wrong and where."""
+    if len(text.encode(errors="surrogatepass")) > RULE_LIMIT_BYTES:
+        raise RuleError(f"error while parsing rule: longer than {RULE_LIMIT_BYTES} bytes", 0)
+    if not text.strip():
+        raise RuleError("empty rule", 0)
+    return _Parser(text).whole()
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.depth = 0
+        self.kind = ""
+        self.token = ""
+        self.start = 0
+        self.advance()
+
+    def fail(self, problem: str, position: int | None = None) -> NoReturn:
+        raise RuleError(f"error while parsing rule {self.text}: {problem}", self.start if position is None else position)
+
+    def advance(self) -> None:
+        found = _TOKEN.match(self.text, self.at)
+        if found is None:
+            rest = len(self.text) - len(self.text[self.at :].lstrip())
+            self.start, self.kind, self.token = rest, "end", ""
+            if rest < len(self.text):
+                self.fail(f"unexpected {self.text[rest]!r} at position {rest}", rest)
+            return
+        self.kind = str(found.lastgroup)
+        self.token = found[self.kind]
+        self.start = found.start(self.kind)
+        self.at = found.end()
+
+    def expect(self, token: str) -> None:
+        if self.token != token or self.kind != "op":
+            self.fail(f"expected {token!r}, found {self.token!r}" if self.token else f"expected {token!r} at the end")
+        self.advance()
+
+    def whole(self) -> Rule:
+        rule = self.alternatives()
+        if self.kind != "end":
+            self.fail(f"unexpected {self.token!r} at position {self.start}")
+        return rule
+
+    def alternatives(self) -> Rule:
+        rule = self.conjunction()
+        while self.kind == "op" and self.token == "||":
+            self.advance()
+            rule = Or(rule, self.conjunction())
+        return rule
+
+    def conjunction(self) -> Rule:
+        rule = self.negation()
+        while self.kind == "op" and self.token == "&&":
+            self.advance()
+            rule = And(rule, self.negation())
+        return rule
+
+    def negation(self) -> Rule:
+        self.depth += 1
+        if self.depth > DEPTH_LIMIT:
+            self.fail(f"nested deeper than {DEPTH_LIMIT} levels")
+        try:
+            if self.kind == "op" and self.token == "!":
+                self.advance()
+                return Not(self.negation())
+            if self.kind == "op" and self.token == "(":
+                self.advance()
+                rule = self.alternatives()
+                self.expect(")")
+                return rule
+            if self.kind == "name":
+                return self.call()
+            self.fail(f"unexpected {self.token!r} at position {self.start}" if self.token else "it ends too early")
+        finally:
+            self.depth -= 1
+
+    def call(self) -> Matcher:
+        written, position = self.token, self.start
+        self.advance()
+        self.expect("(")
+        args: list[str] = []
+        while self.kind in ("raw", "text"):
+            args.append(self.token[1:-1] if self.kind == "raw" else self.unescape(self.token[1:-1]))
+            self.advance()
+            if self.token != ",":
+                break
+            self.advance()
+        self.expect(")")
+        name = _NAMES.get(written)
+        if name is None:
+            self.fail(f"unsupported function: {written}", position)
+        self.check(name, args, position)
+        return Matcher(name, tuple(args), position)
+
+    def check(self, name: str, args: list[str], position: int) -> None:
+        counts, checks = _MATCHERS[name]
+        if len(args) not in counts:
+            wanted = " ".join(map(str, counts))
+            self.fail(f"unexpected number of parameters; got {len(args)}, expected one of [{wanted}]", position)
+        if not args[0] or (name not in ("Query", "QueryRegexp", "Header", "HeaderRegexp") and not all(args)):
+            self.fail(f"empty args for matcher {name}, {args}", position)
+        for check, arg in zip(checks, args, strict=False):
+            try:
+                check(arg)
+            except ValueError as error:
+                self.fail(str(error), position)
+
+    def unescape(self, text: str) -> str:
+        def replace(found: re.Match[str]) -> str:
+            code = found[1] or found[2] or found[3]
+            if code:
+                return chr(min(int(code, 16), 0x10FFFF))
+            if found[4]:
+                return chr(int(found[4], 8) & 0xFF)
+            if found[5] not in _PLAIN_ESCAPES:
+                self.fail(f"unknown escape \\{found[5]}")
+            return _PLAIN_ESCAPES[found[5]]
+
+        return _ESCAPE.sub(replace, text)

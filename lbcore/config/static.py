@@ -1,0 +1,205 @@
+"""The static configuration: what is fixed while the process runs. Keys, defaults and meaning are Traefik's. No I/O."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from lbcore.config.model import Model
+from lbcore.config.network import check_address, check_network
+from lbcore.config.units import Duration
+
+MAX_PRIORITY = (1 << 63) - 1
+DEFAULT_ENTRY_POINT = {"http": {"address": ":80"}}
+INTERNAL_ENTRY_POINT = {"traefik": {"address": ":8080"}}
+
+
+def seconds(value: float) -> Any:
+    return Field(default=timedelta(seconds=value))
+
+
+class RespondingTimeouts(Model):
+    """0 = no limit. read: a request from its first byte to its last. write: its answer. idle: between requests."""
+
+    read_timeout: Duration = seconds(60)
+    write_timeout: Duration = seconds(0)
+    idle_timeout: Duration = seconds(180)
+
+
+class LifeCycle(Model):
+    request_accept_grace_timeout: Duration = seconds(0)
+    grace_time_out: Duration = seconds(10)
+
+
+class EntryPointTransport(Model):
+    life_cycle: LifeCycle = LifeCycle()
+    responding_timeouts: RespondingTimeouts = RespondingTimeouts()
+    keep_alive_max_time: Duration = seconds(0)
+    keep_alive_max_requests: Annotated[int, Field(ge=0)] = 0
+
+
+class ForwardedHeaders(Model):
+    """Whose X-Forwarded-* are believed."""
+
+    insecure: bool = False
+    trusted_ips: list[str] = Field(default=[], alias="trustedIPs")
+    connection: list[str] = []
+    not_append_x_forwarded_for: bool = False
+
+    @field_validator("trusted_ips")
+    @classmethod
+    def _networks(cls, values: list[str]) -> list[str]:
+        return [check_network(value) for value in values]
+
+
+class RedirectEntryPoint(Model):
+    to: str
+    scheme: Literal["http", "https"] = "https"
+    permanent: bool = True
+    priority: int = MAX_PRIORITY - 1
+
+
+class Redirections(Model):
+    entry_point: RedirectEntryPoint | None = None
+
+
+class EncodedCharacters(Model):
+    """Whether a path may hold these characters in encoded form; if not it is answered with 400."""
+
+    allow_encoded_slash: bool = True
+    allow_encoded_back_slash: bool = True
+    allow_encoded_null_character: bool = True
+    allow_encoded_semicolon: bool = True
+    allow_encoded_percent: bool = True
+    allow_encoded_question_mark: bool = True
+    allow_encoded_hash: bool = True
+
+
+class EntryPointHttp(Model):
+    unsupported: ClassVar[frozenset[str]] = frozenset({"tls"})
+
+    middlewares: list[str] = []
+    redirections: Redirections | None = None
+    sanitize_path: bool = True
+    encode_query_semicolons: bool = False
+    encoded_characters: EncodedCharacters = EncodedCharacters()
+    max_header_bytes: Annotated[int, Field(ge=512, le=1 << 26)] = 1048576
+    underscore_headers_strategy: Literal["keep", "delete", "reject"] = "keep"
+
+
+class EntryPoint(Model):
+    """A listener. `address` is `[host]:port[/tcp]`, or (extension) `unix:/path/of/socket`."""
+
+    unsupported: ClassVar[frozenset[str]] = frozenset(
+        {"proxyProtocol", "http2", "http3", "udp", "observability", "allowACMEByPass"}
+    )
+
+    address: Annotated[str, BeforeValidator(check_address)]
+    as_default: bool = False
+    reuse_port: bool = False
+    transport: EntryPointTransport = EntryPointTransport()
+    forwarded_headers: ForwardedHeaders = ForwardedHeaders()
+    http: EntryPointHttp = EntryPointHttp()
+
+
+class FileProvider(Model):
+    """Exactly one of `filename` and `directory`."""
+
+    filename: str = ""
+    directory: str = ""
+    watch: bool = True
+    debug_log_generated_template: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> FileProvider:
+        if bool(self.filename) == bool(self.directory):
+            raise ValueError("set either filename or directory")
+        return self
+
+
+class Providers(Model):
+    unsupported: ClassVar[frozenset[str]] = frozenset(
+        "docker swarm kubernetesIngress kubernetesIngressNGINX kubernetesCRD kubernetesGateway knative rest http "
+        "consulCatalog nomad ecs consul etcd zooKeeper redis plugin precedence".split()
+    )
+
+    providers_throttle_duration: Duration = seconds(2)
+    file: FileProvider | None = None
+
+
+class ForwardingTimeouts(Model):
+    """0 = no limit."""
+
+    unsupported: ClassVar[frozenset[str]] = frozenset({"readIdleTimeout", "pingTimeout"})
+
+    dial_timeout: Duration = seconds(30)
+    response_header_timeout: Duration = seconds(0)
+    idle_conn_timeout: Duration = seconds(90)
+
+
+class StaticServersTransport(Model):
+    """How servers are spoken to where a service names no transport of its own."""
+
+    unsupported: ClassVar[frozenset[str]] = frozenset({"insecureSkipVerify", "rootCAs", "spiffe"})
+
+    max_idle_conns_per_host: Annotated[int, Field(ge=0)] = 200
+    forwarding_timeouts: ForwardingTimeouts = ForwardingTimeouts()
+
+
+class Log(Model):
+    """`file_path` empty: standard error."""
+
+    unsupported: ClassVar[frozenset[str]] = frozenset({"maxSize", "maxAge", "maxBackups", "compress", "noColor", "otlp"})
+
+    level: Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC"] = "ERROR"
+    format: Literal["common", "json"] = "common"
+    file_path: str = ""
+
+    @field_validator("level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+
+class Ping(Model):
+    entry_point: str = "traefik"
+    manual_routing: bool = False
+    terminating_status_code: Annotated[int, Field(ge=200, le=599)] = 503
+
+
+class Global(Model):
+    """Accepted for Traefik's sake: lbcore asks for no updates and sends no statistics, whatever stands here."""
+
+    check_new_version: bool = True
+    send_anonymous_usage: bool = False
+
+
+class StaticConfig(Model):
+    unsupported: ClassVar[frozenset[str]] = frozenset(
+        "api metrics accessLog tracing certificatesResolvers tcpServersTransport hostResolver experimental core spiffe "
+        "ocsp".split()
+    )
+
+    entry_points: dict[str, EntryPoint] = {}
+    providers: Providers = Providers()
+    servers_transport: StaticServersTransport = StaticServersTransport()
+    log: Log = Log()
+    ping: Ping | None = None
+    global_: Global = Field(default=Global(), alias="global")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _entry_points(cls, data: Any) -> Any:
+        """Traefik's own entry points: `http` on :80 when there is none, `traefik` on :8080 when something needs it."""
+        if not isinstance(data, dict):
+            return data
+        points = data.get("entryPoints", data.get("entry_points")) or DEFAULT_ENTRY_POINT
+        ping = data.get("ping")
+        if ping is not None and isinstance(points, dict):
+            wanted = ping.get("entryPoint", "traefik") if isinstance(ping, dict) else ping.entry_point
+            if wanted == "traefik" and "traefik" not in points:
+                points = {**points, **INTERNAL_ENTRY_POINT}
+        rest = {key: value for key, value in data.items() if key not in ("entryPoints", "entry_points")}
+        return {**rest, "entryPoints": points}
