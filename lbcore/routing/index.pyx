@@ -1,7 +1,235 @@
-from lbcore.http.head cimport RequestHead
+"""Which router takes a request. No I/O.
 
+From each rule follows something that has to hold: one of some exact hosts, one of some paths or path prefixes. Routers are
+filed under that, in order of priority. A request looks under its host and under no host, there under its path, under
+every prefix of it that is filed, and under no path; what it finds is checked with the whole rule. So the cost is that of
+the few routers that might match, and does not grow with the others.
+"""
+
+cimport cython
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from lbcore.http.head cimport ClientAddress, RequestHead
+from lbcore.http.request cimport Request
+from lbcore.http.span cimport Span, span_of
+from lbcore.routing.matcher cimport Program, Test, run, set_client
+
+import os
+
+from lbcore.config.rule import And, Matcher, Not, Or
+from lbcore.routing.matcher import operands
+
+cdef enum:
+    NO_MATCH = 0xFFFFFFFF
+    AT_HOST = 1                # kinds of keys
+    AT_PATH = 2
+    AT_PREFIX = 3
+    AT_REST = 4
+    MAX_LENGTHS = 64           # prefix lengths of one bucket that are looked up; longer lists are cut to the shortest
+
+cdef uint64_t PRIME = 0x100000001B3
+
+
+cdef inline uint64_t mix(uint64_t h) noexcept nogil:
+    """A finaliser: every bit of `h` reaches every bit of the result (Stafford's variant 13 of MurmurHash3's)."""
+    h = (h ^ (h >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
+    h = (h ^ (h >> 27)) * <uint64_t>0x94D049BB133111EB
+    return h ^ (h >> 31)
+
+
+cdef inline uint64_t extend(uint64_t h, const char* ptr, Py_ssize_t length) noexcept nogil:
+    """FNV-1a over some more bytes. Who makes keys collide makes a request check a router more, nothing else."""
+    cdef Py_ssize_t i
+    for i in range(length):
+        h = (h ^ <uint8_t>ptr[i]) * PRIME
+    return h
+
+
+cdef inline uint64_t key_of(uint64_t h, uint64_t kind, uint64_t bucket) noexcept nogil:
+    return mix(h + kind * <uint64_t>0x9E3779B97F4A7C15 + bucket * <uint64_t>0xD6E8FEB86659FD93) | 1
+
+
+def exact_hosts(rule):
+    """Hosts of which one has to be the request's, `*.x` for any label before x; None when the rule asks for none of the kind."""
+    if isinstance(rule, Matcher):
+        host = rule.args[0].lower().removesuffix(".") if rule.name == "Host" else "*"
+        return None if host == "*" else frozenset({host})
+    if isinstance(rule, And):
+        found = [hosts for part in operands(rule, And) if (hosts := exact_hosts(part)) is not None]
+        return min(found, key=len) if found else None
+    if isinstance(rule, Or):
+        found = [exact_hosts(part) for part in operands(rule, Or)]
+        return None if None in found else frozenset().union(*found)
+    return None
+
+
+def paths(rule):
+    """`(AT_PATH or AT_PREFIX, path)` pairs of which one has to hold; None when the rule asks for none."""
+    if isinstance(rule, Matcher):
+        if rule.name == "Path":
+            return frozenset({(AT_PATH, rule.args[0])})
+        if rule.name == "PathPrefix" and rule.args[0] != "/":
+            return frozenset({(AT_PREFIX, rule.args[0])})
+        return None
+    if isinstance(rule, And):
+        found = [some for part in operands(rule, And) if (some := paths(part)) is not None]
+        return min(found, key=lambda some: (any(kind == AT_PREFIX for kind, _ in some), len(some),
+                                            -min(len(text) for _, text in some))) if found else None
+    if isinstance(rule, Or):
+        found = [paths(part) for part in operands(rule, Or)]
+        return None if None in found else frozenset().union(*found)
+    return None
+
+
+@cython.final
 cdef class RouteIndex:
-    def __init__(self, routes):
-        self.routes = list(routes)
-    cdef object find(self, RequestHead* head):
-        return self.routes[0] if self.routes else None
+    """The routers of one entry point.
+
+    routes  `(rule, payload)` pairs, a rule as `config.rule.parse_rule` gives it, in the order in which they are tried.
+
+    Immutable. Building costs O(routes); a lookup does not grow with routes that cannot match.
+    """
+
+    def __cinit__(self, routes):
+        self.seed = int.from_bytes(os.urandom(8), "little")
+        self.payloads = tuple(payload for _, payload in routes)
+        self.programs = [Program(rule) for rule, _ in routes]
+        self.build([rule for rule, _ in routes])
+
+    def __dealloc__(self):
+        free(self.slots)
+        free(self.entries)
+        free(self.buckets)
+        free(self.lengths)
+
+    def build(self, rules: list) -> None:
+        filed = {}                          # (bucket, kind, text) -> ranks
+        numbers = {None: 0}                 # host -> bucket
+        lengths = [set()]
+        for rank, rule in enumerate(rules):
+            for host in exact_hosts(rule) or (None,):
+                bucket = numbers.setdefault(host, len(numbers))
+                if bucket == len(lengths):
+                    lengths.append(set())
+                for kind, path in paths(rule) or ((AT_REST, ""),):
+                    if kind == AT_PREFIX:
+                        size = len(path.encode(errors="surrogateescape"))
+                        if size not in lengths[bucket] and len(lengths[bucket]) >= MAX_LENGTHS:
+                            kind, path = AT_REST, ""
+                        else:
+                            lengths[bucket].add(size)
+                    ranks = filed.setdefault((bucket, kind, path), [])
+                    if not ranks or ranks[len(ranks) - 1] != rank:
+                        ranks.append(rank)
+        self.fill(filed, numbers, lengths)
+
+    cdef int fill(self, dict filed, dict numbers, list lengths) except -1:
+        cdef uint64_t key, size = 16
+        cdef uint32_t first = 0, at = 0
+        cdef Slot* slot
+        lists = {}
+        for host, bucket in numbers.items():
+            if host is not None:
+                lists[self.key(host, AT_HOST, 0)] = [bucket]
+        for (bucket, kind, path), ranks in filed.items():
+            key = self.key(path, kind, bucket)
+            # Two texts with one key share a list: the whole rule is checked anyway.
+            lists[key] = sorted({*lists.get(key, ()), *ranks})
+        while size < 2 * len(lists):
+            size *= 2
+        self.mask = size - 1
+        self.slots = <Slot*>calloc(size, sizeof(Slot))
+        self.entries = <Entry*>calloc(sum(map(len, lists.values())) + 1, sizeof(Entry))
+        self.buckets = <Bucket*>calloc(len(lengths), sizeof(Bucket))
+        self.lengths = <uint32_t*>calloc(sum(map(len, lengths)) + 1, sizeof(uint32_t))
+        if self.slots == NULL or self.entries == NULL or self.buckets == NULL or self.lengths == NULL:
+            raise MemoryError
+        for key, ranks in lists.items():
+            slot = self.lookup(key)
+            slot.key = key
+            slot.first = first
+            slot.count = len(ranks)
+            for rank in ranks:
+                self.entries[first].rank = rank
+                if rank < len(self.programs):
+                    self.entries[first].tests = (<Program>self.programs[rank]).tests
+                first += 1
+        for index, sizes in enumerate(lengths):
+            self.buckets[<int>index].first_length = at
+            self.buckets[<int>index].n_lengths = len(sizes)
+            for length in sorted(sizes):
+                self.lengths[at] = length
+                at += 1
+        return 0
+
+    cdef uint64_t key(self, str text, uint64_t kind, uint64_t bucket):
+        encoded = text.encode(errors="surrogateescape")
+        return key_of(extend(self.seed, encoded, len(encoded)), kind, bucket)
+
+    cdef Slot* lookup(self, uint64_t key) noexcept nogil:
+        """The slot of a key, or the empty one where it would be. The table is at most half full."""
+        cdef uint64_t at = key & self.mask
+        while self.slots[at].count and self.slots[at].key != key:
+            at = (at + 1) & self.mask
+        return &self.slots[at]
+
+    cdef uint32_t scan(self, uint64_t key, const RequestHead* head, uint32_t best) noexcept nogil:
+        """The first router under a key that matches and comes before `best`, else `best`."""
+        cdef Slot* slot = self.lookup(key)
+        cdef uint32_t i
+        for i in range(slot.first, slot.first + slot.count):
+            if self.entries[i].rank >= best:
+                break
+            if run(self.entries[i].tests, head):
+                return self.entries[i].rank
+        return best
+
+    cdef uint32_t search_bucket(self, uint32_t bucket, const RequestHead* head, uint32_t best) noexcept nogil:
+        cdef Span path = head.route_path
+        cdef const uint32_t* lengths = self.lengths + self.buckets[bucket].first_length
+        cdef uint32_t i
+        cdef Py_ssize_t done = 0
+        cdef uint64_t h = self.seed
+        for i in range(self.buckets[bucket].n_lengths):
+            if lengths[i] > path.len:
+                break
+            h = extend(h, path.ptr + done, lengths[i] - done)
+            done = lengths[i]
+            best = self.scan(key_of(h, AT_PREFIX, bucket), head, best)
+        h = extend(h, path.ptr + done, path.len - done)
+        best = self.scan(key_of(h, AT_PATH, bucket), head, best)
+        return self.scan(key_of(self.seed, AT_REST, bucket), head, best)
+
+    cdef uint32_t first_match(self, const RequestHead* head) noexcept nogil:
+        """The rank of the first router that matches, or NO_MATCH."""
+        cdef Span host = head.host
+        cdef Slot* slot
+        cdef Py_ssize_t dot = 0
+        cdef uint32_t best = NO_MATCH
+        slot = self.lookup(key_of(extend(self.seed, host.ptr, host.len), AT_HOST, 0))
+        if slot.count:
+            best = self.search_bucket(self.entries[slot.first].rank, head, best)
+        while dot < host.len and host.ptr[dot] != c".":
+            dot += 1
+        if dot < host.len:
+            slot = self.lookup(key_of(extend(extend(self.seed, b"*", 1), host.ptr + dot, host.len - dot), AT_HOST, 0))
+            if slot.count:
+                best = self.search_bucket(self.entries[slot.first].rank, head, best)
+        return self.search_bucket(0, head, best)
+
+    cdef object find(self, const RequestHead* head):
+        """The payload of the first router that matches, or None."""
+        cdef uint32_t rank = self.first_match(head)
+        return None if rank == NO_MATCH else self.payloads[rank]
+
+    def route(self, head: bytes, client: str = "192.0.2.1"):
+        """`find` for the bytes of a request head, for tests and tools. Raises ValueError when the head is refused."""
+        cdef Request request = Request()
+        cdef ClientAddress address
+        set_client(&address, client)
+        request.head.client = &address
+        used = request.parse_bytes(head)
+        if used <= 0:
+            raise ValueError(f"refused: {used}")
+        return self.find(&request.head)

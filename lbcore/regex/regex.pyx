@@ -1,0 +1,177 @@
+"""RE2 through the C++ functions that the `google-re2` package exports: a search costs what the search costs.
+
+The package compiles RE2 into its extension module. Three of its functions are called by pointer; `std::string_view` is a
+length and a pointer in two registers (System V and AAPCS64 calling conventions, libstdc++'s and libc++'s order differs: the
+check at import would notice).
+"""
+
+cimport cython
+from libc.stdint cimport uintptr_t
+from libc.stdlib cimport free, malloc
+
+from lbcore.http.span cimport Span, span_of
+
+import re
+
+import re2
+from cffi import FFI
+
+cdef enum:
+    OBJECT_BYTES = 1024        # more than any version of RE2 has needed for its object (about 200)
+    UNANCHORED = 0
+    MAX_GROUPS = 32
+
+cdef struct View:
+    size_t len
+    const char* ptr
+
+ctypedef void (*construct_fn)(void* self, size_t length, const char* pattern) noexcept nogil
+ctypedef void (*destroy_fn)(void* self) noexcept nogil
+ctypedef bint (*match_fn)(const void* self, size_t length, const char* text, size_t start, size_t end, int anchor,
+                          View* found, int count) noexcept nogil
+
+cdef construct_fn construct
+cdef destroy_fn destroy
+cdef match_fn match
+
+
+def _resolve() -> None:
+    """Find the functions, and see that they do what they should. Raises ImportError."""
+    global construct, destroy, match
+    names = {
+        "construct": "_ZN3re23RE2C1ESt17basic_string_viewIcSt11char_traitsIcEE",
+        "destroy": "_ZN3re23RE2D1Ev",
+        "match": "_ZNK3re23RE25MatchESt17basic_string_viewIcSt11char_traitsIcEEmmNS0_6AnchorEPS4_i",
+    }
+    ffi = FFI()
+    getattr(ffi, "cdef")("".join(f"void {name}(void);" for name in names.values()))
+    found = {}
+    try:
+        library = ffi.dlopen(re2._re2.__file__)
+        for key, name in names.items():
+            found[key] = int(ffi.cast("uintptr_t", ffi.addressof(library, name)))
+    except (AttributeError, OSError) as error:
+        raise ImportError(f"the installed google-re2 does not export what lbcore calls: {error}") from error
+    globals()["_library"] = library        # keeps it open
+    construct = <construct_fn><uintptr_t>found["construct"]
+    destroy = <destroy_fn><uintptr_t>found["destroy"]
+    match = <match_fn><uintptr_t>found["match"]
+
+
+@cython.final
+cdef class Regex:
+    """A regular expression in Go's syntax (https://github.com/google/re2/wiki/Syntax).
+
+    Raises ValueError with RE2's reason. A search is linear in the text. Patterns may use 8 MiB compiled; Go has no such
+    limit but one on repetition (1000), which RE2 shares.
+    """
+
+    def __cinit__(self, str pattern):
+        checked = check(pattern)
+        encoded = pattern.encode()
+        self.pattern = pattern
+        self.groups = checked.groups
+        self.names = dict(checked.groupindex)
+        if self.groups >= MAX_GROUPS:
+            raise ValueError(f"{self.groups} groups in {pattern!r}: {MAX_GROUPS - 1} at most")
+        self.compiled = malloc(OBJECT_BYTES)
+        if self.compiled == NULL:
+            raise MemoryError
+        construct(self.compiled, len(encoded), <const char*>encoded)
+
+    def __dealloc__(self):
+        if self.compiled != NULL:
+            destroy(self.compiled)
+            free(self.compiled)
+
+    cdef bint search(self, Span text) noexcept nogil:
+        """Whether it matches anywhere."""
+        return regex_search(self.compiled, text)
+
+    cdef bint match_from(self, Span text, Py_ssize_t start, Span* found, int count) noexcept nogil:
+        """The first match at or after `start`: the whole and then each group; a group that took no part has a NULL pointer."""
+        cdef View views[MAX_GROUPS]
+        cdef int i
+        if not match(self.compiled, text.len, text.ptr, start, text.len, UNANCHORED, views, count):
+            return False
+        for i in range(count):
+            found[i] = span_of(views[i].ptr, views[i].len)
+        return True
+
+    def find(self, text: bytes) -> list | None:
+        """The first match: the whole and each group as bytes, None for a group that took no part; None without a match."""
+        cdef Span found[MAX_GROUPS]
+        cdef int i
+        if not self.match_from(span_of(text, len(text)), 0, found, self.groups + 1):
+            return None
+        return [found[i].ptr[:found[i].len] if found[i].ptr != NULL else None for i in range(self.groups + 1)]
+
+    def replace_all(self, text: bytes, template: list) -> bytes:
+        """Every match replaced by a template from `parse_template`, as Go's ReplaceAllString does."""
+        cdef Span found[MAX_GROUPS]
+        cdef const char* base = text
+        cdef Py_ssize_t at = 0, taken = 0, start, end, previous = -1
+        parts = []
+        while at <= len(text) and self.match_from(span_of(text, len(text)), at, found, self.groups + 1):
+            start = found[0].ptr - base if found[0].ptr != NULL else at
+            end = start + found[0].len
+            if end > start or start != previous:      # no empty match right behind another match
+                parts.append(text[taken:start])
+                for part in template:
+                    if isinstance(part, bytes):
+                        parts.append(part)
+                    elif part <= self.groups and found[<int>part].ptr != NULL:
+                        parts.append(found[<int>part].ptr[:found[<int>part].len])
+                taken = end
+                previous = end
+            at = end if end > start else end + 1
+        parts.append(text[taken:])
+        return b"".join(parts)
+
+    def parse_template(self, template: str) -> list:
+        """Go's templates: `$1`, `${1}`, `$name`, `${name}`, `$$`. A list of bytes and group numbers.
+
+        A name is as long as it can be: `$1x` is the group `1x`. Groups that do not exist are empty.
+        """
+        parts = []
+        at = 0
+        for found in re.finditer(r"\$(?:\$|\{(\w+)\}|(\w+))", template, re.ASCII):
+            parts.append(template[at:found.start()].encode())
+            at = found.end()
+            name = found[1] or found[2]
+            if name is None:
+                parts.append(b"$")
+            elif name.isdigit():
+                parts.append(int(name) if int(name) <= self.groups else b"")
+            else:
+                parts.append(self.names.get(name, b""))
+        parts.append(template[at:].encode())
+        return [part for part in parts if part != b""]
+
+
+cdef bint regex_search(void* compiled, Span text) noexcept nogil:
+    cdef const char* ptr = text.ptr
+    if ptr == NULL:
+        ptr = b""
+    return match(compiled, text.len, ptr, 0, text.len, UNANCHORED, NULL, 0)
+
+
+def check(pattern: str):
+    """The pattern as `re2` compiled it. Raises ValueError with the reason."""
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+        raise ValueError(f"invalid regular expression {pattern!r}: {reason}") from None
+
+
+def _prove() -> None:
+    """Call what was found on a case whose answer is known: a library of another shape must not get past the import."""
+    if Regex("b(.)").find(b"abcd") != [b"bc", b"c"]:
+        raise ImportError("the installed google-re2 does not work as lbcore calls it")
+
+
+_resolve()
+_prove()

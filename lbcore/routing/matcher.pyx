@@ -1,0 +1,294 @@
+"""Rules compiled to programs: short-circuit tests with jumps, each test run at most once. No I/O.
+
+Meaning of each matcher: Traefik's, version 3. Source for query strings: Go's url.ParseQuery.
+"""
+
+import ipaddress
+
+cimport cython
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcmp, memcpy
+
+from lbcore.http.head cimport ClientAddress, RequestHead
+from lbcore.http.request cimport Request
+from lbcore.http.span cimport Span, ascii_lower, span_of
+from lbcore.regex.regex cimport Regex, regex_search
+
+from lbcore.config.rule import And, Matcher, Not, Or, parse_rule
+
+cdef enum:
+    VALUE_BYTES = 1024         # of a query value that are decoded on the stack
+
+KINDS = {
+    "Host": TEST_HOST, "HostRegexp": TEST_HOST_REGEX, "Path": TEST_PATH, "PathPrefix": TEST_PATH_PREFIX,
+    "PathRegexp": TEST_PATH_REGEX, "Method": TEST_METHOD, "Header": TEST_HEADER, "HeaderRegexp": TEST_HEADER_REGEX,
+    "Query": TEST_QUERY, "QueryRegexp": TEST_QUERY_REGEX, "ClientIP": TEST_CLIENT,
+}
+
+
+def operands(rule, kind) -> list:
+    """The operands of a chain of `And`s or `Or`s, in order, however it is nested; one that is neither gives itself."""
+    found, stack = [], [rule]
+    while stack:
+        rule = stack.pop()
+        if isinstance(rule, kind):
+            stack += (rule.right, rule.left)
+        else:
+            found.append(rule)
+    return found
+
+
+def count_matchers(rule) -> int:
+    total, stack = 0, [rule]
+    while stack:
+        rule = stack.pop()
+        if isinstance(rule, Not):
+            stack.append(rule.rule)
+        elif isinstance(rule, (And, Or)):
+            stack += (rule.left, rule.right)
+        else:
+            total += 1
+    return total
+
+
+@cython.final
+cdef class Program:
+    """A compiled rule. Immutable. Running it costs the tests that decide, in the order of the rule."""
+
+    def __cinit__(self, rule):
+        self.kept = []
+        self.tests = <Test*>calloc(count_matchers(rule), sizeof(Test))
+        if self.tests == NULL:
+            raise MemoryError
+        self.emit(rule, ACCEPT, REJECT)
+
+    def __dealloc__(self):
+        free(self.tests)
+
+    def emit(self, rule, on_true: int, on_false: int) -> None:
+        """Append the tests of `rule`; targets are ACCEPT, REJECT or the number of a later test."""
+        if isinstance(rule, Not):
+            self.emit(rule.rule, on_false, on_true)
+        elif isinstance(rule, (And, Or)):
+            conjunction = isinstance(rule, And)
+            parts = operands(rule, And if conjunction else Or)
+            for part in parts[:-1]:
+                following = self.count + count_matchers(part)
+                self.emit(part, following if conjunction else on_true, on_false if conjunction else following)
+            self.emit(parts[-1], on_true, on_false)
+        else:
+            self.add(rule, on_true, on_false)
+
+    cdef int add(self, object matcher, int on_true, int on_false) except -1:
+        cdef Test* test = &self.tests[self.count]
+        cdef Regex regex
+        cdef str name = matcher.name
+        args = matcher.args
+        test.kind = KINDS[name]
+        test.on_true = on_true
+        test.on_false = on_false
+        self.count += 1
+        value = args[len(args) - 1]
+        if name in ("Header", "HeaderRegexp"):
+            test.name = self.keep(args[0].lower())
+        elif name in ("Query", "QueryRegexp"):
+            test.name = self.keep(args[0])
+            if len(args) == 1:
+                test.kind = TEST_QUERY
+                value = ""
+        elif name == "Host":
+            value = value.lower().removesuffix(".")
+            if value == "*":
+                test.kind = TEST_ANY
+            elif value.startswith("*."):
+                test.kind = TEST_HOST_LABEL
+                value = value[1:]
+        elif name == "Method":
+            value = value.upper()
+        elif name == "ClientIP":
+            network = ipaddress.ip_network(value, strict=False)
+            packed = network.network_address.packed
+            test.bits = network.prefixlen
+            if network.version == 4:
+                packed = bytes(10) + b"\xff\xff" + packed
+                test.bits += 96
+            memcpy(test.ip, <const char*>packed, 16)
+            return 0
+        if test.kind in (TEST_HOST_REGEX, TEST_PATH_REGEX, TEST_HEADER_REGEX, TEST_QUERY_REGEX):
+            regex = Regex(value)
+            self.kept.append(regex)
+            test.regex = regex.compiled
+        else:
+            test.text = self.keep(value)
+        return 0
+
+    cdef Span keep(self, str text):
+        encoded = text.encode(errors="surrogateescape")
+        self.kept.append(encoded)
+        return span_of(encoded, len(encoded))
+
+    def matches(self, head: bytes, client: str = "192.0.2.1") -> bool:
+        """Whether the rule matches a request head, for tests and tools. Raises ValueError when the head is refused."""
+        cdef Request request = Request()
+        cdef ClientAddress address
+        set_client(&address, client)
+        request.head.client = &address
+        used = request.parse_bytes(head)
+        if used <= 0:
+            raise ValueError(f"refused: {used}")
+        return run(self.tests, &request.head)
+
+
+cdef int set_client(ClientAddress* address, str text) except -1:
+    parsed = ipaddress.ip_address(text)
+    packed = parsed.packed if parsed.version == 6 else bytes(10) + b"\xff\xff" + parsed.packed
+    memcpy(address.ip, <const char*>packed, 16)
+    return 0
+
+
+def compile_rule(text: str) -> Program:
+    """The program of a rule's text. Raises ValueError."""
+    return Program(parse_rule(text))
+
+
+cdef bint run(const Test* tests, const RequestHead* head) noexcept nogil:
+    """Whether the rule matches. Bounded: jumps go forward only."""
+    cdef int at = 0
+    while at >= 0:
+        at = tests[at].on_true if holds(&tests[at], head) else tests[at].on_false
+    return at == ACCEPT
+
+
+cdef inline bint equal(Span a, Span b) noexcept nogil:
+    return a.len == b.len and memcmp(a.ptr, b.ptr, a.len) == 0
+
+
+cdef bint holds(const Test* test, const RequestHead* head) noexcept nogil:
+    cdef Span host = head.host
+    cdef Py_ssize_t label
+    if test.kind == TEST_HOST:
+        return equal(host, test.text)
+    if test.kind == TEST_PATH_PREFIX:
+        return head.route_path.len >= test.text.len and memcmp(head.route_path.ptr, test.text.ptr, test.text.len) == 0
+    if test.kind == TEST_PATH:
+        return equal(head.route_path, test.text)
+    if test.kind == TEST_METHOD:
+        return equal(head.method, test.text)
+    if test.kind == TEST_ANY:
+        return True
+    if test.kind == TEST_HOST_LABEL:
+        label = host.len - test.text.len
+        if label <= 0 or memcmp(host.ptr + label, test.text.ptr, test.text.len) != 0:
+            return False
+        while label > 0:
+            label -= 1
+            if host.ptr[label] == c".":
+                return False
+        return True
+    if test.kind == TEST_HOST_REGEX:
+        return regex_search(test.regex, host)
+    if test.kind == TEST_PATH_REGEX:
+        return regex_search(test.regex, head.route_path)
+    if test.kind == TEST_HEADER or test.kind == TEST_HEADER_REGEX:
+        return header_holds(test, head)
+    if test.kind == TEST_CLIENT:
+        return client_holds(test, head)
+    return query_holds(test, head.query)
+
+
+cdef bint header_holds(const Test* test, const RequestHead* head) noexcept nogil:
+    """Any value of the header will do. `Host` is no header here, as in Go."""
+    cdef Py_ssize_t i, j
+    cdef Span name
+    for i in range(head.n_headers):
+        name = head.headers[i].name
+        if name.len != test.name.len:
+            continue
+        for j in range(name.len):
+            if ascii_lower(name.ptr[j]) != test.name.ptr[j]:
+                break
+        else:
+            if name.len == 4 and memcmp(test.name.ptr, b"host", 4) == 0:
+                return False
+            if test.kind == TEST_HEADER:
+                if equal(head.headers[i].value, test.text):
+                    return True
+            elif regex_search(test.regex, head.headers[i].value):
+                return True
+    return False
+
+
+cdef bint client_holds(const Test* test, const RequestHead* head) noexcept nogil:
+    cdef int whole = test.bits // 8, rest = test.bits % 8
+    if head.client == NULL or memcmp(head.client.ip, test.ip, whole) != 0:
+        return False
+    return rest == 0 or (head.client.ip[whole] ^ test.ip[whole]) >> (8 - rest) == 0
+
+
+cdef inline int hex_value(char c) noexcept nogil:
+    if c"0" <= c <= c"9":
+        return c - c"0"
+    c = ascii_lower(c)
+    return c - c"a" + 10 if c"a" <= c <= c"f" else -1
+
+
+cdef Py_ssize_t decode(Span text, char* out) noexcept nogil:
+    """Undo `+` and %XX into `out`, which has `text.len` bytes. The length, or -1 for a broken escape."""
+    cdef Py_ssize_t i = 0, n = 0
+    cdef int high, low
+    while i < text.len:
+        if text.ptr[i] == c"%":
+            if i + 2 >= text.len:
+                return -1
+            high = hex_value(text.ptr[i + 1])
+            low = hex_value(text.ptr[i + 2])
+            if high < 0 or low < 0:
+                return -1
+            out[n] = <char>(high * 16 + low)
+            i += 2
+        else:
+            out[n] = c" " if text.ptr[i] == c"+" else text.ptr[i]
+        i += 1
+        n += 1
+    return n
+
+
+cdef bint query_holds(const Test* test, Span query) noexcept nogil:
+    """Any value of the key will do. A pair with a semicolon or a broken escape is passed over."""
+    cdef char stack[VALUE_BYTES]
+    cdef char* buffer = stack
+    cdef Py_ssize_t start = 0, end, equals, key_len, value_len
+    cdef bint broken, found = False
+    if query.len > VALUE_BYTES:
+        buffer = <char*>malloc(query.len)
+        if buffer == NULL:
+            return False
+    while start < query.len and not found:
+        end = start
+        equals = -1
+        broken = False
+        while end < query.len and query.ptr[end] != c"&":
+            if query.ptr[end] == c"=" and equals < 0:
+                equals = end
+            elif query.ptr[end] == c";":
+                broken = True
+            end += 1
+        if equals < 0:
+            equals = end
+        if end > start and not broken:
+            key_len = decode(span_of(query.ptr + start, equals - start), buffer)
+            if key_len == test.name.len and memcmp(buffer, test.name.ptr, key_len) == 0:
+                value_len = 0
+                if equals < end:
+                    value_len = decode(span_of(query.ptr + equals + 1, end - equals - 1), buffer)
+                if value_len < 0:
+                    pass
+                elif test.kind == TEST_QUERY:
+                    found = value_len == test.text.len and memcmp(buffer, test.text.ptr, value_len) == 0
+                else:
+                    found = regex_search(test.regex, span_of(buffer, value_len))
+        start = end + 1
+    if buffer != stack:
+        free(buffer)
+    return found
