@@ -28,6 +28,7 @@ cdef struct RequestHead:
     Span route_path        # `path` with unreserved characters, spaces and UTF-8 decoded; what rules match on
     Span query             # without the `?`
     bint has_query         # there was a `?`
+    bint encrypted         # the client came over TLS
     int minor_version      # of HTTP/1
     Header* headers        # in order of arrival
     Py_ssize_t n_headers

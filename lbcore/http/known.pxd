@@ -28,6 +28,7 @@ cdef enum HeaderKind:
     H_X_FORWARDED_OTHER        # Uri, Method, Prefix, Tls-Client-Cert, Tls-Client-Cert-Info
     H_DROPPED                  # taken out by a middleware, by `Connection` or by a policy
     H_DATE                     # answers only
+    H_OWN = 0x80               # bit: set by a middleware, forwarded whoever the client is
 
 
 cdef inline bint is_hop_by_hop(uint8_t kind) noexcept nogil:

@@ -24,4 +24,7 @@ cdef class Message:
     cdef char* alloc(self, Py_ssize_t size) except NULL
     cdef int grow(self) noexcept
     cdef int append(self, Span name, Span value) except -1
+    cdef Span find(self, const char* lower, Py_ssize_t length) noexcept
+    cdef void drop(self, const char* lower, Py_ssize_t length) noexcept
+    cdef void drop_at(self, Py_ssize_t index) noexcept
     cdef Py_ssize_t parse_trailers(self, const char* data, Py_ssize_t length, Py_ssize_t seen) noexcept

@@ -5,9 +5,9 @@ from libc.stdlib cimport free, malloc, realloc
 
 from lbcore.http.arena cimport arena_alloc, arena_free, arena_reset
 from lbcore.http.head cimport Header
-from lbcore.http.known cimport header_kind
+from lbcore.http.known cimport H_DROPPED, header_kind
 from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_headers
-from lbcore.http.span cimport Span, span_bytes
+from lbcore.http.span cimport Span, span_bytes, span_ieq, span_of
 
 cdef enum:
     FIRST_CAPACITY = 32        # headers; doubled up to MAX_HEADERS when a message has more
@@ -67,6 +67,25 @@ cdef class Message:
         self.kinds[n] = header_kind(name)
         self.n_headers = n + 1
         return 0
+
+    cdef Span find(self, const char* lower, Py_ssize_t length) noexcept:
+        """The value of the first header of a name, given in lower case; a NULL pointer when there is none."""
+        cdef Py_ssize_t i
+        for i in range(self.n_headers):
+            if self.kinds[i] != H_DROPPED and span_ieq(self.headers[i].name, lower, length):
+                return self.headers[i].value
+        return span_of(NULL, 0)
+
+    cdef void drop(self, const char* lower, Py_ssize_t length) noexcept:
+        """Take out every header of a name, given in lower case."""
+        cdef Py_ssize_t i
+        for i in range(self.n_headers):
+            if span_ieq(self.headers[i].name, lower, length):
+                self.drop_at(i)
+
+    cdef void drop_at(self, Py_ssize_t index) noexcept:
+        self.kinds[index] = H_DROPPED
+        self.headers[index].name.len = 0       # so that no matcher finds it either
 
     cdef Py_ssize_t parse_trailers(self, const char* data, Py_ssize_t length, Py_ssize_t seen) noexcept:
         """Read the trailer section that follows a chunked body in place of the headers; `framing` stays.

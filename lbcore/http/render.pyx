@@ -12,7 +12,7 @@ from lbcore.http.buffer cimport Buffer, buffer_release, buffer_reserve
 from lbcore.http.framing cimport BODY_CHUNKED, connection_lists
 from lbcore.http.head cimport ClientAddress, Header, RequestHead
 from lbcore.http.known cimport (
-    H_CONTENT_LENGTH, H_DATE, H_DROPPED, H_HOST, H_OTHER, H_TRANSFER_ENCODING, H_UPGRADE, H_X_FORWARDED_FOR, H_X_FORWARDED_HOST,
+    H_CONTENT_LENGTH, H_DATE, H_DROPPED, H_HOST, H_OTHER, H_OWN, H_TRANSFER_ENCODING, H_UPGRADE, H_X_FORWARDED_FOR, H_X_FORWARDED_HOST,
     H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP, is_hop_by_hop, is_managed,
 )
 from lbcore.http.message cimport Message
@@ -141,9 +141,11 @@ cdef char* put_forwarded(char* out, Request request, const ForwardPolicy* policy
         out = put(out, b"X-Forwarded-Host: ", 18)
         out = put_span(out, head.authority)
         out = put(out, b"\r\n", 2)
-    out = put(out, b"X-Forwarded-Server: ", 20)
-    out = put_span(out, policy.server_name)
-    return put(out, b"\r\n", 2)
+    if not present[<int>H_X_FORWARDED_SERVER]:
+        out = put(out, b"X-Forwarded-Server: ", 20)
+        out = put_span(out, policy.server_name)
+        out = put(out, b"\r\n", 2)
+    return out
 
 
 cdef char* put_forwarded_for(char* out, Request request, const ForwardPolicy* policy) noexcept:
@@ -153,9 +155,11 @@ cdef char* put_forwarded_for(char* out, Request request, const ForwardPolicy* po
     cdef Py_ssize_t i
     cdef char* start = out
     out = put(out, b"X-Forwarded-For: ", 17)
-    if policy.trusted:
-        for i in range(head.n_headers):
-            if request.kinds[i] == H_X_FORWARDED_FOR and head.headers[i].value.len:
+    for i in range(head.n_headers):
+        if request.kinds[i] == H_X_FORWARDED_FOR | H_OWN and head.headers[i].value.len == 0:
+            return start       # a middleware took it out
+        if (policy.trusted and request.kinds[i] == H_X_FORWARDED_FOR) or request.kinds[i] == H_X_FORWARDED_FOR | H_OWN:
+            if head.headers[i].value.len:
                 if not empty:
                     out = put(out, b", ", 2)
                 out = put_span(out, head.headers[i].value)
@@ -198,6 +202,12 @@ cdef int render_request(Request request, const ForwardPolicy* policy, Span path_
         present[i] = False
     for i in range(head.n_headers):
         kind = request.kinds[i]
+        if kind & H_OWN:
+            kind ^= H_OWN
+            present[kind] = True
+            if head.headers[i].value.len and kind != H_HOST and kind != H_X_FORWARDED_FOR:
+                at = put_header(at, &head.headers[i])
+            continue
         if kind == H_DROPPED or kind == H_HOST or kind == H_TRANSFER_ENCODING or is_hop_by_hop(kind):
             continue
         if is_managed(kind):

@@ -30,6 +30,9 @@ cdef class Request(Message):
 
     cdef Py_ssize_t parse(self, const char* data, Py_ssize_t length, Py_ssize_t seen, const RequestPolicy* policy) noexcept
     cdef int add_header(self, Span name, Span value) except -1
+    cdef int add_own(self, Span name, Span value) except -1
+    cdef int set_header(self, Span name, Span lower, Span value) except -1
+    cdef void drop_managed(self) noexcept
     cdef bint is_idempotent(self) noexcept
     cdef int malformed_status(self, const char* data, Py_ssize_t length) noexcept
     cdef int classify(self, const RequestPolicy* policy) noexcept

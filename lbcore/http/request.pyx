@@ -10,7 +10,7 @@ from libc.string cimport memchr
 from lbcore.http.arena cimport arena_alloc
 from lbcore.http.framing cimport frame_request
 from lbcore.http.head cimport Header
-from lbcore.http.known cimport H_DROPPED, H_EXPECT, H_HOST, header_kind
+from lbcore.http.known cimport H_DROPPED, H_EXPECT, H_HOST, H_OWN, header_kind, is_managed
 from lbcore.http.message cimport HEAD_PARTIAL, Message
 from lbcore.http.path cimport path_normalise
 from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_request
@@ -67,6 +67,33 @@ cdef class Request(Message):
         self.head.headers = self.headers
         self.head.n_headers = self.n_headers
         return 0
+
+    cdef int add_own(self, Span name, Span value) except -1:
+        """Append a header that is forwarded whoever the client is; the spans must live as long as the request."""
+        self.add_header(name, value)
+        self.kinds[self.n_headers - 1] |= H_OWN
+        return 0
+
+    cdef int set_header(self, Span name, Span lower, Span value) except -1:
+        """Replace a header; with an empty value, take it out. The spans must live as long as the request.
+
+        A managed header that is set or taken out here is not written by the forwarding of requests any more.
+        """
+        cdef uint8_t kind = header_kind(name)
+        self.drop(lower.ptr, lower.len)
+        if value.len or is_managed(kind):
+            self.add_own(name, value)
+        if kind == H_HOST and value.len:
+            self.head.authority = value
+            self.has_host = True
+        return 0
+
+    cdef void drop_managed(self) noexcept:
+        """Take out the managed headers: their sender may not set them."""
+        cdef Py_ssize_t i
+        for i in range(self.n_headers):
+            if is_managed(self.kinds[i]):
+                self.drop_at(i)
 
     cdef bint is_idempotent(self) noexcept:
         """Whether sending it twice is harmless and possible: a safe method and no body."""

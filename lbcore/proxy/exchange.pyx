@@ -13,6 +13,7 @@ from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.pool cimport Pool
 from lbcore.routing.route cimport Route
 from lbcore.routing.server cimport Server
+from lbcore.routing.service cimport LoadBalancer
 from lbcore.state.layout cimport (
     ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT, ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_NO_ROUTER,
     ERROR_NO_SERVER, ERROR_REFUSED, ERROR_RESET, ERROR_RESOLVE, ERROR_TIMEOUT,
@@ -133,6 +134,9 @@ cdef class Exchange:
         if span_eq(head.method, b"CONNECT", 7):
             self.error = ERROR_BAD_REQUEST
             return self.answer(501, b"Not Implemented", False)
+        if not self.forward.trusted:
+            self.request.drop_managed()
+        self.forward.pass_host = True
         self.route = <Route>self.entry_point.routes.find(head)
         if self.route is None:
             self.error = ERROR_NO_ROUTER
@@ -145,6 +149,7 @@ cdef class Exchange:
         if self.server is None:
             self.error = ERROR_NO_SERVER
             return self.answer(503, b"no available server\n", True)
+        self.forward.pass_host = (<LoadBalancer>self.decision.balancer).pass_host
         return self.dispatch(False)
 
     cdef int dispatch(self, bint fresh) except -1:

@@ -72,11 +72,11 @@ cdef class Program:
             self.emit(rule.rule, on_false, on_true)
         elif isinstance(rule, (And, Or)):
             conjunction = isinstance(rule, And)
-            parts = operands(rule, And if conjunction else Or)
-            for part in parts[:-1]:
+            *parts, last = operands(rule, And if conjunction else Or)
+            for part in parts:
                 following = self.count + count_matchers(part)
                 self.emit(part, following if conjunction else on_true, on_false if conjunction else following)
-            self.emit(parts[-1], on_true, on_false)
+            self.emit(last, on_true, on_false)
         else:
             self.add(rule, on_true, on_false)
 

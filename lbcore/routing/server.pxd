@@ -16,6 +16,7 @@ cdef class Server:
     cdef Span authority                # Host for a server that is not passed the client's
     cdef Span prefix                   # of the path, without a trailing slash; empty unless preservePath
     cdef readonly uint32_t slot
+    cdef readonly bint preserve_path
     cdef ServerCell* cell
     cdef ServerStats* stats            # this worker's row
     cdef object pool                   # its idle connections; set and read by proxy.pool alone

@@ -1,37 +1,12 @@
 """One server of a service. No I/O."""
 
-from urllib.parse import urlsplit
-
 cimport cython
 from libc.stdint cimport uint32_t
 
 from lbcore.http.span cimport span_of
 from lbcore.state.region cimport Region
 
-UNIX = "unix:"
-
-
-def split_url(url: str) -> tuple:
-    """`(host, port, authority, path)` of a server's URL; port 0 for a Unix socket. Raises ValueError with the reason.
-
-    http://host[:port][/path], or unix:/path/of/socket. Sources: RFC 3986 section 3.
-    """
-    if url.startswith(UNIX):
-        path = url.removeprefix(UNIX)
-        path = "/" + path.lstrip("/") if path.startswith("/") else path
-        if not path:
-            raise ValueError("a unix: URL needs the path of a socket, e.g. unix:/run/app.sock")
-        return path, 0, "localhost", ""
-    parts = urlsplit(url)
-    if parts.scheme != "http":
-        raise ValueError(f"scheme {parts.scheme!r} is not supported by this version of lbcore: use http:// or unix:")
-    if not parts.hostname:
-        raise ValueError("no host in the URL")
-    if parts.username is not None:
-        raise ValueError("user information in the URL is not supported")
-    port = parts.port
-    return parts.hostname, 80 if port is None else port, parts.netloc, parts.path
-
+from lbcore.config.network import split_url
 
 @cython.final
 cdef class Server:
@@ -47,6 +22,7 @@ cdef class Server:
         self.prefix = span_of(self.prefix_bytes, len(self.prefix_bytes))
         region.check_server(slot)
         self.slot = slot
+        self.preserve_path = preserve_path
         self.cell = region.server(slot)
         self.stats = region.server_stats(worker, slot)
 

@@ -38,7 +38,12 @@ cdef class LoadBalancer(Service):
     cdef object region                 # keeps the cells mapped
     cdef uint64_t eligibility          # of the region, as of the cycle
     cdef Cycle cycle
-    cdef double* lag                   # online order, for weights whose period is too long for a cycle
 
     cdef int rebuild(self) except -1
-    cdef Py_ssize_t choose_online(self) noexcept
+
+
+cdef class Weighted(Service):
+    cdef readonly list services        # Service, in the order of the file
+    cdef ServiceCell* cell
+    cdef object region
+    cdef Cycle cycle

@@ -1,0 +1,26 @@
+"""From the configuration of a middleware to the step that runs. No I/O."""
+
+from __future__ import annotations
+
+from lbcore.config.dynamic import Middleware as Config
+from lbcore.middleware.base import Middleware
+from lbcore.middleware.headers import Headers
+from lbcore.middleware.paths import AddPrefix, ReplacePath, ReplacePathRegex, StripPrefix, StripPrefixRegex
+from lbcore.middleware.redirect import RedirectRegex, RedirectScheme
+
+KINDS = {
+    "add_prefix": AddPrefix,
+    "strip_prefix": StripPrefix,
+    "strip_prefix_regex": StripPrefixRegex,
+    "replace_path": ReplacePath,
+    "replace_path_regex": ReplacePathRegex,
+    "redirect_scheme": RedirectScheme,
+    "redirect_regex": RedirectRegex,
+    "headers": Headers,
+}
+
+
+def build(name: str, config: Config) -> Middleware:
+    """The middleware of a configuration with exactly one kind, `chain` excepted. Raises ValueError with what is wrong."""
+    (kind,) = config.kinds
+    return KINDS[kind](name, getattr(config, kind))

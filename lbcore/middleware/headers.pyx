@@ -1,0 +1,193 @@
+"""headers: set or take out headers both ways, answer cross-origin questions, tell browsers about security. No I/O."""
+
+cimport cython
+from libc.string cimport memcpy
+
+from lbcore.http.known cimport H_CONTENT_LENGTH, H_TRANSFER_ENCODING, header_kind, is_hop_by_hop
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span, span_bytes, span_eq, span_of
+from lbcore.middleware.base cimport Middleware
+from lbcore.regex.regex cimport Regex
+
+TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+cdef class Line:
+    """A header to set; an empty value takes it out."""
+
+    cdef bytes name_bytes
+    cdef bytes lower_bytes
+    cdef bytes value_bytes
+    cdef Span name
+    cdef Span lower
+    cdef Span value
+
+    def __init__(self, str name, str value):
+        self.name_bytes = name.encode()
+        self.value_bytes = value.strip().encode()
+        if not self.name_bytes or not TOKEN.issuperset(self.name_bytes):
+            raise ValueError(f"{name!r} is not the name of a header")
+        if any(byte < 32 and byte != 9 or byte == 127 for byte in self.value_bytes):
+            raise ValueError(f"control characters in the value of {name}")
+        self.lower_bytes = self.name_bytes.lower()
+        self.name = span_of(self.name_bytes, len(self.name_bytes))
+        self.lower = span_of(self.lower_bytes, len(self.lower_bytes))
+        self.value = span_of(self.value_bytes, len(self.value_bytes))
+        kind = header_kind(self.name)
+        if is_hop_by_hop(kind) or kind == H_CONTENT_LENGTH or kind == H_TRANSFER_ENCODING:
+            raise ValueError(f"{name} belongs to the connection and cannot be set")
+
+
+def lines_of(headers: dict) -> list:
+    return [Line(name, value) for name, value in headers.items()]
+
+
+def security_lines(config) -> list:
+    """The answer headers that the security options stand for."""
+    found = {}
+    if config.frame_deny:
+        found["X-Frame-Options"] = "DENY"
+    if config.custom_frame_options_value:
+        found["X-Frame-Options"] = config.custom_frame_options_value
+    if config.content_type_nosniff:
+        found["X-Content-Type-Options"] = "nosniff"
+    if config.browser_xss_filter:
+        found["X-XSS-Protection"] = "1; mode=block"
+    if config.custom_browser_xss_value:
+        found["X-XSS-Protection"] = config.custom_browser_xss_value
+    if config.content_security_policy:
+        found["Content-Security-Policy"] = config.content_security_policy
+    if config.content_security_policy_report_only:
+        found["Content-Security-Policy-Report-Only"] = config.content_security_policy_report_only
+    if config.public_key and not config.is_development:
+        found["Public-Key-Pins"] = config.public_key
+    if config.referrer_policy:
+        found["Referrer-Policy"] = config.referrer_policy
+    if config.permissions_policy:
+        found["Permissions-Policy"] = config.permissions_policy
+    return lines_of(found)
+
+
+def transport_security(config) -> list:
+    """Strict-Transport-Security, if it is asked for."""
+    if not config.sts_seconds or config.is_development:
+        return []
+    value = f"max-age={config.sts_seconds}"
+    if config.sts_include_subdomains:
+        value += "; includeSubDomains"
+    if config.sts_preload:
+        value += "; preload"
+    return lines_of({"Strict-Transport-Security": value})
+
+
+cdef int set_line(Response response, Line line) except -1:
+    response.drop(line.lower.ptr, line.lower.len)
+    if line.value.len:
+        response.append(line.name, line.value)
+    return 0
+
+
+@cython.final
+cdef class Headers(Middleware):
+    """The `headers` middleware of Traefik (see `config.dynamic.Headers`)."""
+
+    cdef list request_lines
+    cdef list response_lines
+    cdef list security
+    cdef list transport_security
+    cdef bint transport_security_always
+    cdef bint cross_origin             # some accessControl option is set
+    cdef bint any_origin
+    cdef frozenset origins
+    cdef list origin_regexes
+    cdef bint vary
+    cdef list always                   # Lines of every cross-origin answer
+    cdef list preflight                # Lines of the answer to a preflight
+
+    def __init__(self, str name, config):
+        self.name = name
+        self.request_lines = lines_of(config.custom_request_headers)
+        self.response_lines = lines_of(config.custom_response_headers)
+        self.security = security_lines(config)
+        self.transport_security = transport_security(config)
+        self.transport_security_always = config.force_sts_header
+        self.origins = frozenset(origin.encode() for origin in config.access_control_allow_origin_list)
+        self.any_origin = b"*" in self.origins
+        self.origin_regexes = [Regex(pattern) for pattern in config.access_control_allow_origin_list_regex]
+        self.vary = config.add_vary_header
+        always = {}
+        if config.access_control_allow_credentials:
+            always["Access-Control-Allow-Credentials"] = "true"
+        if config.access_control_expose_headers:
+            always["Access-Control-Expose-Headers"] = ",".join(config.access_control_expose_headers)
+        preflight = {}
+        if config.access_control_allow_credentials:
+            preflight["Access-Control-Allow-Credentials"] = "true"
+        if config.access_control_allow_headers:
+            preflight["Access-Control-Allow-Headers"] = ",".join(config.access_control_allow_headers)
+        if config.access_control_allow_methods:
+            preflight["Access-Control-Allow-Methods"] = ",".join(config.access_control_allow_methods)
+        self.cross_origin = bool(always or preflight or self.origins or self.origin_regexes)
+        preflight["Access-Control-Max-Age"] = str(config.access_control_max_age)
+        self.always = lines_of(always)
+        self.preflight = lines_of(preflight)
+        self.sees_answer = bool(self.response_lines or self.security or self.transport_security or self.cross_origin)
+        if not (self.sees_answer or self.request_lines):
+            raise ValueError("headers configuration not valid")
+
+    cdef bint on_request(self, Request request, Response answer) except *:
+        cdef Span origin, asked
+        cdef Line line
+        if self.cross_origin and span_eq(request.head.method, b"OPTIONS", 7):
+            origin = request.find(b"origin", 6)
+            asked = request.find(b"access-control-request-method", 29)
+            if origin.ptr != NULL and asked.ptr != NULL:
+                answer.status = 200
+                for item in self.preflight:
+                    line = <Line>item
+                    answer.append(line.name, line.value)
+                self.allow(answer, origin)
+                return True
+        for item in self.request_lines:
+            line = <Line>item
+            request.set_header(line.name, line.lower, line.value)
+        return False
+
+    cdef int on_response(self, Request request, Response response) except -1:
+        cdef Span origin
+        for item in self.security:
+            set_line(response, <Line>item)
+        if self.transport_security_always or request.head.encrypted:
+            for item in self.transport_security:
+                set_line(response, <Line>item)
+        for item in self.response_lines:
+            set_line(response, <Line>item)
+        if self.cross_origin:
+            origin = request.find(b"origin", 6)
+            if response.find(b"access-control-allow-origin", 27).ptr == NULL:
+                self.allow(response, origin)
+            for item in self.always:
+                set_line(response, <Line>item)
+        return 0
+
+    cdef int allow(self, Response response, Span origin) except -1:
+        """Say that this origin may, if it may."""
+        cdef char* copy
+        if self.any_origin:
+            response.append(span_of(b"Access-Control-Allow-Origin", 27), span_of(b"*", 1))
+        elif origin.ptr != NULL and self.allows(origin):
+            copy = response.alloc(origin.len + 1)
+            memcpy(copy, origin.ptr, origin.len)
+            response.append(span_of(b"Access-Control-Allow-Origin", 27), span_of(copy, origin.len))
+        if self.vary:
+            response.append(span_of(b"Vary", 4), span_of(b"Origin", 6))
+        return 0
+
+    cdef bint allows(self, Span origin) except *:
+        if span_bytes(origin) in self.origins:
+            return True
+        for regex in self.origin_regexes:
+            if (<Regex>regex).search(origin):
+                return True
+        return False

@@ -1,0 +1,191 @@
+"""addPrefix, stripPrefix, stripPrefixRegex, replacePath, replacePathRegex: what path the server is asked for. No I/O.
+
+Paths are worked on in their one normal form (`http.path`), and what comes out is in normal form again or answered with 400:
+taking a prefix off `/api../x` must not give `/../x`.
+"""
+
+from urllib.parse import quote
+
+cimport cython
+from libc.string cimport memcmp, memcpy
+
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span, span_bytes, span_of
+from lbcore.middleware.base cimport Middleware
+from lbcore.regex.regex cimport Regex
+
+from lbcore.http.path import normalise
+
+PATH_BYTES = "/%:@!$&'()*+,;=~-._"     # what stands in a path as it is
+
+
+def encoded(path: str) -> bytes:
+    """A configured path as it stands in a request: percent-encoded, dots resolved. Raises ValueError."""
+    if not path:
+        return b""
+    return normalise(quote(path if path.startswith("/") else "/" + path, safe=PATH_BYTES).encode())[0]
+
+
+cdef bint is_normal(Span path) noexcept nogil:
+    """Whether a path begins with a slash and has no empty, `.` or `..` segment before its last."""
+    cdef Py_ssize_t i, start = 1, length
+    if path.len == 0 or path.ptr[0] != c"/":
+        return False
+    for i in range(1, path.len + 1):
+        if i == path.len or path.ptr[i] == c"/":
+            length = i - start
+            if length == 0 and i < path.len:
+                return False
+            if (length == 1 or length == 2) and path.ptr[start] == c"." and path.ptr[i - 1] == c".":
+                return False
+            start = i + 1
+    return True
+
+
+cdef bint refuse(Response answer) except *:
+    answer.clear()
+    answer.status = 400
+    answer.text = span_of(b"Bad Request\n", 12)
+    return True
+
+
+cdef int keep_header(Request request, const char* name, Py_ssize_t length, Span value) except -1:
+    """Add a header that says what was done to the path, beside what a trusted client has sent."""
+    cdef char* copy = request.alloc(value.len + 1)
+    memcpy(copy, value.ptr, value.len)
+    request.add_own(span_of(name, length), span_of(copy, value.len))
+    return 0
+
+
+cdef bint put_path(Request request, bytes path, Response answer) except *:
+    """Make `path` the request's. True: it was refused."""
+    cdef char* copy
+    if not path.startswith(b"/"):
+        path = b"/" + path
+    try:
+        path = normalise(path.replace(b"?", b"%3F"))[0]
+    except ValueError:
+        return refuse(answer)
+    copy = request.alloc(len(path))
+    memcpy(copy, <const char*>path, len(path))
+    request.head.path = span_of(copy, len(path))
+    return False
+
+
+@cython.final
+cdef class AddPrefix(Middleware):
+    """`prefix` in front of the path."""
+
+    cdef bytes prefix
+
+    def __init__(self, str name, config):
+        self.name = name
+        if not config.prefix:
+            raise ValueError("prefix cannot be empty")
+        self.prefix = encoded(config.prefix).rstrip(b"/") or b""
+
+    cdef bint on_request(self, Request request, Response answer) except *:
+        cdef Span path = request.head.path
+        cdef Py_ssize_t length = len(self.prefix)
+        cdef char* copy = request.alloc(length + path.len)
+        memcpy(copy, <const char*>self.prefix, length)
+        memcpy(copy + length, path.ptr, path.len)
+        request.head.path = span_of(copy, length + path.len)
+        return False
+
+
+@cython.final
+cdef class StripPrefix(Middleware):
+    """The first of `prefixes` that fits is taken off, and told to the server as X-Forwarded-Prefix."""
+
+    cdef list prefixes
+    cdef list texts
+
+    def __init__(self, str name, config):
+        self.name = name
+        self.texts = [prefix.encode() for prefix in config.prefixes]
+        self.prefixes = [encoded(prefix) for prefix in config.prefixes]
+
+    cdef bint on_request(self, Request request, Response answer) except *:
+        cdef Span path = request.head.path
+        cdef bytes prefix, text
+        cdef Py_ssize_t length
+        for index in range(len(self.prefixes)):
+            prefix = <bytes>self.prefixes[index]
+            length = len(prefix)
+            if path.len >= length and memcmp(path.ptr, <const char*>prefix, length) == 0:
+                text = <bytes>self.texts[index]
+                keep_header(request, b"X-Forwarded-Prefix", 18, span_of(text, len(text)))
+                return strip(request, length, answer)
+        return False
+
+
+cdef bint strip(Request request, Py_ssize_t length, Response answer) except *:
+    """Take `length` bytes off the path; what is left begins with a slash. True: it was refused."""
+    cdef Span rest = span_of(request.head.path.ptr + length, request.head.path.len - length)
+    cdef char* copy
+    if rest.len == 0 or rest.ptr[0] != c"/":
+        copy = request.alloc(rest.len + 1)
+        copy[0] = c"/"
+        memcpy(copy + 1, rest.ptr, rest.len)
+        rest = span_of(copy, rest.len + 1)
+    if not is_normal(rest):
+        return refuse(answer)
+    request.head.path = rest
+    return False
+
+
+@cython.final
+cdef class StripPrefixRegex(Middleware):
+    """What the first of the expressions finds at the beginning of the path is taken off."""
+
+    cdef list regexes
+
+    def __init__(self, str name, config):
+        self.name = name
+        self.regexes = [Regex(pattern.strip()) for pattern in config.regex]
+
+    cdef bint on_request(self, Request request, Response answer) except *:
+        cdef Span found[1]
+        cdef Span path = request.head.path
+        for regex in self.regexes:
+            if (<Regex>regex).match_from(path, 0, found, 1) and found[0].len and found[0].ptr == path.ptr:
+                keep_header(request, b"X-Forwarded-Prefix", 18, found[0])
+                return strip(request, found[0].len, answer)
+        return False
+
+
+@cython.final
+cdef class ReplacePath(Middleware):
+    """`path` in place of the request's, which is told to the server as X-Replaced-Path."""
+
+    cdef bytes path
+
+    def __init__(self, str name, config):
+        self.name = name
+        self.path = encoded(config.path) or b"/"
+
+    cdef bint on_request(self, Request request, Response answer) except *:
+        keep_header(request, b"X-Replaced-Path", 15, request.head.path)
+        request.head.path = span_of(self.path, len(self.path))
+        return False
+
+
+@cython.final
+cdef class ReplacePathRegex(Middleware):
+    """Every match of `regex` in the path is replaced by `replacement`."""
+
+    cdef Regex regex
+    cdef list template
+
+    def __init__(self, str name, config):
+        self.name = name
+        self.regex = Regex(config.regex.strip())
+        self.template = self.regex.parse_template(config.replacement)
+
+    cdef bint on_request(self, Request request, Response answer) except *:
+        if not self.regex.search(request.head.path):
+            return False
+        keep_header(request, b"X-Replaced-Path", 15, request.head.path)
+        return put_path(request, self.regex.replace_all(span_bytes(request.head.path), self.template), answer)

@@ -1,0 +1,78 @@
+"""Each matcher of the rule language, on request heads as they arrive."""
+
+import pytest
+
+from lbcore.routing.matcher import compile_rule
+
+
+def head(target: str = "/", host: str = "shop.test", *headers: str, method: str = "GET") -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *headers, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+@pytest.mark.parametrize(
+    ("rule", "request_head", "matches"),
+    [
+        ("Host(`shop.test`)", head(host="SHOP.test:8080"), True),
+        ("Host(`Shop.Test.`)", head(host="shop.test."), True),
+        ("Host(`shop.test`)", head(host="www.shop.test"), False),
+        ("Host(`*.test`)", head(host="shop.test"), True),
+        ("Host(`*.test`)", head(host="a.shop.test"), False),
+        ("Host(`*`)", head(host="any"), True),
+        ("HostRegexp(`^s.op`)", head(host="SHOP.test:1"), True),
+        ("HostRegexp(`^op`)", head(), False),
+        ("Path(`/a`)", head("/a?x=1"), True),
+        ("Path(`/a`)", head("/a/"), False),
+        ("Path(`/x y`)", head("/x%20y"), True),
+        ("Path(`/x%20y`)", head("/x%20y"), False),
+        ("Path(`/café`)", head("/caf%C3%A9"), True),
+        ("PathPrefix(`/foo`)", head("/foobar"), True),
+        ("PathPrefix(`/foo`)", head("/a/../foo"), True),
+        ("PathPrefix(`/admin`)", head("/%61dmin/x"), True),
+        ("PathRegexp(`[0-9]+$`)", head("/item/42"), True),
+        ("PathRegexp(`^[0-9]`)", head("/item/42"), False),
+        ("Method(`get`)", head(), True),
+        ("Method(`POST`)", head(), False),
+        ("Header(`x-qa`, `1`)", head("/", "a", "X-QA: 1"), True),
+        ("Header(`X-QA`, `1`)", head("/", "a", "X-QA: 2", "x-qa: 1"), True),
+        ("Header(`X-QA`, `1`)", head("/", "a", "X-QA: 1, 2"), False),
+        ("Header(`Host`, `a`)", head("/", "a"), False),
+        ("HeaderRegexp(`Cookie`, `canary=1`)", head("/", "a", "Cookie: a=b; canary=1"), True),
+        ("Query(`v`, `2`)", head("/?v=1&v=2"), True),
+        ("Query(`v`, `a b`)", head("/?v=a+b"), True),
+        ("Query(`v`, `a b`)", head("/?%76=a%20b"), True),
+        ("Query(`v`)", head("/?v"), True),
+        ("Query(`v`)", head("/?v="), True),
+        ("Query(`v`)", head("/?v=1"), False),
+        ("Query(`v`, `1`)", head("/?v=%zz&v=1"), True),
+        ("QueryRegexp(`v`, `^[0-9]+$`)", head("/?v=12"), True),
+        ("QueryRegexp(`v`)", head("/?v=12"), False),
+        ("!Host(`a`) && (Path(`/`) || Path(`/x`))", head(), True),
+        ("Host(`a`) || Host(`b`) || Host(`shop.test`)", head(), True),
+        ("!(Host(`a`) || Path(`/`))", head(), False),
+    ],
+)
+def test_rule_on_a_request(rule: str, request_head: bytes, matches: bool) -> None:
+    assert compile_rule(rule).matches(request_head) is matches
+
+
+@pytest.mark.parametrize(
+    ("rule", "client", "matches"),
+    [
+        ("ClientIP(`10.0.0.0/8`)", "10.1.2.3", True),
+        ("ClientIP(`10.0.0.0/9`)", "10.200.2.3", False),
+        ("ClientIP(`10.1.2.3`)", "10.1.2.3", True),
+        ("ClientIP(`10.1.2.3`)", "::ffff:10.1.2.3", True),
+        ("ClientIP(`2001:db8::/33`)", "2001:db8::1", True),
+        ("ClientIP(`2001:db8::/33`)", "2001:db8:8000::1", False),
+        ("ClientIP(`0.0.0.0/0`)", "2001:db8::1", False),
+    ],
+)
+def test_client_ip_of_a_connection(rule: str, client: str, matches: bool) -> None:
+    assert compile_rule(rule).matches(head(), client) is matches
+
+
+def test_a_long_chain_compiles_and_runs() -> None:
+    rule = " || ".join(f"Host(`h{n}.test`)" for n in range(3000))
+    assert compile_rule(rule).matches(head(host="h2999.test"))
+    assert not compile_rule(rule).matches(head(host="h3000.test"))
