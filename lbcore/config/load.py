@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TypeVar
 
-from lbcore.config.decode import decode
+from lbcore.config.decode import decode, keys_of
 from lbcore.config.dynamic import DynamicConfig, HttpConfig
 from lbcore.config.model import Model
 from lbcore.config.static import StaticConfig
@@ -99,3 +99,14 @@ def _merge(configs: list[tuple[Path, DynamicConfig]], warnings: list[Problem]) -
                 else:
                     objects[name] = thing
     return DynamicConfig(http=HttpConfig.model_validate(merged))
+
+
+def is_static(path: Path) -> bool:
+    """Whether a file holds a static configuration, by its keys. Raises ConfigError."""
+    if path.is_dir():
+        return False
+    content = parse(read_text(path), str(path), toml=path.suffix.lower() == ".toml").content
+    static = {key.lower() for key in keys_of(StaticConfig)} | {key.lower() for key in StaticConfig.unsupported}
+    dynamic = {key.lower() for key in keys_of(DynamicConfig)} | {key.lower() for key in DynamicConfig.unsupported}
+    found = {key.lower() for key in content}
+    return len(found & static) > len(found & dynamic)

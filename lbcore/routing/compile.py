@@ -62,6 +62,16 @@ def compile_table(
     return _Compiler(dynamic.http, static, slots, region, worker, servers, check(dynamic, static)).table()
 
 
+def find_problems(dynamic: model.DynamicConfig, static: StaticConfig) -> tuple[list[Disabled], list[str]]:
+    """What `compile_table` would leave out of a merged configuration, and what is strange but runs. Nothing is shared."""
+    region = Region.create(1)
+    servers = {f"{name}|{server.url}" for name, service in dynamic.http.services.items() if service.load_balancer
+               for server in service.load_balancer.servers}
+    slots = SlotMap(dict.fromkeys(dynamic.http.services, 0), dict.fromkeys(servers, 0))
+    table = compile_table(dynamic, static, slots, region, 0, {})
+    return table.disabled, table.warnings
+
+
 def milliseconds(duration: timedelta) -> int:
     return int(duration.total_seconds() * 1000)
 

@@ -1,0 +1,165 @@
+"""The command: run the load balancer, check configurations, print their schema."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lbcore import __version__
+
+if TYPE_CHECKING:
+    from lbcore.config.dynamic import DynamicConfig
+    from lbcore.config.static import StaticConfig
+    from lbcore.errors import Problem
+
+USUAL_FILES = ("lbcore.yml", "lbcore.yaml", "lbcore.toml", "traefik.yml", "traefik.yaml", "traefik.toml")
+USUAL_FOLDERS = (".", "~/.config", "/etc/lbcore", "/etc/traefik")
+FREE_FORM = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lbcore")
+def main() -> None:
+    """An L7 load balancer and edge proxy, configured by Traefik's own files."""
+
+
+@main.command(context_settings=FREE_FORM)
+@click.option("--config", "--configFile", "config", type=click.Path(dir_okay=False), help="Static configuration file.")
+@click.option("--workers", type=click.IntRange(1, 1024), envvar="LBCORE_WORKERS", help="Worker processes; default: one per core.")
+@click.pass_context
+def run(context: click.Context, config: str | None, workers: int | None) -> None:
+    """Run the load balancer until a signal stops it.
+
+    The static configuration comes from flags (--entryPoints.web.address=:80 ...), or from the file, or from LBCORE_...
+    (or TRAEFIK_...) variables: from the first of these that is there. Without --config the usual names and folders are
+    looked through. SIGTERM drains, a second one stops at once; SIGHUP reads the dynamic configuration again.
+    """
+    from lbcore.errors import ConfigError
+
+    try:
+        static, warnings, origin = _static(config, context.args)
+    except ConfigError as error:
+        _print_problems(error.problems)
+        sys.exit(1)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+    from lbcore.process.supervisor import main as supervise
+
+    sys.exit(supervise(static, workers, origin))
+
+
+def _static(config: str | None, flags: Sequence[str]) -> tuple[StaticConfig, list[Problem], str]:
+    from lbcore.config.load import load_static_with_warnings
+    from lbcore.config.sources import from_environment, from_flags, is_in_environment
+    from lbcore.errors import ConfigError, Problem
+
+    if flags:
+        if config:
+            raise ConfigError([Problem("", "flags and --config exclude each other", "put everything in one of them")])
+        return *from_flags(flags), "flags"
+    path = config or os.environ.get("LBCORE_CONFIG") or _usual_file()
+    if path:
+        return *load_static_with_warnings(path), str(path)
+    if is_in_environment(os.environ):
+        return *from_environment(os.environ), "environment"
+    raise ConfigError([Problem("", "no static configuration", "give --config FILE, flags, or LBCORE_... variables")])
+
+
+def _usual_file() -> Path | None:
+    found = (Path(folder).expanduser() / name for folder in USUAL_FOLDERS for name in USUAL_FILES)
+    return next((path for path in found if path.is_file()), None)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True))
+def check(files: tuple[str, ...]) -> None:
+    """Check configuration files: static or dynamic, told apart by their keys; or a directory of dynamic ones.
+
+    A static file is checked together with the dynamic configuration its file provider names. Prints every problem and
+    exits with 1, or says what would run.
+    """
+    from lbcore.errors import ConfigError
+
+    problems: list[Any] = []
+    for file in files:
+        try:
+            problems += _check(Path(file))
+        except ConfigError as error:
+            problems += error.problems
+    _print_problems(problems)
+    sys.exit(1 if problems else 0)
+
+
+def _check(path: Path) -> list[str]:
+    """Print what would run; the problems of single objects. Raises ConfigError."""
+    from lbcore.config.load import is_static, load_dynamic, load_static_with_warnings
+    from lbcore.config.static import StaticConfig
+
+    static: StaticConfig | None = None
+    source: Path | None = path
+    if is_static(path):
+        static, warnings = load_static_with_warnings(path)
+        _print_warnings(warnings)
+        for name, point in static.entry_points.items():
+            click.echo(f"{path}: entry point {name} on {point.address}")
+        file = static.providers.file
+        source = Path(file.filename or file.directory) if file else None
+        if source is None:
+            click.echo(f"{path}: no provider: there is nothing to route to")
+            return []
+    assert source is not None
+    dynamic, warnings = load_dynamic(source)
+    _print_warnings(warnings)
+    return _check_objects(source, dynamic, static)
+
+
+def _check_objects(path: Path, dynamic: DynamicConfig, static: StaticConfig | None) -> list[str]:
+    from lbcore.config.static import StaticConfig
+    from lbcore.provider.merge import merge
+    from lbcore.routing.compile import find_problems
+
+    if static is None:
+        # The dynamic file alone: the entry points it names are taken to exist.
+        names = {name for router in dynamic.http.routers.values() for name in router.entry_points}
+        static = StaticConfig.model_validate({"entryPoints": {name: {"address": ":0"} for name in names or {"web"}}})
+    disabled, strange = find_problems(merge({"file": dynamic}), static)
+    for text in strange:
+        click.echo(f"warning: {path}: {text}", err=True)
+    broken = {(entry.kind, entry.name.removesuffix("@file")) for entry in disabled}
+    for name, router in sorted(dynamic.http.routers.items()):
+        if ("router", name) not in broken:
+            click.echo(f"{path}: router {name}: {router.rule} -> {router.service}")
+    counts = [f"{len(getattr(dynamic.http, kind))} {kind}" for kind in ("routers", "services", "middlewares")]
+    click.echo(f"{path}: {', '.join(counts)}")
+    return [f"{path}: {entry.kind} {entry.name} is disabled: {text}" for entry in disabled for text in entry.errors]
+
+
+def _print_warnings(warnings: Sequence[Any]) -> None:
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _print_problems(problems: Sequence[Any]) -> None:
+    for problem in problems:
+        click.echo(f"error: {problem}", err=True)
+    if problems:
+        click.echo(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}", err=True)
+
+
+@main.command()
+@click.argument("kind", type=click.Choice(["static", "dynamic"]), default="dynamic")
+def schema(kind: str) -> None:
+    """Print the JSON Schema of the dynamic (or the static) configuration, for editors."""
+    from lbcore.config.dynamic import DynamicConfig
+    from lbcore.config.static import StaticConfig
+
+    model = StaticConfig if kind == "static" else DynamicConfig
+    text = model.model_json_schema(by_alias=True)
+    text["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    click.echo(json.dumps(text, indent=2))

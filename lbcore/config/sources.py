@@ -1,0 +1,112 @@
+"""The static configuration from flags or from the environment, in place of a file. No I/O.
+
+As in Traefik one source holds: flags if there are any, else the file, else the environment. Flags: `--entryPoints.web.address=:80`
+or `--log.level info`; a switch alone means true. Environment: `LBCORE_ENTRYPOINTS_WEB_ADDRESS`, or `TRAEFIK_...`. Lists are
+comma-separated, or have indexes: `...trustedIPs[0]`, `..._TRUSTEDIPS_0`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args, get_origin
+
+from lbcore.config.decode import decode, keys_of, nearest, plain
+from lbcore.config.model import Model
+from lbcore.config.static import StaticConfig
+from lbcore.config.tree import Tree
+from lbcore.errors import ConfigError, Problem
+
+PREFIXES = ("LBCORE_", "TRAEFIK_")
+RESERVED = frozenset({"LBCORE_CONFIG", "LBCORE_WORKERS"})  # settings of the command itself
+
+
+def from_flags(flags: Sequence[str]) -> tuple[StaticConfig, list[Problem]]:
+    """The configuration that flags give. Raises ConfigError."""
+    settings: list[tuple[str, list[str], str]] = []
+    problems = []
+    rest = list(flags)
+    while rest:
+        flag = rest.pop(0)
+        if not flag.startswith("--"):
+            problems.append(Problem("", f"{flag!r} is no option", "write --key=value"))
+            continue
+        key, equals, value = flag[2:].partition("=")
+        if not equals:
+            value = rest.pop(0) if rest and not rest[0].startswith("-") else "true"
+        settings.append((f"--{key}", re.split(r"\.", re.sub(r"\[(\d+)\]", r".\1", key)), value))
+    if problems:
+        raise ConfigError(problems)
+    return _decode(settings, "flags")
+
+
+def from_environment(environ: Mapping[str, str]) -> tuple[StaticConfig, list[Problem]]:
+    """The configuration that environment variables give. Raises ConfigError."""
+    settings = [
+        (name, name.partition("_")[2].split("_"), value)
+        for name, value in sorted(environ.items())
+        if name.startswith(PREFIXES) and name not in RESERVED
+    ]
+    return _decode(settings, "environment")
+
+
+def is_in_environment(environ: Mapping[str, str]) -> bool:
+    return any(name.startswith(PREFIXES) and name not in RESERVED for name in environ)
+
+
+def _decode(settings: list[tuple[str, list[str], str]], source: str) -> tuple[StaticConfig, list[Problem]]:
+    content: dict[str, Any] = {}
+    problems = []
+    for name, parts, value in settings:
+        try:
+            _put(content, StaticConfig, parts, value)
+        except ValueError as error:
+            problems.append(Problem(name, str(error), "", source))
+    if problems:
+        raise ConfigError(problems)
+    return decode(Tree(_lists(content), source), StaticConfig)
+
+
+def _put(node: dict[str, Any], annotation: Any, parts: list[str], value: str) -> None:
+    """Place one setting; the model says what is a list, what a switch, and what a name."""
+    annotation = plain(annotation)
+    key, *rest = parts
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        keys = {name.lower(): name for name in keys_of(annotation)}
+        name = keys.get(key.lower())
+        if name is None:
+            if key.lower() in {name.lower() for name in annotation.unsupported}:
+                raise ValueError(f"{key} is not supported by this version of lbcore")
+            raise ValueError(f"unknown key {key!r}: {nearest(key, list(keys.values()))}")
+        inner = plain(keys_of(annotation)[name])
+    elif get_origin(annotation) is dict:
+        name, inner = key if key != key.upper() else key.lower(), plain(get_args(annotation)[1])
+    elif get_origin(annotation) is list:
+        name, inner = key, plain(get_args(annotation)[0])
+        if not key.isdigit():
+            raise ValueError(f"{key!r} is not the position in a list")
+    else:
+        raise ValueError(f"{key!r} goes deeper than the option does")
+    if rest:
+        deeper = node.setdefault(name, {})
+        if not isinstance(deeper, dict):
+            deeper = node[name] = {}
+        _put(deeper, inner, rest, value)
+    elif isinstance(inner, type) and issubclass(inner, Model):
+        if value.lower() not in ("true", "false", ""):
+            raise ValueError(f"{value!r}: needs keys below it, or true")
+        if value.lower() != "false":
+            node.setdefault(name, {})
+    elif get_origin(inner) is list:
+        node[name] = [part.strip() for part in value.split(",") if part.strip()]
+    else:
+        node[name] = value
+
+
+def _lists(node: Any) -> Any:
+    """Mappings whose keys are all positions become lists."""
+    if not isinstance(node, dict):
+        return node
+    if node and all(key.isdigit() for key in node):
+        return [_lists(node[key]) for key in sorted(node, key=int)]
+    return {key: _lists(value) for key, value in node.items()}
