@@ -22,8 +22,9 @@ build: $(VENV)/.installed #? create .venv, install what lbcore needs, compile th
 test: build lint #? build, lint, then the whole test suite
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.installed #? ruff
+lint: $(VENV)/.installed #? ruff and mypy
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 clean: #? remove what was built; .venv stays
 	rm -rf build dist *.egg-info

@@ -31,7 +31,9 @@ def main() -> None:
 
 @main.command(context_settings=FREE_FORM)
 @click.option("--config", "--configFile", "config", type=click.Path(dir_okay=False), help="Static configuration file.")
-@click.option("--workers", type=click.IntRange(1, 1024), envvar="LBCORE_WORKERS", help="Worker processes; default: one per core.")
+@click.option(
+    "--workers", type=click.IntRange(1, 1024), envvar="LBCORE_WORKERS", help="Worker processes; default: one per core."
+)
 @click.pass_context
 def run(context: click.Context, config: str | None, workers: int | None) -> None:
     """Run the load balancer until a signal stops it.
@@ -99,7 +101,6 @@ def check(files: tuple[str, ...]) -> None:
 def _check(path: Path) -> list[str]:
     """Print what would run; the problems of single objects. Raises ConfigError."""
     from lbcore.config.load import is_static, load_dynamic, load_static_with_warnings
-    from lbcore.config.static import StaticConfig
 
     static: StaticConfig | None = None
     source: Path | None = path

@@ -1,1 +1,1 @@
-"""Configuration as Traefik writes it: models, units, the rule language, loading and checking. Reads text, opens nothing else."""
+"""Configuration as Traefik writes it: models, units, the rule language, loading and checking. No other I/O."""

@@ -62,7 +62,9 @@ class _Decoder:
         self.source: dict[Path, Path] = {}  # canonical path to the path as written
 
     def problem(self, path: Path, text: str, hint: str = "") -> None:
-        self.problems.append(Problem(dotted(path), text, hint, self.tree.file, self.tree.line(self.source.get(path, path))))
+        self.problems.append(
+            Problem(dotted(path), text, hint, self.tree.file, self.tree.line(self.source.get(path, path)))
+        )
 
     def top(self, model: type[Model]) -> dict[str, Any]:
         keys = {key.lower() for key in keys_of(model)} | {key.lower() for key in model.unsupported}
@@ -142,7 +144,7 @@ class _Decoder:
     def invalid(self, detail: Any) -> None:
         path = tuple(part for part in detail["loc"] if part != "[key]")
         if any(problem.path and dotted(path).startswith(problem.path) for problem in self.problems):
-            return
+            return None
         kind, context = detail["type"], detail.get("ctx", {})
         if kind == "missing":
             return self.problem(path, "is missing")

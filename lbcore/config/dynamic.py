@@ -1,4 +1,4 @@
-"""The dynamic configuration: routers, services and middlewares, which change while traffic flows. As in Traefik. No I/O."""
+"""The dynamic configuration, which changes while traffic flows: routers, services, middlewares. No I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from lbcore.config.model import Model
+from lbcore.config.model import Model, keys
 from lbcore.config.static import ForwardingTimeouts
 from lbcore.config.units import Duration
 
@@ -17,7 +17,7 @@ MAX_USER_PRIORITY = (1 << 63) - 1 - 1000
 class Router(Model):
     """Rule to middlewares to service. `priority` 0: the length of the rule."""
 
-    unsupported: ClassVar[frozenset[str]] = frozenset({"tls", "observability", "parentRefs"})
+    unsupported: ClassVar[frozenset[str]] = keys("tls observability parentRefs")
 
     rule: str = ""
     entry_points: list[str] = []
@@ -49,7 +49,7 @@ class ResponseForwarding(Model):
 
 
 class LoadBalancer(Model):
-    unsupported: ClassVar[frozenset[str]] = frozenset({"sticky", "healthCheck", "passiveHealthCheck"})
+    unsupported: ClassVar[frozenset[str]] = keys("sticky healthCheck passiveHealthCheck")
 
     servers: list[Server] = []
     strategy: str = "wrr"
@@ -64,7 +64,7 @@ class WeightedService(Model):
 
 
 class Weighted(Model):
-    unsupported: ClassVar[frozenset[str]] = frozenset({"sticky", "healthCheck"})
+    unsupported: ClassVar[frozenset[str]] = keys("sticky healthCheck")
 
     services: list[WeightedService] = []
 
@@ -72,7 +72,7 @@ class Weighted(Model):
 class Service(Model):
     """Exactly one way to choose."""
 
-    unsupported: ClassVar[frozenset[str]] = frozenset({"mirroring", "failover", "highestRandomWeight", "middlewares"})
+    unsupported: ClassVar[frozenset[str]] = keys("mirroring failover highestRandomWeight middlewares")
 
     load_balancer: LoadBalancer | None = None
     weighted: Weighted | None = None
@@ -81,9 +81,9 @@ class Service(Model):
 class ServersTransport(Model):
     """How servers are spoken to. `maxIdleConnsPerHost` 0: 2, as in Traefik."""
 
-    unsupported: ClassVar[frozenset[str]] = frozenset(
-        "serverName insecureSkipVerify rootCAs certificates cipherSuites minVersion maxVersion disableHTTP2 peerCertURI "
-        "spiffe".split()
+    unsupported: ClassVar[frozenset[str]] = keys(
+        "serverName insecureSkipVerify rootCAs certificates cipherSuites minVersion maxVersion disableHTTP2 "
+        "peerCertURI spiffe"
     )
 
     max_idle_conns_per_host: Annotated[int, Field(ge=-1)] = 0
@@ -125,11 +125,11 @@ class RedirectRegex(Model):
 
 
 class Headers(Model):
-    """Headers to set or, with an empty value, to delete; cross-origin answers; what browsers are told about security."""
+    """Headers to set or, with an empty value, to delete; cross-origin answers; what browsers are told."""
 
-    unsupported: ClassVar[frozenset[str]] = frozenset(
+    unsupported: ClassVar[frozenset[str]] = keys(
         "allowedHosts hostsProxyHeaders sslProxyHeaders sslRedirect sslTemporaryRedirect sslHost sslForceHost "
-        "featurePolicy".split()
+        "featurePolicy"
     )
 
     custom_request_headers: dict[str, str] = {}
@@ -168,9 +168,9 @@ class Chain(Model):
 class Middleware(Model):
     """Exactly one kind."""
 
-    unsupported: ClassVar[frozenset[str]] = frozenset(
-        "retry circuitBreaker errors inFlightReq rateLimit buffering ipAllowList ipWhiteList basicAuth digestAuth "
-        "forwardAuth compress passTLSClientCert contentType encodedCharacters grpcWeb plugin".split()
+    unsupported: ClassVar[frozenset[str]] = keys(
+        "retry circuitBreaker errors inFlightReq rateLimit buffering ipAllowList ipWhiteList basicAuth "
+        "digestAuth forwardAuth compress passTLSClientCert contentType encodedCharacters grpcWeb plugin"
     )
 
     add_prefix: AddPrefix | None = None
@@ -204,7 +204,7 @@ class HttpConfig(Model):
 
 
 class DynamicConfig(Model):
-    unsupported: ClassVar[frozenset[str]] = frozenset({"tcp", "udp", "tls"})
+    unsupported: ClassVar[frozenset[str]] = keys("tcp udp tls")
 
     http: HttpConfig = HttpConfig()
 

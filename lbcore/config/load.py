@@ -84,7 +84,9 @@ def _files(directory: Path) -> list[Path]:
     found = []
     for folder, folders, names in os.walk(directory):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(folder, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES]
+        found += [
+            Path(folder, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+        ]
     return sorted(found)
 
 

@@ -25,3 +25,8 @@ class Model(BaseModel):
     )
     unsupported: ClassVar[frozenset[str]] = frozenset()
     may_be_empty: ClassVar[bool] = True
+
+
+def keys(text: str) -> frozenset[str]:
+    """A set of keys, written with spaces between them."""
+    return frozenset(text.split())

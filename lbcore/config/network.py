@@ -41,9 +41,10 @@ def check_network(value: str) -> str:
 
 
 def split_url(url: str) -> tuple[str, int, str, str]:
-    """`(host, port, authority, path)` of a server's URL; port 0: `host` is the path of a Unix socket. Raises ValueError.
+    """`(host, port, authority, path)` of a server's URL. Raises ValueError.
 
-    http://host[:port][/path], or (extension) unix:/path/of/socket. Source: RFC 3986 section 3.
+    http://host[:port][/path], or (extension) unix:/path/of/socket: then the port is 0 and the host that path.
+    Source: RFC 3986 section 3.
     """
     if url.startswith(UNIX):
         path = url.removeprefix(UNIX)
@@ -56,7 +57,9 @@ def split_url(url: str) -> tuple[str, int, str, str]:
     except ValueError as error:
         raise ValueError(f"error parsing server URL {url}: {error}") from None
     if parts.scheme in ("https", "h2c"):
-        raise ValueError(f"error parsing server URL {url}: {parts.scheme}:// is not supported by this version of lbcore")
+        raise ValueError(
+            f"error parsing server URL {url}: {parts.scheme}:// is not supported by this version of lbcore"
+        )
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"error parsing server URL {url}: write http://host:port or unix:/path")
     if parts.username is not None:

@@ -104,7 +104,9 @@ def _client_ip(value: str) -> None:
     try:
         ipaddress.ip_network(value, strict=False)
     except ValueError:
-        raise ValueError(f"invalid value for ClientIP matcher: {value!r} is neither an IP address nor a network") from None
+        raise ValueError(
+            f"invalid value for ClientIP matcher: {value!r} is neither an IP address nor a network"
+        ) from None
 
 
 def _any(value: str) -> None:
@@ -131,7 +133,9 @@ _MATCHERS: dict[str, tuple[tuple[int, ...], tuple[Callable[[str], None], ...]]] 
 _NAMES = {
     spelling: name for name in _MATCHERS for spelling in (name, name.lower(), name.upper(), name.lower().capitalize())
 }
-_TOKEN = re.compile(r"\s*(?:(?P<op>&&|\|\||[!(),])|(?P<name>[A-Za-z_]\w*)|(?P<raw>`[^`]*`)|(?P<text>\"(?:[^\"\\\n]|\\.)*\"))")
+_TOKEN = re.compile(
+    r"\s*(?:(?P<op>&&|\|\||[!(),])|(?P<name>[A-Za-z_]\w*)|(?P<raw>`[^`]*`)|(?P<text>\"(?:[^\"\\\n]|\\.)*\"))"
+)
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))")
 _PLAIN_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"'}
 
@@ -156,7 +160,9 @@ class _Parser:
         self.advance()
 
     def fail(self, problem: str, position: int | None = None) -> NoReturn:
-        raise RuleError(f"error while parsing rule {self.text}: {problem}", self.start if position is None else position)
+        raise RuleError(
+            f"error while parsing rule {self.text}: {problem}", self.start if position is None else position
+        )
 
     def advance(self) -> None:
         found = _TOKEN.match(self.text, self.at)

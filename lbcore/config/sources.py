@@ -1,8 +1,10 @@
 """The static configuration from flags or from the environment, in place of a file. No I/O.
 
-As in Traefik one source holds: flags if there are any, else the file, else the environment. Flags: `--entryPoints.web.address=:80`
-or `--log.level info`; a switch alone means true. Environment: `LBCORE_ENTRYPOINTS_WEB_ADDRESS`, or `TRAEFIK_...`. Lists are
-comma-separated, or have indexes: `...trustedIPs[0]`, `..._TRUSTEDIPS_0`.
+As in Traefik one source holds: flags if there are any, else the file, else the environment.
+
+Flags        `--entryPoints.web.address=:80` or `--log.level info`; a switch alone means true.
+Environment  `LBCORE_ENTRYPOINTS_WEB_ADDRESS`, or `TRAEFIK_...`.
+Lists        comma-separated, or with indexes: `...trustedIPs[0]`, `..._TRUSTEDIPS_0`.
 """
 
 from __future__ import annotations

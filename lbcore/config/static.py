@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from lbcore.config.model import Model
+from lbcore.config.model import Model, keys
 from lbcore.config.network import check_address, check_network
 from lbcore.config.units import Duration
 
@@ -78,7 +78,7 @@ class EncodedCharacters(Model):
 
 
 class EntryPointHttp(Model):
-    unsupported: ClassVar[frozenset[str]] = frozenset({"tls"})
+    unsupported: ClassVar[frozenset[str]] = keys("tls")
 
     middlewares: list[str] = []
     redirections: Redirections | None = None
@@ -92,9 +92,7 @@ class EntryPointHttp(Model):
 class EntryPoint(Model):
     """A listener. `address` is `[host]:port[/tcp]`, or (extension) `unix:/path/of/socket`."""
 
-    unsupported: ClassVar[frozenset[str]] = frozenset(
-        {"proxyProtocol", "http2", "http3", "udp", "observability", "allowACMEByPass"}
-    )
+    unsupported: ClassVar[frozenset[str]] = keys("proxyProtocol http2 http3 udp observability allowACMEByPass")
 
     address: Annotated[str, BeforeValidator(check_address)]
     as_default: bool = False
@@ -120,9 +118,9 @@ class FileProvider(Model):
 
 
 class Providers(Model):
-    unsupported: ClassVar[frozenset[str]] = frozenset(
-        "docker swarm kubernetesIngress kubernetesIngressNGINX kubernetesCRD kubernetesGateway knative rest http "
-        "consulCatalog nomad ecs consul etcd zooKeeper redis plugin precedence".split()
+    unsupported: ClassVar[frozenset[str]] = keys(
+        "docker swarm kubernetesIngress kubernetesIngressNGINX kubernetesCRD kubernetesGateway knative rest "
+        "http consulCatalog nomad ecs consul etcd zooKeeper redis plugin precedence"
     )
 
     providers_throttle_duration: Duration = seconds(2)
@@ -132,7 +130,7 @@ class Providers(Model):
 class ForwardingTimeouts(Model):
     """0 = no limit."""
 
-    unsupported: ClassVar[frozenset[str]] = frozenset({"readIdleTimeout", "pingTimeout"})
+    unsupported: ClassVar[frozenset[str]] = keys("readIdleTimeout pingTimeout")
 
     dial_timeout: Duration = seconds(30)
     response_header_timeout: Duration = seconds(0)
@@ -142,7 +140,7 @@ class ForwardingTimeouts(Model):
 class StaticServersTransport(Model):
     """How servers are spoken to where a service names no transport of its own."""
 
-    unsupported: ClassVar[frozenset[str]] = frozenset({"insecureSkipVerify", "rootCAs", "spiffe"})
+    unsupported: ClassVar[frozenset[str]] = keys("insecureSkipVerify rootCAs spiffe")
 
     max_idle_conns_per_host: Annotated[int, Field(ge=0)] = 200
     forwarding_timeouts: ForwardingTimeouts = ForwardingTimeouts()
@@ -151,7 +149,7 @@ class StaticServersTransport(Model):
 class Log(Model):
     """`file_path` empty: standard error."""
 
-    unsupported: ClassVar[frozenset[str]] = frozenset({"maxSize", "maxAge", "maxBackups", "compress", "noColor", "otlp"})
+    unsupported: ClassVar[frozenset[str]] = keys("maxSize maxAge maxBackups compress noColor otlp")
 
     level: Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC"] = "ERROR"
     format: Literal["common", "json"] = "common"
@@ -177,9 +175,9 @@ class Global(Model):
 
 
 class StaticConfig(Model):
-    unsupported: ClassVar[frozenset[str]] = frozenset(
-        "api metrics accessLog tracing certificatesResolvers tcpServersTransport hostResolver experimental core spiffe "
-        "ocsp".split()
+    unsupported: ClassVar[frozenset[str]] = keys(
+        "api metrics accessLog tracing certificatesResolvers tcpServersTransport hostResolver experimental "
+        "core spiffe ocsp"
     )
 
     entry_points: dict[str, EntryPoint] = {}

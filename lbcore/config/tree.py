@@ -78,7 +78,7 @@ def _as_text(value: Any) -> Any:
 
 
 def _toml_lines(text: str) -> Iterator[tuple[Path, int]]:
-    """Lines of tables and keys, found by reading headers and `key =` beginnings; values may span lines, which is enough."""
+    """Lines of tables and keys, found by reading headers and the beginnings of `key = value`."""
     table: Path = ()
     seen: dict[Path, int] = {}
     key = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")

@@ -83,7 +83,9 @@ def _router_errors(name: str, router: Router, http: HttpConfig, static: StaticCo
         errors.append(str(error))
     for point in router.entry_points:
         if point not in static.entry_points:
-            (found.warnings if entry_points_of(router, static) else errors).append(f'entryPoint "{point}" doesn\'t exist')
+            (found.warnings if entry_points_of(router, static) else errors).append(
+                f'entryPoint "{point}" doesn\'t exist'
+            )
     if not entry_points_of(router, static):
         errors.append("no valid entryPoint for this router")
     for reference in router.middlewares:
@@ -151,8 +153,10 @@ def _service_errors(name: str, service: Service, http: HttpConfig) -> list[str]:
 
 def _tree_error(name: str, services: Mapping[str, Service], found: Findings, above: tuple[str, ...]) -> str:
     if name in above:
-        return (f"could not instantiate service {name}: recursion detected in "
-                f"service:{'->service:'.join((*above[above.index(name) :], name))}")
+        return (
+            f"could not instantiate service {name}: recursion detected in "
+            f"service:{'->service:'.join((*above[above.index(name) :], name))}"
+        )
     weighted = services[name].weighted
     for child in weighted.services if weighted else ():
         part = qualify(child.name, name)

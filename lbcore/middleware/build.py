@@ -21,6 +21,6 @@ KINDS = {
 
 
 def build(name: str, config: Config) -> Middleware:
-    """The middleware of a configuration with exactly one kind, `chain` excepted. Raises ValueError with what is wrong."""
+    """The middleware of a configuration with one kind other than `chain`. Raises ValueError with what is wrong."""
     (kind,) = config.kinds
     return KINDS[kind](name, getattr(config, kind))

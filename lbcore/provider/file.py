@@ -107,7 +107,8 @@ class FileProvider:
             problems = error.problems if isinstance(error, ConfigError) else (error,)
             for problem in problems:
                 _log.error("configuration refused: %s", problem)
-            _log.error("%s: %d problems, the running configuration stays", self.path, len(problems))
+            count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+            _log.error("%s: %s, the running configuration stays", self.path, count)
             return None
         except Exception:
             _log.exception("%s cannot be loaded, the running configuration stays", self.path)

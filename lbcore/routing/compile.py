@@ -63,10 +63,14 @@ def compile_table(
 
 
 def find_problems(dynamic: model.DynamicConfig, static: StaticConfig) -> tuple[list[Disabled], list[str]]:
-    """What `compile_table` would leave out of a merged configuration, and what is strange but runs. Nothing is shared."""
+    """What `compile_table` would leave out of a merged configuration, and what is strange but runs."""
     region = Region.create(1)
-    servers = {f"{name}|{server.url}" for name, service in dynamic.http.services.items() if service.load_balancer
-               for server in service.load_balancer.servers}
+    servers = {
+        f"{name}|{server.url}"
+        for name, service in dynamic.http.services.items()
+        if service.load_balancer
+        for server in service.load_balancer.servers
+    }
     slots = SlotMap(dict.fromkeys(dynamic.http.services, 0), dict.fromkeys(servers, 0))
     table = compile_table(dynamic, static, slots, region, 0, {})
     return table.disabled, table.warnings
@@ -160,7 +164,7 @@ class _Compiler:
         return Respond(name, 418, b"I'm a teapot") if name == "noop@internal" else Respond(name, 200, b"OK")
 
     def internal(self, point: str, entries: list[Ranked], compiled: list[Compiled]) -> list[Compiled]:
-        """The routers of an entry point with those of lbcore's own: ping, and the redirection of a whole entry point."""
+        """Add the routers of lbcore's own to those of an entry point: ping, and its redirection."""
         redirections, ping = self.static.entry_points[point].http.redirections, self.static.ping
         result = list(compiled)
         if redirections is not None and redirections.entry_point is not None:

@@ -110,7 +110,7 @@ def test_process_supervisor_killed_lets_requests_under_way_finish(tmp_path: Path
 
 
 def test_process_workers_that_cannot_start_end_the_supervisor(tmp_path: Path) -> None:
-    with running(tmp_path, None, environ={"LBCORE_STANDIN": "fail"}) as lb:
+    with running(tmp_path, None, failing=True) as lb:
         assert lb.process.wait(timeout=20) == 3
         assert "told to fail" in lb.log
         assert lb.log.count("\n") == len([line for line in lb.log.splitlines() if line.startswith("20")])

@@ -6,7 +6,7 @@ import asyncio
 import http.client
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,8 @@ from lbcore.config.load import load_static
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError
 from tests.support.instance import Backend, dynamic_for
-from tests.support.standin import make
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
-
-
-@pytest.fixture
-def backends() -> Iterator[list[Backend]]:
-    servers = [Backend("one"), Backend("two")]
-    yield servers
-    for server in servers:
-        server.close()
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -67,7 +58,7 @@ async def get(proxy: lbcore.Proxy, path: str = "/") -> tuple[int, str]:
 
 def test_proxy_given_a_configuration_serves_it_and_the_next(tmp_path: Path, backends: list[Backend], run: Run) -> None:
     async def test() -> None:
-        async with lbcore.Proxy(static(tmp_path), dynamic(backends[0]), engine=make) as proxy:
+        async with lbcore.Proxy(static(tmp_path), dynamic(backends[0])) as proxy:
             assert await get(proxy) == (200, "one")
             assert not await proxy.apply(dynamic(backends[1]))
             assert await get(proxy) == (200, "two")
@@ -83,7 +74,7 @@ def test_proxy_without_a_configuration_follows_its_providers(tmp_path: Path, bac
         path = tmp_path / "dynamic.yml"
         path.write_text(yaml.safe_dump(dynamic_for(backends[0])))
         config = static(tmp_path, providers={"providersThrottleDuration": "0s", "file": {"filename": str(path)}})
-        async with lbcore.Proxy(config, engine=make) as proxy:
+        async with lbcore.Proxy(config) as proxy:
             assert await get(proxy) == (200, "one")
             path.write_text(yaml.safe_dump(dynamic_for(backends[1])))
             async with asyncio.timeout(10):
@@ -95,7 +86,7 @@ def test_proxy_without_a_configuration_follows_its_providers(tmp_path: Path, bac
 
 def test_proxy_left_lets_a_request_under_way_finish(tmp_path: Path, backends: list[Backend], run: Run) -> None:
     async def test() -> None:
-        async with lbcore.Proxy(static(tmp_path), dynamic(backends[0]), engine=make) as proxy:
+        async with lbcore.Proxy(static(tmp_path), dynamic(backends[0])) as proxy:
             slow = asyncio.create_task(get(proxy, "/slow/300"))
             await asyncio.to_thread(backends[0].slow_requests.acquire)
         assert await slow == (200, "one")
@@ -105,7 +96,7 @@ def test_proxy_left_lets_a_request_under_way_finish(tmp_path: Path, backends: li
 
 def test_proxy_disabled_objects_are_returned(tmp_path: Path, backends: list[Backend], run: Run) -> None:
     async def test() -> None:
-        async with lbcore.Proxy(static(tmp_path), dynamic(backends[0]), engine=make) as proxy:
+        async with lbcore.Proxy(static(tmp_path), dynamic(backends[0])) as proxy:
             odd = dynamic_for(backends[0])
             odd["http"]["routers"]["odd"] = {"rule": "Path(`/odd`)", "service": "nowhere"}
             (entry,) = await proxy.apply(DynamicConfig.model_validate(odd))
@@ -117,11 +108,11 @@ def test_proxy_disabled_objects_are_returned(tmp_path: Path, backends: list[Back
 
 def test_proxy_address_in_use_is_a_config_error(tmp_path: Path, backends: list[Backend], run: Run) -> None:
     async def test() -> None:
-        async with lbcore.Proxy(static(tmp_path), dynamic(backends[0]), engine=make) as first:
+        async with lbcore.Proxy(static(tmp_path), dynamic(backends[0])) as first:
             taken = first.url("web").removeprefix("http://")
             config = static(tmp_path, entryPoints={"web": {"address": taken}})
             with pytest.raises(ConfigError, match="address already in use"):
-                async with lbcore.Proxy(config, dynamic(backends[0]), engine=make):
+                async with lbcore.Proxy(config, dynamic(backends[0])):
                     raise AssertionError("started")
 
     run(test())

@@ -6,21 +6,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.support.instance import Backend, Instance, dynamic_for, eventually, running
-
-
-@pytest.fixture
-def backends() -> Iterator[list[Backend]]:
-    servers = [Backend("one"), Backend("two")]
-    yield servers
-    for server in servers:
-        server.close()
 
 
 def answers(lb: Instance, body: str) -> None:
@@ -83,10 +74,9 @@ def test_reload_bad_file_is_refused_and_what_runs_stays(tmp_path: Path, backends
         lb.runs(1)
         broken = dynamic_for(backends[1])
         broken["http"]["routers"]["all"]["serivce"] = "backends"
-        broken["http"]["services"]["backends"]["loadBalancer"]["servers"].append({"url": 7})
         lb.write(broken)
-        lb.logged(r"dynamic\.yml: 2 problems, the running configuration stays")
-        assert lb.log.count("configuration refused: ") == 2
+        lb.logged(r"dynamic\.yml: 1 problem, the running configuration stays")
+        assert lb.log.count("configuration refused: ") == 1
         assert lb.get() == (200, "one")
         lb.write(dynamic_for(backends[1]))
         lb.runs(2)

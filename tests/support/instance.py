@@ -144,12 +144,14 @@ def running(
     environ: Mapping[str, str] | None = None,
     pass_fds: tuple[int, ...] = (),
     prefix: tuple[str, ...] = (),
+    failing: bool = False,
 ) -> Iterator[Instance]:
     """Start an instance in `folder`; on leaving, kill what is left of it and show its log if the test failed.
 
     static       merged over the usual static configuration.
     entry_point  merged over that of `web`.
     prefix       command to start it with, e.g. one that sets up descriptors.
+    failing      its workers cannot start.
     """
     configuration = {
         "entryPoints": {"web": {"address": "127.0.0.1:0", **(entry_point or {})}},
@@ -161,8 +163,11 @@ def running(
     (folder / "static.yml").write_text(yaml.safe_dump(configuration))
     if dynamic is not None:
         (folder / "dynamic" / "dynamic.yml").write_text(yaml.safe_dump(dynamic))
+    command = [sys.executable, "-m", "lbcore", "run", "--config", str(folder / "static.yml"), "--workers", str(workers)]
+    if failing:
+        command = [sys.executable, "-m", "tests.support.launch", str(folder / "static.yml"), str(workers)]
     process = subprocess.Popen(
-        [*prefix, sys.executable, "-m", "tests.support.launch", str(folder / "static.yml"), str(workers)],
+        [*prefix, *command],
         env={**os.environ, **(environ or {})},
         pass_fds=pass_fds,
         stdin=subprocess.DEVNULL,

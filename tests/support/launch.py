@@ -1,4 +1,4 @@
-"""`python -m tests.support.launch STATIC WORKERS`: the supervisor with the stand-in data plane."""
+"""`python -m tests.support.launch STATIC WORKERS`: a supervisor whose workers fail."""
 
 from __future__ import annotations
 

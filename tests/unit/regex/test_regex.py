@@ -1,7 +1,7 @@
 """RE2 by pointer does what RE2 through its own package does."""
 
-import re2
 import pytest
+import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -21,7 +21,9 @@ leaves = st.one_of(
 rules: st.SearchStrategy[Rule] = st.recursive(
     leaves,
     lambda inner: st.one_of(
-        inner.map(Not), st.tuples(inner, inner).map(lambda two: And(*two)), st.tuples(inner, inner).map(lambda two: Or(*two))
+        inner.map(Not),
+        st.tuples(inner, inner).map(lambda two: And(*two)),
+        st.tuples(inner, inner).map(lambda two: Or(*two)),
     ),
     max_leaves=6,
 )

@@ -1,0 +1,18 @@
+from typing import Any
+
+from lbcore.middleware.base import Middleware
+
+class AddPrefix(Middleware):
+    def __init__(self, name: str, config: Any) -> None: ...
+
+class StripPrefix(Middleware):
+    def __init__(self, name: str, config: Any) -> None: ...
+
+class StripPrefixRegex(Middleware):
+    def __init__(self, name: str, config: Any) -> None: ...
+
+class ReplacePath(Middleware):
+    def __init__(self, name: str, config: Any) -> None: ...
+
+class ReplacePathRegex(Middleware):
+    def __init__(self, name: str, config: Any) -> None: ...

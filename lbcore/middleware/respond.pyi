@@ -1,0 +1,4 @@
+from lbcore.middleware.base import Middleware
+
+class Respond(Middleware):
+    def __init__(self, name: str, status: int, text: bytes) -> None: ...

@@ -1,0 +1,8 @@
+from collections.abc import Sequence
+from typing import Any
+
+from lbcore.config.rule import Rule
+
+class RouteIndex:
+    def __init__(self, routes: Sequence[tuple[Rule, Any]]) -> None: ...
+    def route(self, head: bytes, client: str = "192.0.2.1") -> Any: ...

@@ -1,0 +1,15 @@
+"""Backends that the tests of whole processes share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.instance import Backend
+
+
+@pytest.fixture
+def backends() -> Iterator[list[Backend]]:
+    servers = [Backend("one"), Backend("two")]
+    yield servers
+    for server in servers:
+        server.close()
