@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint clean
+.PHONY: help build run test lint clean
 
 help: #? print this list
 	@grep -E '^[a-z]+:.*#\?' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*#\? */  make \1\t/' | expand -t 16
@@ -18,6 +18,10 @@ $(VENV)/.installed: pyproject.toml
 
 build: $(VENV)/.installed #? create .venv, install what lbcore needs, compile the Cython modules
 	$(BIN)/python setup.py --quiet build_ext --inplace
+	@test -x $(BIN)/lbcore || $(BIN)/python ci/command.py $(BIN)
+
+run: build #? start three backends and lbcore in front of them on http://127.0.0.1:8000, until Ctrl-C
+	@PYTHONPATH=. $(BIN)/python examples/quickstart/demo.py
 
 test: build lint #? build, lint, then the whole test suite
 	$(BIN)/python -m pytest

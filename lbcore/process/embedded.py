@@ -12,10 +12,11 @@ from types import TracebackType
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.load import load_static
 from lbcore.config.static import StaticConfig
+from lbcore.config.validate import Disabled
 from lbcore.process.listeners import Listener, open_listeners
 from lbcore.process.snapshot import Publisher, life_cycle
 from lbcore.process.supervisor import main, supervise
-from lbcore.process.worker import DRAIN_POLL_S, Engine, EngineFactory, RuntimeObject, make_engine
+from lbcore.process.worker import DRAIN_POLL_S, Engine, EngineFactory, make_engine
 from lbcore.provider.base import Aggregator
 from lbcore.provider.merge import merge
 from lbcore.provider.registry import providers_of
@@ -65,7 +66,7 @@ class Proxy:
         self._engine: Engine | None = None
         self._listeners: list[Listener] = []
         self._following: asyncio.Task[None] | None = None
-        self.disabled: Sequence[RuntimeObject] = ()  # objects of the current configuration that cannot run
+        self.disabled: Sequence[Disabled] = ()  # objects of the current configuration that cannot run
 
     @property
     def addresses(self) -> dict[str, tuple[str, int] | str]:
@@ -81,7 +82,7 @@ class Proxy:
         host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    async def apply(self, dynamic: DynamicConfig) -> Sequence[RuntimeObject]:
+    async def apply(self, dynamic: DynamicConfig) -> Sequence[Disabled]:
         """Run another dynamic configuration from now on; requests under way end on the old one.
 
         Names are qualified with `@file`. Returns the objects that are disabled, with their errors.
@@ -89,7 +90,7 @@ class Proxy:
         """
         return self._apply(merge({"file": dynamic}))
 
-    def _apply(self, dynamic: DynamicConfig) -> Sequence[RuntimeObject]:
+    def _apply(self, dynamic: DynamicConfig) -> Sequence[Disabled]:
         assert self._engine is not None, "the proxy is not running"
         snapshot = self._publisher.publish(dynamic)
         self.disabled = self._engine.apply(snapshot.dynamic, snapshot.slots)

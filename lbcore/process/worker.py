@@ -17,6 +17,7 @@ import uvloop
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
+from lbcore.config.validate import Disabled
 from lbcore.process.control import Channel, ControlError, Message
 from lbcore.process.log import RelayHandler
 from lbcore.state.region import Region
@@ -29,14 +30,6 @@ LOG_QUEUE_BYTES = 1 << 20  # log events are dropped while the supervisor has thi
 _log = logging.getLogger("lbcore.process.worker")
 
 
-class RuntimeObject(Protocol):
-    """A router, service or middleware that the data plane could not compile."""
-
-    kind: str
-    name: str
-    errors: Sequence[str]
-
-
 class Engine(Protocol):
     """The data plane as a worker drives it."""
 
@@ -47,7 +40,7 @@ class Engine(Protocol):
     def listen(self, entry_point: str, sock: socket.socket) -> None:
         """Start accepting on a bound, listening, non-blocking socket, which is the engine's from now on."""
 
-    def apply(self, dynamic: DynamicConfig, slots: SlotMap) -> Sequence[RuntimeObject]:
+    def apply(self, dynamic: DynamicConfig, slots: SlotMap) -> Sequence[Disabled]:
         """Compile and swap; objects that are wrong are disabled alone and returned with their errors."""
 
     def stop_accepting(self) -> None:
