@@ -1,0 +1,266 @@
+"""What clients may send, over real sockets: heads in pieces, bodies of every framing, pipelines, refusals."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+
+import pytest
+
+from tests.support.instance import eventually
+from tests.support.wire import Peer, config_for, edge, serving
+
+GET = b"GET /x HTTP/1.1\r\nHost: shop.test\r\n\r\n"
+
+
+def test_requests_on_one_connection_share_one_to_the_server() -> None:
+    with serving() as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        for _ in range(3):
+            assert client.ask(GET)[2] == b"GET /x HTTP/1.1\n"
+        assert server.connections == 1
+
+
+def test_pipelined_requests_are_answered_in_order() -> None:
+    with serving() as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        paths = [b"/%d" % n for n in range(50)]
+        client.send(b"".join(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path for path in paths))
+        for path in paths:
+            assert client.message()[2] == b"GET %s HTTP/1.1\n" % path
+
+
+def test_pipelined_mix_of_own_and_servers_answers_keeps_its_order() -> None:
+    with serving() as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        client.send(GET + b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n" + GET + b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n" + GET)
+        assert [client.message()[0].split()[1] for _ in range(4)] == ["200", "200", "200", "501"]
+        assert client.to_the_end() == b""
+
+
+@pytest.mark.parametrize("split", range(1, len(GET)))
+def test_head_split_anywhere_is_one_request(split: int) -> None:
+    with serving() as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        client.send(GET[:split])
+        client.send(GET[split:] + GET)
+        assert client.message()[2] == client.message()[2] == b"GET /x HTTP/1.1\n"
+
+
+def test_head_byte_by_byte_is_one_request() -> None:
+    with serving() as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        for byte in GET:
+            client.send(bytes([byte]))
+            time.sleep(0.001)
+        assert client.message()[2] == b"GET /x HTTP/1.1\n"
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 8192, 32768, 65536, 1_000_000, 5_000_000])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_body_arrives_whole(size: int, chunked: bool) -> None:
+    def digest(peer: Peer) -> None:
+        for _ in range(2):
+            _, headers, body = peer.message()
+            assert ("content-length" in headers) is not chunked
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n" + hashlib.sha256(body).hexdigest().encode())
+
+    body = os.urandom(size)
+    with serving(digest) as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        if chunked:
+            pieces = [body[at : at + 70_001] for at in range(0, size, 70_001)]
+            wire = b"".join(b"%x;ext=1\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\nX-Trailer: 1\r\n\r\n"
+            request = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + wire
+        else:
+            request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + body
+        for _ in range(2):
+            client.send(request)
+            assert client.message()[2].decode() == hashlib.sha256(body).hexdigest()
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nX-T: 1\r\n\r\n"
+
+
+@pytest.mark.parametrize("split", range(50, len(CHUNKED)))
+def test_chunked_body_split_anywhere_is_one_body(split: int) -> None:
+    with serving() as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        client.send(CHUNKED[:split])
+        client.send(CHUNKED[split:] + GET)
+        assert client.message()[2] == b"POST / HTTP/1.1\nhello world"
+        assert client.message()[2] == b"GET /x HTTP/1.1\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "400"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
+        (b"GET / HTTP/1.1\nHost: a\n\n", "400"),
+        (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", "400"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", "400"),
+        (b"GET /\x00 HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        (b"GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        (b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", "400"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx", "400"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", "501"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\nContent-Length: 1\r\n\r\nx", "417"),
+        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", "505"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 2000 + b"\r\n\r\n", "431"),
+        (b"hello\r\n\r\n", "400"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "400"),
+    ],
+)
+def test_bad_request_gets_its_status_and_the_next_connection_is_served(request_bytes: bytes, status: str) -> None:
+    with serving() as server, edge(config_for(server.url), http={"maxHeaderBytes": 1024}) as lb:
+        client = lb.client()
+        client.send(request_bytes + GET)
+        first, headers, _ = client.message()
+        assert first.split()[1] == status
+        assert headers["connection"] == "close"
+        assert client.to_the_end() == b""
+        assert lb.ask(GET)[2] == b"GET /x HTTP/1.1\n"
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("body", [b"5\r\nhelloX", b"zz\r\n", b"5 \r\nhello\r\n", b"5\nhello\r\n", b"ffffffffffffffff\r\n"])
+def test_bad_chunk_framing_ends_the_exchange(body: bytes) -> None:
+    def wait_for_the_end(peer: Peer) -> None:
+        peer.head()
+        assert b"0\r\n\r\n" not in peer.to_the_end()
+
+    with serving(wait_for_the_end) as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+        assert client.message()[0].split()[1] == "400"
+        assert client.to_the_end() == b""
+
+
+def test_absolute_form_sets_the_host() -> None:
+    def host(peer: Peer) -> None:
+        first, headers = peer.head()
+        text = f"{first} {headers['host']}".encode()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
+
+    with serving(host) as server, edge(config_for(server.url)) as lb:
+        request = b"GET http://real.test:81/p?q HTTP/1.1\r\nHost: other\r\n\r\n"
+        assert lb.ask(request)[2] == b"GET /p?q HTTP/1.1 real.test:81"
+
+
+def test_http_1_0_client_gets_its_answer_and_the_end() -> None:
+    with serving() as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        client.send(b"GET /x HTTP/1.0\r\n\r\n")
+        assert client.message()[0] == "HTTP/1.0 200 OK"
+        assert client.to_the_end() == b""
+
+
+def test_http_1_0_client_may_keep_its_connection() -> None:
+    with serving() as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        for _ in range(2):
+            _, headers, _ = client.ask(b"GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            assert headers["connection"] == "keep-alive"
+
+
+def test_connection_closes_after_its_last_request() -> None:
+    with serving() as server, edge(config_for(server.url), transport={"keepAliveMaxRequests": 2}) as lb:
+        client = lb.client()
+        assert "connection" not in client.ask(GET)[1]
+        assert client.ask(GET)[1]["connection"] == "close"
+        assert client.to_the_end() == b""
+
+
+def test_half_a_head_is_given_up_after_the_read_timeout() -> None:
+    timeouts = {"respondingTimeouts": {"readTimeout": "200ms"}}
+    with serving() as server, edge(config_for(server.url), transport=timeouts) as lb:
+        client = lb.client()
+        client.send(GET[:20])
+        assert client.message()[0].split()[1] == "400"
+        assert client.to_the_end() == b""
+
+
+def test_head_that_trickles_in_does_not_move_its_deadline() -> None:
+    timeouts = {"respondingTimeouts": {"readTimeout": "300ms"}}
+    with serving() as server, edge(config_for(server.url), transport=timeouts) as lb:
+        client = lb.client()
+        began = time.monotonic()
+        with pytest.raises(OSError):
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n")
+            while time.monotonic() - began < 5:
+                client.send(b"X: y\r\n")
+                time.sleep(0.02)
+        assert time.monotonic() - began < 2
+
+
+def test_idle_connection_closes_after_the_idle_timeout() -> None:
+    timeouts = {"respondingTimeouts": {"idleTimeout": "200ms"}}
+    with serving() as server, edge(config_for(server.url), transport=timeouts) as lb:
+        client = lb.client()
+        client.ask(GET)
+        assert client.to_the_end() == b""
+
+
+def test_body_that_stalls_is_answered_with_504() -> None:
+    def swallow(peer: Peer) -> None:
+        peer.to_the_end()
+
+    timeouts = {"respondingTimeouts": {"readTimeout": "200ms"}}
+    with serving(swallow) as server, edge(config_for(server.url), transport=timeouts) as lb:
+        client = lb.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
+        assert client.message()[0].split()[1] == "504"
+
+
+def test_client_that_goes_away_cancels_the_request_to_the_server() -> None:
+    cancelled: list[bytes] = []
+
+    def hang(peer: Peer) -> None:
+        peer.head()
+        cancelled.append(peer.to_the_end())
+
+    with serving(hang) as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        client.send(GET)
+        eventually(lambda: server.connections, "a connection to the server")
+        client.close()
+        eventually(lambda: cancelled, "the end of the connection to the server")
+        eventually(lambda: lb.open_connections == 0, "no open connection")
+
+
+def test_answer_before_the_body_is_complete_reaches_the_client() -> None:
+    def refuse(peer: Peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
+
+    with serving(refuse) as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50_000)
+        first, headers, body = client.message()
+        assert (first.split()[1], headers["connection"], body) == ("413", "close", b"big")
+        assert client.to_the_end() == b""
+
+
+def test_unknown_host_is_answered_with_404() -> None:
+    config = config_for("http://127.0.0.1:1")
+    config["http"]["routers"]["all"]["rule"] = "Host(`known.test`)"
+    with edge(config) as lb:
+        client = lb.client()
+        for _ in range(2):
+            first, headers, body = client.ask(GET)
+            assert (first, body) == ("HTTP/1.1 404 Not Found", b"404 page not found\n")
+            assert headers["content-type"] == "text/plain; charset=utf-8"
+            assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_body_of_a_request_that_no_router_takes_is_read_past() -> None:
+    config = config_for("http://127.0.0.1:1")
+    config["http"]["routers"]["all"]["rule"] = "Host(`known.test`)"
+    with edge(config) as lb:
+        client = lb.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello" + GET)
+        assert [client.message()[0].split()[1] for _ in range(2)] == ["404", "404"]
