@@ -77,7 +77,7 @@ cdef class Exchange:
 
     cdef int server_ready(self) except -1
     cdef int response_head(self) except -1
-    cdef int response_end(self, Response trailers) except -1
+    cdef int response_end(self) except -1
     cdef int server_failed(self, int error, bint heard) except -1
     cdef int client_drained(self) except -1
     cdef int client_gone(self) except -1

@@ -232,10 +232,9 @@ cdef class Exchange:
         self.status = self.response.status
         return self.client.put_head(self.response)
 
-    cdef int response_end(self, Response trailers) except -1:
-        """The server's answer is complete; its connection has taken itself back."""
+    cdef int response_end(self) except -1:
+        """The server's answer is complete, its end was put; its connection has taken itself back."""
         self.leave_server()
-        self.client.put_end(trailers)
         self.count()
         return self.client.finish()
 

@@ -402,6 +402,8 @@ cdef class Http1Server(ServerStream):
         """The answer is complete: be used again if nothing speaks against it."""
         cdef Exchange exchange = self.exchange
         cdef Socket socket = self.socket
+        # The trailers lie in the input, which is given back below.
+        exchange.client.put_end(exchange.response if with_trailers else None)
         self.exchange = None
         self.blocked = False
         if (exchange.response.framing.keep_alive and self.sent and not socket.hangup and buffer_len(&socket.input) == 0
@@ -414,7 +416,7 @@ cdef class Http1Server(ServerStream):
             (<Pool>self.server.pool).give(self, self.policy.max_idle)
         else:
             self.close()
-        return exchange.response_end(exchange.response if with_trailers else None)
+        return exchange.response_end()
 
     cdef int close(self) except -1:
         if self.state == SERVER_CLOSED:

@@ -41,7 +41,7 @@ class Peer:
 
     def exactly(self, count: int) -> bytes:
         while len(self.rest) < count:
-            piece = self.sock.recv(1 << 20)
+            piece = self.sock.recv(1 << 18)
             if not piece:
                 raise EOFError(self.rest)
             self.rest += piece
@@ -63,14 +63,14 @@ class Peer:
 
     def chunks(self) -> tuple[bytes, bytes]:
         """A chunked body and its trailer section."""
-        body = b""
+        pieces = []
         while size := int(self.until(b"\r\n"), 16):
-            body += self.exactly(size)
+            pieces.append(self.exactly(size))
             assert self.exactly(2) == b"\r\n"
         trailers = b""
         while (line := self.until(b"\r\n")) != b"\r\n":
             trailers += line
-        return body, trailers
+        return b"".join(pieces), trailers
 
     def message(self, *, body: bool = True) -> tuple[str, dict[str, str], bytes]:
         """A whole message: first line, headers, body as its framing says."""
@@ -98,7 +98,8 @@ def answer_all(peer: Peer) -> None:
         while True:
             first, headers, body = peer.message()
             text = first.encode() + b"\n" + body
-            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), b"" if first.startswith("HEAD") else text))
+            sent = b"" if first.startswith("HEAD") else text
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), sent))
             if headers.get("connection") == "close":
                 return
 
