@@ -1,0 +1,1 @@
+"""Benchmarks: `bench.proxies` measures proxies side by side, `bench/micro` single functions."""

@@ -1,0 +1,193 @@
+"""The proxies under test: each is given the same job in its own configuration language, with one worker.
+
+The job: keep-alive to client and server, round robin over two servers, X-Forwarded-* headers, no access log; one host, or a
+number of hosts `h<n>.test` that are routed one by one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.machine import version_of
+
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    port: int
+    servers: Sequence[int]  # ports
+    hosts: int  # 0: any host
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """`configure` writes the configuration into a folder and returns the command."""
+
+    name: str
+    program: str
+    version: Callable[[str], str]
+    configure: Callable[[str, Path, Job], list[str]]
+    environ: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def path(self) -> str | None:
+        local = BIN / self.program
+        return str(local) if local.exists() else shutil.which(self.program)
+
+
+def write(folder: Path, name: str, text: str) -> str:
+    (folder / name).write_text(text)
+    return str(folder / name)
+
+
+def traefik_files(folder: Path, job: Job) -> str:
+    """The same two files for lbcore and Traefik. Returns the static one."""
+    rules = [f"Host(`h{n}.test`)" for n in range(job.hosts)] or ["PathPrefix(`/`)"]
+    routers = "\n".join(f"    r{n}: {{rule: '{rule}', service: app}}" for n, rule in enumerate(rules))
+    servers = ", ".join(f"{{url: 'http://127.0.0.1:{port}'}}" for port in job.servers)
+    dynamic = f"http:\n  routers:\n{routers}\n  services:\n    app: {{loadBalancer: {{servers: [{servers}]}}}}\n"
+    path = write(folder, "dynamic.yml", dynamic)
+    return write(
+        folder,
+        "static.yml",
+        f"entryPoints: {{web: {{address: '127.0.0.1:{job.port}'}}}}\n"
+        f"providers: {{file: {{filename: '{path}', watch: false}}}}\n"
+        "serversTransport: {maxIdleConnsPerHost: 512}\n",
+    )
+
+
+def lbcore(program: str, folder: Path, job: Job) -> list[str]:
+    return [program, "run", "--config", traefik_files(folder, job), "--workers", "1"]
+
+
+def traefik(program: str, folder: Path, job: Job) -> list[str]:
+    return [program, f"--configFile={traefik_files(folder, job)}"]
+
+
+def nginx(program: str, folder: Path, job: Job) -> list[str]:
+    names = [f"h{n}.test" for n in range(job.hosts)] or ["_"]
+    proxy = (
+        "location / { proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ''; "
+        "proxy_set_header Host $host; proxy_set_header X-Real-IP $remote_addr; "
+        "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme; "
+        "proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Forwarded-Port $server_port; }"
+    )
+    listen = f"listen 127.0.0.1:{job.port} backlog=4096;"
+    blocks = "\n".join(f"server {{ {listen} server_name {name}; {proxy} }}" for name in names)
+    servers = " ".join(f"server 127.0.0.1:{port};" for port in job.servers)
+    paths = " ".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    text = f"""
+worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 9000; }}
+http {{
+  access_log off; {paths} keepalive_requests 100000000; proxy_buffering on; client_max_body_size 0;
+  server_names_hash_max_size 131072; server_names_hash_bucket_size 128;
+  upstream app {{ {servers} keepalive 512; keepalive_requests 100000000; }}
+  {blocks}
+}}
+"""
+    return [program, "-c", write(folder, "nginx.conf", text)]
+
+
+def haproxy(program: str, folder: Path, job: Job) -> list[str]:
+    servers = "\n".join(f"  server s{n} 127.0.0.1:{port}" for n, port in enumerate(job.servers))
+    route = "default_backend app"
+    if job.hosts:
+        table = write(folder, "hosts.map", "".join(f"h{n}.test app\n" for n in range(job.hosts)))
+        route = f"use_backend %[req.hdr(host),lower,map({table})]"
+    text = f"""
+global
+  nbthread 1
+  maxconn 8192
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 180s
+  timeout server 60s
+  option http-keep-alive
+  option forwardfor
+  http-reuse always
+frontend web
+  bind 127.0.0.1:{job.port}
+  http-request set-header X-Real-IP %[src]
+  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Host %[req.hdr(host)]
+  http-request set-header X-Forwarded-Port %[dst_port]
+  {route}
+backend app
+  balance roundrobin
+{servers}
+"""
+    return [program, "-db", "-f", write(folder, "haproxy.cfg", text)]
+
+
+def envoy(program: str, folder: Path, job: Job) -> list[str]:
+    names = [f"h{n}.test" for n in range(job.hosts)] or ["*"]
+    hosts = "\n".join(
+        f'            - {{name: v{n}, domains: ["{name}"], routes: [{{match: {{prefix: "/"}}, route: {{cluster: app}}}}]}}'
+        for n, name in enumerate(names)
+    )
+    ends = "\n".join(
+        "        - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}" % port
+        for port in job.servers
+    )
+    text = f"""
+static_resources:
+  listeners:
+  - address: {{socket_address: {{address: 127.0.0.1, port_value: {job.port}}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: web
+          use_remote_address: true
+          generate_request_id: false
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+          route_config:
+            virtual_hosts:
+{hosts}
+  clusters:
+  - name: app
+    type: STATIC
+    lb_policy: ROUND_ROBIN
+    circuit_breakers: {{thresholds: [{{max_connections: 16384, max_pending_requests: 16384, max_requests: 16384}}]}}
+    load_assignment:
+      cluster_name: app
+      endpoints:
+      - lb_endpoints:
+{ends}
+"""
+    return [program, "--concurrency", "1", "--log-level", "error", "-c", write(folder, "envoy.yaml", text)]
+
+
+def caddy(program: str, folder: Path, job: Job) -> list[str]:
+    servers = " ".join(f"127.0.0.1:{port}" for port in job.servers)
+    names = [f"http://h{n}.test:{job.port}" for n in range(job.hosts)] or [f"http://:{job.port}"]
+    proxy = f"reverse_proxy {servers} {{\n lb_policy round_robin\n transport http {{\n keepalive_idle_conns_per_host 512\n }}\n }}"
+    blocks = "\n".join(f"{name} {{\n {proxy}\n}}" for name in names)
+    path = write(folder, "Caddyfile", f"{{\n admin off\n auto_https off\n}}\n{blocks}\n")
+    return [program, "run", "--config", path, "--adapter", "caddyfile"]
+
+
+ONE_THREAD = (("GOMAXPROCS", "1"),)
+PEERS = {
+    peer.name: peer
+    for peer in (
+        Peer("lbcore", "lbcore", lambda path: version_of(path, "--version"), lbcore),
+        Peer("nginx", "nginx", lambda path: version_of(path, "-v"), nginx),
+        Peer("haproxy", "haproxy", lambda path: version_of(path, "-v"), haproxy),
+        Peer("traefik", "traefik", lambda path: version_of(path, "version"), traefik, ONE_THREAD),
+        Peer("envoy", "envoy", lambda path: version_of(path, "--version"), envoy),
+        Peer("caddy", "caddy", lambda path: version_of(path, "version"), caddy, ONE_THREAD),
+    )
+}

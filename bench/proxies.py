@@ -1,0 +1,143 @@
+"""Measure proxies side by side: `python -m bench.proxies [--proxy nginx,haproxy] [--workload keepalive] [--rounds 3]`.
+
+Every proxy runs with one worker on one core; load generator and servers run on another. Rounds go from proxy to proxy, so
+that whatever else happens on the machine hits all alike; figures are medians over the rounds. What fails ends the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import socket
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from bench import machine
+from bench.load import LoadError
+from bench.peers import PEERS, Job, Peer, write
+from bench.process import LOAD_CORE, PROXY_CORE, ended, start, wait_until
+from bench.report import chart, print_tables, save, summarise, table
+from bench.workloads import WORKLOADS, Sample, Target, Workload
+
+ANSWER = b"hello from the server, this is a small answer of the usual size.\n"
+BIG_BYTES = 10 << 20
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
+
+
+def server_command(folder: Path, ports: list[int]) -> list[str]:
+    """nginx as the servers behind the proxies."""
+    (folder / "10m").write_bytes(bytes(range(256)) * (BIG_BYTES // 256))
+    listen = " ".join(f"listen 127.0.0.1:{port} backlog=4096;" for port in ports)
+    paths = " ".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    text = ANSWER.decode().replace("\n", "\\n")
+    config = (
+        f"worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;\n"
+        "events { worker_connections 9000; }\n"
+        f"http {{ access_log off; sendfile on; {paths} keepalive_requests 100000000; keepalive_timeout 600s;\n"
+        f"server {{ {listen} location / {{ return 200 '{text}'; }} location /10m {{ root {folder}; }} }} }}\n"
+    )
+    return ["nginx", "-c", write(folder, "nginx.conf", config)]
+
+
+def fetch(port: int, host: str) -> bytes:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": host})
+    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5) as response:
+        return bytes(response.read())
+    return b""
+
+
+def measure(workload: Workload, peers: list[Peer], rounds: int, seconds: int) -> dict[str, list[Sample]]:
+    """All rounds of one workload. Raises LoadError or RuntimeError when a proxy cannot do the job."""
+    samples: dict[str, list[Sample]] = {peer.name: [] for peer in peers}
+    with contextlib.ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lbcore-bench-")))
+        root.chmod(0o755)
+        folder = root / "servers"
+        folder.mkdir()
+        servers = free_ports(2)
+        stack.enter_context(ended(start(server_command(folder, servers), LOAD_CORE, folder)))
+        wait_until(lambda: all(fetch(port, "x") == ANSWER for port in servers), "the servers answer")
+        targets = {peer.name: stack.enter_context(launch(peer, root, servers, workload.hosts)) for peer in peers}
+        for target in targets.values():
+            if workload.name != "idle":
+                workload.drive(target, 1)  # warm-up
+        for _ in range(rounds):
+            for name, target in targets.items():
+                try:
+                    samples[name].append(workload.drive(target, seconds))
+                except LoadError as error:
+                    raise LoadError(f"{workload.name} on {name}: {error}") from None
+    return samples
+
+
+@contextlib.contextmanager
+def launch(peer: Peer, root: Path, servers: list[int], hosts: int):  # type: ignore[no-untyped-def]
+    """Run a proxy, once it passes the servers' own answer on."""
+    folder = root / peer.name
+    folder.mkdir()
+    (port,) = free_ports(1)
+    assert peer.path is not None
+    command = peer.configure(peer.path, folder, Job(port, servers, hosts))
+    with ended(start(command, PROXY_CORE, folder, dict(peer.environ))) as process:
+        try:
+            wait_until(lambda: fetch(port, "h0.test") == ANSWER, f"{peer.name} passes on what the servers answer", 60)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}\n{(folder / 'output.log').read_text()[-2000:]}") from None
+        yield Target(port, process.pid, folder)
+
+
+def chosen(names: str, known: dict[str, object], what: str) -> list[str]:
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if unknown := [name for name in wanted if name not in known]:
+        sys.exit(f"unknown {what}: {', '.join(unknown)}; known: {', '.join(known)}")
+    return wanted or list(known)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure proxies side by side.")
+    parser.add_argument("--proxy", default="", help="comma-separated; default: all that are installed")
+    parser.add_argument("--workload", default="", help="comma-separated; default: all")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    names = chosen(options.proxy, dict(PEERS), "proxy")
+    missing = [name for name in names if PEERS[name].path is None]
+    if missing and options.proxy:
+        sys.exit(f"not installed: {', '.join(missing)}")
+    peers = [PEERS[name] for name in names if name not in missing]
+    record = {"machine": machine.describe(), "versions": {}, "workloads": {}}
+    record["versions"] = {peer.name: peer.version(str(peer.path)) for peer in peers}
+    tables, charts = [], {}
+    try:
+        for name in chosen(options.workload, dict(WORKLOADS), "workload"):
+            workload = WORKLOADS[name]
+            rounds = 1 if name == "idle" else options.rounds
+            samples = measure(workload, peers, rounds, options.seconds)
+            results = {peer: summarise(found) for peer, found in samples.items()}
+            record["workloads"][name] = {"what": workload.what, "unit": workload.unit, "results": results}  # type: ignore[index]
+            charts[name] = chart(workload, results, record["machine"])  # type: ignore[arg-type]
+            tables.append(table(workload, results))
+            print_tables(tables[-1:])
+    except (LoadError, RuntimeError) as error:
+        sys.exit(f"error: {error}")
+    if missing:
+        print(f"not installed, not measured: {', '.join(missing)}")
+    for name, version in record["versions"].items():  # type: ignore[attr-defined]
+        print(f"{name}: {version}")
+    save(options.results, record, charts)
+
+
+if __name__ == "__main__":
+    main()

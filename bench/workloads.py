@@ -1,0 +1,153 @@
+"""What is measured: each workload drives one proxy for one round and says what that cost."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.load import Load, LoadError, h2load, wrk
+from bench.process import cpu, memory_bytes
+
+REALISTIC = {
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0",
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Accept-Language": "en-GB,en;q=0.7,de;q=0.3",
+    "Accept-Encoding": "gzip, deflate, br, zstd",
+    "Referer": "https://shop.example.com/catalogue/shoes?page=3&sort=price",
+    "Cookie": "session=8c58ad4750226f20a1b2c3d4e5f60718; theme=dark; consent=1; _ga=GA1.1.1234567890.1700000000",
+    "Sec-Fetch-Dest": "document",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Site": "same-origin",
+    "Sec-Fetch-User": "?1",
+    "Priority": "u=0, i",
+    "Cache-Control": "no-cache",
+    "Pragma": "no-cache",
+    "DNT": "1",
+    "Upgrade-Insecure-Requests": "1",
+    "X-Request-Id": "0f8fad5b-d9cb-469f-a165-70867728950e",
+    "If-None-Match": 'W/"5e8b-18c1a2b3c4d"',
+    "X-Requested-With": "XMLHttpRequest",
+    "Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "X-Client-Version": "4.11.0-rc2",
+}
+SPREAD = """
+local n, i = {hosts}, 0
+request = function()
+  i = (i * 1103515245 + 12345) % 2147483648
+  return wrk.format("GET", "/", {{["Host"] = "h" .. (i % n) .. ".test"}})
+end
+"""
+IDLE_CONNECTIONS = 4000
+FIXED_RATE = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A running proxy."""
+
+    port: int
+    pid: int
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One round. `cost` is user plus system in the workload's unit."""
+
+    cost: float
+    user: float
+    system: float
+    load: Load | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    name: str
+    what: str
+    unit: str
+    drive: Callable[[Target, int], Sample]
+    hosts: int = 0
+
+
+def per_request(target: Target, drive: Callable[[], Load]) -> Sample:
+    """CPU microseconds per request."""
+    before = cpu(target.pid)
+    load = drive()
+    used = cpu(target.pid) - before
+    user, system = 1e6 * used.user_s / load.requests, 1e6 * used.system_s / load.requests
+    return Sample(user + system, user, system, load)
+
+
+def keepalive(target: Target, seconds: int) -> Sample:
+    return per_request(target, lambda: wrk(target.url + "/", seconds, 64))
+
+
+def rate(target: Target, seconds: int) -> Sample:
+    return per_request(target, lambda: h2load(target.url + "/", seconds, 64, FIXED_RATE, target.folder))
+
+
+def headers(target: Target, seconds: int) -> Sample:
+    return per_request(target, lambda: wrk(target.url + "/", seconds, 64, REALISTIC))
+
+
+def connect(target: Target, seconds: int) -> Sample:
+    return per_request(target, lambda: wrk(target.url + "/", seconds, 64, {"Connection": "close"}))
+
+
+def body10m(target: Target, seconds: int) -> Sample:
+    """CPU milliseconds per GiB."""
+    sample = per_request(target, lambda: wrk(target.url + "/10m", seconds, 4))
+    factor = 1024 / 10 / 1000
+    return Sample(sample.cost * factor, sample.user * factor, sample.system * factor, sample.load)
+
+
+def idle(target: Target, seconds: int) -> Sample:
+    """KiB of process memory per idle client connection that has had one answer."""
+    before = memory_bytes(target.pid)
+    connections = []
+    try:
+        for _ in range(IDLE_CONNECTIONS):
+            sock = socket.create_connection(("127.0.0.1", target.port), timeout=10)
+            connections.append(sock)
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: idle.test\r\n\r\n")
+            if not sock.recv(4096).startswith(b"HTTP/1.1 200"):
+                raise LoadError("a connection that was to idle got no answer")
+        time.sleep(0.5)
+        used = (memory_bytes(target.pid) - before) / IDLE_CONNECTIONS / 1024
+    finally:
+        for sock in connections:
+            sock.close()
+    return Sample(used, 0, 0)
+
+
+def routers(count: int) -> Callable[[Target, int], Sample]:
+    def drive(target: Target, seconds: int) -> Sample:
+        script = target.folder / "spread.lua"
+        script.write_text(SPREAD.format(hosts=count))
+        return per_request(target, lambda: wrk(target.url + "/", seconds, 64, script=script))
+
+    return drive
+
+
+US, MS = "CPU µs/request", "CPU ms/GiB"
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload("keepalive", "64 keep-alive connections, small answers, full speed", US, keepalive),
+        Workload("rate", f"the same at {FIXED_RATE} requests/s for everyone", US, rate),
+        Workload("headers", "20 realistic headers and a cookie", US, headers),
+        Workload("connect", "a new connection for every request", US, connect),
+        Workload("body10m", "answers of 10 MB", MS, body10m),
+        Workload("idle", f"{IDLE_CONNECTIONS} idle client connections", "KiB/connection", idle),
+        Workload("routers10", "10 routers, one host each", US, routers(10), 10),
+        Workload("routers1000", "1,000 routers, one host each", US, routers(1000), 1000),
+        Workload("routers10000", "10,000 routers, one host each", US, routers(10000), 10000),
+    )
+}
