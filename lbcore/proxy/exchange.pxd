@@ -25,6 +25,7 @@ cdef class ClientStream:               # the end the request came from
     cdef int put_end(self, Response trailers) except -1
     cdef int flush(self) except -1
     cdef void write_failed(self) noexcept
+    cdef void wait_for_output(self) noexcept
     cdef int want_body(self) except -1
     cdef int tunnel(self, ServerStream server) except -1
     cdef int finish(self) except -1

@@ -61,6 +61,10 @@ cdef class ClientStream:
         """A write past this object, to `splice_fd`, failed. From now on `blocked`; the exchange is told later."""
         pass
 
+    cdef void wait_for_output(self) noexcept:
+        """A write past this object found no room. From now on `blocked`, until `Exchange.client_drained`."""
+        pass
+
     cdef int want_body(self) except -1:
         """The server takes the request's body: read and pass it on."""
         return 0

@@ -11,7 +11,6 @@ from lbcore.proxy.pool cimport Pool
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport LoadBalancer
 from lbcore.state.layout cimport ERROR_REFUSED, ERROR_RESOLVE
-from lbcore.transport.epoll cimport EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from lbcore.transport.http1_server cimport SERVER_CONNECTING, Http1Server, ServerSocket
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.resolver import Resolver
@@ -74,7 +73,7 @@ cdef class SocketDialer(Dialer):
         if result not in (0, EINPROGRESS):
             sock.close()
             return stream.failed(ERROR_REFUSED)
-        self.reactor.attach(stream.socket, sock.detach(), EPOLLIN | EPOLLOUT | EPOLLRDHUP)
+        stream.socket.watch(self.reactor, sock.detach(), True)
         if stream.policy.dial_timeout_ms:
             self.reactor.arm(stream.socket, stream.policy.dial_timeout_ms)
         if result == 0:

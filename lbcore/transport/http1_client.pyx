@@ -437,6 +437,11 @@ cdef class Http1Client(ClientStream):
         buffer_release(&self.socket.output)
         self.socket.reactor.arm(self.socket, 0)
 
+    cdef void wait_for_output(self) noexcept:
+        self.blocked = True
+        if self.socket.wait_for_output() == IO_FAILED:
+            self.write_failed()
+
     cdef int finish(self) except -1:
         cdef Socket socket = self.socket
         self.splice_fd = -1

@@ -369,7 +369,7 @@ cdef class Http1Server(ServerStream):
                 return True
             taken = pipe_drain(self.pipe, client.splice_fd, self.left > self.pipe.held)
             if taken == IO_AGAIN:
-                client.blocked = True
+                client.wait_for_output()
                 socket.readable = True
                 return True
             if taken == IO_FAILED:
@@ -383,7 +383,7 @@ cdef class Http1Server(ServerStream):
                 self.complete(False)
                 return True
             if self.pipe.held:
-                client.blocked = True
+                client.wait_for_output()
                 socket.readable = True
                 return True
             if n == IO_AGAIN:

@@ -11,5 +11,7 @@ cdef class Listener(Channel):
     cdef Dialer dialer
     cdef set clients           # Http1Client; all open ones of the worker
     cdef object sock
+    cdef bint paused           # nothing can be accepted: no descriptors or memory
 
+    cdef int pause(self, bint paused) except -1
     cdef int accept_one(self) except -1

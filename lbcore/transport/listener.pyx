@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset, strlen
 from lbcore.http.head cimport ClientAddress
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.exchange cimport Dialer
-from lbcore.transport.epoll cimport EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from lbcore.transport.epoll cimport EPOLLIN
 from lbcore.transport.http1_client cimport ClientSocket, Http1Client
 from lbcore.transport.reactor cimport Reactor
 
@@ -101,7 +101,6 @@ cdef class Listener(Channel):
 
     def open(self, Reactor reactor) -> None:
         reactor.attach(self, self.sock.fileno(), EPOLLIN)
-        self.on_ready(EPOLLIN)
 
     def close(self) -> None:
         """Stop listening. What waits in the backlog is accepted first: its clients are connected already."""
@@ -114,15 +113,21 @@ cdef class Listener(Channel):
         self.sock = None
 
     cdef int on_ready(self, uint32_t events) except -1:
-        cdef int result = ACCEPTED
-        while result == ACCEPTED:
-            result = self.accept_one()
-        if result == PAUSE:
+        # Level-triggered: what is left brings another event, and to find out that nothing is left costs a system call.
+        if not self.paused and self.accept_one() == PAUSE:
+            self.pause(True)
+        return 0
+
+    cdef int pause(self, bint paused) except -1:
+        """Leave the backlog alone for a while, or go on with it."""
+        self.paused = paused
+        self.reactor.change(self, 0 if paused else EPOLLIN)
+        if paused:
             self.reactor.arm(self, PAUSE_MS)
         return 0
 
     cdef int on_timeout(self) except -1:
-        return self.on_ready(EPOLLIN)
+        return self.pause(False)
 
     cdef void fail(self, object error) noexcept:
         _log.error("internal error while accepting on entry point %s", self.entry_point.name, exc_info=error)
@@ -152,7 +157,7 @@ cdef class Listener(Channel):
         client.clients = self.clients
         client.socket = ClientSocket.__new__(ClientSocket)
         client.socket.http = client
-        self.reactor.attach(client.socket, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP)
+        client.socket.watch(self.reactor, fd, False)
         self.clients.add(client)
         client.open()
         return ACCEPTED

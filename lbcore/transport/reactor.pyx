@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint32_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from lbcore.transport.epoll cimport (
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLET, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLET, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
 )
 from lbcore.transport.timers cimport TICK_MS, Timer, timer_clear, timer_init, timer_set, wheel_expired, wheel_init
 
@@ -64,7 +64,7 @@ cdef class CallbackChannel(Channel):
 
     def open(self, Reactor reactor, int fd, uint32_t events) -> None:
         """Start watching `fd` for epoll's `events`."""
-        reactor.attach(self, fd, events)
+        reactor.attach(self, fd, events | EPOLLET)
 
     def arm(self, int64_t delay_ms) -> None:
         self.reactor.arm(self, delay_ms)
@@ -107,9 +107,12 @@ cdef class Reactor:
         self.watched = True
 
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1:
-        """Watch `fd` for the channel, which takes it over. The reactor holds the channel until `detach`. OSError."""
+        """Watch `fd` for the channel, which takes it over. The reactor holds the channel until `detach`. OSError.
+
+        events  epoll's, with EPOLLET for all that is not to be told twice.
+        """
         cdef epoll_event event
-        event.events = events | EPOLLET
+        event.events = events
         event.data.ptr = <void*>channel
         if epoll_ctl(self.epfd, EPOLL_CTL_ADD, fd, &event) < 0:
             raise OSError(errno, os.strerror(errno))
@@ -117,6 +120,15 @@ cdef class Reactor:
         channel.reactor = self
         self.channels += 1
         Py_INCREF(channel)
+        return 0
+
+    cdef int change(self, Channel channel, uint32_t events) except -1:
+        """Watch for other events from now on; what holds already is told once more. OSError."""
+        cdef epoll_event event
+        event.events = events
+        event.data.ptr = <void*>channel
+        if epoll_ctl(self.epfd, EPOLL_CTL_MOD, channel.fd, &event) < 0:
+            raise OSError(errno, os.strerror(errno))
         return 0
 
     cdef void detach(self, Channel channel) noexcept:

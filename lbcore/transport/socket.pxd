@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t
 
 from lbcore.http.buffer cimport Buffer
 from lbcore.http.span cimport Span
-from lbcore.transport.reactor cimport Channel
+from lbcore.transport.reactor cimport Channel, Reactor
 
 cdef enum:
     IO_AGAIN = -1              # not now: an event will tell
@@ -15,9 +15,12 @@ cdef class Socket(Channel):
     cdef Buffer input
     cdef Buffer output
     cdef bint readable         # a read may find something
+    cdef bint watches_output   # events tell when more can be sent
     cdef bint hangup           # the peer has sent its last byte, or broke the connection
     cdef int fault             # errno of what failed
 
+    cdef int watch(self, Reactor reactor, int fd, bint output) except -1
+    cdef int wait_for_output(self) noexcept
     cdef void note(self, uint32_t events) noexcept
     cdef Py_ssize_t receive(self, Buffer* into, Py_ssize_t limit) noexcept
     cdef int put(self, Span data) noexcept

@@ -6,7 +6,8 @@ from libc.string cimport memcpy, memset
 
 from lbcore.http.buffer cimport Buffer, buffer_len, buffer_release, buffer_reserve
 from lbcore.http.span cimport Span, span_of
-from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP
+from lbcore.transport.epoll cimport EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from lbcore.transport.reactor cimport Reactor
 
 cdef extern from "<sys/socket.h>" nogil:
     struct iovec:
@@ -41,6 +42,23 @@ cdef class Socket(Channel):
     def __dealloc__(self):
         buffer_release(&self.input)
         buffer_release(&self.output)
+
+    cdef int watch(self, Reactor reactor, int fd, bint output) except -1:
+        """Enter the reactor with a descriptor, which is owned from here on. `output`: tell when it can be written, too."""
+        self.watches_output = output
+        return reactor.attach(self, fd, EPOLLIN | EPOLLRDHUP | EPOLLET | (EPOLLOUT if output else 0))
+
+    cdef int wait_for_output(self) noexcept:
+        """Have an event tell when more can be sent. Most connections never need it: asking for it at once would bring
+        an event with nothing to do for each of them. Returns IO_AGAIN, or IO_FAILED."""
+        if not self.watches_output:
+            try:
+                self.reactor.change(self, EPOLLIN | EPOLLRDHUP | EPOLLET | EPOLLOUT)
+            except OSError as error:
+                self.fault = error.errno
+                return IO_FAILED
+            self.watches_output = True
+        return IO_AGAIN
 
     cdef void note(self, uint32_t events) noexcept:
         """Keep in mind what an event said: the reactor says it once."""
@@ -119,7 +137,7 @@ cdef class Socket(Channel):
                 self.output.start += sent
             if self.keep(data) < 0:
                 return IO_FAILED
-            return IO_AGAIN
+            return self.wait_for_output()
         return self.keep(data)
 
     cdef int put_text(self, const char* text, Py_ssize_t length) noexcept:
@@ -148,7 +166,7 @@ cdef class Socket(Channel):
             return IO_FAILED
         if sent > 0:
             self.output.start += sent
-        return IO_AGAIN
+        return self.wait_for_output()
 
     cdef bint peer_is_gone(self) noexcept:
         """Whether the end of the peer's bytes is next, without taking any."""

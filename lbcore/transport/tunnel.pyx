@@ -64,7 +64,7 @@ cdef class Tunnel:
                 if pipe_drain(direction.pipe, sink.fd, False) == IO_FAILED:
                     return True
                 if direction.pipe.held:
-                    return False           # the sink is full: its next event goes on here
+                    return sink.wait_for_output() == IO_FAILED     # its next event goes on here
                 continue
             if direction.pipe != NULL:
                 pipe_give(direction.pipe)
