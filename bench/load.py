@@ -34,7 +34,9 @@ def run(*command: str) -> str:
     return done.stdout
 
 
-def wrk(url: str, seconds: float, connections: int, headers: Mapping[str, str] = {}, script: Path | None = None) -> Load:
+def wrk(
+    url: str, seconds: float, connections: int, headers: Mapping[str, str] = {}, script: Path | None = None
+) -> Load:
     """As fast as it goes."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "--timeout", "10s"]
     for name, value in headers.items():
@@ -63,15 +65,15 @@ def h2load(url: str, seconds: int, connections: int, rate: int, folder: Path) ->
     log = folder / "h2load.log"
     log.unlink(missing_ok=True)
     each = max(1, rate // connections)
-    text = run(
-        "h2load", "--h1", "-t1", f"-c{connections}", f"-D{seconds}", f"--rps={each}", f"--log-file={log}", url
-    )
+    text = run("h2load", "--h1", "-t1", f"-c{connections}", f"-D{seconds}", f"--rps={each}", f"--log-file={log}", url)
     return read_h2load(text, log.read_text(), seconds)
 
 
 def read_h2load(text: str, log: str, seconds: int) -> Load:
     """From its summary and its log (start in µs, status, duration in µs). Raises LoadError when a request failed."""
-    found = re.search(r"requests: \d+ total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored", text)
+    found = re.search(
+        r"requests: \d+ total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored", text
+    )
     if found is None or int(found[2]) == 0:
         raise LoadError(f"h2load reports no requests: {text}")
     if int(found[3]) or int(found[4]) or "0 3xx, 0 4xx, 0 5xx" not in text:

@@ -1,7 +1,7 @@
 """The proxies under test: each is given the same job in its own configuration language, with one worker.
 
-The job: keep-alive to client and server, round robin over two servers, X-Forwarded-* headers, no access log; one host, or a
-number of hosts `h<n>.test` that are routed one by one.
+The job: keep-alive to client and server, round robin over two servers, X-Forwarded-* headers, no access log; one host,
+or a number of hosts `h<n>.test` that are routed one by one.
 """
 
 from __future__ import annotations
@@ -130,14 +130,12 @@ backend app
 
 def envoy(program: str, folder: Path, job: Job) -> list[str]:
     names = [f"h{n}.test" for n in range(job.hosts)] or ["*"]
+    route = '[{match: {prefix: "/"}, route: {cluster: app}}]'
     hosts = "\n".join(
-        f'            - {{name: v{n}, domains: ["{name}"], routes: [{{match: {{prefix: "/"}}, route: {{cluster: app}}}}]}}'
-        for n, name in enumerate(names)
+        f'            - {{name: v{n}, domains: ["{name}"], routes: {route}}}' for n, name in enumerate(names)
     )
-    ends = "\n".join(
-        "        - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}" % port
-        for port in job.servers
-    )
+    place = "        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {}}}}}}}"
+    ends = "\n".join(place.format(port) for port in job.servers)
     text = f"""
 static_resources:
   listeners:
@@ -173,7 +171,8 @@ static_resources:
 def caddy(program: str, folder: Path, job: Job) -> list[str]:
     servers = " ".join(f"127.0.0.1:{port}" for port in job.servers)
     names = [f"http://h{n}.test:{job.port}" for n in range(job.hosts)] or [f"http://:{job.port}"]
-    proxy = f"reverse_proxy {servers} {{\n lb_policy round_robin\n transport http {{\n keepalive_idle_conns_per_host 512\n }}\n }}"
+    options = "lb_policy round_robin\n transport http {\n keepalive_idle_conns_per_host 512\n }"
+    proxy = f"reverse_proxy {servers} {{\n {options}\n }}"
     blocks = "\n".join(f"{name} {{\n {proxy}\n}}" for name in names)
     path = write(folder, "Caddyfile", f"{{\n admin off\n auto_https off\n}}\n{blocks}\n")
     return [program, "run", "--config", path, "--adapter", "caddyfile"]

@@ -44,10 +44,14 @@ def table(workload: Workload, results: Mapping[str, Mapping[str, Any]]) -> Table
     own = results.get("lbcore", {}).get("cost")
     for name, result in sorted(results.items(), key=lambda item: item[1]["cost"]):
         ratio = f"{own / result['cost']:.2f} × {name}" if own and name != "lbcore" else ""
-        load = [f"{result[key]:{form}}" if key in result else "" for key, form in
-                (("requests_per_second", ",.0f"), ("p50_ms", ".2f"), ("p99_ms", ".2f"))]
+        load = [
+            f"{result[key]:{form}}" if key in result else ""
+            for key, form in (("requests_per_second", ",.0f"), ("p50_ms", ".2f"), ("p99_ms", ".2f"))
+        ]
         spread = f"{result['lowest']:.1f}–{result['highest']:.1f}"
-        shown.add_row(name, f"{result['cost']:.1f}", f"{result['user']:.1f}", f"{result['system']:.1f}", spread, *load, ratio)
+        shown.add_row(
+            name, f"{result['cost']:.1f}", f"{result['user']:.1f}", f"{result['system']:.1f}", spread, *load, ratio
+        )
     return shown
 
 
@@ -67,7 +71,7 @@ def chart(workload: Workload, results: Mapping[str, Mapping[str, Any]], machine:
         'font-family="sans-serif" font-size="12">',
         f'<text x="8" y="18" font-weight="bold">{escape(workload.name)}: {escape(workload.what)}</text>',
         f'<text x="8" y="34" fill="#555">{escape(workload.unit)}, less is better; dark user, light system. '
-        f'{escape(machine["processor"])}, {escape(machine["date"])}</text>',
+        f"{escape(machine['processor'])}, {escape(machine['date'])}</text>",
     ]
     for index, (name, result) in enumerate(ranked):
         top = 48 + index * (BAR + GAP)

@@ -1,6 +1,6 @@
 """A small HTTP server that says who it is and what it was asked: `python backend.py NAME PORT`.
 
-`GET /` and any other path: name, path and the headers it saw. `GET /.count`: how many requests it has answered, as JSON.
+`GET /.count` tells how many requests it has answered, as JSON; any other path, its name and the request as it came.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ async def serve(name: str, reader: asyncio.StreamReader, writer: asyncio.StreamW
                 answered += 1
                 text = "\n".join([f"answered by {name}: {request}", *(f"  {header}" for header in headers), ""])
             body = text.encode()
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Backend: %s\r\nContent-Length: %d\r\n\r\n%s"
-                         % (name.encode(), len(body), body))
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Backend: %s\r\nContent-Length: %d\r\n\r\n%s"
+                % (name.encode(), len(body), body)
+            )
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         pass

@@ -1,7 +1,7 @@
-"""The demo: three backends, lbcore in front of them, and a live view of who answers. `python examples/quickstart/demo.py`.
+"""The demo: three backends, lbcore in front of them, and a live view of who answers.
 
-Runs until Ctrl-C or SIGTERM and leaves no process behind. `--proxy-command "traefik --configFile=..."` puts another proxy in
-lbcore's place.
+Runs until Ctrl-C or SIGTERM and leaves no process behind. `--proxy-command "traefik --configFile=..."` puts another
+proxy in lbcore's place.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PORT = 8000
 BACKENDS = {"v1-a": 8101, "v1-b": 8102, "v2": 8103}
 TRY = """lbcore balances http://127.0.0.1:{port} over three servers with the weights 3, 2 and 1.
 
-  curl http://127.0.0.1:{port}/                      who answers changes: 3 times v1-a, 2 times v1-b, once v2, spread evenly
+  curl http://127.0.0.1:{port}/                      who answers changes: v1-a 3 times, v1-b twice, v2 once, and again
   curl -H 'X-QA: 1' http://127.0.0.1:{port}/         testers always get v2
   curl http://127.0.0.1:{port}/api/cart              reaches the server as /cart
   for i in $(seq 60); do curl -s http://127.0.0.1:{port}/ -o /dev/null -D - | grep X-Backend; done | sort | uniq -c
