@@ -1,7 +1,7 @@
 """Measure proxies side by side: `python -m bench.proxies [--proxy nginx,haproxy] [--workload keepalive] [--rounds 3]`.
 
 Every proxy runs with one worker on one core; load generator and servers run on another. Rounds go from proxy to proxy,
-so that whatever else happens on the machine hits all alike; figures are medians over the rounds. What fails ends the run.
+that whatever else happens on the machine hits all alike; figures are medians over the rounds. A failure ends the run.
 """
 
 from __future__ import annotations

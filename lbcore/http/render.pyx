@@ -18,7 +18,7 @@ from lbcore.http.known cimport (
 from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
-from lbcore.http.span cimport Span, span_of
+from lbcore.http.span cimport Span, span_ieq, span_of
 
 cdef enum:
     FIXED_BYTES = 512          # room for all that lbcore adds to a head itself, names of hosts apart
@@ -113,6 +113,17 @@ cdef inline Span authority_port(Span authority) noexcept nogil:
     return span_of(NULL, 0)
 
 
+cdef bint came_encrypted(Request request) noexcept:
+    """Whether a proxy in front, which is trusted, says so."""
+    cdef Py_ssize_t i
+    cdef Span value
+    for i in range(request.n_headers):
+        if request.kinds[i] == H_X_FORWARDED_PROTO:
+            value = request.headers[i].value
+            return span_ieq(value, b"https", 5) or span_ieq(value, b"wss", 3)
+    return False
+
+
 cdef char* put_forwarded(char* out, Request request, const ForwardPolicy* policy, const uint8_t* present) noexcept:
     """The managed headers that are to be set because the client may not, or did not, set them itself."""
     cdef RequestHead* head = &request.head
@@ -134,8 +145,10 @@ cdef char* put_forwarded(char* out, Request request, const ForwardPolicy* policy
         out = put(out, b"X-Forwarded-Port: ", 18)
         if port.len:
             out = put_span(out, port)
+        elif policy.encrypted or came_encrypted(request):
+            out = put(out, b"443", 3)
         else:
-            out = put(out, b"443", 3) if policy.encrypted else put(out, b"80", 2)
+            out = put(out, b"80", 2)
         out = put(out, b"\r\n", 2)
     if not present[<int>H_X_FORWARDED_HOST] and head.authority.len:
         out = put(out, b"X-Forwarded-Host: ", 18)
@@ -181,7 +194,7 @@ cdef int render_request(Request request, const ForwardPolicy* policy, Span path_
     cdef char* at
     cdef Span host
     size = FIXED_BYTES + head.method.len + head.path.len + head.query.len + path_prefix.len + policy.server_name.len
-    size += 2 * head.authority.len + policy.server_authority.len + head.client.text_len * 2
+    size += 2 * head.authority.len + request.forwarded_host.len + policy.server_authority.len + head.client.text_len * 2
     for i in range(head.n_headers):
         size += head.headers[i].name.len + head.headers[i].value.len + 4
     if buffer_reserve(out, size) < 0:
@@ -195,7 +208,10 @@ cdef int render_request(Request request, const ForwardPolicy* policy, Span path_
         at = put(at, b"?", 1)
         at = put_span(at, head.query)
     at = put(at, b" HTTP/1.1\r\nHost: ", 17)
-    host = head.authority if policy.pass_host and request.has_host else policy.server_authority
+    if request.forwarded_host.len and policy.pass_host:
+        host = request.forwarded_host
+    else:
+        host = head.authority if policy.pass_host and request.has_host else policy.server_authority
     at = put_span(at, host)
     at = put(at, b"\r\n", 2)
     for i in range(32):

@@ -26,6 +26,8 @@ cdef class Request(Message):
     cdef RequestHead head
     cdef int target_form       # TargetForm
     cdef bint is_head          # the method is HEAD
+    cdef Span forwarded_host   # Host for the server in place of the client's; empty when no middleware set one
+    cdef bint lacks_host       # refused for that
     cdef bint has_host         # HTTP/1.0 may come without
 
     cdef Py_ssize_t parse(self, const char* data, Py_ssize_t length, Py_ssize_t seen, const RequestPolicy* policy) noexcept
@@ -33,6 +35,8 @@ cdef class Request(Message):
     cdef int add_own(self, Span name, Span value) except -1
     cdef int set_header(self, Span name, Span lower, Span value) except -1
     cdef void drop_managed(self) noexcept
+    cdef void release_aliases(self) noexcept
+    cdef void clear(self) noexcept
     cdef bint is_idempotent(self) noexcept
     cdef int malformed_status(self, const char* data, Py_ssize_t length) noexcept
     cdef int classify(self, const RequestPolicy* policy) noexcept

@@ -10,7 +10,7 @@ from libc.string cimport memchr
 from lbcore.http.arena cimport arena_alloc
 from lbcore.http.framing cimport frame_request
 from lbcore.http.head cimport Header
-from lbcore.http.known cimport H_DROPPED, H_EXPECT, H_HOST, H_OWN, header_kind, is_managed
+from lbcore.http.known cimport H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, header_kind, is_managed
 from lbcore.http.message cimport HEAD_PARTIAL, Message
 from lbcore.http.path cimport path_normalise
 from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_request
@@ -61,6 +61,12 @@ cdef int split_authority(Span authority, Span* name) noexcept nogil:
 cdef class Request(Message):
     """One request head."""
 
+    cdef void clear(self) noexcept:
+        """Forget the request."""
+        Message.clear(self)
+        self.forwarded_host = span_of(NULL, 0)
+        self.lacks_host = False
+
     cdef int add_header(self, Span name, Span value) except -1:
         """Append a header; the spans must live as long as the request. Raises MemoryError beyond MAX_HEADERS."""
         self.append(name, value)
@@ -84,8 +90,7 @@ cdef class Request(Message):
         if value.len or is_managed(kind):
             self.add_own(name, value)
         if kind == H_HOST and value.len:
-            self.head.authority = value
-            self.has_host = True
+            self.forwarded_host = value
         return 0
 
     cdef void drop_managed(self) noexcept:
@@ -94,6 +99,13 @@ cdef class Request(Message):
         for i in range(self.n_headers):
             if is_managed(self.kinds[i]):
                 self.drop_at(i)
+
+    cdef void release_aliases(self) noexcept:
+        """Let headers that only look like managed ones (`X_Forwarded_For`) pass as they are: their sender is trusted."""
+        cdef Py_ssize_t i
+        for i in range(self.n_headers):
+            if is_managed(self.kinds[i]) and memchr(self.headers[i].name.ptr, c"_", self.headers[i].name.len) != NULL:
+                self.kinds[i] = H_OTHER
 
     cdef bint is_idempotent(self) noexcept:
         """Whether sending it twice is harmless and possible: a safe method and no body."""
@@ -183,6 +195,7 @@ cdef class Request(Message):
                 return 417
             self.kinds[i] = kind
         self.has_host = hosts > 0
+        self.lacks_host = hosts == 0 and head.minor_version >= 1
         if hosts > 1 or (hosts == 0 and head.minor_version >= 1):
             return 400
         return 0

@@ -10,4 +10,5 @@ cdef class Response(Message):
     cdef Span reason           # as the server wrote it; may be empty
     cdef Span text             # body of an answer made here
 
+    cdef void clear(self) noexcept
     cdef Py_ssize_t parse(self, const char* data, Py_ssize_t length, Py_ssize_t seen, bint head_request) noexcept

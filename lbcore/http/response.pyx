@@ -16,6 +16,12 @@ cdef enum:
 cdef class Response(Message):
     """One answer's head."""
 
+    cdef void clear(self) noexcept:
+        """Forget the answer, its text too."""
+        Message.clear(self)
+        self.reason = span_of(NULL, 0)
+        self.text = span_of(NULL, 0)
+
     cdef Py_ssize_t parse(self, const char* data, Py_ssize_t length, Py_ssize_t seen, bint head_request) noexcept:
         """Read a head from the front of `data`.
 

@@ -39,6 +39,7 @@ cdef class ServerStream:               # the end that answers
     cdef ServerStream newer            # neighbours in the pool
     cdef ServerStream older
     cdef bint blocked                  # what was put has not gone out: put no more until `Exchange.server_ready`
+    cdef bint connected                # it stood at some time: the server may have seen a request
     cdef bint reused                   # it has answered before, so it may have died unnoticed
 
     cdef int start(self, Exchange exchange) except -1
@@ -67,10 +68,12 @@ cdef class Exchange:
     cdef ForwardPolicy forward
     cdef int status                    # of the answer; 0 until its head is put
     cdef int error                     # ErrorKind, -1 when all went well
-    cdef bint retried
+    cdef bint retried                  # over a new connection to the same server
+    cdef int redispatched              # times another server was chosen because a connection could not be made
 
     cdef int begin(self) except -1
     cdef int dispatch(self, bint fresh) except -1
+    cdef int redispatch(self) except -1
     cdef int refuse(self, int status, int error) except -1
     cdef int answer(self, int status, bytes text, bint plain) except -1
     cdef int send_answer(self) except -1

@@ -21,6 +21,8 @@ from lbcore.state.layout cimport (
 
 cdef enum:
     KEPT_EXCHANGES = 1024      # kept for reuse
+    REDISPATCH_LIMIT = 2       # other servers tried after one that cannot be reached
+    DRAW_LIMIT = 8             # picks until another server than the failed one has to come up
 
 # Bodies of lbcore's own answers, as Traefik's clients know them.
 cdef dict REFUSALS = {
@@ -138,7 +140,9 @@ cdef class Exchange:
         if span_eq(head.method, b"CONNECT", 7):
             self.error = ERROR_BAD_REQUEST
             return self.answer(501, b"Not Implemented", False)
-        if not self.forward.trusted:
+        if self.forward.trusted:
+            self.request.release_aliases()
+        else:
             self.request.drop_managed()
         self.forward.pass_host = True
         self.route = <Route>self.entry_point.routes.find(head)
@@ -183,8 +187,8 @@ cdef class Exchange:
         self.error = error
         self.request.framing.keep_alive = False
         self.request.head.minor_version = 1
-        if status == 400 and self.request.n_headers and not self.request.has_host:
-            return self.answer(400, b"400 Bad Request: missing required Host header", False)
+        if status == 400 and self.request.lacks_host:
+            return self.answer(400, b"400 Bad Request: missing required Host header", True)
         return self.answer(status, REFUSALS.get(status, b""), True)
 
     cdef int answer(self, int status, bytes text, bint plain) except -1:
@@ -249,6 +253,7 @@ cdef class Exchange:
                request was sent: then a request that may be repeated goes out once more, over a new connection.
         """
         cdef bint reused = self.stream.reused
+        cdef bint connected = self.stream.connected
         cdef int status = 502
         self.leave_server()
         if error == ERROR_REFUSED or error == ERROR_RESOLVE:
@@ -262,12 +267,36 @@ cdef class Exchange:
             self.retried = True
             self.server.stats.retries += 1
             return self.dispatch(True)
+        if not connected and self.redispatch():
+            return 0
         self.error = error
         if error == ERROR_TIMEOUT:
             status = 504
         elif error == ERROR_GARBAGE or error == ERROR_INTERNAL or heard:
             status = 500
         return self.answer(status, <bytes>FAILURES[status], False)
+
+    cdef int redispatch(self) except -1:
+        """No connection to the server could be made, so it has seen nothing of the request: choose another one.
+
+        Returns whether the request is on its way again.
+        """
+        cdef Server failed = self.server
+        cdef int draws
+        if self.redispatched >= REDISPATCH_LIMIT:
+            return False
+        for draws in range(DRAW_LIMIT):
+            self.server = self.route.service.choose(self.request, &self.decision)
+            if self.server is None:
+                break
+            if self.server is not failed:
+                self.redispatched += 1
+                self.server.stats.retries += 1
+                self.forward.pass_host = (<LoadBalancer>self.decision.balancer).pass_host
+                self.dispatch(False)
+                return True
+        self.server = failed
+        return False
 
     # The client's end
 
@@ -342,6 +371,7 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
     exchange.status = 0
     exchange.error = -1
     exchange.retried = False
+    exchange.redispatched = 0
     return exchange
 
 

@@ -161,7 +161,7 @@ class _Compiler:
         return Route(name, tuple(steps), self.service(service))
 
     def internal_answer(self, name: str) -> Middleware:
-        return Respond(name, 418, b"I'm a teapot") if name == "noop@internal" else Respond(name, 200, b"OK")
+        return Respond(name, 418, b"") if name == "noop@internal" else Respond(name, 200, b"OK")
 
     def internal(self, point: str, entries: list[Ranked], compiled: list[Compiled]) -> list[Compiled]:
         """Add the routers of lbcore's own to those of an entry point: ping, and its redirection."""

@@ -77,5 +77,5 @@ cdef class SocketDialer(Dialer):
         if stream.policy.dial_timeout_ms:
             self.reactor.arm(stream.socket, stream.policy.dial_timeout_ms)
         if result == 0:
-            return stream.connected()
+            return stream.begin()
         return 0

@@ -37,7 +37,7 @@ cdef class Http1Server(ServerStream):
 
     cdef int on_ready(self, uint32_t events) except -1
     cdef int on_timeout(self) except -1
-    cdef int connected(self) except -1
+    cdef int begin(self) except -1
     cdef int failed(self, int error) except -1
     cdef int read(self) except -1
     cdef int process(self) except -1

@@ -57,7 +57,7 @@ cdef class ServerSocket(Socket):
 
 @cython.final
 cdef class Http1Server(ServerStream):
-    """One connection. The dialer makes it and calls `connected`."""
+    """One connection. The dialer makes it and calls `begin` when it stands."""
 
     # The request
 
@@ -158,11 +158,12 @@ cdef class Http1Server(ServerStream):
         getsockopt(self.socket.fd, SOL_SOCKET, SO_ERROR, &error, &size)
         if error:
             return self.failed(ERROR_REFUSED)
-        return self.connected()
+        return self.begin()
 
-    cdef int connected(self) except -1:
+    cdef int begin(self) except -1:
         """The connection stands: send the request it was made for."""
         cdef Exchange exchange = self.exchange
+        self.connected = True
         self.socket.reactor.disarm(self.socket)
         self.start(exchange)
         if not self.blocked:
@@ -367,7 +368,7 @@ cdef class Http1Server(ServerStream):
                     return True
             if self.pipe.held == 0:
                 return True
-            taken = pipe_drain(self.pipe, client.splice_fd, self.left > self.pipe.held)
+            taken = pipe_drain(self.pipe, client.splice_fd)
             if taken == IO_AGAIN:
                 client.wait_for_output()
                 socket.readable = True

@@ -9,4 +9,4 @@ cdef struct Pipe:
 cdef Pipe* pipe_take() noexcept nogil
 cdef void pipe_give(Pipe* pipe) noexcept nogil
 cdef Py_ssize_t pipe_fill(Pipe* pipe, int fd, Py_ssize_t limit) noexcept nogil
-cdef Py_ssize_t pipe_drain(Pipe* pipe, int fd, bint more) noexcept nogil
+cdef Py_ssize_t pipe_drain(Pipe* pipe, int fd) noexcept nogil

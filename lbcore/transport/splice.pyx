@@ -14,7 +14,6 @@ cdef extern from "<fcntl.h>" nogil:
     enum:
         SPLICE_F_MOVE
         SPLICE_F_NONBLOCK
-        SPLICE_F_MORE
         F_SETPIPE_SZ
         O_CLOEXEC
         O_NONBLOCK
@@ -78,11 +77,14 @@ cdef Py_ssize_t pipe_fill(Pipe* pipe, int fd, Py_ssize_t limit) noexcept nogil:
         return IO_AGAIN if errno == EAGAIN else IO_FAILED
 
 
-cdef Py_ssize_t pipe_drain(Pipe* pipe, int fd, bint more) noexcept nogil:
-    """Move what the pipe holds to a socket; `more` is to follow soon. Bytes moved, or IO_…"""
+cdef Py_ssize_t pipe_drain(Pipe* pipe, int fd) noexcept nogil:
+    """Move what the pipe holds to a socket. Bytes moved, or IO_…
+
+    Without SPLICE_F_MORE: TCP would hold back the last part of a segment until more comes, for 200 ms if it does not.
+    """
     cdef Py_ssize_t n
     while True:
-        n = splice(pipe.fds[0], NULL, fd, NULL, pipe.held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK | (SPLICE_F_MORE if more else 0))
+        n = splice(pipe.fds[0], NULL, fd, NULL, pipe.held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
         if n >= 0:
             pipe.held -= n
             return n

@@ -61,7 +61,7 @@ cdef class Tunnel:
                 if n == IO_AGAIN and direction.pipe.held == 0:
                     source.readable = source.hangup
             if direction.pipe != NULL and direction.pipe.held:
-                if pipe_drain(direction.pipe, sink.fd, False) == IO_FAILED:
+                if pipe_drain(direction.pipe, sink.fd) == IO_FAILED:
                     return True
                 if direction.pipe.held:
                     return sink.wait_for_output() == IO_FAILED     # its next event goes on here
