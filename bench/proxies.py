@@ -13,6 +13,7 @@ import sys
 import tempfile
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from bench import machine
 from bench.load import LoadError
@@ -117,7 +118,8 @@ def main() -> None:
     if missing and options.proxy:
         sys.exit(f"not installed: {', '.join(missing)}")
     peers = [PEERS[name] for name in names if name not in missing]
-    record = {"machine": machine.describe(), "versions": {}, "workloads": {}}
+    record: dict[str, Any] = {"machine": machine.describe(), "versions": {}, "workloads": {}}
+    record |= {"rounds": options.rounds, "seconds": options.seconds}
     record["versions"] = {peer.name: peer.version(str(peer.path)) for peer in peers}
     tables, charts = [], {}
     try:
@@ -126,15 +128,15 @@ def main() -> None:
             rounds = 1 if name == "idle" else options.rounds
             samples = measure(workload, peers, rounds, options.seconds)
             results = {peer: summarise(found) for peer, found in samples.items()}
-            record["workloads"][name] = {"what": workload.what, "unit": workload.unit, "results": results}  # type: ignore[index]
-            charts[name] = chart(workload, results, record["machine"])  # type: ignore[arg-type]
+            record["workloads"][name] = {"what": workload.what, "unit": workload.unit, "results": results}
+            charts[name] = chart(workload, results, record["machine"])
             tables.append(table(workload, results))
             print_tables(tables[-1:])
     except (LoadError, RuntimeError) as error:
         sys.exit(f"error: {error}")
     if missing:
         print(f"not installed, not measured: {', '.join(missing)}")
-    for name, version in record["versions"].items():  # type: ignore[attr-defined]
+    for name, version in record["versions"].items():
         print(f"{name}: {version}")
     save(options.results, record, charts)
 
