@@ -24,7 +24,8 @@ def lines(record: dict[str, Any]) -> list[str]:
         ]
         out.append(f"| {name}: {workload['what']} | {workload['unit']} | {' | '.join(cells)} |")
     shown = ", ".join(f"{name} ({version})" for name, version in versions.items())
-    how = f"Medians of {record['rounds']} rounds of {record['seconds']} s; one core for the proxy, one for load and servers."
+    rounds = f"{record['rounds']} rounds of {record['seconds']} s"
+    how = f"Medians of {rounds}; one core for the proxy, one for load and servers."
     where = f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, {machine['date']}."
     out += [
         "",
