@@ -49,6 +49,9 @@ cdef class ClientSocket(Socket):
     cdef int on_timeout(self) except -1:
         return self.http.on_timeout()
 
+    cdef void bury(self) noexcept:
+        self.http = None
+
     cdef void fail(self, object error) noexcept:
         cdef Http1Client http = self.http
         _log.error("internal error on a connection of entry point %s", http.entry_point.name, exc_info=error)
@@ -563,7 +566,6 @@ cdef class Http1Client(ClientStream):
             self.exchange = None
         buffer_release(&self.body)
         self.socket.shut()
-        self.socket.http = None
         self.carrier = None
         self.clients.discard(self)
         return 0

@@ -47,6 +47,9 @@ cdef class ServerSocket(Socket):
     cdef int on_timeout(self) except -1:
         return self.http.on_timeout()
 
+    cdef void bury(self) noexcept:
+        self.http = None
+
     cdef void fail(self, object error) noexcept:
         _log.error("internal error on a connection to %s", self.http.server, exc_info=error)
         try:
@@ -429,5 +432,4 @@ cdef class Http1Server(ServerStream):
             pipe_give(self.pipe)
             self.pipe = NULL
         self.socket.shut()
-        self.socket.http = None
         return 0

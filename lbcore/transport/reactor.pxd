@@ -13,6 +13,7 @@ cdef class Channel:
     cdef int on_ready(self, uint32_t events) except -1
     cdef int on_timeout(self) except -1
     cdef void fail(self, object error) noexcept
+    cdef void bury(self) noexcept
 
 
 cdef class Reactor:

@@ -49,6 +49,10 @@ cdef class Channel:
         if self.reactor is not None:
             self.reactor.detach(self)
 
+    cdef void bury(self) noexcept:
+        """Called some time after `detach`, when no call into the channel is under way: drop what refers back to it."""
+        pass
+
 
 cdef class CallbackChannel(Channel):
     """A channel that calls Python, for what is not in the hot path and for tests. It does not own its descriptor."""
@@ -221,7 +225,11 @@ cdef class Reactor:
             self.tick_handle = self.loop.call_later(TICK_MS / 1000.0, self._tick)
 
     def _bury(self) -> None:
-        self.graveyard.clear()
+        cdef Channel channel
+        dead, self.graveyard = self.graveyard, []
+        for item in dead:
+            channel = <Channel>item
+            channel.bury()
 
     def close(self) -> None:
         """Stop. The channels must have been closed by their owners. Safe to call twice."""

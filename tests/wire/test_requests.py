@@ -267,3 +267,14 @@ def test_body_of_a_request_that_no_router_takes_is_read_past() -> None:
         client = lb.client()
         client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello" + GET)
         assert [client.message()[0].split()[1] for _ in range(2)] == ["404", "404"]
+
+
+def test_connection_that_closes_with_lbcores_own_answer_leaves_nothing_behind() -> None:
+    config = config_for("http://127.0.0.1:1")
+    config["http"]["routers"]["all"]["rule"] = "Host(`known.test`)"
+    with edge(config) as lb:
+        for _ in range(20):
+            client = lb.client()
+            assert client.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")[0].split()[1] == "404"
+            assert client.to_the_end() == b""
+        eventually(lambda: lb.open_connections == 0, "no open connection")
