@@ -160,4 +160,9 @@ cdef class Listener(Channel):
         client.socket.watch(self.reactor, fd, False)
         self.clients.add(client)
         client.open()
+        # Its first bytes are usually here already.
+        try:
+            client.socket.on_ready(EPOLLIN)
+        except Exception as error:
+            client.socket.fail(error)
         return ACCEPTED

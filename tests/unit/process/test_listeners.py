@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,12 +51,19 @@ def test_address_parse_refuses_what_is_none(text: str) -> None:
         Address.parse(text)
 
 
+def connected(address: Any) -> socket.socket:
+    """A client that has sent its first byte: before that its connection may not be handed over."""
+    client = socket.create_connection(address)
+    client.sendall(b"x")
+    return client
+
+
 def test_listener_tcp_gives_each_worker_its_own_socket_on_one_port() -> None:
     listener = open_one("127.0.0.1:0", workers=4)
     try:
         assert len({listener.for_worker(i).fileno() for i in range(4)}) == 4
         assert len({sock.getsockname() for sock in listener.sockets}) == 1
-        clients = [socket.create_connection(listener.address) for _ in range(200)]
+        clients = [connected(listener.address) for _ in range(200)]
         shares = [accepted(listener, worker) for worker in range(4)]
         assert sum(shares) == 200
         assert min(shares) > 0
@@ -67,7 +75,7 @@ def test_listener_tcp_gives_each_worker_its_own_socket_on_one_port() -> None:
 
 def test_listener_accepted_connection_has_the_options() -> None:
     listener = open_one("127.0.0.1:0")
-    with socket.create_connection(listener.address):
+    with connected(listener.address):
         connection, _ = listener.for_worker(0).accept()
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
