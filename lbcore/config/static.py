@@ -105,10 +105,11 @@ class EntryPoint(Model):
 class FileProvider(Model):
     """Exactly one of `filename` and `directory`."""
 
+    unsupported: ClassVar[frozenset[str]] = keys("debugLogGeneratedTemplate")
+
     filename: str = ""
     directory: str = ""
     watch: bool = True
-    debug_log_generated_template: bool = False
 
     @model_validator(mode="after")
     def _one_source(self) -> FileProvider:

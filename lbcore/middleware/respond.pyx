@@ -21,8 +21,30 @@ cdef class Respond(Middleware):
         self.text = text
 
     cdef bint on_request(self, Request request, Response answer) except *:
-        answer.status = self.status
-        answer.text = span_of(self.text, len(self.text))
-        if self.text:
-            answer.append(span_of(b"Content-Type", 12), span_of(b"text/plain; charset=utf-8", 25))
-        return True
+        return respond(answer, self.status, self.text)
+
+
+@cython.final
+cdef class Ping(Middleware):
+    """Says whether this instance is well: OK with 200, or with another status once it is about to stop."""
+
+    cdef int status
+
+    def __init__(self, str name="ping@internal"):
+        self.name = name
+        self.status = 200
+
+    def terminate(self, int status) -> None:
+        """From now on answer with `status`, so that whoever asks sends no more clients."""
+        self.status = status
+
+    cdef bint on_request(self, Request request, Response answer) except *:
+        return respond(answer, self.status, b"OK")
+
+
+cdef bint respond(Response answer, int status, bytes text) except *:
+    answer.status = status
+    answer.text = span_of(text, len(text))
+    if text:
+        answer.append(span_of(b"Content-Type", 12), span_of(b"text/plain; charset=utf-8", 25))
+    return True

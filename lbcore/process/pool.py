@@ -96,6 +96,11 @@ class Pool:
         """Process ids of the workers."""
         return [child.pid for child in self._children.values()]
 
+    def terminate(self) -> None:
+        """Let the workers say by ping that they are about to go."""
+        for child in self._children.values():
+            child.send({"type": "terminate"})
+
     def drain(self, grace_s: float) -> None:
         """Let the workers finish what is under way, `grace_s` at most, and go."""
         self._leave({"type": "drain", "grace_s": grace_s})

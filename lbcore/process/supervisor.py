@@ -153,6 +153,7 @@ class Supervisor:
         plan = f"accepting for {self._accept_s:g} s more, then draining for {self._grace_s:g} s at most"
         self._notifier.stopping(plan)
         _log.info("stopping: %s", plan)
+        self._pool.terminate()
         await self._unless_now(asyncio.sleep(self._accept_s))
         for listener in self._listeners:
             listener.close()

@@ -43,6 +43,9 @@ class Engine(Protocol):
     def apply(self, dynamic: DynamicConfig, slots: SlotMap) -> Sequence[Disabled]:
         """Compile and swap; objects that are wrong are disabled alone and returned with their errors."""
 
+    def terminate(self) -> None:
+        """Tell whoever asks by ping that this instance is about to stop."""
+
     def stop_accepting(self) -> None:
         """Close the listening sockets of this process."""
 
@@ -69,6 +72,7 @@ class Worker:
     hello      worker, static, region, listeners, log_level: once, first.
     configure  generation, dynamic, slots: compile and swap; the first one opens the doors. Answered by `applied`
                (objects that are disabled, with their errors) or `failed`.
+    terminate  it is about to stop: say so to whoever pings.
     drain      grace_s: accept no more, finish what is under way, exit.
     stop       exit now.
 
@@ -117,6 +121,9 @@ class Worker:
                     self._start(message)
                 case "configure":
                     self._configure(message)
+                case "terminate":
+                    if self._engine is not None:
+                        self._engine.terminate()
                 case "drain":
                     self._drain(float(message["grace_s"]))
                 case "stop":

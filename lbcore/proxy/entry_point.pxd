@@ -30,6 +30,7 @@ cdef class EntryPoint:
     cdef Network* networks             # whose forwarding headers are believed
     cdef int n_networks
     cdef bint trusts_all
+    cdef frozenset passed_on           # names, in lower case, that rules see although `Connection` lists them
     cdef RouteIndex routes
     cdef EntryPointStats* stats
     cdef object region                 # keeps `stats` mapped

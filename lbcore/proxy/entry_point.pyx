@@ -59,6 +59,7 @@ cdef class EntryPoint:
         self.forward.server_name = span_of(self.server_name, len(self.server_name))
         self.forward.append_for = not forwarded.not_append_x_forwarded_for
         self.trusts_all = forwarded.insecure
+        self.passed_on = frozenset(name.lower().encode() for name in forwarded.connection)
         self.read_networks(forwarded.trusted_ips)
 
     def read_networks(self, texts: list) -> None:

@@ -72,6 +72,7 @@ cdef class Exchange:
     cdef int redispatched              # times another server was chosen because a connection could not be made
 
     cdef int begin(self) except -1
+    cdef int drop_listed(self) except -1
     cdef int dispatch(self, bint fresh) except -1
     cdef int redispatch(self) except -1
     cdef int refuse(self, int status, int error) except -1

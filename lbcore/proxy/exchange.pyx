@@ -2,12 +2,13 @@
 
 cimport cython
 
-from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE
+from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE, connection_lists
 from lbcore.http.head cimport RequestHead
+from lbcore.http.known cimport H_OTHER
 from lbcore.http.render cimport put_decimal
 from lbcore.http.request cimport TARGET_ASTERISK, Request
 from lbcore.http.response cimport Response
-from lbcore.http.span cimport Span, span_eq, span_of
+from lbcore.http.span cimport Span, span_bytes, span_eq, span_of
 from lbcore.middleware.base cimport Middleware
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.pool cimport Pool
@@ -144,6 +145,8 @@ cdef class Exchange:
             self.request.release_aliases()
         else:
             self.request.drop_managed()
+        if self.request.framing.names_headers:
+            self.drop_listed()
         self.forward.pass_host = True
         self.route = <Route>self.entry_point.routes.find(head)
         if self.route is None:
@@ -159,6 +162,17 @@ cdef class Exchange:
             return self.answer(503, b"no available server\n", True)
         self.forward.pass_host = (<LoadBalancer>self.decision.balancer).pass_host
         return self.dispatch(False)
+
+    cdef int drop_listed(self) except -1:
+        """Take out the headers that `Connection` lists, before any rule sees them; managed ones may not be taken out so."""
+        cdef Request request = self.request
+        cdef Py_ssize_t i
+        for i in range(request.n_headers):
+            if request.kinds[i] == H_OTHER and connection_lists(
+                    request.headers, request.kinds, request.n_headers, request.headers[i].name):
+                if span_bytes(request.headers[i].name).lower() not in self.entry_point.passed_on:
+                    request.drop_at(i)
+        return 0
 
     cdef int dispatch(self, bint fresh) except -1:
         """Send the request to the server chosen, over a connection that is idle unless a `fresh` one is wanted."""

@@ -13,7 +13,7 @@ from lbcore.config.validate import DEFAULT_TRANSPORT, Disabled, Findings, check,
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.build import build
 from lbcore.middleware.redirect import RedirectScheme
-from lbcore.middleware.respond import Respond
+from lbcore.middleware.respond import Ping, Respond
 from lbcore.routing.index import RouteIndex
 from lbcore.routing.route import Route
 from lbcore.routing.server import Server
@@ -52,14 +52,17 @@ def compile_table(
     region: Region,
     worker: int,
     servers: Mapping[str, Server],
+    ping: Ping | None = None,
 ) -> Table:
     """Compile a merged configuration.
 
     servers  those of the table in force: one whose identity stays is taken over, with its state.
+    ping     what `ping@internal` leads to; it outlives tables.
 
     Objects that are wrong are left out alone. Cost: linear in the configuration, but for sorting the routers.
     """
-    return _Compiler(dynamic.http, static, slots, region, worker, servers, check(dynamic, static)).table()
+    found = check(dynamic, static)
+    return _Compiler(dynamic.http, static, slots, region, worker, servers, found, ping or Ping()).table()
 
 
 def find_problems(dynamic: model.DynamicConfig, static: StaticConfig) -> tuple[list[Disabled], list[str]]:
@@ -90,6 +93,7 @@ class _Compiler:
         worker: int,
         known: Mapping[str, Server],
         found: Findings,
+        ping: Ping,
     ) -> None:
         self.http = http
         self.static = static
@@ -98,6 +102,7 @@ class _Compiler:
         self.worker = worker
         self.known = known
         self.found = found
+        self.ping = ping
         self.servers: dict[str, Server] = {}
         self.services: dict[str, Service] = {}
         self.middlewares: dict[str, Middleware] = {}
@@ -161,7 +166,7 @@ class _Compiler:
         return Route(name, tuple(steps), self.service(service))
 
     def internal_answer(self, name: str) -> Middleware:
-        return Respond(name, 418, b"") if name == "noop@internal" else Respond(name, 200, b"OK")
+        return Respond(name, 418, b"") if name == "noop@internal" else self.ping
 
     def internal(self, point: str, entries: list[Ranked], compiled: list[Compiled]) -> list[Compiled]:
         """Add the routers of lbcore's own to those of an entry point: ping, and its redirection."""

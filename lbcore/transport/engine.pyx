@@ -9,6 +9,7 @@ from lbcore.transport.http1_client cimport Http1Client
 from lbcore.transport.listener cimport Listener
 from lbcore.transport.reactor cimport Reactor
 
+from lbcore.middleware.respond import Ping
 from lbcore.routing.compile import compile_table
 
 
@@ -30,11 +31,13 @@ cdef class Engine:
     cdef list listeners
     cdef set clients                   # Http1Client, open ones
     cdef object table
+    cdef object ping
 
     def __init__(self, loop, static, Region region, worker: int):
         self.reactor = Reactor(loop)
         self.dialer = SocketDialer(self.reactor, loop)
         self.static = static
+        self.ping = Ping()
         self.region = region
         self.worker = worker
         self.servers = {}
@@ -63,7 +66,7 @@ cdef class Engine:
         that stay keep their state and their idle connections.
         """
         cdef EntryPoint entry_point
-        table = compile_table(dynamic, self.static, slots, self.region, self.worker, self.servers)
+        table = compile_table(dynamic, self.static, slots, self.region, self.worker, self.servers, self.ping)
         for name, index in table.indexes.items():
             entry_point = <EntryPoint>self.entry_points[name]
             entry_point.routes = <RouteIndex>index
@@ -75,6 +78,11 @@ cdef class Engine:
         self.servers = table.servers
         self.table = table
         return table.disabled
+
+    def terminate(self) -> None:
+        """Say through ping that this instance is about to stop; everything else goes on."""
+        if self.static.ping is not None:
+            self.ping.terminate(self.static.ping.terminating_status_code)
 
     def stop_accepting(self) -> None:
         """Close the listening sockets of this process."""

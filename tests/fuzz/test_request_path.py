@@ -1,4 +1,4 @@
-"""Bytes of all kinds at a running proxy: it answers or closes, its server understands all it gets, it goes on serving."""
+"""Bytes of all kinds at a running proxy: it answers or closes, its server understands it, it goes on."""
 
 from __future__ import annotations
 

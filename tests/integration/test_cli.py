@@ -1,0 +1,95 @@
+"""The command as a user types it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from tests.support.instance import Backend, dynamic_for, eventually, running
+
+
+def lbcore(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lbcore", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_check_says_what_would_run(tmp_path: Path) -> None:
+    (tmp_path / "dynamic.yml").write_text(
+        "http: {routers: {r: {rule: Host(`a`), service: s}}, services: {s: {loadBalancer: {servers: [{url: 'http://a'}]}}}}"
+    )
+    (tmp_path / "static.yml").write_text(
+        "entryPoints: {web: {address: ':80'}}\nproviders: {file: {filename: dynamic.yml}}\n"
+    )
+    done = lbcore("check", "static.yml", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "entry point web on :80" in done.stdout
+    assert "router r: Host(`a`) -> s" in done.stdout
+
+
+def test_check_tells_every_problem(tmp_path: Path) -> None:
+    (tmp_path / "bad.yml").write_text("http:\n  routers:\n    r: {rul: x}\n    s: {priority: high}\n")
+    (tmp_path / "odd.yml").write_text("http: {routers: {r: {rule: Hst(`a`), service: nowhere, middlewares: [m]}}}")
+    done = lbcore("check", "bad.yml", "odd.yml", folder=tmp_path)
+    assert done.returncode == 1
+    assert "bad.yml:3: http.routers.r.rul: unknown key 'rul' (did you mean rule?)" in done.stderr
+    assert "bad.yml:4: http.routers.s.priority" in done.stderr
+    for problem in (
+        "unsupported function: Hst",
+        'the service "nowhere@file" does not exist',
+        '"m@file" does not exist',
+    ):
+        assert problem in done.stderr
+    assert "5 problems" in done.stderr
+
+
+def test_schema_is_json_schema(tmp_path: Path) -> None:
+    for kind, key in (("static", "entryPoints"), ("dynamic", "http")):
+        schema = json.loads(lbcore("schema", kind, folder=tmp_path).stdout)
+        assert key in schema["properties"]
+
+
+def test_version(tmp_path: Path) -> None:
+    assert lbcore("--version", folder=tmp_path).stdout.startswith("lbcore, version ")
+
+
+def test_run_without_configuration_says_what_to_do(tmp_path: Path) -> None:
+    done = lbcore("run", folder=tmp_path)
+    assert (done.returncode, "no static configuration" in done.stderr) == (1, True)
+
+
+def test_ping_says_when_the_instance_is_about_to_stop(tmp_path: Path) -> None:
+    backend = Backend("one")
+    static = {"ping": {"entryPoint": "web", "terminatingStatusCode": 503}}
+    grace = {"transport": {"lifeCycle": {"requestAcceptGraceTimeout": "5s"}}}
+    try:
+        with running(tmp_path, dynamic_for(backend), static=static, entry_point=grace) as lb:
+            lb.runs(1)
+            assert lb.get("/ping") == (200, "OK")
+            lb.signal(signal.SIGTERM)
+            eventually(lambda: lb.get("/ping")[0] == 503, "ping says so")
+            assert lb.get("/") == (200, "one")
+            lb.signal(signal.SIGTERM)
+            assert lb.process.wait(10) == 0
+    finally:
+        backend.close()
+
+
+def test_run_takes_flags(tmp_path: Path) -> None:
+    backend = Backend("one")
+    (tmp_path / "dynamic.yml").write_text(yaml.safe_dump(dynamic_for(backend)))
+    (tmp_path / "log").touch()
+    flags = ["--entryPoints.web.address=127.0.0.1:0", "--providers.file.filename=dynamic.yml", "--log.level=INFO"]
+    command = [sys.executable, "-m", "lbcore", "run", "--workers", "1", *flags, "--log.filePath=log"]
+    process = subprocess.Popen(command, cwd=tmp_path)
+    try:
+        eventually(lambda: "1 workers run configuration 1" in (tmp_path / "log").read_text(), "it runs")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        backend.close()

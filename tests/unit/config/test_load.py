@@ -1,0 +1,186 @@
+"""Files to models: every problem at once, each with its line; nothing unknown is passed over."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.load import load_dynamic, parse_dynamic, parse_static
+from lbcore.config.static import StaticConfig
+from lbcore.errors import ConfigError
+
+STATIC = """
+entryPoints:
+  web:
+    adress: ":80"
+    transport: [1]
+    http: {maxHeaderBytes: many, tls: {}}
+  other: {address: "80", asDefault: maybe}
+api: {}
+log: {level: loud}
+providers: {file: {}}
+"""
+
+
+def problems(text: str, name: str = "file.yml", *, static: bool = False) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        (parse_static if static else parse_dynamic)(text, name)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_every_problem_is_told_with_its_line() -> None:
+    assert problems(STATIC, static=True) == [
+        "file.yml:2: entryPoints.web.address: is missing",
+        "file.yml:4: entryPoints.web.adress: unknown key 'adress' (did you mean address?)",
+        "file.yml:5: entryPoints.web.transport: needs keys and values, not a list",
+        "file.yml:6: entryPoints.web.http.maxHeaderBytes: 'many': input should be a valid integer, "
+        "unable to parse string as an integer",
+        "file.yml:6: entryPoints.web.http.tls: tls is not supported by this version of lbcore",
+        "file.yml:7: entryPoints.other.address: '80' has no port: write :80 or host:port",
+        "file.yml:7: entryPoints.other.asDefault: 'maybe': input should be a valid boolean, unable to interpret input",
+        "file.yml:8: api: api is not supported by this version of lbcore",
+        "file.yml:9: log.level: has to be one of 'TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL' or 'PANIC'",
+        "file.yml:10: providers.file: set either filename or directory",
+    ]
+
+
+def test_keys_are_matched_without_case_and_scalars_may_be_quoted() -> None:
+    config, warnings = parse_dynamic(
+        "HTTP: {Services: {s: {loadbalancer: {servers: [{URL: 'http://a', Weight: '3'}], passhostheader: 'false'}}}}"
+    )
+    balancer = config.http.services["s"].load_balancer
+    assert balancer is not None
+    assert (balancer.servers[0].weight, balancer.pass_host_header, warnings) == (3, False, [])
+
+
+def test_text_values_stay_as_they_are_written() -> None:
+    config, _ = parse_dynamic("http: {middlewares: {h: {headers: {customRequestHeaders: {A: 1.10, B: yes, C: 0x1}}}}}")
+    headers = config.http.middlewares["h"].headers
+    assert headers is not None
+    assert headers.custom_request_headers == {"A": "1.10", "B": "yes", "C": "0x1"}
+
+
+def test_toml_says_the_same_as_yaml() -> None:
+    toml = """
+[http.routers.r]
+rule = "Host(`a`)"
+service = "s"
+[[http.services.s.loadBalancer.servers]]
+url = "http://a"
+weight = 2
+"""
+    services = "services: {s: {loadBalancer: {servers: [{url: 'http://a', weight: 2}]}}}"
+    yaml = f"http: {{routers: {{r: {{rule: Host(`a`), service: s}}}}, {services}}}"
+    assert parse_dynamic(toml, "a.toml")[0] == parse_dynamic(yaml)[0]
+
+
+def test_problems_in_toml_have_their_lines() -> None:
+    text = '[http.routers.r]\nrule = "x"\n[[http.services.s.loadBalancer.servers]]\nurl = "http://a"\nweigth = 2\n'
+    assert problems(text, "a.toml") == [
+        "a.toml:5: http.services.s.loadBalancer.servers[0].weigth: unknown key 'weigth' (did you mean weight?)"
+    ]
+    assert problems("[http\n", "a.toml")[0].startswith("a.toml:1: no valid TOML: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("http: [", "no valid YAML"),
+        ("- a\n- b", "does not hold keys and values"),
+        ("http: {routers: {r: {}, r: {}}}", "the key stands here twice"),
+        ("http: {routers: {r: {rule: a, Rule: b}}}", "the same key as rule"),
+        ('http: {routers: {r: {rule: "{{ env `X` }}"}}}', "Go templates are not supported"),
+        ("http: {middlewares: {h: {headers: {}}}}", "headers cannot be a standalone element"),
+        ("http: {middlewares: {h: {compress: {}}}}", "compress is not supported by this version"),
+        ("tcp: {}", "tcp is not supported by this version"),
+        ("http: {routers: {r: {priority: 9223372036854775807}}}", "above the highest priority"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nc: *b\n" + "".join(f"k{n}: &k{n} [*b, *b]\n" for n in range(3)), None),
+    ],
+)
+def test_what_files_must_not_hold(text: str, problem: str | None) -> None:
+    if problem is None:
+        assert parse_dynamic(text)[0].is_empty
+    else:
+        assert problem in "\n".join(problems(text))
+
+
+def test_aliases_that_multiply_are_refused() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    assert "too many elements" in problems("\n".join(lines))[0]
+
+
+def test_deep_nesting_is_refused() -> None:
+    assert problems("a: " + "[" * 100_000)
+    assert "nested too deeply" in problems("a: " + "[" * 200 + "]" * 200)[0]
+
+
+def test_unknown_sections_are_warned_about_and_private_ones_are_not() -> None:
+    config, warnings = parse_dynamic("x-anchors: {a: 1}\nhtpp: {}\n")
+    assert config.is_empty
+    assert [str(warning) for warning in warnings] == ["dynamic.yml:2: htpp: unknown key, ignored (did you mean http?)"]
+
+
+def test_extensions_are_merged_over_the_rest() -> None:
+    text = """
+http: {services: {s: {loadBalancer: {servers: [{url: "http://a"}], passHostHeader: true}}}}
+lbcore: {http: {services: {s: {loadBalancer: {passHostHeader: false}}}}}
+"""
+    balancer = parse_dynamic(text)[0].http.services["s"].load_balancer
+    assert balancer is not None
+    assert (len(balancer.servers), balancer.pass_host_header) == (1, False)
+
+
+def test_merge_keys_and_anchors_work() -> None:
+    text = """
+x-base: &base {weight: 5}
+http: {services: {s: {loadBalancer: {servers: [{<<: *base, url: "http://a"}]}}}}
+"""
+    balancer = parse_dynamic(text)[0].http.services["s"].load_balancer
+    assert balancer is not None
+    assert balancer.servers[0].weight == 5
+
+
+def test_directory_is_one_configuration_and_the_first_name_wins(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("http: {services: {s: {loadBalancer: {servers: [{url: 'http://first'}]}}}}")
+    (tmp_path / "b.toml").write_text('[[http.services.s.loadBalancer.servers]]\nurl = "http://second"\n')
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "c.yaml").write_text("http: {services: {t: {loadBalancer: {}}}}")
+    config, warnings = load_dynamic(tmp_path)
+    balancer = config.http.services["s"].load_balancer
+    assert balancer is not None
+    assert balancer.servers[0].url == "http://first"
+    assert set(config.http.services) == {"s", "t"}
+    assert ["already defined" in str(warning) for warning in warnings] == [True]
+
+
+def test_static_defaults_are_traefiks() -> None:
+    config, _ = parse_static("ping: {}")
+    assert {name: point.address for name, point in config.entry_points.items()} == {"http": ":80", "traefik": ":8080"}
+    point = config.entry_points["http"]
+    assert point.transport.responding_timeouts.read_timeout == timedelta(seconds=60)
+    assert point.http.max_header_bytes == 1 << 20
+    assert config.servers_transport.max_idle_conns_per_host == 200
+
+
+@given(st.integers(1, 100), st.sampled_from(["1s", "250ms", "1m30s"]), st.booleans())
+def test_models_survive_the_way_to_a_worker(weight: int, flush: str, pass_host: bool) -> None:
+    text = (
+        "http: {routers: {r: {rule: Host(`a`), service: s, priority: 7}}, services: {s: {loadBalancer: {servers: "
+        f"[{{url: 'http://a', weight: {weight}}}], passHostHeader: {str(pass_host).lower()}, "
+        f"responseForwarding: {{flushInterval: {flush}}}}}}}}}}}"
+    )
+    config = parse_dynamic(text)[0]
+    data = config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    assert DynamicConfig.model_validate(data) == config
+
+
+def test_static_models_survive_the_way_to_a_worker() -> None:
+    config, _ = parse_static(
+        "entryPoints: {web: {address: ':80', http: {redirections: {entryPoint: {to: x}}}}}\nping: {}\n"
+    )
+    data = config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    assert StaticConfig.model_validate(data) == config

