@@ -15,6 +15,8 @@ from lbcore.errors import ConfigError, Problem
 Path = tuple[str | int, ...]
 NODE_LIMIT = 1_000_000  # elements of one file, aliases counted as often as they are used
 DEPTH_LIMIT = 100
+FLOW_LIMIT = 1000  # open brackets, those in texts counted too; columns of indentation
+_BOTTOMLESS = re.compile(rf"(?:[-?:][ \t]+){{{DEPTH_LIMIT}}}|^ {{{FLOW_LIMIT}}}", re.MULTILINE)
 MERGE = "tag:yaml.org,2002:merge"
 NULL = "tag:yaml.org,2002:null"
 
@@ -103,7 +105,19 @@ def _split_key(text: str) -> list[str]:
     return [part.strip("\"'") for part in re.findall(r"""[\w-]+|"[^"]*"|'[^']*'""", text)]
 
 
+def _is_bottomless(text: str) -> bool:
+    """Whether YAML may be nested so deep that the parser, which recurses in C, would run out of stack."""
+    depth = 0
+    for found in re.finditer(r"[\[{]|[\]}]", text):
+        depth = depth + 1 if found[0] in "[{" else max(0, depth - 1)
+        if depth > FLOW_LIMIT:
+            return True
+    return _BOTTOMLESS.search(text) is not None
+
+
 def _parse_yaml(text: str, file: str) -> Tree:
+    if _is_bottomless(text):
+        raise ConfigError([Problem("", "nested too deeply", "", file)])
     try:
         loader = yaml.CSafeLoader(text)
         try:

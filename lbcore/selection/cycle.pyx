@@ -57,9 +57,9 @@ cdef Job heap_pop(Job* heap, Py_ssize_t* size) noexcept nogil:
 
 
 cdef void fill(uint32_t* order, Py_ssize_t period, const uint32_t* weights, uint32_t divisor, Py_ssize_t count,
-               Job* heap, uint32_t* first_at, uint32_t* next_of, int64_t* picked) noexcept nogil:
+               Py_ssize_t picked_at_all, Job* heap, uint32_t* first_at, uint32_t* next_of, int64_t* picked) noexcept nogil:
     """`first_at[k]` heads the list (linked by `next_of`, indexes plus one) of servers whose next pick is free from step k."""
-    cdef int64_t scale = 2 * count - 2, weight, step, free_from
+    cdef int64_t scale = 2 * picked_at_all - 2, weight, step, free_from
     cdef Py_ssize_t size = 0
     cdef uint32_t i, link
     cdef Job job
@@ -101,7 +101,7 @@ cdef int cycle_build(Cycle* cycle, const uint32_t* slots, const uint32_t* weight
     """
     cdef uint32_t divisor = 0
     cdef int64_t total = 0
-    cdef Py_ssize_t i, period
+    cdef Py_ssize_t i, period, positive = 0, last = 0
     cdef uint32_t* order = NULL
     cdef Job* heap = NULL
     cdef uint32_t* first_at = NULL
@@ -110,6 +110,9 @@ cdef int cycle_build(Cycle* cycle, const uint32_t* slots, const uint32_t* weight
     for i in range(count):
         total += weights[i]
         divisor = common_divisor(weights[i], divisor)
+        if weights[i]:
+            positive += 1
+            last = i
     if total == 0:
         cycle_free(cycle)
         return 0
@@ -125,10 +128,10 @@ cdef int cycle_build(Cycle* cycle, const uint32_t* slots, const uint32_t* weight
         if order == NULL or heap == NULL or first_at == NULL or next_of == NULL or picked == NULL:
             free(order)
             raise MemoryError
-        if count == 1:
-            order[0] = 0
+        if positive == 1:
+            order[0] = <uint32_t>last
         else:
-            fill(order, period, weights, divisor, count, heap, first_at, next_of, picked)
+            fill(order, period, weights, divisor, count, positive, heap, first_at, next_of, picked)
     finally:
         free(heap)
         free(first_at)

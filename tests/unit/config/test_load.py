@@ -33,7 +33,7 @@ def problems(text: str, name: str = "file.yml", *, static: bool = False) -> list
 
 def test_every_problem_is_told_with_its_line() -> None:
     assert problems(STATIC, static=True) == [
-        "file.yml:2: entryPoints.web.address: is missing",
+        "file.yml:3: entryPoints.web.address: is missing",
         "file.yml:4: entryPoints.web.adress: unknown key 'adress' (did you mean address?)",
         "file.yml:5: entryPoints.web.transport: needs keys and values, not a list",
         "file.yml:6: entryPoints.web.http.maxHeaderBytes: 'many': input should be a valid integer, "
@@ -114,7 +114,8 @@ def test_aliases_that_multiply_are_refused() -> None:
 
 
 def test_deep_nesting_is_refused() -> None:
-    assert problems("a: " + "[" * 100_000)
+    for text in ("a: " + "[" * 100_000, "{a: " * 100_000, "- " * 100_000, "? " * 100_000):
+        assert "nested too deeply" in problems(text)[0]
     assert "nested too deeply" in problems("a: " + "[" * 200 + "]" * 200)[0]
 
 
