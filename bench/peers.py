@@ -77,8 +77,11 @@ def nginx(program: str, folder: Path, job: Job) -> list[str]:
         "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme; "
         "proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Forwarded-Port $server_port; }"
     )
-    listen = f"listen 127.0.0.1:{job.port} backlog=4096;"
-    blocks = "\n".join(f"server {{ {listen} server_name {name}; {proxy} }}" for name in names)
+    listen = f"listen 127.0.0.1:{job.port}"
+    blocks = "\n".join(
+        f"server {{ {listen}{'' if n else ' backlog=4096'}; server_name {name}; {proxy} }}"
+        for n, name in enumerate(names)
+    )
     servers = " ".join(f"server 127.0.0.1:{port};" for port in job.servers)
     paths = " ".join(
         f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

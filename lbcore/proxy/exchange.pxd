@@ -39,6 +39,7 @@ cdef class ServerStream:               # the end that answers
     cdef ServerStream newer            # neighbours in the pool
     cdef ServerStream older
     cdef bint blocked                  # what was put has not gone out: put no more until `Exchange.server_ready`
+    cdef int splice_fd                 # descriptor that takes body bytes as they are, or -1
     cdef bint connected                # it stood at some time: the server may have seen a request
     cdef bint reused                   # it has answered before, so it may have died unnoticed
 
@@ -46,6 +47,8 @@ cdef class ServerStream:               # the end that answers
     cdef int put_body(self, Span data) except -1
     cdef int put_end(self) except -1
     cdef int flush(self) except -1
+    cdef void write_failed(self) noexcept
+    cdef void wait_for_output(self) noexcept
     cdef int resume(self) except -1
     cdef int close(self) except -1
 

@@ -104,6 +104,14 @@ cdef class ServerStream:
         """Hand what was put to the kernel."""
         return 0
 
+    cdef void write_failed(self) noexcept:
+        """A write past this object, to `splice_fd`, failed. From now on `blocked`; the exchange is told later."""
+        pass
+
+    cdef void wait_for_output(self) noexcept:
+        """A write past this object found no room. From now on `blocked`, until `Exchange.server_ready`."""
+        pass
+
     cdef int resume(self) except -1:
         """The client has taken what it was given: read on."""
         return 0

@@ -5,9 +5,10 @@ from libc.stdint cimport int64_t, uint32_t
 from lbcore.http.buffer cimport Buffer
 from lbcore.http.framing cimport ChunkDecoder
 from lbcore.http.head cimport ClientAddress
-from lbcore.proxy.entry_point cimport EntryPoint
-from lbcore.proxy.exchange cimport ClientStream, Dialer
+from lbcore.proxy.entry_point cimport EntryPoint, Limits
+from lbcore.proxy.exchange cimport ClientStream, Dialer, ServerStream
 from lbcore.transport.socket cimport Socket
+from lbcore.transport.splice cimport Pipe
 from lbcore.transport.tunnel cimport Tunnel
 
 cdef enum ClientState:
@@ -40,6 +41,7 @@ cdef class Http1Client(ClientStream):
 
     # The body of the request at work. Its first bytes may lie behind the head in `socket.input`.
     cdef Buffer body           # later ones
+    cdef Pipe* pipe            # while they are spliced
     cdef int body_kind         # BodyKind; BODY_NONE once all of it was passed on
     cdef int64_t body_left
     cdef bint in_trailers
@@ -58,6 +60,7 @@ cdef class Http1Client(ClientStream):
     cdef int begin(self, Py_ssize_t used) except -1
     cdef int rest(self) except -1
     cdef int watch(self) except -1
+    cdef bint splice_body(self, ServerStream stream) except *
     cdef int pass_on(self, Buffer* source) except -1
     cdef int end_body(self) except -1
     cdef int go_on(self) except -1
@@ -65,6 +68,14 @@ cdef class Http1Client(ClientStream):
     cdef int drain(self) except -1
     cdef int carry(self) except -1
     cdef void skip_body(self) noexcept
+    cdef void drop_pipe(self) noexcept
+
+    cdef inline bint is_worn_out(self) noexcept:
+        """As old, or as often used, as a connection may get."""
+        cdef Limits* limits = &self.entry_point.limits
+        if limits.keep_alive_max_requests and self.requests >= limits.keep_alive_max_requests:
+            return True
+        return limits.keep_alive_max_ms and self.socket.reactor.now_ms - self.opened_ms >= limits.keep_alive_max_ms
     cdef int linger(self) except -1
     cdef int read_past(self) except -1
     cdef void release_exchange(self) noexcept

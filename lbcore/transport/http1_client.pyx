@@ -3,7 +3,7 @@
 import logging
 
 cimport cython
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from lbcore.http.buffer cimport Buffer, buffer_acquire, buffer_len, buffer_park, buffer_release, buffer_reserve, buffer_room
@@ -21,6 +21,8 @@ from lbcore.transport.clock cimport http_date
 from lbcore.transport.epoll cimport EPOLLOUT
 from lbcore.transport.http1_server cimport Http1Server
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED
+from lbcore.transport.splice cimport CARRIED_ALL, SINK_BROKEN, SINK_FULL, SOURCE_BROKEN, SOURCE_ENDED, SPLICE_FROM
+from lbcore.transport.splice cimport pipe_carry, pipe_give, pipe_take
 from lbcore.transport.tunnel cimport Tunnel
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -122,9 +124,7 @@ cdef class Http1Client(ClientStream):
                 self.keep_alive = False
                 return self.exchange.client_stalled()
             return 0
-        if self.state == CLIENT_FLUSHING and self.entry_point.limits.write_timeout_ms == 0:
-            return 0
-        if self.state == CLIENT_TUNNEL:
+        if self.state == CLIENT_TUNNEL or (self.state == CLIENT_FLUSHING and self.entry_point.limits.write_timeout_ms == 0):
             return 0
         return self.close()
 
@@ -185,8 +185,10 @@ cdef class Http1Client(ClientStream):
         used = exchange.request.parse(socket.input.base + socket.input.start, length, self.seen, &self.entry_point.policy)
         if used == HEAD_PARTIAL:
             exchange_give(exchange)
-            if self.seen == 0:
-                self.socket.reactor.arm(socket, self.entry_point.limits.read_timeout_ms)
+            if self.seen == 0 and self.entry_point.limits.read_timeout_ms:
+                socket.reactor.arm(socket, self.entry_point.limits.read_timeout_ms)
+            elif self.seen == 0:
+                socket.reactor.disarm(socket)
             self.seen = length
             return 0
         self.seen = 0
@@ -214,12 +216,7 @@ cdef class Http1Client(ClientStream):
         self.head_end = socket.input.start + used
         self.body_kind = request.framing.body
         self.body_left = request.framing.length
-        self.keep_alive = request.framing.keep_alive and not self.entry_point.draining
-        if self.entry_point.limits.keep_alive_max_requests and self.requests >= self.entry_point.limits.keep_alive_max_requests:
-            self.keep_alive = False
-        if self.entry_point.limits.keep_alive_max_ms and \
-                socket.reactor.now_ms - self.opened_ms >= self.entry_point.limits.keep_alive_max_ms:
-            self.keep_alive = False
+        self.keep_alive = request.framing.keep_alive and not self.entry_point.draining and not self.is_worn_out()
         if self.body_kind != BODY_NONE:
             memset(&self.decoder, 0, sizeof(self.decoder))
             if not request.framing.expects_continue or request.head.minor_version == 0:
@@ -253,9 +250,8 @@ cdef class Http1Client(ClientStream):
         cdef int64_t limit_ms = self.entry_point.limits.idle_timeout_ms if self.requests else \
             self.entry_point.limits.read_timeout_ms
         if limit_ms:
-            self.socket.reactor.arm(self.socket, limit_ms)
-        else:
-            self.socket.reactor.disarm(self.socket)
+            return self.socket.reactor.arm(self.socket, limit_ms)
+        self.socket.reactor.disarm(self.socket)
         return 0
 
     cdef int want_body(self) except -1:
@@ -287,6 +283,15 @@ cdef class Http1Client(ClientStream):
                 self.continue_sent = True
                 socket.put_text(CONTINUE, len(CONTINUE))
                 self.flush()
+            if self.pipe != NULL or (self.body_kind == BODY_LENGTH and self.body_left >= SPLICE_FROM
+                                     and stream.splice_fd >= 0 and socket.readable):
+                stream.flush()
+                if stream.blocked:
+                    return 0
+                if self.splice_body(stream):
+                    if self.exchange is not exchange or not socket.readable:
+                        return 0
+                    continue
             if not socket.readable:
                 break
             if buffer_reserve(&self.body, 4096) < 0:
@@ -305,6 +310,28 @@ cdef class Http1Client(ClientStream):
         if buffer_len(&self.body) == 0:
             buffer_release(&self.body)
         return 0
+
+    cdef bint splice_body(self, ServerStream stream) except *:
+        """Move the body inside the kernel, as far as it goes for now. False: that is not possible."""
+        cdef int64_t before = self.body_left
+        cdef int result
+        if self.pipe == NULL:
+            self.pipe = pipe_take()
+            if self.pipe == NULL:
+                return False
+        result = pipe_carry(self.pipe, self.socket, stream.splice_fd, &self.body_left)
+        self.entry_point.stats.bytes_in += before - self.body_left
+        stream.server.stats.bytes_out += before - self.body_left
+        if result == CARRIED_ALL:
+            self.drop_pipe()
+            self.end_body()
+        elif result == SINK_FULL:
+            stream.wait_for_output()
+        elif result == SINK_BROKEN:
+            stream.write_failed()
+        elif result == SOURCE_ENDED or result == SOURCE_BROKEN:
+            self.drop()
+        return True
 
     cdef int pass_on(self, Buffer* source) except -1:
         """Give the server what `source` holds of the body."""
@@ -370,14 +397,18 @@ cdef class Http1Client(ClientStream):
             self.skip_body()
         if body == BODY_CHUNKED or body == BODY_UNTIL_CLOSE:
             self.chunking = minor_version >= 1
-            if not self.chunking:
-                self.keep_alive = False
+            self.keep_alive = self.keep_alive and self.chunking
         if response.status == 101:
             self.chunking = False
         self.splice_fd = self.socket.fd if body == BODY_LENGTH else -1
         if render_response(response, minor_version, self.keep_alive, self.chunking, http_date(), &self.socket.output) < 0:
             raise MemoryError
         return 0
+
+    cdef void drop_pipe(self) noexcept:
+        if self.pipe != NULL:
+            pipe_give(self.pipe)
+        self.pipe = NULL
 
     cdef void skip_body(self) noexcept:
         """An answer comes before the request is complete: go on after it only if the rest is here already."""
@@ -455,18 +486,11 @@ cdef class Http1Client(ClientStream):
             if self.keep_alive:
                 self.state = CLIENT_IDLE
                 return self.watch()
-            self.state = CLIENT_FLUSHING
-        elif not self.blocked:
+        if not self.blocked:
             self.flush()
         if self.blocked:
             self.state = CLIENT_FLUSHING
-            if self.broken:
-                return self.close()
-            return 0
-        if self.serving:
-            self.flush()
-            if self.blocked:
-                return 0
+            return self.close() if self.broken else 0
         return self.go_on()
 
     cdef int go_on(self) except -1:
@@ -486,6 +510,7 @@ cdef class Http1Client(ClientStream):
         cdef Socket socket = self.socket
         cdef Exchange exchange = self.exchange
         self.exchange = None
+        self.drop_pipe()
         if self.head_end:
             socket.input.start = self.head_end
         self.head_end = 0
@@ -551,9 +576,7 @@ cdef class Http1Client(ClientStream):
                 return self.close()
             self.lingered += n
         buffer_release(&socket.input)
-        if self.lingered >= LINGER_BYTES:
-            return self.close()
-        return 0
+        return self.close() if self.lingered >= LINGER_BYTES else 0
 
     cdef int close(self) except -1:
         """Close the connection. An exchange under way has been told before. Safe to call twice."""
@@ -565,12 +588,12 @@ cdef class Http1Client(ClientStream):
             exchange_give(self.exchange)
             self.exchange = None
         buffer_release(&self.body)
+        self.drop_pipe()
         self.socket.shut()
         self.carrier = None
         self.clients.discard(self)
         return 0
 
 
-cdef bytes TOO_LATE = (b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
-                       b"Content-Length: 15\r\n\r\n400 Bad Request")
+cdef bytes TOO_LATE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 15\r\n\r\n400 Bad Request"
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

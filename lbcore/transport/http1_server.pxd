@@ -45,10 +45,9 @@ cdef class Http1Server(ServerStream):
     cdef int interim(self) except -1
     cdef int read_chunks(self) except -1
     cdef int read_trailers(self) except -1
-    cdef int splice_body(self) except -1
+    cdef bint splice_body(self) except *
     cdef int at_end_of_input(self) except -1
     cdef int complete(self, bint with_trailers) except -1
-    cdef void write_failed(self) noexcept
     cdef int connect_event(self, uint32_t events) except -1
     cdef bint has_input(self) noexcept
     cdef int go_on(self) except -1

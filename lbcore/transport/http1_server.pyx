@@ -4,7 +4,7 @@ import logging
 
 cimport cython
 from libc.errno cimport ECONNRESET, EPIPE
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
 
 from lbcore.http.buffer cimport Buffer, buffer_acquire, buffer_len, buffer_release, buffer_reserve, buffer_room
@@ -20,7 +20,9 @@ from lbcore.proxy.pool cimport Pool
 from lbcore.state.layout cimport ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_REFUSED, ERROR_RESET, ERROR_TIMEOUT
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED
-from lbcore.transport.splice cimport pipe_drain, pipe_fill, pipe_give, pipe_take
+from lbcore.transport.splice cimport (
+    CARRIED_ALL, SINK_BROKEN, SINK_FULL, SOURCE_BROKEN, SOURCE_ENDED, SPLICE_FROM, pipe_carry, pipe_give, pipe_take,
+)
 
 cdef extern from "<sys/socket.h>" nogil:
     int getsockopt(int fd, int level, int name, void* value, unsigned int* size)
@@ -31,7 +33,6 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef enum:
     CONTINUE_MS = 1000         # how long a server is given to say 100 Continue before the body is sent anyway
     READ_AHEAD = 32768
-    SPLICE_FROM = 65536        # bytes still to come from which on a body is spliced
     TRAILER_LIMIT_BYTES = 16384
 
 _log = logging.getLogger("lbcore.transport")
@@ -73,6 +74,7 @@ cdef class Http1Server(ServerStream):
             raise MemoryError
         exchange.response.clear()
         self.chunking = exchange.request.framing.body == BODY_CHUNKED
+        self.splice_fd = self.socket.fd if exchange.request.framing.body == BODY_LENGTH else -1
         self.sent = exchange.request.framing.body == BODY_NONE
         self.waiting_continue = exchange.request.framing.expects_continue and not self.sent
         self.blocked = self.waiting_continue
@@ -112,6 +114,11 @@ cdef class Http1Server(ServerStream):
         elif result == IO_FAILED:
             self.write_failed()
         return 0
+
+    cdef void wait_for_output(self) noexcept:
+        self.blocked = True
+        if self.socket.wait_for_output() == IO_FAILED:
+            self.write_failed()
 
     cdef void write_failed(self) noexcept:
         """The server takes no more. It may have answered all the same: that, or the end, is read on the next event."""
@@ -228,12 +235,12 @@ cdef class Http1Server(ServerStream):
             if self.state == SERVER_BODY:
                 if exchange.client.blocked:
                     return 0
-                if self.left >= SPLICE_FROM and exchange.client.splice_fd >= 0 and socket.readable:
+                if self.pipe != NULL or (self.left >= SPLICE_FROM and exchange.client.splice_fd >= 0 and socket.readable):
                     exchange.client.flush()
                     if exchange.client.blocked:
                         return 0
                     if self.splice_body():
-                        if self.exchange is not exchange or exchange.client.blocked:
+                        if self.exchange is not exchange or exchange.client.blocked or not socket.readable:
                             return 0
                         continue
             if not socket.readable:
@@ -350,48 +357,31 @@ cdef class Http1Server(ServerStream):
         input.start += used
         return self.complete(response.n_headers > 0)
 
-    cdef int splice_body(self) except -1:
-        """Move the body inside the kernel. True: moved all there was for now, or failed; False: not possible."""
-        cdef Socket socket = self.socket
-        cdef Exchange exchange = self.exchange
-        cdef ClientStream client = exchange.client
-        cdef Py_ssize_t n, taken
+    cdef bint splice_body(self) except *:
+        """Move the body inside the kernel, as far as it goes for now. False: that is not possible."""
+        cdef ClientStream client = self.exchange.client
+        cdef int64_t before = self.left
+        cdef int result
         if self.pipe == NULL:
             self.pipe = pipe_take()
             if self.pipe == NULL:
                 return False
-        while True:
-            n = 0
-            if self.left > self.pipe.held:
-                n = pipe_fill(self.pipe, socket.fd, self.left - self.pipe.held)
-                if n == IO_AGAIN:
-                    socket.readable = False
-                elif n <= 0 and self.pipe.held == 0:
-                    self.failed(ERROR_EOF if n == 0 else ERROR_RESET)
-                    return True
-            if self.pipe.held == 0:
-                return True
-            taken = pipe_drain(self.pipe, client.splice_fd)
-            if taken == IO_AGAIN:
-                client.wait_for_output()
-                socket.readable = True
-                return True
-            if taken == IO_FAILED:
-                client.write_failed()
-                return True
-            self.left -= taken
-            self.server.stats.bytes_in += taken
-            if self.left == 0:
-                pipe_give(self.pipe)
-                self.pipe = NULL
-                self.complete(False)
-                return True
-            if self.pipe.held:
-                client.wait_for_output()
-                socket.readable = True
-                return True
-            if n == IO_AGAIN:
-                return True
+        result = pipe_carry(self.pipe, self.socket, client.splice_fd, &self.left)
+        self.server.stats.bytes_in += before - self.left
+        self.exchange.entry_point.stats.bytes_out += before - self.left
+        if result == CARRIED_ALL:
+            pipe_give(self.pipe)
+            self.pipe = NULL
+            self.complete(False)
+        elif result == SINK_FULL:
+            client.wait_for_output()
+        elif result == SINK_BROKEN:
+            client.write_failed()
+        elif result == SOURCE_ENDED:
+            self.failed(ERROR_EOF)
+        elif result == SOURCE_BROKEN:
+            self.failed(ERROR_RESET)
+        return True
 
     cdef int at_end_of_input(self) except -1:
         """The server ended, or broke, the connection."""

@@ -4,9 +4,10 @@ Measured against receive and send of the same bytes it saves both copies; a pipe
 """
 
 from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 
-from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED
+from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, Socket
 
 cdef extern from "<fcntl.h>" nogil:
     ssize_t splice(int from_fd, void* from_offset, int to_fd, void* to_offset, size_t size, unsigned int flags)
@@ -91,3 +92,28 @@ cdef Py_ssize_t pipe_drain(Pipe* pipe, int fd) noexcept nogil:
         if errno == EINTR:
             continue
         return IO_AGAIN if errno == EAGAIN else IO_FAILED
+
+
+cdef int pipe_carry(Pipe* pipe, Socket source, int sink, int64_t* left) noexcept:
+    """Move a body of `left` bytes, which counts down, from a socket to another as far as both go. Returns a Carried."""
+    cdef Py_ssize_t n, taken
+    while True:
+        n = IO_AGAIN
+        if left[0] > pipe.held and source.readable:
+            n = pipe_fill(pipe, source.fd, <Py_ssize_t>(left[0] - pipe.held))
+            if n == IO_AGAIN and pipe.held == 0:
+                source.readable = source.hangup
+                return CARRIED_SOME
+            if (n == 0 or n == IO_FAILED) and pipe.held == 0:
+                return SOURCE_ENDED if n == 0 else SOURCE_BROKEN
+        if pipe.held == 0:
+            return CARRIED_SOME
+        taken = pipe_drain(pipe, sink)
+        if taken == IO_FAILED:
+            return SINK_BROKEN
+        if taken > 0:
+            left[0] -= taken
+            if left[0] == 0:
+                return CARRIED_ALL
+        if pipe.held:
+            return SINK_FULL
