@@ -23,6 +23,10 @@ async def serve(name: str, reader: asyncio.StreamReader, writer: asyncio.StreamW
                 key, _, value = header.partition(":")
                 if key.lower() == "content-length":
                     await reader.readexactly(int(value))
+                elif key.lower() == "transfer-encoding":
+                    while size := int(await reader.readline(), 16):
+                        await reader.readexactly(size + 2)
+                    await reader.readline()
             path = request.split(" ")[1]
             if path == "/.count":
                 text = json.dumps({"name": name, "answered": answered})

@@ -98,6 +98,13 @@ class StripPrefix(Model):
     prefixes: list[str] = []
     force_slash: bool = True
 
+    @field_validator("force_slash")
+    @classmethod
+    def _forced(cls, value: bool) -> bool:
+        if not value:
+            raise ValueError("false is not supported by this version of lbcore: a path always begins with a slash")
+        return value
+
 
 class StripPrefixRegex(Model):
     regex: list[str] = []

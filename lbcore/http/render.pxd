@@ -22,8 +22,6 @@ cdef int render_request(Request request, const ForwardPolicy* policy, Span path_
 cdef int render_response(Response response, int client_minor_version, bint keep_alive, bint chunked, Span date,
                          Buffer* out) noexcept
 cdef int render_trailers(Message message, Buffer* out) noexcept
-cdef int render_answer(int status, Span content_type, Span body, bint head_request, int client_minor_version,
-                       bint keep_alive, Span extra_headers, Span date, Buffer* out) noexcept
 cdef Span status_text(int status) noexcept
 cdef char* put_decimal(char* out, Py_ssize_t value) noexcept nogil
 cdef char* put_chunk_size(char* out, Py_ssize_t size) noexcept nogil

@@ -344,39 +344,6 @@ cdef int render_trailers(Message message, Buffer* out) noexcept:
     return 0
 
 
-cdef int render_answer(int status, Span content_type, Span body, bint head_request, int client_minor_version,
-                       bint keep_alive, Span extra_headers, Span date, Buffer* out) noexcept:
-    """Append an answer of lbcore's own. `extra_headers` are whole lines. 0, or -1 without memory."""
-    cdef char* at
-    cdef Span text = status_text(status)
-    if buffer_reserve(out, FIXED_BYTES + content_type.len + body.len + extra_headers.len + date.len) < 0:
-        return -1
-    at = out.base + out.end
-    at = put(at, b"HTTP/1.1 ", 9) if client_minor_version else put(at, b"HTTP/1.0 ", 9)
-    at = put_status(at, status)
-    at = put(at, b" ", 1)
-    at = put_span(at, text)
-    if content_type.len:
-        at = put(at, b"\r\nContent-Type: ", 16)
-        at = put_span(at, content_type)
-        at = put(at, b"\r\nX-Content-Type-Options: nosniff", 33)
-    at = put(at, b"\r\nDate: ", 8)
-    at = put_span(at, date)
-    at = put(at, b"\r\nContent-Length: ", 18)
-    at = put_decimal(at, body.len)
-    at = put(at, b"\r\n", 2)
-    at = put_span(at, extra_headers)
-    if not keep_alive:
-        at = put(at, b"Connection: close\r\n", 19)
-    elif client_minor_version == 0:
-        at = put(at, b"Connection: keep-alive\r\n", 24)
-    at = put(at, b"\r\n", 2)
-    if not head_request:
-        at = put_span(at, body)
-    out.end = at - out.base
-    return 0
-
-
 def rewrite_request(wire: bytes, *, client: bytes = b"192.0.2.1", trusted: bool = False, append_for: bool = True,
                     encrypted: bool = False, pass_host: bool = True, server_authority: bytes = b"10.0.0.1:80",
                     server_name: bytes = b"edge", prefix: bytes = b"") -> bytes:
@@ -416,20 +383,6 @@ def rewrite_response(wire: bytes, *, client_version: int = 1, keep_alive: bool =
     if used <= 0:
         raise ValueError(f"refused: {used}")
     if render_response(response, client_version, keep_alive, chunked, span_of(date, len(date)), &out) < 0:
-        raise MemoryError
-    try:
-        return out.base[out.start:out.end]
-    finally:
-        buffer_release(&out)
-
-
-def answer(status: int, body: bytes, *, content_type: bytes = b"", head_request: bool = False, keep_alive: bool = True,
-           client_version: int = 1, extra: bytes = b"", date: bytes = b"now") -> bytes:
-    """An answer of lbcore's own, for tests."""
-    cdef Buffer out
-    memset(&out, 0, sizeof(out))
-    if render_answer(status, span_of(content_type, len(content_type)), span_of(body, len(body)), head_request,
-                     client_version, keep_alive, span_of(extra, len(extra)), span_of(date, len(date)), &out) < 0:
         raise MemoryError
     try:
         return out.base[out.start:out.end]

@@ -13,7 +13,7 @@ from libc.stdlib cimport calloc, free
 from lbcore.http.head cimport ClientAddress, RequestHead
 from lbcore.http.request cimport Request
 from lbcore.http.span cimport Span, span_of
-from lbcore.routing.matcher cimport Program, Test, run, set_client
+from lbcore.routing.matcher cimport Program, Test, read_head, run
 
 import os
 
@@ -225,11 +225,6 @@ cdef class RouteIndex:
 
     def route(self, head: bytes, client: str = "192.0.2.1"):
         """`find` for the bytes of a request head, for tests and tools. Raises ValueError when the head is refused."""
-        cdef Request request = Request()
         cdef ClientAddress address
-        set_client(&address, client)
-        request.head.client = &address
-        used = request.parse_bytes(head)
-        if used <= 0:
-            raise ValueError(f"refused: {used}")
+        cdef Request request = read_head(head, client, &address)
         return self.find(&request.head)

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t
 
 from lbcore.http.head cimport ClientAddress, RequestHead
+from lbcore.http.request cimport Request
 from lbcore.http.span cimport Span
 
 cdef enum TestKind:
@@ -45,4 +46,4 @@ cdef class Program:
 
 
 cdef bint run(const Test* tests, const RequestHead* head) noexcept nogil
-cdef int set_client(ClientAddress* address, str text) except -1
+cdef Request read_head(bytes head, str client, ClientAddress* address)

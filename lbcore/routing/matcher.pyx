@@ -130,21 +130,22 @@ cdef class Program:
 
     def matches(self, head: bytes, client: str = "192.0.2.1") -> bool:
         """Whether the rule matches a request head, for tests and tools. Raises ValueError when the head is refused."""
-        cdef Request request = Request()
         cdef ClientAddress address
-        set_client(&address, client)
-        request.head.client = &address
-        used = request.parse_bytes(head)
-        if used <= 0:
-            raise ValueError(f"refused: {used}")
+        cdef Request request = read_head(head, client, &address)
         return run(self.tests, &request.head)
 
 
-cdef int set_client(ClientAddress* address, str text) except -1:
-    parsed = ipaddress.ip_address(text)
+cdef Request read_head(bytes head, str client, ClientAddress* address):
+    """A request from the bytes of its head and the client's address, which `address` keeps. Raises ValueError."""
+    cdef Request request = Request()
+    parsed = ipaddress.ip_address(client)
     packed = parsed.packed if parsed.version == 6 else bytes(10) + b"\xff\xff" + parsed.packed
     memcpy(address.ip, <const char*>packed, 16)
-    return 0
+    request.head.client = address
+    used = request.parse_bytes(head)
+    if used <= 0:
+        raise ValueError(f"refused: {used}")
+    return request
 
 
 def compile_rule(text: str) -> Program:

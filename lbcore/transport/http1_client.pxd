@@ -64,6 +64,7 @@ cdef class Http1Client(ClientStream):
     cdef int pass_on(self, Buffer* source) except -1
     cdef int end_body(self) except -1
     cdef int go_on(self) except -1
+    cdef int drop_if_gone(self) except -1
     cdef int drop(self) except -1
     cdef int drain(self) except -1
     cdef int carry(self) except -1

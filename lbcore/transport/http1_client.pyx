@@ -98,11 +98,10 @@ cdef class Http1Client(ClientStream):
                     return self.go_on()
                 self.exchange.client_drained()
         if self.state == CLIENT_BUSY:
-            if socket.hangup and (self.body_kind == BODY_NONE or self.broken) and socket.peer_is_gone():
-                return self.drop()
             if socket.readable and self.body_kind != BODY_NONE:
-                return self.want_body()
-        elif self.state == CLIENT_FLUSHING and socket.hangup and (self.broken or socket.peer_is_gone()):
+                self.want_body()
+            return self.drop_if_gone()
+        if self.state == CLIENT_FLUSHING and socket.hangup and (self.broken or socket.peer_is_gone()):
             return self.close()
         return 0
 
@@ -133,6 +132,13 @@ cdef class Http1Client(ClientStream):
         self.keep_alive = False
         if self.state == CLIENT_IDLE and buffer_len(&self.socket.input) == 0:
             return self.close()
+        return 0
+
+    cdef int drop_if_gone(self) except -1:
+        """Break off when the client has ended its side, with nothing more of it to read: it waits for no answer."""
+        if self.state == CLIENT_BUSY and self.socket.hangup and (self.body_kind == BODY_NONE or self.broken) \
+                and self.socket.peer_is_gone():
+            return self.drop()
         return 0
 
     cdef int drop(self) except -1:
@@ -235,7 +241,7 @@ cdef class Http1Client(ClientStream):
         if buffer_len(&socket.output):
             self.flush()
         if self.state != CLIENT_IDLE:
-            return 0
+            return self.drop_if_gone()
         if self.blocked:
             self.state = CLIENT_FLUSHING
             return 0
@@ -562,20 +568,14 @@ cdef class Http1Client(ClientStream):
         return self.read_past()
 
     cdef int read_past(self) except -1:
-        cdef Socket socket = self.socket
         cdef Py_ssize_t n
-        while socket.readable and self.lingered < LINGER_BYTES:
-            if buffer_acquire(&socket.input) < 0:
-                return self.close()
-            n = socket.receive(&socket.input, buffer_room(&socket.input))
-            socket.input.end = 0
+        while self.socket.readable and self.lingered < LINGER_BYTES:
+            n = self.socket.discard()
             if n == IO_AGAIN:
-                buffer_release(&socket.input)
                 return 0
             if n <= 0:
                 return self.close()
             self.lingered += n
-        buffer_release(&socket.input)
         return self.close() if self.lingered >= LINGER_BYTES else 0
 
     cdef int close(self) except -1:

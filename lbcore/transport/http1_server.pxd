@@ -49,5 +49,4 @@ cdef class Http1Server(ServerStream):
     cdef int at_end_of_input(self) except -1
     cdef int complete(self, bint with_trailers) except -1
     cdef int connect_event(self, uint32_t events) except -1
-    cdef bint has_input(self) noexcept
     cdef int go_on(self) except -1

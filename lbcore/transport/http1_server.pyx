@@ -137,7 +137,7 @@ cdef class Http1Server(ServerStream):
         socket.note(events)
         if self.state == SERVER_IDLE:
             # Nothing is owed: the end of the connection, or bytes nobody asked for.
-            if socket.hangup or (events & EPOLLIN and self.has_input()):
+            if socket.hangup or (events & EPOLLIN and socket.discard() != IO_AGAIN):
                 self.close()
             return 0
         if self.state == SERVER_TUNNEL:
@@ -150,15 +150,6 @@ cdef class Http1Server(ServerStream):
         if socket.readable and self.exchange is not None:
             self.read()
         return 0
-
-    cdef bint has_input(self) noexcept:
-        cdef Socket socket = self.socket
-        cdef Py_ssize_t n
-        if buffer_acquire(&socket.input) < 0:
-            return True
-        n = socket.receive(&socket.input, 1)
-        buffer_release(&socket.input)
-        return n != IO_AGAIN
 
     cdef int connect_event(self, uint32_t events) except -1:
         cdef int error = 0
@@ -401,7 +392,7 @@ cdef class Http1Server(ServerStream):
         self.exchange = None
         self.blocked = False
         if (exchange.response.framing.keep_alive and self.sent and not socket.hangup and buffer_len(&socket.input) == 0
-                and buffer_len(&socket.output) == 0 and not (socket.readable and self.has_input())):
+                and buffer_len(&socket.output) == 0 and not (socket.readable and socket.discard() != IO_AGAIN)):
             buffer_release(&socket.input)
             self.state = SERVER_IDLE
             self.reused = True

@@ -23,6 +23,7 @@ cdef class Socket(Channel):
     cdef int wait_for_output(self) noexcept
     cdef void note(self, uint32_t events) noexcept
     cdef Py_ssize_t receive(self, Buffer* into, Py_ssize_t limit) noexcept
+    cdef Py_ssize_t discard(self) noexcept
     cdef int put(self, Span data) noexcept
     cdef int put_text(self, const char* text, Py_ssize_t length) noexcept
     cdef int keep(self, Span data) noexcept

@@ -33,6 +33,7 @@ cdef extern from "<unistd.h>" nogil:
     int close(int fd)
 
 cdef enum:
+    DISCARDED_BYTES = 16384
     COPIED_BYTES = 8192        # what is smaller is copied behind the output that waits; a send costs more than that
 
 
@@ -89,6 +90,14 @@ cdef class Socket(Channel):
             self.fault = errno
             self.hangup = True
             return IO_FAILED
+
+    cdef Py_ssize_t discard(self) noexcept:
+        """Receive once and throw it away. Bytes thrown away, 0 at the end, or IO_…"""
+        cdef char sink[DISCARDED_BYTES]
+        cdef Buffer into
+        into.base = sink
+        into.end = 0
+        return self.receive(&into, DISCARDED_BYTES)
 
     cdef Py_ssize_t send_two(self, Span first, Span second) noexcept:
         """Send two pieces as one. Bytes taken, or IO_…"""

@@ -72,6 +72,9 @@ ROUTERS = {
     "headers": tagged("PathPrefix(`/headers`)", "any", first=["headers"]),
     "cors": tagged("PathPrefix(`/cors`)", "any", first=["cors"]),
     "secure": tagged("PathPrefix(`/secure`)", "any", first=["secure"]),
+    "secureall": tagged("PathPrefix(`/sall`)", "any", first=["secure-all"]),
+    "development": tagged("PathPrefix(`/dev`)", "any", first=["development"]),
+    "corsall": tagged("PathPrefix(`/call`)", "any", first=["cors-all"]),
     "chain": tagged("PathPrefix(`/chain`)", "any", first=["chain"]),
     "gone": {"rule": "PathPrefix(`/gone`)", "service": "refused"},
     "none": {"rule": "PathPrefix(`/none`)", "service": "empty"},
@@ -108,6 +111,28 @@ MIDDLEWARES: dict[str, Any] = {
     },
     "secure": {
         "headers": {"frameDeny": True, "contentTypeNosniff": True, "referrerPolicy": "no-referrer", "stsSeconds": 10}
+    },
+    "secure-all": {
+        "headers": {
+            "customFrameOptionsValue": "SAMEORIGIN",
+            "browserXssFilter": True,
+            "customBrowserXSSValue": "1; report=x",
+            "contentSecurityPolicy": "default-src 'self'",
+            "contentSecurityPolicyReportOnly": "img-src *",
+            "permissionsPolicy": "camera=()",
+            "stsSeconds": 5,
+            "stsIncludeSubdomains": True,
+            "stsPreload": True,
+            "forceSTSHeader": True,
+        }
+    },
+    "development": {"headers": {"isDevelopment": True, "stsSeconds": 5, "forceSTSHeader": True, "frameDeny": True}},
+    "cors-all": {
+        "headers": {
+            "accessControlAllowCredentials": True,
+            "accessControlAllowOriginListRegex": ["^https://.*\\.a\\.test$"],
+            "accessControlExposeHeaders": ["X-One", "X-Two"],
+        }
     },
     "chain": {"chain": {"middlewares": ["strip", "add"]}},
 }
@@ -283,6 +308,10 @@ REQUESTS = {
     "cors other": get("/cors", "a", "Origin: https://b.test"),
     "cors none": get("/cors"),
     "secure": get("/secure"),
+    "secure all": get("/sall"),
+    "development": get("/dev"),
+    "cors all": get("/call", "a", "Origin: https://x.a.test"),
+    "cors all other": get("/call", "a", "Origin: https://a.test.evil"),
     "chain": get("/chain/strip"),
     "refused": get("/gone"),
     "no server": get("/none"),
@@ -340,6 +369,12 @@ COMPARED_HEADERS = (
     "access-control-allow-headers",
     "access-control-max-age",
     "content-length",
+    "x-xss-protection",
+    "content-security-policy",
+    "content-security-policy-report-only",
+    "permissions-policy",
+    "access-control-allow-credentials",
+    "access-control-expose-headers",
 )
 
 

@@ -1,8 +1,8 @@
-"""The heads that go out: what a server is sent, what a client is sent, and lbcore's own answers."""
+"""The heads that go out: what a server is sent, and what a client is sent."""
 
 import pytest
 
-from lbcore.http.render import answer, rewrite_request, rewrite_response
+from lbcore.http.render import rewrite_request, rewrite_response
 from lbcore.http.request import Request
 
 
@@ -141,12 +141,3 @@ def test_response_to_client_framing_is_this_hops_own() -> None:
     old = rewrite_response(b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", client_version=0)
     assert old.startswith(b"HTTP/1.0 200 OK\r\n")
     assert b"Connection: keep-alive\r\n" in old
-
-
-def test_answer_of_our_own_has_traefiks_form() -> None:
-    assert answer(404, b"404 page not found\n", content_type=b"text/plain; charset=utf-8") == (
-        b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
-        b"Date: now\r\nContent-Length: 19\r\n\r\n404 page not found\n"
-    )
-    bare = answer(502, b"Bad Gateway", head_request=True, keep_alive=False, extra=b"X: 1\r\n")
-    assert bare == b"HTTP/1.1 502 Bad Gateway\r\nDate: now\r\nContent-Length: 11\r\nX: 1\r\nConnection: close\r\n\r\n"
