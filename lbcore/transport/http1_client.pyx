@@ -99,7 +99,7 @@ cdef class Http1Client(ClientStream):
                 self.exchange.client_drained()
         if self.state == CLIENT_BUSY:
             if socket.readable and self.body_kind != BODY_NONE:
-                self.want_body()
+                return self.want_body()
             return self.drop_if_gone()
         if self.state == CLIENT_FLUSHING and socket.hangup and (self.broken or socket.peer_is_gone()):
             return self.close()
@@ -315,7 +315,7 @@ cdef class Http1Client(ClientStream):
             exchange.stream.flush()
         if buffer_len(&self.body) == 0:
             buffer_release(&self.body)
-        return 0
+        return self.drop_if_gone()
 
     cdef bint splice_body(self, ServerStream stream) except *:
         """Move the body inside the kernel, as far as it goes for now. False: that is not possible."""
