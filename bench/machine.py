@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def describe() -> dict[str, str]:
 
 
 def version_of(*command: str) -> str:
-    """The first line with a digit that a `--version` command prints."""
+    """The version that a `--version` command prints; RuntimeError when it prints none."""
     output = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    lines = [line.strip() for line in (output.stdout + output.stderr).splitlines()]
-    return next((line for line in lines if any(char.isdigit() for char in line)), "unknown")
+    found = re.search(r"\d+\.\d+(?:\.\d+)*", (output.stdout + output.stderr).replace(command[0], ""))
+    if found is None:
+        raise RuntimeError(f"{' '.join(command)} prints no version")
+    return found[0]

@@ -23,7 +23,7 @@ def lines(record: dict[str, Any]) -> list[str]:
             for peer in names
         ]
         out.append(f"| {name}: {workload['what']} | {workload['unit']} | {' | '.join(cells)} |")
-    shown = ", ".join(f"{name} ({version})" for name, version in versions.items())
+    shown = ", ".join(f"{name} {version}" for name, version in versions.items())
     rounds = f"{record['rounds']} rounds of {record['seconds']} s"
     how = f"Medians of {rounds}; one core for the proxy, one for load and servers."
     where = f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, {machine['date']}."
