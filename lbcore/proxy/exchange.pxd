@@ -66,6 +66,7 @@ cdef class Exchange:
     cdef ServerStream stream           # None until a server is chosen, and after its part is done
     cdef Dialer dialer
     cdef Route route                   # None until one matched
+    cdef Py_ssize_t passed             # middlewares of it that let the request through: these see the answer
     cdef Server server
     cdef Decision decision
     cdef ForwardPolicy forward

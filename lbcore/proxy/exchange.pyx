@@ -164,6 +164,7 @@ cdef class Exchange:
             middleware = <Middleware>item
             if middleware.on_request(self.request, self.response):
                 return self.send_answer()
+            self.passed += 1
         self.server = self.route.service.choose(self.request, &self.decision)
         if self.server is None:
             self.error = ERROR_NO_SERVER
@@ -248,7 +249,7 @@ cdef class Exchange:
         cdef Py_ssize_t i
         if self.route is None or not self.route.sees_answers:
             return 0
-        for i in range(len(self.route.middlewares) - 1, -1, -1):
+        for i in range(self.passed - 1, -1, -1):
             middleware = <Middleware>self.route.middlewares[i]
             if middleware.sees_answer:
                 middleware.on_response(self.request, self.response)
@@ -394,6 +395,7 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
     exchange.error = -1
     exchange.retried = False
     exchange.redispatched = 0
+    exchange.passed = 0
     return exchange
 
 

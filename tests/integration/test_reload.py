@@ -176,3 +176,26 @@ def test_reload_often_under_traffic_fails_no_request(tmp_path: Path, backends: l
             client.join()
         assert wrong == []
         assert served > 20
+
+
+def test_moved_name_is_followed_without_a_reload(tmp_path: Path) -> None:
+    """The instance has a hosts file of its own, in a mount namespace, and the name in it moves."""
+    here = Backend("here")
+    port = int(here.url.rpartition(":")[2])
+    moved = Backend("moved", "127.0.0.2", port)
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 app.test localhost\n")
+    prefix = ("unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
+    dynamic = dynamic_for()
+    balancer = dynamic["http"]["services"]["backends"]["loadBalancer"]
+    balancer |= {"servers": [{"url": f"http://app.test:{port}"}], "serversTransport": "one-shot"}
+    dynamic["http"]["serversTransports"] = {"one-shot": {"maxIdleConnsPerHost": -1}}
+    try:
+        with running(tmp_path, dynamic, workers=1, prefix=prefix) as lb:
+            lb.runs(1)
+            assert lb.get() == (200, "here")
+            hosts.write_text("127.0.0.2 app.test localhost\n")
+            eventually(lambda: lb.get() == (200, "moved"), "requests go to the new address", 20)
+    finally:
+        here.close()
+        moved.close()

@@ -34,7 +34,7 @@ def eventually(probe: Callable[[], T], what: str, timeout_s: float = 15) -> T:
 class Backend:
     """An HTTP/1.1 server on a thread that answers with its name; `/slow/500` does so after 500 ms."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, address: str = "127.0.0.1", port: int = 0) -> None:
         backend = self
         self.name = name
         self.slow_requests = threading.Semaphore(0)  # released when a slow request has come in
@@ -55,9 +55,9 @@ class Backend:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = http.server.ThreadingHTTPServer((address, port), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"http://{address}:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:

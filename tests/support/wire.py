@@ -157,8 +157,8 @@ class Edge:
     def address(self) -> tuple[str, int] | str:
         return self.proxy.addresses["web"]
 
-    def client(self) -> Peer:
-        address = self.address
+    def client(self, entry_point: str = "web") -> Peer:
+        address = self.proxy.addresses[entry_point]
         if isinstance(address, str):
             sock = socket.socket(socket.AF_UNIX)
             sock.connect(address)
@@ -200,15 +200,21 @@ def config_for(*urls: str, transport: Mapping[str, Any] | None = None, **balance
 
 
 @contextlib.contextmanager
-def edge(dynamic: Mapping[str, Any], **entry_point: Any) -> Iterator[Edge]:
-    """Run the proxy with a dynamic configuration while the block lasts."""
-    static = StaticConfig.model_validate({"entryPoints": {"web": {"address": "127.0.0.1:0", **entry_point}}})
+def edge(
+    dynamic: Mapping[str, Any],
+    entry_points: Mapping[str, Any] | None = None,
+    static: Mapping[str, Any] | None = None,
+    **entry_point: Any,
+) -> Iterator[Edge]:
+    """Run the proxy with a dynamic configuration while the block lasts; by default with one entry point, `web`."""
+    points = entry_points or {"web": {"address": "127.0.0.1:0", **entry_point}}
+    settings = StaticConfig.model_validate({"entryPoints": points, **(static or {})})
     ready: list[Edge] = []
     started, stop = threading.Event(), asyncio.Event()
     failure: list[BaseException] = []
 
     async def main() -> None:
-        async with lbcore.Proxy(static, DynamicConfig.model_validate(dynamic)) as proxy:
+        async with lbcore.Proxy(settings, DynamicConfig.model_validate(dynamic)) as proxy:
             ready.append(Edge(proxy, asyncio.get_running_loop()))
             started.set()
             await stop.wait()

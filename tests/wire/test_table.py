@@ -258,3 +258,15 @@ def test_large_upload_goes_on_after_a_slow_server_and_both_ends_are_used_again()
             client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
             assert client.message()[2] == b"20000000"
         assert server.connections == 1
+
+
+def test_routers_without_entry_points_listen_on_the_default_ones(tmp_path: Path) -> None:
+    with serving() as server:
+        config = config_for(server.url)
+        config["http"]["routers"]["all"]["ruleSyntax"] = "v3"
+        with edge(config, asDefault=True) as lb:
+            assert lb.ask(GET)[0] == "HTTP/1.1 200 OK"
+        static = {"web": {"address": "127.0.0.1:0"}, "main": {"address": "127.0.0.1:0", "asDefault": True}}
+        with edge(config, entry_points=static) as lb:
+            assert lb.ask(GET)[0] == "HTTP/1.1 404 Not Found"
+            assert lb.client("main").ask(GET)[0] == "HTTP/1.1 200 OK"

@@ -52,8 +52,9 @@ def test_chunked_body_is_what_was_encoded(chunks: list[bytes], step: int) -> Non
     ],
 )
 def test_chunked_anything_ambiguous_is_refused(wire: bytes) -> None:
-    with pytest.raises(ValueError, match="bad chunk framing"):
-        decode_chunked([wire])
+    for pieces in ([wire], [wire + b"5\r\nhello\r\n"], *([wire[:cut], wire[cut:]] for cut in range(1, min(len(wire), 64)))):
+        with pytest.raises(ValueError, match="bad chunk framing"):
+            decode_chunked(pieces)
 
 
 @pytest.mark.parametrize(
@@ -72,10 +73,13 @@ def test_chunked_anything_ambiguous_is_refused(wire: bytes) -> None:
     ],
 )
 def test_response_framing(wire: bytes, head_request: bool, body: int, length: int, keep_alive: bool) -> None:
-    response = Response()
-    assert response.parse_bytes(wire + b"rest", head_request=head_request) == len(wire)
-    head = response.describe()
-    assert (head["body"], head["length"], head["keep_alive"]) == (body, length, keep_alive)
+    for trailing in (b"", b"rest", b"\r\n", wire):
+        for cut in range(len(wire)):
+            response, fed = Response(), wire + trailing
+            assert response.parse_bytes(wire[:cut], head_request=head_request) == 0
+            assert response.parse_bytes(fed, head_request=head_request) == len(wire)
+            head = response.describe()
+            assert (head["body"], head["length"], head["keep_alive"]) == (body, length, keep_alive)
 
 
 @pytest.mark.parametrize(
