@@ -134,9 +134,7 @@ class RedirectRegex(Model):
 class Headers(Model):
     """Headers to set or, with an empty value, to delete; cross-origin answers; what browsers are told."""
 
-    unsupported: ClassVar[frozenset[str]] = keys(
-        "sslRedirect sslTemporaryRedirect sslHost sslForceHost featurePolicy"
-    )
+    unsupported: ClassVar[frozenset[str]] = keys("sslRedirect sslTemporaryRedirect sslHost sslForceHost featurePolicy")
 
     custom_request_headers: dict[str, str] = {}
     custom_response_headers: dict[str, str] = {}

@@ -1,3 +1,2 @@
-
 class Middleware:
     name: str

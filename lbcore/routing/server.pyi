@@ -7,6 +7,4 @@ class Server:
     port: int
     slot: int
     preserve_path: bool
-    def __init__(
-        self, name: str, url: str, preserve_path: bool, region: Region, worker: int, slot: int
-    ) -> None: ...
+    def __init__(self, name: str, url: str, preserve_path: bool, region: Region, worker: int, slot: int) -> None: ...

@@ -260,7 +260,7 @@ def test_large_upload_goes_on_after_a_slow_server_and_both_ends_are_used_again()
         assert server.connections == 1
 
 
-def test_routers_without_entry_points_listen_on_the_default_ones(tmp_path: Path) -> None:
+def test_routers_without_entry_points_listen_on_the_default_ones() -> None:
     with serving() as server:
         config = config_for(server.url)
         config["http"]["routers"]["all"]["ruleSyntax"] = "v3"
