@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from lbcore.routing.balancer import LoadBalancer
 from lbcore.routing.server import Server
-from lbcore.routing.service import LoadBalancer
 from lbcore.state.region import Region
 
 
@@ -17,7 +17,7 @@ def balancer(count: int) -> LoadBalancer:
     servers = []
     for slot in range(count):
         region.reset_server(slot)
-        servers.append(Server(f"app@bench|{slot}", f"http://10.0.0.1:{slot % 60000 + 1}", False, region, 0, slot))
+        servers.append(Server(f"app@bench|{slot}", f"http://10.0.0.1:{slot % 60000 + 1}", region, 0, slot))
     return LoadBalancer("app@bench", servers, [slot % 3 + 1 for slot in range(count)], region, 0)
 
 

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from lbcore.config.model import Model, keys
 from lbcore.config.static import ForwardingTimeouts
 from lbcore.config.units import Duration
 
+MIN_SECRET_BYTES = 16
 MAX_USER_PRIORITY = (1 << 63) - 1 - 1000
+
+
+def _check_share(value: str) -> str:
+    number = value.removesuffix("%")
+    if value and not (
+        number.isascii() and number.isdigit() and 0 < int(number) <= (100 if value[-1] == "%" else 1 << 20)
+    ):
+        raise ValueError(f"{value!r} is neither a count above 0 nor a percentage from 1% to 100%")
+    return value
+
+
+def _check_secret(value: str) -> str:
+    if len(value.encode()) < MIN_SECRET_BYTES:
+        raise ValueError(f"a key of less than {MIN_SECRET_BYTES} bytes can be guessed")
+    return value
+
+
+Share = Annotated[str, AfterValidator(_check_share)]  # `3`, or `50%`
+Secret = Annotated[str, AfterValidator(_check_secret)]
 
 
 class Router(Model):
@@ -48,11 +68,130 @@ class ResponseForwarding(Model):
     flush_interval: Duration = timedelta(milliseconds=100)
 
 
-class LoadBalancer(Model):
-    unsupported: ClassVar[frozenset[str]] = keys("sticky healthCheck passiveHealthCheck")
+class Signed(Model):
+    """Extension: values that no client can make up. The first key signs, all are accepted."""
 
+    keys: Annotated[list[Secret], Field(min_length=1)]
+
+
+class StickyCookie(Model):
+    """`name` empty: one that follows from the service's. `maxAge` in seconds, 0: until the browser closes."""
+
+    unsupported: ClassVar[frozenset[str]] = keys("expires")
+
+    name: str = ""
+    secure: bool = False
+    http_only: bool = False
+    same_site: str = ""
+    max_age: int = 0
+    path: str = "/"
+    domain: str = ""
+    signed: Signed | None = None
+
+    @field_validator("path", "domain")
+    @classmethod
+    def _attribute(cls, value: str) -> str:
+        if any(letter < " " or letter in ";\x7f" for letter in value):
+            raise ValueError("semicolons and control characters cannot stand in an attribute of a cookie")
+        return value
+
+
+class SourceIP(Model):
+    """Extension: by the client's address. `depth` n: the nth address from the right in X-Forwarded-For."""
+
+    depth: Annotated[int, Field(ge=0, le=100)] = 0
+
+
+class Sticky(Model):
+    cookie: StickyCookie | None = None
+    source_ip: SourceIP | None = Field(default=None, alias="sourceIP")
+
+
+class HashOn(Model):
+    """Extension: what decides where strategy `hrw` sends a request. Exactly one; the client's address if none.
+
+    boundedLoad  per cent of the average load that a member may have before its keys go to the next one; 0: no bound.
+    """
+
+    header: str = ""
+    cookie: str = ""
+    query: str = ""
+    path: bool = False
+    source_ip: SourceIP | None = Field(default=None, alias="sourceIP")
+    bounded_load: Annotated[int, Field(ge=0, le=10000)] = 0
+
+    @model_validator(mode="after")
+    def _one_source(self) -> HashOn:
+        if sum(map(bool, (self.header, self.cookie, self.query, self.path, self.source_ip is not None))) > 1:
+            raise ValueError("set one of header, cookie, query, path and sourceIP")
+        if 0 < self.bounded_load <= 100:
+            raise ValueError("boundedLoad has to be above 100: some member is always above the average")
+        return self
+
+
+class ParentHealthCheck(Model):
+    """Watch the children: up while enough of them are.
+
+    minHealthy      (extension) how many, or how many per cent of the weight, have to be up.
+    recoverHealthy  (extension) likewise, for one that is down to be up again.
+    """
+
+    min_healthy: Share = ""
+    recover_healthy: Share = ""
+
+    @model_validator(mode="after")
+    def _alike(self) -> Self:
+        if self.recover_healthy and self.recover_healthy.endswith("%") != self.min_healthy.endswith("%"):
+            raise ValueError("minHealthy and recoverHealthy have to be both counts or both percentages")
+        return self
+
+
+class HealthCheck(ParentHealthCheck):
+    """Ask each server every `interval`, one that is down every `unhealthyInterval`.
+
+    rise, fall  (extension) answers in a row that change a server's status.
+    expectBody  (extension) a text that the first 64 KiB of the body hold.
+    startDown   (extension) a new server gets no request before its first check.
+    """
+
+    scheme: Literal["", "http"] = ""
+    mode: Literal["", "http", "grpc"] = "http"
+    path: str = ""
+    method: str = ""
+    status: int = 0
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    interval: Duration = timedelta(seconds=30)
+    unhealthy_interval: Duration | None = None
+    timeout: Duration = timedelta(seconds=5)
+    hostname: str = ""
+    follow_redirects: bool = True
+    headers: dict[str, str] = {}
+    rise: Annotated[int, Field(ge=1, le=1000)] = 1
+    fall: Annotated[int, Field(ge=1, le=1000)] = 1
+    expect_body: str = ""
+    start_down: bool = False
+
+
+class PassiveHealthCheck(Model):
+    """Eject a server when `maxFailedAttempts` requests to it failed within `failureWindow`, for that long at first.
+
+    maxEjectionPercent  (extension) of the servers that may be ejected at once.
+    maxEjectionTime     (extension) the longest ejection: each one in a row lasts twice as long as the one before.
+    """
+
+    failure_window: Duration = timedelta(seconds=10)
+    max_failed_attempts: Annotated[int, Field(ge=1)] = 1
+    max_ejection_percent: Annotated[int, Field(ge=0, le=100)] = 100
+    max_ejection_time: Duration = timedelta(minutes=5)
+
+
+class LoadBalancer(Model):
     servers: list[Server] = []
     strategy: str = "wrr"
+    sticky: Sticky | None = None
+    hash_on: HashOn | None = None
+    health_check: HealthCheck | None = None
+    passive_health_check: PassiveHealthCheck | None = None
     pass_host_header: bool = True
     response_forwarding: ResponseForwarding = ResponseForwarding()
     servers_transport: str = ""
@@ -64,18 +203,102 @@ class WeightedService(Model):
 
 
 class Weighted(Model):
-    unsupported: ClassVar[frozenset[str]] = keys("sticky healthCheck")
+    """Extension `hashOn`: the same user always gets the same child, and a change of weights moves as few as it can."""
 
     services: list[WeightedService] = []
+    sticky: Sticky | None = None
+    hash_on: HashOn | None = None
+    health_check: ParentHealthCheck | None = None
+
+
+class HighestRandomWeight(Model):
+    """`hashOn`: extension, instead of the client's address."""
+
+    services: list[WeightedService] = []
+    hash_on: HashOn | None = None
+    health_check: ParentHealthCheck | None = None
+
+
+class FailoverErrors(Model):
+    """Statuses of the main service that send a request to the fallback; its body up to `maxRequestBodyBytes` (-1: any)."""
+
+    status: list[str] = []
+    max_request_body_bytes: int = -1
+
+
+class Failover(Model):
+    service: str
+    fallback: str
+    health_check: ParentHealthCheck | None = None
+    errors: FailoverErrors | None = None
+
+
+class MirrorService(Model):
+    name: str
+    percent: int = 0
+
+
+class Mirroring(Model):
+    """Copies of requests to other services, whose answers nobody waits for.
+
+    maxBodySize    bytes of body that are copied, -1: any; a request with a longer body is not mirrored.
+    headers        (extension) set on every copy.
+    methods        (extension) of requests that are mirrored; empty: all.
+    timeout        (extension) of one copy, from its start to the end of its answer.
+    maxConcurrent  (extension) copies under way at once in a worker; what is beyond is not sent.
+    maxBufferedBytes  (extension) bodies held for copies in a worker; likewise.
+    """
+
+    service: str
+    mirrors: list[MirrorService] = []
+    mirror_body: bool = True
+    max_body_size: int = -1
+    health_check: ParentHealthCheck | None = None
+    headers: dict[str, str] = {}
+    methods: list[str] = []
+    timeout: Duration = timedelta(seconds=30)
+    max_concurrent: Annotated[int, Field(ge=1)] = 256
+    max_buffered_bytes: Annotated[int, Field(ge=0)] = 64 << 20
 
 
 class Service(Model):
-    """Exactly one way to choose."""
+    """Exactly one way to choose; `middlewares` run before it."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("mirroring failover highestRandomWeight middlewares")
-
+    middlewares: list[str] = []
     load_balancer: LoadBalancer | None = None
     weighted: Weighted | None = None
+    highest_random_weight: HighestRandomWeight | None = None
+    failover: Failover | None = None
+    mirroring: Mirroring | None = None
+
+    @property
+    def kinds(self) -> list[str]:
+        """Attributes that are set, of those that choose; one in a service that can run."""
+        kinds = ("load_balancer", "weighted", "highest_random_weight", "failover", "mirroring")
+        return [name for name in kinds if getattr(self, name) is not None]
+
+    @property
+    def children(self) -> list[str]:
+        """Names of the services it sends requests to, as written."""
+        names: list[str] = []
+        for parent in (self.weighted, self.highest_random_weight):
+            if parent is not None:
+                names += [child.name for child in parent.services]
+        if self.failover is not None:
+            names += [self.failover.service, self.failover.fallback]
+        if self.mirroring is not None:
+            names += [self.mirroring.service, *(mirror.name for mirror in self.mirroring.mirrors)]
+        return names
+
+    @property
+    def members(self) -> list[str]:
+        """What it chooses among: URLs of servers, or names of services, as written."""
+        return [server.url for server in self.load_balancer.servers] if self.load_balancer else self.children
+
+    @property
+    def watches(self) -> bool:
+        """Whether it has a health check, and so a status that a parent can watch."""
+        return any(getattr(getattr(self, kind), "health_check", None) is not None for kind in self.kinds)
 
 
 class ServersTransport(Model):

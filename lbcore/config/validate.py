@@ -5,15 +5,17 @@ Names are qualified (`web@file`), as providers are merged; a reference without p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from lbcore.config.dynamic import DynamicConfig, HttpConfig, Middleware, Router, Service
+from lbcore.config.dynamic import DynamicConfig, HttpConfig, LoadBalancer, Middleware, Router, Service
 from lbcore.config.network import split_url
 from lbcore.config.rule import RuleError, parse_rule
 from lbcore.config.static import StaticConfig
 
 INTERNAL_SERVICES = frozenset({"noop@internal", "ping@internal"})
+STRATEGIES = frozenset({"wrr", "p2c", "hrw", "leasttime", "leastconn", "peakewma"})
+MAX_DEPTH = 100  # of services below a service
 DEFAULT_TRANSPORT = "default@internal"
 MULTIPLE = "cannot create {0}: multi-types {0} not supported, consider declaring two different pieces of {0} instead"
 
@@ -60,15 +62,11 @@ def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
     for name, middleware in http.middlewares.items():
         if errors := _middleware_errors(middleware):
             found.middlewares[name] = errors
-    for name in http.middlewares:
-        if name not in found.middlewares and (error := _chain_error(name, http.middlewares, ())):
-            found.middlewares[name] = [error]
+    _chain_errors(http.middlewares, found)
     for name, service in http.services.items():
-        if errors := _service_errors(name, service, http):
+        if errors := _service_errors(name, service, http, found):
             found.services[name] = errors
-    for name in http.services:
-        if name not in found.services and (error := _tree_error(name, http.services, found, ())):
-            found.services[name] = [error]
+    _tree_errors(http.services, found)
     for name, router in http.routers.items():
         if errors := _router_errors(name, router, http, static, found):
             found.routers[name] = errors
@@ -116,30 +114,89 @@ def _middleware_errors(middleware: Middleware) -> list[str]:
     return [] if kinds else ["the middleware does not have any type defined"]
 
 
-def _chain_error(name: str, middlewares: Mapping[str, Middleware], above: tuple[str, ...]) -> str:
-    if name in above:
-        return f"recursion detected in middleware:{'->middleware:'.join((*above[above.index(name) :], name))}"
-    chain = middlewares[name].chain
-    for reference in chain.middlewares if chain else ():
-        part = qualify(reference, name)
-        if part not in middlewares:
-            return f'middleware "{part}" does not exist'
-        if error := _chain_error(part, middlewares, (*above, name)):
-            return error
-    return ""
+def _cycle(start: str, edges: Callable[[str], list[str]], done: set[str]) -> list[str]:
+    """The first way from `start` back to a name on the way, as names; empty when there is none. Names in `done` have none.
+
+    Iterative, and each name is walked once, so that neither depth nor diamonds cost more than the configuration is long.
+    """
+    way: list[tuple[str, list[str]]] = [(start, edges(start))]
+    while way:
+        name, rest = way[-1]
+        if not rest:
+            done.add(name)
+            way.pop()
+            continue
+        part, way[-1] = rest[0], (name, rest[1:])
+        names = [on_way for on_way, _ in way]
+        if part in names:
+            return [*names[names.index(part) :], part]
+        if part not in done:
+            way.append((part, edges(part)))
+    return []
 
 
-def _service_errors(name: str, service: Service, http: HttpConfig) -> list[str]:
-    balancer = service.load_balancer
-    if balancer is not None and service.weighted is not None:
+def _chain_errors(middlewares: Mapping[str, Middleware], found: Findings) -> None:
+    """Chains that contain themselves, or what does not exist or cannot run."""
+
+    def parts(name: str) -> list[str]:
+        chain = middlewares[name].chain if name in middlewares else None
+        return [qualify(reference, name) for reference in chain.middlewares] if chain else []
+
+    done: set[str] = set()
+    for name in middlewares:
+        if name in found.middlewares:
+            continue
+        if cycle := _cycle(name, parts, done):
+            found.middlewares[name] = [f"recursion detected in middleware:{'->middleware:'.join(cycle)}"]
+            continue
+        for part in parts(name):
+            if part not in middlewares:
+                found.middlewares[name] = [f'middleware "{part}" does not exist']
+                break
+
+
+def _service_errors(name: str, service: Service, http: HttpConfig, found: Findings) -> list[str]:
+    """What is wrong with a service by itself."""
+    if len(service.kinds) > 1:
         return [MULTIPLE.format("service")]
-    if balancer is None:
-        return [] if service.weighted is not None else [f'the service "{name}" does not have any type defined']
+    if not service.kinds:
+        return [f'the service "{name}" does not have any type defined']
     errors = []
-    if balancer.strategy != "wrr":
-        known = balancer.strategy in ("p2c", "hrw", "leasttime")
-        strategy = f'"{balancer.strategy}"' + (" is not supported by this version of lbcore" if known else "")
-        errors.append(f"unsupported load-balancer strategy {strategy}")
+    for reference in service.middlewares:
+        errors += _middleware_reference(qualify(reference, name), http.middlewares, found)
+    if service.load_balancer is not None:
+        errors += _balancer_errors(name, service.load_balancer, http)
+    if service.mirroring is not None and any(not 0 <= mirror.percent <= 100 for mirror in service.mirroring.mirrors):
+        errors.append("percent must be between 0 and 100")
+    if service.failover is not None and service.failover.errors is not None:
+        try:
+            status_ranges(service.failover.errors.status)
+        except ValueError as error:
+            errors.append(f"creating HTTP code ranges: {error}")
+    return errors
+
+
+def status_ranges(texts: list[str]) -> list[tuple[int, int]]:
+    """`["500-504", "429"]` as first and last status of each. Raises ValueError."""
+    ranges = []
+    for text in texts:
+        first, dash, last = text.partition("-")
+        try:
+            pair = int(first), int(last if dash else first)
+        except ValueError:
+            raise ValueError(f"{text!r} is neither a status nor a range like 500-504") from None
+        if not 100 <= pair[0] <= pair[1] <= 599:
+            raise ValueError(f"{text!r} is not a range of statuses between 100 and 599")
+        ranges.append(pair)
+    return ranges
+
+
+def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig) -> list[str]:
+    errors = []
+    if balancer.strategy not in STRATEGIES:
+        errors.append(f'unsupported load-balancer strategy "{balancer.strategy}"')
+    if balancer.hash_on is not None and balancer.strategy != "hrw":
+        errors.append(f'hashOn goes with strategy "hrw", not "{balancer.strategy}"')
     for server in balancer.servers:
         try:
             split_url(server.url)
@@ -151,19 +208,72 @@ def _service_errors(name: str, service: Service, http: HttpConfig) -> list[str]:
     return errors
 
 
-def _tree_error(name: str, services: Mapping[str, Service], found: Findings, above: tuple[str, ...]) -> str:
-    if name in above:
-        return (
-            f"could not instantiate service {name}: recursion detected in "
-            f"service:{'->service:'.join((*above[above.index(name) :], name))}"
-        )
-    weighted = services[name].weighted
-    for child in weighted.services if weighted else ():
-        part = qualify(child.name, name)
-        if part not in services:
-            return f'building HTTP service "{child.name}": the service "{part}" does not exist'
-        if part in found.services:
-            return f'building HTTP service "{child.name}": {found.services[part][0]}'
-        if error := _tree_error(part, services, found, (*above, name)):
-            return error
+def _tree_errors(services: Mapping[str, Service], found: Findings) -> None:
+    """Services that contain themselves, or what does not exist, cannot run, or has no status to watch."""
+
+    def children(name: str) -> list[str]:
+        return [qualify(child, name) for child in services[name].children] if name in services else []
+
+    done: set[str] = set()
+    for name in services:
+        if name not in found.services and (cycle := _cycle(name, children, done)):
+            way = "->service:".join(cycle)
+            found.services[name] = [f"could not instantiate service {name}: recursion detected in service:{way}"]
+    depths: dict[str, int] = {}
+    # Children first, so that an error reaches every parent above it.
+    for name in _children_first(services, children):
+        depths[name] = 1 + max((depths.get(part, 0) for part in children(name)), default=0)
+        if depths[name] > MAX_DEPTH and name not in found.services:
+            found.services[name] = [f"services are nested more than {MAX_DEPTH} levels deep"]
+        if name in found.services:
+            continue
+        for child in services[name].children:
+            part = qualify(child, name)
+            if part not in services:
+                found.services[name] = [f'building HTTP service "{child}": the service "{part}" does not exist']
+                break
+            if part in found.services:
+                found.services[name] = [f'building HTTP service "{child}": {found.services[part][0]}']
+                break
+        else:
+            if error := _watch_error(name, services):
+                found.services[name] = [error]
+
+
+def _children_first(services: Mapping[str, Service], children: Callable[[str], list[str]]) -> list[str]:
+    order: dict[str, None] = {}
+    for root in services:
+        way = [(root, False)]
+        while way:
+            name, below_done = way.pop()
+            if name in order or name not in services:
+                continue
+            if below_done or all(part in order or part not in services for part in children(name)):
+                order[name] = None
+            else:
+                way.append((name, True))
+                # One that contains itself is met again on its own way: it was found wrong before.
+                on_way = {above for above, _ in way}
+                way += [(part, False) for part in children(name) if part not in order and part not in on_way]
+    return list(order)
+
+
+def _watch_error(name: str, services: Mapping[str, Service]) -> str:
+    """A parent that watches needs children that have a status: it would take silence for health otherwise."""
+    service = services[name]
+    if not service.watches or service.load_balancer is not None:
+        return ""
+    watched = service.children if service.mirroring is None else [service.mirroring.service]
+    for child in watched:
+        other = services[qualify(child, name)]
+        by_status = other.failover is not None and other.failover.errors is not None
+        if not other.watches and not by_status:
+            kind = "mirroring service" if other.mirroring else "failover service" if other.failover else "WRR service"
+            if (
+                service.failover is not None
+                and child == service.failover.service
+                and service.failover.errors is not None
+            ):
+                continue
+            return f"cannot register {child} as updater for {name}: healthCheck not enabled in config for this {kind}"
     return ""

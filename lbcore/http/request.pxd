@@ -1,6 +1,6 @@
 # One request head: parsed, validated, and open to rewriting by middlewares until it is sent on.
 
-from lbcore.http.head cimport RequestHead
+from lbcore.http.head cimport ClientAddress, RequestHead
 from lbcore.http.message cimport Message
 from lbcore.http.path cimport PathOptions
 from lbcore.http.span cimport Span
@@ -29,6 +29,7 @@ cdef class Request(Message):
     cdef Span forwarded_host   # Host for the server in place of the client's; empty when no middleware set one
     cdef bint lacks_host       # refused for that
     cdef bint has_host         # HTTP/1.0 may come without
+    cdef ClientAddress told    # the client, when `come_from` named it
 
     cdef inline Span present_host(self) noexcept nogil:
         """Host as middlewares have left it."""

@@ -3,9 +3,11 @@
 Every span points into the buffer that was parsed or into the request's arena; both must live until `clear`.
 """
 
+import ipaddress
+
 cimport cython
 from libc.stdint cimport uint8_t
-from libc.string cimport memchr
+from libc.string cimport memchr, memcpy
 
 from lbcore.http.arena cimport arena_alloc
 from lbcore.http.framing cimport frame_request
@@ -275,6 +277,17 @@ cdef class Request(Message):
         policy.path.encode_semicolons = False
         policy.path.refused = 0
         return self.parse(data, len(data), seen, &policy)
+
+    def come_from(self, address: str) -> None:
+        """Say which address the client has."""
+        parsed = ipaddress.ip_address(address)
+        packed = parsed.packed if parsed.version == 6 else bytes(10) + b"\xff\xff" + parsed.packed
+        text = str(parsed).encode()
+        memcpy(self.told.ip, <const char*>packed, 16)
+        memcpy(self.told.text, <const char*>text, len(text))
+        self.told.text_len = len(text)
+        self.told.is_ipv4 = parsed.version == 4
+        self.head.client = &self.told
 
     def describe(self) -> dict:
         """What was read, as bytes, for tests."""

@@ -51,12 +51,7 @@ def life_cycle(static: StaticConfig) -> tuple[float, float]:
 
 
 def identities(dynamic: DynamicConfig) -> tuple[list[str], list[str]]:
-    """Identities of the services (`name@file`) and of their servers (`name@file|url as written`)."""
+    """Identities of the services (`name@file`) and of their members (`name@file|url, or child, as written`)."""
     services = list(dynamic.http.services)
-    servers = [
-        f"{name}|{server.url}"
-        for name, service in dynamic.http.services.items()
-        if service.load_balancer is not None
-        for server in service.load_balancer.servers
-    ]
-    return services, servers
+    members = [f"{name}|{member}" for name, service in dynamic.http.services.items() for member in service.members]
+    return services, members

@@ -2,7 +2,7 @@
 #
 # Neither side of the exchange knows what the other speaks: HTTP/1 or HTTP/2, plain or encrypted.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from lbcore.http.render cimport ForwardPolicy
 from lbcore.http.request cimport Request
@@ -11,7 +11,8 @@ from lbcore.http.span cimport Span
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.routing.route cimport Route
 from lbcore.routing.server cimport Server
-from lbcore.routing.service cimport Decision
+from lbcore.routing.balancer cimport LoadBalancer
+from lbcore.routing.decision cimport Decision
 
 
 cdef class ClientStream:               # the end the request came from
@@ -69,6 +70,8 @@ cdef class Exchange:
     cdef Py_ssize_t passed             # middlewares of it that let the request through: these see the answer
     cdef Server server
     cdef Decision decision
+    cdef LoadBalancer balancer         # that chose the server
+    cdef uint64_t sent_ns              # monotonic time of the dispatch, where the balancer goes by it
     cdef ForwardPolicy forward
     cdef int status                    # of the answer; 0 until its head is put
     cdef int error                     # ErrorKind, -1 when all went well
@@ -77,11 +80,14 @@ cdef class Exchange:
 
     cdef int begin(self) except -1
     cdef int drop_listed(self) except -1
+    cdef int choose(self) except -1
+    cdef int no_server(self) except -1
     cdef int dispatch(self, bint fresh) except -1
     cdef int redispatch(self) except -1
     cdef int refuse(self, int status, int error) except -1
     cdef int answer(self, int status, bytes text, bint plain) except -1
     cdef int send_answer(self) except -1
+    cdef int set_cookies(self) except -1
     cdef int run_answer_middlewares(self) except -1
 
     cdef int server_ready(self) except -1

@@ -1,6 +1,9 @@
 """One exchange from its first byte to its last: route, middlewares, server, answer, and what happens when one fails."""
 
 cimport cython
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE, connection_lists
 from lbcore.http.head cimport RequestHead
@@ -14,7 +17,8 @@ from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.pool cimport Pool
 from lbcore.routing.route cimport Route
 from lbcore.routing.server cimport Server
-from lbcore.routing.service cimport LoadBalancer
+from lbcore.routing.balancer cimport LoadBalancer
+from lbcore.routing.decision cimport Decision
 from lbcore.state.layout cimport (
     ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT, ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_NO_ROUTER,
     ERROR_NO_SERVER, ERROR_REFUSED, ERROR_RESET, ERROR_RESOLVE, ERROR_TIMEOUT,
@@ -23,7 +27,6 @@ from lbcore.state.layout cimport (
 cdef enum:
     KEPT_EXCHANGES = 1024      # kept for reuse
     REDISPATCH_LIMIT = 2       # other servers tried after one that cannot be reached
-    DRAW_LIMIT = 8             # picks until another server than the failed one has to come up
 
 # Bodies of lbcore's own answers, as Traefik's clients know them.
 cdef dict REFUSALS = {
@@ -35,6 +38,12 @@ cdef dict REFUSALS = {
 }
 cdef dict FAILURES = {502: b"Bad Gateway", 504: b"Gateway Timeout", 500: b"Internal Server Error"}
 cdef list kept = []
+
+
+cdef uint64_t monotonic_ns() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <uint64_t>now.tv_sec * 1000000000 + <uint64_t>now.tv_nsec
 
 
 cdef class ClientStream:
@@ -136,6 +145,8 @@ cdef class Exchange:
     def __cinit__(self):
         self.request = Request()
         self.response = Response()
+        self.decision = Decision()
+        self.decision.response = self.response
 
     # The request
 
@@ -165,12 +176,25 @@ cdef class Exchange:
             if middleware.on_request(self.request, self.response):
                 return self.send_answer()
             self.passed += 1
-        self.server = self.route.service.choose(self.request, &self.decision)
+        if self.choose():
+            return self.dispatch(False)
+        return self.no_server()
+
+    cdef int choose(self) except -1:
+        """Choose a server. Returns whether there is one."""
+        self.server = self.route.service.choose(self.request, self.decision)
         if self.server is None:
-            self.error = ERROR_NO_SERVER
-            return self.answer(503, b"no available server\n", True)
-        self.forward.pass_host = (<LoadBalancer>self.decision.balancer).pass_host
-        return self.dispatch(False)
+            return False
+        self.balancer = <LoadBalancer>self.decision.balancer
+        self.forward.pass_host = self.balancer.pass_host
+        return True
+
+    cdef int no_server(self) except -1:
+        """Answer when nobody was chosen: by a middleware of a service, or with 503."""
+        if self.decision.answered:
+            return self.send_answer()
+        self.error = ERROR_NO_SERVER
+        return self.answer(503, self.decision.refusal, True)
 
     cdef int drop_listed(self) except -1:
         """Take out the headers that `Connection` lists, before any rule sees them; managed ones may not be taken out so."""
@@ -186,8 +210,9 @@ cdef class Exchange:
     cdef int dispatch(self, bint fresh) except -1:
         """Send the request to the server chosen, over a connection that is idle unless a `fresh` one is wanted."""
         cdef ServerStream stream = None
-        self.server.stats.requests += 1
-        self.server.stats.in_flight += 1
+        self.balancer.note_start(self.server)
+        if self.balancer.times:
+            self.sent_ns = monotonic_ns()
         if not fresh and self.server.pool is not None:
             stream = (<Pool>self.server.pool).take()
         if stream is None:
@@ -247,6 +272,12 @@ cdef class Exchange:
     cdef int run_answer_middlewares(self) except -1:
         cdef Middleware middleware
         cdef Py_ssize_t i
+        if self.decision.cookies is not None:
+            self.set_cookies()
+        if self.decision.guards is not None:
+            for i in range(len(self.decision.guards) - 1, -1, -1):
+                middleware = <Middleware>self.decision.guards[i]
+                middleware.on_response(self.request, self.response)
         if self.route is None or not self.route.sees_answers:
             return 0
         for i in range(self.passed - 1, -1, -1):
@@ -255,10 +286,28 @@ cdef class Exchange:
                 middleware.on_response(self.request, self.response)
         return 0
 
+    cdef int set_cookies(self) except -1:
+        """Tell the client where its session is: the services' cookies, the outermost one's first."""
+        cdef bytes line
+        cdef char* copy
+        for line in self.decision.cookies:
+            copy = self.response.alloc(len(line) + 1)
+            memcpy(copy, <char*>line, len(line))
+            self.response.append(span_of(b"Set-Cookie", 10), span_of(copy, len(line)))
+        return 0
+
     cdef int response_head(self) except -1:
         """The server's final head is in `response`."""
         cdef int status = self.response.status
+        cdef uint64_t now_ns
         self.server.stats.responses[status // 100 if status < 600 else 0] += 1
+        if status >= 500:
+            self.balancer.note_failure(self.server)
+        else:
+            self.balancer.note_success(self.server)
+            if self.balancer.times:
+                now_ns = monotonic_ns()
+                self.balancer.note_latency(self.server, now_ns - self.sent_ns, now_ns)
         self.run_answer_middlewares()
         self.status = self.response.status
         return self.client.put_head(self.response)
@@ -281,6 +330,8 @@ cdef class Exchange:
         self.leave_server()
         if error == ERROR_REFUSED or error == ERROR_RESOLVE:
             self.server.stats.connect_errors += 1
+        if not (reused and not heard):
+            self.balancer.note_failure(self.server)
         if self.status:
             self.error = error
             self.count()
@@ -305,20 +356,24 @@ cdef class Exchange:
         Returns whether the request is on its way again.
         """
         cdef Server failed = self.server
-        cdef int draws
+        cdef LoadBalancer balancer = self.balancer
+        cdef list cookies = self.decision.cookies
         if self.redispatched >= REDISPATCH_LIMIT:
             return False
-        for draws in range(DRAW_LIMIT):
-            self.server = self.route.service.choose(self.request, &self.decision)
-            if self.server is None:
-                break
-            if self.server is not failed:
-                self.redispatched += 1
-                self.server.stats.retries += 1
-                self.forward.pass_host = (<LoadBalancer>self.decision.balancer).pass_host
-                self.dispatch(False)
-                return True
+        if self.decision.failed is None:
+            self.decision.failed = []
+        self.decision.failed.append(failed)
+        self.decision.again = True
+        self.decision.cookies = None
+        if self.choose():
+            self.redispatched += 1
+            self.server.stats.retries += 1
+            self.dispatch(False)
+            return True
+        # Nobody else: the answer is about the one that failed.
         self.server = failed
+        self.balancer = balancer
+        self.decision.cookies = cookies
         return False
 
     # The client's end
@@ -372,7 +427,7 @@ cdef class Exchange:
 
     cdef void leave_server(self) noexcept:
         if self.stream is not None:
-            self.server.stats.in_flight -= 1
+            self.balancer.note_end(self.server)
             self.stream = None
 
     cdef void count(self) noexcept:
@@ -407,5 +462,7 @@ cdef void exchange_give(Exchange exchange) noexcept:
     exchange.stream = None
     exchange.route = None
     exchange.server = None
+    exchange.balancer = None
+    exchange.decision.clear()
     if len(kept) < KEPT_EXCHANGES:
         kept.append(exchange)

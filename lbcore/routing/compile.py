@@ -9,21 +9,38 @@ from datetime import timedelta
 from lbcore.config import dynamic as model
 from lbcore.config.rule import Rule, parse_rule
 from lbcore.config.static import RedirectEntryPoint, StaticConfig
-from lbcore.config.validate import DEFAULT_TRANSPORT, Disabled, Findings, check, entry_points_of, qualify
+from lbcore.config.validate import (
+    DEFAULT_TRANSPORT,
+    Disabled,
+    Findings,
+    check,
+    entry_points_of,
+    qualify,
+    status_ranges,
+)
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.build import build
 from lbcore.middleware.redirect import RedirectScheme
 from lbcore.middleware.respond import Ping, Respond
+from lbcore.routing.balancer import Child, LoadBalancer, Weighted
+from lbcore.routing.failover import Failover
+from lbcore.routing.guarded import Guarded
+from lbcore.routing.hash_key import HashKey
 from lbcore.routing.index import RouteIndex
+from lbcore.routing.mirroring import Mirror, Mirroring, MirrorPolicy
+from lbcore.routing.picker import Consistent, LeastOf, Picker
 from lbcore.routing.route import Route
 from lbcore.routing.server import Server
-from lbcore.routing.service import LoadBalancer, Service, UpstreamPolicy, Weighted
+from lbcore.routing.service import Service, UpstreamPolicy
+from lbcore.routing.sticky import StickyCookie
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
 GO_MAX_IDLE = 2  # connections kept per server by a transport that does not say how many, as in Go
 NOBODY = Service()  # behind routers that answer by themselves
 PING_RULE = "PathPrefix(`/ping`)"
+BY_LOAD = frozenset({"p2c", "leastconn", "leasttime", "peakewma"})  # strategies that go by exchanges in flight
+BY_LATENCY = frozenset({"leasttime", "peakewma"})
 ANY_RULE = "HostRegexp(`^.+$`)"
 
 Ranked = tuple[int, str, model.Router]  # priority, name
@@ -36,11 +53,13 @@ class Table:
 
     indexes   the routers of each entry point.
     servers   by identity, `service@provider|url`.
+    services  that routers lead to, and those below them, by qualified name.
     disabled  what could not be compiled.
     """
 
     indexes: Mapping[str, RouteIndex]
     servers: Mapping[str, Server]
+    services: Mapping[str, Service]
     disabled: list[Disabled]
     warnings: list[str]
 
@@ -68,19 +87,39 @@ def compile_table(
 def find_problems(dynamic: model.DynamicConfig, static: StaticConfig) -> tuple[list[Disabled], list[str]]:
     """What `compile_table` would leave out of a merged configuration, and what is strange but runs."""
     region = Region.create(1)
-    servers = {
-        f"{name}|{server.url}"
-        for name, service in dynamic.http.services.items()
-        if service.load_balancer
-        for server in service.load_balancer.servers
-    }
-    slots = SlotMap(dict.fromkeys(dynamic.http.services, 0), dict.fromkeys(servers, 0))
+    members = [f"{name}|{member}" for name, service in dynamic.http.services.items() for member in service.members]
+    slots = SlotMap(dict.fromkeys(dynamic.http.services, 0), dict.fromkeys(members, 0))
     table = compile_table(dynamic, static, slots, region, 0, {})
     return table.disabled, table.warnings
 
 
 def milliseconds(duration: timedelta) -> int:
     return int(duration.total_seconds() * 1000)
+
+
+def ejection_of(config: model.PassiveHealthCheck) -> tuple[int, int, int]:
+    """Failures, the window in ms within which they have to be, and the per cent of servers that may be out."""
+    return config.max_failed_attempts, milliseconds(config.failure_window), config.max_ejection_percent
+
+
+def quorum_of(config: model.ParentHealthCheck) -> tuple[int, int, int]:
+    """`Balancer.use`'s quorum: count, per cent, and what it takes to be up again."""
+    least, recover = config.min_healthy, int(config.recover_healthy.removesuffix("%") or 0)
+    if least.endswith("%"):
+        return 0, int(least[:-1]), recover
+    return int(least or 0), 0, recover
+
+
+def hash_key(config: model.HashOn | None) -> HashKey:
+    """What decides where consistent hashing sends a request."""
+    if config is None:
+        return HashKey()
+    for source in ("header", "cookie", "query"):
+        if name := getattr(config, source):
+            return HashKey(source, name)
+    if config.path:
+        return HashKey("path")
+    return HashKey("clientIP", "", config.source_ip.depth if config.source_ip else 0)
 
 
 class _Compiler:
@@ -125,7 +164,7 @@ class _Compiler:
             entries.sort(key=lambda entry: (-entry[0], entry[1]))
             compiled = [(parse_rule(router.rule), self.route(point, name, router)) for _, name, router in entries]
             indexes[point] = RouteIndex(self.internal(point, entries, compiled))
-        return Table(indexes, self.servers, self.found.disabled(), self.found.warnings)
+        return Table(indexes, self.servers, self.services, self.found.disabled(), self.found.warnings)
 
     def build_middlewares(self) -> None:
         for name, config in self.http.middlewares.items():
@@ -137,9 +176,18 @@ class _Compiler:
                 self.found.middlewares[name] = [str(error)]
 
     def errors_of(self, router: model.Router, name: str) -> list[str]:
-        """Middlewares that turned out wrong only when they were built."""
+        """Middlewares that turned out wrong only when they were built, those of services included."""
         errors = []
-        for reference in self.expand([qualify(reference, name) for reference in router.middlewares]):
+        names = [qualify(reference, name) for reference in router.middlewares]
+        below, seen = [qualify(router.service, name)], set[str]()
+        while below:
+            service = below.pop()
+            if service in seen or service not in self.http.services:
+                continue
+            seen.add(service)
+            names += [qualify(reference, service) for reference in self.http.services[service].middlewares]
+            below += [qualify(child, service) for child in self.http.services[service].children]
+        for reference in self.expand(names):
             errors += self.found.middlewares.get(reference, [])
         return errors
 
@@ -191,20 +239,101 @@ class _Compiler:
         """A service that was found right, built once and shared by all that refer to it."""
         if name not in self.services:
             config = self.http.services[name]
-            slot = self.slots.services[name]
-            if config.weighted is not None:
-                children = config.weighted.services
-                parts = [self.service(qualify(child.name, name)) for child in children]
-                self.services[name] = Weighted(name, parts, [child.weight for child in children], self.region, slot)
-            elif config.load_balancer is not None:
-                self.services[name] = self.load_balancer(name, config.load_balancer, slot)
+            service = self.chooser(name, config, self.slots.services[name])
+            if config.middlewares:
+                flat = self.expand([qualify(reference, name) for reference in config.middlewares])
+                service = Guarded(name, tuple(self.middlewares[reference] for reference in flat), service)
+            self.services[name] = service
         return self.services[name]
+
+    def chooser(self, name: str, config: model.Service, slot: int) -> Service:
+        """The one way to choose that a service has."""
+        if config.load_balancer is not None:
+            return self.load_balancer(name, config.load_balancer, slot)
+        if config.weighted is not None:
+            return self.weighted(name, config.weighted, slot)
+        if config.highest_random_weight is not None:
+            return self.weighted(name, config.highest_random_weight, slot)
+        if config.failover is not None:
+            return self.failover(name, config.failover, slot)
+        assert config.mirroring is not None
+        return self.mirroring(name, config.mirroring, slot)
 
     def load_balancer(self, name: str, config: model.LoadBalancer, slot: int) -> LoadBalancer:
         servers = [self.server(name, server) for server in config.servers]
-        weights = [server.weight for server in config.servers]
+        weights = [max(server.weight, 0) for server in config.servers]
+        balancer = LoadBalancer(name, servers, weights, self.region, slot)
+        strategy, passive = config.strategy, config.passive_health_check
+        self.prepare(balancer, name, config, [server.url for server in config.servers], weights, strategy)
         policy = self.policy(qualify(config.servers_transport, name) if config.servers_transport else DEFAULT_TRANSPORT)
-        return LoadBalancer(name, servers, weights, self.region, slot, config.pass_host_header, policy)
+        bounded = config.hash_on is not None and config.hash_on.bounded_load > 0
+        balancer.serve_as(
+            policy,
+            config.pass_host_header,
+            counts=strategy in BY_LOAD or bounded,
+            times=strategy in BY_LATENCY,
+            ejection=ejection_of(passive) if passive else (0, 0, 100),
+        )
+        return balancer
+
+    def weighted(self, name: str, config: model.Weighted | model.HighestRandomWeight, slot: int) -> Weighted:
+        names = [child.name for child in config.services]
+        weights = [max(child.weight, 0) for child in config.services]
+        balancer = Weighted(name, [self.child(name, child) for child in names], weights, self.region, slot)
+        by_hash = isinstance(config, model.HighestRandomWeight) or config.hash_on is not None
+        self.prepare(balancer, name, config, names, weights, "hrw" if by_hash else "wrr")
+        return balancer
+
+    def prepare(
+        self,
+        balancer: LoadBalancer | Weighted,
+        name: str,
+        config: model.LoadBalancer | model.Weighted | model.HighestRandomWeight,
+        keys: list[str],
+        weights: list[int],
+        strategy: str,
+    ) -> None:
+        """Strategy, sessions and status."""
+        sticky = None if isinstance(config, model.HighestRandomWeight) else config.sticky
+        cookie = None
+        picker: Picker | None = None
+        if sticky is not None and sticky.cookie is not None and strategy != "hrw":
+            cookie = StickyCookie(sticky.cookie, name, keys)
+        if sticky is not None and sticky.source_ip is not None:
+            picker = Consistent(HashKey("clientIP", "", sticky.source_ip.depth), keys, weights)
+        elif strategy == "hrw":
+            spread = config.hash_on.bounded_load if config.hash_on else 0
+            picker = Consistent(hash_key(config.hash_on), keys, weights, spread)
+        elif strategy != "wrr":
+            picker = LeastOf(strategy)
+        watched = config.health_check
+        balancer.use(picker, cookie, watched is not None, quorum_of(watched) if watched else (0, 0, 0))
+
+    def failover(self, name: str, config: model.Failover, slot: int) -> Failover:
+        main, fallback = self.child(name, config.service), self.child(name, config.fallback)
+        watches, errors = config.health_check is not None, config.errors
+        if errors is None:
+            return Failover(name, main, fallback, self.region, slot, watches)
+        ranges = status_ranges(errors.status)
+        return Failover(name, main, fallback, self.region, slot, watches, ranges, errors.max_request_body_bytes)
+
+    def mirroring(self, name: str, config: model.Mirroring, slot: int) -> Mirroring:
+        policy = MirrorPolicy(
+            config.mirror_body,
+            config.max_body_size,
+            milliseconds(config.timeout),
+            config.max_concurrent,
+            config.max_buffered_bytes,
+            list(config.headers.items()),
+            config.methods,
+        )
+        mirrors = [Mirror(self.child(name, mirror.name), mirror.percent, policy) for mirror in config.mirrors]
+        return Mirroring(name, self.child(name, config.service), mirrors, policy, self.region, slot)
+
+    def child(self, parent: str, name: str) -> Child:
+        identity = f"{parent}|{name}"
+        slot = self.slots.servers[identity]
+        return Child(identity, name, self.region, self.worker, slot, self.service(qualify(name, parent)))
 
     def server(self, service: str, config: model.Server) -> Server:
         identity = f"{service}|{config.url}"
@@ -212,7 +341,7 @@ class _Compiler:
             known = self.known.get(identity)
             slot = self.slots.servers[identity]
             if known is None or known.slot != slot or known.preserve_path != config.preserve_path:
-                known = Server(identity, config.url, config.preserve_path, self.region, self.worker, slot)
+                known = Server(identity, config.url, self.region, self.worker, slot, config.preserve_path)
             self.servers[identity] = known
         return self.servers[identity]
 

@@ -10,7 +10,7 @@ cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from lbcore.http.head cimport ClientAddress, RequestHead
+from lbcore.http.head cimport RequestHead
 from lbcore.http.request cimport Request
 from lbcore.http.span cimport Span, span_of
 from lbcore.routing.matcher cimport Program, Test, read_head, run
@@ -225,6 +225,5 @@ cdef class RouteIndex:
 
     def route(self, head: bytes, client: str = "192.0.2.1"):
         """`find` for the bytes of a request head, for tests and tools. Raises ValueError when the head is refused."""
-        cdef ClientAddress address
-        cdef Request request = read_head(head, client, &address)
+        cdef Request request = read_head(head, client)
         return self.find(&request.head)

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t
 
-from lbcore.http.head cimport ClientAddress, RequestHead
+from lbcore.http.head cimport RequestHead
 from lbcore.http.request cimport Request
 from lbcore.http.span cimport Span
 
@@ -46,4 +46,4 @@ cdef class Program:
 
 
 cdef bint run(const Test* tests, const RequestHead* head) noexcept nogil
-cdef Request read_head(bytes head, str client, ClientAddress* address)
+cdef Request read_head(bytes head, str client)

@@ -10,7 +10,7 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
-from lbcore.http.head cimport ClientAddress, RequestHead
+from lbcore.http.head cimport RequestHead
 from lbcore.http.request cimport Request
 from lbcore.http.span cimport Span, ascii_lower, span_of
 from lbcore.regex.regex cimport Regex, regex_search
@@ -130,18 +130,14 @@ cdef class Program:
 
     def matches(self, head: bytes, client: str = "192.0.2.1") -> bool:
         """Whether the rule matches a request head, for tests and tools. Raises ValueError when the head is refused."""
-        cdef ClientAddress address
-        cdef Request request = read_head(head, client, &address)
+        cdef Request request = read_head(head, client)
         return run(self.tests, &request.head)
 
 
-cdef Request read_head(bytes head, str client, ClientAddress* address):
-    """A request from the bytes of its head and the client's address, which `address` keeps. Raises ValueError."""
+cdef Request read_head(bytes head, str client):
+    """A request from the bytes of its head, which have to outlive it, and the client's address. Raises ValueError."""
     cdef Request request = Request()
-    parsed = ipaddress.ip_address(client)
-    packed = parsed.packed if parsed.version == 6 else bytes(10) + b"\xff\xff" + parsed.packed
-    memcpy(address.ip, <const char*>packed, 16)
-    request.head.client = address
+    request.come_from(client)
     used = request.parse_bytes(head)
     if used <= 0:
         raise ValueError(f"refused: {used}")

@@ -1,10 +1,12 @@
+from lbcore.routing.member import Member
 from lbcore.state.region import Region
 
-class Server:
-    name: str
-    url: str
+class Server(Member):
     host: str
     port: int
-    slot: int
     preserve_path: bool
-    def __init__(self, name: str, url: str, preserve_path: bool, region: Region, worker: int, slot: int) -> None: ...
+    @property
+    def url(self) -> str: ...
+    def __init__(
+        self, name: str, url: str, region: Region, worker: int, slot: int, preserve_path: bool = False
+    ) -> None: ...

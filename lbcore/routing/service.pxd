@@ -1,11 +1,12 @@
-# How a service chooses the server of a request.
+# What every way to choose a server is.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from lbcore.http.request cimport Request
+from lbcore.routing.decision cimport Decision
 from lbcore.routing.server cimport Server
-from lbcore.selection.cycle cimport Cycle
 from lbcore.state.layout cimport Header, ServiceCell
+from lbcore.state.region cimport Region
 
 
 cdef class UpstreamPolicy:             # of a servers transport
@@ -15,35 +16,16 @@ cdef class UpstreamPolicy:             # of a servers transport
     cdef public Py_ssize_t max_idle                    # connections kept per server; 0 = none
 
 
-cdef struct Decision:                  # what choosing found out, kept on the exchange
-    void* balancer                     # LoadBalancer; borrowed from the table
-
-
 cdef class Service:
     cdef readonly str name             # `name@provider`
+    cdef bint up                       # as of `seen`; a parent that watches its children goes by it
+    cdef uint64_t seen                 # the region's eligibility that everything derived from it is up to date with
+    cdef ServiceCell* cell             # NULL for one without state
+    cdef Header* region_header         # NULL likewise
+    cdef object region                 # keeps both mapped
 
-    cdef Server choose(self, Request request, Decision* decision)
-
-
-cdef class LoadBalancer(Service):
-    cdef readonly list servers         # Server, in the order of the file
-    cdef uint32_t* weights             # configured, by index in `servers`
-    cdef uint32_t* current             # what the cycle was built from: effective weight, 0 when not eligible
-    cdef uint32_t* scratch
-    cdef Py_ssize_t count
-    cdef bint pass_host
-    cdef readonly UpstreamPolicy policy
-    cdef ServiceCell* cell
-    cdef Header* region_header
-    cdef object region                 # keeps the cells mapped
-    cdef uint64_t eligibility          # of the region, as of the cycle
-    cdef Cycle cycle
-
-    cdef int rebuild(self) except -1
-
-
-cdef class Weighted(Service):
-    cdef readonly list services        # Service, in the order of the file
-    cdef ServiceCell* cell
-    cdef object region
-    cdef Cycle cycle
+    cdef Server choose(self, Request request, Decision decision)
+    cdef int refresh(self) except -1
+    cdef int derive(self) except -1
+    cdef int settle(self, bint up) except -1
+    cdef int keep_state(self, Region region, uint32_t slot) except -1

@@ -1,8 +1,5 @@
+from lbcore.http.request import Request
 from lbcore.routing.server import Server
-from lbcore.state.region import Region
-
-class Service:
-    name: str
 
 class UpstreamPolicy:
     dial_timeout_ms: int
@@ -17,22 +14,12 @@ class UpstreamPolicy:
         max_idle: int = 200,
     ) -> None: ...
 
-class LoadBalancer(Service):
-    servers: list[Server]
-    policy: UpstreamPolicy
-    def __init__(
-        self,
-        name: str,
-        servers: list[Server],
-        weights: list[int],
-        region: Region,
-        slot: int,
-        pass_host: bool = True,
-        policy: UpstreamPolicy | None = None,
-    ) -> None: ...
-    def pick(self) -> Server | None: ...
-
-class Weighted(Service):
-    services: list[Service]
-    def __init__(self, name: str, services: list[Service], weights: list[int], region: Region, slot: int) -> None: ...
-    def pick(self) -> Server | None: ...
+class Service:
+    name: str
+    @property
+    def is_up(self) -> bool: ...
+    @property
+    def changed_ns(self) -> int: ...
+    @property
+    def children(self) -> list[tuple[str, Service]]: ...
+    def pick(self, request: Request | None = None) -> Server | None: ...

@@ -14,6 +14,11 @@ cdef extern from *:
         return __atomic_compare_exchange_n(cell, &expected, value, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     }
     static inline uint32_t lb_atomic_add_u32(uint32_t *cell, uint32_t n) { return __atomic_fetch_add(cell, n, __ATOMIC_RELAXED); }
+    static inline uint32_t lb_atomic_or_u32(uint32_t *cell, uint32_t bits) { return __atomic_fetch_or(cell, bits, __ATOMIC_RELAXED); }
+    static inline uint32_t lb_atomic_and_u32(uint32_t *cell, uint32_t bits) { return __atomic_fetch_and(cell, bits, __ATOMIC_RELAXED); }
+    static inline int lb_atomic_swap_if_u32(uint32_t *cell, uint32_t expected, uint32_t value) {
+        return __atomic_compare_exchange_n(cell, &expected, value, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    }
     static inline uint32_t lb_atomic_load_u32(const uint32_t *cell) { return __atomic_load_n(cell, __ATOMIC_RELAXED); }
     static inline void lb_atomic_store_u32(uint32_t *cell, uint32_t value) { __atomic_store_n(cell, value, __ATOMIC_RELAXED); }
     """
@@ -24,5 +29,9 @@ cdef extern from *:
     uint32_t atomic_load_u32 "lb_atomic_load_u32"(const uint32_t* cell) noexcept nogil
     void atomic_store_u64 "lb_atomic_store_u64"(uint64_t* cell, uint64_t value) noexcept nogil
     void atomic_store_u32 "lb_atomic_store_u32"(uint32_t* cell, uint32_t value) noexcept nogil
+    # The bits before they were set, or kept.
+    uint32_t atomic_or_u32 "lb_atomic_or_u32"(uint32_t* cell, uint32_t bits) noexcept nogil
+    uint32_t atomic_and_u32 "lb_atomic_and_u32"(uint32_t* cell, uint32_t bits) noexcept nogil
+    bint atomic_swap_if_u32 "lb_atomic_swap_if_u32"(uint32_t* cell, uint32_t expected, uint32_t value) noexcept nogil
     # Store `value` if the cell holds `expected`. 1 when it did, else 0 and the cell is as it was.
     bint atomic_swap_if_u64 "lb_atomic_swap_if_u64"(uint64_t* cell, uint64_t expected, uint64_t value) noexcept nogil

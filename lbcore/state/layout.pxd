@@ -8,10 +8,11 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef enum:
-    LAYOUT_VERSION = 2
+    LAYOUT_VERSION = 3
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
+    FAILURE_TIMES = 16         # failures whose time is remembered
     STATUS_CLASSES = 6         # index = status // 100; 0 counts exchanges that ended without an answer
     ERROR_KINDS = 16           # room; ErrorKind uses the first ones
 
@@ -51,18 +52,34 @@ cdef struct Header:
 
 cdef struct ServiceCell:       # one per service; shared by all workers, atomic
     uint64_t sequence          # picks taken so far: position in the round-robin cycle
-    uint64_t reserve[7]
+    uint64_t mirrored          # requests seen by a mirroring service
+    uint32_t down              # 1 = fewer children are up than the service needs; follows the children
+    uint32_t unused
+    uint64_t changed_ns        # monotonic time of the last flip of `down`
+    uint64_t in_flight         # exchanges not ended; kept for a service that bounds the load of its servers by it
+    uint64_t reserve[3]
 
 
-cdef struct ServerCell:        # one per server; shared by all workers, atomic
-    uint32_t up                # 1 = may be picked
+cdef enum DownReason:          # bits of ServerCell.down
+    DOWN_CHECK = 1             # an active check failed
+    DOWN_EJECTED = 2           # too many failed requests
+    DOWN_ADMIN = 4             # taken out by hand
+
+
+cdef struct ServerCell:        # one per server, and per child of a service that chooses among services; shared, atomic
+    uint32_t down              # DownReason bits; 0 = may be picked
     uint32_t generation        # how many identities this slot had before
-    uint32_t weight            # effective weight while an override, drain or slow start rules; 0 with weight_set 0 = the configured one
+    uint32_t weight            # effective weight while an override or slow start rules
     uint32_t weight_set        # 1 = `weight` counts
     uint64_t latency_ewma_ns   # moving average of the time to first byte; 0 = none yet
     uint64_t latency_at_ns     # monotonic time of its last sample
-    uint64_t up_since_ns       # monotonic time of the last flip of `up`
-    uint64_t reserve[3]
+    uint64_t changed_ns        # monotonic time of the last change of `down`
+    uint64_t in_flight         # exchanges not ended, of all workers; kept for services that choose by it
+    uint32_t debt              # picks it got by a cookie and has not been charged for
+    uint32_t trial             # after an ejection: 1 = one request may try it, 2 = one does
+    uint32_t failures          # failed requests since the last success
+    uint32_t ejections         # in a row: each makes the next one longer
+    uint32_t failed_at_ms[FAILURE_TIMES]  # of the last failures, monotonic; a ring
 
 
 cdef struct ServerStats:       # one per worker and server; written by that worker alone

@@ -15,12 +15,17 @@ from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, mun
 
 from lbcore.state.atomic cimport (
     atomic_add_u64,
+    atomic_and_u32,
     atomic_load_u32,
     atomic_load_u64,
+    atomic_or_u32,
     atomic_store_u32,
     atomic_store_u64,
 )
 from lbcore.state.layout cimport (
+    DOWN_ADMIN,
+    DOWN_CHECK,
+    DOWN_EJECTED,
     ERROR_KINDS,
     HEADER_BYTES,
     LAYOUT_VERSION,
@@ -48,6 +53,7 @@ cdef uint32_t STRUCT_BYTES = <uint32_t>(
 )
 
 entry_points_max = MAX_ENTRY_POINTS
+CHECK, EJECTED, ADMIN = DOWN_CHECK, DOWN_EJECTED, DOWN_ADMIN   # reasons not to pick a server, as bits
 
 
 cdef class Region:
@@ -182,7 +188,6 @@ cdef class Region:
             atomic_store_u32(&self.header.servers_used, slot + 1)
         memset(cell, 0, sizeof(ServerCell))
         cell.generation = generation
-        atomic_store_u32(&cell.up, 1)
 
     def server_generation(self, uint32_t slot):
         """How many identities the slot had before its present one."""
@@ -192,18 +197,72 @@ cdef class Region:
     def is_up(self, uint32_t slot):
         """Whether the server may be picked."""
         self.check_server(slot)
-        return atomic_load_u32(&self.server(slot).up) != 0
+        return atomic_load_u32(&self.server(slot).down) == 0
 
-    def set_up(self, uint32_t slot, bint up):
-        """Let the server be picked or not, in every worker at once. Returns whether that changed anything."""
+    def down_reasons(self, uint32_t slot):
+        """Why it may not: DownReason bits, 0 when it may."""
+        self.check_server(slot)
+        return atomic_load_u32(&self.server(slot).down)
+
+    def changed_ns(self, uint32_t slot):
+        """Monotonic time at which the server last went up or down; 0 = never."""
+        self.check_server(slot)
+        return atomic_load_u64(&self.server(slot).changed_ns)
+
+    def set_up(self, uint32_t slot, bint up, uint32_t reason=DOWN_CHECK):
+        """Add or take away one reason not to pick the server, in every worker at once.
+
+        Returns whether the server went up or down by that: it is up while no reason is left.
+        """
         self.check_server(slot)
         cdef ServerCell* cell = self.server(slot)
-        if atomic_load_u32(&cell.up) == <uint32_t>up:
+        cdef uint32_t before
+        if up:
+            before = atomic_and_u32(&cell.down, ~reason)
+        else:
+            before = atomic_or_u32(&cell.down, reason)
+        cdef uint32_t after = before & ~reason if up else before | reason
+        if (before == 0) == (after == 0):
             return False
-        atomic_store_u64(&cell.up_since_ns, time.monotonic_ns())
-        atomic_store_u32(&cell.up, up)
+        atomic_store_u64(&cell.changed_ns, time.monotonic_ns())
         atomic_add_u64(&self.header.eligibility, 1)
         return True
+
+    def clear_down(self, uint32_t slot):
+        """Forget every reason, failure and trial: nothing is known against the server."""
+        self.check_server(slot)
+        cdef ServerCell* cell = self.server(slot)
+        atomic_store_u32(&cell.failures, 0)
+        atomic_store_u32(&cell.ejections, 0)
+        atomic_store_u32(&cell.trial, 0)
+        return self.set_up(slot, True, ~<uint32_t>0)
+
+    def ejections(self, uint32_t slot):
+        """How often in a row the server was ejected."""
+        self.check_server(slot)
+        return atomic_load_u32(&self.server(slot).ejections)
+
+    def try_again(self, uint32_t slot):
+        """End an ejection, for one request at first: the outcome of that decides."""
+        self.check_server(slot)
+        atomic_store_u32(&self.server(slot).trial, 1)
+        return self.set_up(slot, True, DOWN_EJECTED)
+
+    def weight_override(self, uint32_t slot):
+        """The weight that rules in place of the configured one, or None."""
+        self.check_server(slot)
+        cdef ServerCell* cell = self.server(slot)
+        return atomic_load_u32(&cell.weight) if atomic_load_u32(&cell.weight_set) else None
+
+    def latency_ns(self, uint32_t slot):
+        """Moving average of the time to first byte; 0 when nothing was measured."""
+        self.check_server(slot)
+        return atomic_load_u64(&self.server(slot).latency_ewma_ns)
+
+    @property
+    def eligibility(self):
+        """Counts the times any server went up or down or changed its weight."""
+        return atomic_load_u64(&self.header.eligibility)
 
     def set_weight(self, uint32_t slot, weight):
         """Override a server's configured weight in every worker at once; None ends the override."""
@@ -330,6 +389,8 @@ cdef class Region:
             row.entry_points[index].open_connections = 0
         for slot in range(self.header.servers_used):
             if self.server_stats(worker, slot).in_flight:      # writing zeros everywhere would dirty the cache for nothing
+                if atomic_load_u64(&self.server(slot).in_flight):
+                    atomic_add_u64(&self.server(slot).in_flight, <uint64_t>0 - self.server_stats(worker, slot).in_flight)
                 self.server_stats(worker, slot).in_flight = 0
 
     # Bounds.

@@ -19,7 +19,7 @@ class SlotMap:
     """Slots of one configuration.
 
     services    slot by identity, `name@provider`.
-    servers     slot by identity, `name@provider|url as written`.
+    servers     slot by identity, `name@provider|url as written`; children of a service likewise, `name@provider|child`.
     """
 
     services: Mapping[str, int] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class SlotAllocator:
         slots = SlotMap(self._services.assign(service_names, now), self._servers.assign(server_names, now))
         for name in returned:
             # What was known of its health before it left is stale.
-            self._region.set_up(slots.servers[name], True)
+            self._region.clear_down(slots.servers[name])
         return slots
 
 

@@ -9,7 +9,6 @@ from libc.errno cimport EINPROGRESS
 from lbcore.proxy.exchange cimport Exchange
 from lbcore.proxy.pool cimport Pool
 from lbcore.routing.server cimport Server
-from lbcore.routing.service cimport LoadBalancer
 from lbcore.state.layout cimport ERROR_REFUSED, ERROR_RESOLVE
 from lbcore.transport.http1_server cimport SERVER_CONNECTING, Http1Server, ServerSocket
 from lbcore.transport.reactor cimport Reactor
@@ -30,7 +29,7 @@ cdef class SocketDialer(Dialer):
         cdef Server server = exchange.server
         cdef Http1Server stream = Http1Server.__new__(Http1Server)
         stream.server = server
-        stream.policy = (<LoadBalancer>exchange.decision.balancer).policy
+        stream.policy = exchange.balancer.policy
         stream.socket = ServerSocket.__new__(ServerSocket)
         stream.socket.http = stream
         stream.exchange = exchange

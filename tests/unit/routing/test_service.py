@@ -8,8 +8,8 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lbcore.routing.balancer import Child, LoadBalancer, Weighted
 from lbcore.routing.server import Server
-from lbcore.routing.service import LoadBalancer, Weighted
 from lbcore.selection.cycle import smooth_order
 from lbcore.state.region import Region
 
@@ -23,7 +23,7 @@ def balancer(weights: list[int], region: Region | None = None, slot: int = 0, fi
     for n in range(len(weights)):
         region.reset_server(first + n)
         name = f"s{slot}@file|{n}"
-        servers.append(Server(name, f"http://10.0.0.1:{n + 1}", False, region, 0, first + n))
+        servers.append(Server(name, f"http://10.0.0.1:{n + 1}", region, 0, first + n))
     return LoadBalancer(f"s{slot}@file", servers, weights, region, slot)
 
 
@@ -81,7 +81,7 @@ def test_weight_override_holds_until_it_ends() -> None:
 def test_two_workers_share_one_position() -> None:
     region = Region.create(2)
     one = balancer([3, 1], region)
-    servers = [Server(f"s0@file|{n}", f"http://10.0.0.1:{n + 1}", False, region, 1, n) for n in range(2)]
+    servers = [Server(f"s0@file|{n}", f"http://10.0.0.1:{n + 1}", region, 1, n) for n in range(2)]
     two = LoadBalancer("s0@file", servers, [3, 1], region, 0)
     picked = [port for _ in range(8) for port in ports(one, 1) + ports(two, 1)]
     assert Counter(picked) == {0: 12, 1: 4}
@@ -92,7 +92,11 @@ def test_weights_nest_and_multiply() -> None:
     region = Region.create(1)
     children = [balancer([2, 1], region, 0, 0), balancer([1], region, 1, 2)]
     region.reset_service(2)
-    parent = Weighted("parent@file", list(children), [3, 1], region, 2)
+    members = []
+    for n, child in enumerate(children):
+        region.reset_server(3 + n)
+        members.append(Child(f"parent@file|{n}", f"s{n}", region, 0, 3 + n, child))
+    parent = Weighted("parent@file", members, [3, 1], region, 2)
     picked = Counter(server.name for _ in range(12) if (server := parent.pick()) is not None)
     assert picked == {"s0@file|0": 6, "s0@file|1": 3, "s1@file|0": 3}
 

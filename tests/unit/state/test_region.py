@@ -98,7 +98,7 @@ def test_region_clear_worker_keeps_totals_and_drops_what_was_under_way() -> None
     for slot in range(4):
         region.reset_server(slot)
     with mmap.mmap(region.fd, 0) as raw:
-        cells = 4096 + 64 + 4 * 64
+        cells = 4096 + 64 + 4 * 128
         stats = cells + 2 * 16448
         for worker in range(2):
             # accepted, open_connections of entry point 1; requests, in_flight of server 2.

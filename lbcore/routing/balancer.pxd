@@ -1,0 +1,65 @@
+# Services that choose among members by weight and strategy: servers, or other services.
+
+from libc.stdint cimport uint32_t
+
+from lbcore.http.request cimport Request
+from lbcore.routing.decision cimport Decision
+from lbcore.routing.member cimport Member
+from lbcore.routing.picker cimport Picker
+from lbcore.routing.server cimport Server
+from lbcore.routing.service cimport Service, UpstreamPolicy
+from lbcore.routing.sticky cimport StickyCookie
+from lbcore.state.layout cimport ServerCell
+
+
+cdef struct Quorum:                    # minHealthy
+    uint32_t count                     # members that have to be up; 0 = no such bound
+    uint32_t percent                   # of the weight that has to be up; 0 likewise
+    uint32_t recover                   # percent of the weight, or count, at which it is up again; 0 = the same
+
+
+cdef struct Ejection:                  # passive health check
+    uint32_t attempts                  # failures that eject a server; 0 = none do
+    uint32_t window_ms                 # within which they have to be
+    uint32_t percent                   # of the servers that may be ejected at once
+
+
+cdef class Balancer(Service):
+    cdef readonly list members         # Member, in the order of the file
+    cdef Py_ssize_t count
+    cdef uint32_t* weights             # configured, by index in `members`
+    cdef uint32_t* current             # effective weight, 0 when not eligible: what the picker was built from
+    cdef uint32_t* fresh               # room to work out the next ones
+    cdef ServerCell** cells
+    cdef Picker picker
+    cdef StickyCookie sticky           # None = no sessions
+    cdef bint watches                  # its status follows its members'
+    cdef Quorum quorum
+
+    cdef bint stands(self, Py_ssize_t index) except *
+    cdef int read_weights(self) except -1
+    cdef bint has_quorum(self) noexcept
+    cdef Py_ssize_t choose_member(self, Request request, Decision decision) except -2
+    cdef bint refuses(self, Py_ssize_t index, Decision decision) except *
+
+
+cdef class LoadBalancer(Balancer):
+    cdef bint pass_host
+    cdef readonly UpstreamPolicy policy
+    cdef bint counts                   # exchanges in flight are counted for all workers
+    cdef bint times                    # the time to first byte is measured
+    cdef Ejection ejection
+
+    cdef int note_start(self, Server server) except -1
+    cdef int note_end(self, Server server) noexcept
+    cdef int note_success(self, Server server) noexcept
+    cdef int note_failure(self, Server server) except -1
+    cdef int note_latency(self, Server server, double elapsed_ns, double now_ns) noexcept
+
+
+cdef class Child(Member):
+    cdef readonly Service service
+
+
+cdef class Weighted(Balancer):
+    pass

@@ -1,0 +1,352 @@
+"""Services that choose among members by weight and strategy: servers, or other services. No I/O."""
+
+cimport cython
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from lbcore.http.request cimport Request
+from lbcore.routing.decision cimport Decision
+from lbcore.routing.member cimport Member
+from lbcore.routing.picker cimport Picker, RoundRobin
+from lbcore.routing.server cimport Server
+from lbcore.routing.service cimport Service, UpstreamPolicy
+from lbcore.routing.sticky cimport StickyCookie
+from lbcore.selection.cycle cimport CYCLE_LIMIT
+from lbcore.state.atomic cimport (
+    atomic_add_u32, atomic_add_u64, atomic_load_u32, atomic_load_u64, atomic_or_u32, atomic_store_u32, atomic_store_u64,
+    atomic_swap_if_u32,
+)
+from lbcore.state.layout cimport DOWN_EJECTED, FAILURE_TIMES, ServerCell
+from lbcore.state.region cimport Region
+
+MAX_WEIGHT = 1 << 30
+MAX_MEMBERS = CYCLE_LIMIT // 2
+
+cdef enum:
+    DRAWS = 16                 # until a member comes up that is not passed over
+    MOST_DEBT = 64             # picks by cookie that are charged, per member
+    LATENCY_SHARE = 8          # a sample moves the average by one part of this
+    SLOW_NS = 1000 * 1000 * 1000  # what a request that failed counts at least, so that failing does not look fast
+
+
+cdef class Balancer(Service):
+    """Members with weights, a strategy, and sessions if it is sticky.
+
+    A member of weight 0 takes no new client; sessions that name it stay. One that goes up or down, or changes its weight,
+    makes the picker anew: nobody is skipped, which would favour the neighbour.
+    """
+
+    def __cinit__(self, str name, list members, list weights, Region region, uint32_t slot, *more, **named):
+        cdef Py_ssize_t i
+        self.name = name
+        self.members = members
+        self.count = len(members)
+        if self.count > MAX_MEMBERS:
+            raise ValueError(f"{self.count} members in one service: {MAX_MEMBERS} at most")
+        self.weights = <uint32_t*>calloc(3 * self.count + 1, sizeof(uint32_t))
+        self.cells = <ServerCell**>calloc(self.count + 1, sizeof(ServerCell*))
+        if self.weights == NULL or self.cells == NULL:
+            raise MemoryError
+        self.current = self.weights + self.count
+        self.fresh = self.current + self.count
+        for i in range(self.count):
+            self.weights[i] = min(max(weights[i], 0), MAX_WEIGHT)
+            self.cells[i] = (<Member>members[i]).cell
+        self.picker = RoundRobin()
+        self.keep_state(region, slot)
+
+    def __dealloc__(self):
+        free(self.weights)
+        free(self.cells)
+
+    def use(self, Picker picker=None, StickyCookie sticky=None, watches: bool = False, quorum: tuple = (0, 0, 0)) -> None:
+        """Settings beyond the defaults; before the first request.
+
+        watches  whether its status follows its members': it is up while enough of them are.
+        quorum   members that have to be up, per cent of the weight, and what it takes to be up again; 0 = at least one.
+        """
+        if picker is not None:
+            self.picker = picker
+        self.sticky = sticky
+        self.watches = watches
+        self.quorum.count, self.quorum.percent, self.quorum.recover = quorum
+
+    cdef bint stands(self, Py_ssize_t index) except *:
+        """Whether a member, its weight aside, may be picked: the one predicate."""
+        return atomic_load_u32(&self.cells[index].down) == 0
+
+    cdef int read_weights(self) except -1:
+        """Work out `fresh`: the effective weights, whoever stands or not."""
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            self.fresh[i] = self.weights[i]
+            if atomic_load_u32(&self.cells[i].weight_set):
+                self.fresh[i] = atomic_load_u32(&self.cells[i].weight)
+        return 0
+
+    cdef int derive(self) except -1:
+        cdef Py_ssize_t i
+        cdef bint same = True
+        cdef bint enough
+        self.read_weights()
+        enough = self.has_quorum()
+        for i in range(self.count):
+            if self.fresh[i] and not self.stands(i):
+                self.fresh[i] = 0
+            if self.fresh[i] != self.current[i]:
+                self.current[i] = self.fresh[i]
+                same = False
+        if not same:
+            self.picker.build(self.current, self.cells, self.count)
+        return self.settle(enough or not self.watches)
+
+    cdef bint has_quorum(self) noexcept:
+        """Whether enough members stand. A service that was down needs `recover` of them. Members of weight 0 count as one."""
+        cdef uint64_t up = 0, weight = 0, total = 0
+        cdef uint64_t wanted = self.quorum.count, percent = self.quorum.percent
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            total += self.fresh[i]
+            if self.stands(i):
+                up += 1
+                weight += self.fresh[i]
+        if self.quorum.recover and atomic_load_u32(&self.cell.down):
+            if percent:
+                percent = self.quorum.recover
+            else:
+                wanted = self.quorum.recover
+        if percent:
+            return up > 0 and weight * 100 >= percent * total
+        return up >= max(wanted, <uint64_t>1)
+
+    cdef Py_ssize_t choose_member(self, Request request, Decision decision) except -2:
+        """The index of the member for a request: that of its session, or the strategy's pick; -1 when there is none."""
+        cdef Py_ssize_t index = -1, i
+        cdef int attempt
+        cdef bint stale = False
+        cdef ServerCell* cell
+        if self.sticky is not None:
+            index = self.sticky.find(request, &stale)
+            if index >= 0 and self.stands(index) and not self.refuses(index, decision):
+                if stale:
+                    self.remember(index, decision)
+                if self.count > 1 and atomic_load_u32(&self.cells[index].debt) < MOST_DEBT:
+                    atomic_add_u32(&self.cells[index].debt, 1)
+                return index
+        for attempt in range(DRAWS):
+            index = self.picker.pick(self.cell, request, attempt)
+            if index < 0:
+                return -1
+            cell = self.cells[index]
+            if self.sticky is not None and atomic_load_u32(&cell.debt):
+                # It had a request by cookie meanwhile: this pick of the order is that one.
+                atomic_add_u32(&cell.debt, <uint32_t>-1)
+                if attempt < DRAWS - 1:
+                    continue
+            if not self.refuses(index, decision):
+                break
+        else:
+            index = -1
+            for i in range(self.count):
+                if self.current[i] and not self.refuses(i, decision):
+                    index = i
+                    break
+        if index >= 0 and self.sticky is not None:
+            self.remember(index, decision)
+        return index
+
+    cdef bint refuses(self, Py_ssize_t index, Decision decision) except *:
+        """Whether a member that stands is not to take this very request."""
+        return False
+
+    def remember(self, Py_ssize_t index, Decision decision) -> None:
+        """Have the client told which member it was given."""
+        if decision.cookies is None:
+            decision.cookies = []
+        decision.cookies.append(self.sticky.line(index))
+
+    @property
+    def effective_weights(self) -> list:
+        """By index: as configured or overridden, 0 for a member that may not be picked."""
+        self.refresh()
+        return [self.current[i] for i in range(self.count)]
+
+    @property
+    def configured_weights(self) -> list:
+        return [self.weights[i] for i in range(self.count)]
+
+    def member_stands(self, Py_ssize_t index) -> bool:
+        """Whether a member may be picked, its weight aside."""
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        self.refresh()
+        return self.stands(index)
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether its status follows its members'."""
+        return self.watches
+
+
+@cython.final
+cdef class LoadBalancer(Balancer):
+    """Servers."""
+
+    def serve_as(self, UpstreamPolicy policy, bint pass_host=True, bint counts=False, bint times=False,
+                 tuple ejection=(0, 0, 100)) -> None:
+        """How its servers are spoken to and observed; before the first request.
+
+        counts    exchanges in flight are counted over all workers, for strategies that go by them.
+        times     the time to first byte is averaged, likewise.
+        ejection  failures, window in ms, and the per cent of servers that may be ejected at once.
+        """
+        self.policy = policy
+        self.pass_host = pass_host
+        self.counts = counts
+        self.times = times
+        self.ejection.attempts, self.ejection.window_ms, self.ejection.percent = ejection
+
+    def __init__(self, *arguments, **named):
+        self.policy = UpstreamPolicy()
+        self.pass_host = True
+
+    @property
+    def servers(self) -> list:
+        return self.members
+
+    cdef Server choose(self, Request request, Decision decision):
+        cdef Py_ssize_t index
+        if self.seen != atomic_load_u64(&self.region_header.eligibility):
+            self.refresh()
+        index = self.choose_member(request, decision)
+        if index < 0:
+            return None
+        decision.balancer = self
+        return <Server>self.members[index]
+
+    cdef bint refuses(self, Py_ssize_t index, Decision decision) except *:
+        cdef ServerCell* cell = self.cells[index]
+        if decision.failed is not None and self.members[index] in decision.failed:
+            return True
+        if self.ejection.attempts and atomic_load_u32(&cell.trial):
+            # Back from an ejection: one request at a time finds out how it is.
+            return not atomic_swap_if_u32(&cell.trial, 1, 2)
+        return False
+
+    # What happens to the requests it has given out
+
+    cdef int note_start(self, Server server) except -1:
+        server.stats.requests += 1
+        server.stats.in_flight += 1
+        if self.counts:
+            atomic_add_u64(&server.cell.in_flight, 1)
+            atomic_add_u64(&self.cell.in_flight, 1)
+        return 0
+
+    cdef int note_end(self, Server server) noexcept:
+        server.stats.in_flight -= 1
+        if self.counts:
+            atomic_add_u64(&server.cell.in_flight, <uint64_t>-1)
+            atomic_add_u64(&self.cell.in_flight, <uint64_t>-1)
+        return 0
+
+    cdef int note_success(self, Server server) noexcept:
+        """The server has answered, with less than 500."""
+        cdef ServerCell* cell = server.cell
+        if self.ejection.attempts and (atomic_load_u32(&cell.failures) or atomic_load_u32(&cell.trial)):
+            atomic_store_u32(&cell.failures, 0)
+            atomic_store_u32(&cell.ejections, 0)
+            atomic_store_u32(&cell.trial, 0)
+        return 0
+
+    cdef int note_failure(self, Server server) except -1:
+        """The server could not be reached, broke off, or answered with 500 or more: too often means to be ejected."""
+        cdef ServerCell* cell = server.cell
+        cdef uint32_t now_ms, attempts = self.ejection.attempts, stride, n, wanted
+        cdef timespec now
+        clock_gettime(CLOCK_MONOTONIC, &now)
+        if self.times:
+            self.note_latency(server, max(SLOW_NS, 2 * <double>atomic_load_u64(&cell.latency_ewma_ns)),
+                              <double>now.tv_sec * 1e9 + now.tv_nsec)
+        if attempts == 0:
+            return 0
+        now_ms = <uint32_t>(<uint64_t>now.tv_sec * 1000 + <uint64_t>now.tv_nsec // 1000000)
+        # As many failures as there is room for are remembered one by one; of more, every stride-th.
+        stride = (attempts + FAILURE_TIMES - 1) // FAILURE_TIMES
+        n = atomic_add_u32(&cell.failures, 1) + 1
+        if atomic_load_u32(&cell.trial) == 0:
+            if n % stride:
+                return 0
+            n //= stride
+            wanted = attempts // stride
+            atomic_store_u32(&cell.failed_at_ms[(n - 1) % FAILURE_TIMES], now_ms)
+            if n < wanted or now_ms - atomic_load_u32(&cell.failed_at_ms[(n - wanted) % FAILURE_TIMES]) > self.ejection.window_ms:
+                return 0
+        if not self.may_eject():
+            atomic_store_u32(&cell.trial, 0)
+            return 0
+        atomic_store_u32(&cell.trial, 0)
+        atomic_store_u32(&cell.failures, 0)
+        atomic_add_u32(&cell.ejections, 1)
+        if atomic_or_u32(&cell.down, DOWN_EJECTED) == 0:
+            atomic_store_u64(&cell.changed_ns, <uint64_t>now.tv_sec * 1000000000 + <uint64_t>now.tv_nsec)
+            atomic_add_u64(&self.region_header.eligibility, 1)
+        return 0
+
+    def may_eject(self) -> bool:
+        """Whether one more server may be out."""
+        cdef Py_ssize_t i, out = 1
+        for i in range(self.count):
+            out += atomic_load_u32(&self.cells[i].down) & DOWN_EJECTED != 0
+        return out * 100 <= <Py_ssize_t>self.ejection.percent * self.count
+
+    cdef int note_latency(self, Server server, double elapsed_ns, double now_ns) noexcept:
+        """Average the time to first byte; the first sample counts whole."""
+        cdef ServerCell* cell = server.cell
+        cdef double average = <double>atomic_load_u64(&cell.latency_ewma_ns)
+        average = elapsed_ns if average == 0 else average + (elapsed_ns - average) / LATENCY_SHARE
+        atomic_store_u64(&cell.latency_ewma_ns, <uint64_t>max(average, 1))
+        atomic_store_u64(&cell.latency_at_ns, <uint64_t>now_ns)
+        return 0
+
+
+@cython.final
+cdef class Child(Member):
+    """A service as the member of another one; its key is its name as written there."""
+
+    def __init__(self, str name, str key, Region region, worker, slot, Service service):
+        self.service = service
+
+
+@cython.final
+cdef class Weighted(Balancer):
+    """Services."""
+
+    cdef bint stands(self, Py_ssize_t index) except *:
+        """A service that does not watch its children sends to one that is down, too, as Traefik does."""
+        if atomic_load_u32(&self.cells[index].down):
+            return False
+        return not self.watches or (<Child>self.members[index]).service.up
+
+    cdef int derive(self) except -1:
+        for member in self.members:
+            (<Child>member).service.refresh()
+        return Balancer.derive(self)
+
+    cdef Server choose(self, Request request, Decision decision):
+        cdef Py_ssize_t index
+        cdef Child child
+        if self.seen != atomic_load_u64(&self.region_header.eligibility):
+            self.refresh()
+        index = self.choose_member(request, decision)
+        if index < 0:
+            return None
+        child = <Child>self.members[index]
+        child.stats.requests += 1
+        return child.service.choose(request, decision)
+
+    @property
+    def children(self) -> list:
+        """`(key, Service)` of each child."""
+        return [((<Child>member).key, (<Child>member).service) for member in self.members]

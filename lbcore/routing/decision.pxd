@@ -1,0 +1,18 @@
+# What choosing a server for a request found out, for the exchange to act on and for others to tell.
+
+from lbcore.http.response cimport Response
+
+
+cdef class Decision:
+    cdef object balancer               # LoadBalancer whose server was chosen
+    cdef object failover               # Failover that wants to see the status of the answer, or None
+    cdef list cookies                  # Set-Cookie values for the answer, outermost service first; None = none
+    cdef list mirrors                  # Mirror that get a copy of the request; None = none
+    cdef list guards                   # middlewares of services, entered in this order, that want the answer; None = none
+    cdef list failed                   # Server that could not be reached: not to be chosen again; None = none
+    cdef bint again                    # another try of the same request: what is done once was done
+    cdef bint answered                 # a middleware of a service has answered
+    cdef Response response             # where it puts its answer
+    cdef bytes refusal                 # body of the 503 when nobody may be chosen
+
+    cdef void clear(self) noexcept

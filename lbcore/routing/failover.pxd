@@ -1,0 +1,15 @@
+# A main service, and another one for when it is down or answers badly.
+
+from libc.stdint cimport int64_t, uint8_t
+
+from lbcore.routing.balancer cimport Child
+from lbcore.routing.service cimport Service
+
+
+cdef class Failover(Service):
+    cdef readonly Child main
+    cdef readonly Child fallback
+    cdef bint watches                  # its status follows theirs
+    cdef uint8_t bad[600]              # 1 = an answer with this status goes to the fallback instead
+    cdef bint by_status                # any of them is
+    cdef int64_t max_body              # bytes of a request's body that can be sent again; -1 = any

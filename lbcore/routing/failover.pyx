@@ -1,0 +1,66 @@
+"""A main service, and another one for when it is down or answers badly. No I/O."""
+
+cimport cython
+from libc.stdint cimport uint32_t, uint64_t
+
+from lbcore.http.request cimport Request
+from lbcore.routing.balancer cimport Child
+from lbcore.routing.decision cimport Decision
+from lbcore.routing.server cimport Server
+from lbcore.routing.service cimport Service
+from lbcore.state.atomic cimport atomic_load_u64
+from lbcore.state.region cimport Region
+
+cdef bytes BOTH_DOWN = b"Service Unavailable\n"
+
+
+@cython.final
+cdef class Failover(Service):
+    """The main service while it is up, else the fallback while that is.
+
+    statuses  `(first, last)` of the main service's answers that are dropped: the request goes to the fallback once more.
+    max_body  of a request for that; a longer one is refused. -1 = any.
+    """
+
+    def __cinit__(self, str name, Child main, Child fallback, Region region, uint32_t slot, bint watches=False,
+                  statuses=(), max_body=-1):
+        cdef int status
+        self.name = name
+        self.main = main
+        self.fallback = fallback
+        self.watches = watches
+        self.max_body = max_body
+        for first, last in statuses:
+            self.by_status = True
+            for status in range(first, last + 1):
+                self.bad[status] = 1
+        self.keep_state(region, slot)
+
+    cdef int derive(self) except -1:
+        self.main.service.refresh()
+        self.fallback.service.refresh()
+        return self.settle(not self.watches or self.main.service.up or self.fallback.service.up)
+
+    cdef Server choose(self, Request request, Decision decision):
+        cdef Child child = self.main
+        if self.seen != atomic_load_u64(&self.region_header.eligibility):
+            self.refresh()
+        if decision.failover is self or not self.main.service.up:
+            child = self.fallback
+            if not child.service.up:
+                decision.refusal = BOTH_DOWN
+                return None
+        elif self.by_status:
+            decision.failover = self
+        child.stats.requests += 1
+        return child.service.choose(request, decision)
+
+    @property
+    def children(self) -> list:
+        """`(key, Service)` of each child."""
+        return [(self.main.key, self.main.service), (self.fallback.key, self.fallback.service)]
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether its status follows its children's."""
+        return self.watches

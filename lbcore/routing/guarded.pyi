@@ -1,0 +1,7 @@
+from lbcore.middleware.base import Middleware
+from lbcore.routing.service import Service
+
+class Guarded(Service):
+    middlewares: tuple[Middleware, ...]
+    service: Service
+    def __init__(self, name: str, middlewares: tuple[Middleware, ...], service: Service) -> None: ...

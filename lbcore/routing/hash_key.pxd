@@ -1,0 +1,25 @@
+# What of a request decides where consistent hashing sends it.
+
+from libc.stdint cimport uint64_t
+
+from lbcore.http.request cimport Request
+from lbcore.http.span cimport Span
+
+
+cdef enum KeySource:
+    KEY_ADDRESS                # of the client
+    KEY_HEADER
+    KEY_COOKIE
+    KEY_QUERY
+    KEY_PATH
+
+
+cdef class HashKey:
+    cdef int source            # KeySource
+    cdef bytes name            # of the header (lower case), cookie or parameter
+    cdef int depth             # KEY_ADDRESS: 0 = the peer, n = the nth from the right in X-Forwarded-For
+
+    cdef bint read(self, Request request, uint64_t* hash) except *
+
+
+cdef Span find_cookie(Request request, const char* name, Py_ssize_t length) noexcept

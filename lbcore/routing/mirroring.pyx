@@ -1,0 +1,88 @@
+"""A main service, and others that get copies of some of its requests. No I/O."""
+
+cimport cython
+from libc.stdint cimport uint32_t, uint64_t
+
+from lbcore.http.request cimport Request
+from lbcore.http.span cimport span_bytes
+from lbcore.routing.balancer cimport Child
+from lbcore.routing.decision cimport Decision
+from lbcore.routing.server cimport Server
+from lbcore.routing.service cimport Service
+from lbcore.state.atomic cimport atomic_add_u64, atomic_load_u64
+from lbcore.state.region cimport Region
+
+
+@cython.final
+cdef class MirrorPolicy:
+    """What holds for all copies of a mirroring service."""
+
+    def __init__(self, with_body=True, max_body=-1, timeout_ms=30000, max_concurrent=256, max_buffered=64 << 20,
+                 headers=(), methods=()):
+        self.with_body = with_body
+        self.max_body = max_body
+        self.timeout_ms = timeout_ms
+        self.max_concurrent = max_concurrent
+        self.max_buffered = max_buffered
+        self.headers = [(name.encode(), value.encode()) for name, value in headers]
+        self.methods = frozenset(method.upper().encode() for method in methods)
+
+
+@cython.final
+cdef class Mirror:
+    """One service that gets copies of `percent` per cent of the requests."""
+
+    def __init__(self, Child child, percent: int, MirrorPolicy policy):
+        self.child = child
+        self.percent = percent
+        self.policy = policy
+
+
+cdef inline bint is_due(uint64_t number, uint32_t percent) noexcept nogil:
+    """Whether request `number`, counted from 1, is one that is mirrored.
+
+    After n requests ceil(n * percent / 100) have been, as in Traefik: at 10 per cent the 1st, 11th, 21st. From the number
+    alone, so that all workers together keep to it.
+    """
+    return (number * percent + 99) // 100 > ((number - 1) * percent + 99) // 100
+
+
+@cython.final
+cdef class Mirroring(Service):
+    """The main service chooses; which mirrors get a copy follows from how many requests came before."""
+
+    def __cinit__(self, str name, Child main, list mirrors, MirrorPolicy policy, Region region, uint32_t slot):
+        self.name = name
+        self.main = main
+        self.mirrors = mirrors
+        self.policy = policy
+        self.keep_state(region, slot)
+
+    cdef int derive(self) except -1:
+        self.main.service.refresh()
+        return self.settle(self.main.service.up)
+
+    cdef Server choose(self, Request request, Decision decision):
+        cdef uint64_t number
+        if self.seen != atomic_load_u64(&self.region_header.eligibility):
+            self.refresh()
+        if not decision.again and self.mirrors and (
+                not self.policy.methods or span_bytes(request.head.method) in self.policy.methods):
+            number = atomic_add_u64(&self.cell.mirrored, 1) + 1
+            for mirror in self.mirrors:
+                if is_due(number, (<Mirror>mirror).percent):
+                    if decision.mirrors is None:
+                        decision.mirrors = []
+                    decision.mirrors.append(mirror)
+        self.main.stats.requests += 1
+        return self.main.service.choose(request, decision)
+
+    @property
+    def children(self) -> list:
+        """`(key, Service)` of each child, the main one first."""
+        return [(self.main.key, self.main.service), *((m.child.key, m.child.service) for m in self.mirrors)]
+
+
+def due(number: int, percent: int) -> bool:
+    """Whether the request of a number, counted from 1, is mirrored."""
+    return is_due(number, percent)

@@ -1,0 +1,18 @@
+# Keys to slots by hash: a key keeps its slot while others come and go.
+
+from libc.stdint cimport uint32_t, uint64_t
+
+cdef struct Place:
+    uint32_t slot              # NOWHERE = nobody's
+    uint32_t limit             # a key whose draw is above it goes on
+
+
+cdef struct Places:
+    Place* places
+    uint64_t size              # a power of two
+
+
+cdef int places_build(Places* places, const uint64_t* names, const uint32_t* weights, Py_ssize_t count) except -1
+cdef Py_ssize_t places_find(
+    const Places* places, uint64_t key, const uint32_t* open, Py_ssize_t count, Py_ssize_t avoid) noexcept nogil
+cdef void places_free(Places* places) noexcept nogil
