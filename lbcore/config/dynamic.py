@@ -220,7 +220,10 @@ class HighestRandomWeight(Model):
 
 
 class FailoverErrors(Model):
-    """Statuses of the main service that send a request to the fallback; its body up to `maxRequestBodyBytes` (-1: any)."""
+    """Statuses of the main service's answers for which the fallback is asked instead.
+
+    maxRequestBodyBytes  -1: any; a longer body is refused.
+    """
 
     status: list[str] = []
     max_request_body_bytes: int = -1

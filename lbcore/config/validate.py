@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, LoadBalancer, Middleware, Router, Service
 from lbcore.config.network import split_url
@@ -115,9 +116,11 @@ def _middleware_errors(middleware: Middleware) -> list[str]:
 
 
 def _cycle(start: str, edges: Callable[[str], list[str]], done: set[str]) -> list[str]:
-    """The first way from `start` back to a name on the way, as names; empty when there is none. Names in `done` have none.
+    """The first way from `start` back to a name on the way, as names; empty when there is none.
 
-    Iterative, and each name is walked once, so that neither depth nor diamonds cost more than the configuration is long.
+    done  names from which there is no such way; grows.
+
+    Iterative, and each name is walked once: neither depth nor diamonds cost more than the configuration is long.
     """
     way: list[tuple[str, list[str]]] = [(start, edges(start))]
     while way:
@@ -197,6 +200,9 @@ def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig) -> lis
         errors.append(f'unsupported load-balancer strategy "{balancer.strategy}"')
     if balancer.hash_on is not None and balancer.strategy != "hrw":
         errors.append(f'hashOn goes with strategy "hrw", not "{balancer.strategy}"')
+    check = balancer.health_check
+    if check is not None and (urlsplit(check.path).scheme or urlsplit(check.path).netloc):
+        errors.append(f'health check path must be a relative URL, got: "{check.path}"')
     for server in balancer.servers:
         try:
             split_url(server.url)
@@ -266,14 +272,10 @@ def _watch_error(name: str, services: Mapping[str, Service]) -> str:
     watched = service.children if service.mirroring is None else [service.mirroring.service]
     for child in watched:
         other = services[qualify(child, name)]
-        by_status = other.failover is not None and other.failover.errors is not None
-        if not other.watches and not by_status:
+        if other.watches or (other.failover is not None and other.failover.errors is not None):
+            continue
+        failover = service.failover
+        if failover is None or child != failover.service or failover.errors is None:
             kind = "mirroring service" if other.mirroring else "failover service" if other.failover else "WRR service"
-            if (
-                service.failover is not None
-                and child == service.failover.service
-                and service.failover.errors is not None
-            ):
-                continue
             return f"cannot register {child} as updater for {name}: healthCheck not enabled in config for this {kind}"
     return ""

@@ -13,6 +13,7 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.load import load_static
 from lbcore.config.static import StaticConfig
 from lbcore.config.validate import Disabled
+from lbcore.health.monitor import HealthMonitor
 from lbcore.process.listeners import Listener, open_listeners
 from lbcore.process.snapshot import Publisher, life_cycle
 from lbcore.process.supervisor import main, supervise
@@ -66,6 +67,7 @@ class Proxy:
         self._engine: Engine | None = None
         self._listeners: list[Listener] = []
         self._following: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
         self.disabled: Sequence[Disabled] = ()  # objects of the current configuration that cannot run
 
     @property
@@ -95,6 +97,7 @@ class Proxy:
         snapshot = self._publisher.publish(dynamic)
         self.disabled = self._engine.apply(snapshot.dynamic, snapshot.slots)
         self._region.set_worker_generation(0, snapshot.generation)
+        self._health.apply(snapshot.dynamic, snapshot.slots)
         return self.disabled
 
     def _follow(self, dynamic: DynamicConfig) -> None:
@@ -105,6 +108,8 @@ class Proxy:
         """Start: connections are accepted from here on. Raises ConfigError as `apply` does, and for a taken address."""
         self._region = Region.create(1)
         self._publisher = Publisher(self._region)
+        self._health = HealthMonitor(self._region)
+        self._checking = asyncio.create_task(self._health.run(), name="lbcore health")
         addresses = {name: (point.address, point.reuse_port) for name, point in self._static.entry_points.items()}
         self._listeners = open_listeners(addresses, 1, {})
         try:
@@ -141,10 +146,11 @@ class Proxy:
             await self._close()
 
     async def _close(self) -> None:
-        if self._following is not None:
-            self._following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._following
+        for task in (self._following, self._checking):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         for listener in self._listeners:
             listener.close()
         if self._engine is not None:

@@ -18,6 +18,7 @@ from lbcore import __version__
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError
+from lbcore.health.monitor import HealthMonitor
 from lbcore.process import log
 from lbcore.process.child import COMMAND
 from lbcore.process.control import Message
@@ -55,6 +56,7 @@ class Supervisor:
         self._reopen_log = reopen_log
         self._region = Region.create(workers)
         self._publisher = Publisher(self._region)
+        self._health = HealthMonitor(self._region)
         self._aggregator = Aggregator(providers_of(static), self._publish)
         self._pool = Pool(self._region, command, self)
         self._accept_s, self._grace_s = life_cycle(static)
@@ -89,7 +91,7 @@ class Supervisor:
                 loop.remove_signal_handler(number)
 
     def _services(self) -> list[Coroutine[Any, Any, None]]:
-        services = [self._aggregator.run()]
+        services = [self._aggregator.run(), self._health.run()]
         if self._notifier.watchdog_s:
             services.append(self._feed_watchdog())
         return services
@@ -118,6 +120,7 @@ class Supervisor:
     def _publish(self, dynamic: DynamicConfig) -> None:
         again = self._publisher.current is not None
         snapshot = self._publisher.publish(dynamic)
+        self._health.apply(snapshot.dynamic, snapshot.slots)
         if again:
             self._notifier.reloading()
         message = {

@@ -19,7 +19,8 @@ ALLOWED = {
     "proxy": {"http", "middleware", "routing", "state"},
     "transport": BELOW_TRANSPORT,
     "provider": {"config"},
-    "process": BELOW_TRANSPORT | {"provider", "transport"},
+    "health": {"config", "http", "state"},
+    "process": BELOW_TRANSPORT | {"health", "provider", "transport"},
 }
 CIMPORT = re.compile(r"^\s*(?:from\s+lbcore\.(\w+)[\w.]*\s+c?import|c?import\s+lbcore\.(\w+))", re.MULTILINE)
 

@@ -1,0 +1,1 @@
+"""Which servers are well: asked actively, or judged by what happens to requests."""

@@ -1,0 +1,92 @@
+"""Active checks of one service: every server asked on its own, so that a slow one keeps no other waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+
+from lbcore.config.dynamic import HealthCheck
+from lbcore.health.probe import Probe, ProbeError, probe_for
+from lbcore.state.region import CHECK, EJECTED, Region
+
+JITTER = 0.1  # of the interval, either way: checks of many instances and servers spread
+SHORTEST_S = 0.01
+
+_log = logging.getLogger("lbcore.health")
+
+
+class ServiceCheck:
+    """Checks that run. They own the reason CHECK of the servers' cells, and end ejections: no timer does meanwhile."""
+
+    def __init__(self, name: str, check: HealthCheck, region: Region) -> None:
+        self.name = name
+        self.check = check
+        self.errors: dict[str, str] = {}  # by URL: why the last check failed
+        self._region = region
+        self._tasks: dict[str, tuple[int, asyncio.Task[None]]] = {}  # by URL: slot and loop
+
+    def watch(self, servers: Mapping[str, int]) -> None:
+        """Check these servers from now on: URL to slot. Those that were checked before go on undisturbed."""
+        for url in [url for url, (slot, _) in self._tasks.items() if servers.get(url) != slot]:
+            self._tasks.pop(url)[1].cancel()
+            self.errors.pop(url, None)
+        for url, slot in servers.items():
+            if url not in self._tasks:
+                task = asyncio.create_task(self._keep_asking(url, slot), name=f"health of {url}")
+                self._tasks[url] = slot, task
+                if self.check.start_down:
+                    self._region.set_up(slot, False, CHECK)
+
+    def stop(self, forget: bool) -> None:
+        """End the checks; with `forget`, their verdicts do not count any more."""
+        for slot, task in self._tasks.values():
+            task.cancel()
+            if forget:
+                self._region.set_up(slot, True, CHECK)
+        self._tasks.clear()
+
+    async def _keep_asking(self, url: str, slot: int) -> None:
+        check, region = self.check, self._region
+        probe = probe_for(url, check)
+        in_a_row = 0  # answers that contradict the status
+        first = True
+        while True:
+            error = await self._ask(probe)
+            down = bool(region.down_reasons(slot) & CHECK)
+            if error:
+                self.errors[url] = error
+            else:
+                self.errors.pop(url, None)
+                region.set_up(slot, True, EJECTED)
+            in_a_row = in_a_row + 1 if down != bool(error) else 0
+            # One that starts down has not been well before: its first answer decides.
+            if in_a_row and ((first and check.start_down) or in_a_row >= (check.fall if error else check.rise)):
+                in_a_row = 0
+                region.set_up(slot, not error, CHECK)
+                if error:
+                    _log.warning("Health check failed. service=%s url=%s error=%s", self.name, url, error)
+                else:
+                    _log.warning("Health check succeeded. service=%s url=%s", self.name, url)
+            first = False
+            interval = check.interval
+            if region.down_reasons(slot) and check.unhealthy_interval is not None:
+                interval = check.unhealthy_interval
+            seconds = max(interval.total_seconds(), SHORTEST_S)
+            await asyncio.sleep(seconds * random.uniform(1 - JITTER, 1 + JITTER))
+
+    async def _ask(self, probe: Probe) -> str:
+        """Why the server is not well; empty when it is."""
+        timeout_s = self.check.timeout.total_seconds() or 5
+        try:
+            async with asyncio.timeout(timeout_s):
+                await probe()
+        except TimeoutError:
+            return f"no answer within {timeout_s:g} s"
+        except (ProbeError, OSError, ValueError) as error:
+            return str(error) or type(error).__name__
+        except Exception as error:
+            # What a server sends must not end its checks.
+            return f"{type(error).__name__}: {error}"
+        return ""

@@ -1,0 +1,73 @@
+"""The end of ejections: workers eject a server that fails, and this lets it back when its time is over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lbcore.config.dynamic import PassiveHealthCheck
+from lbcore.state.region import EJECTED, Region
+
+POLL_S = 0.05
+
+_log = logging.getLogger("lbcore.health")
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A server that may be ejected. `timed`: no active check decides when it comes back."""
+
+    slot: int
+    service: str
+    url: str
+    check: PassiveHealthCheck
+    timed: bool
+
+
+class Ejections:
+    """Watches the shared cells; a server that was ejected n times in a row is out for 2**(n-1) windows."""
+
+    def __init__(self, region: Region) -> None:
+        self._region = region
+        self._watched: Mapping[int, Watched] = {}
+        self._out: set[int] = set()
+        self._seen = -1
+
+    def watch(self, servers: Mapping[int, Watched]) -> None:
+        """The servers that may be ejected, by slot. One that may not any more is back at once."""
+        for slot in self._watched:
+            if slot not in servers:
+                self._region.set_up(slot, True, EJECTED)
+        self._watched = servers
+        self._seen = -1
+
+    async def run(self) -> None:
+        """Poll until cancelled: O(1) while nothing changes."""
+        while True:
+            self._look()
+            await asyncio.sleep(POLL_S)
+
+    def _look(self) -> None:
+        region = self._region
+        if self._seen != region.eligibility:
+            self._seen = region.eligibility
+            out = {slot for slot in self._watched if region.down_reasons(slot) & EJECTED}
+            for slot in out - self._out:
+                server = self._watched[slot]
+                _log.warning("Server ejected. service=%s url=%s", server.service, server.url)
+            self._out = out
+        now_ns = time.monotonic_ns()
+        for slot in self._out:
+            server = self._watched[slot]
+            if server.timed and now_ns - region.changed_ns(slot) >= ejection_ns(server.check, region.ejections(slot)):
+                region.try_again(slot)
+                _log.info("Server is tried again. service=%s url=%s", server.service, server.url)
+
+
+def ejection_ns(check: PassiveHealthCheck, times: int) -> int:
+    """How long the ejection number `times` in a row lasts."""
+    longest = max(check.max_ejection_time, check.failure_window)
+    return int(min(check.failure_window * 2 ** min(times - 1, 20), longest).total_seconds() * 1e9)

@@ -1,0 +1,149 @@
+"""One question to one server: is it well? Over HTTP/1.1, or gRPC's health protocol (grpc.health.v1)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+from lbcore.config.dynamic import HealthCheck
+from lbcore.config.network import split_url
+from lbcore.health.grpc import ask_grpc
+from lbcore.http.framing import decode_chunked
+from lbcore.http.response import Response
+
+AGENT = "lbcore"
+BODY_LIMIT_BYTES = 65536
+HEAD_LIMIT_BYTES = 65536
+MAX_REDIRECTS = 10
+
+Probe = Callable[[], Awaitable[None]]  # raises ProbeError, or OSError, when the server is not well
+
+Answer = tuple[int, dict[str, str], bytes]  # status, headers with names in lower case, beginning of the body
+
+
+class ProbeError(Exception):
+    """What the server answered says that it is not well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a question goes."""
+
+    host: str
+    port: int  # 0: `host` is the path of a Unix socket
+    authority: str
+    path: str
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.authority}{self.path}"
+
+
+def probe_for(url: str, check: HealthCheck) -> Probe:
+    """The question to the server under `url`. Raises ValueError for a URL it cannot use."""
+    target = target_of(url, check)
+    if check.mode == "grpc":
+        return lambda: _grpc(target)
+    return lambda: _http(target, check)
+
+
+def target_of(url: str, check: HealthCheck) -> Target:
+    """Where the check of a server goes: its own address, with the check's port, path and host name."""
+    host, port, authority, own_path = split_url(url)
+    if check.port and port:
+        port = check.port
+        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    path = urlsplit(urljoin(f"http://server{own_path or '/'}", check.path))
+    return Target(host, port, authority, (path.path or "/") + (f"?{path.query}" if path.query else ""))
+
+
+async def open_to(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A new connection."""
+    if target.port == 0:
+        return await asyncio.open_unix_connection(target.host)
+    return await asyncio.open_connection(target.host, target.port)
+
+
+async def _grpc(target: Target) -> None:
+    reader, writer = await open_to(target)
+    try:
+        status = await ask_grpc(reader, writer, target.authority)
+    finally:
+        writer.close()
+    if status != "SERVING":
+        raise ProbeError(f"gRPC health status {status}")
+
+
+async def _http(target: Target, check: HealthCheck) -> None:
+    method, host = check.method or "GET", check.hostname
+    for _ in range(MAX_REDIRECTS + 1):
+        status, headers, body = await _ask(target, method, host or target.authority, check)
+        location = headers.get("location")
+        if not (check.follow_redirects and location and status in (301, 302, 303, 307, 308)):
+            return _judge(status, body, check)
+        follow = urlsplit(urljoin(target.url, location))
+        if follow.scheme != "http" or not follow.hostname:
+            raise ProbeError(f"redirected to {location}, which cannot be followed")
+        if follow.netloc != target.authority:
+            target = Target(follow.hostname, follow.port or 80, follow.netloc, "/")
+            host = ""
+        path = (follow.path or "/") + (f"?{follow.query}" if follow.query else "")
+        target = Target(target.host, target.port, target.authority, path)
+        if status in (301, 302, 303) and method not in ("GET", "HEAD"):
+            method = "GET"
+    raise ProbeError(f"more than {MAX_REDIRECTS} redirects")
+
+
+def _judge(status: int, body: bytes, check: HealthCheck) -> None:
+    if check.status and status != check.status:
+        raise ProbeError(f"received unexpected status code: {status} expected code: {check.status}")
+    if not check.status and not 200 <= status < 400:
+        raise ProbeError(f"received error status code: {status}")
+    if check.expect_body and check.expect_body.encode() not in body:
+        raise ProbeError(f"the body does not hold {check.expect_body!r}")
+
+
+async def _ask(target: Target, method: str, host: str, check: HealthCheck) -> Answer:
+    """Status, headers (names in lower case) and, if it is wanted, the beginning of the body."""
+    lines = [f"{method} {target.path} HTTP/1.1", f"Host: {host}", f"User-Agent: {AGENT}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in check.headers.items() if name.lower() != "host"]
+    if any(set("\r\n\0") & set(line) for line in lines):
+        raise ProbeError("the request of the check holds line breaks")
+    reader, writer = await open_to(target)
+    try:
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        return await _read_answer(reader, method == "HEAD", bool(check.expect_body))
+    finally:
+        writer.close()
+
+
+async def _read_answer(
+    reader: asyncio.StreamReader, is_head: bool, with_body: bool
+) -> tuple[int, dict[str, str], bytes]:
+    data = b""
+    response = Response()
+    while True:
+        used = response.parse_bytes(data, head_request=is_head)
+        if used < 0:
+            raise ProbeError("the answer is not HTTP/1")
+        if used > 0:
+            answer = response.describe()
+            if answer["status"] >= 200:
+                break
+            data = data[used:]
+            continue
+        if len(data) > HEAD_LIMIT_BYTES:
+            raise ProbeError("the head of the answer does not end")
+        piece = await reader.read(16384)
+        if not piece:
+            raise ProbeError("the server closed without an answer")
+        data += piece
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer["headers"]}
+    body = data[used:]
+    while with_body and not is_head and len(body) < BODY_LIMIT_BYTES and (piece := await reader.read(16384)):
+        body += piece
+    if with_body and headers.get("transfer-encoding", "").lower() == "chunked":
+        body = decode_chunked([body])[0]
+    return answer["status"], headers, body
