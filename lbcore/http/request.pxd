@@ -42,6 +42,9 @@ cdef class Request(Message):
     cdef void drop_managed(self) noexcept
     cdef void release_aliases(self) noexcept
     cdef void clear(self) noexcept
+    cdef int copy(self, Request other) except -1
+    cdef Span keep(self, Span span) except *
+    cdef void drop_body(self) noexcept
     cdef bint is_idempotent(self) noexcept
     cdef int malformed_status(self, const char* data, Py_ssize_t length) noexcept
     cdef int classify(self, const RequestPolicy* policy) noexcept

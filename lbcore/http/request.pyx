@@ -10,9 +10,11 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memchr, memcpy
 
 from lbcore.http.arena cimport arena_alloc
-from lbcore.http.framing cimport frame_request
+from lbcore.http.framing cimport BODY_NONE, frame_request
 from lbcore.http.head cimport Header
-from lbcore.http.known cimport H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, header_kind, is_managed
+from lbcore.http.known cimport (
+    H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_TRANSFER_ENCODING, header_kind, is_managed,
+)
 from lbcore.http.message cimport HEAD_PARTIAL, Message
 from lbcore.http.path cimport path_normalise
 from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_request
@@ -108,6 +110,57 @@ cdef class Request(Message):
         for i in range(self.n_headers):
             if is_managed(self.kinds[i]) and memchr(self.headers[i].name.ptr, c"_", self.headers[i].name.len) != NULL:
                 self.kinds[i] = H_OTHER
+
+    cdef int copy(self, Request other) except -1:
+        """Become a copy that shares no memory with `other`. O(length of the head)."""
+        cdef RequestHead* head = &self.head
+        cdef Py_ssize_t i
+        self.clear()
+        while self.capacity < other.n_headers:
+            if self.grow() < 0:
+                raise MemoryError
+        head[0] = other.head
+        head.method = self.keep(head.method)
+        head.target = self.keep(head.target)
+        head.authority = self.keep(head.authority)
+        head.host = self.keep(head.host)
+        head.path = self.keep(head.path)
+        head.route_path = self.keep(head.route_path)
+        head.query = self.keep(head.query)
+        for i in range(other.n_headers):
+            self.headers[i].name = self.keep(other.headers[i].name)
+            self.headers[i].value = self.keep(other.headers[i].value)
+            self.kinds[i] = other.kinds[i]
+        self.n_headers = head.n_headers = other.n_headers
+        head.headers = self.headers
+        if head.client != NULL:
+            self.told = head.client[0]
+            head.client = &self.told
+        self.framing = other.framing
+        self.target_form = other.target_form
+        self.is_head = other.is_head
+        self.has_host = other.has_host
+        self.forwarded_host = self.keep(other.forwarded_host)
+        return 0
+
+    cdef Span keep(self, Span span) except *:
+        """A copy in the request's own memory."""
+        cdef char* out
+        if span.len == 0:
+            return span_of(NULL, 0)
+        out = self.alloc(span.len)
+        memcpy(out, span.ptr, span.len)
+        return span_of(out, span.len)
+
+    cdef void drop_body(self) noexcept:
+        """Be a request without a body, and say so: no length is left that a server would wait for."""
+        cdef Py_ssize_t i
+        for i in range(self.n_headers):
+            if self.kinds[i] in (H_CONTENT_LENGTH, H_TRANSFER_ENCODING, H_EXPECT):
+                self.drop_at(i)
+        self.framing.body = BODY_NONE
+        self.framing.length = 0
+        self.framing.expects_continue = False
 
     cdef bint is_idempotent(self) noexcept:
         """Whether sending it twice is harmless and possible: a safe method and no body."""

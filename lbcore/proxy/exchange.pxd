@@ -9,8 +9,11 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span
 from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.routing.mirroring cimport Mirror
 from lbcore.routing.route cimport Route
 from lbcore.routing.server cimport Server
+from lbcore.routing.service cimport Service
+from lbcore.proxy.recording cimport Recording
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
 
@@ -57,6 +60,7 @@ cdef class ServerStream:               # the end that answers
 cdef class Dialer:                     # makes new connections to servers
 
     cdef int dial(self, Exchange exchange) except -1
+    cdef int mirror(self, Exchange exchange, Request request, Mirror mirror, Recording body) except -1
 
 
 cdef class Exchange:
@@ -66,6 +70,11 @@ cdef class Exchange:
     cdef ClientStream client
     cdef ServerStream stream           # None until a server is chosen, and after its part is done
     cdef Dialer dialer
+    cdef Service service               # that chooses the server
+    cdef Recording recording           # of the request's body, while somebody may want it again; None = nobody
+    cdef Py_ssize_t replayed           # bytes of it that the server at work has been given
+    cdef list copies                   # (Mirror, Request, bytes reserved) that wait for the end of the body; None = none
+    cdef bint is_copy                  # for a mirror: counted there alone
     cdef Route route                   # None until one matched
     cdef Py_ssize_t passed             # middlewares of it that let the request through: these see the answer
     cdef Server server
@@ -82,6 +91,12 @@ cdef class Exchange:
     cdef int drop_listed(self) except -1
     cdef int choose(self) except -1
     cdef int no_server(self) except -1
+    cdef int too_large(self) except -1
+    cdef int begin_copy(self, Service service) except -1
+    cdef int record(self) except -1
+    cdef int put_body(self, Span data) except -1
+    cdef int put_end(self) except -1
+    cdef bint fail_over(self, int status) except *
     cdef int dispatch(self, bint fresh) except -1
     cdef int redispatch(self) except -1
     cdef int refuse(self, int status, int error) except -1

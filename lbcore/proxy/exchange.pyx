@@ -1,7 +1,7 @@
 """One exchange from its first byte to its last: route, middlewares, server, answer, and what happens when one fails."""
 
 cimport cython
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
@@ -13,10 +13,15 @@ from lbcore.http.request cimport TARGET_ASTERISK, Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_bytes, span_eq, span_of
 from lbcore.middleware.base cimport Middleware
+from lbcore.proxy.copies cimport prepare_copies, send_copies, shed_copies
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.pool cimport Pool
+from lbcore.proxy.recording cimport Recording
+from lbcore.routing.failover cimport Failover
+from lbcore.routing.mirroring cimport Mirror
 from lbcore.routing.route cimport Route
 from lbcore.routing.server cimport Server
+from lbcore.routing.service cimport Service
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
 from lbcore.state.layout cimport (
@@ -137,6 +142,10 @@ cdef class Dialer:
         """Set `exchange.stream` to a new connection to `exchange.server`, that starts by itself when it stands."""
         return 0
 
+    cdef int mirror(self, Exchange exchange, Request request, Mirror mirror, Recording body) except -1:
+        """Send a copy of the exchange's request, which `request` is, to a mirror. Nothing of it is ever told."""
+        return 0
+
 
 @cython.final
 cdef class Exchange:
@@ -176,13 +185,83 @@ cdef class Exchange:
             if middleware.on_request(self.request, self.response):
                 return self.send_answer()
             self.passed += 1
+        self.service = self.route.service
+        if not self.choose():
+            return self.no_server()
+        if self.decision.mirrors is not None or self.decision.failover is not None:
+            return self.record()
+        return self.dispatch(False)
+
+    cdef int begin_copy(self, Service service) except -1:
+        """Be an exchange for a mirror: `request` is complete, the client is nobody."""
+        self.is_copy = True
+        self.service = service
+        if not self.choose():
+            return self.no_server()
+        return self.dispatch(False)
+
+    cdef int record(self) except -1:
+        """Somebody may want the request once more: keep its body as it passes, and send copies when it is complete."""
+        cdef Failover failover = <Failover>self.decision.failover
+        cdef bint has_body = self.request.framing.body != BODY_NONE
+        if has_body and failover is not None:
+            if failover.max_body >= 0 and self.request.framing.length > failover.max_body:
+                return self.too_large()
+            self.recording = Recording(failover.max_body)
+        if self.decision.mirrors is not None and not self.request.framing.upgrade:
+            prepare_copies(self)
+        self.dispatch(False)
+        return 0
+
+    cdef int too_large(self) except -1:
+        """Refuse a body that could not be sent a second time."""
+        self.error = ERROR_BAD_REQUEST
+        return self.answer(413, b"Request body too large\n", True)
+
+    cdef int put_body(self, Span data) except -1:
+        """A part of the request's body has come: keep it if somebody may want it again, and give it to the server."""
+        if self.recording is not None:
+            self.recording.add(data)
+            self.replayed = self.recording.size
+            if self.recording.lost:
+                if self.copies is not None:
+                    shed_copies(self, True)
+                if self.decision.failover is not None:
+                    self.lose_server()
+                    return self.too_large()
+                self.recording = None
+        return self.stream.put_body(data)
+
+    cdef int put_end(self) except -1:
+        """The request is complete."""
+        if self.recording is not None:
+            self.recording.complete = True
+            if self.copies is not None:
+                send_copies(self)
+        return self.stream.put_end()
+
+    cdef bint fail_over(self, int status) except *:
+        """Ask the fallback instead, if a failover service does not want this answer. Returns whether it was asked."""
+        cdef Failover failover = <Failover>self.decision.failover
+        if failover is None or not 200 <= status < 600 or not failover.bad[status]:
+            return False
+        self.lose_server()
+        self.decision.failover = None
+        self.decision.again = True
+        self.decision.cookies = None
+        self.decision.failed = None
+        self.replayed = 0
+        failover.fallback.stats.requests += 1
+        self.service = failover.fallback.service
         if self.choose():
-            return self.dispatch(False)
-        return self.no_server()
+            self.dispatch(False)
+        else:
+            self.no_server()
+        return True
 
     cdef int choose(self) except -1:
         """Choose a server. Returns whether there is one."""
-        self.server = self.route.service.choose(self.request, self.decision)
+        self.server = self.service.choose(self.request, self.decision)
         if self.server is None:
             return False
         self.balancer = <LoadBalancer>self.decision.balancer
@@ -220,11 +299,22 @@ cdef class Exchange:
         self.stream = stream
         stream.start(self)
         if not stream.blocked:
-            self.client.want_body()
+            self.server_ready()
         return 0
 
     cdef int server_ready(self) except -1:
-        """The server's end takes more of the request's body."""
+        """The server's end takes more of the request's body: first what another one has been given already."""
+        cdef Recording recording = self.recording
+        if recording is not None and self.replayed < recording.size:
+            self.stream.put_body(recording.since(self.replayed))
+            self.replayed = recording.size
+            if recording.complete:
+                self.stream.put_end()
+            self.stream.flush()
+            if self.stream is None or self.stream.blocked:
+                return 0
+        elif recording is not None and recording.complete and not self.is_copy and recording.size == 0:
+            self.stream.put_end()
         return self.client.want_body()
 
     # The answer
@@ -308,6 +398,8 @@ cdef class Exchange:
             if self.balancer.times:
                 now_ns = monotonic_ns()
                 self.balancer.note_latency(self.server, now_ns - self.sent_ns, now_ns)
+        if self.decision.failover is not None and self.fail_over(status):
+            return 0
         self.run_answer_middlewares()
         self.status = self.response.status
         return self.client.put_head(self.response)
@@ -348,6 +440,8 @@ cdef class Exchange:
             status = 504
         elif error == ERROR_GARBAGE or error == ERROR_INTERNAL or heard:
             status = 500
+        if self.decision.failover is not None and self.fail_over(status):
+            return 0
         return self.answer(status, <bytes>FAILURES[status], False)
 
     cdef int redispatch(self) except -1:
@@ -431,6 +525,10 @@ cdef class Exchange:
             self.stream = None
 
     cdef void count(self) noexcept:
+        if self.copies is not None:
+            shed_copies(self, False)
+        if self.is_copy:
+            return
         if self.error >= 0:
             self.entry_point.stats.errors[self.error] += 1
         self.entry_point.stats.responses[self.status // 100 if self.status < 600 else 0] += 1
@@ -451,6 +549,8 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
     exchange.retried = False
     exchange.redispatched = 0
     exchange.passed = 0
+    exchange.replayed = 0
+    exchange.is_copy = False
     return exchange
 
 
@@ -462,6 +562,9 @@ cdef void exchange_give(Exchange exchange) noexcept:
     exchange.stream = None
     exchange.route = None
     exchange.server = None
+    exchange.service = None
+    exchange.recording = None
+    exchange.copies = None
     exchange.balancer = None
     exchange.decision.clear()
     if len(kept) < KEPT_EXCHANGES:

@@ -20,6 +20,10 @@ cdef class Mirror:
     cdef readonly Child child
     cdef readonly uint32_t percent
     cdef readonly MirrorPolicy policy
+    cdef Py_ssize_t under_way          # copies in this worker
+    cdef int64_t buffered              # bytes held for them
+
+    cdef bint has_room(self, Py_ssize_t length) noexcept
 
 
 cdef class Mirroring(Service):

@@ -37,6 +37,10 @@ cdef class Mirror:
         self.percent = percent
         self.policy = policy
 
+    cdef bint has_room(self, Py_ssize_t length) noexcept:
+        """Whether one more copy, with a body of that length, may be under way."""
+        return self.under_way < self.policy.max_concurrent and self.buffered + length <= self.policy.max_buffered
+
 
 cdef inline bint is_due(uint64_t number, uint32_t percent) noexcept nogil:
     """Whether request `number`, counted from 1, is one that is mirrored.

@@ -30,6 +30,8 @@ class ServerCounters:
     in_flight       of these, not ended yet.
     responses       by status class; index 0 counts exchanges that ended without an answer, 1 to 5 are 1xx to 5xx.
     bytes_in/out    body bytes from and to the server.
+    shed            copies for a mirror that were not sent: too many under way, or their client went away.
+    oversized       likewise: their body was too long.
     """
 
     requests: int
@@ -39,6 +41,8 @@ class ServerCounters:
     responses: tuple[int, ...]
     bytes_in: int
     bytes_out: int
+    shed: int
+    oversized: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef enum:
-    LAYOUT_VERSION = 3
+    LAYOUT_VERSION = 4
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -90,7 +90,9 @@ cdef struct ServerStats:       # one per worker and server; written by that work
     uint64_t responses[STATUS_CLASSES]
     uint64_t bytes_in          # body bytes from the server
     uint64_t bytes_out         # body bytes to the server
-    uint64_t reserve[4]
+    uint64_t shed              # copies for a mirror that were not sent: too many under way, or their client went away
+    uint64_t oversized         # likewise: the body was too long
+    uint64_t reserve[2]
 
 
 cdef struct EntryPointStats:   # one per worker and entry point; written by that worker alone

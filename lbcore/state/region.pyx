@@ -296,6 +296,8 @@ cdef class Region:
             tuple([total.responses[i] for i in range(STATUS_CLASSES)]),
             total.bytes_in,
             total.bytes_out,
+            total.shed,
+            total.oversized,
         )
 
     def server_in_flight(self, uint32_t slot):
@@ -319,6 +321,8 @@ cdef class Region:
                 total.responses[i] += row.responses[i]
             total.bytes_in += row.bytes_in
             total.bytes_out += row.bytes_out
+            total.shed += row.shed
+            total.oversized += row.oversized
         return total
 
     def entry_point_counters(self, uint32_t index, worker=None):

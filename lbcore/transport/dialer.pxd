@@ -8,5 +8,6 @@ from lbcore.transport.reactor cimport Reactor
 cdef class SocketDialer(Dialer):
     cdef Reactor reactor
     cdef object resolver
+    cdef set shadows           # Shadow under way
 
     cdef int connect(self, Http1Server stream, tuple address) except -1

@@ -6,12 +6,17 @@ import socket
 cimport cython
 from libc.errno cimport EINPROGRESS
 
-from lbcore.proxy.exchange cimport Exchange
+from lbcore.http.request cimport Request
+from lbcore.proxy.exchange cimport Exchange, exchange_take
 from lbcore.proxy.pool cimport Pool
+from lbcore.proxy.recording cimport Recording
+from lbcore.routing.mirroring cimport Mirror
 from lbcore.routing.server cimport Server
 from lbcore.state.layout cimport ERROR_REFUSED, ERROR_RESOLVE
 from lbcore.transport.http1_server cimport SERVER_CONNECTING, Http1Server, ServerSocket
 from lbcore.transport.reactor cimport Reactor
+from lbcore.transport.shadow cimport Shadow
+
 from lbcore.transport.resolver import Resolver
 
 _log = logging.getLogger("lbcore.transport")
@@ -24,6 +29,7 @@ cdef class SocketDialer(Dialer):
     def __init__(self, Reactor reactor, loop):
         self.reactor = reactor
         self.resolver = Resolver(loop)
+        self.shadows = set()
 
     cdef int dial(self, Exchange exchange) except -1:
         cdef Server server = exchange.server
@@ -44,6 +50,19 @@ cdef class SocketDialer(Dialer):
             return self.connect(stream, server.addresses[0])
         self.resolver.resolve(server.host, server.port, lambda addresses: self.resolved(stream, addresses))
         return 0
+
+    cdef int mirror(self, Exchange exchange, Request request, Mirror mirror, Recording body) except -1:
+        cdef Exchange copy
+        cdef Shadow shadow = Shadow.__new__(Shadow)
+        copy = exchange_take(exchange.entry_point, shadow, self)
+        copy.request = request
+        copy.forward = exchange.forward
+        shadow.exchange = copy
+        shadow.mirror = mirror
+        shadow.body = body
+        shadow.reactor = self.reactor
+        shadow.shadows = self.shadows
+        return shadow.begin()
 
     def resolved(self, Http1Server stream, addresses) -> None:
         """The name's addresses are here, or None if it has none."""

@@ -8,6 +8,7 @@ from lbcore.transport.dialer cimport SocketDialer
 from lbcore.transport.http1_client cimport Http1Client
 from lbcore.transport.listener cimport Listener
 from lbcore.transport.reactor cimport Reactor
+from lbcore.transport.shadow cimport Shadow
 
 from lbcore.middleware.respond import Ping
 from lbcore.routing.compile import compile_table
@@ -104,6 +105,8 @@ cdef class Engine:
         self.stop_accepting()
         for client in list(self.clients):
             (<Http1Client>client).drop()
+        for shadow in list(self.dialer.shadows):
+            (<Shadow>shadow).expire()
         for server in self.servers.values():
             close_pool(server)
         self.reactor.close()

@@ -6,7 +6,7 @@ from lbcore.http.buffer cimport Buffer
 from lbcore.http.framing cimport ChunkDecoder
 from lbcore.http.head cimport ClientAddress
 from lbcore.proxy.entry_point cimport EntryPoint, Limits
-from lbcore.proxy.exchange cimport ClientStream, Dialer, ServerStream
+from lbcore.proxy.exchange cimport ClientStream, Dialer, Exchange, ServerStream
 from lbcore.transport.socket cimport Socket
 from lbcore.transport.splice cimport Pipe
 from lbcore.transport.tunnel cimport Tunnel
@@ -58,6 +58,8 @@ cdef class Http1Client(ClientStream):
     cdef int serve(self) except -1
     cdef int read_head(self) except -1
     cdef int begin(self, Py_ssize_t used) except -1
+    cdef void take(self, Exchange exchange) noexcept
+    cdef int refuse(self, int status, int error) except -1
     cdef int rest(self) except -1
     cdef int watch(self) except -1
     cdef bint splice_body(self, ServerStream stream) except *

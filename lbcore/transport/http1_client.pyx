@@ -112,12 +112,8 @@ cdef class Http1Client(ClientStream):
             if buffer_len(&self.socket.input) == 0:
                 return self.close()
             # Half a head: say so, as Traefik does.
-            self.entry_point.stats.requests += 1
-            self.entry_point.stats.errors[<int>ERROR_CLIENT_TIMEOUT] += 1
-            self.entry_point.stats.responses[4] += 1
-            self.socket.put_text(TOO_LATE, len(TOO_LATE))
-            self.socket.push()
-            return self.close()
+            self.take(exchange_take(self.entry_point, self, self.dialer))
+            return self.refuse(400, ERROR_CLIENT_TIMEOUT)
         if self.state == CLIENT_BUSY:
             if self.body_kind != BODY_NONE or self.entry_point.limits.write_timeout_ms:
                 self.keep_alive = False
@@ -130,9 +126,7 @@ cdef class Http1Client(ClientStream):
     cdef int drain(self) except -1:
         """No further request: close now if nothing is under way, else after the answer."""
         self.keep_alive = False
-        if self.state == CLIENT_IDLE and buffer_len(&self.socket.input) == 0:
-            return self.close()
-        return 0
+        return self.close() if self.state == CLIENT_IDLE and buffer_len(&self.socket.input) == 0 else 0
 
     cdef int drop_if_gone(self) except -1:
         """Break off when the client has ended its side, with nothing more of it to read: it waits for no answer."""
@@ -197,23 +191,25 @@ cdef class Http1Client(ClientStream):
                 socket.reactor.disarm(socket)
             self.seen = length
             return 0
+        self.take(exchange)
+        return self.begin(used) if used > 0 else self.refuse(<int>-used, ERROR_BAD_REQUEST)
+
+    cdef void take(self, Exchange exchange) noexcept:
+        """Be busy with an exchange."""
         self.seen = 0
         self.exchange = exchange
         self.state = CLIENT_BUSY
         self.requests += 1
-        self.chunking = False
-        self.continue_sent = False
-        self.in_trailers = False
+        self.chunking = self.continue_sent = self.in_trailers = False
         self.body_kind = BODY_NONE
         exchange.forward = self.entry_point.forward
         exchange.forward.trusted = self.trusted
-        if used < 0:
-            self.keep_alive = False
-            # What follows cannot be told apart from the next request: nothing more is read.
-            buffer_release(&self.body)
-            exchange.refuse(<int>-used, ERROR_BAD_REQUEST)
-            return 0
-        return self.begin(used)
+
+    cdef int refuse(self, int status, int error) except -1:
+        """What follows cannot be told apart from the next request: nothing more is read."""
+        self.keep_alive = False
+        buffer_release(&self.body)
+        return self.exchange.refuse(status, error)
 
     cdef int begin(self, Py_ssize_t used) except -1:
         cdef Socket socket = self.socket
@@ -290,7 +286,7 @@ cdef class Http1Client(ClientStream):
                 socket.put_text(CONTINUE, len(CONTINUE))
                 self.flush()
             if self.pipe != NULL or (self.body_kind == BODY_LENGTH and self.body_left >= SPLICE_FROM
-                                     and stream.splice_fd >= 0 and socket.readable):
+                                     and stream.splice_fd >= 0 and exchange.recording is None and socket.readable):
                 stream.flush()
                 if stream.blocked:
                     return 0
@@ -348,9 +344,12 @@ cdef class Http1Client(ClientStream):
         if self.body_kind == BODY_LENGTH:
             if n > self.body_left:
                 n = <Py_ssize_t>self.body_left
-            stream.put_body(span_of(source.base + source.start, n))
+            data = span_of(source.base + source.start, n)
             source.start += n
             self.body_left -= n
+            self.exchange.put_body(data)
+            if self.exchange is None or self.exchange.stream is not stream:
+                return 0
             return self.end_body() if self.body_left == 0 else 0
         if self.in_trailers:
             used = discarded.parse_trailers(source.base + source.start, n, self.seen)
@@ -377,9 +376,11 @@ cdef class Http1Client(ClientStream):
             if event == CHUNK_BAD:
                 self.keep_alive = False
                 return self.exchange.bad_body()
-            if event == CHUNK_DATA:
-                stream.put_body(data)
             source.start += used
+            if event == CHUNK_DATA:
+                self.exchange.put_body(data)
+                if self.exchange is None or self.exchange.stream is not stream:
+                    return 0
             if event == CHUNK_TRAILERS:
                 self.in_trailers = True
                 self.seen = 0
@@ -388,7 +389,7 @@ cdef class Http1Client(ClientStream):
 
     cdef int end_body(self) except -1:
         self.body_kind = BODY_NONE
-        self.exchange.stream.put_end()
+        self.exchange.put_end()
         if self.entry_point.limits.write_timeout_ms:
             self.socket.reactor.arm(self.socket, self.entry_point.limits.write_timeout_ms)
         return self.exchange.stream.flush()
@@ -595,5 +596,4 @@ cdef class Http1Client(ClientStream):
         return 0
 
 
-cdef bytes TOO_LATE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 15\r\n\r\n400 Bad Request"
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -289,8 +289,10 @@ cdef class Http1Server(ServerStream):
         memset(&self.decoder, 0, sizeof(self.decoder))
         self.state = SERVER_BODY
         self.waiting_continue = False
-        exchange.response_head()
         input.start += used
+        exchange.response_head()
+        if self.exchange is not exchange:
+            return 0           # the answer was not wanted: the request goes to another server, this connection has closed
         if response.framing.body == BODY_NONE:
             return self.complete(False)
         return 0
@@ -310,7 +312,8 @@ cdef class Http1Server(ServerStream):
             if self.waiting_continue:
                 return self.go_on()
             return 0
-        exchange.client.put_interim(response)
+        if exchange.decision.failover is None:     # else nothing is certain before the status
+            exchange.client.put_interim(response)
         response.clear()
         return exchange.client.flush()
 

@@ -1,0 +1,81 @@
+"""A copy of a request on its way to a mirror: an exchange whose client is nobody.
+
+The client waits for nothing here: the copy begins when its request is complete, goes over connections of its own, and its
+answer is read and dropped. It has a deadline; when that is over, it is cut.
+"""
+
+cimport cython
+
+from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span
+from lbcore.proxy.exchange cimport ClientStream, Exchange, ServerStream, exchange_give
+from lbcore.state.layout cimport ERROR_TIMEOUT
+from lbcore.transport.reactor cimport Channel
+
+
+@cython.final
+cdef class Deadline(Channel):
+    """A timer without a descriptor."""
+
+    cdef int on_timeout(self) except -1:
+        return self.shadow.expire()
+
+
+@cython.final
+cdef class Shadow(ClientStream):
+    """The end that nobody listens at. The dialer makes it and calls `begin`."""
+
+    cdef int begin(self) except -1:
+        self.splice_fd = -1
+        self.deadline = Deadline.__new__(Deadline)
+        self.deadline.shadow = self
+        self.shadows.add(self)
+        self.mirror.under_way += 1
+        self.mirror.child.stats.requests += 1
+        self.mirror.child.stats.in_flight += 1
+        self.reactor.arm(self.deadline, self.mirror.policy.timeout_ms)
+        return self.exchange.begin_copy(self.mirror.child.service)
+
+    cdef int want_body(self) except -1:
+        cdef ServerStream stream = self.exchange.stream
+        if stream is None or self.ended or stream.blocked:
+            return 0
+        if self.body is not None and self.passed_on < self.body.size:
+            # One put takes it all: what does not fit into the socket is kept by the stream.
+            stream.put_body(self.body.since(self.passed_on))
+            self.passed_on = self.body.size
+        if self.body is not None:
+            self.ended = True
+            stream.put_end()
+        return stream.flush()
+
+    cdef int finish(self) except -1:
+        cdef int status = self.exchange.status
+        self.mirror.child.stats.responses[status // 100 if status < 600 and self.exchange.error < 0 else 0] += 1
+        return self.leave()
+
+    cdef int abort(self) except -1:
+        self.mirror.child.stats.responses[0] += 1
+        return self.leave()
+
+    cdef int expire(self) except -1:
+        """It took too long."""
+        self.mirror.child.stats.responses[0] += 1
+        self.exchange.error = ERROR_TIMEOUT
+        self.exchange.lose_server()
+        return self.leave()
+
+    cdef int leave(self) except -1:
+        cdef Exchange exchange = self.exchange
+        if exchange is None:
+            return 0
+        self.exchange = None
+        self.mirror.under_way -= 1
+        self.mirror.child.stats.in_flight -= 1
+        if self.body is not None:
+            self.mirror.buffered -= self.body.size
+        self.reactor.disarm(self.deadline)
+        self.deadline.shadow = None
+        self.shadows.discard(self)
+        exchange_give(exchange)
+        return 0
