@@ -1,4 +1,4 @@
-"""Which servers get requests: active checks, failing requests, and what a parent makes of it. Real servers, real sockets."""
+"""Which servers get requests: active checks, failing requests, what a parent makes of it. Real servers and sockets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"
 
 
 class Patient(Server):
-    """A server that can be made to fail its health check (`status`), its requests (`failing`), or to hang (`hanging`)."""
+    """A server that fails its health check (`status`), its requests (`failing`), or hangs (`hanging`), as it is told."""
 
     def __init__(self, name: str) -> None:
         self.name = name.encode()
