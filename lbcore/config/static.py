@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic.alias_generators import to_snake
 
 from lbcore.config.model import Model, keys
 from lbcore.config.network import check_address, check_network
-from lbcore.config.units import Duration
+from lbcore.config.units import Duration, status_ranges
 
 MAX_PRIORITY = (1 << 63) - 1
 DEFAULT_ENTRY_POINT = {"http": {"address": ":80"}}
@@ -168,6 +169,97 @@ class Ping(Model):
     terminating_status_code: Annotated[int, Field(ge=200, le=599)] = 503
 
 
+class Prometheus(Model):
+    """GET /metrics on `entryPoint`; buckets of the durations' histogram in seconds."""
+
+    unsupported: ClassVar[frozenset[str]] = keys("headerLabels")
+
+    buckets: Annotated[list[Annotated[float, Field(gt=0)]], Field(max_length=11)] = [0.1, 0.3, 1.2, 5.0]
+    add_entry_points_labels: bool = True
+    add_routers_labels: bool = False
+    add_services_labels: bool = True
+    entry_point: str = "traefik"
+    manual_routing: bool = False
+
+
+class Metrics(Model):
+    unsupported: ClassVar[frozenset[str]] = keys("datadog statsD influxDB2 otlp addInternals")
+
+    prometheus: Prometheus | None = None
+
+
+class AccessLogFilters(Model):
+    """A request is logged when one of those that are set holds."""
+
+    status_codes: list[str] = []
+    retry_attempts: bool = False
+    min_duration: Duration = seconds(0)
+
+    @field_validator("status_codes")
+    @classmethod
+    def _statuses(cls, values: list[str]) -> list[str]:
+        status_ranges(values)
+        return values
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        return status_ranges(self.status_codes)
+
+
+class AccessLogHeaders(Model):
+    default_mode: Literal["drop", "keep", "redact"] = "drop"
+    names: dict[str, Literal["drop", "keep", "redact"]] = {}
+
+
+class AccessLogFields(Model):
+    unsupported: ClassVar[frozenset[str]] = keys("queryParameters")
+
+    default_mode: Literal["keep", "drop"] = "keep"
+    names: dict[str, Literal["keep", "drop"]] = {}
+    headers: AccessLogHeaders = AccessLogHeaders()
+
+
+class AccessLog(Model):
+    """`filePath` empty: standard output. `bufferingSize` 0: lines are written within a few ms, else within a second."""
+
+    unsupported: ClassVar[frozenset[str]] = keys("otlp dualOutput addInternals")
+
+    file_path: str = ""
+    format: Literal["common", "genericCLF", "json"] = "common"
+    buffering_size: Annotated[int, Field(ge=0)] = 0
+    filters: AccessLogFilters = AccessLogFilters()
+    fields: AccessLogFields = AccessLogFields()
+
+
+class Api(Model):
+    """The view from outside. `insecure`: on the entry point `traefik`, open to everybody who reaches it.
+
+    token  (extension) lets who sends it (`Authorization: Bearer ...`) change weights; without one nobody can.
+    """
+
+    unsupported: ClassVar[frozenset[str]] = keys("dashboardName disableDashboardAd disabledashboardad")
+
+    insecure: bool = False
+    dashboard: bool = True
+    debug: bool = False
+    base_path: str = "/"
+    token: str = ""
+
+    @field_validator("debug")
+    @classmethod
+    def _off(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("true is not supported by this version of lbcore")
+        return value
+
+    @field_validator("token")
+    @classmethod
+    def _long(cls, value: str) -> str:
+        if value and len(value) < 16:
+            raise ValueError("a token of less than 16 characters can be guessed")
+        return value
+
+
 class Global(Model):
     """Accepted for Traefik's sake: lbcore asks for no updates and sends no statistics, whatever stands here."""
 
@@ -177,8 +269,7 @@ class Global(Model):
 
 class StaticConfig(Model):
     unsupported: ClassVar[frozenset[str]] = keys(
-        "api metrics accessLog tracing certificatesResolvers tcpServersTransport hostResolver experimental "
-        "core spiffe ocsp"
+        "tracing certificatesResolvers tcpServersTransport hostResolver experimental core spiffe ocsp"
     )
 
     entry_points: dict[str, EntryPoint] = {}
@@ -186,6 +277,9 @@ class StaticConfig(Model):
     servers_transport: StaticServersTransport = StaticServersTransport()
     log: Log = Log()
     ping: Ping | None = None
+    api: Api | None = None
+    metrics: Metrics | None = None
+    access_log: AccessLog | None = None
     global_: Global = Field(default=Global(), alias="global")
 
     @model_validator(mode="before")
@@ -195,10 +289,23 @@ class StaticConfig(Model):
         if not isinstance(data, dict):
             return data
         points = data.get("entryPoints", data.get("entry_points")) or DEFAULT_ENTRY_POINT
-        ping = data.get("ping")
-        if ping is not None and isinstance(points, dict):
-            wanted = ping.get("entryPoint", "traefik") if isinstance(ping, dict) else ping.entry_point
-            if wanted == "traefik" and "traefik" not in points:
-                points = {**points, **INTERNAL_ENTRY_POINT}
+        if isinstance(points, dict) and "traefik" not in points and _needs_internal(data):
+            points = {**points, **INTERNAL_ENTRY_POINT}
         rest = {key: value for key, value in data.items() if key not in ("entryPoints", "entry_points")}
         return {**rest, "entryPoints": points}
+
+
+def _needs_internal(data: dict[str, Any]) -> bool:
+    """Whether something is to be had on the entry point `traefik`."""
+    api, metrics = data.get("api"), data.get("metrics")
+    prometheus = _value(metrics, "prometheus")
+    wanted = [_value(part, "entryPoint", "traefik") for part in (data.get("ping"), prometheus) if part is not None]
+    insecure = str(_value(api, "insecure", False)).lower() in ("true", "1")
+    return "traefik" in wanted or insecure
+
+
+def _value(part: Any, key: str, default: Any = None) -> Any:
+    """A key of a mapping, or the attribute it stands for."""
+    if isinstance(part, dict):
+        return part.get(key, default)
+    return getattr(part, to_snake(key), default)

@@ -50,3 +50,18 @@ def format_duration(duration: timedelta) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, return_type=str)]
+
+
+def status_ranges(texts: list[str]) -> list[tuple[int, int]]:
+    """`["500-504", "429"]` as first and last status of each. Raises ValueError."""
+    ranges = []
+    for text in texts:
+        first, dash, last = text.partition("-")
+        try:
+            pair = int(first), int(last if dash else first)
+        except ValueError:
+            raise ValueError(f"{text!r} is neither a status nor a range like 500-504") from None
+        if not 100 <= pair[0] <= pair[1] <= 599:
+            raise ValueError(f"{text!r} is not a range of statuses between 100 and 599")
+        ranges.append(pair)
+    return ranges

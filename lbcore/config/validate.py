@@ -13,6 +13,7 @@ from lbcore.config.dynamic import DynamicConfig, HttpConfig, LoadBalancer, Middl
 from lbcore.config.network import split_url
 from lbcore.config.rule import RuleError, parse_rule
 from lbcore.config.static import StaticConfig
+from lbcore.config.units import status_ranges
 
 INTERNAL_SERVICES = frozenset({"noop@internal", "ping@internal"})
 STRATEGIES = frozenset({"wrr", "p2c", "hrw", "leasttime", "leastconn", "peakewma"})
@@ -93,7 +94,11 @@ def _router_errors(name: str, router: Router, http: HttpConfig, static: StaticCo
         return [*errors, "the service is missing on the router"]
     service = qualify(router.service, name)
     if service.endswith("@internal"):
-        if service not in INTERNAL_SERVICES:
+        wanted = {"api@internal": static.api, "dashboard@internal": static.api, "prometheus@internal": static.metrics}
+        if service in wanted:
+            if wanted[service] is None:
+                errors.append(f'the service "{service}" does not exist')
+        elif service not in INTERNAL_SERVICES:
             errors.append(f'the service "{service}" is not supported by this version of lbcore')
     elif service not in http.services:
         errors.append(f'the service "{service}" does not exist')
@@ -177,21 +182,6 @@ def _service_errors(name: str, service: Service, http: HttpConfig, found: Findin
         except ValueError as error:
             errors.append(f"creating HTTP code ranges: {error}")
     return errors
-
-
-def status_ranges(texts: list[str]) -> list[tuple[int, int]]:
-    """`["500-504", "429"]` as first and last status of each. Raises ValueError."""
-    ranges = []
-    for text in texts:
-        first, dash, last = text.partition("-")
-        try:
-            pair = int(first), int(last if dash else first)
-        except ValueError:
-            raise ValueError(f"{text!r} is neither a status nor a range like 500-504") from None
-        if not 100 <= pair[0] <= pair[1] <= 599:
-            raise ValueError(f"{text!r} is not a range of statuses between 100 and 599")
-        ranges.append(pair)
-    return ranges
 
 
 def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig) -> list[str]:

@@ -9,6 +9,8 @@ import os
 from collections.abc import Sequence
 from types import TracebackType
 
+from lbcore.api.runtime import Runtime
+from lbcore.api.server import AdminServer, is_wanted
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.load import load_static
 from lbcore.config.static import StaticConfig
@@ -67,7 +69,8 @@ class Proxy:
         self._engine: Engine | None = None
         self._listeners: list[Listener] = []
         self._following: asyncio.Task[None] | None = None
-        self._checking: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._admin: AdminServer | None = None
         self.disabled: Sequence[Disabled] = ()  # objects of the current configuration that cannot run
 
     @property
@@ -98,6 +101,7 @@ class Proxy:
         self.disabled = self._engine.apply(snapshot.dynamic, snapshot.slots)
         self._region.set_worker_generation(0, snapshot.generation)
         self._health.apply(snapshot.dynamic, snapshot.slots)
+        self._runtime.update(snapshot.dynamic, snapshot.slots)
         return self.disabled
 
     def _follow(self, dynamic: DynamicConfig) -> None:
@@ -107,13 +111,18 @@ class Proxy:
     async def __aenter__(self) -> Proxy:
         """Start: connections are accepted from here on. Raises ConfigError as `apply` does, and for a taken address."""
         self._region = Region.create(1)
-        self._publisher = Publisher(self._region)
+        self._admin = AdminServer() if is_wanted(self._static) else None
+        admin_url = self._admin.url if self._admin else ""
+        self._publisher = Publisher(self._region, admin_url)
         self._health = HealthMonitor(self._region)
-        self._checking = asyncio.create_task(self._health.run(), name="lbcore health")
+        self._runtime = Runtime(self._static, self._region, admin_url, self._health.error)
+        self._tasks = [asyncio.create_task(self._health.run(), name="lbcore health")]
+        if self._admin is not None:
+            self._tasks.append(asyncio.create_task(self._admin.run(self._runtime), name="lbcore admin"))
         addresses = {name: (point.address, point.reuse_port) for name, point in self._static.entry_points.items()}
         self._listeners = open_listeners(addresses, 1, {})
         try:
-            self._engine = self._make_engine(asyncio.get_running_loop(), self._static, self._region, 0)
+            self._engine = self._make_engine(asyncio.get_running_loop(), self._static, self._region, 0, admin_url)
             if self._dynamic is not None:
                 await self.apply(self._dynamic)
             else:
@@ -146,11 +155,13 @@ class Proxy:
             await self._close()
 
     async def _close(self) -> None:
-        for task in (self._following, self._checking):
+        for task in [self._following, *self._tasks]:
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+        if self._admin is not None:
+            self._admin.close()
         for listener in self._listeners:
             listener.close()
         if self._engine is not None:

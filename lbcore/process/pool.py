@@ -101,6 +101,11 @@ class Pool:
         for child in self._children.values():
             child.send({"type": "terminate"})
 
+    def reopen(self) -> None:
+        """Let the workers open their access logs anew."""
+        for child in self._children.values():
+            child.send({"type": "reopen"})
+
     def drain(self, grace_s: float) -> None:
         """Let the workers finish what is under way, `grace_s` at most, and go."""
         self._leave({"type": "drain", "grace_s": grace_s})

@@ -7,6 +7,7 @@ from typing import Any
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
+from lbcore.routing.compile import API, router_identity
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotAllocator, SlotMap
 
@@ -21,16 +22,17 @@ class Snapshot:
 
 
 class Publisher:
-    """Numbers configurations and gives their services and servers slots."""
+    """Numbers configurations and gives what is in them slots. `admin`: URL of the admin server, if there is one."""
 
-    def __init__(self, region: Region) -> None:
+    def __init__(self, region: Region, admin: str = "") -> None:
         self._region = region
+        self._admin = admin
         self._allocator = SlotAllocator(region)
         self.current: Snapshot | None = None
 
     def publish(self, dynamic: DynamicConfig) -> Snapshot:
         """Make `dynamic` the current configuration. Raises ConfigError, with nothing changed, when it does not fit."""
-        services, servers = identities(dynamic)
+        services, servers = identities(dynamic, self._admin)
         slots = self._allocator.assign(services, servers)
         generation = self._region.generation + 1
         self.current = Snapshot(generation, dynamic, slots)
@@ -50,8 +52,14 @@ def life_cycle(static: StaticConfig) -> tuple[float, float]:
     return accept_s, max((cycle.grace_time_out.total_seconds() for cycle in cycles), default=0.0)
 
 
-def identities(dynamic: DynamicConfig) -> tuple[list[str], list[str]]:
-    """Identities of the services (`name@file`) and of their members (`name@file|url, or child, as written`)."""
-    services = list(dynamic.http.services)
+def identities(dynamic: DynamicConfig, admin: str = "") -> tuple[list[str], list[str]]:
+    """Identities of services (`name@file`) and routers (`router:name@file`), and of the services' members.
+
+    admin  URL of the admin server, if there is one.
+    """
+    services = [*dynamic.http.services, *(router_identity(name) for name in dynamic.http.routers)]
     members = [f"{name}|{member}" for name, service in dynamic.http.services.items() for member in service.members]
+    if admin:
+        services.append(API)
+        members.append(f"{API}|{admin}")
     return services, members

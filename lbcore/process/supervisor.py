@@ -15,6 +15,8 @@ from typing import Any
 import uvloop
 
 from lbcore import __version__
+from lbcore.api.runtime import Runtime
+from lbcore.api.server import AdminServer, is_wanted
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError
@@ -55,8 +57,11 @@ class Supervisor:
         self._notifier = notifier
         self._reopen_log = reopen_log
         self._region = Region.create(workers)
-        self._publisher = Publisher(self._region)
+        self._admin = AdminServer() if is_wanted(static) else None
+        admin_url = self._admin.url if self._admin else ""
+        self._publisher = Publisher(self._region, admin_url)
         self._health = HealthMonitor(self._region)
+        self._runtime = Runtime(static, self._region, admin_url, self._health.error)
         self._aggregator = Aggregator(providers_of(static), self._publish)
         self._pool = Pool(self._region, command, self)
         self._accept_s, self._grace_s = life_cycle(static)
@@ -71,7 +76,7 @@ class Supervisor:
             signal.SIGTERM: self._on_stop,
             signal.SIGINT: self._on_stop,
             signal.SIGHUP: self._on_reload,
-            signal.SIGUSR1: self._reopen_log,
+            signal.SIGUSR1: self._on_reopen,
         }
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
@@ -89,15 +94,23 @@ class Supervisor:
             await asyncio.gather(stop, *tasks, return_exceptions=True)
             for number in handlers:
                 loop.remove_signal_handler(number)
+            if self._admin is not None:
+                self._admin.close()
 
     def _services(self) -> list[Coroutine[Any, Any, None]]:
         services = [self._aggregator.run(), self._health.run()]
+        if self._admin is not None:
+            services.append(self._admin.run(self._runtime))
         if self._notifier.watchdog_s:
             services.append(self._feed_watchdog())
         return services
 
     def _on_stop(self) -> None:
         (self._stop_now if self._stop.is_set() else self._stop).set()
+
+    def _on_reopen(self) -> None:
+        self._reopen_log()
+        self._pool.reopen()
 
     def _on_reload(self) -> None:
         _log.info("reload on SIGHUP")
@@ -114,6 +127,7 @@ class Supervisor:
             "static": to_json(self._static),
             "grace_s": self._grace_s,
             "log_level": logging.getLogger().getEffectiveLevel(),
+            "admin": self._admin.url if self._admin else "",
         }
         return message, [self._region.fd, *listeners.values()]
 
@@ -121,6 +135,8 @@ class Supervisor:
         again = self._publisher.current is not None
         snapshot = self._publisher.publish(dynamic)
         self._health.apply(snapshot.dynamic, snapshot.slots)
+        if self._admin is not None:
+            self._runtime.update(snapshot.dynamic, snapshot.slots)
         if again:
             self._notifier.reloading()
         message = {

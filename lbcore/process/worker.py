@@ -43,6 +43,9 @@ class Engine(Protocol):
     def apply(self, dynamic: DynamicConfig, slots: SlotMap) -> Sequence[Disabled]:
         """Compile and swap; objects that are wrong are disabled alone and returned with their errors."""
 
+    def reopen_log(self) -> None:
+        """Open the access log anew: it was moved aside."""
+
     def terminate(self) -> None:
         """Tell whoever asks by ping that this instance is about to stop."""
 
@@ -56,14 +59,16 @@ class Engine(Protocol):
         """Close everything at once."""
 
 
-EngineFactory = Callable[[asyncio.AbstractEventLoop, StaticConfig, Region, int], Engine]
+EngineFactory = Callable[[asyncio.AbstractEventLoop, StaticConfig, Region, int, str], Engine]
 
 
-def make_engine(loop: asyncio.AbstractEventLoop, static: StaticConfig, region: Region, worker: int) -> Engine:
-    """The data plane of this build."""
+def make_engine(
+    loop: asyncio.AbstractEventLoop, static: StaticConfig, region: Region, worker: int, admin: str = ""
+) -> Engine:
+    """The data plane of this build. `admin`: URL of the admin server, if there is one."""
     from lbcore.transport.engine import Engine as DataPlane
 
-    return DataPlane(loop, static, region, worker)
+    return DataPlane(loop, static, region, worker, admin)
 
 
 class Worker:
@@ -72,6 +77,7 @@ class Worker:
     hello      worker, static, region, listeners, log_level: once, first.
     configure  generation, dynamic, slots: compile and swap; the first one opens the doors. Answered by `applied`
                (objects that are disabled, with their errors) or `failed`.
+    reopen     the access log was moved aside.
     terminate  it is about to stop: say so to whoever pings.
     drain      grace_s: accept no more, finish what is under way, exit.
     stop       exit now.
@@ -124,6 +130,9 @@ class Worker:
                 case "terminate":
                     if self._engine is not None:
                         self._engine.terminate()
+                case "reopen":
+                    if self._engine is not None:
+                        self._engine.reopen_log()
                 case "drain":
                     self._drain(float(message["grace_s"]))
                 case "stop":
@@ -139,7 +148,8 @@ class Worker:
         for entry_point, fd in hello["listeners"].items():
             self._sockets[entry_point] = socket.socket(fileno=int(fd))
         loop = asyncio.get_running_loop()
-        self._engine = self._factory(loop, StaticConfig.model_validate(hello["static"]), self._region, self._index)
+        static = StaticConfig.model_validate(hello["static"])
+        self._engine = self._factory(loop, static, self._region, self._index, str(hello.get("admin", "")))
         self._beat()
 
     def _beat(self) -> None:

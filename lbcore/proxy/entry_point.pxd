@@ -1,10 +1,11 @@
 # One entry point of this worker: its limits, its counters, and the routes of the table in force.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from lbcore.http.head cimport ClientAddress
 from lbcore.http.render cimport ForwardPolicy
 from lbcore.http.request cimport RequestPolicy
+from lbcore.observability.observer cimport Observer
 from lbcore.routing.index cimport RouteIndex
 from lbcore.state.layout cimport EntryPointStats
 
@@ -33,6 +34,8 @@ cdef class EntryPoint:
     cdef frozenset passed_on           # names, in lower case, that rules see although `Connection` lists them
     cdef RouteIndex routes
     cdef EntryPointStats* stats
+    cdef uint32_t index                # position in the static configuration
+    cdef Observer observer             # None = nobody watches
     cdef object region                 # keeps `stats` mapped
     cdef bint draining
 

@@ -14,6 +14,7 @@ from lbcore.http.path cimport (
 )
 from lbcore.http.request cimport UNDERSCORE_DELETE, UNDERSCORE_KEEP, UNDERSCORE_REJECT
 from lbcore.http.span cimport span_of
+from lbcore.observability.observer cimport Observer
 from lbcore.state.region cimport Region
 
 UNDERSCORES = {"keep": UNDERSCORE_KEEP, "delete": UNDERSCORE_DELETE, "reject": UNDERSCORE_REJECT}
@@ -40,6 +41,7 @@ cdef class EntryPoint:
         transport, http, forwarded = settings.transport, settings.http, settings.forwarded_headers
         self.name = name
         self.region = region
+        self.index = index
         self.stats = &region.worker(worker).entry_points[index]
         self.policy.max_header_bytes = http.max_header_bytes
         self.policy.underscores = UNDERSCORES[http.underscore_headers_strategy]
@@ -74,6 +76,10 @@ cdef class EntryPoint:
                 packed = bytes(10) + b"\xff\xff" + packed
             memcpy(self.networks[<int>i].ip, <const char*>packed, 16)
             self.networks[<int>i].bits = network.prefixlen + (96 if network.version == 4 else 0)
+
+    def watch(self, Observer observer) -> None:
+        """Have every exchange from now on noted."""
+        self.observer = observer
 
     def __dealloc__(self):
         free(self.networks)

@@ -82,6 +82,11 @@ cdef class Exchange:
     cdef LoadBalancer balancer         # that chose the server
     cdef uint64_t sent_ns              # monotonic time of the dispatch, where the balancer goes by it
     cdef ForwardPolicy forward
+    cdef uint64_t started_ns           # monotonic, where somebody watches
+    cdef uint64_t origin_ns            # from the dispatch to the head of the server's answer; 0 = none came
+    cdef int origin_status             # of the server's answer; 0 = none came
+    cdef uint64_t request_bytes        # of the body, from the client
+    cdef uint64_t response_bytes       # of the body, to the client
     cdef int status                    # of the answer; 0 until its head is put
     cdef int error                     # ErrorKind, -1 when all went well
     cdef bint retried                  # over a new connection to the same server
@@ -117,6 +122,7 @@ cdef class Exchange:
     cdef int tunnel_ended(self) except -1
     cdef void leave_server(self) noexcept
     cdef void count(self) noexcept
+    cdef int observe(self) except -1
 
 
 cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer dialer)

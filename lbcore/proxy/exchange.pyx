@@ -1,5 +1,7 @@
 """One exchange from its first byte to its last: route, middlewares, server, answer, and what happens when one fails."""
 
+import logging
+
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
@@ -13,6 +15,8 @@ from lbcore.http.request cimport TARGET_ASTERISK, Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_bytes, span_eq, span_of
 from lbcore.middleware.base cimport Middleware
+from lbcore.observability.record cimport NO_SLOT, Record
+from lbcore.observability.series cimport PROTOCOL_HTTP, PROTOCOL_WEBSOCKET
 from lbcore.proxy.copies cimport prepare_copies, send_copies, shed_copies
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.pool cimport Pool
@@ -43,6 +47,8 @@ cdef dict REFUSALS = {
 }
 cdef dict FAILURES = {502: b"Bad Gateway", 504: b"Gateway Timeout", 500: b"Internal Server Error"}
 cdef list kept = []
+
+_log = logging.getLogger("lbcore.proxy")
 
 
 cdef uint64_t monotonic_ns() noexcept nogil:
@@ -164,6 +170,8 @@ cdef class Exchange:
         cdef RequestHead* head = &self.request.head
         cdef Middleware middleware
         self.entry_point.stats.requests += 1
+        if self.entry_point.observer is not None:
+            self.started_ns = monotonic_ns()
         if self.request.target_form == TARGET_ASTERISK:
             return self.answer(200, b"", False)
         if span_eq(head.method, b"CONNECT", 7):
@@ -230,6 +238,7 @@ cdef class Exchange:
                     self.lose_server()
                     return self.too_large()
                 self.recording = None
+        self.request_bytes += data.len
         return self.stream.put_body(data)
 
     cdef int put_end(self) except -1:
@@ -290,7 +299,7 @@ cdef class Exchange:
         """Send the request to the server chosen, over a connection that is idle unless a `fresh` one is wanted."""
         cdef ServerStream stream = None
         self.balancer.note_start(self.server)
-        if self.balancer.times:
+        if self.balancer.times or self.entry_point.observer is not None:
             self.sent_ns = monotonic_ns()
         if not fresh and self.server.pool is not None:
             stream = (<Pool>self.server.pool).take()
@@ -322,6 +331,8 @@ cdef class Exchange:
     cdef int refuse(self, int status, int error) except -1:
         """Answer a request that was not understood; its connection cannot go on."""
         self.entry_point.stats.requests += 1
+        if self.entry_point.observer is not None:
+            self.started_ns = monotonic_ns()
         self.error = error
         self.request.framing.keep_alive = False
         self.request.head.minor_version = 1
@@ -391,13 +402,17 @@ cdef class Exchange:
         cdef int status = self.response.status
         cdef uint64_t now_ns
         self.server.stats.responses[status // 100 if status < 600 else 0] += 1
+        self.origin_status = status
+        if self.balancer.times or self.entry_point.observer is not None:
+            now_ns = monotonic_ns()
+            self.origin_ns = now_ns - self.sent_ns
+            self.server.stats.first_byte_ns += self.origin_ns
         if status >= 500:
             self.balancer.note_failure(self.server)
         else:
             self.balancer.note_success(self.server)
             if self.balancer.times:
-                now_ns = monotonic_ns()
-                self.balancer.note_latency(self.server, now_ns - self.sent_ns, now_ns)
+                self.balancer.note_latency(self.server, self.origin_ns, now_ns)
         if self.decision.failover is not None and self.fail_over(status):
             return 0
         self.run_answer_middlewares()
@@ -532,6 +547,30 @@ cdef class Exchange:
         if self.error >= 0:
             self.entry_point.stats.errors[self.error] += 1
         self.entry_point.stats.responses[self.status // 100 if self.status < 600 else 0] += 1
+        if self.entry_point.observer is not None:
+            try:
+                self.observe()
+            except Exception as error:
+                _log.error("internal error while noting an exchange", exc_info=error)
+
+    cdef int observe(self) except -1:
+        """Tell whoever watches what became of the exchange."""
+        cdef Record record
+        record.status = self.status
+        record.origin_status = self.origin_status
+        record.retries = self.retried + self.redispatched
+        record.protocol = PROTOCOL_WEBSOCKET if self.status == 101 else PROTOCOL_HTTP
+        record.entry_point = self.entry_point.index
+        record.router = self.route.slot if self.route is not None else NO_SLOT
+        record.service = self.balancer.slot if self.balancer is not None else NO_SLOT
+        record.duration_ns = monotonic_ns() - self.started_ns
+        record.origin_ns = self.origin_ns
+        record.request_bytes = self.request_bytes
+        record.response_bytes = self.response_bytes
+        record.origin_bytes = self.response_bytes if self.origin_status else 0
+        return self.entry_point.observer.note(
+            &record, self.request, self.response, self.entry_point.name, self.route.name if self.route is not None else None,
+            self.balancer.name if self.balancer is not None else None, self.server.key if self.server is not None else None)
 
 
 cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer dialer):
@@ -551,6 +590,8 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
     exchange.passed = 0
     exchange.replayed = 0
     exchange.is_copy = False
+    exchange.started_ns = exchange.origin_ns = exchange.request_bytes = exchange.response_bytes = 0
+    exchange.origin_status = 0
     return exchange
 
 

@@ -131,6 +131,7 @@ cdef class Balancer(Service):
             if index >= 0 and self.stands(index) and not self.refuses(index, decision):
                 if stale:
                     self.remember(index, decision)
+                atomic_add_u64(&self.cell.sessions_kept, 1)
                 if self.count > 1 and atomic_load_u32(&self.cells[index].debt) < MOST_DEBT:
                     atomic_add_u32(&self.cells[index].debt, 1)
                 return index
@@ -154,6 +155,7 @@ cdef class Balancer(Service):
                     break
         if index >= 0 and self.sticky is not None:
             self.remember(index, decision)
+            atomic_add_u64(&self.cell.sessions_begun, 1)
         return index
 
     cdef bint refuses(self, Py_ssize_t index, Decision decision) except *:

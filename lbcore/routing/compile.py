@@ -9,6 +9,7 @@ from datetime import timedelta
 from lbcore.config import dynamic as model
 from lbcore.config.rule import Rule, parse_rule
 from lbcore.config.static import RedirectEntryPoint, StaticConfig
+from lbcore.config.units import status_ranges
 from lbcore.config.validate import (
     DEFAULT_TRANSPORT,
     Disabled,
@@ -16,7 +17,6 @@ from lbcore.config.validate import (
     check,
     entry_points_of,
     qualify,
-    status_ranges,
 )
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.build import build
@@ -41,6 +41,11 @@ NOBODY = Service()  # behind routers that answer by themselves
 PING_RULE = "PathPrefix(`/ping`)"
 BY_LOAD = frozenset({"p2c", "leastconn", "leasttime", "peakewma"})  # strategies that go by exchanges in flight
 BY_LATENCY = frozenset({"leasttime", "peakewma"})
+METRICS_RULE = "PathPrefix(`/metrics`)"
+API = "api@internal"
+SERVED_BY_ADMIN = frozenset({API, "dashboard@internal", "prometheus@internal"})
+ADMIN_STANDS_IN = "unix:/"  # for the admin server where nothing is served
+NO_SLOT = 0xFFFFFFFF
 ANY_RULE = "HostRegexp(`^.+$`)"
 
 Ranked = tuple[int, str, model.Router]  # priority, name
@@ -72,25 +77,33 @@ def compile_table(
     worker: int,
     servers: Mapping[str, Server],
     ping: Ping | None = None,
+    admin: str = "",
 ) -> Table:
     """Compile a merged configuration.
 
     servers  those of the table in force: one whose identity stays is taken over, with its state.
     ping     what `ping@internal` leads to; it outlives tables.
+    admin    URL of the server behind `api@internal` and `prometheus@internal`; empty: there is none.
 
     Objects that are wrong are left out alone. Cost: linear in the configuration, but for sorting the routers.
     """
     found = check(dynamic, static)
-    return _Compiler(dynamic.http, static, slots, region, worker, servers, found, ping or Ping()).table()
+    return _Compiler(dynamic.http, static, slots, region, worker, servers, found, ping or Ping(), admin).table()
 
 
 def find_problems(dynamic: model.DynamicConfig, static: StaticConfig) -> tuple[list[Disabled], list[str]]:
     """What `compile_table` would leave out of a merged configuration, and what is strange but runs."""
     region = Region.create(1)
     members = [f"{name}|{member}" for name, service in dynamic.http.services.items() for member in service.members]
-    slots = SlotMap(dict.fromkeys(dynamic.http.services, 0), dict.fromkeys(members, 0))
-    table = compile_table(dynamic, static, slots, region, 0, {})
+    members.append(f"{API}|{ADMIN_STANDS_IN}")
+    slots = SlotMap(dict.fromkeys([*dynamic.http.services, API], 0), dict.fromkeys(members, 0))
+    table = compile_table(dynamic, static, slots, region, 0, {}, None, ADMIN_STANDS_IN)
     return table.disabled, table.warnings
+
+
+def router_identity(name: str) -> str:
+    """What the counters of a router are kept under, by its qualified name."""
+    return f"router:{name}"
 
 
 def milliseconds(duration: timedelta) -> int:
@@ -133,7 +146,9 @@ class _Compiler:
         known: Mapping[str, Server],
         found: Findings,
         ping: Ping,
+        admin: str,
     ) -> None:
+        self.admin = admin
         self.http = http
         self.static = static
         self.slots = slots
@@ -209,9 +224,19 @@ class _Compiler:
         for reference in self.expand(of_entry_point + of_router):
             steps.append(self.middlewares[reference])
         service = qualify(router.service, name)
+        slot = self.slots.services.get(router_identity(name), NO_SLOT)
+        if service in SERVED_BY_ADMIN:
+            return Route(name, tuple(steps), self.admin_service(), slot)
         if service.endswith("@internal"):
-            return Route(name, (*steps, self.internal_answer(service)), NOBODY)
-        return Route(name, tuple(steps), self.service(service))
+            return Route(name, (*steps, self.internal_answer(service)), NOBODY, slot)
+        return Route(name, tuple(steps), self.service(service), slot)
+
+    def admin_service(self) -> Service:
+        """The instance's own server, where the supervisor answers."""
+        if API not in self.services:
+            server = self.server(API, model.Server(url=self.admin))
+            self.services[API] = LoadBalancer(API, [server], [1], self.region, self.slots.services[API])
+        return self.services[API]
 
     def internal_answer(self, name: str) -> Middleware:
         return Respond(name, 418, b"") if name == "noop@internal" else self.ping
@@ -223,9 +248,21 @@ class _Compiler:
         if redirections is not None and redirections.entry_point is not None:
             above = sum(1 for priority, _, _ in entries if priority > redirections.entry_point.priority)
             result.insert(above, (parse_rule(ANY_RULE), self.redirection(point, redirections.entry_point)))
+        own: list[tuple[str, Route]] = []
         if ping is not None and not ping.manual_routing and ping.entry_point == point:
             answer = Route("ping@internal", (self.internal_answer("ping@internal"),), NOBODY)
-            result.insert(0, (parse_rule(PING_RULE), answer))
+            own.append((PING_RULE, answer))
+        prometheus = self.static.metrics.prometheus if self.static.metrics else None
+        if self.admin and prometheus is not None and not prometheus.manual_routing and prometheus.entry_point == point:
+            own.append((METRICS_RULE, Route("prometheus@internal", (), self.admin_service())))
+        api = self.static.api
+        if self.admin and api is not None and api.insecure and point == "traefik":
+            base = api.base_path.rstrip("/")
+            own.append((f"PathPrefix(`{base}/api`)", Route("api@internal", (), self.admin_service())))
+            if api.dashboard:
+                rule = f"Path(`{base}/`) || PathPrefix(`{base}/dashboard`)"
+                own.append((rule, Route("dashboard@internal", (), self.admin_service())))
+        result[:0] = [(parse_rule(rule), route) for rule, route in own]
         return result
 
     def redirection(self, point: str, redirect: RedirectEntryPoint) -> Route:

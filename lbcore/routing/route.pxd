@@ -1,5 +1,7 @@
 # What a router leads to: its middlewares in order, and its service.
 
+from libc.stdint cimport uint32_t
+
 from lbcore.routing.service cimport Service
 
 
@@ -7,4 +9,5 @@ cdef class Route:
     cdef readonly str name             # of the router, `name@provider`
     cdef readonly tuple middlewares    # Middleware
     cdef readonly Service service
+    cdef readonly uint32_t slot        # its counters'; NO_SLOT for a router of lbcore's own
     cdef bint sees_answers             # some middleware wants the answer

@@ -1,6 +1,7 @@
 """What a router leads to. Immutable: a request that has taken it finishes on it, whatever is loaded meanwhile."""
 
 cimport cython
+from libc.stdint cimport uint32_t
 
 from lbcore.middleware.base cimport Middleware
 from lbcore.routing.service cimport Service
@@ -10,11 +11,12 @@ from lbcore.routing.service cimport Service
 cdef class Route:
     """The payload of the route index."""
 
-    def __cinit__(self, str name, tuple middlewares, Service service):
+    def __cinit__(self, str name, tuple middlewares, Service service, uint32_t slot=0xFFFFFFFF):
         cdef Middleware middleware
         self.name = name
         self.middlewares = middlewares
         self.service = service
+        self.slot = slot
         for middleware in middlewares:
             self.sees_answers = self.sees_answers or middleware.sees_answer
 

@@ -20,6 +20,7 @@ cdef class Service:
     cdef readonly str name             # `name@provider`
     cdef bint up                       # as of `seen`; a parent that watches its children goes by it
     cdef uint64_t seen                 # the region's eligibility that everything derived from it is up to date with
+    cdef readonly uint32_t slot        # of its cell
     cdef ServiceCell* cell             # NULL for one without state
     cdef Header* region_header         # NULL likewise
     cdef object region                 # keeps both mapped

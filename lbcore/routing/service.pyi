@@ -16,6 +16,7 @@ class UpstreamPolicy:
 
 class Service:
     name: str
+    slot: int
     @property
     def is_up(self) -> bool: ...
     @property

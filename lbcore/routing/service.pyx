@@ -38,6 +38,7 @@ cdef class Service:
         self.region = region
         self.region_header = region.header
         self.cell = region.service(slot)
+        self.slot = slot
         self.seen = atomic_load_u64(&self.region_header.eligibility) - 1
         return 0
 

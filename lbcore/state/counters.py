@@ -32,6 +32,7 @@ class ServerCounters:
     bytes_in/out    body bytes from and to the server.
     shed            copies for a mirror that were not sent: too many under way, or their client went away.
     oversized       likewise: their body was too long.
+    first_byte_s    sum of the times to first byte, in seconds, where metrics or an access log are on.
     """
 
     requests: int
@@ -43,6 +44,7 @@ class ServerCounters:
     bytes_out: int
     shed: int
     oversized: int
+    first_byte_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 # The data dictionary of the shared region: every struct in it, each a multiple of a cache line (64 bytes).
 #
-# Region = Header page, ServiceCell[services], ServerCell[servers], WorkerStats[workers], ServerStats[workers][servers].
+# Region = Header page, ServiceCell[services], ServerCell[servers], WorkerStats[workers], ServerStats[workers][servers],
+# MetricRow[workers][METRIC_ROWS].
 # A cell of several writers is touched with the helpers of atomic.pxd only. A row of one writer (its worker) is
 # incremented plainly; readers sum the rows of all workers. A page that nobody touched costs no memory.
 # Changing a struct means raising LAYOUT_VERSION.
@@ -8,12 +9,14 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef enum:
-    LAYOUT_VERSION = 4
+    LAYOUT_VERSION = 5
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
     FAILURE_TIMES = 16         # failures whose time is remembered
     STATUS_CLASSES = 6         # index = status // 100; 0 counts exchanges that ended without an answer
+    MAX_BUCKETS = 11           # of the histogram of durations, less the one for everything
+    METRIC_ROWS = 65536        # per worker: sets of labels
     ERROR_KINDS = 16           # room; ErrorKind uses the first ones
 
 
@@ -57,7 +60,9 @@ cdef struct ServiceCell:       # one per service; shared by all workers, atomic
     uint32_t unused
     uint64_t changed_ns        # monotonic time of the last flip of `down`
     uint64_t in_flight         # exchanges not ended; kept for a service that bounds the load of its servers by it
-    uint64_t reserve[3]
+    uint64_t sessions_kept     # requests that went to the member of their session
+    uint64_t sessions_begun    # that were given a member for their session, a new or another one
+    uint64_t reserve[1]
 
 
 cdef enum DownReason:          # bits of ServerCell.down
@@ -92,7 +97,17 @@ cdef struct ServerStats:       # one per worker and server; written by that work
     uint64_t bytes_out         # body bytes to the server
     uint64_t shed              # copies for a mirror that were not sent: too many under way, or their client went away
     uint64_t oversized         # likewise: the body was too long
-    uint64_t reserve[2]
+    uint64_t first_byte_ns     # sum of the times to first byte, where somebody watches
+    uint64_t reserve[1]
+
+
+cdef struct MetricRow:         # requests with one set of labels; written by one worker alone
+    uint64_t key               # which labels: see observability.series
+    uint64_t count
+    uint64_t duration_ns       # sum
+    uint64_t bytes_in          # of bodies
+    uint64_t bytes_out
+    uint64_t buckets[MAX_BUCKETS]  # requests that took no longer than this bound and longer than the one before
 
 
 cdef struct EntryPointStats:   # one per worker and entry point; written by that worker alone
@@ -109,5 +124,6 @@ cdef struct EntryPointStats:   # one per worker and entry point; written by that
 cdef struct WorkerStats:       # one per worker; its totals are the sums over its entry points
     uint64_t heartbeat_ns      # monotonic time at which its loop was last seen turning
     uint64_t generation        # configuration it runs
-    uint64_t reserve[6]
+    uint64_t metric_rows       # of its MetricRows, those in use: the first ones
+    uint64_t reserve[5]
     EntryPointStats entry_points[MAX_ENTRY_POINTS]  # index = position in the static configuration

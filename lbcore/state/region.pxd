@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport uint32_t
 
-from lbcore.state.layout cimport Header, ServerCell, ServerStats, ServiceCell, WorkerStats
+from lbcore.state.layout cimport METRIC_ROWS, Header, MetricRow, ServerCell, ServerStats, ServiceCell, WorkerStats
 
 
 @cython.final
@@ -16,6 +16,7 @@ cdef class Region:
     cdef ServerCell* server_cells
     cdef WorkerStats* worker_rows
     cdef ServerStats* server_rows      # [worker][server]
+    cdef MetricRow* metrics            # [worker][METRIC_ROWS]
     cdef uint32_t n_servers            # length of one worker's row of server_rows
     cdef readonly uint32_t workers     # rows; a worker's index is below it
     cdef readonly uint32_t services    # cells; a service's slot is below it
@@ -33,6 +34,9 @@ cdef class Region:
 
     cdef inline ServerStats* server_stats(self, uint32_t worker, uint32_t slot) noexcept nogil:
         return self.server_rows + <size_t>worker * self.n_servers + slot
+
+    cdef inline MetricRow* metric_rows(self, uint32_t worker) noexcept nogil:
+        return self.metrics + <size_t>worker * METRIC_ROWS
 
     cdef inline WorkerStats* worker(self, uint32_t index) noexcept nogil:
         return self.worker_rows + index

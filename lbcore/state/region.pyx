@@ -29,11 +29,14 @@ from lbcore.state.layout cimport (
     ERROR_KINDS,
     HEADER_BYTES,
     LAYOUT_VERSION,
+    MAX_BUCKETS,
     MAX_ENTRY_POINTS,
     MAX_WORKERS,
+    METRIC_ROWS,
     STATUS_CLASSES,
     EntryPointStats,
     Header,
+    MetricRow,
     ServerCell,
     ServerStats,
     ServiceCell,
@@ -43,7 +46,7 @@ from lbcore.state.layout cimport (
 from lbcore.state.counters import ERROR_NAMES, EntryPointCounters, ServerCounters
 
 cdef enum:
-    DEFAULT_SERVICES = 16384
+    DEFAULT_SERVICES = 65536           # routers have cells too
     DEFAULT_SERVERS = 65536
     MAX_CELLS = 1 << 20
 
@@ -143,6 +146,7 @@ cdef class Region:
         self.server_cells = <ServerCell*>(self.service_cells + self.services)
         self.worker_rows = <WorkerStats*>(self.server_cells + self.servers)
         self.server_rows = <ServerStats*>(self.worker_rows + self.workers)
+        self.metrics = <MetricRow*>(self.server_rows + <size_t>self.workers * self.servers)
 
     # What the process as a whole runs.
 
@@ -170,6 +174,8 @@ cdef class Region:
     def reset_service(self, uint32_t slot):
         """Make the cell of a service new. Only while no table uses the slot."""
         self.check_service(slot)
+        if slot < self.header.services_used:
+            self.forget_requests(slot)
         memset(self.service(slot), 0, sizeof(ServiceCell))
         if self.header.services_used <= slot:
             atomic_store_u32(&self.header.services_used, slot + 1)
@@ -298,6 +304,7 @@ cdef class Region:
             total.bytes_out,
             total.shed,
             total.oversized,
+            total.first_byte_ns / 1e9,
         )
 
     def server_in_flight(self, uint32_t slot):
@@ -323,6 +330,7 @@ cdef class Region:
             total.bytes_out += row.bytes_out
             total.shed += row.shed
             total.oversized += row.oversized
+            total.first_byte_ns += row.first_byte_ns
         return total
 
     def entry_point_counters(self, uint32_t index, worker=None):
@@ -358,6 +366,43 @@ cdef class Region:
             total.bytes_in,
             total.bytes_out,
         )
+
+    def request_counters(self) -> dict:
+        """By key of `observability.series`: (count, seconds, bytes in, bytes out, buckets), summed over all workers."""
+        cdef uint32_t worker
+        cdef Py_ssize_t i
+        cdef int b
+        cdef MetricRow* row
+        found = {}
+        for worker in range(self.workers):
+            for i in range(<Py_ssize_t>self.worker(worker).metric_rows):
+                row = self.metric_rows(worker) + i
+                if row.count == 0:
+                    continue
+                counts = (row.count, row.duration_ns / 1e9, row.bytes_in, row.bytes_out)
+                buckets = [row.buckets[b] for b in range(MAX_BUCKETS)]
+                before = found.get(row.key)
+                if before is not None:
+                    counts = tuple([a + b for a, b in zip(before[:4], counts)])
+                    buckets = [a + b for a, b in zip(before[4], buckets)]
+                found[row.key] = (*counts, buckets)
+        return found
+
+    def forget_requests(self, uint32_t slot):
+        """Make the counters of requests for a service or router new: its slot has another identity."""
+        cdef uint32_t worker
+        cdef Py_ssize_t i
+        cdef MetricRow* row
+        for worker in range(self.workers):
+            for i in range(<Py_ssize_t>self.worker(worker).metric_rows):
+                row = self.metric_rows(worker) + i
+                if (row.key >> 61) & 3 and <uint32_t>(row.key >> 32 & 0xFFFFFF) == slot:
+                    memset(<char*>row + sizeof(uint64_t), 0, sizeof(MetricRow) - sizeof(uint64_t))
+
+    def sessions(self, uint32_t slot):
+        """Requests of a sticky service that went to the member of their session, and that began a session."""
+        self.check_service(slot)
+        return atomic_load_u64(&self.service(slot).sessions_kept), atomic_load_u64(&self.service(slot).sessions_begun)
 
     # Life of a worker.
 
@@ -421,4 +466,5 @@ cdef size_t region_bytes(uint32_t workers, uint32_t services, uint32_t servers) 
     size += <size_t>servers * sizeof(ServerCell)
     size += <size_t>workers * sizeof(WorkerStats)
     size += <size_t>workers * servers * sizeof(ServerStats)
+    size += <size_t>workers * METRIC_ROWS * sizeof(MetricRow)
     return size

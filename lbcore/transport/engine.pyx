@@ -1,5 +1,8 @@
 """The data plane of one worker: entry points, their listeners and connections, and the table they route by."""
 
+from lbcore.observability.access_log cimport AccessLog
+from lbcore.observability.observer cimport Observer
+from lbcore.observability.series cimport Series
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.routing.index cimport RouteIndex
 from lbcore.routing.server cimport Server
@@ -11,7 +14,11 @@ from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.shadow cimport Shadow
 
 from lbcore.middleware.respond import Ping
+from lbcore.observability.writer import LogWriter
 from lbcore.routing.compile import compile_table
+
+cdef enum:
+    FLUSH_MS = 20              # how long a line of the access log waits at most to be handed over
 
 
 cdef class Engine:
@@ -20,6 +27,7 @@ cdef class Engine:
     loop    the running loop.
     static  a `config.static.StaticConfig`.
     region  the shared state; `worker` is the row of this worker in it.
+    admin   URL of the server behind `api@internal`; empty: there is none.
     """
 
     cdef Reactor reactor
@@ -34,7 +42,15 @@ cdef class Engine:
     cdef object table
     cdef object ping
 
-    def __init__(self, loop, static, Region region, worker: int):
+    cdef str admin
+    cdef AccessLog log                 # None = none is written
+    cdef object log_writer
+    cdef object loop
+    cdef object flushing               # the next `flush_log`
+    cdef int flush_ms
+
+    def __init__(self, loop, static, Region region, worker: int, admin: str = ""):
+        self.loop = loop
         self.reactor = Reactor(loop)
         self.dialer = SocketDialer(self.reactor, loop)
         self.static = static
@@ -48,6 +64,39 @@ cdef class Engine:
             name: EntryPoint(name, settings, region, worker, index)
             for index, (name, settings) in enumerate(static.entry_points.items())
         }
+        self.admin = admin
+        self.watch()
+
+    def watch(self) -> None:
+        """Count and log exchanges, as far as the configuration asks for it."""
+        prometheus = self.static.metrics.prometheus if self.static.metrics is not None else None
+        settings = self.static.access_log
+        self.log = None
+        self.log_writer = None
+        if prometheus is None and settings is None:
+            return
+        series = Series(self.region, self.worker, prometheus.buckets) if prometheus is not None else None
+        if settings is not None:
+            self.log_writer = LogWriter(settings.file_path, self.region.fd)
+            self.log = AccessLog(settings, self.log_writer)
+            self.flush_ms = 1000 if settings.buffering_size else FLUSH_MS
+            self.flush_log()
+        by = (prometheus.add_entry_points_labels, prometheus.add_routers_labels, prometheus.add_services_labels) \
+            if prometheus is not None else (False, False, False)
+        for point in self.entry_points.values():
+            if (<EntryPoint>point).name != "traefik":       # the view from outside does not look at itself, as in Traefik
+                (<EntryPoint>point).watch(Observer(series, self.log, *by))
+
+    def flush_log(self) -> None:
+        """Hand the lines of the access log over, again and again."""
+        self.log.flush()
+        self.flushing = self.loop.call_later(self.flush_ms / 1000.0, self.flush_log)
+
+    def reopen_log(self) -> None:
+        """Open the access log anew: it was moved aside."""
+        if self.log_writer is not None:
+            self.log.flush()
+            self.log_writer.reopen()
 
     @property
     def connections(self) -> int:
@@ -67,7 +116,8 @@ cdef class Engine:
         that stay keep their state and their idle connections.
         """
         cdef EntryPoint entry_point
-        table = compile_table(dynamic, self.static, slots, self.region, self.worker, self.servers, self.ping)
+        table = compile_table(dynamic, self.static, slots, self.region, self.worker, self.servers, self.ping,
+                              self.admin)
         for name, index in table.indexes.items():
             entry_point = <EntryPoint>self.entry_points[name]
             entry_point.routes = <RouteIndex>index
@@ -109,6 +159,11 @@ cdef class Engine:
             (<Shadow>shadow).expire()
         for server in self.servers.values():
             close_pool(server)
+        if self.log is not None:
+            self.flushing.cancel()
+            self.log.flush()
+            self.log_writer.close()
+            self.log = None
         self.reactor.close()
 
 

@@ -323,6 +323,7 @@ cdef class Http1Client(ClientStream):
                 return False
         result = pipe_carry(self.pipe, self.socket, stream.splice_fd, &self.body_left)
         self.entry_point.stats.bytes_in += before - self.body_left
+        self.exchange.request_bytes += before - self.body_left
         stream.server.stats.bytes_out += before - self.body_left
         if result == CARRIED_ALL:
             self.drop_pipe()
@@ -448,6 +449,7 @@ cdef class Http1Client(ClientStream):
             self.blocked = True
         elif result == IO_FAILED:
             self.write_failed()
+        self.exchange.response_bytes += data.len
         self.entry_point.stats.bytes_out += data.len
         return 0
 

@@ -363,6 +363,7 @@ cdef class Http1Server(ServerStream):
         result = pipe_carry(self.pipe, self.socket, client.splice_fd, &self.left)
         self.server.stats.bytes_in += before - self.left
         self.exchange.entry_point.stats.bytes_out += before - self.left
+        self.exchange.response_bytes += before - self.left
         if result == CARRIED_ALL:
             pipe_give(self.pipe)
             self.pipe = NULL

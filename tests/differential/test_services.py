@@ -1,4 +1,4 @@
-"""The same services in real Traefik and in lbcore: shares, sessions, drained servers, health of parents, mirrors, fallbacks."""
+"""The same services in real Traefik and in lbcore: shares, sessions, health of parents, mirrors, fallbacks."""
 
 from __future__ import annotations
 

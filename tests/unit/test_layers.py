@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2] / "lbcore"
-BELOW_TRANSPORT = {"config", "http", "middleware", "proxy", "regex", "routing", "selection", "state"}
+BELOW_TRANSPORT = {
+    "config", "http", "middleware", "observability", "proxy", "regex", "routing", "selection", "state",
+}  # fmt: skip
 ALLOWED = {
     "selection": set(),
     "http": set(),
@@ -16,11 +18,13 @@ ALLOWED = {
     "config": set(),
     "middleware": {"http", "regex", "config"},
     "routing": {"config", "http", "middleware", "regex", "selection", "state"},
-    "proxy": {"http", "middleware", "routing", "state"},
+    "observability": {"config", "http", "selection", "state"},
+    "proxy": {"http", "middleware", "observability", "routing", "state"},
+    "api": {"config", "observability", "routing", "state"},
     "transport": BELOW_TRANSPORT,
     "provider": {"config"},
     "health": {"config", "http", "state"},
-    "process": BELOW_TRANSPORT | {"health", "provider", "transport"},
+    "process": BELOW_TRANSPORT | {"api", "health", "provider", "transport"},
 }
 CIMPORT = re.compile(r"^\s*(?:from\s+lbcore\.(\w+)[\w.]*\s+c?import|c?import\s+lbcore\.(\w+))", re.MULTILINE)
 

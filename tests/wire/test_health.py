@@ -22,7 +22,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"
 
 
 class Patient(Server):
-    """A server that fails its health check (`status`), its requests (`failing`), or hangs (`hanging`), as it is told."""
+    """A server that fails its health check (`status`), its requests (`failing`), or hangs (`hanging`)."""
 
     def __init__(self, name: str) -> None:
         self.name = name.encode()

@@ -1,0 +1,153 @@
+"""The admin server's application: Traefik's API, a page to look at, Prometheus' text, weights that can be changed."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from lbcore import __version__
+from lbcore.api import view
+from lbcore.api.dashboard import PAGE
+from lbcore.api.prometheus import RequestCollector
+from lbcore.api.runtime import Runtime
+
+PER_PAGE = 100
+Handler = Callable[[Request], Any]
+
+
+def make_app(runtime: Runtime) -> Starlette:
+    """The application; everything it shows it reads from `runtime` when it is asked."""
+    api = _Api(runtime)
+    base = (runtime.static.api.base_path if runtime.static.api else "/").rstrip("/")
+    routes = [
+        Route(f"{base}/api/version", api.version),
+        Route(f"{base}/api/overview", api.overview),
+        Route(f"{base}/api/rawdata", api.raw_data),
+        Route(f"{base}/api/tree", api.tree),
+        Route(f"{base}/api/entrypoints", api.entry_points),
+        Route(f"{base}/api/entrypoints/{{name}}", api.entry_point),
+        Route(f"{base}/api/http/services/{{name}}/weights", api.weights, methods=["PUT", "DELETE"]),
+        Route(f"{base}/api/http/{{kind}}", api.objects),
+        Route(f"{base}/api/http/{{kind}}/{{name}}", api.object),
+        Route(f"{base}/dashboard/", lambda request: HTMLResponse(PAGE)),
+        Route(f"{base}/dashboard", lambda request: RedirectResponse(f"{base}/dashboard/", 302)),
+        Route(f"{base}/" if base else "/", lambda request: RedirectResponse(f"{base}/dashboard/", 302)),
+    ]
+    if runtime.static.metrics and runtime.static.metrics.prometheus:
+        registry = CollectorRegistry()
+        registry.register(RequestCollector(runtime))
+        routes.append(
+            Route("/metrics", lambda request: Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST))
+        )
+    return Starlette(routes=routes, exception_handlers={404: _not_found})
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    return PlainTextResponse("404 page not found\n", 404)
+
+
+def _missing(kind: str, name: str) -> Response:
+    return PlainTextResponse(json.dumps({"message": f"{kind} not found: {name}"}) + "\n", 404)
+
+
+class _Api:
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+
+    async def version(self, request: Request) -> Response:
+        started = view.instant(self.runtime.started_unix_s)
+        return JSONResponse({"Version": __version__, "Codename": "lbcore", "startDate": started})
+
+    async def overview(self, request: Request) -> Response:
+        return JSONResponse(view.overview(self.runtime))
+
+    async def raw_data(self, request: Request) -> Response:
+        return JSONResponse(view.raw_data(self.runtime))
+
+    async def tree(self, request: Request) -> Response:
+        return JSONResponse(view.tree(self.runtime))
+
+    async def entry_points(self, request: Request) -> Response:
+        points = self.runtime.static.entry_points
+        return JSONResponse([view.entry_point_view(name, point) for name, point in sorted(points.items())])
+
+    async def entry_point(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        point = self.runtime.static.entry_points.get(name)
+        return JSONResponse(view.entry_point_view(name, point)) if point else _missing("entry point", name)
+
+    async def objects(self, request: Request) -> Response:
+        """A list, filtered and in pages."""
+        runtime, http = self.runtime, self.runtime.dynamic.http
+        views: list[dict[str, Any]]
+        match request.path_params["kind"]:
+            case "routers":
+                views = [view.router_view(runtime, name, router) for name, router in http.routers.items()]
+            case "services":
+                views = [view.service_view(runtime, name, service) for name, service in http.services.items()]
+            case "middlewares":
+                views = [view.middleware_view(runtime, name, config) for name, config in http.middlewares.items()]
+            case _:
+                return await _not_found(request, Exception())
+        query = request.query_params
+        keys = ("search", "status", "serviceName", "middlewareName")
+        found = view.select(views, *(query.get(key, "") for key in keys))
+        try:
+            page, per_page = int(query.get("page", 1)), int(query.get("per_page", PER_PAGE))
+            if page < 1 or per_page < 1 or (page > 1 and (page - 1) * per_page >= len(found)):
+                raise ValueError
+        except ValueError:
+            message = f"invalid request: page: {query.get('page', '1')}, per_page: {query.get('per_page', PER_PAGE)}"
+            return PlainTextResponse(json.dumps({"message": message}) + "\n", 400)
+        following = page + 1 if page * per_page < len(found) else 1
+        return JSONResponse(found[(page - 1) * per_page : page * per_page], headers={"X-Next-Page": str(following)})
+
+    async def object(self, request: Request) -> Response:
+        runtime, http, name = self.runtime, self.runtime.dynamic.http, request.path_params["name"]
+        match request.path_params["kind"]:
+            case "routers" if name in http.routers:
+                return JSONResponse(view.router_view(runtime, name, http.routers[name]))
+            case "services" if name in http.services:
+                return JSONResponse(view.service_view(runtime, name, http.services[name], with_health=True))
+            case "middlewares" if name in http.middlewares:
+                return JSONResponse(view.middleware_view(runtime, name, http.middlewares[name]))
+            case kind:
+                return _missing(kind.removesuffix("s"), name)
+
+    async def weights(self, request: Request) -> Response:
+        """Override the weights of a service's members until the overrides are reset, or the members leave."""
+        token = self.runtime.static.api.token if self.runtime.static.api else ""
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not token or not hmac.compare_digest(token.encode(), given.encode()):
+            problem = "wrong token" if token else "weights cannot be changed: api.token is not set"
+            return JSONResponse({"message": problem}, 403)
+        name = request.path_params["name"]
+        name = name if "@" in name else f"{name}@file"
+        service = self.runtime.dynamic.http.services.get(name)
+        if service is None:
+            return _missing("service", name)
+        slots = {member: self.runtime.slots.servers[f"{name}|{member}"] for member in service.members}
+        wanted: dict[str, int | None] = dict.fromkeys(slots)
+        if request.method == "PUT":
+            try:
+                wanted = {str(key): int(value) for key, value in json.loads(await request.body()).items()}
+            except (ValueError, AttributeError, TypeError):
+                return JSONResponse({"message": 'needs a JSON object of weights: {"v1": 90, "v2": 10}'}, 400)
+        unknown = [key for key in wanted if key not in slots]
+        if unknown or service.mirroring or service.failover:
+            known = ", ".join(slots) if not (service.mirroring or service.failover) else "none: it has no weights"
+            return JSONResponse({"message": f"no such member: {', '.join(unknown)}; known: {known}"}, 400)
+        if any(weight is not None and not 0 <= weight <= 1 << 30 for weight in wanted.values()):
+            return JSONResponse({"message": "a weight is between 0 and 1073741824"}, 400)
+        for key, weight in wanted.items():
+            self.runtime.region.set_weight(slots[key], weight)
+        return JSONResponse(view.service_view(self.runtime, name, service, with_health=True))

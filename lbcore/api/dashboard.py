@@ -1,0 +1,43 @@
+"""A page that shows the tree of services, refreshed every two seconds. No script or style from elsewhere."""
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>lbcore</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1c2430; }
+ul { list-style: none; padding-left: 1.4rem; border-left: 1px solid #d5dbe3; }
+.up { color: #16794a; } .down { color: #b3261e; } .cause, .small { color: #667; font-size: .9em; }
+table { border-collapse: collapse; } td, th { text-align: left; padding: .1rem 1rem .1rem 0; }
+</style></head><body>
+<h1>lbcore</h1><p id="version" class="small"></p><h2>Services</h2><div id="tree"></div>
+<h2>Routers</h2><table id="routers"></table>
+<script>
+const text = (tag, value, name) => { const e = document.createElement(tag); e.textContent = value;
+  if (name) e.className = name; return e; };
+function node(part) {
+  const item = document.createElement("li"), down = part.status === "DOWN";
+  item.append(text("span", down ? "\\u25cf " : "\\u25cb ", down ? "down" : "up"), text("b", part.url || part.name));
+  const facts = [part.role, part.percent !== undefined ? part.percent + " %" : undefined,
+    part.weight !== undefined ? "weight " + part.effectiveWeight + " of " + part.weight : undefined,
+    part.overriddenWeight !== undefined ? "overridden" : undefined,
+    part.requests !== undefined ? part.requests + " requests" : undefined].filter(Boolean).join(", ");
+  item.append(text("span", " " + facts, "small"));
+  if (part.cause) item.append(text("div", part.cause, "cause"));
+  const below = [...(part.children || []), ...(part.servers || [])];
+  if (below.length) { const list = document.createElement("ul"); list.append(...below.map(node)); item.append(list); }
+  return item;
+}
+async function show() {
+  const get = async (path) => (await fetch("../api/" + path)).json();
+  const [version, tree, routers] = [await get("version"), await get("tree"), await get("http/routers")];
+  document.getElementById("version").textContent = version.Version + ", since " + version.startDate;
+  const list = document.createElement("ul"); list.append(...tree.map(node));
+  document.getElementById("tree").replaceChildren(list);
+  document.getElementById("routers").replaceChildren(...routers.map((router) => {
+    const row = document.createElement("tr");
+    row.append(text("td", router.name), text("td", router.rule), text("td", router.service),
+      text("td", (router.error || [router.status]).join("; "), router.error ? "down" : "up")); return row; }));
+}
+show(); setInterval(show, 2000);
+</script></body></html>
+"""

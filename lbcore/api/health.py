@@ -1,0 +1,127 @@
+"""The tree of a service with the status of every part, and why it is what it is. No I/O."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from lbcore.api.runtime import Runtime
+from lbcore.routing.balancer import Balancer, LoadBalancer
+from lbcore.routing.failover import Failover
+from lbcore.routing.guarded import Guarded
+from lbcore.routing.mirroring import Mirroring
+from lbcore.routing.service import Service
+from lbcore.state.region import ADMIN, CHECK, EJECTED
+
+Node = dict[str, Any]
+
+
+def type_of(service: Service) -> str:
+    """Traefik's name for the way a service chooses."""
+    if isinstance(service, Guarded):
+        return type_of(service.service)
+    if isinstance(service, LoadBalancer):
+        return "loadbalancer"
+    if isinstance(service, Failover):
+        return "failover"
+    return "mirroring" if isinstance(service, Mirroring) else "weighted"
+
+
+def health_of(runtime: Runtime, service: Service) -> Node:
+    """Status, cause, time of the last change, and the same for all below."""
+    inner = service.service if isinstance(service, Guarded) else service
+    node: Node = {"name": service.name, "type": type_of(service), "status": "UP" if service.is_up else "DOWN"}
+    if since := _since(service.changed_ns):
+        node["since"] = since
+    if isinstance(inner, LoadBalancer):
+        node["servers"] = [_server(runtime, inner, index) for index in range(len(inner.members))]
+    else:
+        node["children"] = _children(runtime, inner)
+    if cause := _cause(node):
+        node["cause"] = cause
+    return node
+
+
+def _server(runtime: Runtime, balancer: LoadBalancer, index: int) -> Node:
+    member = balancer.members[index]
+    region, slot = runtime.region, member.slot
+    reasons, counters = region.down_reasons(slot), region.server_counters(slot)
+    node: Node = {
+        "url": member.key,
+        "status": "DOWN" if reasons else "UP",
+        "weight": balancer.configured_weights[index],
+        "effectiveWeight": balancer.effective_weights[index],
+        "requests": counters.requests,
+        "inFlight": counters.in_flight,
+    }
+    _add_override(node, region.weight_override(slot))
+    if since := _since(region.changed_ns(slot)):
+        node["since"] = since
+    texts = []
+    if reasons & CHECK:
+        texts.append(f"health check failed: {runtime.check_error(balancer.name, member.key) or 'not checked yet'}")
+    if reasons & EJECTED:
+        texts.append("ejected: too many requests to it failed")
+    if reasons & ADMIN:
+        texts.append("taken out by hand")
+    if texts:
+        node["cause"] = "; ".join(texts)
+    return node
+
+
+def _children(runtime: Runtime, service: Service) -> list[Node]:
+    nodes = []
+    for number, (key, child) in enumerate(service.children):
+        node = health_of(runtime, child) | {"key": key}
+        if isinstance(service, Balancer):
+            slot = service.members[number].slot
+            node["weight"] = service.configured_weights[number]
+            node["effectiveWeight"] = service.effective_weights[number]
+            node["requests"] = runtime.region.server_counters(slot).requests
+            _add_override(node, runtime.region.weight_override(slot))
+        elif isinstance(service, Failover):
+            node["role"] = ("main", "fallback")[number]
+        elif isinstance(service, Mirroring):
+            node["role"] = "mirror" if number else "main"
+            if number:
+                mirror = service.mirrors[number - 1]
+                counters = runtime.region.server_counters(mirror.child.slot)
+                node["percent"] = mirror.percent
+                node["mirrored"] = {
+                    "sent": counters.requests,
+                    "ok": sum(counters.responses[1:5]),
+                    "failed": counters.responses[0] + counters.responses[5],
+                    "shed": counters.shed,
+                    "oversized": counters.oversized,
+                }
+        nodes.append(node)
+    return nodes
+
+
+def _add_override(node: Node, weight: int | None) -> None:
+    if weight is not None:
+        node["overriddenWeight"] = weight
+
+
+def _cause(node: Node) -> str:
+    """One sentence for a service that is down."""
+    if node["status"] == "UP":
+        return ""
+    kind = "servers" if "servers" in node else "children"
+    parts: list[Node] = node.get("servers") or node.get("children") or []
+    if node["type"] == "mirroring":
+        return f"its main service {parts[0]['name']} is down" if parts else ""
+    down = sum(part["status"] == "DOWN" for part in parts)
+    if not parts:
+        return f"{node['name']} is down because it has no {kind}"
+    since = f" since {node['since']}" if "since" in node else ""
+    return f"{node['name']} is down because {down} of {len(parts)} {kind} are down{since}"
+
+
+def _since(changed_ns: int) -> str:
+    """A time of the monotonic clock as ISO 8601; empty for never."""
+    if not changed_ns:
+        return ""
+    ago_s = (time.monotonic_ns() - changed_ns) / 1e9
+    return datetime.fromtimestamp(time.time() - ago_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

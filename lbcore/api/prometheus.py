@@ -1,0 +1,168 @@
+"""Prometheus' metrics, by Traefik's names with the prefix `lbcore`, read from the shared region at each scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from lbcore.api.runtime import Runtime
+from lbcore.observability.series import KINDS, labels_of
+from lbcore.routing.balancer import Balancer, LoadBalancer
+from lbcore.routing.compile import router_identity
+from lbcore.routing.guarded import Guarded
+from lbcore.routing.mirroring import Mirroring
+from lbcore.routing.service import Service
+
+CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+class RequestCollector(Collector):
+    """Sums the workers' counters. Costs O(sets of labels) per scrape, and nothing otherwise."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics."""
+        runtime = self._runtime
+        yield CounterMetricFamily("lbcore_config_reloads", "Config reloads", value=runtime.reloads)
+        help_text = "Last config reload success"
+        yield GaugeMetricFamily("lbcore_config_last_reload_success", help_text, value=runtime.last_reload_unix_s)
+        connections = GaugeMetricFamily(
+            "lbcore_open_connections", "How many open connections exist, by entryPoint and protocol",
+            labels=["entrypoint", "protocol"],
+        )  # fmt: skip
+        for index, name in enumerate(runtime.static.entry_points):
+            connections.add_metric([name, "TCP"], runtime.region.entry_point_counters(index).open_connections)
+        yield connections
+        yield from self._requests()
+        yield from self._members()
+
+    def _names(self) -> dict[str, dict[int, list[str]]]:
+        """By kind and index: the values of the labels that name the object."""
+        runtime = self._runtime
+        routers, services = {}, {}
+        for name, router in runtime.dynamic.http.routers.items():
+            service = router.service if "@" in router.service else f"{router.service}@{name.rpartition('@')[2]}"
+            routers[runtime.slots.services[router_identity(name)]] = [name, service]
+        for name in runtime.dynamic.http.services:
+            services[runtime.slots.services[name]] = [name]
+        points = {index: [name] for index, name in enumerate(runtime.static.entry_points)}
+        return {"entrypoint": points, "router": routers, "service": services}
+
+    def _requests(self) -> Iterator[Metric]:
+        prometheus = self._runtime.static.metrics.prometheus if self._runtime.static.metrics else None
+        bounds = sorted(prometheus.buckets) if prometheus else []
+        names, counters = self._names(), self._runtime.region.request_counters()
+        own = {"entrypoint": ["entrypoint"], "router": ["router", "service"], "service": ["service"]}
+        for kind in KINDS:
+            labels = ["code", "method", "protocol", *own[kind]]
+            prefix, about = f"lbcore_{kind}", f"on {'an' if kind == 'entrypoint' else 'a'} {kind}"
+            requests = CounterMetricFamily(
+                f"{prefix}_requests", f"How many HTTP requests processed {about}", labels=labels
+            )
+            bytes_in = CounterMetricFamily(
+                f"{prefix}_requests_bytes", f"The total size of requests in bytes {about}", labels=labels
+            )
+            bytes_out = CounterMetricFamily(
+                f"{prefix}_responses_bytes", f"The total size of responses in bytes {about}", labels=labels
+            )
+            durations = HistogramMetricFamily(
+                f"{prefix}_request_duration_seconds", f"How long it took to process the request {about}", labels=labels
+            )
+            for key, (count, seconds, received, sent, buckets) in counters.items():
+                found, index, status, method, protocol = labels_of(key)
+                if found != kind or index not in names[kind]:
+                    continue
+                values = [str(status), method, protocol, *names[kind][index]]
+                requests.add_metric(values, count)
+                bytes_in.add_metric(values, received)
+                bytes_out.add_metric(values, sent)
+                upto, cumulative = 0, []
+                for bound, counted in zip(bounds, buckets, strict=False):
+                    upto += counted
+                    cumulative.append((repr(float(bound)), upto))
+                durations.add_metric(values, [*cumulative, ("+Inf", count)], seconds)
+            yield from (requests, durations, bytes_in, bytes_out)
+
+    def _members(self) -> Iterator[Metric]:
+        """What Traefik has no metrics for: servers, choices of parents, mirrors, retries, sessions."""
+        up = GaugeMetricFamily("lbcore_service_server_up", "service server is up, described by gauge value of 0 or 1",
+                               labels=["service", "url"])  # fmt: skip
+        service_up = GaugeMetricFamily(
+            "lbcore_service_up", "Whether a service is up, by its children", labels=["service"]
+        )
+        requests = CounterMetricFamily("lbcore_server_requests", "Requests sent to a server, retries included",
+                                       labels=["service", "url"])  # fmt: skip
+        answers = CounterMetricFamily("lbcore_server_responses", "Answers of a server by class of status",
+                                      labels=["service", "url", "class"])  # fmt: skip
+        in_flight = GaugeMetricFamily(
+            "lbcore_server_in_flight", "Requests not ended at a server", labels=["service", "url"]
+        )
+        first_byte = CounterMetricFamily("lbcore_server_first_byte_seconds", "Sum of the times to first byte",
+                                         labels=["service", "url"])  # fmt: skip
+        connect = CounterMetricFamily("lbcore_server_connect_errors", "Connections that could not be made",
+                                      labels=["service", "url"])  # fmt: skip
+        retries = CounterMetricFamily("lbcore_service_retries", "How many request retries happened on a service",
+                                      labels=["service"])  # fmt: skip
+        chosen = CounterMetricFamily("lbcore_service_chosen", "Requests a service gave to one of its children",
+                                     labels=["service", "child"])  # fmt: skip
+        copies = CounterMetricFamily("lbcore_mirror_requests", "Copies of requests by what became of them",
+                                     labels=["service", "mirror", "result"])  # fmt: skip
+        sessions = CounterMetricFamily("lbcore_service_sessions", "Requests of sticky services, kept or begun",
+                                       labels=["service", "result"])  # fmt: skip
+        region = self._runtime.region
+        for name, service in (self._runtime.table.services if self._runtime.table else {}).items():
+            inner: Service = service.service if isinstance(service, Guarded) else service
+            service_up.add_metric([name], float(service.is_up))
+            if isinstance(inner, LoadBalancer):
+                retried = 0
+                for member in dict.fromkeys(inner.members):
+                    counters = region.server_counters(member.slot)
+                    labels = [name, member.key]
+                    retried += counters.retries
+                    up.add_metric(labels, float(region.is_up(member.slot)))
+                    requests.add_metric(labels, counters.requests)
+                    in_flight.add_metric(labels, counters.in_flight)
+                    first_byte.add_metric(labels, counters.first_byte_s)
+                    connect.add_metric(labels, counters.connect_errors)
+                    for number, found in enumerate(counters.responses):
+                        if found:
+                            answers.add_metric([*labels, CLASSES[number]], found)
+                retries.add_metric([name], retried)
+            if isinstance(inner, Balancer):
+                kept, begun = region.sessions(inner.slot)
+                if kept or begun:
+                    sessions.add_metric([name, "kept"], kept)
+                    sessions.add_metric([name, "begun"], begun)
+            for key, _ in inner.children:
+                slot = self._runtime.slots.servers.get(f"{name}|{key}")
+                if slot is not None:
+                    chosen.add_metric([name, key], region.server_counters(slot).requests)
+            if isinstance(inner, Mirroring):
+                for mirror in inner.mirrors:
+                    counters = region.server_counters(mirror.child.slot)
+                    results = {
+                        "sent": counters.requests,
+                        "ok": sum(counters.responses[1:5]),
+                        "failed": counters.responses[0] + counters.responses[5],
+                        "shed": counters.shed,
+                        "oversized": counters.oversized,
+                    }
+                    for result, found in results.items():
+                        copies.add_metric([name, mirror.child.key, result], found)
+        yield from (
+            up,
+            service_up,
+            requests,
+            answers,
+            in_flight,
+            first_byte,
+            connect,
+            retries,
+            chosen,
+            copies,
+            sessions,
+        )

@@ -1,0 +1,57 @@
+"""Serves the admin application on a Unix socket, where the workers send the requests for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+
+import uvicorn
+
+from lbcore.api.app import make_app
+from lbcore.api.runtime import Runtime
+from lbcore.config.static import StaticConfig
+
+STOP_S = 1.0
+
+
+def is_wanted(static: StaticConfig) -> bool:
+    """Whether anything of it is configured."""
+    return static.api is not None or (static.metrics is not None and static.metrics.prometheus is not None)
+
+
+class AdminServer:
+    """`url` is where it is reached; `close` removes the socket."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.mkdtemp(prefix="lbcore-")
+        self.path = os.path.join(self._folder, "admin.sock")
+        self.url = f"unix:{self.path}"
+        # Bound at once, so that a request that comes before the application does waits for it.
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._sock.bind(self.path)
+        self._sock.listen(128)
+
+    async def run(self, runtime: Runtime) -> None:
+        """Serve until cancelled."""
+        config = uvicorn.Config(
+            make_app(runtime), lifespan="off", log_config=None, access_log=False, server_header=False
+        )
+        server = uvicorn.Server(config)
+        # Signals are the supervisor's.
+        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+        serving = asyncio.create_task(server.serve([self._sock]), name="lbcore admin")
+        try:
+            await asyncio.shield(serving)
+        finally:
+            server.should_exit = server.force_exit = True
+            with contextlib.suppress(asyncio.CancelledError, TimeoutError):
+                await asyncio.wait_for(serving, STOP_S)
+
+    def close(self) -> None:
+        """Remove the socket."""
+        self._sock.close()
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,9 @@
+from collections.abc import Callable
+
+from lbcore.config.static import AccessLog as AccessLogConfig
+
+class AccessLog:
+    def __init__(self, settings: AccessLogConfig, writer: Callable[[bytes], None]) -> None: ...
+    def flush(self) -> None: ...
+    @property
+    def pending_bytes(self) -> int: ...

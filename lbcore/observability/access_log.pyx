@@ -1,0 +1,310 @@
+"""The access log of one worker: a line per exchange, in Traefik's common or JSON format. Writes into memory alone.
+
+Lines are handed to the writer, which lives on a thread of its own, in blocks of whole lines.
+"""
+
+import json
+import time
+
+cimport cython
+from libc.stdint cimport uint64_t
+from libc.stdio cimport snprintf
+from libc.string cimport memcpy
+from libc.time cimport time_t, tm
+
+from lbcore.http.buffer cimport Buffer, buffer_len, buffer_release, buffer_reserve
+from lbcore.http.head cimport ClientAddress
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span, span_bytes, span_of
+from lbcore.observability.record cimport Record
+
+cdef extern from "<time.h>" nogil:
+    time_t time_now "time"(time_t* now)
+    tm* gmtime "gmtime_r"(const time_t* when, tm* parts)
+
+cdef enum HeaderMode:
+    MODE_DROP = 0
+    MODE_KEEP
+    MODE_REDACT
+
+cdef enum:
+    BLOCK_BYTES = 65536
+
+MODES = {"drop": MODE_DROP, "keep": MODE_KEEP, "redact": MODE_REDACT}
+cdef const char* HEX = b"0123456789abcdef"
+cdef const char* MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
+# Fields of the common format, in the order in which they stand in a line.
+COMMON_FIELDS = (
+    "ClientHost", "ClientUsername", "StartUTC", "RequestMethod", "RequestPath", "RequestProtocol", "DownstreamStatus",
+    "DownstreamContentSize", "request_Referer", "request_User-Agent", "RequestCount", "RouterName", "ServiceURL", "Duration",
+)
+
+cdef char stamp[32]
+cdef int stamp_len = 0
+cdef time_t stamp_at = 0
+
+
+cdef Span timestamp(uint64_t ago_ns) noexcept nogil:
+    """That long ago, e.g. `24/Nov/2026:09:00:00 +0000`. Made once a second."""
+    global stamp_len, stamp_at
+    cdef time_t now = time_now(NULL) - <time_t>(ago_ns // 1000000000)
+    cdef tm parts
+    if now != stamp_at:
+        # UTC, as the name of the field says.
+        gmtime(&now, &parts)
+        stamp_len = snprintf(stamp, 32, b"%02d/%.3s/%04d:%02d:%02d:%02d +0000", parts.tm_mday, MONTHS + 3 * parts.tm_mon,
+                             parts.tm_year + 1900, parts.tm_hour, parts.tm_min, parts.tm_sec)
+        stamp_at = now
+    return span_of(stamp, stamp_len)
+
+
+@cython.final
+cdef class AccessLog:
+    """Settings are those of `config.static.AccessLog`; `writer` is called with blocks of lines, as bytes."""
+
+    def __init__(self, settings, writer):
+        self.writer = writer
+        self.json = settings.format == "json"
+        self.with_traefik_fields = settings.format == "common"
+        filters = settings.filters
+        table = bytearray(600)
+        for first, last in filters.ranges:
+            for status in range(first, last + 1):
+                table[status] = 1
+        self.statuses = bytes(table) if filters.ranges else b""
+        self.min_retries = 1 if filters.retry_attempts else 0
+        self.min_ns = int(filters.min_duration.total_seconds() * 1e9)
+        self.filters = bool(self.statuses or self.min_retries or self.min_ns)
+        self.keep_others = settings.fields.default_mode == "keep"
+        self.kept = {name: mode == "keep" for name, mode in settings.fields.names.items()}
+        self.plain = not self.json and self.keep_others and all(self.kept.values())
+        self.header_mode = MODES[settings.fields.headers.default_mode]
+        self.header_modes = {name.lower(): MODES[mode] for name, mode in settings.fields.headers.names.items()}
+
+    def __dealloc__(self):
+        buffer_release(&self.lines)
+
+    def flush(self) -> None:
+        """Hand over what there is."""
+        if buffer_len(&self.lines):
+            self.writer(self.lines.base[self.lines.start:self.lines.end])
+            buffer_release(&self.lines)
+
+    @property
+    def pending_bytes(self) -> int:
+        return buffer_len(&self.lines)
+
+    cdef bint wanted(self, const Record* record) noexcept:
+        """Whether a request passes the filters: any of them lets it through."""
+        if not self.filters:
+            return True
+        if len(self.statuses) and 0 <= record.status < 600 and (<const char*>self.statuses)[record.status]:
+            return True
+        if self.min_retries and record.retries >= self.min_retries:
+            return True
+        return self.min_ns > 0 and record.duration_ns > self.min_ns
+
+    cdef int note(self, Record* record, Request request, Response response, str entry_point, str router, str service,
+                  str url) except -1:
+        """Add the line of an exchange."""
+        self.count += 1
+        if not self.wanted(record):
+            return 0
+        if self.plain:
+            self.note_common(record, request, router, url)
+        else:
+            self.note_fields(record, request, response, entry_point, router, service, url)
+        if buffer_len(&self.lines) >= BLOCK_BYTES:
+            self.flush()
+        return 0
+
+    cdef int put(self, Span span) except -1:
+        if buffer_reserve(&self.lines, span.len) < 0:
+            raise MemoryError
+        memcpy(self.lines.base + self.lines.end, span.ptr, span.len)
+        self.lines.end += span.len
+        return 0
+
+    cdef int put_quoted(self, Span span) except -1:
+        """Text of a client inside quotes: what could end the quotes or the line is escaped."""
+        cdef char* out
+        cdef unsigned char c
+        cdef Py_ssize_t i
+        if buffer_reserve(&self.lines, 4 * span.len) < 0:
+            raise MemoryError
+        out = self.lines.base + self.lines.end
+        for i in range(span.len):
+            c = <unsigned char>span.ptr[i]
+            if c == c'"' or c == c"\\":
+                out[0] = c"\\"
+                out[1] = c
+                out += 2
+            elif c < 32 or c >= 127:
+                out[0] = c"\\"
+                out[1] = c"x"
+                out[2] = HEX[c >> 4]
+                out[3] = HEX[c & 15]
+                out += 4
+            else:
+                out[0] = c
+                out += 1
+        self.lines.end = out - self.lines.base
+        return 0
+
+    cdef int note_common(self, const Record* record, Request request, str router, str url) except -1:
+        """The common format without a Python object but for the names."""
+        cdef const ClientAddress* client = request.head.client
+        cdef char number[80]
+        cdef int n
+        cdef bytes text
+        if client != NULL and client.text_len:
+            self.put(span_of(client.text, client.text_len))
+        else:
+            self.put(span_of(b"-", 1))
+        self.put(span_of(b" - - [", 6))
+        self.put(timestamp(record.duration_ns))
+        self.put(span_of(b'] "', 3))
+        self.put_quoted(request.head.method)
+        self.put(span_of(b" ", 1))
+        self.put_quoted(request.head.target)
+        n = snprintf(number, 80, b' HTTP/1.%d" %d %llu ', request.head.minor_version, record.status,
+                     <unsigned long long>record.response_bytes)
+        self.put(span_of(number, n))
+        if not self.with_traefik_fields:
+            self.put(span_of(b'"-" "-"\n', 8))
+            return 0
+        self.put_header(request, "Referer")
+        self.put(span_of(b" ", 1))
+        self.put_header(request, "User-Agent")
+        n = snprintf(number, 80, b" %llu ", <unsigned long long>self.count)
+        self.put(span_of(number, n))
+        for name in (router, url):
+            if name:
+                text = b'"' + name.encode() + b'" '
+            else:
+                text = b'"-" '
+            self.put(span_of(text, len(text)))
+        n = snprintf(number, 80, b"%llums\n", <unsigned long long>(record.duration_ns // 1000000))
+        self.put(span_of(number, n))
+        return 0
+
+    def put_header(self, Request request, str name) -> None:
+        """A quoted request header, `-` unless it is kept."""
+        cdef Span found
+        cdef bytes lower
+        mode = self.header_modes.get(name.lower(), self.header_mode)
+        self.put(span_of(b'"', 1))
+        lower = name.lower().encode()
+        found = request.find(lower, len(lower)) if mode != MODE_DROP else span_of(NULL, 0)
+        if found.len == 0:
+            self.put(span_of(b"-", 1))
+        elif mode == MODE_REDACT:
+            self.put(span_of(b"REDACTED", 8))
+        else:
+            self.put_quoted(found)
+        self.put(span_of(b'"', 1))
+
+    cdef fields_of(self, const Record* record, Request request, str entry_point, str router, str service, str url):
+        """All fields by Traefik's names."""
+        cdef const ClientAddress* client = request.head.client
+        host = client.text[:client.text_len].decode() if client != NULL else ""
+        port = client.port if client != NULL else 0
+        authority = span_bytes(request.head.authority).decode("latin-1")
+        name, colon, request_port = authority.rpartition(":")
+        if not colon or not request_port.isdigit():
+            name, request_port = authority, "-"
+        now = time.time_ns()
+        started = now - record.duration_ns
+        utc = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(started // 10**9))
+        local = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started // 10**9))
+        fields = {
+            "ClientAddr": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            "ClientHost": host,
+            "ClientPort": str(port),
+            "ClientUsername": "-",
+            "RequestAddr": authority,
+            "RequestHost": name,
+            "RequestPort": request_port,
+            "RequestMethod": span_bytes(request.head.method).decode("latin-1"),
+            "RequestPath": span_bytes(request.head.target).decode("latin-1"),
+            "RequestProtocol": f"HTTP/1.{request.head.minor_version}",
+            "RequestScheme": "https" if request.head.encrypted else "http",
+            "RequestContentSize": record.request_bytes,
+            "RequestCount": self.count,
+            "DownstreamStatus": record.status,
+            "DownstreamContentSize": record.response_bytes,
+            "Duration": record.duration_ns,
+            "OriginDuration": record.origin_ns,
+            "OriginContentSize": record.origin_bytes,
+            "OriginStatus": record.origin_status,
+            "Overhead": record.duration_ns - record.origin_ns if record.duration_ns > record.origin_ns else 0,
+            "RetryAttempts": record.retries,
+            "StartUTC": f"{utc}.{started % 10**9:09d}Z",
+            "StartLocal": f"{local[:19]}.{started % 10**9:09d}{local[19:22]}:{local[22:]}",
+            "entryPointName": entry_point,
+        }
+        if router:
+            fields["RouterName"] = router
+        if service:
+            fields["ServiceName"] = service
+        if url:
+            fields["ServiceURL"] = url
+            fields["ServiceAddr"] = url.partition("://")[2].partition("/")[0] or url
+        return fields
+
+    def keeps(self, name: str) -> bool:
+        return self.kept.get(name, self.keep_others)
+
+    cdef int note_fields(self, const Record* record, Request request, Response response, str entry_point, str router,
+                         str service, str url) except -1:
+        """JSON, or the common format with fields left out."""
+        cdef bytes text
+        fields = self.fields_of(record, request, entry_point, router, service, url)
+        if not self.json:
+            text = self.common_of(fields, request)
+        else:
+            shown = {name: value for name, value in fields.items() if self.keeps(name)}
+            self.add_headers(shown, "request_", request.header_list())
+            self.add_headers(shown, "downstream_", response.header_list())
+            shown["level"] = "info"
+            shown["msg"] = ""
+            shown["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            text = json.dumps(shown, separators=(",", ":"), sort_keys=True).encode() + b"\n"
+        return self.put(span_of(text, len(text)))
+
+    def add_headers(self, shown: dict, prefix: str, headers: list) -> None:
+        if self.header_mode == MODE_DROP and not self.header_modes:
+            return
+        for name, value in headers:
+            text = name.decode("latin-1")
+            mode = self.header_modes.get(text.lower(), self.header_mode)
+            if text and mode != MODE_DROP:
+                canonical = "-".join(part.capitalize() for part in text.split("-"))
+                shown[prefix + canonical] = "REDACTED" if mode == MODE_REDACT else value.decode("latin-1")
+
+    cdef bytes common_of(self, dict fields, Request request):
+        """The common format with `-` for what is dropped."""
+
+        def shown(name):
+            return fields[name] if name in fields and self.keeps(name) else "-"
+
+        def header(name):
+            mode = self.header_modes.get(name.lower(), self.header_mode)
+            found = [v for n, v in request.header_list() if n.lower() == name.lower().encode()]
+            if mode == MODE_DROP or not found:
+                return "-"
+            return "REDACTED" if mode == MODE_REDACT else found[0].decode("latin-1")
+
+        def quoted(value):
+            return json.dumps(str(value), ensure_ascii=True)
+
+        stamp = span_bytes(timestamp(fields["Duration"])).decode() if self.keeps("StartUTC") else "-"
+        request_line = f"{shown('RequestMethod')} {shown('RequestPath')} {shown('RequestProtocol')}"
+        line = f"{shown('ClientHost')} - {shown('ClientUsername')} [{stamp}] {quoted(request_line)} " \
+               f"{shown('DownstreamStatus')} {shown('DownstreamContentSize')} {quoted(header('Referer'))} " \
+               f"{quoted(header('User-Agent'))}"
+        if self.with_traefik_fields:
+            duration = f"{fields['Duration'] // 1000000}" if self.keeps("Duration") else "0"
+            line += f" {shown('RequestCount')} {quoted(shown('RouterName'))} {quoted(shown('ServiceURL'))} {duration}ms"
+        return line.encode() + b"\n"

@@ -1,0 +1,12 @@
+from lbcore.observability.access_log import AccessLog
+from lbcore.observability.series import Series
+
+class Observer:
+    def __init__(
+        self,
+        series: Series | None = None,
+        log: AccessLog | None = None,
+        by_entry_point: bool = True,
+        by_router: bool = False,
+        by_service: bool = True,
+    ) -> None: ...

@@ -1,0 +1,63 @@
+"""What watches the exchanges of an entry point: counts them, and writes their lines of the access log. No I/O."""
+
+cimport cython
+from libc.stdint cimport uint32_t
+from libc.string cimport memcmp
+
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span, span_ieq
+from lbcore.observability.access_log cimport AccessLog
+from lbcore.observability.record cimport NO_SLOT, Record
+from lbcore.observability.series cimport (
+    PROTOCOL_SSE, SERIES_ENTRY_POINT, SERIES_ROUTER, SERIES_SERVICE, Series, series_key,
+)
+
+cdef const char* NAMES = b"GET    HEAD   POST   PUT    DELETE CONNECTOPTIONSTRACE  PATCH  "
+
+
+cdef int method_index(const char* method, Py_ssize_t length) noexcept nogil:
+    """Index into METHODS; 0 for a method that has no name there."""
+    cdef int i
+    if length > 7:
+        return 0
+    for i in range(9):
+        if memcmp(NAMES + 7 * i, method, length) == 0 and (length == 7 or NAMES[7 * i + length] == c" "):
+            return i + 1
+    return 0
+
+
+@cython.final
+cdef class Observer:
+    """One per entry point and worker. `by_*`: which labels requests are counted under."""
+
+    def __init__(self, Series series=None, AccessLog log=None, by_entry_point=True, by_router=False, by_service=True):
+        self.series = series
+        self.log = log
+        self.by_entry_point = by_entry_point
+        self.by_router = by_router
+        self.by_service = by_service
+
+    cdef int note(self, Record* record, Request request, Response response, str entry_point, str router, str service,
+                  str url) except -1:
+        """An exchange is over."""
+        cdef Span accept
+        record.method = method_index(request.head.method.ptr, request.head.method.len)
+        if self.series is not None:
+            if record.protocol == 0:
+                accept = request.find(b"accept", 6)
+                if accept.len == 17 and span_ieq(accept, b"text/event-stream", 17):
+                    record.protocol = PROTOCOL_SSE
+            if self.by_entry_point:
+                self.count(record, SERIES_ENTRY_POINT, record.entry_point)
+            if self.by_router and record.router != NO_SLOT:
+                self.count(record, SERIES_ROUTER, record.router)
+            if self.by_service and record.service != NO_SLOT:
+                self.count(record, SERIES_SERVICE, record.service)
+        if self.log is not None:
+            self.log.note(record, request, response, entry_point, router, service, url)
+        return 0
+
+    cdef void count(self, const Record* record, int kind, uint32_t index) noexcept:
+        self.series.add(series_key(kind, index, record.status, record.method, record.protocol), record.duration_ns,
+                        record.request_bytes, record.response_bytes)

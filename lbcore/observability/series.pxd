@@ -1,0 +1,36 @@
+# Counters of requests by what they were about, in the shared region.
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from lbcore.state.layout cimport MAX_BUCKETS, MetricRow
+
+
+cdef enum SeriesKind:
+    SERIES_ENTRY_POINT = 0
+    SERIES_ROUTER
+    SERIES_SERVICE
+
+cdef enum Protocol:
+    PROTOCOL_HTTP = 0
+    PROTOCOL_SSE
+    PROTOCOL_WEBSOCKET
+    PROTOCOL_GRPC
+    PROTOCOL_GRPC_WEB
+
+
+cdef class Series:
+    cdef MetricRow* rows               # of this worker
+    cdef uint64_t* used                # how many of them are
+    cdef uint32_t* index               # by hash of the key: row + 1; 0 = none
+    cdef object region                 # keeps them mapped
+    cdef uint64_t bounds_ns[MAX_BUCKETS]           # upper, ascending
+    cdef int n_bounds
+
+    cdef void enter(self, uint64_t key, uint32_t row) noexcept
+    cdef void add(self, uint64_t key, uint64_t duration_ns, uint64_t bytes_in, uint64_t bytes_out) noexcept nogil
+
+
+cdef inline uint64_t series_key(int kind, uint32_t index, int status, int method, int protocol) noexcept nogil:
+    """Never 0: the top bit is set."""
+    return (<uint64_t>1 << 63 | <uint64_t>kind << 61 | <uint64_t>index << 32 | <uint64_t>status << 16
+            | <uint64_t>method << 8 | <uint64_t>protocol)

@@ -1,0 +1,85 @@
+"""Counters of requests by what they were about: one row per set of labels and worker, in the shared region. No I/O.
+
+A worker writes its own rows alone, without lock and without a Python object; whoever reads adds the workers' rows up.
+"""
+
+cimport cython
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from lbcore.selection.mix cimport mix64
+from lbcore.state.layout cimport MAX_BUCKETS, METRIC_ROWS, MetricRow
+from lbcore.state.region cimport Region
+
+METHODS = ("EXTENSION_METHOD", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+PROTOCOLS = ("http", "sse", "websocket", "grpc", "grpc-web")
+KINDS = ("entrypoint", "router", "service")
+MOST_BUCKETS = MAX_BUCKETS
+
+cdef enum:
+    INDEX_SIZE = 131072        # twice the rows, a power of two
+
+
+@cython.final
+cdef class Series:
+    """The rows of one worker. `buckets`: upper bounds of the histogram of durations, in seconds, ascending."""
+
+    def __cinit__(self, Region region, worker, buckets):
+        if len(buckets) > MAX_BUCKETS:
+            raise ValueError(f"{len(buckets)} buckets: {MAX_BUCKETS} at most")
+        region.check_worker(worker)
+        self.region = region
+        self.rows = region.metric_rows(worker)
+        self.used = &region.worker(worker).metric_rows
+        self.index = <uint32_t*>calloc(INDEX_SIZE, sizeof(uint32_t))
+        if self.index == NULL:
+            raise MemoryError
+        for row in range(self.used[0]):        # of the worker that had this number before
+            self.enter(self.rows[<Py_ssize_t>row].key, <uint32_t>row)
+        self.n_bounds = len(buckets)
+        for number, bound in enumerate(sorted(buckets)):
+            self.bounds_ns[<int>number] = <uint64_t>(bound * 1e9)
+
+    def __dealloc__(self):
+        free(self.index)
+
+    cdef void enter(self, uint64_t key, uint32_t row) noexcept:
+        cdef uint64_t at = mix64(key)
+        while self.index[at & (INDEX_SIZE - 1)]:
+            at += 1
+        self.index[at & (INDEX_SIZE - 1)] = row + 1
+
+    cdef void add(self, uint64_t key, uint64_t duration_ns, uint64_t bytes_in, uint64_t bytes_out) noexcept nogil:
+        """Count one request. O(1). When there are no rows left, a new set of labels is not counted."""
+        cdef uint64_t at = mix64(key)
+        cdef MetricRow* row
+        cdef uint32_t* entry
+        cdef int bucket
+        while True:
+            entry = &self.index[at & (INDEX_SIZE - 1)]
+            if entry[0] == 0:
+                if self.used[0] >= METRIC_ROWS:
+                    return
+                row = &self.rows[self.used[0]]
+                row.key = key
+                self.used[0] += 1
+                entry[0] = <uint32_t>self.used[0]
+                break
+            row = &self.rows[entry[0] - 1]
+            if row.key == key:
+                break
+            at += 1
+        row.count += 1
+        row.duration_ns += duration_ns
+        row.bytes_in += bytes_in
+        row.bytes_out += bytes_out
+        for bucket in range(self.n_bounds):
+            if duration_ns <= self.bounds_ns[bucket]:
+                row.buckets[bucket] += 1
+                break
+
+
+def labels_of(key: int) -> tuple[str, int, int, str, str]:
+    """Kind, index, status, method and protocol that a row's key stands for."""
+    kind = KINDS[key >> 61 & 3]
+    return kind, key >> 32 & 0xFFFFFF, key >> 16 & 0x3FF, METHODS[key >> 8 & 0xFF], PROTOCOLS[key & 0xFF]
