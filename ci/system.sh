@@ -2,9 +2,12 @@
 # Install the Debian packages that tests and benchmarks use, unless all of their programs are there.
 set -eu
 missing=""
-for pair in nginx:nginx haproxy:haproxy wrk:wrk h2load:nghttp2-client curl:curl; do
+for pair in nginx:nginx haproxy:haproxy wrk:wrk h2load:nghttp2-client curl:curl psql:postgresql \
+    redis-server:redis-server java:default-jre-headless; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
 done
+[ -d /usr/lib/postgresql ] || missing="$missing postgresql"
+[ -d /usr/share/tomcat10 ] || missing="$missing tomcat10"
 [ -z "$missing" ] && exit 0
 if ! command -v apt-get >/dev/null 2>&1; then
     echo "please install:$missing" >&2

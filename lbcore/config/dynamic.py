@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from lbcore.config.model import Model, keys
 from lbcore.config.static import ForwardingTimeouts
+from lbcore.config.tcp import TcpConfig
 from lbcore.config.units import Duration
 
 MIN_SECRET_BYTES = 16
@@ -437,11 +438,13 @@ class HttpConfig(Model):
 
 
 class DynamicConfig(Model):
-    unsupported: ClassVar[frozenset[str]] = keys("tcp udp tls")
+    unsupported: ClassVar[frozenset[str]] = keys("udp tls")
 
     http: HttpConfig = HttpConfig()
+    tcp: TcpConfig = TcpConfig()
 
     @property
     def is_empty(self) -> bool:
         """Nothing is configured at all."""
-        return not (self.http.routers or self.http.services or self.http.middlewares or self.http.servers_transports)
+        parts = (self.http, self.tcp)
+        return not any(getattr(part, kind) for part in parts for kind in type(part).model_fields)

@@ -10,6 +10,7 @@ from lbcore.config.decode import decode, keys_of
 from lbcore.config.dynamic import DynamicConfig, HttpConfig
 from lbcore.config.model import Model
 from lbcore.config.static import StaticConfig
+from lbcore.config.tcp import TcpConfig
 from lbcore.config.tree import parse
 from lbcore.errors import ConfigError, Problem
 
@@ -91,16 +92,20 @@ def _files(directory: Path) -> list[Path]:
 
 
 def _merge(configs: list[tuple[Path, DynamicConfig]], warnings: list[Problem]) -> DynamicConfig:
-    merged: dict[str, dict[str, Model]] = {kind: {} for kind in HttpConfig.model_fields}
+    parts: dict[str, type[Model]] = {"http": HttpConfig, "tcp": TcpConfig}
+    merged: dict[str, dict[str, dict[str, Model]]] = {
+        part: {kind: {} for kind in model.model_fields} for part, model in parts.items()
+    }
     for file, config in configs:
-        for kind, objects in merged.items():
-            for name, thing in getattr(config.http, kind).items():
-                if name in objects:
-                    path = f"http.{HttpConfig.model_fields[kind].alias}.{name}"
-                    warnings.append(Problem(path, "already defined in another file, ignored", "", str(file)))
-                else:
-                    objects[name] = thing
-    return DynamicConfig(http=HttpConfig.model_validate(merged))
+        for part, kinds in merged.items():
+            for kind, objects in kinds.items():
+                for name, thing in getattr(getattr(config, part), kind).items():
+                    if name in objects:
+                        path = f"{part}.{parts[part].model_fields[kind].alias}.{name}"
+                        warnings.append(Problem(path, "already defined in another file, ignored", "", str(file)))
+                    else:
+                        objects[name] = thing
+    return DynamicConfig(http=HttpConfig.model_validate(merged["http"]), tcp=TcpConfig.model_validate(merged["tcp"]))
 
 
 def is_static(path: Path) -> bool:

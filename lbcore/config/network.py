@@ -40,6 +40,20 @@ def check_network(value: str) -> str:
     return value
 
 
+def split_address(address: str) -> tuple[str, int, str, str]:
+    """What `split_url` gives, of a layer 4 server's address: host:port, or (extension) unix:/path. Raises ValueError."""
+    if address.startswith(UNIX):
+        return split_url(address)
+    try:
+        parts = urlsplit(f"//{address}")
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"error parsing server address {address}: {error}") from None
+    if not parts.hostname or port is None or parts.netloc != address or parts.username is not None:
+        raise ValueError(f"error parsing server address {address}: write host:port or unix:/path")
+    return parts.hostname, port, address, ""
+
+
 def split_url(url: str) -> tuple[str, int, str, str]:
     """`(host, port, authority, path)` of a server's URL. Raises ValueError.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -109,15 +109,25 @@ def _client_ip(value: str) -> None:
         ) from None
 
 
+def _host_sni(value: str) -> None:
+    if value != "*":
+        raise ValueError(
+            f"HostSNI(`{value}`) needs TLS, which is not supported by this version of lbcore: use HostSNI(`*`)"
+        )
+
+
 def _any(value: str) -> None:
     pass
+
+
+Matchers = Mapping[str, tuple[tuple[int, ...], tuple[Callable[[str], None], ...]]]
 
 
 _QUIET = re2.Options()
 _QUIET.log_errors = False
 
 # How often each argument may come, and what it has to be.
-_MATCHERS: dict[str, tuple[tuple[int, ...], tuple[Callable[[str], None], ...]]] = {
+_MATCHERS: Matchers = {
     "Host": ((1,), (_host,)),
     "HostRegexp": ((1,), (_regex,)),
     "Path": ((1,), (_path,)),
@@ -129,9 +139,16 @@ _MATCHERS: dict[str, tuple[tuple[int, ...], tuple[Callable[[str], None], ...]]] 
     "Query": ((1, 2), (_any, _any)),
     "QueryRegexp": ((1, 2), (_any, _regex)),
     "ClientIP": ((1,), (_client_ip,)),
+    "Cookie": ((2,), (_any, _any)),  # an extension
+}
+_TCP_MATCHERS: Matchers = {
+    "HostSNI": ((1,), (_host_sni,)),
+    "ClientIP": ((1,), (_client_ip,)),
 }
 _NAMES = {
-    spelling: name for name in _MATCHERS for spelling in (name, name.lower(), name.upper(), name.lower().capitalize())
+    spelling: name
+    for name in (*_MATCHERS, *_TCP_MATCHERS)
+    for spelling in (name, name.lower(), name.upper(), name.lower().capitalize())
 }
 _TOKEN = re.compile(
     r"\s*(?:(?P<op>&&|\|\||[!(),])|(?P<name>[A-Za-z_]\w*)|(?P<raw>`[^`]*`)|(?P<text>\"(?:[^\"\\\n]|\\.)*\"))"
@@ -146,12 +163,20 @@ def parse_rule(text: str) -> Rule:
         raise RuleError(f"error while parsing rule: longer than {RULE_LIMIT_BYTES} bytes", 0)
     if not text.strip():
         raise RuleError("empty rule", 0)
-    return _Parser(text).whole()
+    return _Parser(text, _MATCHERS).whole()
+
+
+def parse_tcp_rule(text: str) -> Rule:
+    """Read a rule of layer 4. Raises RuleError with what is wrong and where."""
+    if not text.strip() or len(text.encode(errors="surrogatepass")) > RULE_LIMIT_BYTES:
+        raise RuleError("empty rule" if not text.strip() else "rule too long", 0)
+    return _Parser(text, _TCP_MATCHERS).whole()
 
 
 class _Parser:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, matchers: Matchers) -> None:
         self.text = text
+        self.matchers = matchers
         self.at = 0
         self.depth = 0
         self.kind = ""
@@ -234,17 +259,17 @@ class _Parser:
             self.advance()
         self.expect(")")
         name = _NAMES.get(written)
-        if name is None:
+        if name is None or name not in self.matchers:
             self.fail(f"unsupported function: {written}", position)
         self.check(name, args, position)
         return Matcher(name, tuple(args), position)
 
     def check(self, name: str, args: list[str], position: int) -> None:
-        counts, checks = _MATCHERS[name]
+        counts, checks = self.matchers[name]
         if len(args) not in counts:
             wanted = " ".join(map(str, counts))
             self.fail(f"unexpected number of parameters; got {len(args)}, expected one of [{wanted}]", position)
-        if not args[0] or (name not in ("Query", "QueryRegexp", "Header", "HeaderRegexp") and not all(args)):
+        if not args[0] or (name not in ("Query", "QueryRegexp", "Header", "HeaderRegexp", "Cookie") and not all(args)):
             self.fail(f"empty args for matcher {name}, {args}", position)
         for check, arg in zip(checks, args, strict=False):
             try:

@@ -120,7 +120,7 @@ def _middleware_errors(middleware: Middleware) -> list[str]:
     return [] if kinds else ["the middleware does not have any type defined"]
 
 
-def _cycle(start: str, edges: Callable[[str], list[str]], done: set[str]) -> list[str]:
+def find_cycle(start: str, edges: Callable[[str], list[str]], done: set[str]) -> list[str]:
     """The first way from `start` back to a name on the way, as names; empty when there is none.
 
     done  names from which there is no such way; grows.
@@ -154,7 +154,7 @@ def _chain_errors(middlewares: Mapping[str, Middleware], found: Findings) -> Non
     for name in middlewares:
         if name in found.middlewares:
             continue
-        if cycle := _cycle(name, parts, done):
+        if cycle := find_cycle(name, parts, done):
             found.middlewares[name] = [f"recursion detected in middleware:{'->middleware:'.join(cycle)}"]
             continue
         for part in parts(name):
@@ -212,12 +212,12 @@ def _tree_errors(services: Mapping[str, Service], found: Findings) -> None:
 
     done: set[str] = set()
     for name in services:
-        if name not in found.services and (cycle := _cycle(name, children, done)):
+        if name not in found.services and (cycle := find_cycle(name, children, done)):
             way = "->service:".join(cycle)
             found.services[name] = [f"could not instantiate service {name}: recursion detected in service:{way}"]
     depths: dict[str, int] = {}
     # Children first, so that an error reaches every parent above it.
-    for name in _children_first(services, children):
+    for name in children_first(services, children):
         depths[name] = 1 + max((depths.get(part, 0) for part in children(name)), default=0)
         if depths[name] > MAX_DEPTH and name not in found.services:
             found.services[name] = [f"services are nested more than {MAX_DEPTH} levels deep"]
@@ -236,7 +236,8 @@ def _tree_errors(services: Mapping[str, Service], found: Findings) -> None:
                 found.services[name] = [error]
 
 
-def _children_first(services: Mapping[str, Service], children: Callable[[str], list[str]]) -> list[str]:
+def children_first(services: Mapping[str, object], children: Callable[[str], list[str]]) -> list[str]:
+    """Every service after those below it."""
     order: dict[str, None] = {}
     for root in services:
         way = [(root, False)]

@@ -8,7 +8,8 @@ import random
 from collections.abc import Mapping
 
 from lbcore.config.dynamic import HealthCheck
-from lbcore.health.probe import Probe, ProbeError, probe_for
+from lbcore.config.tcp import TcpHealthCheck
+from lbcore.health.probe import Probe, ProbeError, probe_for, tcp_probe_for
 from lbcore.state.region import CHECK, EJECTED, Region
 
 JITTER = 0.1  # of the interval, either way: checks of many instances and servers spread
@@ -20,7 +21,7 @@ _log = logging.getLogger("lbcore.health")
 class ServiceCheck:
     """Checks that run. They own the reason CHECK of the servers' cells, and end ejections: no timer does meanwhile."""
 
-    def __init__(self, name: str, check: HealthCheck, region: Region) -> None:
+    def __init__(self, name: str, check: HealthCheck | TcpHealthCheck, region: Region) -> None:
         self.name = name
         self.check = check
         self.errors: dict[str, str] = {}  # by URL: why the last check failed
@@ -49,7 +50,7 @@ class ServiceCheck:
 
     async def _keep_asking(self, url: str, slot: int) -> None:
         check, region = self.check, self._region
-        probe = probe_for(url, check)
+        probe = tcp_probe_for(url, check) if isinstance(check, TcpHealthCheck) else probe_for(url, check)
         in_a_row = 0  # answers that contradict the status
         first = True
         while True:

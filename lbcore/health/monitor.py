@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.dynamic import DynamicConfig, HealthCheck
+from lbcore.config.tcp import TcpHealthCheck
 from lbcore.health.active import ServiceCheck
 from lbcore.health.passive import Ejections, Watched
 from lbcore.state.region import Region
@@ -35,20 +36,30 @@ class HealthMonitor:
                 continue
             servers = {server.url: slots.servers[f"{name}|{server.url}"] for server in balancer.servers}
             if balancer.health_check is not None:
-                check = self._checks.pop(name, None)
-                if check is not None and check.check != balancer.health_check:
-                    check.stop(forget=False)
-                    check = None
-                checks[name] = check or ServiceCheck(name, balancer.health_check, self._region)
-                checks[name].watch(servers)
+                checks[name] = self._check(name, balancer.health_check, servers)
             if balancer.passive_health_check is not None:
                 timed = balancer.health_check is None
                 for url, slot in servers.items():
                     passive[slot] = Watched(slot, name, url, balancer.passive_health_check, timed)
+        for name, tcp in dynamic.tcp.services.items():
+            if tcp.load_balancer is not None and tcp.load_balancer.health_check is not None:
+                identity = f"tcp:{name}"
+                servers = {address: slots.servers[f"{identity}|{address}"] for address in tcp.members}
+                checks[identity] = self._check(identity, tcp.load_balancer.health_check, servers)
         for gone in self._checks.values():
             gone.stop(forget=True)
         self._checks = checks
         self._ejections.watch(passive)
+
+    def _check(self, name: str, config: HealthCheck | TcpHealthCheck, servers: dict[str, int]) -> ServiceCheck:
+        """The checks of a service: those that run, if their settings are the same."""
+        check = self._checks.pop(name, None)
+        if check is not None and check.check != config:
+            check.stop(forget=False)
+            check = None
+        check = check or ServiceCheck(name, config, self._region)
+        check.watch(servers)
+        return check
 
     def error(self, service: str, url: str) -> str:
         """Why the last active check of a server failed; empty when it did not."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 from lbcore.config.dynamic import HealthCheck
-from lbcore.config.network import split_url
+from lbcore.config.network import split_address, split_url
+from lbcore.config.tcp import TcpHealthCheck
 from lbcore.health.grpc import ask_grpc
 from lbcore.http.framing import decode_chunked
 from lbcore.http.response import Response
@@ -57,6 +58,29 @@ def target_of(url: str, check: HealthCheck) -> Target:
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     path = urlsplit(urljoin(f"http://server{own_path or '/'}", check.path))
     return Target(host, port, authority, (path.path or "/") + (f"?{path.query}" if path.query else ""))
+
+
+def tcp_probe_for(address: str, check: TcpHealthCheck) -> Probe:
+    """The question to a layer 4 server: does it accept, and answer what is expected? ValueError for a bad address."""
+    host, port, authority, _ = split_address(address)
+    target = Target(host, check.port if check.port and port else port, authority, "")
+    return lambda: _tcp(target, check)
+
+
+async def _tcp(target: Target, check: TcpHealthCheck) -> None:
+    reader, writer = await open_to(target)
+    try:
+        writer.write(check.send.encode())
+        wanted, found = check.expect.encode(), b""
+        while wanted and len(found) < len(wanted):
+            piece = await reader.read(BODY_LIMIT_BYTES)
+            if not piece:
+                break
+            found += piece
+        if not found.startswith(wanted):
+            raise ProbeError(f"unexpected health check response: {found[:100]!r}, expected {wanted!r}")
+    finally:
+        writer.close()
 
 
 async def open_to(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -8,6 +8,7 @@ from typing import Any
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 from lbcore.routing.compile import API, router_identity
+from lbcore.routing.compile_tcp import tcp_identity
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotAllocator, SlotMap
 
@@ -58,7 +59,10 @@ def identities(dynamic: DynamicConfig, admin: str = "") -> tuple[list[str], list
     admin  URL of the admin server, if there is one.
     """
     services = [*dynamic.http.services, *(router_identity(name) for name in dynamic.http.routers)]
-    members = [f"{name}|{member}" for name, service in dynamic.http.services.items() for member in service.members]
+    members = [f"{name}|{member}" for name, http in dynamic.http.services.items() for member in http.members]
+    for name, service in dynamic.tcp.services.items():
+        services.append(tcp_identity(name))
+        members += [f"{tcp_identity(name)}|{member}" for member in service.members]
     if admin:
         services.append(API)
         members.append(f"{API}|{admin}")

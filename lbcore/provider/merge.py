@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from lbcore.config.dynamic import DynamicConfig, HttpConfig
+from lbcore.config.tcp import TcpConfig
 
 
 def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
@@ -13,12 +15,14 @@ def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
     Only the names of objects are qualified. A reference without a provider means the provider of the object it stands
     in: whoever follows it has that object's name.
     """
-    objects = {
-        kind: {
+
+    def objects(part: str, kind: str) -> dict[str, Any]:
+        return {
             f"{name}@{provider}": thing
             for provider, config in configs.items()
-            for name, thing in getattr(config.http, kind).items()
+            for name, thing in getattr(getattr(config, part), kind).items()
         }
-        for kind in HttpConfig.model_fields
-    }
-    return DynamicConfig(http=HttpConfig.model_validate(objects))
+
+    http = HttpConfig.model_validate({kind: objects("http", kind) for kind in HttpConfig.model_fields})
+    tcp = TcpConfig.model_validate({kind: objects("tcp", kind) for kind in TcpConfig.model_fields})
+    return DynamicConfig(http=http, tcp=tcp)

@@ -7,6 +7,7 @@ from lbcore.http.render cimport ForwardPolicy
 from lbcore.http.request cimport RequestPolicy
 from lbcore.observability.observer cimport Observer
 from lbcore.routing.index cimport RouteIndex
+from lbcore.routing.tcp_route cimport TcpRoutes
 from lbcore.state.layout cimport EntryPointStats
 
 
@@ -33,6 +34,7 @@ cdef class EntryPoint:
     cdef bint trusts_all
     cdef frozenset passed_on           # names, in lower case, that rules see although `Connection` lists them
     cdef RouteIndex routes
+    cdef TcpRoutes tcp                 # routers of layer 4, which come first; None = there are none
     cdef EntryPointStats* stats
     cdef uint32_t index                # position in the static configuration
     cdef Observer observer             # None = nobody watches

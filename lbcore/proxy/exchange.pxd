@@ -122,7 +122,6 @@ cdef class Exchange:
     cdef int tunnel_ended(self) except -1
     cdef void leave_server(self) noexcept
     cdef void count(self) noexcept
-    cdef int observe(self) except -1
 
 
 cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer dialer)

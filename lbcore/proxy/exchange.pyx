@@ -5,7 +5,6 @@ import logging
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE, connection_lists
 from lbcore.http.head cimport RequestHead
@@ -15,10 +14,9 @@ from lbcore.http.request cimport TARGET_ASTERISK, Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_bytes, span_eq, span_of
 from lbcore.middleware.base cimport Middleware
-from lbcore.observability.record cimport NO_SLOT, Record
-from lbcore.observability.series cimport PROTOCOL_HTTP, PROTOCOL_WEBSOCKET
 from lbcore.proxy.copies cimport prepare_copies, send_copies, shed_copies
 from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.observation cimport monotonic_ns, observe
 from lbcore.proxy.pool cimport Pool
 from lbcore.proxy.recording cimport Recording
 from lbcore.routing.failover cimport Failover
@@ -49,12 +47,6 @@ cdef dict FAILURES = {502: b"Bad Gateway", 504: b"Gateway Timeout", 500: b"Inter
 cdef list kept = []
 
 _log = logging.getLogger("lbcore.proxy")
-
-
-cdef uint64_t monotonic_ns() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <uint64_t>now.tv_sec * 1000000000 + <uint64_t>now.tv_nsec
 
 
 cdef class ClientStream:
@@ -400,7 +392,7 @@ cdef class Exchange:
     cdef int response_head(self) except -1:
         """The server's final head is in `response`."""
         cdef int status = self.response.status
-        cdef uint64_t now_ns
+        cdef uint64_t now_ns = 0
         self.server.stats.responses[status // 100 if status < 600 else 0] += 1
         self.origin_status = status
         if self.balancer.times or self.entry_point.observer is not None:
@@ -549,28 +541,9 @@ cdef class Exchange:
         self.entry_point.stats.responses[self.status // 100 if self.status < 600 else 0] += 1
         if self.entry_point.observer is not None:
             try:
-                self.observe()
+                observe(self)
             except Exception as error:
                 _log.error("internal error while noting an exchange", exc_info=error)
-
-    cdef int observe(self) except -1:
-        """Tell whoever watches what became of the exchange."""
-        cdef Record record
-        record.status = self.status
-        record.origin_status = self.origin_status
-        record.retries = self.retried + self.redispatched
-        record.protocol = PROTOCOL_WEBSOCKET if self.status == 101 else PROTOCOL_HTTP
-        record.entry_point = self.entry_point.index
-        record.router = self.route.slot if self.route is not None else NO_SLOT
-        record.service = self.balancer.slot if self.balancer is not None else NO_SLOT
-        record.duration_ns = monotonic_ns() - self.started_ns
-        record.origin_ns = self.origin_ns
-        record.request_bytes = self.request_bytes
-        record.response_bytes = self.response_bytes
-        record.origin_bytes = self.response_bytes if self.origin_status else 0
-        return self.entry_point.observer.note(
-            &record, self.request, self.response, self.entry_point.name, self.route.name if self.route is not None else None,
-            self.balancer.name if self.balancer is not None else None, self.server.key if self.server is not None else None)
 
 
 cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer dialer):

@@ -9,6 +9,7 @@ from lbcore.routing.picker cimport Picker
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service, UpstreamPolicy
 from lbcore.routing.sticky cimport StickyCookie
+from lbcore.routing.tcp_route cimport TcpPolicy
 from lbcore.state.layout cimport ServerCell
 
 
@@ -46,6 +47,7 @@ cdef class Balancer(Service):
 cdef class LoadBalancer(Balancer):
     cdef bint pass_host
     cdef readonly UpstreamPolicy policy
+    cdef readonly TcpPolicy tcp        # None at layer 7
     cdef bint counts                   # exchanges in flight are counted for all workers
     cdef bint times                    # the time to first byte is measured
     cdef Ejection ejection

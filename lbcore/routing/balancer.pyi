@@ -5,6 +5,7 @@ from lbcore.routing.picker import Picker
 from lbcore.routing.server import Server
 from lbcore.routing.service import Service, UpstreamPolicy
 from lbcore.routing.sticky import StickyCookie
+from lbcore.routing.tcp_route import TcpPolicy
 from lbcore.state.region import Region
 
 class Balancer(Service):
@@ -37,6 +38,7 @@ class LoadBalancer(Balancer):
         times: bool = False,
         ejection: tuple[int, int, int] = (0, 0, 100),
     ) -> None: ...
+    def serve_tcp(self, policy: TcpPolicy) -> None: ...
     def may_eject(self) -> bool: ...
 
 class Child(Member):

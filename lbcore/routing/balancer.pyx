@@ -12,6 +12,7 @@ from lbcore.routing.picker cimport Picker, RoundRobin
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service, UpstreamPolicy
 from lbcore.routing.sticky cimport StickyCookie
+from lbcore.routing.tcp_route cimport TcpPolicy
 from lbcore.selection.cycle cimport CYCLE_LIMIT
 from lbcore.state.atomic cimport (
     atomic_add_u32, atomic_add_u64, atomic_load_u32, atomic_load_u64, atomic_or_u32, atomic_store_u32, atomic_store_u64,
@@ -208,6 +209,10 @@ cdef class LoadBalancer(Balancer):
         self.counts = counts
         self.times = times
         self.ejection.attempts, self.ejection.window_ms, self.ejection.percent = ejection
+
+    def serve_tcp(self, TcpPolicy policy) -> None:
+        """How connections of layer 4 are treated."""
+        self.tcp = policy
 
     def __init__(self, *arguments, **named):
         self.policy = UpstreamPolicy()

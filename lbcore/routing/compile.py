@@ -23,6 +23,7 @@ from lbcore.middleware.build import build
 from lbcore.middleware.redirect import RedirectScheme
 from lbcore.middleware.respond import Ping, Respond
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
+from lbcore.routing.compile_tcp import TcpCompiler, tcp_identity
 from lbcore.routing.failover import Failover
 from lbcore.routing.guarded import Guarded
 from lbcore.routing.hash_key import HashKey
@@ -33,6 +34,7 @@ from lbcore.routing.route import Route
 from lbcore.routing.server import Server
 from lbcore.routing.service import Service, UpstreamPolicy
 from lbcore.routing.sticky import StickyCookie
+from lbcore.routing.tcp_route import TcpRoutes
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
@@ -57,14 +59,17 @@ class Table:
     """What one worker routes by. Immutable.
 
     indexes   the routers of each entry point.
+    tcp       the layer 4 routers of those that have any.
     servers   by identity, `service@provider|url`.
     services  that routers lead to, and those below them, by qualified name.
     disabled  what could not be compiled.
     """
 
     indexes: Mapping[str, RouteIndex]
+    tcp: Mapping[str, TcpRoutes]
     servers: Mapping[str, Server]
     services: Mapping[str, Service]
+    tcp_services: Mapping[str, Service]
     disabled: list[Disabled]
     warnings: list[str]
 
@@ -88,7 +93,9 @@ def compile_table(
     Objects that are wrong are left out alone. Cost: linear in the configuration, but for sorting the routers.
     """
     found = check(dynamic, static)
-    return _Compiler(dynamic.http, static, slots, region, worker, servers, found, ping or Ping(), admin).table()
+    compiler = _Compiler(dynamic.http, static, slots, region, worker, servers, found, ping or Ping(), admin)
+    tcp = TcpCompiler(dynamic.tcp, static, slots, region, worker, servers)
+    return compiler.table(tcp)
 
 
 def find_problems(dynamic: model.DynamicConfig, static: StaticConfig) -> tuple[list[Disabled], list[str]]:
@@ -96,7 +103,11 @@ def find_problems(dynamic: model.DynamicConfig, static: StaticConfig) -> tuple[l
     region = Region.create(1)
     members = [f"{name}|{member}" for name, service in dynamic.http.services.items() for member in service.members]
     members.append(f"{API}|{ADMIN_STANDS_IN}")
-    slots = SlotMap(dict.fromkeys([*dynamic.http.services, API], 0), dict.fromkeys(members, 0))
+    services = [*dynamic.http.services, API]
+    for name, tcp in dynamic.tcp.services.items():
+        services.append(tcp_identity(name))
+        members += [f"{tcp_identity(name)}|{member}" for member in tcp.members]
+    slots = SlotMap(dict.fromkeys(services, 0), dict.fromkeys(members, 0))
     table = compile_table(dynamic, static, slots, region, 0, {}, None, ADMIN_STANDS_IN)
     return table.disabled, table.warnings
 
@@ -161,7 +172,7 @@ class _Compiler:
         self.services: dict[str, Service] = {}
         self.middlewares: dict[str, Middleware] = {}
 
-    def table(self) -> Table:
+    def table(self, tcp: TcpCompiler) -> Table:
         self.build_middlewares()
         routers: dict[str, list[Ranked]] = {name: [] for name in self.static.entry_points}
         for name, router in self.http.routers.items():
@@ -179,7 +190,10 @@ class _Compiler:
             entries.sort(key=lambda entry: (-entry[0], entry[1]))
             compiled = [(parse_rule(router.rule), self.route(point, name, router)) for _, name, router in entries]
             indexes[point] = RouteIndex(self.internal(point, entries, compiled))
-        return Table(indexes, self.servers, self.services, self.found.disabled(), self.found.warnings)
+        tcp_routes = tcp.routes()
+        servers = {**self.servers, **tcp.servers}
+        disabled = self.found.disabled() + tcp.disabled
+        return Table(indexes, tcp_routes, servers, self.services, tcp.services, disabled, self.found.warnings)
 
     def build_middlewares(self) -> None:
         for name, config in self.http.middlewares.items():

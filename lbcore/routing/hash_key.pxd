@@ -3,7 +3,6 @@
 from libc.stdint cimport uint64_t
 
 from lbcore.http.request cimport Request
-from lbcore.http.span cimport Span
 
 
 cdef enum KeySource:
@@ -21,5 +20,3 @@ cdef class HashKey:
 
     cdef bint read(self, Request request, uint64_t* hash) except *
 
-
-cdef Span find_cookie(Request request, const char* name, Py_ssize_t length) noexcept

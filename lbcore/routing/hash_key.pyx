@@ -3,40 +3,13 @@
 cimport cython
 from libc.stdint cimport uint64_t
 
+from lbcore.http.cookie cimport find_cookie
 from lbcore.http.head cimport ClientAddress
-from lbcore.http.known cimport H_DROPPED
 from lbcore.http.request cimport Request
-from lbcore.http.span cimport Span, span_eq, span_ieq, span_of
+from lbcore.http.span cimport Span, span_eq, span_of
 from lbcore.selection.mix cimport hash_bytes
 
 SOURCES = {"clientIP": KEY_ADDRESS, "header": KEY_HEADER, "cookie": KEY_COOKIE, "query": KEY_QUERY, "path": KEY_PATH}
-
-
-cdef Span find_cookie(Request request, const char* name, Py_ssize_t length) noexcept:
-    """The value of the first cookie of a name (RFC 6265 section 5.4); a NULL pointer when there is none."""
-    cdef Py_ssize_t i, at, end, equals
-    cdef Span line
-    for i in range(request.n_headers):
-        if request.kinds[i] == H_DROPPED or not span_ieq(request.headers[i].name, b"cookie", 6):
-            continue
-        line = request.headers[i].value
-        at = 0
-        while at < line.len:
-            while at < line.len and (line.ptr[at] == c" " or line.ptr[at] == c"\t"):
-                at += 1
-            end = at
-            while end < line.len and line.ptr[end] != c";":
-                end += 1
-            equals = at + length
-            if equals < end and line.ptr[equals] == c"=" and span_eq(span_of(line.ptr + at, length), name, length):
-                at = equals + 1
-                while end > at and (line.ptr[end - 1] == c" " or line.ptr[end - 1] == c"\t"):
-                    end -= 1
-                if end - at >= 2 and line.ptr[at] == c'"' and line.ptr[end - 1] == c'"':
-                    return span_of(line.ptr + at + 1, end - at - 2)
-                return span_of(line.ptr + at, end - at)
-            at = end + 1
-    return span_of(NULL, 0)
 
 
 cdef Span find_parameter(Span query, const char* name, Py_ssize_t length) noexcept:
@@ -91,7 +64,7 @@ cdef class HashKey:
         elif self.source == KEY_HEADER:
             found = request.find(self.name, len(self.name))
         elif self.source == KEY_COOKIE:
-            found = find_cookie(request, self.name, len(self.name))
+            found = find_cookie(request.headers, request.n_headers, self.name, len(self.name))
         elif self.source == KEY_QUERY:
             found = find_parameter(request.head.query, self.name, len(self.name))
         else:

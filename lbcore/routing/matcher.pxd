@@ -20,6 +20,7 @@ cdef enum TestKind:
     TEST_QUERY
     TEST_QUERY_REGEX
     TEST_CLIENT
+    TEST_COOKIE
 
 cdef enum:
     ACCEPT = -1

@@ -10,6 +10,7 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
+from lbcore.http.cookie cimport find_cookie
 from lbcore.http.head cimport RequestHead
 from lbcore.http.request cimport Request
 from lbcore.http.span cimport Span, ascii_lower, span_of
@@ -24,6 +25,7 @@ KINDS = {
     "Host": TEST_HOST, "HostRegexp": TEST_HOST_REGEX, "Path": TEST_PATH, "PathPrefix": TEST_PATH_PREFIX,
     "PathRegexp": TEST_PATH_REGEX, "Method": TEST_METHOD, "Header": TEST_HEADER, "HeaderRegexp": TEST_HEADER_REGEX,
     "Query": TEST_QUERY, "QueryRegexp": TEST_QUERY_REGEX, "ClientIP": TEST_CLIENT,
+    "Cookie": TEST_COOKIE, "HostSNI": TEST_ANY,
 }
 
 
@@ -90,7 +92,11 @@ cdef class Program:
         test.on_false = on_false
         self.count += 1
         value = args[len(args) - 1]
-        if name in ("Header", "HeaderRegexp"):
+        if name == "HostSNI":
+            value = "*"        # without TLS nothing else is accepted
+        elif name == "Cookie":
+            test.name = self.keep(args[0])
+        elif name in ("Header", "HeaderRegexp"):
             test.name = self.keep(args[0].lower())
         elif name in ("Query", "QueryRegexp"):
             test.name = self.keep(args[0])
@@ -191,6 +197,8 @@ cdef bint holds(const Test* test, const RequestHead* head) noexcept nogil:
         return header_holds(test, head)
     if test.kind == TEST_CLIENT:
         return client_holds(test, head)
+    if test.kind == TEST_COOKIE:
+        return equal(find_cookie(head.headers, head.n_headers, test.name.ptr, test.name.len), test.text)
     return query_holds(test, head.query)
 
 

@@ -7,15 +7,15 @@ from lbcore.http.span cimport span_of
 from lbcore.routing.member cimport Member
 from lbcore.state.region cimport Region
 
-from lbcore.config.network import split_url
+from lbcore.config.network import split_address, split_url
 
 
 @cython.final
 cdef class Server(Member):
-    """A member reached under a URL, which is its key. Raises ValueError for a URL it cannot use."""
+    """A member reached under a URL, or at layer 4 an address, which is its key. ValueError for one it cannot use."""
 
     def __cinit__(self, str name, str url, Region region, uint32_t worker, uint32_t slot, bint preserve_path=False):
-        self.host, self.port, authority, path = split_url(url)
+        self.host, self.port, authority, path = split_url(url) if "://" in url else split_address(url)
         self.authority_bytes = authority.encode()
         self.authority = span_of(self.authority_bytes, len(self.authority_bytes))
         self.prefix_bytes = path.rstrip("/").encode() if preserve_path else b""

@@ -10,9 +10,9 @@ import os
 
 cimport cython
 
+from lbcore.http.cookie cimport find_cookie
 from lbcore.http.request cimport Request
 from lbcore.http.span cimport Span, span_bytes
-from lbcore.routing.hash_key cimport find_cookie
 
 cdef enum:
     NONCE_BYTES = 8
@@ -73,7 +73,7 @@ cdef class StickyCookie:
 
     cdef Py_ssize_t find(self, Request request, bint* stale) except -2:
         """The index of the member a request names; -1 when it names none. `stale`: the client needs a new value."""
-        cdef Span found = find_cookie(request, self.name, len(self.name))
+        cdef Span found = find_cookie(request.headers, request.n_headers, self.name, len(self.name))
         stale[0] = False
         if found.len == 0:
             return -1

@@ -12,6 +12,7 @@ from lbcore.transport.http1_client cimport Http1Client
 from lbcore.transport.listener cimport Listener
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.shadow cimport Shadow
+from lbcore.transport.tcp_client cimport TcpConnection
 
 from lbcore.middleware.respond import Ping
 from lbcore.observability.writer import LogWriter
@@ -38,7 +39,7 @@ cdef class Engine:
     cdef dict entry_points             # EntryPoint by name
     cdef dict servers                  # Server by identity, of the table in force
     cdef list listeners
-    cdef set clients                   # Http1Client, open ones
+    cdef set clients                   # Http1Client and TcpConnection, open ones
     cdef object table
     cdef object ping
 
@@ -107,6 +108,8 @@ cdef class Engine:
         """Start accepting on a bound, listening, non-blocking socket, which is the engine's from now on."""
         cdef Listener listener = Listener(self.entry_points[entry_point], self.dialer, self.clients, sock)
         listener.open(self.reactor)
+        if listener.entry_point.tcp is not None:
+            listener.serve_tcp()
         self.listeners.append(listener)
 
     def apply(self, dynamic, slots) -> list:
@@ -121,6 +124,11 @@ cdef class Engine:
         for name, index in table.indexes.items():
             entry_point = <EntryPoint>self.entry_points[name]
             entry_point.routes = <RouteIndex>index
+        for name, point in self.entry_points.items():
+            (<EntryPoint>point).tcp = table.tcp.get(name)
+        for listener in self.listeners:
+            if (<Listener>listener).entry_point.tcp is not None:
+                (<Listener>listener).serve_tcp()
         for name, server in self.servers.items():
             if name not in table.servers:
                 close_pool(server)
@@ -143,18 +151,20 @@ cdef class Engine:
 
     def drain(self) -> None:
         """Close idle connections now and the others when their exchange has ended."""
-        cdef Http1Client client
         for entry_point in self.entry_points.values():
             (<EntryPoint>entry_point).draining = True
         for item in list(self.clients):
-            client = <Http1Client>item
-            client.drain()
+            if isinstance(item, Http1Client):
+                (<Http1Client>item).drain()
 
     def close(self) -> None:
         """Close everything at once."""
         self.stop_accepting()
         for client in list(self.clients):
-            (<Http1Client>client).drop()
+            if isinstance(client, Http1Client):
+                (<Http1Client>client).drop()
+            else:
+                (<TcpConnection>client).drop()
         for shadow in list(self.dialer.shadows):
             (<Shadow>shadow).expire()
         for server in self.servers.values():

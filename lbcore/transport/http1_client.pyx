@@ -416,7 +416,7 @@ cdef class Http1Client(ClientStream):
     cdef void drop_pipe(self) noexcept:
         if self.pipe != NULL:
             pipe_give(self.pipe)
-        self.pipe = NULL
+            self.pipe = NULL
 
     cdef void skip_body(self) noexcept:
         """An answer comes before the request is complete: go on after it only if the rest is here already."""
@@ -463,10 +463,7 @@ cdef class Http1Client(ClientStream):
         return 0
 
     cdef int flush(self) except -1:
-        cdef int result
-        if self.broken or self.state == CLIENT_CLOSED:
-            return 0
-        result = self.socket.push()
+        cdef int result = 0 if self.broken or self.state == CLIENT_CLOSED else self.socket.push()
         if result == IO_AGAIN:
             self.blocked = True
         elif result == IO_FAILED:

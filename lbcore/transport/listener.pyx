@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 
 cimport cython
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
@@ -11,13 +12,14 @@ from libc.string cimport memcpy, memset, strlen
 from lbcore.http.head cimport ClientAddress
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.exchange cimport Dialer
+from lbcore.http.request cimport Request
+from lbcore.transport.dialer cimport SocketDialer
 from lbcore.transport.epoll cimport EPOLLIN
 from lbcore.transport.http1_client cimport ClientSocket, Http1Client
 from lbcore.transport.reactor cimport Reactor
+from lbcore.transport.tcp_client cimport TcpConnection, TcpEnd
 
 cdef extern from "<sys/socket.h>" nogil:
-    struct sockaddr_storage:
-        uint16_t ss_family
     struct sockaddr:
         pass
     int accept4(int fd, sockaddr* address, unsigned int* size, int flags)
@@ -150,6 +152,8 @@ cdef class Listener(Channel):
                 # Errors of the connection that was to be accepted (accept(2)): the next one may be fine.
                 _log.warning("entry point %s: a connection broke before it was accepted: %s", self.entry_point.name,
                              os.strerror(errno))
+        if self.entry_point.tcp is not None and self.take_tcp(fd, &storage):
+            return ACCEPTED
         client = Http1Client.__new__(Http1Client)
         read_address(&storage, &client.address)
         client.entry_point = self.entry_point
@@ -166,3 +170,31 @@ cdef class Listener(Channel):
         except Exception as error:
             client.socket.fail(error)
         return ACCEPTED
+
+    cdef bint take_tcp(self, int fd, const sockaddr_storage* storage) except *:
+        """Begin a connection of layer 4, if a router takes it. Returns whether one does."""
+        cdef TcpConnection connection = TcpConnection.__new__(TcpConnection)
+        cdef Request request = Request()
+        read_address(storage, &connection.address)
+        request.head.client = &connection.address
+        connection.route = self.entry_point.tcp.find(request)
+        if connection.route is None:
+            return False
+        connection.entry_point = self.entry_point
+        connection.dialer = <SocketDialer>self.dialer
+        connection.clients = self.clients
+        connection.client = TcpEnd.__new__(TcpEnd)
+        connection.client.connection = connection
+        connection.client.is_client = True
+        connection.client.watch(self.reactor, fd, False)
+        try:
+            connection.open()
+        except Exception as error:
+            connection.client.fail(error)
+        return True
+
+    cdef int serve_tcp(self) except -1:
+        """Hand connections over at once: the server may be the one that speaks first."""
+        if self.sock is not None and self.sock.family != socket.AF_UNIX:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)
+        return 0

@@ -19,7 +19,7 @@ entryPoints:
     transport: [1]
     http: {maxHeaderBytes: many, tls: {}}
   other: {address: "80", asDefault: maybe}
-api: {}
+tracing: {}
 log: {level: loud}
 providers: {file: {}}
 """
@@ -41,7 +41,7 @@ def test_every_problem_is_told_with_its_line() -> None:
         "file.yml:6: entryPoints.web.http.tls: tls is not supported by this version of lbcore",
         "file.yml:7: entryPoints.other.address: '80' has no port: write :80 or host:port",
         "file.yml:7: entryPoints.other.asDefault: 'maybe': input should be a valid boolean, unable to interpret input",
-        "file.yml:8: api: api is not supported by this version of lbcore",
+        "file.yml:8: tracing: tracing is not supported by this version of lbcore",
         "file.yml:9: log.level: has to be one of 'TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL' or 'PANIC'",
         "file.yml:10: providers.file: set either filename or directory",
     ]

@@ -50,7 +50,7 @@ def test_environment_says_the_same_as_the_file(prefix: str) -> None:
     ("flag", "problem"),
     [
         ("--entryPoints.web.adress=:80", "did you mean address"),
-        ("--api.insecure", "api is not supported"),
+        ("--tracing.serviceName=x", "tracing is not supported"),
         ("--entryPoints.web.address.deep=1", "goes deeper"),
         ("--entryPoints.web=yes", "needs keys below it"),
         ("web", "is no option"),

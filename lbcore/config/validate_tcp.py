@@ -1,0 +1,108 @@
+"""What is wrong with the layer 4 objects of a dynamic configuration: each problem disables its object alone. No I/O."""
+
+from __future__ import annotations
+
+from lbcore.config.network import split_address
+from lbcore.config.rule import RuleError, parse_tcp_rule
+from lbcore.config.static import StaticConfig
+from lbcore.config.tcp import TcpConfig, TcpRouter, TcpService
+from lbcore.config.validate import DEFAULT_TRANSPORT, MULTIPLE, Disabled, children_first, find_cycle, qualify
+
+
+def check_tcp(tcp: TcpConfig, static: StaticConfig) -> list[Disabled]:
+    """The objects that cannot run, with their errors. Cost: linear in the configuration."""
+    services = _services(tcp)
+    middlewares = {
+        name: ["the middleware does not have any type defined"]
+        for name, config in tcp.middlewares.items()
+        if config.ip_allow_list is None
+    }
+    routers = {}
+    for name, router in tcp.routers.items():
+        if errors := _router_errors(name, router, tcp, static, services, middlewares):
+            routers[name] = errors
+    kinds = {"tcpRouter": routers, "tcpService": services, "tcpMiddleware": middlewares}
+    return [Disabled(kind, name, errors) for kind, found in kinds.items() for name, errors in sorted(found.items())]
+
+
+def tcp_entry_points_of(router: TcpRouter, static: StaticConfig) -> list[str]:
+    """Where a router listens: what it names, else the default entry points, else all but Traefik's internal one."""
+    if router.entry_points:
+        return [name for name in router.entry_points if name in static.entry_points]
+    default = [name for name, point in static.entry_points.items() if point.as_default]
+    return default or [name for name in static.entry_points if name != "traefik"]
+
+
+def _router_errors(
+    name: str,
+    router: TcpRouter,
+    tcp: TcpConfig,
+    static: StaticConfig,
+    services: dict[str, list[str]],
+    middlewares: dict[str, list[str]],
+) -> list[str]:
+    errors = []
+    try:
+        parse_tcp_rule(router.rule)
+    except RuleError as error:
+        errors.append(str(error))
+    errors += [
+        f'entryPoint "{point}" doesn\'t exist' for point in router.entry_points if point not in static.entry_points
+    ]
+    for reference in router.middlewares:
+        middleware = qualify(reference, name)
+        if middleware not in tcp.middlewares:
+            errors.append(f'middleware "{middleware}" does not exist')
+        errors += middlewares.get(middleware, [])
+    service = qualify(router.service, name)
+    if not router.service:
+        errors.append("the service is missing on the router")
+    elif service not in tcp.services:
+        errors.append(f'the service "{service}" does not exist')
+    return errors + services.get(service, [])
+
+
+def _services(tcp: TcpConfig) -> dict[str, list[str]]:
+    services = tcp.services
+    found: dict[str, list[str]] = {}
+    for name, service in services.items():
+        if errors := _service_errors(name, service, tcp):
+            found[name] = errors
+
+    def children(name: str) -> list[str]:
+        weighted = services[name].weighted if name in services else None
+        return [qualify(child.name, name) for child in weighted.services] if weighted else []
+
+    done: set[str] = set()
+    for name in services:
+        if name not in found and (cycle := find_cycle(name, children, done)):
+            way = "->service:".join(cycle)
+            found[name] = [f"could not instantiate service {name}: recursion detected in service:{way}"]
+    for name in children_first(services, children):
+        for part in children(name):
+            if name in found:
+                break
+            if part not in services:
+                found[name] = [f'the service "{part}" does not exist']
+            elif part in found:
+                found[name] = [found[part][0]]
+            elif services[name].watches and not services[part].watches:
+                found[name] = [f"cannot register {part} as updater for {name}: healthCheck not enabled in config"]
+    return found
+
+
+def _service_errors(name: str, service: TcpService, tcp: TcpConfig) -> list[str]:
+    if service.load_balancer is not None and service.weighted is not None:
+        return [MULTIPLE.format("service")]
+    if service.load_balancer is None:
+        return [] if service.weighted is not None else [f'the service "{name}" does not have any type defined']
+    errors = []
+    for server in service.load_balancer.servers:
+        try:
+            split_address(server.address)
+        except ValueError as error:
+            errors.append(str(error))
+    transport = service.load_balancer.servers_transport
+    if transport and qualify(transport, name) not in {*tcp.servers_transports, DEFAULT_TRANSPORT}:
+        errors.append(f"servers transport not found {qualify(transport, name)}")
+    return errors

@@ -1,0 +1,32 @@
+"""What is told of an exchange that is over. No I/O."""
+
+from lbcore.observability.record cimport NO_SLOT, Record
+from lbcore.observability.series cimport PROTOCOL_HTTP, PROTOCOL_WEBSOCKET
+from lbcore.proxy.exchange cimport Exchange
+
+
+cdef int observe(Exchange exchange) except -1:
+    """Tell whoever watches the entry point what became of an exchange."""
+    cdef Record record
+    cdef str router = None, service = None, server = None
+    record.router = record.service = NO_SLOT
+    if exchange.route is not None:
+        router = exchange.route.name
+        record.router = exchange.route.slot
+    if exchange.balancer is not None:
+        service = exchange.balancer.name
+        record.service = exchange.balancer.slot
+    if exchange.server is not None:
+        server = exchange.server.key
+    record.status = exchange.status
+    record.origin_status = exchange.origin_status
+    record.retries = exchange.retried + exchange.redispatched
+    record.protocol = PROTOCOL_WEBSOCKET if exchange.status == 101 else PROTOCOL_HTTP
+    record.entry_point = exchange.entry_point.index
+    record.duration_ns = monotonic_ns() - exchange.started_ns
+    record.origin_ns = exchange.origin_ns
+    record.request_bytes = exchange.request_bytes
+    record.response_bytes = exchange.response_bytes
+    record.origin_bytes = exchange.response_bytes if exchange.origin_status else 0
+    return exchange.entry_point.observer.note(
+        &record, exchange.request, exchange.response, exchange.entry_point.name, router, service, server)

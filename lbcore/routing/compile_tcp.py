@@ -1,0 +1,133 @@
+"""From the layer 4 part of a configuration to what the data plane runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lbcore.config import tcp as model
+from lbcore.config.rule import Matcher, parse_tcp_rule
+from lbcore.config.static import StaticConfig
+from lbcore.config.validate import Disabled, qualify
+from lbcore.config.validate_tcp import check_tcp, tcp_entry_points_of
+from lbcore.routing.balancer import Child, LoadBalancer, Weighted
+from lbcore.routing.hash_key import HashKey
+from lbcore.routing.matcher import Program
+from lbcore.routing.picker import Consistent
+from lbcore.routing.server import Server
+from lbcore.routing.service import Service, UpstreamPolicy
+from lbcore.routing.tcp_route import TcpPolicy, TcpRoute, TcpRoutes
+from lbcore.state.region import Region
+from lbcore.state.slots import SlotMap
+
+CATCH_ALL = "HostSNI(`*`)"
+
+
+def tcp_identity(name: str) -> str:
+    """What a layer 4 service is kept under, by its qualified name: one of layer 7 may have the same."""
+    return f"tcp:{name}"
+
+
+class TcpCompiler:
+    """Builds the services that routers lead to, each once."""
+
+    def __init__(
+        self,
+        tcp: model.TcpConfig,
+        static: StaticConfig,
+        slots: SlotMap,
+        region: Region,
+        worker: int,
+        known: Mapping[str, Server],
+    ) -> None:
+        self.tcp = tcp
+        self.static = static
+        self.slots = slots
+        self.region = region
+        self.worker = worker
+        self.known = known
+        self.servers: dict[str, Server] = {}
+        self.services: dict[str, Service] = {}
+        self.disabled: list[Disabled] = check_tcp(tcp, static)
+
+    def routes(self) -> dict[str, TcpRoutes]:
+        """The routers of each entry point that has any, in the order in which they are tried."""
+        wrong = {entry.name for entry in self.disabled if entry.kind == "tcpRouter"}
+        ranked: dict[str, list[tuple[int, str, TcpRoute]]] = {}
+        for name, router in self.tcp.routers.items():
+            if name in wrong:
+                continue
+            priority = router.priority or (-1 if router.rule == CATCH_ALL else len(router.rule.encode()))
+            route = TcpRoute(
+                name, Program(parse_tcp_rule(router.rule)), self.allowed(name, router), self.of(router, name)
+            )
+            for point in tcp_entry_points_of(router, self.static):
+                ranked.setdefault(point, []).append((-priority, name, route))
+        return {
+            point: TcpRoutes([route for _, _, route in sorted(entries, key=lambda entry: entry[:2])])
+            for point, entries in ranked.items()
+        }
+
+    def of(self, router: model.TcpRouter, name: str) -> Service:
+        return self.service(qualify(router.service, name))
+
+    def allowed(self, name: str, router: model.TcpRouter) -> list[list[Program]]:
+        lists = []
+        for reference in router.middlewares:
+            config = self.tcp.middlewares[qualify(reference, name)].ip_allow_list
+            if config is not None:
+                lists.append([Program(Matcher("ClientIP", (network,))) for network in config.source_range])
+        return lists
+
+    def service(self, name: str) -> Service:
+        if name not in self.services:
+            config = self.tcp.services[name]
+            if config.load_balancer is not None:
+                self.services[name] = self.load_balancer(name, config.load_balancer)
+            else:
+                assert config.weighted is not None
+                self.services[name] = self.weighted(name, config.weighted)
+        return self.services[name]
+
+    def load_balancer(self, name: str, config: model.TcpLoadBalancer) -> LoadBalancer:
+        identity = tcp_identity(name)
+        keys, weights = [s.address for s in config.servers], [max(s.weight, 0) for s in config.servers]
+        servers = [self.server(identity, key) for key in keys]
+        balancer = LoadBalancer(name, servers, weights, self.region, self.slots.services[identity])
+        picker = None
+        if config.sticky is not None and config.sticky.source_ip is not None:
+            picker = Consistent(HashKey(), keys, weights)
+        balancer.use(picker, None, config.health_check is not None)
+        transport = self.tcp.servers_transports.get(qualify(config.servers_transport, name))
+        delay_ms, version = -1, config.proxy_protocol.version if config.proxy_protocol else ""
+        dial_ms = 30000
+        if transport is not None:
+            dial_ms = int(transport.dial_timeout.total_seconds() * 1000)
+            delay_ms = int(transport.termination_delay.total_seconds() * 1000)
+            version = version or (transport.proxy_protocol.version if transport.proxy_protocol else "")
+        if config.termination_delay is not None:
+            delay_ms = config.termination_delay
+        balancer.serve_as(UpstreamPolicy(dial_timeout_ms=dial_ms))
+        balancer.serve_tcp(TcpPolicy(delay_ms, int(version or 0)))
+        return balancer
+
+    def weighted(self, name: str, config: model.TcpWeighted) -> Weighted:
+        identity = tcp_identity(name)
+        members = []
+        for child in config.services:
+            member = f"{identity}|{child.name}"
+            service = self.service(qualify(child.name, name))
+            members.append(Child(member, child.name, self.region, self.worker, self.slots.servers[member], service))
+        weights = [max(child.weight, 0) for child in config.services]
+        balancer = Weighted(name, members, weights, self.region, self.slots.services[identity])
+        balancer.use(None, None, config.health_check is not None)
+        return balancer
+
+    def server(self, service: str, address: str) -> Server:
+        identity = f"{service}|{address}"
+        if identity not in self.servers:
+            slot = self.slots.servers[identity]
+            known = self.known.get(identity)
+            if known is None or known.slot != slot:
+                known = Server(identity, address, self.region, self.worker, slot)
+            self.servers[identity] = known
+        return self.servers[identity]

@@ -1,0 +1,27 @@
+# Routers of layer 4: which service a connection goes to, by its client's address.
+
+from libc.stdint cimport int64_t
+
+from lbcore.http.request cimport Request
+from lbcore.routing.matcher cimport Program
+from lbcore.routing.service cimport Service
+
+
+cdef class TcpPolicy:                  # of the service that was chosen
+    cdef readonly int64_t termination_ms           # how long the other side lives on when one has ended; -1 = as it likes
+    cdef readonly int proxy_protocol               # version of the header sent to servers; 0 = none
+
+
+cdef class TcpRoute:
+    cdef readonly str name             # of the router, `name@provider`
+    cdef Program rule
+    cdef list allowed                  # lists of Programs, of which one each has to hold
+    cdef readonly Service service
+
+    cdef bint admits(self, Request request) except *
+
+
+cdef class TcpRoutes:
+    cdef readonly list routes          # TcpRoute, in the order in which they are tried
+
+    cdef TcpRoute find(self, Request request)

@@ -1,0 +1,52 @@
+"""Routers of layer 4. No I/O. Immutable."""
+
+cimport cython
+
+from lbcore.http.request cimport Request
+from lbcore.routing.matcher cimport Program, run
+from lbcore.routing.service cimport Service
+
+
+@cython.final
+cdef class TcpPolicy:
+    """How connections to the servers of a load balancer are treated."""
+
+    def __init__(self, termination_ms: int = -1, proxy_protocol: int = 0):
+        self.termination_ms = termination_ms
+        self.proxy_protocol = proxy_protocol
+
+
+@cython.final
+cdef class TcpRoute:
+    """A rule and where it leads. `allowed`: for each allow list, the programs of which one has to hold."""
+
+    def __init__(self, str name, Program rule, list allowed, Service service):
+        self.name = name
+        self.rule = rule
+        self.allowed = allowed
+        self.service = service
+
+    cdef bint admits(self, Request request) except *:
+        """Whether the middlewares let the client through."""
+        for programs in self.allowed:
+            for program in programs:
+                if run((<Program>program).tests, &request.head):
+                    break
+            else:
+                return False
+        return True
+
+
+@cython.final
+cdef class TcpRoutes:
+    """Of one entry point, by priority. There are few: they are tried one after another."""
+
+    def __init__(self, list routes):
+        self.routes = routes
+
+    cdef TcpRoute find(self, Request request):
+        """The first whose rule holds, or None: then the connection is taken for HTTP."""
+        for route in self.routes:
+            if run((<TcpRoute>route).rule.tests, &request.head):
+                return <TcpRoute>route
+        return None

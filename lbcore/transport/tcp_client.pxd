@@ -1,0 +1,54 @@
+# A connection of layer 4: bytes both ways between a client and the server chosen for it.
+
+from libc.stdint cimport int64_t, uint32_t
+
+from lbcore.http.head cimport ClientAddress
+from lbcore.http.request cimport Request
+from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.routing.balancer cimport LoadBalancer
+from lbcore.routing.decision cimport Decision
+from lbcore.routing.server cimport Server
+from lbcore.routing.tcp_route cimport TcpRoute
+from lbcore.transport.dialer cimport SocketDialer
+from lbcore.transport.socket cimport Socket
+from lbcore.transport.tunnel cimport Tunnel
+
+cdef enum TcpState:
+    TCP_CONNECTING = 0         # also: the server's name is being resolved
+    TCP_TUNNEL
+    TCP_CLOSED
+
+
+cdef class TcpEnd(Socket):
+    cdef TcpConnection connection
+    cdef bint is_client
+
+
+cdef class TcpConnection:
+    cdef EntryPoint entry_point
+    cdef SocketDialer dialer
+    cdef TcpRoute route
+    cdef ClientAddress address
+    cdef Request request               # who asks, for services that choose by it
+    cdef Decision decision
+    cdef LoadBalancer balancer
+    cdef Server server
+    cdef TcpEnd client
+    cdef TcpEnd upstream               # None until a connection is begun
+    cdef Tunnel tunnel
+    cdef int state                     # TcpState
+    cdef int attempts
+    cdef bint leaving                  # one side has ended, the delay runs
+    cdef set clients                   # all open connections of the worker; this one is in it
+
+    cdef int open(self) except -1
+    cdef int dial(self) except -1
+    cdef int connected(self) except -1
+    cdef int refused(self) except -1
+    cdef int on_ready(self, TcpEnd end, uint32_t events) except -1
+    cdef int on_timeout(self, TcpEnd end) except -1
+    cdef int pump(self) except -1
+    cdef int send_header(self) except -1
+    cdef int drain(self) except -1
+    cdef int drop(self) except -1
+    cdef int close(self) except -1

@@ -1,0 +1,298 @@
+"""Layer 4: bytes between clients and servers, whatever they say. Real sockets, a real PostgreSQL and a real Redis."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.instance import eventually
+from tests.support.wire import Edge, Peer, Script, Server, edge
+from tests.wire.test_answers import refused_port
+
+
+def greet(name: bytes) -> Script:
+    """A server that speaks first, then echoes until its client has ended."""
+
+    def script(peer: Peer) -> None:
+        with contextlib.suppress(OSError):
+            peer.send(name + b"\n")
+            while data := peer.sock.recv(65536):
+                peer.send(data)
+
+    return script
+
+
+@contextlib.contextmanager
+def echoes(*names: str) -> Iterator[list[Server]]:
+    servers = [Server(greet(name.encode())) for name in names]
+    try:
+        yield servers
+    finally:
+        for server in servers:
+            server.close()
+
+
+def address(server: Server) -> str:
+    return server.url.removeprefix("http://")
+
+
+def tcp(servers: Mapping[str, int] | list[str], rule: str = "HostSNI(`*`)", **more: Any) -> dict[str, Any]:
+    if not isinstance(servers, Mapping):
+        servers = dict.fromkeys(servers, 1)
+    listed = [{"address": name, "weight": weight} for name, weight in servers.items()]
+    return {
+        "tcp": {
+            "routers": {"all": {"rule": rule, "service": "all"}},
+            "services": {"all": {"loadBalancer": {"servers": listed, **more}}},
+        }
+    }
+
+
+def first_line(lb: Edge) -> str:
+    """What the server says to a new client; empty when the connection is closed without a word."""
+    client = lb.client()
+    try:
+        return client.until(b"\n").decode().strip()
+    except (EOFError, ConnectionError):
+        return ""
+    finally:
+        client.close()
+
+
+def test_connections_are_spread_by_weight_and_servers_may_speak_first() -> None:
+    with echoes("a", "b") as (a, b), edge(tcp({address(a): 3, address(b): 1})) as lb:
+        assert Counter(first_line(lb) for _ in range(16)) == {"a": 12, "b": 4}
+
+
+@pytest.mark.parametrize("size", [1, 1000, 5_000_000])
+def test_bytes_come_back_as_they_went_and_half_closing_is_passed_on(size: int) -> None:
+    data = os.urandom(size)
+    with echoes("a") as (a,), edge(tcp([address(a)])) as lb:
+        client = lb.client()
+        assert client.until(b"\n") == b"a\n"
+        sender = threading.Thread(target=lambda: (client.send(data), client.sock.shutdown(socket.SHUT_WR)))
+        sender.start()
+        assert client.to_the_end() == data
+        sender.join()
+        eventually(lambda: lb.open_connections == 0, "the connection is gone")
+
+
+def test_a_server_that_cannot_be_reached_is_passed_over_and_nobody_left_means_closed() -> None:
+    dead = [f"127.0.0.1:{refused_port()}" for _ in range(2)]
+    with echoes("a") as (a,), edge(tcp([dead[0], address(a)])) as lb:
+        assert [first_line(lb) for _ in range(6)] == ["a"] * 6
+        lb.apply(tcp(dead))
+        assert first_line(lb) == ""
+        lb.apply(tcp([]))
+        assert first_line(lb) == ""
+        assert lb.open_connections == 0
+
+
+def test_routers_by_client_address_and_the_rest_is_http() -> None:
+    from tests.support.wire import config_for, serving
+
+    get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    with echoes("a") as (a,), serving() as web:
+        config = {**config_for(web.url), **tcp([address(a)], "ClientIP(`10.0.0.0/8`)")}
+        with edge(config) as lb:
+            assert lb.ask(get)[0] == "HTTP/1.1 200 OK"
+            config |= tcp([address(a)], "ClientIP(`127.0.0.0/8`) && HostSNI(`*`)")
+            lb.apply(config)
+            assert first_line(lb) == "a"
+            config |= tcp([address(a)], "!ClientIP(`127.0.0.0/8`)")
+            lb.apply(config)
+            assert lb.ask(get)[0] == "HTTP/1.1 200 OK"
+
+
+def test_who_is_not_on_the_list_is_turned_away() -> None:
+    with echoes("a") as (a,):
+        config = tcp([address(a)])
+        config["tcp"]["routers"]["all"]["middlewares"] = ["list"]
+        config["tcp"]["middlewares"] = {"list": {"ipAllowList": {"sourceRange": ["10.0.0.0/8", "127.0.0.1"]}}}
+        with edge(config) as lb:
+            assert first_line(lb) == "a"
+            config["tcp"]["middlewares"]["list"]["ipAllowList"]["sourceRange"] = ["10.0.0.0/8"]
+            lb.apply(config)
+            assert first_line(lb) == ""
+
+
+def test_weighted_services_and_parents_that_watch() -> None:
+    with echoes("a", "b") as (a, b):
+        check = {"healthCheck": {"send": "ping\n", "expect": "a\nping\n", "interval": "50ms", "timeout": "300ms"}}
+        config = tcp([])
+        services = config["tcp"]["services"]
+        services["one"] = {"loadBalancer": {"servers": [{"address": address(a)}], **check}}
+        services["two"] = {"loadBalancer": {"servers": [{"address": address(b)}], "healthCheck": {"interval": "1h"}}}
+        children = [{"name": "one", "weight": 2}, {"name": "two"}]
+        services["all"] = {"weighted": {"services": children, "healthCheck": {}}}
+        with edge(config) as lb:
+            time.sleep(0.2)
+            assert Counter(first_line(lb) for _ in range(6)) == {"a": 4, "b": 2}
+            a.script = greet(b"x")
+            eventually(lambda: {first_line(lb) for _ in range(3)} == {"b"}, "the check finds it changed")
+            a.script = greet(b"a")
+            eventually(lambda: {first_line(lb) for _ in range(3)} == {"a", "b"}, "it is back")
+
+
+def test_a_clients_connections_stay_with_one_server() -> None:
+    with echoes("a", "b", "c") as servers:
+        with edge(tcp([address(server) for server in servers], sticky={"sourceIP": {}})) as lb:
+            (name,) = {first_line(lb) for _ in range(9)}
+            gone = servers["abc".index(name)]
+            gone.close()
+            (other,) = {first_line(lb) for _ in range(6)}
+            assert other not in ("", name)
+
+
+def test_the_other_side_is_cut_when_the_termination_delay_is_over() -> None:
+    def deaf(peer: Peer) -> None:
+        peer.send(b"deaf\n")
+        time.sleep(3)
+
+    server = Server(deaf)
+    with edge(tcp([address(server)], terminationDelay=200)) as lb:
+        client = lb.client()
+        client.until(b"\n")
+        client.sock.shutdown(socket.SHUT_WR)
+        started = time.monotonic()
+        assert client.to_the_end() == b""
+        assert 0.1 < time.monotonic() - started < 1.5
+    server.close()
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_the_proxy_protocol_tells_a_server_its_client(version: str) -> None:
+    seen: list[bytes] = []
+
+    def read(peer: Peer) -> None:
+        if version == "1":
+            seen.append(peer.until(b"\r\n"))
+        else:
+            head = peer.exactly(16)
+            seen.append(head + peer.exactly(struct.unpack("!H", head[14:])[0]))
+        seen.append(peer.exactly(5))
+        peer.send(b"bye\n")
+
+    server = Server(read)
+    with edge(tcp([address(server)], proxyProtocol={"version": version})) as lb:
+        client = lb.client()
+        port, (_, listening) = client.sock.getsockname()[1], client.sock.getpeername()
+        client.send(b"hello")
+        assert client.until(b"\n") == b"bye\n"
+        if version == "1":
+            assert seen == [f"PROXY TCP4 127.0.0.1 127.0.0.1 {port} {listening}\r\n".encode(), b"hello"]
+        else:
+            addresses = socket.inet_aton("127.0.0.1") * 2 + struct.pack("!HH", port, listening)
+            assert seen == [b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + addresses, b"hello"]
+    server.close()
+
+
+def test_what_is_wrong_is_told_and_disabled_alone() -> None:
+    config = tcp(["nohost"])
+    config["tcp"]["routers"]["sni"] = {"rule": "HostSNI(`db.test`)", "service": "loop"}
+    config["tcp"]["services"]["loop"] = {"weighted": {"services": [{"name": "loop"}]}}
+    with edge(config) as lb:
+        found = {entry.name: entry.errors for entry in lb.proxy.disabled}
+        assert found["all@file"][0] == "error parsing server address nohost: write host:port or unix:/path"
+        assert "needs TLS" in found["sni@file"][0]
+        assert "recursion detected" in found["loop@file"][0]
+
+
+def test_a_reload_cuts_no_connection() -> None:
+    with echoes("a", "b") as (a, b), edge(tcp([address(a)])) as lb:
+        client = lb.client()
+        client.until(b"\n")
+        lb.apply(tcp([address(b)]))
+        client.send(b"still here\n")
+        assert client.until(b"\n") == b"still here\n"
+        assert first_line(lb) == "b"
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a PostgreSQL server of the test's own."""
+    binaries = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
+    assert binaries, "PostgreSQL is not installed: make system"
+    folder = tmp_path_factory.mktemp("postgres")
+    port = refused_port()
+    as_user: tuple[str, ...] = ()
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+        for parent in [*folder.parents][:3]:
+            parent.chmod(parent.stat().st_mode | 0o055)
+        as_user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
+    data = folder / "data"
+    run = (*as_user, f"{binaries[-1]}/initdb", "-D", str(data), "-A", "trust", "-U", "postgres")
+    subprocess.run(run, check=True, stdout=subprocess.DEVNULL, cwd="/")
+    command = (
+        *as_user,
+        f"{binaries[-1]}/postgres",
+        "-D",
+        str(data),
+        "-p",
+        str(port),
+        "-k",
+        str(folder),
+        "-h",
+        "127.0.0.1",
+    )
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd="/")
+    try:
+        eventually(lambda: ask_postgres(port, "select 1") == "1", "PostgreSQL answers", 30)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def ask_postgres(port: int, query: str) -> str:
+    command = ["psql", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-Atc", query]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.strip()
+
+
+def test_postgresql_behind_it(postgres: int) -> None:
+    check = {"healthCheck": {"interval": "200ms"}}
+    with edge(tcp([f"127.0.0.1:{refused_port()}", f"127.0.0.1:{postgres}"], **check)) as lb:
+        _, port = lb.address
+        assert isinstance(port, int)
+        for number in range(4):
+            assert ask_postgres(port, f"select {number} + 1") == str(number + 1)
+        rows = ask_postgres(port, "select repeat('x', 100) from generate_series(1, 20000)")
+        assert len(rows.splitlines()) == 20000
+
+
+def test_redis_behind_it(tmp_path: Path) -> None:
+    port = refused_port()
+    process = subprocess.Popen(["redis-server", "--port", str(port), "--save", "", "--dir", str(tmp_path)],
+                               stdout=subprocess.DEVNULL)  # fmt: skip
+    try:
+        check = {"send": "PING\r\n", "expect": "+PONG", "interval": "100ms"}
+        with edge(tcp([f"127.0.0.1:{port}"], healthCheck=check)) as lb:
+
+            def ping() -> bool:
+                client = lb.client()
+                with contextlib.closing(client.sock), contextlib.suppress(EOFError, ConnectionError):
+                    client.send(b"PING\r\n")
+                    return client.until(b"\r\n") == b"+PONG\r\n"
+                return False
+
+            eventually(ping, "the check finds Redis up")
+            client = lb.client()
+            client.send(b"SET a 1\r\nINCR a\r\nGET a\r\n")
+            assert client.exactly(17) == b"+OK\r\n:2\r\n$1\r\n2\r\n"
+    finally:
+        process.terminate()
+        process.wait(10)
