@@ -41,7 +41,7 @@ def check_network(value: str) -> str:
 
 
 def split_address(address: str) -> tuple[str, int, str, str]:
-    """What `split_url` gives, of a layer 4 server's address: host:port, or (extension) unix:/path. Raises ValueError."""
+    """What `split_url` gives, of the address of a layer 4 server: host:port, or unix:/path. Raises ValueError."""
     if address.startswith(UNIX):
         return split_url(address)
     try:

@@ -292,7 +292,7 @@ def test_redis_behind_it(tmp_path: Path) -> None:
             eventually(ping, "the check finds Redis up")
             client = lb.client()
             client.send(b"SET a 1\r\nINCR a\r\nGET a\r\n")
-            assert client.exactly(17) == b"+OK\r\n:2\r\n$1\r\n2\r\n"
+            assert client.exactly(16) == b"+OK\r\n:2\r\n$1\r\n2\r\n"
     finally:
         process.terminate()
         process.wait(10)
