@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -164,3 +164,139 @@ def schema(kind: str) -> None:
     text = model.model_json_schema(by_alias=True)
     text["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     click.echo(json.dumps(text, indent=2))
+
+
+API_OPTION = click.option(
+    "--api", "url", default="http://127.0.0.1:8080", envvar="LBCORE_API", show_default=True, help="Where its API is."
+)
+
+
+@main.command()
+@API_OPTION
+def status(url: str) -> None:
+    """Show the services of a running instance as a tree: what is up, what is down and why, weights, requests."""
+    from rich.console import Console
+
+    from lbcore.remote.client import ApiClient, ApiError
+    from lbcore.remote.show import trees
+
+    console = Console()
+    try:
+        client = ApiClient(url)
+        version, overview, roots = (client.ask(f"/api/{name}") for name in ("version", "overview", "tree"))
+    except ApiError as error:
+        _fail(str(error))
+    counts = ", ".join(f"{part['total']} {kind} ({part['errors']} disabled)" for kind, part in overview["http"].items())
+    console.print(f"lbcore {version['Version']}, since {version['startDate']}: {counts}", highlight=False)
+    for tree in trees(roots):
+        console.print(tree)
+    sys.exit(0 if all(root["status"] == "UP" for root in roots) else 2)
+
+
+@main.command()
+@API_OPTION
+@click.option("--interval", "seconds", default=1.0, type=click.FloatRange(0.1, 60), help="Seconds between two looks.")
+@click.option("--count", default=0, type=click.IntRange(0), help="Looks after which to end; 0: none.")
+def top(url: str, seconds: float, count: int) -> None:
+    """Show requests per second of every server of a running instance, until interrupted."""
+    import time
+
+    from rich.live import Live
+
+    from lbcore.remote.client import ApiClient, ApiError
+    from lbcore.remote.show import rates
+
+    try:
+        client = ApiClient(url)
+        before, looked = client.ask("/api/tree"), time.monotonic()
+        with Live(rates(before, before, 1), auto_refresh=False) as live:
+            while True:
+                time.sleep(seconds)
+                now, at = client.ask("/api/tree"), time.monotonic()
+                live.update(rates(before, now, at - looked), refresh=True)
+                before, looked = now, at
+                count -= 1
+                if count == 0:
+                    break
+    except ApiError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        pass
+
+
+@main.command()
+@click.argument("service")
+@click.argument("weights", nargs=-1)
+@click.option("--reset", is_flag=True, help="End all overrides of the service.")
+@click.option("--token", envvar="LBCORE_API_TOKEN", default="", help="What api.token says.")
+@API_OPTION
+def weights(service: str, weights: tuple[str, ...], reset: bool, token: str, url: str) -> None:
+    """Override weights of a service of a running instance: lbcore weights shop v1=90 v2=10.
+
+    Overrides hold until they are reset, over reloads too, and are shown by `lbcore status`.
+    """
+    from urllib.parse import quote
+
+    from lbcore.remote.client import ApiClient, ApiError
+
+    if reset == bool(weights):
+        _fail("give weights like v1=90 v2=10, or --reset")
+    wanted = {}
+    for pair in weights:
+        key, _, number = pair.rpartition("=")
+        if not key or not number.isdigit():
+            _fail(f"{pair!r} is no weight: write name=number")
+        wanted[key] = int(number)
+    try:
+        path = f"/api/http/services/{quote(service, safe='@')}/weights"
+        answer = ApiClient(url, token).ask(path, "DELETE" if reset else "PUT", None if reset else wanted)
+    except ApiError as error:
+        _fail(str(error))
+    health = answer["health"]
+    for part in [*health.get("children", []), *health.get("servers", [])]:
+        override = " (overridden)" if "overriddenWeight" in part else ""
+        click.echo(f"{part.get('key') or part['url']}: {part['effectiveWeight']}{override}")
+
+
+@main.command()
+@click.option("--config", "--configFile", "config", required=True, type=click.Path(exists=True, dir_okay=False))
+@click.argument("request")
+@click.option("-H", "--header", "headers", multiple=True, help="A header of the request, 'Name: value'.")
+@click.option("--client", default="192.0.2.1", help="Address of the client.")
+@click.option("--entry-point", default="", help="Where it comes in; default: the first one.")
+def explain(config: str, request: str, headers: tuple[str, ...], client: str, entry_point: str) -> None:
+    """Say why a request would go where: lbcore explain --config traefik.yml 'GET http://shop.test/cart' -H 'X-QA: 1'.
+
+    Which router matches and why the others do not, the middlewares, each level of service with its weights, the server.
+    Health is taken as good: nothing is asked.
+    """
+    from lbcore.api.explain import explain as explain_lines
+    from lbcore.api.runtime import Runtime
+    from lbcore.config.load import load_dynamic, load_static
+    from lbcore.errors import ConfigError
+    from lbcore.process.snapshot import Publisher
+    from lbcore.provider.merge import merge
+    from lbcore.state.region import Region
+
+    try:
+        static = load_static(config)
+        file = static.providers.file
+        if file is None:
+            _fail(f"{config} names no file provider: there is nothing to explain")
+        dynamic, _ = load_dynamic(file.filename or file.directory)
+        region = Region.create(1)
+        runtime = Runtime(static, region, "unix:/")
+        snapshot = Publisher(region, "unix:/").publish(merge({"file": dynamic}))
+        runtime.update(snapshot.dynamic, snapshot.slots)
+        for line in explain_lines(runtime, request, headers, client, entry_point):
+            click.echo(line)
+    except ConfigError as error:
+        _print_problems(error.problems)
+        sys.exit(1)
+    except ValueError as error:
+        _fail(str(error))
+
+
+def _fail(problem: str) -> NoReturn:
+    click.echo(f"error: {problem}", err=True)
+    sys.exit(1)

@@ -1,0 +1,49 @@
+"""Questions to the API of a running instance."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+TIMEOUT_S = 10
+
+
+class ApiError(Exception):
+    """The instance cannot be reached, or does not do what was asked."""
+
+
+class ApiClient:
+    """`url`: where the API is, e.g. http://127.0.0.1:8080. `token`: what lets one change weights."""
+
+    def __init__(self, url: str, token: str = "") -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise ApiError(f"{url!r} is not the URL of an API: write http://host:port")
+        self._url = url
+        self._parts = parts
+        self._token = token
+
+    def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
+        """The JSON under `/api/...`. Raises ApiError."""
+        connection = http.client.HTTPConnection(self._parts.hostname or "", self._parts.port or 80, timeout=TIMEOUT_S)
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        try:
+            data = json.dumps(body) if body is not None else None
+            connection.request(method, self._parts.path.rstrip("/") + path, data, headers)
+            answer = connection.getresponse()
+            text = answer.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise ApiError(
+                f"no answer from {self._url}: {error}; is `api` configured, and is this its address?"
+            ) from None
+        finally:
+            connection.close()
+        try:
+            found = json.loads(text)
+        except ValueError:
+            raise ApiError(f"{self._url}{path} answers {answer.status}, which is no API of lbcore") from None
+        if answer.status != 200:
+            raise ApiError(str(found.get("message", text)) if isinstance(found, dict) else text)
+        return found

@@ -1,0 +1,78 @@
+"""Services and their health as trees and tables for a terminal. No I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Column, Table
+from rich.text import Text
+from rich.tree import Tree
+
+Node = dict[str, Any]
+
+
+def trees(roots: list[Node]) -> list[Tree]:
+    """One tree for each service that routers lead to."""
+    found = []
+    for root in roots:
+        tree = Tree(label(root))
+        _add(tree, root)
+        found.append(tree)
+    return found
+
+
+def _add(tree: Tree, node: Node) -> None:
+    for part in [*node.get("children", []), *node.get("servers", [])]:
+        _add(tree.add(label(part)), part)
+
+
+def label(node: Node) -> Text:
+    """Name, status, weight, and why it is down."""
+    up = node["status"] == "UP"
+    text = Text()
+    text.append("● ", "green" if up else "red")
+    text.append(str(node.get("url") or node.get("key") or node["name"]), "bold")
+    if "type" in node:
+        text.append(f" {node['type']}", "dim")
+    if "role" in node:
+        text.append(f" {node['role']}")
+    if "percent" in node:
+        text.append(f" {node['percent']} %")
+    if "weight" in node:
+        text.append(f" weight {node['effectiveWeight']}")
+        if node["effectiveWeight"] != node["weight"]:
+            text.append(f" (configured {node['weight']})", "yellow")
+    if "overriddenWeight" in node:
+        text.append(f" overridden: {node['overriddenWeight']}", "yellow")
+    if "requests" in node:
+        text.append(f" {node['requests']} requests", "dim")
+    if "mirrored" in node:
+        text.append(" " + ", ".join(f"{count} {result}" for result, count in node["mirrored"].items()), "dim")
+    if not up:
+        text.append(f" DOWN: {node.get('cause', '')}", "red")
+    return text
+
+
+def servers_of(roots: list[Node]) -> dict[tuple[str, str], Node]:
+    """Every server by service and URL, each once."""
+    found: dict[tuple[str, str], Node] = {}
+    below = list(roots)
+    while below:
+        node = below.pop()
+        below += node.get("children", [])
+        for server in node.get("servers", []):
+            found[node["name"], server["url"]] = server
+    return dict(sorted(found.items()))
+
+
+def rates(before: list[Node], now: list[Node], seconds: float) -> Table:
+    """Requests per second of every server between two looks."""
+    columns = [Column(name, overflow="fold") for name in ("service", "server", "status")]
+    table = Table(*columns, "weight", "in flight", "requests/s", "requests")
+    old = servers_of(before)
+    for (service, url), server in servers_of(now).items():
+        count = server["requests"] - old.get((service, url), server)["requests"]
+        status = Text(server["status"], "green" if server["status"] == "UP" else "red")
+        numbers = (server["effectiveWeight"], server["inFlight"], f"{count / seconds:.1f}", server["requests"])
+        table.add_row(service, url, status, *map(str, numbers))
+    return table
