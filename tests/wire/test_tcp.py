@@ -221,12 +221,12 @@ def test_a_reload_cuts_no_connection() -> None:
         assert first_line(lb) == "b"
 
 
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a PostgreSQL server of the test's own."""
+@contextlib.contextmanager
+def postgres_server(factory: pytest.TempPathFactory) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A PostgreSQL server of the test's own: its port and process."""
     binaries = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
     assert binaries, "PostgreSQL is not installed: make system"
-    folder = tmp_path_factory.mktemp("postgres")
+    folder = factory.mktemp("postgres")
     port = refused_port()
     as_user: tuple[str, ...] = ()
     if os.geteuid() == 0:
@@ -235,27 +235,23 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             parent.chmod(parent.stat().st_mode | 0o055)
         as_user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
     data = folder / "data"
-    run = (*as_user, f"{binaries[-1]}/initdb", "-D", str(data), "-A", "trust", "-U", "postgres")
-    subprocess.run(run, check=True, stdout=subprocess.DEVNULL, cwd="/")
-    command = (
-        *as_user,
-        f"{binaries[-1]}/postgres",
-        "-D",
-        str(data),
-        "-p",
-        str(port),
-        "-k",
-        str(folder),
-        "-h",
-        "127.0.0.1",
-    )
+    initdb = (*as_user, f"{binaries[-1]}/initdb", "-D", str(data), "-A", "trust", "-U", "postgres")
+    subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd="/")
+    options = ("-D", str(data), "-p", str(port), "-k", str(folder), "-h", "127.0.0.1")
+    command = (*as_user, f"{binaries[-1]}/postgres", *options)
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd="/")
     try:
         eventually(lambda: ask_postgres(port, "select 1") == "1", "PostgreSQL answers", 30)
-        yield port
+        yield port, process
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with postgres_server(tmp_path_factory) as (port, _):
+        yield port
 
 
 def ask_postgres(port: int, query: str) -> str:
