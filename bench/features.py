@@ -1,0 +1,94 @@
+"""What features cost: lbcore with each of them against lbcore without, in one run.
+
+`python -m bench.features [--rounds 3] [--seconds 3]` prints CPU per request, and the ratio to the plain configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from pathlib import Path
+
+from rich.table import Table
+
+from bench import machine
+from bench.load import LoadError, wrk
+from bench.peers import PEERS, Job, Peer, write
+from bench.proxies import measure
+from bench.report import print_tables, summarise
+from bench.workloads import US, Sample, Target, Workload, per_request
+
+COOKIE = {"Cookie": f"theme=dark; lb={hashlib.sha256(b'one').hexdigest()[:16]}; consent=1"}
+STATIC = (
+    "entryPoints: {{web: {{address: '127.0.0.1:{port}'}}, traefik: {{address: '127.0.0.1:0'}}}}\n"
+    "providers: {{file: {{filename: '{path}', watch: false}}}}\n"
+    "serversTransport: {{maxIdleConnsPerHost: 512}}\n{more}"
+)
+SERVERS = "{{url: 'http://127.0.0.1:{0}'}}, {{url: 'http://127.0.0.1:{1}'}}"
+PLAIN = "all: {{loadBalancer: {{servers: [" + SERVERS + "]}}}}"
+TREE = (
+    "all: {{weighted: {{sticky: {{cookie: {{name: lb}}}}, healthCheck: {{}},"
+    " services: [{{name: one, weight: 3}}, {{name: two}}]}}}}\n"
+    "    one: &one {{loadBalancer: {{servers: [" + SERVERS + "], healthCheck: {{path: /, interval: 1s}}}}}}\n"
+    "    two: *one"
+)
+MIRROR = (
+    "all: {{mirroring: {{service: one, mirrors: [{{name: two, percent: 10}}]}}}}\n"
+    "    one: &one {{loadBalancer: {{servers: [" + SERVERS + "]}}}}\n"
+    "    two: *one"
+)
+
+
+def variant(name: str, services: str = PLAIN, more: str = "") -> Peer:
+    """lbcore with other services, or with more in its static configuration."""
+
+    def configure(program: str, folder: Path, job: Job) -> list[str]:
+        router = "r: {rule: 'PathPrefix(`/`)', service: all, entryPoints: [web]}"
+        text = f"http:\n  routers: {{{router}}}\n  services:\n    {services.format(*job.servers)}\n"
+        path = write(folder, "dynamic.yml", text)
+        static = STATIC.format(port=job.port, path=path, more=more.replace("FOLDER", str(folder)))
+        return [program, "run", "--config", write(folder, "static.yml", static), "--workers", "1"]
+
+    return Peer(name, "lbcore", PEERS["lbcore"].version, configure)
+
+
+VARIANTS = [
+    variant("plain"),
+    variant("metrics", more="metrics: {prometheus: {addRoutersLabels: true}}\n"),
+    variant("access log", more="accessLog: {filePath: FOLDER/access.log}\n"),
+    variant("sticky, two levels, health", TREE),
+    variant("mirror of 10 %", MIRROR),
+    variant("p2c", PLAIN.replace("servers:", "strategy: p2c, servers:")),
+    variant("hrw", PLAIN.replace("servers:", "strategy: hrw, servers:")),
+]
+
+
+def small_requests(target: Target, seconds: int) -> Sample:
+    return per_request(target, lambda: wrk(target.url + "/", seconds, 64, COOKIE))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure what features of lbcore cost.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3)
+    options = parser.parse_args()
+    workload = Workload("features", "64 keep-alive connections, small answers, a cookie", US, small_requests)
+    try:
+        samples = measure(workload, VARIANTS, options.rounds, options.seconds)
+    except (LoadError, RuntimeError) as error:
+        sys.exit(f"error: {error}")
+    results = {name: summarise(found) for name, found in samples.items()}
+    shown = Table("configuration", US, "rounds", "requests/s", "p99 ms", "is")
+    for name, result in results.items():
+        spread = f"{result['lowest']:.1f}–{result['highest']:.1f}"
+        load = (f"{result['requests_per_second']:,.0f}", f"{result['p99_ms']:.2f}")
+        ratio = f"{result['cost'] / results['plain']['cost']:.3f} × plain"
+        shown.add_row(name, f"{result['cost']:.2f}", spread, *load, ratio)
+    print_tables([shown])
+    described = machine.describe()
+    print(", ".join(f"{key}: {value}" for key, value in described.items()))
+
+
+if __name__ == "__main__":
+    main()
