@@ -127,7 +127,8 @@ def _check_objects(path: Path, dynamic: DynamicConfig, static: StaticConfig | No
 
     if static is None:
         # The dynamic file alone: the entry points it names are taken to exist.
-        names = {name for router in dynamic.http.routers.values() for name in router.entry_points}
+        routers = (*dynamic.http.routers.values(), *dynamic.tcp.routers.values())
+        names = {name for router in routers for name in router.entry_points}
         static = StaticConfig.model_validate({"entryPoints": {name: {"address": ":0"} for name in names or {"web"}}})
     disabled, strange = find_problems(merge({"file": dynamic}), static)
     for text in strange:
@@ -136,7 +137,11 @@ def _check_objects(path: Path, dynamic: DynamicConfig, static: StaticConfig | No
     for name, router in sorted(dynamic.http.routers.items()):
         if ("router", name) not in broken:
             click.echo(f"{path}: router {name}: {router.rule} -> {router.service}")
-    counts = [f"{len(getattr(dynamic.http, kind))} {kind}" for kind in ("routers", "services", "middlewares")]
+    for name, tcp in sorted(dynamic.tcp.routers.items()):
+        if ("tcpRouter", name) not in broken:
+            click.echo(f"{path}: tcp router {name}: {tcp.rule} -> {tcp.service}")
+    kinds = ("routers", "services", "middlewares")
+    counts = [f"{len(getattr(dynamic.http, kind)) + len(getattr(dynamic.tcp, kind))} {kind}" for kind in kinds]
     click.echo(f"{path}: {', '.join(counts)}")
     return [f"{path}: {entry.kind} {entry.name} is disabled: {text}" for entry in disabled for text in entry.errors]
 
