@@ -127,8 +127,8 @@ def _check_objects(path: Path, dynamic: DynamicConfig, static: StaticConfig | No
 
     if static is None:
         # The dynamic file alone: the entry points it names are taken to exist.
-        routers = (*dynamic.http.routers.values(), *dynamic.tcp.routers.values())
-        names = {name for router in routers for name in router.entry_points}
+        names = {name for router in dynamic.http.routers.values() for name in router.entry_points}
+        names |= {name for tcp in dynamic.tcp.routers.values() for name in tcp.entry_points}
         static = StaticConfig.model_validate({"entryPoints": {name: {"address": ":0"} for name in names or {"web"}}})
     disabled, strange = find_problems(merge({"file": dynamic}), static)
     for text in strange:
