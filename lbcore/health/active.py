@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from lbcore.config.dynamic import HealthCheck
 from lbcore.config.tcp import TcpHealthCheck
 from lbcore.health.probe import Probe, ProbeError, probe_for, tcp_probe_for
-from lbcore.state.region import CHECK, EJECTED, Region
+from lbcore.state.region import CHECK, Region
 
 JITTER = 0.1  # of the interval, either way: checks of many instances and servers spread
 SHORTEST_S = 0.01
@@ -19,7 +19,7 @@ _log = logging.getLogger("lbcore.health")
 
 
 class ServiceCheck:
-    """Checks that run. They own the reason CHECK of the servers' cells, and end ejections: no timer does meanwhile."""
+    """Checks that run. They own the reason CHECK of the servers' cells."""
 
     def __init__(self, name: str, check: HealthCheck | TcpHealthCheck, region: Region) -> None:
         self.name = name
@@ -60,7 +60,6 @@ class ServiceCheck:
                 self.errors[url] = error
             else:
                 self.errors.pop(url, None)
-                region.set_up(slot, True, EJECTED)
             in_a_row = in_a_row + 1 if down != bool(error) else 0
             # One that starts down has not been well before: its first answer decides.
             if in_a_row and ((first and check.start_down) or in_a_row >= (check.fall if error else check.rise)):

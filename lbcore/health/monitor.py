@@ -38,9 +38,8 @@ class HealthMonitor:
             if balancer.health_check is not None:
                 checks[name] = self._check(name, balancer.health_check, servers)
             if balancer.passive_health_check is not None:
-                timed = balancer.health_check is None
                 for url, slot in servers.items():
-                    passive[slot] = Watched(slot, name, url, balancer.passive_health_check, timed)
+                    passive[slot] = Watched(slot, name, url, balancer.passive_health_check)
         for name, tcp in dynamic.tcp.services.items():
             if tcp.load_balancer is not None and tcp.load_balancer.health_check is not None:
                 identity = f"tcp:{name}"

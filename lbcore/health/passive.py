@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lbcore.config.dynamic import PassiveHealthCheck
-from lbcore.state.region import EJECTED, Region
+from lbcore.state.region import CHECK, EJECTED, Region
 
 POLL_S = 0.05
 
@@ -18,17 +18,20 @@ _log = logging.getLogger("lbcore.health")
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A server that may be ejected. `timed`: no active check decides when it comes back."""
+    """A server that may be ejected."""
 
     slot: int
     service: str
     url: str
     check: PassiveHealthCheck
-    timed: bool
 
 
 class Ejections:
-    """Watches the shared cells; a server that was ejected n times in a row is out for 2**(n-1) windows."""
+    """Watches the shared cells; a server that was ejected n times in a row is out for 2**(n-1) windows.
+
+    An active check that is content does not end an ejection: what it asks may be answered while requests fail. One that
+    is not keeps the server out.
+    """
 
     def __init__(self, region: Region) -> None:
         self._region = region
@@ -62,7 +65,9 @@ class Ejections:
         now_ns = time.monotonic_ns()
         for slot in self._out:
             server = self._watched[slot]
-            if server.timed and now_ns - region.changed_ns(slot) >= ejection_ns(server.check, region.ejections(slot)):
+            if region.down_reasons(slot) & CHECK:
+                continue
+            if now_ns - region.changed_ns(slot) >= ejection_ns(server.check, region.ejections(slot)):
                 region.try_again(slot)
                 _log.info("Server is tried again. service=%s url=%s", server.service, server.url)
 
