@@ -20,6 +20,7 @@ DIRECTIVES = {
     "initializedcheck": False,
     "cdivision": True,
     "embedsignature": True,
+    "annotation_typing": False,  # annotations are for readers and tools; a wrong type is an error, not a conversion
     "linetrace": LINETRACE,
 }
 

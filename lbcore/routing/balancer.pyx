@@ -14,7 +14,7 @@ from lbcore.routing.service cimport Service, UpstreamPolicy
 from lbcore.routing.sticky cimport StickyCookie
 from lbcore.routing.tcp_route cimport TcpPolicy
 from lbcore.selection.cycle cimport CYCLE_LIMIT
-from lbcore.state.atomic cimport (
+from lbcore.selection.atomic cimport (
     atomic_add_u32, atomic_add_u64, atomic_load_u32, atomic_load_u64, atomic_or_u32, atomic_store_u32, atomic_store_u64,
     atomic_swap_if_u32,
 )

@@ -9,7 +9,7 @@ from lbcore.routing.balancer cimport Child
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
-from lbcore.state.atomic cimport atomic_add_u64, atomic_load_u64
+from lbcore.selection.atomic cimport atomic_add_u64, atomic_load_u64
 from lbcore.state.region cimport Region
 
 

@@ -4,16 +4,17 @@ import os
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from lbcore.http.request cimport Request
 from lbcore.routing.hash_key cimport HashKey
 from lbcore.selection.consistent cimport places_build, places_find, places_free
-from lbcore.selection.cycle cimport CYCLE_LIMIT, cycle_build, cycle_free
+from lbcore.selection.chairman cimport chairman_build
+from lbcore.selection.cycle cimport CYCLE_LIMIT, Cycle, cycle_free
 from lbcore.selection.mix cimport hash_bytes, mix64
-from lbcore.state.atomic cimport atomic_add_u64, atomic_load_u64
+from lbcore.selection.atomic cimport atomic_add_u64, atomic_load_u64
 from lbcore.state.layout cimport ServerCell, ServiceCell
 
 cdef enum Score:
@@ -30,16 +31,16 @@ cdef double LATENCY_KEEP_NS = 10e9     # an average without samples for longer c
 
 cdef int build_cycle(Cycle* cycle, const uint32_t* weights, Py_ssize_t count) except -1:
     """The order over members 0..count-1; weights that are too large for one are scaled down."""
-    cdef uint32_t* values = <uint32_t*>calloc(2 * count + 1, sizeof(uint32_t))
-    cdef Py_ssize_t i
+    cdef uint32_t* values
+    if chairman_build(cycle, weights, count) == 0:
+        return 0
+    values = <uint32_t*>malloc((count + 1) * sizeof(uint32_t))
     if values == NULL:
         raise MemoryError
     try:
-        for i in range(count):
-            values[i] = <uint32_t>i
-            values[count + i] = weights[i]
-        scale_down(values + count, count)
-        cycle_build(cycle, values, values + count, count)
+        memcpy(values, weights, count * sizeof(uint32_t))
+        scale_down(values, count)
+        chairman_build(cycle, values, count)
     finally:
         free(values)
     return 0
@@ -73,7 +74,7 @@ cdef class Picker:
 
 @cython.final
 cdef class RoundRobin(Picker):
-    """`wrr`: in Tijdeman's order (see `selection.cycle`), its position shared by all workers. O(1)."""
+    """`wrr`: in Tijdeman's order (see `selection.chairman`), its position shared by all workers. O(1)."""
 
     def __dealloc__(self):
         cycle_free(&self.cycle)

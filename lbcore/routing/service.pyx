@@ -7,7 +7,7 @@ from libc.stdint cimport uint32_t
 
 from lbcore.http.request cimport Request
 from lbcore.routing.decision cimport Decision
-from lbcore.state.atomic cimport atomic_load_u32, atomic_load_u64, atomic_store_u64, atomic_swap_if_u32
+from lbcore.selection.atomic cimport atomic_load_u32, atomic_load_u64, atomic_store_u64, atomic_swap_if_u32
 from lbcore.state.region cimport Region
 
 

@@ -1,0 +1,45 @@
+"""Selection algorithms: choose among servers, replicas, shards, keys. No I/O; loads an algorithm when it is used.
+
+Every selector is a mapping from servers to weights, with `pick`. See docs/selection.md for which one to take.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # not `typing`'s: that takes longer to load than an algorithm
+if TYPE_CHECKING:
+    from lbcore.errors import NoServerError as NoServerError
+    from lbcore.selection.hashing import HASHES as HASHES
+    from lbcore.selection.hashing import hash_of as hash_of
+    from lbcore.selection.lease import Lease as Lease
+    from lbcore.selection.selector import ABI as ABI
+    from lbcore.selection.selector import Selector as Selector
+    from lbcore.selection.tijdeman import Tijdeman as Tijdeman
+    from lbcore.selection.wrr import SmoothWRR as SmoothWRR
+
+# Where each name is defined.
+_HOMES = {
+    "NoServerError": "lbcore.errors",
+    "ABI": "lbcore.selection.selector",
+    "HASHES": "lbcore.selection.hashing",
+    "Lease": "lbcore.selection.lease",
+    "Selector": "lbcore.selection.selector",
+    "SmoothWRR": "lbcore.selection.wrr",
+    "Tijdeman": "lbcore.selection.tijdeman",
+    "hash_of": "lbcore.selection.hashing",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    """Import an algorithm when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

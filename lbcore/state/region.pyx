@@ -13,7 +13,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 
-from lbcore.state.atomic cimport (
+from lbcore.selection.atomic cimport (
     atomic_add_u64,
     atomic_and_u32,
     atomic_load_u32,

@@ -14,7 +14,7 @@ ALLOWED = {
     "selection": set(),
     "http": set(),
     "regex": {"http"},
-    "state": set(),
+    "state": {"selection"},
     "config": set(),
     "middleware": {"http", "regex", "config"},
     "routing": {"config", "http", "middleware", "regex", "selection", "state"},

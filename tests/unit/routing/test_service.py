@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from fractions import Fraction
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
 from lbcore.routing.server import Server
-from lbcore.selection.cycle import smooth_order
 from lbcore.state.region import Region
 
 weights_of = st.lists(st.integers(0, 40), min_size=1, max_size=8)
@@ -30,17 +28,6 @@ def balancer(weights: list[int], region: Region | None = None, slot: int = 0, fi
 def ports(lb: LoadBalancer | Weighted, count: int) -> list[int]:
     """Which servers the next picks take, counted from 0; -1 for none."""
     return [server.port - 1 if (server := lb.pick()) is not None else -1 for _ in range(count)]
-
-
-@given(weights_of)
-def test_order_is_never_a_pick_away_from_the_ideal(weights: list[int]) -> None:
-    order = smooth_order(weights)
-    assert order is not None
-    taken, total, n = Counter[int](), sum(weights), sum(1 for weight in weights if weight)
-    for step, index in enumerate(order, 1):
-        taken[index] += 1
-        for other, weight in enumerate(weights):
-            assert abs(Fraction(step * weight, total) - taken[other]) <= 1 - Fraction(1, max(2, 2 * n - 2))
 
 
 @given(weights_of)

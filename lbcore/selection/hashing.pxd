@@ -1,0 +1,18 @@
+# Hashes by name, and what of a Python key is hashed.
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+cdef enum HashKind:
+    HASH_MIX64                 # `mix.hash_bytes`
+    HASH_XXH64
+    HASH_FNV1A64
+    HASH_CRC32
+
+
+cdef uint64_t hash_xxh64(const uint8_t* data, Py_ssize_t length, uint64_t seed) noexcept nogil
+cdef uint64_t hash_fnv1a64(const uint8_t* data, Py_ssize_t length, uint64_t seed) noexcept nogil
+cdef uint32_t hash_crc32(const uint8_t* data, Py_ssize_t length, uint32_t before) noexcept nogil
+cdef uint64_t hash_by(int kind, const char* data, Py_ssize_t length, uint64_t seed) noexcept nogil
+cdef int hash_kind(str name) except -1
+cdef int key_value(object key, uint64_t* value) except -1
+cdef int hash_key(object key, int kind, uint64_t seed, uint64_t* found) except -1

@@ -1,0 +1,17 @@
+# Selectors that pick in an order of their own, whatever the request.
+
+from libc.stdint cimport int64_t, uint32_t
+
+from lbcore.selection.chairman cimport Upcoming
+from lbcore.selection.cycle cimport Cycle
+from lbcore.selection.selector cimport Selector
+
+
+cdef class Ordered(Selector):
+    cdef Cycle cycle
+    cdef uint32_t position             # in `cycle`
+    cdef Upcoming upcoming             # where the period is too long to be kept: `cycle` is empty then
+
+    cdef int build_cycle(self) except -1
+    cdef int go_to(self, int64_t step) except -1
+    cdef int reschedule(self) except -1

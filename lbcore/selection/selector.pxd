@@ -1,0 +1,55 @@
+# What every selector is: servers with weights, and a way to choose one of them.
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from lbcore.selection.load cimport Load
+
+
+cdef class Selector:
+    cdef list names                    # the servers, by index
+    cdef dict index_of                 # server -> index
+    cdef Py_ssize_t count              # servers
+    cdef Py_ssize_t room               # that the arrays have room for
+    cdef uint32_t* weights             # by index, as given
+    cdef uint32_t* open                # by index: the weight while the server may be picked, else 0
+    cdef uint8_t* up                   # by index: 0 = taken out by `set_up`
+    cdef uint64_t* epochs              # by index: a number of its own for each time a server was added
+    cdef Load* loads                   # by index
+    cdef Load** load_at                # by index: where its load lies
+    cdef uint64_t last_epoch
+    cdef uint64_t seed
+    cdef uint64_t random               # state of rng.pxd
+    cdef bint keyed                    # chooses by a key
+    cdef bint stateful                 # a pick changes what the next one is: one thread at a time
+    cdef int hash                      # HashKind of keys and of names
+    cdef bint attention                # `attend` has to be called before the next pick: stale, or somebody is at work
+    cdef bint stale                    # `prepare` has to be called
+    cdef int at_work                   # calls of `pick_many` that run without the GIL
+    cdef int waiting                   # changes that wait for these to end
+
+    # What an algorithm implements
+    cdef int prepare(self) except -1
+    cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil
+    cdef int choose_many(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil
+    cdef int key_hash(self, object key, uint64_t* found) except -1
+    cdef void note_end(self, Py_ssize_t index, uint64_t latency_ns, bint ok, uint64_t now_ns) noexcept nogil
+    cdef dict options(self)
+    cdef dict extra_state(self)
+    cdef int restore_extra(self, dict state) except -1
+
+    # What it may use
+    cdef int setup(self, object servers, object seed) except -1
+    cdef uint64_t name_hash(self, object server, int kind, uint64_t seed) except? 0
+
+    cdef int make_room(self, Py_ssize_t room) except -1
+    cdef int append(self, object server, object weight, bint up) except -1
+    cdef Py_ssize_t find(self, object server) except -1
+    cdef int attend(self) except -1
+    cdef int quiesce(self) except -1
+    cdef int change(self) except -1
+    cdef int fill(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) except -1
+    cdef Py_ssize_t choose_but(self, uint64_t key, object accept, object exclude, uint8_t* barred) except -2
+    cdef list listing(self)
+    cdef str kind(self)
+    cdef Py_ssize_t pick_index(self, object key, object accept, object exclude) except -1
+    cdef object no_server(self)

@@ -1,0 +1,568 @@
+"""What every selector is: servers with weights, and a way to choose one of them. No I/O.
+
+A selector is a mapping from servers, any hashable objects, to their weights. Every method is atomic: under the GIL, or in a
+free-threaded interpreter under the selector's critical section. `pick_many` runs without either; other threads go on
+picking meanwhile where a pick changes nothing, and wait where it does. Changes wait always.
+"""
+
+import array
+from collections.abc import Mapping
+
+cimport cython
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memmove, memset
+from posix.unistd cimport usleep
+
+from lbcore.selection.abi cimport SELECTION_ABI
+from lbcore.selection.atomic cimport atomic_load_u64
+from lbcore.selection.clock cimport monotonic_ns
+from lbcore.selection.hashing cimport HASH_MIX64, hash_key
+from lbcore.selection.load cimport Load
+from lbcore.selection.rng cimport random_seeded
+
+cdef enum:
+    MAX_WEIGHT = 1 << 30
+    MAX_SERVERS = 1 << 24
+    FIRST_ROOM = 8
+    BLOCK = 1 << 20            # picks between two looks at signals
+    WAIT_US = 20
+
+STATE_VERSION = 1
+ABI = SELECTION_ABI
+cdef tuple NOBODY = ()
+Lease = None                   # `lease.Lease`, which needs what is here
+
+
+cdef uint32_t checked_weight(object server, object weight) except? 0xFFFFFFFF:
+    """A weight as a number. Raises TypeError or ValueError for what is none."""
+    if isinstance(weight, bool) or not isinstance(weight, int):
+        raise TypeError(f"the weight of {server!r} has to be an int, not {weight!r}")
+    if not 0 <= weight <= MAX_WEIGHT:
+        raise ValueError(f"the weight of {server!r} has to be between 0 and {MAX_WEIGHT}, not {weight}")
+    return weight
+
+
+cdef class Selector:
+    """Servers with weights. Weight 0: never picked. Made by its subclasses, each an algorithm.
+
+    servers  a mapping from servers to weights (int, 0 to 2**30), or an iterable of servers of weight 1.
+    seed     decides what an algorithm leaves to chance, or where it begins; the same seed and the same calls give the same
+             picks in every process and on every platform.
+    """
+
+    def __init__(self, servers=(), *, seed: int = 0):
+        self.setup(servers, seed)
+
+    cdef int setup(self, object servers, object seed) except -1:
+        """Take over the servers. For constructors of subclasses, once their own settings are made."""
+        self.seed = <uint64_t>(seed & 0xFFFFFFFFFFFFFFFF)
+        self.random = random_seeded(self.seed)
+        self.names = []
+        self.index_of = {}
+        self.count = 0
+        pairs = servers.items() if isinstance(servers, (Mapping, Selector)) else ((server, 1) for server in servers)
+        for server, weight in pairs:
+            self.append(server, weight, True)
+        self.change()
+        return 0
+
+    def __cinit__(self, *arguments, **named):
+        self.names = []
+        self.index_of = {}
+        self.hash = HASH_MIX64
+        self.attention = self.stale = True
+
+    def __dealloc__(self):
+        free(self.weights)
+        free(self.open)
+        free(self.up)
+        free(self.epochs)
+        free(self.loads)
+        free(self.load_at)
+
+    # What an algorithm implements
+
+    cdef int prepare(self) except -1:
+        """Build what choosing needs from `open`. Called before the first pick and after changes; nobody is picking."""
+        return 0
+
+    cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
+        """The index of a server of which `open` is not 0, or -1. `barred`: by index, not 0 = not this one; NULL = nobody.
+
+        Bounded, without allocation. By a key: the first choice that is not barred.
+        """
+        return -1
+
+    cdef int choose_many(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
+        """`choose` n times, for these keys or, when NULL, for none. Returns -1 when nobody may be picked."""
+        cdef Py_ssize_t i, index
+        for i in range(n):
+            index = self.choose(0 if keys == NULL else keys[i], NULL)
+            if index < 0:
+                return -1
+            out[i] = <uint32_t>index
+        return 0
+
+    cdef int key_hash(self, object key, uint64_t* found) except -1:
+        """What `choose` gets for a key."""
+        return hash_key(key, self.hash, self.seed, found)
+
+    cdef void note_end(self, Py_ssize_t index, uint64_t latency_ns, bint ok, uint64_t now_ns) noexcept nogil:
+        """A request to a server has ended. It is no longer counted in its load."""
+
+    cdef dict options(self):
+        """Keyword arguments, beyond `seed`, that make a selector like this one."""
+        return {}
+
+    cdef dict extra_state(self):
+        """What `state` holds beyond servers, weights and who is up."""
+        return {}
+
+    cdef int restore_extra(self, dict state) except -1:
+        return 0
+
+    # What it may use
+
+    cdef uint64_t name_hash(self, object server, int kind, uint64_t seed) except? 0:
+        """The hash of a server's name: of itself for str, bytes and int, else of its `str()`.
+
+        Raises TypeError when that is the address of an object, which is another one in every process.
+        """
+        cdef uint64_t found
+        if not isinstance(server, (str, bytes, int)):
+            if type(server).__str__ is object.__str__ and type(server).__repr__ is object.__repr__:
+                raise TypeError(f"{server!r} has no name that is the same in every process: define __str__")
+            server = str(server)
+        hash_key(server, kind, seed, &found)
+        return found
+
+    # Picking
+
+    @cython.critical_section
+    def pick(self, key=None, *, accept=None, exclude=NOBODY):
+        """The server for the next request.
+
+        key      str, bytes or int (64 bits); for selectors that choose by a key: the same key, the same server.
+        accept   a function; servers for which it is false are passed over.
+        exclude  servers that are passed over, in any container.
+        Raises NoServerError when nobody may be picked, TypeError when a key is needed and there is none.
+        Cost: the algorithm's, which its class tells; with `accept` or `exclude` O(servers).
+        """
+        return self.names[self.pick_index(key, accept, exclude)]
+
+    cdef Py_ssize_t pick_index(self, object key, object accept, object exclude) except -1:
+        cdef uint64_t hash = 0
+        cdef Py_ssize_t index
+        if self.attention:
+            self.attend()
+        if self.keyed:
+            self.key_hash(key, &hash)
+        if accept is None and exclude is NOBODY:
+            index = self.choose(hash, NULL)
+        else:
+            index = self.choose_but(hash, accept, exclude, NULL)
+        if index < 0:
+            raise self.no_server()
+        return index
+
+    @cython.critical_section
+    def pick_n(self, key=None, n: int = 1, *, accept=None, exclude=NOBODY) -> list:
+        """`n` different servers for a key, the first choice first, then those that take over; fewer when there are fewer."""
+        cdef uint64_t hash = 0
+        cdef Py_ssize_t index, wanted = n
+        cdef uint8_t* barred
+        cdef list found = []
+        if self.attention:
+            self.attend()
+        if self.keyed:
+            self.key_hash(key, &hash)
+        barred = <uint8_t*>calloc(self.count + 1, 1)
+        if barred == NULL:
+            raise MemoryError
+        try:
+            while len(found) < wanted:
+                index = self.choose_but(hash, accept, exclude, barred)
+                if index < 0:
+                    break
+                barred[index] = 1
+                found.append(self.names[index])
+        finally:
+            free(barred)
+        return found
+
+    cdef Py_ssize_t choose_but(self, uint64_t key, object accept, object exclude, uint8_t* barred) except -2:
+        """`choose` among those that are accepted and not excluded. `barred`: who else is out, and who is found to be."""
+        cdef Py_ssize_t index, count = self.count
+        cdef uint8_t* out = barred
+        if out == NULL:
+            out = <uint8_t*>calloc(count + 1, 1)
+            if out == NULL:
+                raise MemoryError
+        try:
+            while True:
+                index = self.choose(key, out)
+                if index < 0:
+                    return -1
+                server = self.names[index]
+                if server not in exclude and (accept is None or accept(server)):
+                    return index
+                if self.attention or self.count != count:
+                    raise RuntimeError("a selector was changed while it asked `accept`")
+                out[index] = 1
+        finally:
+            if barred == NULL:
+                free(out)
+
+    def pick_many(self, wanted, out=None):
+        """Many picks at once, without the GIL: indexes into `servers`, as 32-bit numbers.
+
+        wanted  how many; for selectors that choose by a key: the keys, or a buffer of hashes of 64 bits each (`hash_of`).
+        out     a writable buffer of 32-bit unsigned numbers, at least as many; None makes an `array.array`.
+        Returns the buffer. Raises NoServerError when nobody may be picked.
+        """
+        cdef Py_buffer keys, places
+        cdef uint64_t* hashes = NULL
+        cdef Py_ssize_t n, i
+        cdef bint has_keys = False, has_places = False
+        if not self.keyed:
+            n = wanted
+            if n < 0:
+                raise ValueError(f"{n} picks are wanted: 0 at least")
+        try:
+            if self.keyed:
+                if PyObject_CheckBuffer(wanted) and not isinstance(wanted, bytes):
+                    PyObject_GetBuffer(wanted, &keys, PyBUF_C_CONTIGUOUS)
+                    has_keys = True
+                    if keys.itemsize != 8:
+                        raise TypeError(f"hashes of keys have 8 bytes each, not {keys.itemsize}")
+                    n = keys.len // 8
+                else:
+                    wanted = list(wanted)
+                    n = len(wanted)
+                    hashes = <uint64_t*>calloc(n + 1, sizeof(uint64_t))
+                    if hashes == NULL:
+                        raise MemoryError
+                    for i in range(n):
+                        self.key_hash(wanted[i], &hashes[i])
+            if out is None:
+                out = array.array("I", bytes(4 * n))
+            PyObject_GetBuffer(out, &places, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE | PyBUF_FORMAT)
+            has_places = True
+            if places.itemsize != 4 or places.len < 4 * n:
+                raise TypeError(f"the buffer has {places.len} bytes in items of {places.itemsize}: {n} items of 4 are needed")
+            self.fill(<uint64_t*>keys.buf if has_keys else hashes, <uint32_t*>places.buf, n)
+        finally:
+            free(hashes)
+            if has_keys:
+                PyBuffer_Release(&keys)
+            if has_places:
+                PyBuffer_Release(&places)
+        return out
+
+    cdef int fill(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) except -1:
+        """`choose_many` without the GIL; signals are looked at now and then."""
+        cdef Py_ssize_t done = 0, size
+        cdef int failed
+        while done < n:
+            size = min(n - done, <Py_ssize_t>BLOCK)
+            with cython.critical_section(self):
+                while self.attention or self.waiting:
+                    if self.waiting:
+                        with nogil:
+                            usleep(WAIT_US)
+                    else:
+                        self.attend()
+                self.at_work += 1
+                self.attention = self.stateful
+            try:
+                with nogil:
+                    failed = self.choose_many(<const uint64_t*>NULL if keys == NULL else keys + done, out + done, size)
+            finally:
+                with cython.critical_section(self):
+                    self.at_work -= 1
+                    self.attention = self.stale or (self.stateful and self.at_work)
+            if failed:
+                raise self.no_server()
+            done += size
+            PyErr_CheckSignals()
+        return 0
+
+    cdef object no_server(self):
+        from lbcore.errors import NoServerError  # only now: it loads more than everything else here
+
+        if self.count == 0:
+            return NoServerError("there are no servers")
+        return NoServerError(f"none of {self.count} servers may be picked")
+
+    # Leases
+
+    def lease(self, key=None, *, accept=None, exclude=NOBODY):
+        """Pick a server and count a request to it as in flight until the lease ends: `with lb.lease() as server:`.
+
+        The block's time is its latency, an exception in it a failure. Raises what `pick` does.
+        """
+        global Lease
+        if Lease is None:
+            from lbcore.selection.lease import Lease
+        return Lease(self, key, accept, exclude)
+
+    @cython.critical_section
+    def report(self, server, *, latency_s: float | None = None, ok: bool = True) -> None:
+        """Tell how a request to a server went, without a lease. `latency_s`: in seconds; None = not known."""
+        cdef Py_ssize_t index = self.find(server)
+        self.note_end(index, 0 if latency_s is None else <uint64_t>max(1, int(latency_s * 1e9)), ok, monotonic_ns())
+
+    @cython.critical_section
+    def in_flight(self, server) -> int:
+        """Requests under lease at a server."""
+        return atomic_load_u64(&self.loads[self.find(server)].in_flight)
+
+    # Changing
+
+    cdef int quiesce(self) except -1:
+        """Wait until nobody picks without the GIL."""
+        self.waiting += 1
+        try:
+            while self.at_work:
+                with nogil:
+                    usleep(WAIT_US)
+        finally:
+            self.waiting -= 1
+        return 0
+
+    cdef int attend(self) except -1:
+        """Whatever has to be done before the next pick."""
+        self.quiesce()
+        if self.stale:
+            self.prepare()
+            self.stale = False
+        self.attention = False
+        return 0
+
+    cdef int change(self) except -1:
+        """Something changed: `open` follows from weights and who is up, the rest before the next pick."""
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            self.open[i] = self.weights[i] if self.up[i] else 0
+        self.attention = self.stale = True
+        return 0
+
+    cdef int make_room(self, Py_ssize_t room) except -1:
+        cdef Py_ssize_t i
+        cdef void* grown
+        cdef void*** arrays = [<void**>&self.weights, <void**>&self.open, <void**>&self.up, <void**>&self.epochs,
+                               <void**>&self.loads, <void**>&self.load_at]
+        cdef size_t* sizes = [sizeof(uint32_t), sizeof(uint32_t), sizeof(uint8_t), sizeof(uint64_t), sizeof(Load),
+                              sizeof(Load*)]
+        for i in range(6):
+            grown = realloc(arrays[i][0], room * sizes[i])
+            if grown == NULL:
+                raise MemoryError
+            arrays[i][0] = grown
+        for i in range(room):
+            self.load_at[i] = &self.loads[i]
+        self.room = room
+        return 0
+
+    cdef int append(self, object server, object weight, bint up) except -1:
+        cdef uint32_t value = checked_weight(server, weight)
+        cdef Py_ssize_t index = self.count
+        if server in self.index_of:
+            raise ValueError(f"{server!r} is there already")
+        if index >= MAX_SERVERS:
+            raise ValueError(f"{MAX_SERVERS} servers at most")
+        if index == self.room:
+            self.make_room(max(2 * self.room, <Py_ssize_t>FIRST_ROOM))
+        self.index_of[server] = index
+        self.names.append(server)
+        self.last_epoch += 1
+        self.weights[index] = self.open[index] = value
+        self.up[index] = up
+        self.epochs[index] = self.last_epoch
+        memset(&self.loads[index], 0, sizeof(Load))
+        self.count += 1
+        return 0
+
+    cdef Py_ssize_t find(self, object server) except -1:
+        """Raises KeyError."""
+        return self.index_of[server]
+
+    @cython.critical_section
+    def add(self, server, weight: int = 1) -> None:
+        """Add a server. Raises ValueError when it is there already. The rest keeps its state. O(1), and see `set_weight`."""
+        self.quiesce()
+        self.append(server, weight, True)
+        self.change()
+
+    @cython.critical_section
+    def remove(self, server) -> None:
+        """Take a server out. Raises KeyError. The rest keeps its state and order. O(servers)."""
+        cdef Py_ssize_t index = self.find(server), after = self.count - index - 1, i
+        self.quiesce()
+        memmove(self.weights + index, self.weights + index + 1, after * sizeof(uint32_t))
+        memmove(self.up + index, self.up + index + 1, after)
+        memmove(self.epochs + index, self.epochs + index + 1, after * sizeof(uint64_t))
+        memmove(self.loads + index, self.loads + index + 1, after * sizeof(Load))
+        self.count -= 1
+        del self.names[index]
+        del self.index_of[server]
+        for i in range(index, self.count):
+            self.index_of[self.names[i]] = i
+        self.change()
+
+    @cython.critical_section
+    def set_weight(self, server, weight: int) -> None:
+        """Change a weight. Raises KeyError. What choosing needs is worked out before the next pick, once for many changes."""
+        cdef Py_ssize_t index = self.find(server)
+        cdef uint32_t value = checked_weight(server, weight)
+        if self.weights[index] != value:
+            self.quiesce()
+            self.weights[index] = value
+            self.change()
+
+    @cython.critical_section
+    def set_up(self, server, up: bool = True) -> None:
+        """Let a server be picked, or not; it keeps its weight and state. Raises KeyError."""
+        cdef Py_ssize_t index = self.find(server)
+        if self.up[index] != <bint>up:
+            self.quiesce()
+            self.up[index] = <bint>up
+            self.change()
+
+    @cython.critical_section
+    def is_up(self, server) -> bool:
+        return self.up[self.find(server)] != 0
+
+    # The mapping
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __contains__(self, server) -> bool:
+        return server in self.index_of
+
+    def __iter__(self):
+        return iter(self.servers)
+
+    @cython.critical_section
+    def __getitem__(self, server) -> int:
+        return self.weights[self.find(server)]
+
+    def __setitem__(self, server, weight: int) -> None:
+        if server in self.index_of:
+            self.set_weight(server, weight)
+        else:
+            self.add(server, weight)
+
+    def __delitem__(self, server) -> None:
+        self.remove(server)
+
+    @cython.critical_section
+    def get(self, server, default=None):
+        index = self.index_of.get(server)
+        return default if index is None else self.weights[<Py_ssize_t>index]
+
+    @property
+    def servers(self) -> tuple:
+        """In the order in which they were added; the indexes of `pick_many` point into it."""
+        with cython.critical_section(self):
+            return tuple(self.names)
+
+    def keys(self) -> tuple:
+        return self.servers
+
+    @cython.critical_section
+    def values(self) -> tuple:
+        return tuple([self.weights[i] for i in range(self.count)])
+
+    @cython.critical_section
+    def items(self) -> tuple:
+        return tuple([(self.names[i], self.weights[i]) for i in range(self.count)])
+
+    def __eq__(self, other) -> bool:
+        """Whether it is the same algorithm with the same settings, servers, weights, and the same ones up."""
+        if type(self) is not type(other):
+            return NotImplemented
+        return (self.options() == (<Selector>other).options() and self.seed == (<Selector>other).seed
+                and self.listing() == (<Selector>other).listing())
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        named = "".join(f", {name}={value!r}" for name, value in self.options().items())
+        if self.seed:
+            named += f", seed={self.seed}"
+        return f"{type(self).__name__}({dict(self.items())!r}{named})"
+
+    def __class_getitem__(cls, item):
+        """`SmoothWRR[str]`, for annotations."""
+        return cls
+
+    # State
+
+    cdef str kind(self):
+        return type(self).__name__
+
+    @property
+    def algorithm(self) -> str:
+        """The name of the class."""
+        return self.kind()
+
+    cdef list listing(self):
+        """`[server, weight, up]` of each server, in order."""
+        return [[self.names[i], self.weights[i], self.up[i] != 0] for i in range(self.count)]
+
+    @cython.critical_section
+    def state(self) -> dict:
+        """Everything but requests in flight, in types that JSON has as long as the servers are; for `restore`."""
+        if self.attention:
+            self.attend()
+        return {
+            "version": STATE_VERSION,
+            "algorithm": self.kind(),
+            "options": self.options(),
+            "seed": self.seed,
+            "random": self.random,
+            "servers": self.listing(),
+            **self.extra_state(),
+        }
+
+    @cython.critical_section
+    def restore(self, state: dict) -> None:
+        """Take over what `state` of such a selector gave; picks go on as they would have there.
+
+        Raises ValueError for the state of another algorithm, or of one with other options.
+        """
+        mine = {"version": STATE_VERSION, "algorithm": self.kind(), "options": self.options()}
+        for name, value in mine.items():
+            if state.get(name) != value:
+                raise ValueError(f"the state of a selector with {name} {state.get(name)!r}: this one has {value!r}")
+        for server, weight, _ in state["servers"]:
+            checked_weight(server, weight)
+        self.quiesce()
+        self.seed = state["seed"]
+        self.random = state["random"]
+        self.names = []
+        self.index_of = {}
+        self.count = 0
+        for server, weight, up in state["servers"]:
+            self.append(server, weight, up)
+        self.change()
+        self.attend()
+        self.restore_extra(state)
+
+    def __reduce__(self):
+        return restored, (type(self), self.options(), self.state())
+
+    def __copy__(self):
+        return restored(type(self), self.options(), self.state())
+
+
+def restored(kind: type, options: dict, state: dict):
+    """A selector made from its state, for pickle and copy."""
+    selector = kind((), **options)
+    selector.restore(state)
+    return selector

@@ -1,0 +1,21 @@
+"""Weighted round robin that is never a whole pick away from the ideal. No I/O.
+
+Formula and source: see `lbcore.selection.chairman`. Vector: weights 5, 1, 1 give a a b a a c a.
+"""
+
+cimport cython
+
+from lbcore.selection.chairman cimport chairman_build
+from lbcore.selection.ordered cimport Ordered
+
+
+@cython.final
+cdef class Tijdeman(Ordered):
+    """Weighted round robin in Tijdeman's order: after any k picks |picks - k*w/W| <= 1 - 1/(2n-2) for each of n servers.
+
+    A pick is O(1), with weights whose period is beyond 262,144 O(log n). A change of weights costs O(period * log n)
+    before the next pick. Memory: 4 bytes per step of the period. The order of lbcore's own `wrr`.
+    """
+
+    cdef int build_cycle(self) except -1:
+        return chairman_build(&self.cycle, self.open, self.count)

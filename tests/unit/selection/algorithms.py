@@ -1,0 +1,28 @@
+"""Every selector there is, made alike, for the tests of what all of them promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lbcore.selection import Selector, SmoothWRR, Tijdeman
+
+Make = Callable[..., Selector[Any]]
+
+# Those that pick without a key.
+UNKEYED: dict[str, Make] = {
+    "SmoothWRR": SmoothWRR,
+    "Tijdeman": Tijdeman,
+}
+# Those that need one.
+KEYED: dict[str, Make] = {}
+# Of these, the ones whose shares are proportional to the weights.
+WEIGHTED = {"SmoothWRR", "Tijdeman"}
+# Exact after one period.
+EXACT = {"SmoothWRR", "Tijdeman"}
+ALL: dict[str, Make] = UNKEYED | KEYED
+
+
+def key(lb: Selector[Any], number: int) -> str | None:
+    """A key for those that need one; sibling names on purpose."""
+    return f"user-{number}" if type(lb).__name__ in KEYED else None
