@@ -60,6 +60,8 @@ cdef class Tunnel:
                     return True
                 if n == IO_AGAIN and direction.pipe.held == 0:
                     source.readable = source.hangup
+                if n > 0:
+                    source.has_turn(n)
             if direction.pipe != NULL and direction.pipe.held:
                 if pipe_drain(direction.pipe, sink.fd) == IO_FAILED:
                     return True
