@@ -83,7 +83,7 @@ class RequestCollector(Collector):
                 upto, cumulative = 0, []
                 for bound, counted in zip(bounds, buckets, strict=False):
                     upto += counted
-                    cumulative.append((repr(float(bound)), upto))
+                    cumulative.append((f"{bound:g}", upto))
                 durations.add_metric(values, [*cumulative, ("+Inf", count)], seconds)
             yield from (requests, durations, bytes_in, bytes_out)
 
@@ -114,7 +114,12 @@ class RequestCollector(Collector):
         sessions = CounterMetricFamily("lbcore_service_sessions", "Requests of sticky services, kept or begun",
                                        labels=["service", "result"])  # fmt: skip
         region = self._runtime.region
+        configured = self._runtime.dynamic.http.services
         for name, service in (self._runtime.table.services if self._runtime.table else {}).items():
+            if name not in configured:
+                continue  # of lbcore's own
+            balancer = configured[name].load_balancer
+            is_checked = balancer is not None and bool(balancer.health_check or balancer.passive_health_check)
             inner: Service = service.service if isinstance(service, Guarded) else service
             service_up.add_metric([name], float(service.is_up))
             if isinstance(inner, LoadBalancer):
@@ -123,7 +128,8 @@ class RequestCollector(Collector):
                     counters = region.server_counters(member.slot)
                     labels = [name, member.key]
                     retried += counters.retries
-                    up.add_metric(labels, float(region.is_up(member.slot)))
+                    if is_checked:
+                        up.add_metric(labels, float(region.is_up(member.slot)))
                     requests.add_metric(labels, counters.requests)
                     in_flight.add_metric(labels, counters.in_flight)
                     first_byte.add_metric(labels, counters.first_byte_s)

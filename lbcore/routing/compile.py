@@ -146,6 +146,11 @@ def hash_key(config: model.HashOn | None) -> HashKey:
     return HashKey("clientIP", "", config.source_ip.depth if config.source_ip else 0)
 
 
+def dashboard_rule(base: str) -> str:
+    """What leads to the dashboard; `base` is the API's base path, without a slash at its end."""
+    return f"Path(`{base}/`) || PathPrefix(`{base}/dashboard`)"
+
+
 class _Compiler:
     def __init__(
         self,
@@ -274,8 +279,7 @@ class _Compiler:
             base = api.base_path.rstrip("/")
             own.append((f"PathPrefix(`{base}/api`)", Route("api@internal", (), self.admin_service())))
             if api.dashboard:
-                rule = f"Path(`{base}/`) || PathPrefix(`{base}/dashboard`)"
-                own.append((rule, Route("dashboard@internal", (), self.admin_service())))
+                own.append((dashboard_rule(base), Route("dashboard@internal", (), self.admin_service())))
         result[:0] = [(parse_rule(rule), route) for rule, route in own]
         return result
 

@@ -27,6 +27,11 @@ def tcp_identity(name: str) -> str:
     return f"tcp:{name}"
 
 
+def priority_of(router: model.TcpRouter) -> int:
+    """As configured, else the length of the rule in bytes; the rule that takes everything comes last."""
+    return router.priority or (-1 if router.rule == CATCH_ALL else len(router.rule.encode()))
+
+
 class TcpCompiler:
     """Builds the services that routers lead to, each once."""
 
@@ -56,7 +61,7 @@ class TcpCompiler:
         for name, router in self.tcp.routers.items():
             if name in wrong:
                 continue
-            priority = router.priority or (-1 if router.rule == CATCH_ALL else len(router.rule.encode()))
+            priority = priority_of(router)
             route = TcpRoute(
                 name, Program(parse_tcp_rule(router.rule)), self.allowed(name, router), self.of(router, name)
             )
