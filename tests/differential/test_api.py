@@ -61,7 +61,11 @@ def configuration(a: str, b: str) -> dict[str, Any]:
                 },
                 "checked": {"loadBalancer": {"servers": [{"url": a}], "healthCheck": check}},
                 "ejecting": {
-                    "loadBalancer": {"servers": [{"url": b}], "passiveHealthCheck": {"failureWindow": "3s"}, "strategy": "p2c"},
+                    "loadBalancer": {
+                        "servers": [{"url": b}],
+                        "passiveHealthCheck": {"failureWindow": "3s"},
+                        "strategy": "p2c",
+                    },
                 },
                 "tree": {
                     "weighted": {
