@@ -297,11 +297,18 @@ class StaticConfig(Model):
 
 def _needs_internal(data: dict[str, Any]) -> bool:
     """Whether something is to be had on the entry point `traefik`."""
-    api, metrics = data.get("api"), data.get("metrics")
-    prometheus = _value(metrics, "prometheus")
-    wanted = [_value(part, "entryPoint", "traefik") for part in (data.get("ping"), prometheus) if part is not None]
-    insecure = str(_value(api, "insecure", False)).lower() in ("true", "1")
-    return "traefik" in wanted or insecure
+    parts = [data.get("ping"), _value(data.get("metrics"), "prometheus")]
+    wanted = [
+        _value(part, "entryPoint", "traefik")
+        for part in parts
+        if part is not None and not _is_set(part, "manualRouting")
+    ]
+    return "traefik" in wanted or _is_set(data.get("api"), "insecure")
+
+
+def _is_set(part: Any, key: str) -> bool:
+    """Whether a switch is on; it has not been read yet, so it may be text."""
+    return str(_value(part, key, False)).lower() in ("true", "1")
 
 
 def _value(part: Any, key: str, default: Any = None) -> Any:

@@ -6,7 +6,7 @@ from libc.stdlib cimport calloc, free
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from lbcore.http.request cimport Request
-from lbcore.routing.decision cimport Decision
+from lbcore.routing.decision cimport Decision, Mark
 from lbcore.routing.member cimport Member
 from lbcore.routing.picker cimport Picker, RoundRobin
 from lbcore.routing.server cimport Server
@@ -238,7 +238,10 @@ cdef class LoadBalancer(Balancer):
             return True
         if self.ejection.attempts and atomic_load_u32(&cell.trial):
             # Back from an ejection: one request at a time finds out how it is.
-            return not atomic_swap_if_u32(&cell.trial, 1, 2)
+            if atomic_swap_if_u32(&cell.trial, 1, 2):
+                return False
+            decision.held = True
+            return True
         return False
 
     # What happens to the requests it has given out
@@ -344,14 +347,29 @@ cdef class Weighted(Balancer):
     cdef Server choose(self, Request request, Decision decision):
         cdef Py_ssize_t index
         cdef Child child
+        cdef Server server
+        cdef Mark mark
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
-        index = self.choose_member(request, decision)
-        if index < 0:
-            return None
-        child = <Child>self.members[index]
-        child.stats.requests += 1
-        return child.service.choose(request, decision)
+        decision.held = False
+        while True:
+            mark = decision.mark()
+            index = self.choose_member(request, decision)
+            if index < 0:
+                return None
+            child = <Child>self.members[index]
+            child.stats.requests += 1
+            server = child.service.choose(request, decision)
+            if server is not None or not decision.held:
+                return server
+            # All that stand there are on trial, each with a request already: somebody else takes this one.
+            decision.go_back(mark)
+            if decision.failed is None:
+                decision.failed = []
+            decision.failed.append(child)
+
+    cdef bint refuses(self, Py_ssize_t index, Decision decision) except *:
+        return decision.failed is not None and self.members[index] in decision.failed
 
     @property
     def children(self) -> list:

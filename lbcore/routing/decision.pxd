@@ -3,16 +3,26 @@
 from lbcore.http.response cimport Response
 
 
+cdef struct Mark:                      # how far a decision had come
+    Py_ssize_t cookies
+    Py_ssize_t mirrors
+    Py_ssize_t guards
+    void* failover                     # borrowed: services outlive the requests they are asked about
+
+
 cdef class Decision:
     cdef object balancer               # LoadBalancer whose server was chosen
     cdef object failover               # Failover that wants to see the status of the answer, or None
     cdef list cookies                  # Set-Cookie values for the answer, outermost service first; None = none
     cdef list mirrors                  # Mirror that get a copy of the request; None = none
     cdef list guards                   # middlewares of services, entered in this order, that want the answer; None = none
-    cdef list failed                   # Server that could not be reached: not to be chosen again; None = none
+    cdef list failed                   # members that could not be reached: not to be chosen again; None = none
     cdef bint again                    # another try of the same request: what is done once was done
+    cdef bint held                     # a server on trial, busy with another request, was passed over
     cdef bint answered                 # a middleware of a service has answered
     cdef Response response             # where it puts its answer
     cdef bytes refusal                 # body of the 503 when nobody may be chosen
 
     cdef void clear(self) noexcept
+    cdef Mark mark(self) noexcept
+    cdef int go_back(self, Mark mark) except -1

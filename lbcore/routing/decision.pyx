@@ -12,6 +12,25 @@ cdef class Decision:
     def __cinit__(self):
         self.refusal = NO_SERVER
 
+    cdef Mark mark(self) noexcept:
+        cdef Mark mark
+        mark.cookies = 0 if self.cookies is None else len(self.cookies)
+        mark.mirrors = 0 if self.mirrors is None else len(self.mirrors)
+        mark.guards = 0 if self.guards is None else len(self.guards)
+        mark.failover = <void*>self.failover
+        return mark
+
+    cdef int go_back(self, Mark mark) except -1:
+        """Undo what was decided after `mark`, by services that found nobody in the end."""
+        if self.cookies is not None:
+            del self.cookies[mark.cookies:]
+        if self.mirrors is not None:
+            del self.mirrors[mark.mirrors:]
+        if self.guards is not None:
+            del self.guards[mark.guards:]
+        self.failover = <object>mark.failover
+        return 0
+
     cdef void clear(self) noexcept:
         self.balancer = None
         self.failover = None
@@ -20,5 +39,6 @@ cdef class Decision:
         self.guards = None
         self.failed = None
         self.again = False
+        self.held = False
         self.answered = False
         self.refusal = NO_SERVER
