@@ -21,4 +21,8 @@ cdef class Decision:
         self.failed = None
         self.again = False
         self.answered = False
+        self.queue = None
+        self.wanted = None
+        self.since_ns = 0
+        self.held = False
         self.refusal = NO_SERVER
