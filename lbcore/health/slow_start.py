@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lbcore.config.dynamic import SlowStart
@@ -47,8 +47,9 @@ class SlowStarts:
     A member that is down has the least part already, so that it does not come back with more before this has looked.
     """
 
-    def __init__(self, region: Region) -> None:
+    def __init__(self, region: Region, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._region = region
+        self._clock = clock
         self._watched: Mapping[int, Starting] = {}
         self._seen: dict[int, _Seen] = {}
         self._ramps: dict[int, int] = {}  # by slot: when it began, monotonic ns
@@ -60,7 +61,7 @@ class SlowStarts:
 
         Ramps go on. A new member begins one, unless all of its service are new: among equals there is nothing to spare.
         """
-        now_ns = time.monotonic_ns()
+        now_ns = self._clock()
         for slot in self._watched:
             if slot not in members:
                 self._seen.pop(slot, None)
@@ -81,11 +82,12 @@ class SlowStarts:
     async def run(self) -> None:
         """Poll until cancelled. O(members) when anything went up or down, else O(ramps and child services)."""
         while True:
-            self._look(time.monotonic_ns())
+            self.look()
             await asyncio.sleep(POLL_S)
 
-    def _look(self, now_ns: int) -> None:
-        region = self._region
+    def look(self) -> None:
+        """See who went up or down, and let every ramp be where it has to be."""
+        region, now_ns = self._region, self._clock()
         eligibility = region.eligibility  # read first: what changes meanwhile is seen next time
         moved, self._eligibility = self._eligibility != eligibility, eligibility
         for slot, member in self._watched.items():

@@ -61,6 +61,7 @@ cdef int give_up(Exchange exchange, error) except -1:
 cdef int overload(Exchange exchange) except -1:
     """No server has had room in time: ask the fallback if there is one for that, else answer with 503."""
     exchange.error = ERROR_NO_SERVER
+    exchange.decision.queue = None         # the fallback, if it has nobody either, has no queue to wait in
     if exchange.decision.failover is not None and exchange.fail_over(503):
         return 0
     return exchange.answer(503, exchange.decision.refusal, True)

@@ -316,6 +316,7 @@ cdef class LoadBalancer(Balancer):
                 self.is_full(decision)         # somebody else was faster, if there is a queue to wait in now
             return None
         decision.balancer = self
+        decision.queue = None
         decision.held = self.limited
         return <Server>self.members[index]
 
@@ -384,6 +385,9 @@ cdef class LoadBalancer(Balancer):
 
     cdef int note_end(self, Server server) noexcept:
         server.stats.in_flight -= 1
+        if self.ejection.attempts and atomic_load_u32(&server.cell.trial) == 2:
+            # Its client may have gone before the trial has shown anything: another one may try.
+            atomic_swap_if_u32(&server.cell.trial, 2, 1)
         if self.counts:
             self.give_back(server)
         return 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lbcore.state.region import EJECTED
 from tests.support.instance import eventually
 from tests.support.wire import Edge, Peer, Server, config_for, edge
 
@@ -367,6 +368,80 @@ def test_the_fallback_is_asked_when_the_queue_is_full_or_too_slow() -> None:
             assert [client.message()[2] for client in clients] == [b".hello"] * 3
             main.go.release()
             assert held.message()[2] == b"."
+
+
+def test_a_fallback_that_has_nobody_answers_for_itself() -> None:
+    with counting() as (main,):
+        dynamic = limited(main, room=0)
+        services = dynamic["http"]["services"]
+        services["main"] = services["all"]
+        services["spare"] = {"loadBalancer": {"servers": []}}
+        services["all"] = {"failover": {"service": "main", "fallback": "spare", "errors": {"status": ["503"]}}}
+        with edge(dynamic) as lb:
+            held = sent(lb, "/held")
+            eventually(lambda: main.now == 1, "the main one is full")
+            for _ in range(3):
+                assert lb.ask(GET)[0] == "HTTP/1.1 503 Service Unavailable"
+            main.go.release()
+            assert held.message()[2] == b"."
+
+
+def test_a_body_that_is_refused_gives_the_slot_back() -> None:
+    with counting(2) as (main, spare):
+        dynamic = limited(main)
+        services = dynamic["http"]["services"]
+        services["main"] = services["all"]
+        services["spare"] = config_for(spare.url)["http"]["services"]["all"]
+        errors = {"status": ["503"], "maxRequestBodyBytes": 3}
+        services["all"] = {"failover": {"service": "main", "fallback": "spare", "errors": errors}}
+        with edge(dynamic) as lb:
+            for _ in range(3):
+                assert lb.ask(POST)[0] == "HTTP/1.1 413 Request Entity Too Large"
+            main.go.release()
+            assert lb.ask(GET)[2] == b"."
+
+
+def test_an_open_websocket_holds_its_slot() -> None:
+    def switch(peer: Peer) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            peer.message()
+            peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+            while piece := peer.sock.recv(100):
+                peer.send(piece)
+
+    server = Server(switch)
+    upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+    try:
+        with edge(limited(server, limit=1)) as lb:
+            first, second = lb.client(), lb.client()
+            assert first.ask(upgrade)[0] == "HTTP/1.1 101 Switching Protocols"
+            second.send(upgrade)
+            waiting(lb, 1)
+            first.send(b"still here")
+            assert first.exactly(10) == b"still here"
+            first.close()
+            assert second.message(body=False)[0] == "HTTP/1.1 101 Switching Protocols"
+            second.close()
+            eventually(lambda: in_flight(lb, server) == 0, "nothing is under way")
+    finally:
+        server.close()
+
+
+def test_a_trial_whose_client_goes_away_is_not_the_last_one() -> None:
+    with counting() as (server,):
+        passive = {"maxFailedAttempts": 1, "failureWindow": "100ms"}
+        with edge(config_for(server.url, passiveHealthCheck=passive)) as lb:
+            slots = lb.proxy._publisher.current.slots  # type: ignore[union-attr]
+            region, slot = lb.proxy._region, slots.servers[f"all@file|{server.url}"]
+            region.set_up(slot, False, EJECTED)
+            eventually(lambda: region.is_up(slot), "it may be tried again")
+            gone = sent(lb, "/trial")
+            eventually(lambda: server.now == 1, "one tries")
+            assert lb.ask(GET)[0] == "HTTP/1.1 503 Service Unavailable"
+            gone.close()
+            eventually(lambda: region.server_in_flight(slot) == 0, "it has gone")
+            server.go.release(2)
+            assert lb.ask(GET)[2] == b"."
 
 
 def test_copies_are_made_of_requests_that_waited() -> None:
