@@ -113,6 +113,11 @@ class RequestCollector(Collector):
                                      labels=["service", "mirror", "result"])  # fmt: skip
         sessions = CounterMetricFamily("lbcore_service_sessions", "Requests of sticky services, kept or begun",
                                        labels=["service", "result"])  # fmt: skip
+        waiting = GaugeMetricFamily(
+            "lbcore_service_queue_length", "Requests that wait since all servers are full", labels=["service"]
+        )
+        queued = CounterMetricFamily("lbcore_service_queue_requests", "Requests that found all servers full",
+                                     labels=["service", "result"])  # fmt: skip
         region = self._runtime.region
         configured = self._runtime.dynamic.http.services
         for name, service in (self._runtime.table.services if self._runtime.table else {}).items():
@@ -138,6 +143,11 @@ class RequestCollector(Collector):
                         if found:
                             answers.add_metric([*labels, CLASSES[number]], found)
                 retries.add_metric([name], retried)
+                if inner.queue is not None:
+                    line = region.queue_counters(inner.slot)
+                    waiting.add_metric([name], line.waiting)
+                    for result in ("queued", "timed_out", "rejected", "abandoned"):
+                        queued.add_metric([name, result], getattr(line, result))
             if isinstance(inner, Balancer):
                 kept, begun = region.sessions(inner.slot)
                 if kept or begun:
@@ -171,4 +181,6 @@ class RequestCollector(Collector):
             chosen,
             copies,
             sessions,
+            waiting,
+            queued,
         )

@@ -192,6 +192,8 @@ def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig) -> lis
         errors.append(f'unsupported load-balancer strategy "{balancer.strategy}"')
     if balancer.hash_on is not None and balancer.strategy != "hrw":
         errors.append(f'hashOn goes with strategy "hrw", not "{balancer.strategy}"')
+    if balancer.queue is not None and not balancer.is_limited:
+        errors.append("queue goes with maxConnections: without a limit nobody waits")
     check = balancer.health_check
     if check is not None and (urlsplit(check.path).scheme or urlsplit(check.path).netloc):
         errors.append(f'health check path must be a relative URL, got: "{check.path}"')

@@ -30,6 +30,8 @@ from lbcore.routing.hash_key import HashKey
 from lbcore.routing.index import RouteIndex
 from lbcore.routing.mirroring import Mirror, Mirroring, MirrorPolicy
 from lbcore.routing.picker import Consistent, LeastOf, Picker
+from lbcore.routing.queue import WaitQueue
+from lbcore.routing.ramped import Ramped
 from lbcore.routing.route import Route
 from lbcore.routing.server import Server
 from lbcore.routing.service import Service, UpstreamPolicy
@@ -62,6 +64,7 @@ class Table:
     tcp       the layer 4 routers of those that have any.
     servers   by identity, `service@provider|url`.
     services  that routers lead to, and those below them, by qualified name.
+    balancers  of these, the ones that choose among servers, without what guards them.
     disabled  what could not be compiled.
     """
 
@@ -70,6 +73,7 @@ class Table:
     servers: Mapping[str, Server]
     services: Mapping[str, Service]
     tcp_services: Mapping[str, Service]
+    balancers: dict[str, LoadBalancer]
     disabled: list[Disabled]
     warnings: list[str]
 
@@ -175,6 +179,7 @@ class _Compiler:
         self.ping = ping
         self.servers: dict[str, Server] = {}
         self.services: dict[str, Service] = {}
+        self.balancers: dict[str, LoadBalancer] = {}
         self.middlewares: dict[str, Middleware] = {}
 
     def table(self, tcp: TcpCompiler) -> Table:
@@ -198,7 +203,8 @@ class _Compiler:
         tcp_routes = tcp.routes()
         servers = {**self.servers, **tcp.servers}
         disabled = self.found.disabled() + tcp.disabled
-        return Table(indexes, tcp_routes, servers, self.services, tcp.services, disabled, self.found.warnings)
+        warnings = self.found.warnings
+        return Table(indexes, tcp_routes, servers, self.services, tcp.services, self.balancers, disabled, warnings)
 
     def build_middlewares(self) -> None:
         for name, config in self.http.middlewares.items():
@@ -316,6 +322,12 @@ class _Compiler:
 
     def load_balancer(self, name: str, config: model.LoadBalancer, slot: int) -> LoadBalancer:
         servers = [self.server(name, server) for server in config.servers]
+        for server, settings in zip(servers, config.servers, strict=True):
+            server.limit = config.limit_of(settings)
+        queue = None
+        if config.is_limited:
+            limits = config.queue or model.Queue()
+            queue = WaitQueue(self.region, self.worker, slot, limits.max_requests, milliseconds(limits.timeout))
         weights = [max(server.weight, 0) for server in config.servers]
         balancer = LoadBalancer(name, servers, weights, self.region, slot)
         strategy, passive = config.strategy, config.passive_health_check
@@ -328,7 +340,9 @@ class _Compiler:
             counts=strategy in BY_LOAD or bounded,
             times=strategy in BY_LATENCY,
             ejection=ejection_of(passive) if passive else (0, 0, 100),
+            queue=queue,
         )
+        self.balancers[name] = balancer
         return balancer
 
     def weighted(self, name: str, config: model.Weighted | model.HighestRandomWeight, slot: int) -> Weighted:
@@ -361,6 +375,8 @@ class _Compiler:
             picker = Consistent(hash_key(config.hash_on), keys, weights, spread)
         elif strategy != "wrr":
             picker = LeastOf(strategy)
+            if not isinstance(config, model.HighestRandomWeight) and config.slow_start is not None:
+                picker = Ramped(picker)
         watched = config.health_check
         balancer.use(picker, cookie, watched is not None, quorum_of(watched) if watched else (0, 0, 0))
 

@@ -1,5 +1,7 @@
 # What choosing a server for a request found out, for the exchange to act on and for others to tell.
 
+from libc.stdint cimport uint64_t
+
 from lbcore.http.response cimport Response
 
 
@@ -18,9 +20,13 @@ cdef class Decision:
     cdef list guards                   # middlewares of services, entered in this order, that want the answer; None = none
     cdef list failed                   # members that could not be reached: not to be chosen again; None = none
     cdef bint again                    # another try of the same request: what is done once was done
-    cdef bint held                     # a server on trial, busy with another request, was passed over
+    cdef bint on_trial                 # a server on trial, busy with another request, was passed over
     cdef bint answered                 # a middleware of a service has answered
     cdef Response response             # where it puts its answer
+    cdef object queue                  # WaitQueue: every server that stands is full, wait there; None = no need to
+    cdef object wanted                 # Server of the session, where that is the one that is full; None = any
+    cdef uint64_t since_ns             # monotonic time since which it waits; 0 = it has just come
+    cdef bint held                     # a slot of the chosen server is taken, and nobody has taken it over yet
     cdef bytes refusal                 # body of the 503 when nobody may be chosen
 
     cdef void clear(self) noexcept

@@ -29,6 +29,7 @@ cdef class Decision:
         if self.guards is not None:
             del self.guards[mark.guards:]
         self.failover = <object>mark.failover
+        self.queue = self.wanted = None
         return 0
 
     cdef void clear(self) noexcept:
@@ -39,6 +40,10 @@ cdef class Decision:
         self.guards = None
         self.failed = None
         self.again = False
-        self.held = False
+        self.on_trial = False
         self.answered = False
+        self.queue = None
+        self.wanted = None
+        self.since_ns = 0
+        self.held = False
         self.refusal = NO_SERVER

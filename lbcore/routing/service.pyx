@@ -46,6 +46,14 @@ cdef class Service:
         """The server for a request, or None when nobody may take it. Bounded; O(1) unless something changed."""
         return None
 
+    cdef Server admit(self, Request request, Decision decision):
+        """`choose` for a request that has waited in the queue: nobody is before it."""
+        return None
+
+    cdef int give_back(self, Server server) noexcept:
+        """Give back the slot of a server that `choose` has taken."""
+        return 0
+
     cdef int refresh(self) except -1:
         """Bring what follows from the state of servers up to date. O(1) when nothing changed, else O(what is below)."""
         cdef uint64_t now
@@ -87,4 +95,8 @@ cdef class Service:
 
     def pick(self, Request request=None):
         """The server for a request (None: one that says nothing), or None when none may be picked: `choose` for Python."""
-        return self.choose(request if request is not None else Request(), Decision())
+        cdef Decision decision = Decision()
+        cdef Server server = self.choose(request if request is not None else Request(), decision)
+        if decision.held:
+            (<Service>decision.balancer).give_back(server)
+        return server

@@ -17,6 +17,7 @@ from lbcore.transport.tcp_client cimport TcpConnection
 from lbcore.middleware.respond import Ping
 from lbcore.observability.writer import LogWriter
 from lbcore.routing.compile import compile_table
+from lbcore.routing.queue import adopt
 
 cdef enum:
     FLUSH_MS = 20              # how long a line of the access log waits at most to be handed over
@@ -38,6 +39,7 @@ cdef class Engine:
     cdef object worker
     cdef dict entry_points             # EntryPoint by name
     cdef dict servers                  # Server by identity, of the table in force
+    cdef dict queues                   # WaitQueue by the name of its service, likewise
     cdef list listeners
     cdef set clients                   # Http1Client and TcpConnection, open ones
     cdef object table
@@ -59,6 +61,7 @@ cdef class Engine:
         self.region = region
         self.worker = worker
         self.servers = {}
+        self.queues = {}
         self.listeners = []
         self.clients = set()
         self.entry_points = {
@@ -121,6 +124,7 @@ cdef class Engine:
         cdef EntryPoint entry_point
         table = compile_table(dynamic, self.static, slots, self.region, self.worker, self.servers, self.ping,
                               self.admin)
+        self.queues = adopt(self.queues, table.balancers)
         for name, index in table.indexes.items():
             entry_point = <EntryPoint>self.entry_points[name]
             entry_point.routes = <RouteIndex>index
@@ -169,6 +173,7 @@ cdef class Engine:
             (<Shadow>shadow).expire()
         for server in self.servers.values():
             close_pool(server)
+        self.dialer.close()
         if self.log is not None:
             self.flushing.cancel()
             self.log.flush()

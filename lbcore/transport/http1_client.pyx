@@ -265,7 +265,8 @@ cdef class Http1Client(ClientStream):
         while self.body_kind != BODY_NONE:
             stream = exchange.stream
             if stream is None or stream.blocked:
-                return 0
+                # Nobody reads the body of a request that waits for a server: its end is known from the event alone.
+                return self.drop() if exchange.waiter is not None and socket.hangup else 0
             if socket.input.end > self.head_end:
                 n = socket.input.start
                 socket.input.start = self.head_end

@@ -5,6 +5,8 @@ from libc.stdint cimport int64_t, uint32_t
 from lbcore.transport.timers cimport Timer, Wheel
 
 
+cdef int64_t monotonic_ms() noexcept nogil
+
 cdef class Channel:
     cdef int fd                # -1 once closed
     cdef Reactor reactor
