@@ -55,6 +55,24 @@ class ForwardedHeaders(Model):
         return [check_network(value) for value in values]
 
 
+class EntryPointProxyProtocol(Model):
+    """Connections may begin with a PROXY protocol header (version 1 or 2). `trustedIPs`: whose header is believed."""
+
+    insecure: bool = False
+    trusted_ips: list[str] = Field(default=[], alias="trustedIPs")
+
+    @field_validator("trusted_ips")
+    @classmethod
+    def _networks(cls, values: list[str]) -> list[str]:
+        return [check_network(value) for value in values]
+
+    @model_validator(mode="after")
+    def _somebody(self) -> EntryPointProxyProtocol:
+        if not self.insecure and not self.trusted_ips:
+            raise ValueError("nobody is trusted: set trustedIPs or insecure")
+        return self
+
+
 class RedirectEntryPoint(Model):
     to: str
     scheme: Literal["http", "https"] = "https"
@@ -93,12 +111,13 @@ class EntryPointHttp(Model):
 class EntryPoint(Model):
     """A listener. `address` is `[host]:port[/tcp]`, or (extension) `unix:/path/of/socket`."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("proxyProtocol http2 http3 udp observability allowACMEByPass")
+    unsupported: ClassVar[frozenset[str]] = keys("http2 http3 udp observability allowACMEByPass")
 
     address: Annotated[str, BeforeValidator(check_address)]
     as_default: bool = False
     reuse_port: bool = False
     transport: EntryPointTransport = EntryPointTransport()
+    proxy_protocol: EntryPointProxyProtocol | None = None
     forwarded_headers: ForwardedHeaders = ForwardedHeaders()
     http: EntryPointHttp = EntryPointHttp()
 

@@ -9,7 +9,7 @@ from lbcore.routing.server cimport Server
 from lbcore.state.region cimport Region
 from lbcore.transport.dialer cimport SocketDialer
 from lbcore.transport.http1_client cimport Http1Client
-from lbcore.transport.listener cimport Listener
+from lbcore.transport.listener cimport Arrival, Listener
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.shadow cimport Shadow
 from lbcore.transport.tcp_client cimport TcpConnection
@@ -39,7 +39,7 @@ cdef class Engine:
     cdef dict entry_points             # EntryPoint by name
     cdef dict servers                  # Server by identity, of the table in force
     cdef list listeners
-    cdef set clients                   # Http1Client and TcpConnection, open ones
+    cdef set clients                   # Http1Client, TcpConnection and Arrival, open ones
     cdef object table
     cdef object ping
 
@@ -156,6 +156,8 @@ cdef class Engine:
         for item in list(self.clients):
             if isinstance(item, Http1Client):
                 (<Http1Client>item).drain()
+            elif isinstance(item, Arrival):
+                (<Arrival>item).drain()
 
     def close(self) -> None:
         """Close everything at once."""
@@ -163,6 +165,8 @@ cdef class Engine:
         for client in list(self.clients):
             if isinstance(client, Http1Client):
                 (<Http1Client>client).drop()
+            elif isinstance(client, Arrival):
+                (<Arrival>client).close()
             else:
                 (<TcpConnection>client).drop()
         for shadow in list(self.dialer.shadows):

@@ -29,6 +29,7 @@ cdef class TcpConnection:
     cdef SocketDialer dialer
     cdef TcpRoute route
     cdef ClientAddress address
+    cdef ClientAddress local           # what the client connected to, as a proxy before has said; empty = ask the kernel
     cdef Request request               # who asks, for services that choose by it
     cdef Decision decision
     cdef LoadBalancer balancer

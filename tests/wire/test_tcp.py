@@ -197,6 +197,7 @@ def test_the_proxy_protocol_tells_a_server_its_client(version: str) -> None:
         else:
             addresses = socket.inet_aton("127.0.0.1") * 2 + struct.pack("!HH", port, listening)
             assert seen == [b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + addresses, b"hello"]
+        client.close()
     server.close()
 
 
@@ -219,6 +220,7 @@ def test_a_reload_cuts_no_connection() -> None:
         client.send(b"still here\n")
         assert client.until(b"\n") == b"still here\n"
         assert first_line(lb) == "b"
+        client.close()
 
 
 @contextlib.contextmanager
@@ -289,6 +291,7 @@ def test_redis_behind_it(tmp_path: Path) -> None:
             client = lb.client()
             client.send(b"SET a 1\r\nINCR a\r\nGET a\r\n")
             assert client.exactly(16) == b"+OK\r\n:2\r\n$1\r\n2\r\n"
+            client.close()
     finally:
         process.terminate()
         process.wait(10)
