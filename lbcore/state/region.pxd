@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport uint32_t
 
-from lbcore.state.layout cimport METRIC_ROWS, Header, MetricRow, ServerCell, ServerStats, ServiceCell, WorkerStats
+from lbcore.state.layout cimport CONNECTION_ROWS, METRIC_ROWS, ConnectionRow, Header, MetricRow, ServerCell, ServerStats, ServiceCell, WorkerStats
 
 
 @cython.final
@@ -17,6 +17,7 @@ cdef class Region:
     cdef WorkerStats* worker_rows
     cdef ServerStats* server_rows      # [worker][server]
     cdef MetricRow* metrics            # [worker][METRIC_ROWS]
+    cdef ConnectionRow* connections    # [worker][CONNECTION_ROWS]
     cdef uint32_t n_servers            # length of one worker's row of server_rows
     cdef readonly uint32_t workers     # rows; a worker's index is below it
     cdef readonly uint32_t services    # cells; a service's slot is below it
@@ -37,6 +38,9 @@ cdef class Region:
 
     cdef inline MetricRow* metric_rows(self, uint32_t worker) noexcept nogil:
         return self.metrics + <size_t>worker * METRIC_ROWS
+
+    cdef inline ConnectionRow* connection_rows(self, uint32_t worker) noexcept nogil:
+        return self.connections + <size_t>worker * CONNECTION_ROWS
 
     cdef inline WorkerStats* worker(self, uint32_t index) noexcept nogil:
         return self.worker_rows + index

@@ -10,7 +10,7 @@ from libc.stdint cimport uint32_t
 from lbcore.http.request cimport Request
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
-from lbcore.routing.tcp_route cimport TcpPolicy
+from lbcore.routing.tcp_route cimport ConnectionLimit, TcpPolicy
 from lbcore.state.layout cimport ERROR_CLIENT_ABORT, ERROR_INTERNAL, ERROR_NO_SERVER, ERROR_REFUSED
 from lbcore.transport.address cimport local_address
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
@@ -62,9 +62,17 @@ cdef class TcpConnection:
         self.request = Request()
         self.request.head.client = &self.address
         self.decision = Decision()
-        if not self.route.admits(self.request):
+        if not self.route.admits(self.request) or (self.route.limits is not None and not self.enter()):
             return self.close()
         return self.dial()
+
+    cdef bint enter(self) except *:
+        """Be counted by the limits of the route. False: one is reached."""
+        for limit in self.route.limits:
+            if not (<ConnectionLimit>limit).enter(&self.address):
+                return False
+            self.held += 1
+        return True
 
     cdef int dial(self) except -1:
         """Connect to another server, if there is one; else the client's connection closes, as in Traefik."""
@@ -204,6 +212,9 @@ cdef class TcpConnection:
         if self.server is not None:
             self.balancer.note_end(self.server)
             self.server = None
+        while self.held:
+            self.held -= 1
+            (<ConnectionLimit>self.route.limits[self.held]).leave(&self.address)
         self.client.shut()
         if self.upstream is not None:
             self.upstream.shut()

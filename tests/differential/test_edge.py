@@ -1,4 +1,4 @@
-"""The edge of real Traefik and of lbcore: PROXY protocol headers on connections that come in."""
+"""The edge of real Traefik and of lbcore: PROXY protocol headers that come in, connections that are limited."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.differential.test_traefik import TRAEFIK, connect, describe, free_por
 from tests.support.instance import eventually
 from tests.support.wire import Peer, Server, config_for
 from tests.unit.transport.test_proxy_protocol import BROKEN, GOOD, TLVS, V1, block4, v2
+from tests.wire.test_tcp import address, echoes, tcp
 
 NAMES = ("traefik", "lbcore")
 # Read as the specification and HAProxy do: Traefik takes the address of a datagram, refuses a header of an unspecified
@@ -65,18 +66,18 @@ class Twins:
 
 
 @contextlib.contextmanager
-def twins(folder: Path, static: dict[str, Any], dynamic: dict[str, Any], ready: bytes = get("/")) -> Iterator[Twins]:
-    """Both, once they answer a request on each entry point."""
+def twins(folder: Path, static: dict[str, Any], dynamic: dict[str, Any], only: str = "") -> Iterator[Twins]:
+    """Both, once they answer requests on each entry point, or on one."""
     both = Twins(folder, static, dynamic)
 
     def is_ready(name: str, point: str) -> bool:
         with contextlib.suppress(OSError, EOFError), contextlib.closing(both.client(name, point)) as client:
-            return client.ask(ready)[0].startswith("HTTP/1.1 200")
+            return client.ask(get("/"))[0].startswith(("HTTP/1.1 200", "HTTP/1.1 418"))
         return False
 
     try:
         for name in NAMES:
-            for point in static["entryPoints"]:
+            for point in [only] if only else static["entryPoints"]:
                 eventually(lambda name=name, point=point: is_ready(name, point), f"{name} serves {point}", 30)  # type: ignore[misc]
         yield both
     finally:
@@ -127,3 +128,27 @@ def test_a_header_that_traefik_refuses_is_refused(proxied: Twins, header: bytes)
 
 def test_without_the_setting_a_header_is_no_request(proxied: Twins) -> None:
     assert seen(proxied, "lbcore", "off", V1) == seen(proxied, "traefik", "off", V1) == "400"
+
+
+@pytest.mark.parametrize("amount", [0, 1, 3])
+def test_same_number_of_connections_of_one_client(tmp_path: Path, amount: int) -> None:
+    with echoes("a") as (a,):
+        dynamic = tcp([address(a)], "ClientIP(`127.0.0.1`)")
+        del dynamic["tcp"]["services"]["all"]["loadBalancer"]["servers"][0]["weight"]
+        dynamic["tcp"]["routers"]["all"] |= {"middlewares": ["few"], "entryPoints": ["stream"]}
+        dynamic["tcp"]["middlewares"] = {"few": {"inFlightConn": {"amount": amount}}}
+        dynamic["http"] = {"routers": {"up": {"rule": "Path(`/`)", "service": "noop@internal", "entryPoints": ["web"]}}}
+        with twins(tmp_path, {"entryPoints": {"web": {}, "stream": {}}}, dynamic, only="web") as both:
+            greeted: dict[str, list[bytes]] = {}
+            clients = []
+            for name in NAMES:
+                for _ in range(amount + 2):
+                    client = both.client(name, "stream")
+                    clients.append(client)
+                    client.send(b"x")
+                    with contextlib.suppress(EOFError, ConnectionError):
+                        greeted.setdefault(name, []).append(client.until(b"\n"))
+            for client in clients:
+                client.close()
+            assert greeted.get("lbcore") == greeted.get("traefik")
+            assert len(greeted.get("lbcore", [])) == amount
