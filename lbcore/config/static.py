@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -279,6 +280,29 @@ class Api(Model):
         return value
 
 
+class Explain(Model):
+    """Extension: who sends `secret` in `header` is told there, by the answer, why it went where it went."""
+
+    header: str = "X-Lbcore-Explain"
+    secret: str
+
+    @field_validator("header")
+    @classmethod
+    def _own(cls, value: str) -> str:
+        if not re.fullmatch(r"[Xx]-[A-Za-z0-9-]*[A-Za-z0-9]", value) or value.lower().startswith("x-forwarded-"):
+            raise ValueError(f"{value!r} is no name for a header of its own: write X-Something")
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _long(cls, value: str) -> str:
+        if len(value) < 16:
+            raise ValueError("a secret of less than 16 characters can be guessed")
+        if not value.isascii() or not value.isprintable() or value != value.strip():
+            raise ValueError("a secret has to fit into a header: printable ASCII, no space at its ends")
+        return value
+
+
 class Global(Model):
     """Accepted for Traefik's sake: lbcore asks for no updates and sends no statistics, whatever stands here."""
 
@@ -297,6 +321,7 @@ class StaticConfig(Model):
     log: Log = Log()
     ping: Ping | None = None
     api: Api | None = None
+    explain: Explain | None = None
     metrics: Metrics | None = None
     access_log: AccessLog | None = None
     global_: Global = Field(default=Global(), alias="global")

@@ -63,6 +63,7 @@ class Table:
     servers   by identity, `service@provider|url`.
     services  that routers lead to, and those below them, by qualified name.
     disabled  what could not be compiled.
+    order     rules and routes of each entry point, as they are tried; empty unless `explain` is configured.
     """
 
     indexes: Mapping[str, RouteIndex]
@@ -72,6 +73,7 @@ class Table:
     tcp_services: Mapping[str, Service]
     disabled: list[Disabled]
     warnings: list[str]
+    order: Mapping[str, list[Compiled]]
 
 
 def compile_table(
@@ -184,16 +186,19 @@ class _Compiler:
                 continue
             for point in entry_points_of(router, self.static):
                 routers[point].append((router.priority or len(router.rule.encode()), name, router))
-        indexes = {}
+        indexes, order = {}, {}
         for point, entries in routers.items():
             # Highest priority first; by name where it is equal, so that every worker and every run agrees.
             entries.sort(key=lambda entry: (-entry[0], entry[1]))
             compiled = [(parse_rule(router.rule), self.route(point, name, router)) for _, name, router in entries]
-            indexes[point] = RouteIndex(self.internal(point, entries, compiled))
+            order[point] = self.internal(point, entries, compiled)
+            indexes[point] = RouteIndex(order[point])
         tcp_routes = tcp.routes()
         servers = {**self.servers, **tcp.servers}
         disabled = self.found.disabled() + tcp.disabled
-        return Table(indexes, tcp_routes, servers, self.services, tcp.services, disabled, self.found.warnings)
+        order = order if self.static.explain else {}
+        warnings = self.found.warnings
+        return Table(indexes, tcp_routes, servers, self.services, tcp.services, disabled, warnings, order)
 
     def build_middlewares(self) -> None:
         for name, config in self.http.middlewares.items():

@@ -10,9 +10,12 @@ cdef class Decision:
     cdef list mirrors                  # Mirror that get a copy of the request; None = none
     cdef list guards                   # middlewares of services, entered in this order, that want the answer; None = none
     cdef list failed                   # Server that could not be reached: not to be chosen again; None = none
+    cdef list path                     # (service, index of its member; -1 = none) of each level; None = nobody asks for it
+    cdef Py_ssize_t above              # levels of `path` that stay when another server is chosen
     cdef bint again                    # another try of the same request: what is done once was done
     cdef bint answered                 # a middleware of a service has answered
     cdef Response response             # where it puts its answer
     cdef bytes refusal                 # body of the 503 when nobody may be chosen
 
+    cdef int choose_again(self) except -1
     cdef void clear(self) noexcept

@@ -12,6 +12,14 @@ cdef class Decision:
     def __cinit__(self):
         self.refusal = NO_SERVER
 
+    cdef int choose_again(self) except -1:
+        """What was found out about the choice that failed is void."""
+        self.again = True
+        self.cookies = None
+        if self.path is not None:
+            del self.path[self.above:]
+        return 0
+
     cdef void clear(self) noexcept:
         self.balancer = None
         self.failover = None
@@ -19,6 +27,8 @@ cdef class Decision:
         self.mirrors = None
         self.guards = None
         self.failed = None
+        self.path = None
+        self.above = 0
         self.again = False
         self.answered = False
         self.refusal = NO_SERVER

@@ -4,6 +4,7 @@ from lbcore.observability.access_log cimport AccessLog
 from lbcore.observability.observer cimport Observer
 from lbcore.observability.series cimport Series
 from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.explainer cimport Explainer
 from lbcore.routing.index cimport RouteIndex
 from lbcore.routing.server cimport Server
 from lbcore.state.region cimport Region
@@ -66,6 +67,9 @@ cdef class Engine:
             for index, (name, settings) in enumerate(static.entry_points.items())
         }
         self.admin = admin
+        if static.explain is not None:
+            for point in self.entry_points.values():
+                (<EntryPoint>point).explainer = Explainer(static.explain.header, static.explain.secret)
         self.watch()
 
     def watch(self) -> None:
@@ -124,6 +128,8 @@ cdef class Engine:
         for name, index in table.indexes.items():
             entry_point = <EntryPoint>self.entry_points[name]
             entry_point.routes = <RouteIndex>index
+            if entry_point.explainer is not None:
+                (<Explainer>entry_point.explainer).order = table.order[name]
         for name, point in self.entry_points.items():
             (<EntryPoint>point).tcp = table.tcp.get(name)
         for listener in self.listeners:
