@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic.alias_generators import to_snake
 
 from lbcore.config.model import Model, keys
@@ -109,10 +109,29 @@ class EntryPointHttp(Model):
     underscore_headers_strategy: Literal["keep", "delete", "reject"] = "keep"
 
 
+def no_tracing(value: bool | None) -> bool | None:
+    if value:
+        raise ValueError("true is not supported by this version of lbcore")
+    return value
+
+
+NoTracing = Annotated[bool | None, AfterValidator(no_tracing)]
+
+
+class EntryPointObservability(Model):
+    """What is told about requests of routers that do not say themselves, and of those that no router takes."""
+
+    unsupported: ClassVar[frozenset[str]] = keys("traceVerbosity")
+
+    access_logs: bool = True
+    metrics: bool = True
+    tracing: NoTracing = None
+
+
 class EntryPoint(Model):
     """A listener. `address` is `[host]:port[/tcp]`, or (extension) `unix:/path/of/socket`."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("http2 http3 udp observability allowACMEByPass")
+    unsupported: ClassVar[frozenset[str]] = keys("http2 http3 udp allowACMEByPass")
 
     address: Annotated[str, BeforeValidator(check_address)]
     as_default: bool = False
@@ -121,6 +140,7 @@ class EntryPoint(Model):
     proxy_protocol: EntryPointProxyProtocol | None = None
     forwarded_headers: ForwardedHeaders = ForwardedHeaders()
     http: EntryPointHttp = EntryPointHttp()
+    observability: EntryPointObservability = EntryPointObservability()
 
 
 class FileProvider(Model):
@@ -203,8 +223,11 @@ class Prometheus(Model):
 
 
 class Metrics(Model):
-    unsupported: ClassVar[frozenset[str]] = keys("datadog statsD influxDB2 otlp addInternals")
+    """`addInternals`: count what lbcore answers itself, too (ping, API, metrics, redirections)."""
 
+    unsupported: ClassVar[frozenset[str]] = keys("datadog statsD influxDB2 otlp")
+
+    add_internals: bool = False
     prometheus: Prometheus | None = None
 
 
@@ -231,18 +254,30 @@ class AccessLogHeaders(Model):
     names: dict[str, Literal["drop", "keep", "redact"]] = {}
 
 
+class AccessLogQuery(Model):
+    """`drop`: RequestPath without its query."""
+
+    default_mode: Literal["keep", "drop"] = "keep"
+
+
 class AccessLogFields(Model):
-    unsupported: ClassVar[frozenset[str]] = keys("queryParameters")
+    """Names of fields and headers count without case."""
 
     default_mode: Literal["keep", "drop"] = "keep"
     names: dict[str, Literal["keep", "drop"]] = {}
     headers: AccessLogHeaders = AccessLogHeaders()
+    query_parameters: AccessLogQuery = AccessLogQuery()
 
 
 class AccessLog(Model):
-    """`filePath` empty: standard output. `bufferingSize` 0: lines are written within a few ms, else within a second."""
+    """`filePath` empty: standard output. `bufferingSize` 0: lines are written within a few ms, else within a second.
 
-    unsupported: ClassVar[frozenset[str]] = keys("otlp dualOutput addInternals")
+    addInternals  log what lbcore answers itself, too (ping, API, metrics, redirections).
+    """
+
+    unsupported: ClassVar[frozenset[str]] = keys("otlp dualOutput")
+
+    add_internals: bool = False
 
     file_path: str = ""
     format: Literal["common", "genericCLF", "json"] = "common"

@@ -33,6 +33,8 @@ cdef class EntryPoint:
     cdef EntryPointStats* stats
     cdef uint32_t index                # position in the static configuration
     cdef Observer observer             # None = nobody watches
+    cdef bint logged                   # requests that no router takes are
+    cdef bint counted                  # likewise
     cdef object explainer              # Explainer; None = nobody may ask why
     cdef object region                 # keeps `stats` mapped
     cdef bint draining

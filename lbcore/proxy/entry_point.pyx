@@ -38,6 +38,8 @@ cdef class EntryPoint:
         transport, http, forwarded = settings.transport, settings.http, settings.forwarded_headers
         self.name = name
         self.region = region
+        self.logged = settings.observability.access_logs
+        self.counted = settings.observability.metrics
         self.index = index
         self.stats = &region.worker(worker).entry_points[index]
         self.policy.max_header_bytes = http.max_header_bytes

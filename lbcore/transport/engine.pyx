@@ -89,8 +89,7 @@ cdef class Engine:
         by = (prometheus.add_entry_points_labels, prometheus.add_routers_labels, prometheus.add_services_labels) \
             if prometheus is not None else (False, False, False)
         for point in self.entry_points.values():
-            if (<EntryPoint>point).name != "traefik":       # the view from outside does not look at itself, as in Traefik
-                (<EntryPoint>point).watch(Observer(series, self.log, *by))
+            (<EntryPoint>point).watch(Observer(series, self.log, *by))
 
     def flush_log(self) -> None:
         """Hand the lines of the access log over, again and again."""
