@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from lbcore.api.runtime import Runtime
 from lbcore.observability.series import KINDS, labels_of
 from lbcore.routing.balancer import Balancer, LoadBalancer
-from lbcore.routing.compile import router_identity
+from lbcore.routing.compile import own_routers, router_identity
 from lbcore.routing.guarded import Guarded
 from lbcore.routing.mirroring import Mirroring
 from lbcore.routing.service import Service
@@ -46,6 +46,8 @@ class RequestCollector(Collector):
         routers, services = {}, {}
         for name, router in runtime.dynamic.http.routers.items():
             service = router.service if "@" in router.service else f"{router.service}@{name.rpartition('@')[2]}"
+            routers[runtime.slots.services[router_identity(name)]] = [name, service]
+        for name, service in own_routers(runtime.static).items():
             routers[runtime.slots.services[router_identity(name)]] = [name, service]
         for name in runtime.dynamic.http.services:
             services[runtime.slots.services[name]] = [name]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from lbcore.config.model import Model, keys
-from lbcore.config.static import ForwardingTimeouts
+from lbcore.config.static import ForwardingTimeouts, NoTracing
 from lbcore.config.tcp import TcpConfig
 from lbcore.config.units import Duration
 
@@ -38,10 +38,20 @@ Secret = Annotated[str, AfterValidator(_check_secret)]
 MaxConnections = Annotated[int, Field(ge=0, lt=1 << 31)]
 
 
+class RouterObservability(Model):
+    """Whether its requests are told about; None: as its entry point says."""
+
+    unsupported: ClassVar[frozenset[str]] = keys("traceVerbosity")
+
+    access_logs: bool | None = None
+    metrics: bool | None = None
+    tracing: NoTracing = None
+
+
 class Router(Model):
     """Rule to middlewares to service. `priority` 0: the length of the rule."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("tls observability parentRefs")
+    unsupported: ClassVar[frozenset[str]] = keys("tls parentRefs")
 
     rule: str = ""
     entry_points: list[str] = []
@@ -49,6 +59,7 @@ class Router(Model):
     middlewares: list[str] = []
     priority: int = 0
     rule_syntax: Literal["", "v3"] = ""
+    observability: RouterObservability = RouterObservability()
 
     @field_validator("priority")
     @classmethod

@@ -15,6 +15,7 @@ from lbcore.http.span cimport Span, span_eq, span_of
 from lbcore.middleware.base cimport Middleware
 from lbcore.proxy.copies cimport prepare_copies, send_copies, shed_copies
 from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.explainer cimport explain_if_asked, fallback_is_asked
 from lbcore.proxy.observation cimport monotonic_ns, observe
 from lbcore.proxy.pool cimport Pool
 from lbcore.proxy.recording cimport Recording
@@ -182,6 +183,8 @@ cdef class Exchange:
             self.request.drop_listed(self.entry_point.passed_on)
         self.forward.pass_host = True
         self.route = <Route>self.entry_point.routes.find(head)
+        if self.entry_point.explainer is not None:
+            explain_if_asked(self)
         if self.route is None:
             self.error = ERROR_NO_ROUTER
             return self.answer(404, b"404 page not found\n", True)
@@ -253,8 +256,9 @@ cdef class Exchange:
             return False
         self.lose_server()
         self.decision.failover = None
-        self.decision.again = True
-        self.decision.cookies = None
+        if self.decision.path is not None:
+            fallback_is_asked(self, failover)
+        self.decision.choose_again()
         self.decision.failed = None
         self.replayed = 0
         failover.fallback.stats.requests += 1
@@ -465,8 +469,7 @@ cdef class Exchange:
         if self.decision.failed is None:
             self.decision.failed = []
         self.decision.failed.append(failed)
-        self.decision.again = True
-        self.decision.cookies = None
+        self.decision.choose_again()
         if self.choose():
             self.redispatched += 1
             self.server.stats.retries += 1

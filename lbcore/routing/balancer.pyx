@@ -279,6 +279,8 @@ cdef class LoadBalancer(Balancer):
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
         index = self.choose_member(request, decision)
+        if decision.path is not None:
+            decision.path.append((self, index))
         if index < 0:
             return None
         decision.balancer = self
@@ -487,6 +489,8 @@ cdef class Weighted(Balancer):
         while True:
             mark = decision.mark()
             index = self.choose_member(request, decision)
+            if decision.path is not None:
+                decision.path.append((self, index))
             if index < 0:
                 return None
             child = <Child>self.members[index]

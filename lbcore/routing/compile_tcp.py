@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 from lbcore.config import tcp as model
@@ -10,12 +11,13 @@ from lbcore.config.static import StaticConfig
 from lbcore.config.validate import Disabled, qualify
 from lbcore.config.validate_tcp import check_tcp, tcp_entry_points_of
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
+from lbcore.routing.connections import ConnectionTable
 from lbcore.routing.hash_key import HashKey
 from lbcore.routing.matcher import Program
 from lbcore.routing.picker import Consistent
 from lbcore.routing.server import Server
 from lbcore.routing.service import Service, UpstreamPolicy
-from lbcore.routing.tcp_route import TcpPolicy, TcpRoute, TcpRoutes
+from lbcore.routing.tcp_route import ConnectionLimit, TcpPolicy, TcpRoute, TcpRoutes
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
@@ -50,6 +52,7 @@ class TcpCompiler:
         self.region = region
         self.worker = worker
         self.known = known
+        self.connections = ConnectionTable(region, worker)
         self.servers: dict[str, Server] = {}
         self.services: dict[str, Service] = {}
         self.disabled: list[Disabled] = check_tcp(tcp, static)
@@ -62,9 +65,8 @@ class TcpCompiler:
             if name in wrong:
                 continue
             priority = priority_of(router)
-            route = TcpRoute(
-                name, Program(parse_tcp_rule(router.rule)), self.allowed(name, router), self.of(router, name)
-            )
+            rule, service = Program(parse_tcp_rule(router.rule)), self.of(router, name)
+            route = TcpRoute(name, rule, self.allowed(name, router), service, self.limits(name, router))
             for point in tcp_entry_points_of(router, self.static):
                 ranked.setdefault(point, []).append((-priority, name, route))
         return {
@@ -82,6 +84,16 @@ class TcpCompiler:
             if config is not None:
                 lists.append([Program(Matcher("ClientIP", (network,))) for network in config.source_range])
         return lists
+
+    def limits(self, name: str, router: model.TcpRouter) -> list[ConnectionLimit]:
+        """Each router counts by itself, as in Traefik; by name, so that a reload forgets no connection."""
+        limits = []
+        for reference in dict.fromkeys(qualify(reference, name) for reference in router.middlewares):
+            config = self.tcp.middlewares[reference].in_flight_conn
+            if config is not None:
+                digest = hashlib.blake2b(f"{name}|{reference}".encode(), digest_size=8).digest()
+                limits.append(ConnectionLimit(self.connections, int.from_bytes(digest, "big"), config.amount))
+        return limits
 
     def service(self, name: str) -> Service:
         if name not in self.services:

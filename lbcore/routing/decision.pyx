@@ -18,6 +18,7 @@ cdef class Decision:
         mark.mirrors = 0 if self.mirrors is None else len(self.mirrors)
         mark.guards = 0 if self.guards is None else len(self.guards)
         mark.failover = <void*>self.failover
+        mark.path = 0 if self.path is None else len(self.path)
         return mark
 
     cdef int go_back(self, Mark mark) except -1:
@@ -28,8 +29,18 @@ cdef class Decision:
             del self.mirrors[mark.mirrors:]
         if self.guards is not None:
             del self.guards[mark.guards:]
+        if self.path is not None:
+            del self.path[mark.path:]
         self.failover = <object>mark.failover
         self.queue = self.wanted = None
+        return 0
+
+    cdef int choose_again(self) except -1:
+        """What was found out about the choice that failed is void."""
+        self.again = True
+        self.cookies = None
+        if self.path is not None:
+            del self.path[self.above:]
         return 0
 
     cdef void clear(self) noexcept:
@@ -39,6 +50,8 @@ cdef class Decision:
         self.mirrors = None
         self.guards = None
         self.failed = None
+        self.path = None
+        self.above = 0
         self.again = False
         self.on_trial = False
         self.answered = False

@@ -156,6 +156,10 @@ cdef class Program:
         self.kept = [one for one in self.kept if isinstance(one, Regex)]
         return 0
 
+    def holds(self, Request request) -> bool:
+        """Whether the rule holds for a request."""
+        return run(self.tests, &request.head)
+
     def matches(self, head: bytes, client: str = "192.0.2.1") -> bool:
         """Whether the rule matches a request head, for tests and tools. Raises ValueError when the head is refused."""
         cdef Request request = read_head(head, client)

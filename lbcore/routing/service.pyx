@@ -6,6 +6,7 @@ cimport cython
 from libc.stdint cimport uint32_t
 
 from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
 from lbcore.routing.decision cimport Decision
 from lbcore.selection.atomic cimport atomic_load_u32, atomic_load_u64, atomic_store_u64, atomic_swap_if_u32
 from lbcore.state.region cimport Region
@@ -92,6 +93,17 @@ cdef class Service:
     def children(self) -> list:
         """`(key, Service)` of each child; empty for one that chooses among servers."""
         return []
+
+    def trace(self, Request request) -> tuple:
+        """The server for a request, or None, and `(service, index of its member)` of each level that was asked.
+
+        The index is that in `members` or `children`, -1 where nobody may be picked.
+        """
+        cdef Decision decision = Decision()
+        decision.path = []
+        decision.response = Response()
+        server = self.choose(request, decision)
+        return server, decision.path
 
     def pick(self, Request request=None):
         """The server for a request (None: one that says nothing), or None when none may be picked: `choose` for Python."""

@@ -1,3 +1,4 @@
+from lbcore.routing.connections import ConnectionTable
 from lbcore.routing.matcher import Program
 from lbcore.routing.service import Service
 
@@ -6,10 +7,22 @@ class TcpPolicy:
     proxy_protocol: int
     def __init__(self, termination_ms: int = -1, proxy_protocol: int = 0) -> None: ...
 
+class ConnectionLimit:
+    amount: int
+    def __init__(self, table: ConnectionTable, group: int, amount: int) -> None: ...
+
 class TcpRoute:
     name: str
+    limits: list[ConnectionLimit] | None
     service: Service
-    def __init__(self, name: str, rule: Program, allowed: list[list[Program]], service: Service) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        rule: Program,
+        allowed: list[list[Program]],
+        service: Service,
+        limits: list[ConnectionLimit] | None = None,
+    ) -> None: ...
 
 class TcpRoutes:
     routes: list[TcpRoute]

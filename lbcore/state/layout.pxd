@@ -1,7 +1,7 @@
 # The data dictionary of the shared region: every struct in it, each a multiple of a cache line (64 bytes).
 #
 # Region = Header page, ServiceCell[services], ServerCell[servers], WorkerStats[workers], ServerStats[workers][servers],
-# ServiceStats[workers][services], MetricRow[workers][METRIC_ROWS].
+# ServiceStats[workers][services], MetricRow[workers][METRIC_ROWS], ConnectionRow[workers][CONNECTION_ROWS].
 # A cell of several writers is touched with the helpers of atomic.pxd only. A row of one writer (its worker) is
 # incremented plainly; readers sum the rows of all workers. A page that nobody touched costs no memory.
 # Changing a struct means raising LAYOUT_VERSION.
@@ -17,6 +17,7 @@ cdef enum:
     STATUS_CLASSES = 6         # index = status // 100; 0 counts exchanges that ended without an answer
     MAX_BUCKETS = 11           # of the histogram of durations, less the one for everything
     METRIC_ROWS = 65536        # per worker: sets of labels
+    CONNECTION_ROWS = 65536    # per worker: clients whose connections are limited; a power of two
     ERROR_KINDS = 16           # room; ErrorKind uses the first ones
 
 
@@ -46,7 +47,7 @@ cdef struct Header:
     uint32_t servers           # cells
     uint32_t servers_used      # slots below this one have been given out at some time; atomic, grows only
     uint32_t services_used     # likewise
-    uint32_t unused
+    uint32_t connections_lock  # worker + 1 that holds the ConnectionRows of all; 0 = nobody; atomic
     uint64_t generation        # configurations published so far; atomic
     uint64_t eligibility       # counts the times any server went up, down or changed weight; atomic
     int64_t started_unix_ns    # wall clock at creation
@@ -125,6 +126,13 @@ cdef struct MetricRow:         # requests with one set of labels; written by one
     uint64_t buckets[MAX_BUCKETS]  # requests that took no longer than this bound and longer than the one before
 
 
+cdef struct ConnectionRow:     # open connections of one client; written by one worker alone, under Header.connections_lock
+    uint8_t ip[16]             # as in ClientAddress
+    uint64_t group             # what is limited together
+    uint32_t count             # 0 = the row is free
+    uint32_t unused
+
+
 cdef struct EntryPointStats:   # one per worker and entry point; written by that worker alone
     uint64_t accepted          # client connections
     uint64_t open_connections  # of these, not closed yet
@@ -140,5 +148,6 @@ cdef struct WorkerStats:       # one per worker; its totals are the sums over it
     uint64_t heartbeat_ns      # monotonic time at which its loop was last seen turning
     uint64_t generation        # configuration it runs
     uint64_t metric_rows       # of its MetricRows, those in use: the first ones
-    uint64_t reserve[5]
+    uint64_t connection_rows   # of its ConnectionRows, those in use
+    uint64_t reserve[4]
     EntryPointStats entry_points[MAX_ENTRY_POINTS]  # index = position in the static configuration

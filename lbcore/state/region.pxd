@@ -4,7 +4,8 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from lbcore.state.layout cimport (
-    METRIC_ROWS, Header, MetricRow, ServerCell, ServerStats, ServiceCell, ServiceStats, WorkerStats,
+    CONNECTION_ROWS, METRIC_ROWS, ConnectionRow, Header, MetricRow, ServerCell, ServerStats, ServiceCell, ServiceStats,
+    WorkerStats,
 )
 
 
@@ -20,6 +21,7 @@ cdef class Region:
     cdef ServerStats* server_rows      # [worker][server]
     cdef ServiceStats* service_rows    # [worker][service]
     cdef MetricRow* metrics            # [worker][METRIC_ROWS]
+    cdef ConnectionRow* connections    # [worker][CONNECTION_ROWS]
     cdef uint32_t n_servers            # length of one worker's row of server_rows
     cdef readonly uint32_t workers     # rows; a worker's index is below it
     cdef readonly uint32_t services    # cells; a service's slot is below it
@@ -44,6 +46,9 @@ cdef class Region:
 
     cdef inline MetricRow* metric_rows(self, uint32_t worker) noexcept nogil:
         return self.metrics + <size_t>worker * METRIC_ROWS
+
+    cdef inline ConnectionRow* connection_rows(self, uint32_t worker) noexcept nogil:
+        return self.connections + <size_t>worker * CONNECTION_ROWS
 
     cdef inline WorkerStats* worker(self, uint32_t index) noexcept nogil:
         return self.worker_rows + index

@@ -21,8 +21,10 @@ from lbcore.selection.atomic cimport (
     atomic_or_u32,
     atomic_store_u32,
     atomic_store_u64,
+    atomic_unlock_u32,
 )
 from lbcore.state.layout cimport (
+    CONNECTION_ROWS,
     DOWN_ADMIN,
     DOWN_CHECK,
     DOWN_EJECTED,
@@ -34,6 +36,7 @@ from lbcore.state.layout cimport (
     MAX_WORKERS,
     METRIC_ROWS,
     STATUS_CLASSES,
+    ConnectionRow,
     EntryPointStats,
     Header,
     MetricRow,
@@ -55,6 +58,7 @@ cdef uint64_t REGION_MAGIC = 0x4C42434F52453031       # "LBCORE01"
 cdef uint32_t STRUCT_BYTES = <uint32_t>(
     sizeof(Header) + 31 * sizeof(ServiceCell) + 37 * sizeof(ServerCell) + 41 * sizeof(ServerStats) + 43 * sizeof(WorkerStats)
     + 47 * sizeof(ServiceStats)
+    + 53 * sizeof(ConnectionRow)
 )
 
 entry_points_max = MAX_ENTRY_POINTS
@@ -150,6 +154,7 @@ cdef class Region:
         self.server_rows = <ServerStats*>(self.worker_rows + self.workers)
         self.service_rows = <ServiceStats*>(self.server_rows + <size_t>self.workers * self.servers)
         self.metrics = <MetricRow*>(self.service_rows + <size_t>self.workers * self.services)
+        self.connections = <ConnectionRow*>(self.metrics + <size_t>self.workers * METRIC_ROWS)
 
     # What the process as a whole runs.
 
@@ -537,6 +542,11 @@ cdef class Region:
             service = self.service_stats(worker, slot)
             if service.waiting:
                 service.waiting = service.wanting = service.oldest_ns = 0
+        if row.connection_rows:
+            memset(self.connection_rows(worker), 0, CONNECTION_ROWS * sizeof(ConnectionRow))
+            row.connection_rows = 0
+        if atomic_load_u32(&self.header.connections_lock) == worker + 1:
+            atomic_unlock_u32(&self.header.connections_lock)
 
     # Bounds.
 
@@ -564,4 +574,5 @@ cdef size_t region_bytes(uint32_t workers, uint32_t services, uint32_t servers) 
     size += <size_t>workers * servers * sizeof(ServerStats)
     size += <size_t>workers * services * sizeof(ServiceStats)
     size += <size_t>workers * METRIC_ROWS * sizeof(MetricRow)
+    size += <size_t>workers * CONNECTION_ROWS * sizeof(ConnectionRow)
     return size

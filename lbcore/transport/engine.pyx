@@ -4,12 +4,13 @@ from lbcore.observability.access_log cimport AccessLog
 from lbcore.observability.observer cimport Observer
 from lbcore.observability.series cimport Series
 from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.explainer cimport Explainer
 from lbcore.routing.index cimport RouteIndex
 from lbcore.routing.server cimport Server
 from lbcore.state.region cimport Region
 from lbcore.transport.dialer cimport SocketDialer
 from lbcore.transport.http1_client cimport Http1Client
-from lbcore.transport.listener cimport Listener
+from lbcore.transport.listener cimport Arrival, Listener
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.shadow cimport Shadow
 from lbcore.transport.tcp_client cimport TcpConnection
@@ -41,7 +42,7 @@ cdef class Engine:
     cdef dict servers                  # Server by identity, of the table in force
     cdef dict queues                   # WaitQueue by the name of its service, likewise
     cdef list listeners
-    cdef set clients                   # Http1Client and TcpConnection, open ones
+    cdef set clients                   # Http1Client, TcpConnection and Arrival, open ones
     cdef object table
     cdef object ping
 
@@ -69,6 +70,9 @@ cdef class Engine:
             for index, (name, settings) in enumerate(static.entry_points.items())
         }
         self.admin = admin
+        if static.explain is not None:
+            for point in self.entry_points.values():
+                (<EntryPoint>point).explainer = Explainer(static.explain.header, static.explain.secret)
         self.watch()
 
     def watch(self) -> None:
@@ -88,8 +92,7 @@ cdef class Engine:
         by = (prometheus.add_entry_points_labels, prometheus.add_routers_labels, prometheus.add_services_labels) \
             if prometheus is not None else (False, False, False)
         for point in self.entry_points.values():
-            if (<EntryPoint>point).name != "traefik":       # the view from outside does not look at itself, as in Traefik
-                (<EntryPoint>point).watch(Observer(series, self.log, *by))
+            (<EntryPoint>point).watch(Observer(series, self.log, *by))
 
     def flush_log(self) -> None:
         """Hand the lines of the access log over, again and again."""
@@ -128,6 +131,8 @@ cdef class Engine:
         for name, index in table.indexes.items():
             entry_point = <EntryPoint>self.entry_points[name]
             entry_point.routes = <RouteIndex>index
+            if entry_point.explainer is not None:
+                (<Explainer>entry_point.explainer).order = table.order[name]
         for name, point in self.entry_points.items():
             (<EntryPoint>point).tcp = table.tcp.get(name)
         for listener in self.listeners:
@@ -160,6 +165,8 @@ cdef class Engine:
         for item in list(self.clients):
             if isinstance(item, Http1Client):
                 (<Http1Client>item).drain()
+            elif isinstance(item, Arrival):
+                (<Arrival>item).drain()
 
     def close(self) -> None:
         """Close everything at once."""
@@ -167,6 +174,8 @@ cdef class Engine:
         for client in list(self.clients):
             if isinstance(client, Http1Client):
                 (<Http1Client>client).drop()
+            elif isinstance(client, Arrival):
+                (<Arrival>client).close()
             else:
                 (<TcpConnection>client).drop()
         for shadow in list(self.dialer.shadows):

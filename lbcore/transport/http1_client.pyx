@@ -70,7 +70,7 @@ cdef class Http1Client(ClientStream):
     cdef int open(self) except -1:
         """Start; the socket is attached and `address` is set."""
         self.splice_fd = -1
-        self.trusted = self.entry_point.trusts(&self.address)
+        self.trusted = self.entry_point.trusted.hold(&self.address)
         self.opened_ms = self.socket.reactor.now_ms
         self.entry_point.stats.accepted += 1
         self.entry_point.stats.open_connections += 1

@@ -6,14 +6,15 @@ import socket
 cimport cython
 from libc.errno cimport EINPROGRESS
 from libc.stdint cimport uint32_t
-from libc.string cimport memcpy
 
 from lbcore.http.request cimport Request
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
-from lbcore.routing.tcp_route cimport TcpPolicy
+from lbcore.routing.tcp_route cimport ConnectionLimit, TcpPolicy
 from lbcore.state.layout cimport ERROR_CLIENT_ABORT, ERROR_INTERNAL, ERROR_NO_SERVER, ERROR_REFUSED
+from lbcore.transport.address cimport local_address
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from lbcore.transport.proxy_protocol cimport proxy_render
 from lbcore.transport.socket cimport Socket
 from lbcore.transport.tunnel cimport Tunnel
 
@@ -25,8 +26,6 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef enum:
     ATTEMPTS = 3               # servers tried until one can be reached
-
-cdef bytes SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -63,9 +62,17 @@ cdef class TcpConnection:
         self.request = Request()
         self.request.head.client = &self.address
         self.decision = Decision()
-        if not self.route.admits(self.request):
+        if not self.route.admits(self.request) or (self.route.limits is not None and not self.enter()):
             return self.close()
         return self.dial()
+
+    cdef bint enter(self) except *:
+        """Be counted by the limits of the route. False: one is reached."""
+        for limit in self.route.limits:
+            if not (<ConnectionLimit>limit).enter(&self.address):
+                return False
+            self.held += 1
+        return True
 
     cdef int dial(self) except -1:
         """Connect to another server, if there is one; else the client's connection closes, as in Traefik."""
@@ -145,31 +152,13 @@ cdef class TcpConnection:
         return self.pump()
 
     cdef int send_header(self) except -1:
-        """Tell the server who its client is (PROXY protocol, haproxy.org/download/3.0/doc/proxy-protocol.txt)."""
+        """Tell the server who its client is."""
         cdef bytes header
-        try:
-            local = socket.fromfd(self.client.fd, socket.AF_INET if self.address.is_ipv4 else socket.AF_INET6, socket.SOCK_STREAM)
-            with local:
-                name = local.getsockname()
-        except OSError:
-            name = ("0.0.0.0", 0)
-        if self.address.text_len == 0:
-            header = b"PROXY UNKNOWN\r\n" if self.balancer.tcp.proxy_protocol == 1 else SIGNATURE + b"\x20\x00\x00\x00"
-        else:
-            header = self.header_of(name[0].removeprefix("::ffff:"), name[1])
+        if self.local.text_len == 0:
+            local_address(self.client.fd, &self.local)
+        header = proxy_render(self.balancer.tcp.proxy_protocol, &self.address, &self.local)
         self.upstream.put_text(header, len(header))
         return 0
-
-    def header_of(self, host: str, port: int) -> bytes:
-        client = self.address.text[:self.address.text_len].decode()
-        if self.balancer.tcp.proxy_protocol == 1:
-            family = "TCP4" if self.address.is_ipv4 else "TCP6"
-            return f"PROXY {family} {client} {host} {self.address.port} {port}\r\n".encode()
-        family = socket.AF_INET if self.address.is_ipv4 else socket.AF_INET6
-        body = socket.inet_pton(family, client) + socket.inet_pton(family, host)
-        body += self.address.port.to_bytes(2, "big") + port.to_bytes(2, "big")
-        kind = b"\x11" if self.address.is_ipv4 else b"\x21"
-        return SIGNATURE + b"\x21" + kind + len(body).to_bytes(2, "big") + body
 
     cdef int on_ready(self, TcpEnd end, uint32_t events) except -1:
         cdef int error = 0
@@ -223,6 +212,9 @@ cdef class TcpConnection:
         if self.server is not None:
             self.balancer.note_end(self.server)
             self.server = None
+        while self.held:
+            self.held -= 1
+            (<ConnectionLimit>self.route.limits[self.held]).leave(&self.address)
         self.client.shut()
         if self.upstream is not None:
             self.upstream.shut()

@@ -197,6 +197,7 @@ def test_the_proxy_protocol_tells_a_server_its_client(version: str) -> None:
         else:
             addresses = socket.inet_aton("127.0.0.1") * 2 + struct.pack("!HH", port, listening)
             assert seen == [b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + addresses, b"hello"]
+        client.close()
     server.close()
 
 
@@ -219,6 +220,7 @@ def test_a_reload_cuts_no_connection() -> None:
         client.send(b"still here\n")
         assert client.until(b"\n") == b"still here\n"
         assert first_line(lb) == "b"
+        client.close()
 
 
 @contextlib.contextmanager
@@ -289,6 +291,47 @@ def test_redis_behind_it(tmp_path: Path) -> None:
             client = lb.client()
             client.send(b"SET a 1\r\nINCR a\r\nGET a\r\n")
             assert client.exactly(16) == b"+OK\r\n:2\r\n$1\r\n2\r\n"
+            client.close()
     finally:
         process.terminate()
         process.wait(10)
+
+
+def limited(amount: int, *servers: Server) -> dict[str, Any]:
+    config = tcp([address(server) for server in servers])
+    config["tcp"]["routers"]["all"]["middlewares"] = ["few"]
+    config["tcp"]["middlewares"] = {"few": {"inFlightConn": {"amount": amount}}}
+    return config
+
+
+def test_a_client_has_only_so_many_connections_at_once() -> None:
+    with echoes("a") as (a,), edge(limited(3, a)) as lb:
+        clients = [lb.client() for _ in range(3)]
+        assert [client.until(b"\n") for client in clients] == [b"a\n"] * 3
+        assert [first_line(lb) for _ in range(5)] == [""] * 5, "what is beyond is closed"
+        host, port = lb.address
+        other = Peer(socket.create_connection((host, int(port)), timeout=5, source_address=("127.0.0.2", 0)))
+        assert other.until(b"\n") == b"a\n", "others are not affected"
+        clients[0].close()
+        eventually(lambda: first_line(lb) == "a", "one that closes makes room")
+        lb.apply(limited(2, a))
+        assert first_line(lb) == "", "a reload does not forget the two that are open"
+        lb.apply(limited(3, a))
+        assert first_line(lb) == "a"
+        for client in (*clients[1:], other):
+            client.close()
+        lb.apply(limited(0, a))
+        assert first_line(lb) == ""
+
+
+def test_who_cannot_be_served_is_not_counted() -> None:
+    config = limited(1)
+    with edge(config) as lb:
+        assert [first_line(lb) for _ in range(3)] == [""] * 3
+        with echoes("a") as (a,):
+            lb.apply(limited(1, a))
+            assert [eventually(lambda: first_line(lb), "there is room") for _ in range(5)] == ["a"] * 5
+        config = limited(1, a)
+        config["tcp"]["middlewares"]["few"]["ipAllowList"] = {"sourceRange": ["127.0.0.1"]}
+        lb.apply(config)
+        assert "multi-types middleware" in lb.proxy.disabled[0].errors[0]
