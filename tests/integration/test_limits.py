@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.instance import Instance, eventually, running
+from tests.support.wire import config_for
 from tests.wire.test_queue import GET, counting, limited
 
 API = {"api": {"insecure": True, "dashboard": False}, "metrics": {"prometheus": {}}}
@@ -150,6 +151,23 @@ def test_a_worker_that_hangs_holds_up_nobody_in_the_other(tmp_path: Path) -> Non
             finish(threads)
             assert statuses == {"200": 31}
             assert server.most == 1
+
+
+def test_a_slow_start_is_one_for_all_workers(tmp_path: Path) -> None:
+    found: list[float] = []
+    statuses = Counter[str]()
+    with counting(2, delay_s=0) as (old, new):
+        slowly = {"duration": "60s", "minWeightPercent": 10}
+        with run(tmp_path, config_for(old.url, slowStart=slowly)) as lb:
+            lb.runs(1)
+            lb.write(config_for(old.url, new.url, slowStart=slowly))
+            lb.runs(2)
+            before = new.total
+            finish(asking(lb, 14, 40, found, statuses))
+            assert statuses == {"200": 560}
+            # 12 parts of 140 to begin with, 19 of 147 a step later.
+            assert 44 <= new.total - before <= 80
+            assert health(lb)["servers"][1]["slowStartPercent"] in (10, 15)
 
 
 def test_metrics_and_the_tree_show_the_queue(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -334,6 +336,42 @@ def test_reloads_lose_nobody_and_keep_the_count() -> None:
         assert max(server.most for server in servers) == 2
         assert [in_flight(lb, server) for server in servers] == [0, 0]
         assert queue_of(lb).waiting == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_clients_do_no_count_is_left(seed: int) -> None:
+    """Clients ask, come back to their session, break off in the queue or at the server, pipeline; all amid reloads."""
+
+    def behave(number: int) -> None:
+        draw = random.Random(seed * 1000 + number)
+        cookie = b""
+        for _ in range(25):
+            client = lb.client()
+            text = draw.choice([GET, POST]).replace(b"\r\n\r\n", b"\r\n" + cookie + b"\r\n", 1)
+            with contextlib.closing(client), contextlib.suppress(EOFError, ConnectionError):
+                client.send(text * draw.randint(1, 3) if draw.random() < 0.3 else text)
+                if draw.random() < 0.4:
+                    time.sleep(draw.random() * 0.01)
+                    continue
+                found = client.message()[1].get("set-cookie", "")
+                if found and draw.random() < 0.5:
+                    cookie = b"Cookie: %s\r\n" % found.partition(";")[0].encode()
+
+    with counting(2, delay_s=0.003) as servers:
+        sticky = {"cookie": {"name": "s"}}
+        with edge(limited(*servers, limit=2, timeout="100ms", room=10, sticky=sticky)) as lb:
+            threads = [threading.Thread(target=behave, args=(number,), daemon=True) for number in range(16)]
+            for thread in threads:
+                thread.start()
+            strategies = itertools.cycle(["wrr", "p2c", "leastconn"])
+            while any(thread.is_alive() for thread in threads):
+                more = {"strategy": next(strategies), "sticky": sticky}
+                lb.apply(limited(*servers, limit=2, timeout="100ms", room=10, **more))
+            eventually(lambda: queue_of(lb).waiting == 0, "nobody waits")
+            eventually(lambda: [in_flight(lb, server) for server in servers] == [0, 0], "nothing is under way")
+            found = queue_of(lb)
+            assert found.queued > found.abandoned > 0
+            assert lb.ask(GET)[2] == b"."
 
 
 def test_a_service_that_leaves_serves_those_that_wait() -> None:
