@@ -21,6 +21,7 @@ cdef class Socket(Channel):
 
     cdef int watch(self, Reactor reactor, int fd, bint output) except -1
     cdef int wait_for_output(self) noexcept
+    cdef int come_again(self) noexcept
     cdef void note(self, uint32_t events) noexcept
     cdef Py_ssize_t receive(self, Buffer* into, Py_ssize_t limit) noexcept
     cdef Py_ssize_t discard(self) noexcept
