@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 
 from lbcore.config import tcp as model
@@ -21,6 +22,7 @@ from lbcore.routing.tcp_route import ConnectionLimit, TcpPolicy, TcpRoute, TcpRo
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
+GO_KEEP_ALIVE_S = 15  # of connections to servers, where nothing else is said
 CATCH_ALL = "HostSNI(`*`)"
 
 
@@ -116,15 +118,16 @@ class TcpCompiler:
         balancer.use(picker, None, config.health_check is not None)
         transport = self.tcp.servers_transports.get(qualify(config.servers_transport, name))
         delay_ms, version = -1, config.proxy_protocol.version if config.proxy_protocol else ""
-        dial_ms = 30000
+        dial_ms, keep_alive_s = 30000, GO_KEEP_ALIVE_S
         if transport is not None:
             dial_ms = int(transport.dial_timeout.total_seconds() * 1000)
             delay_ms = int(transport.termination_delay.total_seconds() * 1000)
+            keep_alive_s = math.ceil(transport.dial_keep_alive.total_seconds()) or GO_KEEP_ALIVE_S
             version = version or (transport.proxy_protocol.version if transport.proxy_protocol else "")
         if config.termination_delay is not None:
             delay_ms = config.termination_delay
         balancer.serve_as(UpstreamPolicy(dial_timeout_ms=dial_ms))
-        balancer.serve_tcp(TcpPolicy(delay_ms, int(version or 0)))
+        balancer.serve_tcp(TcpPolicy(delay_ms, int(version or 0), keep_alive_s))
         return balancer
 
     def weighted(self, name: str, config: model.TcpWeighted) -> Weighted:

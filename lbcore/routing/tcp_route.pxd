@@ -11,6 +11,7 @@ from lbcore.routing.connections cimport ConnectionTable
 
 cdef class TcpPolicy:                  # of the service that was chosen
     cdef readonly int64_t termination_ms           # how long the other side lives on when one has ended; -1 = as it likes
+    cdef readonly int64_t keep_alive_s             # after which an idle connection is probed, and how often; below 0 = never
     cdef readonly int proxy_protocol               # version of the header sent to servers; 0 = none
 
 

@@ -5,7 +5,8 @@ from lbcore.routing.service import Service
 class TcpPolicy:
     termination_ms: int
     proxy_protocol: int
-    def __init__(self, termination_ms: int = -1, proxy_protocol: int = 0) -> None: ...
+    keep_alive_s: int
+    def __init__(self, termination_ms: int = -1, proxy_protocol: int = 0, keep_alive_s: int = 15) -> None: ...
 
 class ConnectionLimit:
     amount: int

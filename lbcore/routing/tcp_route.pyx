@@ -13,7 +13,8 @@ from lbcore.routing.connections cimport ConnectionTable
 cdef class TcpPolicy:
     """How connections to the servers of a load balancer are treated."""
 
-    def __init__(self, termination_ms: int = -1, proxy_protocol: int = 0):
+    def __init__(self, termination_ms: int = -1, proxy_protocol: int = 0, keep_alive_s: int = 15):
+        self.keep_alive_s = keep_alive_s
         self.termination_ms = termination_ms
         self.proxy_protocol = proxy_protocol
 

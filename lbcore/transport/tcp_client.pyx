@@ -5,7 +5,7 @@ import socket
 
 cimport cython
 from libc.errno cimport EINPROGRESS
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from lbcore.http.request cimport Request
 from lbcore.routing.balancer cimport LoadBalancer
@@ -87,7 +87,9 @@ cdef class TcpConnection:
         if self.server.addresses is None:
             self.server.addresses = self.dialer.resolver.known(self.server.host, self.server.port)
         if self.server.addresses is not None:
-            return self.connect(self.server.addresses[0])
+            self.addresses = self.server.addresses
+            self.address_at = -1
+            return self.connect_next()
         self.dialer.resolver.resolve(self.server.host, self.server.port, self.resolved)
         return 0
 
@@ -99,31 +101,46 @@ cdef class TcpConnection:
             if addresses is None:
                 self.refused()
             else:
-                self.connect(addresses[0])
+                self.addresses = addresses
+                self.address_at = -1
+                self.connect_next()
         except Exception as error:
             self.client.fail(error)
 
-    def connect(self, address) -> int:
-        """Begin a connection to `(family, socket address)`."""
-        family, target = address
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-            if family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            result = sock.connect_ex(target)
-        except OSError as error:
-            _log.warning("cannot connect to %s: %s", self.server.key, error)
-            return self.refused()
-        if result not in (0, EINPROGRESS):
-            sock.close()
-            return self.refused()
-        self.upstream = TcpEnd.__new__(TcpEnd)
-        self.upstream.connection = self
-        self.upstream.watch(self.dialer.reactor, sock.detach(), True)
-        if self.balancer.policy.dial_timeout_ms:
-            self.dialer.reactor.arm(self.upstream, self.balancer.policy.dial_timeout_ms)
-        return self.connected() if result == 0 else 0
+    cdef int connect_next(self) except -1:
+        """Begin a connection to the next address of the server; without one left it cannot be reached."""
+        cdef int64_t keep_alive_s = self.balancer.tcp.keep_alive_s
+        while self.address_at + 1 < len(self.addresses):
+            self.address_at += 1
+            family, target = self.addresses[self.address_at]
+            try:
+                sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+                if family != socket.AF_UNIX:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    if keep_alive_s > 0:
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, keep_alive_s)
+                        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, keep_alive_s)
+                result = sock.connect_ex(target)
+            except OSError as error:
+                _log.warning("cannot connect to %s: %s", self.server.key, error)
+                continue
+            if result not in (0, EINPROGRESS):
+                sock.close()
+                continue
+            self.upstream = TcpEnd.__new__(TcpEnd)
+            self.upstream.connection = self
+            self.upstream.watch(self.dialer.reactor, sock.detach(), True)
+            if self.balancer.policy.dial_timeout_ms:
+                self.dialer.reactor.arm(self.upstream, self.balancer.policy.dial_timeout_ms)
+            return self.connected() if result == 0 else 0
+        return self.refused()
+
+    cdef int unreachable(self) except -1:
+        """The address at work is none: its name may have others."""
+        self.upstream.shut()
+        self.upstream = None
+        return self.connect_next()
 
     cdef int refused(self) except -1:
         """The server cannot be reached, so it has seen nothing of the client: try another one."""
@@ -176,7 +193,7 @@ cdef class TcpConnection:
         if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             return 0
         getsockopt(end.fd, SOL_SOCKET, SO_ERROR, &error, &size)
-        return self.refused() if error else self.connected()
+        return self.unreachable() if error else self.connected()
 
     cdef int on_timeout(self, TcpEnd end) except -1:
         if self.state == TCP_CONNECTING and not end.is_client:
