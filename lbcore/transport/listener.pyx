@@ -138,6 +138,7 @@ cdef class Listener(Channel):
         cdef sockaddr_storage storage
         cdef unsigned int size = sizeof(storage)
         cdef Http1Client client
+        cdef ClientSocket connection
         cdef int fd
         while True:
             fd = accept4(self.fd, <sockaddr*>&storage, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -159,9 +160,10 @@ cdef class Listener(Channel):
         client.entry_point = self.entry_point
         client.dialer = self.dialer
         client.clients = self.clients
-        client.socket = ClientSocket.__new__(ClientSocket)
-        client.socket.http = client
-        client.socket.watch(self.reactor, fd, False)
+        connection = ClientSocket.__new__(ClientSocket)
+        connection.http = client
+        connection.watch(self.reactor, fd, False)
+        client.socket = connection
         self.clients.add(client)
         client.open()
         # Its first bytes are usually here already.

@@ -33,8 +33,9 @@ INTERNAL = {
     *(f"lbcore.http.{name}" for name in ("arena", "buffer", "cookie", "pico")),
     *(f"lbcore.proxy.{name}" for name in ("copies", "entry_point", "exchange", "observation", "pool", "recording")),
     "lbcore.routing.decision",
-    *(f"lbcore.transport.{name}" for name in ("clock", "dialer", "http1_client", "http1_server", "listener", "shadow")),
-    *(f"lbcore.transport.{name}" for name in ("socket", "splice", "tcp_client", "timers", "tunnel")),
+    *(f"lbcore.transport.{name}" for name in ("http1_client", "http1_server", "http1_upload", "tcp_client")),
+    *(f"lbcore.transport.{name}" for name in ("clock", "dialer", "listener", "shadow", "socket", "splice", "timers")),
+    "lbcore.transport.tunnel",
 }
 CIMPORT = re.compile(r"^\s*(?:from\s+lbcore\.(\w+)[\w.]*\s+c?import|c?import\s+lbcore\.(\w+))", re.MULTILINE)
 
