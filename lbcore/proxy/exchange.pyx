@@ -320,6 +320,7 @@ cdef class Exchange:
                 return 0
         elif recording is not None and recording.complete and not self.is_copy and recording.size == 0:
             self.stream.put_end()
+            self.stream.flush()
         return self.client.want_body()
 
     # The answer

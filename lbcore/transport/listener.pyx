@@ -127,6 +127,7 @@ cdef class Listener(Channel):
         first   bytes it has sent already, which are taken over; NULL: none were read.
         """
         cdef Http1Client http
+        cdef ClientSocket socket
         if self.entry_point.tcp is not None and self.begin_tcp(fd, client, local, first):
             return 0
         http = Http1Client.__new__(Http1Client)
@@ -134,20 +135,21 @@ cdef class Listener(Channel):
         http.entry_point = self.entry_point
         http.dialer = self.dialer
         http.clients = self.clients
-        http.socket = ClientSocket.__new__(ClientSocket)
-        http.socket.http = http
-        http.socket.watch(self.reactor, fd, False)
+        socket = ClientSocket.__new__(ClientSocket)
+        socket.http = http
+        socket.watch(self.reactor, fd, False)
+        http.socket = socket
         if first != NULL:
             self.entry_point.stats.bytes_in += buffer_len(first)
-            http.socket.input = first[0]
+            socket.input = first[0]
             memset(first, 0, sizeof(Buffer))
         self.clients.add(http)
         http.open()
         # Its first bytes are usually here already.
         try:
-            http.socket.on_ready(EPOLLIN)
+            socket.on_ready(EPOLLIN)
         except Exception as error:
-            http.socket.fail(error)
+            socket.fail(error)
         return 0
 
     cdef bint begin_tcp(self, int fd, const ClientAddress* client, const ClientAddress* local, Buffer* first) except *:

@@ -30,16 +30,16 @@ ALLOWED = {
 }
 # Modules of C functions and of classes that Python never handles.
 INTERNAL = {
-    *(f"lbcore.http.{name}" for name in ("arena", "buffer", "cookie", "pico")),
-    *(f"lbcore.proxy.{name}" for name in ("copies", "entry_point", "exchange", "explainer", "networks", "observation")),
-    *(f"lbcore.proxy.{name}" for name in ("pool", "recording", "waiting")),
-    "lbcore.routing.decision",
-    *(f"lbcore.selection.{name}" for name in ("chairman", "ordered")),
-    *(
-        f"lbcore.transport.{name}"
-        for name in ("address", "clock", "dialer", "http1_client", "http1_server", "listener", "shadow")
-    ),
-    *(f"lbcore.transport.{name}" for name in ("socket", "splice", "tcp_client", "timers", "tunnel")),
+    f"lbcore.{package}.{name}"
+    for package, names in {
+        "http": "arena buffer cookie pico",
+        "proxy": "copies entry_point exchange explainer networks observation pool recording waiting",
+        "routing": "decision",
+        "selection": "chairman ordered",
+        "transport": "address clock dialer http1_client http1_server http1_upload listener shadow socket splice "
+        "tcp_client timers tunnel",
+    }.items()
+    for name in names.split()
 }
 CIMPORT = re.compile(r"^\s*(?:from\s+lbcore\.(\w+)[\w.]*\s+c?import|c?import\s+lbcore\.(\w+))", re.MULTILINE)
 
