@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lbcore.selection.hashing import HASHES as HASHES
     from lbcore.selection.hashing import hash_of as hash_of
     from lbcore.selection.lease import Lease as Lease
+    from lbcore.selection.rendezvous import Rendezvous as Rendezvous
     from lbcore.selection.selector import ABI as ABI
     from lbcore.selection.selector import Selector as Selector
     from lbcore.selection.tijdeman import Tijdeman as Tijdeman
@@ -22,6 +23,7 @@ _HOMES = {
     "ABI": "lbcore.selection.selector",
     "HASHES": "lbcore.selection.hashing",
     "Lease": "lbcore.selection.lease",
+    "Rendezvous": "lbcore.selection.rendezvous",
     "Selector": "lbcore.selection.selector",
     "SmoothWRR": "lbcore.selection.wrr",
     "Tijdeman": "lbcore.selection.tijdeman",
