@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lbcore.errors import NoServerError as NoServerError
     from lbcore.selection.hashing import HASHES as HASHES
     from lbcore.selection.hashing import hash_of as hash_of
+    from lbcore.selection.ketama import Ketama as Ketama
     from lbcore.selection.lease import Lease as Lease
     from lbcore.selection.rendezvous import Rendezvous as Rendezvous
     from lbcore.selection.selector import ABI as ABI
@@ -22,6 +23,7 @@ _HOMES = {
     "NoServerError": "lbcore.errors",
     "ABI": "lbcore.selection.selector",
     "HASHES": "lbcore.selection.hashing",
+    "Ketama": "lbcore.selection.ketama",
     "Lease": "lbcore.selection.lease",
     "Rendezvous": "lbcore.selection.rendezvous",
     "Selector": "lbcore.selection.selector",

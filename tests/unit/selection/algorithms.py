@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lbcore.selection import Rendezvous, Selector, SmoothWRR, Tijdeman
+from lbcore.selection import Ketama, Rendezvous, Selector, SmoothWRR, Tijdeman
 
 Make = Callable[..., Selector[Any]]
 
@@ -16,14 +16,15 @@ UNKEYED: dict[str, Make] = {
 }
 # Those that need one.
 KEYED: dict[str, Make] = {
+    "Ketama": Ketama,
     "Rendezvous": Rendezvous,
 }
 # Of these, the ones whose shares are proportional to the weights.
-WEIGHTED = {"Rendezvous", "SmoothWRR", "Tijdeman"}
+WEIGHTED = {"Ketama", "Rendezvous", "SmoothWRR", "Tijdeman"}
 # Exact after one period.
 EXACT = {"SmoothWRR", "Tijdeman"}
 # Of those by key: the ones of which a change never moves a key between two other servers,
-MINIMAL = {"Rendezvous"}
+MINIMAL = {"Ketama", "Rendezvous"}
 # those that removal of any but the last server reshuffles,
 RESHUFFLED: set[str] = set()
 # and those where the order in which servers came decides.
