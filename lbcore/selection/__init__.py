@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lbcore.selection.hashing import hash_of as hash_of
     from lbcore.selection.ketama import Ketama as Ketama
     from lbcore.selection.lease import Lease as Lease
+    from lbcore.selection.maglev import Maglev as Maglev
     from lbcore.selection.rendezvous import Rendezvous as Rendezvous
     from lbcore.selection.selector import ABI as ABI
     from lbcore.selection.selector import Selector as Selector
@@ -25,6 +26,7 @@ _HOMES = {
     "HASHES": "lbcore.selection.hashing",
     "Ketama": "lbcore.selection.ketama",
     "Lease": "lbcore.selection.lease",
+    "Maglev": "lbcore.selection.maglev",
     "Rendezvous": "lbcore.selection.rendezvous",
     "Selector": "lbcore.selection.selector",
     "SmoothWRR": "lbcore.selection.wrr",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lbcore.selection import Ketama, Rendezvous, Selector, SmoothWRR, Tijdeman
+from lbcore.selection import Ketama, Maglev, Rendezvous, Selector, SmoothWRR, Tijdeman
 
 Make = Callable[..., Selector[Any]]
 
@@ -17,10 +17,11 @@ UNKEYED: dict[str, Make] = {
 # Those that need one.
 KEYED: dict[str, Make] = {
     "Ketama": Ketama,
+    "Maglev": Maglev,
     "Rendezvous": Rendezvous,
 }
 # Of these, the ones whose shares are proportional to the weights.
-WEIGHTED = {"Ketama", "Rendezvous", "SmoothWRR", "Tijdeman"}
+WEIGHTED = {"Ketama", "Maglev", "Rendezvous", "SmoothWRR", "Tijdeman"}
 # Exact after one period.
 EXACT = {"SmoothWRR", "Tijdeman"}
 # Of those by key: the ones of which a change never moves a key between two other servers,
