@@ -77,7 +77,7 @@ def timed(lb: Any) -> float:
 
 
 def test_building_is_not_quadratic() -> None:
-    """65,536 servers have 64 times as many slots as 1,024, and as many each: some 100 times the work, not 4096 times."""
+    """65,536 servers have 64 times as many slots as 1,024, and as many each: the work is some 100 times, not 4096."""
     small = min(timed(Maglev(range(1024))) for _ in range(3))
     assert timed(Maglev(range(65_536))) < 1500 * small
     # Weights that are far apart do not make turns in which hardly anybody fills a slot expensive.
