@@ -35,15 +35,28 @@ def extensions() -> list[Extension]:
             ".".join(path.with_suffix("").parts),
             [path.as_posix()],
             define_macros=macros,
-            extra_compile_args=["-O2", "-fno-semantic-interposition", "-fvisibility=hidden", "-Wno-unused-function"],
+            extra_compile_args=["-O2", "-fno-semantic-interposition", "-fvisibility=hidden", "-Wno-unused-function", "-Wno-sign-compare"],
             extra_link_args=["-Wl,-O1", "-Wl,--as-needed"],
         )
         for path in sources
     ]
 
 
+def modules() -> list[Extension]:
+    """`selection` needs no GIL: its selectors take their own critical sections. The rest of lbcore is written for one thread."""
+    found = extensions()
+    free = [extension for extension in found if extension.name.startswith("lbcore.selection.")]
+    rest = [extension for extension in found if extension not in free]
+    threads = os.cpu_count() or 1
+    directives = {**DIRECTIVES, "freethreading_compatible": True}
+    return [
+        *cythonize(free, compiler_directives=directives, nthreads=threads),
+        *cythonize(rest, compiler_directives=DIRECTIVES, nthreads=threads),
+    ]
+
+
 setup(
-    ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES, nthreads=os.cpu_count() or 1),
+    ext_modules=modules(),
     options={"build_ext": {"parallel": os.cpu_count() or 1}},
     zip_safe=False,
 )

@@ -162,5 +162,5 @@ cdef class Renumbered(Bucketed):
         self.removed = list(state["removed"])
         self.again()
         self.built_count = -1
-        self.change()
+        self.stale = self.attention = True
         return 0

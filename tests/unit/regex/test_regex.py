@@ -19,7 +19,7 @@ patterns = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(patterns, st.text("abxé1\0", max_size=12))
 def test_find_equals_the_package(pattern: str, text: str) -> None:
     data = text.encode()

@@ -36,7 +36,7 @@ heads = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(rules, max_size=8), st.lists(heads, min_size=1, max_size=5))
 def test_index_equals_trying_every_router_in_order(some: list[Rule], requests: list[bytes]) -> None:
     index = RouteIndex([(rule, number) for number, rule in enumerate(some)])

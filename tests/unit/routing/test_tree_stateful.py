@@ -126,4 +126,4 @@ class ServiceTree(RuleBasedStateMachine):
 
 
 TestServiceTree = ServiceTree.TestCase
-TestServiceTree.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestServiceTree.settings = settings(max_examples=60, stateful_step_count=25)

@@ -45,7 +45,7 @@ def test_nginx_integers_are_their_digits() -> None:
     assert all(lb.pick(number) == lb.pick(str(number)) == lb.pick(str(number).encode()) for number in range(100))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(names, st.sampled_from([1, 7, 40]), st.lists(st.text(max_size=9) | st.integers(0, 1 << 63), max_size=40))
 def test_uhashring_is_the_real_one(nodes: dict[str, int], vnodes: int, keys: list[str | int]) -> None:
     real = HashRing(nodes, hash_fn="ketama", vnodes=vnodes)
@@ -76,7 +76,6 @@ def test_uhashring_with_many_nodes_and_changes() -> None:
         assert all(lb.pick(f"user-{n}") == real.get_node(f"user-{n}") for n in range(3000))
 
 
-@settings(deadline=None)
 @given(names, st.sampled_from([1, 3, 160]), st.integers(0, 3), st.data())
 def test_our_ring_is_sorted_points_and_the_next_of_them(
     nodes: dict[str, int], vnodes: int, seed: int, data: st.DataObject

@@ -132,7 +132,7 @@ def test_a_seed_makes_other_places(name: str) -> None:
 
 
 @every
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     weights=st.lists(st.integers(0, 9), min_size=1, max_size=9).filter(any),
     bound=st.sampled_from([1.01, 1.25, 2, 7.5]),

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcore.selection import Maglev, hash_of
@@ -40,7 +40,6 @@ def oracle(weights: dict[str, int], size: int) -> list[str]:
     return [name or "" for name in table]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=9).filter(any), st.sampled_from([11, 13, 101, 251]))
 def test_it_is_the_paper_with_envoys_turns(weights: list[int], size: int) -> None:
     servers = {f"app-{number}": weight for number, weight in enumerate(weights)}
