@@ -13,6 +13,7 @@ from setuptools import Extension, setup
 LINETRACE = os.environ.get("LBCORE_LINETRACE") == "1"
 ONLY = tuple(filter(None, os.environ.get("LBCORE_ONLY", "").split(",")))
 
+FLAGS = ["-O2", "-fno-semantic-interposition", "-fvisibility=hidden", "-Wno-unused-function", "-Wno-sign-compare"]
 DIRECTIVES = {
     "language_level": "3",
     "boundscheck": False,
@@ -35,7 +36,7 @@ def extensions() -> list[Extension]:
             ".".join(path.with_suffix("").parts),
             [path.as_posix()],
             define_macros=macros,
-            extra_compile_args=["-O2", "-fno-semantic-interposition", "-fvisibility=hidden", "-Wno-unused-function", "-Wno-sign-compare"],
+            extra_compile_args=[*FLAGS],
             extra_link_args=["-Wl,-O1", "-Wl,--as-needed"],
         )
         for path in sources
@@ -43,7 +44,7 @@ def extensions() -> list[Extension]:
 
 
 def modules() -> list[Extension]:
-    """`selection` needs no GIL: its selectors take their own critical sections. The rest of lbcore is written for one thread."""
+    """`selection` needs no GIL: selectors take their own critical sections. The rest is written for one thread."""
     found = extensions()
     free = [extension for extension in found if extension.name.startswith("lbcore.selection.")]
     rest = [extension for extension in found if extension not in free]

@@ -7,8 +7,8 @@ from lbcore.selection.wrapper import Wrapper
 V = TypeVar("V")
 
 @overload
-def subset(servers: Mapping[S, V], k: int, client: Key) -> dict[S, V]: ...
+def subset(servers: Mapping[S, V], k: int, client: Key) -> dict[S, V]: ...  # type: ignore[overload-overlap]
 @overload
-def subset(servers: Selector[S] | Wrapper[S], k: int, client: Key) -> dict[S, int]: ...
+def subset(servers: Selector[S] | Wrapper[S], k: int, client: Key) -> dict[S, int]: ...  # type: ignore[overload-overlap]
 @overload
 def subset(servers: Iterable[S], k: int, client: Key) -> list[S]: ...
