@@ -34,6 +34,7 @@ cdef enum:
     CONTINUE_MS = 1000         # how long a server is given to say 100 Continue before the body is sent anyway
     READ_AHEAD = 32768
     TRAILER_LIMIT_BYTES = 16384
+    INTERIM_LIMIT = 64         # 1xx answers to one request; a server that sends more never comes to the point
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -69,6 +70,7 @@ cdef class Http1Server(ServerStream):
         self.exchange = exchange
         self.state = SERVER_HEAD
         self.seen = 0
+        self.interims = 0
         exchange.forward.server_authority = self.server.authority
         if render_request(exchange.request, &exchange.forward, self.server.prefix, &self.socket.output) < 0:
             raise MemoryError
@@ -307,6 +309,9 @@ cdef class Http1Server(ServerStream):
             self.state = SERVER_TUNNEL
             exchange.response_head()
             return exchange.client.tunnel(self)
+        self.interims += 1
+        if self.interims > INTERIM_LIMIT:
+            return self.failed(ERROR_GARBAGE)
         if response.status == 100:
             response.clear()
             if self.waiting_continue:

@@ -47,10 +47,11 @@ class Backend:
                     backend.slow_requests.release()
                     time.sleep(int(self.path.removeprefix("/slow/")) / 1000)
                 body = backend.name.encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                with contextlib.suppress(ConnectionError):  # who asked may have lost patience
+                    self.send_response(200)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
 
             def log_message(self, *args: Any) -> None:
                 pass
