@@ -21,7 +21,7 @@ import yaml
 T = TypeVar("T")
 
 
-def eventually(probe: Callable[[], T], what: str, timeout_s: float = 15) -> T:
+def eventually(probe: Callable[[], T], what: str, timeout_s: float = 60) -> T:
     """What `probe` returns as soon as it is true; fails with `what` when it never is."""
     give_up = time.monotonic() + timeout_s
     while time.monotonic() < give_up:
