@@ -34,7 +34,7 @@ cdef enum:
     CONTINUE_MS = 1000         # how long a server is given to say 100 Continue before the body is sent anyway
     READ_AHEAD = 32768
     TRAILER_LIMIT_BYTES = 16384
-    INTERIM_LIMIT = 64         # 1xx answers to one request: more serve attackers only, who would never end
+    INTERIM_LIMIT = 64         # 1xx answers to one request; a server that sends more never comes to the point
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -303,15 +303,15 @@ cdef class Http1Server(ServerStream):
         """A 1xx answer: the final one is still to come."""
         cdef Exchange exchange = self.exchange
         cdef Response response = exchange.response
-        self.interims += 1
-        if self.interims > INTERIM_LIMIT:
-            return self.failed(ERROR_GARBAGE)
         if response.status == 101:
             if not (exchange.request.framing.upgrade and response.framing.upgrade):
                 return self.failed(ERROR_GARBAGE)
             self.state = SERVER_TUNNEL
             exchange.response_head()
             return exchange.client.tunnel(self)
+        self.interims += 1
+        if self.interims > INTERIM_LIMIT:
+            return self.failed(ERROR_GARBAGE)
         if response.status == 100:
             response.clear()
             if self.waiting_continue:

@@ -35,6 +35,7 @@ cdef extern from "<unistd.h>" nogil:
 cdef enum:
     DISCARDED_BYTES = 16384
     TURN_BYTES = 1048576       # received by one socket before others are served: some tenths of a millisecond
+    GATHERED_BYTES = 16384     # of small pieces that wait for each other; with them, the output stays within a chunk
     COPIED_BYTES = 8192        # what is smaller is copied behind the output that waits; a send costs more than that
 
 
@@ -152,7 +153,7 @@ cdef class Socket(Channel):
         return IO_FAILED
 
     cdef int put(self, Span data) noexcept:
-        """Queue bytes; big pieces go out at once, behind what waits. 0: taken. IO_AGAIN: taken, but some of it waits for
+        """Queue bytes; big pieces, and many small ones, go out at once, behind what waits. 0: taken. IO_AGAIN: taken, but some of it waits for
         an event. IO_FAILED."""
         cdef Py_ssize_t waiting = buffer_len(&self.output)
         cdef Py_ssize_t sent = 0
@@ -174,7 +175,9 @@ cdef class Socket(Channel):
             if self.keep(data) < 0:
                 return IO_FAILED
             return self.wait_for_output()
-        return self.keep(data)
+        if self.keep(data) < 0:
+            return IO_FAILED
+        return self.push() if buffer_len(&self.output) > GATHERED_BYTES else 0
 
     cdef int put_text(self, const char* text, Py_ssize_t length) noexcept:
         return self.keep(span_of(text, length))

@@ -28,10 +28,12 @@ def backend() -> Iterator[Backend]:
 
 
 @contextlib.contextmanager
-def started(folder: Path, *arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
+def started(
+    folder: Path, *arguments: str, workers: str | None = "1", **environ: str
+) -> Iterator[subprocess.Popen[str]]:
     """`lbcore run` in a folder, stopped with SIGTERM, as which it has to end well."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("LBCORE_", "TRAEFIK_"))}
-    command = [sys.executable, "-m", "lbcore", "run", "--workers", "1", *arguments]
+    command = [sys.executable, "-m", "lbcore", "run", *(["--workers", workers] if workers else []), *arguments]
     log = (folder / "stderr").open("w")
     with log, subprocess.Popen(command, cwd=folder, env={**clean, **environ}, stderr=log, text=True) as process:
         try:
@@ -93,6 +95,42 @@ def test_a_file_wins_over_the_environment_and_flags_over_both(tmp_path: Path, ba
     with started(tmp_path, *flags, **environ):
         eventually(lambda: answer(by_flags) == "HTTP/1.1 200 OK one", "the flags' port answers")
         assert answer(by_environment) == ""
+
+
+def test_the_command_takes_its_own_settings_from_the_environment(tmp_path: Path, backend: Backend) -> None:
+    (tmp_path / "dynamic.yml").write_text(yaml.safe_dump(dynamic_for(backend)))
+    port = free_port()
+    file = {
+        "entryPoints": {"web": {"address": f"127.0.0.1:{port}"}},
+        "providers": {"file": {"filename": str(tmp_path / "dynamic.yml")}},
+        "log": {"level": "INFO"},
+    }
+    (tmp_path / "edge.yml").write_text(yaml.safe_dump(file))
+    with started(tmp_path, workers=None, LBCORE_CONFIG="edge.yml", LBCORE_WORKERS="3"):
+        eventually(lambda: answer(port) == "HTTP/1.1 200 OK one", "it answers")
+        assert "starts with 3 workers, configuration edge.yml" in (tmp_path / "stderr").read_text()
+
+
+def test_run_serves_inside_a_program_until_a_signal(tmp_path: Path, backend: Backend) -> None:
+    (tmp_path / "dynamic.yml").write_text(yaml.safe_dump(dynamic_for(backend)))
+    port = free_port()
+    program = f"""
+import sys
+import lbcore
+from lbcore.config.static import StaticConfig
+
+point = {{"address": "127.0.0.1:{port}"}}
+file = {{"filename": "dynamic.yml"}}
+static = StaticConfig.model_validate({{"entryPoints": {{"web": point}}, "providers": {{"file": file}}}})
+sys.exit(lbcore.run(static, workers=1))
+"""
+    with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path) as process:
+        try:
+            eventually(lambda: answer(port) == "HTTP/1.1 200 OK one", "it answers")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
 
 
 def test_a_port_is_shared_with_another_process_only_where_that_is_asked_for(tmp_path: Path, backend: Backend) -> None:

@@ -367,7 +367,7 @@ def test_slow_server_slows_the_client_down_and_loses_nothing() -> None:
 
     def sip(peer: Peer) -> None:
         peer.head()
-        go.wait(10)
+        go.wait(60)
         peer.exactly(size)
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
