@@ -192,7 +192,8 @@ cdef class TcpConnection:
             return 0
         if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             return 0
-        getsockopt(end.fd, SOL_SOCKET, SO_ERROR, &error, &size)
+        if events & (EPOLLERR | EPOLLHUP):
+            getsockopt(end.fd, SOL_SOCKET, SO_ERROR, &error, &size)
         return self.unreachable() if error else self.connected()
 
     cdef int on_timeout(self, TcpEnd end) except -1:
