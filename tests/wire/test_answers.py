@@ -468,3 +468,16 @@ def test_position_of_the_round_robin_survives_reloads() -> None:
     finally:
         for server in servers:
             server.close()
+
+
+def test_a_server_that_answers_and_ends_before_it_is_asked() -> None:
+    """Its answer and its end may come with the event that says that it stands, and with no other."""
+
+    def hasty(peer: Peer) -> None:
+        peer.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+        peer.sock.shutdown(socket.SHUT_WR)
+        peer.to_the_end()
+
+    with serving(hasty) as server, edge(config_for(server.url)) as lb:
+        for _ in range(100):
+            assert lb.ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")[2] == b"ok"
