@@ -13,8 +13,9 @@ from pathlib import Path
 from rich.table import Table
 
 from bench import machine
+from bench.job import Job, write
 from bench.load import LoadError, wrk
-from bench.peers import PEERS, Job, Peer, write
+from bench.peers import PEERS, Peer
 from bench.proxies import measure
 from bench.report import print_tables, summarise
 from bench.workloads import US, Sample, Target, Workload, per_request

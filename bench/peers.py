@@ -8,41 +8,32 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import peers_tcp
+from bench.job import Job, write
 from bench.machine import version_of
 
 BIN = Path(sys.executable).parent
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    port: int
-    servers: Sequence[int]  # ports
-    hosts: int  # 0: any host
-
-
-@dataclass(frozen=True, slots=True)
 class Peer:
-    """`configure` writes the configuration into a folder and returns the command."""
+    """`configure` writes the configuration into a folder and returns the command; `configure_tcp` that for layer 4."""
 
     name: str
     program: str
     version: Callable[[str], str]
     configure: Callable[[str, Path, Job], list[str]]
+    configure_tcp: Callable[[str, Path, Job], list[str]] | None = None  # None: it has no layer 4
     environ: tuple[tuple[str, str], ...] = ()
 
     @property
     def path(self) -> str | None:
         local = BIN / self.program
         return str(local) if local.exists() else shutil.which(self.program)
-
-
-def write(folder: Path, name: str, text: str) -> str:
-    (folder / name).write_text(text)
-    return str(folder / name)
 
 
 def traefik_files(folder: Path, job: Job) -> str:
@@ -185,11 +176,11 @@ ONE_THREAD = (("GOMAXPROCS", "1"),)
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("lbcore", "lbcore", lambda path: version_of(path, "--version"), lbcore),
-        Peer("nginx", "nginx", lambda path: version_of(path, "-v"), nginx),
-        Peer("haproxy", "haproxy", lambda path: version_of(path, "-v"), haproxy),
-        Peer("traefik", "traefik", lambda path: version_of(path, "version"), traefik, ONE_THREAD),
-        Peer("envoy", "envoy", lambda path: version_of(path, "--version"), envoy),
-        Peer("caddy", "caddy", lambda path: version_of(path, "version"), caddy, ONE_THREAD),
+        Peer("lbcore", "lbcore", lambda path: version_of(path, "--version"), lbcore, peers_tcp.lbcore),
+        Peer("nginx", "nginx", lambda path: version_of(path, "-v"), nginx, peers_tcp.nginx),
+        Peer("haproxy", "haproxy", lambda path: version_of(path, "-v"), haproxy, peers_tcp.haproxy),
+        Peer("traefik", "traefik", lambda path: version_of(path, "version"), traefik, peers_tcp.traefik, ONE_THREAD),
+        Peer("envoy", "envoy", lambda path: version_of(path, "--version"), envoy, peers_tcp.envoy),
+        Peer("caddy", "caddy", lambda path: version_of(path, "version"), caddy, None, ONE_THREAD),
     )
 }

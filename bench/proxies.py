@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine
+from bench.job import Job, write
 from bench.load import LoadError
-from bench.peers import PEERS, Job, Peer, write
+from bench.peers import PEERS, Peer
 from bench.process import LOAD_CORE, PROXY_CORE, ended, start, wait_until
 from bench.report import chart, print_tables, save, summarise, table
 from bench.workloads import WORKLOADS, Sample, Target, Workload
@@ -69,7 +70,7 @@ def measure(workload: Workload, peers: list[Peer], rounds: int, seconds: int) ->
         servers = free_ports(2)
         stack.enter_context(ended(start(server_command(folder, servers), LOAD_CORE, folder)))
         wait_until(lambda: all(fetch(port, "x") == ANSWER for port in servers), "the servers answer")
-        targets = {peer.name: stack.enter_context(launch(peer, root, servers, workload.hosts)) for peer in peers}
+        targets = {peer.name: stack.enter_context(launch(peer, root, servers, workload)) for peer in peers}
         for target in targets.values():
             if workload.name != "idle":
                 workload.drive(target, 1)  # warm-up
@@ -83,13 +84,15 @@ def measure(workload: Workload, peers: list[Peer], rounds: int, seconds: int) ->
 
 
 @contextlib.contextmanager
-def launch(peer: Peer, root: Path, servers: list[int], hosts: int):  # type: ignore[no-untyped-def]
+def launch(peer: Peer, root: Path, servers: list[int], workload: Workload):  # type: ignore[no-untyped-def]
     """Run a proxy, once it passes the servers' own answer on."""
     folder = root / peer.name
     folder.mkdir()
     (port,) = free_ports(1)
     assert peer.path is not None
-    command = peer.configure(peer.path, folder, Job(port, servers, hosts))
+    configure = peer.configure if workload.layer == 7 else peer.configure_tcp
+    assert configure is not None
+    command = configure(peer.path, folder, Job(port, servers, workload.hosts))
     with ended(start(command, PROXY_CORE, folder, dict(peer.environ))) as process:
         try:
             wait_until(lambda: fetch(port, "h0.test") == ANSWER, f"{peer.name} passes on what the servers answer", 60)
@@ -126,7 +129,8 @@ def main() -> None:
         for name in chosen(options.workload, dict(WORKLOADS), "workload"):
             workload = WORKLOADS[name]
             rounds = 1 if name == "idle" else options.rounds
-            samples = measure(workload, peers, rounds, options.seconds)
+            able = [peer for peer in peers if workload.layer == 7 or peer.configure_tcp is not None]
+            samples = measure(workload, able, rounds, options.seconds)
             results = {peer: summarise(found) for peer, found in samples.items()}
             record["workloads"][name] = {"what": workload.what, "unit": workload.unit, "results": results}
             charts[name] = chart(workload, results, record["machine"])

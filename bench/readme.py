@@ -10,6 +10,11 @@ ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
+def cell(cost: float, own: float) -> str:
+    """A cost, and lbcore's as a multiple of it; 0: it is lbcore's."""
+    return f"{cost:.1f}" + (f" ({own / cost:.2f} ×)" if own else "")
+
+
 def lines(record: dict[str, Any]) -> list[str]:
     """A table in Markdown: workloads down, proxies across, each cell the cost and lbcore's ratio to it."""
     versions, machine = record["versions"], record["machine"]
@@ -19,8 +24,7 @@ def lines(record: dict[str, Any]) -> list[str]:
         results = workload["results"]
         own = results["lbcore"]["cost"]
         cells = [
-            f"{results[peer]['cost']:.1f}" + (f" ({own / results[peer]['cost']:.2f} ×)" if peer != "lbcore" else "")
-            for peer in names
+            cell(results[peer]["cost"], own if peer != "lbcore" else 0) if peer in results else "" for peer in names
         ]
         out.append(f"| {name}: {workload['what']} | {workload['unit']} | {' | '.join(cells)} |")
     shown = ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -74,6 +74,7 @@ class Workload:
     unit: str
     drive: Callable[[Target, int], Sample]
     hosts: int = 0
+    layer: int = 7
 
 
 def per_request(target: Target, drive: Callable[[], Load]) -> Sample:
@@ -145,6 +146,8 @@ WORKLOADS = {
         Workload("headers", "20 realistic headers and a cookie", US, headers),
         Workload("connect", "a new connection for every request", US, connect),
         Workload("body10m", "answers of 10 MB", MS, body10m),
+        Workload("tcp", "layer 4: streams of 10 MB answers over 4 connections", MS, body10m, layer=4),
+        Workload("tcpconnect", "layer 4: a connection for every request", "CPU µs/connection", connect, layer=4),
         Workload("idle", f"{IDLE_CONNECTIONS} idle client connections", "KiB/connection", idle),
         Workload("routers10", "10 routers, one host each", US, routers(10), 10),
         Workload("routers1000", "1,000 routers, one host each", US, routers(1000), 1000),

@@ -6,6 +6,7 @@ for pair in nginx:nginx haproxy:haproxy wrk:wrk h2load:nghttp2-client curl:curl 
     redis-server:redis-server java:default-jre-headless; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
 done
+[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing="$missing libnginx-mod-stream"
 [ -d /usr/lib/postgresql ] || missing="$missing postgresql"
 [ -d /usr/share/tomcat10 ] || missing="$missing tomcat10"
 [ -z "$missing" ] && exit 0

@@ -20,7 +20,7 @@ cdef extern from "<sched.h>" nogil:
 cdef enum:
     MASK = CONNECTION_ROWS - 1
     FULL = CONNECTION_ROWS // 4 * 3    # rows of a worker in use; a client beyond is not let in
-    SPINS = 2000               # then its owner is dead, and counts by itself a moment later
+    SPINS = 20000              # then its owner is dead, and nobody waits any longer
 
 
 @cython.final

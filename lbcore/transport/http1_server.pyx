@@ -134,9 +134,13 @@ cdef class Http1Server(ServerStream):
     cdef int on_ready(self, uint32_t events) except -1:
         cdef Socket socket = self.socket
         cdef Exchange exchange
-        if self.state == SERVER_CONNECTING:
-            return self.connect_event(events)
+        # Also while connecting: a server may have answered and ended by the time it is seen to stand.
         socket.note(events)
+        if self.state == SERVER_CONNECTING:
+            self.connect_event(events)
+            if self.state != SERVER_CONNECTING and socket.readable and self.exchange is not None:
+                self.read()
+            return 0
         if self.state == SERVER_IDLE:
             # Nothing is owed: the end of the connection, or bytes nobody asked for.
             if socket.hangup or (events & EPOLLIN and socket.discard() != IO_AGAIN):

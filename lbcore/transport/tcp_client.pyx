@@ -180,19 +180,20 @@ cdef class TcpConnection:
     cdef int on_ready(self, TcpEnd end, uint32_t events) except -1:
         cdef int error = 0
         cdef unsigned int size = sizeof(error)
+        # Also while connecting: a server may have said all it has to say, and ended, by the time it is seen to stand.
+        end.note(events)
         if self.state == TCP_TUNNEL:
-            end.note(events)
             return self.pump()
         if self.state != TCP_CONNECTING:
             return 0
         if end.is_client:
-            end.note(events)
             if events & (EPOLLERR | EPOLLHUP):
                 return self.drop()
             return 0
         if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             return 0
-        getsockopt(end.fd, SOL_SOCKET, SO_ERROR, &error, &size)
+        if events & (EPOLLERR | EPOLLHUP):
+            getsockopt(end.fd, SOL_SOCKET, SO_ERROR, &error, &size)
         return self.unreachable() if error else self.connected()
 
     cdef int on_timeout(self, TcpEnd end) except -1:

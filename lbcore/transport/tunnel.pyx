@@ -2,7 +2,7 @@
 
 cimport cython
 
-from lbcore.http.buffer cimport buffer_len, buffer_release
+from lbcore.http.buffer cimport buffer_acquire, buffer_len, buffer_release, buffer_room
 from lbcore.http.span cimport span_of
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, Socket
 from lbcore.transport.splice cimport Pipe, pipe_drain, pipe_fill, pipe_give, pipe_take
@@ -38,17 +38,41 @@ cdef class Tunnel:
         return self.up.ended and self.down.ended
 
     cdef bint carry(self, Socket source, Socket sink, Direction* direction) except *:
-        """One direction, as far as it goes. True: a socket broke."""
-        cdef Py_ssize_t n, carried = 0
+        """One direction, as far as it goes. True: a socket broke.
+
+        Little is received and sent: two calls. Much is spliced: more calls, and no copy.
+        """
+        cdef Py_ssize_t n
         cdef int result
         if direction.ended:
             return False
-        if buffer_len(&source.input):
-            sink.put(span_of(source.input.base + source.input.start, buffer_len(&source.input)))
-        buffer_release(&source.input)
-        result = sink.push()
-        if result:
-            return result == IO_FAILED
+        while True:
+            if buffer_len(&source.input):
+                sink.put(span_of(source.input.base + source.input.start, buffer_len(&source.input)))
+            buffer_release(&source.input)
+            result = sink.push()
+            if result:
+                return result == IO_FAILED
+            if direction.bulk or not source.readable:
+                break
+            if buffer_acquire(&source.input) < 0:
+                raise MemoryError
+            n = source.receive(&source.input, buffer_room(&source.input))
+            if n <= 0:
+                buffer_release(&source.input)
+                return self.end(sink, direction) if n == 0 else n == IO_FAILED
+            direction.bulk = buffer_room(&source.input) == 0
+        return self.splice(source, sink, direction)
+
+    cdef bint end(self, Socket sink, Direction* direction) noexcept:
+        """The source has ended: tell the sink."""
+        direction.ended = True
+        shutdown(sink.fd, SHUT_WR)
+        return False
+
+    cdef bint splice(self, Socket source, Socket sink, Direction* direction) except *:
+        """The same inside the kernel."""
+        cdef Py_ssize_t n, carried = 0
         while True:
             n = IO_AGAIN
             if source.readable:
@@ -76,7 +100,4 @@ cdef class Tunnel:
             if direction.pipe != NULL:
                 pipe_give(direction.pipe)
                 direction.pipe = NULL
-            if n == 0:
-                direction.ended = True
-                shutdown(sink.fd, SHUT_WR)
-            return False
+            return self.end(sink, direction) if n == 0 else False

@@ -485,3 +485,16 @@ def test_interim_answers_without_end_are_cut_off(status: bytes) -> None:
         while first.startswith("HTTP/1.1 1"):
             first, _ = client.head()
         assert first == "HTTP/1.1 500 Internal Server Error"
+
+
+def test_a_server_that_answers_and_ends_before_it_is_asked() -> None:
+    """Its answer and its end may come with the event that says that it stands, and with no other."""
+
+    def hasty(peer: Peer) -> None:
+        peer.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+        peer.sock.shutdown(socket.SHUT_WR)
+        peer.to_the_end()
+
+    with serving(hasty) as server, edge(config_for(server.url)) as lb:
+        for _ in range(100):
+            assert lb.ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")[2] == b"ok"

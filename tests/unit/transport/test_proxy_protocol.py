@@ -6,7 +6,7 @@ import socket
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbcore.transport.proxy_protocol import BAD, NONE, PARTIAL, parse, render
@@ -114,6 +114,7 @@ def test_what_is_no_header(data: bytes) -> None:
     assert parse(data) == (NONE, None)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([b"", b"PROXY ", b"PROXY TCP4 ", SIGNATURE, SIGNATURE + b"\x21"]))
 def test_any_bytes_have_one_reading(data: bytes, begin: bytes) -> None:
     data = begin + data
