@@ -9,6 +9,7 @@ TYPE_CHECKING = False  # not `typing`'s: that takes longer to load than an algor
 if TYPE_CHECKING:
     from lbcore.errors import NoServerError as NoServerError
     from lbcore.selection.anchor import Anchor as Anchor
+    from lbcore.selection.consistent import Consistent as Consistent
     from lbcore.selection.hashing import HASHES as HASHES
     from lbcore.selection.hashing import hash_of as hash_of
     from lbcore.selection.jump import Jump as Jump
@@ -27,6 +28,7 @@ _HOMES = {
     "NoServerError": "lbcore.errors",
     "ABI": "lbcore.selection.selector",
     "Anchor": "lbcore.selection.anchor",
+    "Consistent": "lbcore.selection.consistent",
     "HASHES": "lbcore.selection.hashing",
     "Jump": "lbcore.selection.jump",
     "Ketama": "lbcore.selection.ketama",

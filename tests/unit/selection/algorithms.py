@@ -7,6 +7,7 @@ from typing import Any
 
 from lbcore.selection import (
     Anchor,
+    Consistent,
     Jump,
     Ketama,
     Maglev,
@@ -27,6 +28,7 @@ UNKEYED: dict[str, Make] = {
 # Those that need one.
 KEYED: dict[str, Make] = {
     "Anchor": Anchor,
+    "Consistent": Consistent,
     "Jump": Jump,
     "Ketama": Ketama,
     "Maglev": Maglev,
