@@ -113,6 +113,12 @@ def test_jump_is_the_paper(key: int, count: int) -> None:
     assert lb.pick(f"user-{key}") == jump(hash_of(f"user-{key}"), min(count, 300))
 
 
+@pytest.mark.parametrize("count", [2, 7, 1000, 200_000])
+def test_jump_by_integers_is_jump_by_floating_point(count: int) -> None:
+    keys = array("Q", [mix64(number) for number in range(20_000)])
+    assert list(Jump(range(count)).pick_many(keys)) == [jump(key, count) for key in keys]
+
+
 def test_jump_with_a_seed_hashes_integers_too() -> None:
     lb = Jump(range(50), seed=3)
     assert [lb.pick(key) for key in range(90)] == [jump(hash_of(key, seed=3), 50) for key in range(90)]
