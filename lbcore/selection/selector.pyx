@@ -337,8 +337,13 @@ cdef class Selector:
         """Whatever has to be done before the next pick."""
         self.quiesce()
         if self.stale:
-            self.prepare()
-            self.stale = False
+            # `prepare` may run without the GIL in part: changes and other picks wait for it as for `pick_many`.
+            self.at_work += 1
+            try:
+                self.prepare()
+                self.stale = False
+            finally:
+                self.at_work -= 1
         self.attention = False
         return 0
 
