@@ -34,7 +34,6 @@ cdef class Http1Server(ServerStream):
     cdef bint sent             # the request is complete, all of it was put
     cdef int interims          # 1xx answers to the request at work
     cdef bint waiting_continue # the body waits for 100 Continue, or for CONTINUE_MS
-    cdef int interims          # 1xx answers to this request so far
     cdef Pipe* pipe            # while a body is spliced
 
     cdef int on_ready(self, uint32_t events) except -1

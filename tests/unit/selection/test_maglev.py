@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from typing import Any
@@ -99,3 +100,21 @@ def test_tables_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="7 slots"):
         lb.add(6)
     assert Counter(lb.pick_many(range(7000))).keys() == set(range(6)) and "table_size=7" in repr(lb)
+
+
+def test_a_change_while_another_thread_builds_is_not_lost() -> None:
+    lb = Maglev(range(4000), table_size=1_048_583)
+    for turn in range(3):
+        thread = threading.Thread(target=lb.pick, args=("user-1",))
+        thread.start()
+        while thread.is_alive():
+            lb.set_weight(turn, 0)
+            lb.set_weight(turn, 1)
+        lb.set_weight(turn, 0)
+        assert turn not in lb.pick_many(range(20_000))
+        thread = threading.Thread(target=lb.pick, args=("user-1",))
+        lb.set_weight(3000, 2 + turn)
+        thread.start()
+        while thread.is_alive():
+            lb.remove(lb.servers[-1])
+        assert max(lb.pick_many(range(20_000))) < len(lb)
