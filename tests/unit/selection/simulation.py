@@ -1,4 +1,4 @@
-"""Servers with a queue each, in simulated time: requests arrive, a selector picks, the outcome is reported. Deterministic."""
+"""Servers with a queue each, in simulated time: requests arrive, a selector picks, the outcome is reported."""
 
 from __future__ import annotations
 

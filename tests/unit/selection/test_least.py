@@ -63,7 +63,7 @@ def test_a_sample_bounds_the_servers_compared_and_everybody_comes_up(kind: Any) 
     leases = [lb.lease() for _ in range(4000)]
     counts = Counter(lease.server for lease in leases)
     assert len(counts) > 990 and max(counts.values()) <= 9
-    lone = kind({number: 1 for number in range(100)}, sample=4)
+    lone = kind(dict.fromkeys(range(100), 1), sample=4)
     assert lone.pick(exclude=range(99)) == 99
     with pytest.raises(ValueError):
         kind(sample=0)
