@@ -1,6 +1,6 @@
-"""What a pick of each selector without a key costs, by number of servers, beside an empty method call and the `roundrobin` package.
+"""What a pick of each selector without a key costs, beside an empty method call and the `roundrobin` package.
 
-`pytest bench/micro/test_selectors.py`; `extra_info` has `ns_per_pick`. `roundrobin` has to be installed, else it is left out.
+`pytest bench/micro/test_selectors.py`; `extra_info` has `ns_per_pick`. Without `roundrobin` installed it is left out.
 """
 
 from __future__ import annotations
