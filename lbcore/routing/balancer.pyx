@@ -14,6 +14,7 @@ from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service, UpstreamPolicy
 from lbcore.routing.sticky cimport StickyCookie
 from lbcore.routing.tcp_route cimport TcpPolicy
+from lbcore.selection.cost cimport failure_ns
 from lbcore.selection.cycle cimport CYCLE_LIMIT
 from lbcore.selection.atomic cimport (
     atomic_add_u32, atomic_add_u64, atomic_load_u32, atomic_load_u64, atomic_or_u32, atomic_store_u32, atomic_store_u64,
@@ -30,7 +31,6 @@ cdef enum:
     MOST_DEBT = 64             # picks by cookie that are charged, per member
     PARTS = 128                # of a weight; a power of two, for which consistent hashing keeps every place
     MOST_SCALED = 1 << 24      # weights above are fine enough by themselves
-    LATENCY_SHARE = 8          # a sample moves the average by one part of this
     SLOW_NS = 1000 * 1000 * 1000  # what a request that failed counts at least, so that failing does not look fast
 
 
@@ -334,19 +334,19 @@ cdef class LoadBalancer(Balancer):
     cdef bint take_slot(self, Server server) noexcept:
         """Count one more exchange in flight at a server, unless it is full. Every worker may try at the same moment."""
         cdef ServerCell* cell = server.cell
-        cdef uint64_t count = atomic_load_u64(&cell.in_flight)
+        cdef uint64_t count = atomic_load_u64(&cell.load.in_flight)
         # Before the shared count, so that what is counted there is always somebody's.
         server.stats.held += 1
         while not server.limit or count < server.limit:
-            if atomic_swap_if_u64(&cell.in_flight, count, count + 1):
+            if atomic_swap_if_u64(&cell.load.in_flight, count, count + 1):
                 atomic_add_u64(&self.cell.in_flight, 1)
                 return True
-            count = atomic_load_u64(&cell.in_flight)
+            count = atomic_load_u64(&cell.load.in_flight)
         server.stats.held -= 1
         return False
 
     cdef int give_back(self, Server server) noexcept:
-        atomic_add_u64(&server.cell.in_flight, <uint64_t>-1)
+        atomic_add_u64(&server.cell.load.in_flight, <uint64_t>-1)
         atomic_add_u64(&self.cell.in_flight, <uint64_t>-1)
         server.stats.held -= 1
         if self.queue is not None:
@@ -382,7 +382,7 @@ cdef class LoadBalancer(Balancer):
         server.stats.in_flight += 1
         if self.counts and not self.limited:
             server.stats.held += 1
-            atomic_add_u64(&server.cell.in_flight, 1)
+            atomic_add_u64(&server.cell.load.in_flight, 1)
             atomic_add_u64(&self.cell.in_flight, 1)
         return 0
 
@@ -411,8 +411,7 @@ cdef class LoadBalancer(Balancer):
         cdef timespec now
         clock_gettime(CLOCK_MONOTONIC, &now)
         if self.times:
-            self.note_latency(server, max(SLOW_NS, 2 * <double>atomic_load_u64(&cell.latency_ewma_ns)),
-                              <double>now.tv_sec * 1e9 + now.tv_nsec)
+            self.picker.note(&cell.load, failure_ns(&cell.load, 0, SLOW_NS), <uint64_t>now.tv_sec * 1000000000 + <uint64_t>now.tv_nsec)
         if attempts == 0:
             return 0
         now_ms = <uint32_t>(<uint64_t>now.tv_sec * 1000 + <uint64_t>now.tv_nsec // 1000000)
@@ -446,12 +445,8 @@ cdef class LoadBalancer(Balancer):
         return out * 100 <= <Py_ssize_t>self.ejection.percent * self.count
 
     cdef int note_latency(self, Server server, double elapsed_ns, double now_ns) noexcept:
-        """Average the time to first byte; the first sample counts whole."""
-        cdef ServerCell* cell = server.cell
-        cdef double average = <double>atomic_load_u64(&cell.latency_ewma_ns)
-        average = elapsed_ns if average == 0 else average + (elapsed_ns - average) / LATENCY_SHARE
-        atomic_store_u64(&cell.latency_ewma_ns, <uint64_t>max(average, 1))
-        atomic_store_u64(&cell.latency_at_ns, <uint64_t>now_ns)
+        """Average the time to first byte, as the strategy does."""
+        self.picker.note(&server.cell.load, <uint64_t>max(elapsed_ns, 1), <uint64_t>now_ns)
         return 0
 
 

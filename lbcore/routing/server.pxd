@@ -20,4 +20,4 @@ cdef class Server(Member):
     cdef object addresses              # what its name resolved to; set and read by transport.dialer alone
 
     cdef inline bint is_full(self) noexcept:
-        return self.limit and atomic_load_u64(&self.cell.in_flight) >= self.limit
+        return self.limit and atomic_load_u64(&self.cell.load.in_flight) >= self.limit

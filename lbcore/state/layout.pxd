@@ -8,8 +8,10 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from lbcore.selection.load cimport Load
+
 cdef enum:
-    LAYOUT_VERSION = 6
+    LAYOUT_VERSION = 7
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -77,10 +79,8 @@ cdef struct ServerCell:        # one per server, and per child of a service that
     uint32_t generation        # how many identities this slot had before
     uint32_t weight            # in place of the configured one
     uint32_t weight_set        # 1 = `weight` counts
-    uint64_t latency_ewma_ns   # moving average of the time to first byte; 0 = none yet
-    uint64_t latency_at_ns     # monotonic time of its last sample
+    Load load                  # exchanges not ended, of all workers, and their time to first byte: kept where one goes by it
     uint64_t changed_ns        # monotonic time of the last change of `down`
-    uint64_t in_flight         # exchanges not ended, of all workers; kept for services that choose by it or bound it
     uint32_t debt              # picks it got by a cookie and has not been charged for
     uint32_t trial             # after an ejection: 1 = one request may try it, 2 = one does
     uint32_t failures          # failed requests since the last success
@@ -101,7 +101,7 @@ cdef struct ServerStats:       # one per worker and server; written by that work
     uint64_t shed              # copies for a mirror that were not sent: too many under way, or their client went away
     uint64_t oversized         # likewise: the body was too long
     uint64_t first_byte_ns     # sum of the times to first byte, where somebody watches
-    uint64_t held              # exchanges of this worker that `ServerCell.in_flight` counts
+    uint64_t held              # exchanges of this worker that `ServerCell.load` counts
     uint64_t wanted_since_ns   # monotonic time since which the oldest request for this very server waits; 0 = none does
     uint64_t reserve[7]
 

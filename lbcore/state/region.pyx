@@ -274,7 +274,7 @@ cdef class Region:
     def latency_ns(self, uint32_t slot):
         """Moving average of the time to first byte; 0 when nothing was measured."""
         self.check_server(slot)
-        return atomic_load_u64(&self.server(slot).latency_ewma_ns)
+        return atomic_load_u64(&self.server(slot).load.latency_ewma_ns)
 
     @property
     def eligibility(self):
@@ -372,7 +372,7 @@ cdef class Region:
             self.check_service(service)
             counted = atomic_load_u64(&self.service(service).in_flight)
         else:
-            counted = atomic_load_u64(&self.server(slots[0]).in_flight)
+            counted = atomic_load_u64(&self.server(slots[0]).load.in_flight)
         return <int64_t>(counted - held)
 
     def correct_in_flight(self, uint32_t slot, int64_t drift, bint of_service=False):
@@ -382,12 +382,12 @@ cdef class Region:
             atomic_add_u64(&self.service(slot).in_flight, <uint64_t>-drift)
         else:
             self.check_server(slot)
-            atomic_add_u64(&self.server(slot).in_flight, <uint64_t>-drift)
+            atomic_add_u64(&self.server(slot).load.in_flight, <uint64_t>-drift)
 
     def counted_in_flight(self, uint32_t slot):
         """Exchanges not ended at a server, as the shared count has it; 0 where nobody asks for it."""
         self.check_server(slot)
-        return atomic_load_u64(&self.server(slot).in_flight)
+        return atomic_load_u64(&self.server(slot).load.in_flight)
 
     def queue_counters(self, uint32_t slot):
         """The counters of the queue of a service, summed over all workers."""
@@ -533,7 +533,7 @@ cdef class Region:
         for slot in range(self.header.servers_used):
             server = self.server_stats(worker, slot)
             if server.held:                # writing zeros everywhere would dirty the cache for nothing
-                atomic_add_u64(&self.server(slot).in_flight, <uint64_t>0 - server.held)
+                atomic_add_u64(&self.server(slot).load.in_flight, <uint64_t>0 - server.held)
                 server.held = 0
             if server.in_flight or server.wanted_since_ns:
                 server.in_flight = 0
