@@ -53,11 +53,13 @@ cdef class Lease:
         """Count the request no longer. A server that was taken out meanwhile, or is another one by now, is left alone."""
         cdef Selector selector = self.selector
         cdef Py_ssize_t index
+        cdef dict index_of
         with cython.critical_section(selector):
             if self.ended:
                 return 0
             self.ended = True
-            found = selector.index_of.get(self.server)
+            index_of = selector.index_of
+            found = index_of.get(self.server)
             if found is None:
                 return 0
             index = found
