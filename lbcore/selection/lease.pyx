@@ -42,8 +42,11 @@ cdef class Lease:
             self.forget()
         return 0
 
-    def end(self, *, ok: bool = True, latency_s: float | None = None) -> None:
-        """The request is over. `latency_s`: in seconds; None = the time since the lease began. A second call does nothing."""
+    def end(self, *, ok: bool = True, latency_s: float | None = None, kind: str = "error") -> None:
+        """The request is over. `latency_s`: in seconds; None = the time since the lease began. A second call does nothing.
+
+        `kind` of failure is for an OutlierDetector, whose leases have the same methods.
+        """
         cdef uint64_t latency_ns = monotonic_ns() - self.started_ns
         if latency_s is not None:
             latency_ns = <uint64_t>max(0, int(latency_s * 1e9))

@@ -294,8 +294,8 @@ cdef class Selector:
         return Lease(self, key, accept, exclude)
 
     @cython.critical_section
-    def report(self, server, *, latency_s: float | None = None, ok: bool = True) -> None:
-        """Tell how a request to a server went, without a lease. `latency_s`: in seconds; None = not known."""
+    def report(self, server, *, latency_s: float | None = None, ok: bool = True, kind: str = "error") -> None:
+        """Tell how a request went, without a lease. `latency_s`: None = not known. `kind`: see OutlierDetector."""
         cdef Py_ssize_t index = self.find(server)
         self.note_end(index, 0 if latency_s is None else <uint64_t>max(1, int(latency_s * 1e9)), ok, monotonic_ns())
 
