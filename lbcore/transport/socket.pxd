@@ -22,7 +22,6 @@ cdef class Socket(Channel):
 
     cdef int watch(self, Reactor reactor, int fd, bint output) except -1
     cdef int wait_for_output(self) noexcept
-    cdef int come_again(self) noexcept
     cdef void note(self, uint32_t events) noexcept
     cdef bint has_turn(self, Py_ssize_t taken) noexcept
     cdef Py_ssize_t receive(self, Buffer* into, Py_ssize_t limit) noexcept

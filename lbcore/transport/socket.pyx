@@ -63,15 +63,6 @@ cdef class Socket(Channel):
             self.watches_output = True
         return IO_AGAIN
 
-    cdef int come_again(self) noexcept:
-        """Have an event tell soon what holds already: others are to have their turn first. Returns IO_AGAIN, or IO_FAILED."""
-        try:
-            self.reactor.change(self, EPOLLIN | EPOLLRDHUP | EPOLLET | (EPOLLOUT if self.watches_output else 0))
-        except OSError as error:
-            self.fault = error.errno
-            return IO_FAILED
-        return IO_AGAIN
-
     cdef void note(self, uint32_t events) noexcept:
         """Keep in mind what an event said: the reactor says it once."""
         self.allowance = TURN_BYTES

@@ -14,7 +14,6 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef enum:
     FILL_BYTES = 1048576
-    TURN_BYTES = 4194304       # carried in one direction before others have their turn: 2 to 4 ms
 
 
 @cython.final
@@ -72,7 +71,7 @@ cdef class Tunnel:
 
     cdef bint splice(self, Socket source, Socket sink, Direction* direction) except *:
         """The same inside the kernel."""
-        cdef Py_ssize_t n, carried = 0
+        cdef Py_ssize_t n
         while True:
             n = IO_AGAIN
             if source.readable:
@@ -90,13 +89,9 @@ cdef class Tunnel:
             if direction.pipe != NULL and direction.pipe.held:
                 if pipe_drain(direction.pipe, sink.fd) == IO_FAILED:
                     return True
-                if n > 0:
-                    carried += n
                 if direction.pipe.held:
                     return sink.wait_for_output() == IO_FAILED     # its next event goes on here
-                if carried < TURN_BYTES:
-                    continue
-                return source.come_again() == IO_FAILED
+                continue
             if direction.pipe != NULL:
                 pipe_give(direction.pipe)
                 direction.pipe = NULL
