@@ -1,4 +1,4 @@
-"""Print what a pyproject.toml requires, one a line: build-time, run-time and an extra, `dev` unless another is named."""
+"""Print what a pyproject.toml requires, one a line: build-time, run-time and an extra (`dev` when none is named)."""
 
 import sys
 import tomllib
