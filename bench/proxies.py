@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import random
 import socket
 import sys
 import tempfile
@@ -27,11 +28,16 @@ BIG_BYTES = 10 << 20
 
 
 def free_ports(count: int) -> list[int]:
+    """Ports below those that the kernel gives to outgoing connections, which could take one before its proxy does."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
+        found: list[int] = []
+        while len(found) < count:
+            port = random.randrange(12_000, 32_000)
+            sock = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                sock.bind(("127.0.0.1", port))
+                found.append(port)
+        return found
 
 
 def server_command(folder: Path, ports: list[int]) -> list[str]:
