@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from lbcore.errors import NoServerError as NoServerError
     from lbcore.selection.hashing import HASHES as HASHES
     from lbcore.selection.hashing import hash_of as hash_of
+    from lbcore.selection.ketama import Ketama as Ketama
     from lbcore.selection.lease import Lease as Lease
+    from lbcore.selection.rendezvous import Rendezvous as Rendezvous
     from lbcore.selection.selector import ABI as ABI
     from lbcore.selection.selector import Selector as Selector
     from lbcore.selection.tijdeman import Tijdeman as Tijdeman
@@ -21,7 +23,9 @@ _HOMES = {
     "NoServerError": "lbcore.errors",
     "ABI": "lbcore.selection.selector",
     "HASHES": "lbcore.selection.hashing",
+    "Ketama": "lbcore.selection.ketama",
     "Lease": "lbcore.selection.lease",
+    "Rendezvous": "lbcore.selection.rendezvous",
     "Selector": "lbcore.selection.selector",
     "SmoothWRR": "lbcore.selection.wrr",
     "Tijdeman": "lbcore.selection.tijdeman",

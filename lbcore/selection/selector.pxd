@@ -16,6 +16,7 @@ cdef class Selector:
     cdef uint64_t* epochs              # by index: a number of its own for each time a server was added
     cdef Load* loads                   # by index
     cdef Load** load_at                # by index: where its load lies
+    cdef uint64_t in_flight_total      # of all servers
     cdef uint64_t last_epoch
     cdef uint64_t seed
     cdef uint64_t random               # state of rng.pxd

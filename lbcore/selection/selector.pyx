@@ -17,7 +17,7 @@ from libc.string cimport memmove, memset
 from posix.unistd cimport usleep
 
 from lbcore.selection.abi cimport SELECTION_ABI
-from lbcore.selection.atomic cimport atomic_load_u64
+from lbcore.selection.atomic cimport atomic_add_u64, atomic_load_u64
 from lbcore.selection.clock cimport monotonic_ns
 from lbcore.selection.hashing cimport HASH_MIX64, hash_key
 from lbcore.selection.load cimport Load
@@ -402,6 +402,7 @@ cdef class Selector:
         """Take a server out. Raises KeyError. The rest keeps its state and order. O(servers)."""
         cdef Py_ssize_t index = self.find(server), after = self.count - index - 1, i
         self.quiesce()
+        atomic_add_u64(&self.in_flight_total, 0 - self.loads[index].in_flight)
         memmove(self.weights + index, self.weights + index + 1, after * sizeof(uint32_t))
         memmove(self.up + index, self.up + index + 1, after)
         memmove(self.epochs + index, self.epochs + index + 1, after * sizeof(uint64_t))
@@ -547,7 +548,7 @@ cdef class Selector:
         self.random = state["random"]
         self.names = []
         self.index_of = {}
-        self.count = 0
+        self.count = self.in_flight_total = 0
         for server, weight, up in state["servers"]:
             self.append(server, weight, up)
         self.change()

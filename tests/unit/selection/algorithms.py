@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lbcore.selection import Selector, SmoothWRR, Tijdeman
+from lbcore.selection import Ketama, Rendezvous, Selector, SmoothWRR, Tijdeman
 
 Make = Callable[..., Selector[Any]]
 
@@ -15,11 +15,20 @@ UNKEYED: dict[str, Make] = {
     "Tijdeman": Tijdeman,
 }
 # Those that need one.
-KEYED: dict[str, Make] = {}
+KEYED: dict[str, Make] = {
+    "Ketama": Ketama,
+    "Rendezvous": Rendezvous,
+}
 # Of these, the ones whose shares are proportional to the weights.
-WEIGHTED = {"SmoothWRR", "Tijdeman"}
+WEIGHTED = {"Ketama", "Rendezvous", "SmoothWRR", "Tijdeman"}
 # Exact after one period.
 EXACT = {"SmoothWRR", "Tijdeman"}
+# Of those by key: the ones of which a change never moves a key between two other servers,
+MINIMAL = {"Ketama", "Rendezvous"}
+# those that removal of any but the last server reshuffles,
+RESHUFFLED: set[str] = set()
+# and those where the order in which servers came decides.
+REORDERED: set[str] = set()
 ALL: dict[str, Make] = UNKEYED | KEYED
 
 
