@@ -8,10 +8,14 @@ from __future__ import annotations
 TYPE_CHECKING = False  # not `typing`'s: that takes longer to load than an algorithm
 if TYPE_CHECKING:
     from lbcore.errors import NoServerError as NoServerError
+    from lbcore.selection.anchor import Anchor as Anchor
     from lbcore.selection.hashing import HASHES as HASHES
     from lbcore.selection.hashing import hash_of as hash_of
+    from lbcore.selection.jump import Jump as Jump
     from lbcore.selection.ketama import Ketama as Ketama
     from lbcore.selection.lease import Lease as Lease
+    from lbcore.selection.maglev import Maglev as Maglev
+    from lbcore.selection.memento import Memento as Memento
     from lbcore.selection.rendezvous import Rendezvous as Rendezvous
     from lbcore.selection.selector import ABI as ABI
     from lbcore.selection.selector import Selector as Selector
@@ -22,9 +26,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "NoServerError": "lbcore.errors",
     "ABI": "lbcore.selection.selector",
+    "Anchor": "lbcore.selection.anchor",
     "HASHES": "lbcore.selection.hashing",
+    "Jump": "lbcore.selection.jump",
     "Ketama": "lbcore.selection.ketama",
     "Lease": "lbcore.selection.lease",
+    "Maglev": "lbcore.selection.maglev",
+    "Memento": "lbcore.selection.memento",
     "Rendezvous": "lbcore.selection.rendezvous",
     "Selector": "lbcore.selection.selector",
     "SmoothWRR": "lbcore.selection.wrr",

@@ -26,7 +26,7 @@ from lbcore.selection.mix cimport mix64
 from lbcore.selection.ring cimport Point, Ring, ring_find, ring_free, ring_index, ring_sort
 
 cdef enum:
-    MOST_POINTS = 1 << 25      # 256 MiB
+    MOST_POINTS = 1 << 24      # 128 MiB
     WALK = 1 << 16             # points looked at before servers are ranked
     JUMPS = 64                 # places tried before walking
     NGINX_POINTS = 160
@@ -74,11 +74,11 @@ cdef class Ketama(Keyed):
     of servers decides nothing. A change of servers or weights is O(points) before the next pick, some 20 ns each; closing
     and opening copies them. Memory: 12 bytes per point, while a server is closed 24.
 
-    vnodes        points for each unit of weight (160). Where that would be more than 33,554,432 in all, each server gets
+    vnodes        points for each unit of weight (160). Where that would be more than 16,777,216 in all, each server gets
                   half of its points, a quarter, and so on, one at least.
     compatible    None; "nginx": servers are named as its configuration names them (HOST:PORT), vnodes is 160; "uhashring":
                   vnodes (40) is as there. In both keys are hashed as there, integers as their decimal digits.
-                  Beyond 33,554,432 points a pick raises ValueError.
+                  Beyond 16,777,216 points a pick raises ValueError.
     hash          of keys and names, one of `HASHES`; not to be set with `compatible`, which decides it.
     bounded_load  None, or how many times its share of the requests under lease a server may have (above 1).
     overflow      where a key of a full server goes. "walk": to the next point whose server has room, as in the paper;

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lbcore.selection import Ketama, Rendezvous, Selector, SmoothWRR, Tijdeman
+from lbcore.selection import (
+    Anchor,
+    Jump,
+    Ketama,
+    Maglev,
+    Memento,
+    Rendezvous,
+    Selector,
+    SmoothWRR,
+    Tijdeman,
+)
 
 Make = Callable[..., Selector[Any]]
 
@@ -16,19 +26,23 @@ UNKEYED: dict[str, Make] = {
 }
 # Those that need one.
 KEYED: dict[str, Make] = {
+    "Anchor": Anchor,
+    "Jump": Jump,
     "Ketama": Ketama,
+    "Maglev": Maglev,
+    "Memento": Memento,
     "Rendezvous": Rendezvous,
 }
 # Of these, the ones whose shares are proportional to the weights.
-WEIGHTED = {"Ketama", "Rendezvous", "SmoothWRR", "Tijdeman"}
+WEIGHTED = {"SmoothWRR", "Tijdeman", *KEYED}
 # Exact after one period.
 EXACT = {"SmoothWRR", "Tijdeman"}
 # Of those by key: the ones of which a change never moves a key between two other servers,
-MINIMAL = {"Ketama", "Rendezvous"}
+MINIMAL = {"Anchor", "Ketama", "Memento", "Rendezvous"}
 # those that removal of any but the last server reshuffles,
-RESHUFFLED: set[str] = set()
+RESHUFFLED = {"Jump"}
 # and those where the order in which servers came decides.
-REORDERED: set[str] = set()
+REORDERED = {"Anchor", "Jump", "Memento"}
 ALL: dict[str, Make] = UNKEYED | KEYED
 
 

@@ -101,7 +101,6 @@ def test_our_ring_is_sorted_points_and_the_next_of_them(
 def test_weights_that_would_need_too_many_points_have_fewer_each() -> None:
     lb = Ketama({"a": 3 << 20, "b": 1 << 20, "c": 1})
     assert abs(sum(index == 0 for index in lb.pick_many(range(20_000))) / 20_000 - 0.75) < 0.02
-    assert len(lb.points()) < 1 << 25
     with pytest.raises(ValueError, match="points"):
         Ketama({"a": 1 << 20}, compatible="nginx").pick("x")
 
