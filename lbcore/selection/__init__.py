@@ -9,16 +9,24 @@ TYPE_CHECKING = False  # not `typing`'s: that takes longer to load than an algor
 if TYPE_CHECKING:
     from lbcore.errors import NoServerError as NoServerError
     from lbcore.selection.anchor import Anchor as Anchor
+    from lbcore.selection.edf import EDF as EDF
     from lbcore.selection.hashing import HASHES as HASHES
     from lbcore.selection.hashing import hash_of as hash_of
     from lbcore.selection.jump import Jump as Jump
     from lbcore.selection.ketama import Ketama as Ketama
     from lbcore.selection.lease import Lease as Lease
+    from lbcore.selection.least_connections import LeastConnections as LeastConnections
+    from lbcore.selection.least_time import LeastTime as LeastTime
     from lbcore.selection.maglev import Maglev as Maglev
     from lbcore.selection.memento import Memento as Memento
+    from lbcore.selection.p2c import P2C as P2C
+    from lbcore.selection.peak_ewma import PeakEWMA as PeakEWMA
+    from lbcore.selection.prequal import Prequal as Prequal
+    from lbcore.selection.random_weighted import RandomWeighted as RandomWeighted
     from lbcore.selection.rendezvous import Rendezvous as Rendezvous
     from lbcore.selection.selector import ABI as ABI
     from lbcore.selection.selector import Selector as Selector
+    from lbcore.selection.stride import StaticStride as StaticStride
     from lbcore.selection.tijdeman import Tijdeman as Tijdeman
     from lbcore.selection.wrr import SmoothWRR as SmoothWRR
 
@@ -34,8 +42,17 @@ _HOMES = {
     "Maglev": "lbcore.selection.maglev",
     "Memento": "lbcore.selection.memento",
     "Rendezvous": "lbcore.selection.rendezvous",
+    "EDF": "lbcore.selection.edf",
+    "Lease": "lbcore.selection.lease",
+    "LeastConnections": "lbcore.selection.least_connections",
+    "LeastTime": "lbcore.selection.least_time",
+    "P2C": "lbcore.selection.p2c",
+    "PeakEWMA": "lbcore.selection.peak_ewma",
+    "Prequal": "lbcore.selection.prequal",
+    "RandomWeighted": "lbcore.selection.random_weighted",
     "Selector": "lbcore.selection.selector",
     "SmoothWRR": "lbcore.selection.wrr",
+    "StaticStride": "lbcore.selection.stride",
     "Tijdeman": "lbcore.selection.tijdeman",
     "hash_of": "lbcore.selection.hashing",
 }

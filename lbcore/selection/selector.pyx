@@ -553,6 +553,7 @@ cdef class Selector:
             self.append(server, weight, up)
         self.change()
         self.attend()
+        self.random = state["random"]
         self.restore_extra(state)
 
     def __reduce__(self):

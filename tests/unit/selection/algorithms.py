@@ -6,14 +6,22 @@ from collections.abc import Callable
 from typing import Any
 
 from lbcore.selection import (
+    EDF,
+    P2C,
     Anchor,
     Jump,
     Ketama,
+    LeastConnections,
+    LeastTime,
     Maglev,
     Memento,
+    PeakEWMA,
+    Prequal,
+    RandomWeighted,
     Rendezvous,
     Selector,
     SmoothWRR,
+    StaticStride,
     Tijdeman,
 )
 
@@ -21,7 +29,15 @@ Make = Callable[..., Selector[Any]]
 
 # Those that pick without a key.
 UNKEYED: dict[str, Make] = {
+    "EDF": EDF,
+    "LeastConnections": LeastConnections,
+    "LeastTime": LeastTime,
+    "P2C": P2C,
+    "PeakEWMA": PeakEWMA,
+    "Prequal": Prequal,
+    "RandomWeighted": RandomWeighted,
     "SmoothWRR": SmoothWRR,
+    "StaticStride": StaticStride,
     "Tijdeman": Tijdeman,
 }
 # Those that need one.
@@ -34,9 +50,9 @@ KEYED: dict[str, Make] = {
     "Rendezvous": Rendezvous,
 }
 # Of these, the ones whose shares are proportional to the weights.
-WEIGHTED = {"SmoothWRR", "Tijdeman", *KEYED}
+WEIGHTED = {"EDF", "P2C", "PeakEWMA", "Prequal", "RandomWeighted", "SmoothWRR", "StaticStride", "Tijdeman", *KEYED}
 # Exact after one period.
-EXACT = {"SmoothWRR", "Tijdeman"}
+EXACT = {"EDF", "SmoothWRR", "Tijdeman"}
 # Of those by key: the ones of which a change never moves a key between two other servers,
 MINIMAL = {"Anchor", "Ketama", "Memento", "Rendezvous"}
 # those that removal of any but the last server reshuffles,
