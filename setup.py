@@ -42,8 +42,21 @@ def extensions() -> list[Extension]:
     ]
 
 
+def modules() -> list[Extension]:
+    """`selection` needs no GIL: its selectors take their own critical sections. The rest of lbcore is written for one thread."""
+    found = extensions()
+    free = [extension for extension in found if extension.name.startswith("lbcore.selection.")]
+    rest = [extension for extension in found if extension not in free]
+    threads = os.cpu_count() or 1
+    directives = {**DIRECTIVES, "freethreading_compatible": True}
+    return [
+        *cythonize(free, compiler_directives=directives, nthreads=threads),
+        *cythonize(rest, compiler_directives=DIRECTIVES, nthreads=threads),
+    ]
+
+
 setup(
-    ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES, nthreads=os.cpu_count() or 1),
+    ext_modules=modules(),
     options={"build_ext": {"parallel": os.cpu_count() or 1}},
     zip_safe=False,
 )

@@ -99,7 +99,7 @@ def servers_command(folder: Path, ports: Sequence[int]) -> list[str]:
 
 
 def spent_s(pid: int) -> float:
-    """Processor time of a process and its descendants so far, with those that have ended: a reload may replace workers."""
+    """Processor time of a process and its descendants so far, and of those that have ended: workers are replaced."""
     total = 0
     for one in family(pid):
         with contextlib.suppress(OSError):

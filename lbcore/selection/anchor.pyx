@@ -106,7 +106,7 @@ cdef class Anchor(Renumbered):
             self.fresh = True
         return Renumbered.append(self, server, weight, up)
 
-    cdef int begin(self) except -1:
+    cdef int begin_buckets(self) except -1:
         cdef Py_ssize_t capacity = LEAST_CAPACITY, bucket
         if self.capacity is None:
             while capacity < 2 * self.count:

@@ -24,7 +24,7 @@ cdef class Renumbered(Bucketed):
     cdef list removed          # buckets that are nobody's, in the order in which they became it
     cdef bint fresh            # numbers are given at the next pick
 
-    cdef int begin(self) except -1
+    cdef int begin_buckets(self) except -1
     cdef int take(self) except -1
     cdef int give(self, Py_ssize_t bucket) except -1
     cdef int again(self) except -1

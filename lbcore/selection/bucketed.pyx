@@ -109,7 +109,7 @@ cdef class Renumbered(Bucketed):
         self.removed = []
         self.fresh = True
 
-    cdef int begin(self) except -1:
+    cdef int begin_buckets(self) except -1:
         """Make buckets 0 to `count` - 1 the ones in use, and `removed` what follows from it."""
         return 0
 
@@ -146,7 +146,7 @@ cdef class Renumbered(Bucketed):
         if self.fresh:
             self.buckets = list(range(self.count))
             self.removed = []
-            self.begin()
+            self.begin_buckets()
             self.fresh = False
         n = max(self.buckets, default=-1) + 1
         self.size_buckets(n)
@@ -162,5 +162,5 @@ cdef class Renumbered(Bucketed):
         self.removed = list(state["removed"])
         self.again()
         self.built_count = -1
-        self.change()
+        self.attention = self.stale = True
         return 0

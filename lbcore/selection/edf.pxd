@@ -53,5 +53,5 @@ cdef class EDF(Selector):
 
     cdef void suspend(self) noexcept nogil
     cdef uint64_t until(self, const Turn* turn) noexcept nogil
-    cdef void begin(self) noexcept nogil
+    cdef void begin_turns(self) noexcept nogil
     cdef void skip(self, Turn* turn) noexcept nogil

@@ -123,11 +123,11 @@ cdef class EDF(Selector):
                 heap[self.size].units = waits[i].units % (<uint64_t>self.open[i] << 32)
                 self.size += 1
         if first:
-            self.begin()
+            self.begin_turns()
         turns_build(self.heap, self.size)
         return 0
 
-    cdef void begin(self) noexcept nogil:
+    cdef void begin_turns(self) noexcept nogil:
         """Take the picks that the seed stands for: each server's share of them, and the few that are missing one by one."""
         cdef uint64_t picks = self.seed % <uint64_t>MOST_BEFOREHAND, total = 0, share, left = picks
         cdef Py_ssize_t i

@@ -13,3 +13,4 @@ cdef class Lease:
     cdef bint ended
 
     cdef int close(self, uint64_t latency_ns, bint ok, bint tell) except -1
+    cdef int settle(self, object kind) except -1

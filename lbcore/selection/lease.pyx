@@ -27,13 +27,21 @@ cdef class Lease:
         return self.server
 
     def __exit__(self, kind, error, traceback) -> None:
-        self.end(ok=kind is None)
+        self.settle(kind)
 
     async def __aenter__(self):
         return self.server
 
     async def __aexit__(self, kind, error, traceback) -> None:
-        self.end(ok=kind is None)
+        self.settle(kind)
+
+    cdef int settle(self, object kind) except -1:
+        """The block is left. What is no Exception, such as a cancellation, tells nothing about the server."""
+        if kind is None or issubclass(kind, Exception):
+            self.end(ok=kind is None)
+        else:
+            self.forget()
+        return 0
 
     def end(self, *, ok: bool = True, latency_s: float | None = None) -> None:
         """The request is over. `latency_s`: in seconds; None = the time since the lease began. A second call does nothing."""

@@ -53,7 +53,7 @@ cdef class Memento(Renumbered):
         self.memo.size = <int32_t>size
         return 0
 
-    cdef int begin(self) except -1:
+    cdef int begin_buckets(self) except -1:
         self.memo.size = self.memo.removed = 0
         return self.grow(self.count)
 

@@ -5,6 +5,13 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from lbcore.selection.load cimport Load
 
 
+cdef class Selector
+
+
+cdef class Shaper:
+    cdef int shape(self, Selector selector) except -1
+
+
 cdef class Selector:
     cdef list names                    # the servers, by index
     cdef dict index_of                 # server -> index
@@ -25,8 +32,10 @@ cdef class Selector:
     cdef int hash                      # HashKind of keys and of names
     cdef bint attention                # `attend` has to be called before the next pick: stale, or somebody is at work
     cdef bint stale                    # `prepare` has to be called
-    cdef int at_work                   # calls of `pick_many` that run without the GIL
-    cdef int waiting                   # changes that wait for these to end
+    cdef int at_work                   # calls of `pick_many` that run without the GIL; a change or `prepare` under way
+    cdef int waiting                   # threads that wait for these to end
+    cdef uint64_t changes              # so far
+    cdef Shaper shaper                 # the outermost wrapper; None = none
 
     # What an algorithm implements
     cdef int prepare(self) except -1
@@ -47,9 +56,13 @@ cdef class Selector:
     cdef Py_ssize_t find(self, object server) except -1
     cdef int attend(self) except -1
     cdef int quiesce(self) except -1
-    cdef int change(self) except -1
+    cdef int enter(self) except -1
+    cdef int leave(self) except -1
+    cdef int begin(self) except -1
+    cdef int finish(self, bint changed) except -1
+    cdef int refresh(self) except -1
     cdef int fill(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) except -1
-    cdef Py_ssize_t choose_but(self, uint64_t key, object accept, object exclude, uint8_t* barred) except -2
+    cdef list choose_n(self, uint64_t key, Py_ssize_t wanted, object accept, object exclude)
     cdef list listing(self)
     cdef str kind(self)
     cdef Py_ssize_t pick_index(self, object key, object accept, object exclude) except -1

@@ -3,14 +3,16 @@
 A selector is a mapping from servers, any hashable objects, to their weights. Every method is atomic: under the GIL, or in a
 free-threaded interpreter under the selector's critical section. `pick_many` runs without either; other threads go on
 picking meanwhile where a pick changes nothing, and wait where it does. Changes wait always.
+
+Both give way to other threads in the middle, when a server's own `__hash__` or `__eq__` runs, or building lets the GIL go. So a
+change, and `prepare`, count themselves in `at_work`: until they are through, changes and picks of others wait. A server's
+`__hash__`, `__eq__` and `__str__` must not use the selector they are in.
 """
 
-import array
 from collections.abc import Mapping
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memmove, memset
@@ -32,8 +34,9 @@ cdef enum:
 
 STATE_VERSION = 1
 ABI = SELECTION_ABI
+CHANGES_LIMIT = 1000           # times that a pick begins again because `accept`, or another thread meanwhile, changed something
 cdef tuple NOBODY = ()
-Lease = None                   # `lease.Lease`, which needs what is here
+Lease = fill_buffer = None     # `lease.Lease` and `buffers.fill_buffer`, which need what is here
 
 
 cdef uint32_t checked_weight(object server, object weight) except? 0xFFFFFFFF:
@@ -43,6 +46,14 @@ cdef uint32_t checked_weight(object server, object weight) except? 0xFFFFFFFF:
     if not 0 <= weight <= MAX_WEIGHT:
         raise ValueError(f"the weight of {server!r} has to be between 0 and {MAX_WEIGHT}, not {weight}")
     return weight
+
+
+cdef class Shaper:
+    """What stands between weights and what may be picked: a wrapper of the selector."""
+
+    cdef int shape(self, Selector selector) except -1:
+        """Change `open`, which has just been worked out, by index. Called at the end of each change, while nobody picks."""
+        return 0
 
 
 cdef class Selector:
@@ -66,8 +77,8 @@ cdef class Selector:
         pairs = servers.items() if isinstance(servers, (Mapping, Selector)) else ((server, 1) for server in servers)
         for server, weight in pairs:
             self.append(server, weight, True)
-        self.change()
-        return 0
+        self.begin()
+        return self.finish(True)
 
     def __cinit__(self, *arguments, **named):
         self.names = []
@@ -163,7 +174,8 @@ cdef class Selector:
         if accept is None and exclude is NOBODY:
             index = self.choose(hash, NULL)
         else:
-            index = self.choose_but(hash, accept, exclude, NULL)
+            found = self.choose_n(hash, 1, accept, exclude)
+            index = found[0] if found else -1
         if index < 0:
             raise self.no_server()
         return index
@@ -172,49 +184,46 @@ cdef class Selector:
     def pick_n(self, key=None, n: int = 1, *, accept=None, exclude=NOBODY) -> list:
         """`n` different servers for a key, the first choice first, then those that take over; fewer when there are fewer."""
         cdef uint64_t hash = 0
-        cdef Py_ssize_t index, wanted = n
-        cdef uint8_t* barred
-        cdef list found = []
         if self.attention:
             self.attend()
         if self.keyed:
             self.key_hash(key, &hash)
-        barred = <uint8_t*>calloc(self.count + 1, 1)
-        if barred == NULL:
-            raise MemoryError
-        try:
-            while len(found) < wanted:
-                index = self.choose_but(hash, accept, exclude, barred)
-                if index < 0:
-                    break
-                barred[index] = 1
-                found.append(self.names[index])
-        finally:
-            free(barred)
-        return found
+        return [self.names[<Py_ssize_t>index] for index in self.choose_n(hash, n, accept, exclude)]
 
-    cdef Py_ssize_t choose_but(self, uint64_t key, object accept, object exclude, uint8_t* barred) except -2:
-        """`choose` among those that are accepted and not excluded. `barred`: who else is out, and who is found to be."""
-        cdef Py_ssize_t index, count = self.count
-        cdef uint8_t* out = barred
-        if out == NULL:
-            out = <uint8_t*>calloc(count + 1, 1)
-            if out == NULL:
-                raise MemoryError
-        try:
-            while True:
-                index = self.choose(key, out)
-                if index < 0:
-                    return -1
-                server = self.names[index]
-                if server not in exclude and (accept is None or accept(server)):
-                    return index
-                if self.attention or self.count != count:
-                    raise RuntimeError("a selector was changed while it asked `accept`")
-                out[index] = 1
-        finally:
+    cdef list choose_n(self, uint64_t key, Py_ssize_t wanted, object accept, object exclude):
+        """`choose` up to n different ones that are accepted and not excluded. What was asked while it changed is asked again."""
+        cdef list found = []
+        cdef Py_ssize_t index
+        cdef uint64_t changes
+        cdef uint8_t* barred = NULL
+        for _ in range(CHANGES_LIMIT):
+            free(barred)
+            barred = <uint8_t*>calloc(self.count + 1, 1)
             if barred == NULL:
-                free(out)
+                raise MemoryError
+            changes = self.changes
+            found.clear()
+            try:
+                while len(found) < wanted:
+                    index = self.choose(key, barred)
+                    if index < 0:
+                        break
+                    barred[index] = 1
+                    server = self.names[index]
+                    if server not in exclude and (accept is None or accept(server)):
+                        found.append(index)
+                    if self.attention:                 # others came in between
+                        self.attend()
+                    if self.changes != changes:
+                        break
+            except:
+                free(barred)
+                raise
+            if self.changes == changes:
+                free(barred)
+                return found
+        free(barred)
+        raise RuntimeError(f"the selector changed {CHANGES_LIMIT} times while it asked `accept`")
 
     def pick_many(self, wanted, out=None):
         """Many picks at once, without the GIL: indexes into `servers`, as 32-bit numbers.
@@ -223,44 +232,10 @@ cdef class Selector:
         out     a writable buffer of 32-bit unsigned numbers, at least as many; None makes an `array.array`.
         Returns the buffer. Raises NoServerError when nobody may be picked.
         """
-        cdef Py_buffer keys, places
-        cdef uint64_t* hashes = NULL
-        cdef Py_ssize_t n, i
-        cdef bint has_keys = False, has_places = False
-        if not self.keyed:
-            n = wanted
-            if n < 0:
-                raise ValueError(f"{n} picks are wanted: 0 at least")
-        try:
-            if self.keyed:
-                if PyObject_CheckBuffer(wanted) and not isinstance(wanted, bytes):
-                    PyObject_GetBuffer(wanted, &keys, PyBUF_C_CONTIGUOUS)
-                    has_keys = True
-                    if keys.itemsize != 8:
-                        raise TypeError(f"hashes of keys have 8 bytes each, not {keys.itemsize}")
-                    n = keys.len // 8
-                else:
-                    wanted = list(wanted)
-                    n = len(wanted)
-                    hashes = <uint64_t*>calloc(n + 1, sizeof(uint64_t))
-                    if hashes == NULL:
-                        raise MemoryError
-                    for i in range(n):
-                        self.key_hash(wanted[i], &hashes[i])
-            if out is None:
-                out = array.array("I", bytes(4 * n))
-            PyObject_GetBuffer(out, &places, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE | PyBUF_FORMAT)
-            has_places = True
-            if places.itemsize != 4 or places.len < 4 * n:
-                raise TypeError(f"the buffer has {places.len} bytes in items of {places.itemsize}: {n} items of 4 are needed")
-            self.fill(<uint64_t*>keys.buf if has_keys else hashes, <uint32_t*>places.buf, n)
-        finally:
-            free(hashes)
-            if has_keys:
-                PyBuffer_Release(&keys)
-            if has_places:
-                PyBuffer_Release(&places)
-        return out
+        global fill_buffer
+        if fill_buffer is None:
+            from lbcore.selection.buffers import fill_buffer
+        return fill_buffer(self, wanted, out)
 
     cdef int fill(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) except -1:
         """`choose_many` without the GIL; signals are looked at now and then."""
@@ -268,26 +243,35 @@ cdef class Selector:
         cdef int failed
         while done < n:
             size = min(n - done, <Py_ssize_t>BLOCK)
-            with cython.critical_section(self):
-                while self.attention or self.waiting:
-                    if self.waiting:
-                        with nogil:
-                            usleep(WAIT_US)
-                    else:
-                        self.attend()
-                self.at_work += 1
-                self.attention = self.stateful
+            self.enter()
             try:
                 with nogil:
                     failed = self.choose_many(<const uint64_t*>NULL if keys == NULL else keys + done, out + done, size)
             finally:
-                with cython.critical_section(self):
-                    self.at_work -= 1
-                    self.attention = self.stale or (self.stateful and self.at_work)
+                self.leave()
             if failed:
                 raise self.no_server()
             done += size
             PyErr_CheckSignals()
+        return 0
+
+    @cython.critical_section
+    cdef int enter(self) except -1:
+        """From now on `choose` may be called without the GIL, by one thread at a time if it is stateful, until `leave`."""
+        while self.attention or self.waiting:
+            if self.waiting:
+                with nogil:
+                    usleep(WAIT_US)
+            else:
+                self.attend()
+        self.at_work += 1
+        self.attention = self.stateful
+        return 0
+
+    @cython.critical_section
+    cdef int leave(self) except -1:
+        self.at_work -= 1
+        self.attention = self.stale or (self.stateful and self.at_work)
         return 0
 
     cdef object no_server(self):
@@ -323,7 +307,7 @@ cdef class Selector:
     # Changing
 
     cdef int quiesce(self) except -1:
-        """Wait until nobody picks without the GIL."""
+        """Wait until nobody picks without the GIL, changes or prepares something."""
         self.waiting += 1
         try:
             while self.at_work:
@@ -335,20 +319,47 @@ cdef class Selector:
 
     cdef int attend(self) except -1:
         """Whatever has to be done before the next pick."""
-        self.quiesce()
-        if self.stale:
-            self.prepare()
-            self.stale = False
+        while True:
+            self.quiesce()
+            if not self.stale:
+                break
+            self.at_work += 1
+            try:
+                self.prepare()
+                self.stale = False
+            finally:
+                self.at_work -= 1
         self.attention = False
         return 0
 
-    cdef int change(self) except -1:
-        """Something changed: `open` follows from weights and who is up, the rest before the next pick."""
-        cdef Py_ssize_t i
-        for i in range(self.count):
-            self.open[i] = self.weights[i] if self.up[i] else 0
-        self.attention = self.stale = True
+    cdef int begin(self) except -1:
+        """Begin a change: until `finish` nobody else picks or changes anything."""
+        self.quiesce()
+        self.at_work += 1
+        self.attention = True
         return 0
+
+    cdef int finish(self, bint changed) except -1:
+        """The change is through. `open` follows from weights, who is up and the wrappers, the rest before the next pick."""
+        cdef Py_ssize_t i
+        try:
+            if changed:
+                self.changes += 1
+                self.stale = True
+                for i in range(self.count):
+                    self.open[i] = self.weights[i] if self.up[i] else 0
+                if self.shaper is not None:
+                    self.shaper.shape(self)
+        finally:
+            self.at_work -= 1
+            self.attention = self.stale
+        return 0
+
+    @cython.critical_section
+    cdef int refresh(self) except -1:
+        """For wrappers: `open` is another one now."""
+        self.begin()
+        return self.finish(True)
 
     cdef int make_room(self, Py_ssize_t room) except -1:
         cdef Py_ssize_t i
@@ -393,45 +404,62 @@ cdef class Selector:
     @cython.critical_section
     def add(self, server, weight: int = 1) -> None:
         """Add a server. Raises ValueError when it is there already. The rest keeps its state. O(1), and see `set_weight`."""
-        self.quiesce()
-        self.append(server, weight, True)
-        self.change()
+        cdef bint done = False
+        self.begin()
+        try:
+            self.append(server, weight, True)
+            done = True
+        finally:
+            self.finish(done)
 
     @cython.critical_section
     def remove(self, server) -> None:
         """Take a server out. Raises KeyError. The rest keeps its state and order. O(servers)."""
-        cdef Py_ssize_t index = self.find(server), after = self.count - index - 1, i
-        self.quiesce()
-        atomic_add_u64(&self.in_flight_total, 0 - self.loads[index].in_flight)
-        memmove(self.weights + index, self.weights + index + 1, after * sizeof(uint32_t))
-        memmove(self.up + index, self.up + index + 1, after)
-        memmove(self.epochs + index, self.epochs + index + 1, after * sizeof(uint64_t))
-        memmove(self.loads + index, self.loads + index + 1, after * sizeof(Load))
-        self.count -= 1
-        del self.names[index]
-        del self.index_of[server]
-        for i in range(index, self.count):
-            self.index_of[self.names[i]] = i
-        self.change()
+        cdef Py_ssize_t index, after, i
+        cdef bint done = False
+        self.begin()
+        try:
+            index = self.find(server)
+            index_of = {name: i - (i > index) for i, name in enumerate(self.names) if i != index}
+            after = self.count - index - 1
+            atomic_add_u64(&self.in_flight_total, 0 - self.loads[index].in_flight)
+            memmove(self.weights + index, self.weights + index + 1, after * sizeof(uint32_t))
+            memmove(self.up + index, self.up + index + 1, after)
+            memmove(self.epochs + index, self.epochs + index + 1, after * sizeof(uint64_t))
+            memmove(self.loads + index, self.loads + index + 1, after * sizeof(Load))
+            self.count -= 1
+            del self.names[index]
+            self.index_of = index_of
+            done = True
+        finally:
+            self.finish(done)
 
     @cython.critical_section
     def set_weight(self, server, weight: int) -> None:
         """Change a weight. Raises KeyError. What choosing needs is worked out before the next pick, once for many changes."""
-        cdef Py_ssize_t index = self.find(server)
-        cdef uint32_t value = checked_weight(server, weight)
-        if self.weights[index] != value:
-            self.quiesce()
+        cdef Py_ssize_t index
+        cdef bint changed = False
+        self.begin()
+        try:
+            index = self.find(server)
+            value = checked_weight(server, weight)
+            changed = self.weights[index] != <uint32_t>value
             self.weights[index] = value
-            self.change()
+        finally:
+            self.finish(changed)
 
     @cython.critical_section
     def set_up(self, server, up: bool = True) -> None:
         """Let a server be picked, or not; it keeps its weight and state. Raises KeyError."""
-        cdef Py_ssize_t index = self.find(server)
-        if self.up[index] != <bint>up:
-            self.quiesce()
+        cdef Py_ssize_t index
+        cdef bint changed = False
+        self.begin()
+        try:
+            index = self.find(server)
+            changed = self.up[index] != <bint>up
             self.up[index] = <bint>up
-            self.change()
+        finally:
+            self.finish(changed)
 
     @cython.critical_section
     def is_up(self, server) -> bool:
@@ -442,6 +470,7 @@ cdef class Selector:
     def __len__(self) -> int:
         return self.count
 
+    @cython.critical_section
     def __contains__(self, server) -> bool:
         return server in self.index_of
 
@@ -453,9 +482,9 @@ cdef class Selector:
         return self.weights[self.find(server)]
 
     def __setitem__(self, server, weight: int) -> None:
-        if server in self.index_of:
+        try:
             self.set_weight(server, weight)
-        else:
+        except KeyError:
             self.add(server, weight)
 
     def __delitem__(self, server) -> None:
@@ -487,8 +516,9 @@ cdef class Selector:
         """Whether it is the same algorithm with the same settings, servers, weights, and the same ones up."""
         if type(self) is not type(other):
             return NotImplemented
-        return (self.options() == (<Selector>other).options() and self.seed == (<Selector>other).seed
-                and self.listing() == (<Selector>other).listing())
+        cdef Selector them = other
+        with cython.critical_section(self, them):
+            return self.options() == them.options() and self.seed == them.seed and self.listing() == them.listing()
 
     __hash__ = None
 
@@ -543,15 +573,17 @@ cdef class Selector:
                 raise ValueError(f"the state of a selector with {name} {state.get(name)!r}: this one has {value!r}")
         for server, weight, _ in state["servers"]:
             checked_weight(server, weight)
-        self.quiesce()
-        self.seed = state["seed"]
-        self.random = state["random"]
-        self.names = []
-        self.index_of = {}
-        self.count = self.in_flight_total = 0
-        for server, weight, up in state["servers"]:
-            self.append(server, weight, up)
-        self.change()
+        self.begin()
+        try:
+            self.seed = state["seed"]
+            self.random = state["random"]
+            self.names = []
+            self.index_of = {}
+            self.count = self.in_flight_total = 0
+            for server, weight, up in state["servers"]:
+                self.append(server, weight, up)
+        finally:
+            self.finish(True)
         self.attend()
         self.random = state["random"]
         self.restore_extra(state)

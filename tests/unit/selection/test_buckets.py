@@ -61,7 +61,7 @@ class SlowAnchor:
         return bucket
 
     def find(self, key: int) -> int:
-        left = {bucket: used for bucket, used in self.removed}
+        left = dict(self.removed)
         found = mix64(key) * self.capacity >> 64
         while found in left:
             found = left[found][rehash(key, found, len(left[found]))]

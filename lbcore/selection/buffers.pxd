@@ -1,0 +1,1 @@
+# The buffers of `pick_many`: only for Python.

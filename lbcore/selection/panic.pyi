@@ -1,0 +1,9 @@
+from lbcore.selection.selector import S, Selector
+from lbcore.selection.wrapper import Wrapper
+
+class PanicThreshold(Wrapper[S]):
+    def __init__(self, selector: Selector[S] | Wrapper[S], percent: float = 50) -> None: ...
+    @property
+    def percent(self) -> float: ...
+    @property
+    def panicking(self) -> bool: ...

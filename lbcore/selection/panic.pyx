@@ -1,0 +1,50 @@
+"""Panic: when too little is up, ignore who is up. No I/O.
+
+When less than `percent` of the weight is up, everybody is picked by weight, up or not: those that are left would fall under the
+load of all, and a check that finds nearly everybody ill is often ill itself. Source: Envoy, panic threshold, whose default is
+50 %; it counts hosts, here it is weights. Vector: of four servers of weight 1 two are up: 50 %, no panic; one: panic.
+"""
+
+cimport cython
+from libc.stdint cimport uint64_t
+
+from lbcore.selection.selector cimport Selector
+from lbcore.selection.wrapper cimport Wrapper
+
+
+@cython.final
+cdef class PanicThreshold(Wrapper):
+    """Ignore health while less than `percent` of the weight is up.
+
+    selector  a selector, or a wrapper: what that one keeps out, as an ejection does, counts as down too.
+    percent   0 to 100; 0 = never.
+    A pick costs what the selector's does, plus some ns. Servers of weight 0 are never picked.
+    """
+
+    def __init__(self, selector, percent: float = 50):
+        if not 0 <= percent <= 100:
+            raise ValueError(f"a percentage is between 0 and 100, not {percent!r}")
+        self.percent = percent
+        self.wrap(selector, None)
+
+    cdef int reshape(self, Selector selector) except -1:
+        cdef uint64_t total = 0, up = 0
+        cdef Py_ssize_t i
+        for i in range(selector.count):
+            total += selector.weights[i]
+            if selector.open[i]:
+                up += selector.weights[i]
+        self.panicking_now = 100.0 * up < self.percent * total
+        if self.panicking_now:
+            for i in range(selector.count):
+                selector.open[i] = selector.weights[i]
+        return 0
+
+    @property
+    def panicking(self) -> bool:
+        """Whether health is ignored as things stand."""
+        self.ahead()
+        return self.panicking_now
+
+    cdef dict options(self):
+        return {"percent": self.percent}

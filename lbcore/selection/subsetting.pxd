@@ -1,0 +1,1 @@
+# A part of the servers for each client: only for Python.
