@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lbcore.selection.anchor import Anchor as Anchor
     from lbcore.selection.capsules import capsule as capsule
     from lbcore.selection.capsules import get_include as get_include
+    from lbcore.selection.consistent import Consistent as Consistent
     from lbcore.selection.edf import EDF as EDF
     from lbcore.selection.hashing import HASHES as HASHES
     from lbcore.selection.hashing import hash_of as hash_of
@@ -43,6 +44,7 @@ _HOMES = {
     "ABI": "lbcore.selection.selector",
     "Anchor": "lbcore.selection.anchor",
     "EDF": "lbcore.selection.edf",
+    "Consistent": "lbcore.selection.consistent",
     "HASHES": "lbcore.selection.hashing",
     "Jump": "lbcore.selection.jump",
     "Ketama": "lbcore.selection.ketama",

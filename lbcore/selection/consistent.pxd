@@ -1,6 +1,9 @@
 # Keys to slots by hash: a key keeps its slot while others come and go.
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from lbcore.selection.bound cimport Bound
+from lbcore.selection.keyed cimport Keyed
 
 cdef struct Place:
     uint32_t slot              # NOWHERE = nobody's
@@ -12,7 +15,13 @@ cdef struct Places:
     uint64_t size              # a power of two
 
 
+cdef class Consistent(Keyed):
+    cdef Places places
+
+
 cdef int places_build(Places* places, const uint64_t* names, const uint32_t* weights, Py_ssize_t count) except -1
 cdef Py_ssize_t places_find(
     const Places* places, uint64_t key, const uint32_t* open, Py_ssize_t count, Py_ssize_t avoid) noexcept nogil
+cdef Py_ssize_t places_choose(
+    const Places* places, uint64_t key, const uint32_t* open, const uint8_t* barred, const Bound* bound) noexcept nogil
 cdef void places_free(Places* places) noexcept nogil

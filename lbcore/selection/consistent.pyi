@@ -1,4 +1,14 @@
-class ConsistentOrder:
-    def __init__(self, weights: dict[str, int]) -> None: ...
-    def set_open(self, name: str, is_open: bool) -> None: ...
-    def find(self, key: str, avoid: int = 0) -> str | None: ...
+from collections.abc import Iterable, Mapping
+
+from lbcore.selection.keyed import Keyed
+from lbcore.selection.selector import S
+
+class Consistent(Keyed[S]):
+    def __init__(
+        self,
+        servers: Mapping[S, int] | Iterable[S] = (),
+        *,
+        seed: int = 0,
+        hash: str = "mix64",
+        bounded_load: float | None = None,
+    ) -> None: ...

@@ -9,6 +9,7 @@ from lbcore.selection import (
     EDF,
     P2C,
     Anchor,
+    Consistent,
     Jump,
     Ketama,
     LeastConnections,
@@ -43,6 +44,7 @@ UNKEYED: dict[str, Make] = {
 # Those that need one.
 KEYED: dict[str, Make] = {
     "Anchor": Anchor,
+    "Consistent": Consistent,
     "Jump": Jump,
     "Ketama": Ketama,
     "Maglev": Maglev,

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbcore.selection import Anchor, Jump, Memento, hash_of
@@ -105,6 +105,7 @@ def test_jump_published_vectors() -> None:
         assert lb.pick(key) == bucket == lb.pick_many(array("Q", [key]))[0]
 
 
+@settings(deadline=None)
 @given(st.integers(0, MASK), st.integers(1, 1 << 16))
 def test_jump_is_the_paper(key: int, count: int) -> None:
     lb = Jump(range(min(count, 300)))
@@ -143,6 +144,7 @@ def apply(lb: Any, slow: Any, buckets: dict[int, int], steps: list[int], most: i
             assert lb.pick(key) == servers[slow.find(hash_of(key))]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(0, 6), changes)
 def test_anchor_is_the_paper(count: int, more: int, steps: list[int]) -> None:
     lb = Anchor(range(count), capacity=count + more)
@@ -150,6 +152,7 @@ def test_anchor_is_the_paper(count: int, more: int, steps: list[int]) -> None:
     apply(lb, SlowAnchor(count + more, count), {n: n for n in range(count)}, steps, count + more)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), changes)
 def test_memento_is_the_paper(count: int, steps: list[int]) -> None:
     lb = Memento(range(count))

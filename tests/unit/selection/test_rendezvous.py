@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbcore.selection import Rendezvous, hash_of
@@ -28,6 +28,7 @@ def oracle(weights: dict[Any, int], key: str | int, seed: int = 0) -> Any:
     return max((server for server in weights if weights[server]), key=score)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 1 << 30), min_size=1, max_size=20).filter(any), st.integers(0, 1 << 64))
 def test_it_is_the_formula(weights: list[int], seed: int) -> None:
     servers = {f"app-{number}": weight for number, weight in enumerate(weights)}
