@@ -13,6 +13,7 @@ from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service, UpstreamPolicy
 from lbcore.routing.sticky cimport StickyCookie
 from lbcore.routing.tcp_route cimport TcpPolicy
+from lbcore.selection.cost cimport failure_ns
 from lbcore.selection.cycle cimport CYCLE_LIMIT
 from lbcore.selection.atomic cimport (
     atomic_add_u32, atomic_add_u64, atomic_load_u32, atomic_load_u64, atomic_or_u32, atomic_store_u32, atomic_store_u64,
@@ -27,8 +28,7 @@ MAX_MEMBERS = CYCLE_LIMIT // 2
 cdef enum:
     DRAWS = 16                 # until a member comes up that is not passed over
     MOST_DEBT = 64             # picks by cookie that are charged, per member
-    LATENCY_SHARE = 8          # a sample moves the average by one part of this
-    SLOW_NS = 1000 * 1000 * 1000  # what a request that failed counts at least, so that failing does not look fast
+    SLOW_NS = 1000 * 1000 * 1000  # what a request that failed counts at least
 
 
 cdef class Balancer(Service):
@@ -247,14 +247,14 @@ cdef class LoadBalancer(Balancer):
         server.stats.requests += 1
         server.stats.in_flight += 1
         if self.counts:
-            atomic_add_u64(&server.cell.in_flight, 1)
+            atomic_add_u64(&server.cell.load.in_flight, 1)
             atomic_add_u64(&self.cell.in_flight, 1)
         return 0
 
     cdef int note_end(self, Server server) noexcept:
         server.stats.in_flight -= 1
         if self.counts:
-            atomic_add_u64(&server.cell.in_flight, <uint64_t>-1)
+            atomic_add_u64(&server.cell.load.in_flight, <uint64_t>-1)
             atomic_add_u64(&self.cell.in_flight, <uint64_t>-1)
         return 0
 
@@ -274,8 +274,7 @@ cdef class LoadBalancer(Balancer):
         cdef timespec now
         clock_gettime(CLOCK_MONOTONIC, &now)
         if self.times:
-            self.note_latency(server, max(SLOW_NS, 2 * <double>atomic_load_u64(&cell.latency_ewma_ns)),
-                              <double>now.tv_sec * 1e9 + now.tv_nsec)
+            self.picker.note(&cell.load, failure_ns(&cell.load, 0, SLOW_NS), <uint64_t>now.tv_sec * 1000000000 + <uint64_t>now.tv_nsec)
         if attempts == 0:
             return 0
         now_ms = <uint32_t>(<uint64_t>now.tv_sec * 1000 + <uint64_t>now.tv_nsec // 1000000)
@@ -309,12 +308,8 @@ cdef class LoadBalancer(Balancer):
         return out * 100 <= <Py_ssize_t>self.ejection.percent * self.count
 
     cdef int note_latency(self, Server server, double elapsed_ns, double now_ns) noexcept:
-        """Average the time to first byte; the first sample counts whole."""
-        cdef ServerCell* cell = server.cell
-        cdef double average = <double>atomic_load_u64(&cell.latency_ewma_ns)
-        average = elapsed_ns if average == 0 else average + (elapsed_ns - average) / LATENCY_SHARE
-        atomic_store_u64(&cell.latency_ewma_ns, <uint64_t>max(average, 1))
-        atomic_store_u64(&cell.latency_at_ns, <uint64_t>now_ns)
+        """Average the time to first byte, as the strategy does."""
+        self.picker.note(&server.cell.load, <uint64_t>max(elapsed_ns, 1), <uint64_t>now_ns)
         return 0
 
 

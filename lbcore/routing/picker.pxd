@@ -4,14 +4,17 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from lbcore.http.request cimport Request
 from lbcore.routing.hash_key cimport HashKey
+from lbcore.selection.alias cimport Alias
 from lbcore.selection.consistent cimport Places
 from lbcore.selection.cycle cimport Cycle
+from lbcore.selection.load cimport Load
 from lbcore.state.layout cimport ServerCell, ServiceCell
 
 
 cdef class Picker:
     cdef int build(self, const uint32_t* weights, ServerCell** cells, Py_ssize_t count) except -1
     cdef Py_ssize_t pick(self, ServiceCell* cell, Request request, int attempt) except -2
+    cdef void note(self, Load* load, uint64_t latency_ns, uint64_t now_ns) noexcept
 
 
 cdef class RoundRobin(Picker):
@@ -19,19 +22,11 @@ cdef class RoundRobin(Picker):
 
 
 cdef class LeastOf(Picker):
-    cdef int score                     # Score
-    cdef Py_ssize_t sample             # members compared
-    cdef bint by_weight                # drawn in proportion to their weights
-    cdef Cycle cycle                   # to draw by weight
-    cdef uint32_t* open                # members that may be picked
-    cdef Py_ssize_t n_open
+    cdef int kind                      # Cost
+    cdef Alias alias                   # members that may be picked
     cdef uint32_t* weights
-    cdef ServerCell** cells
-    cdef Py_ssize_t count
+    cdef Load** loads
     cdef uint64_t random
-
-    cdef uint64_t draw(self) noexcept
-    cdef double cost(self, uint32_t index, uint64_t now_ns) noexcept
 
 
 cdef class Consistent(Picker):

@@ -6,27 +6,28 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from lbcore.http.request cimport Request
 from lbcore.routing.hash_key cimport HashKey
-from lbcore.selection.consistent cimport places_build, places_find, places_free
-from lbcore.selection.chairman cimport chairman_build
-from lbcore.selection.cycle cimport CYCLE_LIMIT, Cycle, cycle_free
-from lbcore.selection.mix cimport hash_bytes, mix64
+from lbcore.selection.alias cimport Alias, alias_build, alias_free
 from lbcore.selection.atomic cimport atomic_add_u64, atomic_load_u64
+from lbcore.selection.chairman cimport chairman_build
+from lbcore.selection.clock cimport monotonic_ns
+from lbcore.selection.consistent cimport places_build, places_find, places_free
+from lbcore.selection.cost cimport COST_LATENCY, COST_PEAK, COST_QUEUE, COST_WAITING, decay_rate, note_mean, note_peak
+from lbcore.selection.cycle cimport CYCLE_LIMIT, Cycle, cycle_free
+from lbcore.selection.least cimport LEAST_SAMPLE, least_of
+from lbcore.selection.load cimport Load
+from lbcore.selection.mix cimport hash_bytes, mix64
+from lbcore.selection.pair cimport pair_of
+from lbcore.selection.rng cimport random_seeded
 from lbcore.state.layout cimport ServerCell, ServiceCell
 
-cdef enum Score:
-    SCORE_IN_FLIGHT            # exchanges not ended, per weight
-    SCORE_LATENCY              # the time to first byte, times who waits already, per weight
-
 cdef enum:
-    SAMPLE = 16                # members compared where all of them would be too many
-    DRAWS = 8                  # until another member than the first comes up
     CANDIDATES = 64            # of a bounded load, before the bound is let go
 
-cdef double LATENCY_KEEP_NS = 10e9     # an average without samples for longer counts for less
+cdef uint64_t KEEP_RATE = decay_rate(<uint64_t>10 * 1000000000)     # of averages: tau is 10 s
+cdef dict KINDS = {"p2c": COST_WAITING, "leastconn": COST_QUEUE, "leasttime": COST_LATENCY, "peakewma": COST_PEAK}
 
 
 cdef int build_cycle(Cycle* cycle, const uint32_t* weights, Py_ssize_t count) except -1:
@@ -71,6 +72,10 @@ cdef class Picker:
         """Which member, or -1 when none may be picked. `attempt` counts the picks made for the same request before."""
         return -1
 
+    cdef void note(self, Load* load, uint64_t latency_ns, uint64_t now_ns) noexcept:
+        """A member took so long."""
+        note_mean(load, latency_ns, now_ns, KEEP_RATE)
+
 
 @cython.final
 cdef class RoundRobin(Picker):
@@ -90,106 +95,51 @@ cdef class RoundRobin(Picker):
 
 @cython.final
 cdef class LeastOf(Picker):
-    """The best of some members drawn at random: O(members drawn), whatever their number.
-
-    `p2c` (Mitzenmacher 1996) and `peakewma` compare two different ones drawn by weight; `leastconn` and `leasttime` all of
-    them, or SAMPLE where there are more.
+    """The best of some members: `p2c` and `peakewma` compare two different ones drawn by weight, `leastconn` and `leasttime` all
+    of them, or 16 where there are more. O(members compared). See `selection.P2C`, `PeakEWMA`, `LeastConnections`, `LeastTime`.
     """
 
     def __cinit__(self, str strategy):
-        self.score = SCORE_LATENCY if strategy in ("leasttime", "peakewma") else SCORE_IN_FLIGHT
-        self.by_weight = strategy in ("p2c", "peakewma")
-        self.sample = 2 if self.by_weight else SAMPLE
-        self.random = int.from_bytes(os.urandom(8), "little") | 1
+        self.kind = KINDS[strategy]
+        self.random = random_seeded(int.from_bytes(os.urandom(8), "little"))
 
     def __dealloc__(self):
-        cycle_free(&self.cycle)
-        free(self.open)
+        alias_free(&self.alias)
+        free(self.weights)
+        free(self.loads)
 
     cdef int build(self, const uint32_t* weights, ServerCell** cells, Py_ssize_t count) except -1:
         cdef Py_ssize_t i
-        if self.open == NULL:
-            self.open = <uint32_t*>calloc(2 * count + 1, sizeof(uint32_t))
-            if self.open == NULL:
+        if self.weights == NULL:
+            self.weights = <uint32_t*>malloc((count + 1) * sizeof(uint32_t))
+            self.loads = <Load**>malloc((count + 1) * sizeof(Load*))
+            if self.weights == NULL or self.loads == NULL:
                 raise MemoryError
-            self.weights = self.open + count
-        self.cells = cells
-        self.count = count
-        self.n_open = 0
         memcpy(self.weights, weights, count * sizeof(uint32_t))
         for i in range(count):
-            if weights[i]:
-                self.open[self.n_open] = <uint32_t>i
-                self.n_open += 1
-        if self.by_weight:
-            build_cycle(&self.cycle, weights, count)
+            self.loads[i] = &cells[i].load
+        alias_build(&self.alias, self.weights, count, self.kind == COST_WAITING or self.kind == COST_PEAK)
         return 0
 
-    cdef uint64_t draw(self) noexcept:
-        """xorshift64* (Vigna 2016)."""
-        cdef uint64_t x = self.random
-        x ^= x >> 12
-        x ^= x << 25
-        x ^= x >> 27
-        self.random = x
-        return (x * <uint64_t>0x2545F4914F6CDD1D) >> 16
-
-    cdef double cost(self, uint32_t index, uint64_t now_ns) noexcept:
-        """What it costs to wait for a member, in an arbitrary unit: lower is better."""
-        cdef ServerCell* cell = self.cells[index]
-        cdef double waiting = <double>atomic_load_u64(&cell.in_flight), latency, age
-        if self.score == SCORE_IN_FLIGHT:
-            # Members that nobody waits for are alike, whatever their weights.
-            return (waiting + 1) / self.weights[index] if waiting and not self.by_weight else waiting / self.weights[index]
-        latency = <double>atomic_load_u64(&cell.latency_ewma_ns)
-        age = <double>(now_ns - atomic_load_u64(&cell.latency_at_ns)) / LATENCY_KEEP_NS
-        # An old average counts for less, so that one that was slow is tried again.
-        if age > 1:
-            latency /= age
-        return latency * (1 + waiting) / (1 if self.by_weight else self.weights[index])
-
     cdef Py_ssize_t pick(self, ServiceCell* cell, Request request, int attempt) except -2:
-        cdef uint32_t best, other
-        cdef uint64_t at, step, now_ns = 0
-        cdef double cost, best_cost
-        cdef Py_ssize_t i, n = self.n_open
-        cdef timespec now
-        if n == 0:
+        cdef Alias* alias = &self.alias
+        if alias.size == 0:
             return -1
-        if n == 1:
-            return self.open[0]
-        if self.score == SCORE_LATENCY:
-            clock_gettime(CLOCK_MONOTONIC, &now)
-            now_ns = <uint64_t>now.tv_sec * 1000000000 + <uint64_t>now.tv_nsec
-        if self.by_weight:
-            best = self.cycle.order[self.draw() % <uint64_t>self.cycle.period]
-            other = best
-            for i in range(DRAWS):
-                other = self.cycle.order[self.draw() % <uint64_t>self.cycle.period]
-                if other != best:
-                    break
-            if other == best:
-                at = self.draw() % <uint64_t>n
-                other = self.open[at] if self.open[at] != best else self.open[(at + 1) % <uint64_t>n]
-            return other if self.cost(other, now_ns) < self.cost(best, now_ns) else best
-        # Ties go round: the place to begin moves on with every pick. Steps of an odd length over a large pool do not repeat.
-        at = atomic_add_u64(&cell.sequence, 1)
-        step = 1
-        if n > self.sample:
-            at = self.draw()
-            step = (self.draw() % <uint64_t>(n // self.sample)) + 1
-            n = self.sample
-        at %= <uint64_t>self.n_open
-        best = self.open[at]
-        best_cost = self.cost(best, now_ns)
-        for i in range(1, n):
-            at += step
-            if at >= <uint64_t>self.n_open:
-                at -= self.n_open
-            cost = self.cost(self.open[at], now_ns)
-            if cost < best_cost:
-                best, best_cost = self.open[at], cost
-        return best
+        if self.kind == COST_WAITING:
+            return pair_of(alias, self.weights, self.loads, &self.random, COST_WAITING, 0, 0)
+        if self.kind == COST_PEAK:
+            return pair_of(alias, self.weights, self.loads, &self.random, COST_PEAK, monotonic_ns(), KEEP_RATE)
+        if self.kind == COST_QUEUE:
+            return least_of(alias, self.weights, self.loads, NULL, LEAST_SAMPLE, atomic_add_u64(&cell.sequence, 1), &self.random,
+                            COST_QUEUE, 0, 0)
+        return least_of(alias, self.weights, self.loads, NULL, LEAST_SAMPLE, atomic_add_u64(&cell.sequence, 1), &self.random,
+                        COST_LATENCY, monotonic_ns(), KEEP_RATE)
+
+    cdef void note(self, Load* load, uint64_t latency_ns, uint64_t now_ns) noexcept:
+        if self.kind == COST_PEAK:
+            note_peak(load, latency_ns, now_ns, KEEP_RATE)
+        else:
+            note_mean(load, latency_ns, now_ns, KEEP_RATE)
 
 
 @cython.final
@@ -249,6 +199,6 @@ cdef class Consistent(Picker):
         limit = (atomic_load_u64(&cell.in_flight) + 1) * self.spread // (100 * <uint64_t>self.n_open) + 1
         for i in range(attempt, attempt + CANDIDATES):
             found = places_find(&self.places, hash, self.open, self.count, i)
-            if atomic_load_u64(&self.cells[found].in_flight) < limit:
+            if atomic_load_u64(&self.cells[found].load.in_flight) < limit:
                 break
         return found

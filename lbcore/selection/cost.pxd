@@ -20,22 +20,23 @@ cdef extern from *:
     #define LB_LATENCY_LIMIT_NS ((uint64_t)1 << 42)
     #define LB_COLD_NS ((uint64_t)1 << 49)
     #define LB_MOST_IN_FLIGHT (((uint64_t)1 << 20) - 1)
-    #define LB_FAILURE_LIMIT_NS ((uint64_t)60 * 1000000000)
+    #define LB_FAILURE_LIMIT_NS ((uint64_t)600 * 1000000000)
+    #define LB_LOG2_E ((uint64_t)6196328019)
     """
     uint64_t LATENCY_LIMIT_NS "LB_LATENCY_LIMIT_NS"    # 73 minutes: more counts as that
     uint64_t COLD_NS "LB_COLD_NS"                      # what a request at a server without any sample counts
     uint64_t MOST_IN_FLIGHT "LB_MOST_IN_FLIGHT"
     uint64_t FAILURE_LIMIT_NS "LB_FAILURE_LIMIT_NS"    # what failures add up to
+    uint64_t LOG2_E "LB_LOG2_E"                        # times 2**32
 
 
 cdef inline uint64_t decay_rate(uint64_t tau_ns) noexcept nogil:
     """2**64 * log2(e) / tau: what `decayed` needs. `tau_ns`: 2 or more."""
-    return <uint64_t>(((<uint128><uint64_t>6196328019 << 64) // tau_ns) >> 32)
+    return <uint64_t>(((<uint128>LOG2_E << 64) // tau_ns) >> 32)
 
 
-cdef inline uint64_t decayed(uint64_t value, uint64_t age_ns, uint64_t rate) noexcept nogil:
-    """value * exp(-age / tau), off by 2 parts in a million at most. `value`: below 2**43."""
-    cdef uint128 halvings = (<uint128>age_ns * rate) >> 32
+cdef inline uint64_t halved(uint64_t value, uint128 halvings) noexcept nogil:
+    """value / 2**(halvings / 2**32)."""
     cdef uint64_t one = <uint64_t>1 << 32, u, part
     if halvings >> 38:
         return 0
@@ -51,6 +52,11 @@ cdef inline uint64_t decayed(uint64_t value, uint64_t age_ns, uint64_t rate) noe
     return <uint64_t>((<uint128>value * part) >> 32) >> <uint64_t>(halvings >> 32)
 
 
+cdef inline uint64_t decayed(uint64_t value, uint64_t age_ns, uint64_t rate) noexcept nogil:
+    """value * exp(-age / tau), off by 2 parts in a million at most. `value`: below 2**43."""
+    return halved(value, (<uint128>age_ns * rate) >> 32)
+
+
 cdef inline uint64_t load_age(const Load* load, uint64_t now_ns) noexcept nogil:
     """Time since the last sample; 0 where another processor's clock was ahead."""
     cdef int64_t age = <int64_t>(now_ns - atomic_load_u64(&load.latency_at_ns))
@@ -60,10 +66,12 @@ cdef inline uint64_t load_age(const Load* load, uint64_t now_ns) noexcept nogil:
 cdef inline uint64_t load_cost(const Load* load, int kind, uint64_t now_ns, uint64_t pace) noexcept nogil:
     """The cost of one more request at a server, its weight aside.
 
-    pace  COST_LATENCY: the age in ns from which on an average counts for less, by its share of that; COST_PEAK: `decay_rate`.
+    pace  `decay_rate` of the time within which an average counts for less: COST_PEAK from its last sample on, COST_LATENCY
+          from that time after it on.
     A server without a sample is tried at once, but by one request at a time as long as others have one.
     """
-    cdef uint64_t waiting = atomic_load_u64(&load.in_flight), latency, age
+    cdef uint64_t waiting = atomic_load_u64(&load.in_flight), latency
+    cdef uint128 halvings
     if kind == COST_WAITING:
         return waiting
     if kind == COST_QUEUE:
@@ -72,25 +80,26 @@ cdef inline uint64_t load_cost(const Load* load, int kind, uint64_t now_ns, uint
     waiting = min(waiting, MOST_IN_FLIGHT)
     if latency == 0:
         return COLD_NS * min(waiting, 4095)
-    age = load_age(load, now_ns)
+    halvings = (<uint128>load_age(load, now_ns) * pace) >> 32
     if kind == COST_PEAK:
-        latency = decayed(latency, age, pace)
-    elif age > pace:
-        latency = <uint64_t>(<uint128>latency * pace // age)
+        latency = halved(latency, halvings)
+    elif halvings > LOG2_E:
+        latency = halved(latency, halvings - LOG2_E)
     return latency * (waiting + 1)
 
 
-cdef inline void note_mean(Load* load, uint64_t latency_ns, uint64_t now_ns) noexcept nogil:
-    """Let a sample move the average; the first one counts whole."""
-    cdef uint64_t mean = atomic_load_u64(&load.latency_ewma_ns)
+cdef inline void note_mean(Load* load, uint64_t latency_ns, uint64_t now_ns, uint64_t rate) noexcept nogil:
+    """Let a sample move the average by an eighth, or by 1 - exp(-age / tau) where that is more; the first one counts whole.
+
+    rate  `decay_rate` of tau. So what comes after a long time without samples is believed.
+    """
+    cdef uint64_t mean = atomic_load_u64(&load.latency_ewma_ns), apart, kept, age = load_age(load, now_ns)
     latency_ns = min(latency_ns, LATENCY_LIMIT_NS)
-    if mean == 0:
-        mean = latency_ns
-    elif latency_ns > mean:
-        mean += (latency_ns - mean) // MEAN_SHARE
-    else:
-        mean -= (mean - latency_ns) // MEAN_SHARE
-    atomic_store_u64(&load.latency_ewma_ns, max(mean, <uint64_t>1))
+    if mean:
+        apart = mean - latency_ns if mean > latency_ns else latency_ns - mean
+        kept = min(apart - apart // MEAN_SHARE, decayed(apart, age, rate))
+        latency_ns = latency_ns + kept if mean > latency_ns else latency_ns - kept
+    atomic_store_u64(&load.latency_ewma_ns, max(latency_ns, <uint64_t>1))
     atomic_store_u64(&load.latency_at_ns, now_ns)
 
 
@@ -105,7 +114,7 @@ cdef inline void note_peak(Load* load, uint64_t latency_ns, uint64_t now_ns, uin
 
 
 cdef inline uint64_t failure_ns(const Load* load, uint64_t latency_ns, uint64_t least_ns) noexcept nogil:
-    """What a request that failed counts: never less than `least_ns`, nor than twice the average up to a minute.
+    """What a request that failed counts: never less than `least_ns`, nor than twice the average up to ten minutes.
 
     So whoever fails fast does not look fast, however slow the others are.
     """

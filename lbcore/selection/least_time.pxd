@@ -8,7 +8,7 @@ from lbcore.selection.timed cimport Timed
 cdef class LeastTime(Timed):
     cdef object keep_s
     cdef object failure_s
-    cdef uint64_t keep_ns
+    cdef uint64_t rate                 # see `cost.decay_rate`
     cdef uint64_t failure_least_ns
     cdef uint32_t sample               # servers compared
     cdef uint64_t turn                 # whose turn it is among equals

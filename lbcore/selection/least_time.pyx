@@ -1,7 +1,8 @@
 """Least time: the server that will probably answer first. No I/O.
 
-The least average latency * (in flight + 1) / weight. A sample moves the average by an eighth; an average without samples for
-longer than `keep_s` counts for less, by keep_s / age, so that a slow server is tried again. Source: nginx, `least_time`
+The least average latency * (in flight + 1) / weight. A sample moves the average by an eighth, or by 1 - exp(-t/keep), t being
+the time since the sample before, where that is more; an average without samples for longer than `keep` decays with
+exp(1 - t/keep), so that a slow server is tried again. Source: nginx, `least_time`
 with `inflight`, and Traefik, `leasttime`, have this product; neither forgets, and in Traefik a server that only fails has
 no latency and attracts everything. Vector: averages of 0.1 s and 0.2 s, each picked one kept in flight:
 a b a a a b a b a a a b.
@@ -11,7 +12,7 @@ cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from lbcore.selection.atomic cimport atomic_load_u64
-from lbcore.selection.cost cimport COST_LATENCY, failure_ns, note_mean
+from lbcore.selection.cost cimport COST_LATENCY, decay_rate, failure_ns, note_mean
 from lbcore.selection.least cimport LEAST_SAMPLE, least_of
 from lbcore.selection.least_connections cimport checked_sample
 from lbcore.selection.timed cimport Timed, positive_ns
@@ -21,7 +22,7 @@ from lbcore.selection.timed cimport Timed, positive_ns
 cdef class LeastTime(Timed):
     """The server with the least product of average latency and requests under lease for its weight.
 
-    keep_s     the age from which on an average counts for less.
+    keep_s     the age from which on an average counts for less: well above the time between two requests to a server.
     failure_s  what a request that failed counts at least. Failures in a row count more and more, so that a server that only
                fails, but fast, does not look fast.
     sample     servers that are compared at most; of more, so many are drawn at random for each pick.
@@ -30,7 +31,7 @@ cdef class LeastTime(Timed):
     """
 
     def __init__(self, servers=(), *, seed: int = 0, keep_s: float = 10.0, failure_s: float = 1.0, sample: int = LEAST_SAMPLE):
-        self.keep_ns = positive_ns("keep_s", keep_s)
+        self.rate = decay_rate(positive_ns("keep_s", keep_s))
         self.failure_least_ns = positive_ns("failure_s", failure_s)
         self.sample = checked_sample(sample)
         self.keep_s = keep_s
@@ -42,13 +43,13 @@ cdef class LeastTime(Timed):
     cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
         self.turn += 1
         return least_of(&self.alias, self.open, self.load_at, barred, self.sample, self.turn - 1, &self.random, COST_LATENCY,
-                        self.now_ns(), self.keep_ns)
+                        self.now_ns(), self.rate)
 
     cdef void note_end(self, Py_ssize_t index, uint64_t latency_ns, bint ok, uint64_t now_ns) noexcept nogil:
         if not ok:
             latency_ns = failure_ns(&self.loads[index], latency_ns, self.failure_least_ns)
         if latency_ns:
-            note_mean(&self.loads[index], latency_ns, self.now_ns())
+            note_mean(&self.loads[index], latency_ns, self.now_ns(), self.rate)
 
     @cython.critical_section
     def latency_s(self, server) -> float | None:

@@ -20,7 +20,7 @@ from lbcore.selection.timed cimport Timed, positive_ns
 cdef class PeakEWMA(Timed):
     """Of two different servers drawn by weight, the one with the lower product of latency and requests in flight.
 
-    decay_s    tau: how long a server is held against what it was.
+    decay_s    tau: how long a server is held against what it was; well above the time between two requests to a server.
     failure_s  what a request that failed counts at least. Failures in a row count more and more, so that a server that only
                fails, but fast, does not look fast.
     Reacts to a peak at once and forgets it slowly. A server without a sample gets one request at a time while others have

@@ -8,8 +8,10 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from lbcore.selection.load cimport Load
+
 cdef enum:
-    LAYOUT_VERSION = 5
+    LAYOUT_VERSION = 6
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -76,10 +78,8 @@ cdef struct ServerCell:        # one per server, and per child of a service that
     uint32_t generation        # how many identities this slot had before
     uint32_t weight            # effective weight while an override or slow start rules
     uint32_t weight_set        # 1 = `weight` counts
-    uint64_t latency_ewma_ns   # moving average of the time to first byte; 0 = none yet
-    uint64_t latency_at_ns     # monotonic time of its last sample
+    Load load                  # exchanges not ended, of all workers, and their time to first byte; kept for services that go by it
     uint64_t changed_ns        # monotonic time of the last change of `down`
-    uint64_t in_flight         # exchanges not ended, of all workers; kept for services that choose by it
     uint32_t debt              # picks it got by a cookie and has not been charged for
     uint32_t trial             # after an ejection: 1 = one request may try it, 2 = one does
     uint32_t failures          # failed requests since the last success

@@ -263,7 +263,7 @@ cdef class Region:
     def latency_ns(self, uint32_t slot):
         """Moving average of the time to first byte; 0 when nothing was measured."""
         self.check_server(slot)
-        return atomic_load_u64(&self.server(slot).latency_ewma_ns)
+        return atomic_load_u64(&self.server(slot).load.latency_ewma_ns)
 
     @property
     def eligibility(self):
@@ -438,8 +438,8 @@ cdef class Region:
             row.entry_points[index].open_connections = 0
         for slot in range(self.header.servers_used):
             if self.server_stats(worker, slot).in_flight:      # writing zeros everywhere would dirty the cache for nothing
-                if atomic_load_u64(&self.server(slot).in_flight):
-                    atomic_add_u64(&self.server(slot).in_flight, <uint64_t>0 - self.server_stats(worker, slot).in_flight)
+                if atomic_load_u64(&self.server(slot).load.in_flight):
+                    atomic_add_u64(&self.server(slot).load.in_flight, <uint64_t>0 - self.server_stats(worker, slot).in_flight)
                 self.server_stats(worker, slot).in_flight = 0
 
     # Bounds.
