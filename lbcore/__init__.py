@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # not `typing`'s: importing a selector loads next to nothing
 if TYPE_CHECKING:
     from lbcore.process.embedded import Proxy, run
 

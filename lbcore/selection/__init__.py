@@ -80,9 +80,10 @@ def __getattr__(name: str) -> object:
     """Import an algorithm when it is first asked for."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    import sys
 
-    found: object = getattr(import_module(_HOMES[name]), name)
+    __import__(_HOMES[name])  # not `importlib`, which loads more than an algorithm
+    found: object = getattr(sys.modules[_HOMES[name]], name)
     globals()[name] = found
     return found
 

@@ -43,8 +43,11 @@ cdef class Lease:
             self.forget()
         return 0
 
-    def end(self, *, ok: bool = True, latency_s: float | None = None) -> None:
-        """The request is over. `latency_s`: in seconds; None = the time since the lease began. A second call does nothing."""
+    def end(self, *, ok: bool = True, latency_s: float | None = None, kind: str = "error") -> None:
+        """The request is over. `latency_s`: in seconds; None = the time since the lease began. A second call does nothing.
+
+        `kind` of failure is for an OutlierDetector, whose leases have the same methods.
+        """
         cdef uint64_t latency_ns = monotonic_ns() - self.started_ns
         if latency_s is not None:
             latency_ns = <uint64_t>max(0, int(latency_s * 1e9))
@@ -54,11 +57,13 @@ cdef class Lease:
         """Count the request no longer. A server that was taken out meanwhile, or is another one by now, is left alone."""
         cdef Selector selector = self.selector
         cdef Py_ssize_t index
+        cdef dict index_of
         with cython.critical_section(selector):
             if self.ended:
                 return 0
             self.ended = True
-            found = selector.index_of.get(self.server)
+            index_of = selector.index_of
+            found = index_of.get(self.server)
             if found is None:
                 return 0
             index = found

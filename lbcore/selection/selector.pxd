@@ -64,6 +64,5 @@ cdef class Selector:
     cdef int fill(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) except -1
     cdef list choose_n(self, uint64_t key, Py_ssize_t wanted, object accept, object exclude)
     cdef list listing(self)
-    cdef str kind(self)
     cdef Py_ssize_t pick_index(self, object key, object accept, object exclude) except -1
     cdef object no_server(self)

@@ -9,7 +9,7 @@ change, and `prepare`, count themselves in `at_work`: until they are through, ch
 `__hash__`, `__eq__` and `__str__` must not use the selector they are in.
 """
 
-from collections.abc import Mapping
+from _collections_abc import Mapping                   # what collections.abc is, which loads more than all of this
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
@@ -294,8 +294,8 @@ cdef class Selector:
         return Lease(self, key, accept, exclude)
 
     @cython.critical_section
-    def report(self, server, *, latency_s: float | None = None, ok: bool = True) -> None:
-        """Tell how a request to a server went, without a lease. `latency_s`: in seconds; None = not known."""
+    def report(self, server, *, latency_s: float | None = None, ok: bool = True, kind: str = "error") -> None:
+        """Tell how a request went, without a lease. `latency_s`: None = not known. `kind`: see OutlierDetector."""
         cdef Py_ssize_t index = self.find(server)
         self.note_end(index, 0 if latency_s is None else <uint64_t>max(1, int(latency_s * 1e9)), ok, monotonic_ns())
 
@@ -399,7 +399,8 @@ cdef class Selector:
 
     cdef Py_ssize_t find(self, object server) except -1:
         """Raises KeyError."""
-        return self.index_of[server]
+        cdef dict index_of = self.index_of             # held: `remove` may replace it while a server is compared
+        return index_of[server]
 
     @cython.critical_section
     def add(self, server, weight: int = 1) -> None:
@@ -472,7 +473,8 @@ cdef class Selector:
 
     @cython.critical_section
     def __contains__(self, server) -> bool:
-        return server in self.index_of
+        cdef dict held = self.index_of
+        return server in held
 
     def __iter__(self):
         return iter(self.servers)
@@ -492,8 +494,10 @@ cdef class Selector:
 
     @cython.critical_section
     def get(self, server, default=None):
-        index = self.index_of.get(server)
-        return default if index is None else self.weights[<Py_ssize_t>index]
+        try:
+            return self.weights[self.find(server)]
+        except KeyError:
+            return default
 
     @property
     def servers(self) -> tuple:
@@ -534,13 +538,10 @@ cdef class Selector:
 
     # State
 
-    cdef str kind(self):
-        return type(self).__name__
-
     @property
     def algorithm(self) -> str:
         """The name of the class."""
-        return self.kind()
+        return type(self).__name__
 
     cdef list listing(self):
         """`[server, weight, up]` of each server, in order."""
@@ -552,12 +553,8 @@ cdef class Selector:
         if self.attention:
             self.attend()
         return {
-            "version": STATE_VERSION,
-            "algorithm": self.kind(),
-            "options": self.options(),
-            "seed": self.seed,
-            "random": self.random,
-            "servers": self.listing(),
+            "version": STATE_VERSION, "algorithm": self.algorithm, "options": self.options(),
+            "seed": self.seed, "random": self.random, "servers": self.listing(),
             **self.extra_state(),
         }
 
@@ -567,7 +564,7 @@ cdef class Selector:
 
         Raises ValueError for the state of another algorithm, or of one with other options.
         """
-        mine = {"version": STATE_VERSION, "algorithm": self.kind(), "options": self.options()}
+        mine = {"version": STATE_VERSION, "algorithm": self.algorithm, "options": self.options()}
         for name, value in mine.items():
             if state.get(name) != value:
                 raise ValueError(f"the state of a selector with {name} {state.get(name)!r}: this one has {value!r}")

@@ -6,7 +6,7 @@ at most, and only if it is in it. The number of clients of a server is binomial:
 take its square root; 1,000 clients with 10 of 100 servers each: 100 +- 10 (one standard deviation).
 """
 
-from collections.abc import Mapping
+from _collections_abc import Mapping
 
 from libc.stdint cimport uint64_t
 
