@@ -11,7 +11,9 @@ import pytest
 
 from lbcore.config.dynamic import StickyCookie as Config
 from lbcore.http.request import Request
-from lbcore.routing.sticky import StickyCookie, member_id
+from lbcore.routing.sticky import StickyCookie
+from lbcore.selection import StickyCodec
+from lbcore.selection.sticky import member_id
 
 Measure = Callable[..., dict[str, float]]
 SIZES = (2, 256, 4096)
@@ -69,3 +71,14 @@ def test_sticky_make_standard_library(measure: Measure) -> None:
     key = keys_of(16)[7].encode()
     statement = "sha256(server).hexdigest()[:16]"
     measure("sticky_make_hashlib", statement, job="sticky make", sha256=hashlib.sha256, server=key)
+
+
+@pytest.mark.parametrize("kind", ["plain", "signed"])
+@pytest.mark.parametrize("count", SIZES)
+def test_sticky_codec(measure: Measure, kind: str, count: int) -> None:
+    """The library's codec, from Python."""
+    servers = keys_of(count)
+    codec = StickyCodec(servers, keys=["a key of enough bytes for tests of speed"] if kind == "signed" else ())
+    value = codec.encode(servers[count // 2])
+    assert codec.decode(value) == (servers[count // 2], False)
+    measure(f"sticky_decode_{kind}_n{count}", "codec.decode(value)", job="sticky read", codec=codec, value=value)
