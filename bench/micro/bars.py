@@ -1,0 +1,97 @@
+"""The bars of a pick, as ratios of one run: `python -m bench.micro.bars`. Ends with 1 when one is missed.
+
+A pick costs at most LIMIT empty method calls of a Cython class, for selectors that promise it, at any number of
+servers; and less than every rival does on the same job. What is compared runs in turns on one core.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from bench.micro import rivals, selectors
+from bench.micro.timing import NUMBER_FOURS, TEXT_FOURS, compiled, least_ns, yardstick
+from bench.process import PROXY_CORE
+from bench.report import print_tables
+
+LIMIT = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """`ns` may be `limit` times `beside_ns` at most."""
+
+    name: str
+    ns: float
+    beside: str
+    beside_ns: float
+    limit: float
+
+    @property
+    def ratio(self) -> float:
+        return self.ns / self.beside_ns
+
+    @property
+    def kept(self) -> bool:
+        return self.ratio <= self.limit
+
+
+def empty_calls() -> list[Bar]:
+    """Picks beside an empty call. Keys are numbers for `Jump`, whose rivals take numbers, and texts for the rest."""
+    found = []
+    empty = compiled("empty.call()", empty=yardstick.Empty()), TEXT_FOURS
+    for name in (name for name in selectors.CONSTANT if name in selectors.ALL):
+        loops = [empty]
+        for count in selectors.SIZES:
+            keys = NUMBER_FOURS if name == "Jump" else TEXT_FOURS
+            loops.append((compiled(selectors.statement(name), lb=selectors.make(name, count)), keys))
+        base, *each = least_ns(loops)
+        for count, ns in zip(selectors.SIZES, each, strict=True):
+            found.append(Bar(f"{name}, {count} servers", ns, "empty call", base, LIMIT))
+    return found
+
+
+def beside_rivals() -> list[Bar]:
+    found = []
+    for rival in rivals.RIVALS:
+        for name in rivals.OURS[rival.job]:
+            if name not in selectors.ALL:
+                continue
+            for count in sorted({min(count, rival.largest) for count in selectors.SIZES}):
+                equal = rival.job == "round robin"
+                servers = selectors.names_of(count)
+                keys = NUMBER_FOURS if rival.numbers else TEXT_FOURS
+                weights = [1] * count if equal else selectors.weights_of(count)
+                statement, names = rival.prepare(servers, weights)
+                lb = selectors.make(name, count, equal=equal)
+                loops = [(compiled(selectors.statement(name), lb=lb), keys), (compiled(statement, **names), keys)]
+                ns, other = least_ns(loops, 20)
+                found.append(Bar(f"{name}, {count} servers", ns, rival.name, other, 1.0))
+    return found
+
+
+def table(bars: list[Bar]) -> Table:
+    shown = Table("pick", "ns", "beside", "ns", "ratio", "limit", "")
+    for bar in bars:
+        row = (bar.name, f"{bar.ns:.1f}", bar.beside, f"{bar.beside_ns:.1f}", f"{bar.ratio:.3f}", f"{bar.limit:g}")
+        shown.add_row(*row, "kept" if bar.kept else "MISSED")
+    return shown
+
+
+def measured() -> list[Bar]:
+    os.sched_setaffinity(0, {PROXY_CORE})
+    return empty_calls() + beside_rivals()
+
+
+def main() -> None:
+    bars = measured()
+    print_tables([table(bars)])
+    if missed := [bar for bar in bars if not bar.kept]:
+        sys.exit(f"{len(missed)} of {len(bars)} bars are missed")
+
+
+if __name__ == "__main__":
+    main()
