@@ -36,8 +36,6 @@ cdef class Http1Upload(ClientStream):
         cdef Exchange exchange = self.exchange
         cdef ServerStream stream
         cdef Py_ssize_t n, limit
-        if self.body_kind == BODY_NONE:
-            return self.drop_if_gone()
         while self.body_kind != BODY_NONE:
             stream = exchange.stream
             if stream is None or stream.blocked:

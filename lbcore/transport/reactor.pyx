@@ -136,9 +136,13 @@ cdef class Reactor:
         return 0
 
     cdef void detach(self, Channel channel) noexcept:
-        """Let go of a channel. Its owner closes the descriptor, which takes it out of the epoll set."""
+        """Let go of a channel. Its owner closes the descriptor afterwards."""
+        cdef epoll_event unused
         if channel.fd < 0:
             return
+        # Closing would do it, unless a child that was just forked still has the descriptor (epoll(7)): then the kernel
+        # would go on naming a channel that is gone.
+        epoll_ctl(self.epfd, EPOLL_CTL_DEL, channel.fd, &unused)
         channel.fd = -1
         timer_clear(&self.wheel, &channel.timer)
         self.channels -= 1

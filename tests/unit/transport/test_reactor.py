@@ -1,10 +1,13 @@
 """The data plane's epoll set inside uvloop: readiness, timers, errors, and channels that close each other."""
 
 import asyncio
+import contextlib
+import re
 import select
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -174,3 +177,28 @@ def test_reactor_with_a_far_deadline_sleeps() -> None:
         return used
 
     assert uvloop.run(run()) < 0.1
+
+
+def test_reactor_forgets_a_closed_channel_though_a_child_still_has_its_descriptor() -> None:
+    def watched() -> set[int]:
+        """Descriptors that some epoll set of this process names."""
+        found = set()
+        for path in Path("/proc/self/fdinfo").iterdir():
+            with contextlib.suppress(OSError):
+                found |= {int(number) for number in re.findall(r"^tfd:\s+(\d+)", path.read_text(), re.MULTILINE)}
+        return found
+
+    async def body(reactor: Reactor) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs, ours.dup():  # what a fork gives a child, until it executes something
+            number = ours.fileno()
+            channel = CallbackChannel(lambda events: None)
+            channel.open(reactor, number, READ)
+            assert number in watched()
+            channel.close()
+            ours.close()
+            assert number not in watched()
+            theirs.send(b"a")
+            await asyncio.sleep(0.05)
+
+    run(body)
