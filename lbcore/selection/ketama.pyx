@@ -80,7 +80,8 @@ cdef class Ketama(Keyed):
     vnodes        points for each unit of weight (160). Where that would be more than 16,777,216 in all, each server gets
                   half of its points, a quarter, and so on, one at least.
     compatible    None; "nginx": servers are named as its configuration names them (HOST:PORT), vnodes is 160; "uhashring":
-                  vnodes (40) is as there. In both keys are hashed as there, integers as their decimal digits.
+                  vnodes (40) is as there. In both keys are hashed as there, integers as their decimal digits,
+                  bytes as they are (where uhashring hashes their `repr`).
                   Beyond 16,777,216 points a pick raises ValueError.
     hash          of keys and names, one of `HASHES`; not to be set with `compatible`, which decides it.
     bounded_load  None, or how many times its share of the requests under lease a server may have (above 1).
