@@ -63,7 +63,8 @@ cdef void anchor_free(Anchors* anchors) noexcept nogil:
 
 @cython.final
 cdef class Anchor(Renumbered):
-    """AnchorHash: any server may leave and any may come, and no key moves but to or from it.
+    """AnchorHash: any server may leave and any may come, and no key moves but to or from it
+    (with weights that differ, nearly none).
 
     A pick is O((1 + ln(capacity / servers))**2) at worst on average, O(1) near capacity; a change of servers is O(servers)
     before the next pick, for names, not for the algorithm. Exactly even; weights and closed servers by rejection

@@ -3,7 +3,8 @@
 These algorithms know buckets that are alike. Weights, and servers that are closed, come in by rejection: a bucket takes a key
 if a draw by the key is below w / w_max, else the key is hashed again and goes on to another bucket. So shares are proportional
 to the weights, a server that closes loses its keys and no other key moves, and they come back when it opens; a weight that
-changes, but for the largest, moves keys to its server or from it. Expected tries: w_max * servers / W.
+changes, but for the largest, moves keys to its server or from it. Where weights differ, a server that is added or removed
+moves a few keys between others too: those that a lighter bucket turns away. Expected tries: w_max * servers / W.
 """
 
 cimport cython

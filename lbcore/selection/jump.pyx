@@ -16,11 +16,12 @@ from lbcore.selection.hashing cimport key_value
 cdef class Jump(Bucketed):
     """Jump consistent hashing: for servers that are numbered and stay, as shards do. O(ln servers), exactly even.
 
-    The servers' order is their numbers, their names play no part. A server added last takes only the keys it must. To remove
-    any other one than the last moves the numbers of all behind it, and most of their keys: `set_up(server, False)` closes
-    one for the time being, which moves only its keys, to all others; `Anchor` and `Memento` let any server go. Weights and
-    closed servers are passed over by rejection (`lbcore.selection.bucketed`), w_max * servers / W tries expected; with all
-    servers open and of one weight, the buckets are the published ones. Memory: 12 bytes per server.
+    The servers' order is their numbers, their names play no part. A server added last takes only the keys it must (with
+    weights that differ, nearly). To remove any other one than the last moves the numbers of all behind it, and most of their
+    keys: `set_up(server, False)` closes one for the time being, which moves only its keys, to all others; `Anchor` and
+    `Memento` let any server go. Weights and closed servers are passed over by rejection (`lbcore.selection.bucketed`),
+    w_max * servers / W tries expected; with all servers open and of one weight, the buckets are the published ones.
+    Memory: 12 bytes per server.
 
     Integer keys are taken as they are, as others do who hash with jump, unless there is a seed; str and bytes are hashed.
 

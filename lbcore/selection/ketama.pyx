@@ -19,11 +19,14 @@ from libc.stdlib cimport free, malloc
 from posix.strings cimport strncasecmp
 
 from lbcore.selection.bound cimport Bound, admitted
-from lbcore.selection.hashing cimport HASH_CRC32, hash_crc32
+from lbcore.selection.hashing cimport hash_crc32
 from lbcore.selection.keyed cimport Keyed
 from lbcore.selection.md5 cimport md5
 from lbcore.selection.mix cimport mix64
 from lbcore.selection.ring cimport Point, Ring, ring_find, ring_free, ring_index, ring_sort
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 cdef enum:
     MOST_POINTS = 1 << 24      # 128 MiB
@@ -77,7 +80,8 @@ cdef class Ketama(Keyed):
     vnodes        points for each unit of weight (160). Where that would be more than 16,777,216 in all, each server gets
                   half of its points, a quarter, and so on, one at least.
     compatible    None; "nginx": servers are named as its configuration names them (HOST:PORT), vnodes is 160; "uhashring":
-                  vnodes (40) is as there. In both keys are hashed as there, integers as their decimal digits.
+                  vnodes (40) is as there. In both keys are hashed as there, integers as their decimal digits,
+                  bytes as they are (where uhashring hashes their `repr`).
                   Beyond 16,777,216 points a pick raises ValueError.
     hash          of keys and names, one of `HASHES`; not to be set with `compatible`, which decides it.
     bounded_load  None, or how many times its share of the requests under lease a server may have (above 1).
@@ -127,16 +131,22 @@ cdef class Ketama(Keyed):
 
     cdef int key_hash(self, object key, uint64_t* found) except -1:
         cdef uint32_t[4] digest
-        cdef bytes text
+        cdef const char* data
+        cdef Py_ssize_t length
         if self.ring_kind == RING_OWN:
             return Keyed.key_hash(self, key, found)
         if not isinstance(key, (str, bytes, int)):
             raise TypeError(f"a key is a str, bytes or int, not {type(key).__name__}")
-        text = key if isinstance(key, bytes) else str(key).encode()
-        if self.ring_kind == RING_NGINX:
-            found[0] = hash_crc32(<const uint8_t*>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), 0)
+        if isinstance(key, bytes):
+            data, length = PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)
         else:
-            md5(<const uint8_t*>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), digest)
+            if not isinstance(key, str):
+                key = str(key)
+            data = PyUnicode_AsUTF8AndSize(key, &length)
+        if self.ring_kind == RING_NGINX:
+            found[0] = hash_crc32(<const uint8_t*>data, length, 0)
+        else:
+            md5(<const uint8_t*>data, length, digest)
             found[0] = digest[0]
         return 0
 

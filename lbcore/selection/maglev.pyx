@@ -116,8 +116,8 @@ cdef class Maglev(Keyed):
 
     Another server, or weight, moves the keys that it must, and about one in a hundred of the others too, more the fewer slots
     each server has; closing a server moves only its keys, slot by slot to others by a second hash. The order of servers
-    decides nothing. A change of servers or weights costs O(table * ln(table)) before the next pick (about 2 ms for 65,537
-    slots, half a second for 4,194,319); closing and opening copies the table. Memory: 4 bytes per slot, while a server is
+    decides nothing. A change of servers or weights costs O(table * ln(table)) before the next pick (some 2 ms for 65,537
+    slots, 0.4 s for 4,194,319); closing and opening copies the table. Memory: 4 bytes per slot, while a server is
     closed 8; three times as much during the change.
 
     table_size    slots, a prime, more than servers; None = 65,537, and the next of 262,147, 1,048,583, 4,194,319 and on that

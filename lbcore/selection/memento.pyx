@@ -16,7 +16,8 @@ from lbcore.selection.bucketed cimport Renumbered
 
 @cython.final
 cdef class Memento(Renumbered):
-    """MementoHash: any server may leave and any may come, without a capacity, and no key moves but to or from it.
+    """MementoHash: any server may leave and any may come, without a capacity, and no key moves but to or from it
+    (with weights that differ, nearly none).
 
     A pick is O(ln n + ln(n / servers)**2), n being servers and the buckets of those that were removed and not replaced; a
     change of servers is O(servers) before the next pick, for names, not for the algorithm. Exactly even; weights and closed
