@@ -60,6 +60,8 @@ VARIANTS = [
     variant("sticky, two levels, health", TREE),
     variant("mirror of 10 %", MIRROR),
     variant("p2c", PLAIN.replace("servers:", "strategy: p2c, servers:")),
+    variant("maxConnections", PLAIN.replace("servers:", "maxConnections: 10000, servers:")),
+    variant("slowStart", PLAIN.replace("servers:", "slowStart: {{}}, servers:")),
     variant("hrw", PLAIN.replace("servers:", "strategy: hrw, servers:")),
 ]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 
 answered = 0
@@ -51,4 +52,5 @@ async def main(name: str, port: int) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C simply ends it
     asyncio.run(main(sys.argv[1], int(sys.argv[2])))

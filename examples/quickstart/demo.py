@@ -113,7 +113,8 @@ def main() -> None:
     options = parser.parse_args()
     for port in (PORT, *BACKENDS.values()):
         require_free(port)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     processes = []
     try:
         for name, port in BACKENDS.items():

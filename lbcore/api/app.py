@@ -15,10 +15,11 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from lbcore import __version__
-from lbcore.api import view
+from lbcore.api import catalogue, view
 from lbcore.api.dashboard import PAGE
 from lbcore.api.prometheus import RequestCollector
 from lbcore.api.runtime import Runtime
+from lbcore.api.shape import View
 
 PER_PAGE = 100
 Handler = Callable[[Request], Any]
@@ -36,8 +37,9 @@ def make_app(runtime: Runtime) -> Starlette:
         Route(f"{base}/api/entrypoints", api.entry_points),
         Route(f"{base}/api/entrypoints/{{name}}", api.entry_point),
         Route(f"{base}/api/http/services/{{name}}/weights", api.weights, methods=["PUT", "DELETE"]),
-        Route(f"{base}/api/http/{{kind}}", api.objects),
-        Route(f"{base}/api/http/{{kind}}/{{name}}", api.object),
+        Route(f"{base}/api/certificates", lambda request: _page(request, [])),
+        Route(f"{base}/api/{{layer}}/{{kind}}", api.objects),
+        Route(f"{base}/api/{{layer}}/{{kind}}/{{name}}", api.object),
         Route(f"{base}/dashboard/", lambda request: HTMLResponse(PAGE)),
         Route(f"{base}/dashboard", lambda request: RedirectResponse(f"{base}/dashboard/", 302)),
         Route(f"{base}/" if base else "/", lambda request: RedirectResponse(f"{base}/dashboard/", 302)),
@@ -56,7 +58,22 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 
 def _missing(kind: str, name: str) -> Response:
-    return PlainTextResponse(json.dumps({"message": f"{kind} not found: {name}"}) + "\n", 404)
+    text = json.dumps({"message": f"{kind} not found: {name}"}) + "\n"
+    return PlainTextResponse(text, 404, headers={"X-Content-Type-Options": "nosniff"})
+
+
+def _page(request: Request, views: list[View]) -> Response:
+    """The part of a list that was asked for."""
+    query = request.query_params
+    try:
+        page, per_page = int(query.get("page", 1)), int(query.get("per_page", PER_PAGE))
+        if page < 1 or per_page < 1 or (page > 1 and (page - 1) * per_page >= len(views)):
+            raise ValueError
+    except ValueError:
+        message = f"invalid request: page: {query.get('page', '1')}, per_page: {query.get('per_page', PER_PAGE)}"
+        return PlainTextResponse(json.dumps({"message": message}) + "\n", 400)
+    following = page + 1 if page * per_page < len(views) else 1
+    return JSONResponse(views[(page - 1) * per_page : page * per_page], headers={"X-Next-Page": str(following)})
 
 
 class _Api:
@@ -64,21 +81,21 @@ class _Api:
         self.runtime = runtime
 
     async def version(self, request: Request) -> Response:
-        started = view.instant(self.runtime.started_unix_s)
+        started = catalogue.instant(self.runtime.started_unix_s)
         return JSONResponse({"Version": __version__, "Codename": "lbcore", "startDate": started})
 
     async def overview(self, request: Request) -> Response:
-        return JSONResponse(view.overview(self.runtime))
+        return JSONResponse(catalogue.overview(self.runtime))
 
     async def raw_data(self, request: Request) -> Response:
-        return JSONResponse(view.raw_data(self.runtime))
+        return JSONResponse(catalogue.raw_data(self.runtime))
 
     async def tree(self, request: Request) -> Response:
-        return JSONResponse(view.tree(self.runtime))
+        return JSONResponse(catalogue.tree(self.runtime))
 
     async def entry_points(self, request: Request) -> Response:
         points = self.runtime.static.entry_points
-        return JSONResponse([view.entry_point_view(name, point) for name, point in sorted(points.items())])
+        return _page(request, [view.entry_point_view(name, point) for name, point in sorted(points.items())])
 
     async def entry_point(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -87,41 +104,23 @@ class _Api:
 
     async def objects(self, request: Request) -> Response:
         """A list, filtered and in pages."""
-        runtime, http = self.runtime, self.runtime.dynamic.http
-        views: list[dict[str, Any]]
-        match request.path_params["kind"]:
-            case "routers":
-                views = [view.router_view(runtime, name, router) for name, router in http.routers.items()]
-            case "services":
-                views = [view.service_view(runtime, name, service) for name, service in http.services.items()]
-            case "middlewares":
-                views = [view.middleware_view(runtime, name, config) for name, config in http.middlewares.items()]
-            case _:
-                return await _not_found(request, Exception())
+        layer, kind = request.path_params["layer"], request.path_params["kind"]
+        if kind not in catalogue.KINDS.get(layer, ()):
+            return await _not_found(request, Exception())
+        views = catalogue.objects(self.runtime, layer, kind).values()
         query = request.query_params
         keys = ("search", "status", "serviceName", "middlewareName")
-        found = view.select(views, *(query.get(key, "") for key in keys))
-        try:
-            page, per_page = int(query.get("page", 1)), int(query.get("per_page", PER_PAGE))
-            if page < 1 or per_page < 1 or (page > 1 and (page - 1) * per_page >= len(found)):
-                raise ValueError
-        except ValueError:
-            message = f"invalid request: page: {query.get('page', '1')}, per_page: {query.get('per_page', PER_PAGE)}"
-            return PlainTextResponse(json.dumps({"message": message}) + "\n", 400)
-        following = page + 1 if page * per_page < len(found) else 1
-        return JSONResponse(found[(page - 1) * per_page : page * per_page], headers={"X-Next-Page": str(following)})
+        return _page(request, catalogue.select(views, *(query.get(key, "") for key in keys)))
 
     async def object(self, request: Request) -> Response:
-        runtime, http, name = self.runtime, self.runtime.dynamic.http, request.path_params["name"]
-        match request.path_params["kind"]:
-            case "routers" if name in http.routers:
-                return JSONResponse(view.router_view(runtime, name, http.routers[name]))
-            case "services" if name in http.services:
-                return JSONResponse(view.service_view(runtime, name, http.services[name], with_health=True))
-            case "middlewares" if name in http.middlewares:
-                return JSONResponse(view.middleware_view(runtime, name, http.middlewares[name]))
-            case kind:
-                return _missing(kind.removesuffix("s"), name)
+        layer, kind, name = (request.path_params[key] for key in ("layer", "kind", "name"))
+        if kind not in catalogue.KINDS.get(layer, ()):
+            return await _not_found(request, Exception())
+        services = self.runtime.dynamic.http.services
+        if layer == "http" and kind == "services" and name in services:
+            return JSONResponse(view.service_view(self.runtime, name, services[name], with_health=True))
+        found = catalogue.objects(self.runtime, layer, kind).get(name)
+        return JSONResponse(found) if found is not None else _missing(kind.removesuffix("s"), name)
 
     async def weights(self, request: Request) -> Response:
         """Override the weights of a service's members until the overrides are reset, or the members leave."""

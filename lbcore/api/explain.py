@@ -6,14 +6,12 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from lbcore.api.runtime import Runtime
-from lbcore.config.rule import And, Matcher, Not, Or, Rule, parse_rule
+from lbcore.config.rule import parse_rule
 from lbcore.config.validate import entry_points_of, qualify
 from lbcore.http.request import Request
 from lbcore.routing.balancer import Balancer, LoadBalancer
-from lbcore.routing.failover import Failover
-from lbcore.routing.guarded import Guarded
+from lbcore.routing.explanation import kind_of, role_of, unmet
 from lbcore.routing.matcher import Program
-from lbcore.routing.mirroring import Mirroring
 from lbcore.routing.service import Service
 
 
@@ -92,19 +90,8 @@ def _routers(runtime: Runtime, point: str, head: bytes, client: str) -> Iterator
             if taken:
                 yield f"{about}: matches", name
             else:
-                missing = ", ".join(_unmet(rule, head, client))
+                missing = ", ".join(unmet(rule, lambda program: program.matches(head, client)))
                 yield f"{about}: does not match: {missing}", ""
-
-
-def _unmet(rule: Rule, head: bytes, client: str) -> Iterator[str]:
-    """The parts of a rule that would have to hold and do not."""
-    if Program(rule).matches(head, client):
-        return
-    if isinstance(rule, (And, Or)):
-        yield from _unmet(rule.left, head, client)
-        yield from _unmet(rule.right, head, client)
-    elif isinstance(rule, (Not, Matcher)):
-        yield str(rule)
 
 
 def _kind(runtime: Runtime, name: str) -> str:
@@ -114,40 +101,22 @@ def _kind(runtime: Runtime, name: str) -> str:
 
 def _services(runtime: Runtime, root: Service, request: Request) -> Iterator[str]:
     """Each level below a service, with weights and health, and which way the request goes."""
-    before = {slot: runtime.region.server_counters(slot).requests for slot in runtime.slots.servers.values()}
-    server = root.pick(request)
-
-    def chosen(slot: int) -> bool:
-        return runtime.region.server_counters(slot).requests > before[slot]
-
-    service, depth = root, 0
-    while True:
+    server, path = root.trace(request)
+    for depth, (service, chosen) in enumerate(path):
         indent = "  " * depth
-        if isinstance(service, Guarded):
-            for middleware in runtime.dynamic.http.services[service.name].middlewares:
-                yield f"{indent}middleware {qualify(middleware, service.name)} of the service"
-            service = service.service
+        config = runtime.dynamic.http.services.get(service.name)
+        for middleware in config.middlewares if config else ():
+            yield f"{indent}middleware {qualify(middleware, service.name)} of the service"
         status = "UP" if service.is_up else "DOWN"
-        if isinstance(service, LoadBalancer):
-            yield f"{indent}service {service.name} ({status}): load balancer"
-            for index, member in enumerate(service.members):
-                mark = "->" if server is not None and member.key == server.key else "  "
-                yield f"{indent}  {mark} {member.key} {_weight(service, index)}"
-            break
-        following: Service | None = None
-        kind = type(service).__name__.lower()
+        kind = "load balancer" if isinstance(service, LoadBalancer) else kind_of(service)
         yield f"{indent}service {service.name} ({status}): {kind}"
-        for index, (key, child) in enumerate(service.children):
-            slot = runtime.slots.servers[f"{service.name}|{key}"]
-            taken = chosen(slot) and not (isinstance(service, Mirroring) and index)
-            if taken and following is None:
-                following = child
-            about = _weight(service, index) if isinstance(service, Balancer) else _role(service, index)
-            child_status = "UP" if child.is_up else "DOWN"
-            yield f"{indent}  {'->' if taken else '  '} {key} ({child_status}) {about}"
-        if following is None:
-            break
-        service, depth = following, depth + 1
+        if isinstance(service, LoadBalancer):
+            names = [member.key for member in service.members]
+        else:
+            names = [f"{key} ({'UP' if child.is_up else 'DOWN'})" for key, child in service.children]
+        for index, name in enumerate(names):
+            about = _weight(service, index) if isinstance(service, Balancer) else role_of(service, index)
+            yield f"{indent}  {'->' if index == chosen else '  '} {name} {about}"
     yield f"server: {server.key}" if server is not None else "answer: 503, no server may be picked"
 
 
@@ -157,9 +126,3 @@ def _weight(service: Balancer, index: int) -> str:
     if effective != configured:
         text += f" (configured {configured}" + ("" if service.member_stands(index) else ", it is down") + ")"
     return text
-
-
-def _role(service: Service, index: int) -> str:
-    if isinstance(service, Failover):
-        return ("main", "fallback")[index]
-    return f"mirror, {service.mirrors[index - 1].percent} %" if index and isinstance(service, Mirroring) else "main"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lbcore.api.runtime import Runtime
+from lbcore.config.units import format_duration
 from lbcore.routing.balancer import Balancer, LoadBalancer
 from lbcore.routing.failover import Failover
 from lbcore.routing.guarded import Guarded
 from lbcore.routing.mirroring import Mirroring
+from lbcore.routing.queue import WaitQueue
 from lbcore.routing.service import Service
-from lbcore.state.region import ADMIN, CHECK, EJECTED
+from lbcore.state.region import ADMIN, CHECK, EJECTED, Region
 
 Node = dict[str, Any]
 
@@ -36,6 +38,8 @@ def health_of(runtime: Runtime, service: Service) -> Node:
         node["since"] = since
     if isinstance(inner, LoadBalancer):
         node["servers"] = [_server(runtime, inner, index) for index in range(len(inner.members))]
+        if inner.queue is not None:
+            node["queue"] = _queue(runtime, inner.queue)
     else:
         node["children"] = _children(runtime, inner)
     if cause := _cause(node):
@@ -43,8 +47,21 @@ def health_of(runtime: Runtime, service: Service) -> Node:
     return node
 
 
+def _queue(runtime: Runtime, queue: WaitQueue) -> Node:
+    counters = runtime.region.queue_counters(queue.slot)
+    return {
+        "waiting": counters.waiting,
+        "queued": counters.queued,
+        "timedOut": counters.timed_out,
+        "rejected": counters.rejected,
+        "abandoned": counters.abandoned,
+        "maxRequests": queue.max_requests,
+        "timeout": format_duration(timedelta(microseconds=queue.timeout_ns // 1000)),
+    }
+
+
 def _server(runtime: Runtime, balancer: LoadBalancer, index: int) -> Node:
-    member = balancer.members[index]
+    member = balancer.servers[index]
     region, slot = runtime.region, member.slot
     reasons, counters = region.down_reasons(slot), region.server_counters(slot)
     node: Node = {
@@ -55,7 +72,9 @@ def _server(runtime: Runtime, balancer: LoadBalancer, index: int) -> Node:
         "requests": counters.requests,
         "inFlight": counters.in_flight,
     }
-    _add_override(node, region.weight_override(slot))
+    if member.limit:
+        node["maxConnections"] = member.limit
+    _add_weights(node, region, slot)
     if since := _since(region.changed_ns(slot)):
         node["since"] = since
     texts = []
@@ -79,7 +98,7 @@ def _children(runtime: Runtime, service: Service) -> list[Node]:
             node["weight"] = service.configured_weights[number]
             node["effectiveWeight"] = service.effective_weights[number]
             node["requests"] = runtime.region.server_counters(slot).requests
-            _add_override(node, runtime.region.weight_override(slot))
+            _add_weights(node, runtime.region, slot)
         elif isinstance(service, Failover):
             node["role"] = ("main", "fallback")[number]
         elif isinstance(service, Mirroring):
@@ -99,9 +118,13 @@ def _children(runtime: Runtime, service: Service) -> list[Node]:
     return nodes
 
 
-def _add_override(node: Node, weight: int | None) -> None:
-    if weight is not None:
-        node["overriddenWeight"] = weight
+def _add_weights(node: Node, region: Region, slot: int) -> None:
+    """What makes the effective weight another one than the configured."""
+    override, percent = region.weight_override(slot), region.ramp_percent(slot)
+    if override is not None:
+        node["overriddenWeight"] = override
+    if percent and node["effectiveWeight"]:
+        node["slowStartPercent"] = percent
 
 
 def _cause(node: Node) -> str:

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from lbcore.api.runtime import Runtime
 from lbcore.observability.series import KINDS, labels_of
 from lbcore.routing.balancer import Balancer, LoadBalancer
-from lbcore.routing.compile import router_identity
+from lbcore.routing.compile import own_routers, router_identity
 from lbcore.routing.guarded import Guarded
 from lbcore.routing.mirroring import Mirroring
 from lbcore.routing.service import Service
@@ -46,6 +46,8 @@ class RequestCollector(Collector):
         routers, services = {}, {}
         for name, router in runtime.dynamic.http.routers.items():
             service = router.service if "@" in router.service else f"{router.service}@{name.rpartition('@')[2]}"
+            routers[runtime.slots.services[router_identity(name)]] = [name, service]
+        for name, service in own_routers(runtime.static).items():
             routers[runtime.slots.services[router_identity(name)]] = [name, service]
         for name in runtime.dynamic.http.services:
             services[runtime.slots.services[name]] = [name]
@@ -83,7 +85,7 @@ class RequestCollector(Collector):
                 upto, cumulative = 0, []
                 for bound, counted in zip(bounds, buckets, strict=False):
                     upto += counted
-                    cumulative.append((repr(float(bound)), upto))
+                    cumulative.append((f"{bound:g}", upto))
                 durations.add_metric(values, [*cumulative, ("+Inf", count)], seconds)
             yield from (requests, durations, bytes_in, bytes_out)
 
@@ -113,8 +115,18 @@ class RequestCollector(Collector):
                                      labels=["service", "mirror", "result"])  # fmt: skip
         sessions = CounterMetricFamily("lbcore_service_sessions", "Requests of sticky services, kept or begun",
                                        labels=["service", "result"])  # fmt: skip
+        waiting = GaugeMetricFamily(
+            "lbcore_service_queue_length", "Requests that wait since all servers are full", labels=["service"]
+        )
+        queued = CounterMetricFamily("lbcore_service_queue_requests", "Requests that found all servers full",
+                                     labels=["service", "result"])  # fmt: skip
         region = self._runtime.region
+        configured = self._runtime.dynamic.http.services
         for name, service in (self._runtime.table.services if self._runtime.table else {}).items():
+            if name not in configured:
+                continue  # of lbcore's own
+            balancer = configured[name].load_balancer
+            is_checked = balancer is not None and bool(balancer.health_check or balancer.passive_health_check)
             inner: Service = service.service if isinstance(service, Guarded) else service
             service_up.add_metric([name], float(service.is_up))
             if isinstance(inner, LoadBalancer):
@@ -123,7 +135,8 @@ class RequestCollector(Collector):
                     counters = region.server_counters(member.slot)
                     labels = [name, member.key]
                     retried += counters.retries
-                    up.add_metric(labels, float(region.is_up(member.slot)))
+                    if is_checked:
+                        up.add_metric(labels, float(region.is_up(member.slot)))
                     requests.add_metric(labels, counters.requests)
                     in_flight.add_metric(labels, counters.in_flight)
                     first_byte.add_metric(labels, counters.first_byte_s)
@@ -132,6 +145,11 @@ class RequestCollector(Collector):
                         if found:
                             answers.add_metric([*labels, CLASSES[number]], found)
                 retries.add_metric([name], retried)
+                if inner.queue is not None:
+                    line = region.queue_counters(inner.slot)
+                    waiting.add_metric([name], line.waiting)
+                    for result in ("queued", "timed_out", "rejected", "abandoned"):
+                        queued.add_metric([name, result], getattr(line, result))
             if isinstance(inner, Balancer):
                 kept, begun = region.sessions(inner.slot)
                 if kept or begun:
@@ -165,4 +183,6 @@ class RequestCollector(Collector):
             chosen,
             copies,
             sessions,
+            waiting,
+            queued,
         )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from lbcore.config.model import Model, keys
-from lbcore.config.static import ForwardingTimeouts
+from lbcore.config.static import ForwardingTimeouts, NoTracing
 from lbcore.config.tcp import TcpConfig
 from lbcore.config.units import Duration
 
@@ -35,10 +35,23 @@ Share = Annotated[str, AfterValidator(_check_share)]  # `3`, or `50%`
 Secret = Annotated[str, AfterValidator(_check_secret)]
 
 
+MaxConnections = Annotated[int, Field(ge=0, lt=1 << 31)]
+
+
+class RouterObservability(Model):
+    """Whether its requests are told about; None: as its entry point says."""
+
+    unsupported: ClassVar[frozenset[str]] = keys("traceVerbosity")
+
+    access_logs: bool | None = None
+    metrics: bool | None = None
+    tracing: NoTracing = None
+
+
 class Router(Model):
     """Rule to middlewares to service. `priority` 0: the length of the rule."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("tls observability parentRefs")
+    unsupported: ClassVar[frozenset[str]] = keys("tls parentRefs")
 
     rule: str = ""
     entry_points: list[str] = []
@@ -46,6 +59,7 @@ class Router(Model):
     middlewares: list[str] = []
     priority: int = 0
     rule_syntax: Literal["", "v3"] = ""
+    observability: RouterObservability = RouterObservability()
 
     @field_validator("priority")
     @classmethod
@@ -56,11 +70,15 @@ class Router(Model):
 
 
 class Server(Model):
-    """`url`: http://host:port, or (extension) unix:/path. `weight` 0: takes no request."""
+    """`url`: http://host:port, or (extension) unix:/path. `weight` 0: takes no request.
+
+    maxConnections  (extension) requests that may be under way there at once; 0: any number. Its service's, if not set.
+    """
 
     url: str
     weight: int = 1
     preserve_path: bool = False
+    max_connections: MaxConnections | None = None
 
 
 class ResponseForwarding(Model):
@@ -186,7 +204,47 @@ class PassiveHealthCheck(Model):
     max_ejection_time: Duration = timedelta(minutes=5)
 
 
+class Queue(Model):
+    """Extension: where requests wait when all servers have `maxConnections` under way.
+
+    maxRequests  that may wait at once, in all workers; 0: none may.
+    timeout      of waiting; then the answer is 503.
+    """
+
+    max_requests: Annotated[int, Field(ge=0, le=1 << 20)] = 1024
+    timeout: Duration = timedelta(seconds=1)
+
+    @field_validator("timeout")
+    @classmethod
+    def _some(cls, value: timedelta) -> timedelta:
+        if value < timedelta(milliseconds=1):
+            raise ValueError("has to be 1ms or more; maxRequests: 0 lets nobody wait")
+        return value
+
+
+class SlowStart(Model):
+    """Extension: a member that is new in a running service, or up again, gets a share that grows to its weight.
+
+    duration          until it has all of it.
+    aggression        above 1: more at first; the share is (time / duration) ** (1 / aggression).
+    minWeightPercent  of its weight that it has from the start.
+    """
+
+    duration: Duration = timedelta(seconds=30)
+    aggression: Annotated[float, Field(gt=0, le=100)] = 1.0
+    min_weight_percent: Annotated[int, Field(ge=1, le=100)] = 10
+
+    @field_validator("duration")
+    @classmethod
+    def _some(cls, value: timedelta) -> timedelta:
+        if value < timedelta(milliseconds=100):
+            raise ValueError("has to be 100ms or more")
+        return value
+
+
 class LoadBalancer(Model):
+    """`maxConnections` (extension): that of every server that has none of its own."""
+
     servers: list[Server] = []
     strategy: str = "wrr"
     sticky: Sticky | None = None
@@ -196,6 +254,18 @@ class LoadBalancer(Model):
     pass_host_header: bool = True
     response_forwarding: ResponseForwarding = ResponseForwarding()
     servers_transport: str = ""
+    max_connections: MaxConnections = 0
+    queue: Queue | None = None
+    slow_start: SlowStart | None = None
+
+    def limit_of(self, server: Server) -> int:
+        """Requests that may be under way at a server; 0: any number."""
+        return self.max_connections if server.max_connections is None else server.max_connections
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether any server has a limit."""
+        return any(map(self.limit_of, self.servers))
 
 
 class WeightedService(Model):
@@ -210,6 +280,7 @@ class Weighted(Model):
     sticky: Sticky | None = None
     hash_on: HashOn | None = None
     health_check: ParentHealthCheck | None = None
+    slow_start: SlowStart | None = None
 
 
 class HighestRandomWeight(Model):

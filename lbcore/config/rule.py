@@ -186,7 +186,8 @@ class _Parser:
 
     def fail(self, problem: str, position: int | None = None) -> NoReturn:
         raise RuleError(
-            f"error while parsing rule {self.text}: {problem}", self.start if position is None else position
+            f"error while parsing rule {self.text}: parsing rule {self.text}: {problem}",
+            self.start if position is None else position,
         )
 
     def advance(self) -> None:

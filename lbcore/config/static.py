@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic.alias_generators import to_snake
 
 from lbcore.config.model import Model, keys
@@ -55,6 +56,24 @@ class ForwardedHeaders(Model):
         return [check_network(value) for value in values]
 
 
+class EntryPointProxyProtocol(Model):
+    """Connections may begin with a PROXY protocol header (version 1 or 2). `trustedIPs`: whose header is believed."""
+
+    insecure: bool = False
+    trusted_ips: list[str] = Field(default=[], alias="trustedIPs")
+
+    @field_validator("trusted_ips")
+    @classmethod
+    def _networks(cls, values: list[str]) -> list[str]:
+        return [check_network(value) for value in values]
+
+    @model_validator(mode="after")
+    def _somebody(self) -> EntryPointProxyProtocol:
+        if not self.insecure and not self.trusted_ips:
+            raise ValueError("nobody is trusted: set trustedIPs or insecure")
+        return self
+
+
 class RedirectEntryPoint(Model):
     to: str
     scheme: Literal["http", "https"] = "https"
@@ -90,17 +109,38 @@ class EntryPointHttp(Model):
     underscore_headers_strategy: Literal["keep", "delete", "reject"] = "keep"
 
 
+def no_tracing(value: bool | None) -> bool | None:
+    if value:
+        raise ValueError("true is not supported by this version of lbcore")
+    return value
+
+
+NoTracing = Annotated[bool | None, AfterValidator(no_tracing)]
+
+
+class EntryPointObservability(Model):
+    """What is told about requests of routers that do not say themselves, and of those that no router takes."""
+
+    unsupported: ClassVar[frozenset[str]] = keys("traceVerbosity")
+
+    access_logs: bool = True
+    metrics: bool = True
+    tracing: NoTracing = None
+
+
 class EntryPoint(Model):
     """A listener. `address` is `[host]:port[/tcp]`, or (extension) `unix:/path/of/socket`."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("proxyProtocol http2 http3 udp observability allowACMEByPass")
+    unsupported: ClassVar[frozenset[str]] = keys("http2 http3 udp allowACMEByPass")
 
     address: Annotated[str, BeforeValidator(check_address)]
     as_default: bool = False
     reuse_port: bool = False
     transport: EntryPointTransport = EntryPointTransport()
+    proxy_protocol: EntryPointProxyProtocol | None = None
     forwarded_headers: ForwardedHeaders = ForwardedHeaders()
     http: EntryPointHttp = EntryPointHttp()
+    observability: EntryPointObservability = EntryPointObservability()
 
 
 class FileProvider(Model):
@@ -183,8 +223,11 @@ class Prometheus(Model):
 
 
 class Metrics(Model):
-    unsupported: ClassVar[frozenset[str]] = keys("datadog statsD influxDB2 otlp addInternals")
+    """`addInternals`: count what lbcore answers itself, too (ping, API, metrics, redirections)."""
 
+    unsupported: ClassVar[frozenset[str]] = keys("datadog statsD influxDB2 otlp")
+
+    add_internals: bool = False
     prometheus: Prometheus | None = None
 
 
@@ -211,18 +254,30 @@ class AccessLogHeaders(Model):
     names: dict[str, Literal["drop", "keep", "redact"]] = {}
 
 
+class AccessLogQuery(Model):
+    """`drop`: RequestPath without its query."""
+
+    default_mode: Literal["keep", "drop"] = "keep"
+
+
 class AccessLogFields(Model):
-    unsupported: ClassVar[frozenset[str]] = keys("queryParameters")
+    """Names of fields and headers count without case."""
 
     default_mode: Literal["keep", "drop"] = "keep"
     names: dict[str, Literal["keep", "drop"]] = {}
     headers: AccessLogHeaders = AccessLogHeaders()
+    query_parameters: AccessLogQuery = AccessLogQuery()
 
 
 class AccessLog(Model):
-    """`filePath` empty: standard output. `bufferingSize` 0: lines are written within a few ms, else within a second."""
+    """`filePath` empty: standard output. `bufferingSize` 0: lines are written within a few ms, else within a second.
 
-    unsupported: ClassVar[frozenset[str]] = keys("otlp dualOutput addInternals")
+    addInternals  log what lbcore answers itself, too (ping, API, metrics, redirections).
+    """
+
+    unsupported: ClassVar[frozenset[str]] = keys("otlp dualOutput")
+
+    add_internals: bool = False
 
     file_path: str = ""
     format: Literal["common", "genericCLF", "json"] = "common"
@@ -260,6 +315,29 @@ class Api(Model):
         return value
 
 
+class Explain(Model):
+    """Extension: who sends `secret` in `header` is told there, by the answer, why it went where it went."""
+
+    header: str = "X-Lbcore-Explain"
+    secret: str
+
+    @field_validator("header")
+    @classmethod
+    def _own(cls, value: str) -> str:
+        if not re.fullmatch(r"[Xx]-[A-Za-z0-9-]*[A-Za-z0-9]", value) or value.lower().startswith("x-forwarded-"):
+            raise ValueError(f"{value!r} is no name for a header of its own: write X-Something")
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _long(cls, value: str) -> str:
+        if len(value) < 16:
+            raise ValueError("a secret of less than 16 characters can be guessed")
+        if not value.isascii() or not value.isprintable() or value != value.strip():
+            raise ValueError("a secret has to fit into a header: printable ASCII, no space at its ends")
+        return value
+
+
 class Global(Model):
     """Accepted for Traefik's sake: lbcore asks for no updates and sends no statistics, whatever stands here."""
 
@@ -278,6 +356,7 @@ class StaticConfig(Model):
     log: Log = Log()
     ping: Ping | None = None
     api: Api | None = None
+    explain: Explain | None = None
     metrics: Metrics | None = None
     access_log: AccessLog | None = None
     global_: Global = Field(default=Global(), alias="global")
@@ -297,11 +376,18 @@ class StaticConfig(Model):
 
 def _needs_internal(data: dict[str, Any]) -> bool:
     """Whether something is to be had on the entry point `traefik`."""
-    api, metrics = data.get("api"), data.get("metrics")
-    prometheus = _value(metrics, "prometheus")
-    wanted = [_value(part, "entryPoint", "traefik") for part in (data.get("ping"), prometheus) if part is not None]
-    insecure = str(_value(api, "insecure", False)).lower() in ("true", "1")
-    return "traefik" in wanted or insecure
+    parts = [data.get("ping"), _value(data.get("metrics"), "prometheus")]
+    wanted = [
+        _value(part, "entryPoint", "traefik")
+        for part in parts
+        if part is not None and not _is_set(part, "manualRouting")
+    ]
+    return "traefik" in wanted or _is_set(data.get("api"), "insecure")
+
+
+def _is_set(part: Any, key: str) -> bool:
+    """Whether a switch is on; it has not been read yet, so it may be text."""
+    return str(_value(part, key, False)).lower() in ("true", "1")
 
 
 def _value(part: Any, key: str, default: Any = None) -> Any:

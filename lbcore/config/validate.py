@@ -58,6 +58,11 @@ def entry_points_of(router: Router, static: StaticConfig) -> list[str]:
     return default or [name for name in static.entry_points if name != "traefik"]
 
 
+def unknown_entry_points(router: Router, static: StaticConfig) -> list[str]:
+    """What there is to say of entry points that a router names and that are not there."""
+    return [f'entryPoint "{name}" doesn\'t exist' for name in router.entry_points if name not in static.entry_points]
+
+
 def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
     """Check every object. Cost: linear in the configuration."""
     http, found = dynamic.http, Findings()
@@ -81,13 +86,10 @@ def _router_errors(name: str, router: Router, http: HttpConfig, static: StaticCo
         parse_rule(router.rule)
     except RuleError as error:
         errors.append(str(error))
-    for point in router.entry_points:
-        if point not in static.entry_points:
-            (found.warnings if entry_points_of(router, static) else errors).append(
-                f'entryPoint "{point}" doesn\'t exist'
-            )
-    if not entry_points_of(router, static):
-        errors.append("no valid entryPoint for this router")
+    if entry_points_of(router, static):
+        found.warnings += unknown_entry_points(router, static)
+    else:
+        errors += [*unknown_entry_points(router, static), "no valid entryPoint for this router"]
     for reference in router.middlewares:
         errors += _middleware_reference(qualify(reference, name), http.middlewares, found)
     if not router.service:
@@ -190,6 +192,8 @@ def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig) -> lis
         errors.append(f'unsupported load-balancer strategy "{balancer.strategy}"')
     if balancer.hash_on is not None and balancer.strategy != "hrw":
         errors.append(f'hashOn goes with strategy "hrw", not "{balancer.strategy}"')
+    if balancer.queue is not None and not balancer.is_limited:
+        errors.append("queue goes with maxConnections: without a limit nobody waits")
     check = balancer.health_check
     if check is not None and (urlsplit(check.path).scheme or urlsplit(check.path).netloc):
         errors.append(f'health check path must be a relative URL, got: "{check.path}"')

@@ -12,11 +12,11 @@ from lbcore.config.validate import DEFAULT_TRANSPORT, MULTIPLE, Disabled, childr
 def check_tcp(tcp: TcpConfig, static: StaticConfig) -> list[Disabled]:
     """The objects that cannot run, with their errors. Cost: linear in the configuration."""
     services = _services(tcp)
-    middlewares = {
-        name: ["the middleware does not have any type defined"]
-        for name, config in tcp.middlewares.items()
-        if config.ip_allow_list is None
-    }
+    middlewares = {}
+    for name, config in tcp.middlewares.items():
+        if len(config.kinds) != 1:
+            none = "the middleware does not have any type defined"
+            middlewares[name] = [MULTIPLE.format("middleware") if config.kinds else none]
     routers = {}
     for name, router in tcp.routers.items():
         if errors := _router_errors(name, router, tcp, static, services, middlewares):

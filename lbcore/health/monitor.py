@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from lbcore.config.dynamic import DynamicConfig, HealthCheck
+import asyncio
+
+from lbcore.config.dynamic import DynamicConfig, HealthCheck, LoadBalancer
 from lbcore.config.tcp import TcpHealthCheck
+from lbcore.config.validate import qualify
 from lbcore.health.active import ServiceCheck
+from lbcore.health.audit import Counted, InFlightAudit
 from lbcore.health.passive import Ejections, Watched
+from lbcore.health.slow_start import SlowStarts, Starting
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
@@ -17,11 +22,15 @@ class HealthMonitor:
         self._region = region
         self._checks: dict[str, ServiceCheck] = {}
         self._ejections = Ejections(region)
+        self._slow_starts = SlowStarts(region)
+        self._audit = InFlightAudit(region)
 
     async def run(self) -> None:
         """Serve until cancelled."""
         try:
-            await self._ejections.run()
+            async with asyncio.TaskGroup() as group:
+                for part in (self._ejections, self._slow_starts, self._audit):
+                    group.create_task(part.run())
         finally:
             for check in self._checks.values():
                 check.stop(forget=False)
@@ -30,6 +39,7 @@ class HealthMonitor:
         """Check what another configuration says; what stays the same goes on undisturbed, and every verdict stays."""
         checks: dict[str, ServiceCheck] = {}
         passive: dict[int, Watched] = {}
+        counted: dict[str, Counted] = {}
         for name, service in dynamic.http.services.items():
             balancer = service.load_balancer
             if balancer is None:
@@ -40,6 +50,8 @@ class HealthMonitor:
             if balancer.passive_health_check is not None:
                 for url, slot in servers.items():
                     passive[slot] = Watched(slot, name, url, balancer.passive_health_check)
+            if is_counted(balancer):
+                counted[name] = Counted(slots.services[name], tuple(servers.values()))
         for name, tcp in dynamic.tcp.services.items():
             if tcp.load_balancer is not None and tcp.load_balancer.health_check is not None:
                 identity = f"tcp:{name}"
@@ -49,6 +61,9 @@ class HealthMonitor:
             gone.stop(forget=True)
         self._checks = checks
         self._ejections.watch(passive)
+        self._audit.watch(counted)
+        # After the checks: a server that starts down is down by now.
+        self._slow_starts.watch(starting(dynamic, slots), frozenset(slots.servers))
 
     def _check(self, name: str, config: HealthCheck | TcpHealthCheck, servers: dict[str, int]) -> ServiceCheck:
         """The checks of a service: those that run, if their settings are the same."""
@@ -64,3 +79,24 @@ class HealthMonitor:
         """Why the last active check of a server failed; empty when it did not."""
         check = self._checks.get(service)
         return check.errors.get(url, "") if check else ""
+
+
+def is_counted(balancer: LoadBalancer) -> bool:
+    """Whether the exchanges in flight at its servers are counted over all workers."""
+    return balancer.is_limited or balancer.strategy != "wrr"
+
+
+def starting(dynamic: DynamicConfig, slots: SlotMap) -> dict[int, Starting]:
+    """What starts slowly, by slot."""
+    found: dict[int, Starting] = {}
+    for name, service in dynamic.http.services.items():
+        for parent in (service.load_balancer, service.weighted):
+            if parent is None or parent.slow_start is None:
+                continue
+            for member in service.members:
+                watched = None
+                if service.weighted is not None and service.watches:
+                    watched = slots.services.get(qualify(member, name))
+                identity = f"{name}|{member}"
+                found[slots.servers[identity]] = Starting(identity, name, parent.slow_start, watched)
+    return found

@@ -40,6 +40,7 @@ cdef class Request(Message):
     cdef int add_own(self, Span name, Span value) except -1
     cdef int set_header(self, Span name, Span lower, Span value) except -1
     cdef void drop_managed(self) noexcept
+    cdef int drop_listed(self, frozenset passed_on) except -1
     cdef void release_aliases(self) noexcept
     cdef void clear(self) noexcept
     cdef int copy(self, Request other) except -1

@@ -10,7 +10,7 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memchr, memcpy
 
 from lbcore.http.arena cimport arena_alloc
-from lbcore.http.framing cimport BODY_NONE, frame_request
+from lbcore.http.framing cimport BODY_NONE, connection_lists, frame_request
 from lbcore.http.head cimport Header
 from lbcore.http.known cimport (
     H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_TRANSFER_ENCODING, header_kind, is_managed,
@@ -103,6 +103,18 @@ cdef class Request(Message):
         for i in range(self.n_headers):
             if is_managed(self.kinds[i]):
                 self.drop_at(i)
+
+    cdef int drop_listed(self, frozenset passed_on) except -1:
+        """Take out the headers that `Connection` lists, before any rule sees them; managed ones may not be taken out so.
+
+        passed_on  names, in lower case, that stay.
+        """
+        cdef Py_ssize_t i
+        for i in range(self.n_headers):
+            if self.kinds[i] == H_OTHER and connection_lists(self.headers, self.kinds, self.n_headers, self.headers[i].name):
+                if span_bytes(self.headers[i].name).lower() not in passed_on:
+                    self.drop_at(i)
+        return 0
 
     cdef void release_aliases(self) noexcept:
         """Let headers that only look like managed ones (`X_Forwarded_For`) pass as they are: their sender is trusted."""

@@ -21,6 +21,7 @@ cdef class AccessLog:
     cdef bint filters                  # one of the three is set
     cdef dict kept                     # field name -> kept, for those named
     cdef bint keep_others
+    cdef bint with_query               # RequestPath has it
     cdef bint plain                    # every field of the common format is kept
     cdef dict header_modes             # lower-case name -> mode
     cdef int header_mode               # of the others
@@ -29,6 +30,7 @@ cdef class AccessLog:
                   str url) except -1
     cdef bint wanted(self, const Record* record) noexcept
     cdef int note_common(self, const Record* record, Request request, str router, str url) except -1
+    cdef Span target_of(self, Request request) noexcept
     cdef int put(self, Span span) except -1
     cdef int put_quoted(self, Span span) except -1
     cdef fields_of(self, const Record* record, Request request, str entry_point, str router, str service, str url)

@@ -9,7 +9,7 @@ import time
 cimport cython
 from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcpy
 from libc.time cimport time_t, tm
 
 from lbcore.http.buffer cimport Buffer, buffer_len, buffer_release, buffer_reserve
@@ -77,7 +77,8 @@ cdef class AccessLog:
         self.min_ns = int(filters.min_duration.total_seconds() * 1e9)
         self.filters = bool(self.statuses or self.min_retries or self.min_ns)
         self.keep_others = settings.fields.default_mode == "keep"
-        self.kept = {name: mode == "keep" for name, mode in settings.fields.names.items()}
+        self.kept = {name.lower(): mode == "keep" for name, mode in settings.fields.names.items()}
+        self.with_query = settings.fields.query_parameters.default_mode == "keep"
         self.plain = not self.json and self.keep_others and all(self.kept.values())
         self.header_mode = MODES[settings.fields.headers.default_mode]
         self.header_modes = {name.lower(): MODES[mode] for name, mode in settings.fields.headers.names.items()}
@@ -119,6 +120,14 @@ cdef class AccessLog:
             self.flush()
         return 0
 
+    cdef Span target_of(self, Request request) noexcept:
+        """The request target, without its query if that is not to be logged."""
+        cdef Span target = request.head.target
+        cdef const char* query = NULL
+        if not self.with_query and target.len:
+            query = <const char*>memchr(target.ptr, c"?", target.len)
+        return span_of(target.ptr, query - target.ptr) if query != NULL else target
+
     cdef int put(self, Span span) except -1:
         if buffer_reserve(&self.lines, span.len) < 0:
             raise MemoryError
@@ -158,7 +167,10 @@ cdef class AccessLog:
         cdef char number[80]
         cdef int n
         cdef bytes text
-        if client != NULL and client.text_len:
+        cdef Span forwarded = request.find(b"x-forwarded-for", 15) if record.trusted else span_of(NULL, 0)
+        if forwarded.len:
+            self.put_quoted(forwarded)         # the client as a trusted proxy before has named it
+        elif client != NULL and client.text_len:
             self.put(span_of(client.text, client.text_len))
         else:
             self.put(span_of(b"-", 1))
@@ -167,7 +179,7 @@ cdef class AccessLog:
         self.put(span_of(b'] "', 3))
         self.put_quoted(request.head.method)
         self.put(span_of(b" ", 1))
-        self.put_quoted(request.head.target)
+        self.put_quoted(self.target_of(request))
         n = snprintf(number, 80, b' HTTP/1.%d" %d %llu ', request.head.minor_version, record.status,
                      <unsigned long long>record.response_bytes)
         self.put(span_of(number, n))
@@ -220,14 +232,14 @@ cdef class AccessLog:
         local = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started // 10**9))
         fields = {
             "ClientAddr": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-            "ClientHost": host,
+            "ClientHost": self.forwarded_for(request) if record.trusted else host,
             "ClientPort": str(port),
             "ClientUsername": "-",
             "RequestAddr": authority,
             "RequestHost": name,
             "RequestPort": request_port,
             "RequestMethod": span_bytes(request.head.method).decode("latin-1"),
-            "RequestPath": span_bytes(request.head.target).decode("latin-1"),
+            "RequestPath": span_bytes(self.target_of(request)).decode("latin-1"),
             "RequestProtocol": f"HTTP/1.{request.head.minor_version}",
             "RequestScheme": "https" if request.head.encrypted else "http",
             "RequestContentSize": record.request_bytes,
@@ -244,6 +256,8 @@ cdef class AccessLog:
             "StartLocal": f"{local[:19]}.{started % 10**9:09d}{local[19:22]}:{local[22:]}",
             "entryPointName": entry_point,
         }
+        if record.origin_bytes != record.response_bytes and record.response_bytes:
+            fields["GzipRatio"] = <double>record.origin_bytes / <double>record.response_bytes
         if router:
             fields["RouterName"] = router
         if service:
@@ -253,8 +267,16 @@ cdef class AccessLog:
             fields["ServiceAddr"] = url.partition("://")[2].partition("/")[0] or url
         return fields
 
+    def forwarded_for(self, Request request) -> str:
+        """The client as a trusted proxy before has named it, else its address."""
+        cdef const ClientAddress* client = request.head.client
+        cdef Span found = request.find(b"x-forwarded-for", 15)
+        if found.len:
+            return span_bytes(found).decode("latin-1")
+        return client.text[:client.text_len].decode() if client != NULL else ""
+
     def keeps(self, name: str) -> bool:
-        return self.kept.get(name, self.keep_others)
+        return self.kept.get(name.lower(), self.keep_others)
 
     cdef int note_fields(self, const Record* record, Request request, Response response, str entry_point, str router,
                          str service, str url) except -1:

@@ -43,7 +43,7 @@ cdef class Observer:
         """An exchange is over."""
         cdef Span accept
         record.method = method_index(request.head.method.ptr, request.head.method.len)
-        if self.series is not None:
+        if self.series is not None and record.counted:
             if record.protocol == 0:
                 accept = request.find(b"accept", 6)
                 if accept.len == 17 and span_ieq(accept, b"text/event-stream", 17):
@@ -54,7 +54,7 @@ cdef class Observer:
                 self.count(record, SERIES_ROUTER, record.router)
             if self.by_service and record.service != NO_SLOT:
                 self.count(record, SERIES_SERVICE, record.service)
-        if self.log is not None:
+        if self.log is not None and record.logged:
             self.log.note(record, request, response, entry_point, router, service, url)
         return 0
 

@@ -5,6 +5,9 @@ from libc.stdint cimport uint32_t, uint64_t
 cdef struct Record:                    # one exchange that is over
     int status                         # of the answer the client got; 499 when it went away; 0 = none
     int origin_status                  # of the server's; 0 = it gave none
+    bint logged                        # goes into the access log
+    bint counted                       # goes into metrics
+    bint trusted                       # the client may name another one in X-Forwarded-For
     int retries
     int protocol                       # Protocol
     int method                         # index into METHODS

@@ -23,6 +23,7 @@ from lbcore.process.worker import DRAIN_POLL_S, Engine, EngineFactory, make_engi
 from lbcore.provider.base import Aggregator
 from lbcore.provider.merge import merge
 from lbcore.provider.registry import providers_of
+from lbcore.routing.compile import own_routers
 from lbcore.state.region import Region
 
 _log = logging.getLogger("lbcore.process")
@@ -113,7 +114,7 @@ class Proxy:
         self._region = Region.create(1)
         self._admin = AdminServer() if is_wanted(self._static) else None
         admin_url = self._admin.url if self._admin else ""
-        self._publisher = Publisher(self._region, admin_url)
+        self._publisher = Publisher(self._region, admin_url, own_routers(self._static))
         self._health = HealthMonitor(self._region)
         self._runtime = Runtime(self._static, self._region, admin_url, self._health.error)
         self._tasks = [asyncio.create_task(self._health.run(), name="lbcore health")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +24,14 @@ class Snapshot:
 
 
 class Publisher:
-    """Numbers configurations and gives what is in them slots. `admin`: URL of the admin server, if there is one."""
+    """Numbers configurations and gives what is in them slots.
 
-    def __init__(self, region: Region, admin: str = "") -> None:
+    admin  URL of the admin server, if there is one.
+    own    routers of lbcore's own that are counted.
+    """
+
+    def __init__(self, region: Region, admin: str = "", own: Iterable[str] = ()) -> None:
+        self._own = [router_identity(name) for name in own]
         self._region = region
         self._admin = admin
         self._allocator = SlotAllocator(region)
@@ -34,7 +40,7 @@ class Publisher:
     def publish(self, dynamic: DynamicConfig) -> Snapshot:
         """Make `dynamic` the current configuration. Raises ConfigError, with nothing changed, when it does not fit."""
         services, servers = identities(dynamic, self._admin)
-        slots = self._allocator.assign(services, servers)
+        slots = self._allocator.assign([*services, *self._own], servers)
         generation = self._region.generation + 1
         self.current = Snapshot(generation, dynamic, slots)
         self._region.generation = generation

@@ -30,6 +30,7 @@ from lbcore.process.pool import Pool, WorkersError
 from lbcore.process.snapshot import Publisher, life_cycle, to_json
 from lbcore.provider.base import Aggregator
 from lbcore.provider.registry import providers_of
+from lbcore.routing.compile import own_routers
 from lbcore.state.region import Region
 
 EXIT_STOPPED = 0  # by a signal
@@ -59,7 +60,7 @@ class Supervisor:
         self._region = Region.create(workers)
         self._admin = AdminServer() if is_wanted(static) else None
         admin_url = self._admin.url if self._admin else ""
-        self._publisher = Publisher(self._region, admin_url)
+        self._publisher = Publisher(self._region, admin_url, own_routers(static))
         self._health = HealthMonitor(self._region)
         self._runtime = Runtime(static, self._region, admin_url, self._health.error)
         self._aggregator = Aggregator(providers_of(static), self._publish)

@@ -2,10 +2,10 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from lbcore.http.head cimport ClientAddress
 from lbcore.http.render cimport ForwardPolicy
 from lbcore.http.request cimport RequestPolicy
 from lbcore.observability.observer cimport Observer
+from lbcore.proxy.networks cimport Networks
 from lbcore.routing.index cimport RouteIndex
 from lbcore.routing.tcp_route cimport TcpRoutes
 from lbcore.state.layout cimport EntryPointStats
@@ -18,10 +18,6 @@ cdef struct Limits:                    # 0 = none
     int64_t keep_alive_max_ms          # age at which a connection is closed after the next answer
     int64_t keep_alive_max_requests
 
-cdef struct Network:
-    unsigned char ip[16]               # as in ClientAddress
-    int bits                           # of 128
-
 
 cdef class EntryPoint:
     cdef readonly str name
@@ -29,16 +25,16 @@ cdef class EntryPoint:
     cdef Limits limits
     cdef ForwardPolicy forward         # template: `trusted` and the server's fields are set per request
     cdef bytes server_name
-    cdef Network* networks             # whose forwarding headers are believed
-    cdef int n_networks
-    cdef bint trusts_all
+    cdef Networks trusted              # whose forwarding headers are believed
+    cdef Networks proxies              # whose PROXY protocol headers are believed; None = none is looked for
     cdef frozenset passed_on           # names, in lower case, that rules see although `Connection` lists them
     cdef RouteIndex routes
     cdef TcpRoutes tcp                 # routers of layer 4, which come first; None = there are none
     cdef EntryPointStats* stats
     cdef uint32_t index                # position in the static configuration
     cdef Observer observer             # None = nobody watches
+    cdef bint logged                   # requests that no router takes are
+    cdef bint counted                  # likewise
+    cdef object explainer              # Explainer; None = nobody may ask why
     cdef object region                 # keeps `stats` mapped
     cdef bint draining
-
-    cdef bint trusts(self, const ClientAddress* client) noexcept nogil

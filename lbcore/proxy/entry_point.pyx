@@ -1,20 +1,17 @@
 """One entry point of this worker: what holds for every connection that comes in through it. No I/O."""
 
-import ipaddress
 import socket
 
 cimport cython
 from libc.stdint cimport uint32_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
 
-from lbcore.http.head cimport ClientAddress
 from lbcore.http.path cimport (
     ENCODED_BACKSLASH, ENCODED_HASH, ENCODED_NULL, ENCODED_PERCENT, ENCODED_QUESTION_MARK, ENCODED_SEMICOLON, ENCODED_SLASH,
 )
 from lbcore.http.request cimport UNDERSCORE_DELETE, UNDERSCORE_KEEP, UNDERSCORE_REJECT
 from lbcore.http.span cimport span_of
 from lbcore.observability.observer cimport Observer
+from lbcore.proxy.networks cimport Networks
 from lbcore.state.region cimport Region
 
 UNDERSCORES = {"keep": UNDERSCORE_KEEP, "delete": UNDERSCORE_DELETE, "reject": UNDERSCORE_REJECT}
@@ -41,6 +38,8 @@ cdef class EntryPoint:
         transport, http, forwarded = settings.transport, settings.http, settings.forwarded_headers
         self.name = name
         self.region = region
+        self.logged = settings.observability.access_logs
+        self.counted = settings.observability.metrics
         self.index = index
         self.stats = &region.worker(worker).entry_points[index]
         self.policy.max_header_bytes = http.max_header_bytes
@@ -60,47 +59,11 @@ cdef class EntryPoint:
         self.server_name = socket.gethostname().encode()
         self.forward.server_name = span_of(self.server_name, len(self.server_name))
         self.forward.append_for = not forwarded.not_append_x_forwarded_for
-        self.trusts_all = forwarded.insecure
+        self.trusted = Networks(forwarded.trusted_ips, forwarded.insecure)
         self.passed_on = frozenset(name.lower().encode() for name in forwarded.connection)
-        self.read_networks(forwarded.trusted_ips)
-
-    def read_networks(self, texts: list) -> None:
-        networks = [ipaddress.ip_network(text, strict=False) for text in texts]
-        self.networks = <Network*>malloc((len(networks) + 1) * sizeof(Network))
-        if self.networks == NULL:
-            raise MemoryError
-        self.n_networks = len(networks)
-        for i, network in enumerate(networks):
-            packed = network.network_address.packed
-            if network.version == 4:
-                packed = bytes(10) + b"\xff\xff" + packed
-            memcpy(self.networks[<int>i].ip, <const char*>packed, 16)
-            self.networks[<int>i].bits = network.prefixlen + (96 if network.version == 4 else 0)
+        if settings.proxy_protocol is not None:
+            self.proxies = Networks(settings.proxy_protocol.trusted_ips, settings.proxy_protocol.insecure)
 
     def watch(self, Observer observer) -> None:
         """Have every exchange from now on noted."""
         self.observer = observer
-
-    def __dealloc__(self):
-        free(self.networks)
-
-    cdef bint trusts(self, const ClientAddress* client) noexcept nogil:
-        """Whether this client may set the managed forwarding headers itself. O(networks), once per connection."""
-        cdef int i, whole, rest
-        if self.trusts_all:
-            return True
-        for i in range(self.n_networks):
-            whole = self.networks[i].bits // 8
-            rest = self.networks[i].bits % 8
-            if same_bytes(client.ip, self.networks[i].ip, whole) and (
-                    rest == 0 or (client.ip[whole] ^ self.networks[i].ip[whole]) >> (8 - rest) == 0):
-                return True
-        return False
-
-
-cdef bint same_bytes(const unsigned char* a, const unsigned char* b, int count) noexcept nogil:
-    cdef int i
-    for i in range(count):
-        if a[i] != b[i]:
-            return False
-    return True

@@ -10,6 +10,7 @@ from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.routing.mirroring cimport Mirror
+from lbcore.routing.queue cimport Waiter, WaitQueue
 from lbcore.routing.route cimport Route
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
@@ -60,6 +61,7 @@ cdef class ServerStream:               # the end that answers
 cdef class Dialer:                     # makes new connections to servers
 
     cdef int dial(self, Exchange exchange) except -1
+    cdef int watch_queue(self, WaitQueue queue) except -1
     cdef int mirror(self, Exchange exchange, Request request, Mirror mirror, Recording body) except -1
 
 
@@ -70,6 +72,7 @@ cdef class Exchange:
     cdef ClientStream client
     cdef ServerStream stream           # None until a server is chosen, and after its part is done
     cdef Dialer dialer
+    cdef Waiter waiter                 # while all servers are full
     cdef Service service               # that chooses the server
     cdef Recording recording           # of the request's body, while somebody may want it again; None = nobody
     cdef Py_ssize_t replayed           # bytes of it that the server at work has been given
@@ -93,7 +96,6 @@ cdef class Exchange:
     cdef int redispatched              # times another server was chosen because a connection could not be made
 
     cdef int begin(self) except -1
-    cdef int drop_listed(self) except -1
     cdef int choose(self) except -1
     cdef int no_server(self) except -1
     cdef int too_large(self) except -1

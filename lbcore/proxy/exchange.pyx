@@ -6,21 +6,23 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
-from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE, connection_lists
+from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE
 from lbcore.http.head cimport RequestHead
-from lbcore.http.known cimport H_OTHER
 from lbcore.http.render cimport put_decimal
 from lbcore.http.request cimport TARGET_ASTERISK, Request
 from lbcore.http.response cimport Response
-from lbcore.http.span cimport Span, span_bytes, span_eq, span_of
+from lbcore.http.span cimport Span, span_eq, span_of
 from lbcore.middleware.base cimport Middleware
 from lbcore.proxy.copies cimport prepare_copies, send_copies, shed_copies
 from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.explainer cimport explain_if_asked, fallback_is_asked
 from lbcore.proxy.observation cimport monotonic_ns, observe
 from lbcore.proxy.pool cimport Pool
 from lbcore.proxy.recording cimport Recording
+from lbcore.proxy.waiting cimport line_up, step_out
 from lbcore.routing.failover cimport Failover
 from lbcore.routing.mirroring cimport Mirror
+from lbcore.routing.queue cimport WaitQueue
 from lbcore.routing.route cimport Route
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
@@ -140,6 +142,10 @@ cdef class Dialer:
         """Set `exchange.stream` to a new connection to `exchange.server`, that starts by itself when it stands."""
         return 0
 
+    cdef int watch_queue(self, WaitQueue queue) except -1:
+        """Call the queue's `tick` every few milliseconds while anybody waits in it."""
+        return 0
+
     cdef int mirror(self, Exchange exchange, Request request, Mirror mirror, Recording body) except -1:
         """Send a copy of the exchange's request, which `request` is, to a mirror. Nothing of it is ever told."""
         return 0
@@ -174,9 +180,11 @@ cdef class Exchange:
         else:
             self.request.drop_managed()
         if self.request.framing.names_headers:
-            self.drop_listed()
+            self.request.drop_listed(self.entry_point.passed_on)
         self.forward.pass_host = True
         self.route = <Route>self.entry_point.routes.find(head)
+        if self.entry_point.explainer is not None:
+            explain_if_asked(self)
         if self.route is None:
             self.error = ERROR_NO_ROUTER
             return self.answer(404, b"404 page not found\n", True)
@@ -248,8 +256,9 @@ cdef class Exchange:
             return False
         self.lose_server()
         self.decision.failover = None
-        self.decision.again = True
-        self.decision.cookies = None
+        if self.decision.path is not None:
+            fallback_is_asked(self, failover)
+        self.decision.choose_again()
         self.decision.failed = None
         self.replayed = 0
         failover.fallback.stats.requests += 1
@@ -270,27 +279,22 @@ cdef class Exchange:
         return True
 
     cdef int no_server(self) except -1:
-        """Answer when nobody was chosen: by a middleware of a service, or with 503."""
+        """When nobody was chosen: wait, if all are full; else answer, by a middleware of a service, or with 503."""
+        if self.decision.queue is not None:
+            return line_up(self)
         if self.decision.answered:
             return self.send_answer()
         self.error = ERROR_NO_SERVER
         return self.answer(503, self.decision.refusal, True)
 
-    cdef int drop_listed(self) except -1:
-        """Take out the headers that `Connection` lists, before any rule sees them; managed ones may not be taken out so."""
-        cdef Request request = self.request
-        cdef Py_ssize_t i
-        for i in range(request.n_headers):
-            if request.kinds[i] == H_OTHER and connection_lists(
-                    request.headers, request.kinds, request.n_headers, request.headers[i].name):
-                if span_bytes(request.headers[i].name).lower() not in self.entry_point.passed_on:
-                    request.drop_at(i)
-        return 0
-
     cdef int dispatch(self, bint fresh) except -1:
         """Send the request to the server chosen, over a connection that is idle unless a `fresh` one is wanted."""
         cdef ServerStream stream = None
-        self.balancer.note_start(self.server)
+        if fresh:
+            self.server.stats.requests += 1        # it has kept its place there
+        else:
+            self.balancer.note_start(self.server)
+            self.decision.held = False
         if self.balancer.times or self.entry_point.observer is not None:
             self.sent_ns = monotonic_ns()
         if not fresh and self.server.pool is not None:
@@ -316,6 +320,7 @@ cdef class Exchange:
                 return 0
         elif recording is not None and recording.complete and not self.is_copy and recording.size == 0:
             self.stream.put_end()
+            self.stream.flush()
         return self.client.want_body()
 
     # The answer
@@ -426,6 +431,12 @@ cdef class Exchange:
         cdef bint reused = self.stream.reused
         cdef bint connected = self.stream.connected
         cdef int status = 502
+        if reused and not heard and not self.status and not self.retried and (error == ERROR_EOF or error == ERROR_RESET) \
+                and self.request.is_idempotent():
+            self.retried = True
+            self.server.stats.retries += 1
+            self.stream = None
+            return self.dispatch(True)
         self.leave_server()
         if error == ERROR_REFUSED or error == ERROR_RESOLVE:
             self.server.stats.connect_errors += 1
@@ -435,11 +446,6 @@ cdef class Exchange:
             self.error = error
             self.count()
             return self.client.abort()
-        if reused and not heard and not self.retried and (error == ERROR_EOF or error == ERROR_RESET) \
-                and self.request.is_idempotent():
-            self.retried = True
-            self.server.stats.retries += 1
-            return self.dispatch(True)
         if not connected and self.redispatch():
             return 0
         self.error = error
@@ -464,12 +470,15 @@ cdef class Exchange:
         if self.decision.failed is None:
             self.decision.failed = []
         self.decision.failed.append(failed)
-        self.decision.again = True
-        self.decision.cookies = None
+        self.decision.choose_again()
         if self.choose():
             self.redispatched += 1
             self.server.stats.retries += 1
             self.dispatch(False)
+            return True
+        if self.decision.queue is not None:
+            self.redispatched += 1
+            line_up(self)
             return True
         # Nobody else: the answer is about the one that failed.
         self.server = failed
@@ -520,6 +529,8 @@ cdef class Exchange:
     cdef int lose_server(self) except -1:
         """Break off with the server, if one is at work."""
         cdef ServerStream stream = self.stream
+        if self.waiter is not None:
+            step_out(self)
         self.leave_server()
         if stream is not None:
             stream.exchange = None
@@ -570,6 +581,8 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
 
 cdef void exchange_give(Exchange exchange) noexcept:
     """The exchange is over and nothing of it is read any more."""
+    if exchange.decision.held:
+        exchange.balancer.give_back(exchange.server)
     exchange.request.clear()
     exchange.response.clear()
     exchange.client = None

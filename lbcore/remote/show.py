@@ -44,6 +44,12 @@ def label(node: Node) -> Text:
             text.append(f" (configured {node['weight']})", "yellow")
     if "overriddenWeight" in node:
         text.append(f" overridden: {node['overriddenWeight']}", "yellow")
+    if "slowStartPercent" in node:
+        text.append(f" slow start: {node['slowStartPercent']} %", "yellow")
+    if "maxConnections" in node:
+        text.append(f" {node['inFlight']} of {node['maxConnections']} in flight", "dim")
+    if "queue" in node and (waiting := node["queue"]["waiting"]):
+        text.append(f" {waiting} waiting", "yellow")
     if "requests" in node:
         text.append(f" {node['requests']} requests", "dim")
     if "mirrored" in node:

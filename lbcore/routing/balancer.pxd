@@ -6,6 +6,7 @@ from lbcore.http.request cimport Request
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.member cimport Member
 from lbcore.routing.picker cimport Picker
+from lbcore.routing.queue cimport WaitQueue
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service, UpstreamPolicy
 from lbcore.routing.sticky cimport StickyCookie
@@ -30,16 +31,21 @@ cdef class Balancer(Service):
     cdef Py_ssize_t count
     cdef uint32_t* weights             # configured, by index in `members`
     cdef uint32_t* current             # effective weight, 0 when not eligible: what the picker was built from
+    cdef uint32_t scale                # that `current` is multiplied with, for parts of a weight
     cdef uint32_t* fresh               # room to work out the next ones
     cdef ServerCell** cells
     cdef Picker picker
     cdef StickyCookie sticky           # None = no sessions
     cdef bint watches                  # its status follows its members'
     cdef Quorum quorum
+    cdef bint limited                  # servers that are full are passed over
 
     cdef bint stands(self, Py_ssize_t index) except *
     cdef int read_weights(self) except -1
+    cdef int apply_ramps(self) noexcept
     cdef bint has_quorum(self) noexcept
+    cdef Py_ssize_t find_session(self, Request request, Decision decision) except -2
+    cdef bint is_full(self, Decision decision) except *
     cdef Py_ssize_t choose_member(self, Request request, Decision decision) except -2
     cdef bint refuses(self, Py_ssize_t index, Decision decision) except *
 
@@ -48,10 +54,13 @@ cdef class LoadBalancer(Balancer):
     cdef bint pass_host
     cdef readonly UpstreamPolicy policy
     cdef readonly TcpPolicy tcp        # None at layer 7
+    cdef public WaitQueue queue        # of requests that find all servers full; None = no server has a limit
     cdef bint counts                   # exchanges in flight are counted for all workers
     cdef bint times                    # the time to first byte is measured
     cdef Ejection ejection
 
+    cdef Server choose_or_wait(self, Request request, Decision decision)
+    cdef bint take_slot(self, Server server) noexcept
     cdef int note_start(self, Server server) except -1
     cdef int note_end(self, Server server) noexcept
     cdef int note_success(self, Server server) noexcept

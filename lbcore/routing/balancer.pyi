@@ -2,6 +2,7 @@ from collections.abc import Sequence
 
 from lbcore.routing.member import Member
 from lbcore.routing.picker import Picker
+from lbcore.routing.queue import WaitQueue
 from lbcore.routing.server import Server
 from lbcore.routing.service import Service, UpstreamPolicy
 from lbcore.routing.sticky import StickyCookie
@@ -18,7 +19,7 @@ class Balancer(Service):
         quorum: tuple[int, int, int] = (0, 0, 0),
     ) -> None: ...
     @property
-    def effective_weights(self) -> list[int]: ...
+    def effective_weights(self) -> list[float]: ...
     @property
     def configured_weights(self) -> list[int]: ...
     @property
@@ -27,6 +28,7 @@ class Balancer(Service):
 
 class LoadBalancer(Balancer):
     policy: UpstreamPolicy
+    queue: WaitQueue | None
     @property
     def servers(self) -> list[Server]: ...
     def __init__(self, name: str, members: Sequence[Server], weights: list[int], region: Region, slot: int) -> None: ...
@@ -37,6 +39,7 @@ class LoadBalancer(Balancer):
         counts: bool = False,
         times: bool = False,
         ejection: tuple[int, int, int] = (0, 0, 100),
+        queue: WaitQueue | None = None,
     ) -> None: ...
     def serve_tcp(self, policy: TcpPolicy) -> None: ...
     def may_eject(self) -> bool: ...

@@ -6,9 +6,10 @@ from libc.stdlib cimport calloc, free
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from lbcore.http.request cimport Request
-from lbcore.routing.decision cimport Decision
+from lbcore.routing.decision cimport Decision, Mark
 from lbcore.routing.member cimport Member
 from lbcore.routing.picker cimport Picker, RoundRobin
+from lbcore.routing.queue cimport WaitQueue
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service, UpstreamPolicy
 from lbcore.routing.sticky cimport StickyCookie
@@ -16,7 +17,7 @@ from lbcore.routing.tcp_route cimport TcpPolicy
 from lbcore.selection.cycle cimport CYCLE_LIMIT
 from lbcore.selection.atomic cimport (
     atomic_add_u32, atomic_add_u64, atomic_load_u32, atomic_load_u64, atomic_or_u32, atomic_store_u32, atomic_store_u64,
-    atomic_swap_if_u32,
+    atomic_swap_if_u32, atomic_swap_if_u64,
 )
 from lbcore.state.layout cimport DOWN_EJECTED, FAILURE_TIMES, ServerCell
 from lbcore.state.region cimport Region
@@ -27,8 +28,15 @@ MAX_MEMBERS = CYCLE_LIMIT // 2
 cdef enum:
     DRAWS = 16                 # until a member comes up that is not passed over
     MOST_DEBT = 64             # picks by cookie that are charged, per member
+    PARTS = 128                # of a weight; a power of two, for which consistent hashing keeps every place
+    MOST_SCALED = 1 << 24      # weights above are fine enough by themselves
     LATENCY_SHARE = 8          # a sample moves the average by one part of this
     SLOW_NS = 1000 * 1000 * 1000  # what a request that failed counts at least, so that failing does not look fast
+
+
+cdef inline bint has_failed(Balancer balancer, Py_ssize_t index, Decision decision) except *:
+    """Whether a member could not be reached for this very request."""
+    return decision.failed is not None and balancer.members[index] in decision.failed
 
 
 cdef class Balancer(Service):
@@ -95,12 +103,31 @@ cdef class Balancer(Service):
         for i in range(self.count):
             if self.fresh[i] and not self.stands(i):
                 self.fresh[i] = 0
+        self.apply_ramps()
+        for i in range(self.count):
             if self.fresh[i] != self.current[i]:
                 self.current[i] = self.fresh[i]
                 same = False
         if not same:
             self.picker.build(self.current, self.cells, self.count)
         return self.settle(enough or not self.watches)
+
+    cdef int apply_ramps(self) noexcept:
+        """Take of the weight of a member that starts slowly what it is to have by now. All are scaled, for the parts."""
+        cdef Py_ssize_t i
+        cdef uint32_t percent, most = 0
+        cdef bint ramps = False
+        for i in range(self.count):
+            most = max(most, self.fresh[i])
+            ramps = ramps or (self.fresh[i] and atomic_load_u32(&self.cells[i].ramp_percent))
+        self.scale = PARTS if ramps and most <= MOST_SCALED else 1
+        if not ramps:
+            return 0
+        for i in range(self.count):
+            if self.fresh[i]:
+                percent = atomic_load_u32(&self.cells[i].ramp_percent) or 100
+                self.fresh[i] = max(1, <uint32_t>(<uint64_t>self.fresh[i] * self.scale * percent // 100))
+        return 0
 
     cdef bint has_quorum(self) noexcept:
         """Whether enough members stand. A service that was down needs `recover` of them. Members of weight 0 count as one."""
@@ -125,17 +152,13 @@ cdef class Balancer(Service):
         """The index of the member for a request: that of its session, or the strategy's pick; -1 when there is none."""
         cdef Py_ssize_t index = -1, i
         cdef int attempt
-        cdef bint stale = False
         cdef ServerCell* cell
         if self.sticky is not None:
-            index = self.sticky.find(request, &stale)
-            if index >= 0 and self.stands(index) and not self.refuses(index, decision):
-                if stale:
-                    self.remember(index, decision)
-                atomic_add_u64(&self.cell.sessions_kept, 1)
-                if self.count > 1 and atomic_load_u32(&self.cells[index].debt) < MOST_DEBT:
-                    atomic_add_u32(&self.cells[index].debt, 1)
+            index = self.find_session(request, decision)
+            if index >= 0 or decision.wanted is not None:
                 return index
+        if self.limited and self.is_full(decision):
+            return -1
         for attempt in range(DRAWS):
             index = self.picker.pick(self.cell, request, attempt)
             if index < 0:
@@ -159,6 +182,27 @@ cdef class Balancer(Service):
             atomic_add_u64(&self.cell.sessions_begun, 1)
         return index
 
+    cdef Py_ssize_t find_session(self, Request request, Decision decision) except -2:
+        """The member of a request's session, or -1. `decision.wanted`: it is full, and the request is to wait for it."""
+        cdef bint stale = False
+        cdef Py_ssize_t index = self.sticky.find(request, &stale)
+        if index < 0 or not self.stands(index):
+            return -1
+        if self.refuses(index, decision):
+            if self.limited and (<Server>self.members[index]).is_full() and not has_failed(self, index, decision):
+                decision.wanted = self.members[index]
+            return -1
+        if stale:
+            self.remember(index, decision)
+        atomic_add_u64(&self.cell.sessions_kept, 1)
+        if self.count > 1 and atomic_load_u32(&self.cells[index].debt) < MOST_DEBT:
+            atomic_add_u32(&self.cells[index].debt, 1)
+        return index
+
+    cdef bint is_full(self, Decision decision) except *:
+        """Whether all members that stand are full. `decision.queue` is set if any stands."""
+        return False
+
     cdef bint refuses(self, Py_ssize_t index, Decision decision) except *:
         """Whether a member that stands is not to take this very request."""
         return False
@@ -171,9 +215,10 @@ cdef class Balancer(Service):
 
     @property
     def effective_weights(self) -> list:
-        """By index: as configured or overridden, 0 for a member that may not be picked."""
+        """By index: as configured or overridden, less while it starts slowly, 0 for a member that may not be picked."""
         self.refresh()
-        return [self.current[i] for i in range(self.count)]
+        found = [self.current[i] for i in range(self.count)]
+        return found if self.scale <= 1 else [int(w) if w.is_integer() else round(w, 2) for w in (x / self.scale for x in found)]
 
     @property
     def configured_weights(self) -> list:
@@ -197,16 +242,21 @@ cdef class LoadBalancer(Balancer):
     """Servers."""
 
     def serve_as(self, UpstreamPolicy policy, bint pass_host=True, bint counts=False, bint times=False,
-                 tuple ejection=(0, 0, 100)) -> None:
+                 tuple ejection=(0, 0, 100), WaitQueue queue=None) -> None:
         """How its servers are spoken to and observed; before the first request.
 
         counts    exchanges in flight are counted over all workers, for strategies that go by them.
         times     the time to first byte is averaged, likewise.
         ejection  failures, window in ms, and the per cent of servers that may be ejected at once.
+        queue     where to wait when all servers are full; None: they have no limits.
         """
         self.policy = policy
         self.pass_host = pass_host
-        self.counts = counts
+        self.counts = counts or queue is not None
+        self.limited = queue is not None
+        self.queue = queue
+        if queue is not None:
+            queue.serve(self)
         self.times = times
         self.ejection.attempts, self.ejection.window_ms, self.ejection.percent = ejection
 
@@ -224,21 +274,105 @@ cdef class LoadBalancer(Balancer):
 
     cdef Server choose(self, Request request, Decision decision):
         cdef Py_ssize_t index
+        if self.limited:
+            return self.choose_or_wait(request, decision)
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
         index = self.choose_member(request, decision)
+        if decision.path is not None:
+            decision.path.append((self, index))
         if index < 0:
             return None
         decision.balancer = self
         return <Server>self.members[index]
 
+    # Limits: a server that has as many exchanges in flight as it may is passed over, whatever the strategy
+
+    cdef Server choose_or_wait(self, Request request, Decision decision):
+        """`choose` where servers have limits. Nobody who comes now overtakes one who waits already: see `decision.queue`."""
+        cdef Py_ssize_t index
+        cdef bint stale = False
+        decision.since_ns = 0
+        if not self.queue.is_busy():
+            return self.admit(request, decision)
+        decision.queue = self.queue
+        decision.wanted = None
+        if self.sticky is not None:
+            index = self.sticky.find(request, &stale)
+            if index >= 0 and self.stands(index) and not has_failed(self, index, decision):
+                decision.wanted = self.members[index]
+        return None
+
+    cdef Server admit(self, Request request, Decision decision):
+        """A server with a slot, which is taken. None: `decision.queue` says whether it makes sense to wait."""
+        cdef Py_ssize_t index
+        decision.queue = None
+        decision.wanted = None
+        if self.seen != atomic_load_u64(&self.region_header.eligibility):
+            self.refresh()
+        index = self.choose_member(request, decision)
+        if index < 0:
+            if decision.wanted is not None:
+                decision.queue = self.queue
+            elif decision.queue is None:
+                self.is_full(decision)         # somebody else was faster, if there is a queue to wait in now
+            return None
+        decision.balancer = self
+        decision.queue = None
+        decision.held = self.limited
+        return <Server>self.members[index]
+
+    cdef bint is_full(self, Decision decision) except *:
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            if self.current[i] and not has_failed(self, i, decision):
+                decision.queue = self.queue
+                if not (<Server>self.members[i]).is_full():
+                    return False
+        return True
+
+    cdef bint take_slot(self, Server server) noexcept:
+        """Count one more exchange in flight at a server, unless it is full. Every worker may try at the same moment."""
+        cdef ServerCell* cell = server.cell
+        cdef uint64_t count = atomic_load_u64(&cell.in_flight)
+        # Before the shared count, so that what is counted there is always somebody's.
+        server.stats.held += 1
+        while not server.limit or count < server.limit:
+            if atomic_swap_if_u64(&cell.in_flight, count, count + 1):
+                atomic_add_u64(&self.cell.in_flight, 1)
+                return True
+            count = atomic_load_u64(&cell.in_flight)
+        server.stats.held -= 1
+        return False
+
+    cdef int give_back(self, Server server) noexcept:
+        atomic_add_u64(&server.cell.in_flight, <uint64_t>-1)
+        atomic_add_u64(&self.cell.in_flight, <uint64_t>-1)
+        server.stats.held -= 1
+        if self.queue is not None:
+            self.queue.wake()
+        return 0
+
     cdef bint refuses(self, Py_ssize_t index, Decision decision) except *:
         cdef ServerCell* cell = self.cells[index]
-        if decision.failed is not None and self.members[index] in decision.failed:
+        cdef Server server
+        cdef bint tries = False
+        if has_failed(self, index, decision):
             return True
+        if self.limited:
+            server = <Server>self.members[index]
+            if server.is_full() or (decision.since_ns and self.queue.is_claimed(server, decision.since_ns)):
+                return True
         if self.ejection.attempts and atomic_load_u32(&cell.trial):
             # Back from an ejection: one request at a time finds out how it is.
-            return not atomic_swap_if_u32(&cell.trial, 1, 2)
+            if not atomic_swap_if_u32(&cell.trial, 1, 2):
+                decision.on_trial = True
+                return True
+            tries = True
+        if self.limited and not self.take_slot(<Server>self.members[index]):
+            if tries:
+                atomic_swap_if_u32(&cell.trial, 2, 1)
+            return True
         return False
 
     # What happens to the requests it has given out
@@ -246,16 +380,19 @@ cdef class LoadBalancer(Balancer):
     cdef int note_start(self, Server server) except -1:
         server.stats.requests += 1
         server.stats.in_flight += 1
-        if self.counts:
+        if self.counts and not self.limited:
+            server.stats.held += 1
             atomic_add_u64(&server.cell.in_flight, 1)
             atomic_add_u64(&self.cell.in_flight, 1)
         return 0
 
     cdef int note_end(self, Server server) noexcept:
         server.stats.in_flight -= 1
+        if self.ejection.attempts and atomic_load_u32(&server.cell.trial) == 2:
+            # Its client may have gone before the trial has shown anything: another one may try.
+            atomic_swap_if_u32(&server.cell.trial, 2, 1)
         if self.counts:
-            atomic_add_u64(&server.cell.in_flight, <uint64_t>-1)
-            atomic_add_u64(&self.cell.in_flight, <uint64_t>-1)
+            self.give_back(server)
         return 0
 
     cdef int note_success(self, Server server) noexcept:
@@ -344,14 +481,32 @@ cdef class Weighted(Balancer):
     cdef Server choose(self, Request request, Decision decision):
         cdef Py_ssize_t index
         cdef Child child
+        cdef Server server
+        cdef Mark mark
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
-        index = self.choose_member(request, decision)
-        if index < 0:
-            return None
-        child = <Child>self.members[index]
-        child.stats.requests += 1
-        return child.service.choose(request, decision)
+        decision.on_trial = False
+        while True:
+            mark = decision.mark()
+            index = self.choose_member(request, decision)
+            if decision.path is not None:
+                decision.path.append((self, index))
+            if index < 0:
+                return None
+            child = <Child>self.members[index]
+            child.stats.requests += 1
+            server = child.service.choose(request, decision)
+            if server is not None or not decision.on_trial:
+                return server
+            # All that stand there are on trial, each with a request already: somebody else takes this one.
+            child.stats.requests -= 1
+            decision.go_back(mark)
+            if decision.failed is None:
+                decision.failed = []
+            decision.failed.append(child)
+
+    cdef bint refuses(self, Py_ssize_t index, Decision decision) except *:
+        return decision.failed is not None and self.members[index] in decision.failed
 
     @property
     def children(self) -> list:

@@ -30,6 +30,8 @@ from lbcore.routing.hash_key import HashKey
 from lbcore.routing.index import RouteIndex
 from lbcore.routing.mirroring import Mirror, Mirroring, MirrorPolicy
 from lbcore.routing.picker import Consistent, LeastOf, Picker
+from lbcore.routing.queue import WaitQueue
+from lbcore.routing.ramped import Ramped
 from lbcore.routing.route import Route
 from lbcore.routing.server import Server
 from lbcore.routing.service import Service, UpstreamPolicy
@@ -44,8 +46,9 @@ PING_RULE = "PathPrefix(`/ping`)"
 BY_LOAD = frozenset({"p2c", "leastconn", "leasttime", "peakewma"})  # strategies that go by exchanges in flight
 BY_LATENCY = frozenset({"leasttime", "peakewma"})
 METRICS_RULE = "PathPrefix(`/metrics`)"
-API = "api@internal"
-SERVED_BY_ADMIN = frozenset({API, "dashboard@internal", "prometheus@internal"})
+API, DASHBOARD, METRICS = "api@internal", "dashboard@internal", "prometheus@internal"
+PING, NOOP = "ping@internal", "noop@internal"
+SERVED_BY_ADMIN = frozenset({API, DASHBOARD, METRICS})
 ADMIN_STANDS_IN = "unix:/"  # for the admin server where nothing is served
 NO_SLOT = 0xFFFFFFFF
 ANY_RULE = "HostRegexp(`^.+$`)"
@@ -62,7 +65,9 @@ class Table:
     tcp       the layer 4 routers of those that have any.
     servers   by identity, `service@provider|url`.
     services  that routers lead to, and those below them, by qualified name.
+    balancers  of these, the ones that choose among servers, without what guards them.
     disabled  what could not be compiled.
+    order     rules and routes of each entry point, as they are tried; empty unless `explain` is configured.
     """
 
     indexes: Mapping[str, RouteIndex]
@@ -70,8 +75,10 @@ class Table:
     servers: Mapping[str, Server]
     services: Mapping[str, Service]
     tcp_services: Mapping[str, Service]
+    balancers: dict[str, LoadBalancer]
     disabled: list[Disabled]
     warnings: list[str]
+    order: Mapping[str, list[Compiled]]
 
 
 def compile_table(
@@ -117,6 +124,20 @@ def router_identity(name: str) -> str:
     return f"router:{name}"
 
 
+def redirection_name(point: str, redirect: RedirectEntryPoint) -> str:
+    """Of the router that sends everything of an entry point to another one."""
+    return f"{point}-to-{redirect.to}@internal"
+
+
+def own_routers(static: StaticConfig) -> dict[str, str]:
+    """Routers of lbcore's own that are counted, and what they lead to; none unless `metrics.addInternals` is set."""
+    if static.metrics is None or not static.metrics.add_internals:
+        return {}
+    redirects = {name: point.http.redirections for name, point in static.entry_points.items()}
+    own = {redirection_name(name, r.entry_point): NOOP for name, r in redirects.items() if r and r.entry_point}
+    return own | {name: name for name in (PING, METRICS, API, DASHBOARD)}
+
+
 def milliseconds(duration: timedelta) -> int:
     return int(duration.total_seconds() * 1000)
 
@@ -146,6 +167,11 @@ def hash_key(config: model.HashOn | None) -> HashKey:
     return HashKey("clientIP", "", config.source_ip.depth if config.source_ip else 0)
 
 
+def dashboard_rule(base: str) -> str:
+    """What leads to the dashboard; `base` is the API's base path, without a slash at its end."""
+    return f"Path(`{base}/`) || PathPrefix(`{base}/dashboard`)"
+
+
 class _Compiler:
     def __init__(
         self,
@@ -170,6 +196,7 @@ class _Compiler:
         self.ping = ping
         self.servers: dict[str, Server] = {}
         self.services: dict[str, Service] = {}
+        self.balancers: dict[str, LoadBalancer] = {}
         self.middlewares: dict[str, Middleware] = {}
 
     def table(self, tcp: TcpCompiler) -> Table:
@@ -184,16 +211,21 @@ class _Compiler:
                 continue
             for point in entry_points_of(router, self.static):
                 routers[point].append((router.priority or len(router.rule.encode()), name, router))
-        indexes = {}
+        indexes, order = {}, {}
         for point, entries in routers.items():
             # Highest priority first; by name where it is equal, so that every worker and every run agrees.
             entries.sort(key=lambda entry: (-entry[0], entry[1]))
             compiled = [(parse_rule(router.rule), self.route(point, name, router)) for _, name, router in entries]
-            indexes[point] = RouteIndex(self.internal(point, entries, compiled))
+            order[point] = self.internal(point, entries, compiled)
+            indexes[point] = RouteIndex(order[point])
         tcp_routes = tcp.routes()
         servers = {**self.servers, **tcp.servers}
         disabled = self.found.disabled() + tcp.disabled
-        return Table(indexes, tcp_routes, servers, self.services, tcp.services, disabled, self.found.warnings)
+        order = order if self.static.explain else {}
+        warnings = self.found.warnings
+        return Table(
+            indexes, tcp_routes, servers, self.services, tcp.services, self.balancers, disabled, warnings, order
+        )
 
     def build_middlewares(self) -> None:
         for name, config in self.http.middlewares.items():
@@ -239,11 +271,27 @@ class _Compiler:
             steps.append(self.middlewares[reference])
         service = qualify(router.service, name)
         slot = self.slots.services.get(router_identity(name), NO_SLOT)
+        told = self.told(point, service, router.observability)
         if service in SERVED_BY_ADMIN:
-            return Route(name, tuple(steps), self.admin_service(), slot)
+            return Route(name, tuple(steps), self.admin_service(), slot).tell(*told)
         if service.endswith("@internal"):
-            return Route(name, (*steps, self.internal_answer(service)), NOBODY, slot)
-        return Route(name, tuple(steps), self.service(service), slot)
+            return Route(name, (*steps, self.internal_answer(service)), NOBODY, slot).tell(*told)
+        return Route(name, tuple(steps), self.service(service), slot).tell(*told)
+
+    def told(self, point: str, service: str, own: model.RouterObservability) -> tuple[bool, bool, bool]:
+        """`Route.tell`: whether requests are logged, counted, and answered by lbcore itself."""
+        default, metrics = self.static.entry_points[point].observability, self.static.metrics
+        logged = default.access_logs if own.access_logs is None else own.access_logs
+        counted = default.metrics if own.metrics is None else own.metrics
+        if not service.endswith("@internal"):
+            return logged, counted, False
+        logs = self.static.access_log
+        return logged and bool(logs and logs.add_internals), counted and bool(metrics and metrics.add_internals), True
+
+    def own_route(self, point: str, name: str, service: str, service_of: Service, *steps: Middleware) -> Route:
+        """The route of a router of lbcore's own."""
+        slot = self.slots.services.get(router_identity(name), NO_SLOT)
+        return Route(name, steps, service_of, slot).tell(*self.told(point, service, model.RouterObservability()))
 
     def admin_service(self) -> Service:
         """The instance's own server, where the supervisor answers."""
@@ -253,7 +301,7 @@ class _Compiler:
         return self.services[API]
 
     def internal_answer(self, name: str) -> Middleware:
-        return Respond(name, 418, b"") if name == "noop@internal" else self.ping
+        return Respond(name, 418, b"") if name == NOOP else self.ping
 
     def internal(self, point: str, entries: list[Ranked], compiled: list[Compiled]) -> list[Compiled]:
         """Add the routers of lbcore's own to those of an entry point: ping, and its redirection."""
@@ -264,18 +312,18 @@ class _Compiler:
             result.insert(above, (parse_rule(ANY_RULE), self.redirection(point, redirections.entry_point)))
         own: list[tuple[str, Route]] = []
         if ping is not None and not ping.manual_routing and ping.entry_point == point:
-            answer = Route("ping@internal", (self.internal_answer("ping@internal"),), NOBODY)
-            own.append((PING_RULE, answer))
+            answer = self.internal_answer(PING)
+            own.append((PING_RULE, self.own_route(point, PING, PING, NOBODY, answer)))
         prometheus = self.static.metrics.prometheus if self.static.metrics else None
         if self.admin and prometheus is not None and not prometheus.manual_routing and prometheus.entry_point == point:
-            own.append((METRICS_RULE, Route("prometheus@internal", (), self.admin_service())))
+            own.append((METRICS_RULE, self.own_route(point, METRICS, METRICS, self.admin_service())))
         api = self.static.api
         if self.admin and api is not None and api.insecure and point == "traefik":
             base = api.base_path.rstrip("/")
-            own.append((f"PathPrefix(`{base}/api`)", Route("api@internal", (), self.admin_service())))
+            own.append((f"PathPrefix(`{base}/api`)", self.own_route(point, API, API, self.admin_service())))
             if api.dashboard:
-                rule = f"Path(`{base}/`) || PathPrefix(`{base}/dashboard`)"
-                own.append((rule, Route("dashboard@internal", (), self.admin_service())))
+                route = self.own_route(point, DASHBOARD, DASHBOARD, self.admin_service())
+                own.append((dashboard_rule(base), route))
         result[:0] = [(parse_rule(rule), route) for rule, route in own]
         return result
 
@@ -283,8 +331,8 @@ class _Compiler:
         target = self.static.entry_points.get(redirect.to)
         port = target.address.rpartition(":")[2].partition("/")[0] if target else redirect.to.lstrip(":")
         config = model.RedirectScheme(scheme=redirect.scheme, port=port, permanent=redirect.permanent)
-        name = f"{point}-to-{redirect.to}@internal"
-        return Route(name, (RedirectScheme(name, config),), NOBODY)
+        name = redirection_name(point, redirect)
+        return self.own_route(point, name, NOOP, NOBODY, RedirectScheme(name, config))
 
     def service(self, name: str) -> Service:
         """A service that was found right, built once and shared by all that refer to it."""
@@ -312,6 +360,12 @@ class _Compiler:
 
     def load_balancer(self, name: str, config: model.LoadBalancer, slot: int) -> LoadBalancer:
         servers = [self.server(name, server) for server in config.servers]
+        for server, settings in zip(servers, config.servers, strict=True):
+            server.limit = config.limit_of(settings)
+        queue = None
+        if config.is_limited:
+            limits = config.queue or model.Queue()
+            queue = WaitQueue(self.region, self.worker, slot, limits.max_requests, milliseconds(limits.timeout))
         weights = [max(server.weight, 0) for server in config.servers]
         balancer = LoadBalancer(name, servers, weights, self.region, slot)
         strategy, passive = config.strategy, config.passive_health_check
@@ -324,7 +378,9 @@ class _Compiler:
             counts=strategy in BY_LOAD or bounded,
             times=strategy in BY_LATENCY,
             ejection=ejection_of(passive) if passive else (0, 0, 100),
+            queue=queue,
         )
+        self.balancers[name] = balancer
         return balancer
 
     def weighted(self, name: str, config: model.Weighted | model.HighestRandomWeight, slot: int) -> Weighted:
@@ -357,6 +413,8 @@ class _Compiler:
             picker = Consistent(hash_key(config.hash_on), keys, weights, spread)
         elif strategy != "wrr":
             picker = LeastOf(strategy)
+            if not isinstance(config, model.HighestRandomWeight) and config.slow_start is not None:
+                picker = Ramped(picker)
         watched = config.health_check
         balancer.use(picker, cookie, watched is not None, quorum_of(watched) if watched else (0, 0, 0))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Mapping
 
 from lbcore.config import tcp as model
@@ -10,21 +12,28 @@ from lbcore.config.static import StaticConfig
 from lbcore.config.validate import Disabled, qualify
 from lbcore.config.validate_tcp import check_tcp, tcp_entry_points_of
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
+from lbcore.routing.connections import ConnectionTable
 from lbcore.routing.hash_key import HashKey
 from lbcore.routing.matcher import Program
 from lbcore.routing.picker import Consistent
 from lbcore.routing.server import Server
 from lbcore.routing.service import Service, UpstreamPolicy
-from lbcore.routing.tcp_route import TcpPolicy, TcpRoute, TcpRoutes
+from lbcore.routing.tcp_route import ConnectionLimit, TcpPolicy, TcpRoute, TcpRoutes
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
+GO_KEEP_ALIVE_S = 15  # of connections to servers, where nothing else is said
 CATCH_ALL = "HostSNI(`*`)"
 
 
 def tcp_identity(name: str) -> str:
     """What a layer 4 service is kept under, by its qualified name: one of layer 7 may have the same."""
     return f"tcp:{name}"
+
+
+def priority_of(router: model.TcpRouter) -> int:
+    """As configured, else the length of the rule in bytes; the rule that takes everything comes last."""
+    return router.priority or (-1 if router.rule == CATCH_ALL else len(router.rule.encode()))
 
 
 class TcpCompiler:
@@ -45,6 +54,7 @@ class TcpCompiler:
         self.region = region
         self.worker = worker
         self.known = known
+        self.connections = ConnectionTable(region, worker)
         self.servers: dict[str, Server] = {}
         self.services: dict[str, Service] = {}
         self.disabled: list[Disabled] = check_tcp(tcp, static)
@@ -56,10 +66,9 @@ class TcpCompiler:
         for name, router in self.tcp.routers.items():
             if name in wrong:
                 continue
-            priority = router.priority or (-1 if router.rule == CATCH_ALL else len(router.rule.encode()))
-            route = TcpRoute(
-                name, Program(parse_tcp_rule(router.rule)), self.allowed(name, router), self.of(router, name)
-            )
+            priority = priority_of(router)
+            rule, service = Program(parse_tcp_rule(router.rule)), self.of(router, name)
+            route = TcpRoute(name, rule, self.allowed(name, router), service, self.limits(name, router))
             for point in tcp_entry_points_of(router, self.static):
                 ranked.setdefault(point, []).append((-priority, name, route))
         return {
@@ -77,6 +86,16 @@ class TcpCompiler:
             if config is not None:
                 lists.append([Program(Matcher("ClientIP", (network,))) for network in config.source_range])
         return lists
+
+    def limits(self, name: str, router: model.TcpRouter) -> list[ConnectionLimit]:
+        """Each router counts by itself, as in Traefik; by name, so that a reload forgets no connection."""
+        limits = []
+        for reference in dict.fromkeys(qualify(reference, name) for reference in router.middlewares):
+            config = self.tcp.middlewares[reference].in_flight_conn
+            if config is not None:
+                digest = hashlib.blake2b(f"{name}|{reference}".encode(), digest_size=8).digest()
+                limits.append(ConnectionLimit(self.connections, int.from_bytes(digest, "big"), config.amount))
+        return limits
 
     def service(self, name: str) -> Service:
         if name not in self.services:
@@ -99,15 +118,16 @@ class TcpCompiler:
         balancer.use(picker, None, config.health_check is not None)
         transport = self.tcp.servers_transports.get(qualify(config.servers_transport, name))
         delay_ms, version = -1, config.proxy_protocol.version if config.proxy_protocol else ""
-        dial_ms = 30000
+        dial_ms, keep_alive_s = 30000, GO_KEEP_ALIVE_S
         if transport is not None:
             dial_ms = int(transport.dial_timeout.total_seconds() * 1000)
             delay_ms = int(transport.termination_delay.total_seconds() * 1000)
+            keep_alive_s = math.ceil(transport.dial_keep_alive.total_seconds()) or GO_KEEP_ALIVE_S
             version = version or (transport.proxy_protocol.version if transport.proxy_protocol else "")
         if config.termination_delay is not None:
             delay_ms = config.termination_delay
         balancer.serve_as(UpstreamPolicy(dial_timeout_ms=dial_ms))
-        balancer.serve_tcp(TcpPolicy(delay_ms, int(version or 0)))
+        balancer.serve_tcp(TcpPolicy(delay_ms, int(version or 0), keep_alive_s))
         return balancer
 
     def weighted(self, name: str, config: model.TcpWeighted) -> Weighted:

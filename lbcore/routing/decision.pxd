@@ -1,6 +1,16 @@
 # What choosing a server for a request found out, for the exchange to act on and for others to tell.
 
+from libc.stdint cimport uint64_t
+
 from lbcore.http.response cimport Response
+
+
+cdef struct Mark:                      # how far a decision had come
+    Py_ssize_t cookies
+    Py_ssize_t mirrors
+    Py_ssize_t guards
+    Py_ssize_t path
+    void* failover                     # borrowed: services outlive the requests they are asked about
 
 
 cdef class Decision:
@@ -9,10 +19,20 @@ cdef class Decision:
     cdef list cookies                  # Set-Cookie values for the answer, outermost service first; None = none
     cdef list mirrors                  # Mirror that get a copy of the request; None = none
     cdef list guards                   # middlewares of services, entered in this order, that want the answer; None = none
-    cdef list failed                   # Server that could not be reached: not to be chosen again; None = none
+    cdef list failed                   # members that could not be reached: not to be chosen again; None = none
+    cdef list path                     # (service, index of its member; -1 = none) of each level; None = nobody asks for it
+    cdef Py_ssize_t above              # levels of `path` that stay when another server is chosen
     cdef bint again                    # another try of the same request: what is done once was done
+    cdef bint on_trial                 # a server on trial, busy with another request, was passed over
     cdef bint answered                 # a middleware of a service has answered
     cdef Response response             # where it puts its answer
+    cdef object queue                  # WaitQueue: every server that stands is full, wait there; None = no need to
+    cdef object wanted                 # Server of the session, where that is the one that is full; None = any
+    cdef uint64_t since_ns             # monotonic time since which it waits; 0 = it has just come
+    cdef bint held                     # a slot of the chosen server is taken, and nobody has taken it over yet
     cdef bytes refusal                 # body of the 503 when nobody may be chosen
 
+    cdef int choose_again(self) except -1
     cdef void clear(self) noexcept
+    cdef Mark mark(self) noexcept
+    cdef int go_back(self, Mark mark) except -1

@@ -43,16 +43,22 @@ cdef class Failover(Service):
 
     cdef Server choose(self, Request request, Decision decision):
         cdef Child child = self.main
+        cdef bint main = True
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
         if decision.failover is self or not self.main.service.up:
             child = self.fallback
+            main = False
             if not child.service.up:
                 decision.refusal = BOTH_DOWN
+                if decision.path is not None:
+                    decision.path.append((self, -1))
                 return None
         elif self.by_status:
             decision.failover = self
         child.stats.requests += 1
+        if decision.path is not None:
+            decision.path.append((self, 0 if main else 1))
         return child.service.choose(request, decision)
 
     @property

@@ -1,5 +1,6 @@
 # Which router takes a request: found through its host and path, whatever the number of routers.
 
+from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
 from lbcore.http.head cimport RequestHead
@@ -7,34 +8,45 @@ from lbcore.http.span cimport Span
 from lbcore.routing.matcher cimport Test
 
 
-cdef struct Entry:
+cdef struct Entry:             # a router in a list
+    const Test* tests          # its rule; borrowed from `programs`
+    PyObject* payload          # borrowed from `payloads`
     uint32_t rank              # position in the order of priority
-    const Test* tests
 
-cdef struct Slot:              # of the hash table; empty when `count` is 0
+cdef struct Bucket:            # the routers that share a host; a slot of the hash table of hosts, empty when `key` is 0
+    uint64_t key
+    uint32_t number            # part of the keys of its paths
+    uint32_t has_paths         # exact ones are filed
+    uint32_t first_length      # in `lengths`: those that its path prefixes have, ascending
+    uint32_t n_lengths
+    uint32_t first             # in `entries`: those that ask for no path
+    uint32_t count
+
+cdef struct Slot:              # of the hash table of paths; empty when `count` is 0
     uint64_t key
     uint32_t first             # in `entries`
     uint32_t count
 
-cdef struct Bucket:            # the routers that share a host, or that ask for none
-    uint32_t first_length      # in `lengths`: those that path prefixes in this bucket have, ascending
-    uint32_t n_lengths
-
 
 cdef class RouteIndex:
     cdef tuple payloads        # by rank
-    cdef list programs         # keeps the tests alive
+    cdef tuple programs        # by rank
+    cdef Bucket anywhere       # the routers that ask for no host
+    cdef Bucket* hosts
+    cdef uint64_t host_mask    # number of slots less one
+    cdef bint has_labels       # there are hosts like `*.example.com`
     cdef Slot* slots
     cdef uint64_t mask         # number of slots less one
     cdef Entry* entries        # lists, each in the order of rank
-    cdef Bucket* buckets       # bucket 0: no host
     cdef uint32_t* lengths
     cdef uint64_t seed
 
     cdef int fill(self, dict filed, dict numbers, list lengths) except -1
+    cdef uint32_t enter(self, object ranks, uint32_t at) except? 0xFFFFFFFF
     cdef uint64_t key(self, str text, uint64_t kind, uint64_t bucket)
     cdef object find(self, const RequestHead* head)
-    cdef uint32_t first_match(self, const RequestHead* head) noexcept nogil
+    cdef const Entry* first_match(self, const RequestHead* head) noexcept nogil
+    cdef Bucket* bucket(self, uint64_t key) noexcept nogil
     cdef Slot* lookup(self, uint64_t key) noexcept nogil
-    cdef uint32_t scan(self, uint64_t key, const RequestHead* head, uint32_t best) noexcept nogil
-    cdef uint32_t search_bucket(self, uint32_t bucket, const RequestHead* head, uint32_t best) noexcept nogil
+    cdef const Entry* scan(self, uint32_t first, uint32_t count, const RequestHead* head, const Entry* best) noexcept nogil
+    cdef const Entry* search(self, const Bucket* bucket, const RequestHead* head, const Entry* best) noexcept nogil

@@ -3,10 +3,12 @@
 From each rule follows something that has to hold: one of some exact hosts, one of some paths or path prefixes. Routers are
 filed under that, in order of priority. A request looks under its host and under no host, there under its path, under
 every prefix of it that is filed, and under no path; what it finds is checked with the whole rule. So the cost is that of
-the few routers that might match, and does not grow with the others.
+the few routers that might match, and does not grow with the others. Nor does what it reads of memory: with many routers
+each of its reads misses the caches, so a host's slot holds all that a lookup wants to know of the host.
 """
 
 cimport cython
+from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
@@ -21,11 +23,11 @@ from lbcore.config.rule import And, Matcher, Not, Or
 from lbcore.routing.matcher import operands
 
 cdef enum:
-    NO_MATCH = 0xFFFFFFFF
     AT_HOST = 1                # kinds of keys
     AT_PATH = 2
     AT_PREFIX = 3
-    AT_REST = 4
+    AT_REST = 4                # no path asked for: no key
+    NO_HOST = 0                # a key is never 0
     MAX_LENGTHS = 64           # prefix lengths of one bucket that are looked up; longer lists are cut to the shortest
 
 cdef uint64_t PRIME = 0x100000001B3
@@ -48,6 +50,14 @@ cdef inline uint64_t extend(uint64_t h, const char* ptr, Py_ssize_t length) noex
 
 cdef inline uint64_t key_of(uint64_t h, uint64_t kind, uint64_t bucket) noexcept nogil:
     return mix(h + kind * <uint64_t>0x9E3779B97F4A7C15 + bucket * <uint64_t>0xD6E8FEB86659FD93) | 1
+
+
+cdef uint64_t table_size(uint64_t count) noexcept nogil:
+    """Slots of a hash table that is at most half full: a power of two."""
+    cdef uint64_t size = 16
+    while size < 2 * count:
+        size *= 2
+    return size
 
 
 def exact_hosts(rule):
@@ -94,22 +104,23 @@ cdef class RouteIndex:
     def __cinit__(self, routes):
         self.seed = int.from_bytes(os.urandom(8), "little")
         self.payloads = tuple(payload for _, payload in routes)
-        self.programs = [Program(rule) for rule, _ in routes]
+        self.programs = tuple(Program(rule) for rule, _ in routes)
         self.build([rule for rule, _ in routes])
 
     def __dealloc__(self):
+        free(self.hosts)
         free(self.slots)
         free(self.entries)
-        free(self.buckets)
         free(self.lengths)
 
     def build(self, rules: list) -> None:
         filed = {}                          # (bucket, kind, text) -> ranks
-        numbers = {None: 0}                 # host -> bucket
+        numbers = {NO_HOST: 0}              # key of a host -> bucket; two hosts with one key share it, as the whole rule is checked
         lengths = [set()]
         for rank, rule in enumerate(rules):
             for host in exact_hosts(rule) or (None,):
-                bucket = numbers.setdefault(host, len(numbers))
+                self.has_labels = self.has_labels or (host is not None and host.startswith("*"))
+                bucket = numbers.setdefault(NO_HOST if host is None else self.key(host, AT_HOST, 0), len(numbers))
                 if bucket == len(lengths):
                     lengths.append(set())
                 for kind, path in paths(rule) or ((AT_REST, ""),):
@@ -125,103 +136,137 @@ cdef class RouteIndex:
         self.fill(filed, numbers, lengths)
 
     cdef int fill(self, dict filed, dict numbers, list lengths) except -1:
-        cdef uint64_t key, size = 16
-        cdef uint32_t first = 0, at = 0
+        cdef uint64_t key, size
+        cdef uint32_t at = 0, used = 0
+        cdef Bucket* bucket
         cdef Slot* slot
-        lists = {}
-        for host, bucket in numbers.items():
-            if host is not None:
-                lists[self.key(host, AT_HOST, 0)] = [bucket]
-        for (bucket, kind, path), ranks in filed.items():
-            key = self.key(path, kind, bucket)
-            # Two texts with one key share a list: the whole rule is checked anyway.
+        rests = {}                          # bucket -> ranks
+        lists = {}                          # key -> ranks
+        with_paths = set()
+        for (number, kind, path), ranks in filed.items():
+            if kind == AT_REST:
+                rests[number] = ranks
+                continue
+            if kind == AT_PATH:
+                with_paths.add(number)
+            key = self.key(path, kind, number)
+            # Two paths with one key share a list: the whole rule is checked anyway.
             lists[key] = sorted({*lists.get(key, ()), *ranks})
-        while size < 2 * len(lists):
-            size *= 2
-        self.mask = size - 1
+        size = table_size(len(numbers))
+        self.hosts = <Bucket*>calloc(size, sizeof(Bucket))
+        self.host_mask = size - 1
+        size = table_size(len(lists))
         self.slots = <Slot*>calloc(size, sizeof(Slot))
-        self.entries = <Entry*>calloc(sum(map(len, lists.values())) + 1, sizeof(Entry))
-        self.buckets = <Bucket*>calloc(len(lengths), sizeof(Bucket))
+        self.mask = size - 1
+        self.entries = <Entry*>calloc(sum(map(len, lists.values())) + sum(map(len, rests.values())) + 1, sizeof(Entry))
         self.lengths = <uint32_t*>calloc(sum(map(len, lengths)) + 1, sizeof(uint32_t))
-        if self.slots == NULL or self.entries == NULL or self.buckets == NULL or self.lengths == NULL:
+        if self.hosts == NULL or self.slots == NULL or self.entries == NULL or self.lengths == NULL:
             raise MemoryError
+        for key, number in numbers.items():
+            bucket = &self.anywhere if key == NO_HOST else self.bucket(key)
+            bucket.key = key
+            bucket.number = number
+            bucket.has_paths = number in with_paths
+            bucket.first = used
+            bucket.count = self.enter(rests.get(number, ()), used)
+            used += bucket.count
+            bucket.first_length = at
+            bucket.n_lengths = len(lengths[<int>number])
+            for length in sorted(lengths[<int>number]):
+                self.lengths[at] = length
+                at += 1
         for key, ranks in lists.items():
             slot = self.lookup(key)
             slot.key = key
-            slot.first = first
-            slot.count = len(ranks)
-            for rank in ranks:
-                self.entries[first].rank = rank
-                if rank < len(self.programs):
-                    self.entries[first].tests = (<Program>self.programs[rank]).tests
-                first += 1
-        for index, sizes in enumerate(lengths):
-            self.buckets[<int>index].first_length = at
-            self.buckets[<int>index].n_lengths = len(sizes)
-            for length in sorted(sizes):
-                self.lengths[at] = length
-                at += 1
+            slot.first = used
+            slot.count = self.enter(ranks, used)
+            used += slot.count
         return 0
+
+    cdef uint32_t enter(self, object ranks, uint32_t at) except? 0xFFFFFFFF:
+        """Write a list into `entries`. Returns its length."""
+        cdef Entry* entry = self.entries + at
+        for rank in ranks:
+            entry.rank = rank
+            entry.tests = (<Program>self.programs[<int>rank]).tests
+            entry.payload = <PyObject*>self.payloads[<int>rank]
+            entry += 1
+        return <uint32_t>len(ranks)
 
     cdef uint64_t key(self, str text, uint64_t kind, uint64_t bucket):
         encoded = text.encode(errors="surrogateescape")
         return key_of(extend(self.seed, encoded, len(encoded)), kind, bucket)
 
+    cdef Bucket* bucket(self, uint64_t key) noexcept nogil:
+        """The slot of a host, or the empty one where it would be."""
+        cdef uint64_t at = key & self.host_mask
+        while self.hosts[at].key and self.hosts[at].key != key:
+            at = (at + 1) & self.host_mask
+        return &self.hosts[at]
+
     cdef Slot* lookup(self, uint64_t key) noexcept nogil:
-        """The slot of a key, or the empty one where it would be. The table is at most half full."""
+        """The slot of a path, or the empty one where it would be."""
         cdef uint64_t at = key & self.mask
         while self.slots[at].count and self.slots[at].key != key:
             at = (at + 1) & self.mask
         return &self.slots[at]
 
-    cdef uint32_t scan(self, uint64_t key, const RequestHead* head, uint32_t best) noexcept nogil:
-        """The first router under a key that matches and comes before `best`, else `best`."""
-        cdef Slot* slot = self.lookup(key)
+    cdef const Entry* scan(self, uint32_t first, uint32_t count, const RequestHead* head, const Entry* best) noexcept nogil:
+        """The first router of a list that matches and comes before `best`, else `best`."""
+        cdef const Entry* entry
         cdef uint32_t i
-        for i in range(slot.first, slot.first + slot.count):
-            if self.entries[i].rank >= best:
+        for i in range(count):
+            entry = &self.entries[first + i]
+            if best != NULL and entry.rank >= best.rank:
                 break
-            if run(self.entries[i].tests, head):
-                return self.entries[i].rank
+            if run(entry.tests, head):
+                return entry
         return best
 
-    cdef uint32_t search_bucket(self, uint32_t bucket, const RequestHead* head, uint32_t best) noexcept nogil:
+    cdef const Entry* search(self, const Bucket* bucket, const RequestHead* head, const Entry* best) noexcept nogil:
+        """The first router of a bucket that matches and comes before `best`, else `best`."""
         cdef Span path = head.route_path
-        cdef const uint32_t* lengths = self.lengths + self.buckets[bucket].first_length
+        cdef const uint32_t* lengths = self.lengths + bucket.first_length
+        cdef const Slot* slot
         cdef uint32_t i
         cdef Py_ssize_t done = 0
         cdef uint64_t h = self.seed
-        for i in range(self.buckets[bucket].n_lengths):
+        for i in range(bucket.n_lengths):
             if lengths[i] > path.len:
                 break
             h = extend(h, path.ptr + done, lengths[i] - done)
             done = lengths[i]
-            best = self.scan(key_of(h, AT_PREFIX, bucket), head, best)
-        h = extend(h, path.ptr + done, path.len - done)
-        best = self.scan(key_of(h, AT_PATH, bucket), head, best)
-        return self.scan(key_of(self.seed, AT_REST, bucket), head, best)
+            slot = self.lookup(key_of(h, AT_PREFIX, bucket.number))
+            best = self.scan(slot.first, slot.count, head, best)
+        if bucket.has_paths:
+            h = extend(h, path.ptr + done, path.len - done)
+            slot = self.lookup(key_of(h, AT_PATH, bucket.number))
+            best = self.scan(slot.first, slot.count, head, best)
+        return self.scan(bucket.first, bucket.count, head, best)
 
-    cdef uint32_t first_match(self, const RequestHead* head) noexcept nogil:
-        """The rank of the first router that matches, or NO_MATCH."""
+    cdef const Entry* first_match(self, const RequestHead* head) noexcept nogil:
+        """The first router that matches, or NULL."""
         cdef Span host = head.host
-        cdef Slot* slot
+        cdef const Bucket* bucket
         cdef Py_ssize_t dot = 0
-        cdef uint32_t best = NO_MATCH
-        slot = self.lookup(key_of(extend(self.seed, host.ptr, host.len), AT_HOST, 0))
-        if slot.count:
-            best = self.search_bucket(self.entries[slot.first].rank, head, best)
-        while dot < host.len and host.ptr[dot] != c".":
-            dot += 1
-        if dot < host.len:
-            slot = self.lookup(key_of(extend(extend(self.seed, b"*", 1), host.ptr + dot, host.len - dot), AT_HOST, 0))
-            if slot.count:
-                best = self.search_bucket(self.entries[slot.first].rank, head, best)
-        return self.search_bucket(0, head, best)
+        cdef const Entry* best = NULL
+        bucket = self.bucket(key_of(extend(self.seed, host.ptr, host.len), AT_HOST, 0))
+        if bucket.key:
+            best = self.search(bucket, head, best)
+        if self.has_labels:
+            while dot < host.len and host.ptr[dot] != c".":
+                dot += 1
+            if dot < host.len:
+                bucket = self.bucket(
+                    key_of(extend(extend(self.seed, b"*", 1), host.ptr + dot, host.len - dot), AT_HOST, 0))
+                if bucket.key:
+                    best = self.search(bucket, head, best)
+        return self.search(&self.anywhere, head, best)
 
     cdef object find(self, const RequestHead* head):
         """The payload of the first router that matches, or None."""
-        cdef uint32_t rank = self.first_match(head)
-        return None if rank == NO_MATCH else self.payloads[rank]
+        cdef const Entry* entry = self.first_match(head)
+        return None if entry == NULL else <object>entry.payload
 
     def route(self, head: bytes, client: str = "192.0.2.1"):
         """`find` for the bytes of a request head, for tests and tools. Raises ValueError when the head is refused."""

@@ -31,19 +31,20 @@ cdef struct Test:
     int on_true                # the next test, always a later one, or ACCEPT or REJECT
     int on_false
     int bits                   # of `ip`, of 128
-    Span name                  # of a header, in lower case; of a query key, decoded
     Span text                  # what is compared with
+    Span name                  # of a header, in lower case; of a query key, decoded
     void* regex
     uint8_t ip[16]
 
 
 cdef class Program:
-    cdef Test* tests
+    cdef Test* tests           # the texts they point to behind them
     cdef int count
-    cdef list kept             # what the tests point into
+    cdef list kept             # what else they point to
 
     cdef int add(self, object matcher, int on_true, int on_false) except -1
     cdef Span keep(self, str text)
+    cdef int pack(self) except -1
 
 
 cdef bint run(const Test* tests, const RequestHead* head) noexcept nogil

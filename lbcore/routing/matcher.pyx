@@ -64,6 +64,7 @@ cdef class Program:
         if self.tests == NULL:
             raise MemoryError
         self.emit(rule, ACCEPT, REJECT)
+        self.pack()
 
     def __dealloc__(self):
         free(self.tests)
@@ -134,10 +135,43 @@ cdef class Program:
         self.kept.append(encoded)
         return span_of(encoded, len(encoded))
 
+    cdef int pack(self) except -1:
+        """Lay the texts behind the tests: among many rules, each place in memory that one is spread over misses the caches."""
+        cdef Py_ssize_t size = self.count * sizeof(Test)
+        cdef Test* packed
+        cdef char* end
+        cdef int i
+        for i in range(self.count):
+            size += self.tests[i].name.len + self.tests[i].text.len
+        packed = <Test*>malloc(size)
+        if packed == NULL:
+            raise MemoryError
+        end = <char*>(packed + self.count)
+        memcpy(packed, self.tests, self.count * sizeof(Test))
+        for i in range(self.count):
+            end = move_text(&packed[i].name, end)
+            end = move_text(&packed[i].text, end)
+        free(self.tests)
+        self.tests = packed
+        self.kept = [one for one in self.kept if isinstance(one, Regex)]
+        return 0
+
+    def holds(self, Request request) -> bool:
+        """Whether the rule holds for a request."""
+        return run(self.tests, &request.head)
+
     def matches(self, head: bytes, client: str = "192.0.2.1") -> bool:
         """Whether the rule matches a request head, for tests and tools. Raises ValueError when the head is refused."""
         cdef Request request = read_head(head, client)
         return run(self.tests, &request.head)
+
+
+cdef inline char* move_text(Span* text, char* to) noexcept nogil:
+    """Returns where the text ends."""
+    if text.len:
+        memcpy(to, text.ptr, text.len)
+        text.ptr = to
+    return to + text.len
 
 
 cdef Request read_head(bytes head, str client):

@@ -79,6 +79,8 @@ cdef class Mirroring(Service):
                         decision.mirrors = []
                     decision.mirrors.append(mirror)
         self.main.stats.requests += 1
+        if decision.path is not None:
+            decision.path.append((self, 0))
         return self.main.service.choose(request, decision)
 
     @property

@@ -9,6 +9,9 @@ from lbcore.selection.cycle cimport Cycle
 from lbcore.state.layout cimport ServerCell, ServiceCell
 
 
+cdef int build_cycle(Cycle* cycle, const uint32_t* weights, Py_ssize_t count) except -1
+
+
 cdef class Picker:
     cdef int build(self, const uint32_t* weights, ServerCell** cells, Py_ssize_t count) except -1
     cdef Py_ssize_t pick(self, ServiceCell* cell, Request request, int attempt) except -2

@@ -17,8 +17,16 @@ cdef class Route:
         self.middlewares = middlewares
         self.service = service
         self.slot = slot
+        self.logged = self.counted = True
         for middleware in middlewares:
             self.sees_answers = self.sees_answers or middleware.sees_answer
+
+    def tell(self, bint logged, bint counted, bint internal=False):
+        """Whether its requests are logged and counted; before the first one. Returns itself."""
+        self.logged = logged
+        self.counted = counted
+        self.internal = internal
+        return self
 
     def __repr__(self) -> str:
         return f"Route({self.name!r})"

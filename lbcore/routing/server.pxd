@@ -1,7 +1,10 @@
 # One server of a service: where it is reached.
 
+from libc.stdint cimport uint32_t
+
 from lbcore.http.span cimport Span
 from lbcore.routing.member cimport Member
+from lbcore.selection.atomic cimport atomic_load_u64
 
 
 cdef class Server(Member):
@@ -12,5 +15,9 @@ cdef class Server(Member):
     cdef Span authority                # Host for a server that is not passed the client's
     cdef Span prefix                   # of the path, without a trailing slash; empty unless preservePath
     cdef readonly bint preserve_path
+    cdef public uint32_t limit         # exchanges it may have in flight, of all workers; 0 = any number
     cdef object pool                   # its idle connections; set and read by proxy.pool alone
     cdef object addresses              # what its name resolved to; set and read by transport.dialer alone
+
+    cdef inline bint is_full(self) noexcept:
+        return self.limit and atomic_load_u64(&self.cell.in_flight) >= self.limit

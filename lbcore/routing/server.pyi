@@ -5,6 +5,7 @@ class Server(Member):
     host: str
     port: int
     preserve_path: bool
+    limit: int
     @property
     def url(self) -> str: ...
     def __init__(

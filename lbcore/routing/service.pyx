@@ -6,6 +6,7 @@ cimport cython
 from libc.stdint cimport uint32_t
 
 from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
 from lbcore.routing.decision cimport Decision
 from lbcore.selection.atomic cimport atomic_load_u32, atomic_load_u64, atomic_store_u64, atomic_swap_if_u32
 from lbcore.state.region cimport Region
@@ -46,6 +47,14 @@ cdef class Service:
         """The server for a request, or None when nobody may take it. Bounded; O(1) unless something changed."""
         return None
 
+    cdef Server admit(self, Request request, Decision decision):
+        """`choose` for a request that has waited in the queue: nobody is before it."""
+        return None
+
+    cdef int give_back(self, Server server) noexcept:
+        """Give back the slot of a server that `choose` has taken."""
+        return 0
+
     cdef int refresh(self) except -1:
         """Bring what follows from the state of servers up to date. O(1) when nothing changed, else O(what is below)."""
         cdef uint64_t now
@@ -85,6 +94,21 @@ cdef class Service:
         """`(key, Service)` of each child; empty for one that chooses among servers."""
         return []
 
+    def trace(self, Request request) -> tuple:
+        """The server for a request, or None, and `(service, index of its member)` of each level that was asked.
+
+        The index is that in `members` or `children`, -1 where nobody may be picked.
+        """
+        cdef Decision decision = Decision()
+        decision.path = []
+        decision.response = Response()
+        server = self.choose(request, decision)
+        return server, decision.path
+
     def pick(self, Request request=None):
         """The server for a request (None: one that says nothing), or None when none may be picked: `choose` for Python."""
-        return self.choose(request if request is not None else Request(), Decision())
+        cdef Decision decision = Decision()
+        cdef Server server = self.choose(request if request is not None else Request(), decision)
+        if decision.held:
+            (<Service>decision.balancer).give_back(server)
+        return server

@@ -1,15 +1,29 @@
+from lbcore.routing.connections import ConnectionTable
 from lbcore.routing.matcher import Program
 from lbcore.routing.service import Service
 
 class TcpPolicy:
     termination_ms: int
     proxy_protocol: int
-    def __init__(self, termination_ms: int = -1, proxy_protocol: int = 0) -> None: ...
+    keep_alive_s: int
+    def __init__(self, termination_ms: int = -1, proxy_protocol: int = 0, keep_alive_s: int = 15) -> None: ...
+
+class ConnectionLimit:
+    amount: int
+    def __init__(self, table: ConnectionTable, group: int, amount: int) -> None: ...
 
 class TcpRoute:
     name: str
+    limits: list[ConnectionLimit] | None
     service: Service
-    def __init__(self, name: str, rule: Program, allowed: list[list[Program]], service: Service) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        rule: Program,
+        allowed: list[list[Program]],
+        service: Service,
+        limits: list[ConnectionLimit] | None = None,
+    ) -> None: ...
 
 class TcpRoutes:
     routes: list[TcpRoute]

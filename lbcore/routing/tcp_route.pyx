@@ -2,25 +2,45 @@
 
 cimport cython
 
+from lbcore.http.head cimport ClientAddress
 from lbcore.http.request cimport Request
 from lbcore.routing.matcher cimport Program, run
 from lbcore.routing.service cimport Service
+from lbcore.routing.connections cimport ConnectionTable
 
 
 @cython.final
 cdef class TcpPolicy:
     """How connections to the servers of a load balancer are treated."""
 
-    def __init__(self, termination_ms: int = -1, proxy_protocol: int = 0):
+    def __init__(self, termination_ms: int = -1, proxy_protocol: int = 0, keep_alive_s: int = 15):
+        self.keep_alive_s = keep_alive_s
         self.termination_ms = termination_ms
         self.proxy_protocol = proxy_protocol
+
+
+@cython.final
+cdef class ConnectionLimit:
+    """`amount` connections at once of each client, within a group."""
+
+    def __init__(self, ConnectionTable table, group: int, amount: int):
+        self.table = table
+        self.group = group
+        self.amount = amount
+
+    cdef bint enter(self, const ClientAddress* client) noexcept:
+        return self.table.enter(self.group, client.ip, self.amount)
+
+    cdef void leave(self, const ClientAddress* client) noexcept:
+        self.table.leave(self.group, client.ip)
 
 
 @cython.final
 cdef class TcpRoute:
     """A rule and where it leads. `allowed`: for each allow list, the programs of which one has to hold."""
 
-    def __init__(self, str name, Program rule, list allowed, Service service):
+    def __init__(self, str name, Program rule, list allowed, Service service, list limits=None):
+        self.limits = limits or None
         self.name = name
         self.rule = rule
         self.allowed = allowed

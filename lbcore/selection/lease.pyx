@@ -20,6 +20,7 @@ cdef class Lease:
             self.server = selector.names[index]
             self.epoch = selector.epochs[index]
             atomic_add_u64(&selector.loads[index].in_flight, 1)
+            atomic_add_u64(&selector.in_flight_total, 1)
         self.started_ns = monotonic_ns()
 
     def __enter__(self):
@@ -69,6 +70,7 @@ cdef class Lease:
             if selector.epochs[index] != self.epoch:
                 return 0
             atomic_add_u64(&selector.loads[index].in_flight, <uint64_t>-1)
+            atomic_add_u64(&selector.in_flight_total, <uint64_t>-1)
             if tell:
                 selector.note_end(index, latency_ns, ok, monotonic_ns())
         return 0

@@ -174,7 +174,7 @@ cdef class OutlierDetector(Wrapper):
             length_s += self.settings["jitter_s"] * (random_next(&self.random) >> 11) / 2.0 ** 53
         host.until_s = now_s + length_s
         host.reason = reason
-        return self.base.refresh()
+        return self.base.change()
 
     def eject(self, server, reason: str = "by hand") -> bool:
         """Take a server out for its time, within the limits. Whether it is out now. Raises KeyError."""
@@ -193,7 +193,7 @@ cdef class OutlierDetector(Wrapper):
             host = self.host(server)
             if host.until_s:
                 host.until_s = 0
-                self.base.refresh()
+                self.base.change()
                 self.plan()
 
     @property
@@ -250,7 +250,7 @@ cdef class OutlierDetector(Wrapper):
                 host.until_s = 0
                 back.append(host)
         if back:
-            self.base.refresh()
+            self.base.change()
         if now_s >= self.interval_end_s:
             intervals = 1 + <long>((now_s - self.interval_end_s) / self.interval_s)
             for host in self.hosts.values():

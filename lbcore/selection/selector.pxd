@@ -23,6 +23,7 @@ cdef class Selector:
     cdef uint64_t* epochs              # by index: a number of its own for each time a server was added
     cdef Load* loads                   # by index
     cdef Load** load_at                # by index: where its load lies
+    cdef uint64_t in_flight_total      # of all servers
     cdef uint64_t last_epoch
     cdef uint64_t seed
     cdef uint64_t random               # state of rng.pxd
@@ -57,9 +58,9 @@ cdef class Selector:
     cdef int quiesce(self) except -1
     cdef int enter(self) except -1
     cdef int leave(self) except -1
-    cdef int begin(self) except -1
-    cdef int finish(self, bint changed) except -1
-    cdef int refresh(self) except -1
+    cdef int begin_change(self) except -1
+    cdef int end_change(self, bint changed) except -1
+    cdef int change(self) except -1
     cdef int fill(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) except -1
     cdef list choose_n(self, uint64_t key, Py_ssize_t wanted, object accept, object exclude)
     cdef list listing(self)

@@ -19,7 +19,7 @@ from libc.string cimport memmove, memset
 from posix.unistd cimport usleep
 
 from lbcore.selection.abi cimport SELECTION_ABI
-from lbcore.selection.atomic cimport atomic_load_u64
+from lbcore.selection.atomic cimport atomic_add_u64, atomic_load_u64
 from lbcore.selection.clock cimport monotonic_ns
 from lbcore.selection.hashing cimport HASH_MIX64, hash_key
 from lbcore.selection.load cimport Load
@@ -77,8 +77,8 @@ cdef class Selector:
         pairs = servers.items() if isinstance(servers, (Mapping, Selector)) else ((server, 1) for server in servers)
         for server, weight in pairs:
             self.append(server, weight, True)
-        self.begin()
-        return self.finish(True)
+        self.begin_change()
+        return self.end_change(True)
 
     def __cinit__(self, *arguments, **named):
         self.names = []
@@ -332,14 +332,14 @@ cdef class Selector:
         self.attention = False
         return 0
 
-    cdef int begin(self) except -1:
-        """Begin a change: until `finish` nobody else picks or changes anything."""
+    cdef int begin_change(self) except -1:
+        """Begin a change: until `end_change` nobody else picks or changes anything."""
         self.quiesce()
         self.at_work += 1
         self.attention = True
         return 0
 
-    cdef int finish(self, bint changed) except -1:
+    cdef int end_change(self, bint changed) except -1:
         """The change is through. `open` follows from weights, who is up and the wrappers, the rest before the next pick."""
         cdef Py_ssize_t i
         try:
@@ -356,10 +356,10 @@ cdef class Selector:
         return 0
 
     @cython.critical_section
-    cdef int refresh(self) except -1:
-        """For wrappers: `open` is another one now."""
-        self.begin()
-        return self.finish(True)
+    cdef int change(self) except -1:
+        """`open` is another one now, or what choosing needs is."""
+        self.begin_change()
+        return self.end_change(True)
 
     cdef int make_room(self, Py_ssize_t room) except -1:
         cdef Py_ssize_t i
@@ -406,23 +406,24 @@ cdef class Selector:
     def add(self, server, weight: int = 1) -> None:
         """Add a server. Raises ValueError when it is there already. The rest keeps its state. O(1), and see `set_weight`."""
         cdef bint done = False
-        self.begin()
+        self.begin_change()
         try:
             self.append(server, weight, True)
             done = True
         finally:
-            self.finish(done)
+            self.end_change(done)
 
     @cython.critical_section
     def remove(self, server) -> None:
         """Take a server out. Raises KeyError. The rest keeps its state and order. O(servers)."""
         cdef Py_ssize_t index, after, i
         cdef bint done = False
-        self.begin()
+        self.begin_change()
         try:
             index = self.find(server)
             index_of = {name: i - (i > index) for i, name in enumerate(self.names) if i != index}
             after = self.count - index - 1
+            atomic_add_u64(&self.in_flight_total, 0 - self.loads[index].in_flight)
             memmove(self.weights + index, self.weights + index + 1, after * sizeof(uint32_t))
             memmove(self.up + index, self.up + index + 1, after)
             memmove(self.epochs + index, self.epochs + index + 1, after * sizeof(uint64_t))
@@ -432,34 +433,34 @@ cdef class Selector:
             self.index_of = index_of
             done = True
         finally:
-            self.finish(done)
+            self.end_change(done)
 
     @cython.critical_section
     def set_weight(self, server, weight: int) -> None:
         """Change a weight. Raises KeyError. What choosing needs is worked out before the next pick, once for many changes."""
         cdef Py_ssize_t index
         cdef bint changed = False
-        self.begin()
+        self.begin_change()
         try:
             index = self.find(server)
             value = checked_weight(server, weight)
             changed = self.weights[index] != <uint32_t>value
             self.weights[index] = value
         finally:
-            self.finish(changed)
+            self.end_change(changed)
 
     @cython.critical_section
     def set_up(self, server, up: bool = True) -> None:
         """Let a server be picked, or not; it keeps its weight and state. Raises KeyError."""
         cdef Py_ssize_t index
         cdef bint changed = False
-        self.begin()
+        self.begin_change()
         try:
             index = self.find(server)
             changed = self.up[index] != <bint>up
             self.up[index] = <bint>up
         finally:
-            self.finish(changed)
+            self.end_change(changed)
 
     @cython.critical_section
     def is_up(self, server) -> bool:
@@ -569,18 +570,19 @@ cdef class Selector:
                 raise ValueError(f"the state of a selector with {name} {state.get(name)!r}: this one has {value!r}")
         for server, weight, _ in state["servers"]:
             checked_weight(server, weight)
-        self.begin()
+        self.begin_change()
         try:
             self.seed = state["seed"]
             self.random = state["random"]
             self.names = []
             self.index_of = {}
-            self.count = 0
+            self.count = self.in_flight_total = 0
             for server, weight, up in state["servers"]:
                 self.append(server, weight, up)
         finally:
-            self.finish(True)
+            self.end_change(True)
         self.attend()
+        self.random = state["random"]
         self.restore_extra(state)
 
     def __reduce__(self):

@@ -48,6 +48,24 @@ class ServerCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueCounters:
+    """What became of requests that found all servers of a service full.
+
+    waiting    in the queue now.
+    queued     had to wait, since the slot of the service was assigned.
+    timed_out  of these, waited in vain.
+    rejected   found the queue full, too.
+    abandoned  of `queued`, those whose client went away.
+    """
+
+    waiting: int
+    queued: int
+    timed_out: int
+    rejected: int
+    abandoned: int
+
+
+@dataclass(frozen=True, slots=True)
 class EntryPointCounters:
     """What one entry point accepted and answered since the start.
 

@@ -1,7 +1,7 @@
 # The data dictionary of the shared region: every struct in it, each a multiple of a cache line (64 bytes).
 #
 # Region = Header page, ServiceCell[services], ServerCell[servers], WorkerStats[workers], ServerStats[workers][servers],
-# MetricRow[workers][METRIC_ROWS].
+# ServiceStats[workers][services], MetricRow[workers][METRIC_ROWS], ConnectionRow[workers][CONNECTION_ROWS].
 # A cell of several writers is touched with the helpers of atomic.pxd only. A row of one writer (its worker) is
 # incremented plainly; readers sum the rows of all workers. A page that nobody touched costs no memory.
 # Changing a struct means raising LAYOUT_VERSION.
@@ -9,7 +9,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef enum:
-    LAYOUT_VERSION = 5
+    LAYOUT_VERSION = 6
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -17,6 +17,7 @@ cdef enum:
     STATUS_CLASSES = 6         # index = status // 100; 0 counts exchanges that ended without an answer
     MAX_BUCKETS = 11           # of the histogram of durations, less the one for everything
     METRIC_ROWS = 65536        # per worker: sets of labels
+    CONNECTION_ROWS = 65536    # per worker: clients whose connections are limited; a power of two
     ERROR_KINDS = 16           # room; ErrorKind uses the first ones
 
 
@@ -46,7 +47,7 @@ cdef struct Header:
     uint32_t servers           # cells
     uint32_t servers_used      # slots below this one have been given out at some time; atomic, grows only
     uint32_t services_used     # likewise
-    uint32_t unused
+    uint32_t connections_lock  # worker + 1 that holds the ConnectionRows of all; 0 = nobody; atomic
     uint64_t generation        # configurations published so far; atomic
     uint64_t eligibility       # counts the times any server went up, down or changed weight; atomic
     int64_t started_unix_ns    # wall clock at creation
@@ -59,7 +60,7 @@ cdef struct ServiceCell:       # one per service; shared by all workers, atomic
     uint32_t down              # 1 = fewer children are up than the service needs; follows the children
     uint32_t unused
     uint64_t changed_ns        # monotonic time of the last flip of `down`
-    uint64_t in_flight         # exchanges not ended; kept for a service that bounds the load of its servers by it
+    uint64_t in_flight         # exchanges not ended; kept for a service that counts those of its servers
     uint64_t sessions_kept     # requests that went to the member of their session
     uint64_t sessions_begun    # that were given a member for their session, a new or another one
     uint64_t reserve[1]
@@ -74,17 +75,19 @@ cdef enum DownReason:          # bits of ServerCell.down
 cdef struct ServerCell:        # one per server, and per child of a service that chooses among services; shared, atomic
     uint32_t down              # DownReason bits; 0 = may be picked
     uint32_t generation        # how many identities this slot had before
-    uint32_t weight            # effective weight while an override or slow start rules
+    uint32_t weight            # in place of the configured one
     uint32_t weight_set        # 1 = `weight` counts
     uint64_t latency_ewma_ns   # moving average of the time to first byte; 0 = none yet
     uint64_t latency_at_ns     # monotonic time of its last sample
     uint64_t changed_ns        # monotonic time of the last change of `down`
-    uint64_t in_flight         # exchanges not ended, of all workers; kept for services that choose by it
+    uint64_t in_flight         # exchanges not ended, of all workers; kept for services that choose by it or bound it
     uint32_t debt              # picks it got by a cookie and has not been charged for
     uint32_t trial             # after an ejection: 1 = one request may try it, 2 = one does
     uint32_t failures          # failed requests since the last success
     uint32_t ejections         # in a row: each makes the next one longer
     uint32_t failed_at_ms[FAILURE_TIMES]  # of the last failures, monotonic; a ring
+    uint32_t ramp_percent      # of its weight that counts while it starts slowly, 1 to 99; 0 = all of it
+    uint32_t reserve[15]
 
 
 cdef struct ServerStats:       # one per worker and server; written by that worker alone
@@ -98,7 +101,20 @@ cdef struct ServerStats:       # one per worker and server; written by that work
     uint64_t shed              # copies for a mirror that were not sent: too many under way, or their client went away
     uint64_t oversized         # likewise: the body was too long
     uint64_t first_byte_ns     # sum of the times to first byte, where somebody watches
-    uint64_t reserve[1]
+    uint64_t held              # exchanges of this worker that `ServerCell.in_flight` counts
+    uint64_t wanted_since_ns   # monotonic time since which the oldest request for this very server waits; 0 = none does
+    uint64_t reserve[7]
+
+
+cdef struct ServiceStats:      # one per worker and service; written by that worker alone
+    uint64_t waiting           # requests in the queue of the service
+    uint64_t wanting           # of these, those that wait for the server of their session
+    uint64_t oldest_ns         # monotonic time since which the oldest of the others waits; 0 = none does
+    uint64_t polled_ns         # monotonic time at which this worker last looked after its queue
+    uint64_t queued            # requests that had to wait
+    uint64_t timed_out         # of these, those that waited in vain
+    uint64_t rejected          # requests for which the queue had no room
+    uint64_t abandoned         # of `queued`, those whose client went away
 
 
 cdef struct MetricRow:         # requests with one set of labels; written by one worker alone
@@ -108,6 +124,13 @@ cdef struct MetricRow:         # requests with one set of labels; written by one
     uint64_t bytes_in          # of bodies
     uint64_t bytes_out
     uint64_t buckets[MAX_BUCKETS]  # requests that took no longer than this bound and longer than the one before
+
+
+cdef struct ConnectionRow:     # open connections of one client; written by one worker alone, under Header.connections_lock
+    uint8_t ip[16]             # as in ClientAddress
+    uint64_t group             # what is limited together
+    uint32_t count             # 0 = the row is free
+    uint32_t unused
 
 
 cdef struct EntryPointStats:   # one per worker and entry point; written by that worker alone
@@ -125,5 +148,6 @@ cdef struct WorkerStats:       # one per worker; its totals are the sums over it
     uint64_t heartbeat_ns      # monotonic time at which its loop was last seen turning
     uint64_t generation        # configuration it runs
     uint64_t metric_rows       # of its MetricRows, those in use: the first ones
-    uint64_t reserve[5]
+    uint64_t connection_rows   # of its ConnectionRows, those in use
+    uint64_t reserve[4]
     EntryPointStats entry_points[MAX_ENTRY_POINTS]  # index = position in the static configuration

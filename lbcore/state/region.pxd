@@ -1,9 +1,12 @@
 # C access to the shared region. Slots come from a SlotMap and are not checked here.
 
 cimport cython
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
-from lbcore.state.layout cimport METRIC_ROWS, Header, MetricRow, ServerCell, ServerStats, ServiceCell, WorkerStats
+from lbcore.state.layout cimport (
+    CONNECTION_ROWS, METRIC_ROWS, ConnectionRow, Header, MetricRow, ServerCell, ServerStats, ServiceCell, ServiceStats,
+    WorkerStats,
+)
 
 
 @cython.final
@@ -16,7 +19,9 @@ cdef class Region:
     cdef ServerCell* server_cells
     cdef WorkerStats* worker_rows
     cdef ServerStats* server_rows      # [worker][server]
+    cdef ServiceStats* service_rows    # [worker][service]
     cdef MetricRow* metrics            # [worker][METRIC_ROWS]
+    cdef ConnectionRow* connections    # [worker][CONNECTION_ROWS]
     cdef uint32_t n_servers            # length of one worker's row of server_rows
     cdef readonly uint32_t workers     # rows; a worker's index is below it
     cdef readonly uint32_t services    # cells; a service's slot is below it
@@ -24,6 +29,7 @@ cdef class Region:
 
     cdef int map(self, int fd, size_t size) except -1
     cdef void place(self) noexcept
+    cdef uint64_t held(self, uint32_t slot) noexcept nogil
     cdef ServerStats total(self, uint32_t slot) noexcept nogil
 
     cdef inline ServiceCell* service(self, uint32_t slot) noexcept nogil:
@@ -35,8 +41,14 @@ cdef class Region:
     cdef inline ServerStats* server_stats(self, uint32_t worker, uint32_t slot) noexcept nogil:
         return self.server_rows + <size_t>worker * self.n_servers + slot
 
+    cdef inline ServiceStats* service_stats(self, uint32_t worker, uint32_t slot) noexcept nogil:
+        return self.service_rows + <size_t>worker * self.services + slot
+
     cdef inline MetricRow* metric_rows(self, uint32_t worker) noexcept nogil:
         return self.metrics + <size_t>worker * METRIC_ROWS
+
+    cdef inline ConnectionRow* connection_rows(self, uint32_t worker) noexcept nogil:
+        return self.connections + <size_t>worker * CONNECTION_ROWS
 
     cdef inline WorkerStats* worker(self, uint32_t index) noexcept nogil:
         return self.worker_rows + index

@@ -9,7 +9,7 @@ import fcntl
 import os
 import time
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 
@@ -21,8 +21,10 @@ from lbcore.selection.atomic cimport (
     atomic_or_u32,
     atomic_store_u32,
     atomic_store_u64,
+    atomic_unlock_u32,
 )
 from lbcore.state.layout cimport (
+    CONNECTION_ROWS,
     DOWN_ADMIN,
     DOWN_CHECK,
     DOWN_EJECTED,
@@ -34,16 +36,18 @@ from lbcore.state.layout cimport (
     MAX_WORKERS,
     METRIC_ROWS,
     STATUS_CLASSES,
+    ConnectionRow,
     EntryPointStats,
     Header,
     MetricRow,
     ServerCell,
     ServerStats,
     ServiceCell,
+    ServiceStats,
     WorkerStats,
 )
 
-from lbcore.state.counters import ERROR_NAMES, EntryPointCounters, ServerCounters
+from lbcore.state.counters import ERROR_NAMES, EntryPointCounters, QueueCounters, ServerCounters
 
 cdef enum:
     DEFAULT_SERVICES = 65536           # routers have cells too
@@ -53,6 +57,8 @@ cdef enum:
 cdef uint64_t REGION_MAGIC = 0x4C42434F52453031       # "LBCORE01"
 cdef uint32_t STRUCT_BYTES = <uint32_t>(
     sizeof(Header) + 31 * sizeof(ServiceCell) + 37 * sizeof(ServerCell) + 41 * sizeof(ServerStats) + 43 * sizeof(WorkerStats)
+    + 47 * sizeof(ServiceStats)
+    + 53 * sizeof(ConnectionRow)
 )
 
 entry_points_max = MAX_ENTRY_POINTS
@@ -146,7 +152,9 @@ cdef class Region:
         self.server_cells = <ServerCell*>(self.service_cells + self.services)
         self.worker_rows = <WorkerStats*>(self.server_cells + self.servers)
         self.server_rows = <ServerStats*>(self.worker_rows + self.workers)
-        self.metrics = <MetricRow*>(self.server_rows + <size_t>self.workers * self.servers)
+        self.service_rows = <ServiceStats*>(self.server_rows + <size_t>self.workers * self.servers)
+        self.metrics = <MetricRow*>(self.service_rows + <size_t>self.workers * self.services)
+        self.connections = <ConnectionRow*>(self.metrics + <size_t>self.workers * METRIC_ROWS)
 
     # What the process as a whole runs.
 
@@ -174,8 +182,11 @@ cdef class Region:
     def reset_service(self, uint32_t slot):
         """Make the cell of a service new. Only while no table uses the slot."""
         self.check_service(slot)
+        cdef uint32_t worker
         if slot < self.header.services_used:
             self.forget_requests(slot)
+            for worker in range(self.workers):
+                memset(self.service_stats(worker, slot), 0, sizeof(ServiceStats))
         memset(self.service(slot), 0, sizeof(ServiceCell))
         if self.header.services_used <= slot:
             atomic_store_u32(&self.header.services_used, slot + 1)
@@ -278,6 +289,30 @@ cdef class Region:
         atomic_store_u32(&cell.weight_set, weight is not None)
         atomic_add_u64(&self.header.eligibility, 1)
 
+    def ramp_percent(self, uint32_t slot):
+        """How much of its weight counts while a server starts slowly; 0 = all of it, it does not."""
+        self.check_server(slot)
+        return atomic_load_u32(&self.server(slot).ramp_percent)
+
+    def set_ramp(self, uint32_t slot, uint32_t percent):
+        """Have that much of a server's weight count in every worker at once; 0 ends it."""
+        self.check_server(slot)
+        if not 0 <= percent < 100:
+            raise ValueError(f"{percent} per cent")
+        if atomic_load_u32(&self.server(slot).ramp_percent) != percent:
+            atomic_store_u32(&self.server(slot).ramp_percent, percent)
+            atomic_add_u64(&self.header.eligibility, 1)
+
+    def service_is_up(self, uint32_t slot):
+        """Whether the service is up, as whoever asked last has found out from its children."""
+        self.check_service(slot)
+        return atomic_load_u32(&self.service(slot).down) == 0
+
+    def service_changed_ns(self, uint32_t slot):
+        """Monotonic time at which that was last found to have changed; 0 = never."""
+        self.check_service(slot)
+        return atomic_load_u64(&self.service(slot).changed_ns)
+
     def sequence(self, uint32_t slot):
         """Picks the service has taken so far, over all workers."""
         self.check_service(slot)
@@ -311,6 +346,63 @@ cdef class Region:
         """Exchanges not ended at a server, over all workers."""
         self.check_server(slot)
         return self.total(slot).in_flight
+
+    cdef uint64_t held(self, uint32_t slot) noexcept nogil:
+        """Exchanges that the workers say `in_flight` of a server counts."""
+        cdef uint64_t held = 0
+        cdef uint32_t worker
+        for worker in range(self.workers):
+            held += atomic_load_u64(&self.server_stats(worker, slot).held)
+        return held
+
+    def in_flight_drift(self, slots, service=None):
+        """By how much the shared count of exchanges in flight is above what the workers hold; 0 when all is well.
+
+        slots    of the servers: of one, or of all that a service has.
+        service  slot of the service whose count is meant; None: that of the one server.
+
+        Whoever reads while exchanges begin and end may see a difference that is none: only one that stays is.
+        """
+        cdef uint64_t held = 0, counted
+        cdef uint32_t slot
+        for slot in slots:
+            self.check_server(slot)
+            held += self.held(slot)
+        if service is not None:
+            self.check_service(service)
+            counted = atomic_load_u64(&self.service(service).in_flight)
+        else:
+            counted = atomic_load_u64(&self.server(slots[0]).in_flight)
+        return <int64_t>(counted - held)
+
+    def correct_in_flight(self, uint32_t slot, int64_t drift, bint of_service=False):
+        """Take a drift out of the shared count of a server, or of a service."""
+        if of_service:
+            self.check_service(slot)
+            atomic_add_u64(&self.service(slot).in_flight, <uint64_t>-drift)
+        else:
+            self.check_server(slot)
+            atomic_add_u64(&self.server(slot).in_flight, <uint64_t>-drift)
+
+    def counted_in_flight(self, uint32_t slot):
+        """Exchanges not ended at a server, as the shared count has it; 0 where nobody asks for it."""
+        self.check_server(slot)
+        return atomic_load_u64(&self.server(slot).in_flight)
+
+    def queue_counters(self, uint32_t slot):
+        """The counters of the queue of a service, summed over all workers."""
+        self.check_service(slot)
+        cdef uint64_t waiting = 0, queued = 0, timed_out = 0, rejected = 0, abandoned = 0
+        cdef ServiceStats* row
+        cdef uint32_t worker
+        for worker in range(self.workers):
+            row = self.service_stats(worker, slot)
+            waiting += row.waiting
+            queued += row.queued
+            timed_out += row.timed_out
+            rejected += row.rejected
+            abandoned += row.abandoned
+        return QueueCounters(waiting, queued, timed_out, rejected, abandoned)
 
     cdef ServerStats total(self, uint32_t slot) noexcept nogil:
         cdef ServerStats total
@@ -436,11 +528,25 @@ cdef class Region:
         row.generation = 0
         for index in range(MAX_ENTRY_POINTS):
             row.entry_points[index].open_connections = 0
+        cdef ServerStats* server
+        cdef ServiceStats* service
         for slot in range(self.header.servers_used):
-            if self.server_stats(worker, slot).in_flight:      # writing zeros everywhere would dirty the cache for nothing
-                if atomic_load_u64(&self.server(slot).in_flight):
-                    atomic_add_u64(&self.server(slot).in_flight, <uint64_t>0 - self.server_stats(worker, slot).in_flight)
-                self.server_stats(worker, slot).in_flight = 0
+            server = self.server_stats(worker, slot)
+            if server.held:                # writing zeros everywhere would dirty the cache for nothing
+                atomic_add_u64(&self.server(slot).in_flight, <uint64_t>0 - server.held)
+                server.held = 0
+            if server.in_flight or server.wanted_since_ns:
+                server.in_flight = 0
+                server.wanted_since_ns = 0
+        for slot in range(self.header.services_used):
+            service = self.service_stats(worker, slot)
+            if service.waiting:
+                service.waiting = service.wanting = service.oldest_ns = 0
+        if row.connection_rows:
+            memset(self.connection_rows(worker), 0, CONNECTION_ROWS * sizeof(ConnectionRow))
+            row.connection_rows = 0
+        if atomic_load_u32(&self.header.connections_lock) == worker + 1:
+            atomic_unlock_u32(&self.header.connections_lock)
 
     # Bounds.
 
@@ -466,5 +572,7 @@ cdef size_t region_bytes(uint32_t workers, uint32_t services, uint32_t servers) 
     size += <size_t>servers * sizeof(ServerCell)
     size += <size_t>workers * sizeof(WorkerStats)
     size += <size_t>workers * servers * sizeof(ServerStats)
+    size += <size_t>workers * services * sizeof(ServiceStats)
     size += <size_t>workers * METRIC_ROWS * sizeof(MetricRow)
+    size += <size_t>workers * CONNECTION_ROWS * sizeof(ConnectionRow)
     return size

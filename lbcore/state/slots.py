@@ -46,8 +46,11 @@ class SlotAllocator:
     def __init__(self, region: Region, grace_s: float = GRACE_S, now: Callable[[], float] = time.monotonic) -> None:
         self._region = region
         self._now = now
-        self._services = _Pool("services", region.services, grace_s, region.reset_service, lambda slot: True)
+        self._services = _Pool("services", region.services, grace_s, region.reset_service, self._is_unused)
         self._servers = _Pool("servers", region.servers, grace_s, region.reset_server, self._is_quiet)
+
+    def _is_unused(self, slot: int) -> bool:
+        return self._region.queue_counters(slot).waiting == 0
 
     def _is_quiet(self, slot: int) -> bool:
         return self._region.server_in_flight(slot) == 0

@@ -9,5 +9,8 @@ cdef class SocketDialer(Dialer):
     cdef Reactor reactor
     cdef object resolver
     cdef set shadows           # Shadow under way
+    cdef object loop
+    cdef set queues            # WaitQueue in which somebody waits
+    cdef object poll_handle    # the next look at them, None while nobody waits
 
     cdef int connect(self, Http1Server stream, tuple address) except -1

@@ -11,13 +11,16 @@ from lbcore.proxy.exchange cimport Exchange, exchange_take
 from lbcore.proxy.pool cimport Pool
 from lbcore.proxy.recording cimport Recording
 from lbcore.routing.mirroring cimport Mirror
+from lbcore.routing.queue cimport WaitQueue
 from lbcore.routing.server cimport Server
 from lbcore.state.layout cimport ERROR_REFUSED, ERROR_RESOLVE
 from lbcore.transport.http1_server cimport SERVER_CONNECTING, Http1Server, ServerSocket
-from lbcore.transport.reactor cimport Reactor
+from lbcore.transport.reactor cimport Reactor, monotonic_ms
 from lbcore.transport.shadow cimport Shadow
 
 from lbcore.transport.resolver import Resolver
+
+POLL_S = 0.002                 # how long a slot that another worker has given back stays unnoticed
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -30,6 +33,8 @@ cdef class SocketDialer(Dialer):
         self.reactor = reactor
         self.resolver = Resolver(loop)
         self.shadows = set()
+        self.loop = loop
+        self.queues = set()
 
     cdef int dial(self, Exchange exchange) except -1:
         cdef Server server = exchange.server
@@ -50,6 +55,34 @@ cdef class SocketDialer(Dialer):
             return self.connect(stream, server.addresses[0])
         self.resolver.resolve(server.host, server.port, lambda addresses: self.resolved(stream, addresses))
         return 0
+
+    cdef int watch_queue(self, WaitQueue queue) except -1:
+        self.queues.add(queue)
+        if self.poll_handle is None:
+            self.poll_handle = self.loop.call_later(POLL_S, self.poll)
+        return 0
+
+    def poll(self) -> None:
+        """Look after the queues, and come back while anybody waits."""
+        cdef WaitQueue queue
+        self.poll_handle = None
+        self.reactor.now_ms = monotonic_ms()
+        for item in list(self.queues):
+            queue = <WaitQueue>item
+            try:
+                queue.tick()
+            except Exception as error:
+                _log.error("internal error in the queue of %s", queue.service.name, exc_info=error)
+            if queue.length == 0:
+                self.queues.discard(queue)
+        if self.queues and self.poll_handle is None:
+            self.poll_handle = self.loop.call_later(POLL_S, self.poll)
+
+    def close(self) -> None:
+        """Stop. Nobody waits any more."""
+        if self.poll_handle is not None:
+            self.poll_handle.cancel()
+            self.poll_handle = None
 
     cdef int mirror(self, Exchange exchange, Request request, Mirror mirror, Recording body) except -1:
         cdef Exchange copy

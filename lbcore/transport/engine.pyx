@@ -4,12 +4,13 @@ from lbcore.observability.access_log cimport AccessLog
 from lbcore.observability.observer cimport Observer
 from lbcore.observability.series cimport Series
 from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.explainer cimport Explainer
 from lbcore.routing.index cimport RouteIndex
 from lbcore.routing.server cimport Server
 from lbcore.state.region cimport Region
 from lbcore.transport.dialer cimport SocketDialer
 from lbcore.transport.http1_client cimport Http1Client
-from lbcore.transport.listener cimport Listener
+from lbcore.transport.listener cimport Arrival, Listener
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.shadow cimport Shadow
 from lbcore.transport.tcp_client cimport TcpConnection
@@ -17,6 +18,7 @@ from lbcore.transport.tcp_client cimport TcpConnection
 from lbcore.middleware.respond import Ping
 from lbcore.observability.writer import LogWriter
 from lbcore.routing.compile import compile_table
+from lbcore.routing.queue import adopt
 
 cdef enum:
     FLUSH_MS = 20              # how long a line of the access log waits at most to be handed over
@@ -38,8 +40,9 @@ cdef class Engine:
     cdef object worker
     cdef dict entry_points             # EntryPoint by name
     cdef dict servers                  # Server by identity, of the table in force
+    cdef dict queues                   # WaitQueue by the name of its service, likewise
     cdef list listeners
-    cdef set clients                   # Http1Client and TcpConnection, open ones
+    cdef set clients                   # Http1Client, TcpConnection and Arrival, open ones
     cdef object table
     cdef object ping
 
@@ -59,6 +62,7 @@ cdef class Engine:
         self.region = region
         self.worker = worker
         self.servers = {}
+        self.queues = {}
         self.listeners = []
         self.clients = set()
         self.entry_points = {
@@ -66,6 +70,9 @@ cdef class Engine:
             for index, (name, settings) in enumerate(static.entry_points.items())
         }
         self.admin = admin
+        if static.explain is not None:
+            for point in self.entry_points.values():
+                (<EntryPoint>point).explainer = Explainer(static.explain.header, static.explain.secret)
         self.watch()
 
     def watch(self) -> None:
@@ -85,8 +92,7 @@ cdef class Engine:
         by = (prometheus.add_entry_points_labels, prometheus.add_routers_labels, prometheus.add_services_labels) \
             if prometheus is not None else (False, False, False)
         for point in self.entry_points.values():
-            if (<EntryPoint>point).name != "traefik":       # the view from outside does not look at itself, as in Traefik
-                (<EntryPoint>point).watch(Observer(series, self.log, *by))
+            (<EntryPoint>point).watch(Observer(series, self.log, *by))
 
     def flush_log(self) -> None:
         """Hand the lines of the access log over, again and again."""
@@ -121,9 +127,12 @@ cdef class Engine:
         cdef EntryPoint entry_point
         table = compile_table(dynamic, self.static, slots, self.region, self.worker, self.servers, self.ping,
                               self.admin)
+        self.queues = adopt(self.queues, table.balancers)
         for name, index in table.indexes.items():
             entry_point = <EntryPoint>self.entry_points[name]
             entry_point.routes = <RouteIndex>index
+            if entry_point.explainer is not None:
+                (<Explainer>entry_point.explainer).order = table.order[name]
         for name, point in self.entry_points.items():
             (<EntryPoint>point).tcp = table.tcp.get(name)
         for listener in self.listeners:
@@ -156,6 +165,8 @@ cdef class Engine:
         for item in list(self.clients):
             if isinstance(item, Http1Client):
                 (<Http1Client>item).drain()
+            elif isinstance(item, Arrival):
+                (<Arrival>item).drain()
 
     def close(self) -> None:
         """Close everything at once."""
@@ -163,12 +174,15 @@ cdef class Engine:
         for client in list(self.clients):
             if isinstance(client, Http1Client):
                 (<Http1Client>client).drop()
+            elif isinstance(client, Arrival):
+                (<Arrival>client).close()
             else:
                 (<TcpConnection>client).drop()
         for shadow in list(self.dialer.shadows):
             (<Shadow>shadow).expire()
         for server in self.servers.values():
             close_pool(server)
+        self.dialer.close()
         if self.log is not None:
             self.flushing.cancel()
             self.log.flush()

@@ -2,13 +2,11 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from lbcore.http.buffer cimport Buffer
-from lbcore.http.framing cimport ChunkDecoder
 from lbcore.http.head cimport ClientAddress
-from lbcore.proxy.entry_point cimport EntryPoint, Limits
-from lbcore.proxy.exchange cimport ClientStream, Dialer, Exchange, ServerStream
+from lbcore.proxy.entry_point cimport Limits
+from lbcore.proxy.exchange cimport Dialer, Exchange
+from lbcore.transport.http1_upload cimport Http1Upload
 from lbcore.transport.socket cimport Socket
-from lbcore.transport.splice cimport Pipe
 from lbcore.transport.tunnel cimport Tunnel
 
 cdef enum ClientState:
@@ -24,30 +22,16 @@ cdef class ClientSocket(Socket):
     cdef Http1Client http
 
 
-cdef class Http1Client(ClientStream):
-    cdef ClientSocket socket
-    cdef EntryPoint entry_point
+cdef class Http1Client(Http1Upload):
     cdef Dialer dialer
     cdef ClientAddress address
     cdef bint trusted          # may set the managed forwarding headers
     cdef int state             # ClientState
-    cdef Py_ssize_t seen       # bytes of an incomplete head that were parsed already
     cdef int64_t requests
     cdef int64_t opened_ms
     cdef bint serving          # inside `serve`: what is put goes out when it is through
-    cdef bint keep_alive       # another request may follow the one at work
     cdef bint chunking         # the answer goes out in chunks
     cdef bint broken           # a write failed
-
-    # The body of the request at work. Its first bytes may lie behind the head in `socket.input`.
-    cdef Buffer body           # later ones
-    cdef Pipe* pipe            # while they are spliced
-    cdef int body_kind         # BodyKind; BODY_NONE once all of it was passed on
-    cdef int64_t body_left
-    cdef bint in_trailers
-    cdef ChunkDecoder decoder
-    cdef bint continue_sent    # 100 Continue went out, or is not wanted
-    cdef Py_ssize_t head_end   # where the request's head, and what was used of its body, ends in `socket.input`
     cdef Py_ssize_t lingered   # bytes read past
     cdef Tunnel carrier        # after a switch of protocols
     cdef set clients           # all open ones of the worker; this one is in it
@@ -62,16 +46,9 @@ cdef class Http1Client(ClientStream):
     cdef int refuse(self, int status, int error) except -1
     cdef int rest(self) except -1
     cdef int watch(self) except -1
-    cdef bint splice_body(self, ServerStream stream) except *
-    cdef int pass_on(self, Buffer* source) except -1
-    cdef int end_body(self) except -1
     cdef int go_on(self) except -1
-    cdef int drop_if_gone(self) except -1
-    cdef int drop(self) except -1
     cdef int drain(self) except -1
     cdef int carry(self) except -1
-    cdef void skip_body(self) noexcept
-    cdef void drop_pipe(self) noexcept
 
     cdef inline bint is_worn_out(self) noexcept:
         """As old, or as often used, as a connection may get."""

@@ -33,6 +33,7 @@ cdef class Http1Server(ServerStream):
     cdef bint chunking         # the request's body goes out in chunks
     cdef bint sent             # the request is complete, all of it was put
     cdef bint waiting_continue # the body waits for 100 Continue, or for CONTINUE_MS
+    cdef int interims          # 1xx answers to this request so far
     cdef Pipe* pipe            # while a body is spliced
 
     cdef int on_ready(self, uint32_t events) except -1

@@ -34,6 +34,7 @@ cdef enum:
     CONTINUE_MS = 1000         # how long a server is given to say 100 Continue before the body is sent anyway
     READ_AHEAD = 32768
     TRAILER_LIMIT_BYTES = 16384
+    INTERIM_LIMIT = 64         # 1xx answers to one request: more serve attackers only, who would never end
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -69,6 +70,7 @@ cdef class Http1Server(ServerStream):
         self.exchange = exchange
         self.state = SERVER_HEAD
         self.seen = 0
+        self.interims = 0
         exchange.forward.server_authority = self.server.authority
         if render_request(exchange.request, &exchange.forward, self.server.prefix, &self.socket.output) < 0:
             raise MemoryError
@@ -301,6 +303,9 @@ cdef class Http1Server(ServerStream):
         """A 1xx answer: the final one is still to come."""
         cdef Exchange exchange = self.exchange
         cdef Response response = exchange.response
+        self.interims += 1
+        if self.interims > INTERIM_LIMIT:
+            return self.failed(ERROR_GARBAGE)
         if response.status == 101:
             if not (exchange.request.framing.upgrade and response.framing.upgrade):
                 return self.failed(ERROR_GARBAGE)

@@ -6,17 +6,22 @@ import socket
 
 cimport cython
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memcpy, memset, strlen
+from libc.stdint cimport uint32_t
+from libc.string cimport memset
 
+from lbcore.http.buffer cimport Buffer, buffer_acquire, buffer_len, buffer_park, buffer_release, buffer_room
 from lbcore.http.head cimport ClientAddress
+from lbcore.http.request cimport Request
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.exchange cimport Dialer
-from lbcore.http.request cimport Request
+from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT
+from lbcore.transport.address cimport read_address, sockaddr_storage
 from lbcore.transport.dialer cimport SocketDialer
 from lbcore.transport.epoll cimport EPOLLIN
 from lbcore.transport.http1_client cimport ClientSocket, Http1Client
+from lbcore.transport.proxy_protocol cimport PROXY_BAD, PROXY_PARTIAL, ProxyHeader, proxy_parse
 from lbcore.transport.reactor cimport Reactor
+from lbcore.transport.socket cimport IO_AGAIN
 from lbcore.transport.tcp_client cimport TcpConnection, TcpEnd
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -26,24 +31,9 @@ cdef extern from "<sys/socket.h>" nogil:
     enum:
         SOCK_NONBLOCK
         SOCK_CLOEXEC
-        AF_INET
-        AF_INET6
 
-cdef extern from "<netinet/in.h>" nogil:
-    struct in_addr:
-        uint32_t s_addr
-    struct in6_addr:
-        uint8_t s6_addr[16]
-    struct sockaddr_in:
-        uint16_t sin_port
-        in_addr sin_addr
-    struct sockaddr_in6:
-        uint16_t sin6_port
-        in6_addr sin6_addr
-    uint16_t ntohs(uint16_t value)
-
-cdef extern from "<arpa/inet.h>" nogil:
-    const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
+cdef extern from "<unistd.h>" nogil:
+    int close_descriptor "close"(int fd)
 
 cdef enum:
     ACCEPTED = 0
@@ -52,43 +42,6 @@ cdef enum:
     PAUSE_MS = 100             # without descriptors or memory: how long the backlog waits for some to come free
 
 _log = logging.getLogger("lbcore.transport")
-
-
-cdef void read_address(const sockaddr_storage* storage, ClientAddress* client) noexcept nogil:
-    """A socket address as the data plane keeps it: v4-mapped, and as text without zone."""
-    cdef const sockaddr_in* v4 = <const sockaddr_in*>storage
-    cdef const sockaddr_in6* v6 = <const sockaddr_in6*>storage
-    cdef const uint8_t* ip
-    memset(client, 0, sizeof(ClientAddress))
-    if storage.ss_family == AF_INET:
-        client.is_ipv4 = True
-        client.port = ntohs(v4.sin_port)
-        ip = <const uint8_t*>&v4.sin_addr
-    elif storage.ss_family == AF_INET6:
-        client.port = ntohs(v6.sin6_port)
-        ip = <const uint8_t*>&v6.sin6_addr
-        memcpy(client.ip, ip, 16)
-        client.is_ipv4 = is_mapped(ip)
-        ip += 12
-    else:
-        return
-    if client.is_ipv4:
-        memset(client.ip, 0, 10)
-        client.ip[10] = 0xFF
-        client.ip[11] = 0xFF
-        memcpy(client.ip + 12, ip, 4)
-        inet_ntop(AF_INET, client.ip + 12, client.text, sizeof(client.text))
-    else:
-        inet_ntop(AF_INET6, client.ip, client.text, sizeof(client.text))
-    client.text_len = <uint8_t>strlen(client.text)
-
-
-cdef bint is_mapped(const uint8_t* ip) noexcept nogil:
-    cdef int i
-    for i in range(10):
-        if ip[i]:
-            return False
-    return ip[10] == 0xFF and ip[11] == 0xFF
 
 
 @cython.final
@@ -137,7 +90,8 @@ cdef class Listener(Channel):
     cdef int accept_one(self) except -1:
         cdef sockaddr_storage storage
         cdef unsigned int size = sizeof(storage)
-        cdef Http1Client client
+        cdef ClientAddress address
+        cdef Arrival arrival
         cdef int fd
         while True:
             fd = accept4(self.fd, <sockaddr*>&storage, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -152,34 +106,63 @@ cdef class Listener(Channel):
                 # Errors of the connection that was to be accepted (accept(2)): the next one may be fine.
                 _log.warning("entry point %s: a connection broke before it was accepted: %s", self.entry_point.name,
                              os.strerror(errno))
-        if self.entry_point.tcp is not None and self.take_tcp(fd, &storage):
+        read_address(&storage, &address)
+        if self.entry_point.proxies is None:
+            self.begin(fd, &address, NULL, NULL)
             return ACCEPTED
-        client = Http1Client.__new__(Http1Client)
-        read_address(&storage, &client.address)
-        client.entry_point = self.entry_point
-        client.dialer = self.dialer
-        client.clients = self.clients
-        client.socket = ClientSocket.__new__(ClientSocket)
-        client.socket.http = client
-        client.socket.watch(self.reactor, fd, False)
-        self.clients.add(client)
-        client.open()
-        # Its first bytes are usually here already.
+        arrival = Arrival.__new__(Arrival)
+        arrival.listener = self
+        arrival.address = address
         try:
-            client.socket.on_ready(EPOLLIN)
+            arrival.open(fd)
         except Exception as error:
-            client.socket.fail(error)
+            arrival.fail(error)
         return ACCEPTED
 
-    cdef bint take_tcp(self, int fd, const sockaddr_storage* storage) except *:
-        """Begin a connection of layer 4, if a router takes it. Returns whether one does."""
+    cdef int begin(self, int fd, const ClientAddress* client, const ClientAddress* local, Buffer* first) except -1:
+        """Start a connection.
+
+        client  who is at the other end, or is said to be there.
+        local   what it connected to, where that was said; else NULL.
+        first   bytes it has sent already, which are taken over; NULL: none were read.
+        """
+        cdef Http1Client http
+        cdef ClientSocket socket
+        if self.entry_point.tcp is not None and self.begin_tcp(fd, client, local, first):
+            return 0
+        http = Http1Client.__new__(Http1Client)
+        http.address = client[0]
+        http.entry_point = self.entry_point
+        http.dialer = self.dialer
+        http.clients = self.clients
+        socket = ClientSocket.__new__(ClientSocket)
+        socket.http = http
+        socket.watch(self.reactor, fd, False)
+        http.socket = socket
+        if first != NULL:
+            self.entry_point.stats.bytes_in += buffer_len(first)
+            socket.input = first[0]
+            memset(first, 0, sizeof(Buffer))
+        self.clients.add(http)
+        http.open()
+        # Its first bytes are usually here already.
+        try:
+            socket.on_ready(EPOLLIN)
+        except Exception as error:
+            socket.fail(error)
+        return 0
+
+    cdef bint begin_tcp(self, int fd, const ClientAddress* client, const ClientAddress* local, Buffer* first) except *:
+        """Start a connection of layer 4, if a router takes it. Returns whether one does."""
         cdef TcpConnection connection = TcpConnection.__new__(TcpConnection)
         cdef Request request = Request()
-        read_address(storage, &connection.address)
+        connection.address = client[0]
         request.head.client = &connection.address
         connection.route = self.entry_point.tcp.find(request)
         if connection.route is None:
             return False
+        if local != NULL:
+            connection.local = local[0]
         connection.entry_point = self.entry_point
         connection.dialer = <SocketDialer>self.dialer
         connection.clients = self.clients
@@ -187,6 +170,9 @@ cdef class Listener(Channel):
         connection.client.connection = connection
         connection.client.is_client = True
         connection.client.watch(self.reactor, fd, False)
+        if first != NULL:
+            connection.client.input = first[0]
+            memset(first, 0, sizeof(Buffer))
         try:
             connection.open()
         except Exception as error:
@@ -198,3 +184,105 @@ cdef class Listener(Channel):
         if self.sock is not None and self.sock.family != socket.AF_UNIX:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)
         return 0
+
+
+@cython.final
+cdef class Arrival(Socket):
+    """A connection that may begin with a PROXY protocol header: reads it, if there is one, and starts what it is.
+
+    Which connections need not have one follows from their first bytes. One without any, for as long as a request may
+    take, is taken for layer 4, where the server may be the one that speaks first.
+    """
+
+    cdef int open(self, int fd) except -1:
+        """Take the descriptor over, and read: usually the header is here, and nothing has to be watched."""
+        cdef Listener listener = self.listener
+        self.fd = fd
+        self.readable = True
+        self.read()
+        if self.fd < 0:
+            return 0
+        self.fd = -1
+        self.watch(listener.reactor, fd, False)
+        self.waiting = True
+        listener.clients.add(self)
+        listener.entry_point.stats.accepted += 1
+        listener.entry_point.stats.open_connections += 1
+        if listener.entry_point.limits.read_timeout_ms:
+            self.reactor.arm(self, listener.entry_point.limits.read_timeout_ms)
+        return 0
+
+    cdef int on_ready(self, uint32_t events) except -1:
+        self.note(events)
+        return self.read()
+
+    cdef int read(self) except -1:
+        cdef ProxyHeader header
+        cdef Py_ssize_t n
+        if buffer_acquire(&self.input) < 0:
+            raise MemoryError
+        while self.readable:
+            # There is room: what is incomplete is shorter than any buffer.
+            n = self.receive(&self.input, buffer_room(&self.input))
+            if n == IO_AGAIN:
+                break
+            if n <= 0:
+                self.listener.entry_point.stats.errors[<int>ERROR_CLIENT_ABORT] += 1
+                return self.close()
+            n = proxy_parse(self.input.base + self.input.start, buffer_len(&self.input), &header)
+            if n == PROXY_BAD:
+                self.listener.entry_point.stats.errors[<int>ERROR_BAD_REQUEST] += 1
+                return self.close()
+            if n != PROXY_PARTIAL:
+                self.input.start += max(n, 0)
+                return self.hand_over(&header)
+        if buffer_len(&self.input) == 0:
+            buffer_release(&self.input)
+        else:
+            buffer_park(&self.input)
+        return 0
+
+    cdef int hand_over(self, ProxyHeader* header) except -1:
+        """Start the connection as what the header says, if its sender is trusted; as what it is if not."""
+        cdef Listener listener = self.listener
+        cdef int fd = self.fd
+        cdef bint told = header != NULL and header.told and listener.entry_point.proxies.hold(&self.address)
+        self.leave()
+        return listener.begin(fd, &header.source if told else &self.address, &header.target if told else NULL, &self.input)
+
+    cdef int leave(self) except -1:
+        """Be gone, with the descriptor open."""
+        if self.waiting:
+            self.waiting = False
+            self.listener.clients.discard(self)
+            self.listener.entry_point.stats.accepted -= 1
+            self.listener.entry_point.stats.open_connections -= 1
+            self.reactor.remove(self)
+        self.fd = -1
+        return 0
+
+    cdef int on_timeout(self) except -1:
+        if buffer_len(&self.input) == 0 and self.listener.entry_point.tcp is not None:
+            return self.hand_over(NULL)
+        self.listener.entry_point.stats.errors[<int>ERROR_CLIENT_TIMEOUT] += 1
+        return self.close()
+
+    cdef int drain(self) except -1:
+        """No further connection: one that has not said anything is none yet."""
+        return self.close() if buffer_len(&self.input) == 0 else 0
+
+    cdef int close(self) except -1:
+        """Safe to call twice."""
+        cdef int fd = self.fd
+        if fd >= 0:
+            self.leave()
+            self.listener.entry_point.stats.accepted += 1
+            close_descriptor(fd)
+        return 0
+
+    cdef void fail(self, object error) noexcept:
+        _log.error("internal error on a connection of entry point %s", self.listener.entry_point.name, exc_info=error)
+        try:
+            self.close()
+        except Exception as again:
+            _log.error("internal error while closing a connection", exc_info=again)

@@ -5,6 +5,8 @@ from libc.stdint cimport int64_t, uint32_t
 from lbcore.transport.timers cimport Timer, Wheel
 
 
+cdef int64_t monotonic_ms() noexcept nogil
+
 cdef class Channel:
     cdef int fd                # -1 once closed
     cdef Reactor reactor
@@ -30,5 +32,6 @@ cdef class Reactor:
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1
     cdef int change(self, Channel channel, uint32_t events) except -1
     cdef void detach(self, Channel channel) noexcept
+    cdef int remove(self, Channel channel) except -1
     cdef int arm(self, Channel channel, int64_t delay_ms) except -1
     cdef void disarm(self, Channel channel) noexcept

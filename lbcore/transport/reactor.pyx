@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint32_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from lbcore.transport.epoll cimport (
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLET, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
 )
 from lbcore.transport.timers cimport TICK_MS, Timer, timer_clear, timer_init, timer_set, wheel_expired, wheel_init
 
@@ -147,6 +147,14 @@ cdef class Reactor:
             self.loop.call_soon(self._bury)
         self.graveyard.append(channel)
         Py_DECREF(channel)
+
+    cdef int remove(self, Channel channel) except -1:
+        """Let go of a channel whose descriptor stays open, for another channel. OSError."""
+        cdef int fd = channel.fd
+        self.detach(channel)
+        if epoll_ctl(self.epfd, EPOLL_CTL_DEL, fd, NULL) < 0:
+            raise OSError(errno, os.strerror(errno))
+        return 0
 
     cdef int arm(self, Channel channel, int64_t delay_ms) except -1:
         """Call `on_timeout` after `delay_ms`, at most a tick or two later. Replaces an earlier setting."""

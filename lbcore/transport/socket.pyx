@@ -34,6 +34,7 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef enum:
     DISCARDED_BYTES = 16384
+    TURN_BYTES = 1048576       # received by one socket before others are served: some tenths of a millisecond
     COPIED_BYTES = 8192        # what is smaller is copied behind the output that waits; a send costs more than that
 
 
@@ -61,12 +62,36 @@ cdef class Socket(Channel):
             self.watches_output = True
         return IO_AGAIN
 
+    cdef int come_again(self) noexcept:
+        """Have an event tell soon what holds already: others are to have their turn first. Returns IO_AGAIN, or IO_FAILED."""
+        try:
+            self.reactor.change(self, EPOLLIN | EPOLLRDHUP | EPOLLET | (EPOLLOUT if self.watches_output else 0))
+        except OSError as error:
+            self.fault = error.errno
+            return IO_FAILED
+        return IO_AGAIN
+
     cdef void note(self, uint32_t events) noexcept:
         """Keep in mind what an event said: the reactor says it once."""
+        self.allowance = TURN_BYTES
         if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
             self.readable = True
             if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
                 self.hangup = True
+
+    cdef bint has_turn(self, Py_ssize_t taken) noexcept:
+        """Whether, with `taken` bytes more, it may go on receiving. If not, it counts as empty until the next event, which
+        is asked for: a fast peer must not keep the worker from everybody else."""
+        self.allowance -= taken
+        if self.allowance > 0:
+            return True
+        try:
+            self.reactor.change(self, EPOLLIN | EPOLLRDHUP | EPOLLET | (EPOLLOUT if self.watches_output else 0))
+        except OSError:
+            self.allowance = TURN_BYTES
+            return True
+        self.readable = False
+        return False
 
     cdef Py_ssize_t receive(self, Buffer* into, Py_ssize_t limit) noexcept:
         """Receive up to `limit` bytes behind what `into` holds; it has that room. Bytes received, 0 at the end, or IO_…"""
@@ -78,6 +103,8 @@ cdef class Socket(Channel):
                 # A short read has emptied the socket; unless it ended, which only another read can tell from more to come.
                 if n < limit and not self.hangup:
                     self.readable = False
+                else:
+                    self.has_turn(n)
                 return n
             if n == 0:
                 self.hangup = True

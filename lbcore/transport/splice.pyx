@@ -106,6 +106,8 @@ cdef int pipe_carry(Pipe* pipe, Socket source, int sink, int64_t* left) noexcept
                 return CARRIED_SOME
             if (n == 0 or n == IO_FAILED) and pipe.held == 0:
                 return SOURCE_ENDED if n == 0 else SOURCE_BROKEN
+            if n > 0:
+                source.has_turn(n)
         if pipe.held == 0:
             return CARRIED_SOME
         taken = pipe_drain(pipe, sink)

@@ -5,15 +5,16 @@ import socket
 
 cimport cython
 from libc.errno cimport EINPROGRESS
-from libc.stdint cimport uint32_t
-from libc.string cimport memcpy
+from libc.stdint cimport int64_t, uint32_t
 
 from lbcore.http.request cimport Request
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
-from lbcore.routing.tcp_route cimport TcpPolicy
+from lbcore.routing.tcp_route cimport ConnectionLimit, TcpPolicy
 from lbcore.state.layout cimport ERROR_CLIENT_ABORT, ERROR_INTERNAL, ERROR_NO_SERVER, ERROR_REFUSED
+from lbcore.transport.address cimport local_address
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from lbcore.transport.proxy_protocol cimport proxy_render
 from lbcore.transport.socket cimport Socket
 from lbcore.transport.tunnel cimport Tunnel
 
@@ -25,8 +26,6 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef enum:
     ATTEMPTS = 3               # servers tried until one can be reached
-
-cdef bytes SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -63,9 +62,17 @@ cdef class TcpConnection:
         self.request = Request()
         self.request.head.client = &self.address
         self.decision = Decision()
-        if not self.route.admits(self.request):
+        if not self.route.admits(self.request) or (self.route.limits is not None and not self.enter()):
             return self.close()
         return self.dial()
+
+    cdef bint enter(self) except *:
+        """Be counted by the limits of the route. False: one is reached."""
+        for limit in self.route.limits:
+            if not (<ConnectionLimit>limit).enter(&self.address):
+                return False
+            self.held += 1
+        return True
 
     cdef int dial(self) except -1:
         """Connect to another server, if there is one; else the client's connection closes, as in Traefik."""
@@ -80,7 +87,9 @@ cdef class TcpConnection:
         if self.server.addresses is None:
             self.server.addresses = self.dialer.resolver.known(self.server.host, self.server.port)
         if self.server.addresses is not None:
-            return self.connect(self.server.addresses[0])
+            self.addresses = self.server.addresses
+            self.address_at = -1
+            return self.connect_next()
         self.dialer.resolver.resolve(self.server.host, self.server.port, self.resolved)
         return 0
 
@@ -92,31 +101,46 @@ cdef class TcpConnection:
             if addresses is None:
                 self.refused()
             else:
-                self.connect(addresses[0])
+                self.addresses = addresses
+                self.address_at = -1
+                self.connect_next()
         except Exception as error:
             self.client.fail(error)
 
-    def connect(self, address) -> int:
-        """Begin a connection to `(family, socket address)`."""
-        family, target = address
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-            if family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            result = sock.connect_ex(target)
-        except OSError as error:
-            _log.warning("cannot connect to %s: %s", self.server.key, error)
-            return self.refused()
-        if result not in (0, EINPROGRESS):
-            sock.close()
-            return self.refused()
-        self.upstream = TcpEnd.__new__(TcpEnd)
-        self.upstream.connection = self
-        self.upstream.watch(self.dialer.reactor, sock.detach(), True)
-        if self.balancer.policy.dial_timeout_ms:
-            self.dialer.reactor.arm(self.upstream, self.balancer.policy.dial_timeout_ms)
-        return self.connected() if result == 0 else 0
+    cdef int connect_next(self) except -1:
+        """Begin a connection to the next address of the server; without one left it cannot be reached."""
+        cdef int64_t keep_alive_s = self.balancer.tcp.keep_alive_s
+        while self.address_at + 1 < len(self.addresses):
+            self.address_at += 1
+            family, target = self.addresses[self.address_at]
+            try:
+                sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+                if family != socket.AF_UNIX:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    if keep_alive_s > 0:
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, keep_alive_s)
+                        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, keep_alive_s)
+                result = sock.connect_ex(target)
+            except OSError as error:
+                _log.warning("cannot connect to %s: %s", self.server.key, error)
+                continue
+            if result not in (0, EINPROGRESS):
+                sock.close()
+                continue
+            self.upstream = TcpEnd.__new__(TcpEnd)
+            self.upstream.connection = self
+            self.upstream.watch(self.dialer.reactor, sock.detach(), True)
+            if self.balancer.policy.dial_timeout_ms:
+                self.dialer.reactor.arm(self.upstream, self.balancer.policy.dial_timeout_ms)
+            return self.connected() if result == 0 else 0
+        return self.refused()
+
+    cdef int unreachable(self) except -1:
+        """The address at work is none: its name may have others."""
+        self.upstream.shut()
+        self.upstream = None
+        return self.connect_next()
 
     cdef int refused(self) except -1:
         """The server cannot be reached, so it has seen nothing of the client: try another one."""
@@ -145,31 +169,13 @@ cdef class TcpConnection:
         return self.pump()
 
     cdef int send_header(self) except -1:
-        """Tell the server who its client is (PROXY protocol, haproxy.org/download/3.0/doc/proxy-protocol.txt)."""
+        """Tell the server who its client is."""
         cdef bytes header
-        try:
-            local = socket.fromfd(self.client.fd, socket.AF_INET if self.address.is_ipv4 else socket.AF_INET6, socket.SOCK_STREAM)
-            with local:
-                name = local.getsockname()
-        except OSError:
-            name = ("0.0.0.0", 0)
-        if self.address.text_len == 0:
-            header = b"PROXY UNKNOWN\r\n" if self.balancer.tcp.proxy_protocol == 1 else SIGNATURE + b"\x20\x00\x00\x00"
-        else:
-            header = self.header_of(name[0].removeprefix("::ffff:"), name[1])
+        if self.local.text_len == 0:
+            local_address(self.client.fd, &self.local)
+        header = proxy_render(self.balancer.tcp.proxy_protocol, &self.address, &self.local)
         self.upstream.put_text(header, len(header))
         return 0
-
-    def header_of(self, host: str, port: int) -> bytes:
-        client = self.address.text[:self.address.text_len].decode()
-        if self.balancer.tcp.proxy_protocol == 1:
-            family = "TCP4" if self.address.is_ipv4 else "TCP6"
-            return f"PROXY {family} {client} {host} {self.address.port} {port}\r\n".encode()
-        family = socket.AF_INET if self.address.is_ipv4 else socket.AF_INET6
-        body = socket.inet_pton(family, client) + socket.inet_pton(family, host)
-        body += self.address.port.to_bytes(2, "big") + port.to_bytes(2, "big")
-        kind = b"\x11" if self.address.is_ipv4 else b"\x21"
-        return SIGNATURE + b"\x21" + kind + len(body).to_bytes(2, "big") + body
 
     cdef int on_ready(self, TcpEnd end, uint32_t events) except -1:
         cdef int error = 0
@@ -187,7 +193,7 @@ cdef class TcpConnection:
         if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             return 0
         getsockopt(end.fd, SOL_SOCKET, SO_ERROR, &error, &size)
-        return self.refused() if error else self.connected()
+        return self.unreachable() if error else self.connected()
 
     cdef int on_timeout(self, TcpEnd end) except -1:
         if self.state == TCP_CONNECTING and not end.is_client:
@@ -223,6 +229,9 @@ cdef class TcpConnection:
         if self.server is not None:
             self.balancer.note_end(self.server)
             self.server = None
+        while self.held:
+            self.held -= 1
+            (<ConnectionLimit>self.route.limits[self.held]).leave(&self.address)
         self.client.shut()
         if self.upstream is not None:
             self.upstream.shut()

@@ -164,10 +164,17 @@ def dynamic(server: str, refused: str) -> dict[str, Any]:
     }
 
 
+def free_ports(count: int) -> list[int]:
+    """Different ones: all are held while the others are found."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [int(sock.getsockname()[1]) for sock in sockets]
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    return free_ports(1)[0]
 
 
 @dataclass
@@ -188,7 +195,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     processes = []
     try:
         for name, command in commands.items():
-            ports[name] = {"web": free_port(), "trusting": free_port()}
+            ports[name] = dict(zip(("web", "trusting"), free_ports(2)))
             static = {
                 "entryPoints": {
                     "web": {"address": f"127.0.0.1:{ports[name]['web']}"},

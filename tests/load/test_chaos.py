@@ -115,7 +115,8 @@ def tree(servers: list[Fragile]) -> dict[str, Any]:
             "loadBalancer": {
                 "servers": urls,
                 "serversTransport": "quick",
-                "healthCheck": {"path": "/", "interval": "100ms", "timeout": "200ms"},
+                # No whole server needs that long, however busy the machine is: what it says of one is true.
+                "healthCheck": {"path": "/", "interval": "100ms", "timeout": "2s"},
                 "passiveHealthCheck": {"maxFailedAttempts": 1, "failureWindow": "1s"},
             }
         }
@@ -128,7 +129,7 @@ def tree(servers: list[Fragile]) -> dict[str, Any]:
         "http": {
             "routers": {"all": {"rule": "PathPrefix(`/`)", "service": "all"}},
             "services": services,
-            "serversTransports": {"quick": {"forwardingTimeouts": {"responseHeaderTimeout": "300ms"}}},
+            "serversTransports": {"quick": {"forwardingTimeouts": {"responseHeaderTimeout": "2s"}}},
         }
     }
 
@@ -158,6 +159,13 @@ def load(lb: Instance, stop: threading.Event, outcomes: Counter[str]) -> None:
         sock.close()
 
 
+def at_work(servers: list[Fragile]) -> list[Fragile]:
+    """Those that answer requests just now: a server that was mended is out until lbcore has found that it is whole."""
+    before = [server.served for server in servers]
+    time.sleep(0.1)  # the load never pauses: a server in the round robin has many requests in that time
+    return [server for server, count in zip(servers, before) if server.mode == "" and server.served > count + 20]
+
+
 @pytest.mark.timeout(180)
 def test_only_what_is_under_way_at_a_server_that_breaks_fails(tmp_path: Path) -> None:
     draw = random.Random(7)
@@ -172,14 +180,16 @@ def test_only_what_is_under_way_at_a_server_that_breaks_fails(tmp_path: Path) ->
         end = time.monotonic() + SECONDS
         broken: list[Fragile] = []
         while time.monotonic() < end:
-            if len(broken) < 5 and (not broken or draw.random() < 0.6):
-                server = draw.choice([server for server in servers if server not in broken])
+            working = at_work(servers)
+            if len(broken) < 5 and len(working) > 2 and (not broken or draw.random() < 0.6):
+                # Somebody else is at work then, so nobody may hear that there is no server.
+                server = draw.choice(working)
                 server.break_down(FAULTS[faults % len(FAULTS)])
                 broken.append(server)
                 faults += 1
-            else:
+            elif broken:
                 broken.pop(0).mend()
-            time.sleep(draw.uniform(0.3, 0.9))
+            time.sleep(draw.uniform(0.2, 0.8))  # the pace of the faults
         stop.set()
         for client in clients:
             client.join(20)
@@ -187,6 +197,7 @@ def test_only_what_is_under_way_at_a_server_that_breaks_fails(tmp_path: Path) ->
         failed = sum(count for outcome, count in outcomes.items() if outcome != "200")
         print(f"{outcomes['200']} answers, {faults} faults, {failed} failed: {dict(outcomes)}")
         assert outcomes["200"] > 10_000
+        assert faults >= 2 * len(FAULTS)
         assert outcomes["503"] == 0
         # At most one request of each client is at the server that breaks, and one finds out later whether it is mended.
         assert failed <= faults * (CLIENTS + 1)

@@ -237,7 +237,7 @@ def test_sticky_tomcat(tmp_path: Path, tomcats: list[tuple[int, subprocess.Popen
 
 @pytest.mark.timeout(180)
 def test_database_pool(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with postgres_server(tmp_path_factory) as first, postgres_server(tmp_path_factory) as second:
+    with postgres_server() as first, postgres_server() as second:
         ports = dict((first, second))
         with playing(tmp_path_factory.mktemp("lb"), story("database-pool", *ports)) as lb:
             query = "select inet_server_port()"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -25,7 +26,21 @@ ALLOWED = {
     "transport": BELOW_TRANSPORT,
     "provider": {"config"},
     "health": {"config", "http", "state"},
+    "integrations": {"selection"},
     "process": BELOW_TRANSPORT | {"api", "health", "provider", "transport"},
+}
+# Modules of C functions and of classes that Python never handles.
+INTERNAL = {
+    f"lbcore.{package}.{name}"
+    for package, names in {
+        "http": "arena buffer cookie pico",
+        "proxy": "copies entry_point exchange explainer networks observation pool recording waiting",
+        "routing": "decision",
+        "selection": "chairman ordered",
+        "transport": "address clock dialer http1_client http1_server http1_upload listener shadow socket splice "
+        "tcp_client timers tunnel",
+    }.items()
+    for name in names.split()
 }
 CIMPORT = re.compile(r"^\s*(?:from\s+lbcore\.(\w+)[\w.]*\s+c?import|c?import\s+lbcore\.(\w+))", re.MULTILINE)
 
@@ -66,3 +81,43 @@ def test_sources_have_a_contract_and_stay_small() -> None:
         if lines and not lines[0].startswith(('"""', "# ")):
             wrong.append(f"{path.relative_to(ROOT)} does not begin with what it is for")
     assert wrong == []
+
+
+def test_modules_that_python_sees_have_stubs_that_name_what_is_there() -> None:
+    modules = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in ROOT.rglob("*.pyx")}
+    stubs = {name: path.with_suffix(".pyi") for name, path in modules.items() if path.with_suffix(".pyi").exists()}
+    assert set(modules) - set(stubs) == INTERNAL
+    wrong = []
+    for folder in ("lbcore", "tests", "bench", "examples"):
+        for path in sorted((ROOT.parent / folder).rglob("*.py*")):
+            if path.suffix in (".py", ".pyi"):
+                wrong += [f"{path} imports {name}, which has no stub" for name in modules_of(path) & INTERNAL]
+    for name, path in stubs.items():
+        wrong += missing(importlib.import_module(name), ast.parse(path.read_text()).body, name)
+    assert wrong == []
+
+
+def modules_of(path: Path) -> set[str]:
+    """Modules that a file of Python imports, or imports from."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def missing(owner: object, body: list[ast.stmt], where: str) -> list[str]:
+    """What a stub says `owner` has, and it has not."""
+    wrong = []
+    for node in body:
+        names = [node.name] if isinstance(node, ast.ClassDef | ast.FunctionDef) else []
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names = [node.target.id]
+        for name in names:
+            if not hasattr(owner, name):
+                wrong.append(f"{where} has no {name}")
+            elif isinstance(node, ast.ClassDef):
+                wrong += missing(getattr(owner, name), node.body, f"{where}.{name}")
+    return wrong

@@ -468,3 +468,20 @@ def test_position_of_the_round_robin_survives_reloads() -> None:
     finally:
         for server in servers:
             server.close()
+
+
+@pytest.mark.parametrize("status", [b"100 Continue", b"103 Early Hints"])
+def test_interim_answers_without_end_are_cut_off(status: bytes) -> None:
+    def flood(peer: Peer) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            peer.message()
+            while True:
+                peer.send(b"HTTP/1.1 %s\r\nLink: </a.css>\r\n\r\n" % status * 100)
+
+    with serving(flood) as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        client.send(GET)
+        first, _ = client.head()
+        while first.startswith("HTTP/1.1 1"):
+            first, _ = client.head()
+        assert first == "HTTP/1.1 500 Internal Server Error"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from lbcore.config.static import StaticConfig
 from tests.support.instance import eventually
 from tests.support.wire import Edge, edge, serving
 from tests.wire.test_health import check, patients
@@ -89,7 +90,8 @@ def test_objects_as_traefik_shows_them() -> None:
             assert health["servers"][1]["cause"] == "health check failed: received error status code: 500"
             assert api(lb, "/api/version")[1]["Version"]
             found = api(lb, "/api/overview")[1]["http"]
-            assert found["routers"] == {"total": 2, "warnings": 0, "errors": 1}
+            # Two of the file, and the API's and the dashboard's own.
+            assert found["routers"] == {"total": 4, "warnings": 0, "errors": 1}
             router = api(lb, "/api/http/routers/bad@file")[1]
             assert router["status"] == "disabled"
             assert "unsupported function: Hst" in router["error"][0]
@@ -163,8 +165,8 @@ def test_requests_are_counted_under_traefiks_names() -> None:
         assert metric(lb, "lbcore_service_responses_bytes_total", service="a@file", method="GET") == 3
         assert metric(lb, "lbcore_service_request_duration_seconds_count", service="a@file") == 4
         assert metric(lb, "lbcore_service_request_duration_seconds_bucket", service="a@file", le="+Inf") == 4
-        assert metric(lb, "lbcore_service_request_duration_seconds_bucket", service="a@file", le="5.0") == 4
-        assert metric(lb, "lbcore_service_server_up", service="a@file", url=a.url) == 1
+        assert metric(lb, "lbcore_service_request_duration_seconds_bucket", service="a@file", le="5") == 4
+        assert metric(lb, "lbcore_service_up", service="a@file") == 1
         assert metric(lb, "lbcore_server_requests_total", url=a.url) == 4
         assert metric(lb, "lbcore_service_chosen_total", service="all@file", child="a") == 4
         assert metric(lb, "lbcore_config_reloads_total") == 1
@@ -271,3 +273,56 @@ def test_a_client_that_goes_away_is_logged_as_499(tmp_path: Path) -> None:
             eventually(lambda: a.requests, "the request arrives")
             client.close()
             assert '" 499 ' in lines_of(path, 1)[0]
+
+
+def test_what_is_told_follows_the_router_and_a_reload(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    with serving() as server:
+        dynamic = config({}, all=server.url)
+        router = dynamic["http"]["routers"]["all"]
+        with watched(dynamic, accessLog={"filePath": str(log)}, metrics={"prometheus": {}}) as lb:
+            lb.ask(GET)
+            eventually(lambda: len(log.read_text().splitlines()) == 1, "it is logged")
+            assert metric(lb, "lbcore_service_requests_total") == 1
+            for settings, lines, counted in (
+                ({"accessLogs": False}, 1, 2),
+                ({"metrics": False}, 2, 2),
+                ({"accessLogs": False, "metrics": False}, 2, 2),
+                ({"tracing": False}, 3, 3),
+            ):
+                router["observability"] = settings
+                lb.apply(dynamic)
+                lb.ask(GET)
+                eventually(lambda lines=lines: len(log.read_text().splitlines()) == lines, "logged as it says")
+                assert metric(lb, "lbcore_service_requests_total") == counted
+            assert metric(lb, "lbcore_entrypoint_requests_total", entrypoint="traefik") == 0
+            assert not any("@internal" in str(labels) for _, labels in metrics(lb))
+
+
+def test_query_and_internals_in_both_formats(tmp_path: Path) -> None:
+    for format in ("common", "genericCLF", "json"):
+        log = tmp_path / format
+        fields = {"queryParameters": {"defaultMode": "drop"}, "headers": {"names": {"X-A": "keep"}}}
+        settings = {"filePath": str(log), "format": format, "fields": fields, "addInternals": True}
+        with serving() as server, watched(config({}, all=server.url), accessLog=settings) as lb:
+            lb.ask(GET)
+            api(lb, "/api/version?secret=1")
+            eventually(lambda log=log: len(log.read_text().splitlines()) == 2, "both are logged")
+            text = log.read_text()
+            assert "?" not in text and "/x" in text and "/api/version" in text and "unix:" not in text
+
+
+@pytest.mark.parametrize(
+    "static",
+    [
+        {"entryPoints": {"web": {"address": ":0", "observability": {"tracing": True}}}},
+        {"entryPoints": {"web": {"address": ":0", "observability": {"traceVerbosity": "detailed"}}}},
+        {"accessLog": {"dualOutput": True}},
+        {"accessLog": {"fields": {"queryParameters": {"defaultMode": "redact"}}}},
+        {"accessLog": {"fields": {"queryParameters": {"names": {"a": "keep"}}}}},
+        {"metrics": {"prometheus": {"headerLabels": {"a": "X-A"}}}},
+    ],
+)
+def test_what_is_not_there_is_refused(static: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"(?i)tracing|traceVerbosity|dualOutput|query|headerLabels"):
+        StaticConfig.model_validate(static)

@@ -9,6 +9,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -197,6 +198,7 @@ def test_the_proxy_protocol_tells_a_server_its_client(version: str) -> None:
         else:
             addresses = socket.inet_aton("127.0.0.1") * 2 + struct.pack("!HH", port, listening)
             assert seen == [b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + addresses, b"hello"]
+        client.close()
     server.close()
 
 
@@ -219,20 +221,25 @@ def test_a_reload_cuts_no_connection() -> None:
         client.send(b"still here\n")
         assert client.until(b"\n") == b"still here\n"
         assert first_line(lb) == "b"
+        client.close()
 
 
 @contextlib.contextmanager
-def postgres_server(factory: pytest.TempPathFactory) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def postgres_server() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """A PostgreSQL server of the test's own: its port and process."""
+    # Not below pytest's own folder: another run of pytest closes that to other users while this one is under way.
+    with tempfile.TemporaryDirectory(prefix="lbcore-postgres-") as folder, postgres_in(Path(folder)) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def postgres_in(folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     binaries = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
     assert binaries, "PostgreSQL is not installed: make system"
-    folder = factory.mktemp("postgres")
     port = refused_port()
     as_user: tuple[str, ...] = ()
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
-        for parent in [*folder.parents][:3]:
-            parent.chmod(parent.stat().st_mode | 0o055)
         as_user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
     data = folder / "data"
     initdb = (*as_user, f"{binaries[-1]}/initdb", "-D", str(data), "-A", "trust", "-U", "postgres")
@@ -249,8 +256,8 @@ def postgres_server(factory: pytest.TempPathFactory) -> Iterator[tuple[int, subp
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with postgres_server(tmp_path_factory) as (port, _):
+def postgres() -> Iterator[int]:
+    with postgres_server() as (port, _):
         yield port
 
 
@@ -289,6 +296,180 @@ def test_redis_behind_it(tmp_path: Path) -> None:
             client = lb.client()
             client.send(b"SET a 1\r\nINCR a\r\nGET a\r\n")
             assert client.exactly(16) == b"+OK\r\n:2\r\n$1\r\n2\r\n"
+            client.close()
     finally:
         process.terminate()
         process.wait(10)
+
+
+def limited(amount: int, *servers: Server) -> dict[str, Any]:
+    config = tcp([address(server) for server in servers])
+    config["tcp"]["routers"]["all"]["middlewares"] = ["few"]
+    config["tcp"]["middlewares"] = {"few": {"inFlightConn": {"amount": amount}}}
+    return config
+
+
+def test_a_client_has_only_so_many_connections_at_once() -> None:
+    with echoes("a") as (a,), edge(limited(3, a)) as lb:
+        clients = [lb.client() for _ in range(3)]
+        assert [client.until(b"\n") for client in clients] == [b"a\n"] * 3
+        assert [first_line(lb) for _ in range(5)] == [""] * 5, "what is beyond is closed"
+        host, port = lb.address
+        other = Peer(socket.create_connection((host, int(port)), timeout=5, source_address=("127.0.0.2", 0)))
+        assert other.until(b"\n") == b"a\n", "others are not affected"
+        clients[0].close()
+        eventually(lambda: first_line(lb) == "a", "one that closes makes room")
+        lb.apply(limited(2, a))
+        assert first_line(lb) == "", "a reload does not forget the two that are open"
+        lb.apply(limited(3, a))
+        assert first_line(lb) == "a"
+        for client in (*clients[1:], other):
+            client.close()
+        lb.apply(limited(0, a))
+        assert first_line(lb) == ""
+
+
+def test_who_cannot_be_served_is_not_counted() -> None:
+    config = limited(1)
+    with edge(config) as lb:
+        assert [first_line(lb) for _ in range(3)] == [""] * 3
+        with echoes("a") as (a,):
+            lb.apply(limited(1, a))
+            assert [eventually(lambda: first_line(lb), "there is room") for _ in range(5)] == ["a"] * 5
+        config = limited(1, a)
+        config["tcp"]["middlewares"]["few"]["ipAllowList"] = {"sourceRange": ["127.0.0.1"]}
+        lb.apply(config)
+        assert "multi-types middleware" in lb.proxy.disabled[0].errors[0]
+
+
+def test_a_stream_at_full_speed_keeps_nobody_waiting() -> None:
+    """One worker carries a stream that never pauses; another connection is answered between its turns."""
+    stop = threading.Event()
+
+    def flood(peer: Peer) -> None:
+        block = bytes(1 << 20)
+        with contextlib.suppress(OSError):
+            while not stop.is_set():
+                peer.send(block)
+
+    source = Server(flood)
+    with echoes("a") as (a,):
+        config = tcp([address(a)], "ClientIP(`127.0.0.1`)")
+        config["tcp"]["routers"]["stream"] = {"rule": "ClientIP(`127.0.0.2`)", "service": "stream"}
+        config["tcp"]["services"]["stream"] = {"loadBalancer": {"servers": [{"address": address(source)}]}}
+        with edge(config) as lb:
+            host, port = lb.address
+            sock = socket.create_connection((host, int(port)), timeout=10, source_address=("127.0.0.2", 0))
+            taken = 0
+
+            def drain() -> None:
+                nonlocal taken
+                with contextlib.suppress(OSError):
+                    while piece := sock.recv(1 << 20):
+                        taken += len(piece)
+
+            drainer = threading.Thread(target=drain)
+            drainer.start()
+            client = lb.client()
+            client.until(b"\n")
+            slowest_s = 0.0
+            for _ in range(50):
+                before, started = taken, time.monotonic()
+                client.send(b"ping\n")
+                assert client.until(b"\n") == b"ping\n"
+                slowest_s = max(slowest_s, time.monotonic() - started)
+                eventually(lambda before=before: taken > before, "the stream goes on")
+            stop.set()
+            client.close()
+            sock.shutdown(socket.SHUT_RDWR)
+            drainer.join()
+            sock.close()
+            assert slowest_s < 1
+    source.close()
+
+
+def test_data_on_its_way_arrives_whole_whoever_ends_first() -> None:
+    """The server sends and ends while the client still sends; then the client ends."""
+    got: list[bytes] = []
+    data = os.urandom(3_000_000)
+
+    def script(peer: Peer) -> None:
+        peer.send(data)
+        peer.sock.shutdown(socket.SHUT_WR)
+        got.append(peer.to_the_end())
+
+    server = Server(script)
+    with edge(tcp([address(server)])) as lb:
+        client = lb.client()
+        assert client.to_the_end() == data
+        assert lb.open_connections == 1, "half of it is open"
+        client.send(data[::-1])
+        client.sock.shutdown(socket.SHUT_WR)
+        eventually(lambda: lb.open_connections == 0, "it is gone")
+        client.close()
+        eventually(lambda: got == [data[::-1]], "all of it has come")
+    server.close()
+
+
+@pytest.mark.parametrize("transport", [False, True])
+def test_the_termination_delay_of_a_transport_cuts_a_client_that_goes_on(transport: bool) -> None:
+    server = Server(lambda peer: peer.send(b"bye\n"))
+    config = tcp([address(server)], **({"serversTransport": "quick"} if transport else {}))
+    config["tcp"]["serversTransports"] = {"quick": {"terminationDelay": "200ms"}}
+    with edge(config) as lb:
+        client = lb.client()
+        assert client.until(b"\n") == b"bye\n"
+        if transport:
+            eventually(lambda: lb.open_connections == 0, "it is cut")
+        else:
+            assert not client.sock.recv(1)
+            time.sleep(0.4)
+            assert lb.open_connections == 1, "without a delay the client may go on"
+        client.close()
+        eventually(lambda: lb.open_connections == 0, "it is gone")
+    server.close()
+
+
+def test_a_server_that_does_not_take_the_connection_in_time_is_passed_over() -> None:
+    with echoes("a") as (a,), socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        _, port = full.getsockname()
+        waiting = []
+        for _ in range(4):  # from now on the kernel drops what would connect
+            sock = socket.socket()
+            sock.setblocking(False)
+            sock.connect_ex(("127.0.0.1", port))
+            waiting.append(sock)
+        config = tcp([f"127.0.0.1:{port}", address(a)], serversTransport="quick")
+        config["tcp"]["serversTransports"] = {"quick": {"dialTimeout": "200ms"}}
+        with edge(config) as lb:
+            assert [first_line(lb) for _ in range(4)] == ["a"] * 4
+            leaving = lb.client()
+            leaving.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            leaving.close()
+            eventually(lambda: lb.open_connections == 0, "a client that leaves meanwhile is let go")
+        for sock in waiting:
+            sock.close()
+
+
+def test_idle_connections_to_servers_are_probed_as_the_transport_says() -> None:
+    def timer_s(port: int) -> float:
+        """Until the kernel's next probe of the connection to a local port (proc_net_tcp)."""
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[2].endswith(f":{port:04X}") and fields[3] == "01":
+                kind, _, ticks = fields[5].partition(":")
+                return int(ticks, 16) / os.sysconf("SC_CLK_TCK") if kind == "02" else 0
+        return 0
+
+    for transport, low, high in (({}, 10, 15.5), ({"dialKeepAlive": "100s"}, 90, 100.5)):
+        with echoes("a") as (a,):
+            config = tcp([address(a)], serversTransport="probing")
+            config["tcp"]["serversTransports"] = {"probing": transport or {"dialTimeout": "5s"}}
+            with edge(config) as lb:
+                client = lb.client()
+                client.until(b"\n")
+                found = eventually(lambda port=a.port: timer_s(port), "the kernel's timer runs")
+                assert low < found < high
+                client.close()

@@ -67,7 +67,7 @@ def test_operators_bind_as_in_go() -> None:
     ("rule", "problem"),
     [
         ("", "empty rule"),
-        ("Hst(`x`)", r"error while parsing rule Hst\(`x`\): unsupported function: Hst"),
+        ("Hst(`x`)", r"error while parsing rule Hst\(`x`\): parsing rule Hst\(`x`\): unsupported function: Hst"),
         ("Host(`a`, `b`)", r"unexpected number of parameters; got 2, expected one of \[1\]"),
         ("Host()", "unexpected number of parameters; got 0"),
         ("Host(``)", "empty args for matcher Host"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lbcore.routing.balancer import Balancer
 from lbcore.routing.mirroring import due
+from lbcore.state.region import EJECTED
 from tests.support.tree import Tree, servers, weighted
 
 A, B, C, D = (f"http://10.0.0.{n}:80" for n in range(1, 5))
@@ -47,6 +48,24 @@ def test_a_parent_that_watches_follows_its_children_at_any_depth_and_through_dia
     tree.set_up("dc1", B, True)
     assert set(tree.picks("top", 8)) == {B}
     assert tree.service("top").is_up
+
+
+def test_while_the_only_server_of_a_child_is_on_trial_siblings_take_the_other_requests() -> None:
+    passive = {"passiveHealthCheck": {"maxFailedAttempts": 1, "failureWindow": "1s"}}
+    tree = Tree(
+        {
+            "x": servers(A, **passive),
+            "y": servers(B, C, **passive),
+            "inner": weighted("x", sticky={"cookie": {"name": "s"}}),
+            "top": weighted("inner*3", "y"),
+        }
+    )
+    tree.region.set_up(tree.slot("x", A), False, EJECTED)
+    tree.region.try_again(tree.slot("x", A))
+    picked = Counter(tree.picks("top", 8))
+    assert picked[A] == 1
+    assert picked[B] + picked[C] == 7
+    assert tree.picks("x", 2) == [None, None]
 
 
 def test_a_parent_that_does_not_watch_goes_on_sending() -> None:

@@ -98,12 +98,12 @@ def test_region_clear_worker_keeps_totals_and_drops_what_was_under_way() -> None
     for slot in range(4):
         region.reset_server(slot)
     with mmap.mmap(region.fd, 0) as raw:
-        cells = 4096 + 64 + 4 * 128
+        cells = 4096 + 64 + 4 * 192
         stats = cells + 2 * 16448
         for worker in range(2):
             # accepted, open_connections of entry point 1; requests, in_flight of server 2.
             struct.pack_into("<QQ", raw, cells + worker * 16448 + 64 + 256, 9, 4)
-            struct.pack_into("<QQ", raw, stats + (worker * 4 + 2) * 128, 11, 3)
+            struct.pack_into("<QQ", raw, stats + (worker * 4 + 2) * 192, 11, 3)
     region.beat(0)
     assert region.heartbeat_ns(0) > 0
     region.clear_worker(0)

@@ -1,0 +1,114 @@
+"""All objects by layer and kind, with the filters, sums and dumps of Traefik's API over them. No I/O."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from lbcore.api.health import health_of
+from lbcore.api.internal import Views, internal_routers, internal_services
+from lbcore.api.runtime import Runtime
+from lbcore.api.shape import View
+from lbcore.api.tcp_view import tcp_middleware_view, tcp_router_view, tcp_service_view
+from lbcore.api.view import middleware_view, router_view, service_users, service_view
+from lbcore.config.validate import qualify
+
+KINDS = {
+    "http": ("routers", "services", "middlewares"),
+    "tcp": ("routers", "services", "middlewares"),
+    "udp": ("routers", "services"),
+}
+NOT_RAW = frozenset({"name", "provider", "type", "priorityStr"})
+
+
+def objects(runtime: Runtime, layer: str, kind: str) -> Views:
+    """By qualified name; empty for a layer that is not there yet."""
+    http, tcp, static = runtime.dynamic.http, runtime.dynamic.tcp, runtime.static
+    match layer, kind:
+        case "http", "routers":
+            own = {name: router_view(runtime, name, router) for name, router in http.routers.items()}
+            return own | internal_routers(static)
+        case "http", "services":
+            own = {name: service_view(runtime, name, service) for name, service in http.services.items()}
+            users = service_users(runtime)
+            for name, router in internal_routers(static).items():
+                users.setdefault(router["service"], []).append(name)
+            return own | internal_services(static, users)
+        case "http", "middlewares":
+            return {name: middleware_view(runtime, name, config) for name, config in http.middlewares.items()}
+        case "tcp", "routers":
+            return {name: tcp_router_view(runtime, name, router) for name, router in tcp.routers.items()}
+        case "tcp", "services":
+            return {name: tcp_service_view(runtime, name, service) for name, service in tcp.services.items()}
+        case "tcp", "middlewares":
+            return {name: tcp_middleware_view(runtime, name, config) for name, config in tcp.middlewares.items()}
+    return {}
+
+
+def overview(runtime: Runtime) -> View:
+    """How many objects there are, and how many do not run, or not as written."""
+    static = runtime.static
+    found: View = {}
+    for layer, kinds in KINDS.items():
+        found[layer] = {}
+        for kind in kinds:
+            statuses = Counter(view["status"] for view in objects(runtime, layer, kind).values())
+            found[layer][kind] = {
+                "total": statuses.total(),
+                "warnings": statuses["warning"],
+                "errors": statuses["disabled"],
+            }
+    return {
+        **found,
+        "certificates": {"total": 0, "warnings": 0, "errors": 0},
+        "features": {
+            "tracing": "",
+            "metrics": "Prometheus" if static.metrics and static.metrics.prometheus else "",
+            "accessLog": static.access_log is not None,
+        },
+        "providers": ["File"] if static.providers.file else [],
+    }
+
+
+def raw_data(runtime: Runtime) -> View:
+    """Everything at once, by name; kinds without an object are left out, as in Traefik."""
+    found = {}
+    for layer, kinds in KINDS.items():
+        for kind in kinds:
+            views = {
+                name: {key: value for key, value in view.items() if key not in NOT_RAW}
+                for name, view in objects(runtime, layer, kind).items()
+            }
+            if views:
+                found[kind if layer == "http" else layer + kind.capitalize()] = views
+    return found
+
+
+def tree(runtime: Runtime) -> list[View]:
+    """The services that routers lead to, each with all below it."""
+    roots: dict[str, None] = {}
+    for name, router in runtime.dynamic.http.routers.items():
+        roots[qualify(router.service, name)] = None
+    services = runtime.table.services if runtime.table else {}
+    return [health_of(runtime, services[name]) for name in roots if name in services]
+
+
+def select(views: Iterable[View], search: str, status: str, service: str, middleware: str) -> list[View]:
+    """Those that fit the filters of a list; empty ones let everything through."""
+    found = []
+    for view in views:
+        text = " ".join(str(view.get(key, "")) for key in ("name", "rule", "service"))
+        if search.lower() not in text.lower() or (status and view["status"] != status):
+            continue
+        if service and qualify(str(view.get("service", "")), view["name"]) != service:
+            continue
+        if middleware and middleware not in view.get("middlewares", []):
+            continue
+        found.append(view)
+    return sorted(found, key=lambda view: str(view["name"]))
+
+
+def instant(unix_s: float) -> str:
+    """As ISO 8601, in UTC."""
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,42 @@
+"""The routers, services and middlewares that lbcore has of its own, as Traefik lists them. No I/O."""
+
+from __future__ import annotations
+
+from lbcore.api.shape import View, add_users, named
+from lbcore.config.static import MAX_PRIORITY, StaticConfig
+from lbcore.routing.compile import METRICS_RULE, PING_RULE, dashboard_rule
+
+Views = dict[str, View]
+
+
+def internal_routers(static: StaticConfig) -> Views:
+    """By qualified name."""
+    found: Views = {}
+
+    def add(name: str, point: str, rule: str, priority: int) -> None:
+        view = {"entryPoints": [point], "service": name, "rule": rule, "priority": priority}
+        found[name] = named({**view, "using": [point], "priorityStr": str(priority)}, name, [])
+
+    if static.ping is not None and not static.ping.manual_routing:
+        add("ping@internal", static.ping.entry_point, PING_RULE, MAX_PRIORITY)
+    prometheus = static.metrics.prometheus if static.metrics else None
+    if prometheus is not None and not prometheus.manual_routing:
+        add("prometheus@internal", prometheus.entry_point, METRICS_RULE, MAX_PRIORITY)
+    if static.api is not None and static.api.insecure:
+        base = static.api.base_path.rstrip("/")
+        add("api@internal", "traefik", f"PathPrefix(`{base}/api`)", MAX_PRIORITY - 1)
+        if static.api.dashboard:
+            add("dashboard@internal", "traefik", dashboard_rule(base), MAX_PRIORITY - 2)
+    return found
+
+
+def internal_services(static: StaticConfig, users: dict[str, list[str]]) -> Views:
+    """By qualified name. `users`: the routers that refer to each."""
+    names = ["noop@internal"]
+    if static.ping is not None:
+        names.append("ping@internal")
+    if static.metrics is not None and static.metrics.prometheus is not None:
+        names.append("prometheus@internal")
+    if static.api is not None:
+        names += ["api@internal", *(["dashboard@internal"] if static.api.dashboard else [])]
+    return {name: add_users(named({}, name, []), users.get(name, [])) for name in names}

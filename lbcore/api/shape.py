@@ -1,0 +1,68 @@
+"""A configuration's models as the JSON of Traefik's API. No I/O."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from lbcore.config.model import Model
+from lbcore.config.units import format_duration
+
+View = dict[str, Any]
+# Defaults that say nothing, as (class, field): shown only where the configuration sets them.
+ONLY_WHEN_SET = frozenset(
+    {
+        ("Server", "weight"),
+        ("TcpServer", "weight"),
+        ("HealthCheck", "rise"),
+        ("HealthCheck", "fall"),
+        ("TcpHealthCheck", "rise"),
+        ("TcpHealthCheck", "fall"),
+        ("PassiveHealthCheck", "max_ejection_percent"),
+        ("PassiveHealthCheck", "max_ejection_time"),
+        ("Mirroring", "timeout"),
+        ("Mirroring", "max_concurrent"),
+        ("Mirroring", "max_buffered_bytes"),
+        ("StripPrefix", "force_slash"),
+        ("EntryPointHttp", "underscore_headers_strategy"),
+        ("EntryPointHttp", "encoded_characters"),
+    }
+)
+
+
+def shape(value: Any) -> Any:
+    """A model as JSON values by Traefik's names; what is empty, zero or false is left out, as Go does."""
+    if isinstance(value, Model):
+        found = {}
+        kind = type(value).__name__
+        for name, info in type(value).model_fields.items():
+            item = getattr(value, name)
+            if (kind, name) in ONLY_WHEN_SET and name not in value.model_fields_set:
+                continue
+            empty = item is None or item is False or item == "" or item == 0 or item == [] or item == {}
+            if empty or (isinstance(item, timedelta) and not item):
+                continue
+            found[info.alias or name] = shape(item)
+        return found
+    if isinstance(value, dict):
+        return {name: shape(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [shape(item) for item in value]
+    return format_duration(value) if isinstance(value, timedelta) else value
+
+
+def named(view: View, name: str, errors: list[str], warnings: list[str] | None = None) -> View:
+    """Add what every object has: its name, provider and status, and what is wrong with it."""
+    view["status"] = "disabled" if errors else "warning" if warnings else "enabled"
+    view["name"] = name
+    view["provider"] = name.rpartition("@")[2]
+    if errors or warnings:
+        view["error"] = [*errors, *(warnings or [])]
+    return view
+
+
+def add_users(view: View, users: list[str]) -> View:
+    """Add the routers that refer to an object, if there are any."""
+    if users:
+        view["usedBy"] = sorted(users)
+    return view

@@ -1,0 +1,3 @@
+def normalise(
+    target: bytes, *, sanitise: bool = True, encode_semicolons: bool = False, refused: int = 0
+) -> tuple[bytes, bytes, bytes | None]: ...

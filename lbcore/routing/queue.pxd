@@ -1,0 +1,51 @@
+# The queue of a service whose servers are all full, and the requests that wait in it.
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from lbcore.http.request cimport Request
+from lbcore.routing.decision cimport Decision
+from lbcore.routing.server cimport Server
+from lbcore.routing.service cimport Service
+from lbcore.state.layout cimport ServiceStats
+from lbcore.state.region cimport Region
+
+
+cdef class Waiter:
+    cdef WaitQueue queue               # None = it does not wait
+    cdef Waiter older                  # neighbours in it
+    cdef Waiter newer
+    cdef uint64_t since_ns             # monotonic
+    cdef Request request
+    cdef Decision decision
+    cdef Server wanted                 # that of its session; None = any
+
+    cdef int admitted(self, Server server) except -1
+    cdef int turned_away(self) except -1
+
+
+cdef class WaitQueue:
+    cdef Waiter first                  # the oldest
+    cdef Waiter last
+    cdef readonly Py_ssize_t length
+    cdef readonly Service service      # the LoadBalancer that lets them in; after a reload the new one
+    cdef readonly uint64_t max_requests
+    cdef readonly uint64_t timeout_ns
+    cdef readonly uint32_t slot        # of the service
+    cdef uint32_t worker
+    cdef Region region
+    cdef ServiceStats* row             # this worker's
+    cdef bint waking
+    cdef uint64_t now_ns               # as of the last look
+
+    cdef bint is_busy(self) noexcept
+    cdef bint enter(self, Waiter waiter) except *
+    cdef int leave(self, Waiter waiter) except -1
+    cdef int release(self, Waiter waiter) except -1
+    cdef int note_oldest(self, Server wanted, Waiter waiter) noexcept
+    cdef int wake(self) except -1
+    cdef int tick(self) except -1
+    cdef int look(self, bint expire) except -1
+    cdef bint let_in(self, Waiter waiter) except *
+    cdef bint is_fresh(self, ServiceStats* row) noexcept
+    cdef uint64_t oldest_elsewhere(self) noexcept
+    cdef bint is_claimed(self, Server server, uint64_t since_ns) noexcept

@@ -1,0 +1,253 @@
+"""The queue of a service whose servers are all full: who came first goes first. No I/O.
+
+Each worker has a queue of its own for a service, since it alone can speak to its clients. A slot that is given back in a
+worker goes to its own oldest request at once; one that another worker gave back is found by `tick`, which is called every
+few milliseconds while anybody waits. Each worker shows in shared memory since when its oldest request waits, and none takes
+a slot while another one has a request that came more than FAIR_NS earlier: so over all workers, too, the order is that of
+arrival, to within that time.
+"""
+
+cimport cython
+from libc.stdint cimport uint32_t, uint64_t
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from lbcore.http.request cimport Request
+from lbcore.routing.decision cimport Decision
+from lbcore.routing.server cimport Server
+from lbcore.routing.service cimport Service
+from lbcore.selection.atomic cimport atomic_load_u32, atomic_load_u64, atomic_store_u64
+from lbcore.state.layout cimport ServiceStats
+from lbcore.state.region cimport Region
+
+cdef enum:
+    FAIR_NS = 20 * 1000 * 1000         # how much earlier one has to have come to go before those of another worker
+    STALE_NS = 100 * 1000 * 1000       # what a worker shows counts for so long: one that hangs holds up nobody
+
+
+cdef uint64_t monotonic_ns() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <uint64_t>now.tv_sec * 1000000000 + <uint64_t>now.tv_nsec
+
+
+cdef class Waiter:
+    """A request that waits, as whoever sent it implements it. It is told once, when it is in no queue any more."""
+
+    cdef int admitted(self, Server server) except -1:
+        """It goes to this server, a slot of which is held for it."""
+        return 0
+
+    cdef int turned_away(self) except -1:
+        """It has waited in vain, or no server is left."""
+        return 0
+
+
+@cython.final
+cdef class WaitQueue:
+    """Of one worker and service. At most `max_requests` wait in all workers, `timeout_ms` each; then they are turned away."""
+
+    def __init__(self, Region region, uint32_t worker, uint32_t slot, max_requests: int, timeout_ms: int):
+        region.check_service(slot)
+        region.check_worker(worker)
+        self.region = region
+        self.worker = worker
+        self.slot = slot
+        self.row = region.service_stats(worker, slot)
+        self.max_requests = max_requests
+        self.timeout_ns = timeout_ms * 1000000
+
+    def serve(self, Service service, WaitQueue settings=None) -> None:
+        """Wait for the servers of this LoadBalancer from now on, by these settings. Whoever waits goes on waiting."""
+        cdef Waiter waiter = self.first
+        self.service = service
+        if settings is not None:
+            self.max_requests = settings.max_requests
+            self.timeout_ns = settings.timeout_ns
+        while waiter is not None:
+            if waiter.wanted is not None and waiter.wanted not in service.members:
+                self.release(waiter)
+            waiter = waiter.newer
+
+    cdef bint is_busy(self) noexcept:
+        """Whether anybody waits, in any worker: then who comes now has to line up. O(workers)."""
+        cdef uint32_t worker
+        if self.length:
+            return True
+        for worker in range(self.region.workers):
+            if worker != self.worker and atomic_load_u64(&self.region.service_stats(worker, self.slot).waiting):
+                return True
+        return False
+
+    cdef bint enter(self, Waiter waiter) except *:
+        """Line up. False: there is no room. Workers that do so at the same moment may be one too many each. O(workers)."""
+        cdef uint64_t waiting = 0
+        cdef uint32_t worker
+        for worker in range(self.region.workers):
+            waiting += atomic_load_u64(&self.region.service_stats(worker, self.slot).waiting)
+        if waiting >= self.max_requests:
+            self.row.rejected += 1
+            return False
+        waiter.queue = self
+        waiter.since_ns = monotonic_ns()
+        waiter.older = self.last
+        if self.last is None:
+            self.first = waiter
+        else:
+            self.last.newer = waiter
+        self.last = waiter
+        self.length += 1
+        self.row.queued += 1
+        atomic_store_u64(&self.row.polled_ns, waiter.since_ns)
+        atomic_store_u64(&self.row.waiting, self.length)
+        if waiter.wanted is not None:
+            self.row.wanting += 1
+            if waiter.wanted.stats.wanted_since_ns == 0:
+                atomic_store_u64(&waiter.wanted.stats.wanted_since_ns, waiter.since_ns)
+        elif self.row.oldest_ns == 0:
+            atomic_store_u64(&self.row.oldest_ns, waiter.since_ns)
+        return True
+
+    cdef int leave(self, Waiter waiter) except -1:
+        """Take one out. O(1), but for the search of who is the oldest now."""
+        cdef Waiter newer = waiter.newer
+        waiter.queue = None
+        if waiter.older is None:
+            self.first = newer
+        else:
+            waiter.older.newer = newer
+        if newer is None:
+            self.last = waiter.older
+        else:
+            newer.older = waiter.older
+        waiter.older = waiter.newer = None
+        self.length -= 1
+        atomic_store_u64(&self.row.waiting, self.length)
+        if waiter.wanted is not None:
+            self.row.wanting -= 1
+            if waiter.wanted.stats.wanted_since_ns == waiter.since_ns:
+                self.note_oldest(waiter.wanted, newer)
+        elif self.row.oldest_ns == waiter.since_ns:
+            self.note_oldest(None, newer)
+        return 0
+
+    cdef int release(self, Waiter waiter) except -1:
+        """The server that one waits for has gone: any other will do."""
+        cdef Server wanted = waiter.wanted
+        waiter.wanted = None
+        self.row.wanting -= 1
+        self.note_oldest(wanted, self.first)
+        return self.note_oldest(None, self.first)
+
+    cdef int note_oldest(self, Server wanted, Waiter waiter) noexcept:
+        """Show since when the oldest of those that want this server (None: any) waits; the search begins at `waiter`."""
+        while waiter is not None and waiter.wanted is not wanted:
+            waiter = waiter.newer
+        atomic_store_u64(
+            &self.row.oldest_ns if wanted is None else &wanted.stats.wanted_since_ns, 0 if waiter is None else waiter.since_ns)
+        return 0
+
+    cdef int wake(self) except -1:
+        """A slot is free, or may be: let in whom it is for."""
+        if self.first is None or self.waking:
+            return 0
+        return self.look(False)
+
+    cdef int tick(self) except -1:
+        """Look for slots that others have given back, and turn away who has waited too long."""
+        if self.first is None or self.waking:
+            return 0
+        return self.look(True)
+
+    cdef int look(self, bint expire) except -1:
+        cdef Waiter waiter = self.first, newer
+        cdef bint full = False
+        cdef uint64_t elsewhere_ns
+        self.waking = True
+        try:
+            self.now_ns = monotonic_ns()
+            atomic_store_u64(&self.row.polled_ns, self.now_ns)
+            elsewhere_ns = self.oldest_elsewhere()
+            while waiter is not None and (expire or not full or self.row.wanting):
+                newer = waiter.newer
+                if waiter.wanted is not None and atomic_load_u32(&waiter.wanted.cell.down):
+                    self.release(waiter)
+                if waiter.wanted is None:
+                    full = full or elsewhere_ns + FAIR_NS < waiter.since_ns or not self.let_in(waiter)
+                elif not waiter.wanted.is_full():
+                    self.let_in(waiter)
+                if expire and waiter.queue is self and self.now_ns - waiter.since_ns >= self.timeout_ns:
+                    self.row.timed_out += 1
+                    self.leave(waiter)
+                    waiter.turned_away()
+                # What that led to may have taken others out.
+                waiter = newer if newer is None or newer.queue is self else self.first
+        finally:
+            self.waking = False
+        return 0
+
+    cdef bint let_in(self, Waiter waiter) except *:
+        """Let one in, or turn it away since no server is left. False: it has to go on waiting."""
+        cdef Server server
+        waiter.decision.since_ns = waiter.since_ns
+        server = self.service.admit(waiter.request, waiter.decision)
+        if server is None and waiter.decision.queue is not None:
+            return False
+        self.leave(waiter)
+        if server is None:
+            waiter.turned_away()
+        else:
+            waiter.admitted(server)
+        return True
+
+    cdef bint is_fresh(self, ServiceStats* row) noexcept:
+        """Whether what another worker shows counts."""
+        return atomic_load_u64(&row.waiting) and atomic_load_u64(&row.polled_ns) + STALE_NS > self.now_ns
+
+    cdef uint64_t oldest_elsewhere(self) noexcept:
+        """Since when the oldest request for any server waits in the other workers. The greatest number: none does."""
+        cdef uint64_t oldest = <uint64_t>-1 - FAIR_NS, since
+        cdef ServiceStats* row
+        cdef uint32_t worker
+        for worker in range(self.region.workers):
+            row = self.region.service_stats(worker, self.slot)
+            if worker != self.worker and self.is_fresh(row):
+                since = atomic_load_u64(&row.oldest_ns)
+                if since and since < oldest:
+                    oldest = since
+        return oldest
+
+    cdef bint is_claimed(self, Server server, uint64_t since_ns) noexcept:
+        """Whether a request in another worker has waited for this very server for longer than one that waits here."""
+        cdef ServiceStats* row
+        cdef uint64_t since
+        cdef uint32_t worker
+        for worker in range(self.region.workers):
+            row = self.region.service_stats(worker, self.slot)
+            if worker != self.worker and atomic_load_u64(&row.wanting) and self.is_fresh(row):
+                since = atomic_load_u64(&self.region.server_stats(worker, server.slot).wanted_since_ns)
+                if since and since + FAIR_NS < since_ns:
+                    return True
+        return False
+
+
+def adopt(known: dict, balancers: dict) -> dict:
+    """Have the queues of the table in force go on in a new one. Returns all queues, by the name of their service.
+
+    known      queues by name.
+    balancers  LoadBalancer by name, of the new table.
+
+    Requests wait on in the order in which they came, for the servers of the new table. A service that has gone leaves its
+    queue to itself, and one that has no limits any more lets everybody in.
+    """
+    found = {}
+    for name, balancer in balancers.items():
+        queue, settings = known.get(name), balancer.queue
+        if queue is None or queue.slot != balancer.slot or (settings is None and queue.length == 0):
+            if settings is not None:
+                found[name] = settings
+            continue
+        queue.serve(balancer, settings)
+        if settings is not None:
+            balancer.queue = queue
+        found[name] = queue
+    return found

@@ -1,0 +1,166 @@
+"""Selectors that map a key to a bucket, and buckets to servers. No I/O.
+
+These algorithms know buckets that are alike. Weights, and servers that are closed, come in by rejection: a bucket takes a key
+if a draw by the key is below w / w_max, else the key is hashed again and goes on to another bucket. So shares are proportional
+to the weights, a server that closes loses its keys and no other key moves, and they come back when it opens; a weight that
+changes, but for the largest, moves keys to its server or from it. Expected tries: w_max * servers / W.
+"""
+
+cimport cython
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+
+from lbcore.selection.bound cimport Bound, admitted
+from lbcore.selection.keyed cimport Keyed
+from lbcore.selection.mix cimport mix64
+from lbcore.selection.selector cimport Selector
+
+cdef enum:
+    TRIES = 256                # buckets before servers are ranked
+
+cdef uint64_t GOLDEN = 0x9E3779B97F4A7C15
+cdef uint64_t DRAW = 0xD1B54A32D192ED03
+
+
+cdef class Bucketed(Keyed):
+    """The base of these. A subclass implements `bucket` and `assign`."""
+
+    def __dealloc__(self):
+        free(self.owners)
+        free(self.limits)
+
+    cdef int size_buckets(self, Py_ssize_t n) except -1:
+        """Make room for so many buckets, which belong to nobody."""
+        cdef Py_ssize_t i
+        cdef void* grown = realloc(self.owners, (n + 1) * sizeof(uint32_t))
+        if grown == NULL:
+            raise MemoryError
+        self.owners = <uint32_t*>grown
+        grown = realloc(self.limits, (n + 1) * sizeof(uint64_t))
+        if grown == NULL:
+            raise MemoryError
+        self.limits = <uint64_t*>grown
+        self.n_buckets = n
+        for i in range(n):
+            self.owners[i] = NO_OWNER
+        return 0
+
+    cdef int assign(self) except -1:
+        """Say by `size_buckets` and `owners` whose each bucket is."""
+        return 0
+
+    cdef Py_ssize_t bucket(self, uint64_t key) noexcept nogil:
+        """The bucket of a key. There are servers."""
+        return 0
+
+    cdef int build(self) except -1:
+        return self.assign()
+
+    cdef int resolve(self) except -1:
+        """Where draws end: at the largest weight there is, so that closing its server moves nothing else."""
+        cdef Py_ssize_t i
+        cdef uint64_t most = 1
+        cdef uint32_t owner
+        for i in range(self.count):
+            most = max(most, <uint64_t>self.weights[i])
+        self.plain = self.count > 0
+        for i in range(self.count):
+            self.plain = self.plain and self.open[i] == most
+        for i in range(self.n_buckets):
+            owner = self.owners[i]
+            self.limits[i] = 0 if owner == NO_OWNER else (<uint64_t>self.open[owner] << 32) // most
+            if owner != NO_OWNER and self.open[owner] and self.limits[i] == 0:
+                self.limits[i] = 1
+        return 0
+
+    cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
+        if not self.plain or barred != NULL or self.factor:
+            return Keyed.choose(self, key, barred)
+        return self.owners[self.bucket(key)]
+
+    cdef int choose_many(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
+        cdef Py_ssize_t i, index
+        for i in range(n):
+            index = self.choose(keys[i], NULL)
+            if index < 0:
+                return -1
+            out[i] = <uint32_t>index
+        return 0
+
+    cdef Py_ssize_t seek(self, uint64_t key, const uint8_t* barred, const Bound* bound) noexcept nogil:
+        cdef Py_ssize_t tries, at
+        cdef uint64_t step = key
+        for tries in range(TRIES):
+            at = self.bucket(step)
+            if (mix64(step ^ DRAW) >> 32) < self.limits[at] and admitted(self.owners[at], barred, bound):
+                return self.owners[at]
+            step = mix64(step + GOLDEN)
+        return self.rank(key, barred, bound)
+
+
+cdef class Renumbered(Bucketed):
+    """Of these, the ones in which any bucket may go and come back, the last that went first.
+
+    A subclass implements `begin`, `take`, `give` and `again`; `bucket` finds buckets in use only.
+    """
+
+    def __cinit__(self, *arguments, **named):
+        self.buckets = []
+        self.removed = []
+        self.fresh = True
+
+    cdef int begin(self) except -1:
+        """Make buckets 0 to `count` - 1 the ones in use, and `removed` what follows from it."""
+        return 0
+
+    cdef int take(self) except -1:
+        """Bring a bucket into use and return its number. Off `removed` it has been taken, if one was there."""
+        return 0
+
+    cdef int give(self, Py_ssize_t bucket) except -1:
+        """Take a bucket out of use; put it on `removed`."""
+        return 0
+
+    cdef int again(self) except -1:
+        """Make the buckets what `buckets` and `removed` say."""
+        return 0
+
+    cdef int append(self, object server, object weight, bint up) except -1:
+        Bucketed.append(self, server, weight, up)
+        if self.count == 1:
+            self.fresh = True
+        if not self.fresh:
+            self.buckets.append(self.take())
+        return 0
+
+    @cython.critical_section
+    def remove(self, server) -> None:
+        """Take a server out. Raises KeyError. Its bucket is the next one that a new server gets. O(servers)."""
+        cdef Py_ssize_t index = self.find(server)
+        Selector.remove(self, server)
+        if not self.fresh:
+            self.give(self.buckets.pop(index))
+
+    cdef int assign(self) except -1:
+        cdef Py_ssize_t i, n
+        if self.fresh:
+            self.buckets = list(range(self.count))
+            self.removed = []
+            self.begin()
+            self.fresh = False
+        n = max(self.buckets, default=-1) + 1
+        self.size_buckets(n)
+        for i in range(self.count):
+            self.owners[<Py_ssize_t>self.buckets[i]] = <uint32_t>i
+        return 0
+
+    cdef dict extra_state(self):
+        return {"buckets": list(self.buckets), "removed": list(self.removed)}
+
+    cdef int restore_extra(self, dict state) except -1:
+        self.buckets = list(state["buckets"])
+        self.removed = list(state["removed"])
+        self.again()
+        self.built_count = -1
+        self.change()
+        return 0

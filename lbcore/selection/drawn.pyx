@@ -1,0 +1,26 @@
+"""Selectors that leave something to chance. No I/O."""
+
+from lbcore.selection.alias cimport alias_build, alias_free
+from lbcore.selection.selector cimport Selector
+
+cdef extern from "Python.h":
+    ctypedef struct PyListObject:
+        void** ob_item
+
+
+cdef class Drawn(Selector):
+    """The base of these: it keeps the table that servers are drawn by, which a change makes anew in O(servers)."""
+
+    def __cinit__(self, *arguments, **named):
+        self.stateful = True
+        self.by_weight = True
+
+    def __dealloc__(self):
+        alias_free(&self.alias)
+
+    cdef int prepare(self) except -1:
+        self.ahead.ready = False
+        # They stay where they are until the next change.
+        self.ahead.objects = (<PyListObject*>self.names).ob_item
+        self.ahead.loads = self.loads if self.by_pairs else NULL
+        return alias_build(&self.alias, self.open, self.count, self.by_weight)

@@ -1,0 +1,53 @@
+"""Jump consistent hashing: numbered buckets, no table. No I/O.
+
+b, j = -1, 0; while j < n: b = j; key = key * 2862933555777941757 + 1 (64 bits); j = floor((b + 1) * (2**31 / ((key >> 33) + 1))).
+Source: Lamping and Veach, A fast, minimal memory, consistent hash algorithm, arXiv 1406.2294. Vectors, key and buckets:
+(256, 1024) 520, (10863919174838991, 11) 6, (2016238256797177309, 11) 3, (1673758223894951030, 11) 5, (0xDEADBEEF, 666) 285.
+"""
+
+cimport cython
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from lbcore.selection.bucketed cimport Bucketed
+from lbcore.selection.hashing cimport key_value
+
+
+@cython.final
+cdef class Jump(Bucketed):
+    """Jump consistent hashing: for servers that are numbered and stay, as shards do. O(ln servers), exactly even.
+
+    The servers' order is their numbers, their names play no part. A server added last takes only the keys it must. To remove
+    any other one than the last moves the numbers of all behind it, and most of their keys: `set_up(server, False)` closes
+    one for the time being, which moves only its keys, to all others; `Anchor` and `Memento` let any server go. Weights and
+    closed servers are passed over by rejection (`lbcore.selection.bucketed`), w_max * servers / W tries expected; with all
+    servers open and of one weight, the buckets are the published ones. Memory: 12 bytes per server.
+
+    Integer keys are taken as they are, as others do who hash with jump, unless there is a seed; str and bytes are hashed.
+
+    hash          of keys, one of `HASHES`.
+    bounded_load  None, or how many times its share of the requests under lease a server may have (above 1).
+    """
+
+    def __init__(self, servers=(), *, seed: int = 0, hash: str = "mix64", bounded_load: float | None = None):
+        self.setting(hash, bounded_load)
+        self.setup(servers, seed)
+
+    cdef int key_hash(self, object key, uint64_t* found) except -1:
+        if isinstance(key, int) and self.seed == 0:
+            return key_value(key, found)
+        return Bucketed.key_hash(self, key, found)
+
+    cdef int assign(self) except -1:
+        cdef Py_ssize_t i
+        self.size_buckets(self.count)
+        for i in range(self.count):
+            self.owners[i] = <uint32_t>i
+        return 0
+
+    cdef Py_ssize_t bucket(self, uint64_t key) noexcept nogil:
+        return <Py_ssize_t>jump_find(key, self.count)
+
+    cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
+        if not self.plain or barred != NULL or self.factor:
+            return Bucketed.choose(self, key, barred)
+        return <Py_ssize_t>jump_find(key, self.count)

@@ -1,0 +1,27 @@
+# Selectors that choose by a key.
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from lbcore.selection.bound cimport Bound
+from lbcore.selection.selector cimport Selector
+
+
+cdef class Keyed(Selector):
+    cdef uint64_t* ids                 # by index: hashes of names, all different
+    cdef uint64_t* built_epochs        # by index: what `ids` and `build` were made for
+    cdef uint32_t* built_weights
+    cdef Py_ssize_t built_count        # -1 = for nothing yet
+    cdef uint64_t open_total           # sum of `open`
+    cdef bint equal                    # all in `open` that are not 0 are the same
+    cdef bint all_open                 # `open` is `weights`
+    cdef uint64_t factor               # of bounded loads, in parts of BOUND_ONE; 0 = unbounded
+    cdef str hash_name
+    cdef object bounded_load
+
+    cdef int setting(self, str hash, object bounded_load) except -1
+    cdef int renew(self) except -1
+    cdef int build(self) except -1
+    cdef int resolve(self) except -1
+    cdef Py_ssize_t seek(self, uint64_t key, const uint8_t* barred, const Bound* bound) noexcept nogil
+    cdef Py_ssize_t rank(self, uint64_t key, const uint8_t* barred, const Bound* bound) noexcept nogil
+    cdef Py_ssize_t least_full(self, const uint8_t* barred) noexcept nogil

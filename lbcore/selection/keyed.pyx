@@ -1,0 +1,154 @@
+"""Selectors that choose by a key: names are hashed, loads may be bounded. No I/O.
+
+Bounded loads: with `bounded_load=c` a server that has c times its share of the requests under lease, cap = ceil(c * (m + 1) *
+w / W), is passed over, and the key goes to its next choice that has room (Mirrokni, Thorup, Zadimoghaddam, Consistent
+hashing with bounded loads, arXiv 1608.01350). Where the next choice does not depend on the full server alone, as here in all
+but a ring that walks, that is the variant of Chen, Coleman and Shrivastava, Revisiting consistent hashing with bounded loads,
+arXiv 1908.08762: a full server does not fill its neighbour.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+
+from lbcore.selection.atomic cimport atomic_load_u64
+from lbcore.selection.bound cimport BOUND_ONE, Bound
+from lbcore.selection.hashing cimport hash_kind
+from lbcore.selection.hrw cimport hrw_find
+from lbcore.selection.mix cimport mix64
+from lbcore.selection.selector cimport Selector
+from lbcore.selection.wide cimport uint128
+
+cdef enum:
+    MAX_BOUND = 1024
+
+
+cdef class Keyed(Selector):
+    """The base of these.
+
+    A subclass implements `build`, the tables that servers and weights decide, `resolve`, what follows from who is open, and
+    `seek`, the choice; `choose` too when it can do without what `seek` is for.
+    """
+
+    def __cinit__(self, *arguments, **named):
+        self.keyed = True
+        self.built_count = -1
+        self.hash_name = "mix64"
+
+    def __dealloc__(self):
+        free(self.ids)
+        free(self.built_epochs)
+        free(self.built_weights)
+
+    cdef int setting(self, str hash, object bounded_load) except -1:
+        """Take over the options that all of them have."""
+        self.hash = hash_kind(hash)
+        self.hash_name = hash
+        self.bounded_load = bounded_load
+        self.factor = 0
+        if bounded_load is not None:
+            if isinstance(bounded_load, bool) or not isinstance(bounded_load, (int, float)):
+                raise TypeError(f"bounded_load has to be a number, not {bounded_load!r}")
+            if not 1 < bounded_load <= MAX_BOUND:
+                raise ValueError(f"bounded_load has to be above 1 and {MAX_BOUND} at most, not {bounded_load}")
+            self.factor = max(<uint64_t>(BOUND_ONE + 1), <uint64_t>round(bounded_load * BOUND_ONE))
+        return 0
+
+    cdef dict options(self):
+        found = {}
+        if self.hash_name != "mix64":
+            found["hash"] = self.hash_name
+        if self.bounded_load is not None:
+            found["bounded_load"] = self.bounded_load
+        return found
+
+    cdef int append(self, object server, object weight, bint up) except -1:
+        self.name_hash(server, self.hash, self.seed)  # refused before anything changes
+        return Selector.append(self, server, weight, up)
+
+    cdef int prepare(self) except -1:
+        cdef Py_ssize_t i
+        cdef uint32_t first = 0
+        cdef bint same = self.built_count == self.count
+        self.open_total = 0
+        self.equal = self.all_open = True
+        for i in range(self.count):
+            self.open_total += self.open[i]
+            self.all_open = self.all_open and self.open[i] == self.weights[i]
+            if self.open[i]:
+                if first == 0:
+                    first = self.open[i]
+                self.equal = self.equal and self.open[i] == first
+            same = same and self.built_epochs[i] == self.epochs[i] and self.built_weights[i] == self.weights[i]
+        if not same:
+            self.renew()
+        self.resolve()
+        return 0
+
+    cdef int renew(self) except -1:
+        """Hash the names and call `build`."""
+        cdef Py_ssize_t i, room = self.count + 1
+        cdef uint64_t id
+        cdef void* grown
+        cdef void*** arrays = [<void**>&self.ids, <void**>&self.built_epochs, <void**>&self.built_weights]
+        cdef size_t* sizes = [sizeof(uint64_t), sizeof(uint64_t), sizeof(uint32_t)]
+        cdef set seen = set()
+        self.built_count = -1
+        for i in range(3):
+            grown = realloc(arrays[i][0], room * sizes[i])
+            if grown == NULL:
+                raise MemoryError
+            arrays[i][0] = grown
+        for i in range(self.count):
+            id = mix64(self.name_hash(self.names[i], self.hash, self.seed))
+            while id in seen:  # servers that are not equal, but of the same name
+                id = mix64(id + 1)
+            seen.add(id)
+            self.ids[i] = id
+            self.built_epochs[i] = self.epochs[i]
+            self.built_weights[i] = self.weights[i]
+        self.build()
+        self.built_count = self.count
+        return 0
+
+    cdef int build(self) except -1:
+        """Build what choosing needs from `ids` and `weights`. Called when servers or weights have changed."""
+        return 0
+
+    cdef int resolve(self) except -1:
+        """Build what choosing needs from `open`. Called after any change."""
+        return 0
+
+    cdef Py_ssize_t seek(self, uint64_t key, const uint8_t* barred, const Bound* bound) noexcept nogil:
+        """The first choice of a key that is open, not barred and not full; -1 when there is none. Bounded, no allocation."""
+        return self.rank(key, barred, bound)
+
+    cdef Py_ssize_t rank(self, uint64_t key, const uint8_t* barred, const Bound* bound) noexcept nogil:
+        """`seek` by weighted rendezvous hashing, O(servers): for when hardly anybody is left to be found otherwise."""
+        return hrw_find(self.ids, self.open, self.count, self.equal, key, barred, bound)
+
+    cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
+        cdef Bound bound
+        cdef Py_ssize_t found
+        if self.open_total == 0:
+            return -1
+        if self.factor == 0:
+            return self.seek(key, barred, NULL)
+        bound.loads = self.load_at
+        bound.open = self.open
+        bound.total = self.open_total
+        bound.factor = self.factor
+        bound.wanted = atomic_load_u64(&self.in_flight_total) + 1
+        found = self.seek(key, barred, &bound)
+        # Somebody has room always, but may be barred.
+        return self.least_full(barred) if found < 0 else found
+
+    cdef Py_ssize_t least_full(self, const uint8_t* barred) noexcept nogil:
+        """Who has the fewest requests in flight for its weight."""
+        cdef Py_ssize_t i, best = -1
+        cdef uint64_t load, least = 0
+        for i in range(self.count):
+            if self.open[i] and (barred == NULL or not barred[i]):
+                load = atomic_load_u64(&self.load_at[i].in_flight)
+                if best < 0 or <uint128>load * self.open[best] < <uint128>least * self.open[i]:
+                    best, least = i, load
+        return best

@@ -1,0 +1,37 @@
+# MementoHash: jump, and what became of the buckets that went.
+
+from libc.stdint cimport int32_t, uint64_t
+
+from lbcore.selection.bucketed cimport Renumbered
+from lbcore.selection.jump cimport jump_find
+from lbcore.selection.mix cimport mix64
+from lbcore.selection.wide cimport scaled
+
+cdef enum:
+    MEMENTO_USED = -1
+
+
+cdef struct Memo:
+    int32_t* left              # by bucket: how many were left in use when it went, which is who took its place; MEMENTO_USED
+    int32_t size               # buckets, in use or not
+    int32_t removed            # of these
+
+
+cdef class Memento(Renumbered):
+    cdef Memo memo
+    cdef Py_ssize_t memo_room
+
+    cdef int grow(self, Py_ssize_t size) except -1
+
+
+cdef inline int32_t memento_find(const Memo* memo, uint64_t key) noexcept nogil:
+    """The bucket of a key. One is in use."""
+    cdef int32_t found = <int32_t>jump_find(key, memo.size), left = memo.left[found], before
+    while left >= 0:
+        found = <int32_t>scaled(mix64(key + <uint64_t>(found + 1) * <uint64_t>0x9E3779B97F4A7C15), <uint64_t>left)
+        before = memo.left[found]
+        while before >= left:
+            found = before
+            before = memo.left[found]
+        left = before
+    return found

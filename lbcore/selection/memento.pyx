@@ -1,0 +1,90 @@
+"""MementoHash: jump consistent hashing, and a note of each bucket that went. No I/O.
+
+A bucket that goes notes how many are left, c; bucket c takes its place. A key that jump sends to it is hashed again into these
+c, and follows the notes past buckets that went before. Without notes it is jump. Source: Coluzzi, Brocco, Contu, Leidi,
+MementoHash: a stateful, minimal memory, best performing consistent hash algorithm, arXiv 2306.09783. Here the hash of a key
+at bucket b is mix64(key + (b + 1) * 0x9E3779B97F4A7C15), its upper bits times c.
+Vector: servers a to e, then c removed: the keys user-0 to user-9 go to daadbedeab.
+"""
+
+cimport cython
+from libc.stdint cimport int32_t, uint64_t
+from libc.stdlib cimport free, realloc
+
+from lbcore.selection.bucketed cimport Renumbered
+
+
+@cython.final
+cdef class Memento(Renumbered):
+    """MementoHash: any server may leave and any may come, without a capacity, and no key moves but to or from it.
+
+    A pick is O(ln n + ln(n / servers)**2), n being servers and the buckets of those that were removed and not replaced; a
+    change of servers is O(servers) before the next pick, for names, not for the algorithm. Exactly even; weights and closed
+    servers by rejection (`lbcore.selection.bucketed`), w_max * servers / W tries expected. Memory: 16 bytes per bucket.
+
+    A new server takes the bucket of the one that was removed last, and its keys in part; `set_up` keeps a server's own.
+    What a key maps to depends on the order in which servers came and went: processes that are to agree make the same
+    changes in the same order, or pass a `state` on.
+
+    hash          of keys, one of `HASHES`.
+    bounded_load  None, or how many times its share of the requests under lease a server may have (above 1).
+    """
+
+    def __init__(self, servers=(), *, seed: int = 0, hash: str = "mix64", bounded_load: float | None = None):
+        self.setting(hash, bounded_load)
+        self.setup(servers, seed)
+
+    def __dealloc__(self):
+        free(self.memo.left)
+
+    cdef int grow(self, Py_ssize_t size) except -1:
+        """Make there be so many buckets; those that are new are in use."""
+        cdef Py_ssize_t i, room = self.memo_room
+        cdef void* grown
+        if size > room:
+            room = max(size, 2 * room)
+            grown = realloc(self.memo.left, room * sizeof(int32_t))
+            if grown == NULL:
+                raise MemoryError
+            self.memo.left = <int32_t*>grown
+            self.memo_room = room
+        for i in range(self.memo.size, size):
+            self.memo.left[i] = MEMENTO_USED
+        self.memo.size = <int32_t>size
+        return 0
+
+    cdef int begin(self) except -1:
+        self.memo.size = self.memo.removed = 0
+        return self.grow(self.count)
+
+    cdef int take(self) except -1:
+        cdef int32_t bucket = self.memo.size
+        if self.removed:
+            bucket = self.removed.pop()
+            self.memo.left[bucket] = MEMENTO_USED
+            self.memo.removed -= 1
+        else:
+            self.grow(bucket + 1)
+        return bucket
+
+    cdef int give(self, Py_ssize_t bucket) except -1:
+        if not self.removed and bucket == self.memo.size - 1:
+            self.memo.size -= 1
+            return 0
+        self.memo.removed += 1
+        self.memo.left[bucket] = self.memo.size - self.memo.removed
+        self.removed.append(bucket)
+        return 0
+
+    cdef int again(self) except -1:
+        """Buckets that went in this order from all there are."""
+        cdef int32_t left
+        self.memo.size = self.memo.removed = 0
+        self.grow(self.count + len(self.removed))
+        for bucket in self.removed:
+            self.memo.removed += 1
+            self.memo.left[<Py_ssize_t>bucket] = self.memo.size - self.memo.removed
+        return 0
+
+    cdef Py_ssize_t bucket(self, uint64_t key) noexcept nogil:
+        return memento_find(&self.memo, key)

@@ -1,0 +1,3 @@
+from lbcore.selection.selector import S, Selector
+
+class P2C(Selector[S]): ...

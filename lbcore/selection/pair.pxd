@@ -1,0 +1,47 @@
+# The cheaper of two different servers drawn by weight.
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from lbcore.selection.alias cimport Alias, alias_draw, alias_draw_but, alias_member, alias_other
+from lbcore.selection.cost cimport COST_WAITING, load_cost
+from lbcore.selection.load cimport Load
+from lbcore.selection.wide cimport ratio_below
+
+
+cdef inline uint32_t pair_better(
+        const uint32_t* weights, const Load* first_load, const Load* second_load, uint32_t first, uint32_t second, int kind,
+        uint64_t now_ns, uint64_t pace) noexcept nogil:
+    """The cheaper of two, the first of equals. Requests in flight are taken by weight; latencies are not, since a server of
+    more weight is drawn more often as it is."""
+    cdef uint64_t cost = load_cost(first_load, kind, now_ns, pace), other = load_cost(second_load, kind, now_ns, pace)
+    if kind != COST_WAITING or cost == 0 or other == 0:
+        return second if other < cost else first
+    return second if ratio_below(other, weights[second], cost, weights[first]) else first
+
+
+cdef inline uint32_t pair_of(
+        const Alias* alias, const uint32_t* weights, Load** loads, uint64_t* random, int kind, uint64_t now_ns,
+        uint64_t pace) noexcept nogil:
+    """The cheaper of two different servers drawn by weight; the first of equals. There is a server. O(1).
+
+    weights, loads  by index.   kind, now_ns, pace  see `cost.load_cost`.
+    """
+    cdef uint32_t first, second
+    if alias.size == 1:
+        return alias_member(alias, 0)
+    first = alias_draw(alias, random)
+    second = alias_other(alias, first, random)
+    return pair_better(weights, loads[first], loads[second], first, second, kind, now_ns, pace)
+
+
+cdef inline Py_ssize_t pair_of_but(
+        const Alias* alias, const uint32_t* weights, Load** loads, const uint8_t* barred, uint64_t* random, int kind,
+        uint64_t now_ns, uint64_t pace) noexcept nogil:
+    """The same among servers that are not barred; -1 when there is none. O(servers) at worst."""
+    cdef Py_ssize_t first = alias_draw_but(alias, weights, barred, -1, random), second
+    if first < 0:
+        return -1
+    second = alias_draw_but(alias, weights, barred, first, random)
+    if second < 0:
+        return first
+    return pair_better(weights, loads[first], loads[second], <uint32_t>first, <uint32_t>second, kind, now_ns, pace)

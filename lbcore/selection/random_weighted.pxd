@@ -1,0 +1,7 @@
+# Random picks by weight.
+
+from lbcore.selection.drawn cimport Drawn
+
+
+cdef class RandomWeighted(Drawn):
+    pass

@@ -1,0 +1,3 @@
+from lbcore.selection.selector import S, Selector
+
+class RandomWeighted(Selector[S]): ...

@@ -1,0 +1,19 @@
+# Selectors that go by how long servers take.
+
+from libc.stdint cimport uint64_t
+
+from lbcore.selection.clock cimport monotonic_ns
+from lbcore.selection.drawn cimport Drawn
+
+
+cdef class Timed(Drawn):
+    cdef bint told                     # the time is what `set_time` said
+    cdef uint64_t told_ns
+
+    cdef int shift(self, uint64_t by_ns) except -1
+
+    cdef inline uint64_t now_ns(self) noexcept nogil:
+        return self.told_ns if self.told else monotonic_ns()
+
+
+cdef uint64_t positive_ns(str name, object seconds) except? 0

@@ -1,0 +1,67 @@
+"""Selectors that go by how long servers take. No I/O."""
+
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+
+from lbcore.selection.clock cimport monotonic_ns
+from lbcore.selection.drawn cimport Drawn
+
+
+cdef uint64_t positive_ns(str name, object seconds) except? 0:
+    """Seconds as ns. Raises TypeError or ValueError unless they are a number above 0 and up to a day."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"{name} has to be a number of seconds, not {seconds!r}")
+    if not 1e-6 <= seconds <= 86400:
+        raise ValueError(f"{name} has to be between a microsecond and a day, not {seconds!r} seconds")
+    return <uint64_t>int(seconds * 1e9)
+
+
+cdef class Timed(Drawn):
+    """The base of these: averages are part of the state, by their age."""
+
+    @cython.critical_section
+    def set_time(self, now_s: float | None) -> None:
+        """Go by the caller's clock, for simulations: it is `now_s` seconds, until told otherwise. None: by the system's again.
+
+        Averages keep their age where the clock is changed for another one. Raises ValueError for a negative time.
+        """
+        cdef uint64_t before = self.now_ns(), after
+        cdef bint told = now_s is not None
+        if told and not 0 <= now_s <= 1e9:
+            raise ValueError(f"{now_s!r} is no time in seconds")
+        after = <uint64_t>int(now_s * 1e9) if told else monotonic_ns()
+        self.quiesce()
+        if told != self.told:
+            self.shift(after - before)
+        self.told = told
+        self.told_ns = after
+
+    cdef int shift(self, uint64_t by_ns) except -1:
+        """Move all times that are remembered."""
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            self.loads[i].latency_at_ns += by_ns
+        return 0
+
+    cdef dict extra_state(self):
+        cdef uint64_t now = self.now_ns()
+        cdef Py_ssize_t i
+        cdef list latencies = [
+            [self.loads[i].latency_ewma_ns, max(0, <int64_t>(now - self.loads[i].latency_at_ns))]
+            if self.loads[i].latency_ewma_ns else None for i in range(self.count)
+        ]
+        return {"latencies": latencies, "time_ns": self.told_ns if self.told else None}
+
+    cdef int restore_extra(self, dict state) except -1:
+        cdef uint64_t now
+        cdef Py_ssize_t i
+        self.told = state["time_ns"] is not None
+        if self.told:
+            self.told_ns = state["time_ns"]
+        now = self.now_ns()
+        for i in range(self.count):
+            found = state["latencies"][i]
+            if found is not None:
+                self.loads[i].latency_ewma_ns = found[0]
+                self.loads[i].latency_at_ns = now - <uint64_t>found[1]
+        return 0

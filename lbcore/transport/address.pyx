@@ -1,0 +1,83 @@
+"""Socket addresses in the form the data plane keeps them: v4-mapped, and as text without zone. No I/O but getsockname."""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy, memset, strlen
+
+from lbcore.http.head cimport ClientAddress
+
+cdef extern from "<sys/socket.h>" nogil:
+    struct sockaddr:
+        pass
+    int getsockname(int fd, sockaddr* address, unsigned int* size)
+    enum:
+        AF_INET
+        AF_INET6
+
+cdef extern from "<netinet/in.h>" nogil:
+    struct in_addr:
+        uint32_t s_addr
+    struct in6_addr:
+        uint8_t s6_addr[16]
+    struct sockaddr_in:
+        uint16_t sin_port
+        in_addr sin_addr
+    struct sockaddr_in6:
+        uint16_t sin6_port
+        in6_addr sin6_addr
+    uint16_t ntohs(uint16_t value)
+
+cdef extern from "<arpa/inet.h>" nogil:
+    const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
+
+
+cdef bint is_mapped(const uint8_t* ip) noexcept nogil:
+    cdef int i
+    for i in range(10):
+        if ip[i]:
+            return False
+    return ip[10] == 0xFF and ip[11] == 0xFF
+
+
+cdef void address_v4(ClientAddress* address, const uint8_t* ip, uint16_t port) noexcept nogil:
+    """From 4 bytes in network order, and a port in the host's."""
+    memset(address, 0, sizeof(ClientAddress))
+    address.is_ipv4 = True
+    address.port = port
+    address.ip[10] = 0xFF
+    address.ip[11] = 0xFF
+    memcpy(address.ip + 12, ip, 4)
+    inet_ntop(AF_INET, ip, address.text, sizeof(address.text))
+    address.text_len = <uint8_t>strlen(address.text)
+
+
+cdef void address_v6(ClientAddress* address, const uint8_t* ip, uint16_t port) noexcept nogil:
+    """From 16 bytes in network order. A v4-mapped address is one of IPv4."""
+    if is_mapped(ip):
+        address_v4(address, ip + 12, port)
+        return
+    memset(address, 0, sizeof(ClientAddress))
+    address.port = port
+    memcpy(address.ip, ip, 16)
+    inet_ntop(AF_INET6, ip, address.text, sizeof(address.text))
+    address.text_len = <uint8_t>strlen(address.text)
+
+
+cdef void read_address(const sockaddr_storage* storage, ClientAddress* address) noexcept nogil:
+    """From what the kernel gave. All zero for a Unix socket."""
+    cdef const sockaddr_in* v4 = <const sockaddr_in*>storage
+    cdef const sockaddr_in6* v6 = <const sockaddr_in6*>storage
+    if storage.ss_family == AF_INET:
+        address_v4(address, <const uint8_t*>&v4.sin_addr, ntohs(v4.sin_port))
+    elif storage.ss_family == AF_INET6:
+        address_v6(address, <const uint8_t*>&v6.sin6_addr, ntohs(v6.sin6_port))
+    else:
+        memset(address, 0, sizeof(ClientAddress))
+
+
+cdef void local_address(int fd, ClientAddress* address) noexcept nogil:
+    """This side's address of a connection. All zero for a Unix socket."""
+    cdef sockaddr_storage storage
+    cdef unsigned int size = sizeof(storage)
+    memset(&storage, 0, sizeof(storage))
+    getsockname(fd, <sockaddr*>&storage, &size)
+    read_address(&storage, address)

@@ -1,0 +1,6 @@
+PARTIAL: int
+NONE: int
+BAD: int
+
+def parse(data: bytes) -> tuple[int, tuple[str, int, str, int] | None]: ...
+def render(version: int, source: tuple[str, int] | None, target: tuple[str, int]) -> bytes: ...

@@ -1,0 +1,234 @@
+"""Jump, AnchorHash and MementoHash: published vectors, and the papers' algorithms written down slowly."""
+
+from __future__ import annotations
+
+import copy
+import json
+from array import array
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbcore.selection import Anchor, Jump, Memento, hash_of
+
+MASK = (1 << 64) - 1
+GOLDEN = 0x9E3779B97F4A7C15
+KEYS = [f"user-{number}" for number in range(3000)]
+changes = st.lists(st.integers(-9, 9).filter(bool), max_size=40)
+
+
+def mix64(x: int) -> int:
+    x = (x ^ x >> 33) * 0xFF51AFD7ED558CCD & MASK
+    x = (x ^ x >> 33) * 0xC4CEB9FE1A85EC53 & MASK
+    return x ^ x >> 33
+
+
+def jump(key: int, count: int) -> int:
+    found, following = -1, 0
+    while following < count:
+        found = following
+        key = (key * 2862933555777941757 + 1) & MASK
+        following = int((found + 1) * ((1 << 31) / ((key >> 33) + 1)))
+    return found
+
+
+def rehash(key: int, bucket: int, limit: int) -> int:
+    return mix64((key + (bucket + 1) * GOLDEN) & MASK) * limit >> 64
+
+
+class SlowAnchor:
+    """Who is in use when a bucket goes is kept as it is, and asked for instead of followed (section 3 of the paper)."""
+
+    def __init__(self, capacity: int, n: int) -> None:
+        self.removed: list[tuple[int, list[int]]] = []
+        self.capacity = capacity
+        self.used = list(range(capacity))
+        for bucket in range(capacity - 1, n - 1, -1):
+            self.remove(bucket)
+
+    def remove(self, bucket: int) -> None:
+        at, last = self.used.index(bucket), self.used[-1]
+        self.used[at] = last
+        self.used.pop()
+        self.removed.append((bucket, list(self.used)))
+
+    def add(self) -> int:
+        bucket, _ = self.removed.pop()
+        self.used = list(self.removed[-1][1] if self.removed else range(self.capacity))
+        return bucket
+
+    def find(self, key: int) -> int:
+        left = dict(self.removed)
+        found = mix64(key) * self.capacity >> 64
+        while found in left:
+            found = left[found][rehash(key, found, len(left[found]))]
+        return found
+
+
+class SlowMemento:
+    """As `MementoEngine` of the authors: jump, then notes."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.notes = size, dict[int, int]()
+
+    def remove(self, bucket: int) -> None:
+        if not self.notes and bucket == self.size - 1:
+            self.size -= 1
+        else:
+            self.notes[bucket] = self.size - len(self.notes) - 1
+
+    def add(self) -> int:
+        if self.notes:
+            return self.notes.popitem()[0]
+        self.size += 1
+        return self.size - 1
+
+    def find(self, key: int) -> int:
+        found = jump(key, self.size)
+        while found in self.notes:
+            left = self.notes[found]
+            found = rehash(key, found, left)
+            while self.notes.get(found, -1) >= left:
+                found = self.notes[found]
+        return found
+
+
+def test_jump_published_vectors() -> None:
+    for key, count, bucket in (
+        (256, 1024, 520), (10863919174838991, 11, 6), (2016238256797177309, 11, 3), (1673758223894951030, 11, 5),
+        (0xDEADBEEF, 666, 285), (0, 1, 0), (3, 1, 0), (0, 2, 0), (4, 2, 1), (7, 2, 0),
+    ):  # fmt: skip
+        lb = Jump(range(count))
+        assert lb.pick(key) == bucket == lb.pick_many(array("Q", [key]))[0]
+
+
+@given(st.integers(0, MASK), st.integers(1, 1 << 16))
+def test_jump_is_the_paper(key: int, count: int) -> None:
+    lb = Jump(range(min(count, 300)))
+    assert lb.pick(key) == jump(key, min(count, 300))
+    assert lb.pick(f"user-{key}") == jump(hash_of(f"user-{key}"), min(count, 300))
+
+
+def test_jump_with_a_seed_hashes_integers_too() -> None:
+    lb = Jump(range(50), seed=3)
+    assert [lb.pick(key) for key in range(90)] == [jump(hash_of(key, seed=3), 50) for key in range(90)]
+
+
+def test_jump_moves_numbers_when_one_in_the_middle_goes() -> None:
+    lb = Jump(range(10))
+    before = [lb.pick(key) for key in KEYS]
+    lb.remove(4)
+    assert [lb.pick(key) for key in KEYS] == [[*range(4), *range(5, 10)][jump(hash_of(key), 9)] for key in KEYS]
+    lb.add(10)
+    assert sum(lb.pick(key) == server for key, server in zip(KEYS, before)) / len(KEYS) < 0.6
+
+
+def apply(lb: Any, slow: Any, buckets: dict[int, int], steps: list[int], most: int) -> None:
+    """Remove the -n-th server, or add one, on both sides; keys go where the slow one says."""
+    new = 100
+    for step in steps:
+        if step > 0 and len(lb) < most:
+            lb.add(new)
+            buckets[new] = slow.add()
+            new += 1
+        elif step < 0 and len(lb) > 1:
+            server = lb.servers[step % len(lb)]
+            lb.remove(server)
+            slow.remove(buckets.pop(server))
+        servers = {bucket: server for server, bucket in buckets.items()}
+        for key in KEYS[:25]:
+            assert lb.pick(key) == servers[slow.find(hash_of(key))]
+
+
+@given(st.integers(1, 9), st.integers(0, 6), changes)
+def test_anchor_is_the_paper(count: int, more: int, steps: list[int]) -> None:
+    lb = Anchor(range(count), capacity=count + more)
+    lb.pick("user-1")
+    apply(lb, SlowAnchor(count + more, count), {n: n for n in range(count)}, steps, count + more)
+
+
+@given(st.integers(1, 9), changes)
+def test_memento_is_the_paper(count: int, steps: list[int]) -> None:
+    lb = Memento(range(count))
+    lb.pick("user-1")
+    apply(lb, SlowMemento(count), {n: n for n in range(count)}, steps, 99)
+
+
+@pytest.mark.parametrize("make", [Anchor, Memento])
+def test_vectors(make: Any) -> None:
+    lb = make("abcde", capacity=8) if make is Anchor else make("abcde")
+    lb.pick("user-0")
+    lb.remove("c")
+    found = "".join(lb.pick(f"user-{number}") for number in range(20))
+    assert found == ("abadebaeabdabebaedea" if make is Anchor else "daadbedeabeabadeebea")
+
+
+@pytest.mark.parametrize("make", [Anchor, Memento])
+def test_whatever_comes_and_goes_only_its_keys_move(make: Any) -> None:
+    lb = make([f"app-{number}" for number in range(30)])
+    before = [lb.pick(key) for key in KEYS]
+    for removed in (3, 17, 29, 0, 11, 5):
+        lb.remove(f"app-{removed}")
+        after = [lb.pick(key) for key in KEYS]
+        assert all(a == b or a == f"app-{removed}" for a, b in zip(before, after))
+        before = after
+    for added in range(6):
+        lb.add(f"new-{added}")
+        after = [lb.pick(key) for key in KEYS]
+        assert all(a == b or b == f"new-{added}" for a, b in zip(before, after))
+        before = after
+    counts = Counter(before)
+    assert len(counts) == 30 and max(counts.values()) < 160 and min(counts.values()) > 55
+
+
+@pytest.mark.parametrize("make", [Anchor, Memento])
+def test_a_state_has_the_history(make: Any) -> None:
+    lb = make(range(30))
+    lb.pick("user-1")
+    for server in (7, 3, 20, 29, 28):
+        lb.remove(server)
+    lb.add(99)
+    other = make()
+    other.restore(json.loads(json.dumps(lb.state())))
+    twins = [lb, other, copy.copy(lb)]
+    for change in range(4):
+        first, second, third = ([twin.pick(key) for key in KEYS] for twin in twins)
+        assert first == second == third
+        for twin in twins:
+            twin.remove(twin.servers[4])
+            if change != 1:
+                twin.add(200 + change)
+
+
+def test_capacity() -> None:
+    lb = Anchor(range(4), capacity=5)
+    lb.add(4)
+    before = [lb.pick(key) for key in KEYS]
+    with pytest.raises(ValueError, match="capacity of 5"):
+        lb.add(5)
+    assert [lb.pick(key) for key in KEYS] == before and "capacity=5" in repr(lb)
+    for wrong, error in ((0, ValueError), (1 << 40, ValueError), ("5", TypeError)):
+        with pytest.raises(error, match="capacity"):
+            Anchor([], capacity=wrong)  # type: ignore[arg-type]
+    free = Anchor(range(4))
+    for server in range(4, 100):
+        free.add(server)
+        assert free.pick("user-1") in free
+    assert len({free.pick(key) for key in KEYS}) == 100
+
+
+def test_all_servers_go_and_others_come() -> None:
+    for make in (Anchor, Memento, Jump):
+        lb: Any = make(["a"])
+        for _ in range(3):
+            assert lb.pick("user-1") == "a"
+            lb.remove("a")
+            lb.add("b", 2)
+            lb.add("c", 2)
+            assert {lb.pick(key) for key in KEYS} == {"b", "c"}
+            lb.remove("b")
+            lb.remove("c")
+            lb.add("a")
