@@ -1,4 +1,4 @@
-"""A pool of model endpoints with rate limits: the least busy of those that have tokens left; who fails is out for a while.
+"""A pool of model endpoints with rate limits: the least busy of those that have tokens left; who fails is out.
 
     python examples/embedding/model_endpoints.py
 """
