@@ -36,7 +36,7 @@ INTERNAL = {
         "http": "arena buffer cookie pico",
         "proxy": "copies entry_point exchange explainer networks observation pool recording waiting",
         "routing": "decision",
-        "selection": "chairman ordered",
+        "selection": "alias chairman drawn hrw md5 ordered ring timed",
         "transport": "address clock dialer http1_client http1_server http1_upload listener shadow socket splice "
         "tcp_client timers tunnel",
     }.items()

@@ -13,7 +13,7 @@ WANTED = "from lbcore.selection import SmoothWRR"
 
 
 def cpu_ms(code: str) -> float:
-    """Processor time of a fresh interpreter, which others do not lengthen; without `site`, whose .pth files are not ours."""
+    """Processor time of a fresh interpreter, which others do not lengthen; without `site` and its .pth files."""
     process = subprocess.Popen([sys.executable, "-S", "-E", "-c", code])
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = status

@@ -195,6 +195,12 @@ def test_leases_tell() -> None:
         lease.end(ok=False, kind="other")
     lb.remove(0)
     lease.end(ok=False)
+    lease = lb.selector.add(0) or lb.lease()
+    lb.remove(0)
+    lb.add(0)  # another one
+    lease.end(ok=False, kind="local")
+    lb.report(0, ok=False, kind="local")
+    assert lb.ejected == {}
 
 
 def test_state() -> None:
