@@ -44,7 +44,7 @@ def extensions() -> list[Extension]:
 
 
 def modules() -> list[Extension]:
-    """`selection` needs no GIL: selectors take their own critical sections. The rest is written for one thread."""
+    """`selection` needs no GIL: its selectors take critical sections. The rest of lbcore is written for one thread."""
     found = extensions()
     free = [extension for extension in found if extension.name.startswith("lbcore.selection.")]
     rest = [extension for extension in found if extension not in free]

@@ -4,7 +4,8 @@
     client = httpx.Client(mounts={"http://orders": BalancedTransport(selector)})
     client.get("http://orders/items/7")
 
-The replica takes the place of scheme, host and port. A failed attempt is repeated at another replica where that is safe.
+The replica takes the place of scheme, host and port. A failed attempt is made again at another
+replica where that is safe.
 """
 
 from __future__ import annotations
@@ -240,7 +241,7 @@ class _AsyncBody(httpx.AsyncByteStream):
 
 
 class AsyncBalancedTransport(_Balanced, httpx.AsyncBaseTransport):
-    """For httpx.AsyncClient; see `_Balanced` for the settings. `transport` sends: an AsyncHTTPTransport unless given."""
+    """For httpx.AsyncClient; see `_Balanced` for the settings. `transport` sends; None: an AsyncHTTPTransport."""
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ cdef class OutlierDetector(Wrapper):
 
     cdef Host host(self, object server)
     cdef int note(self, object server, bint ok, str kind) except -1
+    cdef int note_lease(self, object server, Host host, bint ok, str kind) except -1
     cdef int count(self, object server, Host host, int series) except -1
     cdef int take_out(self, object server, Host host, str reason, double now_s) except -1
     cdef int judge(self, int origin, double now_s) except -1

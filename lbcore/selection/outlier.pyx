@@ -140,6 +140,17 @@ cdef class OutlierDetector(Wrapper):
             self.count(server, host, GATEWAY)
         return self.count(server, host, ANY)
 
+    cdef int note_lease(self, object server, Host host, bint ok, str kind) except -1:
+        """`note`, unless the server was taken out meanwhile, or is another one by now."""
+        self.ahead()
+        with cython.critical_section(self.base):
+            try:
+                if host is not None and self.host(server) is host:
+                    self.note(server, ok, kind)
+            except KeyError:
+                pass
+        return 0
+
     cdef int count(self, object server, Host host, int series) except -1:
         host.in_a_row[series] += 1
         limit = self.limits[series]
@@ -174,7 +185,7 @@ cdef class OutlierDetector(Wrapper):
             length_s += self.settings["jitter_s"] * (random_next(&self.random) >> 11) / 2.0 ** 53
         host.until_s = now_s + length_s
         host.reason = reason
-        return self.base.refresh()
+        return self.base.change()
 
     def eject(self, server, reason: str = "by hand") -> bool:
         """Take a server out for its time, within the limits. Whether it is out now. Raises KeyError."""
@@ -193,7 +204,7 @@ cdef class OutlierDetector(Wrapper):
             host = self.host(server)
             if host.until_s:
                 host.until_s = 0
-                self.base.refresh()
+                self.base.change()
                 self.plan()
 
     @property
@@ -250,7 +261,7 @@ cdef class OutlierDetector(Wrapper):
                 host.until_s = 0
                 back.append(host)
         if back:
-            self.base.refresh()
+            self.base.change()
         if now_s >= self.interval_end_s:
             intervals = 1 + <long>((now_s - self.interval_end_s) / self.interval_s)
             for host in self.hosts.values():
@@ -314,11 +325,17 @@ cdef class OutlierLease:
 
     cdef readonly OutlierDetector selector
     cdef object lease
+    cdef Host host                     # of the server that was picked; None = it is gone already
     cdef bint ended
 
     def __init__(self, OutlierDetector selector, lease):
         self.selector = selector
         self.lease = lease
+        with cython.critical_section(selector.base):
+            try:
+                self.host = selector.host(lease.server)
+            except KeyError:
+                self.host = None
 
     @property
     def server(self):
@@ -349,8 +366,7 @@ cdef class OutlierLease:
             raise ValueError(f"no kind of failure is named {kind!r}: one of {', '.join(KINDS)}")
         self.ended = True
         self.lease.end(ok=ok, latency_s=latency_s)
-        if self.lease.server in self.selector:             # not taken out meanwhile
-            self.selector.told(self.lease.server, ok=ok, kind=kind)
+        self.selector.note_lease(self.lease.server, self.host, ok, kind)
 
     def forget(self) -> None:
         """`Lease.forget`."""

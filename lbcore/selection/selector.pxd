@@ -60,7 +60,7 @@ cdef class Selector:
     cdef int leave(self) except -1
     cdef int begin_change(self) except -1
     cdef int end_change(self, bint changed) except -1
-    cdef int refresh(self) except -1
+    cdef int change(self) except -1
     cdef int fill(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) except -1
     cdef list choose_n(self, uint64_t key, Py_ssize_t wanted, object accept, object exclude)
     cdef list listing(self)

@@ -356,8 +356,8 @@ cdef class Selector:
         return 0
 
     @cython.critical_section
-    cdef int refresh(self) except -1:
-        """For wrappers: `open` is another one now."""
+    cdef int change(self) except -1:
+        """`open` is another one now, or what choosing needs is."""
         self.begin_change()
         return self.end_change(True)
 

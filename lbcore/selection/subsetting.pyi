@@ -7,8 +7,12 @@ from lbcore.selection.wrapper import Wrapper
 V = TypeVar("V")
 
 @overload
-def subset(servers: Mapping[S, V], k: int, client: Key) -> dict[S, V]: ...  # type: ignore[overload-overlap]
+def subset(  # type: ignore[overload-overlap]
+    servers: Mapping[S, V], k: int, client: Key
+) -> dict[S, V]: ...
 @overload
-def subset(servers: Selector[S] | Wrapper[S], k: int, client: Key) -> dict[S, int]: ...  # type: ignore[overload-overlap]
+def subset(  # type: ignore[overload-overlap]
+    servers: Selector[S] | Wrapper[S], k: int, client: Key
+) -> dict[S, int]: ...
 @overload
 def subset(servers: Iterable[S], k: int, client: Key) -> list[S]: ...

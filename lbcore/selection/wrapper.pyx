@@ -38,7 +38,7 @@ cdef class Wrapper(Shaper):
         self.base = base
         self.clock = clock
         base.shaper = self
-        return base.refresh()
+        return base.change()
 
     # What a wrapper implements
 
@@ -49,7 +49,7 @@ cdef class Wrapper(Shaper):
     cdef int step(self, double now_s) except -1:
         """It is time. Sets `due_s`."""
         self.due_s = INFINITY
-        return self.base.refresh()
+        return self.base.change()
 
     cdef dict options(self):
         """Keyword arguments that make such a wrapper."""

@@ -26,6 +26,7 @@ ALLOWED = {
     "transport": BELOW_TRANSPORT,
     "provider": {"config"},
     "health": {"config", "http", "state"},
+    "integrations": {"selection"},
     "process": BELOW_TRANSPORT | {"api", "health", "provider", "transport"},
 }
 # Modules of C functions and of classes that Python never handles.

@@ -1,4 +1,4 @@
-"""Modules of others that pick with lbcore: in Cython by its `.pxd` files, in C through a capsule, against an installed wheel."""
+"""Modules of others that pick with lbcore, against an installed wheel: in Cython by `.pxd` files, in C by a capsule."""
 
 from __future__ import annotations
 
@@ -197,13 +197,14 @@ def test_a_module_of_others_in_cython_and_one_in_c(dist: Path) -> None:
     (wheel,) = dist.glob("*.whl")
     run(sys.executable, "-m", "venv", "--without-pip", "fresh", cwd=dist)
     python = str(dist / "fresh" / "bin" / "python")
-    run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", str(wheel), cwd=dist)
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    run(*pip, "install", "-q", "--no-deps", "--no-index", str(wheel), cwd=dist)
     work = dist / "work"
     work.mkdir()
     for name, text in (("setup.py", BUILD), ("outside.pyx", CYTHON), ("outside_c.c", C)):
         (work / name).write_text(text)
     (work / "use.py").write_text(f"SOURCE = {str(ROOT)!r}\n{USE}")
-    # Cython and setuptools come from here; the .pth file that makes lbcore's sources importable is not read from PYTHONPATH.
+    # Cython and setuptools come from here; the .pth file that makes lbcore importable is not read from PYTHONPATH.
     tools = next(path for path in sys.path if (Path(path) / "Cython").is_dir())
     run(python, "setup.py", "-q", "build_ext", "--inplace", cwd=work, PYTHONPATH=tools)
     said = run(python, "use.py", cwd=work, PYTHONPATH="")
@@ -263,7 +264,8 @@ def test_a_wrapper_is_told_the_time() -> None:
 
 
 def test_the_header_stands_alone(tmp_path: Path) -> None:
-    (tmp_path / "alone.c").write_text("#include <lbcore_selection.h>\nint main(void) { return LBCORE_SELECTION_ABI - 1; }\n")
+    text = "#include <lbcore_selection.h>\nint main(void) { return LBCORE_SELECTION_ABI - 1; }\n"
+    (tmp_path / "alone.c").write_text(text)
     compiler = os.environ.get("CC", "cc")
     strict = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
     run(compiler, *strict, f"-I{get_include()}", "alone.c", "-o", "alone", cwd=tmp_path)

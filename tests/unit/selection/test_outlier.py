@@ -114,7 +114,8 @@ def test_too_few_requests_or_servers_tell_nothing() -> None:
 
 
 def test_failure_percentage() -> None:
-    lb, clock = detector(consecutive_failures=None, success_rate_factor=None, failure_percent=85, max_ejection_percent=30)
+    off = {"consecutive_failures": None, "success_rate_factor": None}
+    lb, clock = detector(**off, failure_percent=85, max_ejection_percent=30)
     for server in range(10):
         tell(lb, server, 9 if server < 2 else 12, 70)  # 10 of 80 and 13 of 83: 87.5 % and 84.3 %
     clock.now += 10
@@ -140,7 +141,9 @@ def test_ejections_get_longer_and_shorter_again() -> None:
     assert lb.ejected == {}
 
 
-@pytest.mark.parametrize(("servers", "percent", "one", "most"), [(10, 10, True, 1), (10, 39, True, 3), (3, 10, True, 1), (3, 10, False, 0)])
+@pytest.mark.parametrize(
+    ("servers", "percent", "one", "most"), [(10, 10, True, 1), (10, 39, True, 3), (3, 10, True, 1), (3, 10, False, 0)]
+)
 def test_most_stay(servers: int, percent: int, one: bool, most: int) -> None:
     lb, _ = detector(servers, max_ejection_percent=percent, always_eject_one=one)
     for server in range(servers):
@@ -192,6 +195,12 @@ def test_leases_tell() -> None:
         lease.end(ok=False, kind="other")
     lb.remove(0)
     lease.end(ok=False)
+    lease = lb.selector.add(0) or lb.lease()
+    lb.remove(0)
+    lb.add(0)  # another one
+    lease.end(ok=False, kind="local")
+    lb.report(0, ok=False, kind="local")
+    assert lb.ejected == {}
 
 
 def test_state() -> None:

@@ -27,7 +27,10 @@ def test_below_the_threshold_health_is_ignored() -> None:
     assert not lb.panicking and seen(lb) == {"a", "d"}
 
 
-@given(servers=st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=1, max_size=8), percent=st.integers(0, 100))
+states = st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=1, max_size=8)
+
+
+@given(servers=states, percent=st.integers(0, 100))
 def test_weights_decide(servers: list[tuple[int, bool]], percent: int) -> None:
     lb = PanicThreshold(SmoothWRR({n: weight for n, (weight, _) in enumerate(servers)}), percent)
     for number, (_, up) in enumerate(servers):

@@ -32,7 +32,7 @@ def counted(lb: Any, count: int) -> Counter[Any]:
 
 @pytest.mark.parametrize(
     ("aggression", "age_s", "percent"),
-    [(1.0, 0, 10), (1.0, 1, 10), (1.0, 15, 25), (1.0, 30, 50), (1.0, 60, 100), (2.0, 15, 50), (0.5, 30, 25), (2.0, 60, 100)],
+    [(1, 0, 10), (1, 1, 10), (1, 15, 25), (1, 30, 50), (1, 60, 100), (2, 15, 50), (0.5, 30, 25), (2, 60, 100)],
 )
 def test_formula(aggression: float, age_s: float, percent: int) -> None:
     clock = Clock()
@@ -45,7 +45,7 @@ def test_formula(aggression: float, age_s: float, percent: int) -> None:
     assert lb["new"] == 1 and dict(lb) == {"old": 1, "new": 1}
 
 
-@given(weights=st.lists(st.integers(1, 1 << 30), min_size=1, max_size=6), step=st.integers(0, 25), least=st.integers(1, 100))
+@given(st.lists(st.integers(1, 1 << 30), min_size=1, max_size=6), st.integers(0, 25), st.integers(1, 100))
 def test_shares_follow_the_formula_whatever_the_weights(weights: list[int], step: int, least: int) -> None:
     clock, age_s = Clock(), step * 1.5  # where the weight goes up
     lb = SlowStart(Tijdeman(dict(enumerate(weights))), 30.0, 1.5, least, clock)
