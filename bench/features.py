@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import sys
 from pathlib import Path
 
@@ -75,6 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what features of lbcore cost.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/features.json")
     options = parser.parse_args()
     workload = Workload("features", "64 keep-alive connections, small answers, a cookie", US, small_requests)
     try:
@@ -90,6 +92,8 @@ def main() -> None:
         shown.add_row(name, f"{result['cost']:.2f}", spread, *load, ratio)
     print_tables([shown])
     described = machine.describe()
+    record = {"machine": described, "rounds": options.rounds, "seconds": options.seconds, "results": results}
+    options.out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     print(", ".join(f"{key}: {value}" for key, value in described.items()))
 
 

@@ -22,6 +22,7 @@ from rich.table import Table
 from bench import formulas
 from bench.micro import rivals, selectors
 from bench.report import print_tables
+from lbcore.selection import Prequal, Selector
 
 Rows = list[dict[str, Any]]
 WEIGHT_SETS = 300
@@ -185,6 +186,16 @@ def weighted_shares() -> Rows:
     return rows
 
 
+def moved_live(name: str, change: Callable[[Selector[str]], None]) -> float:
+    """The same for a selector of lbcore that is changed as it lives."""
+    keys = clients(KEYS)
+    lb = selectors.ALL[name](POOLS["16 addresses"])
+    before = [lb.servers[index] for index in lb.pick_many(keys)]
+    change(lb)
+    after = [lb.servers[index] for index in lb.pick_many(keys)]
+    return 100 * sum(a != b for a, b in zip(before, after, strict=True)) / len(keys)
+
+
 def moved(placer: Placer, before: tuple[list[str], list[int]], after: tuple[list[str], list[int]]) -> float:
     """Per cent of clients that are given another server after a change."""
     keys = clients(KEYS)
@@ -207,8 +218,17 @@ def disruption() -> Rows:
             "one weight doubles": 100 * (2 / 17 - 1 / 16),
         }
     ]
+    for name in sorted(selectors.KEYED):
+        row: dict[str, Any] = {"algorithm": f"lbcore {name}"}
+        row["one in the middle leaves"] = moved_live(name, lambda lb: lb.remove(pool[7]))
+        row["the last leaves"] = moved_live(name, lambda lb: lb.remove(pool[-1]))
+        row["one more"] = moved_live(name, lambda lb: lb.add(more[-1]))
+        row["one weight doubles"] = moved_live(name, lambda lb: lb.set_weight(pool[-1], 2))
+        rows.append(row)
     for name, placer in all_placers().items():
-        row: dict[str, Any] = {"algorithm": name}
+        if name.startswith("lbcore "):
+            continue
+        row = {"algorithm": name}
         row["one in the middle leaves"] = moved(placer, equal, (less, [1] * 15))
         row["the last leaves"] = moved(placer, equal, (last, [1] * 15))
         row["one more"] = moved(placer, equal, (more, [1] * 17))
@@ -237,6 +257,14 @@ def leaving_in_place() -> Rows:
 # By load
 
 
+def probed(lb: Any) -> Any:
+    """A pick; for `Prequal` with the probes that it asks for."""
+    if isinstance(lb, Prequal):
+        for server in lb.to_probe():
+            lb.probe(server, lb.in_flight(server), 0.01)
+    return lb.pick()
+
+
 def busier() -> Rows:
     """Per cent of picks that go to the one busy server, of two and of eight; at random it were 50 and 12.5."""
     rows = []
@@ -246,7 +274,7 @@ def busier() -> Rows:
             for size in (2, 8):
                 lb = selectors.ALL[name](range(size))
                 held = [lb.lease(accept=lambda server: server == 0) for _ in range(5)]
-                row[f"of {size}"] = 100 * sum(lb.pick() == 0 for _ in range(DRAWS)) / DRAWS
+                row[f"of {size}"] = 100 * sum(probed(lb) == 0 for _ in range(DRAWS)) / DRAWS
                 for lease in held:
                     lease.forget()
             rows.append(row)

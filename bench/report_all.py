@@ -1,0 +1,210 @@
+"""The whole suite and one report: `python -m bench.report_all [--only micro,curves] [--render]`.
+
+Writes bench/results/report.html, a page that needs nothing else: machine and versions, tables, charts as inline SVG.
+Parts that were not run this time are taken from the results that are there. A peer that is not there is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from bench import chart, compare, curves, defects, gallery, machine, mirrors, quality, reload, report, scaling
+from bench.micro import __main__ as micro
+from bench.peers import PEERS
+from bench.workloads import WORKLOADS
+
+RESULTS = Path(__file__).parent / "results"
+STYLE = """
+body { font-family: sans-serif; max-width: 1100px; margin: 2em auto; color: #222; line-height: 1.4 }
+table { border-collapse: collapse; margin: 1em 0; font-size: 13px } td, th { padding: 3px 9px; text-align: left }
+tr:nth-child(even) { background: #f4f6f8 } th { border-bottom: 2px solid #888 }
+caption { font-weight: bold; text-align: left }
+svg { max-width: 100%; height: auto; border: 1px solid #e4e4e4; margin: 6px 0 } .missing { color: #a00 }
+"""
+
+
+def table_html(table: Table) -> str:
+    """A table made for the terminal, as HTML."""
+
+    def plain(cell: object) -> str:
+        return escape(cell.plain if isinstance(cell, Text) else str(cell))
+
+    columns = [list(column.cells) for column in table.columns]
+    head = "".join(f"<th>{plain(column.header)}</th>" for column in table.columns)
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{plain(cell)}</td>" for cell in row) + "</tr>" for row in zip(*columns, strict=True)
+    )
+    title = f"<caption>{plain(table.title)}</caption>" if table.title else ""
+    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def tables_html(tables: Iterable[Table]) -> str:
+    return "\n".join(map(table_html, tables))
+
+
+# What each part shows of its result
+
+
+def show_proxies(record: dict[str, Any]) -> str:
+    parts = []
+    for name, found in record["workloads"].items():
+        if name in WORKLOADS:
+            parts.append(report.chart(WORKLOADS[name], found["results"], record["machine"]))
+            parts.append(table_html(report.table(WORKLOADS[name], found["results"])))
+    return "\n".join(parts)
+
+
+def show_features(record: dict[str, Any]) -> str:
+    values = {name: one["cost"] / record["results"]["plain"]["cost"] for name, one in record["results"].items()}
+    return chart.bars(
+        "What features cost", "CPU per request as a multiple of the plain configuration's", values, " ×", 1.0
+    )
+
+
+def show_curves(record: dict[str, Any]) -> str:
+    parts = []
+    for name, found in record["curves"].items():
+        parts += curves.charts(name, found)
+        parts.append(table_html(curves.table(name, found)))
+    return "\n".join(parts)
+
+
+def show_micro(record: dict[str, Any]) -> str:
+    """A curve over servers for each kind of job, and all tables."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    empty = record["results"]["empty_call"]["ns_per_op"]
+    for name, one in record["results"].items():
+        if found := re.fullmatch(r"pick_(\w+?)_n(\d+)", name):
+            kind = found[1]
+            if not kind.startswith("many_") and not kind.endswith("_int"):
+                series.setdefault(kind, []).append((float(found[2]), one["ns_per_op"] / empty))
+    own = {name: sorted(points) for name, points in series.items() if name[0].isupper()}
+    others = {name: sorted(set(points)) for name, points in series.items() if not name[0].isupper()}
+    shown = []
+    for title, lines in (("lbcore's selectors", own), ("Rivals on PyPI, and the standard library", others)):
+        if lines:
+            note = "a pick from Python, as a multiple of an empty method call of a Cython class"
+            text = chart.lines(title, note, lines, x="servers", y="empty calls", log_x=True, log_y=True)
+            shown.append(text)
+    return "\n".join([*shown, tables_html(micro.tables(record))])
+
+
+def show_defects(record: list[dict[str, Any]]) -> str:
+    return table_html(defects.table(record))
+
+
+def show_scaling(record: dict[str, Any]) -> str:
+    return table_html(scaling.table(record))
+
+
+PARTS: dict[str, tuple[str, list[str], Callable[[Any], str]]] = {
+    "proxies": ("Proxies side by side", ["bench.proxies"], show_proxies),
+    "features": ("What features of lbcore cost", ["bench.features"], show_features),
+    "curves": ("What a request costs as something grows", ["bench.curves"], show_curves),
+    "reload": ("Reload under load", ["bench.reload"], lambda record: table_html(reload.table(record))),
+    "scaling": ("Workers", ["bench.scaling"], show_scaling),
+    "mirrors": ("Mirrors", ["bench.mirrors"], lambda record: table_html(mirrors.table(record))),
+    "defects": ("Shares, as real proxies give them", ["bench.defects"], show_defects),
+    "quality": (
+        "How well selectors keep to their shares",
+        ["bench.quality"],
+        lambda record: tables_html(quality.tables(record)),
+    ),
+    "micro": ("Single functions", ["bench.micro"], show_micro),
+}
+
+
+def run(name: str, quick: bool) -> None:
+    """One part, in a process of its own, so that none is measured in the debris of another."""
+    command = [sys.executable, "-m", *PARTS[name][1]]
+    if quick and name in ("proxies", "features", "curves", "scaling", "mirrors"):
+        command += ["--rounds", "1", "--seconds", "1"]
+    if name == "proxies":
+        command += ["--proxy", ",".join(PEERS)]
+    print(" ".join(command[1:]), flush=True)
+    if subprocess.run(command, check=False).returncode:
+        raise RuntimeError(f"{name} failed")
+
+
+def bars_html() -> str:
+    """The bars of a pick and the comparison with the baseline, which need no peer."""
+    if not compare.BASELINE.exists() or not (RESULTS / "micro.json").exists():
+        return ""
+    baseline = json.loads(compare.BASELINE.read_text())
+    found = compare.worse(baseline, json.loads((RESULTS / "micro.json").read_text()))
+    band = f"{100 * baseline['band']:.0f} %"
+    if not found:
+        return f"<p>All {len(baseline['figures'])} figures are within the noise of the baseline, {band}.</p>"
+    rows = "".join(f"<tr><td>{'</td><td>'.join(map(escape, row))}</td></tr>" for row in found)
+    return f"<p>Worse than the baseline by more than its noise, {band}:</p><table>{rows}</table>"
+
+
+def versions(names: Sequence[str]) -> dict[str, str]:
+    if missing := [name for name in names if PEERS[name].path is None]:
+        raise RuntimeError(f"not installed: {', '.join(missing)}; see docs/benchmarks.md")
+    return {name: PEERS[name].version(str(PEERS[name].path)) for name in names}
+
+
+def page() -> str:
+    facts = {**machine.describe(), **versions(list(PEERS))}
+    parts = ["<h1>lbcore: benchmarks</h1>"]
+    parts.append(
+        "<table>" + "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in facts.items()) + "</table>"
+    )
+    for name, (title, command, show) in PARTS.items():
+        parts.append(f'<h2 id="{name}">{escape(title)}</h2>')
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            parts.append(f'<p class="missing">Not run: python -m {command[0]}</p>')
+            continue
+        record = json.loads(path.read_text())
+        made = record.get("machine", {}) if isinstance(record, dict) else {}
+        where = ", ".join(f"{key} {value}" for key, value in made.items())
+        parts.append(f"<p>python -m {command[0]}{': ' + escape(where) if where else ''}</p>")
+        parts.append(show(record))
+        if name == "micro":
+            parts.append(bars_html())
+    parts.append("<h2>Gallery</h2>")
+    parts += [path.read_text() for path in sorted(gallery.FOLDER.glob("*.svg"))]
+    title = "<title>lbcore: benchmarks</title>"
+    head = f'<!doctype html><html lang="en"><head><meta charset="utf-8">{title}<style>{STYLE}</style></head>'
+    return head + "<body>" + "\n".join(parts) + "</body></html>\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run the whole suite, and write one report.")
+    parser.add_argument("--only", default="", help="comma-separated parts; default: all")
+    parser.add_argument(
+        "--render", action="store_true", help="run nothing, make the page of the results that are there"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="one round of one second: shows that all works, measures nothing"
+    )
+    options = parser.parse_args()
+    wanted = [name for name in options.only.split(",") if name] or list(PARTS)
+    if unknown := set(wanted) - set(PARTS):
+        sys.exit(f"unknown parts: {', '.join(unknown)}; known: {', '.join(PARTS)}")
+    try:
+        versions(list(PEERS))
+        if not options.render:
+            for name in wanted:
+                run(name, options.quick)
+        (RESULTS / "report.html").write_text(page())
+    except RuntimeError as error:
+        sys.exit(f"error: {error}")
+    print(RESULTS / "report.html")
+
+
+if __name__ == "__main__":
+    main()
