@@ -47,7 +47,7 @@ def with_workers(name: str, workers: int) -> Peer:
         return command
 
     environ = tuple((key, str(workers) if key == "GOMAXPROCS" else value) for key, value in base.environ)
-    return dataclasses.replace(base, name=f"{name} {workers}", configure=configure, environ=environ)
+    return dataclasses.replace(base, name=f"{name}-{workers}", configure=configure, environ=environ)
 
 
 def everywhere(pid: int) -> None:
@@ -69,7 +69,7 @@ def measured(names: Sequence[str], rounds: int, seconds: int) -> dict[str, Any]:
     samples = measure(Workload("workers", "64 keep-alive connections", US, drive), peers, rounds, seconds)
     results: dict[str, Any] = {}
     for name in names:
-        results[name] = {str(workers): summarise(samples[f"{name} {workers}"]) for workers in WORKERS}
+        results[name] = {str(workers): summarise(samples[f"{name}-{workers}"]) for workers in WORKERS}
     return {"machine": machine.describe(), "results": results}
 
 
