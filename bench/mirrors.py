@@ -113,13 +113,16 @@ def measured(names: Sequence[str], rounds: int, seconds: int) -> dict[str, Any]:
 
 
 def table(record: dict[str, Any]) -> Table:
-    shown = Table("proxy", "mirror", "p50 ms", "p99 ms", US, "p99 beside none", title=f"A mirror: {record['what']}")
+    shown = Table(
+        "proxy", "mirror", "answered/s", "p50 ms", "p99 ms", US, "p99 beside none", title=f"A mirror: {record['what']}"
+    )
     for name, results in record["results"].items():
         if "failed" in results:
-            shown.add_row(name, "", "", "", "", results["failed"])
+            shown.add_row(name, "", "", "", "", "", results["failed"])
             continue
         for kind, result in results.items():
-            figures = (f"{result['p50_ms']:.2f}", f"{result['p99_ms']:.2f}", f"{result['cost']:.1f}")
+            answered = f"{result['requests_per_second']:,.0f}"  # fewer: clients wait for answers
+            figures = (answered, f"{result['p50_ms']:.2f}", f"{result['p99_ms']:.2f}", f"{result['cost']:.1f}")
             shown.add_row(name, kind, *figures, f"{result['p99_ms'] / results['none']['p99_ms']:.2f} ×")
     return shown
 
