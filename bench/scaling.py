@@ -44,6 +44,8 @@ def with_workers(name: str, workers: int) -> Peer:
         for option in ("--workers", "--concurrency"):
             if option in command:
                 command[command.index(option) + 1] = str(workers)
+        if name == "envoy":  # two at a time need names of their own for what they share with their successors
+            command += ["--base-id", str(workers)]
         return command
 
     environ = tuple((key, str(workers) if key == "GOMAXPROCS" else value) for key, value in base.environ)
