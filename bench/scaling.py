@@ -44,10 +44,12 @@ def with_workers(name: str, workers: int) -> Peer:
         for option in ("--workers", "--concurrency"):
             if option in command:
                 command[command.index(option) + 1] = str(workers)
+        if name == "envoy":  # two at a time need names of their own for what they share with their successors
+            command += ["--base-id", str(workers)]
         return command
 
     environ = tuple((key, str(workers) if key == "GOMAXPROCS" else value) for key, value in base.environ)
-    return dataclasses.replace(base, name=f"{name} {workers}", configure=configure, environ=environ)
+    return dataclasses.replace(base, name=f"{name}-{workers}", configure=configure, environ=environ)
 
 
 def everywhere(pid: int) -> None:
@@ -69,7 +71,7 @@ def measured(names: Sequence[str], rounds: int, seconds: int) -> dict[str, Any]:
     samples = measure(Workload("workers", "64 keep-alive connections", US, drive), peers, rounds, seconds)
     results: dict[str, Any] = {}
     for name in names:
-        results[name] = {str(workers): summarise(samples[f"{name} {workers}"]) for workers in WORKERS}
+        results[name] = {str(workers): summarise(samples[f"{name}-{workers}"]) for workers in WORKERS}
     return {"machine": machine.describe(), "results": results}
 
 
