@@ -1,11 +1,13 @@
 """Selectors that leave something to chance. No I/O."""
 
+from cpython.object cimport PyObject
+
 from lbcore.selection.alias cimport alias_build, alias_free
 from lbcore.selection.selector cimport Selector
 
 cdef extern from "Python.h":
     ctypedef struct PyListObject:
-        void** ob_item
+        PyObject** ob_item
 
 
 cdef class Drawn(Selector):
@@ -21,6 +23,6 @@ cdef class Drawn(Selector):
     cdef int prepare(self) except -1:
         self.ahead.ready = False
         # They stay where they are until the next change.
-        self.ahead.objects = (<PyListObject*>self.names).ob_item
+        self.ahead.objects = <void**>(<PyListObject*>self.names).ob_item
         self.ahead.loads = self.loads if self.by_pairs else NULL
         return alias_build(&self.alias, self.open, self.count, self.by_weight)

@@ -21,6 +21,7 @@ from lbcore.selection.atomic cimport (
     atomic_or_u32,
     atomic_store_u32,
     atomic_store_u64,
+    atomic_swap_if_u32,
     atomic_unlock_u32,
 )
 from lbcore.state.layout cimport (
@@ -535,6 +536,9 @@ cdef class Region:
             if server.held:                # writing zeros everywhere would dirty the cache for nothing
                 atomic_add_u64(&self.server(slot).load.in_flight, <uint64_t>0 - server.held)
                 server.held = 0
+            # Whose trial it was is not known: at worst one request more tries a server that is on trial.
+            if atomic_load_u32(&self.server(slot).trial) == 2:
+                atomic_swap_if_u32(&self.server(slot).trial, 2, 1)
             if server.in_flight or server.wanted_since_ns:
                 server.in_flight = 0
                 server.wanted_since_ns = 0

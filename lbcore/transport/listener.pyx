@@ -257,7 +257,7 @@ cdef class Arrival(Socket):
             self.listener.clients.discard(self)
             self.listener.entry_point.stats.accepted -= 1
             self.listener.entry_point.stats.open_connections -= 1
-            self.reactor.remove(self)
+            self.reactor.detach(self)
         self.fd = -1
         return 0
 

@@ -32,6 +32,5 @@ cdef class Reactor:
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1
     cdef int change(self, Channel channel, uint32_t events) except -1
     cdef void detach(self, Channel channel) noexcept
-    cdef int remove(self, Channel channel) except -1
     cdef int arm(self, Channel channel, int64_t delay_ms) except -1
     cdef void disarm(self, Channel channel) noexcept

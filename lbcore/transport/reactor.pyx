@@ -136,7 +136,7 @@ cdef class Reactor:
         return 0
 
     cdef void detach(self, Channel channel) noexcept:
-        """Let go of a channel. Its owner closes the descriptor afterwards."""
+        """Let go of a channel. Its owner closes the descriptor afterwards, or gives it to another channel."""
         cdef epoll_event unused
         if channel.fd < 0:
             return
@@ -151,14 +151,6 @@ cdef class Reactor:
             self.loop.call_soon(self._bury)
         self.graveyard.append(channel)
         Py_DECREF(channel)
-
-    cdef int remove(self, Channel channel) except -1:
-        """Let go of a channel whose descriptor stays open, for another channel. OSError."""
-        cdef int fd = channel.fd
-        self.detach(channel)
-        if epoll_ctl(self.epfd, EPOLL_CTL_DEL, fd, NULL) < 0:
-            raise OSError(errno, os.strerror(errno))
-        return 0
 
     cdef int arm(self, Channel channel, int64_t delay_ms) except -1:
         """Call `on_timeout` after `delay_ms`, at most a tick or two later. Replaces an earlier setting."""

@@ -42,6 +42,9 @@ cdef enum:
 cdef class Socket(Channel):
     """The descriptor is owned: `shut` closes it."""
 
+    def __cinit__(self):
+        self.allowance = TURN_BYTES
+
     def __dealloc__(self):
         buffer_release(&self.input)
         buffer_release(&self.output)

@@ -120,7 +120,11 @@ class Watched:
         if name == "lbcore":
             command = [sys.executable, "-m", "lbcore", "run", "--workers", "1", "--config", str(file)]
         self.process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
-        eventually(self.is_ready, f"{name} answers", 30)
+        try:
+            eventually(self.is_ready, f"{name} answers", 30)
+        except AssertionError:
+            self.close()
+            raise
         self.statuses = [self.ask(method, path) for method, path in REQUESTS]
 
     def is_ready(self) -> bool:

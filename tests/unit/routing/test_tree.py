@@ -66,6 +66,8 @@ def test_while_the_only_server_of_a_child_is_on_trial_siblings_take_the_other_re
     assert picked[A] == 1
     assert picked[B] + picked[C] == 7
     assert tree.picks("x", 2) == [None, None]
+    tree.region.clear_worker(0)  # it died with the request that tried
+    assert tree.picks("x", 2) == [A, None]
 
 
 def test_a_parent_that_does_not_watch_goes_on_sending() -> None:
