@@ -2,6 +2,11 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from lbcore.selection.mix cimport hash_bytes
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+
 cdef enum HashKind:
     HASH_MIX64                 # `mix.hash_bytes`
     HASH_XXH64
@@ -15,4 +20,13 @@ cdef uint32_t hash_crc32(const uint8_t* data, Py_ssize_t length, uint32_t before
 cdef uint64_t hash_by(int kind, const char* data, Py_ssize_t length, uint64_t seed) noexcept nogil
 cdef int hash_kind(str name) except -1
 cdef int key_value(object key, uint64_t* value) except -1
+cdef uint64_t hash_server(object server, int kind, uint64_t seed) except? 0
 cdef int hash_key(object key, int kind, uint64_t seed, uint64_t* found) except -1
+
+
+cdef inline int hash_text(object text, uint64_t seed, uint64_t* found) except -1:
+    """Hash a str by HASH_MIX64."""
+    cdef Py_ssize_t length
+    cdef const char* data = PyUnicode_AsUTF8AndSize(text, &length)
+    found[0] = hash_bytes(data, length, seed)
+    return 0

@@ -15,9 +15,6 @@ from libc.string cimport memcpy
 
 from lbcore.selection.mix cimport hash_bytes, mix64
 
-cdef extern from "Python.h":
-    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
-
 cdef enum:
     CRC32_POLYNOMIAL = 0xEDB88320
 
@@ -159,6 +156,20 @@ cdef int hash_key(object key, int kind, uint64_t seed, uint64_t* found) except -
         raise TypeError(f"a key is a str, bytes or int, not {type(key).__name__}")
     found[0] = hash_by(kind, data, length, seed)
     return 0
+
+
+cdef uint64_t hash_server(object server, int kind, uint64_t seed) except? 0:
+    """The hash of a server's name: of itself for str, bytes and int, else of its `str()`.
+
+    Raises TypeError when that is the address of an object, which is another one in every process.
+    """
+    cdef uint64_t found
+    if not isinstance(server, (str, bytes, int)):
+        if type(server).__str__ is object.__str__ and type(server).__repr__ is object.__repr__:
+            raise TypeError(f"{server!r} has no name that is the same in every process: define __str__")
+        server = str(server)
+    hash_key(server, kind, seed, &found)
+    return found
 
 
 def hash_of(key: str | bytes | int, hash: str = "mix64", seed: int = 0) -> int:

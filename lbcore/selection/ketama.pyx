@@ -108,6 +108,8 @@ cdef class Ketama(Keyed):
         self.vnodes = vnodes
         self.jumps = overflow == "jump"
         self.setting(hash, bounded_load)
+        if self.ring_kind != RING_OWN:
+            self.plain_keys = False
         self.setup(servers, seed)
 
     def __dealloc__(self):

@@ -12,7 +12,7 @@ from libc.stdlib cimport free, realloc
 
 from lbcore.selection.atomic cimport atomic_load_u64
 from lbcore.selection.bound cimport BOUND_ONE, Bound
-from lbcore.selection.hashing cimport hash_kind
+from lbcore.selection.hashing cimport HASH_MIX64, hash_kind, hash_server
 from lbcore.selection.hrw cimport hrw_find
 from lbcore.selection.mix cimport mix64
 from lbcore.selection.selector cimport Selector
@@ -43,6 +43,7 @@ cdef class Keyed(Selector):
         """Take over the options that all of them have."""
         self.hash = hash_kind(hash)
         self.hash_name = hash
+        self.plain_keys = self.hash == HASH_MIX64
         self.bounded_load = bounded_load
         self.factor = 0
         if bounded_load is not None:
@@ -62,7 +63,7 @@ cdef class Keyed(Selector):
         return found
 
     cdef int append(self, object server, object weight, bint up) except -1:
-        self.name_hash(server, self.hash, self.seed)  # refused before anything changes
+        hash_server(server, self.hash, self.seed)  # refused before anything changes
         return Selector.append(self, server, weight, up)
 
     cdef int prepare(self) except -1:
@@ -99,7 +100,7 @@ cdef class Keyed(Selector):
                 raise MemoryError
             arrays[i][0] = grown
         for i in range(self.count):
-            id = mix64(self.name_hash(self.names[i], self.hash, self.seed))
+            id = mix64(hash_server(self.names[i], self.hash, self.seed))
             while id in seen:  # servers that are not equal, but of the same name
                 id = mix64(id + 1)
             seen.add(id)

@@ -28,6 +28,7 @@ cdef class Selector:
     cdef uint64_t seed
     cdef uint64_t random               # state of rng.pxd
     cdef bint keyed                    # chooses by a key
+    cdef bint plain_keys               # `key_hash` of a str is `hash_text`
     cdef bint stateful                 # a pick changes what the next one is: one thread at a time
     cdef int hash                      # HashKind of keys and of names
     cdef bint attention                # `attend` has to be called before the next pick: stale, or somebody is at work
@@ -49,7 +50,6 @@ cdef class Selector:
 
     # What it may use
     cdef int setup(self, object servers, object seed) except -1
-    cdef uint64_t name_hash(self, object server, int kind, uint64_t seed) except? 0
 
     cdef int make_room(self, Py_ssize_t room) except -1
     cdef int append(self, object server, object weight, bint up) except -1

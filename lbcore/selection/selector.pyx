@@ -21,7 +21,7 @@ from posix.unistd cimport usleep
 from lbcore.selection.abi cimport SELECTION_ABI
 from lbcore.selection.atomic cimport atomic_add_u64, atomic_load_u64
 from lbcore.selection.clock cimport monotonic_ns
-from lbcore.selection.hashing cimport HASH_MIX64, hash_key
+from lbcore.selection.hashing cimport HASH_MIX64, hash_key, hash_text
 from lbcore.selection.load cimport Load
 from lbcore.selection.rng cimport random_seeded
 
@@ -135,21 +135,6 @@ cdef class Selector:
     cdef int restore_extra(self, dict state) except -1:
         return 0
 
-    # What it may use
-
-    cdef uint64_t name_hash(self, object server, int kind, uint64_t seed) except? 0:
-        """The hash of a server's name: of itself for str, bytes and int, else of its `str()`.
-
-        Raises TypeError when that is the address of an object, which is another one in every process.
-        """
-        cdef uint64_t found
-        if not isinstance(server, (str, bytes, int)):
-            if type(server).__str__ is object.__str__ and type(server).__repr__ is object.__repr__:
-                raise TypeError(f"{server!r} has no name that is the same in every process: define __str__")
-            server = str(server)
-        hash_key(server, kind, seed, &found)
-        return found
-
     # Picking
 
     @cython.critical_section
@@ -162,7 +147,18 @@ cdef class Selector:
         Raises NoServerError when nobody may be picked, TypeError when a key is needed and there is none.
         Cost: the algorithm's, which its class tells; with `accept` or `exclude` O(servers).
         """
-        return self.names[self.pick_index(key, accept, exclude)]
+        cdef uint64_t hash = 0
+        cdef Py_ssize_t index
+        if self.attention or accept is not None or exclude is not NOBODY:
+            return self.names[self.pick_index(key, accept, exclude)]
+        if self.plain_keys and type(key) is str:
+            hash_text(key, self.seed, &hash)
+        elif self.keyed:
+            self.key_hash(key, &hash)
+        index = self.choose(hash, NULL)
+        if index < 0:
+            raise self.no_server()
+        return self.names[index]
 
     cdef Py_ssize_t pick_index(self, object key, object accept, object exclude) except -1:
         cdef uint64_t hash = 0

@@ -10,11 +10,9 @@ from _collections_abc import Mapping
 
 from libc.stdint cimport uint64_t
 
-from lbcore.selection.hashing cimport HASH_XXH64, hash_key, key_value
+from lbcore.selection.hashing cimport HASH_XXH64, hash_key, hash_server, key_value
 from lbcore.selection.selector cimport Selector
 from lbcore.selection.wrapper cimport Wrapper
-
-cdef Selector namer = Selector()
 
 
 def subset(servers, k: int, client):
@@ -35,7 +33,7 @@ def subset(servers, k: int, client):
     else:
         hash_key(client, HASH_XXH64, 0, &seed)
     names = list(servers)
-    ranked = sorted([(namer.name_hash(server, HASH_XXH64, seed), i) for i, server in enumerate(names)])
+    ranked = sorted([(hash_server(server, HASH_XXH64, seed), i) for i, server in enumerate(names)])
     kept = [names[<Py_ssize_t>i] for i in sorted([i for _, i in ranked[:k]])]
     if isinstance(servers, (Mapping, Selector, Wrapper)):
         return {server: servers[server] for server in kept}
