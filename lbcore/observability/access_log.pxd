@@ -25,6 +25,8 @@ cdef class AccessLog:
     cdef bint plain                    # every field of the common format is kept
     cdef dict header_modes             # lower-case name -> mode
     cdef int header_mode               # of the others
+    cdef int referer_mode
+    cdef int agent_mode
 
     cdef int note(self, Record* record, Request request, Response response, str entry_point, str router, str service,
                   str url) except -1
@@ -32,7 +34,7 @@ cdef class AccessLog:
     cdef int note_common(self, const Record* record, Request request, str router, str url) except -1
     cdef Span target_of(self, Request request) noexcept
     cdef int put(self, Span span) except -1
-    cdef int put_quoted(self, Span span) except -1
+    cdef Span shown_header(self, Request request, bytes name, int mode) noexcept
     cdef fields_of(self, const Record* record, Request request, str entry_point, str router, str service, str url)
     cdef int note_fields(self, const Record* record, Request request, Response response, str entry_point, str router,
                          str service, str url) except -1

@@ -14,6 +14,7 @@ from libc.time cimport time_t, tm
 
 from lbcore.http.buffer cimport Buffer, buffer_len, buffer_release, buffer_reserve
 from lbcore.http.head cimport ClientAddress
+from lbcore.http.render cimport put_decimal
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_bytes, span_of
@@ -28,8 +29,16 @@ cdef enum HeaderMode:
     MODE_KEEP
     MODE_REDACT
 
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+
 cdef enum:
     BLOCK_BYTES = 65536
+    FIXED_BYTES = 256          # of a line in the common format, beside what follows from the request and from names
+    ESCAPED = 4
+
+cdef bytes REFERER = b"referer"
+cdef bytes USER_AGENT = b"user-agent"
 
 MODES = {"drop": MODE_DROP, "keep": MODE_KEEP, "redact": MODE_REDACT}
 cdef const char* HEX = b"0123456789abcdef"
@@ -59,6 +68,47 @@ cdef Span timestamp(uint64_t ago_ns) noexcept nogil:
     return span_of(stamp, stamp_len)
 
 
+cdef inline char* put_text(char* out, const char* text, Py_ssize_t length) noexcept nogil:
+    memcpy(out, text, length)
+    return out + length
+
+
+cdef inline char* put_span(char* out, Span span) noexcept nogil:
+    return put_text(out, span.ptr, span.len)
+
+
+cdef char* put_quoted(char* out, Span span) noexcept nogil:
+    """Text of a client inside quotes: what could end the quotes or the line is escaped, to ESCAPED bytes for one."""
+    cdef unsigned char c
+    cdef Py_ssize_t i
+    for i in range(span.len):
+        c = <unsigned char>span.ptr[i]
+        if 32 <= c < 127 and c != c'"' and c != c"\\":
+            out[0] = c
+            out += 1
+        elif c == c'"' or c == c"\\":
+            out[0] = c"\\"
+            out[1] = c
+            out += 2
+        else:
+            out[0] = c"\\"
+            out[1] = c"x"
+            out[2] = HEX[c >> 4]
+            out[3] = HEX[c & 15]
+            out += 4
+    return out
+
+
+cdef Span text_of(str text) except *:
+    """A name of the configuration as UTF-8, `-` for none; it lives as long as the name."""
+    cdef Py_ssize_t length
+    cdef const char* data
+    if not text:
+        return span_of(b"-", 1)
+    data = PyUnicode_AsUTF8AndSize(text, &length)
+    return span_of(data, length)
+
+
 @cython.final
 cdef class AccessLog:
     """Settings are those of `config.static.AccessLog`; `writer` is called with blocks of lines, as bytes."""
@@ -82,6 +132,8 @@ cdef class AccessLog:
         self.plain = not self.json and self.keep_others and all(self.kept.values())
         self.header_mode = MODES[settings.fields.headers.default_mode]
         self.header_modes = {name.lower(): MODES[mode] for name, mode in settings.fields.headers.names.items()}
+        self.referer_mode = self.header_modes.get("referer", self.header_mode)
+        self.agent_mode = self.header_modes.get("user-agent", self.header_mode)
 
     def __dealloc__(self):
         buffer_release(&self.lines)
@@ -135,87 +187,63 @@ cdef class AccessLog:
         self.lines.end += span.len
         return 0
 
-    cdef int put_quoted(self, Span span) except -1:
-        """Text of a client inside quotes: what could end the quotes or the line is escaped."""
+    cdef int note_common(self, const Record* record, Request request, str router, str url) except -1:
+        """The common format, without an allocation: some 0.2 us."""
+        cdef const ClientAddress* client = request.head.client
+        cdef Span method = request.head.method, target = self.target_of(request), forwarded = span_of(NULL, 0)
+        cdef Span referer = self.shown_header(request, REFERER, self.referer_mode)
+        cdef Span agent = self.shown_header(request, USER_AGENT, self.agent_mode)
+        cdef Span router_text = text_of(router), url_text = text_of(url)
         cdef char* out
-        cdef unsigned char c
-        cdef Py_ssize_t i
-        if buffer_reserve(&self.lines, 4 * span.len) < 0:
+        if record.trusted:
+            forwarded = request.find(b"x-forwarded-for", 15)     # the client as a trusted proxy before has named it
+        if forwarded.len == 0 and client != NULL:
+            forwarded = span_of(client.text, client.text_len)
+        if buffer_reserve(&self.lines, FIXED_BYTES + router_text.len + url_text.len + ESCAPED * (
+                forwarded.len + method.len + target.len + referer.len + agent.len)) < 0:
             raise MemoryError
         out = self.lines.base + self.lines.end
-        for i in range(span.len):
-            c = <unsigned char>span.ptr[i]
-            if c == c'"' or c == c"\\":
-                out[0] = c"\\"
-                out[1] = c
-                out += 2
-            elif c < 32 or c >= 127:
-                out[0] = c"\\"
-                out[1] = c"x"
-                out[2] = HEX[c >> 4]
-                out[3] = HEX[c & 15]
-                out += 4
-            else:
-                out[0] = c
-                out += 1
+        out = put_quoted(out, forwarded) if forwarded.len else put_text(out, b"-", 1)
+        out = put_text(out, b" - - [", 6)
+        out = put_span(out, timestamp(record.duration_ns))
+        out = put_text(out, b'] "', 3)
+        out = put_quoted(out, method)
+        out = put_text(out, b" ", 1)
+        out = put_quoted(out, target)
+        out = put_text(out, b" HTTP/1.", 8)
+        out = put_decimal(out, request.head.minor_version)
+        out = put_text(out, b'" ', 2)
+        out = put_decimal(out, record.status)
+        out = put_text(out, b" ", 1)
+        out = put_decimal(out, <Py_ssize_t>record.response_bytes)
+        if self.with_traefik_fields:
+            out = put_text(out, b' "', 2)
+            out = put_quoted(out, referer)
+            out = put_text(out, b'" "', 3)
+            out = put_quoted(out, agent)
+            out = put_text(out, b'" ', 2)
+            out = put_decimal(out, <Py_ssize_t>self.count)
+            out = put_text(out, b' "', 2)
+            out = put_span(out, router_text)
+            out = put_text(out, b'" "', 3)
+            out = put_span(out, url_text)
+            out = put_text(out, b'" ', 2)
+            out = put_decimal(out, <Py_ssize_t>(record.duration_ns // 1000000))
+            out = put_text(out, b"ms\n", 3)
+        else:
+            out = put_text(out, b' "-" "-"\n', 9)
         self.lines.end = out - self.lines.base
         return 0
 
-    cdef int note_common(self, const Record* record, Request request, str router, str url) except -1:
-        """The common format without a Python object but for the names."""
-        cdef const ClientAddress* client = request.head.client
-        cdef char number[80]
-        cdef int n
-        cdef bytes text
-        cdef Span forwarded = request.find(b"x-forwarded-for", 15) if record.trusted else span_of(NULL, 0)
-        if forwarded.len:
-            self.put_quoted(forwarded)         # the client as a trusted proxy before has named it
-        elif client != NULL and client.text_len:
-            self.put(span_of(client.text, client.text_len))
-        else:
-            self.put(span_of(b"-", 1))
-        self.put(span_of(b" - - [", 6))
-        self.put(timestamp(record.duration_ns))
-        self.put(span_of(b'] "', 3))
-        self.put_quoted(request.head.method)
-        self.put(span_of(b" ", 1))
-        self.put_quoted(self.target_of(request))
-        n = snprintf(number, 80, b' HTTP/1.%d" %d %llu ', request.head.minor_version, record.status,
-                     <unsigned long long>record.response_bytes)
-        self.put(span_of(number, n))
-        if not self.with_traefik_fields:
-            self.put(span_of(b'"-" "-"\n', 8))
-            return 0
-        self.put_header(request, "Referer")
-        self.put(span_of(b" ", 1))
-        self.put_header(request, "User-Agent")
-        n = snprintf(number, 80, b" %llu ", <unsigned long long>self.count)
-        self.put(span_of(number, n))
-        for name in (router, url):
-            if name:
-                text = b'"' + name.encode() + b'" '
-            else:
-                text = b'"-" '
-            self.put(span_of(text, len(text)))
-        n = snprintf(number, 80, b"%llums\n", <unsigned long long>(record.duration_ns // 1000000))
-        self.put(span_of(number, n))
-        return 0
-
-    def put_header(self, Request request, str name) -> None:
-        """A quoted request header, `-` unless it is kept."""
+    cdef Span shown_header(self, Request request, bytes name, int mode) noexcept:
+        """What a line says of a request header: `-` unless it is kept."""
         cdef Span found
-        cdef bytes lower
-        mode = self.header_modes.get(name.lower(), self.header_mode)
-        self.put(span_of(b'"', 1))
-        lower = name.lower().encode()
-        found = request.find(lower, len(lower)) if mode != MODE_DROP else span_of(NULL, 0)
+        if mode == MODE_DROP:
+            return span_of(b"-", 1)
+        found = request.find(name, len(name))
         if found.len == 0:
-            self.put(span_of(b"-", 1))
-        elif mode == MODE_REDACT:
-            self.put(span_of(b"REDACTED", 8))
-        else:
-            self.put_quoted(found)
-        self.put(span_of(b'"', 1))
+            return span_of(b"-", 1)
+        return span_of(b"REDACTED", 8) if mode == MODE_REDACT else found
 
     cdef fields_of(self, const Record* record, Request request, str entry_point, str router, str service, str url):
         """All fields by Traefik's names."""

@@ -40,5 +40,8 @@ cdef class Consistent(Picker):
     cdef uint32_t* open
     cdef Py_ssize_t count
     cdef Py_ssize_t n_open
+    cdef bint equal                    # the weights of those that may be picked
     cdef uint64_t spread               # 0 = no bound, else permitted load in per cent of the average
     cdef ServerCell** cells
+
+    cdef Py_ssize_t choice(self, uint64_t hash, Py_ssize_t before) noexcept

@@ -3,9 +3,9 @@
 import os
 
 cimport cython
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from lbcore.http.request cimport Request
 from lbcore.routing.hash_key cimport HashKey
@@ -16,6 +16,7 @@ from lbcore.selection.clock cimport monotonic_ns
 from lbcore.selection.consistent cimport places_build, places_find, places_free
 from lbcore.selection.cost cimport COST_LATENCY, COST_PEAK, COST_QUEUE, COST_WAITING, decay_rate, note_mean, note_peak
 from lbcore.selection.cycle cimport CYCLE_LIMIT, Cycle, cycle_free
+from lbcore.selection.hrw cimport hrw_find
 from lbcore.selection.least cimport LEAST_SAMPLE, least_of
 from lbcore.selection.load cimport Load
 from lbcore.selection.mix cimport hash_bytes, mix64
@@ -24,6 +25,7 @@ from lbcore.selection.rng cimport random_seeded
 from lbcore.state.layout cimport ServerCell, ServiceCell
 
 cdef enum:
+    FEW = 64                   # members that rendezvous hashing, which looks at all of them, is fast enough for
     CANDIDATES = 64            # of a bounded load, before the bound is let go
 
 cdef uint64_t KEEP_RATE = decay_rate(<uint64_t>10 * 1000000000)     # of averages: tau is 10 s
@@ -144,11 +146,12 @@ cdef class LeastOf(Picker):
 
 @cython.final
 cdef class Consistent(Picker):
-    """`hrw`, `sticky.sourceIP` and `hashOn`: the same key always goes to the same member (see `selection.consistent`).
+    """`hrw`, `sticky.sourceIP` and `hashOn`: the same key always goes to the same member.
 
-    A request without the key goes where a random one would. With `spread`, a member that has more than that many per cent
+    Among FEW by rendezvous hashing (`selection.hrw`), where no change moves a key that it need not; among more by places
+    (`selection.consistent`), O(1) expected. A request without the key goes where a random one would. With `spread`, a member that has more than that many per cent
     of the average of exchanges in flight is passed over (Mirrokni, Thorup and Zadimoghaddam, Consistent Hashing with
-    Bounded Loads, 2018). O(1) expected.
+    Bounded Loads, 2018).
     """
 
     def __cinit__(self, HashKey key, list keys, list weights, int spread=0):
@@ -165,7 +168,8 @@ cdef class Consistent(Picker):
             text = (<str>keys[i]).encode()
             self.names[i] = hash_bytes(text, len(text), 0)
             self.configured[i] = weights[i]
-        places_build(&self.places, self.names, self.configured, self.count)
+        if self.count > FEW:
+            places_build(&self.places, self.names, self.configured, self.count)
 
     def __dealloc__(self):
         places_free(&self.places)
@@ -175,30 +179,51 @@ cdef class Consistent(Picker):
     cdef int build(self, const uint32_t* weights, ServerCell** cells, Py_ssize_t count) except -1:
         """One that closes keeps its places, so only its own keys move; another weight makes other places."""
         cdef Py_ssize_t i
+        cdef uint32_t first = 0
         cdef bint same = True
         self.cells = cells
         self.n_open = 0
+        self.equal = True
         for i in range(count):
             self.open[i] = weights[i]
             self.n_open += weights[i] != 0
+            first = first or weights[i]
+            self.equal = self.equal and weights[i] in (0, first)
             if weights[i] and weights[i] != self.configured[i]:
                 self.configured[i] = weights[i]
                 same = False
-        if not same:
+        if not same and self.count > FEW:
             places_build(&self.places, self.names, self.configured, self.count)
         return 0
+
+    cdef Py_ssize_t choice(self, uint64_t hash, Py_ssize_t before) noexcept:
+        """The member of a key after so many others; the last one there is when there are fewer."""
+        cdef uint8_t barred[FEW]
+        cdef Py_ssize_t i, found = -1, following
+        if self.count > FEW:
+            return places_find(&self.places, hash, self.open, self.count, before)
+        if before == 0:
+            return hrw_find(self.names, self.open, self.count, self.equal, hash, NULL, NULL)
+        memset(barred, 0, FEW)
+        for i in range(before + 1):
+            following = hrw_find(self.names, self.open, self.count, self.equal, hash, barred, NULL)
+            if following < 0:
+                break
+            found = following
+            barred[found] = 1
+        return found
 
     cdef Py_ssize_t pick(self, ServiceCell* cell, Request request, int attempt) except -2:
         cdef uint64_t hash, limit
         cdef Py_ssize_t i, found
         if not self.key.read(request, &hash):
             hash = mix64(atomic_add_u64(&cell.sequence, 1))
-        found = places_find(&self.places, hash, self.open, self.count, attempt)
+        found = self.choice(hash, attempt)
         if self.spread == 0 or found < 0:
             return found
         limit = (atomic_load_u64(&cell.in_flight) + 1) * self.spread // (100 * <uint64_t>self.n_open) + 1
-        for i in range(attempt, attempt + CANDIDATES):
-            found = places_find(&self.places, hash, self.open, self.count, i)
+        for i in range(attempt, attempt + min(<Py_ssize_t>CANDIDATES, self.n_open)):
+            found = self.choice(hash, i)
             if atomic_load_u64(&self.cells[found].load.in_flight) < limit:
                 break
         return found

@@ -199,6 +199,10 @@ def test_a_canary_by_user_grows_from_10_to_20_per_cent_and_nobody_moves_back() -
     part, ways = moved(tree, lambda: tree.apply(canary(80, 20)))
     assert set(ways) == {(A, B)}
     assert 0.07 < part < 0.13
+    # Whatever the weights: also where their sum changes.
+    for old, new in ((4, 1), (3, 1), (1, 1), (1, 3), (1, 100)):
+        part, ways = moved(tree, lambda old=old, new=new: tree.apply(canary(old, new)))  # type: ignore[misc]
+        assert set(ways) <= {(A, B)}
 
 
 def test_hash_key_from_header_cookie_query_and_path() -> None:
