@@ -1,7 +1,8 @@
 """The bars of a pick, as ratios of one run: `python -m bench.micro.bars`. Ends with 1 when one is missed.
 
-A pick costs at most LIMIT empty method calls of a Cython class, for selectors that promise it, at any number of
-servers; and less than every rival does on the same job. What is compared runs in turns on one core.
+A pick costs at most LIMIT calls of an empty method of a Cython class with the same arguments, for selectors that
+promise it, at any number of servers; and less than every rival does on the same job. What is compared runs in turns on
+one core.
 """
 
 from __future__ import annotations
@@ -42,12 +43,15 @@ class Bar:
 def empty_calls() -> list[Bar]:
     """Picks beside an empty call. Keys are numbers for `Jump`, whose rivals take numbers, and texts for the rest."""
     found = []
-    empty = compiled("empty.call()", empty=yardstick.Empty()), TEXT_FOURS
     for name in (name for name in selectors.CONSTANT if name in selectors.ALL):
-        loops = [empty]
+        # Called as the pick is: what passing a key costs is nobody's algorithm.
+        empty = compiled(selectors.statement(name).replace("lb.", "empty."), empty=yardstick.Empty())
+        keys = NUMBER_FOURS if name == "Jump" else TEXT_FOURS
+        loops = [(empty, keys)]
         for count in selectors.SIZES:
-            keys = NUMBER_FOURS if name == "Jump" else TEXT_FOURS
-            loops.append((compiled(selectors.statement(name), lb=selectors.make(name, count)), keys))
+            # Jump consistent hashing knows no weights: ours go by rejection, several tries a pick.
+            lb = selectors.make(name, count, equal=name == "Jump")
+            loops.append((compiled(selectors.statement(name), lb=lb), keys))
         base, *each = least_ns(loops)
         for count, ns in zip(selectors.SIZES, each, strict=True):
             found.append(Bar(f"{name}, {count} servers", ns, "empty call", base, LIMIT))
@@ -58,7 +62,7 @@ def beside_rivals() -> list[Bar]:
     found = []
     for rival in rivals.RIVALS:
         for name in rivals.OURS[rival.job]:
-            if name not in selectors.ALL:
+            if name not in selectors.ALL and name not in rivals.FUNCTIONS:
                 continue
             for count in sorted({min(count, rival.largest) for count in selectors.SIZES}):
                 equal = rival.job == "round robin"
@@ -66,8 +70,11 @@ def beside_rivals() -> list[Bar]:
                 keys = NUMBER_FOURS if rival.numbers else TEXT_FOURS
                 weights = [1] * count if equal else selectors.weights_of(count)
                 statement, names = rival.prepare(servers, weights)
-                lb = selectors.make(name, count, equal=equal)
-                loops = [(compiled(selectors.statement(name), lb=lb), keys), (compiled(statement, **names), keys)]
+                if name in rivals.FUNCTIONS:
+                    mine, own = rivals.FUNCTIONS[name](servers, weights)
+                else:
+                    mine, own = selectors.statement(name), {"lb": selectors.make(name, count, equal=equal)}
+                loops = [(compiled(mine, **own), keys), (compiled(statement, **names), keys)]
                 ns, other = least_ns(loops, 20)
                 found.append(Bar(f"{name}, {count} servers", ns, rival.name, other, 1.0))
     return found

@@ -126,13 +126,21 @@ RIVALS = [
 if sys.version_info >= (3, 13):  # what it needs
     RIVALS.append(Rival("fastring", "ring", fastring))
 
-# Which selector stands beside them.
+def jump_hash(servers: list[str], weights: list[int]) -> Prepared:
+    """Ours for those who keep the servers themselves, as the rivals' users do."""
+    from lbcore.selection import jump_hash as pick
+
+    return "servers[pick(key, n)]", {"pick": pick, "n": len(servers), "servers": servers}
+
+
+# Which selector, or function, stands beside them.
+FUNCTIONS = {"jump_hash": jump_hash}
 OURS = {
     "round robin": ("SmoothWRR", "StaticStride"),
     "weighted round robin": ("SmoothWRR", "StaticStride"),
     "smooth weighted round robin": ("SmoothWRR",),
     "ring": ("Ketama",),
     "rendezvous": ("Rendezvous",),
-    "jump": ("Jump",),
+    "jump": ("jump_hash",),
     "weighted random": ("RandomWeighted",),
 }

@@ -40,6 +40,9 @@ cdef class Empty:
     def call_with(self, key):
         pass
 
+    def pick(self, key=None, *, accept=None, exclude=()):
+        pass
+
 
 cdef PyMemAllocatorEx[3] genuine
 cdef uint64_t allocated = 0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lbcore.selection.hashing import HASHES as HASHES
     from lbcore.selection.hashing import hash_of as hash_of
     from lbcore.selection.jump import Jump as Jump
+    from lbcore.selection.jump import jump_hash as jump_hash
     from lbcore.selection.ketama import Ketama as Ketama
     from lbcore.selection.lease import Lease as Lease
     from lbcore.selection.least_connections import LeastConnections as LeastConnections
@@ -71,6 +72,7 @@ _HOMES = {
     "capsule": "lbcore.selection.capsules",
     "get_include": "lbcore.selection.capsules",
     "hash_of": "lbcore.selection.hashing",
+    "jump_hash": "lbcore.selection.jump",
     "subset": "lbcore.selection.subsetting",
 }
 __all__ = list(_HOMES)

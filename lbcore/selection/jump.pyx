@@ -6,10 +6,24 @@ Source: Lamping and Veach, A fast, minimal memory, consistent hash algorithm, ar
 """
 
 cimport cython
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from lbcore.selection.bucketed cimport Bucketed
 from lbcore.selection.hashing cimport key_value
+
+
+@cython.binding(False)
+def jump_hash(key, long long buckets, /):
+    """The bucket of a key among `buckets`, as published. O(ln buckets).
+
+    key      an int of up to 64 bits, taken as it is.
+    buckets  1 to 2**31. Raises ValueError for others.
+    """
+    cdef uint64_t value
+    if not 1 <= buckets <= <int64_t>1 << 31:
+        raise ValueError(f"buckets are 1 to 2**31, not {buckets}")
+    key_value(key, &value)
+    return jump_find(value, buckets)
 
 
 @cython.final
