@@ -1,8 +1,8 @@
 """The bars of a pick, as ratios of one run: `python -m bench.micro.bars`. Ends with 1 when one is missed.
 
 A pick costs at most LIMIT calls of an empty method of a Cython class with the same arguments, for selectors that
-promise it, at any number of servers; and less than every rival does on the same job. What is compared runs in turns on
-one core.
+promise it, at any number of servers; and less than every rival does on the same job. A pick of the proxy among very many
+servers costs at most GROWTH times one among few, with every strategy. What is compared runs in turns on one core.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from bench.micro import rivals, selectors
+from bench.micro import rivals, selectors, strategies
 from bench.micro.timing import NUMBER_FOURS, TEXT_FOURS, compiled, least_ns, yardstick
 from bench.process import PROXY_CORE
 from bench.report import print_tables
 
 LIMIT = 2.5
+GROWTH = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,17 @@ def beside_rivals() -> list[Bar]:
     return found
 
 
+def among_many() -> list[Bar]:
+    found = []
+    requests = strategies.asking()
+    for name in strategies.STRATEGIES:
+        sizes = (strategies.FEW, strategies.MANY)
+        few, many = least_ns([(strategies.picking(name, count, requests[0][0]), requests) for count in sizes])
+        what = f"proxy's {name}, {strategies.MANY} servers"
+        found.append(Bar(what, many, f"{strategies.FEW} servers", few, GROWTH))
+    return found
+
+
 def table(bars: list[Bar]) -> Table:
     shown = Table("pick", "ns", "beside", "ns", "ratio", "limit", "")
     for bar in bars:
@@ -90,7 +102,7 @@ def table(bars: list[Bar]) -> Table:
 
 def measured() -> list[Bar]:
     os.sched_setaffinity(0, {PROXY_CORE})
-    return empty_calls() + beside_rivals()
+    return empty_calls() + among_many() + beside_rivals()
 
 
 def main() -> None:

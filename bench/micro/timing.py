@@ -31,7 +31,7 @@ def compiled(statement: str, **names: Any) -> Loop:
     return loop
 
 
-def fours(keys: Sequence[Key]) -> list[tuple[Key, ...]]:
+def fours(keys: Sequence[Any]) -> list[tuple[Any, ...]]:
     return [tuple(keys[i : i + 4]) for i in range(0, len(keys), 4)]
 
 
@@ -46,7 +46,7 @@ def seconds(loop: Loop, argument: Any) -> float:
     return time.perf_counter() - before
 
 
-def sized(loop: Loop, argument: list[tuple[Key, ...]]) -> list[tuple[Key, ...]]:
+def sized(loop: Loop, argument: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """As much of the keys, or as many times them, as a round of about ROUND_S takes."""
     loop(argument[:4])
     each = seconds(loop, argument[:4]) / 4
@@ -56,7 +56,7 @@ def sized(loop: Loop, argument: list[tuple[Key, ...]]) -> list[tuple[Key, ...]]:
     return [four for part in repeat(argument, count // len(argument)) for four in part]
 
 
-def least_ns(loops: Sequence[tuple[Loop, list[tuple[Key, ...]]]], rounds: int = 60) -> list[float]:
+def least_ns(loops: Sequence[tuple[Loop, list[tuple[Any, ...]]]], rounds: int = 60) -> list[float]:
     """Nanoseconds per statement of several loops: the least of rounds that go from loop to loop."""
     work = [(loop, sized(loop, keys)) for loop, keys in loops]
     best = [float("inf")] * len(work)
@@ -66,7 +66,7 @@ def least_ns(loops: Sequence[tuple[Loop, list[tuple[Key, ...]]]], rounds: int = 
     return [value * 1e9 for value in best]
 
 
-def allocations_per_op(loop: Loop, keys: list[tuple[Key, ...]]) -> float:
+def allocations_per_op(loop: Loop, keys: list[tuple[Any, ...]]) -> float:
     """Allocations per statement; those of the loop itself, which is run over nothing, are taken off."""
     loop(keys)
     base = yardstick.allocations(loop, [])

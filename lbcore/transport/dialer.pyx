@@ -53,6 +53,7 @@ cdef class SocketDialer(Dialer):
             server.addresses = self.resolver.known(server.host, server.port)
         if server.addresses is not None:
             return self.connect(stream, server.addresses[0])
+        self.reactor.hurry()
         self.resolver.resolve(server.host, server.port, lambda addresses: self.resolved(stream, addresses))
         return 0
 

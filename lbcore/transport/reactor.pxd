@@ -27,7 +27,9 @@ cdef class Reactor:
     cdef list graveyard                 # channels closed in this batch: the kernel's list may still name them
     cdef Wheel wheel
     cdef bint watched          # by uvloop
+    cdef bint hurried          # the loop is to have its turn after this batch
 
+    cdef void hurry(self) noexcept
     cdef int serve(self) except -1
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1
     cdef int change(self, Channel channel, uint32_t events) except -1

@@ -18,7 +18,7 @@ from lbcore.transport.timers cimport TICK_MS, Timer, timer_clear, timer_init, ti
 
 cdef enum:
     BATCH = 256                # events taken from the kernel at once
-    LINGER_MS = 1              # how long a quiet spell may be before the loop's own turn comes
+    LINGER_MS = 4              # how long a quiet spell may be before the loop's own turn comes: streams pause that long
     TURN_MS = 5                # under load, how long the data plane may keep the loop's other work waiting
     LOADED_EVENTS = 32         # in one turn: under load
 
@@ -162,6 +162,10 @@ cdef class Reactor:
     cdef void disarm(self, Channel channel) noexcept:
         timer_clear(&self.wheel, &channel.timer)
 
+    cdef void hurry(self) noexcept:
+        """The loop was given work that a request waits for: end the turn with the batch at work."""
+        self.hurried = True
+
     def _poll(self) -> None:
         """Serve what is ready. Called by uvloop when the epoll set is readable, or in every turn while under load.
 
@@ -188,6 +192,7 @@ cdef class Reactor:
         cdef Channel channel
         cdef int count, i, timeout = 0, served = 0
         cdef int64_t turn_over = monotonic_ms() + TURN_MS
+        self.hurried = False
         while self.epfd >= 0:
             with nogil:  # the wait may block
                 count = epoll_wait(self.epfd, events, BATCH, timeout)
@@ -205,7 +210,7 @@ cdef class Reactor:
                 except BaseException as error:
                     channel.fail(error)
             served += count
-            if self.now_ms >= turn_over or (count == 0 and (timeout or self.watched)):
+            if self.hurried or self.now_ms >= turn_over or (count == 0 and (timeout or self.watched)):
                 break
             timeout = LINGER_MS
         return served

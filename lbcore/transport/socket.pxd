@@ -16,12 +16,19 @@ cdef class Socket(Channel):
     cdef Buffer output
     cdef bint readable         # a read may find something
     cdef bint watches_output   # events tell when more can be sent
-    cdef Py_ssize_t allowance          # bytes it may still receive before others have their turn
+    cdef bint blocked          # a splice into it found no room; an event that tells of room clears it
+    cdef bint paused           # events do not tell of bytes to receive
+    cdef bint level            # events tell of bytes for as long as there are any, and not of room to send
+    cdef Py_ssize_t allowance  # bytes it may still receive before others have their turn
     cdef bint hangup           # the peer has sent its last byte, or broke the connection
     cdef int fault             # errno of what failed
 
     cdef int watch(self, Reactor reactor, int fd, bint output) except -1
     cdef int wait_for_output(self) noexcept
+    cdef int watch_level(self) noexcept
+    cdef int pause(self) noexcept
+    cdef int resume(self) noexcept
+    cdef int rewatch(self) noexcept
     cdef void note(self, uint32_t events) noexcept
     cdef bint has_turn(self, Py_ssize_t taken) noexcept
     cdef Py_ssize_t receive(self, Buffer* into, Py_ssize_t limit) noexcept

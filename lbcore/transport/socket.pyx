@@ -58,17 +58,54 @@ cdef class Socket(Channel):
         """Have an event tell when more can be sent. Most connections never need it: asking for it at once would bring
         an event with nothing to do for each of them. Returns IO_AGAIN, or IO_FAILED."""
         if not self.watches_output:
-            try:
-                self.reactor.change(self, EPOLLIN | EPOLLRDHUP | EPOLLET | EPOLLOUT)
-            except OSError as error:
-                self.fault = error.errno
-                return IO_FAILED
             self.watches_output = True
+            self.level = False     # there is room most of the time: a level would tell so without end
+            if self.rewatch() < 0:
+                return IO_FAILED
         return IO_AGAIN
+
+    cdef int watch_level(self) noexcept:
+        """Have events tell of bytes for as long as there are any: whoever takes much at each event saves the call that
+        finds the socket empty. Who does not take them must `pause`. Negative: `fault` is set."""
+        if self.level or self.blocked:
+            return 0
+        self.watches_output = False
+        self.level = True
+        return self.rewatch()
+
+    cdef int pause(self) noexcept:
+        """Have no events tell of bytes: there is no room for them. Negative: `fault` is set."""
+        if self.paused:
+            return 0
+        self.paused = True
+        return self.rewatch()
+
+    cdef int resume(self) noexcept:
+        """Have events tell of bytes again, and of those that are there already. Negative: `fault` is set."""
+        if not self.paused:
+            return 0
+        self.paused = False
+        return self.rewatch()
+
+    cdef int rewatch(self) noexcept:
+        """Tell the reactor what to watch for from now on; what holds already is told once more. Negative: `fault` is set."""
+        cdef uint32_t events = 0 if self.paused else EPOLLIN | EPOLLRDHUP
+        if self.watches_output:
+            events |= EPOLLOUT
+        if self.paused or not self.level:
+            events |= EPOLLET      # while paused, too: a broken connection is told in any case, and once is enough
+        try:
+            self.reactor.change(self, events)
+        except OSError as error:
+            self.fault = error.errno
+            return IO_FAILED
+        return 0
 
     cdef void note(self, uint32_t events) noexcept:
         """Keep in mind what an event said: the reactor says it once."""
         self.allowance = TURN_BYTES
+        if events & (EPOLLOUT | EPOLLHUP | EPOLLERR):
+            self.blocked = False
         if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
             self.readable = True
             if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
@@ -78,11 +115,12 @@ cdef class Socket(Channel):
         """Whether, with `taken` bytes more, it may go on receiving. If not, it counts as empty until the next event, which
         is asked for: a fast peer must not keep the worker from everybody else."""
         self.allowance -= taken
+        if self.level:
+            self.readable = False
+            return False
         if self.allowance > 0:
             return True
-        try:
-            self.reactor.change(self, EPOLLIN | EPOLLRDHUP | EPOLLET | (EPOLLOUT if self.watches_output else 0))
-        except OSError:
+        if self.rewatch() < 0:
             self.allowance = TURN_BYTES
             return True
         self.readable = False

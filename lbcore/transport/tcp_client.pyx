@@ -90,6 +90,7 @@ cdef class TcpConnection:
             self.addresses = self.server.addresses
             self.address_at = -1
             return self.connect_next()
+        self.dialer.reactor.hurry()
         self.dialer.resolver.resolve(self.server.host, self.server.port, self.resolved)
         return 0
 

@@ -18,5 +18,5 @@ cdef class Tunnel:
 
     cdef bint pump(self) except *
     cdef bint carry(self, Socket source, Socket sink, Direction* direction) except *
-    cdef bint end(self, Socket sink, Direction* direction) noexcept
+    cdef bint end(self, Socket source, Socket sink, Direction* direction) noexcept
     cdef bint splice(self, Socket source, Socket sink, Direction* direction) except *

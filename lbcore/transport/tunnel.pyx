@@ -59,40 +59,49 @@ cdef class Tunnel:
             n = source.receive(&source.input, buffer_room(&source.input))
             if n <= 0:
                 buffer_release(&source.input)
-                return self.end(sink, direction) if n == 0 else n == IO_FAILED
+                return self.end(source, sink, direction) if n == 0 else n == IO_FAILED
             direction.bulk = buffer_room(&source.input) == 0
         return self.splice(source, sink, direction)
 
-    cdef bint end(self, Socket sink, Direction* direction) noexcept:
+    cdef bint end(self, Socket source, Socket sink, Direction* direction) noexcept:
         """The source has ended: tell the sink."""
         direction.ended = True
         shutdown(sink.fd, SHUT_WR)
-        return False
+        return source.level and source.pause() < 0
 
     cdef bint splice(self, Socket source, Socket sink, Direction* direction) except *:
-        """The same inside the kernel."""
+        """The same inside the kernel: all that the source has, then all of it into the sink.
+
+        While the sink has no room the source is paused: each segment that arrives would bring an event that cannot be
+        followed.
+        """
         cdef Py_ssize_t n
         while True:
-            n = IO_AGAIN
-            if source.readable:
-                if direction.pipe == NULL:
-                    direction.pipe = pipe_take()
-                    if direction.pipe == NULL:
-                        raise MemoryError("no pipe")
-                n = pipe_fill(direction.pipe, source.fd, FILL_BYTES)
-                if n == IO_FAILED:
-                    return True
-                if n == IO_AGAIN and direction.pipe.held == 0:
-                    source.readable = source.hangup
-                if n > 0:
-                    source.has_turn(n)
-            if direction.pipe != NULL and direction.pipe.held:
-                if pipe_drain(direction.pipe, sink.fd) == IO_FAILED:
-                    return True
-                if direction.pipe.held:
-                    return sink.wait_for_output() == IO_FAILED     # its next event goes on here
-                continue
             if direction.pipe != NULL:
+                while direction.pipe.held and not sink.blocked:
+                    n = pipe_drain(direction.pipe, sink.fd)
+                    if n == IO_FAILED:
+                        return True
+                    sink.blocked = n == IO_AGAIN
+                if direction.pipe.held:
+                    source.readable = True      # nothing tells while it is paused
+                    return source.pause() < 0 or sink.wait_for_output() == IO_FAILED
                 pipe_give(direction.pipe)
                 direction.pipe = NULL
-            return self.end(sink, direction) if n == 0 else False
+            if not source.readable:
+                return source.resume() < 0
+            direction.pipe = pipe_take()
+            if direction.pipe == NULL:
+                raise MemoryError("no pipe")
+            n = pipe_fill(direction.pipe, source.fd, FILL_BYTES)
+            if n > 0:
+                if source.watch_level() < 0:
+                    return True
+                source.has_turn(n)
+                continue
+            pipe_give(direction.pipe)
+            direction.pipe = NULL
+            if n == 0:
+                return self.end(source, sink, direction)
+            source.readable = source.hangup
+            return n == IO_FAILED or source.resume() < 0

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -386,6 +386,68 @@ def test_a_stream_at_full_speed_keeps_nobody_waiting() -> None:
             sock.close()
             assert slowest_s < 1
     source.close()
+
+
+def cpu_share(during_s: float = 0.5) -> float:
+    """Of one core, while this thread sleeps."""
+    before = time.process_time()
+    time.sleep(during_s)
+    return (time.process_time() - before) / during_s
+
+
+@pytest.mark.parametrize(("up_bytes", "down_bytes"), [(0, 20_000_000), (20_000_000, 0), (20_000_000, 20_000_000)])
+def test_streams_that_nobody_takes_wait_without_work_and_go_on(up_bytes: int, down_bytes: int) -> None:
+    """More is sent than all buffers hold, and nobody receives, until both do."""
+    up, down = os.urandom(up_bytes), os.urandom(down_bytes)
+    go_on = threading.Event()
+    got: list[bytes] = []
+
+    def both(sock: socket.socket, data: bytes, take: Callable[[], bytes]) -> None:
+        def send() -> None:
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        go_on.wait()
+        got.append(take())
+        sender.join()
+
+    server = Server(lambda peer: both(peer.sock, down, peer.to_the_end))
+    with edge(tcp([address(server)])) as lb:
+        client = lb.client()
+        asking = threading.Thread(target=both, args=(client.sock, up, client.to_the_end))
+        asking.start()
+        try:
+            eventually(lambda: cpu_share() < 0.3, "nothing is carried, and nothing done")
+        finally:
+            go_on.set()
+        asking.join()
+        eventually(lambda: len(got) == 2, "all of it has come")
+        assert sorted(got) == sorted([up, down])
+        client.close()
+        eventually(lambda: lb.open_connections == 0, "it is gone")
+    server.close()
+
+
+def test_a_stream_that_ended_one_way_costs_nothing_while_the_other_is_open() -> None:
+    ended = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.send(bytes(3_000_000))
+        peer.sock.shutdown(socket.SHUT_WR)
+        ended.wait()
+
+    server = Server(script)
+    with edge(tcp([address(server)])) as lb:
+        client = lb.client()
+        assert client.to_the_end() == bytes(3_000_000)
+        assert lb.open_connections == 1
+        assert cpu_share() < 0.3
+        ended.set()
+        client.close()
+        eventually(lambda: lb.open_connections == 0, "it is gone")
+    server.close()
 
 
 def test_data_on_its_way_arrives_whole_whoever_ends_first() -> None:
