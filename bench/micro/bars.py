@@ -1,8 +1,8 @@
 """The bars of a pick, as ratios of one run: `python -m bench.micro.bars`. Ends with 1 when one is missed.
 
 A pick costs at most LIMIT calls of an empty method of a Cython class with the same arguments, for selectors that
-promise it, at any number of servers; and less than every rival does on the same job. A pick of the proxy among very many
-servers costs at most GROWTH times one among few, with every strategy. What is compared runs in turns on one core.
+promise it, at any number of servers; and less than every rival does on the same job. A pick of the proxy among very
+many servers costs at most GROWTH times one among few, with every strategy. What is compared runs in turns on one core.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Socket addresses in the form the data plane keeps them: v4-mapped, and as text without zone. No I/O but getsockname."""
 
+import os
+
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset, strlen
 
@@ -12,6 +14,7 @@ cdef extern from "<sys/socket.h>" nogil:
     enum:
         AF_INET
         AF_INET6
+        AF_UNIX
 
 cdef extern from "<netinet/in.h>" nogil:
     struct in_addr:
@@ -19,15 +22,27 @@ cdef extern from "<netinet/in.h>" nogil:
     struct in6_addr:
         uint8_t s6_addr[16]
     struct sockaddr_in:
+        unsigned short sin_family
         uint16_t sin_port
         in_addr sin_addr
     struct sockaddr_in6:
+        unsigned short sin6_family
         uint16_t sin6_port
+        uint32_t sin6_flowinfo
         in6_addr sin6_addr
+        uint32_t sin6_scope_id
     uint16_t ntohs(uint16_t value)
+    uint16_t htons(uint16_t value)
+    uint32_t htonl(uint32_t value)
+
+cdef extern from "<sys/un.h>" nogil:
+    struct sockaddr_un:
+        unsigned short sun_family
+        char sun_path[108]
 
 cdef extern from "<arpa/inet.h>" nogil:
     const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
+    int inet_pton(int family, const char* text, void* address)
 
 
 cdef bint is_mapped(const uint8_t* ip) noexcept nogil:
@@ -81,3 +96,37 @@ cdef void local_address(int fd, ClientAddress* address) noexcept nogil:
     memset(&storage, 0, sizeof(storage))
     getsockname(fd, <sockaddr*>&storage, &size)
     read_address(&storage, address)
+
+
+def packed_address(int family, target) -> bytes:
+    """A socket address as the kernel takes it, from the two parts that `socket.getaddrinfo` gives. ValueError."""
+    cdef sockaddr_in v4
+    cdef sockaddr_in6 v6
+    cdef sockaddr_un local
+    cdef bytes text
+    if family == AF_UNIX:
+        text = os.fsencode(target)
+        if len(text) >= sizeof(local.sun_path):
+            raise ValueError(f"the path of a Unix socket is too long: {target!r}")
+        memset(&local, 0, sizeof(local))
+        local.sun_family = AF_UNIX
+        memcpy(local.sun_path, <const char*>text, len(text))
+        # An abstract name has its own length, a path ends with a zero.
+        size = sizeof(local) - sizeof(local.sun_path) + len(text) + (0 if text[:1] == b"\0" else 1)
+        return (<const char*>&local)[:size]
+    text = target[0].partition("%")[0].encode()
+    if family == AF_INET:
+        memset(&v4, 0, sizeof(v4))
+        v4.sin_family = AF_INET
+        v4.sin_port = htons(target[1])
+        if inet_pton(AF_INET, text, &v4.sin_addr) == 1:
+            return (<const char*>&v4)[:sizeof(v4)]
+    elif family == AF_INET6:
+        memset(&v6, 0, sizeof(v6))
+        v6.sin6_family = AF_INET6
+        v6.sin6_port = htons(target[1])
+        v6.sin6_flowinfo = htonl(target[2])
+        v6.sin6_scope_id = target[3]
+        if inet_pton(AF_INET6, text, &v6.sin6_addr) == 1:
+            return (<const char*>&v6)[:sizeof(v6)]
+    raise ValueError(f"not a socket address: {family} {target!r}")

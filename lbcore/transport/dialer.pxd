@@ -1,7 +1,6 @@
 # New connections to servers.
 
 from lbcore.proxy.exchange cimport Dialer, Exchange
-from lbcore.transport.http1_server cimport Http1Server
 from lbcore.transport.reactor cimport Reactor
 
 
@@ -12,5 +11,3 @@ cdef class SocketDialer(Dialer):
     cdef object loop
     cdef set queues            # WaitQueue in which somebody waits
     cdef object poll_handle    # the next look at them, None while nobody waits
-
-    cdef int connect(self, Http1Server stream, tuple address) except -1

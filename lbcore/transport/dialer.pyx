@@ -1,10 +1,8 @@
-"""New connections to servers: resolve, connect without blocking, hand over."""
+"""New connections to servers: resolve, and hand over."""
 
 import logging
-import socket
 
 cimport cython
-from libc.errno cimport EINPROGRESS
 
 from lbcore.http.request cimport Request
 from lbcore.proxy.exchange cimport Exchange, exchange_take
@@ -13,8 +11,8 @@ from lbcore.proxy.recording cimport Recording
 from lbcore.routing.mirroring cimport Mirror
 from lbcore.routing.queue cimport WaitQueue
 from lbcore.routing.server cimport Server
-from lbcore.state.layout cimport ERROR_REFUSED, ERROR_RESOLVE
-from lbcore.transport.http1_server cimport SERVER_CONNECTING, Http1Server, ServerSocket
+from lbcore.state.layout cimport ERROR_RESOLVE
+from lbcore.transport.http1_server cimport SERVER_CONNECTING, Http1Server
 from lbcore.transport.reactor cimport Reactor, monotonic_ms
 from lbcore.transport.shadow cimport Shadow
 
@@ -41,8 +39,7 @@ cdef class SocketDialer(Dialer):
         cdef Http1Server stream = Http1Server.__new__(Http1Server)
         stream.server = server
         stream.policy = exchange.balancer.policy
-        stream.socket = ServerSocket.__new__(ServerSocket)
-        stream.socket.http = stream
+        stream.new_socket()
         stream.exchange = exchange
         stream.state = SERVER_CONNECTING
         stream.blocked = True
@@ -52,7 +49,7 @@ cdef class SocketDialer(Dialer):
         if server.addresses is None:
             server.addresses = self.resolver.known(server.host, server.port)
         if server.addresses is not None:
-            return self.connect(stream, server.addresses[0])
+            return stream.connect(self.reactor, server.addresses)
         self.reactor.hurry()
         self.resolver.resolve(server.host, server.port, lambda addresses: self.resolved(stream, addresses))
         return 0
@@ -106,28 +103,6 @@ cdef class SocketDialer(Dialer):
             if addresses is None:
                 stream.failed(ERROR_RESOLVE)
             else:
-                self.connect(stream, addresses[0])
+                stream.connect(self.reactor, addresses)
         except Exception as error:
             stream.socket.fail(error)
-
-    cdef int connect(self, Http1Server stream, tuple address) except -1:
-        """Begin a connection to `(family, socket address)`."""
-        family, target = address
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-            if family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            result = sock.connect_ex(target)
-        except OSError as error:
-            _log.warning("cannot connect to %s: %s", stream.server.url, error)
-            return stream.failed(ERROR_REFUSED)
-        if result not in (0, EINPROGRESS):
-            sock.close()
-            return stream.failed(ERROR_REFUSED)
-        stream.socket.watch(self.reactor, sock.detach(), True)
-        if stream.policy.dial_timeout_ms:
-            self.reactor.arm(stream.socket, stream.policy.dial_timeout_ms)
-        if result == 0:
-            return stream.begin()
-        return 0

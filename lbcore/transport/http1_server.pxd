@@ -6,6 +6,7 @@ from lbcore.http.framing cimport ChunkDecoder
 from lbcore.http.span cimport Span
 from lbcore.proxy.exchange cimport Exchange, ServerStream
 from lbcore.routing.service cimport UpstreamPolicy
+from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.socket cimport Socket
 from lbcore.transport.splice cimport Pipe
 
@@ -26,6 +27,8 @@ cdef class ServerSocket(Socket):
 cdef class Http1Server(ServerStream):
     cdef ServerSocket socket
     cdef UpstreamPolicy policy
+    cdef tuple addresses       # of the server, packed
+    cdef Py_ssize_t tried      # of these
     cdef int state             # ServerState
     cdef Py_ssize_t seen       # bytes of an incomplete head that were parsed already
     cdef int64_t left          # of a body with a length
@@ -38,6 +41,9 @@ cdef class Http1Server(ServerStream):
 
     cdef int on_ready(self, uint32_t events) except -1
     cdef int on_timeout(self) except -1
+    cdef void new_socket(self) noexcept
+    cdef int connect(self, Reactor reactor, tuple addresses) except -1
+    cdef int connect_another(self, Reactor reactor) except -1
     cdef int begin(self) except -1
     cdef int failed(self, int error) except -1
     cdef int read(self) except -1

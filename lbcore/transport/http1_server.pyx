@@ -18,17 +18,13 @@ from lbcore.http.span cimport Span, span_of
 from lbcore.proxy.exchange cimport ClientStream, Exchange
 from lbcore.proxy.pool cimport Pool
 from lbcore.state.layout cimport ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_REFUSED, ERROR_RESET, ERROR_TIMEOUT
+from lbcore.transport.connect cimport CONNECTED, NO_ADDRESS_LEFT, connect_error, connect_next
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED
 from lbcore.transport.splice cimport (
     CARRIED_ALL, SINK_BROKEN, SINK_FULL, SOURCE_BROKEN, SOURCE_ENDED, SPLICE_FROM, pipe_carry, pipe_give, pipe_take,
 )
-
-cdef extern from "<sys/socket.h>" nogil:
-    int getsockopt(int fd, int level, int name, void* value, unsigned int* size)
-    enum:
-        SOL_SOCKET
-        SO_ERROR
 
 cdef enum:
     CONTINUE_MS = 1000         # how long a server is given to say 100 Continue before the body is sent anyway
@@ -129,6 +125,45 @@ cdef class Http1Server(ServerStream):
         self.socket.readable = True
         self.socket.hangup = True
 
+    # The connection
+
+    cdef void new_socket(self) noexcept:
+        self.socket = ServerSocket.__new__(ServerSocket)
+        self.socket.http = self
+
+    cdef int connect(self, Reactor reactor, tuple addresses) except -1:
+        """Begin a connection to the first of the server's addresses that takes one. `exchange` is told when none does."""
+        self.addresses = addresses
+        return self.connect_another(reactor)
+
+    cdef int connect_another(self, Reactor reactor) except -1:
+        cdef int result = connect_next(reactor, self.socket, self.addresses, &self.tried, self.policy.dial_timeout_ms)
+        if result == NO_ADDRESS_LEFT:
+            return self.failed(ERROR_REFUSED)
+        return self.begin() if result == CONNECTED else 0
+
+    cdef int connect_event(self, uint32_t events) except -1:
+        cdef Socket socket = self.socket
+        if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
+            return 0
+        if connect_error(socket.fd):
+            # This address is none: the server's name may have others.
+            socket.shut()
+            self.new_socket()
+            return self.connect_another(socket.reactor)
+        return self.begin()
+
+    cdef int begin(self) except -1:
+        """The connection stands: send the request it was made for."""
+        cdef Exchange exchange = self.exchange
+        self.connected = True
+        self.addresses = None
+        self.socket.reactor.disarm(self.socket)
+        self.start(exchange)
+        if not self.blocked:
+            exchange.server_ready()
+        return 0
+
     # Events
 
     cdef int on_ready(self, uint32_t events) except -1:
@@ -155,26 +190,6 @@ cdef class Http1Server(ServerStream):
                     self.exchange.server_ready()
         if socket.readable and self.exchange is not None:
             self.read()
-        return 0
-
-    cdef int connect_event(self, uint32_t events) except -1:
-        cdef int error = 0
-        cdef unsigned int size = sizeof(error)
-        if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
-            return 0
-        getsockopt(self.socket.fd, SOL_SOCKET, SO_ERROR, &error, &size)
-        if error:
-            return self.failed(ERROR_REFUSED)
-        return self.begin()
-
-    cdef int begin(self) except -1:
-        """The connection stands: send the request it was made for."""
-        cdef Exchange exchange = self.exchange
-        self.connected = True
-        self.socket.reactor.disarm(self.socket)
-        self.start(exchange)
-        if not self.blocked:
-            exchange.server_ready()
         return 0
 
     cdef int on_timeout(self) except -1:

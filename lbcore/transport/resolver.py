@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import os
 import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
+from lbcore.transport.address import packed_address
+
 FRESH_S = 5.0  # how long an answer is used
-Addresses = tuple[tuple[int, Any], ...]  # (family, address for connect)
+Addresses = tuple[bytes, ...]  # socket addresses as the kernel takes them, the preferred one first
 Found = Callable[[Addresses | None], None]
 
 _log = logging.getLogger("lbcore.transport")
@@ -30,12 +31,17 @@ class Resolver:
     def known(self, host: str, port: int) -> Addresses | None:
         """The addresses of what needs no resolving: an IP address, or with port 0 the path of a Unix socket."""
         if port == 0:
-            return ((socket.AF_UNIX, os.fsencode(host)),)
+            try:
+                return (packed_address(socket.AF_UNIX, host),)
+            except ValueError as error:
+                _log.warning("cannot connect to %s: %s", host, error)
+                return ()
         try:
-            address = ipaddress.ip_address(host)
+            ipaddress.ip_address(host)
         except ValueError:
             return None
-        return ((socket.AF_INET if address.version == 4 else socket.AF_INET6, (host, port)),)
+        # The system reads it, too: it knows the zone of a link-local address.
+        return _packed(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
 
     def resolve(self, host: str, port: int, found: Found) -> None:
         """Call `found` with the addresses, the preferred one first, or None; at once when the answer is fresh."""
@@ -56,10 +62,15 @@ class Resolver:
         addresses: Addresses | None
         try:
             infos = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            addresses = tuple(dict.fromkeys((int(family), target) for family, _, _, _, target in infos))
+            addresses = _packed(infos)
             self._answers[key] = (time.monotonic(), addresses)
         except (OSError, UnicodeError) as error:
             _log.warning("cannot resolve %s: %s", host, error)
             addresses = self._answers[key][1] if key in self._answers else None
         for found in self._waiting.pop(key):
             found(addresses)
+
+
+def _packed(infos: list[Any]) -> Addresses:
+    """From what `getaddrinfo` gives, each once."""
+    return tuple(dict.fromkeys(packed_address(family, target) for family, _, _, _, target in infos))

@@ -39,8 +39,8 @@ cdef class TcpConnection:
     cdef Tunnel tunnel
     cdef int state                     # TcpState
     cdef int attempts
-    cdef object addresses              # of the server, as resolved
-    cdef Py_ssize_t address_at         # of these, the one at work
+    cdef tuple addresses               # of the server, packed
+    cdef Py_ssize_t tried              # of these
     cdef Py_ssize_t held               # limits of the route that count this connection
     cdef bint leaving                  # one side has ended, the delay runs
     cdef set clients                   # all open connections of the worker; this one is in it
@@ -48,9 +48,9 @@ cdef class TcpConnection:
     cdef int open(self) except -1
     cdef bint enter(self) except *
     cdef int dial(self) except -1
-    cdef int connect_next(self) except -1
+    cdef int connect(self, tuple addresses) except -1
+    cdef int connect_another(self) except -1
     cdef int connected(self) except -1
-    cdef int unreachable(self) except -1
     cdef int refused(self) except -1
     cdef int on_ready(self, TcpEnd end, uint32_t events) except -1
     cdef int on_timeout(self, TcpEnd end) except -1

@@ -1,11 +1,9 @@
 """A connection of layer 4: choose a server by the client's address, connect, and move bytes inside the kernel."""
 
 import logging
-import socket
 
 cimport cython
-from libc.errno cimport EINPROGRESS
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport uint32_t
 
 from lbcore.http.request cimport Request
 from lbcore.routing.balancer cimport LoadBalancer
@@ -13,19 +11,15 @@ from lbcore.routing.decision cimport Decision
 from lbcore.routing.tcp_route cimport ConnectionLimit, TcpPolicy
 from lbcore.state.layout cimport ERROR_CLIENT_ABORT, ERROR_INTERNAL, ERROR_NO_SERVER, ERROR_REFUSED
 from lbcore.transport.address cimport local_address
+from lbcore.transport.connect cimport CONNECTED, NO_ADDRESS_LEFT, connect_error, connect_next, probe_when_idle
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from lbcore.transport.proxy_protocol cimport proxy_render
 from lbcore.transport.socket cimport Socket
 from lbcore.transport.tunnel cimport Tunnel
 
-cdef extern from "<sys/socket.h>" nogil:
-    int getsockopt(int fd, int level, int name, void* value, unsigned int* size)
-    enum:
-        SOL_SOCKET
-        SO_ERROR
-
 cdef enum:
     ATTEMPTS = 3               # servers tried until one can be reached
+    PROBED_AFTER_MS = 1000
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -76,7 +70,6 @@ cdef class TcpConnection:
 
     cdef int dial(self) except -1:
         """Connect to another server, if there is one; else the client's connection closes, as in Traefik."""
-        cdef object addresses
         self.server = self.route.service.choose(self.request, self.decision) if self.attempts < ATTEMPTS else None
         if self.server is None:
             self.entry_point.stats.errors[<int>ERROR_NO_SERVER if self.attempts == 0 else <int>ERROR_REFUSED] += 1
@@ -87,9 +80,7 @@ cdef class TcpConnection:
         if self.server.addresses is None:
             self.server.addresses = self.dialer.resolver.known(self.server.host, self.server.port)
         if self.server.addresses is not None:
-            self.addresses = self.server.addresses
-            self.address_at = -1
-            return self.connect_next()
+            return self.connect(self.server.addresses)
         self.dialer.reactor.hurry()
         self.dialer.resolver.resolve(self.server.host, self.server.port, self.resolved)
         return 0
@@ -102,46 +93,26 @@ cdef class TcpConnection:
             if addresses is None:
                 self.refused()
             else:
-                self.addresses = addresses
-                self.address_at = -1
-                self.connect_next()
+                self.connect(addresses)
         except Exception as error:
             self.client.fail(error)
 
-    cdef int connect_next(self) except -1:
-        """Begin a connection to the next address of the server; without one left it cannot be reached."""
-        cdef int64_t keep_alive_s = self.balancer.tcp.keep_alive_s
-        while self.address_at + 1 < len(self.addresses):
-            self.address_at += 1
-            family, target = self.addresses[self.address_at]
-            try:
-                sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-                if family != socket.AF_UNIX:
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    if keep_alive_s > 0:
-                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, keep_alive_s)
-                        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, keep_alive_s)
-                result = sock.connect_ex(target)
-            except OSError as error:
-                _log.warning("cannot connect to %s: %s", self.server.key, error)
-                continue
-            if result not in (0, EINPROGRESS):
-                sock.close()
-                continue
-            self.upstream = TcpEnd.__new__(TcpEnd)
-            self.upstream.connection = self
-            self.upstream.watch(self.dialer.reactor, sock.detach(), True)
-            if self.balancer.policy.dial_timeout_ms:
-                self.dialer.reactor.arm(self.upstream, self.balancer.policy.dial_timeout_ms)
-            return self.connected() if result == 0 else 0
-        return self.refused()
+    cdef int connect(self, tuple addresses) except -1:
+        """Begin a connection to the first of the server's addresses that takes one."""
+        self.addresses = addresses
+        self.tried = 0
+        return self.connect_another()
 
-    cdef int unreachable(self) except -1:
-        """The address at work is none: its name may have others."""
-        self.upstream.shut()
-        self.upstream = None
-        return self.connect_next()
+    cdef int connect_another(self) except -1:
+        cdef int result
+        self.upstream = TcpEnd.__new__(TcpEnd)
+        self.upstream.connection = self
+        result = connect_next(
+            self.dialer.reactor, self.upstream, self.addresses, &self.tried, self.balancer.policy.dial_timeout_ms
+        )
+        if result == NO_ADDRESS_LEFT:
+            return self.refused()
+        return self.connected() if result == CONNECTED else 0
 
     cdef int refused(self) except -1:
         """The server cannot be reached, so it has seen nothing of the client: try another one."""
@@ -161,7 +132,11 @@ cdef class TcpConnection:
 
     cdef int connected(self) except -1:
         self.state = TCP_TUNNEL
-        self.dialer.reactor.disarm(self.upstream)
+        # Most connections end before a probe could matter: the others get it when they have lived for a while.
+        if self.balancer.tcp.keep_alive_s > 0:
+            self.dialer.reactor.arm(self.upstream, PROBED_AFTER_MS)
+        else:
+            self.dialer.reactor.disarm(self.upstream)
         self.balancer.note_success(self.server)
         if self.balancer.tcp.proxy_protocol:
             self.send_header()
@@ -179,8 +154,6 @@ cdef class TcpConnection:
         return 0
 
     cdef int on_ready(self, TcpEnd end, uint32_t events) except -1:
-        cdef int error = 0
-        cdef unsigned int size = sizeof(error)
         # Also while connecting: a server may have said all it has to say, and ended, by the time it is seen to stand.
         end.note(events)
         if self.state == TCP_TUNNEL:
@@ -193,15 +166,18 @@ cdef class TcpConnection:
             return 0
         if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             return 0
-        if events & (EPOLLERR | EPOLLHUP):
-            getsockopt(end.fd, SOL_SOCKET, SO_ERROR, &error, &size)
-        return self.unreachable() if error else self.connected()
+        if events & (EPOLLERR | EPOLLHUP) and connect_error(end.fd):
+            # This address is none: the server's name may have others.
+            end.shut()
+            return self.connect_another()
+        return self.connected()
 
     cdef int on_timeout(self, TcpEnd end) except -1:
-        if self.state == TCP_CONNECTING and not end.is_client:
+        if end.is_client:
+            return self.close() if self.leaving else 0
+        if self.state == TCP_CONNECTING:
             return self.refused()
-        if self.leaving:
-            return self.close()
+        probe_when_idle(end.fd, self.balancer.tcp.keep_alive_s)
         return 0
 
     cdef int pump(self) except -1:

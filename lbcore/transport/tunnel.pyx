@@ -64,8 +64,10 @@ cdef class Tunnel:
         return self.splice(source, sink, direction)
 
     cdef bint end(self, Socket source, Socket sink, Direction* direction) noexcept:
-        """The source has ended: tell the sink."""
+        """The source has ended: tell the sink, unless it has ended, too; then it is about to be closed."""
         direction.ended = True
+        if self.up.ended and self.down.ended:
+            return False
         shutdown(sink.fd, SHUT_WR)
         return source.level and source.pause() < 0
 

@@ -199,3 +199,23 @@ def test_moved_name_is_followed_without_a_reload(tmp_path: Path) -> None:
     finally:
         here.close()
         moved.close()
+
+
+def test_every_address_of_a_name_is_tried(tmp_path: Path) -> None:
+    """As with localhost where the server listens on one family alone. No request counts as failed for that."""
+    here = Backend("here")
+    port = int(here.url.rpartition(":")[2])
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n::1 both.test\n127.0.0.3 both.test\n127.0.0.1 both.test\n")
+    prefix = ("unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
+    dynamic = dynamic_for()
+    servers = [{"url": f"http://both.test:{port}"}]
+    dynamic["http"]["services"]["backends"]["loadBalancer"] |= {"servers": servers, "serversTransport": "one-shot"}
+    dynamic["http"]["serversTransports"] = {"one-shot": {"maxIdleConnsPerHost": -1}}
+    try:
+        with running(tmp_path, dynamic, workers=1, prefix=prefix) as lb:
+            lb.runs(1)
+            for _ in range(4):
+                assert lb.get() == (200, "here")
+    finally:
+        here.close()

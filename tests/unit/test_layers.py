@@ -37,7 +37,7 @@ INTERNAL = {
         "proxy": "copies entry_point exchange explainer networks observation pool recording waiting",
         "routing": "decision",
         "selection": "alias chairman drawn hrw md5 ordered ring timed",
-        "transport": "address clock dialer http1_client http1_server http1_upload listener shadow socket splice "
+        "transport": "clock connect dialer http1_client http1_server http1_upload listener shadow socket splice "
         "tcp_client timers tunnel",
     }.items()
     for name in names.split()

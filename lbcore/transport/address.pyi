@@ -1,0 +1,3 @@
+from typing import Any
+
+def packed_address(family: int, target: Any) -> bytes: ...
