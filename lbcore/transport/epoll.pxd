@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
-        void* ptr
+        uint64_t u64
     struct epoll_event:
         uint32_t events
         epoll_data_t data

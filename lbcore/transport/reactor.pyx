@@ -8,7 +8,8 @@ import os
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EINTR, errno
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from lbcore.transport.epoll cimport (
@@ -17,6 +18,7 @@ from lbcore.transport.epoll cimport (
 from lbcore.transport.timers cimport TICK_MS, Timer, timer_clear, timer_init, timer_set, wheel_expired, wheel_init
 
 cdef enum:
+    FIRST_PLACES = 256
     BATCH = 256                # events taken from the kernel at once
     LINGER_MS = 4              # how long a quiet spell may be before the loop's own turn comes: streams pause that long
     TURN_MS = 5                # under load, how long the data plane may keep the loop's other work waiting
@@ -110,27 +112,53 @@ cdef class Reactor:
         loop.add_reader(self.epfd, self._poll)
         self.watched = True
 
+    def __dealloc__(self):
+        free(self.places)
+
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1:
         """Watch `fd` for the channel, which takes it over. The reactor holds the channel until `detach`. OSError.
 
         events  epoll's, with EPOLLET for all that is not to be told twice.
         """
         cdef epoll_event event
+        if self.free == self.capacity:
+            self.enlarge()
+        channel.place = self.free
         event.events = events
-        event.data.ptr = <void*>channel
+        event.data.u64 = self.name_of(channel)
         if epoll_ctl(self.epfd, EPOLL_CTL_ADD, fd, &event) < 0:
             raise OSError(errno, os.strerror(errno))
+        self.free = self.places[channel.place].next
+        self.places[channel.place].channel = <void*>channel
         channel.fd = fd
         channel.reactor = self
         self.channels += 1
         Py_INCREF(channel)
         return 0
 
+    cdef int enlarge(self) except -1:
+        cdef uint32_t capacity = self.capacity * 2 if self.capacity else FIRST_PLACES
+        cdef Place* places = <Place*>realloc(self.places, capacity * sizeof(Place))
+        cdef uint32_t i
+        if places == NULL:
+            raise MemoryError
+        for i in range(self.capacity, capacity):
+            places[i].channel = NULL
+            places[i].tenancy = 0
+            places[i].next = i + 1
+        self.places = places
+        self.capacity = capacity
+        return 0
+
+    cdef uint64_t name_of(self, Channel channel) noexcept:
+        """What the kernel calls a channel. It may say so after the channel has left, and the name is nobody's then."""
+        return <uint64_t>self.places[channel.place].tenancy << 32 | channel.place
+
     cdef int change(self, Channel channel, uint32_t events) except -1:
         """Watch for other events from now on; what holds already is told once more. OSError."""
         cdef epoll_event event
         event.events = events
-        event.data.ptr = <void*>channel
+        event.data.u64 = self.name_of(channel)
         if epoll_ctl(self.epfd, EPOLL_CTL_MOD, channel.fd, &event) < 0:
             raise OSError(errno, os.strerror(errno))
         return 0
@@ -140,13 +168,24 @@ cdef class Reactor:
         cdef epoll_event unused
         if channel.fd < 0:
             return
-        # Closing would do it, unless a child that was just forked still has the descriptor (epoll(7)): then the kernel
-        # would go on naming a channel that is gone.
         epoll_ctl(self.epfd, EPOLL_CTL_DEL, channel.fd, &unused)
+        self.forget(channel)
+
+    cdef void forget(self, Channel channel) noexcept:
+        """The same for a channel that is told of edges, and whose descriptor is closed next: that leaves the epoll set, too,
+        unless a child that was just forked still has the descriptor (epoll(7)); what is told then is nobody's."""
+        cdef Place* place
+        if channel.fd < 0:
+            return
+        place = &self.places[channel.place]
+        place.channel = NULL
+        place.tenancy += 1
+        place.next = self.free
+        self.free = channel.place
         channel.fd = -1
         timer_clear(&self.wheel, &channel.timer)
         self.channels -= 1
-        # The batch in work may name the channel once more: it must stay alive until the batch is through.
+        # A call into the channel may be under way: it must stay alive until that is over.
         if not self.graveyard:
             self.loop.call_soon(self._bury)
         self.graveyard.append(channel)
@@ -189,6 +228,7 @@ cdef class Reactor:
         """One turn: batch after batch, until none comes for LINGER_MS (which under load is cheaper than a turn of uvloop),
         or TURN_MS are over. Returns the number of events served."""
         cdef epoll_event events[BATCH]
+        cdef Place* place
         cdef Channel channel
         cdef int count, i, timeout = 0, served = 0
         cdef int64_t turn_over = monotonic_ms() + TURN_MS
@@ -202,9 +242,10 @@ cdef class Reactor:
                 raise OSError(errno, os.strerror(errno))
             self.now_ms = monotonic_ms()
             for i in range(count):
-                channel = <Channel>events[i].data.ptr
-                if channel.fd < 0:
+                place = &self.places[<uint32_t>events[i].data.u64]
+                if place.channel == NULL or place.tenancy != events[i].data.u64 >> 32:
                     continue
+                channel = <Channel>place.channel
                 try:
                     channel.on_ready(events[i].events)
                 except BaseException as error:

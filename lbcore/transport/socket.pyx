@@ -250,7 +250,10 @@ cdef class Socket(Channel):
         cdef int fd = self.fd
         if fd < 0:
             return
-        self.reactor.detach(self)
+        if self.level:
+            self.reactor.detach(self)
+        else:
+            self.reactor.forget(self)
         close(fd)
         buffer_release(&self.input)
         buffer_release(&self.output)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import socket
+import stat
 import time
 
 import pytest
@@ -278,3 +281,38 @@ def test_connection_that_closes_with_lbcores_own_answer_leaves_nothing_behind() 
             assert client.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")[0].split()[1] == "404"
             assert client.to_the_end() == b""
         eventually(lambda: lb.open_connections == 0, "no open connection")
+
+
+def test_a_connection_whose_descriptor_a_child_still_has_is_nobodys_once_it_is_closed() -> None:
+    """What a fork does at the wrong moment: the kernel goes on telling of a connection that has been closed."""
+
+    def proxys_end(client: Peer) -> int:
+        for entry in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):
+                if stat.S_ISSOCK(os.stat(f"/proc/self/fd/{entry}").st_mode):
+                    sock = socket.socket(fileno=os.dup(int(entry)))
+                    if sock.family != socket.AF_UNIX and sock.getpeername()[1] == client.sock.getsockname()[1]:
+                        return sock.detach()
+                    sock.close()
+        raise AssertionError("the proxy has no such connection")
+
+    with serving() as server, edge(config_for(server.url)) as lb:
+        kept, gone = [], []
+        for _ in range(20):
+            client = lb.client()
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n")
+            eventually(lambda: lb.open_connections == 1, "it is accepted")
+            kept.append(proxys_end(client))
+            client.send(b"Connection: close\r\n\r\n")
+            assert client.head()[0] == "HTTP/1.1 200 OK"
+            eventually(lambda: lb.open_connections == 0, "it is closed")
+            gone.append(client)
+        alive = [lb.client() for _ in range(10)]
+        for client in gone:
+            client.send(b"more of it")
+        for client in alive:
+            assert client.ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")[0] == "HTTP/1.1 200 OK"
+        for fd in kept:
+            os.close(fd)
+        for client in gone + alive:
+            client.close()
