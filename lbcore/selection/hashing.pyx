@@ -10,6 +10,7 @@ Strings are hashed as UTF-8, integers of up to 64 bits as 8 bytes, the lowest fi
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_AsUnsignedLongLong
+from cpython.number cimport PyNumber_Index
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -130,10 +131,12 @@ cdef int hash_kind(str name) except -1:
     return KINDS[name]
 
 
-cdef int key_value(object key, uint64_t* value) except -1:
-    """The 64 bits of an integer, a negative one as two's complement. Raises OverflowError when it has more."""
+cdef int convert_key(object key, uint64_t* value) except -1:
+    """`key_value` of what is negative, too big, or no int but can be made one."""
     cdef int overflow = 0
-    cdef long long found = PyLong_AsLongLongAndOverflow(key, &overflow)
+    cdef long long found
+    key = PyNumber_Index(key)
+    found = PyLong_AsLongLongAndOverflow(key, &overflow)
     value[0] = PyLong_AsUnsignedLongLong(key) if overflow else <uint64_t>found
     return 0
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbcore.selection import Anchor, Jump, Memento, hash_of
+from lbcore.selection import Anchor, Jump, Memento, hash_of, jump_hash
 
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
@@ -94,6 +94,37 @@ class SlowMemento:
             while self.notes.get(found, -1) >= left:
                 found = self.notes[found]
         return found
+
+
+@given(st.integers(-(1 << 63), MASK), st.integers(1, 1 << 31))
+def test_jump_hash_gives_the_published_bucket(key: int, buckets: int) -> None:
+    assert jump_hash(key, buckets) == jump(key & MASK, buckets)
+
+
+@given(st.integers(-20, 20), st.integers(0, (1 << 33) - 1))
+def test_jump_hash_rounds_as_published_where_the_last_bucket_begins(off: int, low: int) -> None:
+    """Keys whose first step is by 2**31 over about 2**30: just within two buckets, or just beyond."""
+    stepped = ((1 << 30) - 1 + off) << 33 | low
+    key = (stepped - 1) * pow(2862933555777941757, -1, 1 << 64) & MASK
+    assert jump_hash(key, 2) == jump(key, 2) == (off > 0)
+
+
+def test_jump_hash_refuses_what_is_no_key_and_no_number_of_buckets() -> None:
+    class Index:
+        def __index__(self) -> int:
+            return MASK
+
+    assert jump_hash(Index(), 7) == jump_hash(MASK, 7) == jump_hash(-1, 7)
+    assert jump_hash(True, 7) == jump_hash(1, 7)
+    for key in (1 << 64, -(1 << 63) - 1, 1 << 90, -(1 << 90)):
+        with pytest.raises(OverflowError):
+            jump_hash(key, 7)
+    for wrong in ("a", b"a", 1.5, None):
+        with pytest.raises(TypeError):
+            jump_hash(wrong, 7)  # type: ignore[arg-type]
+    for buckets in (0, -1, (1 << 31) + 1):
+        with pytest.raises(ValueError, match=f"not {buckets}"):
+            jump_hash(1, buckets)
 
 
 def test_jump_published_vectors() -> None:
