@@ -17,7 +17,7 @@ cdef int prepare_copies(Exchange exchange) except -1:
     cdef MirrorPolicy policy
     cdef Request request
     cdef int64_t length = exchange.request.framing.length, limit, most = 0
-    for item in exchange.decision.mirrors:
+    for item in exchange.decision.mirrors[exchange.decision.copied:]:
         mirror = <Mirror>item
         policy = mirror.policy
         if has_body and policy.with_body and 0 <= policy.max_body < length:
@@ -42,9 +42,12 @@ cdef int prepare_copies(Exchange exchange) except -1:
         exchange.copies.append((mirror, request, length))
         limit = policy.max_buffered if policy.max_body < 0 else min(policy.max_body, policy.max_buffered)
         most = max(most, limit)
-    if exchange.copies is not None and exchange.recording is None:
+    exchange.decision.copied = len(exchange.decision.mirrors)
+    if exchange.copies is None:
+        return 0
+    if exchange.recording is None:
         exchange.recording = Recording(most)
-    return 0
+    return send_copies(exchange) if exchange.recording.complete else 0
 
 
 cdef int send_copies(Exchange exchange) except -1:

@@ -103,7 +103,6 @@ cdef class Exchange:
     cdef int record(self) except -1
     cdef int put_body(self, Span data) except -1
     cdef int put_end(self) except -1
-    cdef bint fail_over(self, int status) except *
     cdef int dispatch(self, bint fresh) except -1
     cdef int redispatch(self) except -1
     cdef int refuse(self, int status, int error) except -1

@@ -13,14 +13,14 @@ from lbcore.http.request cimport TARGET_ASTERISK, Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_eq, span_of
 from lbcore.middleware.base cimport Middleware
-from lbcore.proxy.copies cimport prepare_copies, send_copies, shed_copies
+from lbcore.proxy.copies cimport send_copies, shed_copies
 from lbcore.proxy.entry_point cimport EntryPoint
-from lbcore.proxy.explainer cimport explain_if_asked, fallback_is_asked
+from lbcore.proxy.explainer cimport explain_if_asked
+from lbcore.proxy.fallback cimport fail_over, keep
 from lbcore.proxy.observation cimport monotonic_ns, observe
 from lbcore.proxy.pool cimport Pool
 from lbcore.proxy.recording cimport Recording
 from lbcore.proxy.waiting cimport line_up, step_out
-from lbcore.routing.failover cimport Failover
 from lbcore.routing.mirroring cimport Mirror
 from lbcore.routing.queue cimport WaitQueue
 from lbcore.routing.route cimport Route
@@ -196,9 +196,7 @@ cdef class Exchange:
         self.service = self.route.service
         if not self.choose():
             return self.no_server()
-        if self.decision.mirrors is not None or self.decision.failover is not None:
-            return self.record()
-        return self.dispatch(False)
+        return self.record()
 
     cdef int begin_copy(self, Service service) except -1:
         """Be an exchange for a mirror: `request` is complete, the client is nobody."""
@@ -210,15 +208,8 @@ cdef class Exchange:
 
     cdef int record(self) except -1:
         """Somebody may want the request once more: keep its body as it passes, and send copies when it is complete."""
-        cdef Failover failover = <Failover>self.decision.failover
-        cdef bint has_body = self.request.framing.body != BODY_NONE
-        if has_body and failover is not None:
-            if failover.max_body >= 0 and self.request.framing.length > failover.max_body:
-                return self.too_large()
-            self.recording = Recording(failover.max_body)
-        if self.decision.mirrors is not None and not self.request.framing.upgrade:
-            prepare_copies(self)
-        self.dispatch(False)
+        if (self.decision.mirrors is None and self.decision.failover is None) or keep(self):
+            return self.dispatch(False)
         return 0
 
     cdef int too_large(self) except -1:
@@ -248,26 +239,6 @@ cdef class Exchange:
             if self.copies is not None:
                 send_copies(self)
         return self.stream.put_end()
-
-    cdef bint fail_over(self, int status) except *:
-        """Ask the fallback instead, if a failover service does not want this answer. Returns whether it was asked."""
-        cdef Failover failover = <Failover>self.decision.failover
-        if failover is None or not 200 <= status < 600 or not failover.bad[status]:
-            return False
-        self.lose_server()
-        self.decision.failover = None
-        if self.decision.path is not None:
-            fallback_is_asked(self, failover)
-        self.decision.choose_again()
-        self.decision.failed = None
-        self.replayed = 0
-        failover.fallback.stats.requests += 1
-        self.service = failover.fallback.service
-        if self.choose():
-            self.dispatch(False)
-        else:
-            self.no_server()
-        return True
 
     cdef int choose(self) except -1:
         """Choose a server. Returns whether there is one."""
@@ -410,7 +381,7 @@ cdef class Exchange:
             self.balancer.note_success(self.server)
             if self.balancer.times:
                 self.balancer.note_latency(self.server, self.origin_ns, now_ns)
-        if self.decision.failover is not None and self.fail_over(status):
+        if self.decision.failover is not None and fail_over(self, status):
             return 0
         self.run_answer_middlewares()
         self.status = self.response.status
@@ -453,7 +424,7 @@ cdef class Exchange:
             status = 504
         elif error == ERROR_GARBAGE or error == ERROR_INTERNAL or heard:
             status = 500
-        if self.decision.failover is not None and self.fail_over(status):
+        if self.decision.failover is not None and fail_over(self, status):
             return 0
         return self.answer(status, <bytes>FAILURES[status], False)
 
@@ -471,14 +442,16 @@ cdef class Exchange:
             self.decision.failed = []
         self.decision.failed.append(failed)
         self.decision.choose_again()
+        if self.decision.scope is not None:
+            self.service = <Service>self.decision.scope.service
         if self.choose():
             self.redispatched += 1
             self.server.stats.retries += 1
             self.dispatch(False)
             return True
-        if self.decision.queue is not None:
+        if self.decision.queue is not None or self.decision.answered:
             self.redispatched += 1
-            line_up(self)
+            self.no_server()
             return True
         # Nobody else: the answer is about the one that failed.
         self.server = failed

@@ -22,4 +22,3 @@ cdef class Explanation(Middleware):
 
 
 cdef int explain_if_asked(Exchange exchange) except -1
-cdef int fallback_is_asked(Exchange exchange, Failover failover) except -1

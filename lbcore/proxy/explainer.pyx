@@ -15,7 +15,6 @@ from lbcore.http.span cimport Span, span_bytes, span_of
 from lbcore.middleware.base cimport Middleware
 from lbcore.proxy.exchange cimport Exchange
 from lbcore.routing.balancer cimport Balancer
-from lbcore.routing.failover cimport Failover
 from lbcore.routing.matcher cimport Program
 from lbcore.routing.mirroring cimport Mirror
 from lbcore.routing.server cimport Server
@@ -57,16 +56,6 @@ cdef int explain_if_asked(Exchange exchange) except -1:
     explanation.look(exchange.request)
     exchange.decision.path = []
     exchange.decision.guards = [explanation]
-    return 0
-
-
-cdef int fallback_is_asked(Exchange exchange, Failover failover) except -1:
-    """The main service's answer is dropped: what is above the failover service stays."""
-    cdef list path = exchange.decision.path
-    for at, (service, _) in enumerate(path):
-        if service is failover:
-            path[at] = (failover, 1)
-            exchange.decision.above = at + 1
     return 0
 
 

@@ -8,6 +8,7 @@ import logging
 cimport cython
 
 from lbcore.proxy.exchange cimport Exchange
+from lbcore.proxy.fallback cimport fail_over
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.queue cimport Waiter, WaitQueue
 from lbcore.routing.server cimport Server
@@ -28,11 +29,7 @@ cdef class Waiting(Waiter):
         exchange.balancer = <LoadBalancer>exchange.decision.balancer
         exchange.forward.pass_host = exchange.balancer.pass_host
         try:
-            if not exchange.decision.again and not exchange.is_copy and (
-                    exchange.decision.mirrors is not None or exchange.decision.failover is not None):
-                exchange.record()
-            else:
-                exchange.dispatch(False)
+            exchange.record()
         except Exception as error:
             give_up(exchange, error)
         return 0
@@ -62,7 +59,7 @@ cdef int overload(Exchange exchange) except -1:
     """No server has had room in time: ask the fallback if there is one for that, else answer with 503."""
     exchange.error = ERROR_NO_SERVER
     exchange.decision.queue = None         # the fallback, if it has nobody either, has no queue to wait in
-    if exchange.decision.failover is not None and exchange.fail_over(503):
+    if exchange.decision.failover is not None and fail_over(exchange, 503):
         return 0
     return exchange.answer(503, exchange.decision.refusal, True)
 

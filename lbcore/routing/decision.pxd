@@ -10,19 +10,29 @@ cdef struct Mark:                      # how far a decision had come
     Py_ssize_t mirrors
     Py_ssize_t guards
     Py_ssize_t path
-    void* failover                     # borrowed: services outlive the requests they are asked about
+    void* failover                     # borrowed, as is `scope`: what comes after refers to what was before
+    void* scope
+
+
+cdef class Stage:
+    """A service that a decision has come by, and how far it had come before that chose."""
+
+    cdef object service
+    cdef Mark mark
+    cdef Stage outer                   # of the same kind, passed before; None = this is the first
 
 
 cdef class Decision:
     cdef object balancer               # LoadBalancer whose server was chosen
-    cdef object failover               # Failover that wants to see the status of the answer, or None
+    cdef Stage failover                # at a Failover that wants to see the status of the answer; None = at none
+    cdef Stage scope                   # at the service in which another try chooses; None = where the request came in
     cdef list cookies                  # Set-Cookie values for the answer, outermost service first; None = none
     cdef list mirrors                  # Mirror that get a copy of the request; None = none
+    cdef Py_ssize_t copied             # of these, how many have been taken care of
     cdef list guards                   # middlewares of services, entered in this order, that want the answer; None = none
     cdef list failed                   # members that could not be reached: not to be chosen again; None = none
     cdef list path                     # (service, index of its member; -1 = none) of each level; None = nobody asks for it
-    cdef Py_ssize_t above              # levels of `path` that stay when another server is chosen
-    cdef bint again                    # another try of the same request: what is done once was done
+    cdef bint again                    # another try of the same request: the mirrors have been chosen
     cdef bint on_trial                 # a server on trial, busy with another request, was passed over
     cdef bint answered                 # a middleware of a service has answered
     cdef Response response             # where it puts its answer
@@ -32,6 +42,9 @@ cdef class Decision:
     cdef bint held                     # a slot of the chosen server is taken, and nobody has taken it over yet
     cdef bytes refusal                 # body of the 503 when nobody may be chosen
 
+    cdef int enter(self, object service) except -1
+    cdef int may_fail_over(self, object service) except -1
+    cdef int fall_back(self, object service) except -1
     cdef int choose_again(self) except -1
     cdef void clear(self) noexcept
     cdef Mark mark(self) noexcept

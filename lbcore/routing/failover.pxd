@@ -2,7 +2,10 @@
 
 from libc.stdint cimport int64_t, uint8_t
 
+from lbcore.http.request cimport Request
 from lbcore.routing.balancer cimport Child
+from lbcore.routing.decision cimport Decision
+from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
 
 
@@ -13,3 +16,5 @@ cdef class Failover(Service):
     cdef uint8_t bad[600]              # 1 = an answer with this status goes to the fallback instead
     cdef bint by_status                # any of them is
     cdef int64_t max_body              # bytes of a request's body that can be sent again; -1 = any
+
+    cdef Server ask(self, Child child, Py_ssize_t index, Request request, Decision decision)

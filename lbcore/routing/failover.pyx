@@ -5,7 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from lbcore.http.request cimport Request
 from lbcore.routing.balancer cimport Child
-from lbcore.routing.decision cimport Decision
+from lbcore.routing.decision cimport Decision, Mark
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
 from lbcore.selection.atomic cimport atomic_load_u64
@@ -16,7 +16,7 @@ cdef bytes BOTH_DOWN = b"Service Unavailable\n"
 
 @cython.final
 cdef class Failover(Service):
-    """The main service while it is up, else the fallback while that is.
+    """The main service while it is up, else, or when none of its servers can be reached, the fallback while that is.
 
     statuses  `(first, last)` of the main service's answers that are dropped: the request goes to the fallback once more.
     max_body  of a request for that; a longer one is refused. -1 = any.
@@ -42,23 +42,30 @@ cdef class Failover(Service):
         return self.settle(not self.watches or self.main.service.up or self.fallback.service.up)
 
     cdef Server choose(self, Request request, Decision decision):
-        cdef Child child = self.main
-        cdef bint main = True
+        cdef Server server
+        cdef Mark mark
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
-        if decision.failover is self or not self.main.service.up:
-            child = self.fallback
-            main = False
-            if not child.service.up:
-                decision.refusal = BOTH_DOWN
-                if decision.path is not None:
-                    decision.path.append((self, -1))
-                return None
-        elif self.by_status:
-            decision.failover = self
+        if self.main.service.up:
+            mark = decision.mark()
+            if self.by_status:
+                decision.may_fail_over(self)
+            server = self.ask(self.main, 0, request, decision)
+            if server is not None or decision.answered or decision.queue is not None or decision.failed is None \
+                    or not self.fallback.service.up:
+                return server
+            decision.go_back(mark)
+        elif not self.fallback.service.up:
+            decision.refusal = BOTH_DOWN
+            if decision.path is not None:
+                decision.path.append((self, -1))
+            return None
+        return self.ask(self.fallback, 1, request, decision)
+
+    cdef Server ask(self, Child child, Py_ssize_t index, Request request, Decision decision):
         child.stats.requests += 1
         if decision.path is not None:
-            decision.path.append((self, 0 if main else 1))
+            decision.path.append((self, index))
         return child.service.choose(request, decision)
 
     @property

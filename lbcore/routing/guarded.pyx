@@ -11,7 +11,8 @@ from lbcore.routing.service cimport Service
 
 @cython.final
 cdef class Guarded(Service):
-    """Runs its middlewares when it is chosen, once per request; then its service chooses. Its status is that one's."""
+    """Runs its middlewares when it is chosen; then its service chooses, and does so again when a server cannot be reached:
+    the request is no longer what a service beside it should see. Its status is that one's."""
 
     def __cinit__(self, str name, tuple middlewares, Service service):
         self.name = name
@@ -29,16 +30,16 @@ cdef class Guarded(Service):
 
     cdef Server choose(self, Request request, Decision decision):
         cdef Middleware middleware
-        if not decision.again:
-            for item in self.middlewares:
-                middleware = <Middleware>item
-                if middleware.on_request(request, decision.response):
-                    decision.answered = True
-                    return None
-                if middleware.sees_answer:
-                    if decision.guards is None:
-                        decision.guards = []
-                    decision.guards.append(middleware)
+        for item in self.middlewares:
+            middleware = <Middleware>item
+            if middleware.on_request(request, decision.response):
+                decision.answered = True
+                return None
+            if middleware.sees_answer:
+                if decision.guards is None:
+                    decision.guards = []
+                decision.guards.append(middleware)
+        decision.enter(self.service)
         return self.service.choose(request, decision)
 
     @property

@@ -34,7 +34,7 @@ INTERNAL = {
     f"lbcore.{package}.{name}"
     for package, names in {
         "http": "arena buffer cookie pico",
-        "proxy": "copies entry_point exchange explainer networks observation pool recording waiting",
+        "proxy": "copies entry_point exchange explainer fallback networks observation pool recording waiting",
         "routing": "decision",
         "selection": "alias chairman drawn hrw md5 ordered ring timed",
         "transport": "clock connect dialer http1_client http1_server http1_upload listener shadow socket splice "

@@ -408,6 +408,28 @@ def test_the_fallback_is_asked_when_the_queue_is_full_or_too_slow() -> None:
             assert held.message()[2] == b"."
 
 
+def test_copies_are_made_of_a_request_that_waits_in_vain() -> None:
+    with counting(2, delay_s=None) as (main, spare), counting(delay_s=0) as (shadow,):
+        dynamic = limited(main, room=1, timeout="100ms")
+        services = dynamic["http"]["services"]
+        services["main"] = services["all"]
+        services["spare"] = config_for(spare.url)["http"]["services"]["all"]
+        services["shadow"] = config_for(shadow.url)["http"]["services"]["all"]
+        services["both"] = {"failover": {"service": "main", "fallback": "spare", "errors": {"status": ["503"]}}}
+        services["all"] = {"mirroring": {"service": "both", "mirrors": [{"name": "shadow", "percent": 100}]}}
+        with edge(dynamic) as lb:
+            held = sent(lb, "/held")
+            eventually(lambda: main.now == 1, "the main one is full")
+            client = lb.client()
+            client.send(POST)
+            eventually(lambda: spare.now == 1, "the next one is at the fallback")
+            spare.go.release()
+            assert client.message()[2] == b".hello"
+            eventually(lambda: shadow.total == 2, "there are copies of both")
+            main.go.release()
+            assert held.message()[2] == b"."
+
+
 def test_a_fallback_that_has_nobody_answers_for_itself() -> None:
     with counting() as (main,):
         dynamic = limited(main, room=0)

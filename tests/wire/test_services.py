@@ -253,6 +253,94 @@ def test_a_body_too_long_to_be_sent_again_is_refused(chunked: bool) -> None:
             assert lb.ask(GET)[2] == b"main"
 
 
+def two_servers(main: str, other: str) -> dict[str, Any]:
+    return {"loadBalancer": {"servers": [{"url": main}, {"url": other}]}}
+
+
+def test_the_fallback_is_for_a_main_service_of_which_no_server_can_be_reached() -> None:
+    dead = [f"http://127.0.0.1:{refused_port()}" for _ in range(2)]
+    with recorders("main", "spare") as (main, spare):
+        services = {
+            "all": {"failover": {"service": "pool", "fallback": "spare"}},
+            "pool": two_servers(dead[0], main.url),
+        }
+        with edge(config(services, spare=spare.url)) as lb:
+            assert [lb.ask(post(b"x"))[2] for _ in range(4)] == [b"main"] * 4
+            lb.apply(config({**services, "pool": two_servers(*dead)}, spare=spare.url))
+            assert [lb.ask(post(b"x"))[2] for _ in range(4)] == [b"spare"] * 4
+
+
+def test_a_fallback_runs_its_own_middlewares_and_sends_its_own_copies() -> None:
+    body = os.urandom(100_000)
+    with recorders("main", "spare", "shadow") as (main, spare, shadow):
+        main.answer = lambda first, headers, body: (503, b"no")
+        services = failing_over("503")
+        services["main"] = {"loadBalancer": {"servers": [{"url": main.url}]}, "middlewares": ["main"]}
+        services["spare"] = {
+            "mirroring": {"service": "real", "mirrors": [{"name": "shadow", "percent": 100}]},
+            "middlewares": ["spare", "prefix"],
+        }
+        dynamic = config(services, real=spare.url, shadow=shadow.url)
+        dynamic["http"]["middlewares"] = {
+            name: {"headers": {"customResponseHeaders": {f"X-{name}": "1"}}} for name in ("main", "spare")
+        }
+        dynamic["http"]["middlewares"]["prefix"] = {"addPrefix": {"prefix": "/spare"}}
+        dynamic["http"]["middlewares"]["away"] = {"redirectScheme": {"scheme": "https"}}
+        with edge(dynamic) as lb:
+            _, headers, text = lb.ask(post(body))
+            assert (text, headers.get("x-main"), headers.get("x-spare")) == (b"spare", None, "1")
+            assert [(request[0].split()[1], request[2]) for request in spare.requests] == [("/spare/x", body)]
+            eventually(lambda: shadow.requests, "the copy is there")
+            assert (shadow.requests[0][0].split()[1], shadow.requests[0][2]) == ("/spare/x", body)
+            services["spare"]["middlewares"] = ["away"]
+            lb.apply(dynamic)
+            first, headers, _ = lb.ask(post(body))
+            assert (first.split()[1], headers.get("x-main")) == ("307", None)
+            assert len(spare.requests) == 1
+
+
+def test_the_fallback_of_a_fallback_is_asked_in_the_end() -> None:
+    body = os.urandom(50_000)
+    with recorders("main", "spare", "last") as (main, spare, last):
+        main.answer = spare.answer = lambda first, headers, body: (503, b"no")
+        errors = {"status": ["503"]}
+        services = {
+            "all": {"failover": {"service": "inner", "fallback": "last", "errors": errors}},
+            "inner": {"failover": {"service": "main", "fallback": "spare", "errors": errors}},
+        }
+        with edge(config(services, main=main.url, spare=spare.url, last=last.url)) as lb:
+            assert lb.ask(post(body))[2] == b"last"
+            assert [each.requests[0][2] for each in (main, spare, last)] == [body] * 3
+
+
+def test_another_try_stays_behind_the_middlewares_that_the_request_has_passed() -> None:
+    dead = [f"http://127.0.0.1:{refused_port()}" for _ in range(2)]
+    with recorders("a", "b") as (a, b):
+        services = {
+            "all": {
+                "weighted": {"services": [{"name": "first"}, {"name": "second"}], "sticky": {"cookie": {"name": "s"}}}
+            },
+            "first": {**two_servers(dead[0], a.url), "middlewares": ["one"]},
+            "second": {**two_servers(dead[1], b.url), "middlewares": ["two"]},
+        }
+        dynamic = config(services)
+        dynamic["http"]["middlewares"] = {
+            "one": {"addPrefix": {"prefix": "/one"}},
+            "two": {"addPrefix": {"prefix": "/two"}},
+            "away": {"redirectScheme": {"scheme": "https"}},
+        }
+        with edge(dynamic) as lb:
+            for _ in range(8):
+                assert "set-cookie" in lb.ask(GET)[1]
+            assert [request[0].split()[1] for request in a.requests] == ["/one/x"] * 4
+            assert [request[0].split()[1] for request in b.requests] == ["/two/x"] * 4
+            dynamic["http"]["services"]["first"] = two_servers(*dead)
+            services["second"]["middlewares"] = ["away"]
+            lb.apply(dynamic)
+            assert [lb.ask(GET)[0].split()[1] for _ in range(4)] == ["302"] * 4
+            assert len(b.requests) == 4
+
+
 # Sessions
 
 
