@@ -1,4 +1,4 @@
-"""The whole suite and one report: `python -m bench.report_all [--only micro,curves] [--render]`.
+"""The whole suite and one report: `python -m bench.report_all [--only micro,curves] [--rounds 3] [--render]`.
 
 Writes bench/results/report.html, a page that needs nothing else: machine and versions, tables, charts as inline SVG.
 Parts that were not run this time are taken from the results that are there. A peer that is not there is an error.
@@ -125,11 +125,12 @@ PARTS: dict[str, tuple[str, list[str], Callable[[Any], str]]] = {
 }
 
 
-def run(name: str, quick: bool) -> None:
+def run(name: str, rounds: int | None, seconds: int | None) -> None:
     """One part, in a process of its own, so that none is measured in the debris of another."""
     command = [sys.executable, "-m", *PARTS[name][1]]
-    if quick and name in ("proxies", "features", "curves", "scaling", "mirrors"):
-        command += ["--rounds", "1", "--seconds", "1"]
+    if name in ("proxies", "features", "curves", "scaling", "mirrors"):
+        command += ["--rounds", str(rounds)] if rounds else []
+        command += ["--seconds", str(seconds)] if seconds else []
     if name == "proxies":
         command += ["--proxy", ",".join(PEERS)]
     print(" ".join(command[1:]), flush=True)
@@ -188,9 +189,8 @@ def main() -> None:
     parser.add_argument(
         "--render", action="store_true", help="run nothing, make the page of the results that are there"
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="one round of one second: shows that all works, measures nothing"
-    )
+    parser.add_argument("--rounds", type=int, help="default: what each part takes; 1 shows that all works")
+    parser.add_argument("--seconds", type=int, help="of a round; default: what each part takes")
     options = parser.parse_args()
     wanted = [name for name in options.only.split(",") if name] or list(PARTS)
     if unknown := set(wanted) - set(PARTS):
@@ -199,7 +199,7 @@ def main() -> None:
         versions(list(PEERS))
         if not options.render:
             for name in wanted:
-                run(name, options.quick)
+                run(name, options.rounds, options.seconds)
         (RESULTS / "report.html").write_text(page())
     except RuntimeError as error:
         sys.exit(f"error: {error}")
