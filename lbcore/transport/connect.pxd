@@ -11,6 +11,6 @@ cdef enum:
     CONNECTED = 1
 
 
-cdef int connect_next(Reactor reactor, Socket socket, tuple addresses, Py_ssize_t* tried, int64_t timeout_ms) except? -2
+cdef int connect_next(Reactor reactor, Socket socket, tuple addresses, Py_ssize_t* tried, int64_t until_ms) except? -2
 cdef int connect_error(int fd) noexcept nogil
 cdef void probe_when_idle(int fd, int64_t interval_s) noexcept nogil

@@ -38,11 +38,12 @@ cdef extern from "<unistd.h>" nogil:
 _log = logging.getLogger("lbcore.transport")
 
 
-cdef int connect_next(Reactor reactor, Socket socket, tuple addresses, Py_ssize_t* tried, int64_t timeout_ms) except? -2:
+cdef int connect_next(Reactor reactor, Socket socket, tuple addresses, Py_ssize_t* tried, int64_t until_ms) except? -2:
     """Begin a connection to the next of `addresses`, each packed; the socket, which is a new one, enters the reactor.
 
-    tried       addresses that were tried; counts up
-    timeout_ms  after which the socket's `on_timeout` is called; 0: never
+    tried     addresses that were tried; counts up
+    until_ms  by the reactor's clock, when one of them must have taken the connection: each gets its share of what is left,
+              then the socket's `on_timeout` is called. 0: any time.
     Returns CONNECTING, CONNECTED, or NO_ADDRESS_LEFT.
     """
     cdef bytes address
@@ -65,14 +66,14 @@ cdef int connect_next(Reactor reactor, Socket socket, tuple addresses, Py_ssize_
             continue
         try:
             socket.watch(reactor, fd, True)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             close(fd)
             _log.error("no connection can be watched: %s", error)
             continue
         if result == 0:
             return CONNECTED
-        if timeout_ms:
-            reactor.arm(socket, timeout_ms)
+        if until_ms:
+            reactor.arm(socket, max(1, (until_ms - reactor.now_ms) // (len(addresses) - tried[0] + 1)))
         return CONNECTING
     return NO_ADDRESS_LEFT
 

@@ -50,8 +50,8 @@ cdef class SocketDialer(Dialer):
             server.addresses = self.resolver.known(server.host, server.port)
         if server.addresses is not None:
             return stream.connect(self.reactor, server.addresses)
-        self.reactor.hurry()
-        self.resolver.resolve(server.host, server.port, lambda addresses: self.resolved(stream, addresses))
+        if not self.resolver.resolve(server.host, server.port, lambda addresses: self.resolved(stream, addresses)):
+            self.reactor.hurry()
         return 0
 
     cdef int watch_queue(self, WaitQueue queue) except -1:

@@ -29,6 +29,7 @@ cdef class Http1Server(ServerStream):
     cdef UpstreamPolicy policy
     cdef tuple addresses       # of the server, packed
     cdef Py_ssize_t tried      # of these
+    cdef int64_t until_ms      # when one of them must have taken the connection, by the reactor's clock; 0 = any time
     cdef int state             # ServerState
     cdef Py_ssize_t seen       # bytes of an incomplete head that were parsed already
     cdef int64_t left          # of a body with a length
@@ -44,6 +45,7 @@ cdef class Http1Server(ServerStream):
     cdef void new_socket(self) noexcept
     cdef int connect(self, Reactor reactor, tuple addresses) except -1
     cdef int connect_another(self, Reactor reactor) except -1
+    cdef int give_up_address(self) except -1
     cdef int begin(self) except -1
     cdef int failed(self, int error) except -1
     cdef int read(self) except -1

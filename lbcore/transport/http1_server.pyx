@@ -18,7 +18,7 @@ from lbcore.http.span cimport Span, span_of
 from lbcore.proxy.exchange cimport ClientStream, Exchange
 from lbcore.proxy.pool cimport Pool
 from lbcore.state.layout cimport ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_REFUSED, ERROR_RESET, ERROR_TIMEOUT
-from lbcore.transport.connect cimport CONNECTED, NO_ADDRESS_LEFT, connect_error, connect_next
+from lbcore.transport.connect cimport CONNECTED, NO_ADDRESS_LEFT, connect_error, connect_next, probe_when_idle
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED
@@ -28,6 +28,7 @@ from lbcore.transport.splice cimport (
 
 cdef enum:
     CONTINUE_MS = 1000         # how long a server is given to say 100 Continue before the body is sent anyway
+    PROBE_S = 30               # between the kernel's questions whether a silent server is still there
     READ_AHEAD = 32768
     TRAILER_LIMIT_BYTES = 16384
     INTERIM_LIMIT = 64         # 1xx answers to one request; a server that sends more never comes to the point
@@ -134,10 +135,11 @@ cdef class Http1Server(ServerStream):
     cdef int connect(self, Reactor reactor, tuple addresses) except -1:
         """Begin a connection to the first of the server's addresses that takes one. `exchange` is told when none does."""
         self.addresses = addresses
+        self.until_ms = reactor.now_ms + self.policy.dial_timeout_ms if self.policy.dial_timeout_ms else 0
         return self.connect_another(reactor)
 
     cdef int connect_another(self, Reactor reactor) except -1:
-        cdef int result = connect_next(reactor, self.socket, self.addresses, &self.tried, self.policy.dial_timeout_ms)
+        cdef int result = connect_next(reactor, self.socket, self.addresses, &self.tried, self.until_ms)
         if result == NO_ADDRESS_LEFT:
             return self.failed(ERROR_REFUSED)
         return self.begin() if result == CONNECTED else 0
@@ -147,11 +149,15 @@ cdef class Http1Server(ServerStream):
         if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             return 0
         if connect_error(socket.fd):
-            # This address is none: the server's name may have others.
-            socket.shut()
-            self.new_socket()
-            return self.connect_another(socket.reactor)
+            return self.give_up_address()
         return self.begin()
+
+    cdef int give_up_address(self) except -1:
+        """The one at work is none: the server's name may have others."""
+        cdef Socket socket = self.socket
+        socket.shut()
+        self.new_socket()
+        return self.connect_another(socket.reactor)
 
     cdef int begin(self) except -1:
         """The connection stands: send the request it was made for."""
@@ -159,6 +165,7 @@ cdef class Http1Server(ServerStream):
         self.connected = True
         self.addresses = None
         self.socket.reactor.disarm(self.socket)
+        probe_when_idle(self.socket.fd, PROBE_S)
         self.start(exchange)
         if not self.blocked:
             exchange.server_ready()
@@ -196,7 +203,7 @@ cdef class Http1Server(ServerStream):
         if self.state == SERVER_IDLE:
             return self.close()
         if self.state == SERVER_CONNECTING:
-            return self.failed(ERROR_TIMEOUT)
+            return self.give_up_address() if self.tried < len(self.addresses) else self.failed(ERROR_TIMEOUT)
         if self.state == SERVER_HEAD:
             if self.waiting_continue:
                 return self.go_on()

@@ -37,6 +37,7 @@ cdef class Reactor:
     cdef uint32_t free                  # the first free place; `capacity` when there is none
     cdef Wheel wheel
     cdef bint watched          # by uvloop
+    cdef bint streaming        # bytes were moved in bulk in this turn
     cdef bint hurried          # the loop is to have its turn after this batch
 
     cdef void hurry(self) noexcept

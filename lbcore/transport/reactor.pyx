@@ -20,7 +20,8 @@ from lbcore.transport.timers cimport TICK_MS, Timer, timer_clear, timer_init, ti
 cdef enum:
     FIRST_PLACES = 256
     BATCH = 256                # events taken from the kernel at once
-    LINGER_MS = 4              # how long a quiet spell may be before the loop's own turn comes: streams pause that long
+    LINGER_MS = 1              # how long a quiet spell may be before the loop's own turn comes
+    STREAM_LINGER_MS = 4       # the same while streams are carried, which pause longer
     TURN_MS = 5                # under load, how long the data plane may keep the loop's other work waiting
     LOADED_EVENTS = 32         # in one turn: under load
 
@@ -232,7 +233,7 @@ cdef class Reactor:
         cdef Channel channel
         cdef int count, i, timeout = 0, served = 0
         cdef int64_t turn_over = monotonic_ms() + TURN_MS
-        self.hurried = False
+        self.hurried = self.streaming = False
         while self.epfd >= 0:
             with nogil:  # the wait may block
                 count = epoll_wait(self.epfd, events, BATCH, timeout)
@@ -253,7 +254,7 @@ cdef class Reactor:
             served += count
             if self.hurried or self.now_ms >= turn_over or (count == 0 and (timeout or self.watched)):
                 break
-            timeout = LINGER_MS
+            timeout = STREAM_LINGER_MS if self.streaming else LINGER_MS
         return served
 
     def _tick(self) -> None:

@@ -8,7 +8,6 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
 
 from lbcore.transport.address import packed_address
 
@@ -37,40 +36,42 @@ class Resolver:
                 _log.warning("cannot connect to %s: %s", host, error)
                 return ()
         try:
-            ipaddress.ip_address(host)
+            address = ipaddress.ip_address(host)
         except ValueError:
             return None
-        # The system reads it, too: it knows the zone of a link-local address.
-        return _packed(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
+        if address.version == 4:
+            return (packed_address(socket.AF_INET, (host, port)),)
+        # A zone is for the system to resolve: the number of an interface changes when it comes back.
+        return None if address.scope_id else (packed_address(socket.AF_INET6, (host, port, 0, 0)),)
 
-    def resolve(self, host: str, port: int, found: Found) -> None:
-        """Call `found` with the addresses, the preferred one first, or None; at once when the answer is fresh."""
+    def resolve(self, host: str, port: int, found: Found) -> bool:
+        """Call `found` with the addresses, the preferred one first, or None. Returns whether that was done at once, as
+        it is when the answer is fresh."""
         key = (host, port)
         answer = self._answers.get(key)
         if answer is not None and time.monotonic() - answer[0] < FRESH_S:
             found(answer[1])
-        elif key in self._waiting:
+            return True
+        if key in self._waiting:
             self._waiting[key].append(found)
         else:
             self._waiting[key] = [found]
             task = self._loop.create_task(self._ask(host, port))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        return False
 
     async def _ask(self, host: str, port: int) -> None:
         key = (host, port)
         addresses: Addresses | None
         try:
             infos = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            addresses = _packed(infos)
+            # Each once: the same address may be there for several reasons.
+            packed = (packed_address(family, target) for family, _, _, _, target in infos)
+            addresses = tuple(dict.fromkeys(packed))
             self._answers[key] = (time.monotonic(), addresses)
-        except (OSError, UnicodeError) as error:
+        except (OSError, ValueError) as error:  # ValueError: a name that cannot be one, too
             _log.warning("cannot resolve %s: %s", host, error)
             addresses = self._answers[key][1] if key in self._answers else None
         for found in self._waiting.pop(key):
             found(addresses)
-
-
-def _packed(infos: list[Any]) -> Addresses:
-    """From what `getaddrinfo` gives, each once."""
-    return tuple(dict.fromkeys(packed_address(family, target) for family, _, _, _, target in infos))

@@ -21,6 +21,7 @@ cdef class Socket(Channel):
     cdef bint level            # events tell of bytes for as long as there are any, and not of room to send
     cdef Py_ssize_t allowance  # bytes it may still receive before others have their turn
     cdef bint hangup           # the peer has sent its last byte, or broke the connection
+    cdef bint broken           # an event told of an error; what was received before can still be read
     cdef int fault             # errno of what failed
 
     cdef int watch(self, Reactor reactor, int fd, bint output) except -1

@@ -66,8 +66,9 @@ cdef class Socket(Channel):
 
     cdef int watch_level(self) noexcept:
         """Have events tell of bytes for as long as there are any: whoever takes much at each event saves the call that
-        finds the socket empty. Who does not take them must `pause`. Negative: `fault` is set."""
-        if self.level or self.blocked:
+        finds the socket empty. Who does not take them must `pause`. Not while something waits for room to be sent: of that
+        a level would tell without end. Negative: `fault` is set."""
+        if self.level or self.blocked or buffer_len(&self.output):
             return 0
         self.watches_output = False
         self.level = True
@@ -106,6 +107,8 @@ cdef class Socket(Channel):
         self.allowance = TURN_BYTES
         if events & (EPOLLOUT | EPOLLHUP | EPOLLERR):
             self.blocked = False
+        if events & EPOLLERR:
+            self.broken = True
         if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
             self.readable = True
             if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
@@ -116,6 +119,7 @@ cdef class Socket(Channel):
         is asked for: a fast peer must not keep the worker from everybody else."""
         self.allowance -= taken
         if self.level:
+            self.reactor.streaming = True
             self.readable = False
             return False
         if self.allowance > 0:

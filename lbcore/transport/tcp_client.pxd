@@ -41,6 +41,7 @@ cdef class TcpConnection:
     cdef int attempts
     cdef tuple addresses               # of the server, packed
     cdef Py_ssize_t tried              # of these
+    cdef int64_t until_ms              # when one of them must have taken the connection, by the reactor's clock; 0 = any time
     cdef Py_ssize_t held               # limits of the route that count this connection
     cdef bint leaving                  # one side has ended, the delay runs
     cdef set clients                   # all open connections of the worker; this one is in it

@@ -81,8 +81,8 @@ cdef class TcpConnection:
             self.server.addresses = self.dialer.resolver.known(self.server.host, self.server.port)
         if self.server.addresses is not None:
             return self.connect(self.server.addresses)
-        self.dialer.reactor.hurry()
-        self.dialer.resolver.resolve(self.server.host, self.server.port, self.resolved)
+        if not self.dialer.resolver.resolve(self.server.host, self.server.port, self.resolved):
+            self.dialer.reactor.hurry()
         return 0
 
     def resolved(self, addresses) -> None:
@@ -101,15 +101,16 @@ cdef class TcpConnection:
         """Begin a connection to the first of the server's addresses that takes one."""
         self.addresses = addresses
         self.tried = 0
+        self.until_ms = 0
+        if self.balancer.policy.dial_timeout_ms:
+            self.until_ms = self.dialer.reactor.now_ms + self.balancer.policy.dial_timeout_ms
         return self.connect_another()
 
     cdef int connect_another(self) except -1:
         cdef int result
         self.upstream = TcpEnd.__new__(TcpEnd)
         self.upstream.connection = self
-        result = connect_next(
-            self.dialer.reactor, self.upstream, self.addresses, &self.tried, self.balancer.policy.dial_timeout_ms
-        )
+        result = connect_next(self.dialer.reactor, self.upstream, self.addresses, &self.tried, self.until_ms)
         if result == NO_ADDRESS_LEFT:
             return self.refused()
         return self.connected() if result == CONNECTED else 0
@@ -176,7 +177,9 @@ cdef class TcpConnection:
         if end.is_client:
             return self.close() if self.leaving else 0
         if self.state == TCP_CONNECTING:
-            return self.refused()
+            # The time of this address is over: the server's name may have others.
+            end.shut()
+            return self.connect_another()
         probe_when_idle(end.fd, self.balancer.tcp.keep_alive_s)
         return 0
 

@@ -32,6 +32,9 @@ cdef class Tunnel:
 
     cdef bint pump(self) except *:
         """Carry what there is, both ways. Call on every event of either socket. True: it is over, close both."""
+        # A client that is gone wants nothing; a server's last words may be there still, and its sink tells when they are not.
+        if self.client.broken:
+            return True
         if self.carry(self.client, self.server, &self.up) or self.carry(self.server, self.client, &self.down):
             return True
         return self.up.ended and self.down.ended

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.instance import Instance, eventually, running
+from tests.support.wire import deaf
 from tests.wire.test_tcp import echoes, limited, tcp
 
 AMOUNT = 5
@@ -65,14 +66,20 @@ def test_connections_of_a_worker_that_dies_are_not_counted_any_more(limit_of_fiv
 
 
 def test_every_address_of_a_name_is_tried(tmp_path: Path) -> None:
-    """As with localhost where the server listens on one family alone. The instance has a hosts file of its own."""
+    """As with localhost where the server listens on one family alone; and one says nothing.
+
+    The instance has a hosts file of its own.
+    """
     hosts = tmp_path / "hosts"
-    hosts.write_text("127.0.0.1 localhost\n::1 both.test\n127.0.0.1 both.test\n")
+    hosts.write_text("127.0.0.1 localhost\n::1 both.test\n127.0.0.3 both.test\n127.0.0.1 both.test\n")
     script = f'mount --bind {hosts} /etc/hosts && exec "$@"'
     prefix = ("unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh")
-    with echoes("a") as (a,), running(tmp_path, tcp([f"both.test:{a.port}"]), prefix=prefix) as lb:
-        lb.runs(1)
-        for _ in range(4):
-            sock = connect(lb)
-            assert sock is not None
-            sock.close()
+    with echoes("a") as (a,), deaf("127.0.0.3", a.port):
+        config = tcp([f"both.test:{a.port}"], serversTransport="quick")
+        config["tcp"]["serversTransports"] = {"quick": {"dialTimeout": "600ms"}}
+        with running(tmp_path, config, prefix=prefix) as lb:
+            lb.runs(1)
+            for _ in range(4):
+                sock = connect(lb)
+                assert sock is not None
+                sock.close()

@@ -146,6 +146,20 @@ class Server:
         self._sock.close()
 
 
+@contextlib.contextmanager
+def deaf(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    """An address that neither takes a connection nor refuses it: its backlog is full. Gives the port."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind((host, port))
+        full.listen(0)
+        for _ in range(4):  # from some of them on, the kernel drops what would connect
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        yield full.getsockname()[1]
+
+
 class Edge:
     """The proxy, running on a thread. `entry_point` is that of `web`."""
 

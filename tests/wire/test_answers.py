@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.instance import eventually
-from tests.support.wire import Peer, Script, Server, answer_all, config_for, edge, serving
+from tests.support.wire import Peer, Script, Server, answer_all, config_for, deaf, edge, serving
 
 GET = b"GET /x HTTP/1.1\r\nHost: shop.test\r\n\r\n"
 
@@ -275,20 +275,9 @@ def test_silent_server_is_answered_with_504() -> None:
 
 
 def test_connection_that_cannot_be_made_in_time_is_answered_with_504() -> None:
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        held = []
-        for _ in range(3):
-            sock = socket.socket()
-            sock.setblocking(False)
-            sock.connect_ex(full.getsockname())
-            held.append(sock)
-        timeouts = {"forwardingTimeouts": {"dialTimeout": "200ms"}}
-        with edge(config_for(f"http://127.0.0.1:{full.getsockname()[1]}", transport=timeouts)) as lb:
-            assert lb.ask(GET)[0].split()[1] == "504"
-        for sock in held:
-            sock.close()
+    timeouts = {"forwardingTimeouts": {"dialTimeout": "200ms"}}
+    with deaf() as port, edge(config_for(f"http://127.0.0.1:{port}", transport=timeouts)) as lb:
+        assert lb.ask(GET)[0].split()[1] == "504"
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 10", b"Transfer-Encoding: chunked"])

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.support.instance import eventually
-from tests.support.wire import Edge, Peer, Script, Server, edge
+from tests.support.wire import Edge, Peer, Script, Server, deaf, edge
 from tests.wire.test_answers import refused_port
 
 
@@ -430,6 +430,67 @@ def test_streams_that_nobody_takes_wait_without_work_and_go_on(up_bytes: int, do
     server.close()
 
 
+def test_what_waits_for_a_server_goes_out_though_it_streams_all_the_while() -> None:
+    """A client sends until nobody takes any more, and the server streams; then it takes, and says nothing more."""
+    taking = threading.Event()
+    got = 0
+
+    def script(peer: Peer) -> None:
+        nonlocal got
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
+        while not taking.is_set():
+            peer.send(bytes(1 << 16))
+        time.sleep(0.1)  # its last bytes are on their way
+        while data := peer.sock.recv(1 << 20):
+            got += len(data)
+
+    def fill(sock: socket.socket) -> int:
+        """Bytes sent in the time in which all buffers are full."""
+        sent, over = 0, time.monotonic() + 2
+        while time.monotonic() < over:
+            try:
+                sent += os.write(sock.fileno(), bytes(4000))  # a method of the socket would wait
+            except BlockingIOError:
+                time.sleep(0.005)
+            time.sleep(0.0003)  # so little at once is not spliced
+        return sent
+
+    server = Server(script)
+    with edge(tcp([address(server)])) as lb:
+        client = lb.client()
+
+        def receive() -> None:
+            with contextlib.suppress(OSError):
+                while client.sock.recv(1 << 20):
+                    pass
+
+        receiver = threading.Thread(target=receive)
+        receiver.start()
+        sent = fill(client.sock)
+        taking.set()
+        eventually(lambda: got == sent, "all of it has come", 20)
+        client.sock.shutdown(socket.SHUT_RDWR)
+        receiver.join()
+        client.close()
+    server.close()
+
+
+def test_a_client_that_breaks_off_while_nobody_takes_its_stream_is_let_go() -> None:
+    forever = threading.Event()
+    server = Server(lambda peer: forever.wait())
+    with edge(tcp([address(server)])) as lb:
+        client = lb.client()
+        client.sock.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            client.sock.sendall(bytes(40_000_000))
+        assert lb.open_connections == 1
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        eventually(lambda: lb.open_connections == 0, "it is gone")
+        forever.set()
+    server.close()
+
+
 def test_a_stream_that_ended_one_way_costs_nothing_while_the_other_is_open() -> None:
     ended = threading.Event()
 
@@ -493,16 +554,7 @@ def test_the_termination_delay_of_a_transport_cuts_a_client_that_goes_on(transpo
 
 
 def test_a_server_that_does_not_take_the_connection_in_time_is_passed_over() -> None:
-    with echoes("a") as (a,), socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        _, port = full.getsockname()
-        waiting = []
-        for _ in range(4):  # from now on the kernel drops what would connect
-            sock = socket.socket()
-            sock.setblocking(False)
-            sock.connect_ex(("127.0.0.1", port))
-            waiting.append(sock)
+    with echoes("a") as (a,), deaf() as port:
         config = tcp([f"127.0.0.1:{port}", address(a)], serversTransport="quick")
         config["tcp"]["serversTransports"] = {"quick": {"dialTimeout": "200ms"}}
         with edge(config) as lb:
@@ -511,8 +563,6 @@ def test_a_server_that_does_not_take_the_connection_in_time_is_passed_over() -> 
             leaving.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             leaving.close()
             eventually(lambda: lb.open_connections == 0, "a client that leaves meanwhile is let go")
-        for sock in waiting:
-            sock.close()
 
 
 def test_idle_connections_to_servers_are_probed_as_the_transport_says() -> None:
