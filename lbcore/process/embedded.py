@@ -124,6 +124,7 @@ class Proxy:
         self._listeners = open_listeners(addresses, 1, {})
         try:
             self._engine = self._make_engine(asyncio.get_running_loop(), self._static, self._region, 0, admin_url)
+            self._engine.share_loop()
             if self._dynamic is not None:
                 await self.apply(self._dynamic)
             else:

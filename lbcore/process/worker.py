@@ -37,6 +37,9 @@ class Engine(Protocol):
     def connections(self) -> int:
         """Open client connections; 0 = drained."""
 
+    def share_loop(self) -> None:
+        """The loop serves others, too, who are not to wait for the data plane longer than they must."""
+
     def listen(self, entry_point: str, sock: socket.socket) -> None:
         """Start accepting on a bound, listening, non-blocking socket, which is the engine's from now on."""
 

@@ -99,6 +99,10 @@ cdef class Engine:
         self.log.flush()
         self.flushing = self.loop.call_later(self.flush_ms / 1000.0, self.flush_log)
 
+    def share_loop(self) -> None:
+        """The loop serves others, too."""
+        self.reactor.share_loop()
+
     def reopen_log(self) -> None:
         """Open the access log anew: it was moved aside."""
         if self.log_writer is not None:

@@ -37,9 +37,10 @@ cdef class Reactor:
     cdef uint32_t free                  # the first free place; `capacity` when there is none
     cdef Wheel wheel
     cdef bint watched          # by uvloop
-    cdef bint streaming        # bytes were moved in bulk in this turn
+    cdef int linger_ms         # how long a quiet spell may be before the loop's own turn comes
     cdef bint hurried          # the loop is to have its turn after this batch
 
+    cdef void share_loop(self) noexcept
     cdef void hurry(self) noexcept
     cdef int serve(self) except -1
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1

@@ -20,8 +20,8 @@ from lbcore.transport.timers cimport TICK_MS, Timer, timer_clear, timer_init, ti
 cdef enum:
     FIRST_PLACES = 256
     BATCH = 256                # events taken from the kernel at once
-    LINGER_MS = 1              # how long a quiet spell may be before the loop's own turn comes
-    STREAM_LINGER_MS = 4       # the same while streams are carried, which pause longer
+    LINGER_MS = 4              # `linger_ms` of a loop with nothing else to do: load that comes in gaps costs less
+    SHARED_LINGER_MS = 1       # and of one that is shared with others, who wait meanwhile
     TURN_MS = 5                # under load, how long the data plane may keep the loop's other work waiting
     LOADED_EVENTS = 32         # in one turn: under load
 
@@ -108,6 +108,7 @@ cdef class Reactor:
         self.epfd = epoll_create1(EPOLL_CLOEXEC)
         if self.epfd < 0:
             raise OSError(errno, os.strerror(errno))
+        self.linger_ms = LINGER_MS
         self.now_ms = monotonic_ms()
         wheel_init(&self.wheel, self.now_ms)
         loop.add_reader(self.epfd, self._poll)
@@ -202,6 +203,10 @@ cdef class Reactor:
     cdef void disarm(self, Channel channel) noexcept:
         timer_clear(&self.wheel, &channel.timer)
 
+    cdef void share_loop(self) noexcept:
+        """The loop serves others, too: they are not to wait long."""
+        self.linger_ms = SHARED_LINGER_MS
+
     cdef void hurry(self) noexcept:
         """The loop was given work that a request waits for: end the turn with the batch at work."""
         self.hurried = True
@@ -226,14 +231,14 @@ cdef class Reactor:
             self.loop.call_soon(self._poll)
 
     cdef int serve(self) except -1:
-        """One turn: batch after batch, until none comes for LINGER_MS (which under load is cheaper than a turn of uvloop),
+        """One turn: batch after batch, until none comes for `linger_ms` (which under load is cheaper than a turn of uvloop),
         or TURN_MS are over. Returns the number of events served."""
         cdef epoll_event events[BATCH]
         cdef Place* place
         cdef Channel channel
         cdef int count, i, timeout = 0, served = 0
         cdef int64_t turn_over = monotonic_ms() + TURN_MS
-        self.hurried = self.streaming = False
+        self.hurried = False
         while self.epfd >= 0:
             with nogil:  # the wait may block
                 count = epoll_wait(self.epfd, events, BATCH, timeout)
@@ -254,7 +259,7 @@ cdef class Reactor:
             served += count
             if self.hurried or self.now_ms >= turn_over or (count == 0 and (timeout or self.watched)):
                 break
-            timeout = STREAM_LINGER_MS if self.streaming else LINGER_MS
+            timeout = self.linger_ms
         return served
 
     def _tick(self) -> None:

@@ -119,7 +119,6 @@ cdef class Socket(Channel):
         is asked for: a fast peer must not keep the worker from everybody else."""
         self.allowance -= taken
         if self.level:
-            self.reactor.streaming = True
             self.readable = False
             return False
         if self.allowance > 0:
