@@ -74,11 +74,12 @@ cdef class Decision:
     cdef int choose_again(self) except -1:
         """Another server is needed: what was found out since `scope` about the choice that failed is void."""
         cdef Py_ssize_t cookies = 0, path = 0
+        cdef Stage failover = None
         self.again = True
-        self.failover = None
         if self.scope is not None:
             cookies, path = self.scope.mark.cookies, self.scope.mark.path
-            self.failover = <Stage>self.scope.mark.failover
+            failover = <Stage>self.scope.mark.failover     # alive while `failover` is, or one that refers to it
+        self.failover = failover
         if self.cookies is not None:
             self.cookies = self.cookies[:cookies]     # the old list may be wanted: there may be no other server
         if self.path is not None:

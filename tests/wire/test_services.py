@@ -299,6 +299,21 @@ def test_a_fallback_runs_its_own_middlewares_and_sends_its_own_copies() -> None:
             assert len(spare.requests) == 1
 
 
+def test_a_failover_outlives_another_try_behind_middlewares() -> None:
+    body = os.urandom(1000)
+    dead = f"http://127.0.0.1:{refused_port()}"
+    with recorders("main", "spare") as (main, spare):
+        main.answer = lambda first, headers, body: (503, b"no")
+        services = failing_over("503")
+        services["main"] = {**two_servers(dead, main.url), "middlewares": ["prefix"]}
+        dynamic = config(services, spare=spare.url)
+        dynamic["http"]["middlewares"] = {"prefix": {"addPrefix": {"prefix": "/main"}}}
+        with edge(dynamic) as lb:
+            assert [lb.ask(post(body))[2] for _ in range(20)] == [b"spare"] * 20
+            assert {(request[0].split()[1], request[2]) for request in main.requests} == {("/main/x", body)}
+            assert len(main.requests) == 20
+
+
 def test_the_fallback_of_a_fallback_is_asked_in_the_end() -> None:
     body = os.urandom(50_000)
     with recorders("main", "spare", "last") as (main, spare, last):
