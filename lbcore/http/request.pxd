@@ -44,6 +44,7 @@ cdef class Request(Message):
     cdef void release_aliases(self) noexcept
     cdef void clear(self) noexcept
     cdef int copy(self, Request other) except -1
+    cdef int refer_to(self, Request other) except -1
     cdef Span keep(self, Span span) except *
     cdef void drop_body(self) noexcept
     cdef bint is_idempotent(self) noexcept

@@ -155,6 +155,20 @@ cdef class Request(Message):
         self.forwarded_host = self.keep(other.forwarded_host)
         return 0
 
+    cdef int refer_to(self, Request other) except -1:
+        """Have the head of `other`, whose text it refers to: for a look back at what middlewares change. O(headers)."""
+        while self.capacity < other.n_headers:
+            if self.grow() < 0:
+                raise MemoryError
+        self.head = other.head
+        self.head.headers = self.headers
+        memcpy(self.headers, other.headers, other.n_headers * sizeof(Header))
+        memcpy(self.kinds, other.kinds, other.n_headers)
+        self.n_headers = other.n_headers
+        self.has_host = other.has_host
+        self.forwarded_host = other.forwarded_host
+        return 0
+
     cdef Span keep(self, Span span) except *:
         """A copy in the request's own memory."""
         cdef char* out

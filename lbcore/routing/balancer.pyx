@@ -495,7 +495,7 @@ cdef class Weighted(Balancer):
                 return server
             # All that stand there are on trial, each with a request already: somebody else takes this one.
             child.stats.requests -= 1
-            decision.go_back(mark)
+            decision.go_back(mark, request)
             if decision.failed is None:
                 decision.failed = []
             decision.failed.append(child)

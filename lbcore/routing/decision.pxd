@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
+from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 
 
@@ -20,6 +21,7 @@ cdef class Stage:
     cdef object service
     cdef Mark mark
     cdef Stage outer                   # of the same kind, passed before; None = this is the first
+    cdef Request before                # the request as it came to the middlewares in front of it; None = there are none
 
 
 cdef class Decision:
@@ -42,10 +44,10 @@ cdef class Decision:
     cdef bint held                     # a slot of the chosen server is taken, and nobody has taken it over yet
     cdef bytes refusal                 # body of the 503 when nobody may be chosen
 
-    cdef int enter(self, object service) except -1
+    cdef int enter(self, object service, Request before) except -1
     cdef int may_fail_over(self, object service) except -1
-    cdef int fall_back(self, object service) except -1
+    cdef int fall_back(self, object service, Request request) except -1
     cdef int choose_again(self) except -1
     cdef void clear(self) noexcept
     cdef Mark mark(self) noexcept
-    cdef int go_back(self, Mark mark) except -1
+    cdef int go_back(self, Mark mark, Request request) except -1

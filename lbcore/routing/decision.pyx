@@ -35,8 +35,16 @@ cdef class Decision:
         mark.path = 0 if self.path is None else len(self.path)
         return mark
 
-    cdef int go_back(self, Mark mark) except -1:
-        """Undo what was decided after `mark`, by services that found nobody in the end."""
+    cdef int go_back(self, Mark mark, Request request) except -1:
+        """Undo what was decided after `mark`, and what was made of the request, by services that found nobody in the end."""
+        cdef Stage stage = self.scope
+        cdef Request before = None
+        while stage is not None and <void*>stage != mark.scope:
+            if stage.before is not None:
+                before = stage.before
+            stage = stage.outer
+        if before is not None:
+            request.refer_to(before)
         if self.cookies is not None:
             del self.cookies[mark.cookies:]
         if self.mirrors is not None:
@@ -51,9 +59,10 @@ cdef class Decision:
         self.queue = self.wanted = None
         return 0
 
-    cdef int enter(self, object service) except -1:
+    cdef int enter(self, object service, Request before) except -1:
         """Another try has to choose in `service`: what stands in front of it has dealt with the request."""
         self.scope = stage_at(service, self.mark(), self.scope)
+        self.scope.before = before
         return 0
 
     cdef int may_fail_over(self, object service) except -1:
@@ -61,15 +70,15 @@ cdef class Decision:
         self.failover = stage_at(service, self.mark(), self.failover)
         return 0
 
-    cdef int fall_back(self, object service) except -1:
+    cdef int fall_back(self, object service, Request request) except -1:
         """The main service of `failover` has failed: the fallback, which `service` is, is about to choose."""
         cdef Stage stage = self.failover
-        self.go_back(stage.mark)
+        self.go_back(stage.mark, request)
         self.again = False
         self.failed = None
         if self.path is not None:
             self.path.append((stage.service, 1))
-        return self.enter(service)
+        return self.enter(service, None)
 
     cdef int choose_again(self) except -1:
         """Another server is needed: what was found out since `scope` about the choice that failed is void."""

@@ -54,7 +54,7 @@ cdef class Failover(Service):
             if server is not None or decision.answered or decision.queue is not None or decision.failed is None \
                     or not self.fallback.service.up:
                 return server
-            decision.go_back(mark)
+            decision.go_back(mark, request)
         elif not self.fallback.service.up:
             decision.refusal = BOTH_DOWN
             if decision.path is not None:

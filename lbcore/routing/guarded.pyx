@@ -30,6 +30,8 @@ cdef class Guarded(Service):
 
     cdef Server choose(self, Request request, Decision decision):
         cdef Middleware middleware
+        cdef Request before = Request.__new__(Request)
+        before.refer_to(request)
         for item in self.middlewares:
             middleware = <Middleware>item
             if middleware.on_request(request, decision.response):
@@ -39,7 +41,7 @@ cdef class Guarded(Service):
                 if decision.guards is None:
                     decision.guards = []
                 decision.guards.append(middleware)
-        decision.enter(self.service)
+        decision.enter(self.service, before)
         return self.service.choose(request, decision)
 
     @property

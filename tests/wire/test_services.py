@@ -312,6 +312,7 @@ def test_a_failover_outlives_another_try_behind_middlewares() -> None:
             assert [lb.ask(post(body))[2] for _ in range(20)] == [b"spare"] * 20
             assert {(request[0].split()[1], request[2]) for request in main.requests} == {("/main/x", body)}
             assert len(main.requests) == 20
+            assert {(request[0].split()[1], request[2]) for request in spare.requests} == {("/x", body)}
 
 
 def test_the_fallback_of_a_fallback_is_asked_in_the_end() -> None:
