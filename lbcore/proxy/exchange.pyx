@@ -35,7 +35,6 @@ from lbcore.state.layout cimport (
 
 cdef enum:
     KEPT_EXCHANGES = 1024      # kept for reuse
-    REDISPATCH_LIMIT = 2       # other servers tried after one that cannot be reached
 
 # Bodies of lbcore's own answers, as Traefik's clients know them.
 cdef dict REFUSALS = {
@@ -436,18 +435,12 @@ cdef class Exchange:
         cdef Server failed = self.server
         cdef LoadBalancer balancer = self.balancer
         cdef list cookies = self.decision.cookies
-        if self.redispatched >= REDISPATCH_LIMIT:
-            return False
-        if self.decision.failed is None:
-            self.decision.failed = []
-        self.decision.failed.append(failed)
-        self.decision.choose_again()
-        if self.decision.scope is not None:
-            self.service = <Service>self.decision.scope.service
+        self.decision.exclude(failed)
+        self.decision.begin_again(self.request)
         if self.choose():
             self.redispatched += 1
             self.server.stats.retries += 1
-            self.dispatch(False)
+            self.record()
             return True
         if self.decision.queue is not None or self.decision.answered:
             self.redispatched += 1

@@ -56,6 +56,7 @@ cdef int explain_if_asked(Exchange exchange) except -1:
     explanation.look(exchange.request)
     exchange.decision.path = []
     exchange.decision.guards = [explanation]
+    exchange.decision.start = exchange.decision.mark()
     return 0
 
 

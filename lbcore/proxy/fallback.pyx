@@ -44,7 +44,7 @@ cdef bint fail_over(Exchange exchange, int status) except *:
         return True
     exchange.lose_server()
     exchange.response.clear()
-    exchange.decision.fall_back(failover.fallback.service, exchange.request)
+    exchange.decision.fall_back(exchange.request)
     exchange.replayed = 0
     failover.fallback.stats.requests += 1
     exchange.service = failover.fallback.service

@@ -6,7 +6,7 @@ from libc.stdlib cimport calloc, free
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from lbcore.http.request cimport Request
-from lbcore.routing.decision cimport Decision, Mark
+from lbcore.routing.decision cimport MOST_TRIES, Decision, Mark
 from lbcore.routing.member cimport Member
 from lbcore.routing.picker cimport Picker, RoundRobin
 from lbcore.routing.queue cimport WaitQueue
@@ -35,8 +35,8 @@ cdef enum:
 
 
 cdef inline bint has_failed(Balancer balancer, Py_ssize_t index, Decision decision) except *:
-    """Whether a member could not be reached for this very request."""
-    return decision.failed is not None and balancer.members[index] in decision.failed
+    """Whether a server could not be reached for this very request, or enough others could not."""
+    return decision.failed is not None and (decision.tries >= MOST_TRIES or balancer.members[index] in decision.failed)
 
 
 cdef class Balancer(Service):
@@ -478,6 +478,7 @@ cdef class Weighted(Balancer):
         cdef Child child
         cdef Server server
         cdef Mark mark
+        cdef int others = MOST_TRIES
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
         decision.on_trial = False
@@ -491,14 +492,13 @@ cdef class Weighted(Balancer):
             child = <Child>self.members[index]
             child.stats.requests += 1
             server = child.service.choose(request, decision)
-            if server is not None or not decision.on_trial:
+            if server is not None or not (decision.on_trial or (others > 0 and decision.finds_another_way())):
                 return server
-            # All that stand there are on trial, each with a request already: somebody else takes this one.
+            # All that stand there are on trial, each with a request already, or cannot be reached: another one takes this.
+            others -= 1
             child.stats.requests -= 1
             decision.go_back(mark, request)
-            if decision.failed is None:
-                decision.failed = []
-            decision.failed.append(child)
+            decision.exclude(child)
 
     cdef bint refuses(self, Py_ssize_t index, Decision decision) except *:
         return decision.failed is not None and self.members[index] in decision.failed

@@ -6,35 +6,43 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 
 
+cdef enum:
+    MOST_TRIES = 3                     # servers, when one after the other cannot be reached
+
+
 cdef struct Mark:                      # how far a decision had come
     Py_ssize_t cookies
     Py_ssize_t mirrors
     Py_ssize_t guards
     Py_ssize_t path
-    void* failover                     # borrowed, as is `scope`: what comes after refers to what was before
-    void* scope
+    Py_ssize_t failovers
+    Py_ssize_t changes
 
 
 cdef class Stage:
-    """A service that a decision has come by, and how far it had come before that chose."""
+    """A Failover that a decision has come by, and how far it had come before the main service was asked."""
 
     cdef object service
     cdef Mark mark
-    cdef Stage outer                   # of the same kind, passed before; None = this is the first
-    cdef Request before                # the request as it came to the middlewares in front of it; None = there are none
+    cdef Stage outer                   # passed before; None = this is the first
 
 
 cdef class Decision:
     cdef object balancer               # LoadBalancer whose server was chosen
     cdef Stage failover                # at a Failover that wants to see the status of the answer; None = at none
-    cdef Stage scope                   # at the service in which another try chooses; None = where the request came in
+    cdef Py_ssize_t failovers          # how many there are, its outer ones with it
+    cdef Mark start                    # where another try begins
     cdef list cookies                  # Set-Cookie values for the answer, outermost service first; None = none
+    cdef list drawn                    # (Mirroring, its Mirrors that are due) of this request; None = none
     cdef list mirrors                  # Mirror that get a copy of the request; None = none
     cdef Py_ssize_t copied             # of these, how many have been taken care of
     cdef list guards                   # middlewares of services, entered in this order, that want the answer; None = none
-    cdef list failed                   # members that could not be reached: not to be chosen again; None = none
+    cdef list originals                # the request as it came to each Guarded; kept for other requests. None = none
+    cdef Py_ssize_t changes            # how many of these count
+    cdef list failed                   # members that are not to be chosen: they could not be reached. None = none
+    cdef list fallen                   # Failovers none of whose main servers could be reached; None = none
+    cdef int tries                     # servers in vain, since the last fallback; at MOST_TRIES no other is chosen
     cdef list path                     # (service, index of its member; -1 = none) of each level; None = nobody asks for it
-    cdef bint again                    # another try of the same request: the mirrors have been chosen
     cdef bint on_trial                 # a server on trial, busy with another request, was passed over
     cdef bint answered                 # a middleware of a service has answered
     cdef Response response             # where it puts its answer
@@ -44,10 +52,13 @@ cdef class Decision:
     cdef bint held                     # a slot of the chosen server is taken, and nobody has taken it over yet
     cdef bytes refusal                 # body of the 503 when nobody may be chosen
 
-    cdef int enter(self, object service, Request before) except -1
+    cdef bint finds_another_way(self) noexcept
+    cdef int exclude(self, object member) except -1
+    cdef int remember(self, Request request) except -1
     cdef int may_fail_over(self, object service) except -1
-    cdef int fall_back(self, object service, Request request) except -1
-    cdef int choose_again(self) except -1
-    cdef void clear(self) noexcept
-    cdef Mark mark(self) noexcept
+    cdef int fall_back(self, Request request) except -1
+    cdef int give_up(self, object failover) except -1
+    cdef int begin_again(self, Request request) except -1
     cdef int go_back(self, Mark mark, Request request) except -1
+    cdef Mark mark(self) noexcept
+    cdef void clear(self) noexcept

@@ -10,41 +10,31 @@ cdef class Stage:
     pass
 
 
-cdef Stage stage_at(object service, Mark mark, Stage outer):
-    cdef Stage stage = Stage.__new__(Stage)
-    stage.service = service
-    stage.mark = mark
-    stage.outer = outer
-    return stage
-
-
 @cython.final
 cdef class Decision:
     """Filled by `Service.choose`; one per exchange, used again after `clear`."""
 
     def __cinit__(self):
-        self.refusal = NO_SERVER
+        self.clear()
 
     cdef Mark mark(self) noexcept:
         cdef Mark mark
         mark.cookies = 0 if self.cookies is None else len(self.cookies)
         mark.mirrors = 0 if self.mirrors is None else len(self.mirrors)
         mark.guards = 0 if self.guards is None else len(self.guards)
-        mark.failover = <void*>self.failover
-        mark.scope = <void*>self.scope
         mark.path = 0 if self.path is None else len(self.path)
+        mark.failovers = self.failovers
+        mark.changes = self.changes
         return mark
 
     cdef int go_back(self, Mark mark, Request request) except -1:
         """Undo what was decided after `mark`, and what was made of the request, by services that found nobody in the end."""
-        cdef Stage stage = self.scope
-        cdef Request before = None
-        while stage is not None and <void*>stage != mark.scope:
-            if stage.before is not None:
-                before = stage.before
-            stage = stage.outer
-        if before is not None:
-            request.refer_to(before)
+        if self.changes > mark.changes:
+            request.refer_to(<Request>self.originals[mark.changes])
+            self.changes = mark.changes
+        while self.failovers > mark.failovers:
+            self.failover = self.failover.outer
+            self.failovers -= 1
         if self.cookies is not None:
             del self.cookies[mark.cookies:]
         if self.mirrors is not None:
@@ -54,58 +44,89 @@ cdef class Decision:
             del self.guards[mark.guards:]
         if self.path is not None:
             del self.path[mark.path:]
-        self.failover = <Stage>mark.failover
-        self.scope = <Stage>mark.scope
         self.queue = self.wanted = None
         return 0
 
-    cdef int enter(self, object service, Request before) except -1:
-        """Another try has to choose in `service`: what stands in front of it has dealt with the request."""
-        self.scope = stage_at(service, self.mark(), self.scope)
-        self.scope.before = before
+    cdef int remember(self, Request request) except -1:
+        """Middlewares are about to change the request, which may have to go elsewhere in the end. O(headers)."""
+        cdef Request original
+        if self.originals is None:
+            self.originals = []
+        if self.changes == len(self.originals):
+            self.originals.append(Request.__new__(Request))
+        original = <Request>self.originals[self.changes]
+        original.refer_to(request)
+        self.changes += 1
         return 0
+
+    cdef int exclude(self, object member) except -1:
+        """A member is not to be chosen for this request."""
+        if self.failed is None:
+            self.failed = []
+        self.failed.append(member)
+        return 0
+
+    cdef bint finds_another_way(self) noexcept:
+        """Whether a service that found nobody leaves the request to others: it is another try, and no answer was made."""
+        return self.failed is not None and self.queue is None and not self.answered
 
     cdef int may_fail_over(self, object service) except -1:
         """The main service of a Failover, which this is, is about to choose."""
-        self.failover = stage_at(service, self.mark(), self.failover)
+        cdef Stage stage = Stage.__new__(Stage)
+        stage.service = service
+        stage.mark = self.mark()
+        stage.outer = self.failover
+        self.failover = stage
+        self.failovers += 1
         return 0
 
-    cdef int fall_back(self, object service, Request request) except -1:
-        """The main service of `failover` has failed: the fallback, which `service` is, is about to choose."""
+    cdef int fall_back(self, Request request) except -1:
+        """The main service of `failover` has answered badly: the fallback is about to choose, as if for another request."""
         cdef Stage stage = self.failover
         self.go_back(stage.mark, request)
-        self.again = False
+        self.drawn = None
         self.failed = None
+        self.fallen = None
+        self.tries = 0
         if self.path is not None:
             self.path.append((stage.service, 1))
-        return self.enter(service, None)
-
-    cdef int choose_again(self) except -1:
-        """Another server is needed: what was found out since `scope` about the choice that failed is void."""
-        cdef Py_ssize_t cookies = 0, path = 0
-        cdef Stage failover = None
-        self.again = True
-        if self.scope is not None:
-            cookies, path = self.scope.mark.cookies, self.scope.mark.path
-            failover = <Stage>self.scope.mark.failover     # alive while `failover` is, or one that refers to it
-        self.failover = failover
-        if self.cookies is not None:
-            self.cookies = self.cookies[:cookies]     # the old list may be wanted: there may be no other server
-        if self.path is not None:
-            del self.path[path:]
+        self.start = self.mark()
         return 0
+
+    cdef int give_up(self, object failover) except -1:
+        """No server of the main service of a Failover can be reached: from now on it is its fallback."""
+        if self.fallen is None:
+            self.fallen = []
+        self.fallen.append(failover)
+        self.tries = 0
+        return 0
+
+    cdef int begin_again(self, Request request) except -1:
+        """A server could not be reached, which is excluded: all that was found out since `start` is void, but for the copies,
+        which mirrors may have by now."""
+        cdef Mark mark = self.start
+        self.tries += 1
+        if self.mirrors is not None:
+            mark.mirrors = len(self.mirrors)
+        if self.cookies is not None:
+            self.cookies = self.cookies[:mark.cookies]     # the old list may be wanted: there may be no other server
+        return self.go_back(mark, request)
 
     cdef void clear(self) noexcept:
         self.balancer = None
         self.failover = None
-        self.scope = None
+        self.failovers = 0
+        self.changes = 0
         self.cookies = None
+        self.drawn = None
         self.mirrors = None
         self.copied = 0
         self.guards = None
         self.failed = None
+        self.fallen = None
+        self.tries = 0
         self.path = None
-        self.again = False
+        self.start = self.mark()
         self.on_trial = False
         self.answered = False
         self.queue = None

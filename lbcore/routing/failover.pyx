@@ -46,15 +46,15 @@ cdef class Failover(Service):
         cdef Mark mark
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
-        if self.main.service.up:
+        if self.main.service.up and (decision.fallen is None or self not in decision.fallen):
             mark = decision.mark()
             if self.by_status:
                 decision.may_fail_over(self)
             server = self.ask(self.main, 0, request, decision)
-            if server is not None or decision.answered or decision.queue is not None or decision.failed is None \
-                    or not self.fallback.service.up:
+            if server is not None or not decision.finds_another_way() or not self.fallback.service.up:
                 return server
             decision.go_back(mark, request)
+            decision.give_up(self)
         elif not self.fallback.service.up:
             decision.refusal = BOTH_DOWN
             if decision.path is not None:

@@ -11,8 +11,8 @@ from lbcore.routing.service cimport Service
 
 @cython.final
 cdef class Guarded(Service):
-    """Runs its middlewares when it is chosen; then its service chooses, and does so again when a server cannot be reached:
-    the request is no longer what a service beside it should see. Its status is that one's."""
+    """Runs its middlewares whenever it is chosen, then its service chooses. When that finds nobody, others get the request as
+    it was before. Its status is that one's."""
 
     def __cinit__(self, str name, tuple middlewares, Service service):
         self.name = name
@@ -30,8 +30,7 @@ cdef class Guarded(Service):
 
     cdef Server choose(self, Request request, Decision decision):
         cdef Middleware middleware
-        cdef Request before = Request.__new__(Request)
-        before.refer_to(request)
+        decision.remember(request)
         for item in self.middlewares:
             middleware = <Middleware>item
             if middleware.on_request(request, decision.response):
@@ -41,7 +40,6 @@ cdef class Guarded(Service):
                 if decision.guards is None:
                     decision.guards = []
                 decision.guards.append(middleware)
-        decision.enter(self.service, before)
         return self.service.choose(request, decision)
 
     @property

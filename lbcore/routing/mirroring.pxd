@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from lbcore.routing.balancer cimport Child
+from lbcore.routing.decision cimport Decision
 from lbcore.routing.service cimport Service
 
 
@@ -30,3 +31,5 @@ cdef class Mirroring(Service):
     cdef readonly Child main
     cdef readonly list mirrors         # Mirror
     cdef readonly MirrorPolicy policy
+
+    cdef list draw(self, Decision decision)

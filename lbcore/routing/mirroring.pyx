@@ -67,21 +67,32 @@ cdef class Mirroring(Service):
         return self.settle(self.main.service.up)
 
     cdef Server choose(self, Request request, Decision decision):
-        cdef uint64_t number
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
-        if not decision.again and self.mirrors and (
-                not self.policy.methods or span_bytes(request.head.method) in self.policy.methods):
-            number = atomic_add_u64(&self.cell.mirrored, 1) + 1
-            for mirror in self.mirrors:
-                if is_due(number, (<Mirror>mirror).percent):
-                    if decision.mirrors is None:
-                        decision.mirrors = []
+        if self.mirrors and (not self.policy.methods or span_bytes(request.head.method) in self.policy.methods):
+            for mirror in self.draw(decision):
+                if decision.mirrors is None:
+                    decision.mirrors = []
+                if mirror not in decision.mirrors:
                     decision.mirrors.append(mirror)
         self.main.stats.requests += 1
         if decision.path is not None:
             decision.path.append((self, 0))
         return self.main.service.choose(request, decision)
+
+    cdef list draw(self, Decision decision):
+        """The mirrors that are due, by the number of the request: another try of the same one has none of its own."""
+        cdef uint64_t number
+        cdef list due
+        if decision.drawn is None:
+            decision.drawn = []
+        for service, due in decision.drawn:
+            if service is self:
+                return due
+        number = atomic_add_u64(&self.cell.mirrored, 1) + 1
+        due = [mirror for mirror in self.mirrors if is_due(number, (<Mirror>mirror).percent)]
+        decision.drawn.append((self, due))
+        return due
 
     @property
     def children(self) -> list:

@@ -125,9 +125,7 @@ cdef class TcpConnection:
         self.balancer.note_failure(self.server)
         if upstream is not None:
             upstream.shut()
-        if self.decision.failed is None:
-            self.decision.failed = []
-        self.decision.failed.append(self.server)
+        self.decision.exclude(self.server)
         self.server = None
         return self.dial()
 

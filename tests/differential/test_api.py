@@ -16,8 +16,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.differential.test_traefik import TRAEFIK, free_ports
+from tests.differential.test_traefik import TRAEFIK
 from tests.support.instance import eventually
+from tests.support.ports import free_ports
 from tests.wire.test_health import Patient
 
 WHICH = ("traefik", "lbcore")

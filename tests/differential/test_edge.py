@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.differential.test_traefik import TRAEFIK, connect, describe, free_port, get
+from tests.differential.test_traefik import TRAEFIK, connect, describe, get
 from tests.support.instance import eventually
+from tests.support.ports import free_port
 from tests.support.wire import Peer, Server, config_for
 from tests.unit.transport.test_proxy_protocol import BROKEN, GOOD, TLVS, V1, block4, v2
 from tests.wire.test_tcp import address, echoes, tcp
@@ -75,6 +76,7 @@ def twins(
     both = Twins(folder, static, dynamic)
 
     def listens(name: str, point: str) -> bool:
+        assert both.processes[name].poll() is None, f"{name} has ended: see log-{name} in {folder}"
         with contextlib.suppress(OSError), contextlib.closing(both.client(name, point).sock):
             return True
         return False

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.differential.test_traefik import TRAEFIK, free_port
+from tests.differential.test_traefik import TRAEFIK
 from tests.support.instance import eventually
+from tests.support.ports import free_port
 from tests.wire.test_health import Patient
 from tests.wire.test_services import Recorder
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tests.support.instance import eventually
+from tests.support.ports import free_port, free_ports
 from tests.support.wire import Peer, Server
 
 TRAEFIK = Path(sys.executable).with_name("traefik")
@@ -162,19 +163,6 @@ def dynamic(server: str, refused: str) -> dict[str, Any]:
             },
         }
     }
-
-
-def free_ports(count: int) -> list[int]:
-    """Different ones: all are held while the others are found."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [int(sock.getsockname()[1]) for sock in sockets]
-
-
-def free_port() -> int:
-    return free_ports(1)[0]
 
 
 @dataclass

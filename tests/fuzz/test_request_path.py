@@ -94,9 +94,7 @@ def proxy() -> Iterator[tuple[Edge, Strict]]:
     server.close()
 
 
-@settings(
-    max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(streams)
 def test_any_bytes_are_answered_or_refused_and_the_next_client_is_served(
     proxy: tuple[Edge, Strict], data: bytes

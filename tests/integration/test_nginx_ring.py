@@ -13,6 +13,7 @@ import pytest
 
 from lbcore.selection import Ketama
 from tests.support.instance import eventually
+from tests.support.ports import free_port
 
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 CONFIG = """
@@ -38,9 +39,7 @@ http {{
 
 
 def free_address(host: str) -> str:
-    with socket.socket() as sock:
-        sock.bind((host, 0))
-        return f"{host}:{sock.getsockname()[1]}"
+    return f"{host}:{free_port(host)}"
 
 
 class Nginx:

@@ -14,8 +14,8 @@ import termios
 from collections import Counter
 from pathlib import Path
 
-from tests.integration.test_static import free_port
 from tests.support.instance import eventually
+from tests.support.ports import free_port
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "quickstart"
 

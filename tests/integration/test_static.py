@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from tests.support.instance import Backend, dynamic_for, eventually, running
+from tests.support.ports import free_port
 
 
 @pytest.fixture
@@ -53,12 +54,6 @@ def answer(port: int, path: str = "/") -> str:
             data += piece
         return data.partition(b"\r\n")[0].decode() + " " + data.rpartition(b"\r\n\r\n")[2].decode()
     return ""
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @pytest.mark.parametrize("prefix", ["LBCORE_", "TRAEFIK_"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 
 from lbcore.integrations.httpx import AsyncBalancedTransport, BalancedTransport, RetryBudget
 from lbcore.selection import NoServerError, OutlierDetector, Selector, SmoothWRR
+from tests.support.ports import free_port
 
 kinds = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 
@@ -73,9 +73,7 @@ def replicas(*made: dict[str, int]) -> Iterator[list[Replica]]:
 
 
 def dead_url() -> str:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def ask(

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.instance import Instance, running
+from tests.support.ports import free_port
 
 SECONDS = 60
 CLIENTS = 8
@@ -31,7 +32,7 @@ class Fragile:
         self.peers: set[socket.socket] = set()
         self.lock = threading.Lock()
         self.listener: socket.socket | None = None
-        self.port = 0
+        self.port = free_port()  # the same after a restart
         self.listen()
 
     @property
@@ -43,7 +44,6 @@ class Fragile:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", self.port))
         sock.listen(64)
-        self.port = sock.getsockname()[1]
         self.listener = sock
         threading.Thread(target=self.accept, args=(sock,), daemon=True).start()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from tests.support.instance import dynamic_for, eventually, is_alive, running
+from tests.support.ports import free_port
 
 SECONDS = 30
 CONNECTIONS = 32
@@ -29,7 +30,7 @@ async def serve(reader, writer):
         writer.close()
 async def main():
     server = await asyncio.start_server(serve, "127.0.0.1", int(sys.argv[1]), reuse_address=True)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    print("listens", flush=True)
     await server.serve_forever()
 asyncio.run(main())
 """
@@ -39,7 +40,7 @@ class KillableServer:
     """An HTTP server in a process of its own."""
 
     def __init__(self) -> None:
-        self.port = 0
+        self.port = free_port()  # the same after a restart
         self.start()
         self.url = f"http://127.0.0.1:{self.port}"
         self.name = self.url
@@ -49,7 +50,7 @@ class KillableServer:
             [sys.executable, "-c", SERVER, str(self.port)], stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdout is not None
-        self.port = int(self.process.stdout.readline())
+        assert self.process.stdout.readline() == "listens\n"
 
     def kill(self) -> None:
         self.process.kill()

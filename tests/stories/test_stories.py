@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from tests.support.instance import Instance, eventually, running
-from tests.wire.test_answers import refused_port
+from tests.support.ports import free_port
 from tests.wire.test_health import Patient
 from tests.wire.test_services import Recorder
 from tests.wire.test_tcp import ask_postgres, postgres_server
@@ -182,7 +182,7 @@ def tomcats(tmp_path: Path) -> Iterator[list[tuple[int, subprocess.Popen[bytes]]
     assert home.is_dir(), "Tomcat is not installed: make system"
     found = []
     for number in range(2):
-        base, port = tmp_path / f"tomcat{number}", refused_port()
+        base, port = tmp_path / f"tomcat{number}", free_port()
         for folder in ("conf", "logs", "temp", "work", "webapps/ROOT"):
             (base / folder).mkdir(parents=True)
         shutil.copytree("/etc/tomcat10", base / "conf", dirs_exist_ok=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.instance import eventually
+from tests.support.ports import free_port
 from tests.support.wire import Peer, Script, Server, answer_all, config_for, deaf, edge, serving
 
 GET = b"GET /x HTTP/1.1\r\nHost: shop.test\r\n\r\n"
@@ -31,12 +32,6 @@ def saying(answer: bytes, *, close: bool = False) -> Script:
                 return
 
     return script
-
-
-def refused_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @pytest.mark.parametrize("size", [0, 1, 8191, 8192, 32768, 100_000, 3_000_000])
@@ -240,7 +235,7 @@ def test_answer_that_cannot_be_read_is_replaced(answer: bytes, status: str) -> N
 
 
 def test_refused_connection_is_answered_with_502() -> None:
-    with edge(config_for(f"http://127.0.0.1:{refused_port()}")) as lb:
+    with edge(config_for(f"http://127.0.0.1:{free_port()}")) as lb:
         client = lb.client()
         for _ in range(2):
             first, headers, body = client.ask(GET)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.support.instance import eventually
+from tests.support.ports import free_port
 from tests.support.wire import Edge, edge
-from tests.wire.test_answers import refused_port
 from tests.wire.test_services import config, mirrored, recorders
 
 SECRET = "correct horse battery"
@@ -91,7 +91,7 @@ def test_without_the_secret_nothing_is_said_and_no_server_sees_it(secret: str) -
 
 
 def test_answers_without_a_server_are_explained() -> None:
-    dead = f"http://127.0.0.1:{refused_port()}"
+    dead = f"http://127.0.0.1:{free_port()}"
     services: dict[str, Any] = {
         "all": {"loadBalancer": {"servers": []}},
         "dead": {"loadBalancer": {"servers": [{"url": dead}]}},
@@ -126,7 +126,7 @@ def test_answers_without_a_server_are_explained() -> None:
 
 
 def test_sessions_retries_fallbacks_and_mirrors_are_told() -> None:
-    dead = f"http://127.0.0.1:{refused_port()}"
+    dead = f"http://127.0.0.1:{free_port()}"
     with recorders("one", "two", "shadow") as (one, two, shadow):
         one.answer = lambda first, headers, body: (500, b"no")
         sticky = {"sticky": {"cookie": {"name": "s"}}}

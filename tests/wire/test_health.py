@@ -14,8 +14,8 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from tests.support.instance import eventually
+from tests.support.ports import free_port
 from tests.support.wire import Edge, Peer, Server, config_for, edge
-from tests.wire.test_answers import refused_port
 
 GET = b"GET /x HTTP/1.1\r\nHost: shop.test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"
@@ -191,7 +191,7 @@ def test_a_reload_keeps_the_verdicts_and_goes_on_checking() -> None:
 def test_failing_requests_eject_a_server_which_is_tried_with_one_request_when_its_time_is_over(dead: bool) -> None:
     passive = {"passiveHealthCheck": {"failureWindow": "400ms", "maxFailedAttempts": 2}}
     with patients("a", "b") as (a, b):
-        urls = [f"http://127.0.0.1:{refused_port()}" if dead else a.url, b.url]
+        urls = [f"http://127.0.0.1:{free_port()}" if dead else a.url, b.url]
         a.failing = True
         with edge(config_for(*urls, **passive)) as lb:
             eventually(lambda: served_by(lb, 6) == {"b"}, "it is ejected")

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lbcore.config.static import StaticConfig
 from tests.support.instance import eventually
+from tests.support.ports import free_port
 from tests.support.wire import Edge, edge, serving
 from tests.wire.test_health import check, patients
 from tests.wire.test_services import config, mirrored, recorders
@@ -174,9 +175,7 @@ def test_requests_are_counted_under_traefiks_names() -> None:
 
 
 def test_mirrors_retries_and_sessions_are_counted() -> None:
-    from tests.wire.test_answers import refused_port
-
-    dead = f"http://127.0.0.1:{refused_port()}"
+    dead = f"http://127.0.0.1:{free_port()}"
     with recorders("main", "m") as (main, m):
         services = mirrored(("m", 50))
         services["main"] = {

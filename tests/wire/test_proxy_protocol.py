@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from tests.support.instance import eventually
+from tests.support.ports import free_port
 from tests.support.wire import Edge, Peer, Server, config_for, edge, serving
 from tests.unit.transport.test_proxy_protocol import BROKEN, GOOD, V1, block4, v2
-from tests.wire.test_answers import refused_port
 from tests.wire.test_tcp import address, echoes, first_line, tcp
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -207,7 +207,7 @@ def test_an_entry_point_that_is_closed_lets_go_of_who_has_not_finished() -> None
 def test_haproxy_in_front_of_it(option: str, tmp_path: Path) -> None:
     with web(**TRUSTED) as lb:
         _, port = lb.address
-        front = refused_port()
+        front = free_port()
         config = tmp_path / "haproxy.cfg"
         config.write_text(
             "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 5s\n  timeout server 5s\n"

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.support.instance import eventually
+from tests.support.ports import free_port
 from tests.support.wire import Edge, Peer, Server, edge
-from tests.wire.test_answers import refused_port
 
 GET = b"GET /x HTTP/1.1\r\nHost: shop.test\r\n\r\n"
 Answer = Callable[[str, Mapping[str, str], bytes], tuple[int, bytes]]
@@ -165,7 +165,7 @@ def test_a_copy_goes_through_a_whole_tree_of_services() -> None:
 def test_a_hanging_or_dead_mirror_changes_nothing_for_the_client() -> None:
     with recorders("main", "slow") as (main, slow):
         slow.delay_s = 3
-        dead = f"http://127.0.0.1:{refused_port()}"
+        dead = f"http://127.0.0.1:{free_port()}"
         services = mirrored(("slow", 100), ("dead", 100), maxConcurrent=5, timeout="300ms")
         with edge(config(services, main=main.url, slow=slow.url, dead=dead)) as lb:
             client = lb.client()
@@ -235,7 +235,7 @@ def test_an_early_bad_answer_sends_what_came_and_what_comes() -> None:
 
 
 def test_a_main_service_that_cannot_be_reached_fails_over_and_the_fallbacks_word_is_final() -> None:
-    dead = f"http://127.0.0.1:{refused_port()}"
+    dead = f"http://127.0.0.1:{free_port()}"
     with recorders("spare") as (spare,), edge(config(failing_over("500-599"), main=dead, spare=spare.url)) as lb:
         assert lb.ask(post(b"x"))[2] == b"spare"
         spare.answer = lambda first, headers, body: (500, b"sorry")
@@ -258,7 +258,7 @@ def two_servers(main: str, other: str) -> dict[str, Any]:
 
 
 def test_the_fallback_is_for_a_main_service_of_which_no_server_can_be_reached() -> None:
-    dead = [f"http://127.0.0.1:{refused_port()}" for _ in range(2)]
+    dead = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
     with recorders("main", "spare") as (main, spare):
         services = {
             "all": {"failover": {"service": "pool", "fallback": "spare"}},
@@ -301,7 +301,7 @@ def test_a_fallback_runs_its_own_middlewares_and_sends_its_own_copies() -> None:
 
 def test_a_failover_outlives_another_try_behind_middlewares() -> None:
     body = os.urandom(1000)
-    dead = f"http://127.0.0.1:{refused_port()}"
+    dead = f"http://127.0.0.1:{free_port()}"
     with recorders("main", "spare") as (main, spare):
         main.answer = lambda first, headers, body: (503, b"no")
         services = failing_over("503")
@@ -329,8 +329,8 @@ def test_the_fallback_of_a_fallback_is_asked_in_the_end() -> None:
             assert [each.requests[0][2] for each in (main, spare, last)] == [body] * 3
 
 
-def test_another_try_stays_behind_the_middlewares_that_the_request_has_passed() -> None:
-    dead = [f"http://127.0.0.1:{refused_port()}" for _ in range(2)]
+def test_another_try_gets_the_request_as_it_came_and_runs_the_middlewares_that_it_passes() -> None:
+    dead = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
     with recorders("a", "b") as (a, b):
         services = {
             "all": {
@@ -348,13 +348,74 @@ def test_another_try_stays_behind_the_middlewares_that_the_request_has_passed() 
         with edge(dynamic) as lb:
             for _ in range(8):
                 assert "set-cookie" in lb.ask(GET)[1]
-            assert [request[0].split()[1] for request in a.requests] == ["/one/x"] * 4
-            assert [request[0].split()[1] for request in b.requests] == ["/two/x"] * 4
-            dynamic["http"]["services"]["first"] = two_servers(*dead)
+            assert {request[0].split()[1] for request in a.requests} == {"/one/x"}
+            assert {request[0].split()[1] for request in b.requests} == {"/two/x"}
+            assert len(a.requests) + len(b.requests) == 8
+            served = len(b.requests)
             services["second"]["middlewares"] = ["away"]
+            dynamic["http"]["services"]["first"] = {**two_servers(*dead), "middlewares": ["one"]}
             lb.apply(dynamic)
             assert [lb.ask(GET)[0].split()[1] for _ in range(4)] == ["302"] * 4
-            assert len(b.requests) == 4
+            assert len(b.requests) == served
+
+
+def test_a_service_none_of_whose_servers_can_be_reached_leaves_the_request_to_a_sibling() -> None:
+    dead = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
+    with recorders("b") as (b,):
+        services = {
+            "all": {
+                "weighted": {
+                    "services": [{"name": "first", "weight": 9}, {"name": "second"}],
+                    "sticky": {"cookie": {"name": "s"}},
+                }
+            },
+            "first": {**two_servers(*dead), "middlewares": ["one"]},
+            "second": {"loadBalancer": {"servers": [{"url": b.url}]}},
+        }
+        dynamic = config(services)
+        dynamic["http"]["middlewares"] = {"one": {"addPrefix": {"prefix": "/one"}}}
+        with edge(dynamic) as lb:
+            for _ in range(20):
+                first, headers, body = lb.ask(
+                    b"GET /x HTTP/1.1\r\nHost: a\r\nCookie: s=%s\r\n\r\n" % value("first").encode()
+                )
+                assert (first.split()[1], body, headers["set-cookie"]) == ("200", b"b", f"s={value('second')}; Path=/")
+            assert {request[0].split()[1] for request in b.requests} == {"/x"}
+
+
+@pytest.mark.parametrize("statuses", [None, "502"])
+@pytest.mark.parametrize("servers", [1, 2, 5])
+def test_a_fallback_is_asked_whatever_stands_in_front_of_the_servers_that_cannot_be_reached(
+    servers: int, statuses: str | None
+) -> None:
+    body = os.urandom(10_000)
+    dead = [{"url": f"http://127.0.0.1:{free_port()}"} for _ in range(servers)]
+    with recorders("spare", "shadow", "shade") as (spare, shadow, shade):
+        failover: dict[str, Any] = {"service": "main", "fallback": "pool"}
+        services = {
+            "all": {"failover": failover | ({"errors": {"status": [statuses]}} if statuses else {})},
+            "main": {
+                "mirroring": {"service": "gone", "mirrors": [{"name": "shadow", "percent": 50}]},
+                "middlewares": ["main"],
+            },
+            "gone": {"loadBalancer": {"servers": dead}},
+            "pool": {"mirroring": {"service": "spares", "mirrors": [{"name": "shade", "percent": 50}]}},
+            "spares": {"loadBalancer": {"servers": [*dead[:2], {"url": spare.url}]}},
+        }
+        dynamic = config(services, shadow=shadow.url, shade=shade.url)
+        dynamic["http"]["middlewares"] = {
+            "main": {"headers": {"customRequestHeaders": {"X-Main": "1"}, "customResponseHeaders": {"X-Main": "1"}}}
+        }
+        with edge(dynamic) as lb:
+            for _ in range(10):
+                _, headers, text = lb.ask(post(body))
+                assert (text, headers.get("x-main")) == (b"spare", None)
+            assert [("x-main" in request[1], request[2]) for request in spare.requests] == [(False, body)] * 10
+            for mirror in (shadow, shade):  # each request counts once, however many servers were tried
+                eventually(lambda mirror=mirror: len(mirror.requests) == 5, "half of the copies")  # type: ignore[misc]
+                assert [("x-main" in request[1], request[2]) for request in mirror.requests] == [
+                    (mirror is shadow, body)
+                ] * 5
 
 
 # Sessions
@@ -383,7 +444,7 @@ def test_a_session_starts_with_a_cookie_and_stays_while_its_server_lives() -> No
 
 
 def test_a_session_whose_server_cannot_be_reached_goes_on_elsewhere_with_a_new_cookie() -> None:
-    dead = f"http://127.0.0.1:{refused_port()}"
+    dead = f"http://127.0.0.1:{free_port()}"
     with recorders("a") as (a,):
         balancer = {"servers": [{"url": dead}, {"url": a.url}], "sticky": {"cookie": {"name": "lb"}}}
         with edge(config({"all": {"loadBalancer": balancer}})) as lb:

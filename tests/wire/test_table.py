@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.support.instance import eventually
+from tests.support.ports import free_port
 from tests.support.wire import Peer, Script, Server, config_for, edge, serving
-from tests.wire.test_answers import refused_port
 
 GET = b"GET /x HTTP/1.1\r\nHost: shop.test:81\r\n\r\n"
 
@@ -49,7 +49,7 @@ def test_shares_follow_the_weights_through_both_levels() -> None:
 
 def test_server_that_cannot_be_reached_is_passed_over() -> None:
     with serving(named("alive")) as server:
-        urls = [f"http://127.0.0.1:{refused_port()}", server.url, "http://no-such-host.invalid"]
+        urls = [f"http://127.0.0.1:{free_port()}", server.url, "http://no-such-host.invalid"]
         with edge(config_for(*urls)) as lb:
             client = lb.client()
             body = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from tests.support.instance import eventually
+from tests.support.ports import free_port
 from tests.support.wire import Edge, Peer, Script, Server, deaf, edge
-from tests.wire.test_answers import refused_port
 
 
 def greet(name: bytes) -> Script:
@@ -92,7 +92,7 @@ def test_bytes_come_back_as_they_went_and_half_closing_is_passed_on(size: int) -
 
 
 def test_a_server_that_cannot_be_reached_is_passed_over_and_nobody_left_means_closed() -> None:
-    dead = [f"127.0.0.1:{refused_port()}" for _ in range(2)]
+    dead = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     with echoes("a") as (a,), edge(tcp([dead[0], address(a)])) as lb:
         assert [first_line(lb) for _ in range(6)] == ["a"] * 6
         lb.apply(tcp(dead))
@@ -236,7 +236,7 @@ def postgres_server() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
 def postgres_in(folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     binaries = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
     assert binaries, "PostgreSQL is not installed: make system"
-    port = refused_port()
+    port = free_port()
     as_user: tuple[str, ...] = ()
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
@@ -268,7 +268,7 @@ def ask_postgres(port: int, query: str) -> str:
 
 def test_postgresql_behind_it(postgres: int) -> None:
     check = {"healthCheck": {"interval": "200ms"}}
-    with edge(tcp([f"127.0.0.1:{refused_port()}", f"127.0.0.1:{postgres}"], **check)) as lb:
+    with edge(tcp([f"127.0.0.1:{free_port()}", f"127.0.0.1:{postgres}"], **check)) as lb:
         _, port = lb.address
         assert isinstance(port, int)
         for number in range(4):
@@ -278,7 +278,7 @@ def test_postgresql_behind_it(postgres: int) -> None:
 
 
 def test_redis_behind_it(tmp_path: Path) -> None:
-    port = refused_port()
+    port = free_port()
     process = subprocess.Popen(["redis-server", "--port", str(port), "--save", "", "--dir", str(tmp_path)],
                                stdout=subprocess.DEVNULL)  # fmt: skip
     try:
