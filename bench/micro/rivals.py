@@ -126,6 +126,7 @@ RIVALS = [
 if sys.version_info >= (3, 13):  # what it needs
     RIVALS.append(Rival("fastring", "ring", fastring))
 
+
 def jump_hash(servers: list[str], weights: list[int]) -> Prepared:
     """Ours for those who keep the servers themselves, as the rivals' users do."""
     from lbcore.selection import jump_hash as pick
