@@ -1,8 +1,9 @@
 """The bars of a pick, as ratios of one run: `python -m bench.micro.bars`. Ends with 1 when one is missed.
 
 A pick costs at most LIMIT calls of an empty method of a Cython class with the same arguments, for selectors that
-promise it, at any number of servers; and less than every rival does on the same job. A pick of the proxy among very
-many servers costs at most GROWTH times one among few, with every strategy. What is compared runs in turns on one core.
+promise it, at any number of servers; one of many in one call, and one from C if it is O(1), at most INNER of such a
+call; and less than every rival does on the same job. A pick of the proxy among very many servers costs at most GROWTH
+times one among few, with every strategy. What is compared runs in turns on one core.
 
 Where a process has its code and its data decides about some nanoseconds: so several processes measure all of it, one
 after the other, and each bar is the one with the median of their ratios.
@@ -14,6 +15,7 @@ import argparse
 import multiprocessing
 import os
 import sys
+from array import array
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -23,8 +25,10 @@ from bench.micro import rivals, selectors, strategies
 from bench.micro.timing import NUMBER_FOURS, TEXT_FOURS, compiled, least_ns, yardstick
 from bench.process import PROXY_CORE
 from bench.report import print_tables
+from lbcore.selection import Selector
 
 LIMIT = 2.5
+INNER = 0.6
 GROWTH = 2.0
 
 
@@ -62,7 +66,27 @@ def empty_calls() -> list[Bar]:
         base, *each = least_ns(loops)
         for count, ns in zip(selectors.SIZES, each, strict=True):
             found.append(Bar(f"{name}, {count} servers", ns, "empty call", base, LIMIT))
+            lb = selectors.make(name, count, equal=name == "Jump")
+            found.append(Bar(f"{name}, {count} servers, in bulk", in_bulk_ns(name, lb), "empty call", base, INNER))
+            if name != "Jump":
+                found.append(Bar(f"{name}, {count} servers, from C", from_c_ns(lb), "empty call", base, INNER))
     return found
+
+
+def in_bulk_ns(name: str, lb: Selector[str]) -> float:
+    """Per pick of `pick_many`."""
+    hashes = array("Q", selectors.hashes())
+    wanted = hashes if name in selectors.KEYED else len(hashes)
+    out = array("I", bytes(4 * len(hashes)))
+    bulk = compiled("lb.pick_many(wanted, out)", lb=lb, wanted=wanted, out=out)
+    (ns,) = least_ns([(bulk, NUMBER_FOURS)])
+    return ns / len(hashes)
+
+
+def from_c_ns(lb: Selector[str]) -> float:
+    """Per call of `choose`."""
+    hashes = selectors.hashes()
+    return min(yardstick.native_ns(lb, hashes, 100_000) for _ in range(20))
 
 
 def beside_rivals() -> list[Bar]:

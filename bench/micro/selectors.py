@@ -11,7 +11,7 @@ from tests.unit.selection import algorithms
 
 SIZES = (2, 16, 256, 4096, 65_536)
 HASHES = 1024
-# Those that have to keep the bar of 2.5 empty calls at every size.
+# Those that have to keep the bars at every size.
 CONSTANT = ("SmoothWRR", "StaticStride", "P2C", "Jump", "Maglev")
 
 

@@ -107,13 +107,13 @@ def native_ns(Selector lb, hashes, Py_ssize_t count) -> float:
     try:
         keys = <const uint64_t*>view.buf
         mask = view.len // 8 - 1
-        if lb.attention:
-            lb.attend()
+        lb.enter()
         with nogil:
             before = monotonic_ns()
             for i in range(count):
                 found += lb.choose(keys[i & mask], NULL)
             before = monotonic_ns() - before
+        lb.leave()
         if found < 0:
             raise RuntimeError("nobody was picked")
         return before / <double>count

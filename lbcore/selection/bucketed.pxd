@@ -17,6 +17,8 @@ cdef class Bucketed(Keyed):
     cdef int size_buckets(self, Py_ssize_t n) except -1
     cdef int assign(self) except -1
     cdef Py_ssize_t bucket(self, uint64_t key) noexcept nogil
+    cdef void find_buckets(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil
+    cdef void choose_block(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil
 
 
 cdef class Renumbered(Bucketed):

@@ -10,6 +10,7 @@ moves a few keys between others too: those that a lighter bucket turns away. Exp
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
 
 from lbcore.selection.bound cimport Bound, admitted
 from lbcore.selection.keyed cimport Keyed
@@ -18,6 +19,7 @@ from lbcore.selection.selector cimport Selector
 
 cdef enum:
     TRIES = 256                # buckets before servers are ranked
+    BLOCK = 1024               # keys that go on together
 
 cdef uint64_t GOLDEN = 0x9E3779B97F4A7C15
 cdef uint64_t DRAW = 0xD1B54A32D192ED03
@@ -80,13 +82,49 @@ cdef class Bucketed(Keyed):
         return self.owners[self.bucket(key)]
 
     cdef int choose_many(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
-        cdef Py_ssize_t i, index
-        for i in range(n):
-            index = self.choose(keys[i], NULL)
-            if index < 0:
-                return -1
-            out[i] = <uint32_t>index
+        cdef Py_ssize_t i, done = 0
+        if self.open_total == 0 or self.factor:
+            return Keyed.choose_many(self, keys, out, n)
+        if self.plain:
+            self.find_buckets(keys, out, n)
+            for i in range(n):
+                out[i] = self.owners[out[i]]
+            return 0
+        while done < n:
+            self.choose_block(keys + done, out + done, min(n - done, <Py_ssize_t>BLOCK))
+            done += BLOCK
         return 0
+
+    cdef void find_buckets(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
+        """`bucket` of each key."""
+        cdef Py_ssize_t i
+        for i in range(n):
+            out[i] = <uint32_t>self.bucket(keys[i])
+
+    cdef void choose_block(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
+        """`seek` of up to BLOCK keys: all try, then those that were turned away. Nothing of it has to be guessed."""
+        cdef uint64_t steps[BLOCK]
+        cdef uint32_t found[BLOCK]
+        cdef uint32_t places[BLOCK]
+        cdef Py_ssize_t tries, i, left = n, away
+        cdef uint64_t step
+        memcpy(steps, keys, n * sizeof(uint64_t))
+        for i in range(n):
+            places[i] = <uint32_t>i
+        for tries in range(TRIES):
+            if left == 0:
+                return
+            self.find_buckets(steps, found, left)
+            away = 0
+            for i in range(left):
+                step = steps[i]
+                out[places[i]] = self.owners[found[i]]
+                steps[away] = mix64(step + GOLDEN)
+                places[away] = places[i]
+                away += (mix64(step ^ DRAW) >> 32) >= self.limits[found[i]]
+            left = away
+        for i in range(left):
+            out[places[i]] = <uint32_t>self.rank(keys[places[i]], NULL, NULL)
 
     cdef Py_ssize_t seek(self, uint64_t key, const uint8_t* barred, const Bound* bound) noexcept nogil:
         cdef Py_ssize_t tries, at

@@ -1,6 +1,6 @@
 # Jump consistent hashing.
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from lbcore.selection.bucketed cimport Bucketed
 from lbcore.selection.wide cimport uint128
@@ -16,7 +16,7 @@ cdef enum:
 
 
 cdef inline int64_t jump_find(uint64_t key, int64_t count) noexcept nogil:
-    """The bucket of a key among `count`, 1 to 2**31. O(ln count), some 3 ns a step.
+    """The bucket of a key among `count`, 1 to 2**31. O(ln count).
 
     What follows is floor((b + 1) * q), q = 2**31 / ((key >> 33) + 1), in floating point. Two ways round its cost:
     - Converting there and back is most of the time a step takes, so q * 2**31 is made an integer, which does not wait for
@@ -48,3 +48,6 @@ cdef inline int64_t jump_find(uint64_t key, int64_t count) noexcept nogil:
             break
         found = following
     return found
+
+
+cdef void jump_find_many(const uint64_t* keys, uint32_t* out, Py_ssize_t n, int64_t count) noexcept nogil   # of each key

@@ -11,6 +11,9 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from lbcore.selection.bucketed cimport Bucketed
 from lbcore.selection.hashing cimport key_value
 
+cdef extern from "jump_lanes.h" nogil:
+    Py_ssize_t jump_lanes(const uint64_t* keys, uint32_t* out, Py_ssize_t n, int64_t count)
+
 
 @cython.binding(False)
 def jump_hash(key, long long buckets, /):
@@ -24,6 +27,12 @@ def jump_hash(key, long long buckets, /):
         raise ValueError(f"buckets are 1 to 2**31, not {buckets}")
     key_value(key, &value)
     return jump_find(value, buckets)
+
+
+cdef void jump_find_many(const uint64_t* keys, uint32_t* out, Py_ssize_t n, int64_t count) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(jump_lanes(keys, out, n, count), n):
+        out[i] = <uint32_t>jump_find(keys[i], count)
 
 
 @cython.final
@@ -61,6 +70,9 @@ cdef class Jump(Bucketed):
 
     cdef Py_ssize_t bucket(self, uint64_t key) noexcept nogil:
         return <Py_ssize_t>jump_find(key, self.count)
+
+    cdef void find_buckets(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
+        jump_find_many(keys, out, n, self.count)
 
     cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
         if not self.plain or barred != NULL or self.factor:

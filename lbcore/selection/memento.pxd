@@ -24,9 +24,9 @@ cdef class Memento(Renumbered):
     cdef int grow(self, Py_ssize_t size) except -1
 
 
-cdef inline int32_t memento_find(const Memo* memo, uint64_t key) noexcept nogil:
-    """The bucket of a key. One is in use."""
-    cdef int32_t found = <int32_t>jump_find(key, memo.size), left = memo.left[found], before
+cdef inline int32_t memento_follow(const Memo* memo, uint64_t key, int32_t found) noexcept nogil:
+    """The bucket of a key that jump sends to `found`."""
+    cdef int32_t left = memo.left[found], before
     while left >= 0:
         found = <int32_t>scaled(mix64(key + <uint64_t>(found + 1) * <uint64_t>0x9E3779B97F4A7C15), <uint64_t>left)
         before = memo.left[found]
@@ -35,3 +35,8 @@ cdef inline int32_t memento_find(const Memo* memo, uint64_t key) noexcept nogil:
             before = memo.left[found]
         left = before
     return found
+
+
+cdef inline int32_t memento_find(const Memo* memo, uint64_t key) noexcept nogil:
+    """The bucket of a key. One is in use."""
+    return memento_follow(memo, key, <int32_t>jump_find(key, memo.size))

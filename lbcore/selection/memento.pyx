@@ -8,10 +8,11 @@ Vector: servers a to e, then c removed: the keys user-0 to user-9 go to daadbede
 """
 
 cimport cython
-from libc.stdint cimport int32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 
 from lbcore.selection.bucketed cimport Renumbered
+from lbcore.selection.jump cimport jump_find_many
 
 
 @cython.final
@@ -89,3 +90,10 @@ cdef class Memento(Renumbered):
 
     cdef Py_ssize_t bucket(self, uint64_t key) noexcept nogil:
         return memento_find(&self.memo, key)
+
+    cdef void find_buckets(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
+        cdef Py_ssize_t i
+        jump_find_many(keys, out, n, self.memo.size)
+        if self.memo.removed:
+            for i in range(n):
+                out[i] = <uint32_t>memento_follow(&self.memo, keys[i], <int32_t>out[i])

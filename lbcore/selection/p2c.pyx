@@ -10,10 +10,10 @@ picked one kept in flight, seed 0: after 1,600 picks the fullest has 101, where
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from lbcore.selection.ahead cimport AHEAD_FROM, AheadPair, ahead_next
+from lbcore.selection.ahead cimport AHEAD_FROM, AHEAD_FROM_BARE, AheadPair, ahead_next
 from lbcore.selection.cost cimport COST_WAITING
 from lbcore.selection.drawn cimport Drawn
-from lbcore.selection.pair cimport pair_better, pair_of, pair_of_but
+from lbcore.selection.pair cimport pair_better, pair_of, pair_of_but, pairs_of
 
 
 @cython.final
@@ -34,18 +34,14 @@ cdef class P2C(Drawn):
             return pair_of_but(&self.alias, self.open, self.load_at, barred, &self.random, COST_WAITING, 0, 0)
         if self.alias.size == 0:
             return -1
-        if self.alias.size >= AHEAD_FROM:
-            pair = ahead_next(&self.ahead, &self.alias, &self.random)
+        if self.alias.size >= (AHEAD_FROM_BARE if self.at_work else AHEAD_FROM):
+            pair = ahead_next(&self.ahead, &self.alias, &self.random, self.at_work == 0)
             return pair_better(self.open, &self.loads[pair.first], &self.loads[pair.second], pair.first, pair.second, COST_WAITING,
                                0, 0)
         return pair_of(&self.alias, self.open, self.load_at, &self.random, COST_WAITING, 0, 0)
 
     cdef int choose_many(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
-        cdef Py_ssize_t i
-        cdef uint64_t random = self.random
         if self.alias.size == 0:
             return -1 if n else 0
-        for i in range(n):
-            out[i] = pair_of(&self.alias, self.open, self.load_at, &random, COST_WAITING, 0, 0)
-        self.random = random
+        pairs_of(&self.alias, self.open, self.loads, &self.random, COST_WAITING, 0, 0, out, n)
         return 0

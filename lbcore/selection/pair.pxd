@@ -5,7 +5,11 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from lbcore.selection.alias cimport Alias, alias_draw, alias_draw_but, alias_member, alias_other
 from lbcore.selection.cost cimport COST_WAITING, load_cost
 from lbcore.selection.load cimport Load
+from lbcore.selection.prefetch cimport prefetch
 from lbcore.selection.wide cimport ratio_below
+
+cdef enum:
+    PAIRS_TOGETHER = 64        # whose loads are asked for before they are compared: the waits for memory overlap
 
 
 cdef inline uint32_t pair_better(
@@ -32,6 +36,30 @@ cdef inline uint32_t pair_of(
     first = alias_draw(alias, random)
     second = alias_other(alias, first, random)
     return pair_better(weights, loads[first], loads[second], first, second, kind, now_ns, pace)
+
+
+cdef inline void pairs_of(
+        const Alias* alias, const uint32_t* weights, const Load* loads, uint64_t* random, int kind, uint64_t now_ns,
+        uint64_t pace, uint32_t* out, Py_ssize_t n) noexcept nogil:
+    """`pair_of` n times, while nothing else happens."""
+    cdef uint32_t first[PAIRS_TOGETHER]
+    cdef uint32_t second[PAIRS_TOGETHER]
+    cdef Py_ssize_t i, together
+    cdef uint64_t state = random[0]
+    while n > 0:
+        together = min(n, <Py_ssize_t>PAIRS_TOGETHER)
+        for i in range(together):
+            first[i] = second[i] = alias_member(alias, 0)
+            if alias.size > 1:
+                first[i] = alias_draw(alias, &state)
+                second[i] = alias_other(alias, first[i], &state)
+            prefetch(&loads[first[i]])
+            prefetch(&loads[second[i]])
+        for i in range(together):
+            out[i] = pair_better(weights, &loads[first[i]], &loads[second[i]], first[i], second[i], kind, now_ns, pace)
+        out += together
+        n -= together
+    random[0] = state
 
 
 cdef inline Py_ssize_t pair_of_but(

@@ -7,12 +7,12 @@ Source: Finagle, PeakEwma.scala; the draw is that of `P2C`. Vector: tau 10 s; sa
 """
 
 cimport cython
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from lbcore.selection.ahead cimport AHEAD_FROM, AheadPair, ahead_next
+from lbcore.selection.ahead cimport AHEAD_FROM, AHEAD_FROM_BARE, AheadPair, ahead_next
 from lbcore.selection.atomic cimport atomic_load_u64
 from lbcore.selection.cost cimport COST_PEAK, decay_rate, decayed, failure_ns, load_age, note_peak
-from lbcore.selection.pair cimport pair_better, pair_of, pair_of_but
+from lbcore.selection.pair cimport pair_better, pair_of, pair_of_but, pairs_of
 from lbcore.selection.timed cimport Timed, positive_ns
 
 
@@ -43,11 +43,17 @@ cdef class PeakEWMA(Timed):
             return pair_of_but(&self.alias, self.open, self.load_at, barred, &self.random, COST_PEAK, now, self.rate)
         if self.alias.size == 0:
             return -1
-        if self.alias.size >= AHEAD_FROM:
-            pair = ahead_next(&self.ahead, &self.alias, &self.random)
+        if self.alias.size >= (AHEAD_FROM_BARE if self.at_work else AHEAD_FROM):
+            pair = ahead_next(&self.ahead, &self.alias, &self.random, self.at_work == 0)
             return pair_better(self.open, &self.loads[pair.first], &self.loads[pair.second], pair.first, pair.second, COST_PEAK,
                                now, self.rate)
         return pair_of(&self.alias, self.open, self.load_at, &self.random, COST_PEAK, now, self.rate)
+
+    cdef int choose_many(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
+        if self.alias.size == 0:
+            return -1 if n else 0
+        pairs_of(&self.alias, self.open, self.loads, &self.random, COST_PEAK, self.now_ns(), self.rate, out, n)
+        return 0
 
     cdef void note_end(self, Py_ssize_t index, uint64_t latency_ns, bint ok, uint64_t now_ns) noexcept nogil:
         if not ok:

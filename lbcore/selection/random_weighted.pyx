@@ -26,8 +26,8 @@ cdef class RandomWeighted(Drawn):
             return alias_draw_but(&self.alias, self.open, barred, -1, &self.random)
         if self.alias.size == 0:
             return -1
-        if self.alias.size >= AHEAD_FROM:
-            return ahead_next(&self.ahead, &self.alias, &self.random).first
+        if self.alias.size >= AHEAD_FROM and self.at_work == 0:
+            return ahead_next(&self.ahead, &self.alias, &self.random, True).first
         return alias_draw(&self.alias, &self.random)
 
     cdef int choose_many(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import json
+import random
+import subprocess
 from array import array
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lbcore.selection
 from lbcore.selection import Anchor, Jump, Memento, hash_of, jump_hash
 
 MASK = (1 << 64) - 1
@@ -148,6 +153,64 @@ def test_jump_is_the_paper(key: int, count: int) -> None:
 def test_jump_by_integers_is_jump_by_floating_point(count: int) -> None:
     keys = array("Q", [mix64(number) for number in range(20_000)])
     assert list(Jump(range(count)).pick_many(keys)) == [jump(key, count) for key in keys]
+
+
+LANES = """
+#include "jump_lanes.h"
+
+/* The buckets of `n` keys by one of the ways there are; 0 = there is no such way here. */
+int lanes(int way, const uint64_t *keys, uint32_t *out, long n, int64_t count)
+{
+#if defined(__x86_64__) && defined(__GNUC__)
+    jump_batch *batch = way == 0 ? jump_avx2 : jump_avx512;
+    long each = way == 0 ? JUMP_AVX2 * JUMP_AVX2_VECTORS : JUMP_AVX512 * JUMP_AVX512_VECTORS, i;
+    if (way == 0 ? !__builtin_cpu_supports("avx2") : !__builtin_cpu_supports("avx512dq"))
+        return 0;
+    for (i = 0; i + each <= n; i += each)
+        batch(keys + i, out + i, count);
+    return 1;
+#else
+    return 0;
+#endif
+}
+"""
+
+
+def test_jump_by_lanes_is_the_paper(tmp_path: Path) -> None:
+    (tmp_path / "lanes.c").write_text(LANES)
+    include = Path(lbcore.selection.__file__).parent
+    command = ["cc", "-O2", "-shared", "-fPIC", f"-I{include}", "-o", "lanes.so", "lanes.c"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    library = ctypes.CDLL(str(tmp_path / "lanes.so"))
+    keys = array("Q", [0, 1, MASK, *(mix64(number) for number in range(4800 - 3))])
+    for count in (1, 2, 3, 1000, 1 << 24, (1 << 24) + 1, (1 << 31) - 1, 1 << 31):
+        expected = [jump(key, count) for key in keys]
+        assert [jump_hash(key, count) for key in keys] == expected
+        for way in (0, 1):
+            out = array("I", bytes(4 * len(keys)))
+            arrays = [(ctypes.c_char * (len(each) * each.itemsize)).from_buffer(each) for each in (keys, out)]
+            if library.lanes(way, *arrays, ctypes.c_long(len(keys)), ctypes.c_int64(count)):
+                assert list(out) == expected
+
+
+@pytest.mark.parametrize("make", [Jump, Anchor, Memento])
+@pytest.mark.parametrize("weights", ["alike", "different", "one in a thousand", "closed"])
+def test_many_keys_at_once_go_where_each_goes(make: Any, weights: str) -> None:
+    """However many there are beyond whole batches and blocks."""
+    rng = random.Random(7)
+    weight = {"alike": 1, "closed": 1, "different": 0, "one in a thousand": 1}[weights]
+    lb = make({n: weight or rng.randrange(1, 9) for n in range(500)})
+    if weights == "one in a thousand":
+        lb.set_weight(77, 100_000)
+    if weights == "closed":
+        for n in range(3, 500):
+            lb.set_up(n, False)
+    if make is not Jump:
+        for n in range(100, 200):
+            lb.remove(n)
+    for count in [*range(40), 1023, 1024, 1025, 2500]:
+        keys = [rng.getrandbits(64) for _ in range(count)]
+        assert [lb.servers[index] for index in lb.pick_many(keys)] == [lb.pick(key) for key in keys]
 
 
 def test_jump_with_a_seed_hashes_integers_too() -> None:
