@@ -16,7 +16,7 @@ cdef int prepare_copies(Exchange exchange) except -1:
     cdef Mirror mirror
     cdef MirrorPolicy policy
     cdef Request request
-    cdef int64_t length = exchange.request.framing.length, limit, most = 0
+    cdef int64_t length = exchange.request.framing.length
     for item in exchange.decision.mirrors[exchange.decision.copied:]:
         mirror = <Mirror>item
         policy = mirror.policy
@@ -40,14 +40,22 @@ cdef int prepare_copies(Exchange exchange) except -1:
             exchange.copies = []
         mirror.buffered += length
         exchange.copies.append((mirror, request, length))
-        limit = policy.max_buffered if policy.max_body < 0 else min(policy.max_body, policy.max_buffered)
-        most = max(most, limit)
     exchange.decision.copied = len(exchange.decision.mirrors)
     if exchange.copies is None:
         return 0
     if exchange.recording is None:
-        exchange.recording = Recording(most)
+        exchange.recording = Recording(most_for(exchange.copies))
     return send_copies(exchange) if exchange.recording.complete else 0
+
+
+cdef int64_t most_for(list copies):
+    """Bytes of a body that any of the copies may have."""
+    cdef MirrorPolicy policy
+    cdef int64_t most = 0
+    for item in copies:
+        policy = (<Mirror>item[0]).policy
+        most = max(most, policy.max_buffered if policy.max_body < 0 else min(policy.max_body, policy.max_buffered))
+    return most
 
 
 cdef int send_copies(Exchange exchange) except -1:

@@ -32,6 +32,7 @@ cdef class ClientStream:               # the end the request came from
     cdef void write_failed(self) noexcept
     cdef void wait_for_output(self) noexcept
     cdef int want_body(self) except -1
+    cdef int rewind(self) except -1
     cdef int tunnel(self, ServerStream server) except -1
     cdef int finish(self) except -1
     cdef int abort(self) except -1
@@ -115,6 +116,7 @@ cdef class Exchange:
     cdef int response_head(self) except -1
     cdef int response_end(self) except -1
     cdef int server_failed(self, int error, bint heard) except -1
+    cdef int give_up(self, error, ClientStream client) except -1
     cdef int client_drained(self) except -1
     cdef int client_gone(self) except -1
     cdef int client_stalled(self) except -1

@@ -35,6 +35,7 @@ from lbcore.state.layout cimport (
 
 cdef enum:
     KEPT_EXCHANGES = 1024      # kept for reuse
+    MOST_REDISPATCHES = 8      # of one request, over all the services that it comes to
 
 # Bodies of lbcore's own answers, as Traefik's clients know them.
 cdef dict REFUSALS = {
@@ -83,6 +84,10 @@ cdef class ClientStream:
 
     cdef int want_body(self) except -1:
         """The server takes the request's body: read and pass it on."""
+        return 0
+
+    cdef int rewind(self) except -1:
+        """Another server will be asked, for which the body begins anew, as far as the exchange has not recorded it."""
         return 0
 
     cdef int tunnel(self, ServerStream server) except -1:
@@ -207,7 +212,7 @@ cdef class Exchange:
 
     cdef int record(self) except -1:
         """Somebody may want the request once more: keep its body as it passes, and send copies when it is complete."""
-        if (self.decision.mirrors is None and self.decision.failover is None) or keep(self):
+        if (self.decision.mirrors is None and self.decision.failover is None and self.recording is None) or keep(self):
             return self.dispatch(False)
         return 0
 
@@ -255,6 +260,8 @@ cdef class Exchange:
         if self.decision.answered:
             return self.send_answer()
         self.error = ERROR_NO_SERVER
+        if self.decision.failover is not None and fail_over(self, 503):
+            return 0
         return self.answer(503, self.decision.refusal, True)
 
     cdef int dispatch(self, bint fresh) except -1:
@@ -285,6 +292,8 @@ cdef class Exchange:
             self.replayed = recording.size
             if recording.complete:
                 self.stream.put_end()
+            elif self.decision.failover is None and self.copies is None:
+                self.recording = None      # nobody wants the rest of it
             self.stream.flush()
             if self.stream is None or self.stream.blocked:
                 return 0
@@ -432,25 +441,37 @@ cdef class Exchange:
 
         Returns whether the request is on its way again.
         """
+        cdef Decision decision = self.decision
         cdef Server failed = self.server
         cdef LoadBalancer balancer = self.balancer
-        cdef list cookies = self.decision.cookies
-        self.decision.exclude(failed)
-        self.decision.begin_again(self.request)
+        cdef list cookies = decision.cookies, guards = decision.guards, path = decision.path
+        if self.redispatched >= MOST_REDISPATCHES:
+            return False
+        decision.begin_again(failed, self.request)
         if self.choose():
             self.redispatched += 1
             self.server.stats.retries += 1
             self.record()
             return True
-        if self.decision.queue is not None or self.decision.answered:
+        if not decision.found_nobody():
             self.redispatched += 1
             self.no_server()
             return True
         # Nobody else: the answer is about the one that failed.
         self.server = failed
         self.balancer = balancer
-        self.decision.cookies = cookies
+        decision.cookies, decision.guards, decision.path = cookies, guards, path
         return False
+
+    cdef int give_up(self, error, ClientStream client) except -1:
+        """An error that nobody expected, while the client's end was not at work: it has to see that the exchange is over."""
+        _log.error("internal error in an exchange", exc_info=error)
+        if client is None or self.client is not client:
+            return 0               # it is over already
+        self.error = ERROR_INTERNAL
+        self.lose_server()
+        self.count()
+        return self.client.abort()
 
     # The client's end
 
@@ -548,7 +569,7 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
 cdef void exchange_give(Exchange exchange) noexcept:
     """The exchange is over and nothing of it is read any more."""
     if exchange.decision.held:
-        exchange.balancer.give_back(exchange.server)
+        exchange.balancer.let_go(exchange.server)
     exchange.request.clear()
     exchange.response.clear()
     exchange.client = None

@@ -123,7 +123,7 @@ cdef class Explanation(Middleware):
         if exchange.server is not None:
             found["server"] = exchange.server.key
         if exchange.decision.failed is not None:
-            found["failed"] = [(<Server>server).key for server in exchange.decision.failed]
+            found["failed"] = [(<Server>member).key for member in exchange.decision.failed if isinstance(member, Server)]
         if exchange.retried or exchange.redispatched:
             found["retries"] = exchange.retried + exchange.redispatched
         if exchange.error >= 0:

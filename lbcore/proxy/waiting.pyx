@@ -3,19 +3,14 @@
 Nothing of the request's body is read meanwhile. What services decided before (copies, cookies, a fallback) stays decided.
 """
 
-import logging
-
 cimport cython
 
-from lbcore.proxy.exchange cimport Exchange
+from lbcore.proxy.exchange cimport ClientStream, Exchange
 from lbcore.proxy.fallback cimport fail_over
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.queue cimport Waiter, WaitQueue
 from lbcore.routing.server cimport Server
-from lbcore.state.layout cimport ERROR_INTERNAL, ERROR_NO_SERVER
-
-_log = logging.getLogger("lbcore.proxy")
-
+from lbcore.state.layout cimport ERROR_NO_SERVER
 
 @cython.final
 cdef class Waiting(Waiter):
@@ -23,6 +18,7 @@ cdef class Waiting(Waiter):
 
     cdef int admitted(self, Server server) except -1:
         cdef Exchange exchange = self.exchange
+        cdef ClientStream client = exchange.client
         exchange.waiter = None
         self.exchange = None
         exchange.server = server
@@ -31,28 +27,19 @@ cdef class Waiting(Waiter):
         try:
             exchange.record()
         except Exception as error:
-            give_up(exchange, error)
+            exchange.give_up(error, client)      # it must not reach whoever gave the slot back
         return 0
 
     cdef int turned_away(self) except -1:
         cdef Exchange exchange = self.exchange
+        cdef ClientStream client = exchange.client
         exchange.waiter = None
         self.exchange = None
         try:
             overload(exchange)
         except Exception as error:
-            give_up(exchange, error)
+            exchange.give_up(error, client)      # it must not reach whoever gave the slot back
         return 0
-
-
-cdef int give_up(Exchange exchange, error) except -1:
-    """An error that nobody expected must not reach whoever gave the slot back."""
-    _log.error("internal error in an exchange that waited for a server", exc_info=error)
-    if exchange.client is not None:
-        exchange.error = ERROR_INTERNAL
-        exchange.lose_server()
-        exchange.client.abort()
-    return 0
 
 
 cdef int overload(Exchange exchange) except -1:

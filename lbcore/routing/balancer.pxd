@@ -61,6 +61,7 @@ cdef class LoadBalancer(Balancer):
 
     cdef Server choose_or_wait(self, Request request, Decision decision)
     cdef bint take_slot(self, Server server) noexcept
+    cdef int give_back(self, Server server) noexcept
     cdef int note_start(self, Server server) except -1
     cdef int note_end(self, Server server) noexcept
     cdef int note_success(self, Server server) noexcept

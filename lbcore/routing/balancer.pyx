@@ -35,8 +35,8 @@ cdef enum:
 
 
 cdef inline bint has_failed(Balancer balancer, Py_ssize_t index, Decision decision) except *:
-    """Whether a server could not be reached for this very request, or enough others could not."""
-    return decision.failed is not None and (decision.tries >= MOST_TRIES or balancer.members[index] in decision.failed)
+    """Whether a server could not be reached for this very request, or enough others beside it could not."""
+    return decision.failed is not None and (balancer in decision.failed or balancer.members[index] in decision.failed)
 
 
 cdef class Balancer(Service):
@@ -194,6 +194,8 @@ cdef class Balancer(Service):
             return -1
         if stale:
             self.remember(index, decision)
+        if decision.failed is not None:
+            return index       # counted by the first try
         atomic_add_u64(&self.cell.sessions_kept, 1)
         if self.count > 1 and atomic_load_u32(&self.cells[index].debt) < MOST_DEBT:
             atomic_add_u32(&self.cells[index].debt, 1)
@@ -295,8 +297,12 @@ cdef class LoadBalancer(Balancer):
         decision.since_ns = 0
         if not self.queue.is_busy():
             return self.admit(request, decision)
-        decision.queue = self.queue
-        decision.wanted = None
+        decision.wanted = decision.queue = None
+        if decision.failed is None:
+            decision.queue = self.queue
+        else:
+            self.refresh()
+            self.is_full(decision)             # there is nothing to wait for when nobody else is left
         if self.sticky is not None:
             index = self.sticky.find(request, &stale)
             if index >= 0 and self.stands(index) and not has_failed(self, index, decision):
@@ -319,7 +325,6 @@ cdef class LoadBalancer(Balancer):
             return None
         decision.balancer = self
         decision.queue = None
-        decision.held = self.limited
         return <Server>self.members[index]
 
     cdef bint is_full(self, Decision decision) except *:
@@ -346,6 +351,7 @@ cdef class LoadBalancer(Balancer):
         return False
 
     cdef int give_back(self, Server server) noexcept:
+        """One exchange less is in flight at a server: whoever waits for that goes there."""
         atomic_add_u64(&server.cell.load.in_flight, <uint64_t>-1)
         atomic_add_u64(&self.cell.in_flight, <uint64_t>-1)
         server.stats.held -= 1
@@ -373,7 +379,15 @@ cdef class LoadBalancer(Balancer):
             if tries:
                 atomic_swap_if_u32(&cell.trial, 2, 1)
             return True
+        decision.held = tries or self.limited
         return False
+
+    cdef int let_go(self, Server server) noexcept:
+        if self.ejection.attempts:
+            atomic_swap_if_u32(&server.cell.trial, 2, 1)
+        if self.limited:
+            self.give_back(server)
+        return 0
 
     # What happens to the requests it has given out
 
@@ -481,8 +495,8 @@ cdef class Weighted(Balancer):
         cdef int others = MOST_TRIES
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
-        decision.on_trial = False
         while True:
+            decision.on_trial = False
             mark = decision.mark()
             index = self.choose_member(request, decision)
             if decision.path is not None:
@@ -492,10 +506,12 @@ cdef class Weighted(Balancer):
             child = <Child>self.members[index]
             child.stats.requests += 1
             server = child.service.choose(request, decision)
-            if server is not None or not (decision.on_trial or (others > 0 and decision.finds_another_way())):
+            if server is not None or not decision.found_nobody():
                 return server
+            if not decision.on_trial and (decision.failed is None or others == 0):
+                return None
             # All that stand there are on trial, each with a request already, or cannot be reached: another one takes this.
-            others -= 1
+            others -= not decision.on_trial
             child.stats.requests -= 1
             decision.go_back(mark, request)
             decision.exclude(child)

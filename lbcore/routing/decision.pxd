@@ -7,7 +7,7 @@ from lbcore.http.response cimport Response
 
 
 cdef enum:
-    MOST_TRIES = 3                     # servers, when one after the other cannot be reached
+    MOST_TRIES = 3                     # servers of one LoadBalancer, when one after the other cannot be reached
 
 
 cdef struct Mark:                      # how far a decision had come
@@ -39,9 +39,8 @@ cdef class Decision:
     cdef list guards                   # middlewares of services, entered in this order, that want the answer; None = none
     cdef list originals                # the request as it came to each Guarded; kept for other requests. None = none
     cdef Py_ssize_t changes            # how many of these count
-    cdef list failed                   # members that are not to be chosen: they could not be reached. None = none
-    cdef list fallen                   # Failovers none of whose main servers could be reached; None = none
-    cdef int tries                     # servers in vain, since the last fallback; at MOST_TRIES no other is chosen
+    cdef list failed                   # Members, and LoadBalancers, that are not to be asked: nobody was reached. None = none
+    cdef list tried                    # LoadBalancer of each server that was tried in vain; None = none
     cdef list path                     # (service, index of its member; -1 = none) of each level; None = nobody asks for it
     cdef bint on_trial                 # a server on trial, busy with another request, was passed over
     cdef bint answered                 # a middleware of a service has answered
@@ -49,16 +48,15 @@ cdef class Decision:
     cdef object queue                  # WaitQueue: every server that stands is full, wait there; None = no need to
     cdef object wanted                 # Server of the session, where that is the one that is full; None = any
     cdef uint64_t since_ns             # monotonic time since which it waits; 0 = it has just come
-    cdef bint held                     # a slot of the chosen server is taken, and nobody has taken it over yet
+    cdef bint held                     # a slot of the chosen server, or its trial, is taken, and nobody has taken it over yet
     cdef bytes refusal                 # body of the 503 when nobody may be chosen
 
-    cdef bint finds_another_way(self) noexcept
+    cdef bint found_nobody(self) noexcept
     cdef int exclude(self, object member) except -1
     cdef int remember(self, Request request) except -1
     cdef int may_fail_over(self, object service) except -1
     cdef int fall_back(self, Request request) except -1
-    cdef int give_up(self, object failover) except -1
-    cdef int begin_again(self, Request request) except -1
+    cdef int begin_again(self, object server, Request request) except -1
     cdef int go_back(self, Mark mark, Request request) except -1
     cdef Mark mark(self) noexcept
     cdef void clear(self) noexcept

@@ -45,6 +45,7 @@ cdef class Decision:
         if self.path is not None:
             del self.path[mark.path:]
         self.queue = self.wanted = None
+        self.refusal = NO_SERVER
         return 0
 
     cdef int remember(self, Request request) except -1:
@@ -66,9 +67,9 @@ cdef class Decision:
         self.failed.append(member)
         return 0
 
-    cdef bint finds_another_way(self) noexcept:
-        """Whether a service that found nobody leaves the request to others: it is another try, and no answer was made."""
-        return self.failed is not None and self.queue is None and not self.answered
+    cdef bint found_nobody(self) noexcept:
+        """Whether a service that has chosen no server has nothing else either: no answer, and no queue to wait in."""
+        return self.queue is None and not self.answered
 
     cdef int may_fail_over(self, object service) except -1:
         """The main service of a Failover, which this is, is about to choose."""
@@ -86,30 +87,32 @@ cdef class Decision:
         self.go_back(stage.mark, request)
         self.drawn = None
         self.failed = None
-        self.fallen = None
-        self.tries = 0
+        self.tried = None
+        self.answered = False
         if self.path is not None:
             self.path.append((stage.service, 1))
         self.start = self.mark()
         return 0
 
-    cdef int give_up(self, object failover) except -1:
-        """No server of the main service of a Failover can be reached: from now on it is its fallback."""
-        if self.fallen is None:
-            self.fallen = []
-        self.fallen.append(failover)
-        self.tries = 0
-        return 0
-
-    cdef int begin_again(self, Request request) except -1:
-        """A server could not be reached, which is excluded: all that was found out since `start` is void, but for the copies,
-        which mirrors may have by now."""
+    cdef int begin_again(self, object server, Request request) except -1:
+        """A server could not be reached: all that was found out since `start` is void, but for the copies, which mirrors may
+        have by now. The lists that were are left as they are: they may be wanted, there may be no other server."""
         cdef Mark mark = self.start
-        self.tries += 1
+        self.exclude(server)
+        if self.tried is None:
+            self.tried = []
+        self.tried.append(self.balancer)
+        if self.tried.count(self.balancer) >= MOST_TRIES:
+            self.exclude(self.balancer)
         if self.mirrors is not None:
             mark.mirrors = len(self.mirrors)
         if self.cookies is not None:
-            self.cookies = self.cookies[:mark.cookies]     # the old list may be wanted: there may be no other server
+            self.cookies = self.cookies[:mark.cookies]
+        if self.guards is not None:
+            self.guards = self.guards[:mark.guards]
+        if self.path is not None:
+            self.path = self.path[:mark.path]
+        self.answered = False
         return self.go_back(mark, request)
 
     cdef void clear(self) noexcept:
@@ -123,8 +126,7 @@ cdef class Decision:
         self.copied = 0
         self.guards = None
         self.failed = None
-        self.fallen = None
-        self.tries = 0
+        self.tried = None
         self.path = None
         self.start = self.mark()
         self.on_trial = False

@@ -16,7 +16,7 @@ cdef bytes BOTH_DOWN = b"Service Unavailable\n"
 
 @cython.final
 cdef class Failover(Service):
-    """The main service while it is up, else, or when none of its servers can be reached, the fallback while that is.
+    """The main service while it is up and finds a server that can be reached, else the fallback while that is up.
 
     statuses  `(first, last)` of the main service's answers that are dropped: the request goes to the fallback once more.
     max_body  of a request for that; a longer one is refused. -1 = any.
@@ -46,15 +46,14 @@ cdef class Failover(Service):
         cdef Mark mark
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
-        if self.main.service.up and (decision.fallen is None or self not in decision.fallen):
+        if self.main.service.up:
             mark = decision.mark()
             if self.by_status:
                 decision.may_fail_over(self)
             server = self.ask(self.main, 0, request, decision)
-            if server is not None or not decision.finds_another_way() or not self.fallback.service.up:
+            if server is not None or not decision.found_nobody() or not self.fallback.service.up:
                 return server
             decision.go_back(mark, request)
-            decision.give_up(self)
         elif not self.fallback.service.up:
             decision.refusal = BOTH_DOWN
             if decision.path is not None:

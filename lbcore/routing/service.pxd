@@ -27,7 +27,7 @@ cdef class Service:
 
     cdef Server choose(self, Request request, Decision decision)
     cdef Server admit(self, Request request, Decision decision)
-    cdef int give_back(self, Server server) noexcept
+    cdef int let_go(self, Server server) noexcept
     cdef int refresh(self) except -1
     cdef int derive(self) except -1
     cdef int settle(self, bint up) except -1

@@ -51,8 +51,8 @@ cdef class Service:
         """`choose` for a request that has waited in the queue: nobody is before it."""
         return None
 
-    cdef int give_back(self, Server server) noexcept:
-        """Give back the slot of a server that `choose` has taken."""
+    cdef int let_go(self, Server server) noexcept:
+        """A request that was given the server does not go there: what `choose` has taken for it is free."""
         return 0
 
     cdef int refresh(self) except -1:
@@ -103,12 +103,19 @@ cdef class Service:
         decision.path = []
         decision.response = Response()
         server = self.choose(request, decision)
+        if decision.held:
+            (<Service>decision.balancer).let_go(server)
         return server, decision.path
 
-    def pick(self, Request request=None):
-        """The server for a request (None: one that says nothing), or None when none may be picked: `choose` for Python."""
+    def pick(self, Request request=None, *, bint under_way=False):
+        """The server for a request (None: one that says nothing), or None when none may be picked: `choose` for Python.
+
+        under_way  what it takes there, its slot or its trial, is not given back: it is a request that does not end.
+        """
         cdef Decision decision = Decision()
-        cdef Server server = self.choose(request if request is not None else Request(), decision)
-        if decision.held:
-            (<Service>decision.balancer).give_back(server)
+        cdef Server server
+        decision.response = Response()
+        server = self.choose(request if request is not None else Request(), decision)
+        if decision.held and not under_way:
+            (<Service>decision.balancer).let_go(server)
         return server

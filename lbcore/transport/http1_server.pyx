@@ -223,10 +223,16 @@ cdef class Http1Server(ServerStream):
         """Close, and tell the exchange if there is one."""
         cdef Exchange exchange = self.exchange
         cdef bint heard = self.state > SERVER_HEAD or self.seen > 0
+        cdef ClientStream client
         self.exchange = None
         self.close()
-        if exchange is not None:
+        if exchange is None:
+            return 0
+        client = exchange.client
+        try:
             exchange.server_failed(error, heard)
+        except Exception as problem:
+            exchange.give_up(problem, client)
         return 0
 
     # The answer

@@ -49,6 +49,11 @@ cdef class Shadow(ClientStream):
             stream.put_end()
         return stream.flush()
 
+    cdef int rewind(self) except -1:
+        self.passed_on = 0
+        self.ended = False
+        return 0
+
     cdef int finish(self) except -1:
         cdef int status = self.exchange.status
         self.mirror.child.stats.responses[status // 100 if status < 600 and self.exchange.error < 0 else 0] += 1

@@ -18,8 +18,8 @@ import yaml
 from tests.differential.test_traefik import TRAEFIK
 from tests.support.instance import eventually
 from tests.support.ports import free_port
+from tests.support.recorder import Recorder
 from tests.wire.test_health import Patient
-from tests.wire.test_services import Recorder
 
 CHECK = {"path": "/health", "interval": "100ms", "timeout": "100ms"}
 WATCH: dict[str, Any] = {}
@@ -136,6 +136,8 @@ def both(
                 "errors": {"status": ["500-503"], "maxRequestBodyBytes": 3},
             }
         },
+        "nobody-left": {"loadBalancer": {"servers": []}},
+        "on-503": {"failover": {"service": "nobody-left", "fallback": "fallback", "errors": {"status": ["503"]}}},
         "loop": weighted(("loop", 1)),
         "nobody": weighted(("missing", 1)),
         "ejecting": servers(a, passiveHealthCheck={"failureWindow": "1s", "maxFailedAttempts": 2}),
@@ -218,7 +220,7 @@ def test_mirrored_requests_are_the_same_ones(both: Both, recorders: dict[str, Re
     assert found[0] == found[1] == 33 or found[0] == found[1] == 34
 
 
-@pytest.mark.parametrize("service", ["on-status", "too-long"])
+@pytest.mark.parametrize("service", ["on-status", "too-long", "on-503"])
 @pytest.mark.parametrize("body", [b"ok", b"fail", b"long enough"])
 def test_failover_on_status(both: Both, service: str, body: bytes) -> None:
     theirs, ours = (both.ask(which, service, body=body) for which in WHICH)

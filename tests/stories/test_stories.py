@@ -21,8 +21,8 @@ import yaml
 
 from tests.support.instance import Instance, eventually, running
 from tests.support.ports import free_port
+from tests.support.recorder import Recorder
 from tests.wire.test_health import Patient
-from tests.wire.test_services import Recorder
 from tests.wire.test_tcp import ask_postgres, postgres_server
 
 STORIES = Path(__file__).resolve().parents[2] / "examples" / "stories"

@@ -38,15 +38,15 @@ class Tree:
         assert self.table is not None
         return self.table.services[f"{name}@file"]
 
-    def pick(self, name: str, *headers: str, address: str = "") -> str | None:
-        """The URL of the server that a request is given."""
+    def pick(self, name: str, *headers: str, address: str = "", under_way: bool = False) -> str | None:
+        """The URL of the server that a request is given; it takes its place there if it is `under_way`."""
         request = Request()
         lines = ["GET / HTTP/1.1", "Host: a", *headers, "", ""]
         self._wire = "\r\n".join(lines).encode()
         assert request.parse_bytes(self._wire) > 0
         if address:
             request.come_from(address)
-        server = self.service(name).pick(request)
+        server = self.service(name).pick(request, under_way=under_way)
         return None if server is None else server.url
 
     def picks(self, name: str, count: int, *headers: str) -> list[str | None]:

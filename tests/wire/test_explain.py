@@ -13,8 +13,8 @@ import pytest
 
 from tests.support.instance import eventually
 from tests.support.ports import free_port
+from tests.support.recorder import config, mirrored, recorders
 from tests.support.wire import Edge, edge
-from tests.wire.test_services import config, mirrored, recorders
 
 SECRET = "correct horse battery"
 STATIC = {"explain": {"secret": SECRET}}

@@ -15,9 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from lbcore.config.static import StaticConfig
 from tests.support.instance import eventually
 from tests.support.ports import free_port
+from tests.support.recorder import config, mirrored, recorders
 from tests.support.wire import Edge, edge, serving
 from tests.wire.test_health import check, patients
-from tests.wire.test_services import config, mirrored, recorders
 
 GET = b"GET /x?y=1 HTTP/1.1\r\nHost: shop.test\r\nUser-Agent: t/1\r\nReferer: http://r/\r\n\r\n"
 POINTS = {"web": {"address": "127.0.0.1:0"}, "traefik": {"address": "127.0.0.1:0"}}

@@ -13,8 +13,8 @@ import pytest
 
 from lbcore.remote.show import label
 from tests.support.instance import eventually
+from tests.support.recorder import GET, Recorder, recorders
 from tests.support.wire import Edge, edge
-from tests.wire.test_services import GET, Recorder, recorders
 
 STATIC = {"api": {"insecure": True, "token": "let-me-change-weights"}}
 POINTS = {"web": {"address": "127.0.0.1:0"}, "traefik": {"address": "127.0.0.1:0"}}

@@ -62,12 +62,30 @@ def test_while_the_only_server_of_a_child_is_on_trial_siblings_take_the_other_re
     )
     tree.region.set_up(tree.slot("x", A), False, EJECTED)
     tree.region.try_again(tree.slot("x", A))
-    picked = Counter(tree.picks("top", 8))
+    assert tree.picks("x", 2) == [A, A]  # neither goes there
+    picked = Counter(tree.pick("top", under_way=True) for _ in range(8))
     assert picked[A] == 1
     assert picked[B] + picked[C] == 7
     assert tree.picks("x", 2) == [None, None]
     tree.region.clear_worker(0)  # it died with the request that tried
-    assert tree.picks("x", 2) == [A, None]
+    assert [tree.pick("x", under_way=True) for _ in range(2)] == [A, None]
+
+
+def test_a_sibling_of_a_child_on_trial_may_answer_by_its_middlewares() -> None:
+    passive = {"passiveHealthCheck": {"maxFailedAttempts": 1, "failureWindow": "1s"}}
+    tree = Tree(
+        {
+            "x": servers(A, **passive),
+            "y": {**servers(B), "middlewares": ["away"]},
+            "z": servers(C),
+            "top": weighted("x", "y", "z"),
+        },
+        middlewares={"away": {"redirectScheme": {"scheme": "https"}}},
+    )
+    tree.region.set_up(tree.slot("x", A), False, EJECTED)
+    tree.region.try_again(tree.slot("x", A))
+    assert tree.pick("x", under_way=True) == A
+    assert tree.picks("top", 4) == [None, C, None, C]  # the first and the third are redirected
 
 
 def test_a_parent_that_does_not_watch_goes_on_sending() -> None:

@@ -1,0 +1,129 @@
+"""Copies of requests for mirrors. Real sockets at every end."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from tests.support.instance import eventually
+from tests.support.ports import free_port
+from tests.support.recorder import (
+    GET,
+    config,
+    counters,
+    mirrored,
+    post,
+    recorders,
+)
+from tests.support.wire import edge
+
+
+def test_mirrors_get_their_share_exactly_and_the_client_its_answer() -> None:
+    with recorders("main", "a", "b") as (main, a, b):
+        services = mirrored(("a", 10), ("b", 50))
+        with edge(config(services, main=main.url, a=a.url, b=b.url)) as lb:
+            client = lb.client()
+            for number in range(40):
+                assert client.ask(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)[2] == b"main"
+            eventually(lambda: len(a.requests) == 4 and len(b.requests) == 20, "all copies")
+            assert {first for first, _, _ in a.requests} == {f"GET /{n} HTTP/1.1" for n in (0, 10, 20, 30)}
+            assert len(main.requests) == 40
+            eventually(lambda: counters(lb, "all@file|b").responses[2] == 20, "the copies are counted")
+
+
+def test_a_copy_is_the_request_with_the_headers_of_copies() -> None:
+    with recorders("main", "a") as (main, a):
+        services = mirrored(("a", 100), headers={"X-Lbcore-Mirror": "1"})
+        with edge(config(services, main=main.url, a=a.url)) as lb:
+            lb.ask(b"GET /x?y=1 HTTP/1.1\r\nHost: shop.test\r\nX-One: 1\r\nCookie: a=b\r\n\r\n")
+            eventually(lambda: a.requests, "the copy")
+            first, headers, _ = a.requests[0]
+            assert (first, headers.pop("x-lbcore-mirror")) == ("GET /x?y=1 HTTP/1.1", "1")
+            assert headers == main.requests[0][1]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("size", [1, 100, 70_000, 3_000_000])
+def test_bodies_are_copied_while_they_pass(size: int, chunked: bool) -> None:
+    body = os.urandom(size)
+    with recorders("main", "a", "b") as (main, a, b):
+        with edge(config(mirrored(("a", 100), ("b", 100)), main=main.url, a=a.url, b=b.url)) as lb:
+            for _ in range(2):
+                assert lb.ask(post(body, chunked))[2] == b"main"
+            eventually(lambda: len(a.requests) == len(b.requests) == 2, "the copies")
+            assert all(request[2] == body for server in (main, a, b) for request in server.requests)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_beyond_the_limit_is_not_copied_and_that_is_counted(chunked: bool) -> None:
+    with recorders("main", "a") as (main, a):
+        with edge(config(mirrored(("a", 100), maxBodySize=10_000), main=main.url, a=a.url)) as lb:
+            assert lb.ask(post(b"x" * 10_001, chunked))[2] == b"main"
+            assert lb.ask(post(b"x" * 10_000, chunked))[2] == b"main"
+            eventually(lambda: a.requests, "the copy of the shorter one")
+            time.sleep(0.1)
+            assert [len(body) for _, _, body in a.requests] == [10_000]
+            assert len(main.requests[0][2]) == 10_001
+            assert counters(lb, "all@file|a").oversized == 1
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_without_bodies_the_copy_is_a_whole_request_defect_c(chunked: bool) -> None:
+    """Traefik announces the length of a body that it does not send."""
+    with recorders("main", "a") as (main, a):
+        with edge(config(mirrored(("a", 100), mirrorBody=False), main=main.url, a=a.url)) as lb:
+            lb.ask(post(b"hello", chunked))
+            eventually(lambda: a.requests, "the copy")
+            first, headers, body = a.requests[0]
+            assert (first, body) == ("POST /x HTTP/1.1", b"")
+            assert not {"content-length", "transfer-encoding"} & set(headers)
+
+
+def test_only_the_methods_named_are_copied() -> None:
+    with recorders("main", "a") as (main, a):
+        with edge(config(mirrored(("a", 100), methods=["GET"]), main=main.url, a=a.url)) as lb:
+            lb.ask(post(b"x"))
+            lb.ask(GET)
+            eventually(lambda: a.requests, "the copy")
+            time.sleep(0.05)
+            assert [first for first, _, _ in a.requests] == ["GET /x HTTP/1.1"]
+
+
+def test_a_copy_goes_through_a_whole_tree_of_services() -> None:
+    with recorders("main", "a", "b") as (main, a, b):
+        tree = {"tree": {"weighted": {"services": [{"name": "a", "weight": 3}, {"name": "b"}]}}}
+        with edge(config(mirrored(("tree", 100)) | tree, main=main.url, a=a.url, b=b.url)) as lb:
+            for _ in range(8):
+                lb.ask(GET)
+            eventually(lambda: (len(a.requests), len(b.requests)) == (6, 2), "the shares of the copies")
+
+
+def test_a_hanging_or_dead_mirror_changes_nothing_for_the_client() -> None:
+    with recorders("main", "slow") as (main, slow):
+        slow.delay_s = 3
+        dead = f"http://127.0.0.1:{free_port()}"
+        services = mirrored(("slow", 100), ("dead", 100), maxConcurrent=5, timeout="300ms")
+        with edge(config(services, main=main.url, slow=slow.url, dead=dead)) as lb:
+            client = lb.client()
+            started = time.monotonic()
+            for _ in range(200):
+                assert client.ask(GET)[2] == b"main"
+            assert time.monotonic() - started < 2
+            found = counters(lb, "all@file|slow")
+            assert found.shed > 0
+            assert found.shed + found.requests == 200
+            assert counters(lb, "all@file|dead").responses[0] == counters(lb, "all@file|dead").requests == 200
+            eventually(lambda: counters(lb, "all@file|slow").in_flight == 0, "copies are cut at their deadline")
+
+
+def test_a_client_that_breaks_off_its_body_makes_no_half_copy() -> None:
+    with recorders("main", "a") as (main, a):
+        with edge(config(mirrored(("a", 100)), main=main.url, a=a.url)) as lb:
+            client = lb.client()
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf")
+            time.sleep(0.1)
+            client.close()
+            eventually(lambda: counters(lb, "all@file|a").shed == 1, "the copy is dropped")
+            assert a.requests == []
