@@ -45,6 +45,8 @@ cdef int prepare_copies(Exchange exchange) except -1:
         return 0
     if exchange.recording is None:
         exchange.recording = Recording(most_for(exchange.copies))
+    elif exchange.decision.failover is None:
+        exchange.recording.limit = most_for(exchange.copies)
     return send_copies(exchange) if exchange.recording.complete else 0
 
 

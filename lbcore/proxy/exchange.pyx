@@ -35,7 +35,6 @@ from lbcore.state.layout cimport (
 
 cdef enum:
     KEPT_EXCHANGES = 1024      # kept for reuse
-    MOST_REDISPATCHES = 8      # of one request, over all the services that it comes to
 
 # Bodies of lbcore's own answers, as Traefik's clients know them.
 cdef dict REFUSALS = {
@@ -229,7 +228,7 @@ cdef class Exchange:
             if self.recording.lost:
                 if self.copies is not None:
                     shed_copies(self, True)
-                if self.decision.failover is not None:
+                if self.decision.failover is not None and not self.status:
                     self.lose_server()
                     return self.too_large()
                 self.recording = None
@@ -391,6 +390,8 @@ cdef class Exchange:
                 self.balancer.note_latency(self.server, self.origin_ns, now_ns)
         if self.decision.failover is not None and fail_over(self, status):
             return 0
+        if self.recording is not None and self.copies is None and self.replayed == self.recording.size:
+            self.recording = None          # this answer counts: nobody wants the rest of the body
         self.run_answer_middlewares()
         self.status = self.response.status
         return self.client.put_head(self.response)
@@ -445,8 +446,6 @@ cdef class Exchange:
         cdef Server failed = self.server
         cdef LoadBalancer balancer = self.balancer
         cdef list cookies = decision.cookies, guards = decision.guards, path = decision.path
-        if self.redispatched >= MOST_REDISPATCHES:
-            return False
         decision.begin_again(failed, self.request)
         if self.choose():
             self.redispatched += 1
@@ -568,7 +567,7 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
 
 cdef void exchange_give(Exchange exchange) noexcept:
     """The exchange is over and nothing of it is read any more."""
-    if exchange.decision.held:
+    if exchange.decision.held and exchange.server is not None:
         exchange.balancer.let_go(exchange.server)
     exchange.request.clear()
     exchange.response.clear()

@@ -23,7 +23,7 @@ cdef bint keep(Exchange exchange) except *:
     if recording is not None and recording.size == 0 and not recording.complete:
         recording = exchange.recording = None      # for others than those who may want it now
     if stage is not None and exchange.request.framing.body != BODY_NONE:
-        if 0 <= most < (exchange.request.framing.length if recording is None else recording.size):
+        if 0 <= most < max(exchange.request.framing.length, 0 if recording is None else recording.size):
             exchange.lose_server()
             exchange.too_large()
             return False
@@ -68,6 +68,7 @@ cdef int ask_fallback(Exchange exchange, Failover failover) except -1:
     exchange.response.clear()
     exchange.decision.fall_back(exchange.request)
     exchange.replayed = 0
+    exchange.error = -1
     exchange.client.rewind()
     failover.fallback.stats.requests += 1
     exchange.service = failover.fallback.service

@@ -36,7 +36,8 @@ cdef enum:
 
 cdef inline bint has_failed(Balancer balancer, Py_ssize_t index, Decision decision) except *:
     """Whether a server could not be reached for this very request, or enough others beside it could not."""
-    return decision.failed is not None and (balancer in decision.failed or balancer.members[index] in decision.failed)
+    return decision.failed is not None and (
+        decision.spent or balancer in decision.failed or balancer.members[index] in decision.failed)
 
 
 cdef class Balancer(Service):
@@ -331,6 +332,9 @@ cdef class LoadBalancer(Balancer):
         cdef Py_ssize_t i
         for i in range(self.count):
             if self.current[i] and not has_failed(self, i, decision):
+                if self.ejection.attempts and atomic_load_u32(&self.cells[i].trial) == 2:
+                    decision.on_trial = True
+                    continue               # it is not full, and may soon be out again: nobody waits for it
                 decision.queue = self.queue
                 if not (<Server>self.members[i]).is_full():
                     return False
@@ -493,6 +497,7 @@ cdef class Weighted(Balancer):
         cdef Server server
         cdef Mark mark
         cdef int others = MOST_TRIES
+        cdef bint on_trial = False
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
         while True:
@@ -502,6 +507,7 @@ cdef class Weighted(Balancer):
             if decision.path is not None:
                 decision.path.append((self, index))
             if index < 0:
+                decision.on_trial = on_trial
                 return None
             child = <Child>self.members[index]
             child.stats.requests += 1
@@ -512,6 +518,7 @@ cdef class Weighted(Balancer):
                 return None
             # All that stand there are on trial, each with a request already, or cannot be reached: another one takes this.
             others -= not decision.on_trial
+            on_trial = on_trial or decision.on_trial
             child.stats.requests -= 1
             decision.go_back(mark, request)
             decision.exclude(child)

@@ -8,6 +8,7 @@ from lbcore.http.response cimport Response
 
 cdef enum:
     MOST_TRIES = 3                     # servers of one LoadBalancer, when one after the other cannot be reached
+    MOST_IN_ALL = 6                    # of several ones, until a fallback is asked
 
 
 cdef struct Mark:                      # how far a decision had come
@@ -40,7 +41,9 @@ cdef class Decision:
     cdef list originals                # the request as it came to each Guarded; kept for other requests. None = none
     cdef Py_ssize_t changes            # how many of these count
     cdef list failed                   # Members, and LoadBalancers, that are not to be asked: nobody was reached. None = none
-    cdef list tried                    # LoadBalancer of each server that was tried in vain; None = none
+    cdef list tried                    # LoadBalancer of each server tried in vain, since the last fallback; None = none
+    cdef bint spent                    # enough were: no other is tried, but those of a fallback
+    cdef list fallen                   # Failovers whose fallback is asked from now on; None = none
     cdef list path                     # (service, index of its member; -1 = none) of each level; None = nobody asks for it
     cdef bint on_trial                 # a server on trial, busy with another request, was passed over
     cdef bint answered                 # a middleware of a service has answered
@@ -52,6 +55,7 @@ cdef class Decision:
     cdef bytes refusal                 # body of the 503 when nobody may be chosen
 
     cdef bint found_nobody(self) noexcept
+    cdef int give_up(self, object failover) except -1
     cdef int exclude(self, object member) except -1
     cdef int remember(self, Request request) except -1
     cdef int may_fail_over(self, object service) except -1

@@ -87,11 +87,22 @@ cdef class Decision:
         self.go_back(stage.mark, request)
         self.drawn = None
         self.failed = None
-        self.tried = None
+        self.tried = self.fallen = None
+        self.spent = False
         self.answered = False
         if self.path is not None:
             self.path.append((stage.service, 1))
         self.start = self.mark()
+        return 0
+
+    cdef int give_up(self, object failover) except -1:
+        """The main service of a Failover has nobody: for the rest of this request it is its fallback."""
+        if self.fallen is None:
+            self.fallen = []
+        if failover not in self.fallen:
+            self.fallen.append(failover)
+            self.tried = None
+            self.spent = False
         return 0
 
     cdef int begin_again(self, object server, Request request) except -1:
@@ -104,6 +115,7 @@ cdef class Decision:
         self.tried.append(self.balancer)
         if self.tried.count(self.balancer) >= MOST_TRIES:
             self.exclude(self.balancer)
+        self.spent = len(self.tried) >= MOST_IN_ALL
         if self.mirrors is not None:
             mark.mirrors = len(self.mirrors)
         if self.cookies is not None:
@@ -112,7 +124,7 @@ cdef class Decision:
             self.guards = self.guards[:mark.guards]
         if self.path is not None:
             self.path = self.path[:mark.path]
-        self.answered = False
+        self.answered = self.on_trial = False
         return self.go_back(mark, request)
 
     cdef void clear(self) noexcept:
@@ -126,7 +138,8 @@ cdef class Decision:
         self.copied = 0
         self.guards = None
         self.failed = None
-        self.tried = None
+        self.tried = self.fallen = None
+        self.spent = False
         self.path = None
         self.start = self.mark()
         self.on_trial = False

@@ -46,7 +46,7 @@ cdef class Failover(Service):
         cdef Mark mark
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
-        if self.main.service.up:
+        if self.main.service.up and (decision.fallen is None or self not in decision.fallen):
             mark = decision.mark()
             if self.by_status:
                 decision.may_fail_over(self)
@@ -59,6 +59,8 @@ cdef class Failover(Service):
             if decision.path is not None:
                 decision.path.append((self, -1))
             return None
+        if decision.failed is not None:
+            decision.give_up(self)
         return self.ask(self.fallback, 1, request, decision)
 
     cdef Server ask(self, Child child, Py_ssize_t index, Request request, Decision decision):

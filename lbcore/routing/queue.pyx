@@ -42,6 +42,11 @@ cdef class Waiter:
         return 0
 
 
+cdef inline bint may_go_anywhere(Waiter waiter) noexcept:
+    """Whether it stands for the others: not one that was tried in vain somewhere, and waits for what is left to it."""
+    return waiter.wanted is None and waiter.decision.failed is None
+
+
 @cython.final
 cdef class WaitQueue:
     """Of one worker and service. At most `max_requests` wait in all workers, `timeout_ms` each; then they are turned away."""
@@ -103,7 +108,7 @@ cdef class WaitQueue:
             self.row.wanting += 1
             if waiter.wanted.stats.wanted_since_ns == 0:
                 atomic_store_u64(&waiter.wanted.stats.wanted_since_ns, waiter.since_ns)
-        elif self.row.oldest_ns == 0:
+        elif self.row.oldest_ns == 0 and may_go_anywhere(waiter):
             atomic_store_u64(&self.row.oldest_ns, waiter.since_ns)
         return True
 
@@ -140,7 +145,7 @@ cdef class WaitQueue:
 
     cdef int note_oldest(self, Server wanted, Waiter waiter) noexcept:
         """Show since when the oldest of those that want this server (None: any) waits; the search begins at `waiter`."""
-        while waiter is not None and waiter.wanted is not wanted:
+        while waiter is not None and (waiter.wanted is not wanted or (wanted is None and not may_go_anywhere(waiter))):
             waiter = waiter.newer
         atomic_store_u64(
             &self.row.oldest_ns if wanted is None else &wanted.stats.wanted_since_ns, 0 if waiter is None else waiter.since_ns)
@@ -172,7 +177,8 @@ cdef class WaitQueue:
                 if waiter.wanted is not None and atomic_load_u32(&waiter.wanted.cell.down):
                     self.release(waiter)
                 if waiter.wanted is None:
-                    full = full or elsewhere_ns + FAIR_NS < waiter.since_ns or not self.let_in(waiter)
+                    full = full or elsewhere_ns + FAIR_NS < waiter.since_ns or (
+                        not self.let_in(waiter) and may_go_anywhere(waiter))
                 elif not waiter.wanted.is_full():
                     self.let_in(waiter)
                 if expire and waiter.queue is self and self.now_ns - waiter.since_ns >= self.timeout_ns:

@@ -19,7 +19,7 @@ from lbcore.selection.selector cimport Selector
 
 cdef enum:
     TRIES = 256                # buckets before servers are ranked
-    BLOCK = 1024               # keys that go on together
+    BLOCK = 512                # keys that go on together
 
 cdef uint64_t GOLDEN = 0x9E3779B97F4A7C15
 cdef uint64_t DRAW = 0xD1B54A32D192ED03
@@ -82,17 +82,17 @@ cdef class Bucketed(Keyed):
         return self.owners[self.bucket(key)]
 
     cdef int choose_many(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
-        cdef Py_ssize_t i, done = 0
+        cdef uint64_t block[BLOCK]
+        cdef Py_ssize_t together
         if self.open_total == 0 or self.factor:
             return Keyed.choose_many(self, keys, out, n)
-        if self.plain:
-            self.find_buckets(keys, out, n)
-            for i in range(n):
-                out[i] = self.owners[out[i]]
-            return 0
-        while done < n:
-            self.choose_block(keys + done, out + done, min(n - done, <Py_ssize_t>BLOCK))
-            done += BLOCK
+        while n > 0:
+            together = min(n, <Py_ssize_t>BLOCK)
+            memcpy(block, keys, together * sizeof(uint64_t))   # `out` may be where they are
+            self.choose_block(block, out, together)
+            keys += together
+            out += together
+            n -= together
         return 0
 
     cdef void find_buckets(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
@@ -102,12 +102,20 @@ cdef class Bucketed(Keyed):
             out[i] = <uint32_t>self.bucket(keys[i])
 
     cdef void choose_block(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
-        """`seek` of up to BLOCK keys: all try, then those that were turned away. Nothing of it has to be guessed."""
+        """`seek` of up to BLOCK keys: all try, then those that were turned away. Nothing of it has to be guessed.
+
+        `out` is the caller's, who may let others write to it: nothing is read there.
+        """
         cdef uint64_t steps[BLOCK]
         cdef uint32_t found[BLOCK]
         cdef uint32_t places[BLOCK]
         cdef Py_ssize_t tries, i, left = n, away
         cdef uint64_t step
+        if self.plain:
+            self.find_buckets(keys, found, n)
+            for i in range(n):
+                out[i] = self.owners[found[i]]
+            return
         memcpy(steps, keys, n * sizeof(uint64_t))
         for i in range(n):
             places[i] = <uint32_t>i
@@ -172,13 +180,9 @@ cdef class Renumbered(Bucketed):
             self.buckets.append(self.take())
         return 0
 
-    @cython.critical_section
-    def remove(self, server) -> None:
-        """Take a server out. Raises KeyError. Its bucket is the next one that a new server gets. O(servers)."""
-        cdef Py_ssize_t index = self.find(server)
-        Selector.remove(self, server)
-        if not self.fresh:
-            self.give(self.buckets.pop(index))
+    cdef int take_out(self, Py_ssize_t index) except -1:
+        """Its bucket is the next one that a new server gets."""
+        return 0 if self.fresh else self.give(self.buckets.pop(index))
 
     cdef int assign(self) except -1:
         cdef Py_ssize_t i, n

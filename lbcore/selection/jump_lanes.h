@@ -113,7 +113,7 @@ jump_lanes(const uint64_t *keys, uint32_t *out, ptrdiff_t n, int64_t count)
     uint32_t found[JUMP_MOST_LANES];
     ptrdiff_t done = 0, lanes;
     jump_batch *batch;
-    if (__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
         batch = jump_avx512;
         lanes = JUMP_AVX512 * JUMP_AVX512_VECTORS;
     } else if (__builtin_cpu_supports("avx2")) {

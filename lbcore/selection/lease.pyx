@@ -57,16 +57,14 @@ cdef class Lease:
         """Count the request no longer. A server that was taken out meanwhile, or is another one by now, is left alone."""
         cdef Selector selector = self.selector
         cdef Py_ssize_t index
-        cdef dict index_of
         with cython.critical_section(selector):
             if self.ended:
                 return 0
             self.ended = True
-            index_of = selector.index_of
-            found = index_of.get(self.server)
-            if found is None:
+            try:
+                index = selector.find(self.server)
+            except KeyError:
                 return 0
-            index = found
             if selector.epochs[index] != self.epoch:
                 return 0
             atomic_add_u64(&selector.loads[index].in_flight, <uint64_t>-1)

@@ -218,12 +218,13 @@ cdef class Prequal(Timed):
         Raises KeyError, or ValueError for a number that is negative. A server that may not be picked is passed over. O(pool).
         """
         cdef Probe found
-        cdef Py_ssize_t index = self.find(server)
+        cdef Py_ssize_t index
         cdef double uses
         if not 0 <= in_flight < 1 << 40 or not 0 <= latency_s <= 86400:
             raise ValueError(f"a probe of {server!r} with {in_flight!r} requests in flight and {latency_s!r} seconds")
         if self.attention:
             self.attend()
+        index = self.find(server)
         if self.open[index] == 0:
             return
         found.index = <uint32_t>index

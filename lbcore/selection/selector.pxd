@@ -44,6 +44,7 @@ cdef class Selector:
     cdef int choose_many(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil
     cdef int key_hash(self, object key, uint64_t* found) except -1
     cdef void note_end(self, Py_ssize_t index, uint64_t latency_ns, bint ok, uint64_t now_ns) noexcept nogil
+    cdef int take_out(self, Py_ssize_t index) except -1
     cdef dict options(self)
     cdef dict extra_state(self)
     cdef int restore_extra(self, dict state) except -1

@@ -124,6 +124,10 @@ cdef class Selector:
     cdef void note_end(self, Py_ssize_t index, uint64_t latency_ns, bint ok, uint64_t now_ns) noexcept nogil:
         """A request to a server has ended. It is no longer counted in its load."""
 
+    cdef int take_out(self, Py_ssize_t index) except -1:
+        """A server goes; those behind it move up by one."""
+        return 0
+
     cdef dict options(self):
         """Keyword arguments, beyond `seed`, that make a selector like this one."""
         return {}
@@ -394,9 +398,13 @@ cdef class Selector:
         return 0
 
     cdef Py_ssize_t find(self, object server) except -1:
-        """Raises KeyError."""
-        cdef dict index_of = self.index_of             # held: `remove` may replace it while a server is compared
-        return index_of[server]
+        """Raises KeyError. Others come in where servers are compared by code of their own: `remove` replaces the index."""
+        cdef dict index_of
+        while True:
+            index_of = self.index_of
+            index = index_of[server]
+            if index_of is self.index_of:
+                return index
 
     @cython.critical_section
     def add(self, server, weight: int = 1) -> None:
@@ -418,6 +426,7 @@ cdef class Selector:
         try:
             index = self.find(server)
             index_of = {name: i - (i > index) for i, name in enumerate(self.names) if i != index}
+            self.take_out(index)
             after = self.count - index - 1
             atomic_add_u64(&self.in_flight_total, 0 - self.loads[index].in_flight)
             memmove(self.weights + index, self.weights + index + 1, after * sizeof(uint32_t))

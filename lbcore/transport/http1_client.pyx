@@ -348,7 +348,11 @@ cdef class Http1Client(Http1Upload):
         if self.serving:
             return 0
         if self.socket.readable or buffer_len(&self.socket.input) or self.socket.hangup:
-            return self.serve()
+            try:
+                return self.serve()
+            except Exception as error:
+                self.socket.fail(error)    # whoever has ended the answer, a server's connection, is none of this request
+                return 0
         return self.rest()
 
     cdef void release_exchange(self) noexcept:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import Any
 
 import pytest
 
 from lbcore.state.region import EJECTED
-from tests.support.instance import eventually
+from tests.support.instance import Backend, eventually
 from tests.support.ports import free_port
 from tests.support.recorder import (
     GET,
     config,
+    counters,
     post,
     recorders,
     two_servers,
     value,
 )
 from tests.support.wire import Peer, Server, deaf, edge
+from tests.wire.test_queue import counting, queue_of
 
 
 def failing_over(*statuses: str, **more: Any) -> dict[str, Any]:
@@ -403,3 +406,110 @@ def test_what_goes_wrong_inside_another_try_is_seen_by_the_client_at_once() -> N
             with pytest.raises(EOFError):
                 client.message()
             assert lb.ask(GET)[2] == b"spare"
+
+
+def test_the_fallback_is_asked_before_all_servers_of_many_services_were_tried() -> None:
+    with recorders("spare") as (spare,):
+        services = {
+            "all": {"failover": {"service": "main", "fallback": "spare"}},
+            "main": {"weighted": {"services": [{"name": f"part{number}"} for number in range(5)]}},
+        }
+        services |= {f"part{number}": {"loadBalancer": {"servers": refusing(4)}} for number in range(5)}
+        with edge(config(services, spare=spare.url)) as lb:
+            assert [lb.ask(post(b"x"))[2] for _ in range(6)] == [b"spare"] * 6
+            tried = [counters(lb, f"part{n}@file|{s['url']}").connect_errors for n in range(5)
+                     for s in services[f"part{n}"]["loadBalancer"]["servers"]]  # fmt: skip
+            assert sum(tried) == 6 * 6
+
+
+@pytest.mark.parametrize("limit", [-1, 1000])
+def test_an_answer_that_comes_before_its_request_is_complete_comes_whole(limit: int) -> None:
+    body = os.urandom(3_000_000)
+    received = []
+
+    def early(peer: Peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"a" * 1000)
+        received.append(len(peer.chunks()[0]))
+        peer.send(b"b" * 4000)
+
+    main = Server(early)
+    with recorders("spare") as (spare,):
+        services = failing_over("503", maxRequestBodyBytes=limit)
+        with edge(config(services, main=main.url, spare=spare.url)) as lb:
+            client = lb.client()
+            request = post(body, chunked=True)
+            client.send(request[:900])
+            eventually(lambda: main.connections, "the main service is asked")
+            time.sleep(0.1)
+            sender = threading.Thread(target=client.send, args=(request[900:],))
+            sender.start()
+            assert client.message()[2] == b"a" * 1000 + b"b" * 4000
+            sender.join(10)
+            assert received == [len(body)]
+    main.close()
+
+
+def test_an_error_in_the_next_request_of_a_connection_ends_only_that_connection() -> None:
+    with recorders("main") as (main,):
+        dynamic = config({}, all=main.url)
+        dynamic["http"]["middlewares"] = {"more": {"headers": {"customRequestHeaders": {"X-More": "1"}}}}
+        dynamic["http"]["routers"]["all"]["middlewares"] = ["more"]
+        full = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"X-%d: 1\r\n" % n for n in range(255)) + b"\r\n"
+        with edge(dynamic) as lb:
+            client = lb.client()
+            client.sock.settimeout(5)
+            client.send(GET + full)
+            assert client.message()[2] == b"main"
+            with pytest.raises(EOFError):
+                client.message()
+            assert lb.ask(GET)[2] == b"main"
+            assert main.connections == 1
+
+
+def test_a_request_that_may_not_go_everywhere_holds_up_nobody_in_the_queue() -> None:
+    port = free_port()
+    servers = [{"url": f"http://127.0.0.1:{port}", "maxConnections": 1}]
+    with counting(1) as (busy,):
+        servers.append({"url": busy.url, "maxConnections": 1})
+        balancer = {"servers": servers, "queue": {"timeout": "20s"}}
+        with edge(config({"all": {"loadBalancer": balancer}})) as lb:
+            first = lb.client()
+            first.send(GET)
+            eventually(lambda: busy.now == 1, "one is full, whether or not the other one was tried before")
+            waits = lb.client()
+            waits.send(GET)  # the other one cannot be reached
+            eventually(lambda: queue_of(lb).waiting == 1, "it waits for the one that is full")
+            back = Backend("back", port=port)
+            try:
+                assert [lb.ask(GET)[2] for _ in range(3)] == [b"back"] * 3
+            finally:
+                back.close()
+            busy.go.release(2)
+            assert [first.message()[2], waits.message()[2]] == [b"."] * 2
+
+
+def test_nobody_waits_for_a_server_on_trial_while_a_sibling_is_free() -> None:
+    with counting(1) as (tried,), recorders("free") as (free,):
+        services = {
+            "all": {"weighted": {"services": [{"name": "first", "weight": 3}, {"name": "second"}]}},
+            "first": {
+                "loadBalancer": {
+                    "servers": [{"url": tried.url, "maxConnections": 5}],
+                    "queue": {"timeout": "20s"},
+                    "passiveHealthCheck": {"maxFailedAttempts": 1, "failureWindow": "100ms"},
+                }
+            },
+            "second": {"loadBalancer": {"servers": [{"url": free.url}]}},
+        }
+        with edge(config(services)) as lb:
+            slots = lb.proxy._publisher.current.slots  # type: ignore[union-attr]
+            region, slot = lb.proxy._region, slots.servers[f"first@file|{tried.url}"]
+            region.set_up(slot, False, EJECTED)
+            eventually(lambda: region.is_up(slot), "it may be tried again")
+            clients = [lb.client() for _ in range(2)]
+            for client in clients:
+                client.send(GET)
+            eventually(lambda: tried.now == 1, "one tries")
+            assert [lb.ask(GET)[2] for _ in range(8)] == [b"free"] * 8
+            tried.go.release(9)

@@ -206,11 +206,26 @@ def test_many_keys_at_once_go_where_each_goes(make: Any, weights: str) -> None:
         for n in range(3, 500):
             lb.set_up(n, False)
     if make is not Jump:
+        lb.pick(1)  # from now on numbers are kept
         for n in range(100, 200):
             lb.remove(n)
     for count in [*range(40), 1023, 1024, 1025, 2500]:
         keys = [rng.getrandbits(64) for _ in range(count)]
         assert [lb.servers[index] for index in lb.pick_many(keys)] == [lb.pick(key) for key in keys]
+
+
+@pytest.mark.parametrize("make", [Jump, Anchor, Memento])
+@pytest.mark.parametrize("weights", [dict.fromkeys(range(500), 1), {n: 1 + n % 5 for n in range(500)}])
+def test_picks_may_be_written_over_the_keys(make: Any, weights: dict[int, int]) -> None:
+    lb = make(weights)
+    lb.pick(1)  # from now on numbers are kept
+    if make is not Jump:
+        for n in range(0, 500, 3):
+            lb.remove(n)
+    keys = array("Q", [mix64(number) for number in range(3000)])
+    expected = list(lb.pick_many(keys))
+    out = memoryview(keys).cast("B").cast("I")[:3000]
+    assert list(lb.pick_many(keys, out)) == expected
 
 
 def test_jump_with_a_seed_hashes_integers_too() -> None:

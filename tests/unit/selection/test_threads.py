@@ -98,3 +98,30 @@ def test_a_pick_that_never_comes_to_an_end_is_an_error() -> None:
         lb.pick(accept=lambda server: lb.set_weight("a", lb["a"] + 1))
     with pytest.raises(NoServerError):
         lb.pick(accept=lambda server: False)
+
+
+class Watched:
+    """A server in whose `__hash__` something else happens, once, as it may when threads switch there."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.meanwhile: Callable[[], None] | None = None
+
+    def __hash__(self) -> int:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return self.number
+
+
+def test_what_is_looked_up_while_another_server_goes_is_found_where_it_is_then() -> None:
+    servers = [Watched(number) for number in range(10)]
+    lb = SmoothWRR({server: 1 + server.number for server in servers})
+    lease = lb.lease(accept=lambda server: server is servers[5])
+    assert lb.in_flight(servers[5]) == 1
+    servers[5].meanwhile = lambda: lb.remove(servers[0])
+    assert lb[servers[5]] == 6
+    servers[5].meanwhile = lambda: lb.remove(servers[1])
+    lease.end()
+    assert lb.in_flight(servers[5]) == 0
+    assert [lb.in_flight(server) for server in lb] == [0] * 8
