@@ -24,9 +24,9 @@ from lbcore.selection.clock cimport monotonic_ns
 from lbcore.selection.hashing cimport HASH_MIX64, hash_key, hash_text
 from lbcore.selection.load cimport Load
 from lbcore.selection.rng cimport random_seeded
+from lbcore.selection.weight cimport checked_weight
 
 cdef enum:
-    MAX_WEIGHT = 1 << 30
     MAX_SERVERS = 1 << 24
     FIRST_ROOM = 8
     BLOCK = 1 << 20            # picks between two looks at signals
@@ -37,15 +37,6 @@ ABI = SELECTION_ABI
 CHANGES_LIMIT = 1000           # times that a pick begins again because `accept`, or another thread meanwhile, changed something
 cdef tuple NOBODY = ()
 Lease = fill_buffer = None     # `lease.Lease` and `buffers.fill_buffer`, which need what is here
-
-
-cdef uint32_t checked_weight(object server, object weight) except? 0xFFFFFFFF:
-    """A weight as a number. Raises TypeError or ValueError for what is none."""
-    if isinstance(weight, bool) or not isinstance(weight, int):
-        raise TypeError(f"the weight of {server!r} has to be an int, not {weight!r}")
-    if not 0 <= weight <= MAX_WEIGHT:
-        raise ValueError(f"the weight of {server!r} has to be between 0 and {MAX_WEIGHT}, not {weight}")
-    return weight
 
 
 cdef class Shaper:

@@ -1,0 +1,15 @@
+# Weights of servers, as selectors are given them.
+
+from libc.stdint cimport uint32_t
+
+cdef enum:
+    MAX_WEIGHT = 1 << 30
+
+
+cdef inline uint32_t checked_weight(object server, object weight) except? 0xFFFFFFFF:
+    """A weight as a number. Raises TypeError or ValueError for what is none."""
+    if isinstance(weight, bool) or not isinstance(weight, int):
+        raise TypeError(f"the weight of {server!r} has to be an int, not {weight!r}")
+    if not 0 <= weight <= MAX_WEIGHT:
+        raise ValueError(f"the weight of {server!r} has to be between 0 and {MAX_WEIGHT}, not {weight}")
+    return weight
