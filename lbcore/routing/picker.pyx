@@ -12,7 +12,7 @@ from lbcore.routing.hash_key cimport HashKey
 from lbcore.selection.alias cimport Alias, alias_build, alias_free
 from lbcore.selection.atomic cimport atomic_add_u64, atomic_load_u64
 from lbcore.selection.chairman cimport chairman_build
-from lbcore.selection.clock cimport monotonic_ns
+from lbcore.selection.clock cimport coarse_ns
 from lbcore.selection.consistent cimport places_build, places_find, places_free
 from lbcore.selection.cost cimport COST_LATENCY, COST_PEAK, COST_QUEUE, COST_WAITING, decay_rate, note_mean, note_peak
 from lbcore.selection.cycle cimport CYCLE_LIMIT, Cycle, cycle_free
@@ -130,12 +130,12 @@ cdef class LeastOf(Picker):
         if self.kind == COST_WAITING:
             return pair_of(alias, self.weights, self.loads, &self.random, COST_WAITING, 0, 0)
         if self.kind == COST_PEAK:
-            return pair_of(alias, self.weights, self.loads, &self.random, COST_PEAK, monotonic_ns(), KEEP_RATE)
+            return pair_of(alias, self.weights, self.loads, &self.random, COST_PEAK, coarse_ns(), KEEP_RATE)
         if self.kind == COST_QUEUE:
             return least_of(alias, self.weights, self.loads, NULL, LEAST_SAMPLE, atomic_add_u64(&cell.sequence, 1), &self.random,
                             COST_QUEUE, 0, 0)
         return least_of(alias, self.weights, self.loads, NULL, LEAST_SAMPLE, atomic_add_u64(&cell.sequence, 1), &self.random,
-                        COST_LATENCY, monotonic_ns(), KEEP_RATE)
+                        COST_LATENCY, coarse_ns(), KEEP_RATE)
 
     cdef void note(self, Load* load, uint64_t latency_ns, uint64_t now_ns) noexcept:
         if self.kind == COST_PEAK:

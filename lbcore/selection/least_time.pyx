@@ -15,7 +15,7 @@ from lbcore.selection.atomic cimport atomic_load_u64
 from lbcore.selection.cost cimport COST_LATENCY, decay_rate, failure_ns, note_mean
 from lbcore.selection.least cimport LEAST_SAMPLE, least_of
 from lbcore.selection.least_connections cimport checked_sample
-from lbcore.selection.timed cimport Timed, positive_ns
+from lbcore.selection.timed cimport Timed, is_slow, positive_ns
 
 
 @cython.final
@@ -35,6 +35,7 @@ cdef class LeastTime(Timed):
         self.failure_least_ns = positive_ns("failure_s", failure_s)
         self.sample = checked_sample(sample)
         self.keep_s = keep_s
+        self.slow = is_slow(keep_s)
         self.failure_s = failure_s
         self.by_weight = False
         self.setup(servers, seed)
@@ -43,7 +44,7 @@ cdef class LeastTime(Timed):
     cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
         self.turn += 1
         return least_of(&self.alias, self.open, self.load_at, barred, self.sample, self.turn - 1, &self.random, COST_LATENCY,
-                        self.now_ns(), self.rate)
+                        self.about_ns(), self.rate)
 
     cdef void note_end(self, Py_ssize_t index, uint64_t latency_ns, bint ok, uint64_t now_ns) noexcept nogil:
         if not ok:

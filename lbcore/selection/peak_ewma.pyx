@@ -13,7 +13,7 @@ from lbcore.selection.ahead cimport AHEAD_FROM, AHEAD_FROM_BARE, AheadPair, ahea
 from lbcore.selection.atomic cimport atomic_load_u64
 from lbcore.selection.cost cimport COST_PEAK, decay_rate, decayed, failure_ns, load_age, note_peak
 from lbcore.selection.pair cimport pair_better, pair_of, pair_of_but, pairs_of
-from lbcore.selection.timed cimport Timed, positive_ns
+from lbcore.selection.timed cimport Timed, is_slow, positive_ns
 
 
 @cython.final
@@ -32,12 +32,13 @@ cdef class PeakEWMA(Timed):
         self.rate = decay_rate(positive_ns("decay_s", decay_s))
         self.failure_least_ns = positive_ns("failure_s", failure_s)
         self.decay_s = decay_s
+        self.slow = is_slow(decay_s)
         self.failure_s = failure_s
         self.by_pairs = True
         self.setup(servers, seed)
 
     cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
-        cdef uint64_t now = self.now_ns()
+        cdef uint64_t now = self.about_ns()
         cdef AheadPair* pair
         if barred != NULL:
             return pair_of_but(&self.alias, self.open, self.load_at, barred, &self.random, COST_PEAK, now, self.rate)
@@ -52,7 +53,7 @@ cdef class PeakEWMA(Timed):
     cdef int choose_many(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
         if self.alias.size == 0:
             return -1 if n else 0
-        pairs_of(&self.alias, self.open, self.loads, &self.random, COST_PEAK, self.now_ns(), self.rate, out, n)
+        pairs_of(&self.alias, self.open, self.loads, &self.random, COST_PEAK, self.about_ns(), self.rate, out, n)
         return 0
 
     cdef void note_end(self, Py_ssize_t index, uint64_t latency_ns, bint ok, uint64_t now_ns) noexcept nogil:

@@ -16,6 +16,11 @@ cdef uint64_t positive_ns(str name, object seconds) except? 0:
     return <uint64_t>int(seconds * 1e9)
 
 
+cdef bint is_slow(object seconds):
+    """Whether averages that count for less after this time may be compared by a clock that is some ms late."""
+    return seconds >= 1
+
+
 cdef class Timed(Drawn):
     """The base of these: averages are part of the state, by their age."""
 
