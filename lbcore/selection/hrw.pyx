@@ -60,7 +60,7 @@ cdef inline uint64_t product(uint64_t a, uint64_t b, int bits) noexcept nogil:
 
 
 cdef uint64_t hrw_distance(uint64_t hash) noexcept nogil:
-    """-ln(u) of a hash, times 2**57, 1 at least; off by 4 / 2**57 at most. About 10 ns.
+    """-ln(u) of a hash, times 2**57, 1 at least; off by 4 / 2**57 at most.
 
     u = m * 2**-k, m = (1 + i/256) * (1 + t), and ln(1 + t) by six terms of its series, t < 1/256.
     """
@@ -86,7 +86,7 @@ cdef Py_ssize_t hrw_find(
 
     ids    by index, all different: hashes of names.
     open   by index: weights, 0 = closed. `equal`: all that are not 0 are the same.
-    O(servers): some 2 ns each.
+    O(servers).
     """
     cdef Py_ssize_t i, best = -1
     cdef uint64_t hash, best_hash = 0, distance, best_distance = 0

@@ -74,8 +74,8 @@ cdef class Ketama(Keyed):
     A server that goes or closes loses its keys and no other key moves; one that comes or gains weight gets points, and only
     the keys before these. (Not so `compatible="uhashring"`: how many points a server has depends on all of them there.)
     Shares are near the weights, with 160 points within 8 % (one standard deviation). With nginx's and our points the order
-    of servers decides nothing. A change of servers or weights is O(points) before the next pick, some 20 ns each; closing
-    and opening copies them. Memory: 12 bytes per point, while a server is closed 24.
+    of servers decides nothing. A change of servers or weights is O(points) before the next pick; closing and
+    opening copies them. Memory: 12 bytes per point, while a server is closed 24.
 
     vnodes        points for each unit of weight (160). Where that would be more than 16,777,216 in all, each server gets
                   half of its points, a quarter, and so on, one at least.

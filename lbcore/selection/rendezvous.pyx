@@ -16,8 +16,8 @@ cdef class Rendezvous(Keyed):
     """Weighted rendezvous hashing: the least movement there can be, exactly proportional shares, no table.
 
     A server that goes or closes loses its keys and no other key moves; one that comes, opens or gains weight takes only the
-    keys it must, and they come from all others alike. The order of servers decides nothing. A pick is O(servers), some 2 ns
-    each; a change O(servers) before the next pick. Memory: 8 bytes per server.
+    keys it must, and they come from all others alike. The order of servers decides nothing. A pick is O(servers), a
+    change O(servers) before the next pick. Memory: 8 bytes per server.
 
     hash          of keys and names, one of `HASHES`.
     bounded_load  None, or how many times its share of the requests under lease a server may have (above 1).
