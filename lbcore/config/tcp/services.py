@@ -1,27 +1,14 @@
-"""The dynamic configuration of layer 4: routers, services and middlewares of TCP connections. No I/O."""
+"""`tcp.services`: what chooses the server of a connection. No I/O."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from lbcore.config.model import Model, keys
-from lbcore.config.network import check_network
 from lbcore.config.units import Duration
-
-
-class TcpRouter(Model):
-    """Rule to middlewares to service. `priority` 0: the length of the rule, -1 for the rule that takes everything."""
-
-    unsupported: ClassVar[frozenset[str]] = keys("tls ruleSyntax")
-
-    rule: str = ""
-    entry_points: list[str] = []
-    service: str = ""
-    middlewares: list[str] = []
-    priority: int = 0
 
 
 class TcpServer(Model):
@@ -104,48 +91,3 @@ class TcpService(Model):
         """Whether it has a health check, and so a status that a parent can watch."""
         kind = self.load_balancer or self.weighted
         return kind is not None and kind.health_check is not None
-
-
-class TcpServersTransport(Model):
-    unsupported: ClassVar[frozenset[str]] = keys("tls")
-
-    dial_timeout: Duration = timedelta(seconds=30)
-    dial_keep_alive: Duration = timedelta(seconds=15)
-    termination_delay: Duration = timedelta(milliseconds=100)
-    proxy_protocol: ProxyProtocol | None = None
-
-
-class IPAllowList(Model):
-    source_range: list[str] = []
-
-    @field_validator("source_range")
-    @classmethod
-    def _networks(cls, values: list[str]) -> list[str]:
-        return [check_network(value) for value in values]
-
-
-class InFlightConn(Model):
-    """Connections of one client at once; what is beyond is closed. Without `amount`: none, as in Traefik."""
-
-    amount: Annotated[int, Field(ge=0)] = 0
-
-
-class TcpMiddleware(Model):
-    """Exactly one kind."""
-
-    unsupported: ClassVar[frozenset[str]] = keys("ipWhiteList")
-
-    ip_allow_list: IPAllowList | None = Field(default=None, alias="ipAllowList")
-    in_flight_conn: InFlightConn | None = None
-
-    @property
-    def kinds(self) -> list[str]:
-        """Attributes that are set; one in a middleware that can run."""
-        return [name for name in type(self).model_fields if getattr(self, name) is not None]
-
-
-class TcpConfig(Model):
-    routers: dict[str, TcpRouter] = {}
-    services: dict[str, TcpService] = {}
-    middlewares: dict[str, TcpMiddleware] = {}
-    servers_transports: dict[str, TcpServersTransport] = {}

@@ -1,0 +1,49 @@
+"""`http.middlewares`: exactly one kind each, a file for every kind; builders are found by the same names. No I/O."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import model_validator
+
+from lbcore.config.middlewares.add_prefix import AddPrefix
+from lbcore.config.middlewares.chain import Chain
+from lbcore.config.middlewares.headers import Headers
+from lbcore.config.middlewares.redirect_regex import RedirectRegex
+from lbcore.config.middlewares.redirect_scheme import RedirectScheme
+from lbcore.config.middlewares.replace_path import ReplacePath
+from lbcore.config.middlewares.replace_path_regex import ReplacePathRegex
+from lbcore.config.middlewares.strip_prefix import StripPrefix
+from lbcore.config.middlewares.strip_prefix_regex import StripPrefixRegex
+from lbcore.config.model import Model, keys
+
+
+class Middleware(Model):
+    """Exactly one kind."""
+
+    unsupported: ClassVar[frozenset[str]] = keys(
+        "retry circuitBreaker errors inFlightReq rateLimit buffering ipAllowList ipWhiteList basicAuth "
+        "digestAuth forwardAuth compress passTLSClientCert contentType encodedCharacters grpcWeb plugin"
+    )
+
+    add_prefix: AddPrefix | None = None
+    strip_prefix: StripPrefix | None = None
+    strip_prefix_regex: StripPrefixRegex | None = None
+    replace_path: ReplacePath | None = None
+    replace_path_regex: ReplacePathRegex | None = None
+    redirect_scheme: RedirectScheme | None = None
+    redirect_regex: RedirectRegex | None = None
+    headers: Headers | None = None
+    chain: Chain | None = None
+
+    @property
+    def kinds(self) -> list[str]:
+        """Attributes that are set; one in a middleware that can run."""
+        return [name for name in type(self).model_fields if getattr(self, name) is not None]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_empty_headers(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("headers") == {}:
+            raise ValueError("headers cannot be a standalone element: it needs at least one key")
+        return data

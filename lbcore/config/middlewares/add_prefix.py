@@ -1,0 +1,9 @@
+"""`addPrefix`: a path gets a beginning. No I/O."""
+
+from __future__ import annotations
+
+from lbcore.config.model import Model
+
+
+class AddPrefix(Model):
+    prefix: str = ""

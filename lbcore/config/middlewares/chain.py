@@ -1,0 +1,9 @@
+"""`chain`: several middlewares under one name. No I/O."""
+
+from __future__ import annotations
+
+from lbcore.config.model import Model
+
+
+class Chain(Model):
+    middlewares: list[str] = []

@@ -1,0 +1,46 @@
+"""`headers`: headers of requests and answers, cross-origin answers, what browsers are told. No I/O."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from lbcore.config.model import Model, keys
+
+
+class Headers(Model):
+    """Headers to set or, with an empty value, to delete; cross-origin answers; what browsers are told."""
+
+    unsupported: ClassVar[frozenset[str]] = keys("sslRedirect sslTemporaryRedirect sslHost sslForceHost featurePolicy")
+
+    custom_request_headers: dict[str, str] = {}
+    custom_response_headers: dict[str, str] = {}
+
+    access_control_allow_credentials: bool = False
+    access_control_allow_headers: list[str] = []
+    access_control_allow_methods: list[str] = []
+    access_control_allow_origin_list: list[str] = []
+    access_control_allow_origin_list_regex: list[str] = []
+    access_control_expose_headers: list[str] = []
+    access_control_max_age: int = 0
+    add_vary_header: bool = False
+
+    allowed_hosts: list[str] = []
+    hosts_proxy_headers: list[str] = []
+    ssl_proxy_headers: dict[str, str] = {}
+    sts_seconds: Annotated[int, Field(ge=0)] = 0
+    sts_include_subdomains: bool = False
+    sts_preload: bool = False
+    force_sts_header: bool = Field(default=False, alias="forceSTSHeader")
+    frame_deny: bool = False
+    custom_frame_options_value: str = ""
+    content_type_nosniff: bool = False
+    browser_xss_filter: bool = False
+    custom_browser_xss_value: str = Field(default="", alias="customBrowserXSSValue")
+    content_security_policy: str = ""
+    content_security_policy_report_only: str = ""
+    public_key: str = ""
+    referrer_policy: str = ""
+    permissions_policy: str = ""
+    is_development: bool = False

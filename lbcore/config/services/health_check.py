@@ -1,0 +1,79 @@
+"""Health checks of services: active, passive, and of parents that watch their children. No I/O."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from lbcore.config.model import Model
+from lbcore.config.units import Duration
+
+
+def _check_share(value: str) -> str:
+    number = value.removesuffix("%")
+    if value and not (
+        number.isascii() and number.isdigit() and 0 < int(number) <= (100 if value[-1] == "%" else 1 << 20)
+    ):
+        raise ValueError(f"{value!r} is neither a count above 0 nor a percentage from 1% to 100%")
+    return value
+
+
+Share = Annotated[str, AfterValidator(_check_share)]  # `3`, or `50%`
+
+
+class ParentHealthCheck(Model):
+    """Watch the children: up while enough of them are.
+
+    minHealthy      (extension) how many, or how many per cent of the weight, have to be up.
+    recoverHealthy  (extension) likewise, for one that is down to be up again.
+    """
+
+    min_healthy: Share = ""
+    recover_healthy: Share = ""
+
+    @model_validator(mode="after")
+    def _alike(self) -> Self:
+        if self.recover_healthy and self.recover_healthy.endswith("%") != self.min_healthy.endswith("%"):
+            raise ValueError("minHealthy and recoverHealthy have to be both counts or both percentages")
+        return self
+
+
+class HealthCheck(ParentHealthCheck):
+    """Ask each server every `interval`, one that is down every `unhealthyInterval`.
+
+    rise, fall  (extension) answers in a row that change a server's status.
+    expectBody  (extension) a text that the first 64 KiB of the body hold.
+    startDown   (extension) a new server gets no request before its first check.
+    """
+
+    scheme: Literal["", "http"] = ""
+    mode: Literal["", "http", "grpc"] = "http"
+    path: str = ""
+    method: str = ""
+    status: int = 0
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    interval: Duration = timedelta(seconds=30)
+    unhealthy_interval: Duration | None = None
+    timeout: Duration = timedelta(seconds=5)
+    hostname: str = ""
+    follow_redirects: bool = True
+    headers: dict[str, str] = {}
+    rise: Annotated[int, Field(ge=1, le=1000)] = 1
+    fall: Annotated[int, Field(ge=1, le=1000)] = 1
+    expect_body: str = ""
+    start_down: bool = False
+
+
+class PassiveHealthCheck(Model):
+    """Eject a server when `maxFailedAttempts` requests to it failed within `failureWindow`, for that long at first.
+
+    maxEjectionPercent  (extension) of the servers that may be ejected at once.
+    maxEjectionTime     (extension) the longest ejection: each one in a row lasts twice as long as the one before.
+    """
+
+    failure_window: Duration = timedelta(seconds=10)
+    max_failed_attempts: Annotated[int, Field(ge=1)] = 1
+    max_ejection_percent: Annotated[int, Field(ge=0, le=100)] = 100
+    max_ejection_time: Duration = timedelta(minutes=5)

@@ -1,0 +1,40 @@
+"""`mirroring`: a service, and others that get copies. No I/O."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field
+
+from lbcore.config.model import Model
+from lbcore.config.services.health_check import ParentHealthCheck
+from lbcore.config.units import Duration
+
+
+class MirrorService(Model):
+    name: str
+    percent: int = 0
+
+
+class Mirroring(Model):
+    """Copies of requests to other services, whose answers nobody waits for.
+
+    maxBodySize    bytes of body that are copied, -1: any; a request with a longer body is not mirrored.
+    headers        (extension) set on every copy.
+    methods        (extension) of requests that are mirrored; empty: all.
+    timeout        (extension) of one copy, from its start to the end of its answer.
+    maxConcurrent  (extension) copies under way at once in a worker; what is beyond is not sent.
+    maxBufferedBytes  (extension) bodies held for copies in a worker; likewise.
+    """
+
+    service: str
+    mirrors: list[MirrorService] = []
+    mirror_body: bool = True
+    max_body_size: int = -1
+    health_check: ParentHealthCheck | None = None
+    headers: dict[str, str] = {}
+    methods: list[str] = []
+    timeout: Duration = timedelta(seconds=30)
+    max_concurrent: Annotated[int, Field(ge=1)] = 256
+    max_buffered_bytes: Annotated[int, Field(ge=0)] = 64 << 20

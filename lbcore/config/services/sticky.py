@@ -1,0 +1,59 @@
+"""`sticky`: what keeps a client at its server. No I/O."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field, field_validator
+
+from lbcore.config.model import Model, keys
+
+MIN_SECRET_BYTES = 16
+
+
+def _check_secret(value: str) -> str:
+    if len(value.encode()) < MIN_SECRET_BYTES:
+        raise ValueError(f"a key of less than {MIN_SECRET_BYTES} bytes can be guessed")
+    return value
+
+
+Secret = Annotated[str, AfterValidator(_check_secret)]
+
+
+class Signed(Model):
+    """Extension: values that no client can make up. The first key signs, all are accepted."""
+
+    keys: Annotated[list[Secret], Field(min_length=1)]
+
+
+class StickyCookie(Model):
+    """`name` empty: one that follows from the service's. `maxAge` in seconds, 0: until the browser closes."""
+
+    unsupported: ClassVar[frozenset[str]] = keys("expires")
+
+    name: str = ""
+    secure: bool = False
+    http_only: bool = False
+    same_site: str = ""
+    max_age: int = 0
+    path: str = "/"
+    domain: str = ""
+    signed: Signed | None = None
+
+    @field_validator("path", "domain")
+    @classmethod
+    def _attribute(cls, value: str) -> str:
+        if any(letter < " " or letter in ";\x7f" for letter in value):
+            raise ValueError("semicolons and control characters cannot stand in an attribute of a cookie")
+        return value
+
+
+class SourceIP(Model):
+    """Extension: by the client's address. `depth` n: the nth address from the right in X-Forwarded-For."""
+
+    depth: Annotated[int, Field(ge=0, le=100)] = 0
+
+
+class Sticky(Model):
+    cookie: StickyCookie | None = None
+    source_ip: SourceIP | None = Field(default=None, alias="sourceIP")

@@ -1,0 +1,65 @@
+"""`accessLog`: a line for each request. No I/O."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from lbcore.config.model import Model, keys
+from lbcore.config.units import Duration, seconds, status_ranges
+
+
+class AccessLogFilters(Model):
+    """A request is logged when one of those that are set holds."""
+
+    status_codes: list[str] = []
+    retry_attempts: bool = False
+    min_duration: Duration = seconds(0)
+
+    @field_validator("status_codes")
+    @classmethod
+    def _statuses(cls, values: list[str]) -> list[str]:
+        status_ranges(values)
+        return values
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        return status_ranges(self.status_codes)
+
+
+class AccessLogHeaders(Model):
+    default_mode: Literal["drop", "keep", "redact"] = "drop"
+    names: dict[str, Literal["drop", "keep", "redact"]] = {}
+
+
+class AccessLogQuery(Model):
+    """`drop`: RequestPath without its query."""
+
+    default_mode: Literal["keep", "drop"] = "keep"
+
+
+class AccessLogFields(Model):
+    """Names of fields and headers count without case."""
+
+    default_mode: Literal["keep", "drop"] = "keep"
+    names: dict[str, Literal["keep", "drop"]] = {}
+    headers: AccessLogHeaders = AccessLogHeaders()
+    query_parameters: AccessLogQuery = AccessLogQuery()
+
+
+class AccessLog(Model):
+    """`filePath` empty: standard output. `bufferingSize` 0: lines are written within a few ms, else within a second.
+
+    addInternals  log what lbcore answers itself, too (ping, API, metrics, redirections).
+    """
+
+    unsupported: ClassVar[frozenset[str]] = keys("otlp dualOutput")
+
+    add_internals: bool = False
+
+    file_path: str = ""
+    format: Literal["common", "genericCLF", "json"] = "common"
+    buffering_size: Annotated[int, Field(ge=0)] = 0
+    filters: AccessLogFilters = AccessLogFilters()
+    fields: AccessLogFields = AccessLogFields()

@@ -1,0 +1,68 @@
+"""`api`, `ping`, `explain`: what lbcore answers itself. No I/O."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar
+
+from pydantic import Field, field_validator
+
+from lbcore.config.model import Model, keys
+
+
+class Ping(Model):
+    entry_point: str = "traefik"
+    manual_routing: bool = False
+    terminating_status_code: Annotated[int, Field(ge=200, le=599)] = 503
+
+
+class Api(Model):
+    """The view from outside. `insecure`: on the entry point `traefik`, open to everybody who reaches it.
+
+    token  (extension) lets who sends it (`Authorization: Bearer ...`) change weights; without one nobody can.
+    """
+
+    unsupported: ClassVar[frozenset[str]] = keys("dashboardName disableDashboardAd disabledashboardad")
+
+    insecure: bool = False
+    dashboard: bool = True
+    debug: bool = False
+    base_path: str = "/"
+    token: str = ""
+
+    @field_validator("debug")
+    @classmethod
+    def _off(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("true is not supported by this version of lbcore")
+        return value
+
+    @field_validator("token")
+    @classmethod
+    def _long(cls, value: str) -> str:
+        if value and len(value) < 16:
+            raise ValueError("a token of less than 16 characters can be guessed")
+        return value
+
+
+class Explain(Model):
+    """Extension: who sends `secret` in `header` is told there, by the answer, why it went where it went."""
+
+    header: str = "X-Lbcore-Explain"
+    secret: str
+
+    @field_validator("header")
+    @classmethod
+    def _own(cls, value: str) -> str:
+        if not re.fullmatch(r"[Xx]-[A-Za-z0-9-]*[A-Za-z0-9]", value) or value.lower().startswith("x-forwarded-"):
+            raise ValueError(f"{value!r} is no name for a header of its own: write X-Something")
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _long(cls, value: str) -> str:
+        if len(value) < 16:
+            raise ValueError("a secret of less than 16 characters can be guessed")
+        if not value.isascii() or not value.isprintable() or value != value.strip():
+            raise ValueError("a secret has to fit into a header: printable ASCII, no space at its ends")
+        return value

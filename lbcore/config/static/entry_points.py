@@ -1,0 +1,126 @@
+"""`entryPoints`: where lbcore listens, and what is done there before a router is asked. No I/O."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from lbcore.config.model import Model, keys
+from lbcore.config.network import check_address, check_network
+from lbcore.config.tracing import NoTracing
+from lbcore.config.units import Duration, seconds
+
+MAX_PRIORITY = (1 << 63) - 1
+
+
+class RespondingTimeouts(Model):
+    """0 = no limit. read: a request from its first byte to its last. write: its answer. idle: between requests."""
+
+    read_timeout: Duration = seconds(60)
+    write_timeout: Duration = seconds(0)
+    idle_timeout: Duration = seconds(180)
+
+
+class LifeCycle(Model):
+    request_accept_grace_timeout: Duration = seconds(0)
+    grace_time_out: Duration = seconds(10)
+
+
+class EntryPointTransport(Model):
+    life_cycle: LifeCycle = LifeCycle()
+    responding_timeouts: RespondingTimeouts = RespondingTimeouts()
+    keep_alive_max_time: Duration = seconds(0)
+    keep_alive_max_requests: Annotated[int, Field(ge=0)] = 0
+
+
+class ForwardedHeaders(Model):
+    """Whose X-Forwarded-* are believed."""
+
+    insecure: bool = False
+    trusted_ips: list[str] = Field(default=[], alias="trustedIPs")
+    connection: list[str] = []
+    not_append_x_forwarded_for: bool = False
+
+    @field_validator("trusted_ips")
+    @classmethod
+    def _networks(cls, values: list[str]) -> list[str]:
+        return [check_network(value) for value in values]
+
+
+class EntryPointProxyProtocol(Model):
+    """Connections may begin with a PROXY protocol header (version 1 or 2). `trustedIPs`: whose header is believed."""
+
+    insecure: bool = False
+    trusted_ips: list[str] = Field(default=[], alias="trustedIPs")
+
+    @field_validator("trusted_ips")
+    @classmethod
+    def _networks(cls, values: list[str]) -> list[str]:
+        return [check_network(value) for value in values]
+
+    @model_validator(mode="after")
+    def _somebody(self) -> EntryPointProxyProtocol:
+        if not self.insecure and not self.trusted_ips:
+            raise ValueError("nobody is trusted: set trustedIPs or insecure")
+        return self
+
+
+class RedirectEntryPoint(Model):
+    to: str
+    scheme: Literal["http", "https"] = "https"
+    permanent: bool = True
+    priority: int = MAX_PRIORITY - 1
+
+
+class Redirections(Model):
+    entry_point: RedirectEntryPoint | None = None
+
+
+class EncodedCharacters(Model):
+    """Whether a path may hold these characters in encoded form; if not it is answered with 400."""
+
+    allow_encoded_slash: bool = True
+    allow_encoded_back_slash: bool = True
+    allow_encoded_null_character: bool = True
+    allow_encoded_semicolon: bool = True
+    allow_encoded_percent: bool = True
+    allow_encoded_question_mark: bool = True
+    allow_encoded_hash: bool = True
+
+
+class EntryPointHttp(Model):
+    unsupported: ClassVar[frozenset[str]] = keys("tls")
+
+    middlewares: list[str] = []
+    redirections: Redirections | None = None
+    sanitize_path: bool = True
+    encode_query_semicolons: bool = False
+    encoded_characters: EncodedCharacters = EncodedCharacters()
+    max_header_bytes: Annotated[int, Field(ge=512, le=1 << 26)] = 1048576
+    underscore_headers_strategy: Literal["keep", "delete", "reject"] = "keep"
+
+
+class EntryPointObservability(Model):
+    """What is told about requests of routers that do not say themselves, and of those that no router takes."""
+
+    unsupported: ClassVar[frozenset[str]] = keys("traceVerbosity")
+
+    access_logs: bool = True
+    metrics: bool = True
+    tracing: NoTracing = None
+
+
+class EntryPoint(Model):
+    """A listener. `address` is `[host]:port[/tcp]`, or (extension) `unix:/path/of/socket`."""
+
+    unsupported: ClassVar[frozenset[str]] = keys("http2 http3 udp allowACMEByPass")
+
+    address: Annotated[str, BeforeValidator(check_address)]
+    as_default: bool = False
+    reuse_port: bool = False
+    transport: EntryPointTransport = EntryPointTransport()
+    proxy_protocol: EntryPointProxyProtocol | None = None
+    forwarded_headers: ForwardedHeaders = ForwardedHeaders()
+    http: EntryPointHttp = EntryPointHttp()
+    observability: EntryPointObservability = EntryPointObservability()

@@ -1,0 +1,19 @@
+"""`serversTransport`: how servers are spoken to where a service names no transport of its own. No I/O."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from lbcore.config.forwarding import ForwardingTimeouts
+from lbcore.config.model import Model, keys
+
+
+class StaticServersTransport(Model):
+    """How servers are spoken to where a service names no transport of its own."""
+
+    unsupported: ClassVar[frozenset[str]] = keys("insecureSkipVerify rootCAs spiffe")
+
+    max_idle_conns_per_host: Annotated[int, Field(ge=0)] = 200
+    forwarding_timeouts: ForwardingTimeouts = ForwardingTimeouts()
