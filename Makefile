@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build system run test test-lowest bench bench-extra bench-micro bench-compare bench-report lint clean
+.PHONY: help build system run test test-asan test-lowest bench bench-extra bench-micro bench-compare bench-report lint clean
 
 help: #? print this list
 	@grep -E '^[a-z-]+:.*#\?' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*#\? */  make \1\t/' | expand -t 20
@@ -28,6 +28,9 @@ system: #? install the Debian packages that tests and benchmarks use, where they
 
 test: build system lint #? build, lint, then the whole test suite
 	$(BIN)/python -m pytest
+
+test-asan: build system #? unit, wire and fuzz tests with the address and undefined-behaviour sanitizers, without memory pools
+	$(BIN)/python ci/sanitize.py tests/unit tests/wire tests/fuzz
 
 test-lowest: system #? the test suite with the lowest versions of everything that pyproject.toml allows
 	PIP_CONSTRAINT=$(CURDIR)/ci/lowest.txt $(MAKE) build VENV=.venv-lowest

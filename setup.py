@@ -2,6 +2,7 @@
 
 LBCORE_ONLY=lbcore/http,lbcore/proxy   build only modules under these paths (for development).
 LBCORE_LINETRACE=1                     build with line tracing, so that coverage sees `.pyx` lines.
+LBCORE_SANITIZE=1                      build with the address and the undefined-behaviour sanitizer; see `ci/sanitize.py`.
 """
 
 import os
@@ -11,9 +12,13 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 LINETRACE = os.environ.get("LBCORE_LINETRACE") == "1"
+SANITIZE = os.environ.get("LBCORE_SANITIZE") == "1"
 ONLY = tuple(filter(None, os.environ.get("LBCORE_ONLY", "").split(",")))
 
 FLAGS = ["-O2", "-fno-semantic-interposition", "-fvisibility=hidden", "-Wno-unused-function", "-Wno-sign-compare"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+# -fno-wrapv: Python's own flags make signed overflow defined, which would hide it.
+SANITIZED = [*SANITIZERS, "-O1", "-g1", "-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE", "-fno-wrapv", "-Wno-maybe-uninitialized"]
 DIRECTIVES = {
     "language_level": "3",
     "boundscheck": False,
@@ -36,8 +41,8 @@ def extensions() -> list[Extension]:
             ".".join(path.with_suffix("").parts),
             [path.as_posix()],
             define_macros=macros,
-            extra_compile_args=[*FLAGS],
-            extra_link_args=["-Wl,-O1", "-Wl,--as-needed"],
+            extra_compile_args=[*FLAGS, *(SANITIZED if SANITIZE else [])],
+            extra_link_args=["-Wl,-O1", "-Wl,--as-needed", *(SANITIZERS if SANITIZE else [])],
         )
         for path in sources
     ]

@@ -2,6 +2,8 @@
 
 from libc.stdlib cimport free, malloc
 
+from lbcore.http.sanitizer cimport POOLS
+
 
 cdef char* arena_alloc(Arena* arena, Py_ssize_t size) noexcept nogil:
     """`size` bytes that live until `arena_reset`, not aligned; NULL when memory is out. O(1), no heap call below 2 KiB in all."""
@@ -11,7 +13,7 @@ cdef char* arena_alloc(Arena* arena, Py_ssize_t size) noexcept nogil:
         arena.base = <char*>malloc(ARENA_BYTES)
         if arena.base == NULL:
             return NULL
-    if size <= ARENA_BYTES - arena.used:
+    if POOLS and size <= ARENA_BYTES - arena.used:
         found = arena.base + arena.used
         arena.used += size
         return found

@@ -7,6 +7,8 @@ out: the memory handed out is the memory the cache still holds.
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove
 
+from lbcore.http.sanitizer cimport POOLS
+
 cdef enum:
     POOL_CHUNKS = 512          # chunks kept for reuse (16 MiB); the rest goes back to the heap
     PARKED_BYTES = 2048        # what a half-received head may hold while its client is slow
@@ -45,7 +47,7 @@ cdef void buffer_release(Buffer* buffer) noexcept nogil:
     """Give the memory back. What the buffer held is gone. Safe on an empty buffer."""
     global pool_count
     if buffer.base != NULL:
-        if buffer.size == CHUNK_BYTES and pool_count < POOL_CHUNKS:
+        if POOLS and buffer.size == CHUNK_BYTES and pool_count < POOL_CHUNKS:
             pool[pool_count] = buffer.base
             pool_count += 1
         else:

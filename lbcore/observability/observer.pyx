@@ -19,7 +19,7 @@ cdef const char* NAMES = b"GET    HEAD   POST   PUT    DELETE CONNECTOPTIONSTRAC
 cdef int method_index(const char* method, Py_ssize_t length) noexcept nogil:
     """Index into METHODS; 0 for a method that has no name there."""
     cdef int i
-    if length > 7:
+    if length == 0 or length > 7:
         return 0
     for i in range(9):
         if memcmp(NAMES + 7 * i, method, length) == 0 and (length == 7 or NAMES[7 * i + length] == c" "):

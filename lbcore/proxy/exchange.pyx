@@ -11,6 +11,7 @@ from lbcore.http.head cimport RequestHead
 from lbcore.http.render cimport put_decimal
 from lbcore.http.request cimport TARGET_ASTERISK, Request
 from lbcore.http.response cimport Response
+from lbcore.http.sanitizer cimport POOLS
 from lbcore.http.span cimport Span, span_eq, span_of
 from lbcore.middleware.base cimport Middleware
 from lbcore.proxy.copies cimport send_copies, shed_copies
@@ -580,5 +581,5 @@ cdef void exchange_give(Exchange exchange) noexcept:
     exchange.copies = None
     exchange.balancer = None
     exchange.decision.clear()
-    if len(kept) < KEPT_EXCHANGES:
+    if POOLS and len(kept) < KEPT_EXCHANGES:
         kept.append(exchange)

@@ -1,0 +1,74 @@
+"""Run tests with the address and the undefined-behaviour sanitizer: `python ci/sanitize.py [pytest's arguments]`.
+
+The sources are built in a copy of the tree, so that the usual build stays. Memory pools and freelists are off in that build
+(`lbcore/http/sanitizer.pxd`), and Python takes its objects from the C heap: what is used after it was freed is seen.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+COPY = ROOT / "build" / "sanitized"
+COPIED = ("lbcore", "tests", "bench", "examples", "docs", "ci", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+LIBRARIES = ("libasan.so", "libubsan.so", "libstdc++.so.6")
+OPTIONS = {
+    "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=1:abort_on_error=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "PYTHONMALLOC": "malloc",
+    "PYTHONPATH": str(COPY),
+}
+
+
+def synchronise() -> None:
+    """Bring the copy up to date; files that did not change keep their times, so that only the rest is built."""
+    wanted = set()
+    for name in COPIED:
+        top = ROOT / name
+        for source in [top] if top.is_file() else sorted(path for path in top.rglob("*") if path.is_file()):
+            path = source.relative_to(ROOT)
+            if path.suffix in (".so", ".pyc"):
+                continue
+            wanted.add(path)
+            copy = COPY / path
+            if not copy.exists() or copy.stat().st_mtime_ns != source.stat().st_mtime_ns:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, copy)
+    for copy in COPY.rglob("*"):
+        path = copy.relative_to(COPY)
+        if copy.is_file() and path.parts[0] != "build" and copy.suffix not in (".so", ".c", ".pyc") and path not in wanted:
+            copy.unlink()
+
+
+def preloaded() -> str:
+    """The sanitizers' libraries, which have to be there before anything else."""
+    found = [
+        subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
+        for name in LIBRARIES
+    ]
+    return " ".join(str(Path(name).resolve()) for name in found)
+
+
+def write_python() -> Path:
+    """An interpreter that runs under the sanitizers. Programs that are not ours are started without them."""
+    python = COPY / "build" / "python"
+    python.parent.mkdir(parents=True, exist_ok=True)
+    python.write_text(f'#!/bin/sh\nLD_PRELOAD="{preloaded()}" exec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    return python
+
+
+def main() -> int:
+    synchronise()
+    build = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
+    subprocess.run(build, cwd=COPY, env={**os.environ, "LBCORE_SANITIZE": "1"}, check=True)
+    python = write_python()
+    environ = {**os.environ, **OPTIONS, "LBCORE_TEST_PYTHON": str(python)}
+    command = [python, "-m", "pytest", "--timeout", "900", "-s", *sys.argv[1:]]
+    return subprocess.run(command, cwd=COPY, env=environ, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
