@@ -2,7 +2,7 @@
 
 LBCORE_ONLY=lbcore/http,lbcore/proxy   build only modules under these paths (for development).
 LBCORE_LINETRACE=1                     build with line tracing, so that coverage sees `.pyx` lines.
-LBCORE_SANITIZE=1                      build with the address and the undefined-behaviour sanitizer; see `ci/sanitize.py`.
+LBCORE_SANITIZE=1                      build with the address and undefined-behaviour sanitizers (`ci/sanitize.py`).
 """
 
 import os
@@ -18,7 +18,8 @@ ONLY = tuple(filter(None, os.environ.get("LBCORE_ONLY", "").split(",")))
 FLAGS = ["-O2", "-fno-semantic-interposition", "-fvisibility=hidden", "-Wno-unused-function", "-Wno-sign-compare"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 # -fno-wrapv: Python's own flags make signed overflow defined, which would hide it.
-SANITIZED = [*SANITIZERS, "-O1", "-g1", "-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE", "-fno-wrapv", "-Wno-maybe-uninitialized"]
+SANITIZED = [*SANITIZERS, "-O1", "-g1", "-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE", "-fno-wrapv"]
+SANITIZED.append("-Wno-maybe-uninitialized")
 DIRECTIVES = {
     "language_level": "3",
     "boundscheck": False,

@@ -1,7 +1,8 @@
-"""Run tests with the address and the undefined-behaviour sanitizer: `python ci/sanitize.py [pytest's arguments]`.
+"""Run tests with the address and undefined-behaviour sanitizers: `python ci/sanitize.py [pytest's arguments]`.
 
-The sources are built in a copy of the tree, so that the usual build stays. Memory pools and freelists are off in that build
-(`lbcore/http/sanitizer.pxd`), and Python takes its objects from the C heap: what is used after it was freed is seen.
+The sources are built in a copy of the tree, so that the usual build stays. Memory pools and freelists are off in that
+build (`lbcore/http/sanitizer.pxd`), and Python takes its objects from the C heap: what is used after it was freed is
+seen.
 """
 
 import os
@@ -38,7 +39,12 @@ def synchronise() -> None:
                 shutil.copy2(source, copy)
     for copy in COPY.rglob("*"):
         path = copy.relative_to(COPY)
-        if copy.is_file() and path.parts[0] != "build" and copy.suffix not in (".so", ".c", ".pyc") and path not in wanted:
+        if (
+            copy.is_file()
+            and path.parts[0] != "build"
+            and copy.suffix not in (".so", ".c", ".pyc")
+            and path not in wanted
+        ):
             copy.unlink()
 
 
