@@ -1,7 +1,7 @@
 # A bump allocator for the strings one exchange makes: freed all at once, when the exchange ends.
 
 cdef enum:
-    ARENA_BYTES = 2048         # the first block, kept from exchange to exchange
+    ARENA_BYTES = 4096         # the first block, kept from exchange to exchange
 
 cdef struct ArenaBlock:
     ArenaBlock* next

@@ -6,7 +6,7 @@ from lbcore.http.sanitizer cimport POOLS
 
 
 cdef char* arena_alloc(Arena* arena, Py_ssize_t size) noexcept nogil:
-    """`size` bytes that live until `arena_reset`, not aligned; NULL when memory is out. O(1), no heap call below 2 KiB in all."""
+    """`size` bytes that live until `arena_reset`, not aligned; NULL when memory is out. O(1), no heap call below 4 KiB in all."""
     cdef ArenaBlock* block
     cdef char* found
     if arena.base == NULL:

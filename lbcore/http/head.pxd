@@ -1,5 +1,5 @@
 # The data dictionary of a request head: what rule matchers, middlewares and services read.
-# Every span is borrowed from the exchange's read buffer or arena and lives until the exchange ends.
+# Every span points into the arena of the message, or at a constant, and lives until the message is cleared.
 
 from libc.stdint cimport uint8_t, uint16_t, int64_t
 
@@ -32,4 +32,4 @@ cdef struct RequestHead:
     int minor_version      # of HTTP/1
     Header* headers        # in order of arrival
     Py_ssize_t n_headers
-    ClientAddress* client
+    ClientAddress* client  # never NULL; a field of the request, or of whatever lives longer than it

@@ -1,4 +1,7 @@
-# What a request head and an answer's head share: a growing list of headers, an arena for new strings, the framing.
+# What a request head, an answer's head and a trailer section share: a growing list of headers, an arena, the framing.
+#
+# A message owns all of its bytes: what was parsed is copied into the arena, and every span that a message hands out lives
+# until its `clear` (or is a constant).
 
 from libc.stdint cimport uint8_t
 
@@ -9,11 +12,11 @@ from lbcore.http.span cimport Span
 
 cdef enum:
     HEAD_PARTIAL = 0           # of `parse`: more bytes are needed
-    MAX_HEADERS = 256          # of one message
+    MAX_HEADER_LINES = 10000   # of one head or trailer section that is parsed, where no option says otherwise
 
 
 cdef class Message:
-    cdef Header* headers       # in order of arrival
+    cdef Header* headers       # in order of arrival; owned, like `kinds`; moves when the list grows
     cdef uint8_t* kinds        # one HeaderKind per header
     cdef Py_ssize_t n_headers
     cdef Py_ssize_t capacity   # of headers and kinds
@@ -23,6 +26,9 @@ cdef class Message:
     cdef void clear(self) noexcept
     cdef char* alloc(self, Py_ssize_t size) except NULL
     cdef int grow(self) noexcept
+    cdef void shrink(self) noexcept
+    cdef const char* own(self, const char* data, Py_ssize_t length) noexcept
+    cdef Span keep(self, Span span) except *
     cdef int append(self, Span name, Span value) except -1
     cdef Span find(self, const char* lower, Py_ssize_t length) noexcept
     cdef void drop(self, const char* lower, Py_ssize_t length) noexcept

@@ -1,7 +1,8 @@
-"""What a request head and an answer's head share. No I/O."""
+"""What a request head, an answer's head and a trailer section share: headers whose bytes the message owns. No I/O."""
 
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memset
 
 from lbcore.http.arena cimport arena_alloc, arena_free, arena_reset
 from lbcore.http.head cimport Header
@@ -10,7 +11,8 @@ from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_headers
 from lbcore.http.span cimport Span, span_bytes, span_ieq, span_of
 
 cdef enum:
-    FIRST_CAPACITY = 32        # headers; doubled up to MAX_HEADERS when a message has more
+    FIRST_CAPACITY = 32        # headers; doubled as often as a message needs
+    KEPT_CAPACITY = 256        # what a message that is kept for the next one may hold on to
 
 
 cdef class Message:
@@ -29,9 +31,12 @@ cdef class Message:
         arena_free(&self.arena)
 
     cdef void clear(self) noexcept:
-        """Forget the message. Strings taken from `alloc` are gone."""
+        """Forget the message: nothing of it is left to be seen, and every span it gave out is void."""
         self.n_headers = 0
+        memset(&self.framing, 0, sizeof(self.framing))
         arena_reset(&self.arena)
+        if self.capacity > KEPT_CAPACITY:
+            self.shrink()
 
     cdef char* alloc(self, Py_ssize_t size) except NULL:
         """Memory that lives until `clear`."""
@@ -41,11 +46,9 @@ cdef class Message:
         return found
 
     cdef int grow(self) noexcept:
-        """Room for twice the headers. 0, or -1 at MAX_HEADERS or without memory."""
+        """Room for twice the headers. 0, or -1 without memory."""
         cdef Py_ssize_t capacity = self.capacity * 2
         cdef void* moved
-        if capacity > MAX_HEADERS:
-            return -1
         moved = realloc(self.headers, capacity * sizeof(Header))
         if moved == NULL:
             return -1
@@ -57,11 +60,45 @@ cdef class Message:
         self.capacity = capacity
         return 0
 
+    cdef void shrink(self) noexcept:
+        """Give back what a message with very many headers has taken."""
+        cdef void* moved = realloc(self.headers, FIRST_CAPACITY * sizeof(Header))
+        if moved != NULL:
+            self.headers = <Header*>moved
+            self.capacity = FIRST_CAPACITY
+        moved = realloc(self.kinds, self.capacity)
+        if moved != NULL:
+            self.kinds = <uint8_t*>moved
+
+    cdef const char* own(self, const char* data, Py_ssize_t length) noexcept:
+        """Copy what was parsed into the arena, and have the headers refer to the copy. NULL without memory. O(length)."""
+        cdef char* copy = arena_alloc(&self.arena, length)
+        cdef Py_ssize_t i
+        cdef Header* header
+        if copy == NULL:
+            return NULL
+        memcpy(copy, data, length)
+        for i in range(self.n_headers):
+            header = &self.headers[i]
+            if header.name.ptr != NULL:      # a folded line has no name
+                header.name.ptr = copy + (header.name.ptr - data)
+            header.value.ptr = copy + (header.value.ptr - data)
+        return copy
+
+    cdef Span keep(self, Span span) except *:
+        """A copy in the message's own memory; lives until `clear`."""
+        cdef char* out
+        if span.len == 0:
+            return span_of(NULL, 0)
+        out = self.alloc(span.len)
+        memcpy(out, span.ptr, span.len)
+        return span_of(out, span.len)
+
     cdef int append(self, Span name, Span value) except -1:
-        """Add a header; the spans must live as long as the message. Raises MemoryError beyond MAX_HEADERS."""
+        """Add a header; the spans must live as long as the message. The limit of lines is the parser's: there is always room."""
         cdef Py_ssize_t n = self.n_headers
         if n == self.capacity and self.grow() < 0:
-            raise MemoryError("too many headers")
+            raise MemoryError
         self.headers[n].name = name
         self.headers[n].value = value
         self.kinds[n] = header_kind(name)
@@ -88,9 +125,10 @@ cdef class Message:
         self.headers[index].name.len = 0       # so that no matcher finds it either
 
     cdef Py_ssize_t parse_trailers(self, const char* data, Py_ssize_t length, Py_ssize_t seen) noexcept:
-        """Read the trailer section that follows a chunked body in place of the headers; `framing` stays.
+        """Become the trailer section at the front of `data`.
 
-        Returns its length with the empty line, HEAD_PARTIAL, or -1 when it is malformed or has too many lines.
+        seen     bytes of `data` an earlier call has been given already.
+        Returns  its length with the empty line, HEAD_PARTIAL, or -1 when it is malformed or has too many lines.
         """
         cdef size_t count
         cdef Py_ssize_t i
@@ -102,13 +140,18 @@ cdef class Message:
                 return HEAD_PARTIAL
             if used > 0:
                 break
-            if count < <size_t>self.capacity or self.grow() < 0:
+            if count < <size_t>self.capacity or self.capacity > MAX_HEADER_LINES or self.grow() < 0:
                 return -1
-        self.n_headers = count
-        for i in range(self.n_headers):
+        if count > MAX_HEADER_LINES:
+            return -1
+        for i in range(<Py_ssize_t>count):
             if self.headers[i].name.ptr == NULL:
                 return -1
             self.kinds[i] = header_kind(self.headers[i].name)
+        self.n_headers = count
+        if self.own(data, used) == NULL:
+            self.n_headers = 0
+            return -1
         return used
 
     def header_list(self) -> list:

@@ -353,9 +353,10 @@ def rewrite_request(wire: bytes, *, client: bytes = b"192.0.2.1", trusted: bool 
     cdef ClientAddress address
     cdef Buffer out
     memset(&out, 0, sizeof(out))
+    memset(&address, 0, sizeof(address))
     memcpy(address.text, <const char*>client, len(client))
     address.text_len = len(client)
-    request.head.client = &address
+    request.set_client(&address)
     policy.trusted = trusted
     policy.append_for = append_for
     policy.encrypted = encrypted

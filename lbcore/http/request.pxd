@@ -13,6 +13,7 @@ cdef enum UnderscoreStrategy:
 
 cdef struct RequestPolicy:     # of an entry point
     Py_ssize_t max_header_bytes
+    Py_ssize_t max_header_lines
     PathOptions path
     int underscores            # UnderscoreStrategy
 
@@ -23,13 +24,13 @@ cdef enum TargetForm:
 
 
 cdef class Request(Message):
-    cdef RequestHead head
+    cdef RequestHead head      # its spans point into the arena; `headers` and `client` at fields of this object
     cdef int target_form       # TargetForm
     cdef bint is_head          # the method is HEAD
     cdef Span forwarded_host   # Host for the server in place of the client's; empty when no middleware set one
     cdef bint lacks_host       # refused for that
     cdef bint has_host         # HTTP/1.0 may come without
-    cdef ClientAddress told    # the client, when `come_from` named it
+    cdef ClientAddress address # of the client; all zero when nothing is known
 
     cdef inline Span present_host(self) noexcept nogil:
         """Host as middlewares have left it."""
@@ -45,7 +46,7 @@ cdef class Request(Message):
     cdef void clear(self) noexcept
     cdef int copy(self, Request other) except -1
     cdef int refer_to(self, Request other) except -1
-    cdef Span keep(self, Span span) except *
+    cdef void set_client(self, const ClientAddress* address) noexcept
     cdef void drop_body(self) noexcept
     cdef bint is_idempotent(self) noexcept
     cdef int malformed_status(self, const char* data, Py_ssize_t length) noexcept

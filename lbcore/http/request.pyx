@@ -1,21 +1,21 @@
 """Parse and validate a request head (RFC 9112 sections 2, 3 and 5), strictly, in place. No I/O.
 
-Every span points into the buffer that was parsed or into the request's arena; both must live until `clear`.
+The head is copied before it is read: every span points into the request's arena, and lives until `clear`.
 """
 
 import ipaddress
 
 cimport cython
 from libc.stdint cimport uint8_t
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcpy, memset
 
 from lbcore.http.arena cimport arena_alloc
 from lbcore.http.framing cimport BODY_NONE, connection_lists, frame_request
-from lbcore.http.head cimport Header
+from lbcore.http.head cimport ClientAddress, Header
 from lbcore.http.known cimport (
     H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_TRANSFER_ENCODING, header_kind, is_managed,
 )
-from lbcore.http.message cimport HEAD_PARTIAL, Message
+from lbcore.http.message cimport HEAD_PARTIAL, MAX_HEADER_LINES, Message
 from lbcore.http.path cimport path_normalise
 from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_request
 from lbcore.http.span cimport Span, ascii_lower, span_bytes, span_eq, span_ieq, span_of
@@ -65,14 +65,27 @@ cdef int split_authority(Span authority, Span* name) noexcept nogil:
 cdef class Request(Message):
     """One request head."""
 
+    def __cinit__(self):
+        self.head.client = &self.address
+
     cdef void clear(self) noexcept:
-        """Forget the request."""
+        """Forget the request, all of it: what is read before the next `parse` is empty."""
         Message.clear(self)
+        memset(&self.head, 0, sizeof(self.head))
+        memset(&self.address, 0, sizeof(self.address))
+        self.head.client = &self.address
+        self.target_form = TARGET_ORIGIN
+        self.is_head = False
         self.forwarded_host = span_of(NULL, 0)
         self.lacks_host = False
+        self.has_host = False
+
+    cdef void set_client(self, const ClientAddress* address) noexcept:
+        """Say which address the client has; it is copied."""
+        self.address = address[0]
 
     cdef int add_header(self, Span name, Span value) except -1:
-        """Append a header; the spans must live as long as the request. Raises MemoryError beyond MAX_HEADERS."""
+        """Append a header; the spans must live as long as the request."""
         self.append(name, value)
         self.head.headers = self.headers
         self.head.n_headers = self.n_headers
@@ -145,9 +158,8 @@ cdef class Request(Message):
             self.kinds[i] = other.kinds[i]
         self.n_headers = head.n_headers = other.n_headers
         head.headers = self.headers
-        if head.client != NULL:
-            self.told = head.client[0]
-            head.client = &self.told
+        self.address = other.head.client[0]
+        head.client = &self.address
         self.framing = other.framing
         self.target_form = other.target_form
         self.is_head = other.is_head
@@ -162,21 +174,14 @@ cdef class Request(Message):
                 raise MemoryError
         self.head = other.head
         self.head.headers = self.headers
+        self.address = other.head.client[0]
+        self.head.client = &self.address
         memcpy(self.headers, other.headers, other.n_headers * sizeof(Header))
         memcpy(self.kinds, other.kinds, other.n_headers)
         self.n_headers = other.n_headers
         self.has_host = other.has_host
         self.forwarded_host = other.forwarded_host
         return 0
-
-    cdef Span keep(self, Span span) except *:
-        """A copy in the request's own memory."""
-        cdef char* out
-        if span.len == 0:
-            return span_of(NULL, 0)
-        out = self.alloc(span.len)
-        memcpy(out, span.ptr, span.len)
-        return span_of(out, span.len)
 
     cdef void drop_body(self) noexcept:
         """Be a request without a body, and say so: no length is left that a server would wait for."""
@@ -196,16 +201,17 @@ cdef class Request(Message):
         return span_eq(m, b"GET", 3) or self.is_head or span_eq(m, b"OPTIONS", 7) or span_eq(m, b"TRACE", 5)
 
     cdef Py_ssize_t parse(self, const char* data, Py_ssize_t length, Py_ssize_t seen, const RequestPolicy* policy) noexcept:
-        """Read a head from the front of `data`.
+        """Read a head from the front of `data`, which is not referred to afterwards. The request must be a cleared one.
 
         seen     bytes of `data` an earlier call has been given already (0 at first).
         Returns  the head's length; HEAD_PARTIAL when it is not complete; minus the HTTP status to refuse with
-                 (400, 417, 431, 501, 505).
-        Cost     O(length), no heap call for up to 32 headers.
+                 (400, 417, 431, 501, 503 without memory, 505).
+        Cost     O(length), no heap call for up to 32 headers and 4 KiB.
         """
         cdef RequestHead* head = &self.head
         cdef size_t count
-        cdef int used, status
+        cdef int used, status, minor_version = 0
+        cdef const char* own
         cdef const char* method
         cdef const char* target
         cdef size_t method_len = 0, target_len = 0
@@ -213,7 +219,7 @@ cdef class Request(Message):
             return -400
         while True:
             count = self.capacity
-            used = pico_parse_request(data, length, &method, &method_len, &target, &target_len, &head.minor_version,
+            used = pico_parse_request(data, length, &method, &method_len, &target, &target_len, &minor_version,
                                       self.headers, &count, seen)
             if used == PICO_PARTIAL:
                 return HEAD_PARTIAL if length < policy.max_header_bytes else -431
@@ -221,13 +227,22 @@ cdef class Request(Message):
                 break
             if count < <size_t>self.capacity:
                 return -self.malformed_status(data, length)
-            if self.grow() < 0:
+            if self.capacity > policy.max_header_lines:
                 return -431
-        if used > policy.max_header_bytes:
+            if self.grow() < 0:
+                return -503
+        if used > policy.max_header_bytes or <Py_ssize_t>count > policy.max_header_lines:
             return -431
+        self.n_headers = count
+        own = self.own(data, used)
+        if own == NULL:
+            self.n_headers = 0
+            return -503
+        method = own + (method - data)
+        target = own + (target - data)
+        head.minor_version = minor_version
         head.method = span_of(method, method_len)
         head.target = span_of(target, target_len)
-        self.n_headers = count
         head.headers = self.headers
         head.n_headers = count
         # One space on each side of the target, no more: the parser is lenient there.
@@ -346,11 +361,15 @@ cdef class Request(Message):
 
     # The rest serves tests and tools: the data plane never calls it.
 
-    def parse_bytes(self, data: bytes, *, max_header_bytes: int = 1 << 20, underscores: int = 0, seen: int = 0) -> int:
-        """Parse as the data plane does. `data` must stay alive as long as the request is read. See `parse` for the result."""
+    def parse_bytes(self, data: bytes, *, max_header_bytes: int = 1 << 20, max_header_lines: int = MAX_HEADER_LINES,
+                    underscores: int = 0, seen: int = 0) -> int:
+        """Parse as the data plane does. See `parse` for the result. `data` is not needed afterwards."""
         cdef RequestPolicy policy
+        cdef ClientAddress address = self.address
         self.clear()
+        self.address = address
         policy.max_header_bytes = max_header_bytes
+        policy.max_header_lines = max_header_lines
         policy.underscores = underscores
         policy.path.sanitise = True
         policy.path.encode_semicolons = False
@@ -362,11 +381,11 @@ cdef class Request(Message):
         parsed = ipaddress.ip_address(address)
         packed = parsed.packed if parsed.version == 6 else bytes(10) + b"\xff\xff" + parsed.packed
         text = str(parsed).encode()
-        memcpy(self.told.ip, <const char*>packed, 16)
-        memcpy(self.told.text, <const char*>text, len(text))
-        self.told.text_len = len(text)
-        self.told.is_ipv4 = parsed.version == 4
-        self.head.client = &self.told
+        memset(&self.address, 0, sizeof(self.address))
+        memcpy(self.address.ip, <const char*>packed, 16)
+        memcpy(self.address.text, <const char*>text, len(text))
+        self.address.text_len = len(text)
+        self.address.is_ipv4 = parsed.version == 4
 
     def describe(self) -> dict:
         """What was read, as bytes, for tests."""

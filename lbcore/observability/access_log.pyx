@@ -207,11 +207,14 @@ cdef class AccessLog:
         out = put_text(out, b" - - [", 6)
         out = put_span(out, timestamp(record.duration_ns))
         out = put_text(out, b'] "', 3)
-        out = put_quoted(out, method)
-        out = put_text(out, b" ", 1)
-        out = put_quoted(out, target)
-        out = put_text(out, b" HTTP/1.", 8)
-        out = put_decimal(out, request.head.minor_version)
+        if method.len == 0:            # a head that could not be parsed: nothing of it is known
+            out = put_text(out, b"- - -", 5)
+        else:
+            out = put_quoted(out, method)
+            out = put_text(out, b" ", 1)
+            out = put_quoted(out, target)
+            out = put_text(out, b" HTTP/1.", 8)
+            out = put_decimal(out, request.head.minor_version)
         out = put_text(out, b'" ', 2)
         out = put_decimal(out, record.status)
         out = put_text(out, b" ", 1)
@@ -266,9 +269,9 @@ cdef class AccessLog:
             "RequestAddr": authority,
             "RequestHost": name,
             "RequestPort": request_port,
-            "RequestMethod": span_bytes(request.head.method).decode("latin-1"),
-            "RequestPath": span_bytes(self.target_of(request)).decode("latin-1"),
-            "RequestProtocol": f"HTTP/1.{request.head.minor_version}",
+            "RequestMethod": span_bytes(request.head.method).decode("latin-1") or "-",
+            "RequestPath": span_bytes(self.target_of(request)).decode("latin-1") or "-",
+            "RequestProtocol": f"HTTP/1.{request.head.minor_version}" if request.head.method.len else "-",
             "RequestScheme": "https" if request.head.encrypted else "http",
             "RequestContentSize": record.request_bytes,
             "RequestCount": self.count,

@@ -43,6 +43,7 @@ cdef class EntryPoint:
         self.index = index
         self.stats = &region.worker(worker).entry_points[index]
         self.policy.max_header_bytes = http.max_header_bytes
+        self.policy.max_header_lines = http.max_header_lines
         self.policy.underscores = UNDERSCORES[http.underscore_headers_strategy]
         self.policy.path.sanitise = http.sanitize_path
         self.policy.path.encode_semicolons = http.encode_query_semicolons

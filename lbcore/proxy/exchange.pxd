@@ -5,6 +5,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from lbcore.http.render cimport ForwardPolicy
+from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span
@@ -27,7 +28,7 @@ cdef class ClientStream:               # the end the request came from
     cdef int put_head(self, Response response) except -1
     cdef int put_interim(self, Response response) except -1
     cdef int put_body(self, Span data) except -1
-    cdef int put_end(self, Response trailers) except -1
+    cdef int put_end(self, Message trailers) except -1
     cdef int flush(self) except -1
     cdef void write_failed(self) noexcept
     cdef void wait_for_output(self) noexcept

@@ -9,6 +9,7 @@ from libc.string cimport memcpy
 from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE
 from lbcore.http.head cimport RequestHead
 from lbcore.http.render cimport put_decimal
+from lbcore.http.message cimport Message
 from lbcore.http.request cimport TARGET_ASTERISK, Request
 from lbcore.http.response cimport Response
 from lbcore.http.sanitizer cimport POOLS
@@ -66,7 +67,7 @@ cdef class ClientStream:
         """Put a part of the body; `data` is free afterwards. Some may be left unsent: see `blocked`."""
         return 0
 
-    cdef int put_end(self, Response trailers) except -1:
+    cdef int put_end(self, Message trailers) except -1:
         """The body is complete. `trailers` holds the trailer section, or is None."""
         return 0
 
@@ -432,7 +433,7 @@ cdef class Exchange:
         self.error = error
         if error == ERROR_TIMEOUT:
             status = 504
-        elif error == ERROR_GARBAGE or error == ERROR_INTERNAL or heard:
+        elif error == ERROR_INTERNAL:
             status = 500
         if self.decision.failover is not None and fail_over(self, status):
             return 0

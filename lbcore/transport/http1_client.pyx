@@ -8,7 +8,7 @@ from libc.string cimport memset
 
 from lbcore.http.buffer cimport buffer_acquire, buffer_len, buffer_park, buffer_release, buffer_reserve, buffer_room
 from lbcore.http.framing cimport BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_UNTIL_CLOSE
-from lbcore.http.message cimport HEAD_PARTIAL
+from lbcore.http.message cimport HEAD_PARTIAL, Message
 from lbcore.http.render cimport put_chunk_size, render_response, render_trailers
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
@@ -107,6 +107,7 @@ cdef class Http1Client(Http1Upload):
                 return self.close()
             # Half a head: say so, as Traefik does.
             self.take(exchange_take(self.entry_point, self, self.dialer))
+            self.exchange.request.set_client(&self.address)
             return self.refuse(400, ERROR_CLIENT_TIMEOUT)
         if self.state == CLIENT_BUSY:
             if self.body_kind != BODY_NONE or self.entry_point.limits.write_timeout_ms:
@@ -175,7 +176,7 @@ cdef class Http1Client(Http1Upload):
         cdef Exchange exchange = exchange_take(self.entry_point, self, self.dialer)
         cdef Py_ssize_t length = buffer_len(&socket.input)
         cdef Py_ssize_t used
-        exchange.request.head.client = &self.address
+        exchange.request.set_client(&self.address)
         used = exchange.request.parse(socket.input.base + socket.input.start, length, self.seen, &self.entry_point.policy)
         if used == HEAD_PARTIAL:
             exchange_give(exchange)
@@ -202,14 +203,13 @@ cdef class Http1Client(Http1Upload):
     cdef int refuse(self, int status, int error) except -1:
         """What follows cannot be told apart from the next request: nothing more is read."""
         self.keep_alive = False
-        buffer_release(&self.body)
         return self.exchange.refuse(status, error)
 
     cdef int begin(self, Py_ssize_t used) except -1:
         cdef Socket socket = self.socket
         cdef Exchange exchange = self.exchange
         cdef Request request = exchange.request
-        self.head_end = socket.input.start + used
+        socket.input.start += used     # the exchange owns the bytes of its head
         self.body_kind = request.framing.body
         self.body_left = request.framing.length
         self.keep_alive = request.framing.keep_alive and not self.entry_point.draining and not self.is_worn_out()
@@ -231,6 +231,8 @@ cdef class Http1Client(Http1Upload):
         if buffer_len(&socket.output):
             self.flush()
         if self.state != CLIENT_IDLE:
+            if buffer_len(&socket.input) == 0:
+                buffer_release(&socket.input)
             return self.drop_if_gone()
         if self.blocked:
             self.state = CLIENT_FLUSHING
@@ -293,7 +295,7 @@ cdef class Http1Client(Http1Upload):
         self.entry_point.stats.bytes_out += data.len
         return 0
 
-    cdef int put_end(self, Response trailers) except -1:
+    cdef int put_end(self, Message trailers) except -1:
         if not self.chunking or self.broken:
             return 0
         if trailers is None:
@@ -356,22 +358,11 @@ cdef class Http1Client(Http1Upload):
         return self.rest()
 
     cdef void release_exchange(self) noexcept:
-        """Take the request out of the input; what lies behind it is the next one."""
-        cdef Socket socket = self.socket
+        """The exchange is over, and what it owns is given back."""
         cdef Exchange exchange = self.exchange
         self.exchange = None
         self.drop_pipe()
-        if self.head_end:
-            socket.input.start = self.head_end
-        self.head_end = 0
         self.seen = 0
-        if buffer_len(&self.body):
-            # The bytes after the end of a chunked body; nothing can be left in `input` before them.
-            buffer_release(&socket.input)
-            socket.input = self.body
-            memset(&self.body, 0, sizeof(self.body))
-        else:
-            buffer_release(&self.body)
         exchange_give(exchange)
 
     cdef int abort(self) except -1:
@@ -387,7 +378,6 @@ cdef class Http1Client(Http1Upload):
             self.state = CLIENT_TUNNEL
             self.carrier = Tunnel(self.socket, (<Http1Server>server).socket)
             self.socket.reactor.disarm(self.socket)
-            self.socket.input.start = self.head_end
         return self.carry()
 
     cdef int carry(self) except -1:
@@ -431,7 +421,6 @@ cdef class Http1Client(Http1Upload):
         if self.exchange is not None:
             exchange_give(self.exchange)
             self.exchange = None
-        buffer_release(&self.body)
         self.drop_pipe()
         self.socket.shut()
         self.carrier = None

@@ -11,7 +11,7 @@ from lbcore.http.buffer cimport Buffer, buffer_acquire, buffer_len, buffer_relea
 from lbcore.http.framing cimport (
     BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_UNTIL_CLOSE, CHUNK_BAD, CHUNK_DATA, CHUNK_TRAILERS, chunk_decode,
 )
-from lbcore.http.message cimport HEAD_PARTIAL
+from lbcore.http.message cimport HEAD_PARTIAL, Message
 from lbcore.http.render cimport put_chunk_size, render_request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_of
@@ -377,8 +377,8 @@ cdef class Http1Server(ServerStream):
 
     cdef int read_trailers(self) except -1:
         cdef Buffer* input = &self.socket.input
-        cdef Response response = self.exchange.response
-        cdef Py_ssize_t used = response.parse_trailers(input.base + input.start, buffer_len(input), self.seen)
+        cdef Message trailers = self.exchange.response.trailer_section()
+        cdef Py_ssize_t used = trailers.parse_trailers(input.base + input.start, buffer_len(input), self.seen)
         if used == HEAD_PARTIAL and buffer_len(input) <= TRAILER_LIMIT_BYTES:
             self.seen = buffer_len(input)
             return 0
@@ -386,7 +386,7 @@ cdef class Http1Server(ServerStream):
             return self.failed(ERROR_GARBAGE)
         self.seen = 0
         input.start += used
-        return self.complete(response.n_headers > 0)
+        return self.complete(trailers.n_headers > 0)
 
     cdef bint splice_body(self) except *:
         """Move the body inside the kernel, as far as it goes for now. False: that is not possible."""
@@ -428,8 +428,7 @@ cdef class Http1Server(ServerStream):
         """The answer is complete: be used again if nothing speaks against it."""
         cdef Exchange exchange = self.exchange
         cdef Socket socket = self.socket
-        # The trailers lie in the input, which is given back below.
-        exchange.client.put_end(exchange.response if with_trailers else None)
+        exchange.client.put_end(exchange.response.trailers if with_trailers else None)
         self.exchange = None
         self.blocked = False
         if (exchange.response.framing.keep_alive and self.sent and not socket.hangup and buffer_len(&socket.input) == 0

@@ -1,7 +1,6 @@
 """HTTP/1.1 towards a client, the body of a request: pass it on as it comes and as the server takes it."""
 
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
 
 from lbcore.http.buffer cimport Buffer, buffer_len, buffer_release, buffer_reserve, buffer_room
 from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE, CHUNK_BAD, CHUNK_DATA, CHUNK_TRAILERS, chunk_decode
@@ -35,24 +34,15 @@ cdef class Http1Upload(ClientStream):
         cdef Socket socket = self.socket
         cdef Exchange exchange = self.exchange
         cdef ServerStream stream
-        cdef Py_ssize_t n, limit
+        cdef Py_ssize_t n
         while self.body_kind != BODY_NONE:
             stream = exchange.stream
             if stream is None or stream.blocked:
                 # Nobody reads the body of a request that waits for a server: its end is known from the event alone.
                 return self.drop() if exchange.waiter is not None and socket.hangup else 0
-            if socket.input.end > self.head_end:
-                n = socket.input.start
-                socket.input.start = self.head_end
-                self.pass_on(&socket.input)
-                if self.exchange is not exchange:
-                    return 0
-                self.head_end = socket.input.start
-                socket.input.start = n
+            if buffer_len(&socket.input) > self.seen:
                 self.continue_sent = True
-                continue
-            if buffer_len(&self.body) > self.seen:
-                self.pass_on(&self.body)
+                self.pass_on()
                 if self.exchange is not exchange:
                     return 0
                 continue
@@ -71,12 +61,9 @@ cdef class Http1Upload(ClientStream):
                     continue
             if not socket.readable:
                 break
-            if buffer_reserve(&self.body, 4096) < 0:
+            if buffer_reserve(&socket.input, 4096) < 0:
                 raise MemoryError
-            limit = buffer_room(&self.body)
-            if self.body_kind == BODY_LENGTH and limit > self.body_left:
-                limit = <Py_ssize_t>self.body_left
-            n = socket.receive(&self.body, limit)
+            n = socket.receive(&socket.input, buffer_room(&socket.input))
             if n == IO_AGAIN:
                 break
             if n <= 0:
@@ -84,8 +71,8 @@ cdef class Http1Upload(ClientStream):
             self.entry_point.stats.bytes_in += n
         if exchange.stream is not None:
             exchange.stream.flush()
-        if buffer_len(&self.body) == 0:
-            buffer_release(&self.body)
+        if buffer_len(&socket.input) == 0:
+            buffer_release(&socket.input)
         return self.drop_if_gone()
 
     cdef bint splice_body(self, ServerStream stream) except *:
@@ -111,8 +98,9 @@ cdef class Http1Upload(ClientStream):
             self.drop()
         return True
 
-    cdef int pass_on(self, Buffer* source) except -1:
-        """Give the server what `source` holds of the body."""
+    cdef int pass_on(self) except -1:
+        """Give the server what was received of the body."""
+        cdef Buffer* source = &self.socket.input
         cdef ServerStream stream = self.exchange.stream
         cdef Py_ssize_t n = buffer_len(source), used
         cdef Span data
@@ -130,15 +118,6 @@ cdef class Http1Upload(ClientStream):
         if self.in_trailers:
             used = discarded.parse_trailers(source.base + source.start, n, self.seen)
             if used == HEAD_PARTIAL and n <= TRAILER_LIMIT_BYTES:
-                if source == &self.body:
-                    self.seen = n
-                    return 0
-                # Begun behind the head: it goes on in the other buffer.
-                if buffer_reserve(&self.body, n) < 0:
-                    raise MemoryError
-                memcpy(self.body.base + self.body.end, source.base + source.start, n)
-                self.body.end += n
-                source.start = source.end
                 self.seen = n
                 return 0
             self.seen = 0
@@ -174,8 +153,8 @@ cdef class Http1Upload(ClientStream):
         """An answer comes before the request is complete: go on after it only if the rest is here already."""
         cdef Socket socket = self.socket
         if self.exchange.stream is None and self.body_kind == BODY_LENGTH \
-                and socket.input.end - self.head_end >= self.body_left:
-            self.head_end += <Py_ssize_t>self.body_left
+                and buffer_len(&socket.input) >= self.body_left:
+            socket.input.start += <Py_ssize_t>self.body_left
             self.body_kind = BODY_NONE
         else:
             self.keep_alive = False

@@ -210,19 +210,19 @@ def test_upgrade_that_the_server_refuses_is_an_ordinary_answer() -> None:
 
 def test_switch_of_protocols_nobody_asked_for_is_refused() -> None:
     with serving(saying(SWITCHED)) as server, edge(config_for(server.url)) as lb:
-        assert lb.ask(GET)[0].split()[1] == "500"
+        assert lb.ask(GET)[0].split()[1] == "502"
 
 
 @pytest.mark.parametrize(
     ("answer", "status"),
     [
         (b"", "502"),
-        (b"HTTP/1.1 200 OK\r\nContent-Le", "500"),
-        (b"garbage\r\n\r\n", "500"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", "500"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx", "500"),
-        (b"HTTP/1.1 200 OK\r\nX: \0\r\nContent-Length: 0\r\n\r\n", "500"),
-        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 300 + b"Content-Length: 0\r\n\r\n", "500"),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", "502"),
+        (b"garbage\r\n\r\n", "502"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", "502"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx", "502"),
+        (b"HTTP/1.1 200 OK\r\nX: \0\r\nContent-Length: 0\r\n\r\n", "502"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 10001 + b"Content-Length: 0\r\n\r\n", "502"),
     ],
 )
 def test_answer_that_cannot_be_read_is_replaced(answer: bytes, status: str) -> None:
@@ -231,7 +231,7 @@ def test_answer_that_cannot_be_read_is_replaced(answer: bytes, status: str) -> N
         for _ in range(2):
             first, _, body = client.ask(GET)
             assert first.split()[1] == status
-            assert body == {"502": b"Bad Gateway", "500": b"Internal Server Error"}[status]
+            assert body == b"Bad Gateway"
 
 
 def test_refused_connection_is_answered_with_502() -> None:
@@ -468,7 +468,7 @@ def test_interim_answers_without_end_are_cut_off(status: bytes) -> None:
         first, _ = client.head()
         while first.startswith("HTTP/1.1 1"):
             first, _ = client.head()
-        assert first == "HTTP/1.1 500 Internal Server Error"
+        assert first == "HTTP/1.1 502 Bad Gateway"
 
 
 def test_a_server_that_answers_and_ends_before_it_is_asked() -> None:

@@ -98,6 +98,7 @@ class EntryPointHttp(Model):
     encode_query_semicolons: bool = False
     encoded_characters: EncodedCharacters = EncodedCharacters()
     max_header_bytes: Annotated[int, Field(ge=512, le=1 << 26)] = 1048576
+    max_header_lines: Annotated[int, Field(ge=16, le=1000000)] = 10000
     underscore_headers_strategy: Literal["keep", "delete", "reject"] = "keep"
 
 

@@ -86,10 +86,10 @@ def test_response_framing(wire: bytes, head_request: bool, body: int, length: in
 @pytest.mark.parametrize(
     ("status", "wire"),
     [
-        (500, b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
-        (500, b"HTTP/1.1 99 Low\r\n\r\n"),
-        (500, b"HTTP/1.1 200 OK\r\nbad name: x\r\n\r\n"),
-        (500, b"HTTP/1.1 200 OK\r\nX: a\r\n folded\r\n\r\n"),
+        (502, b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
+        (502, b"HTTP/1.1 99 Low\r\n\r\n"),
+        (502, b"HTTP/1.1 200 OK\r\nbad name: x\r\n\r\n"),
+        (502, b"HTTP/1.1 200 OK\r\nX: a\r\n folded\r\n\r\n"),
         (502, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"),
         (502, b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"),
         (502, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"),
