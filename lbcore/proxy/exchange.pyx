@@ -19,7 +19,7 @@ from lbcore.proxy.copies cimport send_copies, shed_copies
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.explainer cimport explain_if_asked
 from lbcore.proxy.fallback cimport fail_over, keep
-from lbcore.proxy.observation cimport monotonic_ns, observe
+from lbcore.proxy.observation cimport observe
 from lbcore.proxy.pool cimport Pool
 from lbcore.proxy.recording cimport Recording
 from lbcore.proxy.waiting cimport line_up, step_out
@@ -30,9 +30,10 @@ from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
+from lbcore.selection.clock cimport monotonic_ns
 from lbcore.state.layout cimport (
     ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT, ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_NO_ROUTER,
-    ERROR_NO_SERVER, ERROR_REFUSED, ERROR_RESET, ERROR_RESOLVE, ERROR_TIMEOUT,
+    ERROR_NO_SERVER, ERROR_REFUSED, ERROR_RESET, ERROR_RESOLVE, ERROR_RESOURCE, ERROR_TIMEOUT,
 )
 
 cdef enum:
@@ -46,7 +47,7 @@ cdef dict REFUSALS = {
     501: b"Unsupported transfer encoding",
     505: b"505 HTTP Version Not Supported: unsupported protocol version",
 }
-cdef dict FAILURES = {502: b"Bad Gateway", 504: b"Gateway Timeout", 500: b"Internal Server Error"}
+cdef dict FAILURES = {502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout", 500: b"Internal Server Error"}
 cdef list kept = []
 
 _log = logging.getLogger("lbcore.proxy")
@@ -422,7 +423,7 @@ cdef class Exchange:
         self.leave_server()
         if error == ERROR_REFUSED or error == ERROR_RESOLVE:
             self.server.stats.connect_errors += 1
-        if not (reused and not heard):
+        if error != ERROR_RESOURCE and not (reused and not heard):
             self.balancer.note_failure(self.server)
         if self.status:
             self.error = error
@@ -433,6 +434,8 @@ cdef class Exchange:
         self.error = error
         if error == ERROR_TIMEOUT:
             status = 504
+        elif error == ERROR_RESOURCE:
+            status = 503
         elif error == ERROR_INTERNAL:
             status = 500
         if self.decision.failover is not None and fail_over(self, status):

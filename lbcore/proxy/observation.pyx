@@ -3,6 +3,7 @@
 from lbcore.observability.record cimport NO_SLOT, Record
 from lbcore.observability.series cimport PROTOCOL_HTTP, PROTOCOL_WEBSOCKET
 from lbcore.proxy.exchange cimport Exchange
+from lbcore.selection.clock cimport monotonic_ns
 
 
 cdef int observe(Exchange exchange) except -1:

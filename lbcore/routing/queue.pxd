@@ -43,8 +43,8 @@ cdef class WaitQueue:
     cdef int release(self, Waiter waiter) except -1
     cdef int note_oldest(self, Server wanted, Waiter waiter) noexcept
     cdef int wake(self) except -1
-    cdef int tick(self) except -1
-    cdef int look(self, bint expire) except -1
+    cdef int tick(self, uint64_t now_ns) except -1
+    cdef int look(self, bint expire, uint64_t now_ns) except -1
     cdef bint let_in(self, Waiter waiter) except *
     cdef bint is_fresh(self, ServiceStats* row) noexcept
     cdef uint64_t oldest_elsewhere(self) noexcept

@@ -9,25 +9,19 @@ arrival, to within that time.
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from lbcore.http.request cimport Request
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
 from lbcore.selection.atomic cimport atomic_load_u32, atomic_load_u64, atomic_store_u64
+from lbcore.selection.clock cimport monotonic_ns
 from lbcore.state.layout cimport ServiceStats
 from lbcore.state.region cimport Region
 
 cdef enum:
     FAIR_NS = 20 * 1000 * 1000         # how much earlier one has to have come to go before those of another worker
     STALE_NS = 100 * 1000 * 1000       # what a worker shows counts for so long: one that hangs holds up nobody
-
-
-cdef uint64_t monotonic_ns() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <uint64_t>now.tv_sec * 1000000000 + <uint64_t>now.tv_nsec
 
 
 cdef class Waiter:
@@ -155,21 +149,21 @@ cdef class WaitQueue:
         """A slot is free, or may be: let in whom it is for."""
         if self.first is None or self.waking:
             return 0
-        return self.look(False)
+        return self.look(False, monotonic_ns())
 
-    cdef int tick(self) except -1:
-        """Look for slots that others have given back, and turn away who has waited too long."""
+    cdef int tick(self, uint64_t now_ns) except -1:
+        """Look for slots that others have given back, and turn away who has waited too long by `now_ns`."""
         if self.first is None or self.waking:
             return 0
-        return self.look(True)
+        return self.look(True, now_ns)
 
-    cdef int look(self, bint expire) except -1:
+    cdef int look(self, bint expire, uint64_t now_ns) except -1:
         cdef Waiter waiter = self.first, newer
         cdef bint full = False
         cdef uint64_t elsewhere_ns
         self.waking = True
         try:
-            self.now_ns = monotonic_ns()
+            self.now_ns = now_ns
             atomic_store_u64(&self.row.polled_ns, self.now_ns)
             elsewhere_ns = self.oldest_elsewhere()
             while waiter is not None and (expire or not full or self.row.wanting):
@@ -181,7 +175,7 @@ cdef class WaitQueue:
                         not self.let_in(waiter) and may_go_anywhere(waiter))
                 elif not waiter.wanted.is_full():
                     self.let_in(waiter)
-                if expire and waiter.queue is self and self.now_ns - waiter.since_ns >= self.timeout_ns:
+                if expire and waiter.queue is self and self.now_ns >= waiter.since_ns + self.timeout_ns:
                     self.row.timed_out += 1
                     self.leave(waiter)
                     waiter.turned_away()

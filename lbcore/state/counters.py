@@ -19,6 +19,7 @@ ERROR_NAMES = (
     "tls",
     "garbage",
     "internal",
+    "resource",
 )
 
 

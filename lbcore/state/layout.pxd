@@ -37,6 +37,7 @@ cdef enum ErrorKind:           # why an exchange failed; index into EntryPointSt
     ERROR_TLS
     ERROR_GARBAGE
     ERROR_INTERNAL             # a bug of ours: answered 500
+    ERROR_RESOURCE             # we had no descriptor, port or memory for a connection: answered 503, and says nothing of the server
 
 
 cdef struct Header:

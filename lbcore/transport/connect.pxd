@@ -6,11 +6,11 @@ from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.socket cimport Socket
 
 cdef enum:
+    NO_RESOURCE = -3           # no address was left, and one could not be tried for a lack of ours: that says nothing of the server
     NO_ADDRESS_LEFT = -1
     CONNECTING = 0             # an event tells how it went
     CONNECTED = 1
 
 
 cdef int connect_next(Reactor reactor, Socket socket, tuple addresses, Py_ssize_t* tried, int64_t until_ms) except? -2
-cdef int connect_error(int fd) noexcept nogil
-cdef void probe_when_idle(int fd, int64_t interval_s) noexcept nogil
+cdef bint is_our_lack(int error) noexcept nogil

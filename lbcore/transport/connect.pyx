@@ -3,8 +3,12 @@
 import logging
 import os
 
-from libc.errno cimport EAFNOSUPPORT, EINPROGRESS, EINTR, errno
+from libc.errno cimport (
+    EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EINPROGRESS, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC, errno,
+)
 from libc.stdint cimport int64_t
+
+from lbcore.transport.scarcity cimport lack
 
 cdef extern from "<sys/socket.h>" nogil:
     struct sockaddr:
@@ -12,15 +16,11 @@ cdef extern from "<sys/socket.h>" nogil:
     int open_socket "socket"(int family, int type, int protocol)
     int connect(int fd, const sockaddr* address, unsigned int size)
     int setsockopt(int fd, int level, int name, const void* value, unsigned int size)
-    int getsockopt(int fd, int level, int name, void* value, unsigned int* size)
     enum:
         AF_UNIX
         SOCK_STREAM
         SOCK_NONBLOCK
         SOCK_CLOEXEC
-        SOL_SOCKET
-        SO_ERROR
-        SO_KEEPALIVE
 
 cdef extern from "<netinet/in.h>" nogil:
     enum:
@@ -29,13 +29,11 @@ cdef extern from "<netinet/in.h>" nogil:
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:
         TCP_NODELAY
-        TCP_KEEPIDLE
-        TCP_KEEPINTVL
 
-cdef extern from "<unistd.h>" nogil:
-    int close(int fd)
 
-_log = logging.getLogger("lbcore.transport")
+cdef bint is_our_lack(int error) noexcept nogil:
+    """Whether an errno says that this process, or this machine, is short of something: descriptors, memory, watches."""
+    return error == EMFILE or error == ENFILE or error == ENOBUFS or error == ENOMEM or error == ENOSPC
 
 
 cdef int connect_next(Reactor reactor, Socket socket, tuple addresses, Py_ssize_t* tried, int64_t until_ms) except? -2:
@@ -44,11 +42,11 @@ cdef int connect_next(Reactor reactor, Socket socket, tuple addresses, Py_ssize_
     tried     addresses that were tried; counts up
     until_ms  by the reactor's clock, when one of them must have taken the connection: each gets its share of what is left,
               then the socket's `on_timeout` is called. 0: any time.
-    Returns CONNECTING, CONNECTED, or NO_ADDRESS_LEFT.
+    Returns CONNECTING, CONNECTED, NO_ADDRESS_LEFT, or NO_RESOURCE.
     """
     cdef bytes address
     cdef const sockaddr* target
-    cdef int fd, result, on = 1
+    cdef int fd, result, error = 0, outcome = NO_ADDRESS_LEFT, on = 1
     while tried[0] < len(addresses):
         address = <bytes>addresses[tried[0]]
         tried[0] += 1
@@ -56,39 +54,36 @@ cdef int connect_next(Reactor reactor, Socket socket, tuple addresses, Py_ssize_
         fd = open_socket(target.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
         if fd < 0:
             if errno != EAFNOSUPPORT:
-                _log.error("no connection can be opened: %s", os.strerror(errno))
+                outcome = NO_RESOURCE
+                lack("no connection to a server can be opened", errno)
             continue
+        socket.adopt(fd)
         if target.sa_family != AF_UNIX:
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
         result = connect(fd, target, <unsigned int>len(address))
-        if result < 0 and errno != EINPROGRESS and errno != EINTR:
-            close(fd)
+        error = errno if result < 0 else 0
+        if error and error != EINPROGRESS and error != EINTR:
+            socket.shut()
+            # No port of ours is free (connect(2): EADDRNOTAVAIL, EAGAIN), as against a Unix socket with a full backlog.
+            if is_our_lack(error) or error == EADDRNOTAVAIL or (error == EAGAIN and target.sa_family != AF_UNIX):
+                outcome = NO_RESOURCE
+                lack("no connection to a server can be begun", error)
             continue
         try:
-            socket.watch(reactor, fd, True)
-        except (OSError, MemoryError) as error:
-            close(fd)
-            _log.error("no connection can be watched: %s", error)
+            socket.watch(reactor, True)
+        except MemoryError:
+            socket.shut()
+            outcome = NO_RESOURCE
+            lack("no connection to a server can be watched", ENOMEM)
+            continue
+        except OSError as problem:
+            socket.shut()
+            outcome = NO_RESOURCE
+            lack("no connection to a server can be watched", problem.errno)
             continue
         if result == 0:
             return CONNECTED
         if until_ms:
             reactor.arm(socket, max(1, (until_ms - reactor.now_ms) // (len(addresses) - tried[0] + 1)))
         return CONNECTING
-    return NO_ADDRESS_LEFT
-
-
-cdef int connect_error(int fd) noexcept nogil:
-    """How a connection that was begun has failed, as an errno; 0: it stands."""
-    cdef int error = 0
-    cdef unsigned int size = sizeof(error)
-    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size)
-    return error
-
-
-cdef void probe_when_idle(int fd, int64_t interval_s) noexcept nogil:
-    """Have the kernel ask a silent peer whether it is still there, and break the connection when it is not."""
-    cdef int on = 1, interval = <int>interval_s
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on))
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &interval, sizeof(interval))
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval))
+    return outcome

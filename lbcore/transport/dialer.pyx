@@ -13,7 +13,7 @@ from lbcore.routing.queue cimport WaitQueue
 from lbcore.routing.server cimport Server
 from lbcore.state.layout cimport ERROR_RESOLVE
 from lbcore.transport.http1_server cimport SERVER_CONNECTING, Http1Server
-from lbcore.transport.reactor cimport Reactor, monotonic_ms
+from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.shadow cimport Shadow
 
 from lbcore.transport.resolver import Resolver
@@ -48,8 +48,12 @@ cdef class SocketDialer(Dialer):
             server.pool = Pool()
         if server.addresses is None:
             server.addresses = self.resolver.known(server.host, server.port)
+        if stream.policy.dial_timeout_ms:
+            stream.until_ms = self.reactor.now_ms + stream.policy.dial_timeout_ms
         if server.addresses is not None:
             return stream.connect(self.reactor, server.addresses)
+        if stream.until_ms:
+            self.reactor.arm(stream.socket, stream.policy.dial_timeout_ms)
         if not self.resolver.resolve(server.host, server.port, lambda addresses: self.resolved(stream, addresses)):
             self.reactor.hurry()
         return 0
@@ -64,11 +68,11 @@ cdef class SocketDialer(Dialer):
         """Look after the queues, and come back while anybody waits."""
         cdef WaitQueue queue
         self.poll_handle = None
-        self.reactor.now_ms = monotonic_ms()
+        self.reactor.enter()
         for item in list(self.queues):
             queue = <WaitQueue>item
             try:
-                queue.tick()
+                queue.tick(self.reactor.now_ns())
             except Exception as error:
                 _log.error("internal error in the queue of %s", queue.service.name, exc_info=error)
             if queue.length == 0:
@@ -99,6 +103,7 @@ cdef class SocketDialer(Dialer):
         """The name's addresses are here, or None if it has none."""
         if stream.exchange is None:
             return
+        self.reactor.enter()
         try:
             if addresses is None:
                 stream.failed(ERROR_RESOLVE)

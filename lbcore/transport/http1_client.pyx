@@ -22,11 +22,6 @@ from lbcore.transport.http1_upload cimport Http1Upload
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED
 from lbcore.transport.tunnel cimport Tunnel
 
-cdef extern from "<sys/socket.h>" nogil:
-    int shutdown(int fd, int how)
-    enum:
-        SHUT_WR
-
 cdef enum:
     CORKED_BYTES = 65536       # answers to pipelined requests that may wait for each other before they are sent
     LINGER_MS = 1000
@@ -45,7 +40,7 @@ cdef class ClientSocket(Socket):
     cdef int on_timeout(self) except -1:
         return self.http.on_timeout()
 
-    cdef void bury(self) noexcept:
+    cdef void release(self) noexcept:
         self.http = None
 
     cdef void fail(self, object error) noexcept:
@@ -75,7 +70,7 @@ cdef class Http1Client(Http1Upload):
     cdef int on_ready(self, uint32_t events) except -1:
         cdef Socket socket = self.socket
         cdef int result
-        socket.note(events)
+        events = socket.note(events)
         if self.state == CLIENT_IDLE:
             return self.serve()
         if self.state == CLIENT_TUNNEL:
@@ -95,7 +90,7 @@ cdef class Http1Client(Http1Upload):
             if socket.readable and self.body_kind != BODY_NONE:
                 return self.want_body()
             return self.drop_if_gone()
-        if self.state == CLIENT_FLUSHING and socket.hangup and (self.broken or socket.peer_is_gone()):
+        if self.state == CLIENT_FLUSHING and socket.hangup and (self.broken or socket.peer_has_ended()):
             return self.close()
         return 0
 
@@ -126,7 +121,7 @@ cdef class Http1Client(Http1Upload):
     cdef int drop_if_gone(self) except -1:
         """Break off when the client has ended its side, with nothing more of it to read: it waits for no answer."""
         if self.state == CLIENT_BUSY and self.socket.hangup and (self.body_kind == BODY_NONE or self.broken) \
-                and self.socket.peer_is_gone():
+                and self.socket.peer_has_ended():
             return self.drop()
         return 0
 
@@ -265,7 +260,7 @@ cdef class Http1Client(Http1Upload):
             self.keep_alive = self.keep_alive and self.chunking
         if response.status == 101:
             self.chunking = False
-        self.splice_fd = self.socket.fd if body == BODY_LENGTH else -1
+        self.splice_fd = self.socket.splice_fd() if body == BODY_LENGTH else -1
         if render_response(response, minor_version, self.keep_alive, self.chunking, http_date(), &self.socket.output) < 0:
             raise MemoryError
         return 0
@@ -397,7 +392,7 @@ cdef class Http1Client(Http1Upload):
             return self.close()
         self.state = CLIENT_LINGERING
         buffer_release(&self.socket.input)
-        shutdown(self.socket.fd, SHUT_WR)
+        self.socket.shut_write()
         self.socket.reactor.arm(self.socket, LINGER_MS)
         return self.read_past()
 

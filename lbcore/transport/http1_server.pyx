@@ -17,8 +17,8 @@ from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_of
 from lbcore.proxy.exchange cimport ClientStream, Exchange
 from lbcore.proxy.pool cimport Pool
-from lbcore.state.layout cimport ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_REFUSED, ERROR_RESET, ERROR_TIMEOUT
-from lbcore.transport.connect cimport CONNECTED, NO_ADDRESS_LEFT, connect_error, connect_next, probe_when_idle
+from lbcore.state.layout cimport ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_REFUSED, ERROR_RESET, ERROR_RESOURCE, ERROR_TIMEOUT
+from lbcore.transport.connect cimport CONNECTED, NO_ADDRESS_LEFT, NO_RESOURCE, connect_next
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED
@@ -46,7 +46,7 @@ cdef class ServerSocket(Socket):
     cdef int on_timeout(self) except -1:
         return self.http.on_timeout()
 
-    cdef void bury(self) noexcept:
+    cdef void release(self) noexcept:
         self.http = None
 
     cdef void fail(self, object error) noexcept:
@@ -73,7 +73,7 @@ cdef class Http1Server(ServerStream):
             raise MemoryError
         exchange.response.clear()
         self.chunking = exchange.request.framing.body == BODY_CHUNKED
-        self.splice_fd = self.socket.fd if exchange.request.framing.body == BODY_LENGTH else -1
+        self.splice_fd = self.socket.splice_fd() if exchange.request.framing.body == BODY_LENGTH else -1
         self.sent = exchange.request.framing.body == BODY_NONE
         self.waiting_continue = exchange.request.framing.expects_continue and not self.sent
         self.blocked = self.waiting_continue
@@ -135,20 +135,21 @@ cdef class Http1Server(ServerStream):
     cdef int connect(self, Reactor reactor, tuple addresses) except -1:
         """Begin a connection to the first of the server's addresses that takes one. `exchange` is told when none does."""
         self.addresses = addresses
-        self.until_ms = reactor.now_ms + self.policy.dial_timeout_ms if self.policy.dial_timeout_ms else 0
         return self.connect_another(reactor)
 
     cdef int connect_another(self, Reactor reactor) except -1:
         cdef int result = connect_next(reactor, self.socket, self.addresses, &self.tried, self.until_ms)
         if result == NO_ADDRESS_LEFT:
             return self.failed(ERROR_REFUSED)
+        if result == NO_RESOURCE:
+            return self.failed(ERROR_RESOURCE)
         return self.begin() if result == CONNECTED else 0
 
     cdef int connect_event(self, uint32_t events) except -1:
         cdef Socket socket = self.socket
         if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             return 0
-        if connect_error(socket.fd):
+        if socket.connect_error():
             return self.give_up_address()
         return self.begin()
 
@@ -165,7 +166,7 @@ cdef class Http1Server(ServerStream):
         self.connected = True
         self.addresses = None
         self.socket.reactor.disarm(self.socket)
-        probe_when_idle(self.socket.fd, PROBE_S)
+        self.socket.probe_when_idle(PROBE_S)
         self.start(exchange)
         if not self.blocked:
             exchange.server_ready()
@@ -177,7 +178,7 @@ cdef class Http1Server(ServerStream):
         cdef Socket socket = self.socket
         cdef Exchange exchange
         # Also while connecting: a server may have answered and ended by the time it is seen to stand.
-        socket.note(events)
+        events = socket.note(events)
         if self.state == SERVER_CONNECTING:
             self.connect_event(events)
             if self.state != SERVER_CONNECTING and socket.readable and self.exchange is not None:
@@ -203,7 +204,10 @@ cdef class Http1Server(ServerStream):
         if self.state == SERVER_IDLE:
             return self.close()
         if self.state == SERVER_CONNECTING:
-            return self.give_up_address() if self.tried < len(self.addresses) else self.failed(ERROR_TIMEOUT)
+            # Without addresses, its name is still being resolved: that counts to the time a connection may take.
+            if self.addresses is None or self.tried >= len(self.addresses):
+                return self.failed(ERROR_TIMEOUT)
+            return self.give_up_address()
         if self.state == SERVER_HEAD:
             if self.waiting_continue:
                 return self.go_on()
@@ -260,7 +264,8 @@ cdef class Http1Server(ServerStream):
             if self.state == SERVER_BODY:
                 if exchange.client.blocked:
                     return 0
-                if self.pipe != NULL or (self.left >= SPLICE_FROM and exchange.client.splice_fd >= 0 and socket.readable):
+                if self.pipe != NULL or (self.left >= SPLICE_FROM and exchange.client.splice_fd >= 0 and socket.readable
+                                             and socket.can_splice()):
                     exchange.client.flush()
                     if exchange.client.blocked:
                         return 0

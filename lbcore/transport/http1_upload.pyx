@@ -51,7 +51,8 @@ cdef class Http1Upload(ClientStream):
                 socket.put_text(CONTINUE, len(CONTINUE))
                 self.flush()
             if self.pipe != NULL or (self.body_kind == BODY_LENGTH and self.body_left >= SPLICE_FROM
-                                     and stream.splice_fd >= 0 and exchange.recording is None and socket.readable):
+                                     and stream.splice_fd >= 0 and exchange.recording is None and socket.readable
+                                     and socket.can_splice()):
                 stream.flush()
                 if stream.blocked:
                     return 0

@@ -21,8 +21,9 @@ from lbcore.transport.epoll cimport EPOLLIN
 from lbcore.transport.http1_client cimport ClientSocket, Http1Client
 from lbcore.transport.proxy_protocol cimport PROXY_BAD, PROXY_PARTIAL, ProxyHeader, proxy_parse
 from lbcore.transport.reactor cimport Reactor
-from lbcore.transport.socket cimport IO_AGAIN
-from lbcore.transport.tcp_client cimport TcpConnection, TcpEnd
+from lbcore.transport.scarcity cimport lack
+from lbcore.transport.socket cimport IO_AGAIN, OwnedSocket
+from lbcore.transport.tcp_client cimport TcpConnection
 
 cdef extern from "<sys/socket.h>" nogil:
     struct sockaddr:
@@ -39,6 +40,7 @@ cdef enum:
     ACCEPTED = 0
     NONE_LEFT = 1
     PAUSE = 2
+    BACKLOG = 65536            # what may have been waiting when the listener closes; under a flood there is always one more
     PAUSE_MS = 100             # without descriptors or memory: how long the backlog waits for some to come free
 
 _log = logging.getLogger("lbcore.transport")
@@ -58,11 +60,13 @@ cdef class Listener(Channel):
         reactor.attach(self, self.sock.fileno(), EPOLLIN)
 
     def close(self) -> None:
-        """Stop listening. What waits in the backlog is accepted first: its clients are connected already."""
+        """Stop listening. What waits in the backlog is accepted first: its clients are connected already. No more than a
+        backlog may hold: under a flood others come for as long as it is open."""
         if self.sock is None:
             return
-        while self.accept_one() == ACCEPTED:
-            pass
+        for _ in range(BACKLOG):
+            if self.accept_one() != ACCEPTED:
+                break
         self.reactor.detach(self)
         self.sock.close()
         self.sock = None
@@ -100,7 +104,7 @@ cdef class Listener(Channel):
             if errno == EAGAIN:
                 return NONE_LEFT
             if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
-                _log.error("entry point %s cannot accept: %s", self.entry_point.name, os.strerror(errno))
+                lack(f"entry point {self.entry_point.name} cannot accept", errno)
                 return PAUSE
             if errno != EINTR and errno != ECONNABORTED:
                 # Errors of the connection that was to be accepted (accept(2)): the next one may be fine.
@@ -137,7 +141,8 @@ cdef class Listener(Channel):
         http.clients = self.clients
         socket = ClientSocket.__new__(ClientSocket)
         socket.http = http
-        socket.watch(self.reactor, fd, False)
+        socket.adopt(fd)
+        socket.watch(self.reactor, False)
         http.socket = socket
         if first != NULL:
             self.entry_point.stats.bytes_in += buffer_len(first)
@@ -166,10 +171,10 @@ cdef class Listener(Channel):
         connection.entry_point = self.entry_point
         connection.dialer = <SocketDialer>self.dialer
         connection.clients = self.clients
-        connection.client = TcpEnd.__new__(TcpEnd)
-        connection.client.connection = connection
-        connection.client.is_client = True
-        connection.client.watch(self.reactor, fd, False)
+        connection.client = OwnedSocket.__new__(OwnedSocket)
+        connection.client.owner = connection
+        connection.client.adopt(fd)
+        connection.client.watch(self.reactor, False)
         if first != NULL:
             connection.client.input = first[0]
             memset(first, 0, sizeof(Buffer))
@@ -202,8 +207,7 @@ cdef class Arrival(Socket):
         self.read()
         if self.fd < 0:
             return 0
-        self.fd = -1
-        self.watch(listener.reactor, fd, False)
+        self.watch(listener.reactor, False)
         self.waiting = True
         listener.clients.add(self)
         listener.entry_point.stats.accepted += 1

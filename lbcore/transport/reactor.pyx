@@ -4,18 +4,19 @@ A connection is registered once, when it opens, for everything; it keeps in mind
 costs no epoll_ctl, an idle connection costs no object of the event loop, and one wake-up of the loop serves a whole batch.
 """
 
+import logging
 import os
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
+from lbcore.selection.clock cimport monotonic_ns
 from lbcore.transport.epoll cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
 )
-from lbcore.transport.timers cimport TICK_MS, Timer, timer_clear, timer_init, timer_set, wheel_expired, wheel_init
+from lbcore.transport.timers cimport TICK_MS, Timer, timer_clear, timer_init, timer_set, wheel_clear, wheel_expired, wheel_init
 
 cdef enum:
     FIRST_PLACES = 256
@@ -25,34 +26,50 @@ cdef enum:
     TURN_MS = 5                # under load, how long the data plane may keep the loop's other work waiting
     LOADED_EVENTS = 32         # in one turn: under load
 
-
-cdef int64_t monotonic_ms() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
+_log = logging.getLogger("lbcore.transport")
 
 
-cdef class Channel:
+cdef inline int64_t monotonic_ms() noexcept nogil:
+    return <int64_t>(monotonic_ns() // 1000000)
+
+
+cdef class Timed:
+    """Something with a deadline, set by `Reactor.arm`. It leaves the wheel by itself when it goes away.
+
+    Many of them may share a descriptor, or have none: the deadline of a copy, a session of UDP, a connection of QUIC.
+    """
+
+    def __cinit__(self):
+        timer_init(&self.timer, <void*>self)
+
+    def __dealloc__(self):
+        timer_clear(&self.timer)
+
+    cdef int on_timeout(self) except -1:
+        """The time set by `Reactor.arm` is over. An error ends in `fail`."""
+        return 0
+
+    cdef void fail(self, object error) noexcept:
+        """The one way out for an error nobody expected. What has more to clean up does so here, and says what it was."""
+        timer_clear(&self.timer)
+        _log.error("internal error in %s", type(self).__name__, exc_info=error)
+
+
+cdef class Channel(Timed):
     """Something with a descriptor in the reactor. Each callback ends in `fail` when it raises."""
 
     def __cinit__(self):
         self.fd = -1
-        timer_init(&self.timer, <void*>self)
 
     cdef int on_ready(self, uint32_t events) except -1:
         """The descriptor became readable or writable, or the peer went away. Edge-triggered: said once."""
         return 0
 
-    cdef int on_timeout(self) except -1:
-        """The time set by `Reactor.arm` is over."""
-        return 0
-
     cdef void fail(self, object error) noexcept:
-        """The one way out for an error nobody expected. A channel with more to clean up does so, and logs, here."""
         if self.reactor is not None:
             self.reactor.detach(self)
 
-    cdef void bury(self) noexcept:
+    cdef void release(self) noexcept:
         """Called some time after `detach`, when no call into the channel is under way: drop what refers back to it."""
         pass
 
@@ -104,7 +121,7 @@ cdef class Reactor:
 
     def __cinit__(self, loop):
         self.loop = loop
-        self.graveyard = []
+        self.leaving = []
         self.epfd = epoll_create1(EPOLL_CLOEXEC)
         if self.epfd < 0:
             raise OSError(errno, os.strerror(errno))
@@ -115,7 +132,24 @@ cdef class Reactor:
         self.watched = True
 
     def __dealloc__(self):
+        wheel_clear(&self.wheel)
         free(self.places)
+
+    cdef void enter(self) noexcept:
+        """Read the clock. Every callback of the event loop that comes to the data plane begins with this, so that
+        what is armed counts from now, not from the last batch of events."""
+        self.now_ms = self.driven_ms if self.driven_ms else monotonic_ms()
+
+    cdef uint64_t now_ns(self) noexcept:
+        """The clock, now."""
+        return <uint64_t>self.driven_ms * 1000000 if self.driven_ms else monotonic_ns()
+
+    def drive(self, delay_ms: int = 0) -> None:
+        """Let `delay_ms` pass, for tests: from the first call on the clock stands still between the calls. What is due
+        fires now."""
+        self.driven_ms = (self.driven_ms if self.driven_ms else monotonic_ms()) + delay_ms
+        self.enter()
+        self.fire()
 
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1:
         """Watch `fd` for the channel, which takes it over. The reactor holds the channel until `detach`. OSError.
@@ -127,7 +161,7 @@ cdef class Reactor:
             self.enlarge()
         channel.place = self.free
         event.events = events
-        event.data.u64 = self.name_of(channel)
+        event.data.u64 = self.key_of(channel)
         if epoll_ctl(self.epfd, EPOLL_CTL_ADD, fd, &event) < 0:
             raise OSError(errno, os.strerror(errno))
         self.free = self.places[channel.place].next
@@ -146,21 +180,22 @@ cdef class Reactor:
             raise MemoryError
         for i in range(self.capacity, capacity):
             places[i].channel = NULL
-            places[i].tenancy = 0
+            places[i].generation = 0
             places[i].next = i + 1
         self.places = places
         self.capacity = capacity
         return 0
 
-    cdef uint64_t name_of(self, Channel channel) noexcept:
-        """What the kernel calls a channel. It may say so after the channel has left, and the name is nobody's then."""
-        return <uint64_t>self.places[channel.place].tenancy << 32 | channel.place
+    cdef uint64_t key_of(self, Channel channel) noexcept:
+        """The number by which the kernel names a channel's events: its place, and which of the place's channels it is. The
+        kernel may still use it after the channel has left; then it matches none."""
+        return <uint64_t>self.places[channel.place].generation << 32 | channel.place
 
     cdef int change(self, Channel channel, uint32_t events) except -1:
         """Watch for other events from now on; what holds already is told once more. OSError."""
         cdef epoll_event event
         event.events = events
-        event.data.u64 = self.name_of(channel)
+        event.data.u64 = self.key_of(channel)
         if epoll_ctl(self.epfd, EPOLL_CTL_MOD, channel.fd, &event) < 0:
             raise OSError(errno, os.strerror(errno))
         return 0
@@ -181,27 +216,28 @@ cdef class Reactor:
             return
         place = &self.places[channel.place]
         place.channel = NULL
-        place.tenancy += 1
+        place.generation += 1
         place.next = self.free
         self.free = channel.place
         channel.fd = -1
-        timer_clear(&self.wheel, &channel.timer)
+        timer_clear(&channel.timer)
         self.channels -= 1
         # A call into the channel may be under way: it must stay alive until that is over.
-        if not self.graveyard:
-            self.loop.call_soon(self._bury)
-        self.graveyard.append(channel)
+        if not self.leaving:
+            self.loop.call_soon(self._release)
+        self.leaving.append(channel)
         Py_DECREF(channel)
 
-    cdef int arm(self, Channel channel, int64_t delay_ms) except -1:
-        """Call `on_timeout` after `delay_ms`, at most a tick or two later. Replaces an earlier setting."""
-        timer_set(&self.wheel, &channel.timer, self.now_ms + delay_ms)
+    cdef int arm(self, Timed timed, int64_t delay_ms) except -1:
+        """Call `on_timeout` after `delay_ms`, at most two ticks later. Replaces an earlier setting. The caller keeps `timed`
+        alive for as long as it is to fire."""
+        timer_set(&self.wheel, &timed.timer, self.now_ms, self.now_ms + delay_ms)
         if self.tick_handle is None:
             self.tick_handle = self.loop.call_later(TICK_MS / 1000.0, self._tick)
         return 0
 
-    cdef void disarm(self, Channel channel) noexcept:
-        timer_clear(&self.wheel, &channel.timer)
+    cdef void disarm(self, Timed timed) noexcept:
+        timer_clear(&timed.timer)
 
     cdef void share_loop(self) noexcept:
         """The loop serves others, too: they are not to wait long."""
@@ -237,7 +273,7 @@ cdef class Reactor:
         cdef Place* place
         cdef Channel channel
         cdef int count, i, timeout = 0, served = 0
-        cdef int64_t turn_over = monotonic_ms() + TURN_MS
+        cdef int64_t turn_over = monotonic_ms() + TURN_MS, now
         self.hurried = False
         while self.epfd >= 0:
             with nogil:  # the wait may block
@@ -246,10 +282,11 @@ cdef class Reactor:
                 if errno == EINTR:
                     continue
                 raise OSError(errno, os.strerror(errno))
-            self.now_ms = monotonic_ms()
+            now = monotonic_ms()
+            self.now_ms = self.driven_ms if self.driven_ms else now
             for i in range(count):
                 place = &self.places[<uint32_t>events[i].data.u64]
-                if place.channel == NULL or place.tenancy != events[i].data.u64 >> 32:
+                if place.channel == NULL or place.generation != events[i].data.u64 >> 32:
                     continue
                 channel = <Channel>place.channel
                 try:
@@ -257,35 +294,39 @@ cdef class Reactor:
                 except BaseException as error:
                     channel.fail(error)
             served += count
-            if self.hurried or self.now_ms >= turn_over or (count == 0 and (timeout or self.watched)):
+            if self.hurried or now >= turn_over or (count == 0 and (timeout or self.watched)):
                 break
             timeout = self.linger_ms
         return served
 
     def _tick(self) -> None:
         """Fire what is due, and come back while any timer is set."""
-        cdef Timer* timer
-        cdef Channel channel
         self.tick_handle = None
-        self.now_ms = monotonic_ms()
-        while True:
-            timer = wheel_expired(&self.wheel, self.now_ms)
-            if timer == NULL:
-                break
-            channel = <Channel>timer.owner
-            try:
-                channel.on_timeout()
-            except BaseException as error:
-                channel.fail(error)
+        self.enter()
+        self.fire()
         if self.wheel.count and self.tick_handle is None:
             self.tick_handle = self.loop.call_later(TICK_MS / 1000.0, self._tick)
 
-    def _bury(self) -> None:
+    cdef void fire(self) noexcept:
+        cdef Timer* timer
+        cdef Timed timed
+        while True:
+            timer = wheel_expired(&self.wheel, self.now_ms)
+            if timer == NULL:
+                return
+            timed = <Timed>timer.owner
+            try:
+                timed.on_timeout()
+            except BaseException as error:
+                timed.fail(error)
+
+    def _release(self) -> None:
         cdef Channel channel
-        dead, self.graveyard = self.graveyard, []
-        for item in dead:
+        self.enter()
+        gone, self.leaving = self.leaving, []
+        for item in gone:
             channel = <Channel>item
-            channel.bury()
+            channel.release()
 
     def close(self) -> None:
         """Stop. The channels must have been closed by their owners. Safe to call twice."""

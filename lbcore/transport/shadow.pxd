@@ -3,10 +3,10 @@
 from lbcore.proxy.exchange cimport ClientStream
 from lbcore.proxy.recording cimport Recording
 from lbcore.routing.mirroring cimport Mirror
-from lbcore.transport.reactor cimport Channel, Reactor
+from lbcore.transport.reactor cimport Reactor, Timed
 
 
-cdef class Deadline(Channel):
+cdef class Deadline(Timed):
     cdef Shadow shadow
 
 

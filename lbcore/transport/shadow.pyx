@@ -4,21 +4,28 @@ The client waits for nothing here: the copy begins when its request is complete,
 answer is read and dropped. It has a deadline; when that is over, it is cut.
 """
 
+import logging
+
 cimport cython
 
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span
 from lbcore.proxy.exchange cimport ClientStream, Exchange, ServerStream, exchange_give
 from lbcore.state.layout cimport ERROR_TIMEOUT
-from lbcore.transport.reactor cimport Channel
+from lbcore.transport.reactor cimport Timed
+
+_log = logging.getLogger("lbcore.transport")
 
 
 @cython.final
-cdef class Deadline(Channel):
-    """A timer without a descriptor."""
+cdef class Deadline(Timed):
+    """When a copy has taken too long."""
 
     cdef int on_timeout(self) except -1:
         return self.shadow.expire()
+
+    cdef void fail(self, object error) noexcept:
+        _log.error("internal error while a copy is cut", exc_info=error)
 
 
 @cython.final
@@ -67,8 +74,10 @@ cdef class Shadow(ClientStream):
         """It took too long."""
         self.mirror.child.stats.responses[0] += 1
         self.exchange.error = ERROR_TIMEOUT
-        self.exchange.lose_server()
-        return self.leave()
+        try:
+            return self.exchange.lose_server()
+        finally:
+            self.leave()           # whatever went wrong with the server: the copy and its place are free
 
     cdef int leave(self) except -1:
         cdef Exchange exchange = self.exchange

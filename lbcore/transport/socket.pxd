@@ -1,8 +1,9 @@
-# A non-blocking stream socket in the reactor, with what it has received and what it has still to send.
+# A non-blocking stream socket in the reactor, plain or encrypted, with what it has received and what it has still to send.
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from lbcore.http.buffer cimport Buffer
+from lbcore.http.head cimport ClientAddress
 from lbcore.http.span cimport Span
 from lbcore.transport.reactor cimport Channel, Reactor
 
@@ -11,7 +12,18 @@ cdef enum:
     IO_FAILED = -2             # the connection is broken; `Socket.fault` says how
 
 
+cdef class Transport:
+    cdef Py_ssize_t receive(self, Socket socket, Buffer* into, Py_ssize_t limit) noexcept
+    cdef Py_ssize_t send_two(self, Socket socket, Span first, Span second) noexcept
+    cdef bint pending(self, Socket socket) noexcept
+    cdef uint32_t note(self, Socket socket, uint32_t events) noexcept
+    cdef bint peer_has_ended(self, Socket socket) noexcept
+    cdef void shut_write(self, Socket socket) noexcept
+    cdef void shut(self, Socket socket) noexcept
+
+
 cdef class Socket(Channel):
+    cdef Transport transport   # None: plain, bytes go as they are
     cdef Buffer input
     cdef Buffer output
     cdef bint readable         # a read may find something
@@ -24,20 +36,57 @@ cdef class Socket(Channel):
     cdef bint broken           # an event told of an error; what was received before can still be read
     cdef int fault             # errno of what failed
 
-    cdef int watch(self, Reactor reactor, int fd, bint output) except -1
+    # Its place in the reactor
+    cdef void adopt(self, int fd) noexcept
+    cdef int watch(self, Reactor reactor, bint output) except -1
     cdef int wait_for_output(self) noexcept
     cdef int watch_level(self) noexcept
     cdef int pause(self) noexcept
     cdef int resume(self) noexcept
     cdef int rewatch(self) noexcept
-    cdef void note(self, uint32_t events) noexcept
+    cdef uint32_t note(self, uint32_t events) noexcept
     cdef bint has_turn(self, Py_ssize_t taken) noexcept
+
+    # What goes through the transport
     cdef Py_ssize_t receive(self, Buffer* into, Py_ssize_t limit) noexcept
+    cdef Py_ssize_t receive_plain(self, Buffer* into, Py_ssize_t limit) noexcept
+    cdef Py_ssize_t send_two(self, Span first, Span second) noexcept
+    cdef Py_ssize_t send_plain(self, Span first, Span second) noexcept
+    cdef bint peer_has_ended(self) noexcept
+    cdef bint peer_has_ended_plain(self) noexcept
+    cdef void shut_write(self) noexcept
+    cdef void shut_write_plain(self) noexcept
+    cdef inline bint pending(self) noexcept:
+        """Whether bytes were received that `receive` has not given yet: no event will tell of them."""
+        return self.transport is not None and self.transport.pending(self)
+
+    cdef inline bint can_splice(self) noexcept:
+        """Whether the bytes may move inside the kernel: nothing has to be done to them."""
+        return self.transport is None
+
+    cdef inline int splice_fd(self) noexcept:
+        """The descriptor that may be spliced into, -1 where it may not."""
+        return self.fd if self.transport is None else -1
+
+    # Made of these
     cdef Py_ssize_t discard(self) noexcept
     cdef int put(self, Span data) noexcept
     cdef int put_text(self, const char* text, Py_ssize_t length) noexcept
     cdef int keep(self, Span data) noexcept
     cdef int push(self) noexcept
-    cdef Py_ssize_t send_two(self, Span first, Span second) noexcept
-    cdef bint peer_is_gone(self) noexcept
     cdef void shut(self) noexcept
+
+    # The connection
+    cdef int connect_error(self) noexcept
+    cdef void probe_when_idle(self, int64_t interval_s) noexcept
+    cdef void local_address(self, ClientAddress* address) noexcept
+
+
+cdef class SocketOwner:
+    cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1
+    cdef int socket_timeout(self, OwnedSocket socket) except -1
+    cdef void socket_failed(self, OwnedSocket socket, object error) noexcept
+
+
+cdef class OwnedSocket(Socket):
+    cdef SocketOwner owner

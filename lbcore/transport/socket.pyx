@@ -1,13 +1,20 @@
-"""Stream sockets of the data plane: receive, send with the rest kept, close. One system call per call, at most."""
+"""Stream sockets of the data plane: receive, send with the rest kept, close. One system call per call, at most.
 
+Protocols know sockets, never descriptors: only this file, and `splice` where bytes move inside the kernel, read and write.
+"""
+
+cimport cython
 from libc.errno cimport EAGAIN, EINTR, ENOMEM, errno
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from lbcore.http.buffer cimport Buffer, buffer_len, buffer_release, buffer_reserve
+from lbcore.http.head cimport ClientAddress
 from lbcore.http.span cimport Span, span_of
+from lbcore.transport.address cimport local_address
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from lbcore.transport.reactor cimport Reactor
+from lbcore.transport.timers cimport timer_clear
 
 cdef extern from "<sys/socket.h>" nogil:
     struct iovec:
@@ -24,10 +31,26 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t recv(int fd, void* into, size_t size, int flags)
     ssize_t send(int fd, const void* data, size_t size, int flags)
     ssize_t sendmsg(int fd, const msghdr* message, int flags)
+    int shutdown(int fd, int how)
+    int setsockopt(int fd, int level, int name, const void* value, unsigned int size)
+    int getsockopt(int fd, int level, int name, void* value, unsigned int* size)
     enum:
         MSG_NOSIGNAL
         MSG_PEEK
         MSG_DONTWAIT
+        SHUT_WR
+        SOL_SOCKET
+        SO_ERROR
+        SO_KEEPALIVE
+
+cdef extern from "<netinet/in.h>" nogil:
+    enum:
+        IPPROTO_TCP
+
+cdef extern from "<netinet/tcp.h>" nogil:
+    enum:
+        TCP_KEEPIDLE
+        TCP_KEEPINTVL
 
 cdef extern from "<unistd.h>" nogil:
     int close(int fd)
@@ -39,6 +62,46 @@ cdef enum:
     COPIED_BYTES = 8192        # what is smaller is copied behind the output that waits; a send costs more than that
 
 
+cdef class Transport:
+    """What stands between the bytes of a connection and its descriptor: encryption. A socket without one is plain.
+
+    It keeps in `socket.readable` whether `receive` may find something, in `socket.hangup` whether the peer has ended, and in
+    `socket.fault` the errno of what failed, as the plain socket does; the results are those of the socket's own calls.
+    A handshake is no call of its own: `receive` and `send_two` are IO_AGAIN until it is done, and whoever has to know what was
+    agreed asks the transport.
+    """
+
+    cdef Py_ssize_t receive(self, Socket socket, Buffer* into, Py_ssize_t limit) noexcept:
+        """Bytes put behind what `into` holds, 0 at the end that the peer has announced, or IO_… A short read says nothing
+        of the descriptor: `socket.readable` does."""
+        return IO_FAILED
+
+    cdef Py_ssize_t send_two(self, Socket socket, Span first, Span second) noexcept:
+        """Bytes taken, or IO_… After IO_AGAIN the caller comes back with the same bytes first, more may follow them."""
+        return IO_FAILED
+
+    cdef bint pending(self, Socket socket) noexcept:
+        """Whether it holds bytes of the peer that `receive` would give without reading the descriptor."""
+        return False
+
+    cdef uint32_t note(self, Socket socket, uint32_t events) noexcept:
+        """What an event of the descriptor means above the transport: a read that waits for room to send is ready when
+        there is room, a write that waits for bytes of the peer when they are here."""
+        return events
+
+    cdef bint peer_has_ended(self, Socket socket) noexcept:
+        """Whether the end of the peer's bytes is next, without taking any."""
+        return False
+
+    cdef void shut_write(self, Socket socket) noexcept:
+        """Announce that nothing more will be sent, and end the descriptor's sending side."""
+        socket.shut_write_plain()
+
+    cdef void shut(self, Socket socket) noexcept:
+        """The socket closes: announce it as far as that is possible at once, and give the memory back."""
+        pass
+
+
 cdef class Socket(Channel):
     """The descriptor is owned: `shut` closes it."""
 
@@ -46,13 +109,19 @@ cdef class Socket(Channel):
         self.allowance = TURN_BYTES
 
     def __dealloc__(self):
+        if self.fd >= 0:
+            close(self.fd)                 # adopted, and never watched: the reactor holds those that are
         buffer_release(&self.input)
         buffer_release(&self.output)
 
-    cdef int watch(self, Reactor reactor, int fd, bint output) except -1:
-        """Enter the reactor with a descriptor, which is owned from here on. `output`: tell when it can be written, too."""
+    cdef void adopt(self, int fd) noexcept:
+        """Own a descriptor from here on: it closes with the socket, whatever comes between."""
+        self.fd = fd
+
+    cdef int watch(self, Reactor reactor, bint output) except -1:
+        """Enter the reactor with the descriptor adopted. `output`: tell when it can be written, too. OSError, MemoryError."""
         self.watches_output = output
-        return reactor.attach(self, fd, EPOLLIN | EPOLLRDHUP | EPOLLET | (EPOLLOUT if output else 0))
+        return reactor.attach(self, self.fd, EPOLLIN | EPOLLRDHUP | EPOLLET | (EPOLLOUT if output else 0))
 
     cdef int wait_for_output(self) noexcept:
         """Have an event tell when more can be sent. Most connections never need it: asking for it at once would bring
@@ -102,8 +171,10 @@ cdef class Socket(Channel):
             return IO_FAILED
         return 0
 
-    cdef void note(self, uint32_t events) noexcept:
-        """Keep in mind what an event said: the reactor says it once."""
+    cdef uint32_t note(self, uint32_t events) noexcept:
+        """Keep in mind what an event said: the reactor says it once. Returns what it means to the protocol."""
+        if self.transport is not None:
+            events = self.transport.note(self, events)
         self.allowance = TURN_BYTES
         if events & (EPOLLOUT | EPOLLHUP | EPOLLERR):
             self.blocked = False
@@ -113,11 +184,15 @@ cdef class Socket(Channel):
             self.readable = True
             if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
                 self.hangup = True
+        return events
 
     cdef bint has_turn(self, Py_ssize_t taken) noexcept:
         """Whether, with `taken` bytes more, it may go on receiving. If not, it counts as empty until the next event, which
-        is asked for: a fast peer must not keep the worker from everybody else."""
+        is asked for: a fast peer must not keep the worker from everybody else. What a transport holds already is no matter
+        of events: it is taken first."""
         self.allowance -= taken
+        if self.transport is not None and self.transport.pending(self):
+            return True
         if self.level:
             self.readable = False
             return False
@@ -131,6 +206,12 @@ cdef class Socket(Channel):
 
     cdef Py_ssize_t receive(self, Buffer* into, Py_ssize_t limit) noexcept:
         """Receive up to `limit` bytes behind what `into` holds; it has that room. Bytes received, 0 at the end, or IO_…"""
+        if self.transport is not None:
+            return self.transport.receive(self, into, limit)
+        return self.receive_plain(into, limit)
+
+    cdef Py_ssize_t receive_plain(self, Buffer* into, Py_ssize_t limit) noexcept:
+        """The same from the descriptor itself, for `receive` and for transports."""
         cdef Py_ssize_t n
         while True:
             n = recv(self.fd, into.base + into.end, limit, 0)
@@ -164,6 +245,12 @@ cdef class Socket(Channel):
 
     cdef Py_ssize_t send_two(self, Span first, Span second) noexcept:
         """Send two pieces as one. Bytes taken, or IO_…"""
+        if self.transport is not None:
+            return self.transport.send_two(self, first, second)
+        return self.send_plain(first, second)
+
+    cdef Py_ssize_t send_plain(self, Span first, Span second) noexcept:
+        """The same into the descriptor itself, for `send_two` and for transports."""
         cdef iovec parts[2]
         cdef msghdr message
         cdef Py_ssize_t n
@@ -242,21 +329,94 @@ cdef class Socket(Channel):
             self.output.start += sent
         return self.wait_for_output()
 
-    cdef bint peer_is_gone(self) noexcept:
+    cdef bint peer_has_ended(self) noexcept:
         """Whether the end of the peer's bytes is next, without taking any."""
+        if self.transport is not None:
+            return self.transport.peer_has_ended(self)
+        return self.peer_has_ended_plain()
+
+    cdef bint peer_has_ended_plain(self) noexcept:
         cdef char byte
         cdef Py_ssize_t n = recv(self.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT)
         return n == 0 or (n < 0 and errno != EAGAIN and errno != EINTR)
+
+    cdef void shut_write(self) noexcept:
+        """Say that nothing more will be sent; what the peer sends can still be received. What waits in `output` is lost."""
+        if self.transport is not None:
+            self.transport.shut_write(self)
+        else:
+            shutdown(self.fd, SHUT_WR)
+
+    cdef void shut_write_plain(self) noexcept:
+        shutdown(self.fd, SHUT_WR)
 
     cdef void shut(self) noexcept:
         """Leave the reactor, close the descriptor, give the memory back. Safe to call twice."""
         cdef int fd = self.fd
         if fd < 0:
+            timer_clear(&self.timer)       # a connection that is still to be made has a deadline, too
             return
-        if self.level:
+        if self.transport is not None:
+            self.transport.shut(self)
+        if self.reactor is None:
+            self.fd = -1
+        elif self.level:
             self.reactor.detach(self)
         else:
             self.reactor.forget(self)
         close(fd)
         buffer_release(&self.input)
         buffer_release(&self.output)
+
+    # The connection
+
+    cdef int connect_error(self) noexcept:
+        """How a connection that was begun has failed, as an errno; 0: it stands."""
+        cdef int error = 0
+        cdef unsigned int size = sizeof(error)
+        getsockopt(self.fd, SOL_SOCKET, SO_ERROR, &error, &size)
+        return error
+
+    cdef void probe_when_idle(self, int64_t interval_s) noexcept:
+        """Have the kernel ask a silent peer whether it is still there, and break the connection when it is not."""
+        cdef int on = 1, interval = <int>interval_s
+        setsockopt(self.fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on))
+        setsockopt(self.fd, IPPROTO_TCP, TCP_KEEPIDLE, &interval, sizeof(interval))
+        setsockopt(self.fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval))
+
+    cdef void local_address(self, ClientAddress* address) noexcept:
+        """This side's address. All zero for a Unix socket."""
+        local_address(self.fd, address)
+
+
+cdef class SocketOwner:
+    """What acts on the events of a socket: a connection. A socket has one owner at a time, and may change it."""
+
+    cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
+        """As `Channel.on_ready`; `events` is to be given to `socket.note` first."""
+        return 0
+
+    cdef int socket_timeout(self, OwnedSocket socket) except -1:
+        """As `Channel.on_timeout`."""
+        return 0
+
+    cdef void socket_failed(self, OwnedSocket socket, object error) noexcept:
+        """As `Channel.fail`: close everything and say what it was."""
+        socket.shut()
+
+
+@cython.final
+cdef class OwnedSocket(Socket):
+    """A socket that tells its owner. Until the reactor has released it, it keeps its owner alive."""
+
+    cdef int on_ready(self, uint32_t events) except -1:
+        return self.owner.socket_ready(self, events)
+
+    cdef int on_timeout(self) except -1:
+        return self.owner.socket_timeout(self)
+
+    cdef void fail(self, object error) noexcept:
+        self.owner.socket_failed(self, error)
+
+    cdef void release(self) noexcept:
+        self.owner = None

@@ -100,7 +100,7 @@ cdef int pipe_carry(Pipe* pipe, Socket source, int sink, int64_t* left) noexcept
     while True:
         n = IO_AGAIN
         if left[0] > pipe.held and source.readable:
-            n = pipe_fill(pipe, source.fd, <Py_ssize_t>(left[0] - pipe.held))
+            n = pipe_fill(pipe, source.splice_fd(), <Py_ssize_t>(left[0] - pipe.held))
             if n == IO_AGAIN and pipe.held == 0:
                 source.readable = source.hangup
                 return CARRIED_SOME

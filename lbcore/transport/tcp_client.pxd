@@ -10,7 +10,7 @@ from lbcore.routing.decision cimport Decision
 from lbcore.routing.server cimport Server
 from lbcore.routing.tcp_route cimport TcpRoute
 from lbcore.transport.dialer cimport SocketDialer
-from lbcore.transport.socket cimport Socket
+from lbcore.transport.socket cimport OwnedSocket, SocketOwner
 from lbcore.transport.tunnel cimport Tunnel
 
 cdef enum TcpState:
@@ -19,12 +19,7 @@ cdef enum TcpState:
     TCP_CLOSED
 
 
-cdef class TcpEnd(Socket):
-    cdef TcpConnection connection
-    cdef bint is_client
-
-
-cdef class TcpConnection:
+cdef class TcpConnection(SocketOwner):
     cdef EntryPoint entry_point
     cdef SocketDialer dialer
     cdef TcpRoute route
@@ -34,12 +29,13 @@ cdef class TcpConnection:
     cdef Decision decision
     cdef LoadBalancer balancer
     cdef Server server
-    cdef TcpEnd client
-    cdef TcpEnd upstream               # None until a connection is begun
+    cdef OwnedSocket client
+    cdef OwnedSocket upstream          # None while no server is at work; not in the reactor until a connection is begun
     cdef Tunnel tunnel
     cdef int state                     # TcpState
-    cdef int attempts
-    cdef tuple addresses               # of the server, packed
+    cdef int attempts                  # servers tried
+    cdef int error                     # ErrorKind of the last one
+    cdef tuple addresses               # of the server, packed; None while its name is being resolved
     cdef Py_ssize_t tried              # of these
     cdef int64_t until_ms              # when one of them must have taken the connection, by the reactor's clock; 0 = any time
     cdef Py_ssize_t held               # limits of the route that count this connection
@@ -50,11 +46,11 @@ cdef class TcpConnection:
     cdef bint enter(self) except *
     cdef int dial(self) except -1
     cdef int connect(self, tuple addresses) except -1
-    cdef int connect_another(self) except -1
+    cdef void new_upstream(self) noexcept
+    cdef int connect_next_address(self) except -1
+    cdef int give_up_address(self, int error) except -1
+    cdef int pass_over(self, int error) except -1
     cdef int connected(self) except -1
-    cdef int refused(self) except -1
-    cdef int on_ready(self, TcpEnd end, uint32_t events) except -1
-    cdef int on_timeout(self, TcpEnd end) except -1
     cdef int pump(self) except -1
     cdef int send_header(self) except -1
     cdef int drain(self) except -1

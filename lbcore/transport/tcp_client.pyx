@@ -9,12 +9,14 @@ from lbcore.http.request cimport Request
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.tcp_route cimport ConnectionLimit, TcpPolicy
-from lbcore.state.layout cimport ERROR_CLIENT_ABORT, ERROR_INTERNAL, ERROR_NO_SERVER, ERROR_REFUSED
-from lbcore.transport.address cimport local_address
-from lbcore.transport.connect cimport CONNECTED, NO_ADDRESS_LEFT, connect_error, connect_next, probe_when_idle
-from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from lbcore.state.layout cimport (
+    ERROR_CLIENT_ABORT, ERROR_NO_SERVER, ERROR_REFUSED, ERROR_RESOLVE, ERROR_RESOURCE, ERROR_TIMEOUT,
+)
+from lbcore.transport.connect cimport CONNECTED, NO_ADDRESS_LEFT, NO_RESOURCE, connect_next
+from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
 from lbcore.transport.proxy_protocol cimport proxy_render
-from lbcore.transport.socket cimport Socket
+from lbcore.transport.reactor cimport Reactor
+from lbcore.transport.socket cimport OwnedSocket, SocketOwner
 from lbcore.transport.tunnel cimport Tunnel
 
 cdef enum:
@@ -25,28 +27,7 @@ _log = logging.getLogger("lbcore.transport")
 
 
 @cython.final
-cdef class TcpEnd(Socket):
-    """One of the two sockets of a `TcpConnection`."""
-
-    cdef int on_ready(self, uint32_t events) except -1:
-        return self.connection.on_ready(self, events)
-
-    cdef int on_timeout(self) except -1:
-        return self.connection.on_timeout(self)
-
-    cdef void bury(self) noexcept:
-        self.connection = None
-
-    cdef void fail(self, object error) noexcept:
-        _log.error("internal error on a connection of router %s", self.connection.route.name, exc_info=error)
-        try:
-            self.connection.close()
-        except Exception as again:
-            _log.error("internal error while closing a connection", exc_info=again)
-
-
-@cython.final
-cdef class TcpConnection:
+cdef class TcpConnection(SocketOwner):
     """The listener makes it, with the client's socket attached and `address` set, and calls `open`."""
 
     cdef int open(self) except -1:
@@ -70,61 +51,83 @@ cdef class TcpConnection:
 
     cdef int dial(self) except -1:
         """Connect to another server, if there is one; else the client's connection closes, as in Traefik."""
+        cdef Reactor reactor = self.dialer.reactor
+        cdef int attempt
         self.server = self.route.service.choose(self.request, self.decision) if self.attempts < ATTEMPTS else None
         if self.server is None:
-            self.entry_point.stats.errors[<int>ERROR_NO_SERVER if self.attempts == 0 else <int>ERROR_REFUSED] += 1
+            self.entry_point.stats.errors[ERROR_NO_SERVER if self.attempts == 0 else self.error] += 1
             return self.close()
         self.attempts += 1
+        attempt = self.attempts
         self.balancer = <LoadBalancer>self.decision.balancer
         self.balancer.note_start(self.server)
+        self.tried = 0
+        self.addresses = None
+        self.new_upstream()
+        self.until_ms = 0
+        if self.balancer.policy.dial_timeout_ms:
+            self.until_ms = reactor.now_ms + self.balancer.policy.dial_timeout_ms
         if self.server.addresses is None:
             self.server.addresses = self.dialer.resolver.known(self.server.host, self.server.port)
         if self.server.addresses is not None:
             return self.connect(self.server.addresses)
-        if not self.dialer.resolver.resolve(self.server.host, self.server.port, self.resolved):
-            self.dialer.reactor.hurry()
+        if self.until_ms:
+            reactor.arm(self.upstream, self.balancer.policy.dial_timeout_ms)
+        if not self.dialer.resolver.resolve(self.server.host, self.server.port,
+                                            lambda addresses: self.resolved(attempt, addresses)):
+            reactor.hurry()
         return 0
 
-    def resolved(self, addresses) -> None:
-        """The name's addresses are here, or None if it has none."""
-        if self.state != TCP_CONNECTING:
+    def resolved(self, attempt: int, addresses) -> None:
+        """The addresses of the name that this attempt asked for are here, or None if it has none."""
+        if self.state != TCP_CONNECTING or self.attempts != attempt:
             return
+        self.dialer.reactor.enter()
         try:
             if addresses is None:
-                self.refused()
+                self.pass_over(ERROR_RESOLVE)
             else:
                 self.connect(addresses)
         except Exception as error:
             self.client.fail(error)
 
+    cdef void new_upstream(self) noexcept:
+        self.upstream = OwnedSocket.__new__(OwnedSocket)
+        self.upstream.owner = self
+
     cdef int connect(self, tuple addresses) except -1:
         """Begin a connection to the first of the server's addresses that takes one."""
         self.addresses = addresses
-        self.tried = 0
-        self.until_ms = 0
-        if self.balancer.policy.dial_timeout_ms:
-            self.until_ms = self.dialer.reactor.now_ms + self.balancer.policy.dial_timeout_ms
-        return self.connect_another()
+        return self.connect_next_address()
 
-    cdef int connect_another(self) except -1:
-        cdef int result
-        self.upstream = TcpEnd.__new__(TcpEnd)
-        self.upstream.connection = self
-        result = connect_next(self.dialer.reactor, self.upstream, self.addresses, &self.tried, self.until_ms)
+    cdef int connect_next_address(self) except -1:
+        cdef int result = connect_next(self.dialer.reactor, self.upstream, self.addresses, &self.tried, self.until_ms)
         if result == NO_ADDRESS_LEFT:
-            return self.refused()
+            return self.pass_over(ERROR_REFUSED)
+        if result == NO_RESOURCE:
+            return self.pass_over(ERROR_RESOURCE)
         return self.connected() if result == CONNECTED else 0
 
-    cdef int refused(self) except -1:
-        """The server cannot be reached, so it has seen nothing of the client: try another one."""
-        cdef TcpEnd upstream = self.upstream
+    cdef int give_up_address(self, int error) except -1:
+        """No connection to the address at work: the server's name may have others."""
+        if self.addresses is None or self.tried >= len(self.addresses):
+            return self.pass_over(error)
+        self.upstream.shut()
+        self.new_upstream()
+        return self.connect_next_address()
+
+    cdef int pass_over(self, int error) except -1:
+        """There is no connection to the server, so it has seen nothing of the client: try another one."""
+        cdef OwnedSocket upstream = self.upstream
         self.upstream = None
-        self.server.stats.connect_errors += 1
-        self.server.stats.responses[0] += 1
+        upstream.shut()
+        upstream.owner = None
+        self.error = error
         self.balancer.note_end(self.server)
-        self.balancer.note_failure(self.server)
-        if upstream is not None:
-            upstream.shut()
+        if error != ERROR_RESOURCE:            # a lack of ours says nothing of the server
+            self.server.stats.connect_errors += 1
+            self.server.stats.responses[0] += 1
+            self.balancer.note_failure(self.server)
         self.decision.exclude(self.server)
         self.server = None
         return self.dial()
@@ -147,39 +150,40 @@ cdef class TcpConnection:
         """Tell the server who its client is."""
         cdef bytes header
         if self.local.text_len == 0:
-            local_address(self.client.fd, &self.local)
+            self.client.local_address(&self.local)
         header = proxy_render(self.balancer.tcp.proxy_protocol, &self.address, &self.local)
         self.upstream.put_text(header, len(header))
         return 0
 
-    cdef int on_ready(self, TcpEnd end, uint32_t events) except -1:
+    cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
         # Also while connecting: a server may have said all it has to say, and ended, by the time it is seen to stand.
-        end.note(events)
+        events = socket.note(events)
         if self.state == TCP_TUNNEL:
             return self.pump()
         if self.state != TCP_CONNECTING:
             return 0
-        if end.is_client:
-            if events & (EPOLLERR | EPOLLHUP):
-                return self.drop()
-            return 0
+        if socket is self.client:
+            return self.drop() if events & (EPOLLERR | EPOLLHUP) else 0
         if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             return 0
-        if events & (EPOLLERR | EPOLLHUP) and connect_error(end.fd):
-            # This address is none: the server's name may have others.
-            end.shut()
-            return self.connect_another()
+        if events & (EPOLLERR | EPOLLHUP) and socket.connect_error():
+            return self.give_up_address(ERROR_REFUSED)
         return self.connected()
 
-    cdef int on_timeout(self, TcpEnd end) except -1:
-        if end.is_client:
+    cdef int socket_timeout(self, OwnedSocket socket) except -1:
+        if socket is self.client:
             return self.close() if self.leaving else 0
         if self.state == TCP_CONNECTING:
-            # The time of this address is over: the server's name may have others.
-            end.shut()
-            return self.connect_another()
-        probe_when_idle(end.fd, self.balancer.tcp.keep_alive_s)
+            return self.give_up_address(ERROR_TIMEOUT)
+        socket.probe_when_idle(self.balancer.tcp.keep_alive_s)
         return 0
+
+    cdef void socket_failed(self, OwnedSocket socket, object error) noexcept:
+        _log.error("internal error on a connection of router %s", self.route.name, exc_info=error)
+        try:
+            self.close()
+        except Exception as again:
+            _log.error("internal error while closing a connection", exc_info=again)
 
     cdef int pump(self) except -1:
         """Carry what there is; when one side has ended, the other may go on for as long as the policy says."""
@@ -214,6 +218,8 @@ cdef class TcpConnection:
         self.client.shut()
         if self.upstream is not None:
             self.upstream.shut()
+            if self.upstream.reactor is None:
+                self.upstream.owner = None     # never watched, so nobody releases it
         self.tunnel = None
         self.clients.discard(self)
         return 0

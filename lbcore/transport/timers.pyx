@@ -16,11 +16,20 @@ cdef void wheel_init(Wheel* wheel, int64_t now_ms) noexcept nogil:
     wheel.count = 0
 
 
+cdef void wheel_clear(Wheel* wheel) noexcept nogil:
+    """Let go of all timers: the wheel's memory goes away. None of them fires."""
+    cdef int i
+    for i in range(WHEEL_SLOTS):
+        while wheel.heads[i].next != &wheel.heads[i]:
+            timer_clear(wheel.heads[i].next)
+
+
 cdef void timer_init(Timer* timer, void* owner) noexcept nogil:
     timer.deadline_ms = 0
     timer.slot = -1
     timer.next = NULL
     timer.prev = NULL
+    timer.wheel = NULL
     timer.owner = owner
 
 
@@ -38,34 +47,38 @@ cdef inline void link_timer(Wheel* wheel, Timer* timer) noexcept nogil:
     timer.prev = head.prev
     head.prev.next = timer
     head.prev = timer
+    timer.wheel = wheel
     wheel.count += 1
 
 
-cdef inline void unlink_timer(Wheel* wheel, Timer* timer) noexcept nogil:
+cdef inline void unlink_timer(Timer* timer) noexcept nogil:
     timer.prev.next = timer.next
     timer.next.prev = timer.prev
     timer.next = NULL
     timer.prev = NULL
     timer.slot = -1
-    wheel.count -= 1
+    timer.wheel.count -= 1
+    timer.wheel = NULL
 
 
-cdef void timer_set(Wheel* wheel, Timer* timer, int64_t deadline_ms) noexcept nogil:
-    """Fire at `deadline_ms`, at most one tick later. Replaces an earlier setting. O(1)."""
+cdef void timer_set(Wheel* wheel, Timer* timer, int64_t now_ms, int64_t deadline_ms) noexcept nogil:
+    """Fire at `deadline_ms`, found at most one tick later. Replaces an earlier setting. O(1)."""
     cdef int64_t earlier = timer.deadline_ms
     timer.deadline_ms = deadline_ms
     if timer.slot >= 0:
         if deadline_ms >= earlier:
             return
-        unlink_timer(wheel, timer)
+        unlink_timer(timer)
+    if wheel.count == 0:
+        wheel.tick = now_ms // TICK_MS     # nobody has swept an empty wheel: it stands where its last timer left it
     link_timer(wheel, timer)
 
 
-cdef void timer_clear(Wheel* wheel, Timer* timer) noexcept nogil:
-    """Take the timer out. Must be called before its memory goes away. O(1)."""
+cdef void timer_clear(Timer* timer) noexcept nogil:
+    """Take the timer out of the wheel it is in. Must be called before its memory goes away. O(1)."""
     timer.deadline_ms = 0
     if timer.slot >= 0:
-        unlink_timer(wheel, timer)
+        unlink_timer(timer)
 
 
 cdef Timer* wheel_expired(Wheel* wheel, int64_t now_ms) noexcept nogil:
@@ -73,22 +86,19 @@ cdef Timer* wheel_expired(Wheel* wheel, int64_t now_ms) noexcept nogil:
     cdef int64_t now = now_ms // TICK_MS
     cdef Timer* head
     cdef Timer* timer
-    cdef int visited = 0
+    if wheel.tick <= now - WHEEL_SLOTS:
+        wheel.tick = now - WHEEL_SLOTS + 1     # a clock that jumped: one round sees every slot
     while wheel.tick <= now:
         head = &wheel.heads[wheel.tick % WHEEL_SLOTS]
         timer = head.next
         while timer != head:
+            unlink_timer(timer)
             if timer.deadline_ms <= now_ms:
-                unlink_timer(wheel, timer)
                 timer.deadline_ms = 0
                 return timer
-            unlink_timer(wheel, timer)
             link_timer(wheel, timer)
             timer = head.next
         if wheel.tick == now:
             break
         wheel.tick += 1
-        visited += 1
-        if visited > WHEEL_SLOTS:
-            wheel.tick = now  # a clock that jumped: one round has seen every slot
     return NULL

@@ -5,7 +5,7 @@ from lbcore.transport.splice cimport Pipe
 
 
 cdef struct Direction:
-    Pipe* pipe                 # NULL while nothing waits in it
+    Pipe* pipe                 # NULL while nothing waits in it; given back with the tunnel
     bint bulk                  # it has filled a buffer: from then on bytes are moved inside the kernel
     bint ended                 # the source has ended, and the sink was told
 
@@ -19,4 +19,4 @@ cdef class Tunnel:
     cdef bint pump(self) except *
     cdef bint carry(self, Socket source, Socket sink, Direction* direction) except *
     cdef bint end(self, Socket source, Socket sink, Direction* direction) noexcept
-    cdef bint splice(self, Socket source, Socket sink, Direction* direction) except *
+    cdef int splice(self, Socket source, Socket sink, Direction* direction) noexcept

@@ -1,4 +1,4 @@
-"""Bytes both ways between two sockets, inside the kernel, until both have ended or one breaks."""
+"""Bytes both ways between two sockets, inside the kernel where that can be, until both have ended or one breaks."""
 
 cimport cython
 
@@ -7,13 +7,9 @@ from lbcore.http.span cimport span_of
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, Socket
 from lbcore.transport.splice cimport Pipe, pipe_drain, pipe_fill, pipe_give, pipe_take
 
-cdef extern from "<sys/socket.h>" nogil:
-    int shutdown(int fd, int how)
-    enum:
-        SHUT_WR
-
 cdef enum:
     FILL_BYTES = 1048576
+    NO_PIPE = 2                # of `Tunnel.splice`
 
 
 @cython.final
@@ -42,7 +38,9 @@ cdef class Tunnel:
     cdef bint carry(self, Socket source, Socket sink, Direction* direction) except *:
         """One direction, as far as it goes. True: a socket broke.
 
-        Little is received and sent: two calls. Much is spliced: more calls, and no copy.
+        Little is received and sent: two calls. Much is spliced: more calls, and no copy. Where there is no splicing, for bytes
+        that are encrypted on one side or for want of a pipe, much is received and sent, too, a buffer at a time: the next is
+        received when the sink has taken the one before.
         """
         cdef Py_ssize_t n
         cdef int result
@@ -53,10 +51,20 @@ cdef class Tunnel:
                 sink.put(span_of(source.input.base + source.input.start, buffer_len(&source.input)))
             buffer_release(&source.input)
             result = sink.push()
-            if result:
-                return result == IO_FAILED
-            if direction.bulk or not source.readable:
-                break
+            if result == IO_FAILED:
+                return True
+            if result == IO_AGAIN:
+                # The sink's event comes back here. A source that is told of by a level would tell without end meanwhile.
+                if not source.level:
+                    return False
+                source.readable = True
+                return source.pause() < 0
+            if direction.bulk and source.can_splice() and sink.can_splice():
+                result = self.splice(source, sink, direction)
+                if result != NO_PIPE:
+                    return result
+            if not source.readable:
+                return source.paused and source.resume() < 0
             if buffer_acquire(&source.input) < 0:
                 raise MemoryError
             n = source.receive(&source.input, buffer_room(&source.input))
@@ -64,18 +72,18 @@ cdef class Tunnel:
                 buffer_release(&source.input)
                 return self.end(source, sink, direction) if n == 0 else n == IO_FAILED
             direction.bulk = buffer_room(&source.input) == 0
-        return self.splice(source, sink, direction)
 
     cdef bint end(self, Socket source, Socket sink, Direction* direction) noexcept:
         """The source has ended: tell the sink, unless it has ended, too; then it is about to be closed."""
         direction.ended = True
         if self.up.ended and self.down.ended:
             return False
-        shutdown(sink.fd, SHUT_WR)
+        sink.shut_write()
         return source.level and source.pause() < 0
 
-    cdef bint splice(self, Socket source, Socket sink, Direction* direction) except *:
-        """The same inside the kernel: all that the source has, then all of it into the sink.
+    cdef int splice(self, Socket source, Socket sink, Direction* direction) noexcept:
+        """The same inside the kernel: all that the source has, then all of it into the sink. True: a socket broke. NO_PIPE: the
+        source has bytes, and there is no pipe for them.
 
         While the sink has no room the source is paused: each segment that arrives would bring an event that cannot be
         followed.
@@ -84,7 +92,7 @@ cdef class Tunnel:
         while True:
             if direction.pipe != NULL:
                 while direction.pipe.held and not sink.blocked:
-                    n = pipe_drain(direction.pipe, sink.fd)
+                    n = pipe_drain(direction.pipe, sink.splice_fd())
                     if n == IO_FAILED:
                         return True
                     sink.blocked = n == IO_AGAIN
@@ -97,8 +105,8 @@ cdef class Tunnel:
                 return source.resume() < 0
             direction.pipe = pipe_take()
             if direction.pipe == NULL:
-                raise MemoryError("no pipe")
-            n = pipe_fill(direction.pipe, source.fd, FILL_BYTES)
+                return NO_PIPE
+            n = pipe_fill(direction.pipe, source.splice_fd(), FILL_BYTES)
             if n > 0:
                 if source.watch_level() < 0:
                     return True

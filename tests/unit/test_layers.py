@@ -20,7 +20,7 @@ ALLOWED = {
     "middleware": {"http", "regex", "config"},
     "routing": {"config", "http", "middleware", "regex", "selection", "state"},
     "observability": {"config", "http", "selection", "state"},
-    "proxy": {"http", "middleware", "observability", "routing", "state"},
+    "proxy": {"http", "middleware", "observability", "routing", "selection", "state"},
     "api": {"config", "http", "observability", "routing", "state"},
     "remote": set(),
     "transport": BELOW_TRANSPORT,
@@ -37,8 +37,8 @@ INTERNAL = {
         "proxy": "copies entry_point exchange explainer fallback networks observation pool recording waiting",
         "routing": "decision",
         "selection": "alias chairman drawn hrw md5 ordered ring timed",
-        "transport": "clock connect dialer http1_client http1_server http1_upload listener shadow socket splice "
-        "tcp_client timers tunnel",
+        "transport": "clock connect dialer http1_client http1_server http1_upload listener scarcity shadow "
+        "socket splice tcp_client timers tunnel",
     }.items()
     for name in names.split()
 }

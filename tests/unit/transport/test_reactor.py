@@ -202,3 +202,85 @@ def test_reactor_forgets_a_closed_channel_though_a_child_still_has_its_descripto
             await asyncio.sleep(0.05)
 
     run(body)
+
+
+TICK_MS = 50
+
+
+def test_timers_are_at_most_two_ticks_late_after_any_quiet_spell() -> None:
+    async def body(reactor: Reactor) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            fired: list[int] = []
+            channel = CallbackChannel(lambda events: None, lambda: fired.append(reactor.now_ms))
+            channel.open(reactor, ours.fileno(), READ)
+            reactor.drive()
+            for quiet_ms in (0, 1, 49, 1_000, 51_150, 51_200, 60_000, 102_400, 110_000, 3_600_000):
+                for delay_ms in (1, 49, 50, 100, 1_000, 51_199, 51_200, 51_250, 120_000):
+                    reactor.drive(quiet_ms)
+                    channel.arm(delay_ms)
+                    due = reactor.now_ms + delay_ms
+                    while reactor.now_ms + TICK_MS < due:
+                        reactor.drive(TICK_MS)
+                    assert not fired, (quiet_ms, delay_ms)
+                    reactor.drive(due - 1 - reactor.now_ms)
+                    assert not fired, (quiet_ms, delay_ms)
+                    reactor.drive(1 + TICK_MS)
+                    assert fired, (quiet_ms, delay_ms)
+                    fired.clear()
+            channel.close()
+
+    run(body)
+
+
+def test_timers_hold_when_the_process_was_stopped_for_long() -> None:
+    """One look at the clock finds hours gone: what is due fires, what is not stays punctual."""
+
+    async def body(reactor: Reactor) -> None:
+        pairs = [socket.socketpair() for _ in range(40)]
+        fired: dict[int, int] = {}
+        channels = []
+        reactor.drive()
+        start = reactor.now_ms
+        delays = [1_000 + 7_919 * index for index in range(len(pairs))]
+        for delay_ms, (ours, _) in zip(delays, pairs, strict=True):
+            channels.append(
+                CallbackChannel(
+                    lambda events: None, lambda delay_ms=delay_ms: fired.setdefault(delay_ms, reactor.now_ms - start)
+                )
+            )
+            channels[-1].open(reactor, ours.fileno(), READ)
+            channels[-1].arm(delay_ms)
+        reactor.drive(150_000)
+        assert sorted(fired) == [delay for delay in delays if delay <= 150_000]
+        for _ in range(4_000):
+            reactor.drive(TICK_MS)
+        assert sorted(fired) == delays
+        assert all(delay <= fired[delay] <= delay + 2 * TICK_MS for delay in delays if delay > 150_000)
+        for channel, (ours, theirs) in zip(channels, pairs, strict=True):
+            channel.close()
+            ours.close()
+            theirs.close()
+
+    run(body)
+
+
+def test_what_is_armed_by_a_callback_of_the_loop_counts_from_then() -> None:
+    async def body(reactor: Reactor) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            fired: list[int] = []
+            channel = CallbackChannel(lambda events: channel.arm(100), lambda: fired.append(reactor.now_ms))
+            channel.open(reactor, ours.fileno(), READ)
+            reactor.drive()
+            reactor.drive(10_000)
+            armed = reactor.now_ms
+            theirs.send(b"a")
+            await asyncio.sleep(0.02)
+            reactor.drive(99)
+            assert not fired
+            reactor.drive(1 + 2 * TICK_MS)
+            assert fired == [armed + 200]
+            channel.close()
+
+    run(body)

@@ -1,0 +1,138 @@
+"""Our own lack (descriptors): never a server's fault, and what is there already goes on. Real workers, real limits."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import resource
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.support.instance import Instance, eventually, running
+from tests.support.wire import Peer, Server, config_for, serving
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+STREAM_BYTES = 8 << 20
+
+
+def lowest_free(pid: int) -> int:
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    return next(number for number in range(len(used) + 1) if number not in used)
+
+
+@contextlib.contextmanager
+def without_descriptors(pid: int) -> Iterator[None]:
+    """A process that can open nothing more while the block lasts."""
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest_free(pid), before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+
+def answer_and_close(peer: Peer) -> None:
+    with contextlib.suppress(EOFError, ConnectionError):
+        peer.message()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+
+
+def client_of(lb: Instance) -> Peer:
+    return Peer(socket.create_connection(("127.0.0.1", lb.port), timeout=30))
+
+
+def test_without_descriptors_requests_get_503_and_no_server_is_ejected(tmp_path: Path) -> None:
+    with serving(answer_and_close) as server:
+        dynamic = config_for(server.url, passiveHealthCheck={"maxFailedAttempts": 2, "failureWindow": "1h"})
+        with running(tmp_path, dynamic, workers=1) as lb:
+            lb.runs(1)
+            client = client_of(lb)
+            assert client.ask(GET)[0] == "HTTP/1.1 200 OK"
+            with without_descriptors(lb.workers[0]):
+                for _ in range(7):
+                    assert client.ask(GET)[0] == "HTTP/1.1 503 Service Unavailable"
+            assert client.ask(GET)[0] == "HTTP/1.1 200 OK"
+            lb.logged("no connection to a server can be opened: Too many open files")
+            lines = re.findall("no connection to a server can be opened", lb.log)
+            assert len(lines) <= 3  # at most one a second
+
+
+def source(peer: Peer) -> None:
+    """Sends much as soon as it is asked to, then echoes nothing."""
+    with contextlib.suppress(OSError):
+        while peer.sock.recv(65536):
+            peer.send(bytes(STREAM_BYTES))
+
+
+def stream(kind: str, server: Server) -> dict[str, Any]:
+    if kind == "http":
+        return config_for(server.url)
+    address = server.url.removeprefix("http://")
+    router = {"rule": "HostSNI(`*`)", "service": "all"}
+    service = {"loadBalancer": {"servers": [{"address": address}]}}
+    return {"tcp": {"routers": {"all": router}, "services": {"all": service}}}
+
+
+def take_stream(tmp_path: Path, kind: str, script: Any, greeting: bytes) -> None:
+    """Open a tunnel, take all descriptors away, and have 8 MB go through it, to a client that is slow at first."""
+    with serving(script) as server, running(tmp_path, stream(kind, server), workers=1) as lb:
+        lb.runs(1)
+        client = client_of(lb)
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.send(greeting)
+        client.until(b"ready\n")
+        with without_descriptors(lb.workers[0]):
+            client.send(b"go")
+            for _ in range(2):
+                assert client.exactly(STREAM_BYTES) == bytes(STREAM_BYTES)
+                client.send(b"again")
+        assert client.exactly(STREAM_BYTES) == bytes(STREAM_BYTES)
+        client.close()
+        eventually(lambda: "Traceback" not in lb.log, "no traceback", 5)
+
+
+def test_a_stream_of_layer_4_goes_on_without_pipes(tmp_path: Path) -> None:
+    def script(peer: Peer) -> None:
+        peer.until(b"hello\n")
+        peer.send(b"ready\n")
+        source(peer)
+
+    take_stream(tmp_path, "tcp", script, b"hello\n")
+
+
+def test_a_websocket_goes_on_without_pipes(tmp_path: Path) -> None:
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nready\n")
+        source(peer)
+
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    take_stream(tmp_path, "http", script, head)
+
+
+def test_layer_4_without_descriptors_ejects_no_server(tmp_path: Path) -> None:
+    def script(peer: Peer) -> None:
+        peer.send(b"ready\n")
+        with contextlib.suppress(OSError):
+            peer.sock.recv(65536)
+
+    with serving(script) as server, running(tmp_path, stream("tcp", server), workers=1) as lb:
+        lb.runs(1)
+        first = client_of(lb)
+        first.until(b"ready\n")
+        worker = lb.workers[0]
+        before = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+        for _ in range(5):
+            # Room for the client's connection, and for none to the server.
+            resource.prlimit(worker, resource.RLIMIT_NOFILE, (lowest_free(worker) + 1, before[1]))
+            client = client_of(lb)
+            assert client.to_the_end() == b""
+            client.close()
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, before)
+        last = client_of(lb)
+        last.until(b"ready\n")
+        first.close()
+        last.close()
