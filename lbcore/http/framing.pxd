@@ -34,10 +34,11 @@ cdef struct ChunkDecoder:
     int64_t extension_bytes    # of all chunks of this body
 
 
-cdef int frame_request(const Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version,
+cdef int frame_request(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version,
                        Framing* framing) noexcept nogil
-cdef int frame_response(const Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version, int status,
+cdef int frame_response(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version, int status,
                         bint head_request, Framing* framing) noexcept nogil
+cdef int64_t parse_length(Span value) noexcept nogil
 cdef bint connection_lists(const Header* headers, const uint8_t* kinds, Py_ssize_t count, Span name) noexcept nogil
 cdef int chunk_decode(ChunkDecoder* decoder, const char* ptr, Py_ssize_t length, Py_ssize_t* used,
                       Span* data) noexcept nogil

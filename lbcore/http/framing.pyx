@@ -12,18 +12,37 @@ from lbcore.http.head cimport Header
 from lbcore.http.span cimport Span, ascii_lower, span_ieq, span_of
 
 cdef enum:
-    # Bytes of chunk extensions one body may carry: they are read past, never forwarded, so they serve attackers only.
+    # Bytes of chunk extensions, and of white space around them, that one body may carry: they are read past, never
+    # forwarded, so they serve attackers only.
     EXTENSION_LIMIT_BYTES = 16384
-    SIZE_DIGITS_LIMIT = 15
+    SIZE_DIGITS_LIMIT = 16     # leading zeros included
 
 cdef enum:
     AT_SIZE = 0
-    AT_EXTENSION
+    AT_NAME_START              # from here to AT_LINE_REST: chunk extensions (RFC 9112 section 7.1.1)
+    AT_NAME
+    AT_NAME_END
+    AT_VALUE_START
+    AT_VALUE
+    AT_QUOTED
+    AT_QUOTED_PAIR
+    AT_LINE_REST               # white space behind the size or an extension
     AT_SIZE_LF
     AT_DATA
     AT_DATA_CR
     AT_DATA_LF
     AT_END
+
+cdef uint8_t TOKEN[256]        # RFC 9110 section 5.6.2
+
+
+cdef void fill_tokens() noexcept:
+    cdef char c
+    for c in b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ":
+        TOKEN[<uint8_t>c] = True
+
+
+fill_tokens()
 
 
 cdef inline bint next_token(Span value, Py_ssize_t* at, Span* token) noexcept nogil:
@@ -87,9 +106,21 @@ cdef int64_t parse_length(Span value) noexcept nogil:
     return total
 
 
-cdef int scan(const Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version, int64_t* length,
+cdef inline void drop_zeros(Span* value) noexcept nogil:
+    """Write a length as everybody writes it, without leading zeros: some readers take `010` for octal."""
+    while value.len > 1 and value.ptr[0] == c"0":
+        value.ptr += 1
+        value.len -= 1
+
+
+cdef int scan(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version, int64_t* length,
               int* codings, bint* chunked, Framing* framing) noexcept nogil:
-    """What both directions share. `length` is -1 when absent; 0, or 400 for lengths that contradict each other."""
+    """What both directions share. `length` is -1 when absent; 0, or 400 for lengths that contradict each other.
+
+    codings  number of Transfer-Encoding lines.
+    chunked  each of them, and so the only one, says `chunked` and nothing else. A list with an empty element
+             (`chunked,`) or a parameter is read in more than one way, and no other coding is spoken here.
+    """
     cdef Py_ssize_t i, at
     cdef int64_t value
     cdef Span token
@@ -106,13 +137,10 @@ cdef int scan(const Header* headers, const uint8_t* kinds, Py_ssize_t count, int
             if value < 0 or (length[0] >= 0 and length[0] != value):
                 return 400
             length[0] = value
+            drop_zeros(&headers[i].value)
         elif kinds[i] == H_TRANSFER_ENCODING:
-            at = 0
-            if headers[i].value.len == 0:
-                return 400
-            while next_token(headers[i].value, &at, &token):
-                codings[0] += 1
-                chunked[0] = span_ieq(token, b"chunked", 7)
+            codings[0] += 1
+            chunked[0] = codings[0] == 1 and span_ieq(headers[i].value, b"chunked", 7)
         elif kinds[i] == H_CONNECTION:
             at = 0
             while next_token(headers[i].value, &at, &token):
@@ -143,9 +171,9 @@ cdef int scan(const Header* headers, const uint8_t* kinds, Py_ssize_t count, int
     return 0
 
 
-cdef int frame_request(const Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version,
+cdef int frame_request(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version,
                        Framing* framing) noexcept nogil:
-    """Decide a request's framing. Returns 0 or the status to refuse with: 400, 501 (a coding other than chunked)."""
+    """Decide a request's framing. Returns 0 or the status to refuse with: 400, 501 (anything but `chunked` alone)."""
     cdef int64_t length
     cdef int codings
     cdef bint chunked
@@ -159,7 +187,7 @@ cdef int frame_request(const Header* headers, const uint8_t* kinds, Py_ssize_t c
         # with a coding.
         if length >= 0 or minor_version == 0:
             return 400
-        if codings != 1 or not chunked:
+        if not chunked:
             return 501
         framing.body = BODY_CHUNKED
     elif length > 0:
@@ -168,7 +196,7 @@ cdef int frame_request(const Header* headers, const uint8_t* kinds, Py_ssize_t c
     return 0
 
 
-cdef int frame_response(const Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version, int status,
+cdef int frame_response(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version, int status,
                         bint head_request, Framing* framing) noexcept nogil:
     """Decide an answer's framing (RFC 9112 section 6.3). Returns 0, or 502 when it can be read in two ways."""
     cdef int64_t length
@@ -179,9 +207,12 @@ cdef int frame_response(const Header* headers, const uint8_t* kinds, Py_ssize_t 
     framing.length = 0
     if head_request or status < 200 or status == 204 or status == 304:
         framing.body = BODY_NONE
+        if codings and not (chunked and (head_request or status == 304)) or (length > 0 and (status < 200 or status == 204)):
+            # A body is announced where there can be none: if it follows, it would be taken for the next answer.
+            framing.keep_alive = False
         return 0
     if codings:
-        if codings != 1 or not chunked or minor_version == 0:
+        if not chunked or minor_version == 0:
             return 502
         framing.body = BODY_CHUNKED
         if length >= 0:
@@ -205,11 +236,43 @@ cdef inline int hex_digit(char c) noexcept nogil:
     return -1
 
 
+cdef inline int next_in_line(int state, char c) noexcept nogil:
+    """The state behind a byte of a chunk's line, after its size; -1 for a byte that may not stand there."""
+    cdef bint blank = c == c" " or c == c"\t"
+    if state == AT_QUOTED:
+        if c == c'"':
+            return AT_LINE_REST
+        if c == c"\\":
+            return AT_QUOTED_PAIR
+        return AT_QUOTED if (<uint8_t>c >= 0x20 and c != 0x7F) or c == c"\t" else -1
+    if state == AT_QUOTED_PAIR:
+        return AT_QUOTED if (<uint8_t>c >= 0x20 and c != 0x7F) or c == c"\t" else -1
+    if state == AT_NAME_START:
+        return AT_NAME_START if blank else AT_NAME if TOKEN[<uint8_t>c] else -1
+    if state == AT_VALUE_START:
+        return AT_VALUE_START if blank else AT_QUOTED if c == c'"' else AT_VALUE if TOKEN[<uint8_t>c] else -1
+    # The extension, or the size, may end here.
+    if c == c"\r":
+        return AT_SIZE_LF
+    if c == c";":
+        return AT_NAME_START
+    if state == AT_NAME or state == AT_NAME_END:
+        if c == c"=":
+            return AT_VALUE_START
+        if state == AT_NAME and TOKEN[<uint8_t>c]:
+            return AT_NAME
+        return AT_NAME_END if blank else -1
+    if state == AT_VALUE and TOKEN[<uint8_t>c]:
+        return AT_VALUE
+    return AT_LINE_REST if blank else -1
+
+
 cdef int chunk_decode(ChunkDecoder* decoder, const char* ptr, Py_ssize_t length, Py_ssize_t* used,
                       Span* data) noexcept nogil:
     """Read chunked coding (RFC 9112 section 7.1) up to the next event; `used` is how many bytes it took.
 
-    A zeroed decoder starts a body. Strict: CRLF only, no white space around the size, at most 15 digits.
+    A zeroed decoder starts a body. Lines end in CRLF only; a size has at most 16 digits and fits 63 bits; white space
+    may stand behind it and around extensions, whose syntax is checked to the letter.
     After CHUNK_TRAILERS the decoder is not to be called again. O(bytes of framing); data is not touched.
     """
     cdef Py_ssize_t i = 0
@@ -230,22 +293,21 @@ cdef int chunk_decode(ChunkDecoder* decoder, const char* ptr, Py_ssize_t length,
             digit = hex_digit(c)
             if digit >= 0:
                 decoder.digits += 1
-                if decoder.digits > SIZE_DIGITS_LIMIT:
+                if decoder.digits > SIZE_DIGITS_LIMIT or decoder.left > INT64_MAX >> 4:
                     return CHUNK_BAD
                 decoder.left = decoder.left * 16 + digit
             elif decoder.digits == 0:
                 return CHUNK_BAD
             elif c == c"\r":
                 decoder.state = AT_SIZE_LF
-            elif c == c";":
-                decoder.state = AT_EXTENSION
             else:
-                return CHUNK_BAD
-        elif decoder.state == AT_EXTENSION:
+                decoder.state = next_in_line(AT_LINE_REST, c)
+                if decoder.state < 0:
+                    return CHUNK_BAD
+        elif decoder.state < AT_SIZE_LF:
+            decoder.state = next_in_line(decoder.state, c)
             decoder.extension_bytes += 1
-            if c == c"\r":
-                decoder.state = AT_SIZE_LF
-            elif decoder.extension_bytes > EXTENSION_LIMIT_BYTES or (<unsigned char>c < 0x20 and c != c"\t") or c == 0x7F:
+            if decoder.state < 0 or decoder.extension_bytes > EXTENSION_LIMIT_BYTES:
                 return CHUNK_BAD
         elif decoder.state == AT_SIZE_LF:
             if c != c"\n":

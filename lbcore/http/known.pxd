@@ -25,7 +25,7 @@ cdef enum HeaderKind:
     H_X_FORWARDED_PORT
     H_X_FORWARDED_PROTO
     H_X_FORWARDED_SERVER
-    H_X_FORWARDED_OTHER        # Uri, Method, Prefix, Tls-Client-Cert, Tls-Client-Cert-Info
+    H_X_FORWARDED_OTHER        # Uri, Method, Prefix, Tls-Client-Cert, Tls-Client-Cert-Info; Forwarded (RFC 7239)
     H_DROPPED                  # taken out by a middleware, by `Connection` or by a policy
     H_DATE                     # answers only
     H_OWN = 0x80               # bit: set by a middleware, forwarded whoever the client is
@@ -49,16 +49,16 @@ cdef inline bint name_is(Span name, const char* lower) noexcept nogil:
 
 
 cdef inline bint alias_is(Span name, const char* lower) noexcept nogil:
-    """The same, where an underscore counts as a dash.
+    """The same, where every byte but a letter or a digit counts as a dash.
 
-    Servers that map names to variables cannot tell the two apart, so a client may not set a managed header by its alias.
-    Never for names that frame a message: there the two are different headers.
+    Servers that map names to variables cannot tell them apart, so a client may not set a managed header by its alias
+    (`X_Forwarded_For`, `X.Forwarded.For`). Never for names that frame a message: there the two are different headers.
     """
     cdef Py_ssize_t i
     cdef char c
     for i in range(name.len):
         c = ascii_lower(name.ptr[i])
-        if c != lower[i] and not (c == c"_" and lower[i] == c"-"):
+        if c != lower[i] and (lower[i] != c"-" or c"a" <= c <= c"z" or c"0" <= c <= c"9"):
             return False
     return True
 
@@ -107,6 +107,8 @@ cdef inline uint8_t header_kind(Span name) noexcept nogil:
         if first == c"u" and name_is(name, b"upgrade"):
             return H_UPGRADE
         return H_TRAILER if first == c"t" and name_is(name, b"trailer") else H_OTHER
+    if name.len == 9:
+        return H_X_FORWARDED_OTHER if first == c"f" and name_is(name, b"forwarded") else H_OTHER
     if name.len == 10:
         if first == c"c" and name_is(name, b"connection"):
             return H_CONNECTION

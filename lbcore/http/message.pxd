@@ -20,6 +20,7 @@ cdef class Message:
     cdef uint8_t* kinds        # one HeaderKind per header
     cdef Py_ssize_t n_headers
     cdef Py_ssize_t capacity   # of headers and kinds
+    cdef bint mends            # sloppy lines are mended (answers), not refused (requests): see `lenient`
     cdef Framing framing
     cdef Arena arena
 
@@ -34,3 +35,5 @@ cdef class Message:
     cdef void drop(self, const char* lower, Py_ssize_t length) noexcept
     cdef void drop_at(self, Py_ssize_t index) noexcept
     cdef Py_ssize_t parse_trailers(self, const char* data, Py_ssize_t length, Py_ssize_t seen) noexcept
+    cdef Py_ssize_t read_trailers(self, const char* data, Py_ssize_t length, Py_ssize_t seen) noexcept
+    cdef int note_kinds(self) noexcept

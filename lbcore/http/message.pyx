@@ -7,6 +7,7 @@ from libc.string cimport memcpy, memset
 from lbcore.http.arena cimport arena_alloc, arena_free, arena_reset
 from lbcore.http.head cimport Header
 from lbcore.http.known cimport H_DROPPED, header_kind
+from lbcore.http.lenient cimport MEND_PARTIAL, MENDED, mend_names, unfold
 from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_headers
 from lbcore.http.span cimport Span, span_bytes, span_ieq, span_of
 
@@ -130,8 +131,19 @@ cdef class Message:
         seen     bytes of `data` an earlier call has been given already.
         Returns  its length with the empty line, HEAD_PARTIAL, or -1 when it is malformed or has too many lines.
         """
+        cdef Py_ssize_t used = self.read_trailers(data, length, seen), whole = 0
+        cdef Span mended
+        cdef int result
+        if used >= 0 or not self.mends:
+            return used
+        result = mend_names(data, length, False, &self.arena, &mended, &whole)
+        if result == MEND_PARTIAL:
+            return HEAD_PARTIAL
+        return whole if result == MENDED and self.read_trailers(mended.ptr, mended.len, 0) > 0 else -1
+
+    cdef Py_ssize_t read_trailers(self, const char* data, Py_ssize_t length, Py_ssize_t seen) noexcept:
+        """What `parse_trailers` does with lines that need not be mended."""
         cdef size_t count
-        cdef Py_ssize_t i
         cdef int used
         while True:
             count = self.capacity
@@ -144,15 +156,23 @@ cdef class Message:
                 return -1
         if count > MAX_HEADER_LINES:
             return -1
-        for i in range(<Py_ssize_t>count):
-            if self.headers[i].name.ptr == NULL:
-                return -1
-            self.kinds[i] = header_kind(self.headers[i].name)
         self.n_headers = count
-        if self.own(data, used) == NULL:
+        if self.own(data, used) == NULL or self.note_kinds() < 0:
             self.n_headers = 0
             return -1
         return used
+
+    cdef int note_kinds(self) noexcept:
+        """Fill `kinds`, once folded lines are joined. 0, or -1: a folded line where none may be, or no memory."""
+        cdef Py_ssize_t i
+        for i in range(self.n_headers):
+            if self.headers[i].name.ptr == NULL:
+                if not self.mends or unfold(self.headers, &self.n_headers, &self.arena) < 0:
+                    return -1
+                break
+        for i in range(self.n_headers):
+            self.kinds[i] = header_kind(self.headers[i].name)
+        return 0
 
     def header_list(self) -> list:
         """`(name, value)` pairs as bytes, for tests and tools."""

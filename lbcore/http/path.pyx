@@ -1,8 +1,8 @@
 """Bring the path of a request target to its one normal form (RFC 3986 section 6.2.2). No I/O.
 
 What is routed on is what is forwarded: unreserved characters decoded, the hex of the others in upper case, empty and dot
-segments resolved, and every byte that no URI may hold percent-encoded. The form is a fixed point: normalising it again
-changes nothing.
+segments resolved (unless `sanitizePath` is off), and every byte that no URI may hold percent-encoded. The form is a fixed
+point: normalising it again changes nothing.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -103,7 +103,7 @@ cdef int recode(const PathOptions* options, Span raw, char* out, Py_ssize_t* len
             byte = hex_byte(ptr, end)
             if byte < 0 or refusal_bit(byte) & options.refused:
                 return 400
-            if options.sanitise and CLASS[byte] & UNRESERVED:
+            if CLASS[byte] & UNRESERVED:
                 out[0] = <char>byte
                 out += 1
             else:
@@ -175,30 +175,27 @@ cdef Py_ssize_t decode_for_routing(Span path, char* out) noexcept nogil:
 
 
 cdef int read_query(const PathOptions* options, Span raw, Arena* arena, Span* query) noexcept nogil:
-    """Check a query and write its semicolons as Traefik does. 0, 400, or 500 without memory."""
-    cdef Py_ssize_t i, semicolons = 0
+    """Check a query, write its semicolons as Traefik does, and encode what is not ASCII. 0, 400, or 500 without memory."""
+    cdef Py_ssize_t i, rewritten = 0
     cdef char* out
     cdef char* at
     for i in range(raw.len):
-        if raw.ptr[i] == c";":
-            semicolons += 1
+        if raw.ptr[i] == c";" or <uint8_t>raw.ptr[i] >= 0x80:
+            rewritten += 1
         elif raw.ptr[i] == c"#" or <uint8_t>raw.ptr[i] <= 0x20 or raw.ptr[i] == 0x7F:
             return 400
     query[0] = raw
-    if semicolons == 0:
+    if rewritten == 0:
         return 0
-    out = arena_alloc(arena, raw.len + 2 * semicolons)
+    out = arena_alloc(arena, raw.len + 2 * rewritten)
     if out == NULL:
         return 500
     at = out
     for i in range(raw.len):
-        if raw.ptr[i] != c";":
-            at[0] = raw.ptr[i]
-            at += 1
-        elif options.encode_semicolons:
-            at = put_encoded(at, c";")
+        if <uint8_t>raw.ptr[i] >= 0x80 or (raw.ptr[i] == c";" and options.encode_semicolons):
+            at = put_encoded(at, <uint8_t>raw.ptr[i])
         else:
-            at[0] = c"&"
+            at[0] = c"&" if raw.ptr[i] == c";" else raw.ptr[i]
             at += 1
     query[0] = span_of(out, at - out)
     return 0

@@ -23,5 +23,4 @@ cdef int render_response(Response response, int client_minor_version, bint keep_
                          Buffer* out) noexcept
 cdef int render_trailers(Message message, Buffer* out) noexcept
 cdef Span status_text(int status) noexcept
-cdef char* put_decimal(char* out, Py_ssize_t value) noexcept nogil
 cdef char* put_chunk_size(char* out, Py_ssize_t size) noexcept nogil

@@ -12,7 +12,7 @@ from lbcore.http.buffer cimport Buffer, buffer_release, buffer_reserve
 from lbcore.http.framing cimport BODY_CHUNKED, connection_lists
 from lbcore.http.head cimport ClientAddress, Header, RequestHead
 from lbcore.http.known cimport (
-    H_CONTENT_LENGTH, H_DATE, H_DROPPED, H_HOST, H_OTHER, H_OWN, H_TRANSFER_ENCODING, H_UPGRADE, H_X_FORWARDED_FOR, H_X_FORWARDED_HOST,
+    H_CONTENT_LENGTH, H_DATE, H_DROPPED, H_HOST, H_OTHER, H_OWN, H_TRAILER, H_TRANSFER_ENCODING, H_UPGRADE, H_X_FORWARDED_FOR, H_X_FORWARDED_HOST,
     H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP, is_hop_by_hop, is_managed,
 )
 from lbcore.http.message cimport Message
@@ -68,23 +68,6 @@ cdef inline char* put_status(char* out, int status) noexcept nogil:
     out[1] = <char>(c"0" + status // 10 % 10)
     out[2] = <char>(c"0" + status % 10)
     return out + 3
-
-
-cdef char* put_decimal(char* out, Py_ssize_t value) noexcept nogil:
-    """Digits, up to 20 bytes."""
-    cdef char digits[20]
-    cdef int n = 0
-    while True:
-        digits[n] = <char>(c"0" + value % 10)
-        n += 1
-        value //= 10
-        if value == 0:
-            break
-    while n > 0:
-        n -= 1
-        out[0] = digits[n]
-        out += 1
-    return out
 
 
 cdef char* put_chunk_size(char* out, Py_ssize_t size) noexcept nogil:
@@ -211,7 +194,7 @@ cdef int render_request(Request request, const ForwardPolicy* policy, Span path_
     if request.forwarded_host.len and policy.pass_host:
         host = request.forwarded_host
     else:
-        host = head.authority if policy.pass_host and request.has_host else policy.server_authority
+        host = head.authority if policy.pass_host and head.authority.len else policy.server_authority
     at = put_span(at, host)
     at = put(at, b"\r\n", 2)
     for i in range(32):
@@ -238,10 +221,11 @@ cdef int render_request(Request request, const ForwardPolicy* policy, Span path_
         at = put_header(at, &head.headers[i])
     if request.framing.body == BODY_CHUNKED:
         at = put(at, b"Transfer-Encoding: chunked\r\n", 28)
-    if request.framing.te_trailers:
-        at = put(at, b"Te: trailers\r\n", 14)
     if request.framing.upgrade:
         at = put_upgrade(at, head.headers, request.kinds, head.n_headers)
+    elif request.framing.te_trailers:
+        # Who sends TE lists it in Connection (RFC 9110 section 10.1.4).
+        at = put(at, b"Connection: TE\r\nTe: trailers\r\n", 30)
     at = put_forwarded(at, request, policy, present)
     at = put_forwarded_for(at, request, policy)
     at = put(at, b"\r\n", 2)
@@ -274,7 +258,7 @@ cdef int render_response(Response response, int client_minor_version, bint keep_
                          Buffer* out) noexcept:
     """Append the head a client is sent: status line, headers less hop-by-hop ones, framing. 0, or -1 without memory.
 
-    chunked  the body goes out in chunks, whatever framing it came in.
+    chunked  the body goes out in chunks, whatever framing it came in. Only then trailers can follow, and `Trailer` is told.
     date     a `Date` value to add when the server sent none; empty for 1xx.
     """
     cdef Py_ssize_t i, size
@@ -295,7 +279,8 @@ cdef int render_response(Response response, int client_minor_version, bint keep_
     at = put(at, b"\r\n", 2)
     for i in range(response.n_headers):
         kind = response.kinds[i]
-        if kind == H_DROPPED or is_hop_by_hop(kind):
+        if kind == H_DROPPED or (is_hop_by_hop(kind) and (
+                kind != H_TRAILER or not chunked or response.framing.body != BODY_CHUNKED)):
             continue
         if kind == H_CONTENT_LENGTH:
             if lengthy or chunked or response.status < 200 or response.status == 204:

@@ -6,16 +6,17 @@ from lbcore.http.path cimport PathOptions
 from lbcore.http.span cimport Span
 
 
-cdef enum UnderscoreStrategy:
-    UNDERSCORE_KEEP = 0
-    UNDERSCORE_DELETE
-    UNDERSCORE_REJECT
+cdef enum AliasStrategy:       # headers whose name servers may take for another one: see `is_alias`
+    ALIAS_KEEP = 0
+    ALIAS_DELETE
+    ALIAS_REJECT
 
 cdef struct RequestPolicy:     # of an entry point
     Py_ssize_t max_header_bytes
     Py_ssize_t max_header_lines
     PathOptions path
-    int underscores            # UnderscoreStrategy
+    int aliases                # AliasStrategy
+    bint underscores_only      # of the bytes that make an alias, `_` alone counts
 
 cdef enum TargetForm:
     TARGET_ORIGIN = 0          # /path?query
@@ -28,6 +29,7 @@ cdef class Request(Message):
     cdef int target_form       # TargetForm
     cdef bint is_head          # the method is HEAD
     cdef Span forwarded_host   # Host for the server in place of the client's; empty when no middleware set one
+    cdef bint is_last_hop      # to be answered here: `OPTIONS *`, or OPTIONS and TRACE with Max-Forwards 0
     cdef bint lacks_host       # refused for that
     cdef bint has_host         # HTTP/1.0 may come without
     cdef ClientAddress address # of the client; all zero when nothing is known
@@ -51,5 +53,6 @@ cdef class Request(Message):
     cdef bint is_idempotent(self) noexcept
     cdef int malformed_status(self, const char* data, Py_ssize_t length) noexcept
     cdef int classify(self, const RequestPolicy* policy) noexcept
+    cdef int count_hop(self) noexcept
     cdef int read_target(self, const RequestPolicy* policy) noexcept
     cdef void lower_host(self) noexcept

@@ -6,59 +6,184 @@ The head is copied before it is read: every span points into the request's arena
 import ipaddress
 
 cimport cython
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memchr, memcpy, memset
 
 from lbcore.http.arena cimport arena_alloc
-from lbcore.http.framing cimport BODY_NONE, connection_lists, frame_request
+from lbcore.http.framing cimport BODY_NONE, connection_lists, frame_request, parse_length
 from lbcore.http.head cimport ClientAddress, Header
 from lbcore.http.known cimport (
     H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_TRANSFER_ENCODING, header_kind, is_managed,
 )
 from lbcore.http.message cimport HEAD_PARTIAL, MAX_HEADER_LINES, Message
+from lbcore.http.number cimport put_decimal
 from lbcore.http.path cimport path_normalise
 from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_request
 from lbcore.http.span cimport Span, ascii_lower, span_bytes, span_eq, span_ieq, span_of
 
-cdef uint8_t HOST_BYTE[256]
+cdef enum:
+    PORT_LIMIT = 65535
+
+cdef uint8_t NAME_BYTE[256]    # of a registered name or an IPv4 address
 
 
-cdef void fill_host_bytes() noexcept:
-    """What an authority may hold (RFC 3986 section 3.2), less userinfo, comma and slash, which proxies disagree about."""
+cdef void fill_name_bytes() noexcept:
+    """RFC 3986 section 3.2.2, `unreserved` and `sub-delims`, less the comma, which proxies disagree about."""
     cdef char c
-    for c in b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:[]%!$&'()*+;=":
-        HOST_BYTE[<uint8_t>c] = 1
+    for c in b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+;=":
+        NAME_BYTE[<uint8_t>c] = True
 
 
-fill_host_bytes()
+fill_name_bytes()
+
+
+cdef inline bint is_hex(char c) noexcept nogil:
+    return c"0" <= c <= c"9" or c"a" <= c <= c"f" or c"A" <= c <= c"F"
+
+
+cdef bint is_registered_name(Span name) noexcept nogil:
+    """Whether a text is a `reg-name` or an IPv4 address (RFC 3986 section 3.2.2); the empty one is."""
+    cdef Py_ssize_t i = 0
+    while i < name.len:
+        if name.ptr[i] == c"%":
+            if i + 2 >= name.len or not is_hex(name.ptr[i + 1]) or not is_hex(name.ptr[i + 2]):
+                return False
+            i += 2
+        elif not NAME_BYTE[<uint8_t>name.ptr[i]]:
+            return False
+        i += 1
+    return True
+
+
+cdef bint is_ipv4(const char* at, const char* end) noexcept nogil:
+    """Four numbers below 256 without leading zeros."""
+    cdef int parts = 0, value, digits
+    while True:
+        value = digits = 0
+        while at < end and c"0" <= at[0] <= c"9":
+            if digits and value == 0:
+                return False
+            value = value * 10 + at[0] - c"0"
+            digits += 1
+            if value > 255:
+                return False
+            at += 1
+        parts += 1
+        if digits == 0 or parts > 4:
+            return False
+        if at == end:
+            return parts == 4
+        if at[0] != c".":
+            return False
+        at += 1
+
+
+cdef bint is_ipv6(const char* at, const char* end) noexcept nogil:
+    """An IPv6 address as text, without a zone (RFC 3986 section 3.2.2)."""
+    cdef int groups = 0, digits
+    cdef bint shortened = False
+    cdef const char* start
+    if end - at >= 2 and at[0] == c":" and at[1] == c":":
+        shortened = True
+        at += 2
+    elif at == end:
+        return False
+    while at < end:
+        start = at
+        digits = 0
+        while at < end and is_hex(at[0]):
+            digits += 1
+            at += 1
+        if at < end and at[0] == c".":
+            groups += 2
+            return is_ipv4(start, end) and (groups < 8 if shortened else groups == 8)
+        groups += 1
+        if digits == 0 or digits > 4 or groups > 8:
+            return False
+        if at == end:
+            break
+        if at[0] != c":" or at + 1 == end:
+            return False
+        at += 1
+        if at[0] == c":":
+            if shortened:
+                return False
+            shortened = True
+            at += 1
+    return groups < 8 if shortened else groups == 8
+
+
+cdef bint is_ip_future(const char* at, const char* end) noexcept nogil:
+    """`v1.text`, an address of a version to come (RFC 3986 section 3.2.2)."""
+    if at == end or (at[0] != c"v" and at[0] != c"V"):
+        return False
+    at += 1
+    if at == end or not is_hex(at[0]):
+        return False
+    while at < end and is_hex(at[0]):
+        at += 1
+    if at == end or at[0] != c"." or at + 1 == end:
+        return False
+    at += 1
+    while at < end:
+        if not NAME_BYTE[<uint8_t>at[0]] and at[0] != c":":
+            return False
+        at += 1
+    return True
 
 
 cdef int split_authority(Span authority, Span* name) noexcept nogil:
-    """Cut the port off. 0, or 400 for what is no host with an optional port. The name keeps its case."""
-    cdef Py_ssize_t i, end = authority.len
-    for i in range(authority.len):
-        if not HOST_BYTE[<uint8_t>authority.ptr[i]]:
+    """Check `uri-host [ ":" port ]` (RFC 9110 section 7.2) and cut the port off. 0, or 400.
+
+    name  the host, in the case it came in; an IPv6 address without its brackets. Empty when the whole field is.
+    """
+    cdef Py_ssize_t i, end
+    cdef int port = 0
+    if authority.len == 0:
+        name[0] = authority
+        return 0
+    if authority.ptr[0] == c"[":
+        end = 1
+        while end < authority.len and authority.ptr[end] != c"]":
+            end += 1
+        if end == authority.len:
             return 400
-    if authority.len and authority.ptr[0] == c"[":
-        end = 0
-        for i in range(authority.len):
-            if authority.ptr[i] == c"]":
-                end = i + 1
-                break
-        if end == 0 or (end < authority.len and authority.ptr[end] != c":"):
-            return 400
+        name[0] = span_of(authority.ptr + 1, end - 1)
+        if not is_ipv6(name.ptr, name.ptr + name.len):
+            if not is_ip_future(name.ptr, name.ptr + name.len):
+                return 400
+        end += 1
     else:
-        for i in range(authority.len):
-            if authority.ptr[i] == c":":
-                end = i
-                break
+        end = 0
+        while end < authority.len and authority.ptr[end] != c":":
+            end += 1
+        name[0] = span_of(authority.ptr, end)
+        if end == 0 or not is_registered_name(name[0]):
+            return 400
+    if end == authority.len:
+        return 0
+    if authority.ptr[end] != c":":
+        return 400
     for i in range(end + 1, authority.len):
         if not (c"0" <= authority.ptr[i] <= c"9"):
             return 400
-    if authority.len - end > 6:
-        return 400
-    name[0] = span_of(authority.ptr, end)
+        port = port * 10 + authority.ptr[i] - c"0"
+        if port > PORT_LIMIT:
+            return 400
     return 0
+
+
+cdef bint is_alias(Span name, bint underscores_only) noexcept nogil:
+    """Whether a header's name has a byte that servers take for a dash when they make a variable's name of it."""
+    cdef Py_ssize_t i
+    cdef char c
+    if underscores_only:
+        return memchr(name.ptr, c"_", name.len) != NULL
+    for i in range(name.len):
+        c = name.ptr[i]
+        if not (c"a" <= ascii_lower(c) <= c"z" or c"0" <= c <= c"9" or c == c"-"):
+            return True
+    return False
 
 
 @cython.final
@@ -130,10 +255,10 @@ cdef class Request(Message):
         return 0
 
     cdef void release_aliases(self) noexcept:
-        """Let headers that only look like managed ones (`X_Forwarded_For`) pass as they are: their sender is trusted."""
+        """Let aliases of managed headers (`X_Forwarded_For`, `X.Real-Ip`) pass as they are: their sender is trusted."""
         cdef Py_ssize_t i
         for i in range(self.n_headers):
-            if is_managed(self.kinds[i]) and memchr(self.headers[i].name.ptr, c"_", self.headers[i].name.len) != NULL:
+            if is_managed(self.kinds[i]) and is_alias(self.headers[i].name, False):
                 self.kinds[i] = H_OTHER
 
     cdef int copy(self, Request other) except -1:
@@ -253,7 +378,29 @@ cdef class Request(Message):
             status = frame_request(head.headers, self.kinds, head.n_headers, head.minor_version, &self.framing)
         if status == 0:
             status = self.read_target(policy)
+        if status == 0 and (span_eq(head.method, b"OPTIONS", 7) or span_eq(head.method, b"TRACE", 5)):
+            status = self.count_hop()
         return -status if status else used
+
+    cdef int count_hop(self) noexcept:
+        """Count Max-Forwards down (RFC 9110 section 7.6.2), or see that the request goes no further. 0, or 503 without memory."""
+        cdef Py_ssize_t i
+        cdef int64_t left
+        cdef char* digits
+        if self.target_form == TARGET_ASTERISK:
+            self.is_last_hop = True
+        for i in range(self.n_headers):
+            if not span_ieq(self.headers[i].name, b"max-forwards", 12):
+                continue
+            left = parse_length(self.headers[i].value)
+            if left == 0:
+                self.is_last_hop = True
+            elif left > 0:
+                digits = arena_alloc(&self.arena, 20)
+                if digits == NULL:
+                    return 503
+                self.headers[i].value = span_of(digits, put_decimal(digits, left - 1) - digits)
+        return 0
 
     cdef int malformed_status(self, const char* data, Py_ssize_t length) noexcept:
         """505 for a request line that is fine but for a version other than HTTP/1, else 400."""
@@ -268,7 +415,7 @@ cdef class Request(Message):
         return 400
 
     cdef int classify(self, const RequestPolicy* policy) noexcept:
-        """Fill `kinds`; refuse folded lines, a second Host, unknown expectations, and underscores where policy says so."""
+        """Fill `kinds`; refuse folded lines, a second Host, unknown expectations, and aliases where policy says so."""
         cdef RequestHead* head = &self.head
         cdef Py_ssize_t i
         cdef int hosts = 0
@@ -280,8 +427,8 @@ cdef class Request(Message):
             if header.name.ptr == NULL:
                 return 400  # obs-fold (RFC 9112 section 5.2)
             kind = header_kind(header.name)
-            if policy.underscores and memchr(header.name.ptr, c"_", header.name.len) != NULL:
-                if policy.underscores == UNDERSCORE_REJECT:
+            if policy.aliases and is_alias(header.name, policy.underscores_only):
+                if policy.aliases == ALIAS_REJECT:
                     return 400
                 kind = H_DROPPED
             elif kind == H_HOST:
@@ -303,6 +450,7 @@ cdef class Request(Message):
         cdef Py_ssize_t at, i
         cdef int status
         self.is_head = span_eq(head.method, b"HEAD", 4)
+        self.is_last_hop = False
         self.target_form = TARGET_ORIGIN
         if span_eq(head.method, b"CONNECT", 7):
             return 501
@@ -362,7 +510,7 @@ cdef class Request(Message):
     # The rest serves tests and tools: the data plane never calls it.
 
     def parse_bytes(self, data: bytes, *, max_header_bytes: int = 1 << 20, max_header_lines: int = MAX_HEADER_LINES,
-                    underscores: int = 0, seen: int = 0) -> int:
+                    sanitise: bool = True, seen: int = 0) -> int:
         """Parse as the data plane does. See `parse` for the result. `data` is not needed afterwards."""
         cdef RequestPolicy policy
         cdef ClientAddress address = self.address
@@ -370,8 +518,9 @@ cdef class Request(Message):
         self.address = address
         policy.max_header_bytes = max_header_bytes
         policy.max_header_lines = max_header_lines
-        policy.underscores = underscores
-        policy.path.sanitise = True
+        policy.aliases = ALIAS_KEEP
+        policy.underscores_only = False
+        policy.path.sanitise = sanitise
         policy.path.encode_semicolons = False
         policy.path.refused = 0
         return self.parse(data, len(data), seen, &policy)

@@ -14,3 +14,4 @@ cdef class Response(Message):
     cdef void clear(self) noexcept
     cdef Message trailer_section(self)
     cdef Py_ssize_t parse(self, const char* data, Py_ssize_t length, Py_ssize_t seen, bint head_request) noexcept
+    cdef Py_ssize_t read_lines(self, const char* data, Py_ssize_t length, Py_ssize_t seen) noexcept

@@ -3,7 +3,7 @@
 cimport cython
 
 from lbcore.http.framing cimport frame_response
-from lbcore.http.known cimport header_kind
+from lbcore.http.lenient cimport MEND_PARTIAL, MENDED, mend_names
 from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_response
 from lbcore.http.message cimport HEAD_PARTIAL, MAX_HEADER_LINES, Message
 from lbcore.http.span cimport Span, span_bytes, span_of
@@ -15,6 +15,9 @@ cdef enum:
 @cython.final
 cdef class Response(Message):
     """One answer's head."""
+
+    def __cinit__(self):
+        self.mends = True
 
     cdef void clear(self) noexcept:
         """Forget the answer, all of it."""
@@ -30,6 +33,7 @@ cdef class Response(Message):
         """Where a trailer section is parsed into; the headers stay what they are."""
         if self.trailers is None:
             self.trailers = Message()
+            self.trailers.mends = True
         return self.trailers
 
     cdef Py_ssize_t parse(self, const char* data, Py_ssize_t length, Py_ssize_t seen, bint head_request) noexcept:
@@ -38,38 +42,51 @@ cdef class Response(Message):
         Returns the head's length; HEAD_PARTIAL when it is not complete; -502 for one that is malformed, too large, or
         framed so that it can be read in two ways.
         """
+        cdef Py_ssize_t used = self.read_lines(data, length, seen), whole = 0
+        cdef Span mended
+        cdef int result
+        if used < 0:
+            result = mend_names(data, length, True, &self.arena, &mended, &whole)
+            if result == MEND_PARTIAL:
+                used = HEAD_PARTIAL
+            elif result == MENDED and self.read_lines(mended.ptr, mended.len, 0) > 0:
+                used = whole
+        if used == HEAD_PARTIAL and length < MAX_HEAD_BYTES:
+            return HEAD_PARTIAL
+        if used <= 0 or frame_response(self.headers, self.kinds, self.n_headers, self.minor_version, self.status,
+                                       head_request, &self.framing):
+            return -502
+        return used
+
+    cdef Py_ssize_t read_lines(self, const char* data, Py_ssize_t length, Py_ssize_t seen) noexcept:
+        """Read the status line and the headers, as far as they need not be mended.
+
+        Returns the head's length; HEAD_PARTIAL when it is not complete; -1 for one that is malformed or too large.
+        """
         cdef size_t count, reason_len = 0
         cdef const char* reason
         cdef const char* own
         cdef int used, status = 0, minor_version = 0
-        cdef Py_ssize_t i
         while True:
             count = self.capacity
             used = pico_parse_response(data, length, &minor_version, &status, &reason, &reason_len,
                                        self.headers, &count, seen)
             if used == PICO_PARTIAL:
-                return HEAD_PARTIAL if length < MAX_HEAD_BYTES else -502
+                return HEAD_PARTIAL
             if used > 0:
                 break
             if count < <size_t>self.capacity or self.capacity > MAX_HEADER_LINES or self.grow() < 0:
-                return -502
+                return -1
         if used > MAX_HEAD_BYTES or count > MAX_HEADER_LINES or not 100 <= status <= 999:
-            return -502
-        for i in range(<Py_ssize_t>count):
-            if self.headers[i].name.ptr == NULL:
-                return -502        # a folded line
-            self.kinds[i] = header_kind(self.headers[i].name)
+            return -1
         self.n_headers = count
         own = self.own(data, used)
-        if own == NULL:
+        if own == NULL or self.note_kinds() < 0:
             self.n_headers = 0
-            return -502
+            return -1
         self.status = status
         self.minor_version = minor_version
         self.reason = span_of(own + (reason - data), reason_len)
-        if frame_response(self.headers, self.kinds, self.n_headers, self.minor_version, self.status, head_request,
-                          &self.framing):
-            return -502
         return used
 
     # The rest serves tests and tools: the data plane never calls it.

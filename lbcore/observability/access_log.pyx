@@ -14,7 +14,7 @@ from libc.time cimport time_t, tm
 
 from lbcore.http.buffer cimport Buffer, buffer_len, buffer_release, buffer_reserve
 from lbcore.http.head cimport ClientAddress
-from lbcore.http.render cimport put_decimal
+from lbcore.http.number cimport put_decimal
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_bytes, span_of

@@ -8,13 +8,13 @@ from libc.stdint cimport uint32_t
 from lbcore.http.path cimport (
     ENCODED_BACKSLASH, ENCODED_HASH, ENCODED_NULL, ENCODED_PERCENT, ENCODED_QUESTION_MARK, ENCODED_SEMICOLON, ENCODED_SLASH,
 )
-from lbcore.http.request cimport UNDERSCORE_DELETE, UNDERSCORE_KEEP, UNDERSCORE_REJECT
+from lbcore.http.request cimport ALIAS_DELETE, ALIAS_KEEP, ALIAS_REJECT
 from lbcore.http.span cimport span_of
 from lbcore.observability.observer cimport Observer
 from lbcore.proxy.networks cimport Networks
 from lbcore.state.region cimport Region
 
-UNDERSCORES = {"keep": UNDERSCORE_KEEP, "delete": UNDERSCORE_DELETE, "reject": UNDERSCORE_REJECT}
+ALIASES = {"keep": ALIAS_KEEP, "delete": ALIAS_DELETE, "reject": ALIAS_REJECT}
 ENCODED = {
     "allow_encoded_slash": ENCODED_SLASH,
     "allow_encoded_back_slash": ENCODED_BACKSLASH,
@@ -44,7 +44,8 @@ cdef class EntryPoint:
         self.stats = &region.worker(worker).entry_points[index]
         self.policy.max_header_bytes = http.max_header_bytes
         self.policy.max_header_lines = http.max_header_lines
-        self.policy.underscores = UNDERSCORES[http.underscore_headers_strategy]
+        self.policy.aliases = ALIASES[http.alias_headers_strategy or http.underscore_headers_strategy]
+        self.policy.underscores_only = not http.alias_headers_strategy
         self.policy.path.sanitise = http.sanitize_path
         self.policy.path.encode_semicolons = http.encode_query_semicolons
         self.policy.path.refused = 0

@@ -8,9 +8,10 @@ from libc.string cimport memcpy
 
 from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE
 from lbcore.http.head cimport RequestHead
-from lbcore.http.render cimport put_decimal
 from lbcore.http.message cimport Message
-from lbcore.http.request cimport TARGET_ASTERISK, Request
+from lbcore.http.number cimport put_decimal
+from lbcore.http.reflect cimport reflect
+from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sanitizer cimport POOLS
 from lbcore.http.span cimport Span, span_eq, span_of
@@ -176,7 +177,9 @@ cdef class Exchange:
         self.entry_point.stats.requests += 1
         if self.entry_point.observer is not None:
             self.started_ns = monotonic_ns()
-        if self.request.target_form == TARGET_ASTERISK:
+        if self.request.is_last_hop:
+            if reflect(self.request, self.response):
+                return self.send_answer()
             return self.answer(200, b"", False)
         if span_eq(head.method, b"CONNECT", 7):
             self.error = ERROR_BAD_REQUEST

@@ -40,6 +40,7 @@ cdef class Http1Client(Http1Upload):
     cdef int on_ready(self, uint32_t events) except -1
     cdef int on_timeout(self) except -1
     cdef int serve(self) except -1
+    cdef void skip_empty_lines(self) noexcept
     cdef int read_head(self) except -1
     cdef int begin(self, Py_ssize_t used) except -1
     cdef void take(self, Exchange exchange) noexcept

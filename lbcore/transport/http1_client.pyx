@@ -6,7 +6,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
 
-from lbcore.http.buffer cimport buffer_acquire, buffer_len, buffer_park, buffer_release, buffer_reserve, buffer_room
+from lbcore.http.buffer cimport Buffer, buffer_acquire, buffer_len, buffer_park, buffer_release, buffer_reserve, buffer_room
 from lbcore.http.framing cimport BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_UNTIL_CLOSE
 from lbcore.http.message cimport HEAD_PARTIAL, Message
 from lbcore.http.render cimport put_chunk_size, render_response, render_trailers
@@ -142,6 +142,8 @@ cdef class Http1Client(Http1Upload):
         self.serving = True
         try:
             while self.state == CLIENT_IDLE:
+                if self.seen == 0:
+                    self.skip_empty_lines()
                 if buffer_len(&socket.input) > self.seen:
                     self.read_head()
                     if buffer_len(&socket.output) > CORKED_BYTES:
@@ -164,6 +166,12 @@ cdef class Http1Client(Http1Upload):
         finally:
             self.serving = False
         return self.rest()
+
+    cdef void skip_empty_lines(self) noexcept:
+        """Pass over empty lines in front of a request (RFC 9112 section 2.2): some clients end a body with one."""
+        cdef Buffer* input = &self.socket.input
+        while buffer_len(input) >= 2 and input.base[input.start] == c"\r" and input.base[input.start + 1] == c"\n":
+            input.start += 2
 
     cdef int read_head(self) except -1:
         """Parse what was received; begin an exchange if a head is complete."""

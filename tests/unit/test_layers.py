@@ -33,7 +33,7 @@ ALLOWED = {
 INTERNAL = {
     f"lbcore.{package}.{name}"
     for package, names in {
-        "http": "arena buffer cookie pico",
+        "http": "arena buffer cookie lenient pico reflect",
         "proxy": "copies entry_point exchange explainer fallback networks observation pool recording waiting",
         "routing": "decision",
         "selection": "alias chairman drawn hrw md5 ordered ring timed",

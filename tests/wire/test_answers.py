@@ -63,6 +63,36 @@ def test_chunked_body_arrives_whole_with_its_trailers(size: int) -> None:
         assert server.connections == 1
 
 
+@pytest.mark.parametrize("line", [b"5   ", b"5 ;a=b", b"0000000000000005", b'5;a="b c";d'])
+def test_chunk_size_lines_as_the_grammar_has_them_carry_the_body(line: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + line + b"\r\nhello\r\n0   \r\n\r\n"
+    with serving(saying(answer)) as server, edge(config_for(server.url)) as lb:
+        assert lb.ask(GET)[2] == b"hello"
+
+
+@pytest.mark.parametrize("line", [b"5;", b'5;a="', b" 5", b"5;;a"])
+def test_chunk_size_lines_that_are_none_end_the_answer(line: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + line + b"\r\nhello\r\n0\r\n\r\n"
+    with serving(saying(answer)) as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        client.send(GET)
+        assert b"\r\n0\r\n\r\n" not in client.to_the_end()
+
+
+def test_sloppy_lines_of_heads_and_trailers_are_mended() -> None:
+    head = b"HTTP/1.1 200 OK\r\nX-A : b\r\nX-B: c\r\n\td\r\nTransfer-Encoding : chunked\r\nTrailer: X-T\r\n\r\n"
+    trailers = b"X-T : 1\r\nX-U: 2\r\n 3\r\n\r\n"
+    with serving(saying(head + b"2\r\nok\r\n0\r\n" + trailers)) as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        for _ in range(2):
+            client.send(GET)
+            first, headers = client.head()
+            assert (first, headers["x-a"], headers["x-b"]) == ("HTTP/1.1 200 OK", "b", "c d")
+            assert headers["trailer"] == "X-T"
+            assert client.chunks() == (b"ok", b"X-T: 1\r\nX-U: 2 3\r\n")
+        assert server.connections == 1
+
+
 @pytest.mark.parametrize("size", [0, 5, 1_000_000])
 def test_body_that_ends_with_the_connection_becomes_chunked(size: int) -> None:
     body = os.urandom(size)
@@ -221,6 +251,9 @@ def test_switch_of_protocols_nobody_asked_for_is_refused() -> None:
         (b"garbage\r\n\r\n", "502"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", "502"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx", "502"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: ,\r\n\r\nabc", "502"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked,\r\n\r\n0\r\n\r\n", "502"),
+        (b"HTTP/1.1 200 OK\r\nbad name : x\r\n\r\n", "502"),
         (b"HTTP/1.1 200 OK\r\nX: \0\r\nContent-Length: 0\r\n\r\n", "502"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 10001 + b"Content-Length: 0\r\n\r\n", "502"),
     ],

@@ -109,7 +109,13 @@ def test_chunked_body_split_anywhere_is_one_body(split: int) -> None:
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", "400"),
         (b"GET /\x00 HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
         (b"GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
-        (b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        (b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        (b"\r\n\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        (b"\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        (b"GET / HTTP/1.1\r\nHost: a[b\r\n\r\n", "400"),
+        (b"GET / HTTP/1.1\r\nHost: [zz]\r\n\r\n", "400"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: ,\r\n\r\nabc", "400"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked,\r\n\r\n0\r\n\r\n", "501"),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", "400"),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx", "400"),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
@@ -133,7 +139,10 @@ def test_bad_request_gets_its_status_and_the_next_connection_is_served(request_b
         assert server.connections == 1
 
 
-@pytest.mark.parametrize("body", [b"5\r\nhelloX", b"zz\r\n", b"5 \r\nhello\r\n", b"5\nhello\r\n", b"f" * 16 + b"\r\n"])
+@pytest.mark.parametrize(
+    "body",
+    [b"5\r\nhelloX", b"zz\r\n", b" 5\r\nhello\r\n", b"5\nhello\r\n", b"f" * 16 + b"\r\n", b'5;a="\r\n', b"5;\r\n"],
+)
 def test_bad_chunk_framing_ends_the_exchange(body: bytes) -> None:
     def wait_for_the_end(peer: Peer) -> None:
         peer.head()
@@ -144,6 +153,48 @@ def test_bad_chunk_framing_ends_the_exchange(body: bytes) -> None:
         client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
         assert client.message()[0].split()[1] == "400"
         assert client.to_the_end() == b""
+
+
+@pytest.mark.parametrize("line", [b"5 ", b"5 ;a=b", b"0000000000000005", b'5;a="b c";d'])
+def test_chunk_size_lines_as_the_grammar_has_them_carry_the_body(line: bytes) -> None:
+    with serving() as server, edge(config_for(server.url)) as lb:
+        head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert lb.ask(head + line + b"\r\nhello\r\n0\r\n\r\n")[2] == b"POST / HTTP/1.1\nhello"
+
+
+@pytest.mark.parametrize("lines", [b"\r\n", b"\r\n" * 5000])
+def test_empty_lines_before_a_request_are_passed_over(lines: bytes) -> None:
+    with serving() as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        post = b"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+        client.send(lines + post + lines + GET + lines)
+        assert client.message()[2] == b"POST /p HTTP/1.1\nx"
+        assert client.message()[2] == b"GET /x HTTP/1.1\n"
+        client.send(b"\n" + GET)
+        assert client.message()[0].split()[1] == "400"
+
+
+def test_empty_lines_are_no_request_that_is_waited_for() -> None:
+    responding = {"readTimeout": "60s", "idleTimeout": "300ms"}
+    with serving() as server, edge(config_for(server.url), transport={"respondingTimeouts": responding}) as lb:
+        client = lb.client()
+        assert client.ask(GET)[0].split()[1] == "200"
+        client.send(b"\r\n\r\n")
+        assert client.to_the_end() == b""
+
+
+def test_the_last_hop_answers_trace_and_options_itself() -> None:
+    with serving() as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        first, headers, body = client.ask(b"OPTIONS /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n")
+        assert (first, headers["content-length"], body) == ("HTTP/1.1 200 OK", "0", b"")
+        secret = b"Cookie: a=b\r\nAuthorization: x\r\nProxy-Authorization: y\r\n"
+        first, headers, body = client.ask(b"TRACE /x?y HTTP/1.1\r\nHost: a\r\n" + secret + b"Max-Forwards: 0\r\n\r\n")
+        assert (first, headers["content-type"]) == ("HTTP/1.1 200 OK", "message/http")
+        assert body == b"TRACE /x?y HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n"
+        assert server.connections == 0
+        assert client.ask(b"OPTIONS /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 1\r\n\r\n")[2].startswith(b"OPTIONS /x")
+        assert client.ask(b"GET /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n")[2].startswith(b"GET /x")
 
 
 def test_absolute_form_sets_the_host() -> None:

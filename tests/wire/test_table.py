@@ -152,6 +152,16 @@ def test_underscores_in_names_are_treated_as_asked_for() -> None:
         assert (got, "x_mine: 1" in headers) == (status, kept)
 
 
+def test_aliases_of_names_are_treated_as_asked_for() -> None:
+    for name in ("X_Mine", "X.Mine", "X!Mine", "X~Mine"):
+        for strategy, status, kept in (("keep", "200", True), ("delete", "200", False), ("reject", "400", False)):
+            for http in ({}, {"underscoreHeadersStrategy": "keep"}):
+                got, _, headers = seen("/", {"aliasHeadersStrategy": strategy, **http}, f"{name}: 1")
+                assert (got, f"{name.lower()}: 1" in headers) == (status, kept)
+    assert "x.mine: 1" in seen("/", {"underscoreHeadersStrategy": "delete"}, "X.Mine: 1")[2]
+    assert seen("/", {"aliasHeadersStrategy": "reject"}, "X-Mine-2: 1")[0] == "200"
+
+
 def test_host_is_passed_or_not() -> None:
     assert "host: shop.test:81" in seen("/", {})[2]
     assert "host: 127.0.0.1:" in seen("/", {}, passHostHeader=False)[2]

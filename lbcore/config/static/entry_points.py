@@ -99,7 +99,8 @@ class EntryPointHttp(Model):
     encoded_characters: EncodedCharacters = EncodedCharacters()
     max_header_bytes: Annotated[int, Field(ge=512, le=1 << 26)] = 1048576
     max_header_lines: Annotated[int, Field(ge=16, le=1000000)] = 10000
-    underscore_headers_strategy: Literal["keep", "delete", "reject"] = "keep"
+    alias_headers_strategy: Literal["keep", "delete", "reject"] | None = None
+    underscore_headers_strategy: Literal["keep", "delete", "reject"] = "keep"  # deprecated: sees underscores only
 
 
 class EntryPointObservability(Model):

@@ -38,7 +38,8 @@ def test_chunked_body_is_what_was_encoded(chunks: list[bytes], step: int) -> Non
         b"5\r\nhello\n",
         b"5\r\nhelloX\r\n",
         b" 5\r\nhello\r\n",
-        b"5 \r\nhello\r\n",
+        b"\t5\r\nhello\r\n",
+        b"5 5\r\nhello\r\n",
         b"0x5\r\nhello\r\n",
         b"+5\r\nhello\r\n",
         b"-1\r\n",
@@ -47,7 +48,23 @@ def test_chunked_body_is_what_was_encoded(chunks: list[bytes], step: int) -> Non
         b"5\r\r\nhello\r\n",
         b"5;a\nb\r\nhello\r\n",
         b"5;a\x00b\r\nhello\r\n",
-        b"1000000000000000\r\n",
+        b"8000000000000000\r\n",
+        b"fffffffffffffff5\r\n",
+        b"00000000000000005\r\nhello\r\n",
+        b"5;\r\nhello\r\n",
+        b"5; \r\nhello\r\n",
+        b"5;;a\r\nhello\r\n",
+        b"5;a=\r\nhello\r\n",
+        b"5;=b\r\nhello\r\n",
+        b'5;a="\r\nhello\r\n',
+        b'5;a="\\\r\nhello\r\n',
+        b'5;a="b"c\r\nhello\r\n',
+        b'5;a=b"c"\r\nhello\r\n',
+        b"5;a b\r\nhello\r\n",
+        b"5;a=b c\r\nhello\r\n",
+        b'5;"a"\r\nhello\r\n',
+        b"5,a\r\nhello\r\n",
+        b"5" + b" " * 20000 + b"\r\nhello\r\n",
         b"5;" + b"a" * 20000 + b"\r\nhello\r\n",
     ],
 )
@@ -56,6 +73,26 @@ def test_chunked_anything_ambiguous_is_refused(wire: bytes) -> None:
     for pieces in ([wire], [wire + b"5\r\nhello\r\n"], *splits):
         with pytest.raises(ValueError, match="bad chunk framing"):
             decode_chunked(pieces)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"5 ",
+        b"5 \t ",
+        b"5;a",
+        b"5;a=b",
+        b"5 ;a=b",
+        b"5; a = b ;c",
+        b'5;a="b;c\\"\xff\t";d ',
+        b'5;a=""',
+        b"0000000000000005",
+    ],
+)
+def test_chunked_size_line_as_the_grammar_has_it(line: bytes) -> None:
+    wire = line + b"\r\nhello\r\n0 \r\n\r\n"
+    for cut in range(len(wire)):
+        assert decode_chunked([wire[:cut], wire[cut:]]) == (b"hello", b"\r\n")
 
 
 @pytest.mark.parametrize(
@@ -71,6 +108,12 @@ def test_chunked_anything_ambiguous_is_refused(wire: bytes) -> None:
         (b"HTTP/1.1 200 OK\r\n\r\n", False, UNTIL_CLOSE, 0, False),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n", False, LENGTH, 5, False),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n", False, LENGTH, 5, False),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", False, NONE, 0, False),
+        (b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", False, NONE, 0, False),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", True, NONE, 0, True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 010\r\n\r\n", False, LENGTH, 10, True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\n\r\n", False, CHUNKED, 0, True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n chunked\r\n\r\n", False, CHUNKED, 0, True),
     ],
 )
 def test_response_framing(wire: bytes, head_request: bool, body: int, length: int, keep_alive: bool) -> None:
@@ -89,7 +132,17 @@ def test_response_framing(wire: bytes, head_request: bool, body: int, length: in
         (502, b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
         (502, b"HTTP/1.1 99 Low\r\n\r\n"),
         (502, b"HTTP/1.1 200 OK\r\nbad name: x\r\n\r\n"),
-        (502, b"HTTP/1.1 200 OK\r\nX: a\r\n folded\r\n\r\n"),
+        (502, b"HTTP/1.1 200 OK\r\nbad name : x\r\n\r\n"),
+        (502, b"HTTP/1.1 200 OK\r\n : x\r\n\r\n"),
+        (502, b"HTTP/1.1 200 OK\r\n folded\r\nX: a\r\n\r\n"),
+        (502, b"HTTP/1.1 200 OK\r\nX : a\0\r\n\r\n"),
+        (502, b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n"),
+        *(
+            (502, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: %b\r\n%b\r\n" % (coding, length))
+            for coding in (b"", b",", b"chunked,", b",chunked", b"chunked, chunked", b"chunked;a", b"identity")
+            for length in (b"", b"Content-Length: 3\r\n")
+        ),
+        (502, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
         (502, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"),
         (502, b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"),
         (502, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"),
@@ -97,3 +150,22 @@ def test_response_framing(wire: bytes, head_request: bool, body: int, length: in
 )
 def test_response_broken_or_ambiguous_is_refused(status: int, wire: bytes) -> None:
     assert Response().parse_bytes(wire) == -status
+
+
+@pytest.mark.parametrize(
+    ("lines", "headers"),
+    [
+        (b"X-A : b\r\nX-B\t \t: c\r\n", [(b"X-A", b"b"), (b"X-B", b"c")]),
+        (b"X-A: b\r\n c\r\nX-B: d\r\n", [(b"X-A", b"b c"), (b"X-B", b"d")]),
+        (b"X-A:\r\n\t b\r\n  \r\n c:d\r\n", [(b"X-A", b"b c:d")]),
+        (b"X-A : b\r\n c\r\n", [(b"X-A", b"b c")]),
+        (b"X-A : b\n", [(b"X-A", b"b")]),
+    ],
+)
+def test_response_sloppy_lines_are_mended(lines: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    wire = b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n"
+    for cut in range(len(wire)):
+        assert Response().parse_bytes(wire[:cut]) == 0
+    response = Response()
+    assert response.parse_bytes(wire + b"X : y\r\n\r\n") == len(wire)
+    assert response.describe()["headers"] == headers

@@ -1,5 +1,7 @@
 """Request heads: what is read, what is refused, whole and in pieces."""
 
+from ipaddress import IPv6Address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +64,24 @@ def test_request_every_prefix_is_partial_and_what_follows_is_left_alone() -> Non
         (400, b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"),
         (501, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
         (501, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n"),
+        *(
+            (501, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: %b\r\n\r\n" % coding)
+            for coding in (
+                b"",
+                b",",
+                b"chunked,",
+                b",chunked",
+                b", chunked",
+                b"chunked, chunked",
+                b"chunked;a=b",
+                b"identity",
+            )
+        ),
+        (501, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        *(
+            (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: %b\r\n\r\nabc" % coding)
+            for coding in (b"", b",", b"chunked,", b"identity")
+        ),
         (417, b"POST / HTTP/1.1\r\nHost: a\r\nExpect: the-unexpected\r\n\r\n"),
         (501, b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n"),
         (505, b"GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
@@ -157,3 +177,106 @@ def test_request_equal_lengths_are_one_and_many_headers_fit() -> None:
 )
 def test_request_keep_alive_follows_version_and_connection(wire: bytes, keep_alive: bool) -> None:
     assert parse(wire)["keep_alive"] is keep_alive
+
+
+@pytest.mark.parametrize(
+    ("field", "host"),
+    [
+        ("a.test", "a.test"),
+        ("A.Test.:80", "a.test"),
+        ("a:", "a"),
+        ("a:65535", "a"),
+        ("a_b", "a_b"),
+        ("a%41!$&'()*+;=~", "a%41!$&'()*+;=~"),
+        ("1.2.3.256", "1.2.3.256"),
+        ("[2001:DB8::1]:8080", "2001:db8::1"),
+        ("[::]", "::"),
+        ("[::1]", "::1"),
+        ("[1::]", "1::"),
+        ("[1:2:3:4:5:6:7::]", "1:2:3:4:5:6:7::"),
+        ("[1:2:3:4:5:6:7:8]", "1:2:3:4:5:6:7:8"),
+        ("[::ffff:1.2.3.4]", "::ffff:1.2.3.4"),
+        ("[1:2:3:4:5:6:1.2.3.4]", "1:2:3:4:5:6:1.2.3.4"),
+        ("[v1.a:b]", "v1.a:b"),
+        ("", ""),
+    ],
+)
+def test_request_host_is_read_as_rfc_3986_has_it(field: str, host: str) -> None:
+    assert parse(f"GET / HTTP/1.1\r\nHost: {field}\r\n\r\n".encode())["host"] == host.encode()
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["a[b", "a]b", "[zz]", "[]", "[", "]", "[1]", "[:1]", "[1:]", "[:::]", "[1::2::3]", "[1:2:3:4:5:6:7:8:9]",
+     "[1:2:3:4:5:6:7:8::]", "[12345::]", "[::1.2.3]", "[::1.2.3.256]", "[::01.2.3.4]",
+     "[1:2:3:4:5:6:7:1.2.3.4]", "[::1%25eth0]", "[1.2.3.4]", "[v.a]", "[v1.]", "[v1]", "[va]", "[::1]a",
+     "[::1]:a", "::1", "a:b:c", "a:65536", "a:-1", ":80", ":", "a%", "a%4", "a%zz", "a%4g", "a|b", "a\"b",
+     "a<b", "a\\b", "a^b", "a`b", "a{b", "a?b", "a#b", "a/b", "a@b", "a,b", "ä"],
+)
+def test_request_host_that_is_none_is_refused(field: str) -> None:
+    for wire in (f"GET / HTTP/1.1\r\nHost: {field}\r\n\r\n", f"GET / HTTP/1.0\r\nHost: {field}\r\n\r\n"):
+        assert Request().parse_bytes(wire.encode()) == -400
+    if not set(field) & set("/?"):
+        assert Request().parse_bytes(f"GET http://{field}/ HTTP/1.1\r\nHost: a\r\n\r\n".encode()) == -400
+
+
+@given(st.ip_addresses(v=6))
+def test_request_every_ipv6_address_is_a_host(address: IPv6Address) -> None:
+    for text in (str(address), address.exploded):
+        assert parse(f"GET / HTTP/1.1\r\nHost: [{text}]:1\r\n\r\n".encode())["host"] == text.encode()
+
+
+@given(st.text("0123456789abcdef:.", max_size=24))
+def test_request_what_is_no_ipv6_address_is_no_host(text: str) -> None:
+    try:
+        IPv6Address(text)
+        expected = True
+    except ValueError:
+        expected = False
+    assert (Request().parse_bytes(f"GET / HTTP/1.1\r\nHost: [{text}]\r\n\r\n".encode()) > 0) is expected
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        (b"/?a=\xff\xc3\xa9", b"/", b"a=%FF%C3%A9"),
+        (b"/\x80?\x80", b"/%80", b"%80"),
+        (b"http://a/\xfe?\xfe;b", b"/%FE", b"%FE&b"),
+        (b"/?[]{}|\"<>^`'\\%zz", b"/", b"[]{}|\"<>^`'\\%zz"),
+    ],
+)
+def test_request_target_goes_on_in_ascii(target: bytes, path: bytes, query: bytes) -> None:
+    head = parse(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (head["path"], head["query"]) == (path, query)
+
+
+def test_request_length_is_written_without_leading_zeros() -> None:
+    head = parse(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 010\r\n\r\n")
+    assert (head["length"], head["headers"][1]) == (10, (b"Content-Length", b"10"))
+    assert parse(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 000\r\n\r\n")["headers"][1] == (
+        b"Content-Length",
+        b"0",
+    )
+
+
+@pytest.mark.parametrize(("sent", "goes_on"), [(b"3", b"2"), (b"010", b"9"), (b"x", b"x"), (b"-1", b"-1")])
+def test_request_hops_left_are_counted_down(sent: bytes, goes_on: bytes) -> None:
+    for method in (b"TRACE", b"OPTIONS"):
+        head = parse(method + b" / HTTP/1.1\r\nHost: a\r\nMax-Forwards: " + sent + b"\r\n\r\n")
+        assert head["headers"][1] == (b"Max-Forwards", goes_on)
+    assert parse(b"GET / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 3\r\n\r\n")["headers"][1] == (b"Max-Forwards", b"3")
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (b"/%41%7e%2d", b"/A~-"),
+        (b"/%2e%2e/x", b"/../x"),
+        (b"/a/../b//c/./d%2f", b"/a/../b//c/./d%2F"),
+        (b"/\\{}", b"/%5C%7B%7D"),
+    ],
+)
+def test_request_path_that_is_not_to_be_sanitised_keeps_its_segments_only(target: bytes, path: bytes) -> None:
+    request = Request()
+    assert request.parse_bytes(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n", sanitise=False) > 0
+    assert request.describe()["path"] == path
