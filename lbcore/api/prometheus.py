@@ -37,6 +37,11 @@ class RequestCollector(Collector):
         for index, name in enumerate(runtime.static.entry_points):
             connections.add_metric([name, "TCP"], runtime.region.entry_point_counters(index).open_connections)
         yield connections
+        if runtime.static.access_log is not None:
+            yield CounterMetricFamily(
+                "lbcore_access_log_lines_lost", "Lines of the access log that could not be written",
+                value=runtime.region.log_lines_lost,
+            )  # fmt: skip
         yield from self._requests()
         yield from self._members()
 

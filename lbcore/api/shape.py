@@ -26,6 +26,7 @@ ONLY_WHEN_SET = frozenset(
         ("StripPrefix", "force_slash"),
         ("EntryPointHttp", "underscore_headers_strategy"),
         ("EntryPointHttp", "encoded_characters"),
+        ("EntryPointHttp", "max_header_lines"),
     }
 )
 

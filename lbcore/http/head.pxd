@@ -25,6 +25,7 @@ cdef struct RequestHead:
     Span authority         # Host header or the authority of an absolute-form target, port included
     Span host              # `authority` in lower case, without port and trailing dot
     Span path              # sanitised, percent-encoded; what is forwarded
+    Span first_path        # `path` before any middleware changed it
     Span route_path        # `path` with unreserved characters, spaces and UTF-8 decoded; what rules match on
     Span query             # without the `?`
     bint has_query         # there was a `?`

@@ -21,6 +21,7 @@ cdef struct ForwardPolicy:     # how X-Forwarded-* and Host are written for one 
 cdef int render_request(Request request, const ForwardPolicy* policy, Span path_prefix, Buffer* out) noexcept
 cdef int render_response(Response response, int client_minor_version, bint keep_alive, bint chunked, Span date,
                          Buffer* out) noexcept
+cdef int render_forwarded(Request request, const ForwardPolicy* policy, Buffer* out) noexcept
 cdef int render_trailers(Message message, Buffer* out) noexcept
 cdef Span status_text(int status) noexcept
 cdef char* put_chunk_size(char* out, Py_ssize_t size) noexcept nogil

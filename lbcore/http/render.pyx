@@ -233,6 +233,24 @@ cdef int render_request(Request request, const ForwardPolicy* policy, Span path_
     return 0
 
 
+cdef int render_forwarded(Request request, const ForwardPolicy* policy, Buffer* out) noexcept:
+    """Append the managed headers that a request is given here, but for X-Forwarded-For. 0, or -1 without memory."""
+    cdef uint8_t present[32]
+    cdef uint8_t kind
+    cdef Py_ssize_t i
+    memset(present, 0, sizeof(present))
+    for i in range(request.n_headers):
+        kind = request.kinds[i]
+        if kind & H_OWN:
+            present[kind ^ H_OWN] = True
+        elif policy.trusted and is_managed(kind) and kind != H_X_FORWARDED_SERVER:
+            present[kind] = True
+    if buffer_reserve(out, FIXED_BYTES + request.head.authority.len + policy.server_name.len) < 0:
+        return -1
+    out.end = put_forwarded(out.base + out.end, request, policy, present) - out.base
+    return 0
+
+
 cdef inline bint take_length(Request request, Py_ssize_t index) noexcept:
     """Whether this Content-Length is the one to forward: the first of equal ones, and none beside a coding."""
     cdef Py_ssize_t i

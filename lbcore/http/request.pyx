@@ -275,6 +275,7 @@ cdef class Request(Message):
         head.authority = self.keep(head.authority)
         head.host = self.keep(head.host)
         head.path = self.keep(head.path)
+        head.first_path = self.keep(head.first_path)
         head.route_path = self.keep(head.route_path)
         head.query = self.keep(head.query)
         for i in range(other.n_headers):
@@ -482,11 +483,13 @@ cdef class Request(Message):
             return status
         self.lower_host()
         if self.target_form == TARGET_ASTERISK:
-            head.path = head.route_path = target
+            head.path = head.first_path = head.route_path = target
             head.query = span_of(NULL, 0)
             head.has_query = False
             return 0
-        return path_normalise(&policy.path, target, &self.arena, &head.path, &head.route_path, &head.query, &head.has_query)
+        status = path_normalise(&policy.path, target, &self.arena, &head.path, &head.route_path, &head.query, &head.has_query)
+        head.first_path = head.path
+        return status
 
     cdef void lower_host(self) noexcept:
         """Bring `host` to lower case, without its trailing dot. Copies only when there is an upper-case letter."""

@@ -27,13 +27,14 @@ cdef int observe(Exchange exchange) except -1:
         record.service = exchange.balancer.slot
     if exchange.server is not None and not internal:
         server = exchange.server.key
-    record.trusted = exchange.forward.trusted
+    record.forward = &exchange.forward
     record.status = exchange.status
     record.origin_status = 0 if internal else exchange.origin_status
     record.retries = exchange.retried + exchange.redispatched
     record.protocol = PROTOCOL_WEBSOCKET if exchange.status == 101 else PROTOCOL_HTTP
     record.entry_point = exchange.entry_point.index
-    record.duration_ns = monotonic_ns() - exchange.started_ns
+    record.ended_ns = monotonic_ns()
+    record.duration_ns = record.ended_ns - exchange.started_ns
     record.origin_ns = 0 if internal else exchange.origin_ns
     record.request_bytes = exchange.request_bytes
     record.response_bytes = exchange.response_bytes

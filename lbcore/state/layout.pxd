@@ -1,7 +1,7 @@
 # The data dictionary of the shared region: every struct in it, each a multiple of a cache line (64 bytes).
 #
 # Region = Header page, ServiceCell[services], ServerCell[servers], WorkerStats[workers], ServerStats[workers][servers],
-# ServiceStats[workers][services], MetricRow[workers][METRIC_ROWS], ConnectionRow[workers][CONNECTION_ROWS].
+# ServiceStats[workers][services], MetricRow[workers][METRIC_ROWS], ConnectionRow[workers][CONNECTION_ROWS], LogRing[workers].
 # A cell of several writers is touched with the helpers of atomic.pxd only. A row of one writer (its worker) is
 # incremented plainly; readers sum the rows of all workers. A page that nobody touched costs no memory.
 # Changing a struct means raising LAYOUT_VERSION.
@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from lbcore.selection.load cimport Load
 
 cdef enum:
-    LAYOUT_VERSION = 7
+    LAYOUT_VERSION = 8
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -21,6 +21,7 @@ cdef enum:
     METRIC_ROWS = 65536        # per worker: sets of labels
     CONNECTION_ROWS = 65536    # per worker: clients whose connections are limited; a power of two
     ERROR_KINDS = 16           # room; ErrorKind uses the first ones
+    LOG_RING_BYTES = 1 << 24   # of each worker's lines that wait to be written; a power of two
 
 
 cdef enum ErrorKind:           # why an exchange failed; index into EntryPointStats.errors
@@ -55,6 +56,9 @@ cdef struct Header:
     uint64_t eligibility       # counts the times any server went up, down or changed weight; atomic
     int64_t started_unix_ns    # wall clock at creation
     int64_t started_ns         # monotonic clock at creation
+    uint64_t apart[8]          # what follows changes with every logged request: not on a cache line with the above
+    uint64_t log_requests      # counted by the access log, over all workers; atomic
+    uint64_t log_lost          # lines of the access log that were lost; atomic
 
 
 cdef struct ServiceCell:       # one per service; shared by all workers, atomic
@@ -152,3 +156,11 @@ cdef struct WorkerStats:       # one per worker; its totals are the sums over it
     uint64_t connection_rows   # of its ConnectionRows, those in use
     uint64_t reserve[4]
     EntryPointStats entry_points[MAX_ENTRY_POINTS]  # index = position in the static configuration
+
+
+cdef struct LogRing:           # lines of the access log that a worker has made and nobody has written yet
+    uint64_t filled            # bytes put since the beginning; atomic, stored by the worker
+    uint64_t apart[7]
+    uint64_t emptied           # bytes written or lost since the beginning; atomic, stored by the writer of the log
+    uint64_t unused[7]
+    char data[LOG_RING_BYTES]  # see observability.ring

@@ -4,7 +4,7 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from lbcore.state.layout cimport (
-    CONNECTION_ROWS, METRIC_ROWS, ConnectionRow, Header, MetricRow, ServerCell, ServerStats, ServiceCell, ServiceStats,
+    CONNECTION_ROWS, METRIC_ROWS, ConnectionRow, Header, LogRing, MetricRow, ServerCell, ServerStats, ServiceCell, ServiceStats,
     WorkerStats,
 )
 
@@ -22,6 +22,7 @@ cdef class Region:
     cdef ServiceStats* service_rows    # [worker][service]
     cdef MetricRow* metrics            # [worker][METRIC_ROWS]
     cdef ConnectionRow* connections    # [worker][CONNECTION_ROWS]
+    cdef LogRing* log_rings            # [worker]
     cdef uint32_t n_servers            # length of one worker's row of server_rows
     cdef readonly uint32_t workers     # rows; a worker's index is below it
     cdef readonly uint32_t services    # cells; a service's slot is below it
@@ -52,3 +53,6 @@ cdef class Region:
 
     cdef inline WorkerStats* worker(self, uint32_t index) noexcept nogil:
         return self.worker_rows + index
+
+    cdef inline LogRing* log_ring(self, uint32_t index) noexcept nogil:
+        return self.log_rings + index

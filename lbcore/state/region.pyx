@@ -40,6 +40,7 @@ from lbcore.state.layout cimport (
     ConnectionRow,
     EntryPointStats,
     Header,
+    LogRing,
     MetricRow,
     ServerCell,
     ServerStats,
@@ -60,6 +61,7 @@ cdef uint32_t STRUCT_BYTES = <uint32_t>(
     sizeof(Header) + 31 * sizeof(ServiceCell) + 37 * sizeof(ServerCell) + 41 * sizeof(ServerStats) + 43 * sizeof(WorkerStats)
     + 47 * sizeof(ServiceStats)
     + 53 * sizeof(ConnectionRow)
+    + 59 * sizeof(LogRing)
 )
 
 entry_points_max = MAX_ENTRY_POINTS
@@ -156,6 +158,7 @@ cdef class Region:
         self.service_rows = <ServiceStats*>(self.server_rows + <size_t>self.workers * self.servers)
         self.metrics = <MetricRow*>(self.service_rows + <size_t>self.workers * self.services)
         self.connections = <ConnectionRow*>(self.metrics + <size_t>self.workers * METRIC_ROWS)
+        self.log_rings = <LogRing*>(self.connections + <size_t>self.workers * CONNECTION_ROWS)
 
     # What the process as a whole runs.
 
@@ -177,6 +180,11 @@ cdef class Region:
     def started_ns(self):
         """Monotonic clock at creation, ns."""
         return self.header.started_ns
+
+    @property
+    def log_lines_lost(self):
+        """Lines of the access log that were lost, over all workers: no room in memory, or they could not be written."""
+        return atomic_load_u64(&self.header.log_lost)
 
     # Cells. Slots are checked here: these are for the control plane.
 
@@ -579,4 +587,5 @@ cdef size_t region_bytes(uint32_t workers, uint32_t services, uint32_t servers) 
     size += <size_t>workers * services * sizeof(ServiceStats)
     size += <size_t>workers * METRIC_ROWS * sizeof(MetricRow)
     size += <size_t>workers * CONNECTION_ROWS * sizeof(ConnectionRow)
+    size += <size_t>workers * sizeof(LogRing)
     return size

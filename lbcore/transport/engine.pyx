@@ -1,5 +1,8 @@
 """The data plane of one worker: entry points, their listeners and connections, and the table they route by."""
 
+import contextlib
+import logging
+
 from lbcore.observability.access_log cimport AccessLog
 from lbcore.observability.observer cimport Observer
 from lbcore.observability.series cimport Series
@@ -16,12 +19,14 @@ from lbcore.transport.shadow cimport Shadow
 from lbcore.transport.tcp_client cimport TcpConnection
 
 from lbcore.middleware.respond import Ping
+from lbcore.observability.ring import LineReader
 from lbcore.observability.writer import LogWriter
 from lbcore.routing.compile import compile_table
 from lbcore.routing.queue import adopt
 
-cdef enum:
-    FLUSH_MS = 20              # how long a line of the access log waits at most to be handed over
+cdef double LOG_WAIT_S = 0.02         # how long a line of the access log waits for older ones of other workers
+
+_log = logging.getLogger("lbcore.access_log")
 
 
 cdef class Engine:
@@ -50,8 +55,6 @@ cdef class Engine:
     cdef AccessLog log                 # None = none is written
     cdef object log_writer
     cdef object loop
-    cdef object flushing               # the next `flush_log`
-    cdef int flush_ms
 
     def __init__(self, loop, static, Region region, worker: int, admin: str = ""):
         self.loop = loop
@@ -85,19 +88,20 @@ cdef class Engine:
             return
         series = Series(self.region, self.worker, prometheus.buckets) if prometheus is not None else None
         if settings is not None:
-            self.log_writer = LogWriter(settings.file_path, self.region.fd)
-            self.log = AccessLog(settings, self.log_writer)
-            self.flush_ms = 1000 if settings.buffering_size else FLUSH_MS
-            self.flush_log()
+            self.log = log = AccessLog(settings, self.region, self.worker)
+            region = self.region
+            self.log_writer = LogWriter(
+                settings.file_path, region.fd, LineReader(region), lambda: log.pending_bytes,
+                lambda: region.log_lines_lost, 1.0 if settings.buffering_size else LOG_WAIT_S, self.say)
         by = (prometheus.add_entry_points_labels, prometheus.add_routers_labels, prometheus.add_services_labels) \
             if prometheus is not None else (False, False, False)
         for point in self.entry_points.values():
             (<EntryPoint>point).watch(Observer(series, self.log, *by))
 
-    def flush_log(self) -> None:
-        """Hand the lines of the access log over, again and again."""
-        self.log.flush()
-        self.flushing = self.loop.call_later(self.flush_ms / 1000.0, self.flush_log)
+    def say(self, level, text) -> None:
+        """Put something into the log of this process, from another thread."""
+        with contextlib.suppress(RuntimeError):        # the loop is closed
+            self.loop.call_soon_threadsafe(_log.log, level, text)
 
     def share_loop(self) -> None:
         """The loop serves others, too."""
@@ -106,7 +110,6 @@ cdef class Engine:
     def reopen_log(self) -> None:
         """Open the access log anew: it was moved aside."""
         if self.log_writer is not None:
-            self.log.flush()
             self.log_writer.reopen()
 
     @property
@@ -188,8 +191,6 @@ cdef class Engine:
             close_pool(server)
         self.dialer.close()
         if self.log is not None:
-            self.flushing.cancel()
-            self.log.flush()
             self.log_writer.close()
             self.log = None
         self.reactor.close()

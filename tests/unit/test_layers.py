@@ -34,6 +34,7 @@ INTERNAL = {
     f"lbcore.{package}.{name}"
     for package, names in {
         "http": "arena buffer cookie lenient pico reflect",
+        "observability": "json_line text",
         "proxy": "copies entry_point exchange explainer fallback networks observation pool recording waiting",
         "routing": "decision",
         "selection": "alias chairman drawn hrw md5 ordered ring timed",

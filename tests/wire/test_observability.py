@@ -209,7 +209,7 @@ def test_common_log_lines_are_traefiks(tmp_path: Path) -> None:
             )
             assert re.fullmatch(expected, first)
             assert re.fullmatch(
-                rf'127\.0\.0\.1 - - {stamp} "GET /no\\"pe HTTP/1\.1" 404 19 "-" "-" 2 "-" "-" \d+ms', second
+                rf'127\.0\.0\.1 - - {stamp} "GET /no%22pe HTTP/1\.1" 404 19 "-" "-" 2 "-" "-" \d+ms', second
             )
 
 

@@ -1,0 +1,4 @@
+from lbcore.config.static import AccessLog as AccessLogConfig
+
+class LogFields:
+    def __init__(self, settings: AccessLogConfig) -> None: ...

@@ -1,0 +1,184 @@
+"""Lines of the access log on their way from the workers to the one process that writes them, through shared memory. No I/O.
+
+Each worker has a ring that it alone fills, without a lock, and that whoever writes the log empties: a line whose head is
+complete before `LogRing.filled` passes it. What a worker had put in before it died is written all the same. A ring that
+has no room loses the line, and counts it.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy
+
+from lbcore.selection.atomic cimport atomic_add_u64
+from lbcore.state.layout cimport LOG_RING_BYTES, LogRing
+from lbcore.state.region cimport Region
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    static inline uint64_t lb_load_acquire(const uint64_t *cell) { return __atomic_load_n(cell, __ATOMIC_ACQUIRE); }
+    static inline void lb_store_release(uint64_t *cell, uint64_t value) { __atomic_store_n(cell, value, __ATOMIC_RELEASE); }
+    """
+    # Position of a ring: what was written before the store is seen after the load.
+    uint64_t load_acquire "lb_load_acquire"(const uint64_t* cell) noexcept nogil
+    void store_release "lb_store_release"(uint64_t* cell, uint64_t value) noexcept nogil
+
+cdef enum:
+    HEAD_BYTES = 16            # of LineHead
+    LOW_BYTES = 1 << 20        # an empty ring that was filled beyond starts again at its beginning: memory is used again
+    MERGE_BYTES = 1 << 20      # what is merged at a time, and one line more
+
+
+cdef inline uint64_t room_for(Py_ssize_t length) noexcept nogil:
+    """Bytes that a line of this length takes in a ring."""
+    return HEAD_BYTES + ((<uint64_t>length + HEAD_BYTES - 1) & ~<uint64_t>(HEAD_BYTES - 1))
+
+
+@cython.final
+cdef class LineWriter:
+    """Fills the ring of one worker. For one thread."""
+
+    def __init__(self, Region region, worker):
+        region.check_worker(worker)
+        self.region = region
+        self.ring = region.log_ring(worker)
+
+    cdef char* begin(self, Py_ssize_t length) noexcept:
+        """Room for a line of at most that many bytes, until `commit`; NULL when there is none: the line is lost."""
+        cdef LogRing* ring = self.ring
+        cdef uint64_t filled = ring.filled, emptied = load_acquire(&ring.emptied)
+        cdef uint64_t at = filled & (LOG_RING_BYTES - 1)
+        cdef uint64_t left = LOG_RING_BYTES - at
+        cdef uint64_t skipped = 0
+        if left < room_for(length) or (at > LOW_BYTES and filled == emptied):
+            skipped = left
+        if length >= LOG_RING_BYTES or filled + skipped + room_for(length) - emptied > LOG_RING_BYTES:
+            atomic_add_u64(&self.region.header.log_lost, 1)
+            return NULL
+        if skipped:
+            (<LineHead*>(ring.data + at)).length = LINE_SKIPPED
+        self.at = filled + skipped
+        return ring.data + (self.at & (LOG_RING_BYTES - 1)) + HEAD_BYTES
+
+    cdef void commit(self, const char* end, uint64_t time_ns) noexcept:
+        """The line is whole, and ends there."""
+        cdef LineHead* head = <LineHead*>(self.ring.data + (self.at & (LOG_RING_BYTES - 1)))
+        head.time_ns = time_ns
+        head.length = <uint32_t>(end - <char*>head - HEAD_BYTES)
+        store_release(&self.ring.filled, self.at + room_for(head.length))
+
+    def put(self, line: bytes, time_ns: int) -> bool:
+        """Add a line. Returns whether there was room."""
+        cdef char* out = self.begin(len(line))
+        if out == NULL:
+            return False
+        memcpy(out, <const char*>line, len(line))
+        self.commit(out + len(line), time_ns)
+        return True
+
+    @property
+    def pending_bytes(self) -> int:
+        """What is not written yet."""
+        return self.ring.filled - load_acquire(&self.ring.emptied)
+
+
+cdef struct Cursor:                    # of the reader, in one ring
+    uint64_t at                        # the next line, as in LogRing.filled
+    uint64_t end
+
+
+@cython.final
+cdef class LineReader:
+    """Takes the lines of all workers in the order of their time. One process at a time may, in one thread."""
+
+    cdef Region region                 # keeps the rings mapped
+    cdef Cursor* cursors               # [worker]
+    cdef char* text                    # of the merged lines
+    cdef size_t room                   # bytes at text
+
+    def __cinit__(self, Region region):
+        self.region = region
+        self.cursors = <Cursor*>calloc(region.workers, sizeof(Cursor))
+        self.text = <char*>malloc(MERGE_BYTES)
+        self.room = MERGE_BYTES
+        if self.cursors == NULL or self.text == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.cursors)
+        free(self.text)
+
+    cdef LineHead* next_line(self, uint32_t worker) noexcept nogil:
+        """The next line of a ring, or NULL."""
+        cdef Cursor* cursor = &self.cursors[worker]
+        cdef LineHead* head
+        while cursor.at < cursor.end:
+            head = <LineHead*>(self.region.log_ring(worker).data + (cursor.at & (LOG_RING_BYTES - 1)))
+            if head.length != LINE_SKIPPED:
+                return head
+            cursor.at += LOG_RING_BYTES - (cursor.at & (LOG_RING_BYTES - 1))
+        return NULL
+
+    cdef Py_ssize_t gather(self, uint64_t until_ns) noexcept nogil:
+        """Merge lines into `text`. Their length, or -1 without memory."""
+        cdef Py_ssize_t length = 0
+        cdef LineHead* head
+        cdef LineHead* first
+        cdef uint32_t worker, chosen = 0
+        cdef uint64_t limit_ns
+        cdef void* moved
+        for worker in range(self.region.workers):
+            self.cursors[worker].at = self.region.log_ring(worker).emptied
+            self.cursors[worker].end = load_acquire(&self.region.log_ring(worker).filled)
+        while length < MERGE_BYTES:
+            first = NULL
+            limit_ns = until_ns            # up to which the ring with the oldest line may be read without another look
+            for worker in range(self.region.workers):
+                head = self.next_line(worker)
+                if head == NULL or head.time_ns > limit_ns:
+                    continue
+                if first == NULL or head.time_ns < first.time_ns:
+                    if first != NULL:
+                        limit_ns = first.time_ns
+                    first, chosen = head, worker
+                else:
+                    limit_ns = head.time_ns
+            if first == NULL:
+                break
+            while first != NULL and first.time_ns <= limit_ns and length < MERGE_BYTES:
+                if length + first.length > <Py_ssize_t>self.room:
+                    moved = realloc(self.text, length + first.length)
+                    if moved == NULL:
+                        return length if length else -1
+                    self.text = <char*>moved
+                    self.room = length + first.length
+                memcpy(self.text + length, <char*>first + HEAD_BYTES, first.length)
+                length += first.length
+                self.cursors[chosen].at += room_for(first.length)
+                first = self.next_line(chosen)
+        return length
+
+    def merge(self, until_ns: int) -> bytes:
+        """Lines up to a time, oldest first, 1 MiB or a little more at most; empty: there are none. They stay in their rings
+        until `release`. Raises MemoryError."""
+        cdef uint64_t until = until_ns
+        cdef Py_ssize_t length
+        with nogil:
+            length = self.gather(until)
+        if length < 0:
+            raise MemoryError
+        return PyBytes_FromStringAndSize(self.text, length)
+
+    def release(self) -> None:
+        """What `merge` gave last is written, or lost."""
+        cdef uint32_t worker
+        for worker in range(self.region.workers):
+            # A ring is not touched before a worker has put something in: untouched memory costs none.
+            if self.cursors[worker].at != self.region.log_ring(worker).emptied:
+                store_release(&self.region.log_ring(worker).emptied, self.cursors[worker].at)
+
+    def note_lost(self, lines: int) -> None:
+        """Count lines that could not be written."""
+        atomic_add_u64(&self.region.header.log_lost, lines)
