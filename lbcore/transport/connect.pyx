@@ -52,6 +52,9 @@ cdef int connect_next(Reactor reactor, Socket socket, tuple addresses, Py_ssize_
         tried[0] += 1
         target = <const sockaddr*><const char*>address
         fd = open_socket(target.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+        if fd < 0 and (errno == EMFILE or errno == ENFILE):
+            reactor.relief.make_room()
+            fd = open_socket(target.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
         if fd < 0:
             if errno != EAFNOSUPPORT:
                 outcome = NO_RESOURCE

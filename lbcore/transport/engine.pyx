@@ -12,11 +12,11 @@ from lbcore.routing.index cimport RouteIndex
 from lbcore.routing.server cimport Server
 from lbcore.state.region cimport Region
 from lbcore.transport.dialer cimport SocketDialer
-from lbcore.transport.http1_client cimport Http1Client
-from lbcore.transport.listener cimport Arrival, Listener
+from lbcore.transport.connection cimport Connection
+from lbcore.transport.listener cimport Listener
 from lbcore.transport.reactor cimport Reactor
+from lbcore.transport.reserve cimport Reserve
 from lbcore.transport.shadow cimport Shadow
-from lbcore.transport.tcp_client cimport TcpConnection
 
 from lbcore.middleware.respond import Ping
 from lbcore.observability.ring import LineReader
@@ -47,7 +47,8 @@ cdef class Engine:
     cdef dict servers                  # Server by identity, of the table in force
     cdef dict queues                   # WaitQueue by the name of its service, likewise
     cdef list listeners
-    cdef set clients                   # Http1Client, TcpConnection and Arrival, open ones
+    cdef set clients                   # Connection, open ones of clients
+    cdef Reserve reserve
     cdef object table
     cdef object ping
 
@@ -68,6 +69,7 @@ cdef class Engine:
         self.queues = {}
         self.listeners = []
         self.clients = set()
+        self.reserve = self.reactor.relief = Reserve(self.clients)
         self.entry_points = {
             name: EntryPoint(name, settings, region, worker, index)
             for index, (name, settings) in enumerate(static.entry_points.items())
@@ -119,7 +121,7 @@ cdef class Engine:
 
     def listen(self, entry_point: str, sock) -> None:
         """Start accepting on a bound, listening, non-blocking socket, which is the engine's from now on."""
-        cdef Listener listener = Listener(self.entry_points[entry_point], self.dialer, self.clients, sock)
+        cdef Listener listener = Listener(self.entry_points[entry_point], self.dialer, self.clients, self.reserve, sock)
         listener.open(self.reactor)
         if listener.entry_point.tcp is not None:
             listener.serve_tcp()
@@ -150,7 +152,7 @@ cdef class Engine:
                 close_pool(server)
         for server in table.servers.values():
             open_pool(server)
-        self.servers = table.servers
+        self.servers = self.reserve.servers = table.servers
         self.table = table
         return table.disabled
 
@@ -170,21 +172,13 @@ cdef class Engine:
         for entry_point in self.entry_points.values():
             (<EntryPoint>entry_point).draining = True
         for item in list(self.clients):
-            if isinstance(item, Http1Client):
-                (<Http1Client>item).drain()
-            elif isinstance(item, Arrival):
-                (<Arrival>item).drain()
+            (<Connection>item).drain()
 
     def close(self) -> None:
         """Close everything at once."""
         self.stop_accepting()
         for client in list(self.clients):
-            if isinstance(client, Http1Client):
-                (<Http1Client>client).drop()
-            elif isinstance(client, Arrival):
-                (<Arrival>client).close()
-            else:
-                (<TcpConnection>client).drop()
+            (<Connection>client).drop()
         for shadow in list(self.dialer.shadows):
             (<Shadow>shadow).expire()
         for server in self.servers.values():

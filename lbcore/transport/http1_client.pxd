@@ -3,10 +3,11 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from lbcore.http.head cimport ClientAddress
-from lbcore.proxy.entry_point cimport Limits
+from lbcore.proxy.entry_point cimport EntryPoint, Limits
 from lbcore.proxy.exchange cimport Dialer, Exchange
+from lbcore.transport.connection cimport Connection, Learned
 from lbcore.transport.http1_upload cimport Http1Upload
-from lbcore.transport.socket cimport Socket
+from lbcore.transport.socket cimport OwnedSocket, Socket
 from lbcore.transport.tunnel cimport Tunnel
 
 cdef enum ClientState:
@@ -18,23 +19,25 @@ cdef enum ClientState:
     CLIENT_CLOSED
 
 
-cdef class ClientSocket(Socket):
+cdef class Http1Connection(Connection):
     cdef Http1Client http
 
 
 cdef class Http1Client(Http1Upload):
     cdef Dialer dialer
     cdef ClientAddress address
+    cdef Http1Connection connection    # None once closed
+    cdef bint encrypted        # the client speaks through a transport: TLS
     cdef bint trusted          # may set the managed forwarding headers
     cdef int state             # ClientState
     cdef int64_t requests
     cdef int64_t opened_ms
+    cdef int64_t idle_ms       # when the last answer ended; at first, when it was opened
     cdef bint serving          # inside `serve`: what is put goes out when it is through
     cdef bint chunking         # the answer goes out in chunks
     cdef bint broken           # a write failed
     cdef Py_ssize_t lingered   # bytes read past
     cdef Tunnel carrier        # after a switch of protocols
-    cdef set clients           # all open ones of the worker; this one is in it
 
     cdef int open(self) except -1
     cdef int on_ready(self, uint32_t events) except -1
@@ -61,3 +64,6 @@ cdef class Http1Client(Http1Upload):
     cdef int read_past(self) except -1
     cdef void release_exchange(self) noexcept
     cdef int close(self) except -1
+
+
+cdef int serve_http1(OwnedSocket socket, const Learned* learned, EntryPoint entry_point, Dialer dialer, set connections) except -1

@@ -13,13 +13,15 @@ from lbcore.http.render cimport put_chunk_size, render_response, render_trailers
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_of
-from lbcore.proxy.exchange cimport Exchange, ServerStream, exchange_give, exchange_take
+from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.exchange cimport Dialer, Exchange, ServerStream, exchange_give, exchange_take
 from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_TIMEOUT
 from lbcore.transport.clock cimport http_date
-from lbcore.transport.epoll cimport EPOLLOUT
+from lbcore.transport.connection cimport Connection, Learned
+from lbcore.transport.epoll cimport EPOLLIN, EPOLLOUT
 from lbcore.transport.http1_server cimport Http1Server
 from lbcore.transport.http1_upload cimport Http1Upload
-from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED
+from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket, Socket
 from lbcore.transport.tunnel cimport Tunnel
 
 cdef enum:
@@ -31,38 +33,68 @@ _log = logging.getLogger("lbcore.transport")
 
 
 @cython.final
-cdef class ClientSocket(Socket):
-    """The socket of an `Http1Client`."""
+cdef class Http1Connection(Connection):
+    """What the worker and the socket see of an `Http1Client`."""
 
-    cdef int on_ready(self, uint32_t events) except -1:
+    cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
         return self.http.on_ready(events)
 
-    cdef int on_timeout(self) except -1:
+    cdef int socket_timeout(self, OwnedSocket socket) except -1:
         return self.http.on_timeout()
 
-    cdef void release(self) noexcept:
-        self.http = None
-
-    cdef void fail(self, object error) noexcept:
-        cdef Http1Client http = self.http
-        _log.error("internal error on a connection of entry point %s", http.entry_point.name, exc_info=error)
+    cdef void socket_failed(self, OwnedSocket socket, object error) noexcept:
+        _log.error("internal error on a connection of entry point %s", self.entry_point.name, exc_info=error)
         try:
-            http.drop()
+            self.http.drop()
         except Exception as again:
             _log.error("internal error while ending an exchange", exc_info=again)
+
+    cdef int drain(self) except -1:
+        return self.http.drain()
+
+    cdef int drop(self) except -1:
+        return self.http.drop()
+
+    cdef int64_t idle_since_ms(self) noexcept:
+        cdef Http1Client http = self.http
+        return http.idle_ms if http.state == CLIENT_IDLE and not http.serving and buffer_len(&http.socket.input) == 0 else -1
+
+
+cdef int serve_http1(OwnedSocket socket, const Learned* learned, EntryPoint entry_point, Dialer dialer,
+                     set connections) except -1:
+    """Start a connection of HTTP/1 on a socket in the reactor. What it has received already are the first bytes of a request."""
+    cdef Http1Client http = Http1Client.__new__(Http1Client)
+    cdef Http1Connection connection = Http1Connection.__new__(Http1Connection)
+    connection.entry_point = entry_point
+    connection.connections = connections
+    connection.http = http
+    http.connection = connection
+    http.address = learned.client
+    http.encrypted = learned.encrypted
+    http.entry_point = entry_point
+    http.dialer = dialer
+    http.socket = socket
+    socket.owner = connection
+    entry_point.stats.bytes_in += buffer_len(&socket.input)
+    connection.enter()
+    try:
+        http.open()
+        # Its first bytes are usually here already.
+        http.on_ready(EPOLLIN)
+    except Exception as error:
+        connection.socket_failed(socket, error)
+    return 0
 
 
 @cython.final
 cdef class Http1Client(Http1Upload):
-    """One connection. The listener makes it and calls `open`."""
+    """One connection. `serve_http1` makes it and calls `open`."""
 
     cdef int open(self) except -1:
         """Start; the socket is attached and `address` is set."""
         self.splice_fd = -1
         self.trusted = self.entry_point.trusted.hold(&self.address)
         self.opened_ms = self.socket.reactor.now_ms
-        self.entry_point.stats.accepted += 1
-        self.entry_point.stats.open_connections += 1
         return self.watch()
 
     # Events
@@ -202,6 +234,7 @@ cdef class Http1Client(Http1Upload):
         self.body_kind = BODY_NONE
         exchange.forward = self.entry_point.forward
         exchange.forward.trusted = self.trusted
+        exchange.forward.encrypted = exchange.request.head.encrypted = self.encrypted
 
     cdef int refuse(self, int status, int error) except -1:
         """What follows cannot be told apart from the next request: nothing more is read."""
@@ -250,6 +283,7 @@ cdef class Http1Client(Http1Upload):
         """Between requests: limit the time until the next one. A new connection is given as long as a request may take."""
         cdef int64_t limit_ms = self.entry_point.limits.idle_timeout_ms if self.requests else \
             self.entry_point.limits.read_timeout_ms
+        self.idle_ms = self.socket.reactor.now_ms
         if limit_ms:
             return self.socket.reactor.arm(self.socket, limit_ms)
         self.socket.reactor.disarm(self.socket)
@@ -420,12 +454,12 @@ cdef class Http1Client(Http1Upload):
         if self.state == CLIENT_CLOSED:
             return 0
         self.state = CLIENT_CLOSED
-        self.entry_point.stats.open_connections -= 1
+        self.connection.leave()
+        self.connection = None
         if self.exchange is not None:
             exchange_give(self.exchange)
             self.exchange = None
         self.drop_pipe()
         self.socket.shut()
         self.carrier = None
-        self.clients.discard(self)
         return 0

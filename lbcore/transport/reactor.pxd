@@ -21,6 +21,10 @@ cdef class Channel(Timed):
     cdef void release(self) noexcept
 
 
+cdef class Relief:
+    cdef bint make_room(self) except *
+
+
 cdef struct Place:
     void* channel              # the reference is counted: from `attach` to `detach`
     uint32_t generation        # counts up as channels leave: the kernel may still name one that has left
@@ -39,6 +43,7 @@ cdef class Reactor:
     cdef uint32_t capacity
     cdef uint32_t free                  # the first free place; `capacity` when there is none
     cdef Wheel wheel
+    cdef Relief relief         # whom to ask for descriptors when there are none
     cdef bint watched          # by uvloop
     cdef int linger_ms         # how long a quiet spell may be before the loop's own turn comes
     cdef bint hurried          # the loop is to have its turn after this batch

@@ -74,6 +74,14 @@ cdef class Channel(Timed):
         pass
 
 
+cdef class Relief:
+    """What can give descriptors up when the process has none left."""
+
+    cdef bint make_room(self) except *:
+        """Close something that can be done without. False: there is nothing."""
+        return False
+
+
 cdef class CallbackChannel(Channel):
     """A channel that calls Python, for what is not in the hot path and for tests. It does not own its descriptor."""
 
@@ -122,6 +130,7 @@ cdef class Reactor:
     def __cinit__(self, loop):
         self.loop = loop
         self.leaving = []
+        self.relief = Relief()
         self.epfd = epoll_create1(EPOLL_CLOEXEC)
         if self.epfd < 0:
             raise OSError(errno, os.strerror(errno))

@@ -5,12 +5,14 @@ from libc.stdint cimport int64_t, uint32_t
 from lbcore.http.head cimport ClientAddress
 from lbcore.http.request cimport Request
 from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.exchange cimport Dialer
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.server cimport Server
 from lbcore.routing.tcp_route cimport TcpRoute
+from lbcore.transport.connection cimport Connection, Learned
 from lbcore.transport.dialer cimport SocketDialer
-from lbcore.transport.socket cimport OwnedSocket, SocketOwner
+from lbcore.transport.socket cimport OwnedSocket
 from lbcore.transport.tunnel cimport Tunnel
 
 cdef enum TcpState:
@@ -19,8 +21,7 @@ cdef enum TcpState:
     TCP_CLOSED
 
 
-cdef class TcpConnection(SocketOwner):
-    cdef EntryPoint entry_point
+cdef class TcpConnection(Connection):
     cdef SocketDialer dialer
     cdef TcpRoute route
     cdef ClientAddress address
@@ -40,10 +41,9 @@ cdef class TcpConnection(SocketOwner):
     cdef int64_t until_ms              # when one of them must have taken the connection, by the reactor's clock; 0 = any time
     cdef Py_ssize_t held               # limits of the route that count this connection
     cdef bint leaving                  # one side has ended, the delay runs
-    cdef set clients                   # all open connections of the worker; this one is in it
 
     cdef int open(self) except -1
-    cdef bint enter(self) except *
+    cdef bint pass_limits(self) except *
     cdef int dial(self) except -1
     cdef int connect(self, tuple addresses) except -1
     cdef void new_upstream(self) noexcept
@@ -53,6 +53,7 @@ cdef class TcpConnection(SocketOwner):
     cdef int connected(self) except -1
     cdef int pump(self) except -1
     cdef int send_header(self) except -1
-    cdef int drain(self) except -1
-    cdef int drop(self) except -1
     cdef int close(self) except -1
+
+
+cdef bint serve_tcp(OwnedSocket socket, const Learned* learned, EntryPoint entry_point, Dialer dialer, set connections) except *

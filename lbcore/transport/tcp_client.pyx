@@ -6,6 +6,8 @@ cimport cython
 from libc.stdint cimport uint32_t
 
 from lbcore.http.request cimport Request
+from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.exchange cimport Dialer
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.tcp_route cimport ConnectionLimit, TcpPolicy
@@ -13,10 +15,12 @@ from lbcore.state.layout cimport (
     ERROR_CLIENT_ABORT, ERROR_NO_SERVER, ERROR_REFUSED, ERROR_RESOLVE, ERROR_RESOURCE, ERROR_TIMEOUT,
 )
 from lbcore.transport.connect cimport CONNECTED, NO_ADDRESS_LEFT, NO_RESOURCE, connect_next
+from lbcore.transport.connection cimport Connection, Learned
+from lbcore.transport.dialer cimport SocketDialer
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
 from lbcore.transport.proxy_protocol cimport proxy_render
 from lbcore.transport.reactor cimport Reactor
-from lbcore.transport.socket cimport OwnedSocket, SocketOwner
+from lbcore.transport.socket cimport OwnedSocket
 from lbcore.transport.tunnel cimport Tunnel
 
 cdef enum:
@@ -27,21 +31,17 @@ _log = logging.getLogger("lbcore.transport")
 
 
 @cython.final
-cdef class TcpConnection(SocketOwner):
-    """The listener makes it, with the client's socket attached and `address` set, and calls `open`."""
+cdef class TcpConnection(Connection):
+    """`serve_tcp` makes it, with the socket of its client, and calls `open`."""
 
     cdef int open(self) except -1:
-        self.entry_point.stats.accepted += 1
-        self.entry_point.stats.open_connections += 1
-        self.clients.add(self)
-        self.request = Request()
-        self.request.head.client = &self.address
+        self.enter()
         self.decision = Decision()
-        if not self.route.admits(self.request) or (self.route.limits is not None and not self.enter()):
+        if not self.route.admits(self.request) or (self.route.limits is not None and not self.pass_limits()):
             return self.close()
         return self.dial()
 
-    cdef bint enter(self) except *:
+    cdef bint pass_limits(self) except *:
         """Be counted by the limits of the route. False: one is reached."""
         for limit in self.route.limits:
             if not (<ConnectionLimit>limit).enter(&self.address):
@@ -195,10 +195,6 @@ cdef class TcpConnection(SocketOwner):
             self.dialer.reactor.arm(self.client, policy.termination_ms)
         return 0
 
-    cdef int drain(self) except -1:
-        """Nothing to do: what a connection of layer 4 carries has no end that could be waited for but its own."""
-        return 0
-
     cdef int drop(self) except -1:
         self.entry_point.stats.errors[<int>ERROR_CLIENT_ABORT] += 1
         return self.close()
@@ -208,7 +204,7 @@ cdef class TcpConnection(SocketOwner):
         if self.state == TCP_CLOSED:
             return 0
         self.state = TCP_CLOSED
-        self.entry_point.stats.open_connections -= 1
+        self.leave()
         if self.server is not None:
             self.balancer.note_end(self.server)
             self.server = None
@@ -221,5 +217,27 @@ cdef class TcpConnection(SocketOwner):
             if self.upstream.reactor is None:
                 self.upstream.owner = None     # never watched, so nobody releases it
         self.tunnel = None
-        self.clients.discard(self)
         return 0
+
+
+cdef bint serve_tcp(OwnedSocket socket, const Learned* learned, EntryPoint entry_point, Dialer dialer,
+                    set connections) except *:
+    """Start a connection of layer 4, if a router takes it. Returns whether one does."""
+    cdef TcpConnection connection = TcpConnection.__new__(TcpConnection)
+    connection.address = learned.client
+    connection.local = learned.local
+    connection.request = Request()
+    connection.request.head.client = &connection.address
+    connection.route = entry_point.tcp.find(connection.request)
+    if connection.route is None:
+        return False
+    connection.entry_point = entry_point
+    connection.connections = connections
+    connection.dialer = <SocketDialer>dialer
+    connection.client = socket
+    socket.owner = connection
+    try:
+        connection.open()
+    except Exception as error:
+        connection.socket_failed(socket, error)
+    return True

@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def test_a_websocket_goes_on_without_pipes(tmp_path: Path) -> None:
     take_stream(tmp_path, "http", script, head)
 
 
-def test_layer_4_without_descriptors_ejects_no_server(tmp_path: Path) -> None:
+def test_layer_4_without_descriptors_for_the_server_closes_and_goes_on_later(tmp_path: Path) -> None:
     def script(peer: Peer) -> None:
         peer.send(b"ready\n")
         with contextlib.suppress(OSError):
@@ -125,14 +126,57 @@ def test_layer_4_without_descriptors_ejects_no_server(tmp_path: Path) -> None:
         first.until(b"ready\n")
         worker = lb.workers[0]
         before = resource.prlimit(worker, resource.RLIMIT_NOFILE)
-        for _ in range(5):
-            # Room for the client's connection, and for none to the server.
-            resource.prlimit(worker, resource.RLIMIT_NOFILE, (lowest_free(worker) + 1, before[1]))
-            client = client_of(lb)
-            assert client.to_the_end() == b""
-            client.close()
+        # Room for the client's connection, and for none to the server.
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (lowest_free(worker) + 1, before[1]))
+        client = client_of(lb)
+        assert client.to_the_end() == b""
+        client.close()
+        lb.logged("no connection to a server can be opened: Too many open files")
         resource.prlimit(worker, resource.RLIMIT_NOFILE, before)
         last = client_of(lb)
         last.until(b"ready\n")
         first.close()
         last.close()
+
+
+HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n"
+
+
+def test_clients_leave_descriptors_for_servers_and_all_are_served_in_the_end(tmp_path: Path) -> None:
+    """600 clients with half a head, 256 descriptors for each of two workers: each is answered with 200."""
+
+    def script(peer: Peer) -> None:
+        with contextlib.suppress(EOFError, ConnectionError):
+            while True:
+                peer.message()
+                peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    limits = ("prlimit", "--nofile=256:256")
+    with serving(script) as server, running(tmp_path, config_for(server.url), prefix=limits) as lb:
+        lb.runs(1)
+        clients = []
+        for _ in range(600):
+            clients.append(client_of(lb))
+            clients[-1].send(HEAD)
+        for client in clients:
+            client.send(b"Connection: close\r\n\r\n")
+        statuses = Counter(client.message()[0] for client in clients)
+        assert statuses == {"HTTP/1.1 200 OK": 600}
+        for client in clients:
+            client.close()
+        assert len(re.findall("does not accept|cannot accept", lb.log)) <= 60
+
+
+def test_the_client_that_is_idle_longest_makes_room_for_a_new_one(tmp_path: Path) -> None:
+    limits = ("prlimit", "--nofile=128:128")
+    with serving() as server, running(tmp_path, config_for(server.url), workers=1, prefix=limits) as lb:
+        lb.runs(1)
+        idle = []
+        for _ in range(80):
+            idle.append(client_of(lb))
+            assert idle[-1].ask(GET)[0] == "HTTP/1.1 200 OK"
+        assert idle[0].to_the_end() == b""
+        for client in idle[-10:]:
+            assert client.ask(GET)[0] == "HTTP/1.1 200 OK"
+        for client in idle:
+            client.close()

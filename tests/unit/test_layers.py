@@ -38,8 +38,8 @@ INTERNAL = {
         "proxy": "copies entry_point exchange explainer fallback networks observation pool recording waiting",
         "routing": "decision",
         "selection": "alias chairman drawn hrw md5 ordered ring timed",
-        "transport": "clock connect dialer http1_client http1_server http1_upload listener scarcity shadow "
-        "socket splice tcp_client timers tunnel",
+        "transport": "arrival clock connect connection dialer http1_client http1_server http1_upload listener "
+        "protocols reserve scarcity shadow socket splice tcp_client timers tunnel",
     }.items()
     for name in names.split()
 }

@@ -1,0 +1,21 @@
+# A connection that was accepted, until it is known what it is.
+
+from lbcore.proxy.exchange cimport Dialer
+from lbcore.transport.connection cimport Connection, Learned
+from lbcore.transport.reactor cimport Reactor
+from lbcore.transport.socket cimport OwnedSocket
+
+
+cdef class Arrival(Connection):
+    cdef Reactor reactor
+    cdef Dialer dialer
+    cdef OwnedSocket socket    # None once another connection owns it, or it has closed
+    cdef Learned learned
+    cdef bint waiting          # in the reactor, and counted as open
+
+    cdef int begin(self, Reactor reactor) except -1
+    cdef int proceed(self) except -1
+    cdef int read_proxy_header(self) except -1
+    cdef int serve(self) except -1
+    cdef int refuse(self, int error) except -1
+    cdef int close(self) noexcept

@@ -1,0 +1,136 @@
+"""A connection that was accepted, until it is known what it is: the chain of what has to be learned first, step by step.
+
+    PROXY header ─► ClientHello ─► handshake ─► ALPN ─► which connection serves
+
+Each step reads what it needs of the socket's input, notes it in `Learned`, and calls the next one; one that lacks bytes waits for
+them in the reactor. The steps between the PROXY header and the connection belong to a transport: where there is none they are
+not taken. What was received and not used goes on with the socket.
+"""
+
+import logging
+
+cimport cython
+from libc.stdint cimport int64_t, uint32_t
+
+from lbcore.http.buffer cimport buffer_acquire, buffer_len, buffer_park, buffer_release, buffer_room
+from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT
+from lbcore.transport.connection cimport Connection
+from lbcore.transport.protocols cimport serve_socket
+from lbcore.transport.proxy_protocol cimport PROXY_BAD, PROXY_PARTIAL, ProxyHeader, proxy_parse
+from lbcore.transport.reactor cimport Reactor
+from lbcore.transport.socket cimport IO_AGAIN, OwnedSocket
+
+_log = logging.getLogger("lbcore.transport")
+
+
+@cython.final
+cdef class Arrival(Connection):
+    """The listener makes it, as the owner of the socket, and calls `begin`.
+
+    A PROXY header may stand in front: which connections need not have one follows from their first bytes. One without any, for
+    as long as a request may take, is taken for layer 4, where the server may be the one that speaks first.
+    """
+
+    cdef int begin(self, Reactor reactor) except -1:
+        """Go as far as it goes: usually the first bytes are here, and nothing has to be watched for them."""
+        cdef int64_t limit_ms = self.entry_point.limits.read_timeout_ms
+        self.socket.readable = True
+        self.reactor = reactor
+        self.proceed()
+        if self.socket is None:
+            return 0
+        self.socket.watch(reactor, False)
+        self.waiting = True
+        self.enter()
+        return reactor.arm(self.socket, limit_ms) if limit_ms else 0
+
+    cdef int proceed(self) except -1:
+        """The step at work, with the bytes that have come."""
+        return self.read_proxy_header()
+
+    cdef int read_proxy_header(self) except -1:
+        cdef OwnedSocket socket = self.socket
+        cdef ProxyHeader header
+        cdef Py_ssize_t n
+        if buffer_acquire(&socket.input) < 0:
+            raise MemoryError
+        while socket.readable:
+            # There is room: what is incomplete is shorter than any buffer.
+            n = socket.receive(&socket.input, buffer_room(&socket.input))
+            if n == IO_AGAIN:
+                break
+            if n <= 0:
+                return self.refuse(ERROR_CLIENT_ABORT)
+            n = proxy_parse(socket.input.base + socket.input.start, buffer_len(&socket.input), &header)
+            if n == PROXY_BAD:
+                return self.refuse(ERROR_BAD_REQUEST)
+            if n != PROXY_PARTIAL:
+                socket.input.start += max(n, 0)
+                if header.told and self.entry_point.proxies.hold(&self.learned.client):
+                    self.learned.client = header.source
+                    self.learned.local = header.target
+                return self.serve()
+        if buffer_len(&socket.input) == 0:
+            buffer_release(&socket.input)
+        else:
+            buffer_park(&socket.input)
+        return 0
+
+    cdef int serve(self) except -1:
+        """All is learned: another connection owns the socket from here on."""
+        cdef OwnedSocket socket = self.socket
+        if self.waiting:
+            self.waiting = False
+            self.leave()
+            self.entry_point.stats.accepted -= 1       # it counts itself
+            self.reactor.disarm(socket)
+        else:
+            socket.watch(self.reactor, False)
+        if buffer_len(&socket.input) == 0:
+            buffer_release(&socket.input)
+        self.socket = None
+        try:
+            return serve_socket(socket, &self.learned, self.entry_point, self.dialer, self.connections)
+        except:
+            if socket.owner is self:
+                self.socket = socket                   # nobody took it
+            raise
+
+    cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
+        socket.note(events)
+        return self.proceed()
+
+    cdef int socket_timeout(self, OwnedSocket socket) except -1:
+        if buffer_len(&socket.input) == 0 and self.entry_point.tcp is not None:
+            return self.serve()
+        return self.refuse(ERROR_CLIENT_TIMEOUT)
+
+    cdef void socket_failed(self, OwnedSocket socket, object error) noexcept:
+        _log.error("internal error on a connection of entry point %s", self.entry_point.name, exc_info=error)
+        self.close()
+
+    cdef int refuse(self, int error) except -1:
+        self.entry_point.stats.errors[error] += 1
+        return self.close()
+
+    cdef int drain(self) except -1:
+        """No further connection: one that has not said anything is none yet."""
+        return self.close() if buffer_len(&self.socket.input) == 0 else 0
+
+    cdef int drop(self) except -1:
+        return self.close()
+
+    cdef int close(self) noexcept:
+        """Safe to call twice."""
+        cdef OwnedSocket socket = self.socket
+        if socket is None:
+            return 0
+        self.socket = None
+        if self.waiting:
+            self.leave()
+        else:
+            self.entry_point.stats.accepted += 1
+        socket.shut()
+        if socket.reactor is None:
+            socket.owner = None                        # never watched, so nobody releases it
+        return 0

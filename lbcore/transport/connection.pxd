@@ -1,0 +1,24 @@
+# A client's connection as the worker knows it, whatever it speaks; and what was learned of it before it was known.
+
+from libc.stdint cimport int64_t
+
+from lbcore.http.head cimport ClientAddress
+from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.transport.socket cimport OwnedSocket, SocketOwner
+
+
+cdef struct Learned:
+    ClientAddress client       # who is at the other end, or is said to be there
+    ClientAddress local        # what it connected to, where that was said; `text_len` 0: the kernel knows
+    bint encrypted             # the bytes of the protocol are those of a transport
+
+
+cdef class Connection(SocketOwner):
+    cdef EntryPoint entry_point
+    cdef set connections       # all open ones of the worker; this one is in it from `enter` to `leave`
+
+    cdef void enter(self) noexcept
+    cdef void leave(self) noexcept
+    cdef int drain(self) except -1
+    cdef int drop(self) except -1
+    cdef int64_t idle_since_ms(self) noexcept

@@ -1,0 +1,9 @@
+# Which connection serves a socket, by what was learned of it.
+
+from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.exchange cimport Dialer
+from lbcore.transport.connection cimport Learned
+from lbcore.transport.socket cimport OwnedSocket
+
+
+cdef int serve_socket(OwnedSocket socket, const Learned* learned, EntryPoint entry_point, Dialer dialer, set connections) except -1

@@ -1,0 +1,85 @@
+"""Descriptors of this process: how many clients may have, and what is closed when none is left.
+
+A client that was accepted can be served: for each there is a descriptor for a connection to a server. So clients may have half of
+what the process may open, less what it needs itself; pipes and copies for mirrors take of the rest what they get, and do without
+where there is none. When the share is used up, and whenever a descriptor cannot be had, the connections that have been idle for
+longest are closed: those to servers first, which nobody misses, then those of clients.
+"""
+
+import os
+import resource
+
+cimport cython
+from libc.stdint cimport int64_t
+
+from lbcore.proxy.pool cimport Pool
+from lbcore.routing.server cimport Server
+from lbcore.transport.connection cimport Connection
+
+cdef enum:
+    SPARE = 16                 # beyond those open at the start: files that are read and written now and then, resolvers
+    CLOSED_AT_ONCE = 32        # idle connections: closing a few saves looking for them each time
+
+cdef Py_ssize_t UNLIMITED = <Py_ssize_t>1 << 40
+
+
+@cython.final
+cdef class Reserve(Relief):
+    """Of one worker."""
+
+    def __init__(self, set connections):
+        self.connections = connections
+        self.servers = {}
+        try:
+            self.others = len(os.listdir("/proc/self/fd")) + SPARE
+        except OSError:
+            self.others = 4 * SPARE
+        self.measure()
+
+    cdef void measure(self) noexcept:
+        """Read the limit: it may be changed from outside."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.most = UNLIMITED if limit == resource.RLIM_INFINITY else max(1, (limit - self.others) // 2)
+
+    cdef bint has_room(self) noexcept:
+        """Whether one more client may come."""
+        return len(self.connections) < self.most
+
+    cdef bint make_room(self) except *:
+        """Close connections that are idle. False: none is."""
+        cdef Py_ssize_t closed
+        self.measure()
+        if len(self.connections) >= self.most:
+            closed = self.close_idle()
+        else:
+            closed = self.close_pooled() or self.close_idle()
+        self.shed += closed
+        return closed > 0 or len(self.connections) < self.most
+
+    cdef Py_ssize_t close_pooled(self) except -1:
+        """The one idle longest of each server's pool. Returns how many."""
+        cdef Server server
+        cdef Pool pool
+        cdef Py_ssize_t closed = 0
+        for server in self.servers.values():
+            pool = <Pool>server.pool
+            if pool is not None and pool.oldest is not None:
+                pool.oldest.close()
+                closed += 1
+                if closed == CLOSED_AT_ONCE:
+                    break
+        return closed
+
+    cdef Py_ssize_t close_idle(self) except -1:
+        """A few of the clients idle longest. Returns how many."""
+        cdef int64_t since_ms
+        idle = []
+        for item in self.connections:
+            since_ms = (<Connection>item).idle_since_ms()
+            if since_ms >= 0:
+                idle.append((since_ms, id(item), item))
+        idle.sort()
+        del idle[max(1, min(CLOSED_AT_ONCE, len(idle) // 8)):]
+        for _, _, item in idle:
+            (<Connection>item).drop()
+        return len(idle)
