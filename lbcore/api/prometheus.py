@@ -27,9 +27,7 @@ class RequestCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metrics."""
         runtime = self._runtime
-        yield CounterMetricFamily("lbcore_config_reloads", "Config reloads", value=runtime.reloads)
-        help_text = "Last config reload success"
-        yield GaugeMetricFamily("lbcore_config_last_reload_success", help_text, value=runtime.last_reload_unix_s)
+        yield from self._reloads()
         connections = GaugeMetricFamily(
             "lbcore_open_connections", "How many open connections exist, by entryPoint and protocol",
             labels=["entrypoint", "protocol"],
@@ -44,6 +42,25 @@ class RequestCollector(Collector):
             )  # fmt: skip
         yield from self._requests()
         yield from self._members()
+
+    def _reloads(self) -> Iterator[Metric]:
+        """How taking over configurations went."""
+        runtime, reload = self._runtime, self._runtime.reload
+        yield CounterMetricFamily("lbcore_config_reloads", "Config reloads", value=reload.reloads)
+        help_text = "Configurations that were refused, or are not in force as they are written"
+        yield CounterMetricFamily("lbcore_config_reloads_failure", help_text, value=reload.failures)
+        help_text = "Last config reload success"
+        yield GaugeMetricFamily("lbcore_config_last_reload_success", help_text, value=reload.succeeded_unix_s)
+        help_text = "Last config reload failure"
+        yield GaugeMetricFamily("lbcore_config_last_reload_failure", help_text, value=reload.failed_unix_s)
+        broken = GaugeMetricFamily(
+            "lbcore_config_broken_objects",
+            "Routers, services and middlewares that are broken, by what runs: the version before, or nothing",
+            labels=["runs"],
+        )
+        broken.add_metric(["before"], len(reload.kept))
+        broken.add_metric(["nothing"], len(runtime.table.disabled) if runtime.table is not None else 0)
+        yield broken
 
     def _names(self) -> dict[str, dict[int, list[str]]]:
         """By kind and index: the values of the labels that name the object."""

@@ -17,6 +17,55 @@ def _no_error(service: str, url: str) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """One worker process.
+
+    state        running, starting, or hanging.
+    accepted_by  another worker that accepts in its place.
+    """
+
+    index: int
+    pid: int
+    state: str
+    generation: int
+    quiet_s: float = 0.0
+    accepted_by: int | None = None
+
+
+def _no_workers() -> list[WorkerState]:
+    return []
+
+
+@dataclass
+class ReloadStatus:
+    """How taking over configurations went.
+
+    reloads            configurations that came into force.
+    failures           configurations that were refused, or did not come into force as they are written.
+    succeeded_unix_s   when the last one came into force as it is written; 0: none has.
+    failed_unix_s      when that last went wrong.
+    refused            why a provider's configuration, or all of it, is not in force; empty when it is.
+    kept               by kind and qualified name: why an object runs in the version before.
+    """
+
+    reloads: int = 0
+    failures: int = 0
+    succeeded_unix_s: float = 0.0
+    failed_unix_s: float = 0.0
+    refused: list[str] = field(default_factory=list)
+    kept: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def succeed(self) -> None:
+        """A configuration is in force as it is written."""
+        self.succeeded_unix_s = time.time()
+
+    def fail(self) -> None:
+        """A configuration is not in force, or not as it is written."""
+        self.failures += 1
+        self.failed_unix_s = time.time()
+
+
 @dataclass
 class Runtime:
     """One per instance; `update` follows its configurations.
@@ -32,18 +81,21 @@ class Runtime:
     dynamic: DynamicConfig = field(default_factory=DynamicConfig)
     slots: SlotMap = field(default_factory=SlotMap)
     table: Table | None = None
-    reloads: int = 0
-    last_reload_unix_s: float = 0.0
+    reload: ReloadStatus = field(default_factory=ReloadStatus)
+    workers: Callable[[], list[WorkerState]] = _no_workers
     started_unix_s: float = field(default_factory=time.time)
 
-    def update(self, dynamic: DynamicConfig, slots: SlotMap) -> None:
-        """Take over another configuration."""
-        known = self.table.servers if self.table is not None else {}
-        self.dynamic, self.slots = dynamic, slots
-        # Compiled for its tree and its errors; no request is routed by it.
-        self.table = compile_table(dynamic, self.static, slots, self.region, 0, known, None, self.admin)
-        self.reloads += 1
-        self.last_reload_unix_s = time.time()
+    def update(self, dynamic: DynamicConfig, slots: SlotMap, table: Table | None = None) -> None:
+        """Take over another configuration; `table` if it was compiled already: no request is routed by it."""
+        if table is None:
+            known = self.table.servers if self.table is not None else {}
+            table = compile_table(dynamic, self.static, slots, self.region, 0, known, None, self.admin)
+            table.take_effect()
+        self.dynamic, self.slots, self.table = dynamic, slots, table
+
+    def kept(self, kind: str) -> Mapping[str, list[str]]:
+        """Why objects of a kind run in the version before, by qualified name."""
+        return {name: errors for (of, name), errors in self.reload.kept.items() if of == kind}
 
     def errors(self, kind: str) -> Mapping[str, list[str]]:
         """Of the disabled objects of a kind (router, service, middleware), by qualified name."""

@@ -24,6 +24,10 @@ class Child:
         self.index = index
         self.channel = channel
         self.generation = 0  # configuration it runs; 0 until it is ready
+        self.offered = 0  # the last configuration it was sent
+        self.first_offered = 0
+        self.started = False  # it has answered `hello`, and can prepare a configuration
+        self.answer: asyncio.Future[str] | None = None  # to `prepare`: why it refuses; empty when it agrees
         self._ready_at = 0.0
         self._process = process
         self._exited = asyncio.Event()
@@ -73,6 +77,22 @@ class Child:
         if not self.ready:
             self._ready_at = time.monotonic()
         self.generation = generation
+
+    @property
+    def oldest_generation(self) -> int:
+        """The lowest number of the configurations it may still use; 0 when it has none."""
+        return self.generation or self.first_offered
+
+    def offer(self, generation: int, data: bytes) -> None:
+        """Send a configuration, encoded."""
+        self.offered = generation
+        self.first_offered = self.first_offered or generation
+        self.channel.send_encoded(data)
+
+    def reply(self, generation: int, refusal: str = "") -> None:
+        """Note its answer to the configuration it was sent last."""
+        if generation == self.offered and self.answer is not None and not self.answer.done():
+            self.answer.set_result(refusal)
 
     def send(self, message: Message) -> None:
         """Send one message."""

@@ -17,16 +17,15 @@ from lbcore.config.static import StaticConfig
 from lbcore.config.validate import Disabled
 from lbcore.health.monitor import HealthMonitor
 from lbcore.process.listeners import Listener, open_listeners
+from lbcore.process.publication import Prepared, Publication
 from lbcore.process.snapshot import Publisher, life_cycle
 from lbcore.process.supervisor import main, supervise
 from lbcore.process.worker import DRAIN_POLL_S, Engine, EngineFactory, make_engine
 from lbcore.provider.base import Aggregator
 from lbcore.provider.merge import merge
 from lbcore.provider.registry import providers_of
-from lbcore.routing.compile import own_routers
+from lbcore.routing.compile import Table, own_routers
 from lbcore.state.region import Region
-
-_log = logging.getLogger("lbcore.process")
 
 
 def run(config: StaticConfig | str | os.PathLike[str], *, workers: int | None = None) -> int:
@@ -42,6 +41,32 @@ def run(config: StaticConfig | str | os.PathLike[str], *, workers: int | None = 
     if logging.getLogger().handlers:
         return supervise(static, workers, path)
     return main(static, workers, path)
+
+
+class _OneEngine:
+    """The data plane of a `Proxy`, to which configurations are published."""
+
+    def __init__(self, engine: Engine, region: Region) -> None:
+        self._engine = engine
+        self._region = region
+        self._table: Table | None = None
+
+    @property
+    def oldest_generation(self) -> int:
+        return self._region.worker_generation(0)
+
+    async def prepare(self, prepared: Prepared) -> None:
+        snapshot = prepared.snapshot
+        self._table = await asyncio.to_thread(self._engine.prepare, snapshot.dynamic, snapshot.slots)
+
+    def commit(self, prepared: Prepared) -> None:
+        assert self._table is not None
+        self._engine.commit(self._table)
+        self._table = None
+        self._region.set_worker_generation(0, prepared.snapshot.generation)
+
+    def abort(self, prepared: Prepared) -> None:
+        self._table = None
 
 
 class Proxy:
@@ -94,27 +119,20 @@ class Proxy:
         Names are qualified with `@file`. Returns the objects that are disabled, with their errors.
         Raises ConfigError, with nothing changed, when it does not fit.
         """
-        return self._apply(merge({"file": dynamic}))
-
-    def _apply(self, dynamic: DynamicConfig) -> Sequence[Disabled]:
         assert self._engine is not None, "the proxy is not running"
-        snapshot = self._publisher.publish(dynamic)
-        self.disabled = self._engine.apply(snapshot.dynamic, snapshot.slots)
-        self._region.set_worker_generation(0, snapshot.generation)
-        self._health.apply(snapshot.dynamic, snapshot.slots)
-        self._runtime.update(snapshot.dynamic, snapshot.slots)
+        await self._publication.replace(merge({"file": dynamic}))
         return self.disabled
 
-    def _follow(self, dynamic: DynamicConfig) -> None:
-        for entry in self._apply(dynamic):
-            _log.error("%s %s is disabled: %s", entry.kind, entry.name, "; ".join(entry.errors))
+    def _in_force(self, prepared: Prepared) -> None:
+        self.disabled = prepared.table.disabled
+        self._health.apply(prepared.snapshot.dynamic, prepared.snapshot.slots)
+        self._runtime.update(prepared.snapshot.dynamic, prepared.snapshot.slots, prepared.table)
 
     async def __aenter__(self) -> Proxy:
         """Start: connections are accepted from here on. Raises ConfigError as `apply` does, and for a taken address."""
         self._region = Region.create(1)
         self._admin = AdminServer() if is_wanted(self._static) else None
         admin_url = self._admin.url if self._admin else ""
-        self._publisher = Publisher(self._region, admin_url, own_routers(self._static))
         self._health = HealthMonitor(self._region)
         self._runtime = Runtime(self._static, self._region, admin_url, self._health.error)
         self._tasks = [asyncio.create_task(self._health.run(), name="lbcore health")]
@@ -125,12 +143,18 @@ class Proxy:
         try:
             self._engine = self._make_engine(asyncio.get_running_loop(), self._static, self._region, 0, admin_url)
             self._engine.share_loop()
+            publisher = Publisher(self._region, admin_url, own_routers(self._static))
+            workers = _OneEngine(self._engine, self._region)
+            self._publication = Publication(
+                self._static, self._region, publisher, workers, self._in_force, self._runtime.reload, admin_url
+            )
             if self._dynamic is not None:
                 await self.apply(self._dynamic)
             else:
-                aggregator = Aggregator(providers_of(self._static), self._follow)
+                aggregator = Aggregator(providers_of(self._static), self._publication.want)
+                self._tasks.append(asyncio.create_task(self._publication.run(), name="lbcore publication"))
                 self._following = asyncio.create_task(aggregator.run(), name="lbcore providers")
-                await aggregator.complete.wait()
+                await self._publication.first.wait()
             for listener in self._listeners:
                 self._engine.listen(listener.entry_point, listener.for_worker(0).dup())
         except BaseException:

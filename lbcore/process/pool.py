@@ -1,4 +1,8 @@
-"""The pool of workers: keeps every slot filled, hands all of them each configuration, and takes them down in order."""
+"""The pool of workers: keeps every slot filled, publishes configurations to all of them, and takes them down in order.
+
+A configuration is prepared by every worker that answers before any routes by it. A worker that starts gets the last one
+that was committed. While a worker cannot accept, for it has died or hangs, another one accepts on its sockets.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +13,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from lbcore.api.runtime import WorkerState
 from lbcore.process import log
 from lbcore.process.child import Child
 from lbcore.process.control import ControlError, Message, encode
+from lbcore.process.publication import Prepared, RefusedError
 from lbcore.state.region import Region
 
 START_S = 30.0  # a worker that is not ready by then is killed and counts as failed
 START_ATTEMPTS = 3  # failed starts of one slot in a row, before all slots were filled once, that give up
 STABLE_S = 5.0  # a worker that served this long is replaced at once when it ends
 BACKOFF_S = (0.1, 5.0)  # else, from its second quick end on, the wait doubles from the first to the second
-QUIET_S = 10  # a worker whose loop has not turned for this long is reported
-HUNG_S = 60  # and killed after this long
+PREPARE_S = 60.0  # a worker whose loop turns, and that has not prepared a configuration by then, is killed
+PULSE_S = 0.25  # how often heartbeats are looked at
+QUIET_S = 1.0  # a worker whose loop has not turned for this long is passed over: its sockets are another one's, too
+HUNG_S = 10.0  # and killed after this long
+HEIRS = 7  # how many other workers hold a worker's sockets, so that one of them can take its place
 
 _log = logging.getLogger("lbcore.process")
 
 
 class Owner(Protocol):
-    """Who the pool works for."""
+    """The supervisor, as the pool sees it."""
 
     def hello(self, worker: int) -> tuple[Message, list[int]]:
         """The first message for a worker, and the descriptors it inherits."""
-
-    def applied(self, message: Message) -> None:
-        """The first worker runs a new configuration; `message` is its answer."""
 
     def running(self, generation: int) -> None:
         """Every worker runs this configuration now; also said when a worker was replaced."""
@@ -47,7 +53,12 @@ class _Pulse:
 
     pid: int = 0
     beat_ns: int = 0
-    quiet_s: int = 0
+    quiet_s: float = 0.0
+
+
+def heirs(index: int, workers: int) -> list[int]:
+    """The workers that can accept in the place of one, the first choice first."""
+    return [(index - step) % workers for step in range(1, min(HEIRS, workers - 1) + 1)]
 
 
 class Pool:
@@ -59,11 +70,12 @@ class Pool:
         self._owner = owner
         self._children: dict[int, Child] = {}
         self._pulses = [_Pulse() for _ in range(region.workers)]
-        self._generation = 0
-        self._configuration = b""  # the current one, encoded
-        self._reported = 0  # the last generation the owner heard of
+        self._heirs: dict[int, int] = {}  # by worker that cannot accept: the one that does
+        self._generation = 0  # of the configuration in force
+        self._configuration = b""  # its messages for a worker that starts: `prepare` and `commit`, encoded
         self._filled = False  # every slot had a ready worker at some time
         self._leaving = asyncio.Event()
+        self._changed = asyncio.Event()  # a worker has started, or ended
 
     async def run(self) -> None:
         """Keep the slots filled until `drain` or `stop` and the last worker is gone. Raises WorkersError at boot."""
@@ -79,17 +91,118 @@ class Pool:
             with contextlib.suppress(asyncio.CancelledError):
                 await pulse
 
-    def configure(self, generation: int, message: Message) -> None:
-        """Give every worker, and those started later, this configuration."""
-        self._generation = generation
-        self._configuration = encode(message)
+    @property
+    def oldest_generation(self) -> int:
+        """The lowest number of the configurations that any worker may still use."""
+        numbers = [child.oldest_generation for child in self._children.values()]
+        return min((number for number in numbers if number), default=self._generation)
+
+    async def prepare(self, prepared: Prepared) -> None:
+        """Have the workers compile a configuration. Raises RefusedError when one of them cannot.
+
+        Those that are starting get it when it is in force; those that hang, as soon as they turn again. A worker
+        that ends meanwhile is not waited for, but when all end, it is the configuration that ends them.
+        """
+        generation = prepared.snapshot.generation
+        await self._until_started()
+        asked = [child for child in self._children.values() if child.started]
+        answers: dict[asyncio.Future[str], Child] = {}
+        for child in asked:
+            child.answer = asyncio.get_running_loop().create_future()
+            answers[child.answer] = child
+            child.offer(generation, prepared.message)
+        waited_s, waiting = 0.0, set(answers)
+        while waiting and waited_s < PREPARE_S:
+            _, waiting = await asyncio.wait(waiting, timeout=PULSE_S, return_when=asyncio.FIRST_COMPLETED)
+            waiting = {future for future in waiting if not self._is_quiet(answers[future])}
+            waited_s += PULSE_S
+        for future in waiting:
+            child = answers[future]
+            _log.error("worker %d has not prepared a configuration within %g s, killing it", child.index, PREPARE_S)
+            child.kill()
+        replies = [future.result() for future in answers if future.done() and not future.cancelled()]
+        if refusals := [reply for reply in replies if reply]:
+            raise RefusedError(f"a worker cannot run it: {refusals[0]}")
+        ended = sum(1 for future in answers if future.cancelled())
+        if answers and ended == len(answers) and not self._leaving.is_set():
+            raise RefusedError("every worker ended while it prepared it")
+
+    def commit(self, prepared: Prepared) -> None:
+        """Put a configuration in force, also for the workers that start later."""
+        generation = self._generation = prepared.snapshot.generation
+        commit = encode({"type": "commit", "generation": generation})
+        self._configuration = prepared.message + commit
         for child in self._children.values():
-            child.channel.send_encoded(self._configuration)
+            if child.offered == generation:
+                child.channel.send_encoded(commit)
+            else:
+                child.offer(generation, self._configuration)
+
+    def abort(self, prepared: Prepared) -> None:
+        """Let the workers forget what they have prepared."""
+        generation = prepared.snapshot.generation
+        for child in self._children.values():
+            if child.offered == generation:
+                child.send({"type": "abort", "generation": generation})
+
+    async def _until_started(self) -> None:
+        """Wait for a worker that can prepare; before the first configuration, for all of them."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_S):
+                while not self._leaving.is_set():
+                    started = sum(child.started for child in self._children.values())
+                    if started and (self._generation or started == self._region.workers):
+                        return
+                    self._changed.clear()
+                    await self._changed.wait()
+
+    def _is_quiet(self, child: Child) -> bool:
+        pulse = self._pulses[child.index]
+        return pulse.pid == child.pid and pulse.quiet_s >= QUIET_S
+
+    def _is_serving(self, index: int) -> bool:
+        child = self._children.get(index)
+        return child is not None and child.ready and not self._is_quiet(child)
+
+    def _pass_sockets(self) -> None:
+        """Have the sockets of each worker that cannot accept accepted on by another one that can; undo it when it
+        can."""
+        if self._leaving.is_set():
+            return
+        for index in range(self._region.workers):
+            heir = self._heirs.get(index)
+            if self._is_serving(index):
+                if heir is not None:
+                    del self._heirs[index]
+                    if heir in self._children:
+                        self._children[heir].send({"type": "release", "worker": index})
+            elif heir is None or not self._is_serving(heir):
+                self._heirs.pop(index, None)
+                able = [other for other in heirs(index, self._region.workers) if self._is_serving(other)]
+                if able:
+                    # The one with the fewest sockets of others.
+                    heir = min(able, key=lambda other: sum(1 for one in self._heirs.values() if one == other))
+                    self._heirs[index] = heir
+                    self._children[heir].send({"type": "adopt", "worker": index})
+
+    @property
+    def statuses(self) -> list[WorkerState]:
+        """Every worker from outside."""
+        found = []
+        for index in range(self._region.workers):
+            child, heir = self._children.get(index), self._heirs.get(index)
+            if child is None:
+                found.append(WorkerState(index, 0, "starting", 0, 0.0, heir))
+                continue
+            state = "hanging" if self._is_quiet(child) else "running" if child.ready else "starting"
+            quiet_s = self._pulses[index].quiet_s
+            found.append(WorkerState(index, child.pid, state, child.generation, quiet_s, heir))
+        return found
 
     @property
     def responsive(self) -> bool:
         """Whether every worker's loop turns."""
-        return all(pulse.quiet_s < QUIET_S for pulse in self._pulses)
+        return all(pulse.quiet_s < HUNG_S for pulse in self._pulses)
 
     @property
     def pids(self) -> list[int]:
@@ -153,7 +266,7 @@ class Pool:
         try:
             child.send(hello)
             if self._configuration:
-                child.channel.send_encoded(self._configuration)
+                child.offer(self._generation, self._configuration)
             outcome = await child.wait()
             await asyncio.wait({reading}, timeout=1)  # its last words
             return outcome, child.served_s
@@ -165,6 +278,10 @@ class Pool:
             child.channel.close()
             del self._children[index]
             self._region.clear_worker(index)
+            if child.answer is not None:
+                child.answer.cancel()
+            self._pass_sockets()
+            self._changed.set()
 
     def _give_up(self, child: Child) -> None:
         if not child.ready and self._configuration:
@@ -175,10 +292,17 @@ class Pool:
         try:
             async for message in child.channel.messages():
                 match message["type"]:
-                    case "applied":
-                        self._note_applied(child, message)
-                    case "failed":
-                        _log.error("worker %d keeps its configuration: %s", child.index, message["error"])
+                    case "started":
+                        child.started = True
+                        self._changed.set()
+                    case "prepared":
+                        child.reply(int(message["generation"]))
+                    case "refused":
+                        reason = str(message["error"])
+                        _log.error("worker %d refuses configuration %d: %s", child.index, message["generation"], reason)
+                        child.reply(int(message["generation"]), reason or "no reason")
+                    case "committed":
+                        self._note_committed(child, int(message["generation"]))
                     case "log":
                         log.replay(message, child.index)
                     case unknown:
@@ -187,13 +311,9 @@ class Pool:
             _log.error("worker %d sends what is no control message, killing it: %r", child.index, error)
             child.kill()
 
-    def _note_applied(self, child: Child, message: Message) -> None:
-        child.mark_ready(int(message["generation"]))
-        if child.generation != self._generation:
-            return
-        if self._reported < child.generation:
-            self._reported = child.generation
-            self._owner.applied(message)
+    def _note_committed(self, child: Child, generation: int) -> None:
+        child.mark_ready(generation)
+        self._pass_sockets()
         running = [other.generation == self._generation for other in self._children.values()]
         if len(running) == self._region.workers and all(running):
             self._filled = True
@@ -202,15 +322,21 @@ class Pool:
     async def _watch_pulses(self) -> None:
         """Find workers whose loop hangs. Counts turns of this loop, not time: a pause of all is nobody's fault."""
         while True:
-            await asyncio.sleep(1)
+            await asyncio.sleep(PULSE_S)
             for child in list(self._children.values()):
                 pulse, beat_ns = self._pulses[child.index], self._region.heartbeat_ns(child.index)
-                if pulse.pid != child.pid or pulse.beat_ns != beat_ns or not child.ready:
+                if pulse.pid != child.pid or pulse.beat_ns != beat_ns or not child.started:
+                    if pulse.pid == child.pid and pulse.quiet_s >= QUIET_S:
+                        _log.warning(
+                            "worker %d (pid %d) answers again after %g s", child.index, child.pid, pulse.quiet_s
+                        )
                     self._pulses[child.index] = _Pulse(child.pid, beat_ns)
                     continue
-                pulse.quiet_s += 1
-                if pulse.quiet_s == QUIET_S:
-                    _log.warning("worker %d (pid %d) has not answered for %d s", child.index, child.pid, QUIET_S)
-                elif pulse.quiet_s == HUNG_S:
+                before, pulse.quiet_s = pulse.quiet_s, pulse.quiet_s + PULSE_S
+                if before < QUIET_S <= pulse.quiet_s:
+                    text = "worker %d (pid %d) has not answered for %g s: others accept in its place"
+                    _log.warning(text, child.index, child.pid, QUIET_S)
+                elif before < HUNG_S <= pulse.quiet_s:
                     _log.error("worker %d (pid %d) hangs, killing it", child.index, child.pid)
                     child.kill()
+            self._pass_sockets()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,32 +24,60 @@ class Snapshot:
 
 
 class Publisher:
-    """Numbers configurations and gives what is in them slots.
+    """Numbers configurations and gives what is in them slots. A configuration is reserved first, then in force or not.
 
     admin  URL of the admin server, if there is one.
     own    routers of lbcore's own that are counted.
+    oldest_generation  of the configurations that any worker may still use.
     """
 
-    def __init__(self, region: Region, admin: str = "", own: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        region: Region,
+        admin: str = "",
+        own: Iterable[str] = (),
+        oldest_generation: Callable[[], int] | None = None,
+    ) -> None:
         self._own = [router_identity(name) for name in own]
         self._region = region
         self._admin = admin
-        self._allocator = SlotAllocator(region)
+        self._allocator = (
+            SlotAllocator(region, oldest_generation=oldest_generation) if oldest_generation else SlotAllocator(region)
+        )
+        self._numbered = region.generation  # the last number given; one that was not committed is not used again
         self.current: Snapshot | None = None
 
-    def publish(self, dynamic: DynamicConfig) -> Snapshot:
-        """Make `dynamic` the current configuration. Raises ConfigError, with nothing changed, when it does not fit."""
+    def reserve(self, dynamic: DynamicConfig) -> Snapshot:
+        """A snapshot of `dynamic` that is not in force yet. Raises ConfigError when it does not fit."""
         services, servers = identities(dynamic, self._admin)
-        slots = self._allocator.assign([*services, *self._own], servers)
-        generation = self._region.generation + 1
-        self.current = Snapshot(generation, dynamic, slots)
-        self._region.generation = generation
-        return self.current
+        slots = self._allocator.reserve([*services, *self._own], servers)
+        self._numbered += 1
+        return Snapshot(self._numbered, dynamic, slots)
+
+    def commit(self, snapshot: Snapshot) -> None:
+        """Put a snapshot in force: what is not in it leaves."""
+        self.current = snapshot
+        self._region.generation = snapshot.generation
+        self._allocator.commit(snapshot.slots.services, snapshot.slots.servers, snapshot.generation)
+
+    def abort(self, snapshot: Snapshot) -> None:
+        """Give up what was reserved beyond the configuration in force."""
+        slots = self.current.slots if self.current else SlotMap()
+        self._allocator.commit(slots.services, slots.servers, snapshot.generation)
+
+    def publish(self, dynamic: DynamicConfig) -> Snapshot:
+        """`reserve` and `commit` at once."""
+        snapshot = self.reserve(dynamic)
+        self.commit(snapshot)
+        return snapshot
 
 
 def to_json(config: StaticConfig | DynamicConfig) -> dict[str, Any]:
-    """A configuration as JSON values, for `model_validate` in a worker."""
-    return config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    """A configuration as JSON values, for `model_validate` in a worker.
+
+    What is written is kept although it is the default: a section may need a key to stand at all.
+    """
+    return config.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def life_cycle(static: StaticConfig) -> tuple[float, float]:

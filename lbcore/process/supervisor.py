@@ -17,7 +17,6 @@ import uvloop
 from lbcore import __version__
 from lbcore.api.runtime import Runtime
 from lbcore.api.server import AdminServer, is_wanted
-from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError
 from lbcore.health.monitor import HealthMonitor
@@ -26,7 +25,8 @@ from lbcore.process.child import COMMAND
 from lbcore.process.control import Message
 from lbcore.process.listeners import Listener, open_listeners
 from lbcore.process.notify import Notifier, passed_sockets
-from lbcore.process.pool import Pool, WorkersError
+from lbcore.process.pool import Pool, WorkersError, heirs
+from lbcore.process.publication import Prepared, Publication
 from lbcore.process.snapshot import Publisher, life_cycle, to_json
 from lbcore.provider.base import Aggregator
 from lbcore.provider.registry import providers_of
@@ -60,15 +60,19 @@ class Supervisor:
         self._region = Region.create(workers)
         self._admin = AdminServer() if is_wanted(static) else None
         admin_url = self._admin.url if self._admin else ""
-        self._publisher = Publisher(self._region, admin_url, own_routers(static))
-        self._health = HealthMonitor(self._region)
-        self._runtime = Runtime(static, self._region, admin_url, self._health.error)
-        self._aggregator = Aggregator(providers_of(static), self._publish)
         self._pool = Pool(self._region, command, self)
+        publisher = Publisher(self._region, admin_url, own_routers(static), lambda: self._pool.oldest_generation)
+        self._health = HealthMonitor(self._region)
+        self._runtime = Runtime(
+            static, self._region, admin_url, self._health.error, workers=lambda: self._pool.statuses
+        )
+        self._publication = Publication(
+            static, self._region, publisher, self._pool, self._in_force, self._runtime.reload, admin_url
+        )
+        self._aggregator = Aggregator(providers_of(static), self._publication.want)
         self._accept_s, self._grace_s = life_cycle(static)
         self._stop = asyncio.Event()  # first SIGTERM or SIGINT: drain
         self._stop_now = asyncio.Event()  # second
-        self.objects: list[Message] = []  # runtime view of the current configuration, as the first worker reported it
 
     async def run(self) -> None:
         """Serve until stopped. Raises WorkersError when the workers cannot be started."""
@@ -99,7 +103,7 @@ class Supervisor:
                 self._admin.close()
 
     def _services(self) -> list[Coroutine[Any, Any, None]]:
-        services = [self._aggregator.run(), self._health.run()]
+        services = [self._aggregator.run(), self._publication.run(), self._health.run()]
         if self._admin is not None:
             services.append(self._admin.run(self._runtime))
         if self._notifier.watchdog_s:
@@ -119,7 +123,15 @@ class Supervisor:
 
     def hello(self, worker: int) -> tuple[Message, list[int]]:
         """The first message for a worker, and the descriptors it inherits."""
-        listeners = {listener.entry_point: listener.for_worker(worker).fileno() for listener in self._listeners}
+        owners = [
+            worker,
+            *(other for other in range(self._region.workers) if worker in heirs(other, self._region.workers)),
+        ]
+        listeners = {}
+        for owner in owners:
+            # A socket that is shared by all is the worker's own.
+            mine = [each for each in self._listeners if owner == worker or len(each.sockets) == self._region.workers]
+            listeners[owner] = {each.entry_point: each.for_worker(owner).fileno() for each in mine}
         message = {
             "type": "hello",
             "worker": worker,
@@ -130,29 +142,14 @@ class Supervisor:
             "log_level": logging.getLogger().getEffectiveLevel(),
             "admin": self._admin.url if self._admin else "",
         }
-        return message, [self._region.fd, *listeners.values()]
+        return message, [self._region.fd, *(fd for points in listeners.values() for fd in points.values())]
 
-    def _publish(self, dynamic: DynamicConfig) -> None:
-        again = self._publisher.current is not None
-        snapshot = self._publisher.publish(dynamic)
-        self._health.apply(snapshot.dynamic, snapshot.slots)
-        if self._admin is not None:
-            self._runtime.update(snapshot.dynamic, snapshot.slots)
-        if again:
+    def _in_force(self, prepared: Prepared) -> None:
+        """Let health checks and the API follow the configuration that the workers run."""
+        if prepared.snapshot.generation > 1:
             self._notifier.reloading()
-        message = {
-            "type": "configure",
-            "generation": snapshot.generation,
-            "dynamic": to_json(snapshot.dynamic),
-            "slots": snapshot.slots.to_json(),
-        }
-        self._pool.configure(snapshot.generation, message)
-
-    def applied(self, message: Message) -> None:
-        """Keep and log the runtime view of a new configuration."""
-        self.objects = message["objects"]
-        for entry in self.objects:
-            _log.error("%s %s is disabled: %s", entry["kind"], entry["name"], "; ".join(entry["errors"]))
+        self._health.apply(prepared.snapshot.dynamic, prepared.snapshot.slots)
+        self._runtime.update(prepared.snapshot.dynamic, prepared.snapshot.slots, prepared.table)
 
     def running(self, generation: int) -> None:
         """Say that every worker runs a configuration."""

@@ -11,19 +11,22 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import uvloop
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate import Disabled
 from lbcore.process.control import Channel, ControlError, Message
 from lbcore.process.log import RelayHandler
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
-HEARTBEAT_S = 1.0
+if TYPE_CHECKING:
+    from lbcore.routing.compile import Table
+
+HEARTBEAT_S = 0.25
+SWITCH_S = 0.001  # how long the thread that compiles may keep the one that moves traffic waiting
 DRAIN_POLL_S = 0.02
 LOG_QUEUE_BYTES = 1 << 20  # log events are dropped while the supervisor has this much to take
 
@@ -40,11 +43,17 @@ class Engine(Protocol):
     def share_loop(self) -> None:
         """The loop serves others, too, who are not to wait for the data plane longer than they must."""
 
-    def listen(self, entry_point: str, sock: socket.socket) -> None:
+    def listen(self, entry_point: str, sock: socket.socket) -> Any:
         """Start accepting on a bound, listening, non-blocking socket, which is the engine's from now on."""
 
-    def apply(self, dynamic: DynamicConfig, slots: SlotMap) -> Sequence[Disabled]:
-        """Compile and swap; objects that are wrong are disabled alone and returned with their errors."""
+    def close_listener(self, listener: Any) -> None:
+        """Stop accepting on what `listen` gave; the others go on."""
+
+    def prepare(self, dynamic: DynamicConfig, slots: SlotMap) -> Table:
+        """Compile; objects that are wrong are disabled alone. Changes nothing, and may be called in another thread."""
+
+    def commit(self, table: Table) -> None:
+        """Route by a table of `prepare` from now on; requests under way end on the one they began with."""
 
     def reopen_log(self) -> None:
         """Open the access log anew: it was moved aside."""
@@ -77,9 +86,13 @@ def make_engine(
 class Worker:
     """One worker process, driven by the messages of its supervisor.
 
-    hello      worker, static, region, listeners, log_level: once, first.
-    configure  generation, dynamic, slots: compile and swap; the first one opens the doors. Answered by `applied`
-               (objects that are disabled, with their errors) or `failed`.
+    hello      worker, static, region, listeners, log_level: once, first. Answered by `started`.
+    prepare    generation, dynamic, slots: compile, beside the traffic. Answered by `prepared`, or `refused` with
+               the error.
+    commit     generation: route by what was prepared; the first one opens the doors. Answered by `committed`.
+    abort      generation: forget what was prepared.
+    adopt      worker: accept on the sockets of another one, too, which cannot.
+    release    worker: leave the sockets of another one to it.
     reopen     the access log was moved aside.
     terminate  it is about to stop: say so to whoever pings.
     drain      grace_s: accept no more, finish what is under way, exit.
@@ -93,21 +106,26 @@ class Worker:
         self._factory = factory
         self._engine: Engine | None = None
         self._listening = False
+        self._prepared: tuple[int, Table] | None = None
+        self._publications: asyncio.Queue[Message] = asyncio.Queue()
         self._done = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
         self._grace_s = 0.0
-        self._sockets: dict[str, socket.socket] = {}
+        self._sockets: dict[int, dict[str, socket.socket]] = {}  # by worker and entry point: those not accepted on
+        self._adopted: dict[int, list[Any]] = {}  # by worker: listeners on its sockets
 
     async def run(self) -> int:
         """Serve until told to stop or drained. Returns the exit code."""
         self._relay_log()
         reading = asyncio.create_task(self._read())
         done = asyncio.create_task(self._done.wait())
+        publishing = asyncio.create_task(self._publish())
         try:
-            await asyncio.wait({reading, done}, return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():
+            await asyncio.wait({reading, done, publishing}, return_when=asyncio.FIRST_COMPLETED)
+            failed = publishing if publishing.done() else reading
+            if not failed.done():
                 reading.cancel()
-            elif error := reading.exception():
+            elif error := failed.exception():
                 _log.critical("worker fails: %s", error, exc_info=error)
                 return 1
             else:
@@ -117,8 +135,10 @@ class Worker:
             return 0
         finally:
             done.cancel()
+            publishing.cancel()
             if self._engine is not None:
                 self._engine.close()
+            self._close_sockets()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._channel.flushed(), 1)
             self._channel.close()
@@ -128,8 +148,12 @@ class Worker:
             match message["type"]:
                 case "hello":
                     self._start(message)
-                case "configure":
-                    self._configure(message)
+                case "prepare" | "commit" | "abort":
+                    self._publications.put_nowait(message)
+                case "adopt":
+                    self._adopt(int(message["worker"]))
+                case "release":
+                    self._release(int(message["worker"]))
                 case "terminate":
                     if self._engine is not None:
                         self._engine.terminate()
@@ -148,37 +172,78 @@ class Worker:
         self._grace_s = float(hello["grace_s"])
         self._index = int(hello["worker"])
         self._region = Region.attach(int(hello["region"]))
-        for entry_point, fd in hello["listeners"].items():
-            self._sockets[entry_point] = socket.socket(fileno=int(fd))
+        for worker, points in hello["listeners"].items():
+            self._sockets[int(worker)] = {name: _inherited(int(fd)) for name, fd in points.items()}
         loop = asyncio.get_running_loop()
         static = StaticConfig.model_validate(hello["static"])
         self._engine = self._factory(loop, static, self._region, self._index, str(hello.get("admin", "")))
+        self._channel.send({"type": "started"})
         self._beat()
 
     def _beat(self) -> None:
         self._region.beat(self._index)
         asyncio.get_running_loop().call_later(HEARTBEAT_S, self._beat)
 
-    def _configure(self, message: Message) -> None:
+    async def _publish(self) -> None:
+        """Prepare and commit in the order of the messages."""
+        while True:
+            message = await self._publications.get()
+            generation = int(message["generation"])
+            match message["type"]:
+                case "prepare":
+                    self._prepared = None
+                    try:
+                        table = await asyncio.to_thread(self._prepare, message)
+                    except Exception as error:
+                        _log.debug("configuration %d cannot be prepared", generation, exc_info=error)
+                        reason = " ".join(f"{type(error).__name__}: {error}".split())
+                        self._channel.send({"type": "refused", "generation": generation, "error": reason})
+                    else:
+                        self._prepared = generation, table
+                        self._channel.send({"type": "prepared", "generation": generation})
+                case "commit":
+                    self._commit(generation)
+                case "abort":
+                    self._prepared = None
+
+    def _prepare(self, message: Message) -> Table:
         assert self._engine is not None, "hello comes first"
-        generation = int(message["generation"])
-        try:
-            dynamic, slots = DynamicConfig.model_validate(message["dynamic"]), SlotMap.from_json(message["slots"])
-            objects = self._engine.apply(dynamic, slots)
-        except Exception as error:
-            if not self._listening:
-                raise
-            # A bug of ours; the table that runs is whole, so it stays.
-            _log.exception("configuration %d cannot be applied, the running one stays", generation)
-            self._channel.send({"type": "failed", "generation": generation, "error": str(error)})
-            return
+        return self._engine.prepare(
+            DynamicConfig.model_validate(message["dynamic"]), SlotMap.from_json(message["slots"])
+        )
+
+    def _commit(self, generation: int) -> None:
+        prepared, self._prepared = self._prepared, None
+        if prepared is None or prepared[0] != generation:
+            raise ControlError(f"configuration {generation} is in force, and was not prepared here")
+        assert self._engine is not None
+        self._engine.commit(prepared[1])
         self._region.set_worker_generation(self._index, generation)
         if not self._listening:
             self._listening = True
-            for entry_point, sock in self._sockets.items():
-                self._engine.listen(entry_point, sock)
-        disabled = [{"kind": entry.kind, "name": entry.name, "errors": list(entry.errors)} for entry in objects]
-        self._channel.send({"type": "applied", "generation": generation, "objects": disabled})
+            if self._draining is None:
+                for entry_point, sock in self._sockets.pop(self._index, {}).items():
+                    self._engine.listen(entry_point, sock)
+        self._channel.send({"type": "committed", "generation": generation})
+
+    def _adopt(self, worker: int) -> None:
+        if self._engine is None or worker in self._adopted or self._draining is not None:
+            return
+        sockets = self._sockets.get(worker, {})
+        self._adopted[worker] = [self._engine.listen(point, sock.dup()) for point, sock in sockets.items()]
+
+    def _release(self, worker: int) -> None:
+        assert self._engine is not None
+        for listener in self._adopted.pop(worker, []):
+            self._engine.close_listener(listener)
+
+    def _close_sockets(self) -> None:
+        """Close what is not accepted on: a socket that stays open in a process takes connections, and nobody
+        answers."""
+        for points in self._sockets.values():
+            for sock in points.values():
+                sock.close()
+        self._sockets.clear()
 
     def _drain(self, grace_s: float) -> None:
         if self._engine is None:
@@ -187,8 +252,8 @@ class Worker:
             self._draining = asyncio.create_task(self._drained(self._engine, grace_s))
 
     async def _drained(self, engine: Engine, grace_s: float) -> None:
-        if self._listening:
-            engine.stop_accepting()
+        engine.stop_accepting()
+        self._close_sockets()
         engine.drain()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
@@ -207,6 +272,13 @@ class Worker:
             self._channel.send(event)
 
 
+def _inherited(fd: int) -> socket.socket:
+    """A listening socket of the supervisor. Python takes a descriptor for blocking, and would make a copy so."""
+    sock = socket.socket(fileno=fd)
+    sock.setblocking(False)
+    return sock
+
+
 def main(arguments: Sequence[str] | None = None, factory: EngineFactory = make_engine) -> int:
     """Run a worker. Returns the exit code: 0 after draining or `stop`, 1 when it failed."""
     parser = argparse.ArgumentParser(prog="python -m lbcore.process.worker", description="Started by the supervisor.")
@@ -215,6 +287,7 @@ def main(arguments: Sequence[str] | None = None, factory: EngineFactory = make_e
     # A terminal or a service manager signals every process of the group; only the supervisor is to decide.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
+    sys.setswitchinterval(SWITCH_S)
     control = socket.socket(fileno=options.control)
     os.set_inheritable(options.control, False)
 

@@ -28,6 +28,7 @@ from lbcore.routing.failover import Failover
 from lbcore.routing.guarded import Guarded
 from lbcore.routing.hash_key import HashKey
 from lbcore.routing.index import RouteIndex
+from lbcore.routing.matcher import Program
 from lbcore.routing.mirroring import Mirror, Mirroring, MirrorPolicy
 from lbcore.routing.picker import Consistent, LeastOf, Picker
 from lbcore.routing.queue import WaitQueue
@@ -67,6 +68,7 @@ class Table:
     services  that routers lead to, and those below them, by qualified name.
     balancers  of these, the ones that choose among servers, without what guards them.
     disabled  what could not be compiled.
+    limits    exchanges that may be under way at each server at once; in force from `take_effect` on.
     order     rules and routes of each entry point, as they are tried; empty unless `explain` is configured.
     """
 
@@ -78,7 +80,23 @@ class Table:
     balancers: dict[str, LoadBalancer]
     disabled: list[Disabled]
     warnings: list[str]
+    limits: list[tuple[Server, int]]
     order: Mapping[str, list[Compiled]]
+
+    def take_effect(self) -> None:
+        """Change what this table shares with the one before it: until here, compiling has changed nothing that runs."""
+        for server, limit in self.limits:
+            server.limit = limit
+
+
+class _Broken(ValueError):
+    """A service that was found right and yet cannot be built; its reason is noted."""
+
+
+def reason_of(error: Exception) -> str:
+    """Why an object cannot be built, in one line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}"
 
 
 def compile_table(
@@ -198,34 +216,87 @@ class _Compiler:
         self.services: dict[str, Service] = {}
         self.balancers: dict[str, LoadBalancer] = {}
         self.middlewares: dict[str, Middleware] = {}
+        self.limits: list[tuple[Server, int]] = []
 
     def table(self, tcp: TcpCompiler) -> Table:
         self.build_middlewares()
+        points = {name: self.errors_of_entry_point(name) for name in self.static.entry_points}
         routers: dict[str, list[Ranked]] = {name: [] for name in self.static.entry_points}
         for name, router in self.http.routers.items():
             if name in self.found.routers:
                 continue
-            errors = self.errors_of(router, name)
-            if errors:
+            if errors := self.errors_of(router, name):
                 self.found.routers[name] = errors
                 continue
-            for point in entry_points_of(router, self.static):
-                routers[point].append((router.priority or len(router.rule.encode()), name, router))
+            wanted = entry_points_of(router, self.static)
+            if not (sound := [point for point in wanted if not points[point]]):
+                self.found.routers[name] = list(dict.fromkeys(error for point in wanted for error in points[point]))
+                continue
+            for point in wanted:
+                if point in sound:
+                    routers[point].append((router.priority or len(router.rule.encode()), name, router))
+                else:
+                    text = "; ".join(points[point])
+                    self.found.warnings.append(f"router {name} is not on entry point {point}: {text}")
         indexes, order = {}, {}
         for point, entries in routers.items():
             # Highest priority first; by name where it is equal, so that every worker and every run agrees.
             entries.sort(key=lambda entry: (-entry[0], entry[1]))
-            compiled = [(parse_rule(router.rule), self.route(point, name, router)) for _, name, router in entries]
-            order[point] = self.internal(point, entries, compiled)
-            indexes[point] = RouteIndex(order[point])
+            order[point], indexes[point] = self.index(point, entries)
         tcp_routes = tcp.routes()
         servers = {**self.servers, **tcp.servers}
         disabled = self.found.disabled() + tcp.disabled
+        warnings = list(dict.fromkeys(self.found.warnings))
         order = order if self.static.explain else {}
-        warnings = self.found.warnings
         return Table(
-            indexes, tcp_routes, servers, self.services, tcp.services, self.balancers, disabled, warnings, order
+            indexes,
+            tcp_routes,
+            servers,
+            self.services,
+            tcp.services,
+            self.balancers,
+            disabled,
+            warnings,
+            self.limits,
+            order,
         )
+
+    def index(self, point: str, entries: list[Ranked]) -> tuple[list[Compiled], RouteIndex]:
+        """The routers of an entry point as they are tried, and their index. One that cannot be built is left out."""
+        sound: list[Ranked] = []
+        compiled: list[Compiled] = []
+        for entry in entries:
+            _, name, router = entry
+            try:
+                compiled.append((parse_rule(router.rule), self.route(point, name, router)))
+                sound.append(entry)
+            except Exception as error:
+                self.found.routers[name] = [reason_of(error)]
+        order = self.internal(point, sound, compiled)
+        try:
+            return order, RouteIndex(order)
+        except Exception:
+            kept = [pair for pair in order if self.can_match(*pair)]
+            return kept, RouteIndex(kept)
+
+    def can_match(self, rule: Rule, route: Route) -> bool:
+        """Whether the program of a rule can be built; if not, its router is disabled."""
+        try:
+            Program(rule)
+        except Exception as error:
+            self.found.routers[route.name] = [reason_of(error)]
+            return False
+        return True
+
+    def errors_of_entry_point(self, point: str) -> list[str]:
+        """Why no router can run on an entry point: its own middlewares are missing or broken."""
+        errors = []
+        own = [qualify(reference, "@file") for reference in self.static.entry_points[point].http.middlewares]
+        for reference in self.expand(own):
+            if reference not in self.http.middlewares:
+                errors.append(f'middleware "{reference}" does not exist')
+            errors += self.found.middlewares.get(reference, [])
+        return errors
 
     def build_middlewares(self) -> None:
         for name, config in self.http.middlewares.items():
@@ -233,8 +304,8 @@ class _Compiler:
                 continue
             try:
                 self.middlewares[name] = build(name, config)
-            except ValueError as error:
-                self.found.middlewares[name] = [str(error)]
+            except Exception as error:
+                self.found.middlewares[name] = [reason_of(error)]
 
     def errors_of(self, router: model.Router, name: str) -> list[str]:
         """Middlewares that turned out wrong only when they were built, those of services included."""
@@ -309,7 +380,10 @@ class _Compiler:
         result = list(compiled)
         if redirections is not None and redirections.entry_point is not None:
             above = sum(1 for priority, _, _ in entries if priority > redirections.entry_point.priority)
-            result.insert(above, (parse_rule(ANY_RULE), self.redirection(point, redirections.entry_point)))
+            try:
+                result.insert(above, (parse_rule(ANY_RULE), self.redirection(point, redirections.entry_point)))
+            except ValueError as error:
+                self.found.warnings.append(f"entry point {point} does not redirect: {reason_of(error)}")
         own: list[tuple[str, Route]] = []
         if ping is not None and not ping.manual_routing and ping.entry_point == point:
             answer = self.internal_answer(PING)
@@ -337,13 +411,25 @@ class _Compiler:
     def service(self, name: str) -> Service:
         """A service that was found right, built once and shared by all that refer to it."""
         if name not in self.services:
-            config = self.http.services[name]
-            service = self.chooser(name, config, self.slots.services[name])
-            if config.middlewares:
-                flat = self.expand([qualify(reference, name) for reference in config.middlewares])
-                service = Guarded(name, tuple(self.middlewares[reference] for reference in flat), service)
-            self.services[name] = service
+            if name in self.found.services:
+                raise _Broken(self.found.services[name][0])
+            try:
+                self.services[name] = self.guarded(name, self.http.services[name])
+            except _Broken as error:
+                self.found.services[name] = [str(error)]
+                raise
+            except Exception as error:
+                self.found.services[name] = [reason_of(error)]
+                raise _Broken(self.found.services[name][0]) from error
         return self.services[name]
+
+    def guarded(self, name: str, config: model.Service) -> Service:
+        """A service with its middlewares in front."""
+        service = self.chooser(name, config, self.slots.services[name])
+        if not config.middlewares:
+            return service
+        flat = self.expand([qualify(reference, name) for reference in config.middlewares])
+        return Guarded(name, tuple(self.middlewares[reference] for reference in flat), service)
 
     def chooser(self, name: str, config: model.Service, slot: int) -> Service:
         """The one way to choose that a service has."""
@@ -361,7 +447,7 @@ class _Compiler:
     def load_balancer(self, name: str, config: model.LoadBalancer, slot: int) -> LoadBalancer:
         servers = [self.server(name, server) for server in config.servers]
         for server, settings in zip(servers, config.servers, strict=True):
-            server.limit = config.limit_of(settings)
+            self.limits.append((server, config.limit_of(settings)))
         queue = None
         if config.is_limited:
             limits = config.queue or model.Queue()

@@ -66,11 +66,14 @@ class TcpCompiler:
         for name, router in self.tcp.routers.items():
             if name in wrong:
                 continue
-            priority = priority_of(router)
-            rule, service = Program(parse_tcp_rule(router.rule)), self.of(router, name)
-            route = TcpRoute(name, rule, self.allowed(name, router), service, self.limits(name, router))
+            try:
+                rule, service = Program(parse_tcp_rule(router.rule)), self.of(router, name)
+                route = TcpRoute(name, rule, self.allowed(name, router), service, self.limits(name, router))
+            except Exception as error:
+                self.disabled.append(Disabled("tcpRouter", name, [" ".join(str(error).split()) or repr(error)]))
+                continue
             for point in tcp_entry_points_of(router, self.static):
-                ranked.setdefault(point, []).append((-priority, name, route))
+                ranked.setdefault(point, []).append((-priority_of(router), name, route))
         return {
             point: TcpRoutes([route for _, _, route in sorted(entries, key=lambda entry: entry[:2])])
             for point, entries in ranked.items()

@@ -11,6 +11,7 @@ from typing import Any
 from lbcore.errors import ConfigError, Problem
 from lbcore.state.region import Region
 
+_NEWEST = 1 << 63  # later than any generation
 GRACE_S = 60.0  # how long at least a slot rests after its identity left the configuration
 
 
@@ -38,14 +39,25 @@ class SlotMap:
 class SlotAllocator:
     """Gives identities their slots; owned by the supervisor, the only writer of assignments.
 
-    An identity keeps its slot, and so its state, over any number of configurations. When it leaves, the slot rests for
-    `grace_s` seconds at least and while anything is in flight there; an identity that comes back meanwhile finds its
-    counters again. Then another identity may get it, reset.
+    An identity keeps its slot, and so its state, over any number of configurations. `reserve` gives new ones theirs and
+    takes none away; `commit` makes a configuration the one in force: an identity that is not in it has left. Its
+    slot then rests for `grace_s` seconds at least, while anything is in flight there, and until every worker runs
+    that configuration or a later one; an identity that comes back meanwhile finds its counters again. Then another
+    identity may get it, reset.
+
+    oldest_generation  of the configurations that any worker may still use.
     """
 
-    def __init__(self, region: Region, grace_s: float = GRACE_S, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        region: Region,
+        grace_s: float = GRACE_S,
+        now: Callable[[], float] = time.monotonic,
+        oldest_generation: Callable[[], int] = lambda: _NEWEST,
+    ) -> None:
         self._region = region
         self._now = now
+        self._oldest_generation = oldest_generation
         self._services = _Pool("services", region.services, grace_s, region.reset_service, self._is_unused)
         self._servers = _Pool("servers", region.servers, grace_s, region.reset_server, self._is_quiet)
 
@@ -55,23 +67,46 @@ class SlotAllocator:
     def _is_quiet(self, slot: int) -> bool:
         return self._region.server_in_flight(slot) == 0
 
-    def assign(self, services: Iterable[str], servers: Iterable[str]) -> SlotMap:
-        """The slots of a new configuration; identities not named have left.
+    def reserve(self, services: Iterable[str], servers: Iterable[str]) -> SlotMap:
+        """The slots of a configuration that may come into force; what runs keeps its own.
 
         Raises ConfigError, with nothing changed, when the region has no room.
         Cost  O(identities).
         """
         service_names, server_names = dict.fromkeys(services), dict.fromkeys(servers)
-        now = self._now()
-        problems = self._services.shortage(service_names, now) + self._servers.shortage(server_names, now)
+        now, oldest = self._now(), self._oldest_generation()
+        problems = self._services.shortage(service_names, now, oldest)
+        problems += self._servers.shortage(server_names, now, oldest)
         if problems:
             raise ConfigError(problems)
         returned = [name for name in server_names if name in self._servers.resting]
-        slots = SlotMap(self._services.assign(service_names, now), self._servers.assign(server_names, now))
+        slots = SlotMap(self._services.take(service_names), self._servers.take(server_names))
         for name in returned:
             # What was known of its health before it left is stale.
             self._region.clear_down(slots.servers[name])
         return slots
+
+    def commit(self, services: Iterable[str], servers: Iterable[str], generation: int = 0) -> None:
+        """The configuration with these identities, all of which have slots, is in force under this number."""
+        now = self._now()
+        self._services.leave(dict.fromkeys(services), now, generation)
+        self._servers.leave(dict.fromkeys(servers), now, generation)
+
+    def assign(self, services: Iterable[str], servers: Iterable[str]) -> SlotMap:
+        """`reserve` and `commit` at once."""
+        services, servers = list(services), list(servers)
+        slots = self.reserve(services, servers)
+        self.commit(services, servers)
+        return slots
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """A slot whose identity left, when, and with which configuration."""
+
+    slot: int
+    left_at: float
+    generation: int
 
 
 class _Pool:
@@ -86,13 +121,13 @@ class _Pool:
         self.reset = reset
         self.is_quiet = is_quiet
         self.live: dict[str, int] = {}
-        self.resting: dict[str, tuple[int, float]] = {}  # slot and when its identity left; the longest gone first
+        self.resting: dict[str, _Rest] = {}  # the longest gone first
         self.free: list[int] = []  # heap of slots used before
         self.next = 0  # slots from here on were never used
 
-    def shortage(self, names: Mapping[str, None], now: float) -> list[Problem]:
+    def shortage(self, names: Mapping[str, None], now: float, oldest: int) -> list[Problem]:
         """Why `names` do not fit; empty when they do."""
-        self._recycle(names, now)
+        self._recycle(names, now, oldest)
         new = sum(1 for name in names if name not in self.live and name not in self.resting)
         room = len(self.free) + self.size - self.next
         if new <= room:
@@ -102,14 +137,17 @@ class _Pool:
         hint = f"{rest} slots of removed {self.kind} come free {self.grace_s:g} s after removal and their last request"
         return [Problem("", problem, hint if rest else "")]
 
-    def assign(self, names: Mapping[str, None], now: float) -> dict[str, int]:
-        """Make `names` the live ones; there is room, as `shortage` said."""
-        for name in [name for name in self.live if name not in names]:
-            self.resting[name] = (self.live.pop(name), now)
+    def take(self, names: Mapping[str, None]) -> dict[str, int]:
+        """The slots of `names`, all of which live from now on; there is room, as `shortage` said."""
         for name in names:
             if name not in self.live:
-                self.live[name] = self.resting.pop(name)[0] if name in self.resting else self._fresh()
+                self.live[name] = self.resting.pop(name).slot if name in self.resting else self._fresh()
         return {name: self.live[name] for name in names}
+
+    def leave(self, names: Mapping[str, None], now: float, generation: int) -> None:
+        """Let the identities rest that live and are not among `names`."""
+        for name in [name for name in self.live if name not in names]:
+            self.resting[name] = _Rest(self.live.pop(name), now, generation)
 
     def _fresh(self) -> int:
         if self.free:
@@ -119,13 +157,13 @@ class _Pool:
         self.reset(slot)
         return slot
 
-    def _recycle(self, keep: Mapping[str, None], now: float) -> None:
-        """Free the slots that rested long enough and are quiet."""
+    def _recycle(self, keep: Mapping[str, None], now: float, oldest: int) -> None:
+        """Free the slots that rested long enough, that no worker may use, and that are quiet."""
         over = []
-        for name, (slot, left_at) in self.resting.items():
-            if left_at + self.grace_s > now:
+        for name, rest in self.resting.items():
+            if rest.left_at + self.grace_s > now:
                 break
-            if name not in keep and self.is_quiet(slot):
+            if name not in keep and rest.generation <= oldest and self.is_quiet(rest.slot):
                 over.append(name)
         for name in over:
-            heapq.heappush(self.free, self.resting.pop(name)[0])
+            heapq.heappush(self.free, self.resting.pop(name).slot)

@@ -119,23 +119,40 @@ cdef class Engine:
         """Open client connections; 0 = drained."""
         return len(self.clients)
 
-    def listen(self, entry_point: str, sock) -> None:
-        """Start accepting on a bound, listening, non-blocking socket, which is the engine's from now on."""
+    def listen(self, entry_point: str, sock) -> object:
+        """Start accepting on a bound, listening, non-blocking socket, which is the engine's from now on.
+
+        Returns what `close_listener` takes.
+        """
         cdef Listener listener = Listener(self.entry_points[entry_point], self.dialer, self.clients, self.reserve, sock)
         listener.open(self.reactor)
         if listener.entry_point.tcp is not None:
             listener.serve_tcp()
         self.listeners.append(listener)
+        return listener
 
-    def apply(self, dynamic, slots) -> list:
-        """Compile a `config.dynamic.DynamicConfig` and swap it in; requests under way end on the table they began with.
+    def close_listener(self, listener) -> None:
+        """Stop accepting on what `listen` gave; the others go on."""
+        if listener in self.listeners:
+            self.listeners.remove(listener)
+            (<Listener>listener).close()
 
-        Returns the routers, services and middlewares that cannot run, with their errors; they are left out alone. Servers
-        that stay keep their state and their idle connections.
+    def prepare(self, dynamic, slots) -> object:
+        """Compile a `config.dynamic.DynamicConfig` to a `routing.compile.Table`, for `commit`.
+
+        What cannot run is left out alone, and stands in `disabled` of the table. Nothing that runs is changed, so that a
+        table may be dropped, and the loop may go on in another thread. Servers that stay are those of the table in force.
+        """
+        return compile_table(dynamic, self.static, slots, self.region, self.worker, self.servers, self.ping, self.admin)
+
+    def commit(self, table) -> None:
+        """Route by a table of `prepare`; requests under way end on the one they began with.
+
+        No other table may have been committed since it was prepared. Servers that stay keep their state and their idle
+        connections.
         """
         cdef EntryPoint entry_point
-        table = compile_table(dynamic, self.static, slots, self.region, self.worker, self.servers, self.ping,
-                              self.admin)
+        table.take_effect()
         self.queues = adopt(self.queues, table.balancers)
         for name, index in table.indexes.items():
             entry_point = <EntryPoint>self.entry_points[name]
@@ -154,7 +171,6 @@ cdef class Engine:
             open_pool(server)
         self.servers = self.reserve.servers = table.servers
         self.table = table
-        return table.disabled
 
     def terminate(self) -> None:
         """Say through ping that this instance is about to stop; everything else goes on."""

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
 
+from lbcore.config.dynamic import DynamicConfig
 from lbcore.process import pool as pool_module
-from lbcore.process.control import Message
-from lbcore.process.pool import Pool, WorkersError
+from lbcore.process.control import Message, encode
+from lbcore.process.pool import Pool, WorkersError, heirs
+from lbcore.process.publication import Prepared, RefusedError
+from lbcore.process.snapshot import Snapshot
 from lbcore.state.region import Region
+from lbcore.state.slots import SlotMap
 
-# A worker in a few lines: it says that it runs whatever configuration comes, and does `EXTRA` then.
+# A worker in a few lines: it says that it runs whatever configuration comes, and does `EXTRA` then. `PREPARED`:
+# before it says that it could.
 GOOD = """
 import asyncio, socket, sys
 from lbcore.process.control import Channel, encode
@@ -27,10 +34,17 @@ async def main():
     async for message in channel.messages():
         if message["type"] == "hello":
             index, region = message["worker"], Region.attach(message["region"])
-        elif message["type"] == "configure":
+            channel.send({"type": "started"})
+        elif message["type"] == "prepare":
             region.beat(index)
-            channel.send({"type": "applied", "generation": message["generation"], "objects": []})
+            PREPARED
+            channel.send({"type": "prepared", "generation": message["generation"]})
+        elif message["type"] == "commit":
+            region.beat(index)
+            channel.send({"type": "committed", "generation": message["generation"]})
             EXTRA
+        elif message["type"] in ("abort", "adopt", "release"):
+            pass
         else:
             return
 
@@ -41,21 +55,28 @@ asyncio.run(main())
 class Owner:
     def __init__(self, region: Region) -> None:
         self.region = region
-        self.heard: list[Message] = []
         self.generations: list[int] = []
 
     def hello(self, worker: int) -> tuple[Message, list[int]]:
         return {"type": "hello", "worker": worker, "region": self.region.fd}, [self.region.fd]
 
-    def applied(self, message: Message) -> None:
-        self.heard.append(message)
-
     def running(self, generation: int) -> None:
         self.generations.append(generation)
 
 
-def command(extra: str = "pass") -> tuple[str, ...]:
-    return (sys.executable, "-c", GOOD.replace("EXTRA", extra))
+def command(extra: str = "pass", prepared: str = "pass") -> tuple[str, ...]:
+    return (sys.executable, "-c", GOOD.replace("EXTRA", extra).replace("PREPARED", prepared))
+
+
+def configuration(generation: int) -> Prepared:
+    message = encode({"type": "prepare", "generation": generation})
+    return Prepared(Snapshot(generation, DynamicConfig(), SlotMap()), None, message)  # type: ignore[arg-type]
+
+
+async def publish(pool: Pool, generation: int) -> None:
+    prepared = configuration(generation)
+    await pool.prepare(prepared)
+    pool.commit(prepared)
 
 
 @contextlib.asynccontextmanager
@@ -85,11 +106,10 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 def test_pool_every_worker_gets_each_configuration_and_goes_when_told() -> None:
     async def test() -> None:
         async with pool_of(command(), workers=2) as (pool, owner, task):
-            pool.configure(1, {"type": "configure", "generation": 1})
+            await publish(pool, 1)
             await eventually(lambda: owner.generations == [1])
-            pool.configure(2, {"type": "configure", "generation": 2})
+            await publish(pool, 2)
             await eventually(lambda: owner.generations == [1, 2])
-            assert [message["generation"] for message in owner.heard] == [1, 2]
             assert len(pool.pids) == 2
             pool.drain(1)
             await asyncio.wait_for(task, 5)
@@ -101,7 +121,7 @@ def test_pool_worker_sending_garbage_is_killed_and_replaced(caplog: pytest.LogCa
     async def test() -> None:
         garbage = "import time; time.sleep(0.3); sock.setblocking(True); sock.sendall(bytes(64)); time.sleep(30)"
         async with pool_of(command(garbage)) as (pool, owner, _):
-            pool.configure(1, {"type": "configure", "generation": 1})
+            await publish(pool, 1)
             await eventually(lambda: len(owner.generations) >= 2)
 
     run(test())
@@ -116,7 +136,7 @@ def test_pool_worker_never_ready_is_given_up_at_boot(
 
     async def test() -> None:
         async with pool_of((sys.executable, "-c", "import time; time.sleep(60)")) as (pool, _, task):
-            pool.configure(1, {"type": "configure", "generation": 1})
+            pool.commit(configuration(1))
             with pytest.raises(WorkersError, match="worker 0 failed 3 times to start, last: signal 9"):
                 await task
 
@@ -136,25 +156,92 @@ def test_pool_program_that_is_not_there_is_given_up_at_boot() -> None:
 def test_pool_worker_that_hangs_is_reported_then_killed(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "QUIET_S", 1)
+    monkeypatch.setattr(pool_module, "QUIET_S", 0.5)
     monkeypatch.setattr(pool_module, "HUNG_S", 2)
 
     async def test() -> None:
         async with pool_of(command("import time; time.sleep(60)")) as (pool, owner, _):
-            pool.configure(1, {"type": "configure", "generation": 1})
+            await publish(pool, 1)
             await eventually(lambda: not pool.responsive)
             await eventually(lambda: len(owner.generations) >= 2)
 
     run(test())
-    assert "has not answered for 1 s" in caplog.text
+    assert "has not answered for 0.5 s" in caplog.text
     assert "hangs, killing it" in caplog.text
 
 
 def test_pool_dead_worker_leaves_no_open_connection_in_the_counters() -> None:
     async def test() -> None:
         async with pool_of(command("region.set_worker_generation(index, 7); raise SystemExit(3)")) as (pool, owner, _):
-            pool.configure(1, {"type": "configure", "generation": 1})
+            await publish(pool, 1)
             await eventually(lambda: len(owner.generations) >= 1)
             await eventually(lambda: owner.region.worker_generation(0) == 0)
 
     run(test())
+
+
+def test_pool_configuration_that_one_worker_refuses_is_given_to_no_later_one() -> None:
+    async def test() -> None:
+        refuse = (
+            'channel.send({"type": "refused", "generation": 2, "error": "no"}) if message["generation"] == 2 else None'
+        )
+        async with pool_of(command(prepared=refuse), workers=2) as (pool, owner, _):
+            await publish(pool, 1)
+            await eventually(lambda: owner.generations == [1])
+            with pytest.raises(RefusedError, match="no"):
+                await pool.prepare(configuration(2))
+            pool.abort(configuration(2))
+            os.kill(pool.pids[0], signal.SIGKILL)
+            await eventually(lambda: owner.generations == [1, 1])
+            assert pool.oldest_generation == 1
+
+    run(test())
+
+
+def test_pool_configuration_that_ends_every_worker_is_refused() -> None:
+    async def test() -> None:
+        end = 'sys.exit(9) if message["generation"] == 2 else None'
+        async with pool_of(command(prepared=end), workers=2) as (pool, owner, _):
+            await publish(pool, 1)
+            await eventually(lambda: owner.generations == [1])
+            with pytest.raises(RefusedError, match="every worker ended"):
+                await pool.prepare(configuration(2))
+            await eventually(lambda: owner.generations == [1, 1])
+
+    run(test())
+
+
+def test_pool_worker_that_hangs_is_not_waited_for_and_passes_its_sockets_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "QUIET_S", 0.5)
+    # The heart of a real worker beats beside all this.
+    beat = "asyncio.get_running_loop().create_task(beating(region, index))"
+    beating = (
+        "async def beating(region, index):\n"
+        "    while True:\n        region.beat(index)\n        await asyncio.sleep(0.05)\n\nasync def main():"
+    )
+
+    async def test() -> None:
+        program = command(prepared=beat)[2].replace("async def main():", beating)
+        async with pool_of((sys.executable, "-c", program), workers=2) as (pool, owner, _):
+            await publish(pool, 1)
+            await eventually(lambda: owner.generations == [1])
+            stopped, other = pool.statuses
+            os.kill(stopped.pid, signal.SIGSTOP)
+            await eventually(
+                lambda: pool.statuses[0].state == "hanging" and pool.statuses[0].accepted_by == other.index
+            )
+            await publish(pool, 2)
+            await eventually(lambda: pool.statuses[1].generation == 2)
+            assert pool.oldest_generation == 1
+            os.kill(stopped.pid, signal.SIGCONT)
+            await eventually(lambda: owner.generations == [1, 2])
+            await eventually(lambda: pool.statuses[0].accepted_by is None)
+            assert pool.oldest_generation == 2
+
+    run(test())
+
+
+def test_heirs_are_other_workers_and_a_few() -> None:
+    assert heirs(0, 1) == []
+    assert heirs(0, 3) == [2, 1]
+    assert all(index not in heirs(index, 100) and len(heirs(index, 100)) == 7 for index in range(100))

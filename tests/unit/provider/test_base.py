@@ -9,7 +9,6 @@ from collections.abc import Callable
 import pytest
 
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.errors import ConfigError, Problem
 from lbcore.provider import base
 from lbcore.provider.base import Aggregator, Publish, Update
 from lbcore.provider.merge import merge
@@ -25,7 +24,7 @@ class Scripted:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.updates: asyncio.Queue[DynamicConfig | Exception] = asyncio.Queue()
+        self.updates: asyncio.Queue[DynamicConfig | Update | Exception] = asyncio.Queue()
         self.starts = 0
         self.reloads = 0
 
@@ -35,7 +34,7 @@ class Scripted:
             update = await self.updates.get()
             if isinstance(update, Exception):
                 raise update
-            publish(Update(self.name, update))
+            publish(update if isinstance(update, Update) else Update(self.name, update))
 
     def reload(self) -> None:
         self.reloads += 1
@@ -50,11 +49,8 @@ async def eventually(probe: Callable[[], bool]) -> None:
 class Accepted:
     def __init__(self) -> None:
         self.names: list[list[str]] = []
-        self.refuse = False
 
     def __call__(self, merged: DynamicConfig) -> None:
-        if self.refuse:
-            raise ConfigError([Problem("http.services", "too many")])
         self.names.append(sorted(merged.http.services))
 
 
@@ -110,19 +106,40 @@ def test_aggregator_without_providers_accepts_an_empty_configuration() -> None:
     run([], test)
 
 
-def test_aggregator_refused_configuration_is_logged_and_later_ones_come(caplog: pytest.LogCaptureFixture) -> None:
-    one = Scripted("one")
+def test_aggregator_starts_without_a_provider_that_hangs(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "FIRST_S", 0.05)
+    one, silent = Scripted("one"), Scripted("silent")
 
     async def test(aggregator: Aggregator, accepted: Accepted) -> None:
-        accepted.refuse = True
         one.updates.put_nowait(config("a"))
         await aggregator.complete.wait()
-        accepted.refuse = False
-        one.updates.put_nowait(config("b"))
-        await eventually(lambda: accepted.names == [["b@one"]])
+        assert accepted.names == [["a@one"]]
+        silent.updates.put_nowait(config("b"))
+        await eventually(lambda: accepted.names == [["a@one"], ["a@one", "b@silent"]])
 
-    run([one], test)
-    assert "configuration of provider one refused: http.services: too many" in caplog.text
+    run([one, silent], test)
+    assert "provider silent has given no configuration" in caplog.text
+
+
+def test_aggregator_tells_the_problems_of_all_providers_when_they_change() -> None:
+    one, two = Scripted("one"), Scripted("two")
+    told: list[list[str]] = []
+
+    async def test() -> None:
+        aggregator = Aggregator([one, two], lambda merged: None, told.append)
+        task = asyncio.create_task(aggregator.run())
+        one.updates.put_nowait(Update("one", None, ("line 3",)))
+        two.updates.put_nowait(Update("two", config("b"), ("half of it",)))
+        await eventually(lambda: told == [["line 3"], ["line 3", "half of it"]])
+        one.updates.put_nowait(Update("one", config("a")))
+        await eventually(lambda: told[-1] == ["half of it"])
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(test())
 
 
 def test_aggregator_provider_that_fails_is_started_again(
