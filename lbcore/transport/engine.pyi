@@ -6,8 +6,10 @@ from lbcore.config.static import StaticConfig
 from lbcore.routing.compile import Table
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
+from lbcore.transport.reactor import Reactor
 
 class Engine:
+    reactor: Reactor
     def __init__(
         self, loop: asyncio.AbstractEventLoop, static: StaticConfig, region: Region, worker: int, admin: str = ""
     ) -> None: ...

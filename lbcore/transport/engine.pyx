@@ -38,7 +38,7 @@ cdef class Engine:
     admin   URL of the server behind `api@internal`; empty: there is none.
     """
 
-    cdef Reactor reactor
+    cdef readonly Reactor reactor
     cdef SocketDialer dialer
     cdef object static
     cdef Region region

@@ -118,8 +118,6 @@ cdef class Listener(Channel):
             self.start(socket, &learned)
         except OSError as error:
             socket.shut()
-            if not is_our_lack(error.errno):
-                raise
             lack(f"entry point {self.entry_point.name} cannot watch a connection", error.errno)
         except:
             socket.shut()

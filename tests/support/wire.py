@@ -191,6 +191,15 @@ class Edge:
         coroutine = self.proxy.apply(DynamicConfig.model_validate(dynamic))
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(TIMEOUT_S)
 
+    def drive(self, delay_ms: int = 0) -> None:
+        """Let time pass for the data plane: from the first call on its clock stands still between the calls."""
+
+        async def drive() -> None:
+            engine: Any = self.proxy._engine
+            engine.reactor.drive(delay_ms)
+
+        asyncio.run_coroutine_threadsafe(drive(), self._loop).result(TIMEOUT_S)
+
     @property
     def open_connections(self) -> int:
         async def read() -> int:
