@@ -92,7 +92,7 @@ class _Decoder:
         origin = get_origin(annotation)
         if isinstance(annotation, type) and issubclass(annotation, Model):
             if value is None:
-                return {}
+                value = {}
             if isinstance(value, dict):
                 return self.mapping(value, annotation, path, written)
             return self.mismatch(path, value, "keys and values")
@@ -119,6 +119,8 @@ class _Decoder:
         self.problem(path, f"needs {wanted}, not {got}")
 
     def mapping(self, value: dict[str, Any], model: type[Model], path: Path, written: Path) -> dict[str, Any]:
+        if not value and not model.may_be_empty:
+            self.problem(path, f"{path[-1]} cannot be a standalone element: it needs at least one key")
         keys = keys_of(model)
         lower = {key.lower(): key for key in keys}
         refused = {key.lower(): key for key in model.unsupported}

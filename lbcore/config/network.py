@@ -57,7 +57,8 @@ def split_address(address: str) -> tuple[str, int, str, str]:
 def split_url(url: str) -> tuple[str, int, str, str]:
     """`(host, port, authority, path)` of a server's URL. Raises ValueError.
 
-    http://host[:port][/path], or (extension) unix:/path/of/socket: then the port is 0 and the host that path.
+    http://[user@]host[:port][/path], or (extension) unix:/path/of/socket: then the port is 0 and the host that path.
+    A user is accepted, as in Traefik, and not sent: the authority has none.
     Source: RFC 3986 section 3.
     """
     if url.startswith(UNIX):
@@ -76,6 +77,9 @@ def split_url(url: str) -> tuple[str, int, str, str]:
         )
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"error parsing server URL {url}: write http://host:port or unix:/path")
-    if parts.username is not None:
-        raise ValueError(f"error parsing server URL {url}: user information is not supported")
-    return parts.hostname, 80 if port is None else port, parts.netloc, parts.path
+    return parts.hostname, 80 if port is None else port, parts.netloc.rpartition("@")[2], parts.path
+
+
+def has_user(url: str) -> bool:
+    """Whether a URL that `split_url` takes names a user."""
+    return not url.startswith(UNIX) and "@" in urlsplit(url).netloc

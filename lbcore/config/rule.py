@@ -3,7 +3,8 @@
     rule   = and { "||" and }        and  = not { "&&" not }        not = "!" not | "(" rule ")" | call
     call   = Name "(" [ text { "," text } ] ")"                     text = `raw` | "escaped"
 
-Names are taken as `PathPrefix`, `pathprefix`, `PATHPREFIX` or `Pathprefix`. White space between tokens means nothing.
+Names are taken as `PathPrefix`, `pathprefix`, `PATHPREFIX` or `Pathprefix`. White space and comments (Go's) between
+tokens mean nothing.
 """
 
 from __future__ import annotations
@@ -82,6 +83,12 @@ def quote(text: str) -> str:
     return '"' + "".join(escapes.get(char, char) for char in text) + '"'
 
 
+def host_of(value: str) -> str:
+    """What the argument of `Host` is compared as: in lower case, without a last dot or an IPv6 address's brackets."""
+    host = value.lower().removesuffix(".")
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
 def _path(value: str) -> None:
     if not value.startswith("/"):
         raise ValueError(f"path {value!r} does not start with a '/'")
@@ -103,6 +110,8 @@ def _regex(value: str) -> None:
 def _client_ip(value: str) -> None:
     try:
         ipaddress.ip_network(value, strict=False)
+        if "%" in value:
+            raise ValueError("it has a zone")
     except ValueError:
         raise ValueError(
             f"invalid value for ClientIP matcher: {value!r} is neither an IP address nor a network"
@@ -150,8 +159,10 @@ _NAMES = {
     for name in (*_MATCHERS, *_TCP_MATCHERS)
     for spelling in (name, name.lower(), name.upper(), name.lower().capitalize())
 }
+_SPACE = r"(?:\s|//[^\n]*+|/\*(?s:.*?)\*/)*+"  # and comments; once taken, nothing of them is given back
+_BLANK = re.compile(_SPACE)
 _TOKEN = re.compile(
-    r"\s*(?:(?P<op>&&|\|\||[!(),])|(?P<name>[A-Za-z_]\w*)|(?P<raw>`[^`]*`)|(?P<text>\"(?:[^\"\\\n]|\\.)*\"))"
+    _SPACE + r"(?:(?P<op>&&|\|\||[!(),])|(?P<name>[A-Za-z_]\w*)|(?P<raw>`[^`]*`)|(?P<text>\"(?:[^\"\\\n]|\\.)*\"))"
 )
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))")
 _PLAIN_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"'}
@@ -193,7 +204,8 @@ class _Parser:
     def advance(self) -> None:
         found = _TOKEN.match(self.text, self.at)
         if found is None:
-            rest = len(self.text) - len(self.text[self.at :].lstrip())
+            blank = _BLANK.match(self.text, self.at)
+            rest = blank.end() if blank else self.at
             self.start, self.kind, self.token = rest, "end", ""
             if rest < len(self.text):
                 self.fail(f"unexpected {self.text[rest]!r} at position {rest}", rest)
@@ -266,17 +278,27 @@ class _Parser:
         return Matcher(name, tuple(args), position)
 
     def check(self, name: str, args: list[str], position: int) -> None:
+        """Refuse arguments that are missing, empty, too many or not of their kind, in Traefik's words."""
         counts, checks = self.matchers[name]
+        if not args:
+            self.refuse(name, "checking", f"no args for matcher {name}", position)
+        if not all(args):
+            self.refuse(name, "checking", f"empty args for matcher {name}, [{' '.join(args)}]", position)
         if len(args) not in counts:
             wanted = " ".join(map(str, counts))
-            self.fail(f"unexpected number of parameters; got {len(args)}, expected one of [{wanted}]", position)
-        if not args[0] or (name not in ("Query", "QueryRegexp", "Header", "HeaderRegexp", "Cookie") and not all(args)):
-            self.fail(f"empty args for matcher {name}, {args}", position)
+            problem = f"unexpected number of parameters; got {len(args)}, expected one of [{wanted}]"
+            self.refuse(name, "adding", problem, position)
         for check, arg in zip(checks, args, strict=False):
             try:
                 check(arg)
             except ValueError as error:
-                self.fail(str(error), position)
+                self.refuse(name, "adding", str(error), position)
+
+    def refuse(self, name: str, step: str, problem: str, position: int) -> NoReturn:
+        raise RuleError(
+            f"error while parsing rule {self.text}: adding rule {self.text}: error while {step} rule {name}: {problem}",
+            position,
+        )
 
     def unescape(self, text: str) -> str:
         def replace(found: re.Match[str]) -> str:

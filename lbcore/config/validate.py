@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, LoadBalancer, Middleware, Router, Service
-from lbcore.config.network import split_url
+from lbcore.config.network import UNIX, has_user, split_url
 from lbcore.config.rule import RuleError, parse_rule
-from lbcore.config.static import StaticConfig
+from lbcore.config.static import RedirectEntryPoint, StaticConfig
 from lbcore.config.units import status_ranges
 
 INTERNAL_SERVICES = frozenset({"noop@internal", "ping@internal"})
@@ -58,6 +58,15 @@ def entry_points_of(router: Router, static: StaticConfig) -> list[str]:
     return default or [name for name in static.entry_points if name != "traefik"]
 
 
+def redirection_port(redirect: RedirectEntryPoint, static: StaticConfig) -> str | None:
+    """The port that a redirection leads to: that of an entry point, or `:port`. None: it leads nowhere."""
+    target = static.entry_points.get(redirect.to)
+    if target is not None:
+        return target.address.rpartition(":")[2].partition("/")[0] if not target.address.startswith(UNIX) else ""
+    port = redirect.to.removeprefix(":")
+    return port if port != redirect.to and port.isascii() and port.isdigit() and int(port) <= 65535 else None
+
+
 def unknown_entry_points(router: Router, static: StaticConfig) -> list[str]:
     """What there is to say of entry points that a router names and that are not there."""
     return [f'entryPoint "{name}" doesn\'t exist' for name in router.entry_points if name not in static.entry_points]
@@ -66,9 +75,18 @@ def unknown_entry_points(router: Router, static: StaticConfig) -> list[str]:
 def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
     """Check every object. Cost: linear in the configuration."""
     http, found = dynamic.http, Findings()
+    for name, point in static.entry_points.items():
+        redirections = point.http.redirections
+        target = redirections.entry_point if redirections else None
+        if target is not None and redirection_port(target, static) is None:
+            found.warnings.append(
+                f'entryPoint "{name}": its redirection leads to "{target.to}", which doesn\'t exist: it is left out'
+            )
     for name, middleware in http.middlewares.items():
         if errors := _middleware_errors(middleware):
             found.middlewares[name] = errors
+        else:
+            found.warnings += [f"middleware {name}: {text}" for text in _without_effect(middleware)]
     _chain_errors(http.middlewares, found)
     for name, service in http.services.items():
         if errors := _service_errors(name, service, http, found):
@@ -120,6 +138,19 @@ def _middleware_errors(middleware: Middleware) -> list[str]:
     if len(kinds) > 1:
         return [MULTIPLE.format("middleware")]
     return [] if kinds else ["the middleware does not have any type defined"]
+
+
+def _without_effect(middleware: Middleware) -> list[str]:
+    """What a middleware says that does nothing, in Traefik neither."""
+    if middleware.headers is not None:
+        return middleware.headers.without_effect()
+    if middleware.strip_prefix is not None:
+        return [
+            f"stripPrefix.prefixes: no path begins with {prefix!r}: write /{prefix}"
+            for prefix in middleware.strip_prefix.prefixes
+            if prefix and not prefix.startswith("/")
+        ]
+    return []
 
 
 def find_cycle(start: str, edges: Callable[[str], list[str]], done: set[str]) -> list[str]:
@@ -175,7 +206,7 @@ def _service_errors(name: str, service: Service, http: HttpConfig, found: Findin
     for reference in service.middlewares:
         errors += _middleware_reference(qualify(reference, name), http.middlewares, found)
     if service.load_balancer is not None:
-        errors += _balancer_errors(name, service.load_balancer, http)
+        errors += _balancer_errors(name, service.load_balancer, http, found)
     if service.mirroring is not None and any(not 0 <= mirror.percent <= 100 for mirror in service.mirroring.mirrors):
         errors.append("percent must be between 0 and 100")
     if service.failover is not None and service.failover.errors is not None:
@@ -186,7 +217,7 @@ def _service_errors(name: str, service: Service, http: HttpConfig, found: Findin
     return errors
 
 
-def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig) -> list[str]:
+def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig, found: Findings) -> list[str]:
     errors = []
     if balancer.strategy not in STRATEGIES:
         errors.append(f'unsupported load-balancer strategy "{balancer.strategy}"')
@@ -200,6 +231,8 @@ def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig) -> lis
     for server in balancer.servers:
         try:
             split_url(server.url)
+            if has_user(server.url):
+                found.warnings.append(f"service {name}: the user in the URL of a server is not sent: take it out")
         except ValueError as error:
             errors.append(str(error))
     transport = balancer.servers_transport

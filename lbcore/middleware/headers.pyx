@@ -3,12 +3,13 @@
 cimport cython
 from libc.string cimport memcpy
 
-from lbcore.http.known cimport H_CONTENT_LENGTH, H_TRANSFER_ENCODING, header_kind, is_hop_by_hop
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_bytes, span_eq, span_of
 from lbcore.middleware.base cimport Middleware
 from lbcore.regex.regex cimport Regex
+
+from lbcore.config.middlewares.headers import OF_CONNECTIONS
 
 TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -27,7 +28,8 @@ cdef class Line:
 
     def __init__(self, str name, str value):
         self.name_bytes = name.encode()
-        self.value_bytes = value.strip().encode()
+        # A text over several lines becomes one line, as in Traefik.
+        self.value_bytes = value.replace("\r", " ").replace("\n", " ").strip().encode()
         if not self.name_bytes or not TOKEN.issuperset(self.name_bytes):
             raise ValueError(f"{name!r} is not the name of a header")
         if any(byte < 32 and byte != 9 or byte == 127 for byte in self.value_bytes):
@@ -36,13 +38,11 @@ cdef class Line:
         self.name = span_of(self.name_bytes, len(self.name_bytes))
         self.lower = span_of(self.lower_bytes, len(self.lower_bytes))
         self.value = span_of(self.value_bytes, len(self.value_bytes))
-        kind = header_kind(self.name)
-        if is_hop_by_hop(kind) or kind == H_CONTENT_LENGTH or kind == H_TRANSFER_ENCODING:
-            raise ValueError(f"{name} belongs to the connection and cannot be set")
 
 
 def lines_of(headers: dict) -> list:
-    return [Line(name, value) for name, value in headers.items()]
+    """Lines to set. Those that belong to the connection are left out: `config` warns of them."""
+    return [Line(name, value) for name, value in headers.items() if name.lower() not in OF_CONNECTIONS]
 
 
 def security_lines(config) -> list:
@@ -104,6 +104,7 @@ cdef class Headers(Middleware):
     cdef list encrypted_headers        # (lower-case name, value): what says that the client came over TLS
     cdef bint cross_origin             # some accessControl option is set
     cdef bint any_origin
+    cdef bint with_credentials         # browsers take no `*` then: the origin that asks is named
     cdef frozenset origins
     cdef list origin_regexes
     cdef bint vary
@@ -124,6 +125,7 @@ cdef class Headers(Middleware):
             (header.lower().encode(), value.encode()) for header, value in config.ssl_proxy_headers.items()]
         self.origins = frozenset(origin.encode() for origin in config.access_control_allow_origin_list)
         self.any_origin = b"*" in self.origins
+        self.with_credentials = config.access_control_allow_credentials
         self.origin_regexes = [Regex(pattern) for pattern in config.access_control_allow_origin_list_regex]
         self.vary = config.add_vary_header
         always = {}
@@ -131,20 +133,17 @@ cdef class Headers(Middleware):
             always["Access-Control-Allow-Credentials"] = "true"
         if config.access_control_expose_headers:
             always["Access-Control-Expose-Headers"] = ",".join(config.access_control_expose_headers)
-        preflight = {}
-        if config.access_control_allow_credentials:
-            preflight["Access-Control-Allow-Credentials"] = "true"
+        preflight = dict(always)
         if config.access_control_allow_headers:
             preflight["Access-Control-Allow-Headers"] = ",".join(config.access_control_allow_headers)
         if config.access_control_allow_methods:
             preflight["Access-Control-Allow-Methods"] = ",".join(config.access_control_allow_methods)
-        self.cross_origin = bool(always or preflight or self.origins or self.origin_regexes)
-        preflight["Access-Control-Max-Age"] = str(config.access_control_max_age)
+        self.cross_origin = bool(preflight or self.origins or self.origin_regexes or self.vary)
+        if config.access_control_max_age is not None:
+            preflight["Access-Control-Max-Age"] = str(config.access_control_max_age)
         self.always = lines_of(always)
         self.preflight = lines_of(preflight)
         self.sees_answer = bool(self.response_lines or self.security or self.transport_security or self.cross_origin)
-        if not (self.sees_answer or self.request_lines or config.allowed_hosts or config.ssl_proxy_headers):
-            raise ValueError("headers configuration not valid")
 
     cdef bint on_request(self, Request request, Response answer) except *:
         cdef Span origin, asked
@@ -210,9 +209,9 @@ cdef class Headers(Middleware):
     cdef int allow(self, Response response, Span origin) except -1:
         """Say that this origin may, if it may."""
         cdef char* copy
-        if self.any_origin:
+        if self.any_origin and not self.with_credentials:
             response.append(span_of(b"Access-Control-Allow-Origin", 27), span_of(b"*", 1))
-        elif origin.ptr != NULL and self.allows(origin):
+        elif origin.len and (self.any_origin or self.allows(origin)):
             copy = response.alloc(origin.len + 1)
             memcpy(copy, origin.ptr, origin.len)
             response.append(span_of(b"Access-Control-Allow-Origin", 27), span_of(copy, origin.len))

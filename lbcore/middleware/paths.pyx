@@ -105,7 +105,8 @@ cdef class StripPrefix(Middleware):
     def __init__(self, str name, config):
         self.name = name
         self.texts = [prefix.encode() for prefix in config.prefixes]
-        self.prefixes = [encoded(prefix) for prefix in config.prefixes]
+        # Every path begins with a slash: a prefix without one fits none.
+        self.prefixes = [encoded(prefix) if prefix.startswith("/") else prefix.encode() for prefix in config.prefixes]
 
     cdef bint on_request(self, Request request, Response answer) except *:
         cdef Span path = request.head.path

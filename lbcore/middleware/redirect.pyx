@@ -10,15 +10,30 @@ from lbcore.http.head cimport RequestHead
 from lbcore.http.render cimport status_text
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
-from lbcore.http.span cimport Span, span_bytes, span_eq, span_of
+from lbcore.http.span cimport Span, span_bytes, span_eq, span_ieq, span_of
 from lbcore.middleware.base cimport Middleware
 from lbcore.regex.regex cimport Regex
 
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
+def in_ascii(text: bytes) -> bytes:
+    """Percent-encode what is not ASCII."""
+    return text if text.isascii() else b"".join(b"%c" % byte if byte < 0x80 else b"%%%02X" % byte for byte in text)
+
+
 cdef bytes request_uri(RequestHead* head):
-    return span_bytes(head.path) + (b"?" + span_bytes(head.query) if head.has_query else b"")
+    """The path as middlewares have left it, and the query as the client sent it: `;` is rewritten for servers alone."""
+    path, mark, query = span_bytes(head.target).partition(b"?")
+    return span_bytes(head.path) + mark + in_ascii(query)
+
+
+cdef bint came_encrypted(Request request) noexcept:
+    """Whether the client came over TLS, to us or to a proxy in front, which says so in X-Forwarded-Proto."""
+    cdef Span told = request.find(b"x-forwarded-proto", 17)
+    if span_ieq(told, b"https", 5) or span_ieq(told, b"wss", 3):
+        return True
+    return request.head.encrypted and not (span_ieq(told, b"http", 4) or span_ieq(told, b"ws", 2))
 
 
 cdef bint redirect(Request request, Response answer, bytes location, bint permanent) except *:
@@ -41,7 +56,11 @@ cdef bint is_safe(bytes location) noexcept:
 
 @cython.final
 cdef class RedirectScheme(Middleware):
-    """The same address with another scheme, and port if one is given."""
+    """The address that the client asked for, with another scheme and port; a request that has both already passes.
+
+    A trusted X-Forwarded-Proto, or one that a middleware has set, says how the client came; a port that is the scheme's
+    own counts as none.
+    """
 
     cdef bytes scheme
     cdef bytes port            # with its colon; empty when it is the scheme's own
@@ -63,9 +82,13 @@ cdef class RedirectScheme(Middleware):
         authority = span_bytes(request.present_host())
         host, colon, port = authority.rpartition(b":")
         if not colon or not port.isdigit():
-            host, port = authority, b""
-        scheme = b"https" if head.encrypted else b"http"
-        if scheme == self.scheme and (not self.port or self.port[1:] == port):
+            host, port = authority.removesuffix(b":"), b""
+        scheme = b"https" if came_encrypted(request) else b"http"
+        if port and port != (b"443" if scheme == b"https" else b"80"):
+            colon += port
+        else:
+            colon = b""
+        if scheme == self.scheme and colon == self.port:
             return False
         return redirect(request, answer, self.scheme + b"://" + host + self.port + request_uri(head), self.permanent)
 

@@ -17,6 +17,7 @@ from lbcore.config.validate import (
     check,
     entry_points_of,
     qualify,
+    redirection_port,
 )
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.build import build
@@ -53,6 +54,7 @@ SERVED_BY_ADMIN = frozenset({API, DASHBOARD, METRICS})
 ADMIN_STANDS_IN = "unix:/"  # for the admin server where nothing is served
 NO_SLOT = 0xFFFFFFFF
 ANY_RULE = "HostRegexp(`^.+$`)"
+NOT_ENCRYPTED_RULE = f"{ANY_RULE} && !HeaderRegexp(`X-Forwarded-Proto`, `(?i)^(https|wss)$`)"
 
 Ranked = tuple[int, str, model.Router]  # priority, name
 Compiled = tuple[Rule, Route]
@@ -378,12 +380,13 @@ class _Compiler:
         """Add the routers of lbcore's own to those of an entry point: ping, and its redirection."""
         redirections, ping = self.static.entry_points[point].http.redirections, self.static.ping
         result = list(compiled)
-        if redirections is not None and redirections.entry_point is not None:
-            above = sum(1 for priority, _, _ in entries if priority > redirections.entry_point.priority)
-            try:
-                result.insert(above, (parse_rule(ANY_RULE), self.redirection(point, redirections.entry_point)))
-            except ValueError as error:
-                self.found.warnings.append(f"entry point {point} does not redirect: {reason_of(error)}")
+        redirect = redirections.entry_point if redirections is not None else None
+        port = redirection_port(redirect, self.static) if redirect is not None else None
+        if redirect is not None and port is not None:
+            above = sum(1 for priority, _, _ in entries if priority > redirect.priority)
+            # Who came encrypted to a proxy in front, and so is where the redirection leads, is the next router's.
+            rule = NOT_ENCRYPTED_RULE if redirect.scheme == "https" and port == "443" else ANY_RULE
+            result.insert(above, (parse_rule(rule), self.redirection(point, redirect, port)))
         own: list[tuple[str, Route]] = []
         if ping is not None and not ping.manual_routing and ping.entry_point == point:
             answer = self.internal_answer(PING)
@@ -401,12 +404,10 @@ class _Compiler:
         result[:0] = [(parse_rule(rule), route) for rule, route in own]
         return result
 
-    def redirection(self, point: str, redirect: RedirectEntryPoint) -> Route:
-        target = self.static.entry_points.get(redirect.to)
-        port = target.address.rpartition(":")[2].partition("/")[0] if target else redirect.to.lstrip(":")
+    def redirection(self, point: str, redirect: RedirectEntryPoint, port: str) -> Route:
         config = model.RedirectScheme(scheme=redirect.scheme, port=port, permanent=redirect.permanent)
         name = redirection_name(point, redirect)
-        return self.own_route(point, name, NOOP, NOBODY, RedirectScheme(name, config))
+        return self.own_route(point, name, NOOP, NOBODY, RedirectScheme(name, config), self.internal_answer(NOOP))
 
     def service(self, name: str) -> Service:
         """A service that was found right, built once and shared by all that refer to it."""

@@ -19,7 +19,7 @@ from lbcore.routing.matcher cimport Program, Test, read_head, run
 
 import os
 
-from lbcore.config.rule import And, Matcher, Not, Or
+from lbcore.config.rule import And, Matcher, Not, Or, host_of
 from lbcore.routing.matcher import operands
 
 cdef enum:
@@ -63,7 +63,7 @@ cdef uint64_t table_size(uint64_t count) noexcept nogil:
 def exact_hosts(rule):
     """Hosts of which one has to be the request's, `*.x` for any label before x; None when the rule asks for none of the kind."""
     if isinstance(rule, Matcher):
-        host = rule.args[0].lower().removesuffix(".") if rule.name == "Host" else "*"
+        host = host_of(rule.args[0]) if rule.name == "Host" else "*"
         return None if host == "*" else frozenset({host})
     if isinstance(rule, And):
         found = [hosts for part in operands(rule, And) if (hosts := exact_hosts(part)) is not None]

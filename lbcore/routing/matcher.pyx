@@ -16,7 +16,7 @@ from lbcore.http.request cimport Request
 from lbcore.http.span cimport Span, ascii_lower, span_of
 from lbcore.regex.regex cimport Regex, regex_search
 
-from lbcore.config.rule import And, Matcher, Not, Or, parse_rule
+from lbcore.config.rule import And, Matcher, Not, Or, host_of, parse_rule
 
 cdef enum:
     VALUE_BYTES = 1024         # of a query value that are decoded on the stack
@@ -105,7 +105,7 @@ cdef class Program:
                 test.kind = TEST_QUERY
                 value = ""
         elif name == "Host":
-            value = value.lower().removesuffix(".")
+            value = host_of(value)
             if value == "*":
                 test.kind = TEST_ANY
             elif value.startswith("*."):

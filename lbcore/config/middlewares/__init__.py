@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-from pydantic import model_validator
+from typing import ClassVar
 
 from lbcore.config.middlewares.add_prefix import AddPrefix
 from lbcore.config.middlewares.chain import Chain
@@ -40,10 +38,3 @@ class Middleware(Model):
     def kinds(self) -> list[str]:
         """Attributes that are set; one in a middleware that can run."""
         return [name for name in type(self).model_fields if getattr(self, name) is not None]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_empty_headers(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("headers") == {}:
-            raise ValueError("headers cannot be a standalone element: it needs at least one key")
-        return data

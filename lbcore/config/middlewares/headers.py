@@ -8,11 +8,29 @@ from pydantic import Field
 
 from lbcore.config.model import Model, keys
 
+# Headers that say how one connection is used, or where a message ends: lbcore writes its own.
+OF_CONNECTIONS = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "upgrade",
+        "transfer-encoding",
+        "content-length",
+        "proxy-authenticate",
+        "proxy-authorization",
+    }
+)
+
 
 class Headers(Model):
     """Headers to set or, with an empty value, to delete; cross-origin answers; what browsers are told."""
 
     unsupported: ClassVar[frozenset[str]] = keys("sslRedirect sslTemporaryRedirect sslHost sslForceHost featurePolicy")
+
+    may_be_empty: ClassVar[bool] = False
 
     custom_request_headers: dict[str, str] = {}
     custom_response_headers: dict[str, str] = {}
@@ -23,7 +41,7 @@ class Headers(Model):
     access_control_allow_origin_list: list[str] = []
     access_control_allow_origin_list_regex: list[str] = []
     access_control_expose_headers: list[str] = []
-    access_control_max_age: int = 0
+    access_control_max_age: int | None = None
     add_vary_header: bool = False
 
     allowed_hosts: list[str] = []
@@ -44,3 +62,13 @@ class Headers(Model):
     referrer_policy: str = ""
     permissions_policy: str = ""
     is_development: bool = False
+
+    def without_effect(self) -> list[str]:
+        """Lines that are not set, and why."""
+        lines = [("customRequestHeaders", name) for name in self.custom_request_headers]
+        lines += [("customResponseHeaders", name) for name in self.custom_response_headers]
+        return [
+            f"{option}.{name} has no effect: it belongs to the connection"
+            for option, name in lines
+            if name.lower() in OF_CONNECTIONS
+        ]

@@ -69,8 +69,44 @@ def test_operators_bind_as_in_go() -> None:
         ("", "empty rule"),
         ("Hst(`x`)", r"error while parsing rule Hst\(`x`\): parsing rule Hst\(`x`\): unsupported function: Hst"),
         ("Host(`a`, `b`)", r"unexpected number of parameters; got 2, expected one of \[1\]"),
-        ("Host()", "unexpected number of parameters; got 0"),
-        ("Host(``)", "empty args for matcher Host"),
+        ("Host()", "error while checking rule Host: no args for matcher Host"),
+        *(
+            (
+                f"{name}({args})",
+                rf"error while parsing rule (.*): adding rule \1: error while checking rule {name}: "
+                rf"empty args for matcher {name}, \[{shown}\]$",
+            )
+            for name, args, shown in (
+                ("Host", "``", ""),
+                ("HostRegexp", "``", ""),
+                ("Path", "``", ""),
+                ("PathPrefix", "``", ""),
+                ("PathRegexp", "``", ""),
+                ("Method", "``", ""),
+                ("ClientIP", "``", ""),
+                ("Query", "``", ""),
+                ("Query", "`a`, ``", "a "),
+                ("Query", "``, `a`", " a"),
+                ("QueryRegexp", "`a`, ``", "a "),
+                ("Header", "`a`, ``", "a "),
+                ("Header", "``, `a`", " a"),
+                ("HeaderRegexp", "`a`, ``", "a "),
+                ("Cookie", "`a`, ``", "a "),
+            )
+        ),
+        *(
+            (f"{name}({args})", rf"error while adding rule {name}: unexpected number of parameters; got {count},")
+            for name, args, count in (
+                ("Header", "`a`", 1),
+                ("HeaderRegexp", "`a`, `b`, `c`", 3),
+                ("Query", "`a`, `b`, `c`", 3),
+                ("Method", "`GET`, `PUT`", 2),
+                ("Path", "`/a`, `/b`", 2),
+                ("ClientIP", "`10.0.0.1`, `10.0.0.2`", 2),
+            )
+        ),
+        ("ClientIP(`fe80::1%eth0`)", "neither an IP address nor a network"),
+        ("Host(`a`) /* open", "unexpected '/'"),
         ("Host(`a`", r"expected '\)'"),
         ("Host(`a`) &&", "ends too early"),
         ("Host(`a`) Host(`b`)", "unexpected 'Host'"),
@@ -91,3 +127,16 @@ def test_bad_rule_is_refused_with_the_reason(rule: str, problem: str) -> None:
 
 def test_both_quotes() -> None:
     assert parse_rule(r'Header("X\t\x41\u00e9", `a\n`)') == Matcher("Header", ("X\tAé", "a\\n"), 0)
+
+
+@pytest.mark.parametrize(
+    "rule", ["Host(`a`) // of all", "/* first\n */ Host(`a`)", "Host( // of all\n`a`)", "Host(`a`,)"]
+)
+def test_comments_and_a_last_comma_mean_nothing(rule: str) -> None:
+    assert unplaced(parse_rule(rule)) == Matcher("Host", ("a",))
+
+
+def test_comments_begin_outside_of_texts() -> None:
+    assert unplaced(parse_rule('Path(`/a//b`) || Path("/*c*/")')) == Or(
+        Matcher("Path", ("/a//b",)), Matcher("Path", ("/*c*/",))
+    )

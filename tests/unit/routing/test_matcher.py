@@ -19,6 +19,17 @@ def head(target: str = "/", host: str = "shop.test", *headers: str, method: str 
         ("Host(`*.test`)", head(host="shop.test"), True),
         ("Host(`*.test`)", head(host="a.shop.test"), False),
         ("Host(`*`)", head(host="any"), True),
+        *(
+            (f"Host(`{rule}`)", head(host=host), matches)
+            for rule in ("2001:db8::1", "[2001:db8::1]", "2001:DB8::1")
+            for host, matches in (
+                ("[2001:db8::1]:8080", True),
+                ("[2001:DB8::1]", True),
+                ("[2001:db8::2]", False),
+                ("2001", False),
+            )
+        ),
+        ("HostRegexp(`^2001:db8::1$`)", head(host="[2001:db8::1]:80"), True),
         ("HostRegexp(`^s.op`)", head(host="SHOP.test:1"), True),
         ("HostRegexp(`^op`)", head(), False),
         ("Path(`/a`)", head("/a?x=1"), True),
