@@ -18,9 +18,9 @@ from lbcore.config.validate import Disabled
 from lbcore.health.monitor import HealthMonitor
 from lbcore.process.listeners import Listener, open_listeners
 from lbcore.process.publication import Prepared, Publication
-from lbcore.process.snapshot import Publisher, life_cycle
+from lbcore.process.snapshot import Publisher, graces_of
 from lbcore.process.supervisor import main, supervise
-from lbcore.process.worker import DRAIN_POLL_S, Engine, EngineFactory, make_engine
+from lbcore.process.worker import Engine, EngineFactory, drain_points, make_engine
 from lbcore.provider.base import Aggregator
 from lbcore.provider.merge import merge
 from lbcore.provider.registry import providers_of
@@ -171,12 +171,8 @@ class Proxy:
             listener.close()
         self._engine.stop_accepting()
         self._engine.drain()
-        _, grace_s = life_cycle(self._static)
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace_s):
-                    while self._engine.connections:
-                        await asyncio.sleep(DRAIN_POLL_S)
+            await drain_points(self._engine, graces_of(self._static))
         finally:
             await self._close()
 

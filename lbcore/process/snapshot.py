@@ -87,6 +87,12 @@ def life_cycle(static: StaticConfig) -> tuple[float, float]:
     return accept_s, max((cycle.grace_time_out.total_seconds() for cycle in cycles), default=0.0)
 
 
+def graces_of(static: StaticConfig) -> dict[str, float]:
+    """Seconds for which each entry point may drain."""
+    points = static.entry_points.items()
+    return {name: point.transport.life_cycle.grace_time_out.total_seconds() for name, point in points}
+
+
 def identities(dynamic: DynamicConfig, admin: str = "") -> tuple[list[str], list[str]]:
     """Identities of services (`name@file`) and routers (`router:name@file`), and of the services' members.
 

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import uvloop
@@ -19,6 +19,7 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 from lbcore.process.control import Channel, ControlError, Message
 from lbcore.process.log import RelayHandler
+from lbcore.process.snapshot import graces_of
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
@@ -39,6 +40,9 @@ class Engine(Protocol):
     @property
     def connections(self) -> int:
         """Open client connections; 0 = drained."""
+
+    def connections_of(self, entry_point: str) -> int:
+        """Those of one entry point."""
 
     def share_loop(self) -> None:
         """The loop serves others, too, who are not to wait for the data plane longer than they must."""
@@ -67,6 +71,9 @@ class Engine(Protocol):
     def drain(self) -> None:
         """Close idle connections now and the others when their exchange has ended."""
 
+    def cut(self, entry_point: str) -> None:
+        """Close the connections of an entry point at once."""
+
     def close(self) -> None:
         """Close everything at once."""
 
@@ -78,9 +85,24 @@ def make_engine(
     loop: asyncio.AbstractEventLoop, static: StaticConfig, region: Region, worker: int, admin: str = ""
 ) -> Engine:
     """The data plane of this build. `admin`: URL of the admin server, if there is one."""
-    from lbcore.transport.engine import Engine as DataPlane
+    from lbcore.process.plane import DataPlane
 
     return DataPlane(loop, static, region, worker, admin)
+
+
+async def drain_points(engine: Engine, graces: Mapping[str, float]) -> None:
+    """Wait until the connections of each entry point have ended, for its own grace in seconds; cut what is left."""
+
+    async def drain(entry_point: str, grace_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                while engine.connections_of(entry_point):
+                    await asyncio.sleep(DRAIN_POLL_S)
+        if left := engine.connections_of(entry_point):
+            _log.warning("%d connections of entry point %s cut after %g s of draining", left, entry_point, grace_s)
+            engine.cut(entry_point)
+
+    await asyncio.gather(*(drain(name, grace_s) for name, grace_s in graces.items()))
 
 
 class Worker:
@@ -111,6 +133,7 @@ class Worker:
         self._done = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
         self._grace_s = 0.0
+        self._graces: dict[str, float] = {}  # of the entry points
         self._sockets: dict[int, dict[str, socket.socket]] = {}  # by worker and entry point: those not accepted on
         self._adopted: dict[int, list[Any]] = {}  # by worker: listeners on its sockets
 
@@ -176,6 +199,7 @@ class Worker:
             self._sockets[int(worker)] = {name: _inherited(int(fd)) for name, fd in points.items()}
         loop = asyncio.get_running_loop()
         static = StaticConfig.model_validate(hello["static"])
+        self._graces = graces_of(static)
         self._engine = self._factory(loop, static, self._region, self._index, str(hello.get("admin", "")))
         self._channel.send({"type": "started"})
         self._beat()
@@ -255,12 +279,8 @@ class Worker:
         engine.stop_accepting()
         self._close_sockets()
         engine.drain()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace_s):
-                while engine.connections:
-                    await asyncio.sleep(DRAIN_POLL_S)
-        if engine.connections:
-            _log.warning("%d connections cut after %g s of draining", engine.connections, grace_s)
+        graces = {name: min(grace_s, own_s) for name, own_s in self._graces.items()}
+        await drain_points(engine, graces)
         self._done.set()
 
     def _relay_log(self) -> None:

@@ -15,7 +15,7 @@ cdef struct Learned:
 
 cdef class Connection(SocketOwner):
     cdef EntryPoint entry_point
-    cdef set connections       # all open ones of the worker; this one is in it from `enter` to `leave`
+    cdef set connections       # all open ones of the entry point; this one is in it from `enter` to `leave`
 
     cdef void enter(self) noexcept
     cdef void leave(self) noexcept

@@ -27,7 +27,7 @@ cdef Py_ssize_t UNLIMITED = <Py_ssize_t>1 << 40
 cdef class Reserve(Relief):
     """Of one worker."""
 
-    def __init__(self, set connections):
+    def __init__(self, list connections):
         self.connections = connections
         self.servers = {}
         try:
@@ -43,18 +43,24 @@ cdef class Reserve(Relief):
 
     cdef bint has_room(self) noexcept:
         """Whether one more client may come."""
-        return len(self.connections) < self.most
+        return self.clients() < self.most
+
+    cdef Py_ssize_t clients(self) noexcept:
+        cdef Py_ssize_t count = 0
+        for found in self.connections:
+            count += len(<set>found)
+        return count
 
     cdef bint make_room(self) except *:
         """Close connections that are idle. False: none is."""
         cdef Py_ssize_t closed
         self.measure()
-        if len(self.connections) >= self.most:
+        if self.clients() >= self.most:
             closed = self.close_idle()
         else:
             closed = self.close_pooled() or self.close_idle()
         self.shed += closed
-        return closed > 0 or len(self.connections) < self.most
+        return closed > 0 or self.clients() < self.most
 
     cdef Py_ssize_t close_pooled(self) except -1:
         """The one idle longest of each server's pool. Returns how many."""
@@ -74,10 +80,11 @@ cdef class Reserve(Relief):
         """A few of the clients idle longest. Returns how many."""
         cdef int64_t since_ms
         idle = []
-        for item in self.connections:
-            since_ms = (<Connection>item).idle_since_ms()
-            if since_ms >= 0:
-                idle.append((since_ms, id(item), item))
+        for found in self.connections:
+            for item in <set>found:
+                since_ms = (<Connection>item).idle_since_ms()
+                if since_ms >= 0:
+                    idle.append((since_ms, id(item), item))
         idle.sort()
         del idle[max(1, min(CLOSED_AT_ONCE, len(idle) // 8)):]
         for _, _, item in idle:

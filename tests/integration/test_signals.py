@@ -104,7 +104,7 @@ def test_signal_to_stop_cuts_what_takes_longer_than_the_grace(tmp_path: Path, ba
         assert lb.process.wait(timeout=5) == 0
         assert 0.3 < time.monotonic() - stopped_at < 2.5
         assert isinstance(slow.join(), Exception)
-        assert "1 connections cut after 0.3 s of draining worker=" in lb.log
+        assert "1 connections of entry point web cut after 0.3 s of draining worker=" in lb.log
 
 
 def test_signal_to_stop_twice_stops_now(tmp_path: Path, backend: Backend) -> None:
@@ -163,3 +163,30 @@ def test_signal_hup_reloads_though_nothing_changed(tmp_path: Path, backend: Back
         lb.runs(2)
         assert lb.get() == (200, "one")
         assert lb.workers == workers
+
+
+def test_each_entry_point_has_its_own_grace(tmp_path: Path) -> None:
+    """One whose grace is short is cut while the other still drains."""
+    points = {
+        "web": {"address": "127.0.0.1:0", "transport": {"lifeCycle": {"graceTimeOut": "60s"}}},
+        "short": {"address": "127.0.0.1:0", "transport": {"lifeCycle": {"graceTimeOut": "200ms"}}},
+    }
+    backend = Backend("a")
+    with running(tmp_path, dynamic_for(backend), workers=1, static={"entryPoints": points}) as lb:
+        lb.runs(1)
+        request = b"GET /slow/%d HTTP/1.1\r\nHost: a\r\n\r\n"
+        port = int(lb.logged(r"entry point short listens on \S+:(\d+)")[1])
+        short = socket.create_connection(("127.0.0.1", port), timeout=30)
+        short.sendall(request % 20_000)
+        long = socket.create_connection(("127.0.0.1", lb.port), timeout=30)
+        long.sendall(request % 2_000)
+        for _ in range(2):
+            assert backend.slow_requests.acquire(timeout=30)
+        lb.signal(signal.SIGTERM)
+        assert short.recv(65536) == b""
+        assert long.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        lb.logged("1 connections of entry point short cut after 0.2 s of draining")
+        assert lb.process.wait(30) == 0
+        short.close()
+        long.close()
+    backend.close()
