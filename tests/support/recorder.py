@@ -55,7 +55,7 @@ def config(services: Mapping[str, Any], **urls: str) -> dict[str, Any]:
 
 
 def counters(lb: Edge, member: str) -> Any:
-    slots = lb.proxy._publisher.current.slots.servers  # type: ignore[union-attr]
+    slots = lb.proxy._publication.current.snapshot.slots.servers  # type: ignore[union-attr]
     return lb.proxy._region.server_counters(slots[member])
 
 

@@ -165,7 +165,7 @@ def test_weights_that_are_overridden_and_members_that_are_down_are_marked() -> N
         servers = [{"url": one.url, "weight": 3}, {"url": two.url, "weight": 1}]
         dynamic = config({"all": {"loadBalancer": {"servers": servers}}})
         with edge(dynamic, static=STATIC) as lb:
-            slots = lb.proxy._publisher.current.slots.servers  # type: ignore[union-attr]
+            slots = lb.proxy._publication.current.snapshot.slots.servers  # type: ignore[union-attr]
             lb.proxy._region.set_weight(slots[f"all@file|{two.url}"], 7)
             lb.proxy._region.set_up(slots[f"all@file|{one.url}"], False)
             _, _, found = ask(lb)

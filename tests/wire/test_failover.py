@@ -323,7 +323,7 @@ def test_a_body_that_is_refused_leaves_the_trial_to_others() -> None:
         services = failing_over("501", maxRequestBodyBytes=3)
         services["main"] = {"loadBalancer": {"servers": [{"url": main.url}], "passiveHealthCheck": passive}}
         with edge(config(services, spare=spare.url)) as lb:
-            slots = lb.proxy._publisher.current.slots  # type: ignore[union-attr]
+            slots = lb.proxy._publication.current.snapshot.slots  # type: ignore[union-attr]
             region, slot = lb.proxy._region, slots.servers[f"main@file|{main.url}"]
             region.set_up(slot, False, EJECTED)
             assert lb.ask(GET)[2] == b"spare"
@@ -503,7 +503,7 @@ def test_nobody_waits_for_a_server_on_trial_while_a_sibling_is_free() -> None:
             "second": {"loadBalancer": {"servers": [{"url": free.url}]}},
         }
         with edge(config(services)) as lb:
-            slots = lb.proxy._publisher.current.slots  # type: ignore[union-attr]
+            slots = lb.proxy._publication.current.snapshot.slots  # type: ignore[union-attr]
             region, slot = lb.proxy._region, slots.servers[f"first@file|{tried.url}"]
             region.set_up(slot, False, EJECTED)
             eventually(lambda: region.is_up(slot), "it may be tried again")

@@ -67,12 +67,12 @@ def limited(*servers: Server, limit: int = 1, timeout: str = "5s", room: int = 1
 
 
 def queue_of(lb: Edge) -> Any:
-    slots = lb.proxy._publisher.current.slots  # type: ignore[union-attr]
+    slots = lb.proxy._publication.current.snapshot.slots  # type: ignore[union-attr]
     return lb.proxy._region.queue_counters(slots.services["all@file"])
 
 
 def in_flight(lb: Edge, server: Server) -> int:
-    slots = lb.proxy._publisher.current.slots  # type: ignore[union-attr]
+    slots = lb.proxy._publication.current.snapshot.slots  # type: ignore[union-attr]
     return lb.proxy._region.counted_in_flight(slots.servers[f"all@file|{server.url}"])
 
 
@@ -266,7 +266,7 @@ def test_a_session_goes_elsewhere_when_its_server_goes_down_meanwhile() -> None:
         eventually(lambda: one.now == 1, "its server is full")
         session = sent(lb, "/session", cookie)
         waiting(lb, 1)
-        slots = lb.proxy._publisher.current.slots  # type: ignore[union-attr]
+        slots = lb.proxy._publication.current.snapshot.slots  # type: ignore[union-attr]
         lb.proxy._region.set_up(slots.servers[f"all@file|{one.url}"], False)
         eventually(lambda: other.now == 1, "it goes to the other one")
         other.go.release()
@@ -281,7 +281,7 @@ def test_who_waits_is_answered_when_no_server_is_left() -> None:
         eventually(lambda: server.now == 1, "the server is full")
         client = sent(lb, "/waits")
         waiting(lb, 1)
-        slots = lb.proxy._publisher.current.slots  # type: ignore[union-attr]
+        slots = lb.proxy._publication.current.snapshot.slots  # type: ignore[union-attr]
         lb.proxy._region.set_up(slots.servers[f"all@file|{server.url}"], False)
         assert client.message()[0] == "HTTP/1.1 503 Service Unavailable"
         server.go.release()
@@ -491,7 +491,7 @@ def test_a_trial_whose_client_goes_away_is_not_the_last_one() -> None:
     with counting() as (server,):
         passive = {"maxFailedAttempts": 1, "failureWindow": "100ms"}
         with edge(config_for(server.url, passiveHealthCheck=passive)) as lb:
-            slots = lb.proxy._publisher.current.slots  # type: ignore[union-attr]
+            slots = lb.proxy._publication.current.snapshot.slots  # type: ignore[union-attr]
             region, slot = lb.proxy._region, slots.servers[f"all@file|{server.url}"]
             region.set_up(slot, False, EJECTED)
             eventually(lambda: region.is_up(slot), "it may be tried again")
