@@ -93,9 +93,10 @@ class Runtime:
             table.take_effect()
         self.dynamic, self.slots, self.table = dynamic, slots, table
 
-    def kept(self, kind: str) -> Mapping[str, list[str]]:
-        """Why objects of a kind run in the version before, by qualified name."""
-        return {name: errors for (of, name), errors in self.reload.kept.items() if of == kind}
+    def findings(self, kind: str, name: str) -> tuple[list[str], list[str]]:
+        """Of an object: why it does not run, and why it runs in the version before."""
+        kept = [f"the version before runs: {error}" for error in self.reload.kept.get((kind, name), [])]
+        return list(self.errors(kind).get(name, [])), kept
 
     def errors(self, kind: str) -> Mapping[str, list[str]]:
         """Of the disabled objects of a kind (router, service, middleware), by qualified name."""

@@ -13,7 +13,7 @@ from lbcore.routing.compile_tcp import priority_of
 
 def tcp_router_view(runtime: Runtime, name: str, router: TcpRouter) -> View:
     """One router."""
-    view = named(shape(router), name, list(runtime.errors("tcpRouter").get(name, [])))
+    view = named(shape(router), name, *runtime.findings("tcpRouter", name))
     using = tcp_entry_points_of(router, runtime.static)
     view["entryPoints"] = router.entry_points or using
     if using:
@@ -27,7 +27,7 @@ def tcp_router_view(runtime: Runtime, name: str, router: TcpRouter) -> View:
 
 def tcp_service_view(runtime: Runtime, name: str, service: TcpService) -> View:
     """One service."""
-    view = named(shape(service), name, list(runtime.errors("tcpService").get(name, [])))
+    view = named(shape(service), name, *runtime.findings("tcpService", name))
     routers = runtime.dynamic.tcp.routers
     add_users(view, [router for router, config in routers.items() if qualify(config.service, router) == name])
     view["type"] = "loadbalancer" if service.load_balancer is not None else "weighted"
@@ -41,6 +41,6 @@ def tcp_service_view(runtime: Runtime, name: str, service: TcpService) -> View:
 
 def tcp_middleware_view(runtime: Runtime, name: str, middleware: TcpMiddleware) -> View:
     """One middleware."""
-    view = named(shape(middleware), name, list(runtime.errors("tcpMiddleware").get(name, [])))
+    view = named(shape(middleware), name, *runtime.findings("tcpMiddleware", name))
     view["type"] = next((key.lower() for key in shape(middleware)), "")
     return view

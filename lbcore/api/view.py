@@ -21,9 +21,10 @@ TYPES = {
 
 def router_view(runtime: Runtime, name: str, router: Router) -> View:
     """One router."""
-    errors = list(runtime.errors("router").get(name, []))
-    unknown = [] if errors else unknown_entry_points(router, runtime.static)
-    view = named(shape(router), name, errors, unknown)
+    errors, strange = runtime.findings("router", name)
+    if not errors:
+        strange += unknown_entry_points(router, runtime.static)
+    view = named(shape(router), name, errors, strange)
     using = entry_points_of(router, runtime.static)
     view["entryPoints"] = router.entry_points or using
     if using:
@@ -37,7 +38,7 @@ def router_view(runtime: Runtime, name: str, router: Router) -> View:
 
 def service_view(runtime: Runtime, name: str, service: Service, with_health: bool = False) -> View:
     """One service; `with_health` adds the tree below it."""
-    view = named(shape(service), name, list(runtime.errors("service").get(name, [])))
+    view = named(shape(service), name, *runtime.findings("service", name))
     add_users(view, service_users(runtime).get(name, []))
     view["type"] = TYPES[service.kinds[0]] if service.kinds else ""
     for kind in ("loadBalancer", "weighted"):
@@ -62,7 +63,7 @@ def server_status(runtime: Runtime, identity: str) -> str:
 
 def middleware_view(runtime: Runtime, name: str, middleware: Middleware) -> View:
     """One middleware."""
-    view = named(shape(middleware), name, list(runtime.errors("middleware").get(name, [])))
+    view = named(shape(middleware), name, *runtime.findings("middleware", name))
     routers = runtime.dynamic.http.routers
     users = [router for router, config in routers.items() if name in {qualify(m, router) for m in config.middlewares}]
     view["type"] = (middleware.kinds[0] if middleware.kinds else "").replace("_", "")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,12 +40,21 @@ def load_dynamic(path: str | os.PathLike[str]) -> tuple[DynamicConfig, list[Prob
     path = Path(path)
     if not path.is_dir():
         return _load(path, DynamicConfig)
+    return _load_files({file: partial(read_text, file) for file in _files(path)})
+
+
+def load_texts(texts: Mapping[Path, str]) -> tuple[DynamicConfig, list[Problem]]:
+    """`load_dynamic` of files whose texts were read already, in name order. No I/O."""
+    return _load_files({file: partial(str, text) for file, text in texts.items()})
+
+
+def _load_files(files: Mapping[Path, Callable[[], str]]) -> tuple[DynamicConfig, list[Problem]]:
     configs: list[tuple[Path, DynamicConfig]] = []
     problems: list[Problem] = []
     warnings: list[Problem] = []
-    for file in _files(path):
+    for file, read in files.items():
         try:
-            config, ignored = _load(file, DynamicConfig)
+            config, ignored = _decode(read(), file, DynamicConfig)
         except ConfigError as error:
             problems += error.problems
         else:
@@ -50,7 +62,7 @@ def load_dynamic(path: str | os.PathLike[str]) -> tuple[DynamicConfig, list[Prob
             warnings += ignored
     if problems:
         raise ConfigError(problems)
-    return _merge(configs, warnings), warnings
+    return (configs[0][1] if len(configs) == 1 else _merge(configs, warnings)), warnings
 
 
 def parse_static(text: str, name: str = "static.yml") -> tuple[StaticConfig, list[Problem]]:
@@ -68,9 +80,14 @@ def read_text(path: Path) -> str:
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError([Problem("", f"unknown kind of file {path.suffix!r}", "use .yml, .yaml or .toml", str(path))])
     try:
-        if path.stat().st_size > FILE_LIMIT_BYTES:
-            raise ConfigError([Problem("", f"larger than {FILE_LIMIT_BYTES >> 20} MiB", "", str(path))])
-        return path.read_text("utf-8-sig")
+        # A pipe would wait for its writer: opened so, it is seen for what it is.
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ConfigError([Problem("", "is not a file", "pipes, sockets and devices are not read", str(path))])
+            if status.st_size > FILE_LIMIT_BYTES:
+                raise ConfigError([Problem("", f"larger than {FILE_LIMIT_BYTES >> 20} MiB", "", str(path))])
+            return file.read(FILE_LIMIT_BYTES).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise ConfigError([Problem("", f"cannot be read: {error.strerror}", "", str(path))]) from None
     except UnicodeDecodeError as error:
@@ -78,7 +95,11 @@ def read_text(path: Path) -> str:
 
 
 def _load(path: Path, model: type[M]) -> tuple[M, list[Problem]]:
-    return decode(parse(read_text(path), str(path), toml=path.suffix.lower() == ".toml"), model)
+    return _decode(read_text(path), path, model)
+
+
+def _decode(text: str, path: Path, model: type[M]) -> tuple[M, list[Problem]]:
+    return decode(parse(text, str(path), toml=path.suffix.lower() == ".toml"), model)
 
 
 def _files(directory: Path) -> list[Path]:

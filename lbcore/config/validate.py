@@ -17,7 +17,8 @@ from lbcore.config.units import status_ranges
 
 INTERNAL_SERVICES = frozenset({"noop@internal", "ping@internal"})
 STRATEGIES = frozenset({"wrr", "p2c", "hrw", "leasttime", "leastconn", "peakewma"})
-MAX_DEPTH = 100  # of services below a service
+MAX_DEPTH = 100  # of services below a service, and of chains in a chain
+MAX_CHAIN = 1000  # middlewares of one chain, those of its chains included
 DEFAULT_TRANSPORT = "default@internal"
 MULTIPLE = "cannot create {0}: multi-types {0} not supported, consider declaring two different pieces of {0} instead"
 
@@ -194,6 +195,15 @@ def _chain_errors(middlewares: Mapping[str, Middleware], found: Findings) -> Non
             if part not in middlewares:
                 found.middlewares[name] = [f'middleware "{part}" does not exist']
                 break
+    sizes: dict[str, tuple[int, int]] = {}  # middlewares and levels below
+    for name in children_first(middlewares, parts):
+        below = [sizes.get(part, (1, 0)) for part in parts(name)]
+        size = sum(count for count, _ in below) if below else 1
+        depth = 1 + max((levels for _, levels in below), default=0)
+        sizes[name] = min(size, MAX_CHAIN + 1), depth
+        if name not in found.middlewares and (size > MAX_CHAIN or depth > MAX_DEPTH):
+            what = f"more than {MAX_CHAIN} middlewares" if size > MAX_CHAIN else f"more than {MAX_DEPTH} levels"
+            found.middlewares[name] = [f"the chain is {what} long" if size > MAX_CHAIN else f"chains nest {what} deep"]
 
 
 def _service_errors(name: str, service: Service, http: HttpConfig, found: Findings) -> list[str]:
@@ -225,9 +235,8 @@ def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig, found:
         errors.append(f'hashOn goes with strategy "hrw", not "{balancer.strategy}"')
     if balancer.queue is not None and not balancer.is_limited:
         errors.append("queue goes with maxConnections: without a limit nobody waits")
-    check = balancer.health_check
-    if check is not None and (urlsplit(check.path).scheme or urlsplit(check.path).netloc):
-        errors.append(f'health check path must be a relative URL, got: "{check.path}"')
+    if balancer.health_check is not None and not _is_relative(balancer.health_check.path):
+        errors.append(f'health check path must be a relative URL, got: "{balancer.health_check.path}"')
     for server in balancer.servers:
         try:
             split_url(server.url)
@@ -239,6 +248,14 @@ def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig, found:
     if transport and qualify(transport, name) not in {*http.servers_transports, DEFAULT_TRANSPORT}:
         errors.append(f"servers transport not found {qualify(transport, name)}")
     return errors
+
+
+def _is_relative(path: str) -> bool:
+    try:
+        parts = urlsplit(path)
+    except ValueError:
+        return False
+    return not (parts.scheme or parts.netloc)
 
 
 def _tree_errors(services: Mapping[str, Service], found: Findings) -> None:

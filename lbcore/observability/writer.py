@@ -202,12 +202,16 @@ def check_writable(path: str) -> None:
 
 
 def open_log(path: str) -> int:
-    """A descriptor that appends to a file, which is made; standard output for an empty path. Raises OSError.
+    """A descriptor that appends to a file, which is made with its folder; standard output for an empty path.
+
+    Raises OSError.
 
     Blocks no longer than the file system does: a pipe is opened without a reader, too.
     """
     if not path:
         return os.dup(1)
+    with contextlib.suppress(FileExistsError):  # what is no folder is told by opening
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     flags = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
     try:
         # Read, too: for the end of the last line; and a pipe opens without a reader.

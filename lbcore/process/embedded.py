@@ -146,12 +146,21 @@ class Proxy:
             publisher = Publisher(self._region, admin_url, own_routers(self._static))
             workers = _OneEngine(self._engine, self._region)
             self._publication = Publication(
-                self._static, self._region, publisher, workers, self._in_force, self._runtime.reload, admin_url
+                self._static,
+                self._region,
+                publisher,
+                workers,
+                self._in_force,
+                self._runtime.reload,
+                admin_url,
+                self._static.providers.keep_running,
             )
             if self._dynamic is not None:
                 await self.apply(self._dynamic)
             else:
-                aggregator = Aggregator(providers_of(self._static), self._publication.want)
+                aggregator = Aggregator(
+                    providers_of(self._static), self._publication.want, self._publication.note_provider_problems
+                )
                 self._tasks.append(asyncio.create_task(self._publication.run(), name="lbcore publication"))
                 self._following = asyncio.create_task(aggregator.run(), name="lbcore providers")
                 await self._publication.first.wait()

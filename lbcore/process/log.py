@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -73,8 +75,12 @@ def _escape(text: str) -> str:
 def configure(level: str, format: str, file_path: str = "") -> Callable[[], None]:
     """Send the log of this process to standard error, or append it to `file_path`.
 
-    Returns what opens the file anew, for when it was moved away. Raises OSError when the file cannot be opened.
+    Returns what opens the file anew, for when it was moved away. Its folder is made. Raises OSError when the file
+    cannot be opened.
     """
+    if file_path:
+        with contextlib.suppress(FileExistsError):  # what is no folder is told by opening
+            os.makedirs(os.path.dirname(file_path) or ".", exist_ok=True)
     handler: logging.StreamHandler[Any]
     handler = logging.FileHandler(file_path, encoding="utf-8") if file_path else logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if format == "json" else CommonFormatter())

@@ -96,6 +96,7 @@ class Publication:
         self._admin = admin
         self._keeps = keeps
         self._wanted: DynamicConfig | None = None
+        self._of_providers: list[str] = []
         self._woken = asyncio.Event()
         self._lock = asyncio.Lock()  # one transaction at a time
         self._status = status
@@ -106,6 +107,13 @@ class Publication:
         """Publish a merged configuration as soon as it can be."""
         self._wanted = dynamic
         self._woken.set()
+
+    def note_provider_problems(self, problems: list[str]) -> None:
+        """What providers have refused to publish; empty when everything they have was published."""
+        self._of_providers = problems
+        self._status.refused = list(problems)
+        if problems:
+            self._status.fail()
 
     async def run(self) -> None:
         """Publish what is wanted, until cancelled."""
@@ -149,12 +157,14 @@ class Publication:
         self.current = prepared
         status = self._status
         status.reloads += 1
-        status.refused = []
+        status.refused = list(self._of_providers)
         status.kept = {(entry.kind, entry.name): entry.errors for entry in prepared.kept}
-        if prepared.is_clean:
+        if prepared.is_clean and not self._of_providers:
             status.succeed()
         else:
             status.fail()
+        for warning in prepared.table.warnings:
+            _log.warning("%s", warning)
         for entry in prepared.table.disabled:
             _log.error("%s %s is disabled: %s", entry.kind, entry.name, "; ".join(entry.errors))
         for kept in prepared.kept:
@@ -170,7 +180,7 @@ class Publication:
             _log.error("configuration refused, %s: %s", stays, text)
         if not isinstance(error, LbcoreError):
             _log.debug("the refusal is an error of lbcore's own", exc_info=error)
-        self._status.refused = texts
+        self._status.refused = [*self._of_providers, *texts]
         self._status.fail()
 
     def _prepare(self, wanted: DynamicConfig) -> Prepared:
@@ -189,13 +199,12 @@ class Publication:
         )
         if not kept:
             return prepared
-        self._publisher.abort(prepared.snapshot)
-        return self._compiled(dynamic, tuple(kept))
+        return self._compiled(dynamic, tuple(kept), instead_of=prepared.snapshot)
 
-    def _compiled(self, dynamic: DynamicConfig, kept: tuple[Kept, ...]) -> Prepared:
+    def _compiled(self, dynamic: DynamicConfig, kept: tuple[Kept, ...], instead_of: Snapshot | None = None) -> Prepared:
         # What is compiled here is what the workers will read.
         data = to_json(dynamic)
-        snapshot = self._publisher.reserve(DynamicConfig.model_validate(data))
+        snapshot = self._publisher.reserve(DynamicConfig.model_validate(data), instead_of)
         known = self.current.table.servers if self.current is not None else {}
         try:
             table = compile_table(

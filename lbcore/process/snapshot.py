@@ -47,11 +47,15 @@ class Publisher:
         self._numbered = region.generation  # the last number given; one that was not committed is not used again
         self.current: Snapshot | None = None
 
-    def reserve(self, dynamic: DynamicConfig) -> Snapshot:
-        """A snapshot of `dynamic` that is not in force yet. Raises ConfigError when it does not fit."""
+    def reserve(self, dynamic: DynamicConfig, instead_of: Snapshot | None = None) -> Snapshot:
+        """A snapshot of `dynamic` that is not in force yet. Raises ConfigError when it does not fit.
+
+        instead_of  one that was reserved, and that no worker has heard of: its number is taken over.
+        """
         services, servers = identities(dynamic, self._admin)
         slots = self._allocator.reserve([*services, *self._own], servers)
-        self._numbered += 1
+        if instead_of is None:
+            self._numbered += 1
         return Snapshot(self._numbered, dynamic, slots)
 
     def commit(self, snapshot: Snapshot) -> None:

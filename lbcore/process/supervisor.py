@@ -26,6 +26,7 @@ from lbcore.process.control import Message
 from lbcore.process.listeners import Listener, open_listeners
 from lbcore.process.notify import Notifier, passed_sockets
 from lbcore.process.pool import Pool, WorkersError, heirs
+from lbcore.process.preflight import check_start
 from lbcore.process.publication import Prepared, Publication
 from lbcore.process.snapshot import Publisher, life_cycle, to_json
 from lbcore.provider.base import Aggregator
@@ -67,9 +68,18 @@ class Supervisor:
             static, self._region, admin_url, self._health.error, workers=lambda: self._pool.statuses
         )
         self._publication = Publication(
-            static, self._region, publisher, self._pool, self._in_force, self._runtime.reload, admin_url
+            static,
+            self._region,
+            publisher,
+            self._pool,
+            self._in_force,
+            self._runtime.reload,
+            admin_url,
+            static.providers.keep_running,
         )
-        self._aggregator = Aggregator(providers_of(static), self._publication.want)
+        self._aggregator = Aggregator(
+            providers_of(static), self._publication.want, self._publication.note_provider_problems
+        )
         self._accept_s, self._grace_s = life_cycle(static)
         self._stop = asyncio.Event()  # first SIGTERM or SIGINT: drain
         self._stop_now = asyncio.Event()  # second
@@ -220,6 +230,7 @@ def supervise(
     listeners: list[Listener] = []
     _log.info("lbcore %s starts with %d workers, configuration %s", __version__, count, config_path or "of the caller")
     try:
+        check_start(static)
         addresses = {name: (point.address, point.reuse_port) for name, point in static.entry_points.items()}
         listeners = open_listeners(addresses, count, passed_sockets(os.environ))
         for listener in listeners:

@@ -7,19 +7,22 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.config.load import load_dynamic
+from lbcore.config.load import load_texts, read_text
 from lbcore.errors import ConfigError, Problem
 from lbcore.provider.base import Publish, Update
+from lbcore.provider.blocking import BlockingCalls
 from lbcore.provider.watch import changes, config_files, is_being_written
 
+READ_S = 3.0  # how long reading a file, or a directory's names, may take before it is given up
 WRITER_S = 2.0  # how long at most a file that is being written is waited for
 
-Load = Callable[[Path], tuple[DynamicConfig, Iterable[Problem | str]]]
+Load = Callable[[Mapping[Path, str]], tuple[DynamicConfig, Iterable[Problem | str]]]
 
 _log = logging.getLogger("lbcore.provider.file")
 
@@ -29,20 +32,26 @@ class FileProvider:
 
     watch       read again when it changes; otherwise on `reload` only.
     throttle    least time between two publications. The first change goes out at once, what follows waits.
+
+    A file of a directory that cannot be read, or blocks, is taken as it was read last; the others are followed.
     """
 
     name = "file"
 
     def __init__(
-        self, path: Path, *, watch: bool = True, throttle: timedelta = timedelta(seconds=2), load: Load = load_dynamic
+        self, path: Path, *, watch: bool = True, throttle: timedelta = timedelta(seconds=2), load: Load = load_texts
     ) -> None:
         self.path = path
         self._watch = watch
         self._throttle_s = throttle.total_seconds()
         self._load = load
+        self._calls = BlockingCalls()
+        self._texts: dict[Path, str] = {}  # as they were read last
+        self._unread: dict[Path, str] = {}  # why files could not be read; told once
         self._current: DynamicConfig | None = None
         self._digest = b""
         self._missing = False
+        self._problems: tuple[str, ...] = ()
         self._published_at = -self._throttle_s
         self._changed = asyncio.Event()
         self._forced = asyncio.Event()
@@ -54,6 +63,7 @@ class FileProvider:
 
     async def run(self, publish: Publish) -> None:
         """Publish until cancelled. A file that is missing or wrong at the start gives an empty configuration."""
+        told: tuple[str, ...] = ()
         watcher = asyncio.create_task(self._watch_path()) if self._watch else None
         try:
             self._changed.set()
@@ -68,7 +78,10 @@ class FileProvider:
                 if config is not None:
                     self._current = config
                     self._published_at = time.monotonic()
-                    publish(Update(self.name, config))
+                problems = (*self._problems, *self._unread.values())
+                if config is not None or problems != told:
+                    told = problems
+                    publish(Update(self.name, config, problems))
         finally:
             if watcher is not None:
                 watcher.cancel()
@@ -76,7 +89,7 @@ class FileProvider:
                     await watcher
 
     async def _watch_path(self) -> None:
-        async for _ in changes(self.path):
+        async for _ in changes(self.path, self._calls):
             self._changed.set()
 
     async def _due(self) -> None:
@@ -89,57 +102,105 @@ class FileProvider:
 
     async def _read(self, forced: bool) -> DynamicConfig | None:
         """The configuration to publish now, or None when there is nothing new or nothing good."""
-        await self._settled()
-        digest = await asyncio.to_thread(_digest, self.path)
-        if not digest:
-            if not self._missing:
+        texts = await self._read_texts()
+        if texts is None:
+            return None
+        if not texts and not await self._is_folder():
+            if not self._missing and not self._unread:
                 kept = ": the running configuration stays" if self._current else ""
                 _log.error("configuration %s is not there%s", self.path, kept)
+                self._problems = (f"{self.path} is not there",)
             self._missing, self._digest = True, b""
             return None
         self._missing = False
+        digest = _digest(texts)
         if digest == self._digest and not forced:
             return None
         self._digest = digest
+        self._problems = ()
         try:
-            config, warnings = await asyncio.to_thread(self._load, self.path)
+            config, warnings = await asyncio.to_thread(self._load, texts)
         except (ConfigError, OSError) as error:
             problems = error.problems if isinstance(error, ConfigError) else (error,)
             for problem in problems:
                 _log.error("configuration refused: %s", problem)
             count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-            _log.error("%s: %s, the running configuration stays", self.path, count)
+            stays = "the running configuration stays" if self._current is not None else "nothing of it runs"
+            _log.error("%s: %s, %s", self.path, count, stays)
+            self._problems = tuple(str(problem) for problem in problems)
             return None
-        except Exception:
-            _log.exception("%s cannot be loaded, the running configuration stays", self.path)
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            _log.error("%s cannot be loaded, the running configuration stays: %s", self.path, reason)
+            _log.debug("%s cannot be loaded", self.path, exc_info=error)
+            self._problems = (f"{self.path} cannot be loaded: {reason}",)
             return None
         for warning in warnings:
             _log.warning("configuration: %s", warning)
         if self._current is not None and config.is_empty and not self._current.is_empty:
             _log.error("configuration %s is empty: the running configuration stays", self.path)
+            self._problems = (f"{self.path} is empty",)
             return None
         if config == self._current and not forced:
             return None
         return config
 
-    async def _settled(self) -> None:
-        """Wait until no process is writing: half a file may be a valid configuration, but not the one that is meant."""
+    async def _is_folder(self) -> bool:
+        try:
+            return await self._calls.run("folder", READ_S, self.path.is_dir)
+        except OSError:
+            return False
+
+    async def _read_texts(self) -> dict[Path, str] | None:
+        """The texts of all files that are there; None when the directory cannot be read."""
+        try:
+            files = await self._calls.run("listing", READ_S, lambda: list(config_files(self.path)))
+        except OSError as error:
+            self._complain(self.path, f"{self.path} cannot be read: {error.strerror or error}")
+            return None
+        texts: dict[Path, str] = {}
+        unread: dict[Path, str] = {}
+        for file in files:
+            try:
+                await self._settled(file)
+                text = await self._calls.run(str(file), READ_S, partial(_read, file))
+                if text is not None:
+                    texts[file] = text
+            except (ConfigError, OSError) as error:
+                unread[file] = str(error) if isinstance(error, ConfigError) else f"{file}: cannot be read: {error}"
+                if file in self._texts:
+                    texts[file] = self._texts[file]
+        for file, reason in unread.items():
+            self._complain(file, reason + (": it is taken as it was read last" if file in texts else ""))
+        self._unread = {file: self._unread[file] for file in unread}
+        self._texts = texts
+        return texts
+
+    def _complain(self, file: Path, reason: str) -> None:
+        if self._unread.get(file) != reason:
+            self._unread[file] = reason
+            _log.error("configuration: %s", reason)
+
+    async def _settled(self, file: Path) -> None:
+        """Wait until no process writes a file: half of it may be a valid configuration, but not the one that is
+        meant."""
         give_up = time.monotonic() + WRITER_S
-        while time.monotonic() < give_up and any(map(is_being_written, config_files(self.path))):
+        while await self._calls.run(str(file), READ_S, lambda: is_being_written(file)):
+            if time.monotonic() > give_up:
+                return
             await asyncio.sleep(0.02)
 
 
-def _digest(path: Path) -> bytes:
-    """A hash over names and content; empty when nothing is there."""
-    digest, found = hashlib.sha256(), path.is_dir()
-    for file in config_files(path):
-        try:
-            content = file.read_bytes()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            content = str(error).encode()  # loading will meet the same error and report it
-        found = True
+def _read(file: Path) -> str | None:
+    """The text of a file; None when it is not there. Raises ConfigError."""
+    return read_text(file) if file.exists() else None
+
+
+def _digest(texts: Mapping[Path, str]) -> bytes:
+    """A hash over names and contents."""
+    digest = hashlib.sha256()
+    for file, text in texts.items():
+        content = text.encode(errors="surrogatepass")
         digest.update(b"%d:%s%d:" % (len(str(file)), str(file).encode(errors="surrogateescape"), len(content)))
         digest.update(content)
-    return digest.digest() if found else b""
+    return digest.digest()

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from watchfiles import Change, awatch
+from watchfiles import Change, watch
+
+from lbcore.provider.blocking import BlockingCalls
 
 SUFFIXES = frozenset({".yml", ".yaml", ".toml"})
 SETTLE_MS = 50  # changes that follow each other faster are one
+LOOK_S = 5.0  # how long looking at names and times may take before it is given up
 POLL_S = 2.0  # file times are compared this often, for file systems and moves that send no event
 
 _log = logging.getLogger("lbcore.provider.file")
@@ -73,43 +77,78 @@ def is_being_written(file: Path) -> bool:
         os.close(fd)
 
 
-async def changes(path: Path) -> AsyncIterator[None]:
+async def changes(path: Path, calls: BlockingCalls) -> AsyncIterator[None]:
     """Yield each time the configuration at `path` may have changed, and once soon after watching has begun.
 
     Directories are watched, not files: so that a file that is written, renamed over, swapped through a symbolic link
-    (the way of Kubernetes config maps) or created later is seen. Where the kernel cannot watch, times are compared.
+    (the way of Kubernetes config maps) or created later is seen. Besides, names and times are compared every POLL_S,
+    for what sends no event, whatever else happens in the directories.
     """
+    woken = asyncio.Event()
+    watcher: _Watcher | None = None
     seen: Signature | None = None
-    told = False
-    while True:
-        target = _Target.of(path)
-        events = awatch(
-            *target.roots,
-            watch_filter=target.concerns,
-            debounce=10 * SETTLE_MS,
-            step=SETTLE_MS,
-            rust_timeout=int(POLL_S * 1000),
-            yield_on_timeout=True,
-            recursive=target.directory,
-            ignore_permission_denied=True,
-        )
+    try:
+        while True:
+            happened = woken.is_set()
+            woken.clear()
+            try:
+                now, target = await calls.run("looking", LOOK_S, lambda: (signature(path), _Target.of(path)))
+            except OSError:
+                pass  # what cannot be looked at has not changed
+            else:
+                if watcher is None or watcher.target != target:
+                    if watcher is not None:
+                        watcher.stop()
+                    watcher = _Watcher(target, path, asyncio.get_running_loop(), woken, watcher)
+                if happened or now != seen:
+                    seen = now
+                    yield
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), POLL_S)
+    finally:
+        if watcher is not None:
+            watcher.stop()
+
+
+class _Watcher:
+    """Waits for the kernel's events of one target in a thread of its own, since setting it up may block as well."""
+
+    def __init__(
+        self, target: _Target, path: Path, loop: asyncio.AbstractEventLoop, woken: asyncio.Event, before: _Watcher |
+        None
+    ) -> None:
+        self.target = target
+        self.complained: bool = before is not None and before.complained
+        self._path = path
+        self._loop = loop
+        self._woken = woken
+        self._stopped = threading.Event()
+        threading.Thread(target=self._run, name="lbcore watcher", daemon=True).start()
+
+    def stop(self) -> None:
+        """End soon; no more is told."""
+        self._stopped.set()
+
+    def _run(self) -> None:
         try:
-            async with aclosing(events):
-                async for changed in events:
-                    now = signature(path)
-                    if changed or now != seen:
-                        seen = now
-                        yield
-                    if _Target.of(path) != target:
-                        break
+            for _ in watch(
+                *self.target.roots,
+                watch_filter=self.target.concerns,
+                debounce=10 * SETTLE_MS,
+                step=SETTLE_MS,
+                rust_timeout=int(POLL_S * 1000),
+                stop_event=self._stopped,
+                recursive=self.target.directory,
+                ignore_permission_denied=True,
+                raise_interrupt=False,
+            ):
+                if self._stopped.is_set():
+                    return
+                self._loop.call_soon_threadsafe(self._woken.set)
         except (OSError, RuntimeError) as error:
-            if not told:
-                _log.warning("cannot watch %s, comparing file times every %g s instead: %s", path, POLL_S, error)
-                told = True
-            await asyncio.sleep(POLL_S)
-            if (now := signature(path)) != seen:
-                seen = now
-                yield
+            if not self._stopped.is_set() and not self.complained:
+                self.complained = True
+                _log.warning("cannot watch %s, comparing file times every %g s: %s", self._path, POLL_S, error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,12 @@ class FileProvider(Model):
 
 
 class Providers(Model):
+    """Where the dynamic configuration comes from.
+
+    keepRunning  (extension) whether a router, service or middleware whose new version is broken runs on in the version
+                 before; otherwise it is disabled, as in Traefik.
+    """
+
     unsupported: ClassVar[frozenset[str]] = keys(
         "docker swarm kubernetesIngress kubernetesIngressNGINX kubernetesCRD kubernetesGateway knative rest "
         "http consulCatalog nomad ecs consul etcd zooKeeper redis plugin precedence"
@@ -34,3 +40,4 @@ class Providers(Model):
 
     providers_throttle_duration: Duration = seconds(2)
     file: FileProvider | None = None
+    keep_running: bool = True

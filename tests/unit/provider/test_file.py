@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import os
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.provider import file as file_module
 from lbcore.provider.base import Update
+from lbcore.provider.blocking import BlockedError, BlockingCalls
 from lbcore.provider.file import FileProvider
 from lbcore.provider.watch import is_being_written, signature
 
@@ -32,9 +35,13 @@ class Published:
     def __init__(self) -> None:
         self.names: list[list[str]] = []
         self.times: list[float] = []
+        self.problems: tuple[str, ...] = ()
 
     def __call__(self, update: Update) -> None:
         assert update.provider == "file"
+        self.problems = update.problems
+        if update.config is None:
+            return
         self.names.append(sorted(update.config.http.services))
         self.times.append(time.monotonic())
 
@@ -181,7 +188,7 @@ def test_file_refused_is_reported_with_every_problem_once(tmp_path: Path, caplog
 def test_file_loader_that_breaks_does_not_end_the_provider(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     calls = 0
 
-    def load(path: Path) -> tuple[DynamicConfig, list[str]]:
+    def load(texts: Mapping[Path, str]) -> tuple[DynamicConfig, list[str]]:
         nonlocal calls
         calls += 1
         if calls == 2:
@@ -273,14 +280,10 @@ def test_file_directory_is_read_whole_and_watched_below(tmp_path: Path) -> None:
 def test_file_that_cannot_be_watched_is_compared_by_its_times(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_watch(*paths: Path, **options: Any) -> AsyncIterator[None]:
-        async def fail() -> AsyncIterator[None]:
-            raise OSError(28, "no space left on device")
-            yield
+    def no_watch(*paths: Path, **options: Any) -> Iterator[None]:
+        raise OSError(28, "no space left on device")
 
-        return fail()
-
-    monkeypatch.setattr("lbcore.provider.watch.awatch", no_watch)
+    monkeypatch.setattr("lbcore.provider.watch.watch", no_watch)
     monkeypatch.setattr("lbcore.provider.watch.POLL_S", 0.05)
 
     async def test() -> None:
@@ -315,3 +318,94 @@ def test_signature_of_a_directory_changes_with_its_files_only(tmp_path: Path) ->
 @pytest.fixture(autouse=True)
 def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
+
+
+def test_file_that_blocks_is_left_out_and_the_others_are_followed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        os.mkfifo(tmp_path / "a.yml")
+        path = tmp_path / "b.yml"
+        path.write_text(content("b"))
+        async with provider_of(tmp_path) as (_, published):
+            assert published.names == [["b"]]
+            path.write_text(content("c"))
+            await published.count(2)
+            assert published.names[1] == ["c"]
+            assert "is not a file" in published.problems[0]
+
+    run(test())
+    assert caplog.text.count("a.yml") == 1
+
+
+def test_file_on_a_mount_that_is_gone_is_taken_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_module, "READ_S", 0.2)
+    blocked, gone = threading.Event(), threading.Event()
+    read = file_module.read_text
+
+    def slow(path: Path) -> str:
+        if path.name == "a.yml" and gone.is_set():
+            blocked.wait()
+        return read(path)
+
+    monkeypatch.setattr(file_module, "read_text", slow)
+
+    async def test() -> None:
+        (tmp_path / "a.yml").write_text(content("a"))
+        (tmp_path / "b.yml").write_text(content("b"))
+        async with provider_of(tmp_path) as (_, published):
+            gone.set()
+            (tmp_path / "b.yml").write_text(content("c"))
+            await published.count(2)
+            (tmp_path / "b.yml").write_text(content("d"))
+            await published.count(3)
+            assert published.names == [["a", "b"], ["a", "c"], ["a", "d"]]
+            assert "a.yml" in published.problems[0]
+            blocked.set()
+            (tmp_path / "a.yml").write_text(content("e"))
+            await published.count(4)
+            assert published.names[3] == ["d", "e"]
+            await eventually(lambda: published.problems == ())
+
+    run(test())
+
+
+def test_blocking_call_that_never_returns_is_given_up_and_not_repeated() -> None:
+    async def test() -> None:
+        calls, stop = BlockingCalls(), threading.Event()
+        with pytest.raises(BlockedError, match=r"0\.05 s"):
+            await calls.run("a", 0.05, stop.wait)
+        with pytest.raises(BlockedError, match="does not answer"):
+            await calls.run("a", 10, stop.wait)
+        assert await calls.run("b", 10, lambda: 3) == 3
+        stop.set()
+        await eventually(lambda: not calls._running)
+        assert await calls.run("a", 10, lambda: 4) == 4
+
+    run(test())
+
+
+def test_file_change_is_seen_though_another_file_of_its_folder_is_written_all_the_time(tmp_path: Path) -> None:
+    async def test() -> None:
+        for number, name in enumerate("ab"):
+            (tmp_path / str(number)).mkdir()
+            (tmp_path / str(number) / "dynamic.yml").write_text(content(name))
+        (tmp_path / "current").symlink_to("0")
+        async with provider_of(tmp_path / "current" / "dynamic.yml") as (_, published):
+
+            async def write() -> None:
+                with (tmp_path / "0" / "access.log").open("a") as log:
+                    while True:
+                        log.write("x\n")
+                        log.flush()
+                        await asyncio.sleep(0.05)
+
+            writing = asyncio.create_task(write())
+            await asyncio.sleep(0.2)
+            (tmp_path / "next").symlink_to("1")
+            os.replace(tmp_path / "next", tmp_path / "current")
+            await published.count(2)
+            assert published.names == [["a"], ["b"]]
+            writing.cancel()
+
+    run(test())

@@ -1,0 +1,42 @@
+"""What would stop every worker from starting is found here, before one is started, and said in one line."""
+
+from __future__ import annotations
+
+import asyncio
+
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.static import StaticConfig
+from lbcore.errors import ConfigError, Problem
+from lbcore.process.snapshot import Publisher
+from lbcore.process.worker import EngineFactory, make_engine
+from lbcore.routing.compile import own_routers
+from lbcore.state.region import Region
+
+ADMIN_STANDS_IN = "unix:/"
+
+
+def check_start(static: StaticConfig, factory: EngineFactory = make_engine) -> None:
+    """Make the data plane of a worker once, with no configuration and no listener, and close it again.
+
+    Raises ConfigError with what would stop every worker: a log that cannot be opened, settings that cannot be used.
+    Files of logs are made, as they would be.
+    """
+    asyncio.run(_make(static, factory))
+
+
+async def _make(static: StaticConfig, factory: EngineFactory) -> None:
+    own = own_routers(static)
+    region = Region.create(1, services=len(own) + 8, servers=8)
+    try:
+        engine = factory(asyncio.get_running_loop(), static, region, 0, ADMIN_STANDS_IN)
+        try:
+            slots = Publisher(region, ADMIN_STANDS_IN, own).publish(DynamicConfig()).slots
+            engine.commit(engine.prepare(DynamicConfig(), slots))
+        finally:
+            engine.close()
+    except OSError as error:
+        what = f"cannot open {error.filename}" if error.filename else "cannot start"
+        raise ConfigError([Problem("", f"{what}: {(error.strerror or str(error)).lower()}")]) from error
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError([Problem("", f"the static configuration cannot run: {reason}")]) from error
