@@ -1,12 +1,42 @@
-# What every middleware is.
+# What every middleware is: a step that passes a request on, answers it, or has it wait; and what an exchange is to it.
+
+from libc.stdint cimport int64_t
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
+
+
+cdef enum Verdict:                     # of `Middleware.on_request`
+    PASS = 0                           # the request goes to the next step
+    ANSWER = 1                         # `answer` holds the answer: no server is asked
+    WAIT = 2                           # `Context.wait` was called: the exchange goes on when that is settled
+
+
+cdef class Pending:                    # what an exchange waits for
+    cdef Context context               # the exchange that waits; None = none does (any more)
+    cdef object timer                  # with a method `cancel`; None = none runs
+    cdef bint expired                  # settled because its time was over
+
+    cdef int cancel(self) except -1
+    cdef int settle(self) except -1
+    cdef int expire(self) except -1
+
+
+cdef class Context:                    # an exchange, as middlewares see it
+    cdef Pending pending               # what it waits for; None = nothing
+    cdef Py_ssize_t step               # of the middleware at work, among all that the request passes
+    cdef list states                   # by step: what a middleware keeps for this exchange; None = no middleware does
+
+    cdef int wait(self, Pending pending, int64_t timeout_ms) except -1
+    cdef int resume(self, Pending pending) except -1
+    cdef object state(self)
+    cdef int keep_state(self, object state) except -1
 
 
 cdef class Middleware:
     cdef readonly str name             # `name@provider`
     cdef bint sees_answer              # `on_response` has something to do
 
-    cdef bint on_request(self, Request request, Response answer) except *
-    cdef int on_response(self, Request request, Response response) except -1
+    cdef int on_request(self, Request request, Response answer, Context context) except -1
+    cdef int on_settled(self, Request request, Response answer, Context context, Pending pending) except -1
+    cdef int on_response(self, Request request, Response response, Context context) except -1

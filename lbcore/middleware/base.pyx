@@ -1,16 +1,71 @@
-"""What every middleware is: a step that may change a request, answer it, or change its answer. No I/O."""
+"""What every middleware is: a step that passes a request on, answers it, or has it wait; and what an exchange is to it. No I/O."""
+
+from libc.stdint cimport int64_t
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 
 
+cdef class Pending:
+    """What an exchange waits for: an answer from elsewhere, a slot, a moment. Begun by `Context.wait`, ended once.
+
+    It ends by `settle` (what was waited for is here), by `expire` (its time is over), or by `cancel` (the exchange is over:
+    the client has gone, or the instance stops).
+    """
+
+    cdef int cancel(self) except -1:
+        """The exchange waits no more: stop what is under way for it. `context` is None already."""
+        return 0
+
+    cdef int settle(self) except -1:
+        """What was waited for is here: the exchange goes on. Nothing happens if it waits no more."""
+        return 0 if self.context is None else self.context.resume(self)
+
+    cdef int expire(self) except -1:
+        """The time is over: the exchange goes on, and the middleware sees `expired`."""
+        self.timer = None
+        self.expired = True
+        return self.settle()
+
+
+cdef class Context:
+    """An exchange, as middlewares see it."""
+
+    cdef int wait(self, Pending pending, int64_t timeout_ms) except -1:
+        """Wait until `pending` is settled, for `timeout_ms` (above 0) at most. To be followed by `return WAIT`."""
+        raise NotImplementedError
+
+    cdef int resume(self, Pending pending) except -1:
+        """Go on, if `pending` is what is waited for. Raises nothing of what that leads to."""
+        raise NotImplementedError
+
+    cdef object state(self):
+        """What the middleware at work has kept for this exchange, or None."""
+        if self.states is None or self.step >= len(self.states):
+            return None
+        return self.states[self.step]
+
+    cdef int keep_state(self, object state) except -1:
+        """Keep something for this exchange, until it ends or the middleware is left again."""
+        if self.states is None:
+            self.states = []
+        while len(self.states) <= self.step:
+            self.states.append(None)
+        self.states[self.step] = state
+        return 0
+
+
 cdef class Middleware:
-    """Immutable and shared by all exchanges of a worker: what belongs to one exchange lives on its request and answer."""
+    """Immutable and shared by all exchanges of a worker: what belongs to one exchange is kept by `Context.keep_state`."""
 
-    cdef bint on_request(self, Request request, Response answer) except *:
-        """Change the request on its way to the server. True: `answer` holds the answer, the server is not asked."""
-        return False
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
+        """Change the request on its way to the server. Returns a Verdict."""
+        return PASS
 
-    cdef int on_response(self, Request request, Response response) except -1:
+    cdef int on_settled(self, Request request, Response answer, Context context, Pending pending) except -1:
+        """What this middleware had the exchange wait for is here, or `pending.expired`. Returns a Verdict."""
+        return PASS
+
+    cdef int on_response(self, Request request, Response response, Context context) except -1:
         """Change the head of the answer on its way to the client. Called in reverse order when `sees_answer`."""
         return 0

@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_bytes, span_eq, span_of
-from lbcore.middleware.base cimport Middleware
+from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware
 from lbcore.regex.regex cimport Regex
 
 from lbcore.config.middlewares.headers import OF_CONNECTIONS
@@ -145,7 +145,7 @@ cdef class Headers(Middleware):
         self.preflight = lines_of(preflight)
         self.sees_answer = bool(self.response_lines or self.security or self.transport_security or self.cross_origin)
 
-    cdef bint on_request(self, Request request, Response answer) except *:
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Span origin, asked
         cdef Line line
         if self.cross_origin and span_eq(request.head.method, b"OPTIONS", 7):
@@ -157,7 +157,7 @@ cdef class Headers(Middleware):
                     line = <Line>item
                     answer.append(line.name, line.value)
                 self.allow(answer, origin)
-                return True
+                return ANSWER
         for item in self.request_lines:
             line = <Line>item
             request.set_header(line.name, line.lower, line.value)
@@ -166,8 +166,8 @@ cdef class Headers(Middleware):
             answer.append(span_of(b"Content-Type", 12), span_of(b"text/plain; charset=utf-8", 25))
             answer.append(span_of(b"X-Content-Type-Options", 22), span_of(b"nosniff", 7))
             answer.text = span_of(BAD_HOST, len(BAD_HOST))
-            return True
-        return False
+            return ANSWER
+        return PASS
 
     cdef bint is_allowed(self, Request request) except *:
         """Whether the request is for one of `allowedHosts`, by its Host or by what a proxy in front says."""
@@ -189,7 +189,7 @@ cdef class Headers(Middleware):
                 return True
         return False
 
-    cdef int on_response(self, Request request, Response response) except -1:
+    cdef int on_response(self, Request request, Response response, Context context) except -1:
         cdef Span origin
         for item in self.security:
             set_line(response, <Line>item)

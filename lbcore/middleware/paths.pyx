@@ -12,7 +12,7 @@ from libc.string cimport memcmp, memcpy
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_bytes, span_of
-from lbcore.middleware.base cimport Middleware
+from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware
 from lbcore.regex.regex cimport Regex
 
 from lbcore.http.path import normalise
@@ -43,11 +43,11 @@ cdef bint is_normal(Span path) noexcept nogil:
     return True
 
 
-cdef bint refuse(Response answer) except *:
+cdef int refuse(Response answer) except -1:
     answer.clear()
     answer.status = 400
     answer.text = span_of(b"Bad Request\n", 12)
-    return True
+    return ANSWER
 
 
 cdef int keep_header(Request request, const char* name, Py_ssize_t length, Span value) except -1:
@@ -58,8 +58,8 @@ cdef int keep_header(Request request, const char* name, Py_ssize_t length, Span 
     return 0
 
 
-cdef bint put_path(Request request, bytes path, Response answer) except *:
-    """Make `path` the request's. True: it was refused."""
+cdef int put_path(Request request, bytes path, Response answer) except -1:
+    """Make `path` the request's. Returns a Verdict: ANSWER when it is refused."""
     cdef char* copy
     if not path.startswith(b"/"):
         path = b"/" + path
@@ -70,7 +70,7 @@ cdef bint put_path(Request request, bytes path, Response answer) except *:
     copy = request.alloc(len(path))
     memcpy(copy, <const char*>path, len(path))
     request.head.path = span_of(copy, len(path))
-    return False
+    return PASS
 
 
 @cython.final
@@ -85,14 +85,14 @@ cdef class AddPrefix(Middleware):
             raise ValueError("prefix cannot be empty")
         self.prefix = encoded(config.prefix).rstrip(b"/") or b""
 
-    cdef bint on_request(self, Request request, Response answer) except *:
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Span path = request.head.path
         cdef Py_ssize_t length = len(self.prefix)
         cdef char* copy = request.alloc(length + path.len)
         memcpy(copy, <const char*>self.prefix, length)
         memcpy(copy + length, path.ptr, path.len)
         request.head.path = span_of(copy, length + path.len)
-        return False
+        return PASS
 
 
 @cython.final
@@ -108,7 +108,7 @@ cdef class StripPrefix(Middleware):
         # Every path begins with a slash: a prefix without one fits none.
         self.prefixes = [encoded(prefix) if prefix.startswith("/") else prefix.encode() for prefix in config.prefixes]
 
-    cdef bint on_request(self, Request request, Response answer) except *:
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Span path = request.head.path
         cdef bytes prefix, text
         cdef Py_ssize_t length
@@ -119,11 +119,11 @@ cdef class StripPrefix(Middleware):
                 text = <bytes>self.texts[index]
                 keep_header(request, b"X-Forwarded-Prefix", 18, span_of(text, len(text)))
                 return strip(request, length, answer)
-        return False
+        return PASS
 
 
-cdef bint strip(Request request, Py_ssize_t length, Response answer) except *:
-    """Take `length` bytes off the path; what is left begins with a slash. True: it was refused."""
+cdef int strip(Request request, Py_ssize_t length, Response answer) except -1:
+    """Take `length` bytes off the path; what is left begins with a slash. Returns a Verdict: ANSWER when it is refused."""
     cdef Span rest = span_of(request.head.path.ptr + length, request.head.path.len - length)
     cdef char* copy
     if rest.len == 0 or rest.ptr[0] != c"/":
@@ -134,7 +134,7 @@ cdef bint strip(Request request, Py_ssize_t length, Response answer) except *:
     if not is_normal(rest):
         return refuse(answer)
     request.head.path = rest
-    return False
+    return PASS
 
 
 @cython.final
@@ -147,14 +147,14 @@ cdef class StripPrefixRegex(Middleware):
         self.name = name
         self.regexes = [Regex(pattern.strip()) for pattern in config.regex]
 
-    cdef bint on_request(self, Request request, Response answer) except *:
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Span found[1]
         cdef Span path = request.head.path
         for regex in self.regexes:
             if (<Regex>regex).match_from(path, 0, found, 1) and found[0].len and found[0].ptr == path.ptr:
                 keep_header(request, b"X-Forwarded-Prefix", 18, found[0])
                 return strip(request, found[0].len, answer)
-        return False
+        return PASS
 
 
 @cython.final
@@ -167,10 +167,10 @@ cdef class ReplacePath(Middleware):
         self.name = name
         self.path = encoded(config.path) or b"/"
 
-    cdef bint on_request(self, Request request, Response answer) except *:
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
         keep_header(request, b"X-Replaced-Path", 15, request.head.path)
         request.head.path = span_of(self.path, len(self.path))
-        return False
+        return PASS
 
 
 @cython.final
@@ -185,8 +185,8 @@ cdef class ReplacePathRegex(Middleware):
         self.regex = Regex(config.regex.strip())
         self.template = self.regex.parse_template(config.replacement)
 
-    cdef bint on_request(self, Request request, Response answer) except *:
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
         if not self.regex.search(request.head.path):
-            return False
+            return PASS
         keep_header(request, b"X-Replaced-Path", 15, request.head.path)
         return put_path(request, self.regex.replace_all(span_bytes(request.head.path), self.template), answer)

@@ -11,7 +11,7 @@ from lbcore.http.render cimport status_text
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_bytes, span_eq, span_ieq, span_of
-from lbcore.middleware.base cimport Middleware
+from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware
 from lbcore.regex.regex cimport Regex
 
 DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -36,7 +36,7 @@ cdef bint came_encrypted(Request request) noexcept:
     return request.head.encrypted and not (span_ieq(told, b"http", 4) or span_ieq(told, b"ws", 2))
 
 
-cdef bint redirect(Request request, Response answer, bytes location, bint permanent) except *:
+cdef int redirect(Request request, Response answer, bytes location, bint permanent) except -1:
     cdef char* copy = answer.alloc(len(location) + 1)
     cdef Span text
     memcpy(copy, <const char*>location, len(location))
@@ -46,7 +46,7 @@ cdef bint redirect(Request request, Response answer, bytes location, bint perman
         answer.status = 308 if permanent else 307
     answer.append(span_of(b"Location", 8), span_of(copy, len(location)))
     answer.text = status_text(answer.status)
-    return True
+    return ANSWER
 
 
 cdef bint is_safe(bytes location) noexcept:
@@ -77,7 +77,7 @@ cdef class RedirectScheme(Middleware):
         self.port = f":{port}".encode() if port else b""
         self.permanent = config.permanent
 
-    cdef bint on_request(self, Request request, Response answer) except *:
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef RequestHead* head = &request.head
         authority = span_bytes(request.present_host())
         host, colon, port = authority.rpartition(b":")
@@ -89,7 +89,7 @@ cdef class RedirectScheme(Middleware):
         else:
             colon = b""
         if scheme == self.scheme and colon == self.port:
-            return False
+            return PASS
         return redirect(request, answer, self.scheme + b"://" + host + self.port + request_uri(head), self.permanent)
 
 
@@ -107,12 +107,12 @@ cdef class RedirectRegex(Middleware):
         self.template = self.regex.parse_template(config.replacement)
         self.permanent = config.permanent
 
-    cdef bint on_request(self, Request request, Response answer) except *:
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef RequestHead* head = &request.head
         address = (b"https" if head.encrypted else b"http") + b"://" + span_bytes(request.present_host()) + request_uri(head)
         if not self.regex.search(span_of(address, len(address))):
-            return False
+            return PASS
         location = self.regex.replace_all(address, self.template)
         if location == address or not is_safe(location):
-            return False
+            return PASS
         return redirect(request, answer, location, self.permanent)

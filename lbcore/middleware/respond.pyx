@@ -5,7 +5,7 @@ cimport cython
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport span_of
-from lbcore.middleware.base cimport Middleware
+from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware
 
 
 @cython.final
@@ -20,7 +20,7 @@ cdef class Respond(Middleware):
         self.status = status
         self.text = text
 
-    cdef bint on_request(self, Request request, Response answer) except *:
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
         return respond(answer, self.status, self.text)
 
 
@@ -38,13 +38,13 @@ cdef class Ping(Middleware):
         """From now on answer with `status`, so that whoever asks sends no more clients."""
         self.status = status
 
-    cdef bint on_request(self, Request request, Response answer) except *:
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
         return respond(answer, self.status, b"OK")
 
 
-cdef bint respond(Response answer, int status, bytes text) except *:
+cdef int respond(Response answer, int status, bytes text) except -1:
     answer.status = status
     answer.text = span_of(text, len(text))
     if text:
         answer.append(span_of(b"Content-Type", 12), span_of(b"text/plain; charset=utf-8", 25))
-    return True
+    return ANSWER

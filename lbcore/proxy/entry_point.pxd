@@ -8,6 +8,7 @@ from lbcore.observability.observer cimport Observer
 from lbcore.proxy.networks cimport Networks
 from lbcore.routing.index cimport RouteIndex
 from lbcore.routing.tcp_route cimport TcpRoutes
+from lbcore.state.budget cimport MemoryBudget
 from lbcore.state.layout cimport EntryPointStats
 
 
@@ -37,4 +38,5 @@ cdef class EntryPoint:
     cdef bint counted                  # likewise
     cdef object explainer              # Explainer; None = nobody may ask why
     cdef object region                 # keeps `stats` mapped
+    cdef MemoryBudget budget           # of the instance, for bodies that are kept
     cdef bint draining

@@ -12,6 +12,7 @@ from lbcore.http.request cimport ALIAS_DELETE, ALIAS_KEEP, ALIAS_REJECT
 from lbcore.http.span cimport span_of
 from lbcore.observability.observer cimport Observer
 from lbcore.proxy.networks cimport Networks
+from lbcore.state.budget cimport MemoryBudget
 from lbcore.state.region cimport Region
 
 ALIASES = {"keep": ALIAS_KEEP, "delete": ALIAS_DELETE, "reject": ALIAS_REJECT}
@@ -41,6 +42,7 @@ cdef class EntryPoint:
         self.logged = settings.observability.access_logs
         self.counted = settings.observability.metrics
         self.index = index
+        self.budget = MemoryBudget(region, worker)
         self.stats = &region.worker(worker).entry_points[index]
         self.policy.max_header_bytes = http.max_header_bytes
         self.policy.max_header_lines = http.max_header_lines

@@ -9,15 +9,20 @@ from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span
+from lbcore.middleware.base cimport Context, Pending
+from lbcore.proxy.attempt cimport Attempt
+from lbcore.proxy.copies cimport Copy
 from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.explainer cimport Explanation
+from lbcore.proxy.gates cimport Gates
+from lbcore.proxy.recording cimport Owner, Recording
+from lbcore.routing.asker cimport Asker
+from lbcore.routing.decision cimport Decision
 from lbcore.routing.mirroring cimport Mirror
-from lbcore.routing.queue cimport Waiter, WaitQueue
+from lbcore.routing.queue cimport WaitQueue
 from lbcore.routing.route cimport Route
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
-from lbcore.proxy.recording cimport Recording
-from lbcore.routing.balancer cimport LoadBalancer
-from lbcore.routing.decision cimport Decision
 
 
 cdef class ClientStream:               # the end the request came from
@@ -60,60 +65,98 @@ cdef class ServerStream:               # the end that answers
     cdef int close(self) except -1
 
 
-cdef class Dialer:                     # makes new connections to servers
+cdef class Dialer:                     # makes and keeps connections to servers, and keeps the time
 
-    cdef int dial(self, Exchange exchange) except -1
+    cdef int connect(self, Exchange exchange, bint fresh) except -1
     cdef int watch_queue(self, WaitQueue queue) except -1
+    cdef int arm(self, Pending pending, int64_t timeout_ms) except -1
     cdef int mirror(self, Exchange exchange, Request request, Mirror mirror, Recording body) except -1
 
 
-cdef class Exchange:
+cdef enum Phase:                       # of an exchange, on the way of its request
+    PHASE_ROUTE = 0                    # passes the middlewares of its router
+    PHASE_CHOOSE                       # a server is chosen
+    PHASE_QUEUE                        # waits for one, since all are full
+    PHASE_GATES                        # passes the middlewares of the services that it goes through
+    PHASE_SERVER                       # was sent
+
+
+cdef class Exchange(Context):
     cdef Request request
     cdef Response response
     cdef EntryPoint entry_point
     cdef ClientStream client
-    cdef ServerStream stream           # None until a server is chosen, and after its part is done
+    cdef ServerStream stream           # of the attempt under way; None until it is dispatched, and after its part is done
     cdef Dialer dialer
-    cdef Waiter waiter                 # while all servers are full
-    cdef Service service               # that chooses the server
-    cdef Recording recording           # of the request's body, while somebody may want it again; None = nobody
-    cdef Py_ssize_t replayed           # bytes of it that the server at work has been given
-    cdef list copies                   # (Mirror, Request, bytes reserved) that wait for the end of the body; None = none
-    cdef bint is_copy                  # for a mirror: counted there alone
+    cdef int phase                     # Phase
     cdef Route route                   # None until one matched
     cdef Py_ssize_t passed             # middlewares of it that let the request through: these see the answer
-    cdef Server server
+    cdef Service service               # that chooses the server; None until the router's middlewares were passed
+    cdef Asker asker                   # what it chooses by
     cdef Decision decision
-    cdef LoadBalancer balancer         # that chose the server
-    cdef uint64_t sent_ns              # monotonic time of the dispatch, where the balancer goes by it
+    cdef Gates gates
+    cdef Attempt attempt               # the present or the last one
+    cdef list attempts                 # Attempts before it, the first one first; None = none
+    cdef int retries                   # attempts after the first one, without those at fallbacks
     cdef ForwardPolicy forward
+    cdef Recording recording           # of the request's body, while anybody may want it again; None = nobody
+    cdef Owner replay                  # of it: for a fallback; None = no fallback wants it, or it was too long
+    cdef list copies                   # Copy, that wait for the end of the body; None = none
+    cdef Py_ssize_t replayed           # bytes of the recording that the server at work has been given
+    cdef bint ended                    # it has been told that the request is complete
+    cdef bint body_ended               # the client's body has come to its end
+    cdef bint is_copy                  # for a mirror: counted there alone
+    cdef Explanation explanation       # None = nobody asks for one
     cdef uint64_t started_ns           # monotonic, where somebody watches
-    cdef uint64_t origin_ns            # from the dispatch to the head of the server's answer; 0 = none came
-    cdef int origin_status             # of the server's answer; 0 = none came
     cdef uint64_t request_bytes        # of the body, from the client
     cdef uint64_t response_bytes       # of the body, to the client
     cdef int status                    # of the answer; 0 until its head is put
     cdef int error                     # ErrorKind, -1 when all went well
-    cdef bint retried                  # over a new connection to the same server
-    cdef int redispatched              # times another server was chosen because a connection could not be made
 
     cdef int begin(self) except -1
-    cdef int choose(self) except -1
-    cdef int no_server(self) except -1
-    cdef int too_large(self) except -1
     cdef int begin_copy(self, Service service) except -1
-    cdef int record(self) except -1
+    cdef int go_on(self, Pending settled) except -1
+    cdef int run_middlewares(self, Pending settled) except -1
+    cdef int check_wait(self) except -1
+    cdef Pending end_wait(self)
+    cdef Server find_server(self)
+    cdef bint choose(self) except *
+    cdef int attempt_at(self, Server server) except -1
+    cdef int keep_attempt(self) except -1
+    cdef int release_slot(self) noexcept
+    cdef int no_server(self) except -1
+    cdef int line_up(self) except -1
+    cdef int overloaded(self) except -1
+    cdef int ask_server(self) except -1
+    cdef int dispatch(self, bint again) except -1
+    cdef bint follow(self, int outcome, int status) except *
+    cdef bint is_repeatable(self) noexcept
+    cdef int ask_same(self) except -1
+    cdef bint ask_other(self) except *
+    cdef int fall_back(self) except -1
+    cdef int ask_again(self, Service service) except -1
+    cdef bint start_recording(self) except *
+    cdef int64_t repeatable_bytes(self, int64_t most) noexcept
+    cdef int begin_replay(self, int64_t limit, int64_t length) except -1
+    cdef int end_replay(self) except -1
+    cdef int make_copies(self) except -1
+    cdef int send_copies(self) except -1
+    cdef int send_copy(self, Copy copy, Recording body) except -1
+    cdef void shed_copies(self) noexcept
+    cdef int too_large(self) except -1
     cdef int put_body(self, Span data) except -1
+    cdef bint keep(self, Span data) except *
     cdef int put_end(self) except -1
-    cdef int dispatch(self, bint fresh) except -1
-    cdef int redispatch(self) except -1
+    cdef int server_ready(self) except -1
+    cdef bint repeat_body(self) except *
+
     cdef int refuse(self, int status, int error) except -1
     cdef int answer(self, int status, bytes text, bint plain) except -1
     cdef int send_answer(self) except -1
     cdef int set_cookies(self) except -1
     cdef int run_answer_middlewares(self) except -1
+    cdef dict outcome(self)
 
-    cdef int server_ready(self) except -1
     cdef int response_head(self) except -1
     cdef int response_end(self) except -1
     cdef int server_failed(self, int error, bint heard) except -1
@@ -126,6 +169,7 @@ cdef class Exchange:
     cdef int tunnel_ended(self) except -1
     cdef void leave_server(self) noexcept
     cdef void count(self) noexcept
+    cdef int tell_observer(self) except -1
 
 
 cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer dialer)

@@ -15,30 +15,36 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sanitizer cimport POOLS
 from lbcore.http.span cimport Span, span_eq, span_of
-from lbcore.middleware.base cimport Middleware
-from lbcore.proxy.copies cimport send_copies, shed_copies
+from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending
+from lbcore.observability.record cimport Record
+from lbcore.proxy.attempt cimport (
+    NEXT_FALLBACK, NEXT_OTHER, NEXT_SAME, OUTCOME_BAD, OUTCOME_STALE, OUTCOME_UNREACHED, Attempt, next_attempt,
+)
+from lbcore.proxy.copies cimport Copy, make_copy
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.explainer cimport explain_if_asked
-from lbcore.proxy.fallback cimport fail_over, keep
+from lbcore.proxy.gates cimport Gates
 from lbcore.proxy.observation cimport observe
-from lbcore.proxy.pool cimport Pool
-from lbcore.proxy.recording cimport Recording
-from lbcore.proxy.waiting cimport line_up, step_out
+from lbcore.proxy.recording cimport Owner, Recording
+from lbcore.routing.asker cimport Asker
+from lbcore.routing.balancer cimport LoadBalancer
+from lbcore.routing.decision cimport Decision
+from lbcore.routing.failover cimport Failover, most_repeatable
 from lbcore.routing.mirroring cimport Mirror
-from lbcore.routing.queue cimport WaitQueue
+from lbcore.routing.queue cimport Waiter, WaitQueue
 from lbcore.routing.route cimport Route
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
-from lbcore.routing.balancer cimport LoadBalancer
-from lbcore.routing.decision cimport Decision
 from lbcore.selection.clock cimport monotonic_ns
 from lbcore.state.layout cimport (
-    ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT, ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_NO_ROUTER,
+    ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT, ERROR_EOF, ERROR_INTERNAL, ERROR_NO_ROUTER,
     ERROR_NO_SERVER, ERROR_REFUSED, ERROR_RESET, ERROR_RESOLVE, ERROR_RESOURCE, ERROR_TIMEOUT,
 )
+from lbcore.state.counters import ERROR_NAMES
 
 cdef enum:
     KEPT_EXCHANGES = 1024      # kept for reuse
+    REPLAY_BYTES = 65536       # of a kept body, put at once: what the server does not take at once stays in the recording
 
 # Bodies of lbcore's own answers, as Traefik's clients know them.
 cdef dict REFUSALS = {
@@ -143,14 +149,21 @@ cdef class ServerStream:
 
 
 cdef class Dialer:
-    """Makes new connections to servers."""
+    """Makes and keeps connections to servers, and keeps the time."""
 
-    cdef int dial(self, Exchange exchange) except -1:
-        """Set `exchange.stream` to a new connection to `exchange.server`, that starts by itself when it stands."""
+    cdef int connect(self, Exchange exchange, bint fresh) except -1:
+        """Set `exchange.stream` to a connection to the server of the attempt, and start it: at once, or when it stands.
+
+        fresh  a new connection, not one that has been idle.
+        """
         return 0
 
     cdef int watch_queue(self, WaitQueue queue) except -1:
         """Call the queue's `tick` every few milliseconds while anybody waits in it."""
+        return 0
+
+    cdef int arm(self, Pending pending, int64_t timeout_ms) except -1:
+        """Call `pending.expire` after that time, unless `pending.timer` is cancelled before."""
         return 0
 
     cdef int mirror(self, Exchange exchange, Request request, Mirror mirror, Recording body) except -1:
@@ -159,21 +172,22 @@ cdef class Dialer:
 
 
 @cython.final
-cdef class Exchange:
+cdef class Exchange(Context):
     """A request, its answer, and every decision taken on the way. Reused: get one with `exchange_take`."""
 
     def __cinit__(self):
         self.request = Request()
         self.response = Response()
         self.decision = Decision()
-        self.decision.response = self.response
+        self.attempt = Attempt()
+        self.asker = Asker()
+        self.gates = Gates()
 
-    # The request
+    # The request, up to the server
 
     cdef int begin(self) except -1:
         """The request's head is here: decide where it goes, and send it there."""
         cdef RequestHead* head = &self.request.head
-        cdef Middleware middleware
         self.entry_point.stats.requests += 1
         if self.entry_point.observer is not None:
             self.started_ns = monotonic_ns()
@@ -193,33 +207,398 @@ cdef class Exchange:
         self.forward.pass_host = True
         self.route = <Route>self.entry_point.routes.find(head)
         if self.entry_point.explainer is not None:
-            explain_if_asked(self)
+            self.explanation = explain_if_asked(self.entry_point, self.route, self.request, self.decision)
         if self.route is None:
             self.error = ERROR_NO_ROUTER
             return self.answer(404, b"404 page not found\n", True)
-        for item in self.route.middlewares:
-            middleware = <Middleware>item
-            if middleware.on_request(self.request, self.response):
-                return self.send_answer()
-            self.passed += 1
-        self.service = self.route.service
-        if not self.choose():
-            return self.no_server()
-        return self.record()
+        return self.go_on(None)
 
     cdef int begin_copy(self, Service service) except -1:
         """Be an exchange for a mirror: `request` is complete, the client is nobody."""
         self.is_copy = True
         self.service = service
-        if not self.choose():
-            return self.no_server()
-        return self.dispatch(False)
+        self.phase = PHASE_CHOOSE
+        return self.go_on(None)
 
-    cdef int record(self) except -1:
-        """Somebody may want the request once more: keep its body as it passes, and send copies when it is complete."""
-        if (self.decision.mirrors is None and self.decision.failover is None and self.recording is None) or keep(self):
+    cdef int go_on(self, Pending settled) except -1:
+        """Go through the phases that are left, until something has to be waited for, or an answer is made, or a server asked.
+
+        settled  what was waited for; None: nothing was.
+        """
+        cdef int verdict
+        if self.phase == PHASE_ROUTE:
+            verdict = self.run_middlewares(settled)
+            settled = None
+            if verdict != PASS:
+                return self.send_answer() if verdict == ANSWER else self.check_wait()
+            self.service = self.route.service
+            self.phase = PHASE_CHOOSE
+        if self.phase == PHASE_CHOOSE:
+            if not self.choose():
+                return self.no_server()
+            self.phase = PHASE_GATES
+        elif self.phase == PHASE_QUEUE:
+            if (<Waiter>settled).server is None:
+                return self.overloaded()
+            self.attempt_at((<Waiter>settled).server)
+            settled = None
+            self.phase = PHASE_GATES
+        if self.decision.gates is not None:
+            verdict = self.gates.run(self.decision.gates, self.request, self.response, self, settled)
+            if verdict != PASS:
+                if verdict == WAIT:
+                    return self.check_wait()
+                self.release_slot()
+                return self.send_answer()
+        if self.attempt.server is None:
+            return self.answer(503, self.decision.refusal, True)
+        return self.ask_server()
+
+    cdef int run_middlewares(self, Pending settled) except -1:
+        """Have the request pass the middlewares of the router, from `passed` on. Returns a Verdict."""
+        cdef Middleware middleware
+        cdef tuple middlewares = self.route.middlewares
+        cdef int verdict
+        while self.passed < len(middlewares):
+            middleware = <Middleware>middlewares[self.passed]
+            self.step = self.passed
+            if settled is None:
+                verdict = middleware.on_request(self.request, self.response, self)
+            else:
+                verdict = middleware.on_settled(self.request, self.response, self, settled)
+                settled = None
+            if verdict != PASS:
+                return verdict
+            self.passed += 1
+        self.gates.first_step = self.passed
+        return PASS
+
+    # Waiting
+
+    cdef int wait(self, Pending pending, int64_t timeout_ms) except -1:
+        if self.pending is not None or timeout_ms <= 0:
+            raise ValueError("an exchange waits for one thing at a time, and not for ever")
+        pending.context = self
+        self.pending = pending
+        return self.dialer.arm(pending, timeout_ms)
+
+    cdef int check_wait(self) except -1:
+        """A middleware has said that the exchange waits."""
+        if self.pending is None:
+            raise RuntimeError("a middleware has an exchange wait for nothing")
+        return 0
+
+    cdef int resume(self, Pending pending) except -1:
+        cdef ClientStream client = self.client
+        if self.pending is not pending:
+            return 0
+        self.end_wait()
+        try:
+            self.go_on(pending)
+        except Exception as error:
+            self.give_up(error, client)      # it must not reach the one that has settled it
+        return 0
+
+    cdef Pending end_wait(self):
+        """Wait no more. Returns what was waited for."""
+        cdef Pending pending = self.pending
+        self.pending = None
+        pending.context = None
+        if pending.timer is not None:
+            pending.timer.cancel()
+            pending.timer = None
+        return pending
+
+    # Choosing
+
+    cdef Server find_server(self):
+        """The server that the service chooses, or None. It goes by the request as no gate has changed it."""
+        self.asker.request = self.gates.behind(0, self.request)
+        self.asker.address = self.asker.request.head.client
+        return self.service.choose(self.asker, self.decision)
+
+    cdef bint choose(self) except *:
+        """Choose a server for a new attempt. False: there is none."""
+        self.attempt_at(self.find_server())
+        return self.attempt.server is not None
+
+    cdef int attempt_at(self, Server server) except -1:
+        """Make another attempt the present one, at a server that was chosen; None: at none so far."""
+        if self.attempt.server is not None:
+            self.keep_attempt()
+        self.attempt.server = server
+        if server is not None:
+            self.attempt.balancer = <LoadBalancer>self.decision.balancer
+            self.forward.pass_host = self.attempt.balancer.pass_host
+        return 0
+
+    cdef int keep_attempt(self) except -1:
+        """The present attempt is one of the past."""
+        if self.attempts is None:
+            self.attempts = []
+        self.attempts.append(self.attempt)
+        self.attempt = Attempt()
+        self.attempt.clear()
+        return 0
+
+    cdef int release_slot(self) noexcept:
+        """The server that was chosen is not asked: what was taken there for this request is free."""
+        cdef Attempt attempt = self.attempt
+        if attempt.server is not None:
+            if self.decision.held:
+                self.decision.held = False
+                attempt.balancer.let_go(attempt.server)
+            attempt.server = None
+            attempt.balancer = None
+        return 0
+
+    cdef int no_server(self) except -1:
+        """None was chosen: wait, if all are full; else answer."""
+        if self.decision.queue is not None:
+            return self.line_up()
+        return self.overloaded()
+
+    cdef int line_up(self) except -1:
+        """Wait in the queue that `decision` names. A server that has become free is taken at once.
+
+        Nothing of the request's body is read meanwhile. What services decided before (copies, cookies, a fallback) stays.
+        """
+        cdef WaitQueue queue = <WaitQueue>self.decision.queue
+        cdef Waiter waiter = Waiter.__new__(Waiter)
+        self.attempt.balancer = <LoadBalancer>queue.service
+        waiter.asker = self.asker
+        waiter.decision = self.decision
+        waiter.wanted = self.decision.wanted
+        if not queue.enter(waiter):
+            return self.overloaded()
+        self.phase = PHASE_QUEUE
+        waiter.context = self
+        self.pending = waiter
+        self.dialer.watch_queue(queue)
+        return queue.wake()
+
+    cdef int overloaded(self) except -1:
+        """No server may be picked, or none has had room in time: a fallback is asked if there is one, else 503 is answered."""
+        self.error = ERROR_NO_SERVER
+        self.decision.queue = None         # the fallback, if it has no server either, has no queue to wait in
+        if self.follow(OUTCOME_BAD, 503):
+            return 0
+        self.phase = PHASE_GATES           # the answer passes the middlewares of the services that have no server
+        return self.go_on(None)
+
+    # Attempts
+
+    cdef int ask_server(self) except -1:
+        """Send the request to the server of the attempt; its body is kept if it may be wanted once more."""
+        self.phase = PHASE_SERVER
+        if (self.decision.mirrors is None and self.decision.failover is None and self.recording is None) \
+                or self.start_recording():
             return self.dispatch(False)
         return 0
+
+    cdef int dispatch(self, bint again) except -1:
+        """Send the request to the server chosen, over a connection that is idle; `again`: over a new one, in the same place."""
+        cdef Attempt attempt = self.attempt
+        if again:
+            attempt.server.stats.requests += 1
+        else:
+            attempt.balancer.note_start(attempt.server)
+            self.decision.held = False
+        if attempt.balancer.times or self.entry_point.observer is not None:
+            attempt.sent_ns = monotonic_ns()
+        self.ended = False
+        return self.dialer.connect(self, again)
+
+    cdef bint follow(self, int outcome, int status) except *:
+        """Make the attempt that may follow a failed one. False: none does, and `status` is the answer."""
+        cdef bint repeatable = self.request.is_idempotent() if outcome == OUTCOME_STALE else self.is_repeatable()
+        cdef int step = next_attempt(self.attempt, outcome, status, repeatable, self.decision)
+        if step == NEXT_SAME:
+            self.ask_same()
+            return True
+        if step == NEXT_OTHER:
+            if self.ask_other():
+                return True
+            step = next_attempt(self.attempt, OUTCOME_BAD, status, repeatable, self.decision)
+        if step == NEXT_FALLBACK:
+            self.fall_back()
+            return True
+        return False
+
+    cdef bint is_repeatable(self) noexcept:
+        """Whether all of the request that was sent can be sent once more."""
+        if self.request.framing.body == BODY_NONE or self.is_copy or self.replay is not None:
+            return True
+        return self.request_bytes == 0 and not self.body_ended
+
+    cdef int ask_same(self) except -1:
+        """The connection was dead before the request was sent: over a new one, in its place at the server."""
+        cdef Attempt before = self.attempt
+        self.keep_attempt()
+        self.attempt.server = before.server
+        self.attempt.balancer = before.balancer
+        self.attempt.again = True
+        self.retries += 1
+        before.server.stats.retries += 1
+        self.stream = None
+        return self.dispatch(True)
+
+    cdef bint ask_other(self) except *:
+        """No connection to the server could be made: choose another one. False: there is none."""
+        cdef Decision decision = self.decision
+        cdef Server server
+        cdef list cookies = decision.cookies, gates = decision.gates, path = decision.path
+        decision.begin_again(self.attempt.server)
+        server = self.find_server()
+        if server is None and decision.queue is None:
+            # No other: the answer is about the one that failed.
+            decision.cookies, decision.gates, decision.path = cookies, gates, path
+            return False
+        self.attempt_at(server)
+        self.retries += 1
+        if server is None:
+            self.line_up()
+            return True
+        server.stats.retries += 1
+        self.phase = PHASE_GATES
+        self.go_on(None)
+        return True
+
+    cdef int fall_back(self) except -1:
+        """Ask the fallback of the innermost Failover, whose main service has answered badly."""
+        cdef Failover failover = <Failover>self.decision.failover.service
+        cdef ClientStream client = self.client
+        if not self.start_recording():     # one that has waited for a server and got none
+            return 0
+        self.lose_server()
+        self.decision.fall_back()
+        failover.fallback.stats.requests += 1
+        try:
+            self.ask_again(failover.fallback.service)
+        except Exception as error:
+            self.give_up(error, client)
+        return 0
+
+    cdef int ask_again(self, Service service) except -1:
+        """Ask a service as if the request had just passed its router; no server is at work for it, and it is repeatable."""
+        self.response.clear()
+        self.replayed = 0
+        self.error = -1
+        self.client.rewind()
+        self.attempt_at(None)
+        self.service = service
+        self.phase = PHASE_CHOOSE
+        return self.go_on(None)
+
+    # The request's body
+
+    cdef bint start_recording(self) except *:
+        """Have the body kept from here on, for the Failover and the mirrors that the decision names. False: it is too large to
+        be sent a second time, which was answered."""
+        cdef Recording recording = self.recording
+        cdef int64_t most = most_repeatable(self.decision.failover)
+        cdef int64_t length
+        if self.is_copy:                   # has its body, and makes no copies of its own
+            return True
+        if self.decision.failover is None:
+            if self.replay is not None and recording.size == 0 and not recording.complete:
+                self.end_replay()          # for a Failover that was asked before
+        elif self.request.framing.body != BODY_NONE:
+            length = max(self.request.framing.length, 0 if recording is None else recording.size)
+            if 0 <= most < length:
+                self.lose_server()
+                self.too_large()
+                return False
+            if self.replay is not None:
+                self.replay.limit = self.repeatable_bytes(most)
+            elif self.is_repeatable():
+                self.begin_replay(self.repeatable_bytes(most), length)
+        if self.decision.mirrors is not None and self.decision.copied < len(self.decision.mirrors) \
+                and not self.request.framing.upgrade:
+            self.make_copies()
+        return True
+
+    cdef int64_t repeatable_bytes(self, int64_t most) noexcept:
+        """What a Failover without a limit of its own may keep is a share of the instance's budget."""
+        return most if most >= 0 else self.entry_point.budget.share()
+
+    cdef int begin_replay(self, int64_t limit, int64_t length) except -1:
+        """Keep the body for a fallback; one that will be longer than the budget allows is not begun."""
+        if length > limit:
+            self.entry_point.budget.row.bodies_shed += 1
+            return 0
+        if self.recording is None:
+            self.recording = Recording(self.entry_point.budget)
+        self.replay = Owner()
+        self.replay.limit = limit
+        if not self.recording.join(self.replay):
+            self.replay = None
+        return 0
+
+    cdef int end_replay(self) except -1:
+        """No fallback wants the body any more."""
+        if self.replay is not None:
+            self.recording.leave(self.replay)
+            self.replay = None
+        if self.recording is not None and self.copies is None:
+            self.recording = None
+        return 0
+
+    cdef int make_copies(self) except -1:
+        """Copy the head for each mirror, before the server is asked: nothing of it may be left when it has answered."""
+        cdef Decision decision = self.decision
+        cdef Mirror mirror
+        cdef Copy copy
+        cdef Py_ssize_t i
+        for i in range(decision.copied, len(decision.mirrors)):
+            mirror = <Mirror>decision.mirrors[i]
+            copy = make_copy(self.gates.behind(decision.mirrored_behind[i], self.request), mirror)
+            if copy is None:
+                continue
+            if not copy.has_body:
+                self.send_copy(copy, None)
+                continue
+            if self.recording is None:
+                if not self.is_repeatable():
+                    copy.shed()
+                    continue
+                self.recording = Recording(self.entry_point.budget)
+            if self.recording.join(copy):
+                if self.copies is None:
+                    self.copies = []
+                self.copies.append(copy)
+        decision.copied = len(decision.mirrors)
+        if self.copies is not None and self.recording.complete:
+            self.send_copies()
+        return 0
+
+    cdef int send_copies(self) except -1:
+        """The request is complete: the mirrors get it."""
+        cdef Copy copy
+        cdef list copies = self.copies
+        self.copies = None
+        for item in copies:
+            copy = <Copy>item
+            if copy.mirror.has_room(0):
+                self.send_copy(copy, self.recording)
+            else:
+                copy.shed()
+        return 0
+
+    cdef int send_copy(self, Copy copy, Recording body) except -1:
+        """Hand a copy over; what it is charged with is its own from now on. What goes wrong there is not the client's."""
+        copy.charged = 0
+        try:
+            self.dialer.mirror(self, copy.request, copy.mirror, body)
+        except Exception as error:
+            _log.error("internal error in a copy for %s", copy.mirror.child.name, exc_info=error)
+        return 0
+
+    cdef void shed_copies(self) noexcept:
+        """The request will not be complete: the mirrors do not get it."""
+        for item in self.copies:
+            (<Copy>item).shed()
+        self.copies = None
 
     cdef int too_large(self) except -1:
         """Refuse a body that could not be sent a second time."""
@@ -227,85 +606,68 @@ cdef class Exchange:
         return self.answer(413, b"Request body too large\n", True)
 
     cdef int put_body(self, Span data) except -1:
-        """A part of the request's body has come: keep it if somebody may want it again, and give it to the server."""
-        if self.recording is not None:
-            self.recording.add(data)
-            self.replayed = self.recording.size
-            if self.recording.lost:
-                if self.copies is not None:
-                    shed_copies(self, True)
-                if self.decision.failover is not None and not self.status:
-                    self.lose_server()
-                    return self.too_large()
-                self.recording = None
+        """A part of the request's body has come: keep it for those that want it, and give it to the server."""
+        if self.recording is not None and not self.keep(data):
+            return 0
         self.request_bytes += data.len
         return self.stream.put_body(data)
 
+    cdef bint keep(self, Span data) except *:
+        """Keep a part of the body. False: that went too far, and the exchange was answered."""
+        cdef Recording recording = self.recording
+        recording.add(data)
+        self.replayed = recording.size
+        if not recording.changed:
+            return True
+        recording.changed = False
+        if self.copies is not None:
+            self.copies = [copy for copy in self.copies if not (<Copy>copy).overflowed] or None
+        if self.replay is not None and self.replay.overflowed:
+            self.replay = None
+            if not recording.starved:
+                if self.decision.failover is not None and not self.status and most_repeatable(self.decision.failover) >= 0:
+                    self.lose_server()
+                    self.too_large()
+                    return False
+                self.entry_point.budget.row.bodies_shed += 1
+        if not recording.owners:
+            self.recording = None
+        return True
+
     cdef int put_end(self) except -1:
         """The request is complete."""
+        self.body_ended = True
         if self.recording is not None:
             self.recording.complete = True
             if self.copies is not None:
-                send_copies(self)
+                self.send_copies()
+        self.ended = True
         return self.stream.put_end()
-
-    cdef int choose(self) except -1:
-        """Choose a server. Returns whether there is one."""
-        self.server = self.service.choose(self.request, self.decision)
-        if self.server is None:
-            return False
-        self.balancer = <LoadBalancer>self.decision.balancer
-        self.forward.pass_host = self.balancer.pass_host
-        return True
-
-    cdef int no_server(self) except -1:
-        """When nobody was chosen: wait, if all are full; else answer, by a middleware of a service, or with 503."""
-        if self.decision.queue is not None:
-            return line_up(self)
-        if self.decision.answered:
-            return self.send_answer()
-        self.error = ERROR_NO_SERVER
-        if self.decision.failover is not None and fail_over(self, 503):
-            return 0
-        return self.answer(503, self.decision.refusal, True)
-
-    cdef int dispatch(self, bint fresh) except -1:
-        """Send the request to the server chosen, over a connection that is idle unless a `fresh` one is wanted."""
-        cdef ServerStream stream = None
-        if fresh:
-            self.server.stats.requests += 1        # it has kept its place there
-        else:
-            self.balancer.note_start(self.server)
-            self.decision.held = False
-        if self.balancer.times or self.entry_point.observer is not None:
-            self.sent_ns = monotonic_ns()
-        if not fresh and self.server.pool is not None:
-            stream = (<Pool>self.server.pool).take()
-        if stream is None:
-            return self.dialer.dial(self)
-        self.stream = stream
-        stream.start(self)
-        if not stream.blocked:
-            self.server_ready()
-        return 0
 
     cdef int server_ready(self) except -1:
         """The server's end takes more of the request's body: first what another one has been given already."""
-        cdef Recording recording = self.recording
-        if recording is not None and self.replayed < recording.size:
-            self.stream.put_body(recording.since(self.replayed))
-            self.replayed = recording.size
-            if recording.complete:
-                self.stream.put_end()
-            elif self.decision.failover is None and self.copies is None:
-                self.recording = None      # nobody wants the rest of it
-            self.stream.flush()
-            if self.stream is None or self.stream.blocked:
+        if self.recording is not None and not self.ended:
+            if not self.repeat_body():
                 return 0
-        elif recording is not None and recording.complete and not self.is_copy and recording.size == 0:
-            self.stream.put_end()
-            self.stream.flush()
         return self.client.want_body()
+
+    cdef bint repeat_body(self) except *:
+        """Put what is kept and this server has not had. False: it takes no more for now."""
+        cdef Recording recording = self.recording
+        cdef Span part
+        while self.replayed < recording.size:
+            part = recording.part(self.replayed, REPLAY_BYTES)
+            self.replayed += part.len
+            self.stream.put_body(part)
+            if self.stream is None or self.stream.blocked:
+                return False
+        if recording.complete:
+            self.ended = True
+            self.stream.put_end()
+        elif self.decision.failover is None and self.copies is None:
+            self.end_replay()              # nobody wants the rest of it
+        self.stream.flush()
+        return self.stream is not None and not self.stream.blocked
 
     # The answer
 
@@ -356,17 +718,38 @@ cdef class Exchange:
         cdef Py_ssize_t i
         if self.decision.cookies is not None:
             self.set_cookies()
-        if self.decision.guards is not None:
-            for i in range(len(self.decision.guards) - 1, -1, -1):
-                middleware = <Middleware>self.decision.guards[i]
-                middleware.on_response(self.request, self.response)
+        if self.gates.entered:
+            self.gates.on_response(self.request, self.response, self)
+        if self.explanation is not None:
+            self.explanation.put(self.request, self.response, self.outcome())
         if self.route is None or not self.route.sees_answers:
             return 0
         for i in range(self.passed - 1, -1, -1):
             middleware = <Middleware>self.route.middlewares[i]
             if middleware.sees_answer:
-                middleware.on_response(self.request, self.response)
+                self.step = i
+                middleware.on_response(self.request, self.response, self)
         return 0
+
+    cdef dict outcome(self):
+        """What an explanation tells of the exchange."""
+        cdef Attempt attempt = self.attempt
+        found = {}
+        if self.route is not None and self.phase == PHASE_ROUTE and self.passed < len(self.route.middlewares):
+            found["answeredBy"] = (<Middleware>self.route.middlewares[self.passed]).name
+        elif self.gates.at_work() is not None:
+            found["answeredBy"] = self.gates.at_work().name
+        if names := self.gates.names():
+            found["serviceMiddlewares"] = names
+        if attempt.server is not None:
+            found["server"] = attempt.server.key
+        if self.attempts is not None:
+            found["attempts"] = [outcome_of(<Attempt>item) for item in self.attempts]
+        if self.retries:
+            found["retries"] = self.retries
+        if self.error >= 0:
+            found["error"] = ERROR_NAMES[self.error]
+        return found
 
     cdef int set_cookies(self) except -1:
         """Tell the client where its session is: the services' cookies, the outermost one's first."""
@@ -380,24 +763,25 @@ cdef class Exchange:
 
     cdef int response_head(self) except -1:
         """The server's final head is in `response`."""
+        cdef Attempt attempt = self.attempt
         cdef int status = self.response.status
         cdef uint64_t now_ns = 0
-        self.server.stats.responses[status // 100 if status < 600 else 0] += 1
-        self.origin_status = status
-        if self.balancer.times or self.entry_point.observer is not None:
+        attempt.server.stats.responses[status // 100 if status < 600 else 0] += 1
+        attempt.origin_status = status
+        if attempt.balancer.times or self.entry_point.observer is not None:
             now_ns = monotonic_ns()
-            self.origin_ns = now_ns - self.sent_ns
-            self.server.stats.first_byte_ns += self.origin_ns
+            attempt.origin_ns = now_ns - attempt.sent_ns
+            attempt.server.stats.first_byte_ns += attempt.origin_ns
         if status >= 500:
-            self.balancer.note_failure(self.server)
+            attempt.balancer.note_failure(attempt.server)
         else:
-            self.balancer.note_success(self.server)
-            if self.balancer.times:
-                self.balancer.note_latency(self.server, self.origin_ns, now_ns)
-        if self.decision.failover is not None and fail_over(self, status):
+            attempt.balancer.note_success(attempt.server)
+            if attempt.balancer.times:
+                attempt.balancer.note_latency(attempt.server, attempt.origin_ns, now_ns)
+        if self.decision.failover is not None and self.follow(OUTCOME_BAD, status):
             return 0
-        if self.recording is not None and self.copies is None and self.replayed == self.recording.size:
-            self.recording = None          # this answer counts: nobody wants the rest of the body
+        if self.replay is not None and self.replayed == self.recording.size:
+            self.end_replay()              # this answer counts
         self.run_answer_middlewares()
         self.status = self.response.status
         return self.client.put_head(self.response)
@@ -412,69 +796,42 @@ cdef class Exchange:
         """The server's end broke and closed.
 
         heard  some of the answer had come. If not, and the connection had been idle before, it was dead already when the
-               request was sent: then a request that may be repeated goes out once more, over a new connection.
+               request was sent.
         """
+        cdef Attempt attempt = self.attempt
         cdef bint reused = self.stream.reused
         cdef bint connected = self.stream.connected
         cdef int status = 502
-        if reused and not heard and not self.status and not self.retried and (error == ERROR_EOF or error == ERROR_RESET) \
-                and self.request.is_idempotent():
-            self.retried = True
-            self.server.stats.retries += 1
-            self.stream = None
-            return self.dispatch(True)
+        attempt.error = error
+        if reused and not heard and not self.status and (error == ERROR_EOF or error == ERROR_RESET) \
+                and self.follow(OUTCOME_STALE, status):
+            return 0
         self.leave_server()
         if error == ERROR_REFUSED or error == ERROR_RESOLVE:
-            self.server.stats.connect_errors += 1
+            attempt.server.stats.connect_errors += 1
         if error != ERROR_RESOURCE and not (reused and not heard):
-            self.balancer.note_failure(self.server)
+            attempt.balancer.note_failure(attempt.server)
+        self.error = error
         if self.status:
-            self.error = error
             self.count()
             return self.client.abort()
-        if not connected and self.redispatch():
-            return 0
-        self.error = error
         if error == ERROR_TIMEOUT:
             status = 504
         elif error == ERROR_RESOURCE:
             status = 503
         elif error == ERROR_INTERNAL:
             status = 500
-        if self.decision.failover is not None and fail_over(self, status):
+        self.error = -1
+        if self.follow(OUTCOME_BAD if connected else OUTCOME_UNREACHED, status):
             return 0
+        self.error = error
         return self.answer(status, <bytes>FAILURES[status], False)
-
-    cdef int redispatch(self) except -1:
-        """No connection to the server could be made, so it has seen nothing of the request: choose another one.
-
-        Returns whether the request is on its way again.
-        """
-        cdef Decision decision = self.decision
-        cdef Server failed = self.server
-        cdef LoadBalancer balancer = self.balancer
-        cdef list cookies = decision.cookies, guards = decision.guards, path = decision.path
-        decision.begin_again(failed, self.request)
-        if self.choose():
-            self.redispatched += 1
-            self.server.stats.retries += 1
-            self.record()
-            return True
-        if not decision.found_nobody():
-            self.redispatched += 1
-            self.no_server()
-            return True
-        # Nobody else: the answer is about the one that failed.
-        self.server = failed
-        self.balancer = balancer
-        decision.cookies, decision.guards, decision.path = cookies, guards, path
-        return False
 
     cdef int give_up(self, error, ClientStream client) except -1:
         """An error that nobody expected, while the client's end was not at work: it has to see that the exchange is over."""
         _log.error("internal error in an exchange", exc_info=error)
         if client is None or self.client is not client:
-            return 0               # it is over already
+            return 0               # the exchange has ended by itself
         self.error = ERROR_INTERNAL
         self.lose_server()
         self.count()
@@ -523,8 +880,8 @@ cdef class Exchange:
     cdef int lose_server(self) except -1:
         """Break off with the server, if one is at work."""
         cdef ServerStream stream = self.stream
-        if self.waiter is not None:
-            step_out(self)
+        if self.pending is not None:
+            self.end_wait().cancel()
         self.leave_server()
         if stream is not None:
             stream.exchange = None
@@ -533,12 +890,12 @@ cdef class Exchange:
 
     cdef void leave_server(self) noexcept:
         if self.stream is not None:
-            self.balancer.note_end(self.server)
+            self.attempt.balancer.note_end(self.attempt.server)
             self.stream = None
 
     cdef void count(self) noexcept:
         if self.copies is not None:
-            shed_copies(self, False)
+            self.shed_copies()
         if self.is_copy:
             return
         if self.error >= 0:
@@ -546,9 +903,30 @@ cdef class Exchange:
         self.entry_point.stats.responses[self.status // 100 if self.status < 600 else 0] += 1
         if self.entry_point.observer is not None:
             try:
-                observe(self)
+                self.tell_observer()
             except Exception as error:
                 _log.error("internal error while noting an exchange", exc_info=error)
+
+    cdef int tell_observer(self) except -1:
+        cdef Record record
+        record.forward = &self.forward
+        record.status = self.status
+        record.retries = self.retries
+        record.ended_ns = monotonic_ns()
+        record.duration_ns = record.ended_ns - self.started_ns
+        record.request_bytes = self.request_bytes
+        record.response_bytes = self.response_bytes
+        return observe(&record, self.entry_point, self.route, self.attempt, self.request, self.response)
+
+
+cdef dict outcome_of(Attempt attempt):
+    """What became of an attempt, for an explanation."""
+    found = {"server": attempt.server.key}
+    if attempt.error >= 0:
+        found["error"] = ERROR_NAMES[attempt.error]
+    if attempt.origin_status:
+        found["status"] = attempt.origin_status
+    return found
 
 
 cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer dialer):
@@ -563,30 +941,35 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
     exchange.dialer = dialer
     exchange.status = 0
     exchange.error = -1
-    exchange.retried = False
-    exchange.redispatched = 0
+    exchange.retries = 0
+    exchange.phase = PHASE_ROUTE
     exchange.passed = 0
     exchange.replayed = 0
-    exchange.is_copy = False
-    exchange.started_ns = exchange.origin_ns = exchange.request_bytes = exchange.response_bytes = 0
-    exchange.origin_status = 0
+    exchange.is_copy = exchange.ended = exchange.body_ended = False
+    exchange.started_ns = exchange.request_bytes = exchange.response_bytes = 0
+    exchange.attempt.clear()
     return exchange
 
 
 cdef void exchange_give(Exchange exchange) noexcept:
     """The exchange is over and nothing of it is read any more."""
-    if exchange.decision.held and exchange.server is not None:
-        exchange.balancer.let_go(exchange.server)
+    exchange.release_slot()
+    if exchange.gates.entered:
+        exchange.gates.clear()
     exchange.request.clear()
     exchange.response.clear()
     exchange.client = None
     exchange.stream = None
     exchange.route = None
-    exchange.server = None
     exchange.service = None
     exchange.recording = None
+    exchange.replay = None
     exchange.copies = None
-    exchange.balancer = None
+    exchange.attempts = None
+    exchange.states = None
+    exchange.explanation = None
+    exchange.asker.request = None
+    exchange.asker.address = NULL
     exchange.decision.clear()
     if POOLS and len(kept) < KEPT_EXCHANGES:
         kept.append(exchange)

@@ -1,8 +1,10 @@
 # Why an exchange went where it went, told to who may know.
 
-from lbcore.middleware.base cimport Middleware
-from lbcore.proxy.exchange cimport Exchange
-from lbcore.routing.failover cimport Failover
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.routing.decision cimport Decision
+from lbcore.routing.route cimport Route
 
 
 cdef class Explainer:
@@ -12,13 +14,16 @@ cdef class Explainer:
     cdef list order                    # (Rule, Route) of the entry point, as they are tried
 
 
-cdef class Explanation(Middleware):
+cdef class Explanation:
     cdef Explainer explainer
-    cdef Exchange exchange
+    cdef EntryPoint entry_point
+    cdef Route route                   # None = none matched
+    cdef Decision decision             # of the exchange, which owns this
     cdef list before                   # routers that were tried and do not match
     cdef Py_ssize_t unnamed            # more of them
 
-    cdef bytes text(self)
+    cdef int put(self, Request request, Response response, dict outcome) except -1
+    cdef bytes text(self, Request request, dict outcome)
 
 
-cdef int explain_if_asked(Exchange exchange) except -1
+cdef Explanation explain_if_asked(EntryPoint entry_point, Route route, Request request, Decision decision)

@@ -13,14 +13,16 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_bytes, span_of
 from lbcore.middleware.base cimport Middleware
-from lbcore.proxy.exchange cimport Exchange
+from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.routing.asker cimport Asker
 from lbcore.routing.balancer cimport Balancer
 from lbcore.routing.matcher cimport Program
 from lbcore.routing.mirroring cimport Mirror
+from lbcore.routing.decision cimport Decision
+from lbcore.routing.route cimport Route
 from lbcore.routing.server cimport Server
 
 from lbcore.routing.explanation import level, unmet
-from lbcore.state.counters import ERROR_NAMES
 
 cdef enum:
     MOST_ROUTERS = 8           # that do not match and are named
@@ -38,37 +40,40 @@ cdef class Explainer:
         self.order = []
 
 
-cdef int explain_if_asked(Exchange exchange) except -1:
-    """Whether or not the secret is right, the server does not see it. The route has been found, nothing was changed yet."""
-    cdef Explainer explainer = <Explainer>exchange.entry_point.explainer
+cdef Explanation explain_if_asked(EntryPoint entry_point, Route route, Request request, Decision decision):
+    """The explanation that a request asks for, or None. Whether or not the secret is right, the server does not see it.
+
+    The route has been found (None: there is none), nothing of the request was changed yet. `decision` keeps its path from now on.
+    """
+    cdef Explainer explainer = <Explainer>entry_point.explainer
     cdef Explanation explanation
-    cdef Span found = exchange.request.find(explainer.lower, len(explainer.lower))
+    cdef Span found = request.find(explainer.lower, len(explainer.lower))
     if found.ptr == NULL:
-        return 0
+        return None
     given = span_bytes(found)
-    exchange.request.drop(explainer.lower, len(explainer.lower))
+    request.drop(explainer.lower, len(explainer.lower))
     if not hmac.compare_digest(given, explainer.secret):
-        return 0
+        return None
     explanation = Explanation()
-    explanation.name = "explain@internal"
     explanation.explainer = explainer
-    explanation.exchange = exchange
-    explanation.look(exchange.request)
-    exchange.decision.path = []
-    exchange.decision.guards = [explanation]
-    exchange.decision.start = exchange.decision.mark()
-    return 0
+    explanation.entry_point = entry_point
+    explanation.route = route
+    explanation.decision = decision
+    explanation.look(request)
+    decision.path = []
+    decision.start = decision.savepoint()
+    return explanation
 
 
 @cython.final
-cdef class Explanation(Middleware):
-    """Of one exchange; it sees the answer before the middlewares of the router do."""
+cdef class Explanation:
+    """Of one exchange; it is put on the answer before the middlewares of the router see that."""
 
     def look(self, Request request) -> None:
         """Which routers were tried before the one that matched, and what they would have needed. O(routers tried)."""
         self.before = []
         for rule, route in self.explainer.order:
-            if route is self.exchange.route:
+            if route is self.route:
                 break
             if len(self.before) < MOST_ROUTERS:
                 needs = list(unmet(rule, lambda program: (<Program>program).holds(request)))
@@ -76,18 +81,22 @@ cdef class Explanation(Middleware):
             else:
                 self.unnamed += 1
 
-    cdef int on_response(self, Request request, Response response) except -1:
+    cdef int put(self, Request request, Response response, dict outcome) except -1:
+        """Add the header to an answer.
+
+        outcome  what the exchange knows: answeredBy, serviceMiddlewares, server, attempts, retries, error; each may be missing.
+        """
         cdef Explainer explainer = self.explainer
-        cdef bytes text = self.text()
+        cdef bytes text = self.text(request, outcome)
         cdef char* value = response.alloc(len(text))
         memcpy(value, <char*>text, len(text))
         response.drop(explainer.lower, len(explainer.lower))
         response.append(span_of(explainer.header, len(explainer.header)), span_of(value, len(text)))
         return 0
 
-    cdef bytes text(self):
+    cdef bytes text(self, Request request, dict outcome):
         """JSON, with fewer details where it would be too long."""
-        found = self.found()
+        found = self.found(request, outcome)
         text = json.dumps(found, separators=(",", ":"))
         if len(text) > LIMIT_BYTES:
             found.pop("before", None)
@@ -97,47 +106,45 @@ cdef class Explanation(Middleware):
             text = json.dumps(found, separators=(",", ":"))
         return text.encode() if len(text) <= LIMIT_BYTES else b'{"shortened":true}'
 
-    def found(self) -> dict:
+    def found(self, Request request, outcome: dict) -> dict:
         """What is known by now."""
-        cdef Exchange exchange = self.exchange
-        cdef Middleware step
-        found = {"entryPoint": exchange.entry_point.name}
-        if exchange.route is not None:
-            found["router"] = exchange.route.name
+        cdef Decision decision = self.decision
+        found = {"entryPoint": self.entry_point.name}
+        if self.route is not None:
+            found["router"] = self.route.name
         if self.before:
             found["before"] = self.before
         if self.unnamed:
             found["beforeUnnamed"] = self.unnamed
-        if exchange.route is not None and exchange.route.middlewares:
-            found["middlewares"] = [(<Middleware>item).name for item in exchange.route.middlewares]
-            if exchange.service is None:
-                step = <Middleware>exchange.route.middlewares[exchange.passed]
-                found["answeredBy"] = step.name
-        guards = [(<Middleware>guard).name for guard in exchange.decision.guards if guard is not self]
-        if guards:
-            found["serviceMiddlewares"] = guards
-        if exchange.decision.path:
-            found["services"] = [self.level_of(service, index) for service, index in exchange.decision.path]
-        if exchange.decision.mirrors is not None:
-            found["mirrors"] = [(<Mirror>mirror).child.key for mirror in exchange.decision.mirrors]
-        if exchange.server is not None:
-            found["server"] = exchange.server.key
-        if exchange.decision.failed is not None:
-            found["failed"] = [(<Server>member).key for member in exchange.decision.failed if isinstance(member, Server)]
-        if exchange.retried or exchange.redispatched:
-            found["retries"] = exchange.retried + exchange.redispatched
-        if exchange.error >= 0:
-            found["error"] = ERROR_NAMES[exchange.error]
+        if self.route is not None and self.route.middlewares:
+            found["middlewares"] = [(<Middleware>item).name for item in self.route.middlewares]
+        for name in ("answeredBy", "serviceMiddlewares"):
+            if name in outcome:
+                found[name] = outcome[name]
+        if decision.path:
+            found["services"] = [self.level_of(request, service, index) for service, index in decision.path]
+        if decision.mirrors is not None:
+            found["mirrors"] = [(<Mirror>mirror).child.key for mirror in decision.mirrors]
+        if "server" in outcome:
+            found["server"] = outcome["server"]
+        if decision.failed is not None:
+            found["failed"] = [(<Server>member).key for member in decision.failed if isinstance(member, Server)]
+        for name in ("attempts", "retries", "error"):
+            if name in outcome:
+                found[name] = outcome[name]
         return found
 
-    def level_of(self, service, Py_ssize_t chosen) -> dict:
+    def level_of(self, Request request, service, Py_ssize_t chosen) -> dict:
         """One level of the path, and what became of its session."""
         cdef Balancer balancer
+        cdef Asker asker
         cdef bint stale = False
         cdef Py_ssize_t named
         found = level(service, chosen)
         if isinstance(service, Balancer) and (<Balancer>service).sticky is not None:
             balancer = <Balancer>service
-            named = balancer.sticky.find(self.exchange.request, &stale)
+            asker = Asker.__new__(Asker)
+            asker.request = request
+            named = balancer.sticky.find(asker, &stale)
             found["session"] = "begun" if named < 0 else "kept" if named == chosen else "moved"
         return found

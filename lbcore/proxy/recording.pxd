@@ -3,22 +3,36 @@
 from libc.stdint cimport int64_t
 
 from lbcore.http.span cimport Span
+from lbcore.state.budget cimport MemoryBudget
+
+
+cdef class Owner:                      # who wants the body, and how much of it
+    cdef int64_t limit                 # bytes; -1 = any number
+    cdef bint overflowed               # the body is longer than this one may have, or there was no memory for it
+
+    cdef bint admit(self, int64_t kept, int64_t more) noexcept
+    cdef void starve(self) noexcept
 
 
 cdef class Recording:
-    cdef char* base
+    cdef char* base                    # `room` bytes, charged to `budget`; freed with the last one that holds the Recording
     cdef Py_ssize_t room
     cdef Py_ssize_t size               # bytes kept
-    cdef int64_t limit                 # bytes that may be kept; -1 = any
+    cdef MemoryBudget budget
+    cdef list owners                   # Owner
     cdef bint complete                 # the body has ended
-    cdef bint lost                     # it is longer than `limit`: nothing is kept
+    cdef bint changed                  # owners have overflowed since somebody looked
+    cdef bint starved                  # for want of memory: nothing is kept
 
+    cdef bint join(self, Owner owner) except *
+    cdef int leave(self, Owner owner) except -1
     cdef int add(self, Span data) except -1
+    cdef bint grow(self, Py_ssize_t wanted) noexcept
     cdef void forget(self) noexcept
 
-    cdef inline Span since(self, Py_ssize_t offset) noexcept:
-        """What is kept from `offset` on."""
+    cdef inline Span part(self, Py_ssize_t offset, Py_ssize_t most) noexcept:
+        """What is kept from `offset` on, `most` bytes of it. Valid until the next `add`."""
         cdef Span span
         span.ptr = self.base + offset
-        span.len = self.size - offset
+        span.len = min(self.size - offset, most)
         return span

@@ -6,45 +6,98 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
 from lbcore.http.span cimport Span
+from lbcore.state.budget cimport MemoryBudget
 
 cdef enum:
     FIRST_BYTES = 4096
+    DOUBLED_BELOW = 4 << 20            # beyond, the room grows by a quarter at a time
+
+
+cdef class Owner:
+    """One that wants the body: a fallback that may be asked, or a copy for a mirror. Each has a limit of its own."""
+
+    cdef bint admit(self, int64_t kept, int64_t more) noexcept:
+        """Whether `more` bytes may follow the `kept` ones. False: the body is not for this one."""
+        return self.limit < 0 or more <= self.limit - kept
+
+    cdef void starve(self) noexcept:
+        """There is no memory for the body."""
+        pass
 
 
 @cython.final
 cdef class Recording:
-    """Bytes in order, up to `limit`; a longer body is let go as soon as that is known."""
+    """Bytes in order, as long as any owner wants them and the instance's budget has room."""
 
-    def __cinit__(self, int64_t limit=-1):
-        self.limit = limit
+    def __cinit__(self, MemoryBudget budget):
+        self.budget = budget
+        self.owners = []
 
     def __dealloc__(self):
         free(self.base)
+        if self.budget is not None and self.room:
+            self.budget.give(self.room)
+
+    cdef bint join(self, Owner owner) except *:
+        """Keep the body for one more. False: what is kept is too much for that one already."""
+        if self.starved or not owner.admit(0, self.size):
+            owner.overflowed = True
+            return False
+        self.owners.append(owner)
+        return True
+
+    cdef int leave(self, Owner owner) except -1:
+        """This owner wants it no more; when that was the last one, nothing is kept."""
+        if owner in self.owners:
+            self.owners.remove(owner)
+            if not self.owners:
+                self.forget()
+        return 0
 
     cdef int add(self, Span data) except -1:
-        """Keep some more. Amortised O(bytes)."""
-        cdef Py_ssize_t room
-        cdef char* moved
-        if self.lost:
+        """Keep some more. Amortised O(bytes). See `changed`."""
+        cdef Owner owner
+        if not self.owners or data.len == 0:
             return 0
-        if self.limit >= 0 and self.size + data.len > self.limit:
+        for item in self.owners[:]:
+            owner = <Owner>item
+            if not owner.admit(self.size, data.len):
+                owner.overflowed = self.changed = True
+                self.owners.remove(owner)
+        if not self.owners:
             self.forget()
             return 0
-        if self.size + data.len > self.room:
-            room = max(FIRST_BYTES, 2 * self.room, self.size + data.len)
-            moved = <char*>realloc(self.base, room)
-            if moved == NULL:
-                self.forget()
-                return 0
-            self.base = moved
-            self.room = room
+        if data.len > self.room - self.size and not self.grow(self.size + data.len):
+            self.starved = self.changed = True
+            for item in self.owners:
+                owner = <Owner>item
+                owner.overflowed = True
+                owner.starve()
+            self.owners.clear()
+            self.forget()
+            return 0
         memcpy(self.base + self.size, data.ptr, data.len)
         self.size += data.len
         return 0
 
+    cdef bint grow(self, Py_ssize_t wanted) noexcept:
+        """Make room for `wanted` bytes in all. False: there is no memory."""
+        cdef Py_ssize_t room = max(FIRST_BYTES, 2 * self.room if self.room < DOUBLED_BELOW else self.room + self.room // 4)
+        cdef char* moved
+        room = max(room, wanted)
+        if not self.budget.take(room - self.room):
+            return False
+        moved = <char*>realloc(self.base, room)
+        if moved == NULL:
+            self.budget.give(room - self.room)
+            return False
+        self.base = moved
+        self.room = room
+        return True
+
     cdef void forget(self) noexcept:
-        """It is too long: keep nothing of it."""
+        """Keep nothing of it."""
         free(self.base)
         self.base = NULL
+        self.budget.give(self.room)
         self.room = self.size = 0
-        self.lost = True

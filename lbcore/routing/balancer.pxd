@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t
 
-from lbcore.http.request cimport Request
+from lbcore.routing.asker cimport Asker
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.member cimport Member
 from lbcore.routing.picker cimport Picker
@@ -44,9 +44,9 @@ cdef class Balancer(Service):
     cdef int read_weights(self) except -1
     cdef int apply_ramps(self) noexcept
     cdef bint has_quorum(self) noexcept
-    cdef Py_ssize_t find_session(self, Request request, Decision decision) except -2
+    cdef Py_ssize_t find_session(self, Asker asker, Decision decision) except -2
     cdef bint is_full(self, Decision decision) except *
-    cdef Py_ssize_t choose_member(self, Request request, Decision decision) except -2
+    cdef Py_ssize_t choose_member(self, Asker asker, Decision decision) except -2
     cdef bint refuses(self, Py_ssize_t index, Decision decision) except *
 
 
@@ -59,7 +59,7 @@ cdef class LoadBalancer(Balancer):
     cdef bint times                    # the time to first byte is measured
     cdef Ejection ejection
 
-    cdef Server choose_or_wait(self, Request request, Decision decision)
+    cdef Server choose_or_wait(self, Asker asker, Decision decision)
     cdef bint take_slot(self, Server server) noexcept
     cdef int give_back(self, Server server) noexcept
     cdef int note_start(self, Server server) except -1

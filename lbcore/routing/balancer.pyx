@@ -5,8 +5,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from lbcore.http.request cimport Request
-from lbcore.routing.decision cimport MOST_TRIES, Decision, Mark
+from lbcore.routing.asker cimport Asker
+from lbcore.routing.decision cimport MOST_TRIES, Decision, Savepoint
 from lbcore.routing.member cimport Member
 from lbcore.routing.picker cimport Picker, RoundRobin
 from lbcore.routing.queue cimport WaitQueue
@@ -149,19 +149,19 @@ cdef class Balancer(Service):
             return up > 0 and weight * 100 >= percent * total
         return up >= max(wanted, <uint64_t>1)
 
-    cdef Py_ssize_t choose_member(self, Request request, Decision decision) except -2:
+    cdef Py_ssize_t choose_member(self, Asker asker, Decision decision) except -2:
         """The index of the member for a request: that of its session, or the strategy's pick; -1 when there is none."""
         cdef Py_ssize_t index = -1, i
         cdef int attempt
         cdef ServerCell* cell
         if self.sticky is not None:
-            index = self.find_session(request, decision)
+            index = self.find_session(asker, decision)
             if index >= 0 or decision.wanted is not None:
                 return index
         if self.limited and self.is_full(decision):
             return -1
         for attempt in range(DRAWS):
-            index = self.picker.pick(self.cell, request, attempt)
+            index = self.picker.pick(self.cell, asker, attempt)
             if index < 0:
                 return -1
             cell = self.cells[index]
@@ -183,10 +183,10 @@ cdef class Balancer(Service):
             atomic_add_u64(&self.cell.sessions_begun, 1)
         return index
 
-    cdef Py_ssize_t find_session(self, Request request, Decision decision) except -2:
+    cdef Py_ssize_t find_session(self, Asker asker, Decision decision) except -2:
         """The member of a request's session, or -1. `decision.wanted`: it is full, and the request is to wait for it."""
         cdef bint stale = False
-        cdef Py_ssize_t index = self.sticky.find(request, &stale)
+        cdef Py_ssize_t index = self.sticky.find(asker, &stale)
         if index < 0 or not self.stands(index):
             return -1
         if self.refuses(index, decision):
@@ -275,13 +275,13 @@ cdef class LoadBalancer(Balancer):
     def servers(self) -> list:
         return self.members
 
-    cdef Server choose(self, Request request, Decision decision):
+    cdef Server choose(self, Asker asker, Decision decision):
         cdef Py_ssize_t index
         if self.limited:
-            return self.choose_or_wait(request, decision)
+            return self.choose_or_wait(asker, decision)
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
-        index = self.choose_member(request, decision)
+        index = self.choose_member(asker, decision)
         if decision.path is not None:
             decision.path.append((self, index))
         if index < 0:
@@ -291,13 +291,13 @@ cdef class LoadBalancer(Balancer):
 
     # Limits: a server that has as many exchanges in flight as it may is passed over, whatever the strategy
 
-    cdef Server choose_or_wait(self, Request request, Decision decision):
+    cdef Server choose_or_wait(self, Asker asker, Decision decision):
         """`choose` where servers have limits. Nobody who comes now overtakes one who waits already: see `decision.queue`."""
         cdef Py_ssize_t index
         cdef bint stale = False
         decision.since_ns = 0
         if not self.queue.is_busy():
-            return self.admit(request, decision)
+            return self.admit(asker, decision)
         decision.wanted = decision.queue = None
         if decision.failed is None:
             decision.queue = self.queue
@@ -305,19 +305,19 @@ cdef class LoadBalancer(Balancer):
             self.refresh()
             self.is_full(decision)             # there is nothing to wait for when nobody else is left
         if self.sticky is not None:
-            index = self.sticky.find(request, &stale)
+            index = self.sticky.find(asker, &stale)
             if index >= 0 and self.stands(index) and not has_failed(self, index, decision):
                 decision.wanted = self.members[index]
         return None
 
-    cdef Server admit(self, Request request, Decision decision):
+    cdef Server admit(self, Asker asker, Decision decision):
         """A server with a slot, which is taken. None: `decision.queue` says whether it makes sense to wait."""
         cdef Py_ssize_t index
         decision.queue = None
         decision.wanted = None
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
-        index = self.choose_member(request, decision)
+        index = self.choose_member(asker, decision)
         if index < 0:
             if decision.wanted is not None:
                 decision.queue = self.queue
@@ -491,19 +491,19 @@ cdef class Weighted(Balancer):
             (<Child>member).service.refresh()
         return Balancer.derive(self)
 
-    cdef Server choose(self, Request request, Decision decision):
+    cdef Server choose(self, Asker asker, Decision decision):
         cdef Py_ssize_t index
         cdef Child child
         cdef Server server
-        cdef Mark mark
+        cdef Savepoint before
         cdef int others = MOST_TRIES
         cdef bint on_trial = False
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
         while True:
             decision.on_trial = False
-            mark = decision.mark()
-            index = self.choose_member(request, decision)
+            before = decision.savepoint()
+            index = self.choose_member(asker, decision)
             if decision.path is not None:
                 decision.path.append((self, index))
             if index < 0:
@@ -511,8 +511,8 @@ cdef class Weighted(Balancer):
                 return None
             child = <Child>self.members[index]
             child.stats.requests += 1
-            server = child.service.choose(request, decision)
-            if server is not None or not decision.found_nobody():
+            server = child.service.choose(asker, decision)
+            if server is not None or decision.queue is not None:
                 return server
             if not decision.on_trial and (decision.failed is None or others == 0):
                 return None
@@ -520,7 +520,7 @@ cdef class Weighted(Balancer):
             others -= not decision.on_trial
             on_trial = on_trial or decision.on_trial
             child.stats.requests -= 1
-            decision.go_back(mark, request)
+            decision.go_back(before)
             decision.exclude(child)
 
     cdef bint refuses(self, Py_ssize_t index, Decision decision) except *:

@@ -6,58 +6,60 @@ cdef bytes NO_SERVER = b"no available server\n"
 
 
 @cython.final
-cdef class Stage:
+cdef class FailoverStep:
     pass
 
 
 @cython.final
 cdef class Decision:
-    """Filled by `Service.choose`; one per exchange, used again after `clear`."""
+    """Filled by `Service.choose`, which changes nothing else; one per exchange, used again after `clear`."""
 
     def __cinit__(self):
         self.clear()
 
-    cdef Mark mark(self) noexcept:
-        cdef Mark mark
-        mark.cookies = 0 if self.cookies is None else len(self.cookies)
-        mark.mirrors = 0 if self.mirrors is None else len(self.mirrors)
-        mark.guards = 0 if self.guards is None else len(self.guards)
-        mark.path = 0 if self.path is None else len(self.path)
-        mark.failovers = self.failovers
-        mark.changes = self.changes
-        return mark
+    cdef Savepoint savepoint(self) noexcept:
+        cdef Savepoint now
+        now.cookies = 0 if self.cookies is None else len(self.cookies)
+        now.mirrors = 0 if self.mirrors is None else len(self.mirrors)
+        now.gates = 0 if self.gates is None else len(self.gates)
+        now.path = 0 if self.path is None else len(self.path)
+        now.failovers = self.failovers
+        return now
 
-    cdef int go_back(self, Mark mark, Request request) except -1:
-        """Undo what was decided after `mark`, and what was made of the request, by services that found nobody in the end."""
-        if self.changes > mark.changes:
-            request.refer_to(<Request>self.originals[mark.changes])
-            self.changes = mark.changes
-        while self.failovers > mark.failovers:
+    cdef int go_back(self, Savepoint before) except -1:
+        """Undo what was decided after a savepoint, by services that found nobody in the end."""
+        while self.failovers > before.failovers:
             self.failover = self.failover.outer
             self.failovers -= 1
         if self.cookies is not None:
-            del self.cookies[mark.cookies:]
+            del self.cookies[before.cookies:]
         if self.mirrors is not None:
-            del self.mirrors[mark.mirrors:]
-            self.copied = min(self.copied, mark.mirrors)
-        if self.guards is not None:
-            del self.guards[mark.guards:]
+            del self.mirrors[before.mirrors:]
+            del self.mirrored_behind[before.mirrors:]
+            self.copied = min(self.copied, before.mirrors)
+        if self.gates is not None:
+            del self.gates[before.gates:]
         if self.path is not None:
-            del self.path[mark.path:]
+            del self.path[before.path:]
         self.queue = self.wanted = None
         self.refusal = NO_SERVER
         return 0
 
-    cdef int remember(self, Request request) except -1:
-        """Middlewares are about to change the request, which may have to go elsewhere in the end. O(headers)."""
-        cdef Request original
-        if self.originals is None:
-            self.originals = []
-        if self.changes == len(self.originals):
-            self.originals.append(Request.__new__(Request))
-        original = <Request>self.originals[self.changes]
-        original.refer_to(request)
-        self.changes += 1
+    cdef int pass_gate(self, object service) except -1:
+        """The request goes through the middlewares of a Guarded service, if it finds a server behind."""
+        if self.gates is None:
+            self.gates = []
+        self.gates.append(service)
+        return 0
+
+    cdef int mirror(self, object mirror) except -1:
+        """A Mirror gets a copy of the request, as it is behind the gates passed so far."""
+        if self.mirrors is None:
+            self.mirrors = []
+            self.mirrored_behind = []
+        if mirror not in self.mirrors:
+            self.mirrors.append(mirror)
+            self.mirrored_behind.append(0 if self.gates is None else len(self.gates))
         return 0
 
     cdef int exclude(self, object member) except -1:
@@ -67,32 +69,27 @@ cdef class Decision:
         self.failed.append(member)
         return 0
 
-    cdef bint found_nobody(self) noexcept:
-        """Whether a service that has chosen no server has nothing else either: no answer, and no queue to wait in."""
-        return self.queue is None and not self.answered
-
     cdef int may_fail_over(self, object service) except -1:
         """The main service of a Failover, which this is, is about to choose."""
-        cdef Stage stage = Stage.__new__(Stage)
-        stage.service = service
-        stage.mark = self.mark()
-        stage.outer = self.failover
-        self.failover = stage
+        cdef FailoverStep step = FailoverStep.__new__(FailoverStep)
+        step.service = service
+        step.before = self.savepoint()
+        step.outer = self.failover
+        self.failover = step
         self.failovers += 1
         return 0
 
-    cdef int fall_back(self, Request request) except -1:
+    cdef int fall_back(self) except -1:
         """The main service of `failover` has answered badly: the fallback is about to choose, as if for another request."""
-        cdef Stage stage = self.failover
-        self.go_back(stage.mark, request)
+        cdef FailoverStep step = self.failover
+        self.go_back(step.before)
         self.drawn = None
         self.failed = None
         self.tried = self.fallen = None
         self.spent = False
-        self.answered = False
         if self.path is not None:
-            self.path.append((stage.service, 1))
-        self.start = self.mark()
+            self.path.append((step.service, 1))
+        self.start = self.savepoint()
         return 0
 
     cdef int give_up(self, object failover) except -1:
@@ -105,10 +102,10 @@ cdef class Decision:
             self.spent = False
         return 0
 
-    cdef int begin_again(self, object server, Request request) except -1:
+    cdef int begin_again(self, object server) except -1:
         """A server could not be reached: all that was found out since `start` is void, but for the copies, which mirrors may
-        have by now. The lists that were are left as they are: they may be wanted, there may be no other server."""
-        cdef Mark mark = self.start
+        have by now. The lists are replaced, not changed: the former ones hold again if there is no other server."""
+        cdef Savepoint before = self.start
         self.exclude(server)
         if self.tried is None:
             self.tried = []
@@ -117,33 +114,31 @@ cdef class Decision:
             self.exclude(self.balancer)
         self.spent = len(self.tried) >= MOST_IN_ALL
         if self.mirrors is not None:
-            mark.mirrors = len(self.mirrors)
+            before.mirrors = len(self.mirrors)
         if self.cookies is not None:
-            self.cookies = self.cookies[:mark.cookies]
-        if self.guards is not None:
-            self.guards = self.guards[:mark.guards]
+            self.cookies = self.cookies[:before.cookies]
+        if self.gates is not None:
+            self.gates = self.gates[:before.gates]
         if self.path is not None:
-            self.path = self.path[:mark.path]
-        self.answered = self.on_trial = False
-        return self.go_back(mark, request)
+            self.path = self.path[:before.path]
+        self.on_trial = False
+        return self.go_back(before)
 
     cdef void clear(self) noexcept:
         self.balancer = None
         self.failover = None
         self.failovers = 0
-        self.changes = 0
         self.cookies = None
         self.drawn = None
-        self.mirrors = None
+        self.mirrors = self.mirrored_behind = None
         self.copied = 0
-        self.guards = None
+        self.gates = None
         self.failed = None
         self.tried = self.fallen = None
         self.spent = False
         self.path = None
-        self.start = self.mark()
+        self.start = self.savepoint()
         self.on_trial = False
-        self.answered = False
         self.queue = None
         self.wanted = None
         self.since_ns = 0

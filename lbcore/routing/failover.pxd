@@ -2,9 +2,9 @@
 
 from libc.stdint cimport int64_t, uint8_t
 
-from lbcore.http.request cimport Request
+from lbcore.routing.asker cimport Asker
 from lbcore.routing.balancer cimport Child
-from lbcore.routing.decision cimport Decision
+from lbcore.routing.decision cimport Decision, FailoverStep
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
 
@@ -17,4 +17,8 @@ cdef class Failover(Service):
     cdef bint by_status                # any of them is
     cdef int64_t max_body              # bytes of a request's body that can be sent again; -1 = any
 
-    cdef Server ask(self, Child child, Py_ssize_t index, Request request, Decision decision)
+    cdef Server ask(self, Child child, Py_ssize_t index, Asker asker, Decision decision)
+
+
+cdef bint wants_another(FailoverStep step, int status) noexcept
+cdef int64_t most_repeatable(FailoverStep step) noexcept

@@ -1,11 +1,11 @@
 """A main service, and another one for when it is down or answers badly. No I/O."""
 
 cimport cython
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from lbcore.http.request cimport Request
+from lbcore.routing.asker cimport Asker
 from lbcore.routing.balancer cimport Child
-from lbcore.routing.decision cimport Decision, Mark
+from lbcore.routing.decision cimport Decision, FailoverStep, Savepoint
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
 from lbcore.selection.atomic cimport atomic_load_u64
@@ -41,19 +41,19 @@ cdef class Failover(Service):
         self.fallback.service.refresh()
         return self.settle(not self.watches or self.main.service.up or self.fallback.service.up)
 
-    cdef Server choose(self, Request request, Decision decision):
+    cdef Server choose(self, Asker asker, Decision decision):
         cdef Server server
-        cdef Mark mark
+        cdef Savepoint before
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
         if self.main.service.up and (decision.fallen is None or self not in decision.fallen):
-            mark = decision.mark()
+            before = decision.savepoint()
             if self.by_status:
                 decision.may_fail_over(self)
-            server = self.ask(self.main, 0, request, decision)
-            if server is not None or not decision.found_nobody() or not self.fallback.service.up:
+            server = self.ask(self.main, 0, asker, decision)
+            if server is not None or decision.queue is not None or not self.fallback.service.up:
                 return server
-            decision.go_back(mark, request)
+            decision.go_back(before)
         elif not self.fallback.service.up:
             decision.refusal = BOTH_DOWN
             if decision.path is not None:
@@ -61,13 +61,13 @@ cdef class Failover(Service):
             return None
         if decision.failed is not None:
             decision.give_up(self)
-        return self.ask(self.fallback, 1, request, decision)
+        return self.ask(self.fallback, 1, asker, decision)
 
-    cdef Server ask(self, Child child, Py_ssize_t index, Request request, Decision decision):
+    cdef Server ask(self, Child child, Py_ssize_t index, Asker asker, Decision decision):
         child.stats.requests += 1
         if decision.path is not None:
             decision.path.append((self, index))
-        return child.service.choose(request, decision)
+        return child.service.choose(asker, decision)
 
     @property
     def children(self) -> list:
@@ -78,3 +78,19 @@ cdef class Failover(Service):
     def is_watching(self) -> bool:
         """Whether its status follows its children's."""
         return self.watches
+
+
+cdef bint wants_another(FailoverStep step, int status) noexcept:
+    """Whether an answer of this status is dropped, and the fallback asked."""
+    return 200 <= status < 600 and (<Failover>step.service).bad[status]
+
+
+cdef int64_t most_repeatable(FailoverStep step) noexcept:
+    """Bytes of a body that every Failover on the way can send again; -1 = any number."""
+    cdef int64_t most = -1, limit
+    while step is not None:
+        limit = (<Failover>step.service).max_body
+        if limit >= 0 and (most < 0 or limit < most):
+            most = limit
+        step = step.outer
+    return most

@@ -2,8 +2,7 @@
 
 cimport cython
 
-from lbcore.http.request cimport Request
-from lbcore.middleware.base cimport Middleware
+from lbcore.routing.asker cimport Asker
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
@@ -11,8 +10,7 @@ from lbcore.routing.service cimport Service
 
 @cython.final
 cdef class Guarded(Service):
-    """Runs its middlewares whenever it is chosen, then its service chooses. When that finds nobody, others get the request as
-    it was before. Its status is that one's."""
+    """A gate: its service chooses, and its middlewares run when a server was found. Its status is its service's."""
 
     def __cinit__(self, str name, tuple middlewares, Service service):
         self.name = name
@@ -28,19 +26,9 @@ cdef class Guarded(Service):
         self.up = self.service.up
         return 0
 
-    cdef Server choose(self, Request request, Decision decision):
-        cdef Middleware middleware
-        decision.remember(request)
-        for item in self.middlewares:
-            middleware = <Middleware>item
-            if middleware.on_request(request, decision.response):
-                decision.answered = True
-                return None
-            if middleware.sees_answer:
-                if decision.guards is None:
-                    decision.guards = []
-                decision.guards.append(middleware)
-        return self.service.choose(request, decision)
+    cdef Server choose(self, Asker asker, Decision decision):
+        decision.pass_gate(self)
+        return self.service.choose(asker, decision)
 
     @property
     def children(self) -> list:

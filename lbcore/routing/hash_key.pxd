@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
-from lbcore.http.request cimport Request
+from lbcore.routing.asker cimport Asker
 
 
 cdef enum KeySource:
@@ -18,5 +18,5 @@ cdef class HashKey:
     cdef bytes name            # of the header (lower case), cookie or parameter
     cdef int depth             # KEY_ADDRESS: 0 = the peer, n = the nth from the right in X-Forwarded-For
 
-    cdef bint read(self, Request request, uint64_t* hash) except *
+    cdef bint read(self, Asker asker, uint64_t* hash) except *
 

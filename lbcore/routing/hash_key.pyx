@@ -6,6 +6,7 @@ from libc.stdint cimport uint64_t
 from lbcore.http.cookie cimport find_cookie
 from lbcore.http.head cimport ClientAddress
 from lbcore.http.request cimport Request
+from lbcore.routing.asker cimport Asker
 from lbcore.http.span cimport Span, span_eq, span_of
 from lbcore.selection.mix cimport hash_bytes
 
@@ -52,15 +53,18 @@ cdef class HashKey:
         self.name = name.lower().encode() if self.source == KEY_HEADER else name.encode()
         self.depth = depth
 
-    cdef bint read(self, Request request, uint64_t* hash) except *:
-        """Hash the key of a request. False: the request has none."""
-        cdef const ClientAddress* client = request.head.client
+    cdef bint read(self, Asker asker, uint64_t* hash) except *:
+        """Hash the key of who asks. False: there is none."""
+        cdef const ClientAddress* client = asker.address
+        cdef Request request = asker.request
         cdef Span found = span_of(NULL, 0)
         if self.source == KEY_ADDRESS:
-            if self.depth:
+            if self.depth and request is not None:
                 found = nth_from_right(request.find(b"x-forwarded-for", 15), self.depth)
             if found.len == 0 and client != NULL:
                 found = span_of(<const char*>client.ip, 16)
+        elif request is None:
+            return False
         elif self.source == KEY_HEADER:
             found = request.find(self.name, len(self.name))
         elif self.source == KEY_COOKIE:

@@ -13,7 +13,7 @@ cdef class MirrorPolicy:
     cdef readonly int64_t timeout_ms
     cdef readonly Py_ssize_t max_concurrent        # copies under way at once, in this worker
     cdef readonly int64_t max_buffered             # bytes of bodies held for them, likewise
-    cdef readonly list headers         # (name, value) bytes, set on every copy
+    cdef readonly list headers         # (name, the same in lower case, value) bytes, set on every copy
     cdef frozenset methods             # that are mirrored; empty = all
 
 

@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
-from lbcore.http.request cimport Request
+from lbcore.routing.asker cimport Asker
 from lbcore.http.span cimport span_bytes
 from lbcore.routing.balancer cimport Child
 from lbcore.routing.decision cimport Decision
@@ -24,7 +24,7 @@ cdef class MirrorPolicy:
         self.timeout_ms = timeout_ms
         self.max_concurrent = max_concurrent
         self.max_buffered = max_buffered
-        self.headers = [(name.encode(), value.encode()) for name, value in headers]
+        self.headers = [(name.encode(), name.lower().encode(), value.encode()) for name, value in headers]
         self.methods = frozenset(method.upper().encode() for method in methods)
 
 
@@ -39,7 +39,7 @@ cdef class Mirror:
 
     cdef bint has_room(self, Py_ssize_t length) noexcept:
         """Whether one more copy, with a body of that length, may be under way."""
-        return self.under_way < self.policy.max_concurrent and self.buffered + length <= self.policy.max_buffered
+        return self.under_way < self.policy.max_concurrent and length <= self.policy.max_buffered - self.buffered
 
 
 cdef inline bint is_due(uint64_t number, uint32_t percent) noexcept nogil:
@@ -66,19 +66,17 @@ cdef class Mirroring(Service):
         self.main.service.refresh()
         return self.settle(self.main.service.up)
 
-    cdef Server choose(self, Request request, Decision decision):
+    cdef Server choose(self, Asker asker, Decision decision):
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
-        if self.mirrors and (not self.policy.methods or span_bytes(request.head.method) in self.policy.methods):
+        if self.mirrors and asker.request is not None and (
+                not self.policy.methods or span_bytes(asker.request.head.method) in self.policy.methods):
             for mirror in self.draw(decision):
-                if decision.mirrors is None:
-                    decision.mirrors = []
-                if mirror not in decision.mirrors:
-                    decision.mirrors.append(mirror)
+                decision.mirror(mirror)
         self.main.stats.requests += 1
         if decision.path is not None:
             decision.path.append((self, 0))
-        return self.main.service.choose(request, decision)
+        return self.main.service.choose(asker, decision)
 
     cdef list draw(self, Decision decision):
         """The mirrors that are due, by the number of the request: another try of the same one has none of its own."""

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from lbcore.http.request cimport Request
+from lbcore.routing.asker cimport Asker
 from lbcore.routing.hash_key cimport HashKey
 from lbcore.selection.alias cimport Alias
 from lbcore.selection.consistent cimport Places
@@ -16,7 +16,7 @@ cdef int build_cycle(Cycle* cycle, const uint32_t* weights, Py_ssize_t count) ex
 
 cdef class Picker:
     cdef int build(self, const uint32_t* weights, ServerCell** cells, Py_ssize_t count) except -1
-    cdef Py_ssize_t pick(self, ServiceCell* cell, Request request, int attempt) except -2
+    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt) except -2
     cdef void note(self, Load* load, uint64_t latency_ns, uint64_t now_ns) noexcept
 
 

@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from lbcore.http.request cimport Request
+from lbcore.routing.asker cimport Asker
 from lbcore.routing.hash_key cimport HashKey
 from lbcore.selection.alias cimport Alias, alias_build, alias_free
 from lbcore.selection.atomic cimport atomic_add_u64, atomic_load_u64
@@ -70,7 +70,7 @@ cdef class Picker:
         """Take over the members that may be picked: those of weight above 0. The arrays live as long as the picker."""
         return 0
 
-    cdef Py_ssize_t pick(self, ServiceCell* cell, Request request, int attempt) except -2:
+    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt) except -2:
         """Which member, or -1 when none may be picked. `attempt` counts the picks made for the same request before."""
         return -1
 
@@ -89,7 +89,7 @@ cdef class RoundRobin(Picker):
     cdef int build(self, const uint32_t* weights, ServerCell** cells, Py_ssize_t count) except -1:
         return build_cycle(&self.cycle, weights, count)
 
-    cdef Py_ssize_t pick(self, ServiceCell* cell, Request request, int attempt) except -2:
+    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt) except -2:
         if self.cycle.period == 0:
             return -1
         return self.cycle.order[atomic_add_u64(&cell.sequence, 1) % <uint64_t>self.cycle.period]
@@ -123,7 +123,7 @@ cdef class LeastOf(Picker):
         alias_build(&self.alias, self.weights, count, self.kind == COST_WAITING or self.kind == COST_PEAK)
         return 0
 
-    cdef Py_ssize_t pick(self, ServiceCell* cell, Request request, int attempt) except -2:
+    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt) except -2:
         cdef Alias* alias = &self.alias
         if alias.size == 0:
             return -1
@@ -213,10 +213,10 @@ cdef class Consistent(Picker):
             barred[found] = 1
         return found
 
-    cdef Py_ssize_t pick(self, ServiceCell* cell, Request request, int attempt) except -2:
+    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt) except -2:
         cdef uint64_t hash, limit
         cdef Py_ssize_t i, found
-        if not self.key.read(request, &hash):
+        if not self.key.read(asker, &hash):
             hash = mix64(atomic_add_u64(&cell.sequence, 1))
         found = self.choice(hash, attempt)
         if self.spread == 0 or found < 0:

@@ -2,7 +2,8 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from lbcore.http.request cimport Request
+from lbcore.middleware.base cimport Pending
+from lbcore.routing.asker cimport Asker
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
@@ -10,17 +11,15 @@ from lbcore.state.layout cimport ServiceStats
 from lbcore.state.region cimport Region
 
 
-cdef class Waiter:
-    cdef WaitQueue queue               # None = it does not wait
+cdef class Waiter(Pending):
+    cdef WaitQueue queue               # None = it is in no queue
     cdef Waiter older                  # neighbours in it
     cdef Waiter newer
     cdef uint64_t since_ns             # monotonic
-    cdef Request request
+    cdef Asker asker                   # of the exchange that waits, like `decision`: both live until it ends
     cdef Decision decision
     cdef Server wanted                 # that of its session; None = any
-
-    cdef int admitted(self, Server server) except -1
-    cdef int turned_away(self) except -1
+    cdef Server server                 # when settled: where it goes, a slot of which is held for it; None = it waited in vain
 
 
 cdef class WaitQueue:

@@ -10,7 +10,7 @@ arrival, to within that time.
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
-from lbcore.http.request cimport Request
+from lbcore.routing.asker cimport Asker
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
@@ -24,16 +24,17 @@ cdef enum:
     STALE_NS = 100 * 1000 * 1000       # what a worker shows counts for so long: one that hangs holds up nobody
 
 
-cdef class Waiter:
-    """A request that waits, as whoever sent it implements it. It is told once, when it is in no queue any more."""
+@cython.final
+cdef class Waiter(Pending):
+    """A request that waits for a server. It is settled once, when it is in no queue any more."""
 
-    cdef int admitted(self, Server server) except -1:
-        """It goes to this server, a slot of which is held for it."""
-        return 0
-
-    cdef int turned_away(self) except -1:
-        """It has waited in vain, or no server is left."""
-        return 0
+    cdef int cancel(self) except -1:
+        """The client has gone: its place is free."""
+        cdef WaitQueue queue = self.queue
+        if queue is None:
+            return 0
+        queue.row.abandoned += 1
+        return queue.leave(self)
 
 
 cdef inline bint may_go_anywhere(Waiter waiter) noexcept:
@@ -178,7 +179,7 @@ cdef class WaitQueue:
                 if expire and waiter.queue is self and self.now_ns >= waiter.since_ns + self.timeout_ns:
                     self.row.timed_out += 1
                     self.leave(waiter)
-                    waiter.turned_away()
+                    waiter.settle()
                 # What that led to may have taken others out.
                 waiter = newer if newer is None or newer.queue is self else self.first
         finally:
@@ -189,14 +190,12 @@ cdef class WaitQueue:
         """Let one in, or turn it away since no server is left. False: it has to go on waiting."""
         cdef Server server
         waiter.decision.since_ns = waiter.since_ns
-        server = self.service.admit(waiter.request, waiter.decision)
+        server = self.service.admit(waiter.asker, waiter.decision)
         if server is None and waiter.decision.queue is not None:
             return False
         self.leave(waiter)
-        if server is None:
-            waiter.turned_away()
-        else:
-            waiter.admitted(server)
+        waiter.server = server
+        waiter.settle()
         return True
 
     cdef bint is_fresh(self, ServiceStats* row) noexcept:

@@ -8,7 +8,7 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from lbcore.http.request cimport Request
+from lbcore.routing.asker cimport Asker
 from lbcore.routing.picker cimport Picker, build_cycle
 from lbcore.selection.cycle cimport cycle_free
 from lbcore.selection.atomic cimport atomic_load_u32
@@ -40,15 +40,15 @@ cdef class Ramped(Picker):
             build_cycle(&self.cycle, weights, count)
         return self.picker.build(self.rest, cells, count)
 
-    cdef Py_ssize_t pick(self, ServiceCell* cell, Request request, int attempt) except -2:
+    cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt) except -2:
         cdef Py_ssize_t index, other
         if not self.any:
-            return self.picker.pick(cell, request, attempt)
+            return self.picker.pick(cell, asker, attempt)
         # Its own position: the one in the cell moves on with the picks of the strategy.
         index = self.cycle.order[self.position % <uint64_t>self.cycle.period]
         self.position += 1
         if self.rest[index]:
-            other = self.picker.pick(cell, request, attempt)
+            other = self.picker.pick(cell, asker, attempt)
             if other >= 0:
                 return other
         return index

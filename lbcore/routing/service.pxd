@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from lbcore.http.request cimport Request
+from lbcore.routing.asker cimport Asker
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.server cimport Server
 from lbcore.state.layout cimport Header, ServiceCell
@@ -25,8 +25,8 @@ cdef class Service:
     cdef Header* region_header         # NULL likewise
     cdef object region                 # keeps both mapped
 
-    cdef Server choose(self, Request request, Decision decision)
-    cdef Server admit(self, Request request, Decision decision)
+    cdef Server choose(self, Asker asker, Decision decision)
+    cdef Server admit(self, Asker asker, Decision decision)
     cdef int let_go(self, Server server) noexcept
     cdef int refresh(self) except -1
     cdef int derive(self) except -1

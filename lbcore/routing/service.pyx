@@ -6,10 +6,19 @@ cimport cython
 from libc.stdint cimport uint32_t
 
 from lbcore.http.request cimport Request
-from lbcore.http.response cimport Response
+from lbcore.routing.asker cimport Asker
 from lbcore.routing.decision cimport Decision
 from lbcore.selection.atomic cimport atomic_load_u32, atomic_load_u64, atomic_store_u64, atomic_swap_if_u32
 from lbcore.state.region cimport Region
+
+
+cdef Asker asker_of(Request request):
+    """Who sends a request; None: somebody of whom nothing is known. To be used while `request` lives."""
+    cdef Asker asker = Asker.__new__(Asker)
+    asker.request = request
+    if request is not None:
+        asker.address = request.head.client
+    return asker
 
 
 @cython.final
@@ -43,11 +52,14 @@ cdef class Service:
         self.seen = atomic_load_u64(&self.region_header.eligibility) - 1
         return 0
 
-    cdef Server choose(self, Request request, Decision decision):
-        """The server for a request, or None when nobody may take it. Bounded; O(1) unless something changed."""
+    cdef Server choose(self, Asker asker, Decision decision):
+        """The server for a request, or None when nobody may take it. Bounded; O(1) unless something changed.
+
+        Nothing of the request is changed, and no middleware runs: `decision.gates` says which are to.
+        """
         return None
 
-    cdef Server admit(self, Request request, Decision decision):
+    cdef Server admit(self, Asker asker, Decision decision):
         """`choose` for a request that has waited in the queue: nobody is before it."""
         return None
 
@@ -101,8 +113,7 @@ cdef class Service:
         """
         cdef Decision decision = Decision()
         decision.path = []
-        decision.response = Response()
-        server = self.choose(request, decision)
+        server = self.choose(asker_of(request), decision)
         if decision.held:
             (<Service>decision.balancer).let_go(server)
         return server, decision.path
@@ -114,8 +125,7 @@ cdef class Service:
         """
         cdef Decision decision = Decision()
         cdef Server server
-        decision.response = Response()
-        server = self.choose(request if request is not None else Request(), decision)
+        server = self.choose(asker_of(request), decision)
         if decision.held and not under_way:
             (<Service>decision.balancer).let_go(server)
         return server

@@ -1,6 +1,6 @@
 # Sticky sessions: a cookie that names the member a client was given.
 
-from lbcore.http.request cimport Request
+from lbcore.routing.asker cimport Asker
 from lbcore.selection.sticky cimport StickyCodec
 
 
@@ -10,5 +10,5 @@ cdef class StickyCookie:
     cdef bytes after                   # and behind it
     cdef StickyCodec codec
 
-    cdef Py_ssize_t find(self, Request request, bint* stale) except -2
+    cdef Py_ssize_t find(self, Asker asker, bint* stale) except -2
     cdef bytes line(self, Py_ssize_t index)

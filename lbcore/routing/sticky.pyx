@@ -9,6 +9,7 @@ cimport cython
 
 from lbcore.http.cookie cimport find_cookie
 from lbcore.http.request cimport Request
+from lbcore.routing.asker cimport Asker
 from lbcore.http.span cimport Span, span_bytes
 from lbcore.selection.sticky cimport StickyCodec
 
@@ -38,10 +39,13 @@ cdef class StickyCookie:
         self.after = attributes(cookie).encode()
         self.codec = StickyCodec(keys, keys=cookie.signed.keys if cookie.signed else (), context=self.name.decode())
 
-    cdef Py_ssize_t find(self, Request request, bint* stale) except -2:
+    cdef Py_ssize_t find(self, Asker asker, bint* stale) except -2:
         """The index of the member a request names; -1 when it names none. `stale`: the client needs a new value."""
-        cdef Span found = find_cookie(request.headers, request.n_headers, self.name, len(self.name))
+        cdef Span found
         stale[0] = False
+        if asker.request is None:
+            return -1
+        found = find_cookie(asker.request.headers, asker.request.n_headers, self.name, len(self.name))
         if found.len == 0:
             return -1
         return self.codec.find(span_bytes(found), stale)
@@ -59,7 +63,9 @@ cdef class StickyCookie:
     def member_of(self, request: Request) -> tuple[int, bool]:
         """What `find` finds, and whether the client needs a new value."""
         cdef bint stale = False
-        return self.find(request, &stale), stale
+        cdef Asker asker = Asker.__new__(Asker)
+        asker.request = request
+        return self.find(asker, &stale), stale
 
 
 def attributes(cookie) -> str:

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from lbcore.http.head cimport ClientAddress
-from lbcore.http.request cimport Request
+from lbcore.routing.asker cimport Asker
 from lbcore.routing.matcher cimport Program
 from lbcore.routing.service cimport Service
 from lbcore.routing.connections cimport ConnectionTable
@@ -31,10 +31,10 @@ cdef class TcpRoute:
     cdef readonly list limits          # ConnectionLimit; None = none
     cdef readonly Service service
 
-    cdef bint admits(self, Request request) except *
+    cdef bint admits(self, Asker asker) except *
 
 
 cdef class TcpRoutes:
     cdef readonly list routes          # TcpRoute, in the order in which they are tried
 
-    cdef TcpRoute find(self, Request request)
+    cdef TcpRoute find(self, Asker asker)

@@ -1,9 +1,10 @@
 """Routers of layer 4. No I/O. Immutable."""
 
 cimport cython
+from libc.string cimport memset
 
-from lbcore.http.head cimport ClientAddress
-from lbcore.http.request cimport Request
+from lbcore.http.head cimport ClientAddress, RequestHead
+from lbcore.routing.asker cimport Asker
 from lbcore.routing.matcher cimport Program, run
 from lbcore.routing.service cimport Service
 from lbcore.routing.connections cimport ConnectionTable
@@ -35,6 +36,14 @@ cdef class ConnectionLimit:
         self.table.leave(self.group, client.ip)
 
 
+cdef RequestHead head_of(Asker asker) noexcept:
+    """What rules look at, of a connection: its client's address."""
+    cdef RequestHead head
+    memset(&head, 0, sizeof(head))
+    head.client = <ClientAddress*>asker.address
+    return head
+
+
 @cython.final
 cdef class TcpRoute:
     """A rule and where it leads. `allowed`: for each allow list, the programs of which one has to hold."""
@@ -46,11 +55,12 @@ cdef class TcpRoute:
         self.allowed = allowed
         self.service = service
 
-    cdef bint admits(self, Request request) except *:
+    cdef bint admits(self, Asker asker) except *:
         """Whether the middlewares let the client through."""
+        cdef RequestHead head = head_of(asker)
         for programs in self.allowed:
             for program in programs:
-                if run((<Program>program).tests, &request.head):
+                if run((<Program>program).tests, &head):
                     break
             else:
                 return False
@@ -64,9 +74,10 @@ cdef class TcpRoutes:
     def __init__(self, list routes):
         self.routes = routes
 
-    cdef TcpRoute find(self, Request request):
+    cdef TcpRoute find(self, Asker asker):
         """The first whose rule holds, or None: then the connection is taken for HTTP."""
+        cdef RequestHead head = head_of(asker)
         for route in self.routes:
-            if run((<TcpRoute>route).rule.tests, &request.head):
+            if run((<TcpRoute>route).rule.tests, &head):
                 return <TcpRoute>route
         return None

@@ -56,6 +56,8 @@ cdef struct Header:
     uint64_t eligibility       # counts the times any server went up, down or changed weight; atomic
     int64_t started_unix_ns    # wall clock at creation
     int64_t started_ns         # monotonic clock at creation
+    uint64_t body_memory       # bytes that bodies of requests take, kept by any worker; atomic
+    uint64_t body_memory_limit # that may be taken; set at creation
     uint64_t apart[8]          # what follows changes with every logged request: not on a cache line with the above
     uint64_t log_requests      # counted by the access log, over all workers; atomic
     uint64_t log_lost          # lines of the access log that were lost; atomic
@@ -154,7 +156,9 @@ cdef struct WorkerStats:       # one per worker; its totals are the sums over it
     uint64_t generation        # configuration it runs
     uint64_t metric_rows       # of its MetricRows, those in use: the first ones
     uint64_t connection_rows   # of its ConnectionRows, those in use
-    uint64_t reserve[4]
+    uint64_t body_memory       # of Header.body_memory, what this worker has taken
+    uint64_t bodies_shed       # bodies, or parts of one, for which Header.body_memory_limit had no room
+    uint64_t reserve[2]
     EntryPointStats entry_points[MAX_ENTRY_POINTS]  # index = position in the static configuration
 
 

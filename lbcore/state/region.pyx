@@ -82,8 +82,8 @@ cdef class Region:
             os.close(self.fd)
 
     @staticmethod
-    def create(uint32_t workers, uint32_t services=DEFAULT_SERVICES, uint32_t servers=DEFAULT_SERVERS):
-        """Create an empty region. Raises ValueError for a size out of range, OSError when the system gives no memory."""
+    def create(uint32_t workers, uint32_t services=DEFAULT_SERVICES, uint32_t servers=DEFAULT_SERVERS, body_memory=None):
+        """Create an empty region. `body_memory`: bytes for bodies that are kept; None: `default_body_memory`. Raises ValueError for a size out of range, OSError when the system gives no memory."""
         limits: tuple = (("workers", workers, MAX_WORKERS), ("services", services, MAX_CELLS), ("servers", servers, MAX_CELLS))
         for name, value, limit in limits:
             if not 1 <= value <= limit:
@@ -107,6 +107,7 @@ cdef class Region:
         region.header.servers = servers
         region.header.started_unix_ns = time.time_ns()
         region.header.started_ns = time.monotonic_ns()
+        region.header.body_memory_limit = default_body_memory() if body_memory is None else body_memory
         region.header.magic = REGION_MAGIC
         region.place()
         return region
@@ -505,6 +506,23 @@ cdef class Region:
         self.check_service(slot)
         return atomic_load_u64(&self.service(slot).sessions_kept), atomic_load_u64(&self.service(slot).sessions_begun)
 
+    # Memory.
+
+    @property
+    def body_memory(self):
+        """Bytes that bodies of requests take, kept by any worker."""
+        return atomic_load_u64(&self.header.body_memory)
+
+    @property
+    def body_memory_limit(self):
+        """Bytes that they may take."""
+        return self.header.body_memory_limit
+
+    @property
+    def bodies_shed(self):
+        """How often a body was not kept (any more), since there was no room for it."""
+        return sum([self.worker(worker).bodies_shed for worker in range(self.workers)])
+
     # Life of a worker.
 
     def beat(self, uint32_t worker):
@@ -535,6 +553,8 @@ cdef class Region:
         cdef WorkerStats* row = self.worker(worker)
         row.heartbeat_ns = 0
         row.generation = 0
+        atomic_add_u64(&self.header.body_memory, <uint64_t>0 - row.body_memory)
+        row.body_memory = 0
         for index in range(MAX_ENTRY_POINTS):
             row.entry_points[index].open_connections = 0
         cdef ServerStats* server
@@ -576,6 +596,17 @@ cdef class Region:
         """Raise IndexError unless `index` is a worker's."""
         if index >= self.workers:
             raise IndexError(f"worker {index} of {self.workers}")
+
+
+def default_body_memory() -> int:
+    """A thirty-second part of the machine's memory, or of what its control group allows; 16 MiB to 256 MiB."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        with open("/sys/fs/cgroup/memory.max") as file:
+            memory = min(memory, int(file.read()))
+    except (OSError, ValueError):
+        pass                   # no control group, or one without a limit
+    return min(max(memory // 32, 16 << 20), 256 << 20)
 
 
 cdef size_t region_bytes(uint32_t workers, uint32_t services, uint32_t servers) noexcept nogil:

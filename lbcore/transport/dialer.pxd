@@ -11,3 +11,5 @@ cdef class SocketDialer(Dialer):
     cdef object loop
     cdef set queues            # WaitQueue in which somebody waits
     cdef object poll_handle    # the next look at them, None while nobody waits
+
+    cdef int dial(self, Exchange exchange) except -1

@@ -3,9 +3,11 @@
 import logging
 
 cimport cython
+from libc.stdint cimport int64_t
 
 from lbcore.http.request cimport Request
-from lbcore.proxy.exchange cimport Exchange, exchange_take
+from lbcore.middleware.base cimport Pending
+from lbcore.proxy.exchange cimport Exchange, ServerStream, exchange_take
 from lbcore.proxy.pool cimport Pool
 from lbcore.proxy.recording cimport Recording
 from lbcore.routing.mirroring cimport Mirror
@@ -34,11 +36,25 @@ cdef class SocketDialer(Dialer):
         self.loop = loop
         self.queues = set()
 
+    cdef int connect(self, Exchange exchange, bint fresh) except -1:
+        cdef Server server = exchange.attempt.server
+        cdef ServerStream stream = None
+        if not fresh and server.pool is not None:
+            stream = (<Pool>server.pool).take()
+        if stream is None:
+            return self.dial(exchange)
+        exchange.stream = stream
+        stream.start(exchange)
+        if not stream.blocked:
+            exchange.server_ready()
+        return 0
+
     cdef int dial(self, Exchange exchange) except -1:
-        cdef Server server = exchange.server
+        """Set `exchange.stream` to a new connection, that starts by itself when it stands."""
+        cdef Server server = exchange.attempt.server
         cdef Http1Server stream = Http1Server.__new__(Http1Server)
         stream.server = server
-        stream.policy = exchange.balancer.policy
+        stream.policy = exchange.attempt.balancer.policy
         stream.new_socket()
         stream.exchange = exchange
         stream.state = SERVER_CONNECTING
@@ -57,6 +73,18 @@ cdef class SocketDialer(Dialer):
         if not self.resolver.resolve(server.host, server.port, lambda addresses: self.resolved(stream, addresses)):
             self.reactor.hurry()
         return 0
+
+    cdef int arm(self, Pending pending, int64_t timeout_ms) except -1:
+        pending.timer = self.loop.call_later(timeout_ms / 1000.0, self.expire, pending)
+        return 0
+
+    def expire(self, Pending pending) -> None:
+        """Its time is over."""
+        self.reactor.enter()
+        try:
+            pending.expire()
+        except Exception as error:
+            _log.error("internal error at the end of a wait", exc_info=error)
 
     cdef int watch_queue(self, WaitQueue queue) except -1:
         self.queues.add(queue)
@@ -97,7 +125,11 @@ cdef class SocketDialer(Dialer):
         shadow.body = body
         shadow.reactor = self.reactor
         shadow.shadows = self.shadows
-        return shadow.begin()
+        try:
+            return shadow.begin()
+        except Exception:
+            shadow.leave()         # neither its count nor its bytes stay
+            raise
 
     def resolved(self, Http1Server stream, addresses) -> None:
         """The name's addresses are here, or None if it has none."""

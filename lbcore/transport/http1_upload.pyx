@@ -38,8 +38,8 @@ cdef class Http1Upload(ClientStream):
         while self.body_kind != BODY_NONE:
             stream = exchange.stream
             if stream is None or stream.blocked:
-                # Nobody reads the body of a request that waits for a server: its end is known from the event alone.
-                return self.drop() if exchange.waiter is not None and socket.hangup else 0
+                # Nobody reads the body of a request that waits for something: its end is known from the event alone.
+                return self.drop() if exchange.pending is not None and socket.hangup else 0
             if buffer_len(&socket.input) > self.seen:
                 self.continue_sent = True
                 self.pass_on()

@@ -16,6 +16,9 @@ from lbcore.transport.reactor cimport Timed
 
 _log = logging.getLogger("lbcore.transport")
 
+cdef enum:
+    PART_BYTES = 65536         # of a body, put at once: what the server does not take stays in the recording that all copies share
+
 
 @cython.final
 cdef class Deadline(Timed):
@@ -45,12 +48,15 @@ cdef class Shadow(ClientStream):
 
     cdef int want_body(self) except -1:
         cdef ServerStream stream = self.exchange.stream
+        cdef Span part
         if stream is None or self.ended or stream.blocked:
             return 0
-        if self.body is not None and self.passed_on < self.body.size:
-            # One put takes it all: what does not fit into the socket is kept by the stream.
-            stream.put_body(self.body.since(self.passed_on))
-            self.passed_on = self.body.size
+        while self.body is not None and self.passed_on < self.body.size:
+            part = self.body.part(self.passed_on, PART_BYTES)
+            self.passed_on += part.len
+            stream.put_body(part)
+            if stream.blocked:
+                return 0
         if self.body is not None:
             self.ended = True
             stream.put_end()

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from lbcore.http.head cimport ClientAddress
-from lbcore.http.request cimport Request
+from lbcore.routing.asker cimport Asker
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.exchange cimport Dialer
 from lbcore.routing.balancer cimport LoadBalancer
@@ -26,7 +26,7 @@ cdef class TcpConnection(Connection):
     cdef TcpRoute route
     cdef ClientAddress address
     cdef ClientAddress local           # what the client connected to, as a proxy before has said; empty = ask the kernel
-    cdef Request request               # who asks, for services that choose by it
+    cdef Asker asker               # who asks, for services that choose by it
     cdef Decision decision
     cdef LoadBalancer balancer
     cdef Server server

@@ -5,9 +5,9 @@ import logging
 cimport cython
 from libc.stdint cimport uint32_t
 
-from lbcore.http.request cimport Request
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.exchange cimport Dialer
+from lbcore.routing.asker cimport Asker
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.tcp_route cimport ConnectionLimit, TcpPolicy
@@ -37,7 +37,7 @@ cdef class TcpConnection(Connection):
     cdef int open(self) except -1:
         self.enter()
         self.decision = Decision()
-        if not self.route.admits(self.request) or (self.route.limits is not None and not self.pass_limits()):
+        if not self.route.admits(self.asker) or (self.route.limits is not None and not self.pass_limits()):
             return self.close()
         return self.dial()
 
@@ -53,7 +53,7 @@ cdef class TcpConnection(Connection):
         """Connect to another server, if there is one; else the client's connection closes, as in Traefik."""
         cdef Reactor reactor = self.dialer.reactor
         cdef int attempt
-        self.server = self.route.service.choose(self.request, self.decision) if self.attempts < ATTEMPTS else None
+        self.server = self.route.service.choose(self.asker, self.decision) if self.attempts < ATTEMPTS else None
         if self.server is None:
             self.entry_point.stats.errors[ERROR_NO_SERVER if self.attempts == 0 else self.error] += 1
             return self.close()
@@ -226,9 +226,9 @@ cdef bint serve_tcp(OwnedSocket socket, const Learned* learned, EntryPoint entry
     cdef TcpConnection connection = TcpConnection.__new__(TcpConnection)
     connection.address = learned.client
     connection.local = learned.local
-    connection.request = Request()
-    connection.request.head.client = &connection.address
-    connection.route = entry_point.tcp.find(connection.request)
+    connection.asker = Asker.__new__(Asker)
+    connection.asker.address = &connection.address
+    connection.route = entry_point.tcp.find(connection.asker)
     if connection.route is None:
         return False
     connection.entry_point = entry_point

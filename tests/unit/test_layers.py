@@ -17,7 +17,7 @@ ALLOWED = {
     "regex": {"http"},
     "state": {"selection"},
     "config": set(),
-    "middleware": {"http", "regex", "config"},
+    "middleware": {"config", "http", "regex", "state"},
     "routing": {"config", "http", "middleware", "regex", "selection", "state"},
     "observability": {"config", "http", "selection", "state"},
     "proxy": {"http", "middleware", "observability", "routing", "selection", "state"},
@@ -35,8 +35,8 @@ INTERNAL = {
     for package, names in {
         "http": "arena buffer cookie lenient pico reflect",
         "observability": "json_line text",
-        "proxy": "copies entry_point exchange explainer fallback networks observation pool recording waiting",
-        "routing": "decision",
+        "proxy": "attempt copies entry_point exchange explainer gates networks observation pool recording",
+        "routing": "asker decision",
         "selection": "alias chairman drawn hrw md5 ordered ring timed",
         "transport": "arrival clock connect connection dialer http1_client http1_server http1_upload listener "
         "protocols reserve scarcity shadow socket splice tcp_client timers tunnel",

@@ -71,7 +71,7 @@ def test_while_the_only_server_of_a_child_is_on_trial_siblings_take_the_other_re
     assert [tree.pick("x", under_way=True) for _ in range(2)] == [A, None]
 
 
-def test_a_sibling_of_a_child_on_trial_may_answer_by_its_middlewares() -> None:
+def test_middlewares_of_a_service_have_no_part_in_choosing() -> None:
     passive = {"passiveHealthCheck": {"maxFailedAttempts": 1, "failureWindow": "1s"}}
     tree = Tree(
         {
@@ -85,7 +85,7 @@ def test_a_sibling_of_a_child_on_trial_may_answer_by_its_middlewares() -> None:
     tree.region.set_up(tree.slot("x", A), False, EJECTED)
     tree.region.try_again(tree.slot("x", A))
     assert tree.pick("x", under_way=True) == A
-    assert tree.picks("top", 4) == [None, C, None, C]  # the first and the third are redirected
+    assert tree.picks("top", 4) == [B, C, B, C]  # that a request for B will be redirected is found out behind
 
 
 def test_a_parent_that_does_not_watch_goes_on_sending() -> None:

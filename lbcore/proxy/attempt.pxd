@@ -1,0 +1,35 @@
+# One attempt to have a request answered by a server, and what may follow a failed one.
+
+from libc.stdint cimport uint64_t
+
+from lbcore.routing.balancer cimport LoadBalancer
+from lbcore.routing.decision cimport Decision
+from lbcore.routing.server cimport Server
+
+
+cdef enum Outcome:                     # of an attempt that did not bring the answer for the client
+    OUTCOME_STALE                      # its connection had been idle, and was dead by the time the request was sent
+    OUTCOME_UNREACHED                  # no connection could be made: the server has seen nothing of the request
+    OUTCOME_BAD                        # the server may have seen the request, and failed or answered badly
+
+
+cdef enum Next:                        # what follows
+    NEXT_NONE                          # nothing: the client is told
+    NEXT_SAME                          # the same server, over a new connection
+    NEXT_OTHER                         # another server of the same service
+    NEXT_FALLBACK                      # the fallback of the innermost Failover
+
+
+cdef class Attempt:                    # the connection of the one under way is `Exchange.stream`; a past one keeps none
+    cdef Server server                 # None until one is chosen
+    cdef LoadBalancer balancer         # that chose the server
+    cdef bint again                    # at the server of the attempt before, in its place there
+    cdef uint64_t sent_ns              # monotonic time of the dispatch, where somebody goes by it
+    cdef uint64_t origin_ns            # from the dispatch to the head of the server's answer; 0 = none came
+    cdef int origin_status             # of the server's answer; 0 = none came
+    cdef int error                     # ErrorKind, -1 when all went well
+
+    cdef void clear(self) noexcept
+
+
+cdef int next_attempt(Attempt attempt, int outcome, int status, bint repeatable, Decision decision) noexcept

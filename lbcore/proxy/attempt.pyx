@@ -1,0 +1,41 @@
+"""One attempt to have a request answered by a server, and what may follow a failed one. No I/O.
+
+Every reason to ask once more is here: an idle connection that was dead, a server that could not be reached, an answer that a
+Failover does not want. What is done about it is the exchange's.
+"""
+
+cimport cython
+
+from lbcore.routing.decision cimport Decision
+from lbcore.routing.failover cimport wants_another
+
+
+@cython.final
+cdef class Attempt:
+    """Owned by its exchange. The last one is used again for the next exchange, those before it are kept until the end."""
+
+    cdef void clear(self) noexcept:
+        self.server = None
+        self.balancer = None
+        self.again = False
+        self.sent_ns = self.origin_ns = 0
+        self.origin_status = 0
+        self.error = -1
+
+
+cdef int next_attempt(Attempt attempt, int outcome, int status, bint repeatable, Decision decision) noexcept:
+    """What follows an attempt that failed. Returns a Next.
+
+    status      that the client would be answered with: what a Failover goes by.
+    repeatable  whether the whole request can be sent once more: nothing of its body is lost.
+
+    Bounded: a server is asked again once, and how many others are tried is bounded by the decision (MOST_TRIES,
+    MOST_IN_ALL); each Failover is left for good by its fallback.
+    """
+    if outcome == OUTCOME_STALE and repeatable and not attempt.again:
+        return NEXT_SAME
+    if outcome == OUTCOME_UNREACHED:
+        return NEXT_OTHER
+    if decision.failover is not None and repeatable and wants_another(decision.failover, status):
+        return NEXT_FALLBACK
+    return NEXT_NONE

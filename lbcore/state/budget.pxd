@@ -1,0 +1,16 @@
+# The memory that bodies of requests may take while they are kept, over all workers.
+
+from libc.stdint cimport int64_t
+
+from lbcore.state.layout cimport Header, WorkerStats
+from lbcore.state.region cimport Region
+
+
+cdef class MemoryBudget:
+    cdef Region region                 # keeps both mapped
+    cdef Header* header
+    cdef WorkerStats* row              # this worker's
+
+    cdef bint take(self, int64_t amount) noexcept
+    cdef void give(self, int64_t amount) noexcept
+    cdef int64_t share(self) noexcept
