@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import hmac
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -45,15 +47,15 @@ def make_app(runtime: Runtime) -> Starlette:
         Route(f"{base}/" if base else "/", lambda request: RedirectResponse(f"{base}/dashboard/", 302)),
     ]
     if runtime.static.metrics and runtime.static.metrics.prometheus:
-        registry = CollectorRegistry()
-        registry.register(RequestCollector(runtime))
-        routes.append(
-            Route("/metrics", lambda request: Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST))
-        )
+        routes.append(Route("/metrics", api.metrics))
     return Starlette(routes=routes, exception_handlers={404: _not_found})
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
+    return _no_page()
+
+
+def _no_page() -> Response:
     return PlainTextResponse("404 page not found\n", 404)
 
 
@@ -76,22 +78,45 @@ def _page(request: Request, views: list[View]) -> Response:
     return JSONResponse(views[(page - 1) * per_page : page * per_page], headers={"X-Next-Page": str(following)})
 
 
+Make = Callable[["_Api", Runtime, Request], Response]
+
+
+def _aside(make: Make) -> Callable[[_Api, Request], Awaitable[Response]]:
+    """Make an answer in a thread, one at a time: the loop has the probes of health checks to keep punctual."""
+
+    async def endpoint(api: _Api, request: Request) -> Response:
+        async with api.turn:
+            return await asyncio.to_thread(make, api, copy.copy(api.runtime), request)
+
+    return endpoint
+
+
 class _Api:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
+        self.turn = asyncio.Lock()
 
     async def version(self, request: Request) -> Response:
         started = catalogue.instant(self.runtime.started_unix_s)
         return JSONResponse({"Version": __version__, "Codename": "lbcore", "startDate": started})
 
-    async def overview(self, request: Request) -> Response:
-        return JSONResponse(catalogue.overview(self.runtime))
+    @_aside
+    def overview(self, runtime: Runtime, request: Request) -> Response:
+        return JSONResponse(catalogue.overview(runtime))
 
-    async def raw_data(self, request: Request) -> Response:
-        return JSONResponse(catalogue.raw_data(self.runtime))
+    @_aside
+    def raw_data(self, runtime: Runtime, request: Request) -> Response:
+        return JSONResponse(catalogue.raw_data(runtime))
 
-    async def tree(self, request: Request) -> Response:
-        return JSONResponse(catalogue.tree(self.runtime))
+    @_aside
+    def metrics(self, runtime: Runtime, request: Request) -> Response:
+        registry = CollectorRegistry()
+        registry.register(RequestCollector(runtime))
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @_aside
+    def tree(self, runtime: Runtime, request: Request) -> Response:
+        return JSONResponse(catalogue.tree(runtime))
 
     async def entry_points(self, request: Request) -> Response:
         points = self.runtime.static.entry_points
@@ -102,24 +127,26 @@ class _Api:
         point = self.runtime.static.entry_points.get(name)
         return JSONResponse(view.entry_point_view(name, point)) if point else _missing("entry point", name)
 
-    async def objects(self, request: Request) -> Response:
+    @_aside
+    def objects(self, runtime: Runtime, request: Request) -> Response:
         """A list, filtered and in pages."""
         layer, kind = request.path_params["layer"], request.path_params["kind"]
         if kind not in catalogue.KINDS.get(layer, ()):
-            return await _not_found(request, Exception())
-        views = catalogue.objects(self.runtime, layer, kind).values()
+            return _no_page()
+        views = catalogue.objects(runtime, layer, kind).values()
         query = request.query_params
         keys = ("search", "status", "serviceName", "middlewareName")
         return _page(request, catalogue.select(views, *(query.get(key, "") for key in keys)))
 
-    async def object(self, request: Request) -> Response:
+    @_aside
+    def object(self, runtime: Runtime, request: Request) -> Response:
         layer, kind, name = (request.path_params[key] for key in ("layer", "kind", "name"))
         if kind not in catalogue.KINDS.get(layer, ()):
-            return await _not_found(request, Exception())
-        services = self.runtime.dynamic.http.services
+            return _no_page()
+        services = runtime.dynamic.http.services
         if layer == "http" and kind == "services" and name in services:
-            return JSONResponse(view.service_view(self.runtime, name, services[name], with_health=True))
-        found = catalogue.objects(self.runtime, layer, kind).get(name)
+            return JSONResponse(view.service_view(runtime, name, services[name], with_health=True))
+        found = catalogue.objects(runtime, layer, kind).get(name)
         return JSONResponse(found) if found is not None else _missing(kind.removesuffix("s"), name)
 
     async def weights(self, request: Request) -> Response:

@@ -24,6 +24,10 @@ class RequestCollector(Collector):
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
+    def describe(self) -> list[Metric]:
+        """Nothing: a registry would collect everything once to know the names."""
+        return []
+
     def collect(self) -> Iterator[Metric]:
         """All metrics."""
         runtime = self._runtime

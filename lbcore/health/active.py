@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from lbcore.config.dynamic import HealthCheck
 from lbcore.config.tcp import TcpHealthCheck
+from lbcore.health.patience import within
 from lbcore.health.probe import Probe, ProbeError, probe_for, tcp_probe_for
 from lbcore.state.region import CHECK, Region
 
@@ -50,7 +51,13 @@ class ServiceCheck:
 
     async def _keep_asking(self, url: str, slot: int) -> None:
         check, region = self.check, self._region
-        probe = tcp_probe_for(url, check) if isinstance(check, TcpHealthCheck) else probe_for(url, check)
+        try:
+            probe = tcp_probe_for(url, check) if isinstance(check, TcpHealthCheck) else probe_for(url, check)
+        except ValueError as unusable:
+            self.errors[url] = f"it cannot be asked: {unusable}"
+            region.set_up(slot, False, CHECK)
+            _log.error("Health check cannot be made. service=%s url=%s error=%s", self.name, url, unusable)
+            return
         in_a_row = 0  # answers that contradict the status
         first = True
         while True:
@@ -80,8 +87,7 @@ class ServiceCheck:
         """Why the server is not well; empty when it is."""
         timeout_s = self.check.timeout.total_seconds() or 5
         try:
-            async with asyncio.timeout(timeout_s):
-                await probe()
+            await within(timeout_s, probe())
         except TimeoutError:
             return f"no answer within {timeout_s:g} s"
         except (ProbeError, OSError, ValueError) as error:

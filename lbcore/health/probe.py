@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from lbcore.config.dynamic import HealthCheck
@@ -19,7 +20,7 @@ BODY_LIMIT_BYTES = 65536
 HEAD_LIMIT_BYTES = 65536
 MAX_REDIRECTS = 10
 
-Probe = Callable[[], Awaitable[None]]  # raises ProbeError, or OSError, when the server is not well
+Probe = Callable[[], Coroutine[Any, Any, None]]  # raises ProbeError, or OSError, when the server is not well
 
 Answer = tuple[int, dict[str, str], bytes]  # status, headers with names in lower case, beginning of the body
 

@@ -36,6 +36,7 @@ from lbcore.state.region import Region
 
 EXIT_STOPPED = 0  # by a signal
 EXIT_CONFIG = 1  # configuration refused, or an address that cannot be listened on
+SWITCH_S = 0.001  # how long a thread that compiles may keep the loop of the health checks waiting
 EXIT_WORKERS = 3  # the workers cannot be started
 STOP_S = 2.0  # how long a worker may take to go after its grace, before it is killed
 
@@ -226,6 +227,7 @@ def supervise(
     """`main` with the log as the caller has set it up. `command` starts one worker."""
     count = workers or len(os.sched_getaffinity(0))
     _raise_file_limit()
+    sys.setswitchinterval(SWITCH_S)
     notifier = Notifier(os.environ)
     listeners: list[Listener] = []
     _log.info("lbcore %s starts with %d workers, configuration %s", __version__, count, config_path or "of the caller")

@@ -209,3 +209,32 @@ def test_log_in_a_new_folder_makes_the_folder(tmp_path: Path, backends: list[Bac
         lb.runs(1)
         lb.get()
         eventually(lambda: path.exists() and path.read_text(), "a line")
+
+
+def many(backend: Backend, count: int, path: str) -> str:
+    """A configuration of many routers, and a service whose server is checked every 100 ms."""
+    lines = ["http:", "  routers:", "    all: {rule: 'PathPrefix(`/`)', service: backends, priority: 1}"]
+    lines += [
+        f"    r{n}: {{rule: 'Host(`h{n}.test`) && PathPrefix(`{path}`)', service: s{n % 1000}}}" for n in range(count)
+    ]
+    lines += ["  services:", "    backends:", "      loadBalancer:"]
+    lines += [f"        servers: [{{url: '{backend.url}'}}]"]
+    lines += ["        healthCheck: {path: /health, interval: 100ms, timeout: 200ms}"]
+    lines += [f"    s{n}: {{loadBalancer: {{servers: [{{url: 'http://127.0.0.1:9'}}]}}}}" for n in range(1000)]
+    return "\n".join(lines) + "\n"
+
+
+def test_health_checks_stay_punctual_while_10000_routers_are_reloaded_and_read(
+    tmp_path: Path, backends: list[Backend]
+) -> None:
+    with running(tmp_path, None, static=ADMIN) as lb:
+        lb.runs(1)
+        lb.write(many(backends[0], 10_000, "/a"))
+        lb.runs(2)
+        for generation, path in ((3, "/b"), (4, "/c")):
+            lb.write(many(backends[0], 10_000, path))
+            ask_admin(lb, "/metrics")
+            ask_admin(lb, "/api/rawdata")
+            lb.runs(generation)
+        assert lb.get() == (200, "one")
+        assert "Health check failed" not in lb.log
