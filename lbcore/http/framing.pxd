@@ -17,6 +17,7 @@ cdef struct Framing:
     int64_t length             # bytes of the body for BODY_LENGTH, else 0
     bint keep_alive            # the sender will take another message on this connection
     bint upgrade               # `Connection: upgrade` together with an Upgrade header, other than to h2c
+    bint has_connection        # there is a Connection header
     bint names_headers         # a Connection header names other headers: they are hop-by-hop too
     bint expects_continue      # requests only
     bint te_trailers           # the client takes trailers

@@ -131,6 +131,7 @@ cdef int scan(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor
     framing.expects_continue = False
     framing.te_trailers = False
     framing.names_headers = False
+    framing.has_connection = False
     for i in range(count):
         if kinds[i] == H_CONTENT_LENGTH:
             value = parse_length(headers[i].value)
@@ -142,6 +143,7 @@ cdef int scan(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor
             codings[0] += 1
             chunked[0] = codings[0] == 1 and span_ieq(headers[i].value, b"chunked", 7)
         elif kinds[i] == H_CONNECTION:
+            framing.has_connection = True
             at = 0
             while next_token(headers[i].value, &at, &token):
                 if span_ieq(token, b"close", 5):

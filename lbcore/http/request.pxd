@@ -44,6 +44,7 @@ cdef class Request(Message):
     cdef int set_header(self, Span name, Span lower, Span value) except -1
     cdef void drop_managed(self) noexcept
     cdef int drop_listed(self, frozenset passed_on) except -1
+    cdef void settle_connection(self) noexcept
     cdef void release_aliases(self) noexcept
     cdef void clear(self) noexcept
     cdef int copy(self, Request other) except -1

@@ -13,7 +13,7 @@ from lbcore.http.arena cimport arena_alloc
 from lbcore.http.framing cimport BODY_NONE, connection_lists, frame_request, parse_length
 from lbcore.http.head cimport ClientAddress, Header
 from lbcore.http.known cimport (
-    H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_TRANSFER_ENCODING, header_kind, is_managed,
+    H_CONNECTION, H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_TRANSFER_ENCODING, header_kind, is_managed,
 )
 from lbcore.http.message cimport HEAD_PARTIAL, MAX_HEADER_LINES, Message
 from lbcore.http.number cimport put_decimal
@@ -245,14 +245,31 @@ cdef class Request(Message):
     cdef int drop_listed(self, frozenset passed_on) except -1:
         """Take out the headers that `Connection` lists, before any rule sees them; managed ones may not be taken out so.
 
-        passed_on  names, in lower case, that stay.
+        passed_on  names, in lower case, that rules and middlewares are to see; servers are not told of them either.
         """
         cdef Py_ssize_t i
+        cdef bint complete = True
         for i in range(self.n_headers):
             if self.kinds[i] == H_OTHER and connection_lists(self.headers, self.kinds, self.n_headers, self.headers[i].name):
-                if span_bytes(self.headers[i].name).lower() not in passed_on:
+                if span_bytes(self.headers[i].name).lower() in passed_on:
+                    complete = False
+                else:
                     self.drop_at(i)
+        if complete:
+            self.settle_connection()
         return 0
+
+    cdef void settle_connection(self) noexcept:
+        """Leave of Connection what concerns rules: `Upgrade`, written so, for a request that asks for one; else nothing."""
+        cdef bint upgrade = self.framing.upgrade
+        cdef Py_ssize_t i
+        for i in range(self.n_headers):
+            if self.kinds[i] == H_CONNECTION:
+                if upgrade:
+                    self.headers[i].value = span_of(b"Upgrade", 7)
+                    upgrade = False
+                else:
+                    self.drop_at(i)
 
     cdef void release_aliases(self) noexcept:
         """Let aliases of managed headers (`X_Forwarded_For`, `X.Real-Ip`) pass as they are: their sender is trusted."""
@@ -377,6 +394,8 @@ cdef class Request(Message):
         status = self.classify(policy)
         if status == 0:
             status = frame_request(head.headers, self.kinds, head.n_headers, head.minor_version, &self.framing)
+        if status == 0 and self.framing.has_connection and not self.framing.names_headers:
+            self.settle_connection()
         if status == 0:
             status = self.read_target(policy)
         if status == 0 and (span_eq(head.method, b"OPTIONS", 7) or span_eq(head.method, b"TRACE", 5)):
@@ -537,7 +556,7 @@ cdef class Request(Message):
         memcpy(self.address.ip, <const char*>packed, 16)
         memcpy(self.address.text, <const char*>text, len(text))
         self.address.text_len = len(text)
-        self.address.is_ipv4 = parsed.version == 4
+        self.address.is_ipv4 = packed.startswith(bytes(10) + b"\xff\xff")
 
     def describe(self) -> dict:
         """What was read, as bytes, for tests."""

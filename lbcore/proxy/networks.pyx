@@ -38,6 +38,8 @@ cdef class Networks:
         for i in range(self.count):
             whole = self.items[i].bits // 8
             rest = self.items[i].bits % 8
+            if self.items[i].bits < 96 and client.is_ipv4:
+                continue       # `::/0` is all of IPv6, and nothing of IPv4
             if memcmp(client.ip, self.items[i].ip, whole) == 0 and (
                     rest == 0 or (client.ip[whole] ^ self.items[i].ip[whole]) >> (8 - rest) == 0):
                 return True

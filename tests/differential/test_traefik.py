@@ -54,6 +54,10 @@ ROUTERS = {
     "pathre": tagged("PathRegexp(`^/item/[0-9]+$`)", "pathre"),
     "space": tagged("Path(`/x y`)", "space"),
     "method": tagged("Method(`PURGE`)", "method"),
+    "upgrade": tagged("PathPrefix(`/up`) && Header(`Connection`, `Upgrade`)", "upgrade"),
+    "closes": tagged("PathPrefix(`/up`) && Header(`Connection`, `close`)", "closes"),
+    "coded": tagged("PathPrefix(`/up`) && Header(`Transfer-Encoding`, `chunked`)", "coded"),
+    "client6": tagged("PathPrefix(`/up`) && ClientIP(`::/0`)", "client6"),
     "header": tagged("Header(`X-QA`, `1`)", "header"),
     "headerre": tagged("HeaderRegexp(`Cookie`, `canary=(1|yes)`)", "headerre"),
     "query": tagged("Query(`v`, `a b`)", "query"),
@@ -378,6 +382,11 @@ REQUESTS = {
         for asks in (False, True)
     },
     "connection headers": get("/connection/"),
+    **{
+        f"connection {value}": get("/up", "a", f"Connection: {value}", "Upgrade: websocket")
+        for value in ("Upgrade", "upgrade", "keep-alive, Upgrade", "X-A, upgrade", "close", "X-A")
+    },
+    "coded rule": CHUNKED.replace(b" / ", b" /up ") + b"0\r\n\r\n",
     "lines": get("/lines/"),
     "defaults": get("/defaults/"),
     "strip slash": get("/api/z/a"),

@@ -48,6 +48,14 @@ def head(target: str = "/", host: str = "shop.test", *headers: str, method: str 
         ("Header(`X-QA`, `1`)", head("/", "a", "X-QA: 2", "x-qa: 1"), True),
         ("Header(`X-QA`, `1`)", head("/", "a", "X-QA: 1, 2"), False),
         ("Header(`Host`, `a`)", head("/", "a"), False),
+        ("HeaderRegexp(`host`, `.*`)", head("/", "a"), False),
+        ("Header(`Transfer-Encoding`, `chunked`)", head("/", "a", "Transfer-Encoding: chunked"), False),
+        ("Header(`Connection`, `close`)", head("/", "a", "Connection: close"), False),
+        *(
+            (rule, head("/", "a", f"Connection: {value}", "Upgrade: websocket"), True)
+            for rule in ("Header(`Connection`, `Upgrade`)", "Header(`Upgrade`, `websocket`)")
+            for value in ("Upgrade", "upgrade", "keep-alive, Upgrade")
+        ),
         ("HeaderRegexp(`Cookie`, `canary=1`)", head("/", "a", "Cookie: a=b; canary=1"), True),
         ("Query(`v`, `2`)", head("/?v=1&v=2"), True),
         ("Query(`v`, `a b`)", head("/?v=a+b"), True),
@@ -77,6 +85,11 @@ def test_rule_on_a_request(rule: str, request_head: bytes, matches: bool) -> Non
         ("ClientIP(`2001:db8::/33`)", "2001:db8::1", True),
         ("ClientIP(`2001:db8::/33`)", "2001:db8:8000::1", False),
         ("ClientIP(`0.0.0.0/0`)", "2001:db8::1", False),
+        ("ClientIP(`::/0`)", "10.1.2.3", False),
+        ("ClientIP(`::/1`)", "::ffff:10.1.2.3", False),
+        ("ClientIP(`::/0`)", "2001:db8::1", True),
+        ("ClientIP(`::ffff:0:0/96`)", "10.1.2.3", True),
+        ("ClientIP(`::ffff:10.1.2.3`)", "10.1.2.3", True),
     ],
 )
 def test_client_ip_of_a_connection(rule: str, client: str, matches: bool) -> None:
