@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,18 +20,74 @@ if TYPE_CHECKING:
     from lbcore.config.static import StaticConfig
     from lbcore.errors import Problem
 
+Arguments = list[str]
 USUAL_FILES = ("lbcore.yml", "lbcore.yaml", "lbcore.toml", "traefik.yml", "traefik.yaml", "traefik.toml")
 USUAL_FOLDERS = (".", "~/.config", "/etc/lbcore", "/etc/traefik")
 FREE_FORM = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Command(click.Command):
+    """A command to which `-host` is a mistyped option, and not `-h` with more behind it."""
+
+    def parse_args(self, ctx: click.Context, args: Arguments) -> Arguments:
+        """The arguments that no option takes."""
+        return super().parse_args(ctx, [f"-{arg}" if arg.startswith("-h") and len(arg) > 2 else arg for arg in args])
+
+
+class RunCommand(click.Command):
+    """A command that takes Traefik's flags in all of their forms: with one dash or two, in any case."""
+
+    def parse_args(self, ctx: click.Context, args: Arguments) -> Arguments:
+        """The arguments that no option takes: flags of the static configuration."""
+        own = {option.lower(): option for parameter in self.params for option in parameter.opts}
+        found = []
+        for arg in args:
+            flag, equals, value = (f"-{arg}" if re.match(r"-[A-Za-z]{2}|-[A-Za-z]\.", arg) else arg).partition("=")
+            found.append(own.get(flag.lower(), flag) + equals + value)
+        return super().parse_args(ctx, found)
+
+
+class StatusCommand(Command):
+    """A command that ends with 1 when it cannot be understood: 2 has another meaning."""
+
+    def parse_args(self, ctx: click.Context, args: Arguments) -> Arguments:
+        """The arguments that no option takes."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.exit_code = 1  # type: ignore[misc]
+            raise
+
+
+class Commands(click.Group):
+    """The commands; says which one was meant."""
+
+    command_class = Command
+
+    def parse_args(self, ctx: click.Context, args: Arguments) -> Arguments:
+        """The command and its arguments."""
+        if args and args[0].startswith("-") and args[0] not in ("-h", "--help", "--version"):
+            raise click.UsageError(f"a command is missing; did you mean: lbcore run {' '.join(args)}", ctx)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: Arguments
+    ) -> tuple[str | None, click.Command | None, Arguments]:
+        """The command that is named. Raises UsageError."""
+        if args[0] not in self.commands:
+            close = difflib.get_close_matches(args[0], self.commands, 1)
+            meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(self.commands))}"
+            raise click.UsageError(f"no such command: {args[0]!r}; {meant}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lbcore")
 def main() -> None:
     """An L7 load balancer and edge proxy, configured by Traefik's own files."""
 
 
-@main.command(context_settings=FREE_FORM)
+@main.command(cls=RunCommand, context_settings=FREE_FORM)
 @click.option("--config", "--configFile", "config", type=click.Path(dir_okay=False), help="Static configuration file.")
 @click.option(
     "--workers", type=click.IntRange(1, 1024), envvar="LBCORE_WORKERS", help="Worker processes; default: one per core."
@@ -62,6 +120,7 @@ def _static(config: str | None, flags: Sequence[str]) -> tuple[StaticConfig, lis
     from lbcore.errors import ConfigError, Problem
 
     if flags:
+        _refuse_mistyped(flags)
         if config:
             raise ConfigError([Problem("", "flags and --config exclude each other", "put everything in one of them")])
         return *from_flags(flags), "flags"
@@ -71,6 +130,24 @@ def _static(config: str | None, flags: Sequence[str]) -> tuple[StaticConfig, lis
     if is_in_environment(os.environ):
         return *from_environment(os.environ), "environment"
     raise ConfigError([Problem("", "no static configuration", "give --config FILE, flags, or LBCORE_... variables")])
+
+
+def _refuse_mistyped(flags: Sequence[str]) -> None:
+    """Raise UsageError for what is no flag of the static configuration and looks like something else."""
+    from lbcore.config.decode import keys_of
+    from lbcore.config.static import StaticConfig
+
+    keys = {key.lower(): key for key in keys_of(StaticConfig)}
+    known = ["--config", "--workers", *(f"--{key}" for key in keys.values())]
+    for flag in flags:
+        name = re.split(r"[=.\[]", flag)[0]
+        if flag.startswith("--") and name[2:].lower() not in keys:
+            close = difflib.get_close_matches(name, known, 1)
+            meant = f"did you mean {close[0]}?" if close else "see lbcore run --help"
+            raise click.UsageError(f"no such option: {name}; {meant}")
+    if not flags[0].startswith("-"):
+        meant = f"did you mean --config {flags[0]}?" if Path(flags[0]).is_file() else "options are --key=value"
+        raise click.UsageError(f"{flags[0]!r} is no option; {meant}")
 
 
 def _usual_file() -> Path | None:
@@ -176,26 +253,34 @@ API_OPTION = click.option(
 )
 
 
-@main.command()
+@main.command(cls=StatusCommand)
 @API_OPTION
 def status(url: str) -> None:
-    """Show the services of a running instance as a tree: what is up, what is down and why, weights, requests."""
-    from rich.console import Console
+    """Show the services of a running instance as a tree: what is up, what is down and why, weights, requests.
 
+    Exit code 0: all is well. 2: traffic or redundancy is lost, or what was configured is not in force; each of these is
+    named, with the routers that it concerns. 1: the instance cannot be asked.
+    """
     from lbcore.remote.client import ApiClient, ApiError
-    from lbcore.remote.show import trees
+    from lbcore.remote.show import console_for, problem_lines, trees
 
-    console = Console()
     try:
         client = ApiClient(url)
-        version, overview, roots = (client.ask(f"/api/{name}") for name in ("version", "overview", "tree"))
+        asked = ("version", "overview", "tree", "state")
+        version, overview, roots, state = (client.ask(f"/api/{name}") for name in asked)
     except ApiError as error:
         _fail(str(error))
-    counts = ", ".join(f"{part['total']} {kind} ({part['errors']} disabled)" for kind, part in overview["http"].items())
-    console.print(f"lbcore {version['Version']}, since {version['startDate']}: {counts}", highlight=False)
+    console = console_for(sys.stdout)
+    console.print(f"lbcore {version['Version']}, since {version['startDate']}", highlight=False)
+    for layer in ("http", "tcp"):
+        counts = ", ".join(f"{n['total']} {kind} ({n['errors']} disabled)" for kind, n in overview[layer].items())
+        if layer == "http" or any(n["total"] for n in overview[layer].values()):
+            console.print(f"{layer.upper()}: {counts}", highlight=False)
+    for line in problem_lines(state):
+        console.print(line)
     for tree in trees(roots):
         console.print(tree)
-    sys.exit(0 if all(root["status"] == "UP" for root in roots) else 2)
+    sys.exit(2 if state["problems"] else 0)
 
 
 @main.command()
@@ -209,16 +294,22 @@ def top(url: str, seconds: float, count: int) -> None:
     from rich.live import Live
 
     from lbcore.remote.client import ApiClient, ApiError
-    from lbcore.remote.show import rates
+    from lbcore.remote.show import console_for, rates
 
     try:
         client = ApiClient(url)
         before, looked = client.ask("/api/tree"), time.monotonic()
-        with Live(rates(before, before, 1), auto_refresh=False) as live:
+        console = console_for(sys.stdout)
+        first = rates(before, before, 1)
+        with Live(first, console=console, auto_refresh=False, transient=not console.is_terminal) as live:
             while True:
                 time.sleep(seconds)
                 now, at = client.ask("/api/tree"), time.monotonic()
-                live.update(rates(before, now, at - looked), refresh=True)
+                table = rates(before, now, at - looked)
+                if console.is_terminal:
+                    live.update(table, refresh=True)
+                else:
+                    console.print(table)
                 before, looked = now, at
                 count -= 1
                 if count == 0:
@@ -233,12 +324,14 @@ def top(url: str, seconds: float, count: int) -> None:
 @click.argument("service")
 @click.argument("weights", nargs=-1)
 @click.option("--reset", is_flag=True, help="End all overrides of the service.")
+@click.option("--force", is_flag=True, help="Even if no member is left to choose, and requests are refused.")
 @click.option("--token", envvar="LBCORE_API_TOKEN", default="", help="What api.token says.")
 @API_OPTION
-def weights(service: str, weights: tuple[str, ...], reset: bool, token: str, url: str) -> None:
+def weights(service: str, weights: tuple[str, ...], reset: bool, force: bool, token: str, url: str) -> None:
     """Override weights of a service of a running instance: lbcore weights shop v1=90 v2=10.
 
-    Overrides hold until they are reset, over reloads too, and are shown by `lbcore status`.
+    Overrides hold until they are reset, over reloads too, and are shown by `lbcore status`. Weights that leave the
+    service without a member to choose need --force.
     """
     from urllib.parse import quote
 
@@ -252,8 +345,10 @@ def weights(service: str, weights: tuple[str, ...], reset: bool, token: str, url
         if not key or not number.isdigit():
             _fail(f"{pair!r} is no weight: write name=number")
         wanted[key] = int(number)
+    if not token:
+        _fail("a token is missing: give what `api.token` of the static file says as --token or in LBCORE_API_TOKEN")
     try:
-        path = f"/api/http/services/{quote(service, safe='@')}/weights"
+        path = f"/api/http/services/{quote(service, safe='@')}/weights{'?force=true' if force else ''}"
         answer = ApiClient(url, token).ask(path, "DELETE" if reset else "PUT", None if reset else wanted)
     except ApiError as error:
         _fail(str(error))
@@ -272,23 +367,29 @@ def weights(service: str, weights: tuple[str, ...], reset: bool, token: str, url
 def explain(config: str, request: str, headers: tuple[str, ...], client: str, entry_point: str) -> None:
     """Say why a request would go where: lbcore explain --config traefik.yml 'GET http://shop.test/cart' -H 'X-QA: 1'.
 
+    The file is a static one, or a dynamic one alone: then the entry points that it names are assumed.
     Which router matches and why the others do not, the middlewares, each level of service with its weights, the server.
     Health is taken as good: nothing is asked.
     """
+    from lbcore.api.explain import assumed_static
     from lbcore.api.explain import explain as explain_lines
     from lbcore.api.runtime import Runtime
-    from lbcore.config.load import load_dynamic, load_static
+    from lbcore.config.load import is_static, load_dynamic, load_static
     from lbcore.errors import ConfigError
     from lbcore.process.snapshot import Publisher
     from lbcore.provider.merge import merge
     from lbcore.state.region import Region
 
     try:
-        static = load_static(config)
-        file = static.providers.file
-        if file is None:
-            _fail(f"{config} names no file provider: there is nothing to explain")
-        dynamic, _ = load_dynamic(file.filename or file.directory)
+        if is_static(Path(config)):
+            static = load_static(config)
+            file = static.providers.file
+            if file is None:
+                _fail(f"{config} names no file provider: there is nothing to explain")
+            dynamic, _ = load_dynamic(file.filename or file.directory)
+        else:
+            dynamic, _ = load_dynamic(config)
+            static = assumed_static(dynamic)
         region = Region.create(1)
         runtime = Runtime(static, region, "unix:/")
         snapshot = Publisher(region, "unix:/").publish(merge({"file": dynamic}))

@@ -26,12 +26,15 @@ from rich.table import Table
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PORT = 8000
+API_PORT = 8080
 BACKENDS = {"v1-a": 8101, "v1-b": 8102, "v2": 8103}
 TRY = """lbcore balances http://127.0.0.1:{port} over three servers with the weights 3, 2 and 1.
 
   curl http://127.0.0.1:{port}/                      who answers changes: v1-a 3 times, v1-b twice, v2 once, and again
   curl -H 'X-QA: 1' http://127.0.0.1:{port}/         testers always get v2
   curl http://127.0.0.1:{port}/api/cart              reaches the server as /cart
+  .venv/bin/lbcore status                          services, servers, weights; lbcore top: requests per second
+  http://127.0.0.1:{api_port}/dashboard/                the same in a browser
   for i in $(seq 60); do curl -s http://127.0.0.1:{port}/ -o /dev/null -D - | grep X-Backend; done | sort | uniq -c
                                                    30, 20 and 10
 
@@ -111,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Show lbcore balancing over three backends.")
     parser.add_argument("--proxy-command", default=f"{sys.executable} -m lbcore run --config {HERE / 'traefik.yml'}")
     options = parser.parse_args()
-    for port in (PORT, *BACKENDS.values()):
+    for port in (PORT, API_PORT, *BACKENDS.values()):
         require_free(port)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -122,7 +125,7 @@ def main() -> None:
             wait_for(port, "/.count", processes[-1])
         processes.append(start(*shlex.split(options.proxy_command)))
         wait_for(PORT, "/.count", processes[-1])
-        print(TRY.format(port=PORT, folder=HERE.relative_to(ROOT)), flush=True)
+        print(TRY.format(port=PORT, api_port=API_PORT, folder=HERE.relative_to(ROOT)), flush=True)
         show()
     except KeyboardInterrupt:
         pass

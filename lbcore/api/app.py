@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from lbcore import __version__
 from lbcore.api import catalogue, view
+from lbcore.api.condition import weights_after
 from lbcore.api.dashboard import PAGE
 from lbcore.api.prometheus import RequestCollector
 from lbcore.api.runtime import Runtime
@@ -36,6 +37,7 @@ def make_app(runtime: Runtime) -> Starlette:
         Route(f"{base}/api/overview", api.overview),
         Route(f"{base}/api/rawdata", api.raw_data),
         Route(f"{base}/api/tree", api.tree),
+        Route(f"{base}/api/state", api.state),
         Route(f"{base}/api/entrypoints", api.entry_points),
         Route(f"{base}/api/entrypoints/{{name}}", api.entry_point),
         Route(f"{base}/api/http/services/{{name}}/weights", api.weights, methods=["PUT", "DELETE"]),
@@ -118,6 +120,10 @@ class _Api:
     def tree(self, runtime: Runtime, request: Request) -> Response:
         return JSONResponse(catalogue.tree(runtime))
 
+    async def state(self, request: Request) -> Response:
+        """What is wrong, for `lbcore status`: see `condition.problems`."""
+        return JSONResponse(catalogue.state(self.runtime))
+
     async def entry_points(self, request: Request) -> Response:
         points = self.runtime.static.entry_points
         return _page(request, [view.entry_point_view(name, point) for name, point in sorted(points.items())])
@@ -174,6 +180,9 @@ class _Api:
             return JSONResponse({"message": f"no such member: {', '.join(unknown)}; known: {known}"}, 400)
         if any(weight is not None and not 0 <= weight <= 1 << 30 for weight in wanted.values()):
             return JSONResponse({"message": "a weight is between 0 and 1073741824"}, 400)
+        if request.query_params.get("force") != "true" and not weights_after(self.runtime, name, wanted):
+            message = f"{name} would be left without a member to choose: every request to it would be refused with 503"
+            return JSONResponse({"message": message, "needsForce": True}, 409)
         for key, weight in wanted.items():
             self.runtime.region.set_weight(slots[key], weight)
         return JSONResponse(view.service_view(self.runtime, name, service, with_health=True))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from lbcore.api.condition import problems
 from lbcore.api.health import health_of
 from lbcore.api.internal import Views, internal_routers, internal_services
 from lbcore.api.runtime import Runtime
@@ -87,11 +88,28 @@ def raw_data(runtime: Runtime) -> View:
 
 def tree(runtime: Runtime) -> list[View]:
     """The services that routers lead to, each with all below it."""
-    roots: dict[str, None] = {}
-    for name, router in runtime.dynamic.http.routers.items():
-        roots[qualify(router.service, name)] = None
-    services = runtime.table.services if runtime.table else {}
-    return [health_of(runtime, services[name]) for name in roots if name in services]
+    return [health_of(runtime, service) | {"layer": layer} for layer, _, service, _ in runtime.roots()]
+
+
+def state(runtime: Runtime) -> View:
+    """What is wrong, how reloads went, and what the workers do: what `lbcore status` goes by."""
+    reload = runtime.reload
+    return {
+        "problems": problems(runtime),
+        "accessLogLinesLost": runtime.region.log_lines_lost,
+        "reload": {
+            "inForce": reload.reloads,
+            "failures": reload.failures,
+            "lastSuccess": instant(reload.succeeded_unix_s) if reload.succeeded_unix_s else None,
+            "lastFailure": instant(reload.failed_unix_s) if reload.failed_unix_s else None,
+            "refused": list(reload.refused),
+            "kept": [{"kind": kind, "name": name, "errors": why} for (kind, name), why in reload.kept.items()],
+        },
+        "workers": [
+            {"index": worker.index, "pid": worker.pid, "state": worker.state, "generation": worker.generation}
+            for worker in runtime.workers()
+        ],
+    }
 
 
 def select(views: Iterable[View], search: str, status: str, service: str, middleware: str) -> list[View]:

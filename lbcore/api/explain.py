@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from lbcore.api.runtime import Runtime
+from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.rule import parse_rule
+from lbcore.config.static import StaticConfig
 from lbcore.config.validate import entry_points_of, qualify
 from lbcore.http.request import Request
 from lbcore.routing.balancer import Balancer, LoadBalancer
 from lbcore.routing.explanation import kind_of, role_of, unmet
-from lbcore.routing.matcher import Program
 from lbcore.routing.service import Service
 
 
@@ -57,6 +58,12 @@ def explain(
     yield from _services(runtime, service, request)
 
 
+def assumed_static(dynamic: DynamicConfig) -> StaticConfig:
+    """A static configuration with the entry points that routers name; one, if they name none."""
+    names = dict.fromkeys(name for router in dynamic.http.routers.values() for name in router.entry_points)
+    return StaticConfig.model_validate({"entryPoints": {name: {"address": ":0"} for name in names or ("web",)}})
+
+
 def head_of(asked: str, headers: Sequence[str]) -> bytes:
     """The head of the request that is asked about. Raises ExplainError."""
     method, _, url = asked.strip().rpartition(" ")
@@ -77,21 +84,23 @@ def _routers(runtime: Runtime, point: str, head: bytes, client: str) -> Iterator
     for name, router in runtime.dynamic.http.routers.items():
         if point in entry_points_of(router, runtime.static):
             entries.append((-(router.priority or len(router.rule.encode())), name, router))
-    taken = False
+    first: tuple[int, str] | None = None  # that takes the request
     for priority, name, router in sorted(entries, key=lambda entry: entry[:2]):
         about = f"router {name} (priority {-priority}): {router.rule}"
         if name in disabled:
             yield f"{about}: disabled: {'; '.join(disabled[name])}", ""
-        elif taken:
-            yield f"{about}: not tried", ""
+            continue
+        rule = parse_rule(router.rule)
+        missing = ", ".join(unmet(rule, lambda program: program.matches(head, client)))
+        if missing:
+            yield f"{about}: does not match: {missing}", ""
+        elif first is None:
+            first = -priority, name
+            yield f"{about}: matches", name
         else:
-            rule = parse_rule(router.rule)
-            taken = Program(rule).matches(head, client)
-            if taken:
-                yield f"{about}: matches", name
-            else:
-                missing = ", ".join(unmet(rule, lambda program: program.matches(head, client)))
-                yield f"{about}: does not match: {missing}", ""
+            higher, taker = first
+            why = f"priority {higher} is higher" if higher > -priority else "the priorities are equal, names decide"
+            yield f"{about}: would match, but {taker} is tried before it: {why}", ""
 
 
 def _kind(runtime: Runtime, name: str) -> str:

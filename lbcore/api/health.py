@@ -9,8 +9,10 @@ from typing import Any
 from lbcore.api.runtime import Runtime
 from lbcore.config.units import format_duration
 from lbcore.routing.balancer import Balancer, LoadBalancer
+from lbcore.routing.compile_tcp import tcp_identity
 from lbcore.routing.failover import Failover
 from lbcore.routing.guarded import Guarded
+from lbcore.routing.member import Member
 from lbcore.routing.mirroring import Mirroring
 from lbcore.routing.queue import WaitQueue
 from lbcore.routing.service import Service
@@ -77,16 +79,24 @@ def _server(runtime: Runtime, balancer: LoadBalancer, index: int) -> Node:
     _add_weights(node, region, slot)
     if since := _since(region.changed_ns(slot)):
         node["since"] = since
+    if reasons:
+        node["cause"] = down_cause(runtime, balancer.name, member)
+    return node
+
+
+def down_cause(runtime: Runtime, service: str, member: Member) -> str:
+    """Why a server of a service may not be picked; empty when it may."""
+    reasons = runtime.region.down_reasons(member.slot)
     texts = []
     if reasons & CHECK:
-        texts.append(f"health check failed: {runtime.check_error(balancer.name, member.key) or 'not checked yet'}")
+        # A service of layer 4 may have the name of one of layer 7, but none of its servers.
+        error = runtime.check_error(service, member.key) or runtime.check_error(tcp_identity(service), member.key)
+        texts.append(f"health check failed: {error or 'not checked yet'}")
     if reasons & EJECTED:
         texts.append("ejected: too many requests to it failed")
     if reasons & ADMIN:
         texts.append("taken out by hand")
-    if texts:
-        node["cause"] = "; ".join(texts)
-    return node
+    return "; ".join(texts)
 
 
 def _children(runtime: Runtime, service: Service) -> list[Node]:

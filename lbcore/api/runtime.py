@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
+from lbcore.config.validate import qualify
 from lbcore.routing.compile import Table, compile_table
+from lbcore.routing.service import Service
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
@@ -97,6 +99,24 @@ class Runtime:
         """Of an object: why it does not run, and why it runs in the version before."""
         kept = [f"the version before runs: {error}" for error in self.reload.kept.get((kind, name), [])]
         return list(self.errors(kind).get(name, [])), kept
+
+    def roots(self) -> Iterator[tuple[str, str, Service, list[str]]]:
+        """Services that running routers lead to: layer (`http`, `tcp`), qualified name, service, names of routers."""
+        if self.table is None:
+            return
+        http, tcp = self.dynamic.http.routers, self.dynamic.tcp.routers
+        for layer, routers, services, kind in (
+            ("http", http, self.table.services, "router"),
+            ("tcp", tcp, self.table.tcp_services, "tcpRouter"),
+        ):
+            disabled = self.errors(kind)
+            users: dict[str, list[str]] = {}
+            for name, router in routers.items():
+                if name not in disabled:
+                    users.setdefault(qualify(router.service, name), []).append(name)
+            for name, using in users.items():
+                if name in services:  # not one of lbcore's own
+                    yield layer, name, services[name], using
 
     def errors(self, kind: str) -> Mapping[str, list[str]]:
         """Of the disabled objects of a kind (router, service, middleware), by qualified name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import socket
@@ -40,6 +41,8 @@ class AdminServer:
         config = uvicorn.Config(
             make_app(runtime), lifespan="off", log_config=None, access_log=False, server_header=False
         )
+        # Its own events are of no interest to an operator; what fails is.
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         server = uvicorn.Server(config)
         # Signals are the supervisor's.
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]

@@ -15,6 +15,7 @@ cdef class Observer:
     cdef bint by_entry_point
     cdef bint by_router
     cdef bint by_service
+    cdef bint tells_retries            # at level DEBUG
 
     cdef void count(self, const Record* record, int kind, uint32_t index) noexcept
 

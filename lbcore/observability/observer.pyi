@@ -9,4 +9,5 @@ class Observer:
         by_entry_point: bool = True,
         by_router: bool = False,
         by_service: bool = True,
+        tells_retries: bool = False,
     ) -> None: ...

@@ -1,17 +1,21 @@
 """What watches the exchanges of an entry point: counts them, and writes their lines of the access log. No I/O."""
 
+import logging
+
 cimport cython
 from libc.stdint cimport uint32_t
 from libc.string cimport memcmp
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
-from lbcore.http.span cimport Span, span_ieq
+from lbcore.http.span cimport Span, span_bytes, span_ieq
 from lbcore.observability.access_log cimport AccessLog
 from lbcore.observability.record cimport NO_SLOT, Record
 from lbcore.observability.series cimport (
     PROTOCOL_SSE, SERIES_ENTRY_POINT, SERIES_ROUTER, SERIES_SERVICE, Series, series_key,
 )
+
+_log = logging.getLogger("lbcore.proxy")
 
 cdef const char* NAMES = b"GET    HEAD   POST   PUT    DELETE CONNECTOPTIONSTRACE  PATCH  "
 
@@ -29,9 +33,15 @@ cdef int method_index(const char* method, Py_ssize_t length) noexcept nogil:
 
 @cython.final
 cdef class Observer:
-    """One per entry point and worker. `by_*`: which labels requests are counted under."""
+    """One per entry point and worker.
 
-    def __init__(self, Series series=None, AccessLog log=None, by_entry_point=True, by_router=False, by_service=True):
+    by_*           which labels requests are counted under.
+    tells_retries  put requests that were sent more than once into the log.
+    """
+
+    def __init__(self, Series series=None, AccessLog log=None, by_entry_point=True, by_router=False, by_service=True,
+                 tells_retries=False):
+        self.tells_retries = tells_retries
         self.series = series
         self.log = log
         self.by_entry_point = by_entry_point
@@ -54,6 +64,10 @@ cdef class Observer:
                 self.count(record, SERIES_ROUTER, record.router)
             if self.by_service and record.service != NO_SLOT:
                 self.count(record, SERIES_SERVICE, record.service)
+        if record.retries and self.tells_retries:
+            _log.debug("%s %s was sent %d times; service %s, in the end to %s: status %d",
+                       span_bytes(request.head.method).decode("latin-1"),
+                       span_bytes(request.head.first_path).decode("latin-1"), record.retries + 1, service, url, record.status)
         if self.log is not None and record.logged:
             self.log.note(record, request, response, entry_point, router, service, url)
         return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from lbcore.config.static import StaticConfig
 from lbcore.observability.access_log import AccessLog
 from lbcore.observability.observer import Observer
@@ -9,6 +11,8 @@ from lbcore.observability.ring import LineReader
 from lbcore.observability.series import Series
 from lbcore.observability.writer import LogWriter, Say
 from lbcore.state.region import Region
+
+_log = logging.getLogger("lbcore.proxy")
 
 LOG_WAIT_S = 0.02  # how long a line of the access log waits for older ones of other workers
 
@@ -26,7 +30,8 @@ class Watch:
         settings = static.access_log
         self.observer: Observer | None = None
         self._writer: LogWriter | None = None
-        if prometheus is None and settings is None:
+        tells_retries = _log.isEnabledFor(logging.DEBUG)
+        if prometheus is None and settings is None and not tells_retries:
             return
         series = Series(region, worker, prometheus.buckets) if prometheus is not None else None
         log: AccessLog | None = None
@@ -42,7 +47,7 @@ class Watch:
                 say,
             )
         if prometheus is None:
-            self.observer = Observer(series, log, False, False, False)
+            self.observer = Observer(series, log, False, False, False, tells_retries)
         else:
             self.observer = Observer(
                 series,
@@ -50,6 +55,7 @@ class Watch:
                 prometheus.add_entry_points_labels,
                 prometheus.add_routers_labels,
                 prometheus.add_services_labels,
+                tells_retries,
             )
 
     def reopen(self) -> None:

@@ -87,6 +87,15 @@ class Listener:
         host, port = address
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
+    @property
+    def url(self) -> str:
+        """Where it is reached from this machine: `http://127.0.0.1:8000`, `unix:/run/lb.sock`."""
+        address = self.address
+        if isinstance(address, str):
+            return f"unix:{address}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(address[0], address[0])
+        return f"http://[{host}]:{address[1]}" if ":" in host else f"http://{host}:{address[1]}"
+
     def close(self) -> None:
         """Close our copies and remove our socket file, unless another process has put its own there."""
         for sock in self.sockets:

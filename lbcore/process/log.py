@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from lbcore.config.static import Log
+
 LEVELS = {
     "TRACE": 5,
     "DEBUG": logging.DEBUG,
@@ -23,6 +25,13 @@ LEVELS = {
 }
 _SHORT = {5: "TRC", logging.DEBUG: "DBG", logging.INFO: "INF", logging.WARNING: "WRN", logging.ERROR: "ERR"}
 _LONG = {5: "trace", logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warn", logging.ERROR: "error"}
+
+
+def level_of(settings: Log, is_terminal: bool) -> str:
+    """The level that rules: as configured; else INFO where somebody looks on, and ERROR elsewhere, as in Traefik."""
+    if "level" in settings.model_fields_set or settings.file_path or not is_terminal:
+        return settings.level
+    return "INFO"
 
 
 class CommonFormatter(logging.Formatter):

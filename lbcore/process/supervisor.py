@@ -17,10 +17,12 @@ import uvloop
 from lbcore import __version__
 from lbcore.api.runtime import Runtime
 from lbcore.api.server import AdminServer, is_wanted
+from lbcore.api.watch import ServiceWatch
 from lbcore.config.static import StaticConfig
-from lbcore.errors import ConfigError
+from lbcore.errors import ConfigError, Problem
 from lbcore.health.monitor import HealthMonitor
 from lbcore.process import log
+from lbcore.process.announce import contents, places
 from lbcore.process.child import COMMAND
 from lbcore.process.control import Message
 from lbcore.process.listeners import Listener, open_listeners
@@ -84,6 +86,7 @@ class Supervisor:
         self._accept_s, self._grace_s = life_cycle(static)
         self._stop = asyncio.Event()  # first SIGTERM or SIGINT: drain
         self._stop_now = asyncio.Event()  # second
+        self._is_announced = False  # where the API and the like are
 
     async def run(self) -> None:
         """Serve until stopped. Raises WorkersError when the workers cannot be started."""
@@ -115,6 +118,7 @@ class Supervisor:
 
     def _services(self) -> list[Coroutine[Any, Any, None]]:
         services = [self._aggregator.run(), self._publication.run(), self._health.run()]
+        services.append(ServiceWatch(self._runtime).run())
         if self._admin is not None:
             services.append(self._admin.run(self._runtime))
         if self._notifier.watchdog_s:
@@ -167,8 +171,12 @@ class Supervisor:
         if self._stop.is_set():
             return
         status = f"{self._region.workers} workers run configuration {generation}"
-        _log.info(status)
+        _log.info("%s: %s", status, contents(self._runtime))
         self._notifier.ready(status)
+        if not self._is_announced:
+            self._is_announced = True
+            for line in places(self._static, self._listeners):
+                _log.info("%s", line)
 
     async def _feed_watchdog(self) -> None:
         while True:
@@ -210,7 +218,7 @@ def main(static: StaticConfig, workers: int | None = None, config_path: str = ""
     """
     settings = static.log
     try:
-        reopen_log = log.configure(settings.level, settings.format, settings.file_path)
+        reopen_log = log.configure(log.level_of(settings, sys.stderr.isatty()), settings.format, settings.file_path)
     except OSError as error:
         sys.stderr.write(f"lbcore: cannot open the log {settings.file_path}: {error.strerror}\n")
         return EXIT_CONFIG
@@ -239,7 +247,11 @@ def supervise(
             _log.info("entry point %s listens on %s", listener.entry_point, listener.address_text)
 
         async def run() -> None:
-            await Supervisor(static, count, listeners, notifier, reopen_log, command).run()
+            try:
+                supervisor = Supervisor(static, count, listeners, notifier, reopen_log, command)
+            except OSError as error:
+                raise ConfigError([Problem("", f"cannot start: {error}")]) from error
+            await supervisor.run()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run())

@@ -45,5 +45,8 @@ class ApiClient:
         except ValueError:
             raise ApiError(f"{self._url}{path} answers {answer.status}, which is no API of lbcore") from None
         if answer.status != 200:
-            raise ApiError(str(found.get("message", text)) if isinstance(found, dict) else text)
+            message = str(found.get("message", text)) if isinstance(found, dict) else text
+            if isinstance(found, dict) and found.get("needsForce"):
+                message += "; add --force if that is what you want"
+            raise ApiError(message)
         return found

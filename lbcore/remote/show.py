@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TextIO
 
+from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 from rich.tree import Tree
 
 Node = dict[str, Any]
+UNLIMITED = 100_000  # columns
+
+
+def console_for(output: TextIO) -> Console:
+    """Where to print; what does not go to a terminal is not cut into lines."""
+    return Console(file=output, soft_wrap=False) if output.isatty() else Console(file=output, width=UNLIMITED)
+
+
+def problem_lines(state: Node) -> list[Text]:
+    """What is wrong, and which traffic that concerns."""
+    lines = []
+    for problem in state["problems"]:
+        mark = ("LOST ", "bold red") if problem["severity"] == "lost" else ("DEGRADED ", "bold yellow")
+        lines.append(Text.assemble(mark, problem["text"]))
+        lines += [Text(f"  {traffic}", "dim") for traffic in problem["traffic"]]
+    if count := state["accessLogLinesLost"]:
+        lines.append(Text(f"{count} lines of the access log were lost", "yellow"))
+    return lines
 
 
 def trees(roots: list[Node]) -> list[Tree]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +21,13 @@ from tests.support.instance import Backend, Instance, eventually, running
 TOKEN = "a token of some length"
 
 
-def command(*arguments: str) -> tuple[int, str]:
+def command(*arguments: str, **environ: str) -> tuple[int, str]:
     result = subprocess.run(
         [sys.executable, "-m", "lbcore", *arguments],
         capture_output=True,
         text=True,
         timeout=30,
-        env={**os.environ, "COLUMNS": "200"},
+        env={**os.environ, "COLUMNS": "200", **environ},
     )
     return result.returncode, result.stdout + result.stderr
 
@@ -107,7 +111,11 @@ def test_status_of_nobody_is_an_error() -> None:
         (
             "GET http://shop.test/cart",
             ["-H", "X-QA: 1"],
-            ["router qa@file (priority 99): Header(`X-QA`, `1`) && PathPrefix(`/cart`): matches", "not tried", "v2"],
+            [
+                "router qa@file (priority 99): Header(`X-QA`, `1`) && PathPrefix(`/cart`): matches",
+                "would match, but qa@file is tried before it: priority 99 is higher",
+                "v2",
+            ],
         ),
         ("GET http://shop.test/cart", [], ["does not match: Header(`X-QA`, `1`)", "weight 9 of 10", "server: "]),
         ("http://shop.test/", [], ["does not match: Header(`X-QA`, `1`), PathPrefix(`/cart`)"]),
@@ -125,6 +133,114 @@ def test_explain_says_why(tmp_path: Path, backends: list[Backend], request_line:
     assert code == 0
     for part in expected:
         assert part in text
+
+
+def test_explain_of_the_story_runs_as_its_page_says() -> None:
+    root = Path(__file__).resolve().parents[2]
+    page = (root / "docs" / "stories" / "qa-by-header.md").read_text()
+    (line,) = re.findall(r"^    \.venv/bin/lbcore (explain .*)$", page, re.MULTILINE)
+    arguments = [str(root / part) if part.endswith(".yml") else part for part in shlex.split(line)]
+    code, text = command(*arguments)
+    assert code == 0, text
+    assert re.search(r"router testers@file .*: matches", text)
+    assert "router everybody@file (priority 15): PathPrefix(`/`): would match, but testers@file" in text
+    assert text.endswith("server: http://127.0.0.1:8102\n")
+
+
+def test_explain_names_what_would_not_match_behind_the_first_match_either(tmp_path: Path) -> None:
+    routers = {
+        "a": {"rule": "PathPrefix(`/`)", "service": "s", "priority": 5},
+        "b": {"rule": "PathPrefix(`/`)", "service": "s", "priority": 5},
+        "c": {"rule": "PathPrefix(`/c`)", "service": "s", "priority": 1},
+    }
+    services = {"s": {"loadBalancer": {"servers": [{"url": "http://s"}]}}}
+    (tmp_path / "d.yml").write_text(yaml.safe_dump({"http": {"routers": routers, "services": services}}))
+    code, text = command("explain", "--config", str(tmp_path / "d.yml"), "http://h/x")
+    assert code == 0
+    assert "router b@file (priority 5): PathPrefix(`/`): would match, but a@file is tried before it: the prio" in text
+    assert "router c@file (priority 1): PathPrefix(`/c`): does not match: PathPrefix(`/c`)" in text
+
+
+def test_mistyped_commands_and_options_say_what_was_meant() -> None:
+    for arguments, code, said in (
+        (["run", "--worker", "2"], 2, "did you mean --workers?"),
+        (["run", "--confg", "x"], 2, "did you mean --config?"),
+        (["run", "--entryPoint.web.address=:80"], 2, "did you mean --entryPoints?"),
+        (["run", __file__], 2, f"did you mean --config {__file__}?"),
+        (["stauts"], 2, "did you mean status?"),
+        (["--configFile=x"], 2, "did you mean: lbcore run --configFile=x"),
+        (["-configFile=x"], 2, "did you mean: lbcore run -configFile=x"),
+        (["status", "-host=x"], 1, "No such option"),
+        (["status", "--apii", "x"], 1, "--api"),
+        (["weights", "shop", "v1=1"], 1, "LBCORE_API_TOKEN"),
+        (["weights", "shop"], 1, "give weights like v1=90 v2=10, or --reset"),
+        (["weights", "shop", "v1=x", "--token", "t"], 1, "'v1=x' is no weight: write name=number"),
+    ):
+        result = command(*arguments)
+        assert result[0] == code, (arguments, result)
+        assert said in result[1], (arguments, result)
+
+
+def test_flags_with_one_dash_are_flags(tmp_path: Path) -> None:
+    for flag in ("-providers.file.filname=x", "-entryPoints.web.adress=:80", "-h.x=1"):
+        code, text = command("run", flag)
+        assert code != 0 and "Usage: lbcore run [OPTIONS]\n\n" not in text, text
+    for flag in ("-configfile", "--CONFIGFILE", "-configFile", "--configFile"):
+        code, text = command("run", f"{flag}={tmp_path}/none.yml")
+        assert code == 1 and "none.yml" in text, text
+
+
+def test_status_of_lost_traffic_is_2_and_not_cut_into_lines(tmp_path: Path, backends: list[Backend]) -> None:
+    dynamic = canary(backends)
+    dynamic["http"]["services"]["v1"]["loadBalancer"]["servers"].append({"url": f"http://127.0.0.1:1/{'long' * 60}"})
+    dynamic["http"]["routers"]["typo"] = {"rule": "Host(`typo.test`)", "service": "shopp", "entryPoints": ["web"]}
+    with running(tmp_path, dynamic, static=STATIC) as lb:
+        lb.runs(1)
+        code, text = command("status", "--api", api_of(lb), COLUMNS="60")
+        assert code == 2
+        reason = 'the service "shopp@file" does not exist'
+        assert f"LOST router typo@file is disabled: {reason}\n  Host(`typo.test`)\n" in text
+        assert f"http://127.0.0.1:1/{'long' * 60} weight 1" in text
+        code, text = command("top", "--api", api_of(lb), "--count", "1", "--interval", "0.1", COLUMNS="60")
+        assert code == 0
+        assert f"http://127.0.0.1:1/{'long' * 60} " in text
+        code, text = command("weights", "shop", "v1=0", "v2=0", "--api", api_of(lb), "--token", TOKEN)
+        assert code == 1
+        assert "would be left without a member" in text and "add --force" in text
+        assert command("weights", "shop", "v1=0", "v2=0", "--force", "--api", api_of(lb), "--token", TOKEN)[0] == 0
+        text = command("status", "--api", api_of(lb))[1]
+        assert "LOST service shop@file loses all requests: the weights of all" in text
+
+
+def test_status_tells_of_configuration_that_is_not_in_force(tmp_path: Path, backends: list[Backend]) -> None:
+    with running(tmp_path, canary(backends), static=STATIC) as lb:
+        lb.runs(1)
+        api = api_of(lb)
+        assert command("status", "--api", api)[0] == 0
+
+        def says(text: str) -> Callable[[], bool]:
+            return lambda: (found := command("status", "--api", api))[0] == 2 and text in found[1]
+
+        dynamic = canary(backends)
+        dynamic["http"]["routers"]["qa"]["rule"] = "Hst(`x`)"
+        lb.write(dynamic)
+        eventually(says("DEGRADED router qa@file runs in the version before: "), "it is kept")
+        lb.write(canary(backends))
+        eventually(lambda: command("status", "--api", api)[0] == 0, "all is well")
+
+
+def test_status_tells_of_a_worker_that_hangs(tmp_path: Path, backends: list[Backend]) -> None:
+    with running(tmp_path, canary(backends), static=STATIC) as lb:
+        lb.runs(1)
+        api, pid = api_of(lb), lb.workers[0]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            said = re.compile(rf"DEGRADED worker \d \(pid {pid}\) is hanging")
+            eventually(lambda: said.search(command("status", "--api", api)[1]), "it is said")
+            assert command("status", "--api", api)[0] == 2
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        eventually(lambda: command("status", "--api", api)[0] == 0, "all is well")
 
 
 def test_explain_refuses_what_is_no_request(tmp_path: Path, backends: list[Backend]) -> None:

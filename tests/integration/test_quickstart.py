@@ -29,9 +29,9 @@ def backend_of(port: int) -> str | None:
 def test_demo_shows_who_answers_and_leaves_nothing_behind_after_ctrl_c(tmp_path: Path) -> None:
     folder = tmp_path / "examples" / "quickstart"
     shutil.copytree(EXAMPLE, folder)
-    ports = {number: str(free_port()) for number in ("8000", "8101", "8102", "8103")}
+    ports = {number: str(free_port()) for number in ("8000", "8080", "8101", "8102", "8103")}
     for path in folder.glob("*.*"):
-        path.write_text(re.sub(r"8000|810[123]", lambda found: ports[found[0]], path.read_text()))
+        path.write_text(re.sub(r"8000|8080|810[123]", lambda found: ports[found[0]], path.read_text()))
     terminal, inner = os.openpty()
 
     def take_terminal() -> None:
@@ -64,6 +64,11 @@ def test_demo_shows_who_answers_and_leaves_nothing_behind_after_ctrl_c(tmp_path:
         found = Counter(backend_of(int(ports["8000"])) for _ in range(12))
         assert found == {"v1-a": 6, "v1-b": 4, "v2": 2}
         eventually(lambda: shows(b"50.0 %"), "it shows who answers")
+        status = [sys.executable, "-m", "lbcore", "status", "--api", f"http://127.0.0.1:{ports['8080']}"]
+        result = subprocess.run(status, capture_output=True, text=True, timeout=30)
+        assert result.returncode == 0, result
+        assert "shop@file loadbalancer" in result.stdout
+        assert f"http://127.0.0.1:{ports['8080']}/dashboard/".encode() in shown
         os.write(terminal, b"\x03")
         eventually(lambda: shows(b"") or process.poll() is not None, "it ends", 20)
         shows(b"")

@@ -97,11 +97,12 @@ def test_a_file_that_cannot_be_opened_anew_is_said_once_and_tried_again(
     log.put("one")
     log.written()
     folder.rename(tmp_path / "moved")
+    folder.write_text("no folder")
     log.writer.reopen()
     eventually(lambda: log.said, "the problem is said")
     log.put("two")
     log.written()
-    folder.mkdir()
+    folder.unlink()
     eventually(lambda: len(log.said) == 2, "it is open again")
     log.put("three")
     log.written()
@@ -109,7 +110,7 @@ def test_a_file_that_cannot_be_opened_anew_is_said_once_and_tried_again(
     assert (tmp_path / "moved" / "log").read_text() == "one\ntwo\n"
     assert (folder / "log").read_text() == "three\n"
     assert [level for level, _ in log.said] == [logging.ERROR, logging.WARNING]
-    assert "cannot be opened: No such file or directory" in log.said[0][1]
+    assert "cannot be opened: Not a directory" in log.said[0][1]
     assert log.region.log_lines_lost == 0
 
 
@@ -142,8 +143,9 @@ def test_a_pipe_that_nobody_reads_blocks_nothing_and_is_said(tmp_path: Path) -> 
 
 
 def test_a_file_that_cannot_be_opened_at_the_start_is_an_error(tmp_path: Path) -> None:
-    for path in (tmp_path / "none" / "log", tmp_path):
-        with pytest.raises(OSError, match=r"No such file|Is a directory"):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "log", tmp_path):
+        with pytest.raises(OSError, match=r"Not a directory|Is a directory"):
             Log(path)
 
 

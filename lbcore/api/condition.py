@@ -1,0 +1,171 @@
+"""What is wrong with an instance: lost traffic, lost redundancy, configuration that is not in force. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lbcore.api.health import down_cause
+from lbcore.api.runtime import Runtime
+from lbcore.routing.balancer import Balancer, LoadBalancer
+from lbcore.routing.failover import Failover
+from lbcore.routing.guarded import Guarded
+from lbcore.routing.mirroring import Mirroring
+from lbcore.routing.service import Service
+
+LOST, DEGRADED = "lost", "degraded"
+
+
+@dataclass
+class Condition:
+    """Of a service.
+
+    lost    the share of its requests that find no server, 0 to 1.
+    causes  why, and what else is not as it should be below it.
+    """
+
+    lost: float = 0.0
+    causes: list[str] = field(default_factory=list)
+
+
+def problems(runtime: Runtime) -> list[dict[str, Any]]:
+    """Every problem: its severity (`lost`, `degraded`), object, the traffic it concerns, a text. Lost traffic first."""
+    found = [*_routers(runtime), *service_problems(runtime), *_objects(runtime)]
+    found += [*_reload(runtime), *_workers(runtime)]
+    return sorted(found, key=lambda problem: problem["severity"] != LOST)
+
+
+def _problem(severity: str, about: str, text: str, traffic: Iterable[str] = ()) -> dict[str, Any]:
+    return {"severity": severity, "object": about, "traffic": list(traffic), "text": text}
+
+
+def _routers(runtime: Runtime) -> Iterator[dict[str, Any]]:
+    """Routers that do not run."""
+    for kind, about, routers in (
+        ("router", "router", runtime.dynamic.http.routers),
+        ("tcpRouter", "TCP router", runtime.dynamic.tcp.routers),
+    ):
+        for name, errors in runtime.errors(kind).items():
+            rule = routers[name].rule if name in routers else ""
+            text = f"{about} {name} is disabled: {'; '.join(errors)}"
+            yield _problem(LOST, f"{about} {name}", text, [rule] if rule else [])
+
+
+def service_problems(runtime: Runtime) -> Iterator[dict[str, Any]]:
+    """Services that routers lead to, each once with all of these; `share` of its requests is lost."""
+    for layer, name, service, users in runtime.roots():
+        routers = runtime.dynamic.http.routers if layer == "http" else runtime.dynamic.tcp.routers
+        traffic = [f"{user}: {routers[user].rule}" for user in users]
+        about = f"service {name}" if layer == "http" else f"TCP service {name}"
+        condition = condition_of(runtime, service)
+        causes = "; ".join(condition.causes)
+        if condition.lost:
+            share = "all" if condition.lost > 0.9999 else f"{max(condition.lost, 0.001):.1%} of its"
+            text = f"{about} loses {share} {'requests' if layer == 'http' else 'connections'}: {causes}"
+            yield _problem(LOST, about, text, traffic) | {"share": round(condition.lost, 4)}
+        elif causes:
+            yield _problem(DEGRADED, about, f"{about}: {causes}", traffic) | {"share": 0.0}
+
+
+def condition_of(runtime: Runtime, service: Service) -> Condition:
+    """How many of a service's requests find a server, and what is wrong below it."""
+    inner = service.service if isinstance(service, Guarded) else service
+    if isinstance(inner, LoadBalancer):
+        return _of_servers(runtime, inner)
+    if isinstance(inner, Failover):
+        main, fallback = (condition_of(runtime, child) for _, child in inner.children)
+        causes = [f"its main service {inner.main.key} fails over: {cause}" for cause in main.causes]
+        causes += [f"its fallback {inner.fallback.key}: {cause}" for cause in fallback.causes]
+        return Condition(main.lost * fallback.lost, causes)
+    if isinstance(inner, Mirroring):
+        (_, first), *mirrors = inner.children
+        found = condition_of(runtime, first)
+        for key, mirror in mirrors:
+            found.causes += [f"its mirror {key}: {cause}" for cause in condition_of(runtime, mirror).causes]
+        return found
+    if isinstance(inner, Balancer):
+        return _of_children(runtime, inner)
+    return Condition()
+
+
+def _of_servers(runtime: Runtime, balancer: LoadBalancer) -> Condition:
+    members = list(balancer.members)
+    if not members:
+        return Condition(1.0, ["it has no servers"])
+    weights, effective = balancer.configured_weights, balancer.effective_weights
+    down = [
+        f"{member.key} ({down_cause(runtime, balancer.name, member)})"
+        for member, weight in zip(members, weights, strict=True)
+        if not runtime.region.is_up(member.slot) and (weight or runtime.region.weight_override(member.slot))
+    ]
+    if not any(effective):
+        if not down:
+            return Condition(1.0, ["the weights of all its servers are 0"])
+        return Condition(1.0, [f"no server may be picked, {len(down)} of {len(members)} are down: {', '.join(down)}"])
+    return Condition(0.0, [f"{len(down)} of {len(members)} servers down: {', '.join(down)}"] if down else [])
+
+
+def _of_children(runtime: Runtime, balancer: Balancer) -> Condition:
+    effective = balancer.effective_weights
+    total = sum(effective)
+    conditions = [condition_of(runtime, child) for _, child in balancer.children]
+    keys = [key for key, _ in balancer.children]
+    causes = [f"{key}: {cause}" for key, of in zip(keys, conditions, strict=True) for cause in of.causes]
+    if not keys:
+        return Condition(1.0, ["it has no services"])
+    if not total:
+        if not any(of.lost for of in conditions):
+            causes = ["the weights of all its services are 0"]
+        return Condition(1.0, causes)
+    return Condition(sum(of.lost * part for of, part in zip(conditions, effective, strict=True)) / total, causes)
+
+
+def weights_after(runtime: Runtime, name: str, overrides: Mapping[str, int | None]) -> bool:
+    """Whether a service that finds servers for its requests now still does with other weights of its members.
+
+    overrides  by key of the member; None ends an override.
+    """
+    service = runtime.table.services.get(name) if runtime.table is not None else None
+    inner = service.service if isinstance(service, Guarded) else service
+    if not isinstance(inner, Balancer) or condition_of(runtime, inner).lost == 1.0:
+        return True
+    children = dict(inner.children)
+    for index, (member, configured) in enumerate(zip(inner.members, inner.configured_weights, strict=True)):
+        weight = overrides.get(member.key, runtime.region.weight_override(member.slot))
+        if (configured if weight is None else weight) == 0 or not inner.member_stands(index):
+            continue
+        if member.key not in children or condition_of(runtime, children[member.key]).lost < 1.0:
+            return True
+    return False
+
+
+def _objects(runtime: Runtime) -> Iterator[dict[str, Any]]:
+    """Other objects that do not run."""
+    if runtime.table is not None:
+        for entry in runtime.table.disabled:
+            if entry.kind not in ("router", "tcpRouter"):
+                about = f"{entry.kind} {entry.name}"
+                yield _problem(DEGRADED, about, f"{about} is disabled: {'; '.join(entry.errors)}")
+
+
+def _reload(runtime: Runtime) -> Iterator[dict[str, Any]]:
+    """Configuration that was written and is not in force."""
+    for reason in runtime.reload.refused:
+        yield _problem(DEGRADED, "configuration", f"a configuration was refused, the one before is in force: {reason}")
+    for (kind, name), errors in runtime.reload.kept.items():
+        text = f"{kind} {name} runs in the version before: {'; '.join(errors)}"
+        yield _problem(DEGRADED, f"{kind} {name}", text)
+
+
+def _workers(runtime: Runtime) -> Iterator[dict[str, Any]]:
+    """Workers that do not serve."""
+    for worker in runtime.workers():
+        if worker.state == "running":
+            continue
+        text = f"worker {worker.index} (pid {worker.pid}) is {worker.state}"
+        if worker.quiet_s:
+            text += f", it has not answered for {worker.quiet_s:.0f} s"
+        if worker.accepted_by is not None:
+            text += f"; worker {worker.accepted_by} accepts in its place"
+        yield _problem(DEGRADED, f"worker {worker.index}", text)

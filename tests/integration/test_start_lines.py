@@ -1,0 +1,148 @@
+"""What an instance says of itself: at a terminal, in its log, and when it cannot start."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.instance import Backend, dynamic_for, eventually, running
+from tests.support.ports import free_port
+from tests.wire.test_health import Patient
+
+
+def start(folder: Path, static: dict[str, Any], terminal: int | None = None) -> subprocess.Popen[bytes]:
+    (folder / "static.yml").write_text(yaml.safe_dump(static))
+    command = [sys.executable, "-m", "lbcore", "run", "--workers", "1", "--config", "static.yml"]
+    output = subprocess.PIPE if terminal is None else terminal
+    return subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+
+def usual(folder: Path, backend: str = "http://127.0.0.1:9", **more: Any) -> dict[str, Any]:
+    services = {"shop": {"loadBalancer": {"servers": [{"url": backend}, {"url": f"{backend}/b"}]}}}
+    routers = {"shop": {"rule": "PathPrefix(`/`)", "service": "shop", "entryPoints": ["web"]}}
+    (folder / "dynamic.yml").write_text(yaml.safe_dump({"http": {"routers": routers, "services": services}}))
+    points = {"web": {"address": "127.0.0.1:0"}}
+    return {"entryPoints": points, "providers": {"file": {"filename": "dynamic.yml"}}, **more}
+
+
+def read_terminal(terminal: int) -> bytes:
+    shown = b""
+    while select.select([terminal], [], [], 0)[0]:
+        try:
+            shown += os.read(terminal, 65536)
+        except OSError:
+            break
+    return shown
+
+
+@pytest.mark.parametrize("level", ["", "ERROR"])
+def test_a_terminal_is_told_what_runs_where_unless_a_level_is_set(tmp_path: Path, level: str) -> None:
+    points = {"web": {"address": "127.0.0.1:0"}, "traefik": {"address": f"127.0.0.1:{free_port()}"}}
+    more: dict[str, Any] = {"entryPoints": points, "api": {"insecure": True}, "metrics": {"prometheus": {}}, "ping": {}}
+    if level:
+        more["log"] = {"level": level}
+    terminal, inner = os.openpty()
+    process = start(tmp_path, usual(tmp_path, **more), inner)
+    os.close(inner)
+    shown = b""
+
+    def shows(text: bytes) -> bool:
+        nonlocal shown
+        shown += read_terminal(terminal)
+        return text in shown
+
+    url = f"http://{points['traefik']['address']}".encode()
+    try:
+        if level:
+            status = [sys.executable, "-m", "lbcore", "status", "--api", url.decode()]
+            eventually(lambda: subprocess.run(status, capture_output=True).returncode == 0, "it runs", 60)
+        else:
+            eventually(lambda: shows(b"ping on " + url + b"/ping"), "all is said", 60)
+            assert b"INF lbcore " in shown and b"starts with 1 workers, configuration static.yml" in shown
+            assert b"INF entry point web listens on 127.0.0.1:" in shown
+            assert b"run configuration 1: 1 router, 1 service, 2 servers, 0 middlewares" in shown
+            assert b"API on " + url + b"/api/overview, dashboard on " + url + b"/dashboard/; lbcore status" in shown
+            assert b"metrics on " + url + b"/metrics" in shown
+        process.send_signal(signal.SIGTERM)
+        eventually(lambda: shows(b"\0") or process.poll() is not None, "it ends")
+        assert process.returncode == 0
+        if level:
+            assert shown == b""
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"accessLog": {"filePath": "dynamic.yml/a.log"}}, "cannot open dynamic.yml/a.log: not a directory"),
+        ({"accessLog": {"filePath": "."}}, "cannot open .: is a directory"),
+        ({"log": {"filePath": "dynamic.yml/b.log"}}, "cannot open the log dynamic.yml/b.log: Not a directory"),
+    ],
+)
+def test_a_log_that_cannot_be_opened_is_one_line(tmp_path: Path, more: dict[str, Any], said: str) -> None:
+    process = start(tmp_path, usual(tmp_path, **more))
+    output = b"".join(part for part in process.communicate(timeout=60) if part).decode()
+    assert process.returncode == 1
+    assert len(output.splitlines()) == 1, output
+    assert said in output
+
+
+def test_an_address_of_the_api_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        points = {"web": {"address": "127.0.0.1:0"}, "traefik": {"address": f"127.0.0.1:{taken.getsockname()[1]}"}}
+        process = start(tmp_path, usual(tmp_path, entryPoints=points, api={"insecure": True}, ping={}))
+        output = b"".join(part for part in process.communicate(timeout=60) if part).decode()
+    assert process.returncode == 1
+    assert len(output.splitlines()) == 1, output
+    assert "entryPoints.traefik.address: cannot listen" in output and "already in use" in output
+
+
+def test_services_that_go_down_and_come_back_are_in_the_log(tmp_path: Path) -> None:
+    one, two = Patient("one"), Patient("two")
+    check = {"healthCheck": {"path": "/health", "interval": "100ms", "timeout": "5s"}}
+    services = {"shop": {"loadBalancer": {"servers": [{"url": one.url}, {"url": two.url}], **check}}}
+    routers = {"shop": {"rule": "PathPrefix(`/`)", "service": "shop"}}
+    try:
+        with running(tmp_path, {"http": {"routers": routers, "services": services}}) as lb:
+            lb.runs(1)
+            two.status = 500
+            cause = r"health check failed: received error status code: 500"
+            lb.logged(rf"WRN service shop@file: 1 of 2 servers down: \S+ \({cause}\)")
+            one.status = 500
+            lb.logged(r"WRN service shop@file loses all requests: no server may be picked, 2 of 2 are down")
+            lb.logged(r"WRN DOWN: none of the services that routers lead to")
+            one.status = two.status = 200
+            lb.logged(r"WRN UP: a service that routers lead to has servers again")
+            lb.logged(r"INF service shop@file is well again")
+    finally:
+        one.close()
+        two.close()
+
+
+def test_requests_that_are_sent_again_are_in_the_log_at_debug(tmp_path: Path) -> None:
+    backend = Backend("a")
+    dynamic = dynamic_for(backend)
+    dead = f"http://127.0.0.1:{free_port()}"
+    dynamic["http"]["services"]["backends"]["loadBalancer"]["servers"].insert(0, {"url": dead})
+    log = {"log": {"level": "DEBUG", "filePath": str(tmp_path / "lbcore.log")}}
+    try:
+        with running(tmp_path, dynamic, static=log) as lb:
+            lb.runs(1)
+            assert lb.get("/again")[0] == 200
+            lb.logged(rf"DBG GET /again was sent 2 times; service backends@file, in the end to {backend.url}: status 2")
+    finally:
+        backend.close()
