@@ -16,7 +16,6 @@ import click
 from lbcore import __version__
 
 if TYPE_CHECKING:
-    from lbcore.config.dynamic import DynamicConfig
     from lbcore.config.static import StaticConfig
     from lbcore.errors import Problem
 
@@ -100,6 +99,8 @@ def run(context: click.Context, config: str | None, workers: int | None) -> None
     (or TRAEFIK_...) variables: from the first of these that is there. Without --config the usual names and folders are
     looked through. SIGTERM drains, a second one stops at once; SIGHUP reads the dynamic configuration again.
     """
+    from lbcore.config.lint import lint_static
+    from lbcore.config.report import lines
     from lbcore.errors import ConfigError
 
     try:
@@ -107,8 +108,8 @@ def run(context: click.Context, config: str | None, workers: int | None) -> None
     except ConfigError as error:
         _print_problems(error.problems)
         sys.exit(1)
-    for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+    for line in [*lines(warnings), *lint_static(static)]:
+        click.echo(f"warning: {line}", err=True)
     from lbcore.process.supervisor import main as supervise
 
     sys.exit(supervise(static, workers, origin))
@@ -156,83 +157,41 @@ def _usual_file() -> Path | None:
 
 
 @main.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True))
-def check(files: tuple[str, ...]) -> None:
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def check(files: tuple[Path, ...]) -> None:
     """Check configuration files: static or dynamic, told apart by their keys; or a directory of dynamic ones.
 
-    A static file is checked together with the dynamic configuration its file provider names. Prints every problem and
-    exits with 1, or says what would run.
+    A static file is checked together with the dynamic configuration its file provider names. Prints what would run,
+    every problem and every warning, one line each.
+
+    Exits with 0 when everything runs, with 1 when the configuration is refused or a part of it cannot run, and with 2
+    when the command is wrong.
     """
-    from lbcore.errors import ConfigError
+    from lbcore.process.check import check_file
 
-    problems: list[Any] = []
+    found = 0
     for file in files:
-        try:
-            problems += _check(Path(file))
-        except ConfigError as error:
-            problems += error.problems
-    _print_problems(problems)
-    sys.exit(1 if problems else 0)
-
-
-def _check(path: Path) -> list[str]:
-    """Print what would run; the problems of single objects. Raises ConfigError."""
-    from lbcore.config.load import is_static, load_dynamic, load_static_with_warnings
-
-    static: StaticConfig | None = None
-    source: Path | None = path
-    if is_static(path):
-        static, warnings = load_static_with_warnings(path)
-        _print_warnings(warnings)
-        for name, point in static.entry_points.items():
-            click.echo(f"{path}: entry point {name} on {point.address}")
-        file = static.providers.file
-        source = Path(file.filename or file.directory) if file else None
-        if source is None:
-            click.echo(f"{path}: no provider: there is nothing to route to")
-            return []
-    assert source is not None
-    dynamic, warnings = load_dynamic(source)
-    _print_warnings(warnings)
-    return _check_objects(source, dynamic, static)
-
-
-def _check_objects(path: Path, dynamic: DynamicConfig, static: StaticConfig | None) -> list[str]:
-    from lbcore.config.static import StaticConfig
-    from lbcore.provider.merge import merge
-    from lbcore.routing.compile import find_problems
-
-    if static is None:
-        # The dynamic file alone: the entry points it names are taken to exist.
-        names = {name for router in dynamic.http.routers.values() for name in router.entry_points}
-        names |= {name for tcp in dynamic.tcp.routers.values() for name in tcp.entry_points}
-        static = StaticConfig.model_validate({"entryPoints": {name: {"address": ":0"} for name in names or {"web"}}})
-    disabled, strange = find_problems(merge({"file": dynamic}), static)
-    for text in strange:
-        click.echo(f"warning: {path}: {text}", err=True)
-    broken = {(entry.kind, entry.name.removesuffix("@file")) for entry in disabled}
-    for name, router in sorted(dynamic.http.routers.items()):
-        if ("router", name) not in broken:
-            click.echo(f"{path}: router {name}: {router.rule} -> {router.service}")
-    for name, tcp in sorted(dynamic.tcp.routers.items()):
-        if ("tcpRouter", name) not in broken:
-            click.echo(f"{path}: tcp router {name}: {tcp.rule} -> {tcp.service}")
-    kinds = ("routers", "services", "middlewares")
-    counts = [f"{len(getattr(dynamic.http, kind)) + len(getattr(dynamic.tcp, kind))} {kind}" for kind in kinds]
-    click.echo(f"{path}: {', '.join(counts)}")
-    return [f"{path}: {entry.kind} {entry.name} is disabled: {text}" for entry in disabled for text in entry.errors]
-
-
-def _print_warnings(warnings: Sequence[Any]) -> None:
-    for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+        report = check_file(file)
+        for line in report.runs:
+            click.echo(line)
+        for line in report.warnings:
+            click.echo(f"warning: {line}", err=True)
+        for line in report.problems:
+            click.echo(f"error: {line}", err=True)
+        found += len(report.problems)
+    if found:
+        click.echo(f"{found} problem{'s' if found > 1 else ''}", err=True)
+    sys.exit(1 if found else 0)
 
 
 def _print_problems(problems: Sequence[Any]) -> None:
-    for problem in problems:
-        click.echo(f"error: {problem}", err=True)
-    if problems:
-        click.echo(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}", err=True)
+    from lbcore.config.report import lines
+
+    found = lines(problems)
+    for line in found:
+        click.echo(f"error: {line}", err=True)
+    if found:
+        click.echo(f"{len(found)} problem{'s' if len(found) > 1 else ''}", err=True)
 
 
 @main.command()

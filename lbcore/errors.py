@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "disabled", "missing", "warning"]
 
 
 class LbcoreError(Exception):
@@ -18,6 +21,9 @@ class Problem:
     path        dotted path of keys and indexes, e.g. `http.services.web.loadBalancer.servers[0].weight`.
     problem     what is wrong, lower case, with the offending value.
     hint        what to do about it, e.g. the nearest valid key; may be empty.
+    severity    error: the configuration is refused. disabled: an object of it cannot run. missing: something cannot run
+                because lbcore lacks the feature. warning: everything runs.
+    object      dotted path of the object (router, service, ...) that it is a part of, and where that begins.
     """
 
     path: str
@@ -25,11 +31,26 @@ class Problem:
     hint: str = ""
     file: str = ""
     line: int | None = None
+    severity: Severity = "error"
+    object: str = ""
+    object_line: int | None = None
 
     def __str__(self) -> str:
+        return self._text(self.path)
+
+    def inside(self) -> str:
+        """The same for a reader who knows the object."""
+        return self._text(self.key)
+
+    @property
+    def key(self) -> str:
+        """The path below the object."""
+        return self.path.removeprefix(self.object).lstrip(".") if self.object else self.path
+
+    def _text(self, path: str) -> str:
         where = self.file + (f":{self.line}" if self.line is not None else "")
         text = f"{where}: " if where else ""
-        text += f"{self.path}: {self.problem}" if self.path else self.problem
+        text += f"{path}: {self.problem}" if path else self.problem
         return f"{text} ({self.hint})" if self.hint else text
 
 

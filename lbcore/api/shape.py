@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from lbcore.config.model import Model
+from lbcore.config.model import Model, fields_of
 from lbcore.config.units import format_duration
 
 View = dict[str, Any]
@@ -36,7 +36,7 @@ def shape(value: Any) -> Any:
     if isinstance(value, Model):
         found = {}
         kind = type(value).__name__
-        for name, info in type(value).model_fields.items():
+        for name, info in fields_of(type(value)).items():
             item = getattr(value, name)
             if (kind, name) in ONLY_WHEN_SET and name not in value.model_fields_set:
                 continue

@@ -1,42 +1,81 @@
-"""A tree of text to a configuration model, with every problem at once. No I/O."""
+"""A tree of text to a configuration model, with every problem at once. No I/O.
+
+What is wrong inside an object (a router, a service, ...) disables that object alone; what is wrong elsewhere refuses
+the whole. Texts become lists, switches and numbers as in Traefik's decoder; where that loads nonsense in silence, it is
+refused here.
+"""
 
 from __future__ import annotations
 
 import difflib
 import types
-from typing import Any, TypeVar, Union, get_args, get_origin
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
-from lbcore.config.model import Model
+from lbcore.config.model import UNSUPPORTED, Model, Object, fields_of
+from lbcore.config.scalars import to_bool, to_float, to_int
 from lbcore.config.tree import Path, Tree, dotted
-from lbcore.errors import ConfigError, Problem
+from lbcore.errors import ConfigError, Problem, Severity
 
 M = TypeVar("M", bound=Model)
 EXTENSIONS = "lbcore"
+ABSENT = object()  # in place of a value that is not there, or that cannot be read
+_SCALARS: dict[type, Callable[[str], Any]] = {bool: to_bool, int: to_int, float: to_float}
 
 
-def decode(tree: Tree, model: type[M]) -> tuple[M, list[Problem]]:
-    """The model and the warnings. Keys are matched without case; `lbcore:` is merged over the rest.
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Keys, in lower case, that belong in another file, and what to say of them."""
 
-    Raises ConfigError with all problems, each with its line.
+    keys: frozenset[str]
+    text: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded(Generic[M]):
+    """A model, and what there is to say about it.
+
+    broken    what disables single objects; their models carry it, too.
+    warnings  what is ignored, and features that are missing and that lbcore runs without.
+    """
+
+    model: M
+    broken: list[Problem]
+    warnings: list[Problem]
+
+
+def decode(tree: Tree, model: type[M], elsewhere: Elsewhere | None = None) -> Decoded[M]:
+    """Keys are matched without case; `lbcore:` is merged over the rest.
+
+    elsewhere  the top-level keys of the other kind of file: they are ignored with one warning.
+
+    Raises ConfigError with all problems, each with its line, when any concerns the whole.
     """
     decoder = _Decoder(tree)
-    data = decoder.top(model)
-    found: M | None = None
-    try:
-        found = model.model_validate(data)
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            decoder.invalid(detail)
-    if decoder.problems or found is None:
-        raise ConfigError(sorted(decoder.problems, key=lambda problem: (problem.line or 0, problem.path)))
-    return found, decoder.warnings
+    data = decoder.top(model, elsewhere)
+    found = decoder.validated(data, model)
+    if tree.fatal or decoder.problems or found is None:
+        raise ConfigError(_in_order([*tree.fatal, *decoder.problems, *decoder.broken]))
+    return Decoded(found, _in_order(decoder.broken), _in_order([*tree.warnings, *decoder.warnings]))
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    return sorted(problems, key=lambda problem: (problem.line or 0, problem.path))
 
 
 def keys_of(model: type[Model]) -> dict[str, Any]:
     """Annotation by key."""
-    return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+    return {field.alias or name: field.annotation for name, field in fields_of(model).items()}
+
+
+def known_to(model: type[Model]) -> set[str]:
+    """All keys that a model accepts or knows, in lower case."""
+    return {key.lower() for key in (*keys_of(model), *model.missing, *model.ignored)}
 
 
 def nearest(key: str, keys: list[str]) -> str:
@@ -48,116 +87,317 @@ def nearest(key: str, keys: list[str]) -> str:
 
 def plain(annotation: Any) -> Any:
     """Without `| None` and `Annotated`."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, types.UnionType):
         rest = [part for part in get_args(annotation) if part is not type(None)]
         return plain(rest[0]) if len(rest) == 1 else annotation
     return annotation
 
 
+def is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Model)
+
+
+@dataclass(slots=True)
+class _Owner:
+    """The object that is being read: what is said of anything below it belongs to it."""
+
+    name: str
+    line: int | None
+    runs_alone: bool
+    faults: list[str] = field(default_factory=list)
+
+
 class _Decoder:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.problems: list[Problem] = []
+        self.broken: list[Problem] = []
         self.warnings: list[Problem] = []
-        self.source: dict[Path, Path] = {}  # canonical path to the path as written
+        self.owners: dict[Path, _Owner] = {}
+        self.written: dict[Path, Path] = {}  # canonical path to the path as written
+        self.told: set[Path] = set()  # where a problem has been told, and ...
+        self.around: set[Path] = set()  # ... what is around it: what follows from it is not told
 
-    def problem(self, path: Path, text: str, hint: str = "") -> None:
-        self.problems.append(
-            Problem(dotted(path), text, hint, self.tree.file, self.tree.line(self.source.get(path, path)))
-        )
+    def owner(self, path: Path) -> _Owner | None:
+        return next((self.owners[path[:length]] for length in range(2, 4) if path[:length] in self.owners), None)
 
-    def top(self, model: type[Model]) -> dict[str, Any]:
-        keys = {key.lower() for key in keys_of(model)} | {key.lower() for key in model.unsupported}
+    def note(
+        self, path: Path, text: str, hint: str = "", severity: Severity = "error", line: int | None = None
+    ) -> None:
+        """Say something of a place; what is wrong with an object disables it alone."""
+        owner = self.owner(path)
+        line = line or self.tree.line(self.written.get(path, path))
+        if severity == "error" and UNSUPPORTED in text:
+            severity = "missing"
+        if severity == "error" and owner is not None and owner.runs_alone:
+            severity = "disabled"
+        problem = Problem(dotted(path), text, hint, self.tree.file, line, severity)
+        if owner is not None:
+            problem = replace(problem, object=owner.name, object_line=owner.line)
+        if severity == "error":
+            self.problems.append(problem)
+        elif severity == "warning" or owner is None:
+            self.warnings.append(problem)
+        else:
+            self.broken.append(problem)
+            owner.faults.append(problem.inside())
+        if severity != "warning":
+            self.told.add(path)
+            self.around.update(path[:length] for length in range(len(path) + 1))
+
+    # The tree, by the model
+
+    def top(self, model: type[Model], elsewhere: Elsewhere | None) -> dict[str, Any]:
+        known = known_to(model)
+        foreign: list[str] = []
         content: dict[str, Any] = {}
         extensions: Any = None
         for key, value in self.tree.content.items():
             if key.lower() == EXTENSIONS:
                 extensions = value
-            elif key.lower() in keys:
+            elif key.lower() in known:
                 content[key] = value
+            elif elsewhere and key.lower() in elsewhere.keys:
+                foreign.append(key)
             elif not key.startswith("x-"):
-                known = [*keys_of(model), EXTENSIONS]
-                line = self.tree.line((key,))
-                self.warnings.append(Problem(key, "unknown key, ignored", nearest(key, known), self.tree.file, line))
-        data = self.mapping(content, model, (), ())
+                self.note((key,), "unknown key, ignored", nearest(key, [*keys_of(model), EXTENSIONS]), "warning")
+        if elsewhere and foreign:
+            line = self.tree.line((foreign[0],))
+            self.note((), f"{', '.join(foreign)}: {elsewhere.text}", elsewhere.hint, "warning", line)
+        raw = self.mapping(content, model, (), ())
         if isinstance(extensions, dict):
-            data = _merge(data, self.mapping(extensions, model, (), (EXTENSIONS,)))
+            raw = _merge(raw, self.mapping(extensions, model, (), (EXTENSIONS,)))
         elif extensions is not None:
-            self.problem((EXTENSIONS,), "needs keys and values")
-        return data
+            self.note((EXTENSIONS,), "needs keys and values")
+        self.faults_of_the_tree()
+        return {key: self.built(value, keys_of(model)[key], (key,)) for key, value in raw.items()}
+
+    def faults_of_the_tree(self) -> None:
+        back = {written: path for path, written in self.written.items()}
+        for written, text, line in self.tree.problems:
+            path = next((back[written[:n]] for n in range(len(written), 0, -1) if written[:n] in back), written)
+            self.note((*path, *written[len(path) :]) if written[: len(path)] == path else path, text, line=line)
 
     def value(self, value: Any, annotation: Any, path: Path, written: Path) -> Any:
-        self.source[path] = written
+        """What is to be validated, or ABSENT."""
+        self.written[path] = written
         annotation = plain(annotation)
+        if value is None:  # as in Traefik: a key without anything behind it is not there
+            if is_model(annotation) and not issubclass(annotation, Object):
+                written_so = f"write {path[-1]}: " + ("{}" if annotation.may_be_empty else "and its keys below it")
+                self.note(path, f"{path[-1]} is empty, so it is not there", written_so, "warning")
+            return ABSENT
+        if is_model(annotation):
+            return self.section(value, annotation, path, written)
         origin = get_origin(annotation)
-        if isinstance(annotation, type) and issubclass(annotation, Model):
-            if value is None:
-                value = {}
-            if isinstance(value, dict):
-                return self.mapping(value, annotation, path, written)
-            return self.mismatch(path, value, "keys and values")
         if origin is dict:
-            if value is None:
-                return {}
-            if not isinstance(value, dict):
-                return self.mismatch(path, value, "names and values")
-            inner = get_args(annotation)[1]
-            return {name: self.value(item, inner, (*path, name), (*written, name)) for name, item in value.items()}
-        if origin is list:
-            if value is None:
-                return []
-            if not isinstance(value, list):
-                return self.mismatch(path, value, "a list")
-            inner = get_args(annotation)[0]
-            return [self.value(item, inner, (*path, index), (*written, index)) for index, item in enumerate(value)]
+            return self.names(value, get_args(annotation)[1], path, written)
+        if origin in (list, tuple):
+            return self.listed(value, get_args(annotation)[0], path, written)
         if isinstance(value, (dict, list)):
             return self.mismatch(path, value, "a single value")
-        return "" if value is None else value
+        return self.scalar(value, annotation, path)
 
-    def mismatch(self, path: Path, value: Any, wanted: str) -> None:
-        got = "keys and values" if isinstance(value, dict) else "a list" if isinstance(value, list) else repr(value)
-        self.problem(path, f"needs {wanted}, not {got}")
+    def section(self, value: Any, model: type[Model], path: Path, written: Path) -> Any:
+        if isinstance(value, dict):
+            if not value and not model.may_be_empty:
+                return self.empty(path)
+            return self.mapping(value, model, path, written)
+        if isinstance(value, str) and value.lower() in ("true", "false") and not issubclass(model, Object):
+            if model.may_be_empty:
+                return {} if value.lower() == "true" else ABSENT
+            if value.lower() == "true":
+                return self.empty(path)
+        return self.mismatch(path, value, "keys and values", model.meant)
 
-    def mapping(self, value: dict[str, Any], model: type[Model], path: Path, written: Path) -> dict[str, Any]:
-        if not value and not model.may_be_empty:
-            self.problem(path, f"{path[-1]} cannot be a standalone element: it needs at least one key")
-        keys = keys_of(model)
-        lower = {key.lower(): key for key in keys}
-        refused = {key.lower(): key for key in model.unsupported}
+    def empty(self, path: Path) -> Any:
+        name = path[-1] if isinstance(path[-1], str) else "it"
+        self.note(path, f"{name} cannot be a standalone element: it needs at least one key")
+        return ABSENT
+
+    def names(self, value: Any, inner: Any, path: Path, written: Path) -> Any:
+        if not isinstance(value, dict):
+            return self.mismatch(path, value, "names and values")
+        if not value:
+            return self.empty(path)
+        wanted = plain(inner)
         found: dict[str, Any] = {}
-        for key, item in value.items():
-            here = (*written, key)
-            name = lower.get(key.lower())
-            if name is None:
-                self.source[here] = here
-                if key.lower() in refused:
-                    self.problem(here, f"{refused[key.lower()]} is not supported by this version of lbcore")
-                else:
-                    self.problem(here, f"unknown key {key!r}", nearest(key, list(keys)))
-            elif name in found:
-                self.source[here] = here
-                self.problem(here, f"the same key as {name}, written differently")
-            else:
-                decoded = self.value(item, keys[name], (*path, name), here)
-                if decoded is not None and not (decoded == "" and item is None):
-                    found[name] = decoded
+        for name, item in value.items():
+            here, there = (*path, name), (*written, name)
+            if is_model(wanted) and issubclass(wanted, Object):
+                self.begin(wanted, here, there)
+                if not isinstance(item, dict) and wanted.meant and name.lower() in known_to(wanted):
+                    self.note(here, f"{name!r} is a key, not a name", wanted.meant)
+                    found[name] = {}
+                    continue
+            if item is None and is_model(wanted) and issubclass(wanted, Object) and wanted.runs_alone:
+                self.note(here, "is empty")
+            decoded = self.value(item, inner, here, there)
+            if decoded is ABSENT and is_model(wanted) and issubclass(wanted, Object):
+                decoded = {}
+            if decoded is not ABSENT:
+                found[name] = decoded
         return found
 
-    def invalid(self, detail: Any) -> None:
-        path = tuple(part for part in detail["loc"] if part != "[key]")
-        if any(problem.path and dotted(path).startswith(problem.path) for problem in self.problems):
+    def begin(self, model: type[Object], path: Path, written: Path) -> None:
+        """An object begins here, unless it goes on: extensions are merged over what stands elsewhere."""
+        self.written.setdefault(path, written)
+        if path not in self.owners:
+            self.owners[path] = _Owner(dotted(path), self.tree.line(written), model.runs_alone)
+
+    def listed(self, value: Any, inner: Any, path: Path, written: Path) -> Any:
+        wanted = plain(inner)
+        if isinstance(value, str):
+            if is_model(wanted):
+                return self.mismatch(path, value, "a list", wanted.meant)
+            # As in Traefik: one text is a list, with commas between its parts.
+            value = [type(value)(part.strip()) for part in value.split(",")] if value.strip() else []
+        if not isinstance(value, list):
+            hint = wanted.meant if is_model(wanted) else ""
+            return self.mismatch(path, value, "a list", hint)
+        found = []
+        for index, item in enumerate(value):
+            here, there = (*path, index), (*written, index)
+            if item is None:
+                self.written[here] = there
+                self.note(here, "is empty")
+                continue
+            decoded = self.value(item, inner, here, there)
+            if decoded is not ABSENT:
+                found.append(decoded)
+        return found
+
+    def scalar(self, value: str, annotation: Any, path: Path) -> Any:
+        try:
+            if annotation in _SCALARS:
+                return _SCALARS[annotation](value)
+        except ValueError as error:
+            self.note(path, str(error))
+            return ABSENT
+        if get_origin(annotation) is Literal:
+            choices = get_args(annotation)
+            meant = [choice for choice in choices if isinstance(choice, str) and choice.lower() == value.lower()]
+            return value if value in choices or not meant else meant[0]
+        return value if annotation is timedelta else str(value)
+
+    def mismatch(self, path: Path, value: Any, wanted: str, hint: str = "") -> Any:
+        got = repr(str(value))
+        if isinstance(value, (dict, list)):
+            got = "keys and values" if isinstance(value, dict) else "a list"
+        self.note(path, f"needs {wanted}, not {got}", hint)
+        return ABSENT
+
+    def mapping(self, value: dict[str, Any], model: type[Model], path: Path, written: Path) -> dict[str, Any]:
+        keys = keys_of(model)
+        lower = {key.lower(): key for key in keys}
+        missing = {key.lower(): key for key in model.missing}
+        ignored = {key.lower(): key for key in model.ignored}
+        found: dict[str, Any] = {}
+        seen: set[str] = set()
+        renamed = {old.lower(): new for old, new in model.renamed.items()}
+        for key, item in value.items():
+            there = (*written, key)
+            name = lower.get(key.lower())
+            if new := renamed.get(key.lower()):
+                self.written[(*path, key)] = there
+                self.note((*path, key), f"the old name of {new}", f"write {new}", "warning")
+                name = new
+            here = (*path, name or missing.get(key.lower()) or ignored.get(key.lower()) or key)
+            if name is None:
+                self.written[here] = there
+                self.without_field(model, key, item, here, missing, ignored)
+            elif name in seen:
+                self.written[(*path, key)] = there
+                self.note((*path, key), f"the same key as {name}, written differently")
+            else:
+                seen.add(name)
+                decoded = self.value(item, keys[name], here, there)
+                if decoded is not ABSENT:
+                    found[name] = decoded
+        for change in model.adjust(found):
+            key, _, below = change.key.partition(".")
+            self.note((*path, key, below) if below else (*path, key), change.text, change.hint, "warning")
+        return found
+
+    def without_field(
+        self, model: type[Model], key: str, item: Any, here: Path, missing: dict[str, str], ignored: dict[str, str]
+    ) -> None:
+        """A key that Traefik knows and no attribute stands for, or one that nobody knows."""
+        is_off = item is None or (isinstance(item, str) and item.lower() == "false")
+        if name := missing.get(key.lower()):
+            if not is_off:
+                self.note(here, f"{name} is {UNSUPPORTED}", model.missing[name], "missing")
+        elif name := ignored.get(key.lower()):
+            if not is_off:
+                self.note(here, f"{name} has no effect", model.ignored[name], "warning")
+        else:
+            self.note(here, f"unknown key {key!r}", nearest(key, list(keys_of(model))))
+
+    # From what was read to models, an object at a time
+
+    def built(self, value: Any, annotation: Any, path: Path) -> Any:
+        """`value` with its objects as models: each is valid by itself, whatever is wrong with the others."""
+        annotation = plain(annotation)
+        if isinstance(value, dict) and is_model(annotation):
+            keys = keys_of(annotation)
+            return {key: self.built(item, keys[key], (*path, key)) for key, item in value.items()}
+        if isinstance(value, dict) and get_origin(annotation) is dict:
+            inner = plain(get_args(annotation)[1])
+            if is_model(inner) and issubclass(inner, Object):
+                return {name: self.object(item, inner, (*path, name)) for name, item in value.items()}
+        return value
+
+    def validated(self, data: dict[str, Any], model: type[M]) -> M | None:
+        """The whole, without what cannot be: there is a problem for each part that was left out."""
+        for _ in range(3):
+            try:
+                return model.model_validate(data)
+            except ValidationError as error:
+                for detail in error.errors(include_url=False):
+                    self.invalid((), detail)
+                    data = _without(data, detail["loc"])
+        return None
+
+    def object(self, data: dict[str, Any], model: type[Object], path: Path) -> Object:
+        owner = self.owners[path]
+        place = f"{self.tree.file}:{owner.line}" if owner.line else self.tree.file
+        for _ in range(3):
+            try:
+                return model.model_validate({**data, "place": place, "faults": tuple(owner.faults)})
+            except ValidationError as error:
+                details = error.errors(include_url=False)
+                for detail in details:
+                    self.invalid(path, detail)
+                wrong = {detail["loc"][0] if detail["loc"] else "" for detail in details}
+                data = {key: item for key, item in data.items() if key not in wrong} if "" not in wrong else {}
+        return model.model_validate({"place": place, "faults": tuple(owner.faults)})
+
+    def invalid(self, base: Path, detail: Any) -> None:
+        path = (*base, *(part for part in detail["loc"] if part != "[key]"))
+        if path != () and (path in self.around or any(path[:length] in self.told for length in range(len(path)))):
             return None
         kind, context = detail["type"], detail.get("ctx", {})
         if kind == "missing":
-            return self.problem(path, "is missing")
+            return self.note(path, "is missing")
         if kind == "value_error":
-            return self.problem(path, str(context["error"]))
+            return self.note(path, str(context["error"]))
         if kind == "literal_error":
-            return self.problem(path, f"has to be one of {context['expected']}")
+            return self.note(path, f"{detail['input']!r} has to be one of {context['expected']}")
         message = detail["msg"][:1].lower() + detail["msg"][1:]
-        if isinstance(detail["input"], str):
+        if isinstance(detail["input"], (str, int, float)):
             message = f"{detail['input']!r}: {message}"
-        return self.problem(path, message)
+        return self.note(path, message)
+
+
+def _without(data: Any, path: Path) -> Any:
+    """A copy of nested mappings that does not hold what is at `path`, or what that is a part of."""
+    if not isinstance(data, dict) or not path or path[0] not in data:
+        return data
+    if len(path) > 1 and isinstance(data[path[0]], dict):
+        return {**data, path[0]: _without(data[path[0]], path[1:])}
+    return {key: item for key, item in data.items() if key != path[0]}
 
 
 def _merge(base: Any, over: Any) -> Any:

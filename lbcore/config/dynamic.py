@@ -14,7 +14,7 @@ from lbcore.config.middlewares.replace_path import ReplacePath
 from lbcore.config.middlewares.replace_path_regex import ReplacePathRegex
 from lbcore.config.middlewares.strip_prefix import StripPrefix
 from lbcore.config.middlewares.strip_prefix_regex import StripPrefixRegex
-from lbcore.config.model import Model, keys
+from lbcore.config.model import Model
 from lbcore.config.routers import MAX_USER_PRIORITY, Router, RouterObservability
 from lbcore.config.servers_transports import ServersTransport
 from lbcore.config.services import Service
@@ -82,7 +82,11 @@ class HttpConfig(Model):
 
 
 class DynamicConfig(Model):
-    unsupported: ClassVar[frozenset[str]] = keys("udp tls")
+    missing = {
+        "udp": "lbcore balances HTTP and TCP",
+        "tls": "let something in front end TLS",
+    }
+    may_be_empty: ClassVar[bool] = True
 
     http: HttpConfig = HttpConfig()
     tcp: TcpConfig = TcpConfig()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from lbcore.config.model import Model, keys
 from lbcore.config.units import Duration, seconds
 
@@ -11,7 +9,7 @@ from lbcore.config.units import Duration, seconds
 class ForwardingTimeouts(Model):
     """0 = no limit."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("readIdleTimeout pingTimeout")
+    ignored = keys("readIdleTimeout pingTimeout", "servers are spoken to in HTTP/1.1")
 
     dial_timeout: Duration = seconds(30)
     response_header_timeout: Duration = seconds(0)

@@ -5,21 +5,49 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from lbcore.config.decode import decode, keys_of
+from lbcore.config.decode import Decoded, Elsewhere, decode, known_to
 from lbcore.config.dynamic import DynamicConfig, HttpConfig
-from lbcore.config.model import Model
+from lbcore.config.model import Model, Object
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig
-from lbcore.config.tree import parse
+from lbcore.config.tree import Tree, parse
 from lbcore.errors import ConfigError, Problem
 
 M = TypeVar("M", bound=Model)
 SUFFIXES = frozenset({".yml", ".yaml", ".toml"})
 FILE_LIMIT_BYTES = 64 << 20
+STATIC_KEYS = frozenset(known_to(StaticConfig))
+DYNAMIC_KEYS = frozenset(known_to(DynamicConfig))
+_ELSEWHERE: dict[type[Model], Elsewhere] = {
+    StaticConfig: Elsewhere(
+        DYNAMIC_KEYS - STATIC_KEYS,
+        "dynamic configuration, ignored in a static file",
+        "it is read from the file that providers.file names, which may be this one",
+    ),
+    DynamicConfig: Elsewhere(
+        STATIC_KEYS - DYNAMIC_KEYS,
+        "static configuration, ignored in a dynamic file",
+        "it is read from the file that --config names",
+    ),
+}
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A dynamic configuration and what there is to say about its files.
+
+    broken    what disables single objects, which carry it, too.
+    warnings  what is ignored, and features that are missing and that lbcore runs without.
+    """
+
+    config: DynamicConfig
+    broken: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
 
 
 def load_static(path: str | os.PathLike[str]) -> StaticConfig:
@@ -28,78 +56,121 @@ def load_static(path: str | os.PathLike[str]) -> StaticConfig:
 
 
 def load_static_with_warnings(path: str | os.PathLike[str]) -> tuple[StaticConfig, list[Problem]]:
-    """The same, with what is ignored."""
-    return _load(Path(path), StaticConfig)
+    """The same, with what is ignored, what is missing, and the entry points that cannot run for that."""
+    path = Path(path)
+    tree = _tree(path, read_text(path), templates=False)
+    if not tree.content and not tree.fatal:
+        raise ConfigError([Problem("", "no configuration in this file", "set entryPoints and providers", str(path))])
+    decoded = decode(tree, StaticConfig, _ELSEWHERE[StaticConfig])
+    file, warnings = decoded.model.providers.file, [*decoded.broken, *decoded.warnings]
+    if file is not None and file.filename and Path(file.filename).absolute() == path.absolute():
+        warnings = [warning for warning in warnings if _ELSEWHERE[StaticConfig].text not in warning.problem]
+    return decoded.model, warnings
 
 
 def load_dynamic(path: str | os.PathLike[str]) -> tuple[DynamicConfig, list[Problem]]:
     """The dynamic configuration in a file, or in all files of a directory, and the warnings. Raises ConfigError.
 
-    In a directory the first file, in name order, that gives an object its name wins; the others are warned about.
+    In a directory the first file, in name order, that gives an object its name wins; the others are warned about. An
+    object that could not be read is there, and says so (`Object.faults`).
     """
+    loaded = load_objects(path)
+    return loaded.config, loaded.warnings
+
+
+def load_objects(path: str | os.PathLike[str]) -> Loaded:
+    """The same with all that is known about the objects."""
     path = Path(path)
     if not path.is_dir():
-        return _load(path, DynamicConfig)
+        decoded = _decoded(path, read_text(path))
+        return Loaded(decoded.model, decoded.broken, decoded.warnings)
     return _load_files({file: partial(read_text, file) for file in _files(path)})
 
 
 def load_texts(texts: Mapping[Path, str]) -> tuple[DynamicConfig, list[Problem]]:
     """`load_dynamic` of files whose texts were read already, in name order. No I/O."""
-    return _load_files({file: partial(str, text) for file, text in texts.items()})
+    loaded = _load_files({file: partial(str, text) for file, text in texts.items()})
+    return loaded.config, loaded.warnings
 
 
-def _load_files(files: Mapping[Path, Callable[[], str]]) -> tuple[DynamicConfig, list[Problem]]:
-    configs: list[tuple[Path, DynamicConfig]] = []
+def _load_files(files: Mapping[Path, Callable[[], str]]) -> Loaded:
+    configs: list[DynamicConfig] = []
     problems: list[Problem] = []
-    warnings: list[Problem] = []
+    loaded = Loaded(DynamicConfig())
     for file, read in files.items():
         try:
-            config, ignored = _decode(read(), file, DynamicConfig)
+            decoded = _decoded(file, read())
         except ConfigError as error:
             problems += error.problems
         else:
-            configs.append((file, config))
-            warnings += ignored
+            configs.append(decoded.model)
+            loaded.broken += decoded.broken
+            loaded.warnings += decoded.warnings
     if problems:
-        raise ConfigError(problems)
-    return (configs[0][1] if len(configs) == 1 else _merge(configs, warnings)), warnings
+        raise ConfigError([*problems, *loaded.broken])
+    loaded.config = configs[0] if len(configs) == 1 else _merge(configs, loaded.warnings)
+    return loaded
 
 
 def parse_static(text: str, name: str = "static.yml") -> tuple[StaticConfig, list[Problem]]:
     """From text; the name says how it is written (.yml, .yaml, .toml) and where problems are."""
-    return decode(parse(text, name, toml=name.lower().endswith(".toml")), StaticConfig)
+    tree = parse(text, name, toml=name.lower().endswith(".toml"), templates=False)
+    decoded = decode(tree, StaticConfig, _ELSEWHERE[StaticConfig])
+    return decoded.model, [*decoded.broken, *decoded.warnings]
 
 
 def parse_dynamic(text: str, name: str = "dynamic.yml") -> tuple[DynamicConfig, list[Problem]]:
     """From text; the name says how it is written (.yml, .yaml, .toml) and where problems are."""
-    return decode(parse(text, name, toml=name.lower().endswith(".toml")), DynamicConfig)
+    tree = parse(text, name, toml=name.lower().endswith(".toml"))
+    decoded = decode(tree, DynamicConfig, _ELSEWHERE[DynamicConfig])
+    return decoded.model, decoded.warnings
 
 
 def read_text(path: Path) -> str:
     """A configuration file's text. Raises ConfigError."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise ConfigError([Problem("", f"unknown kind of file {path.suffix!r}", "use .yml, .yaml or .toml", str(path))])
     try:
-        # A pipe would wait for its writer: opened so, it is seen for what it is.
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ConfigError([Problem("", "is not a file", "pipes, sockets and devices are not read", str(path))])
-            if status.st_size > FILE_LIMIT_BYTES:
-                raise ConfigError([Problem("", f"larger than {FILE_LIMIT_BYTES >> 20} MiB", "", str(path))])
-            return file.read(FILE_LIMIT_BYTES).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        # A pipe or a device would be waited for: it is told by its kind, and opened without waiting.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise ConfigError([Problem("", f"cannot be read: {error.strerror}", "", str(path))]) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError([Problem("", f"not UTF-8: {error.reason} at byte {error.start}", "", str(path))]) from None
+        raise ConfigError([_unreadable(path, error)]) from None
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise ConfigError([Problem("", "is a directory", "name a file", str(path))])
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError([Problem("", "is not a file", "pipes, sockets and devices are not read", str(path))])
+        if path.suffix.lower() not in SUFFIXES:
+            hint = "use .yml, .yaml or .toml"
+            raise ConfigError([Problem("", f"unknown kind of file {path.suffix!r}", hint, str(path))])
+        if status.st_size > FILE_LIMIT_BYTES:
+            raise ConfigError([Problem("", f"larger than {FILE_LIMIT_BYTES >> 20} MiB", "", str(path))])
+        try:
+            return file.read(FILE_LIMIT_BYTES).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        except OSError as error:
+            raise ConfigError([_unreadable(path, error)]) from None
+        except UnicodeDecodeError as error:
+            text = f"not UTF-8: {error.reason} at byte {error.start}"
+            raise ConfigError([Problem("", text, "", str(path))]) from None
 
 
-def _load(path: Path, model: type[M]) -> tuple[M, list[Problem]]:
-    return _decode(read_text(path), path, model)
+def _unreadable(path: Path, error: OSError) -> Problem:
+    if not isinstance(error, FileNotFoundError):
+        return Problem("", f"cannot be read: {error.strerror}", "", str(path))
+    folder = path.absolute().parent
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    hint = f"looked for {path.absolute()}"
+    if folder != path.absolute().parent:
+        hint += f"; of that, {folder} is there"
+    return Problem("", "not there", hint, str(path))
 
 
-def _decode(text: str, path: Path, model: type[M]) -> tuple[M, list[Problem]]:
-    return decode(parse(text, str(path), toml=path.suffix.lower() == ".toml"), model)
+def _tree(path: Path, text: str, *, templates: bool) -> Tree:
+    return parse(text, str(path), toml=path.suffix.lower() == ".toml", templates=templates)
+
+
+def _decoded(path: Path, text: str) -> Decoded[DynamicConfig]:
+    return decode(_tree(path, text, templates=True), DynamicConfig, _ELSEWHERE[DynamicConfig])
 
 
 def _files(directory: Path) -> list[Path]:
@@ -112,29 +183,31 @@ def _files(directory: Path) -> list[Path]:
     return sorted(found)
 
 
-def _merge(configs: list[tuple[Path, DynamicConfig]], warnings: list[Problem]) -> DynamicConfig:
+def _merge(configs: list[DynamicConfig], warnings: list[Problem]) -> DynamicConfig:
     parts: dict[str, type[Model]] = {"http": HttpConfig, "tcp": TcpConfig}
-    merged: dict[str, dict[str, dict[str, Model]]] = {
+    merged: dict[str, dict[str, dict[str, Object]]] = {
         part: {kind: {} for kind in model.model_fields} for part, model in parts.items()
     }
-    for file, config in configs:
+    for config in configs:
         for part, kinds in merged.items():
             for kind, objects in kinds.items():
                 for name, thing in getattr(getattr(config, part), kind).items():
                     if name in objects:
                         path = f"{part}.{parts[part].model_fields[kind].alias}.{name}"
-                        warnings.append(Problem(path, "already defined in another file, ignored", "", str(file)))
+                        warnings.append(_twice(path, thing.place, objects[name].place))
                     else:
                         objects[name] = thing
     return DynamicConfig(http=HttpConfig.model_validate(merged["http"]), tcp=TcpConfig.model_validate(merged["tcp"]))
 
 
+def _twice(path: str, place: str, first: str) -> Problem:
+    file, _, line = place.rpartition(":")
+    text = f"already defined at {first}, ignored"
+    return Problem(path, text, "", file or place, int(line) if line.isdigit() else None, "warning")
+
+
 def is_static(path: Path) -> bool:
-    """Whether a file holds a static configuration, by its keys. Raises ConfigError."""
+    """Whether a file holds a static configuration: it does when it has any key of one. Raises ConfigError."""
     if path.is_dir():
         return False
-    content = parse(read_text(path), str(path), toml=path.suffix.lower() == ".toml").content
-    static = {key.lower() for key in keys_of(StaticConfig)} | {key.lower() for key in StaticConfig.unsupported}
-    dynamic = {key.lower() for key in keys_of(DynamicConfig)} | {key.lower() for key in DynamicConfig.unsupported}
-    found = {key.lower() for key in content}
-    return len(found & static) > len(found & dynamic)
+    return any(key.lower() in STATIC_KEYS for key in _tree(path, read_text(path), templates=False).content)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
 UNIX = "unix:"
+_PLACEHOLDER = re.compile(r"[$<>{}]|%[A-Z_]+%")
+_HOST = re.compile(r"[^\s\x00-\x20\x7f\"#$&'()*+,/;<=>?@\\^`{|}]+")
 
 
 def check_address(value: Any) -> str:
@@ -23,7 +26,7 @@ def check_address(value: Any) -> str:
         raise ValueError(f"{text!r}: unknown protocol {protocol!r}")
     host, colon, port = address.rpartition(":")
     if not colon:
-        raise ValueError(f"{text!r} has no port: write :{address} or host:port")
+        raise ValueError(f"{text!r} has no port: write {f':{address}' if address.isdigit() else f'{address}:80'}")
     if not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise ValueError(f"{text!r}: {port!r} is not a port")
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
@@ -54,6 +57,21 @@ def split_address(address: str) -> tuple[str, int, str, str]:
     return parts.hostname, port, address, ""
 
 
+def is_relative(url: str) -> bool:
+    """Whether a URL names neither a scheme nor a host."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return not parts.scheme and not parts.netloc
+
+
+def is_nowhere(url: str) -> bool:
+    """Whether a server's URL names no host at all, as `localhost` and `` do: people give a router that only redirects
+    such a server. Whoever is sent there is answered with 500, as in Traefik."""
+    return ":" not in url.partition("/")[0] and "//" not in url and _PLACEHOLDER.search(url) is None
+
+
 def split_url(url: str) -> tuple[str, int, str, str]:
     """`(host, port, authority, path)` of a server's URL. Raises ValueError.
 
@@ -77,6 +95,10 @@ def split_url(url: str) -> tuple[str, int, str, str]:
         )
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"error parsing server URL {url}: write http://host:port or unix:/path")
+    if _PLACEHOLDER.search(parts.netloc):
+        raise ValueError(f"error parsing server URL {url}: a placeholder was not filled in")
+    if not _HOST.fullmatch(parts.hostname):
+        raise ValueError(f"error parsing server URL {url}: {parts.hostname!r} is no host")
     return parts.hostname, 80 if port is None else port, parts.netloc.rpartition("@")[2], parts.path
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any
 
 from pydantic import field_validator
 
-from lbcore.config.model import Model, keys
-from lbcore.config.tracing import NoTracing
+from lbcore.config.model import UNSUPPORTED, Change, Model, Object, keys
 
 MAX_USER_PRIORITY = (1 << 63) - 1 - 1000
 
@@ -15,29 +14,47 @@ MAX_USER_PRIORITY = (1 << 63) - 1 - 1000
 class RouterObservability(Model):
     """Whether its requests are told about; None: as its entry point says."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("traceVerbosity")
+    ignored = keys("traceVerbosity", "there is no tracing in this version of lbcore")
 
     access_logs: bool | None = None
     metrics: bool | None = None
-    tracing: NoTracing = None
+    tracing: bool | None = None
+
+    @classmethod
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        if data.get("tracing"):
+            return [Change("tracing", "has no effect", "there is no tracing in this version of lbcore")]
+        return []
 
 
-class Router(Model):
+class Router(Object):
     """Rule to middlewares to service. `priority` 0: the length of the rule."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("tls parentRefs")
+    missing = {
+        "tls": "let something in front end TLS, or leave tls out to serve the route without it",
+        "parentRefs": "write the conditions of the parents into the rule",
+    }
 
     rule: str = ""
     entry_points: list[str] = []
     service: str = ""
     middlewares: list[str] = []
     priority: int = 0
-    rule_syntax: Literal["", "v3"] = ""
+    rule_syntax: str = ""
     observability: RouterObservability = RouterObservability()
+
+    @field_validator("rule_syntax")
+    @classmethod
+    def _of_today(cls, value: str) -> str:
+        if value.lower() not in ("", "default", "v3"):
+            raise ValueError(f"rules of {value} are {UNSUPPORTED}: Host(`a`, `b`) is written Host(`a`) || Host(`b`)")
+        return value
 
     @field_validator("priority")
     @classmethod
     def _below_internal(cls, value: int) -> int:
         if value > MAX_USER_PRIORITY:
             raise ValueError(f"{value} is above the highest priority a user may set, {MAX_USER_PRIORITY}")
+        if value < -MAX_USER_PRIORITY:
+            raise ValueError(f"{value} is below the lowest priority, {-MAX_USER_PRIORITY}")
         return value

@@ -3,7 +3,8 @@
 As in Traefik one source holds: flags if there are any, else the file, else the environment.
 
 Flags        `--entryPoints.web.address=:80` or `--log.level info`; a switch alone means true.
-Environment  `LBCORE_ENTRYPOINTS_WEB_ADDRESS`, or `TRAEFIK_...`.
+Environment  `LBCORE_ENTRYPOINTS_WEB_ADDRESS`, or `TRAEFIK_...`. Variables that name no section (`LBCORE_SERVICE_HOST`,
+             which Kubernetes sets, or `TRAEFIK_VERSION`) are no configuration.
 Lists        comma-separated, or with indexes: `...trustedIPs[0]`, `..._TRUSTEDIPS_0`.
 """
 
@@ -13,14 +14,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_origin
 
-from lbcore.config.decode import decode, keys_of, nearest, plain
+from lbcore.config.decode import decode, keys_of, known_to, nearest, plain
 from lbcore.config.model import Model
 from lbcore.config.static import StaticConfig
 from lbcore.config.tree import Tree
 from lbcore.errors import ConfigError, Problem
 
 PREFIXES = ("LBCORE_", "TRAEFIK_")
-RESERVED = frozenset({"LBCORE_CONFIG", "LBCORE_WORKERS"})  # settings of the command itself
+RESERVED = frozenset({"LBCORE_CONFIG", "LBCORE_WORKERS", "LBCORE_API"})  # settings of the command itself
+SECTIONS = frozenset(known_to(StaticConfig))
 
 
 def from_flags(flags: Sequence[str]) -> tuple[StaticConfig, list[Problem]]:
@@ -44,16 +46,32 @@ def from_flags(flags: Sequence[str]) -> tuple[StaticConfig, list[Problem]]:
 
 def from_environment(environ: Mapping[str, str]) -> tuple[StaticConfig, list[Problem]]:
     """The configuration that environment variables give. Raises ConfigError."""
-    settings = [
-        (name, name.partition("_")[2].split("_"), value)
-        for name, value in sorted(environ.items())
-        if name.startswith(PREFIXES) and name not in RESERVED
-    ]
-    return _decode(settings, "environment")
+    settings, strange = [], []
+    for name, value in sorted(environ.items()):
+        if not name.startswith(PREFIXES) or name in RESERVED:
+            continue
+        if _is_setting(name):
+            settings.append((name, name.partition("_")[2].split("_"), value))
+        else:
+            strange.append(name)
+    config, warnings = _decode(settings, "environment")
+    if strange:
+        text = f"no configuration, ignored: {', '.join(strange[:3])}"
+        more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+        warnings.append(Problem("", text + more, "", "environment", severity="warning"))
+    return config, warnings
 
 
 def is_in_environment(environ: Mapping[str, str]) -> bool:
-    return any(name.startswith(PREFIXES) and name not in RESERVED for name in environ)
+    """Whether any variable sets something."""
+    return any(map(_is_setting, environ))
+
+
+def _is_setting(name: str) -> bool:
+    """Whether a variable names a section of the static configuration."""
+    if not name.startswith(PREFIXES) or name in RESERVED:
+        return False
+    return name.split("_")[1].lower() in SECTIONS
 
 
 def _decode(settings: list[tuple[str, list[str], str]], source: str) -> tuple[StaticConfig, list[Problem]]:
@@ -66,7 +84,8 @@ def _decode(settings: list[tuple[str, list[str], str]], source: str) -> tuple[St
             problems.append(Problem(name, str(error), "", source))
     if problems:
         raise ConfigError(problems)
-    return decode(Tree(_lists(content), source), StaticConfig)
+    decoded = decode(Tree(_lists(content), source), StaticConfig)
+    return decoded.model, [*decoded.broken, *decoded.warnings]
 
 
 def _put(node: dict[str, Any], annotation: Any, parts: list[str], value: str) -> None:
@@ -76,9 +95,10 @@ def _put(node: dict[str, Any], annotation: Any, parts: list[str], value: str) ->
     if isinstance(annotation, type) and issubclass(annotation, Model):
         keys = {name.lower(): name for name in keys_of(annotation)}
         name = keys.get(key.lower())
+        if name is None and key.lower() in known_to(annotation):
+            node[key] = value if not rest else "true"  # what there is to say of it, `decode` says
+            return
         if name is None:
-            if key.lower() in {name.lower() for name in annotation.unsupported}:
-                raise ValueError(f"{key} is not supported by this version of lbcore")
             raise ValueError(f"unknown key {key!r}: {nearest(key, list(keys.values()))}")
         inner = plain(keys_of(annotation)[name])
     elif get_origin(annotation) is dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tomllib
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from lbcore.config.model import UNSUPPORTED
+from lbcore.config.scalars import Plain
 from lbcore.errors import ConfigError, Problem
 
 Path = tuple[str | int, ...]
@@ -25,12 +28,18 @@ NULL = "tag:yaml.org,2002:null"
 class Tree:
     """A file's content: mappings, lists, and scalars as text (None where there is nothing), as Traefik reads them.
 
-    lines  where each element stands, counted from 1, by its path.
+    lines     where each element stands, counted from 1, by its path.
+    problems  what is wrong at a path and leaves the rest of the file readable, with its line.
+    fatal     what is wrong with the file as a whole; the content is still checked, so that nothing else is hidden.
+    warnings  what is odd about the file as a whole.
     """
 
     content: dict[str, Any]
     file: str
     lines: dict[Path, int] = field(default_factory=dict)
+    problems: list[tuple[Path, str, int]] = field(default_factory=list)
+    fatal: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
 
     def line(self, path: Path) -> int | None:
         """The line of an element, or of the nearest one around it."""
@@ -44,16 +53,33 @@ def dotted(path: Path) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def parse(text: str, file: str, *, toml: bool) -> Tree:
-    """Read a file's text. Raises ConfigError."""
-    templates = [
-        Problem("", "Go templates are not supported by this version of lbcore", "write the value itself", file, number)
-        for number, line in enumerate(text.splitlines(), 1)
-        if "{{" in line.partition("#")[0]
-    ]
-    if templates:
-        raise ConfigError(templates)
-    return _parse_toml(text, file) if toml else _parse_yaml(text, file)
+def parse(text: str, file: str, *, toml: bool, templates: bool = True) -> Tree:
+    """Read a file's text. Raises ConfigError.
+
+    templates  whether Traefik renders Go templates in such a file: they are refused then, and plain text otherwise.
+    """
+    rendered = [number for number, line in enumerate(text.splitlines(), 1) if "{{" in line] if templates else []
+    rendered = [number for number in rendered if not text.splitlines()[number - 1].lstrip().startswith("#")]
+    fatal = [_no_templates(file, rendered)] if rendered else []
+    try:
+        tree = _parse_toml(text, file) if toml else _parse_yaml(text, file)
+    except ConfigError as error:
+        # A template is rarely valid YAML: what the parser says of its lines follows from it.
+        lines = {*rendered, *(number + 1 for number in rendered)}
+        others = [problem for problem in error.problems if problem.line not in lines]
+        raise ConfigError([*fatal, *others]) from None
+    tree.fatal = [*fatal, *tree.fatal]
+    return tree
+
+
+def _no_templates(file: str, lines: list[int]) -> Problem:
+    more = f", also in line{'s' if len(lines) > 2 else ''} {_listed(lines[1:])}" if len(lines) > 1 else ""
+    return Problem("", f"Go templates are {UNSUPPORTED}{more}", "write the values themselves", file, lines[0])
+
+
+def _listed(lines: list[int]) -> str:
+    shown = ", ".join(map(str, lines[:3]))
+    return f"{shown} and {len(lines) - 3} more" if len(lines) > 3 else shown
 
 
 def _parse_toml(text: str, file: str) -> Tree:
@@ -67,7 +93,8 @@ def _parse_toml(text: str, file: str) -> Tree:
     except RecursionError:
         raise ConfigError([Problem("", "nested too deeply", "", file)]) from None
     tree = Tree(_as_text(content), file)
-    tree.lines.update(_toml_lines(text))
+    for path, number in _toml_lines(text):
+        tree.lines.setdefault(path, number)
     return tree
 
 
@@ -76,7 +103,9 @@ def _as_text(value: Any) -> Any:
         return {key: _as_text(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_as_text(item) for item in value]
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+    if isinstance(value, str):
+        return value
+    return Plain(str(value).lower() if isinstance(value, bool) else value)
 
 
 def _toml_lines(text: str) -> Iterator[tuple[Path, int]]:
@@ -96,7 +125,8 @@ def _toml_lines(text: str) -> Iterator[tuple[Path, int]]:
                 base = table[:-1] if isinstance(table[-1], int) else table
                 seen[base] = seen.get(base, -1) + 1
                 table = (*base, seen[base])
-            yield table, number
+            for length in range(1, len(table) + 1):
+                yield table[:length], number
         elif found := key.match(line):
             yield (*table, *_split_key(found[1])), number
 
@@ -116,34 +146,46 @@ def _is_bottomless(text: str) -> bool:
 
 
 def _parse_yaml(text: str, file: str) -> Tree:
+    """The first document, as Traefik reads it."""
     if _is_bottomless(text):
         raise ConfigError([Problem("", "nested too deeply", "", file)])
+    tree = Tree({}, file)
     try:
         loader = yaml.CSafeLoader(text)
         try:
-            node = loader.get_single_node()
+            node = loader.get_node() if loader.check_node() else None
+            with contextlib.suppress(yaml.YAMLError):  # nobody reads what is behind the first document
+                second = loader.get_node() if loader.check_node() else None
+                if second is not None and second.tag != NULL:
+                    text, line = "a second document, ignored", second.start_mark.line + 1
+                    tree.warnings.append(Problem("", text, "only the first is read", file, line, "warning"))
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = " ".join(filter(None, (error.context, error.problem)))
-        line = mark.line + 1 if mark else None
-        raise ConfigError([Problem("", f"no valid YAML: {problem}", "", file, line)]) from None
+        raise ConfigError([_no_yaml(error, text, file)]) from None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError([Problem("", f"no valid YAML: {error}".replace("\n", " "), "", file)]) from None
     except RecursionError:
         raise ConfigError([Problem("", "nested too deeply", "", file)]) from None
-    tree = Tree({}, file)
     if node is None or node.tag == NULL:
         return tree
     reader = _YamlReader(tree)
     content = reader.value(node, ())
-    if not isinstance(content, dict):
-        reader.problem((), "the file does not hold keys and values", node)
-    if reader.problems:
-        raise ConfigError(reader.problems)
-    tree.content = content
+    if isinstance(content, dict):
+        tree.content = content
+    elif not reader.too_much:
+        tree.fatal.append(Problem("", "the file does not hold keys and values", "", file, node.start_mark.line + 1))
     return tree
+
+
+def _no_yaml(error: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    problem = " ".join(filter(None, (error.context, error.problem)))
+    line, hint = mark.line + 1 if mark else None, ""
+    lines = text.splitlines()
+    if mark and mark.line < len(lines) and lines[mark.line][mark.column : mark.column + 1] == "\t":
+        problem, hint = "a tab", "indent with spaces"
+    return Problem("", f"no valid YAML: {problem}", hint, file, line)
 
 
 class _YamlReader:
@@ -151,24 +193,28 @@ class _YamlReader:
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self.problems: list[Problem] = []
         self.count = 0
+        self.too_much = False
 
     def problem(self, path: Path, text: str, node: Any) -> None:
-        self.problems.append(Problem(dotted(path), text, "", self.tree.file, node.start_mark.line + 1))
+        self.tree.problems.append((path, text, node.start_mark.line + 1))
 
     def value(self, node: Any, path: Path) -> Any:
         self.count += 1
         if self.count > NODE_LIMIT or len(path) > DEPTH_LIMIT:
-            if self.count != -1 and not self.problems:
-                self.problem(path[:3], "too many elements, or nested too deeply", node)
+            if not self.too_much:
+                text, line = "too many elements, or nested too deeply", node.start_mark.line + 1
+                self.tree.fatal.append(Problem(dotted(path[:3]), text, "", self.tree.file, line))
+                self.too_much = True
             return None
         self.tree.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
-        return None if node.tag == NULL else node.value
+        if node.tag == NULL:
+            return None
+        return Plain(node.value) if not node.style else node.value
 
     def mapping(self, node: Any, path: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}

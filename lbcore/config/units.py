@@ -1,4 +1,4 @@
-"""Durations as Go writes them, and the text forms of the other scalars. No I/O."""
+"""Durations as Go writes them, and ranges of statuses. No I/O."""
 
 from __future__ import annotations
 
@@ -8,30 +8,47 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
+from lbcore.config.scalars import Plain, to_int
+
 _UNIT_US = {"ns": 0.001, "us": 1.0, "µs": 1.0, "μs": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6}
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 LONGEST = timedelta(days=3650)
+MAX_STATUS = 599  # that an answer may have
 
 
 def parse_duration(value: Any) -> timedelta:
     """`1m30s`, `250ms`, or a bare number of seconds. Raises ValueError."""
+    duration = parse_signed_duration(value)
+    if duration < timedelta(0):
+        raise ValueError(f"{str(value)!r} is negative: write 0, or leave it out")
+    return duration
+
+
+def parse_signed_duration(value: Any) -> timedelta:
+    """The same where a negative one has a meaning."""
     if isinstance(value, timedelta):
         return value
-    text = str(value).strip()
-    if re.fullmatch(r"[+-]?\d+", text):
-        return _bounded(timedelta(seconds=int(text)), text)
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError(f"{value!r} is not a duration: write 10s, 250ms or 1m30s")
+    text = value if isinstance(value, str) else Plain(value)
+    try:
+        return _bounded(timedelta(seconds=to_int(text)), text)
+    except (ValueError, OverflowError):
+        pass
     sign = -1 if text.startswith("-") else 1
-    rest = text.lstrip("+-") if text[:1] in "+-" else text
-    parts = list(_PART.finditer(rest))
+    rest = text[1:] if text[:1] in ("+", "-") else text
+    parts = list(_PART.finditer(rest)) if len(rest) < 100 else []
     if not parts or "".join(part[0] for part in parts) != rest:
         raise ValueError(f"{text!r} is not a duration: write 10s, 250ms or 1m30s; a bare number is seconds")
-    return _bounded(sign * timedelta(microseconds=sum(float(part[1]) * _UNIT_US[part[2]] for part in parts)), text)
+    try:
+        found = sign * timedelta(microseconds=sum(float(part[1]) * _UNIT_US[part[2]] for part in parts))
+    except OverflowError:
+        found = timedelta.max
+    return _bounded(found, text)
 
 
 def _bounded(duration: timedelta, text: str) -> timedelta:
-    if duration < timedelta(0):
-        raise ValueError(f"{text!r} is negative")
-    if duration > LONGEST:
+    if abs(duration) > LONGEST:
         raise ValueError(f"{text!r} is longer than {LONGEST.days} days")
     return duration
 
@@ -39,6 +56,8 @@ def _bounded(duration: timedelta, text: str) -> timedelta:
 def format_duration(duration: timedelta) -> str:
     """As Go prints it: `1m30s`, `250ms`, `0s`."""
     micros = duration // timedelta(microseconds=1)
+    if micros < 0:
+        return f"-{format_duration(-duration)}"
     if micros == 0:
         return "0s"
     if micros < 1_000_000:
@@ -49,7 +68,9 @@ def format_duration(duration: timedelta) -> str:
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{seconds}s"
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, return_type=str)]
+_AS_TEXT = PlainSerializer(format_duration, return_type=str)
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), _AS_TEXT]
+SignedDuration = Annotated[timedelta, BeforeValidator(parse_signed_duration), _AS_TEXT]
 
 
 def seconds(value: float) -> Any:
@@ -58,15 +79,14 @@ def seconds(value: float) -> Any:
 
 
 def status_ranges(texts: list[str]) -> list[tuple[int, int]]:
-    """`["500-504", "429"]` as first and last status of each. Raises ValueError."""
+    """`["500-504", "429"]` as first and last status of each; what is beyond 599 is cut off. Raises ValueError."""
     ranges = []
     for text in texts:
         first, dash, last = text.partition("-")
-        try:
-            pair = int(first), int(last if dash else first)
-        except ValueError:
-            raise ValueError(f"{text!r} is neither a status nor a range like 500-504") from None
-        if not 100 <= pair[0] <= pair[1] <= 599:
-            raise ValueError(f"{text!r} is not a range of statuses between 100 and 599")
-        ranges.append(pair)
+        if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in (first, last if dash else first)):
+            raise ValueError(f"{text!r} is neither a status nor a range like 500-504")
+        pair = int(first), int(last if dash else first)
+        if not (100 <= pair[0] <= MAX_STATUS and pair[0] <= pair[1]):
+            raise ValueError(f"{text!r} is not a range of statuses between 100 and {MAX_STATUS}")
+        ranges.append((pair[0], min(pair[1], MAX_STATUS)))
     return ranges

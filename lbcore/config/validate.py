@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, LoadBalancer, Middleware, Router, Service
-from lbcore.config.network import UNIX, has_user, split_url
+from lbcore.config.model import Object
+from lbcore.config.network import UNIX, has_user, is_nowhere, is_relative, split_url
 from lbcore.config.rule import RuleError, parse_rule
 from lbcore.config.static import RedirectEntryPoint, StaticConfig
 from lbcore.config.units import status_ranges
@@ -25,11 +25,17 @@ MULTIPLE = "cannot create {0}: multi-types {0} not supported, consider declaring
 
 @dataclass(frozen=True, slots=True)
 class Disabled:
-    """An object that cannot run. `kind`: router, service or middleware."""
+    """An object that cannot run. `kind`: router, service or middleware.
+
+    place    where it is written, `dynamic.yml:7`.
+    follows  whether all its errors are those of objects it refers to.
+    """
 
     kind: str
     name: str
     errors: list[str]
+    place: str = ""
+    follows: bool = False
 
 
 @dataclass(slots=True)
@@ -40,10 +46,16 @@ class Findings:
     services: dict[str, list[str]] = field(default_factory=dict)
     middlewares: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    following: set[tuple[str, str]] = field(default_factory=set)  # kind and name of what only others keep from running
+    places: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def disabled(self) -> list[Disabled]:
         kinds = {"router": self.routers, "service": self.services, "middleware": self.middlewares}
-        return [Disabled(kind, name, errors) for kind, found in kinds.items() for name, errors in sorted(found.items())]
+        return [
+            Disabled(kind, name, errors, self.places.get((kind, name), ""), (kind, name) in self.following)
+            for kind, found in kinds.items()
+            for name, errors in sorted(found.items())
+        ]
 
 
 def qualify(name: str, owner: str) -> str:
@@ -61,7 +73,7 @@ def entry_points_of(router: Router, static: StaticConfig) -> list[str]:
 
 def redirection_port(redirect: RedirectEntryPoint, static: StaticConfig) -> str | None:
     """The port that a redirection leads to: that of an entry point, or `:port`. None: it leads nowhere."""
-    target = static.entry_points.get(redirect.to)
+    target = static.entry_points.get(redirect.to) or static.closed.get(redirect.to)
     if target is not None:
         return target.address.rpartition(":")[2].partition("/")[0] if not target.address.startswith(UNIX) else ""
     port = redirect.to.removeprefix(":")
@@ -70,7 +82,11 @@ def redirection_port(redirect: RedirectEntryPoint, static: StaticConfig) -> str 
 
 def unknown_entry_points(router: Router, static: StaticConfig) -> list[str]:
     """What there is to say of entry points that a router names and that are not there."""
-    return [f'entryPoint "{name}" doesn\'t exist' for name in router.entry_points if name not in static.entry_points]
+    return [
+        f'entryPoint "{name}" cannot run' if name in static.closed else f'entryPoint "{name}" doesn\'t exist'
+        for name in router.entry_points
+        if name not in static.entry_points
+    ]
 
 
 def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
@@ -83,6 +99,13 @@ def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
             found.warnings.append(
                 f'entryPoint "{name}": its redirection leads to "{target.to}", which doesn\'t exist: it is left out'
             )
+    kinds: dict[str, Mapping[str, Object]] = {
+        "router": http.routers,
+        "service": http.services,
+        "middleware": http.middlewares,
+    }
+    for kind, objects in kinds.items():
+        found.places |= {(kind, name): thing.place for name, thing in objects.items() if thing.place}
     for name, middleware in http.middlewares.items():
         if errors := _middleware_errors(middleware):
             found.middlewares[name] = errors
@@ -100,19 +123,29 @@ def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
 
 
 def _router_errors(name: str, router: Router, http: HttpConfig, static: StaticConfig, found: Findings) -> list[str]:
-    errors = []
+    if router.faults:
+        return list(router.faults)
+    errors: list[str] = []
     try:
         parse_rule(router.rule)
     except RuleError as error:
         errors.append(str(error))
+    where = f"{router.place}: router {name.rpartition('@')[0]}" if router.place else f"router {name}"
+    others: list[str] = []  # what is wrong with objects it refers to
     if entry_points_of(router, static):
-        found.warnings += unknown_entry_points(router, static)
+        found.warnings += [f"{where}: {text}" for text in unknown_entry_points(router, static)]
+    elif router.entry_points and all(point in static.closed for point in router.entry_points):
+        others += unknown_entry_points(router, static)
     else:
         errors += [*unknown_entry_points(router, static), "no valid entryPoint for this router"]
     for reference in router.middlewares:
-        errors += _middleware_reference(qualify(reference, name), http.middlewares, found)
+        qualified = qualify(reference, name)
+        if qualified in http.middlewares:
+            others += found.middlewares.get(qualified, [])
+        else:
+            errors.append(f'middleware "{qualified}" does not exist')
     if not router.service:
-        return [*errors, "the service is missing on the router"]
+        return [*errors, *others, "the service is missing on the router"]
     service = qualify(router.service, name)
     if service.endswith("@internal"):
         wanted = {"api@internal": static.api, "dashboard@internal": static.api, "prometheus@internal": static.metrics}
@@ -124,8 +157,10 @@ def _router_errors(name: str, router: Router, http: HttpConfig, static: StaticCo
     elif service not in http.services:
         errors.append(f'the service "{service}" does not exist')
     else:
-        errors += found.services.get(service, [])
-    return errors
+        others += found.services.get(service, [])
+    if others and not errors:
+        found.following.add(("router", name))
+    return [*errors, *others]
 
 
 def _middleware_reference(name: str, middlewares: Mapping[str, Middleware], found: Findings) -> list[str]:
@@ -135,6 +170,8 @@ def _middleware_reference(name: str, middlewares: Mapping[str, Middleware], foun
 
 
 def _middleware_errors(middleware: Middleware) -> list[str]:
+    if middleware.faults:
+        return list(middleware.faults)
     kinds = middleware.kinds
     if len(kinds) > 1:
         return [MULTIPLE.format("middleware")]
@@ -195,6 +232,10 @@ def _chain_errors(middlewares: Mapping[str, Middleware], found: Findings) -> Non
             if part not in middlewares:
                 found.middlewares[name] = [f'middleware "{part}" does not exist']
                 break
+            if part in found.middlewares:
+                found.middlewares[name] = list(found.middlewares[part])
+                found.following.add(("middleware", name))
+                break
     sizes: dict[str, tuple[int, int]] = {}  # middlewares and levels below
     for name in children_first(middlewares, parts):
         below = [sizes.get(part, (1, 0)) for part in parts(name)]
@@ -207,14 +248,20 @@ def _chain_errors(middlewares: Mapping[str, Middleware], found: Findings) -> Non
 
 
 def _service_errors(name: str, service: Service, http: HttpConfig, found: Findings) -> list[str]:
-    """What is wrong with a service by itself."""
+    """What is wrong with a service by itself, and with its middlewares."""
+    if service.faults:
+        return list(service.faults)
     if len(service.kinds) > 1:
         return [MULTIPLE.format("service")]
     if not service.kinds:
         return [f'the service "{name}" does not have any type defined']
-    errors = []
+    errors: list[str] = []
+    others: list[str] = []
     for reference in service.middlewares:
-        errors += _middleware_reference(qualify(reference, name), http.middlewares, found)
+        qualified = qualify(reference, name)
+        (others if qualified in http.middlewares else errors).extend(
+            _middleware_reference(qualified, http.middlewares, found)
+        )
     if service.load_balancer is not None:
         errors += _balancer_errors(name, service.load_balancer, http, found)
     if service.mirroring is not None and any(not 0 <= mirror.percent <= 100 for mirror in service.mirroring.mirrors):
@@ -224,7 +271,9 @@ def _service_errors(name: str, service: Service, http: HttpConfig, found: Findin
             status_ranges(service.failover.errors.status)
         except ValueError as error:
             errors.append(f"creating HTTP code ranges: {error}")
-    return errors
+    if others and not errors:
+        found.following.add(("service", name))
+    return [*errors, *others]
 
 
 def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig, found: Findings) -> list[str]:
@@ -235,27 +284,20 @@ def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig, found:
         errors.append(f'hashOn goes with strategy "hrw", not "{balancer.strategy}"')
     if balancer.queue is not None and not balancer.is_limited:
         errors.append("queue goes with maxConnections: without a limit nobody waits")
-    if balancer.health_check is not None and not _is_relative(balancer.health_check.path):
+    if balancer.health_check is not None and not is_relative(balancer.health_check.path):
         errors.append(f'health check path must be a relative URL, got: "{balancer.health_check.path}"')
     for server in balancer.servers:
         try:
-            split_url(server.url)
-            if has_user(server.url):
-                found.warnings.append(f"service {name}: the user in the URL of a server is not sent: take it out")
+            if not is_nowhere(server.url):
+                split_url(server.url)
+                if has_user(server.url):
+                    found.warnings.append(f"service {name}: the user in the URL of a server is not sent: take it out")
         except ValueError as error:
             errors.append(str(error))
     transport = balancer.servers_transport
     if transport and qualify(transport, name) not in {*http.servers_transports, DEFAULT_TRANSPORT}:
         errors.append(f"servers transport not found {qualify(transport, name)}")
     return errors
-
-
-def _is_relative(path: str) -> bool:
-    try:
-        parts = urlsplit(path)
-    except ValueError:
-        return False
-    return not (parts.scheme or parts.netloc)
 
 
 def _tree_errors(services: Mapping[str, Service], found: Findings) -> None:
@@ -284,6 +326,7 @@ def _tree_errors(services: Mapping[str, Service], found: Findings) -> None:
                 break
             if part in found.services:
                 found.services[name] = [f'building HTTP service "{child}": {found.services[part][0]}']
+                found.following.add(("service", name))
                 break
         else:
             if error := _watch_error(name, services):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from lbcore.config.model import Object
 from lbcore.config.network import split_address
 from lbcore.config.rule import RuleError, parse_tcp_rule
 from lbcore.config.static import StaticConfig
@@ -11,18 +14,32 @@ from lbcore.config.validate import DEFAULT_TRANSPORT, MULTIPLE, Disabled, childr
 
 def check_tcp(tcp: TcpConfig, static: StaticConfig) -> list[Disabled]:
     """The objects that cannot run, with their errors. Cost: linear in the configuration."""
-    services = _services(tcp)
+    following: set[tuple[str, str]] = set()
+    services = _services(tcp, following)
     middlewares = {}
     for name, config in tcp.middlewares.items():
-        if len(config.kinds) != 1:
+        if config.faults:
+            middlewares[name] = list(config.faults)
+        elif len(config.kinds) != 1:
             none = "the middleware does not have any type defined"
             middlewares[name] = [MULTIPLE.format("middleware") if config.kinds else none]
     routers = {}
     for name, router in tcp.routers.items():
-        if errors := _router_errors(name, router, tcp, static, services, middlewares):
-            routers[name] = errors
-    kinds = {"tcpRouter": routers, "tcpService": services, "tcpMiddleware": middlewares}
-    return [Disabled(kind, name, errors) for kind, found in kinds.items() for name, errors in sorted(found.items())]
+        own, others = _router_errors(name, router, tcp, static, services, middlewares)
+        if own or others:
+            routers[name] = [*own, *others]
+        if others and not own:
+            following.add(("tcpRouter", name))
+    kinds: dict[str, tuple[dict[str, list[str]], Mapping[str, Object]]] = {
+        "tcpRouter": (routers, tcp.routers),
+        "tcpService": (services, tcp.services),
+        "tcpMiddleware": (middlewares, tcp.middlewares),
+    }
+    return [
+        Disabled(kind, name, errors, objects[name].place, (kind, name) in following)
+        for kind, (found, objects) in kinds.items()
+        for name, errors in sorted(found.items())
+    ]
 
 
 def tcp_entry_points_of(router: TcpRouter, static: StaticConfig) -> list[str]:
@@ -40,29 +57,35 @@ def _router_errors(
     static: StaticConfig,
     services: dict[str, list[str]],
     middlewares: dict[str, list[str]],
-) -> list[str]:
-    errors = []
+) -> tuple[list[str], list[str]]:
+    """What is wrong with a router, and with the objects it refers to."""
+    if router.faults:
+        return list(router.faults), []
+    errors: list[str] = []
+    others: list[str] = []
     try:
         parse_tcp_rule(router.rule)
     except RuleError as error:
         errors.append(str(error))
-    errors += [
-        f'entryPoint "{point}" doesn\'t exist' for point in router.entry_points if point not in static.entry_points
-    ]
+    for point in router.entry_points:
+        if point in static.closed:
+            others.append(f'entryPoint "{point}" cannot run')
+        elif point not in static.entry_points:
+            errors.append(f'entryPoint "{point}" doesn\'t exist')
     for reference in router.middlewares:
         middleware = qualify(reference, name)
         if middleware not in tcp.middlewares:
             errors.append(f'middleware "{middleware}" does not exist')
-        errors += middlewares.get(middleware, [])
+        others += middlewares.get(middleware, [])
     service = qualify(router.service, name)
     if not router.service:
         errors.append("the service is missing on the router")
     elif service not in tcp.services:
         errors.append(f'the service "{service}" does not exist')
-    return errors + services.get(service, [])
+    return errors, [*others, *services.get(service, [])]
 
 
-def _services(tcp: TcpConfig) -> dict[str, list[str]]:
+def _services(tcp: TcpConfig, following: set[tuple[str, str]]) -> dict[str, list[str]]:
     services = tcp.services
     found: dict[str, list[str]] = {}
     for name, service in services.items():
@@ -86,12 +109,15 @@ def _services(tcp: TcpConfig) -> dict[str, list[str]]:
                 found[name] = [f'the service "{part}" does not exist']
             elif part in found:
                 found[name] = [found[part][0]]
+                following.add(("tcpService", name))
             elif services[name].watches and not services[part].watches:
                 found[name] = [f"cannot register {part} as updater for {name}: healthCheck not enabled in config"]
     return found
 
 
 def _service_errors(name: str, service: TcpService, tcp: TcpConfig) -> list[str]:
+    if service.faults:
+        return list(service.faults)
     if service.load_balancer is not None and service.weighted is not None:
         return [MULTIPLE.format("service")]
     if service.load_balancer is None:

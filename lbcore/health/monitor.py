@@ -44,7 +44,7 @@ class HealthMonitor:
             balancer = service.load_balancer
             if balancer is None:
                 continue
-            servers = {server.url: slots.servers[f"{name}|{server.url}"] for server in balancer.servers}
+            servers = {server.url: slots.servers[f"{name}|{server.url}"] for server in balancer.sited}
             if balancer.health_check is not None:
                 checks[name] = self._check(name, balancer.health_check, servers)
             if balancer.passive_health_check is not None:

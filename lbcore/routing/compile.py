@@ -435,7 +435,10 @@ class _Compiler:
     def chooser(self, name: str, config: model.Service, slot: int) -> Service:
         """The one way to choose that a service has."""
         if config.load_balancer is not None:
-            return self.load_balancer(name, config.load_balancer, slot)
+            balancer = self.load_balancer(name, config.load_balancer, slot)
+            if config.load_balancer.servers and not config.load_balancer.sited:
+                return Guarded(name, (Respond(name, 500, b"Internal Server Error"),), balancer)
+            return balancer
         if config.weighted is not None:
             return self.weighted(name, config.weighted, slot)
         if config.highest_random_weight is not None:
@@ -446,17 +449,17 @@ class _Compiler:
         return self.mirroring(name, config.mirroring, slot)
 
     def load_balancer(self, name: str, config: model.LoadBalancer, slot: int) -> LoadBalancer:
-        servers = [self.server(name, server) for server in config.servers]
-        for server, settings in zip(servers, config.servers, strict=True):
+        servers = [self.server(name, server) for server in config.sited]
+        for server, settings in zip(servers, config.sited, strict=True):
             self.limits.append((server, config.limit_of(settings)))
         queue = None
         if config.is_limited:
             limits = config.queue or model.Queue()
             queue = WaitQueue(self.region, self.worker, slot, limits.max_requests, milliseconds(limits.timeout))
-        weights = [max(server.weight, 0) for server in config.servers]
+        weights = [max(server.weight, 0) for server in config.sited]
         balancer = LoadBalancer(name, servers, weights, self.region, slot)
         strategy, passive = config.strategy, config.passive_health_check
-        self.prepare(balancer, name, config, [server.url for server in config.servers], weights, strategy)
+        self.prepare(balancer, name, config, [server.url for server in config.sited], weights, strategy)
         policy = self.policy(qualify(config.servers_transport, name) if config.servers_transport else DEFAULT_TRANSPORT)
         bounded = config.hash_on is not None and config.hash_on.bounded_load > 0
         balancer.serve_as(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from lbcore.config.middlewares.add_prefix import AddPrefix
 from lbcore.config.middlewares.chain import Chain
 from lbcore.config.middlewares.headers import Headers
@@ -13,16 +11,20 @@ from lbcore.config.middlewares.replace_path import ReplacePath
 from lbcore.config.middlewares.replace_path_regex import ReplacePathRegex
 from lbcore.config.middlewares.strip_prefix import StripPrefix
 from lbcore.config.middlewares.strip_prefix_regex import StripPrefixRegex
-from lbcore.config.model import Model, keys
+from lbcore.config.model import Object, fields_of, keys
 
 
-class Middleware(Model):
+class Middleware(Object):
     """Exactly one kind."""
 
-    unsupported: ClassVar[frozenset[str]] = keys(
-        "retry circuitBreaker errors inFlightReq rateLimit buffering ipAllowList ipWhiteList basicAuth "
-        "digestAuth forwardAuth compress passTLSClientCert contentType encodedCharacters grpcWeb plugin"
-    )
+    missing = {
+        **keys("retry", "lbcore tries other servers by itself where none has seen the request"),
+        **keys("circuitBreaker", "passiveHealthCheck of the service takes failing servers out"),
+        **keys("inFlightReq", "maxConnections of the service limits what each server has under way"),
+        **keys("encodedCharacters", "the entry point has it: http.encodedCharacters"),
+        **keys("errors rateLimit buffering ipAllowList ipWhiteList basicAuth digestAuth forwardAuth compress"),
+        **keys("passTLSClientCert contentType grpcWeb plugin"),
+    }
 
     add_prefix: AddPrefix | None = None
     strip_prefix: StripPrefix | None = None
@@ -37,4 +39,4 @@ class Middleware(Model):
     @property
     def kinds(self) -> list[str]:
         """Attributes that are set; one in a middleware that can run."""
-        return [name for name in type(self).model_fields if getattr(self, name) is not None]
+        return [name for name in fields_of(type(self)) if getattr(self, name) is not None]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Any
 
 from pydantic import Field
 
-from lbcore.config.model import Model, keys
+from lbcore.config.model import Change, Model, keys
+from lbcore.config.numbers import Seconds, Size
+
+GONE = "gone since Traefik 3"
 
 # Headers that say how one connection is used, or where a message ends: lbcore writes its own.
 OF_CONNECTIONS = frozenset(
@@ -25,12 +28,37 @@ OF_CONNECTIONS = frozenset(
 )
 
 
+def _one_line(text: str) -> str:
+    return " ".join(line.strip() for line in text.splitlines()).strip() if "\n" in text or "\r" in text else text
+
+
+
 class Headers(Model):
     """Headers to set or, with an empty value, to delete; cross-origin answers; what browsers are told."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("sslRedirect sslTemporaryRedirect sslHost sslForceHost featurePolicy")
+    ignored = {
+        **keys("sslRedirect sslTemporaryRedirect", f"{GONE}: use redirectScheme, or redirections of the entry point"),
+        **keys("sslHost sslForceHost", f"{GONE}: use redirectRegex"),
+        **keys("featurePolicy", f"{GONE}: use permissionsPolicy"),
+    }
 
-    may_be_empty: ClassVar[bool] = False
+    @classmethod
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        """As Traefik: line ends become spaces, and what lbcore itself says of a connection is not set."""
+        changes = []
+        for key in ("customRequestHeaders", "customResponseHeaders"):
+            lines = data.get(key, {})
+            for name in [name for name in lines if name.lower() in OF_CONNECTIONS]:
+                del lines[name]
+                changes.append(Change(f"{key}.{name}", "ignored", "lbcore writes it as the connection needs it"))
+            if key in data and not lines:
+                del data[key]
+        for key, value in data.items():
+            if isinstance(value, str):
+                data[key] = _one_line(value)
+            elif isinstance(value, dict):
+                data[key] = {name: _one_line(text) for name, text in value.items()}
+        return changes
 
     custom_request_headers: dict[str, str] = {}
     custom_response_headers: dict[str, str] = {}
@@ -41,13 +69,13 @@ class Headers(Model):
     access_control_allow_origin_list: list[str] = []
     access_control_allow_origin_list_regex: list[str] = []
     access_control_expose_headers: list[str] = []
-    access_control_max_age: int | None = None
+    access_control_max_age: Seconds | None = None
     add_vary_header: bool = False
 
     allowed_hosts: list[str] = []
     hosts_proxy_headers: list[str] = []
     ssl_proxy_headers: dict[str, str] = {}
-    sts_seconds: Annotated[int, Field(ge=0)] = 0
+    sts_seconds: Size = 0
     sts_include_subdomains: bool = False
     sts_preload: bool = False
     force_sts_header: bool = Field(default=False, alias="forceSTSHeader")

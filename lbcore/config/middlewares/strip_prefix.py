@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import field_validator
+from typing import Any
 
-from lbcore.config.model import Model
+from lbcore.config.model import Change, Model
 
 
 class StripPrefix(Model):
     prefixes: list[str] = []
     force_slash: bool = True
 
-    @field_validator("force_slash")
     @classmethod
-    def _forced(cls, value: bool) -> bool:
-        if not value:
-            raise ValueError("false is not supported by this version of lbcore: a path always begins with a slash")
-        return value
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        if data.get("forceSlash") is False:
+            return [Change("forceSlash", "false has no effect", "a path always begins with a slash")]
+        return []

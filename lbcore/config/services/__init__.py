@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from lbcore.config.model import Model
+from lbcore.config.model import Object
 from lbcore.config.services.failover import Failover
 from lbcore.config.services.load_balancer import LoadBalancer
 from lbcore.config.services.mirroring import Mirroring
 from lbcore.config.services.weighted import HighestRandomWeight, Weighted
 
 
-class Service(Model):
+class Service(Object):
     """Exactly one way to choose; `middlewares` run before it."""
 
     middlewares: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lbcore.config.model import Model
+from lbcore.config.numbers import Limit
 from lbcore.config.services.health_check import ParentHealthCheck
 
 
@@ -13,7 +14,7 @@ class FailoverErrors(Model):
     """
 
     status: list[str] = []
-    max_request_body_bytes: int = -1
+    max_request_body_bytes: Limit = -1
 
 
 class Failover(Model):

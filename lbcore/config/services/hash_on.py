@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,8 @@ class HashOn(Model):
 
     boundedLoad  per cent of the average load that a member may have before its keys go to the next one; 0: no bound.
     """
+
+    may_be_empty: ClassVar[bool] = True
 
     header: str = ""
     cookie: str = ""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from lbcore.config.model import Model
+from lbcore.config.numbers import ShortDuration
 from lbcore.config.units import Duration
 
 
@@ -30,6 +31,8 @@ class ParentHealthCheck(Model):
     recoverHealthy  (extension) likewise, for one that is down to be up again.
     """
 
+    may_be_empty: ClassVar[bool] = True
+
     min_healthy: Share = ""
     recover_healthy: Share = ""
 
@@ -48,11 +51,13 @@ class HealthCheck(ParentHealthCheck):
     startDown   (extension) a new server gets no request before its first check.
     """
 
+    may_be_empty: ClassVar[bool] = False
+
     scheme: Literal["", "http"] = ""
     mode: Literal["", "http", "grpc"] = "http"
     path: str = ""
     method: str = ""
-    status: int = 0
+    status: Annotated[int, Field(ge=0, le=999)] = 0
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     interval: Duration = timedelta(seconds=30)
     unhealthy_interval: Duration | None = None
@@ -73,7 +78,9 @@ class PassiveHealthCheck(Model):
     maxEjectionTime     (extension) the longest ejection: each one in a row lasts twice as long as the one before.
     """
 
-    failure_window: Duration = timedelta(seconds=10)
-    max_failed_attempts: Annotated[int, Field(ge=1)] = 1
+    may_be_empty: ClassVar[bool] = True
+
+    failure_window: ShortDuration = timedelta(seconds=10)
+    max_failed_attempts: Annotated[int, Field(ge=1, lt=1 << 31)] = 1
     max_ejection_percent: Annotated[int, Field(ge=0, le=100)] = 100
-    max_ejection_time: Duration = timedelta(minutes=5)
+    max_ejection_time: ShortDuration = timedelta(minutes=5)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
-
-from pydantic import Field
+from typing import ClassVar
 
 from lbcore.config.model import Model
+from lbcore.config.network import is_nowhere
+from lbcore.config.numbers import Count, Weight
 from lbcore.config.services.hash_on import HashOn
 from lbcore.config.services.health_check import HealthCheck, PassiveHealthCheck
 from lbcore.config.services.queue import Queue
 from lbcore.config.services.slow_start import SlowStart
 from lbcore.config.services.sticky import Sticky
-from lbcore.config.units import Duration
+from lbcore.config.units import SignedDuration
 
-MaxConnections = Annotated[int, Field(ge=0, lt=1 << 31)]
+MaxConnections = Count
 
 
 class Server(Model):
@@ -24,8 +24,11 @@ class Server(Model):
     maxConnections  (extension) requests that may be under way there at once; 0: any number. Its service's, if not set.
     """
 
-    url: str
-    weight: int = 1
+    may_be_empty: ClassVar[bool] = True
+    meant: ClassVar[str] = "each server begins with a dash: - url: http://host:port"
+
+    url: str = ""
+    weight: Weight = 1
     preserve_path: bool = False
     max_connections: MaxConnections | None = None
 
@@ -33,7 +36,7 @@ class Server(Model):
 class ResponseForwarding(Model):
     """Accepted for Traefik's sake: lbcore sends every byte on as soon as it comes."""
 
-    flush_interval: Duration = timedelta(milliseconds=100)
+    flush_interval: SignedDuration = timedelta(milliseconds=100)
 
 
 class LoadBalancer(Model):
@@ -55,6 +58,11 @@ class LoadBalancer(Model):
     def limit_of(self, server: Server) -> int:
         """Requests that may be under way at a server; 0: any number."""
         return self.max_connections if server.max_connections is None else server.max_connections
+
+    @property
+    def sited(self) -> list[Server]:
+        """The servers that are somewhere: those with a host."""
+        return [server for server in self.servers if not is_nowhere(server.url)]
 
     @property
     def is_limited(self) -> bool:

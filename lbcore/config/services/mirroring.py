@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from lbcore.config.model import Model
+from lbcore.config.numbers import Limit, Seconds, Size
 from lbcore.config.services.health_check import ParentHealthCheck
 from lbcore.config.units import Duration
 
 
 class MirrorService(Model):
+    meant: ClassVar[str] = "each mirror begins with a dash: - name: NAME"
+
     name: str
-    percent: int = 0
+    percent: Seconds = 0
 
 
 class Mirroring(Model):
@@ -31,10 +34,10 @@ class Mirroring(Model):
     service: str
     mirrors: list[MirrorService] = []
     mirror_body: bool = True
-    max_body_size: int = -1
+    max_body_size: Limit = -1
     health_check: ParentHealthCheck | None = None
     headers: dict[str, str] = {}
     methods: list[str] = []
     timeout: Duration = timedelta(seconds=30)
-    max_concurrent: Annotated[int, Field(ge=1)] = 256
-    max_buffered_bytes: Annotated[int, Field(ge=0)] = 64 << 20
+    max_concurrent: Annotated[int, Field(ge=1, lt=1 << 31)] = 256
+    max_buffered_bytes: Size = 64 << 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -17,6 +17,8 @@ class Queue(Model):
     maxRequests  that may wait at once, in all workers; 0: none may.
     timeout      of waiting; then the answer is 503.
     """
+
+    may_be_empty: ClassVar[bool] = True
 
     max_requests: Annotated[int, Field(ge=0, le=1 << 20)] = 1024
     timeout: Duration = timedelta(seconds=1)

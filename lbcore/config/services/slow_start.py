@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
 from lbcore.config.model import Model
-from lbcore.config.units import Duration
+from lbcore.config.numbers import ShortDuration
 
 
 class SlowStart(Model):
@@ -19,7 +19,9 @@ class SlowStart(Model):
     minWeightPercent  of its weight that it has from the start.
     """
 
-    duration: Duration = timedelta(seconds=30)
+    may_be_empty: ClassVar[bool] = True
+
+    duration: ShortDuration = timedelta(seconds=30)
     aggression: Annotated[float, Field(gt=0, le=100)] = 1.0
     min_weight_percent: Annotated[int, Field(ge=1, le=100)] = 10
 

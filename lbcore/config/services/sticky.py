@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, field_validator
 
-from lbcore.config.model import Model, keys
+from lbcore.config.model import Model
+from lbcore.config.numbers import Seconds
 
 MIN_SECRET_BYTES = 16
 
@@ -29,13 +30,13 @@ class Signed(Model):
 class StickyCookie(Model):
     """`name` empty: one that follows from the service's. `maxAge` in seconds, 0: until the browser closes."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("expires")
+    may_be_empty: ClassVar[bool] = True
 
     name: str = ""
     secure: bool = False
     http_only: bool = False
     same_site: str = ""
-    max_age: int = 0
+    max_age: Seconds = 0
     path: str = "/"
     domain: str = ""
     signed: Signed | None = None
@@ -51,9 +52,13 @@ class StickyCookie(Model):
 class SourceIP(Model):
     """Extension: by the client's address. `depth` n: the nth address from the right in X-Forwarded-For."""
 
+    may_be_empty: ClassVar[bool] = True
+
     depth: Annotated[int, Field(ge=0, le=100)] = 0
 
 
 class Sticky(Model):
+    may_be_empty: ClassVar[bool] = True
+
     cookie: StickyCookie | None = None
     source_ip: SourceIP | None = Field(default=None, alias="sourceIP")

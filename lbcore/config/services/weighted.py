@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from lbcore.config.model import Model
+from lbcore.config.numbers import Weight
 from lbcore.config.services.hash_on import HashOn
 from lbcore.config.services.health_check import ParentHealthCheck
 from lbcore.config.services.slow_start import SlowStart
@@ -10,8 +13,10 @@ from lbcore.config.services.sticky import Sticky
 
 
 class WeightedService(Model):
+    meant: ClassVar[str] = "each service begins with a dash: - name: NAME"
+
     name: str
-    weight: int = 1
+    weight: Weight = 1
 
 
 class Weighted(Model):

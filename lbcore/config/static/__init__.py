@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.alias_generators import to_snake
+from pydantic.json_schema import SkipJsonSchema
 
 from lbcore.config.forwarding import ForwardingTimeouts
-from lbcore.config.model import Model, keys
+from lbcore.config.model import UNSUPPORTED, Model, keys
 from lbcore.config.static.access_log import (
     AccessLog,
     AccessLogFields,
@@ -81,12 +82,47 @@ class Global(Model):
     send_anonymous_usage: bool = False
 
 
+class Experimental(Model):
+    """Nothing of it has an effect."""
+
+    missing = keys("plugins localPlugins", "routers that name their middlewares are disabled")
+    ignored = {
+        **keys("http3", "an option of entry points since Traefik 3"),
+        **keys("fastProxy", "lbcore is one"),
+        **keys("abortOnPluginFailure", "there are no plugins"),
+        **keys("kubernetesGateway knative otlpLogs", "it does not concern lbcore"),
+    }
+
+
+class Core(Model):
+    default_rule_syntax: str = ""
+
+    @field_validator("default_rule_syntax")
+    @classmethod
+    def _of_today(cls, value: str) -> str:
+        if value.lower() not in ("", "default", "v3"):
+            raise ValueError(f"rules of {value} are {UNSUPPORTED}: Host(`a`, `b`) is written Host(`a`) || Host(`b`)")
+        return value
+
+
 class StaticConfig(Model):
-    unsupported: ClassVar[frozenset[str]] = keys(
-        "tracing certificatesResolvers tcpServersTransport hostResolver experimental core spiffe ocsp"
-    )
+    """What stands in the static file. `closed`: entry points that cannot run, for features that are missing."""
+
+    missing = {
+        **keys("tracing", "tell requests by the access log, or by explain"),
+        **keys("certificatesResolvers", "let something in front end TLS"),
+        **keys("tcpServersTransport", "name a transport in the service: tcp.serversTransports"),
+        **keys("hostResolver", "name all hosts in the rule"),
+        **keys("spiffe", "servers are spoken to without TLS"),
+    }
+    ignored = {
+        **keys("pilot", "gone since Traefik 3: leave it out"),
+        **keys("ocsp", "lbcore serves no certificates"),
+    }
+    may_be_empty: ClassVar[bool] = True
 
     entry_points: dict[str, EntryPoint] = {}
+    closed: SkipJsonSchema[dict[str, EntryPoint]] = {}
     providers: Providers = Providers()
     servers_transport: StaticServersTransport = StaticServersTransport()
     log: Log = Log()
@@ -95,6 +131,8 @@ class StaticConfig(Model):
     explain: Explain | None = None
     metrics: Metrics | None = None
     access_log: AccessLog | None = None
+    experimental: Experimental = Experimental()
+    core: Core = Core()
     global_: Global = Field(default=Global(), alias="global")
 
     @model_validator(mode="before")
@@ -104,10 +142,17 @@ class StaticConfig(Model):
         if not isinstance(data, dict):
             return data
         points = data.get("entryPoints", data.get("entry_points")) or DEFAULT_ENTRY_POINT
-        if isinstance(points, dict) and "traefik" not in points and _needs_internal(data):
+        if not isinstance(points, dict):
+            return data
+        closed = dict(data.get("closed", {}))
+        closed |= {name: point for name, point in points.items() if isinstance(point, EntryPoint) and point.faults}
+        points = {name: point for name, point in points.items() if name not in closed}
+        if "traefik" not in closed and "traefik" not in points and _needs_internal(data):
             points = {**points, **INTERNAL_ENTRY_POINT}
+        if not points:
+            raise ValueError("no entry point is left that can run")
         rest = {key: value for key, value in data.items() if key not in ("entryPoints", "entry_points")}
-        return {**rest, "entryPoints": points}
+        return {**rest, "entryPoints": points, "closed": closed}
 
 
 def _needs_internal(data: dict[str, Any]) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from lbcore.config.model import Model, keys
+from lbcore.config.numbers import Count
 from lbcore.config.units import Duration, seconds, status_ranges
 
 
@@ -43,7 +44,7 @@ class AccessLogFields(Model):
     """Names of fields and headers count without case."""
 
     default_mode: Literal["keep", "drop"] = "keep"
-    names: dict[str, Literal["keep", "drop"]] = {}
+    names: dict[str, Literal["keep", "drop", "redact"]] = {}
     headers: AccessLogHeaders = AccessLogHeaders()
     query_parameters: AccessLogQuery = AccessLogQuery()
 
@@ -54,12 +55,13 @@ class AccessLog(Model):
     addInternals  log what lbcore answers itself, too (ping, API, metrics, redirections).
     """
 
-    unsupported: ClassVar[frozenset[str]] = keys("otlp dualOutput")
+    missing = keys("otlp dualOutput", "read its lines from standard output or filePath")
+    may_be_empty: ClassVar[bool] = True
 
     add_internals: bool = False
 
     file_path: str = ""
     format: Literal["common", "genericCLF", "json"] = "common"
-    buffering_size: Annotated[int, Field(ge=0)] = 0
+    buffering_size: Count = 0
     filters: AccessLogFilters = AccessLogFilters()
     fields: AccessLogFields = AccessLogFields()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from lbcore.config.model import Model, keys
+from lbcore.config.model import Change, Model, keys
 
 
 class Ping(Model):
+    may_be_empty: ClassVar[bool] = True
+
     entry_point: str = "traefik"
     manual_routing: bool = False
     terminating_status_code: Annotated[int, Field(ge=200, le=599)] = 503
@@ -22,7 +24,8 @@ class Api(Model):
     token  (extension) lets who sends it (`Authorization: Bearer ...`) change weights; without one nobody can.
     """
 
-    unsupported: ClassVar[frozenset[str]] = keys("dashboardName disableDashboardAd disabledashboardad")
+    ignored = keys("dashboardName disableDashboardAd", "the dashboard shows neither a name nor advertisements")
+    may_be_empty: ClassVar[bool] = True
 
     insecure: bool = False
     dashboard: bool = True
@@ -30,11 +33,17 @@ class Api(Model):
     base_path: str = "/"
     token: str = ""
 
-    @field_validator("debug")
     @classmethod
-    def _off(cls, value: bool) -> bool:
-        if value:
-            raise ValueError("true is not supported by this version of lbcore")
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        if data.pop("debug", False):
+            return [Change("debug", "has no effect", "Traefik's debugging pages are Go's")]
+        return []
+
+    @field_validator("base_path")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        if not value.startswith("/"):
+            raise ValueError(f"{value!r} does not begin with a slash")
         return value
 
     @field_validator("token")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from lbcore.config.model import Model, keys
+from lbcore.config.model import Change, Model, Object, keys
 from lbcore.config.network import check_address, check_network
-from lbcore.config.tracing import NoTracing
+from lbcore.config.numbers import Count
 from lbcore.config.units import Duration, seconds
 
 MAX_PRIORITY = (1 << 63) - 1
@@ -31,7 +31,7 @@ class EntryPointTransport(Model):
     life_cycle: LifeCycle = LifeCycle()
     responding_timeouts: RespondingTimeouts = RespondingTimeouts()
     keep_alive_max_time: Duration = seconds(0)
-    keep_alive_max_requests: Annotated[int, Field(ge=0)] = 0
+    keep_alive_max_requests: Count = 0
 
 
 class ForwardedHeaders(Model):
@@ -50,6 +50,8 @@ class ForwardedHeaders(Model):
 
 class EntryPointProxyProtocol(Model):
     """Connections may begin with a PROXY protocol header (version 1 or 2). `trustedIPs`: whose header is believed."""
+
+    may_be_empty: ClassVar[bool] = True
 
     insecure: bool = False
     trusted_ips: list[str] = Field(default=[], alias="trustedIPs")
@@ -70,7 +72,7 @@ class RedirectEntryPoint(Model):
     to: str
     scheme: Literal["http", "https"] = "https"
     permanent: bool = True
-    priority: int = MAX_PRIORITY - 1
+    priority: Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = MAX_PRIORITY - 1
 
 
 class Redirections(Model):
@@ -90,7 +92,7 @@ class EncodedCharacters(Model):
 
 
 class EntryPointHttp(Model):
-    unsupported: ClassVar[frozenset[str]] = keys("tls")
+    missing = keys("tls", "let something in front end TLS, or leave tls out to serve without it")
 
     middlewares: list[str] = []
     redirections: Redirections | None = None
@@ -106,19 +108,31 @@ class EntryPointHttp(Model):
 class EntryPointObservability(Model):
     """What is told about requests of routers that do not say themselves, and of those that no router takes."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("traceVerbosity")
+    ignored = keys("traceVerbosity", "there is no tracing in this version of lbcore")
 
     access_logs: bool = True
     metrics: bool = True
-    tracing: NoTracing = None
+    tracing: bool | None = None
+
+    @classmethod
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        if data.get("tracing"):
+            return [Change("tracing", "has no effect", "there is no tracing in this version of lbcore")]
+        return []
 
 
-class EntryPoint(Model):
+class EntryPoint(Object):
     """A listener. `address` is `[host]:port[/tcp]`, or (extension) `unix:/path/of/socket`."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("http2 http3 udp allowACMEByPass")
+    ignored = {
+        **keys("http2 http3", "clients are served in HTTP/1.1 by this version of lbcore"),
+        **keys("udp", "this entry point is not one of UDP"),
+        **keys("allowACMEByPass", "lbcore asks for no certificates"),
+    }
+    may_be_empty: ClassVar[bool] = True
+    runs_alone: ClassVar[bool] = False
 
-    address: Annotated[str, BeforeValidator(check_address)]
+    address: Annotated[str, BeforeValidator(check_address)] = ":0"
     as_default: bool = False
     reuse_port: bool = False
     transport: EntryPointTransport = EntryPointTransport()

@@ -6,13 +6,18 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from lbcore.config.model import Model, keys
+from lbcore.config.model import Change, Model, keys
 
 
 class Log(Model):
     """`file_path` empty: standard error."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("maxSize maxAge maxBackups compress noColor otlp")
+    missing = keys("otlp", "read its log from standard error or filePath")
+    ignored = {
+        **keys("maxSize maxAge maxBackups compress", "let logrotate rotate the file, and send SIGUSR1"),
+        **keys("noColor", "there are no colours"),
+    }
+    may_be_empty: ClassVar[bool] = True
 
     level: Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC"] = "ERROR"
     format: Literal["common", "json"] = "common"
@@ -22,3 +27,12 @@ class Log(Model):
     @classmethod
     def _upper(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
+
+    @classmethod
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        if str(data.get("level", "")).upper() == "WARNING":
+            data["level"] = "WARN"
+            return [Change("level", "WARNING is taken for WARN", "Traefik takes it for ERROR")]
+        if data.get("level") == "":
+            del data["level"]
+        return []

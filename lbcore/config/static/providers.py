@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any
 
 from pydantic import model_validator
 
-from lbcore.config.model import Model, keys
+from lbcore.config.model import Change, Model, keys
 from lbcore.config.units import Duration, seconds
 
 
 class FileProvider(Model):
     """Exactly one of `filename` and `directory`."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("debugLogGeneratedTemplate")
+    ignored = keys("debugLogGeneratedTemplate", "there are no templates")
 
     filename: str = ""
     directory: str = ""
     watch: bool = True
+
+    @classmethod
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        if data.get("filename") and data.get("directory"):
+            del data["filename"]
+            return [Change("filename", "ignored", "directory is set, too, and is what is read")]
+        return []
 
     @model_validator(mode="after")
     def _one_source(self) -> FileProvider:
@@ -33,10 +40,15 @@ class Providers(Model):
                  before; otherwise it is disabled, as in Traefik.
     """
 
-    unsupported: ClassVar[frozenset[str]] = keys(
+    missing = keys(
         "docker swarm kubernetesIngress kubernetesIngressNGINX kubernetesCRD kubernetesGateway knative rest "
-        "http consulCatalog nomad ecs consul etcd zooKeeper redis plugin precedence"
+        "http consulCatalog nomad ecs consul etcd zooKeeper redis plugin",
+        "describe routers and services in a file: providers.file",
     )
+    ignored = {
+        **keys("precedence", "there is one provider"),
+        **keys("marathon rancher", "gone since Traefik 3: describe routers and services in a file: providers.file"),
+    }
 
     providers_throttle_duration: Duration = seconds(2)
     file: FileProvider | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ from lbcore.config.model import Model, keys
 class StaticServersTransport(Model):
     """How servers are spoken to where a service names no transport of its own."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("insecureSkipVerify rootCAs spiffe")
+    ignored = keys("insecureSkipVerify rootCAs spiffe", "servers are spoken to without TLS by this version of lbcore")
 
-    max_idle_conns_per_host: Annotated[int, Field(ge=0)] = 200
+    max_idle_conns_per_host: Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)] = 200
     forwarding_timeouts: ForwardingTimeouts = ForwardingTimeouts()

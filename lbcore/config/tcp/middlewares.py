@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
-
 from pydantic import Field, field_validator
 
-from lbcore.config.model import Model, keys
+from lbcore.config.model import Model, Object, fields_of
 from lbcore.config.network import check_network
+from lbcore.config.numbers import Size
 
 
 class IPAllowList(Model):
@@ -22,13 +21,13 @@ class IPAllowList(Model):
 class InFlightConn(Model):
     """Connections of one client at once; what is beyond is closed. Without `amount`: none, as in Traefik."""
 
-    amount: Annotated[int, Field(ge=0)] = 0
+    amount: Size = 0
 
 
-class TcpMiddleware(Model):
+class TcpMiddleware(Object):
     """Exactly one kind."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("ipWhiteList")
+    renamed = {"ipWhiteList": "ipAllowList"}
 
     ip_allow_list: IPAllowList | None = Field(default=None, alias="ipAllowList")
     in_flight_conn: InFlightConn | None = None
@@ -36,4 +35,4 @@ class TcpMiddleware(Model):
     @property
     def kinds(self) -> list[str]:
         """Attributes that are set; one in a middleware that can run."""
-        return [name for name in type(self).model_fields if getattr(self, name) is not None]
+        return [name for name in fields_of(type(self)) if getattr(self, name) is not None]

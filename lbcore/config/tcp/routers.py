@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated
 
-from lbcore.config.model import Model, keys
+from pydantic import Field
+
+from lbcore.config.model import Object, keys
+from lbcore.config.routers import MAX_USER_PRIORITY
 
 
-class TcpRouter(Model):
+class TcpRouter(Object):
     """Rule to middlewares to service. `priority` 0: the length of the rule, -1 for the rule that takes everything."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("tls ruleSyntax")
+    missing = keys("tls", "let something in front end TLS, or leave tls out: HostSNI(`*`) takes every connection")
+    ignored = keys("ruleSyntax", "rules are those of Traefik 3")
 
     rule: str = ""
     entry_points: list[str] = []
     service: str = ""
     middlewares: list[str] = []
-    priority: int = 0
+    priority: Annotated[int, Field(ge=-MAX_USER_PRIORITY, le=MAX_USER_PRIORITY)] = 0

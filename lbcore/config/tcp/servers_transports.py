@@ -5,15 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import ClassVar
 
-from lbcore.config.model import Model, keys
+from lbcore.config.model import Object, keys
+from lbcore.config.numbers import KeepAlive
 from lbcore.config.tcp.services import ProxyProtocol
 from lbcore.config.units import Duration
 
 
-class TcpServersTransport(Model):
-    unsupported: ClassVar[frozenset[str]] = keys("tls")
+class TcpServersTransport(Object):
+    missing = keys("tls", "let something beside the servers end TLS")
+    may_be_empty: ClassVar[bool] = True
+    meant: ClassVar[str] = "the name of a transport is missing: write serversTransports: {NAME: {...}}"
 
     dial_timeout: Duration = timedelta(seconds=30)
-    dial_keep_alive: Duration = timedelta(seconds=15)
+    dial_keep_alive: KeepAlive = timedelta(seconds=15)
     termination_delay: Duration = timedelta(milliseconds=100)
     proxy_protocol: ProxyProtocol | None = None

@@ -7,21 +7,25 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from lbcore.config.model import Model, keys
+from lbcore.config.model import Model, Object, keys
+from lbcore.config.numbers import INT64_MAX, Weight
 from lbcore.config.units import Duration
 
 
 class TcpServer(Model):
     """`address`: host:port, or (extension) unix:/path. `weight` is an extension."""
 
-    unsupported: ClassVar[frozenset[str]] = keys("tls")
+    missing = keys("tls", "let something beside the server end TLS")
+    meant: ClassVar[str] = "each server begins with a dash: - address: host:port"
 
-    address: str
-    weight: int = 1
+    address: str = ""
+    weight: Weight = 1
 
 
 class TcpHealthCheck(Model):
     """Connect, send `send` if there is any, and wait for `expect` if there is any."""
+
+    may_be_empty: ClassVar[bool] = True
 
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     send: str = ""
@@ -37,14 +41,20 @@ class TcpHealthCheck(Model):
 class ProxyProtocol(Model):
     """The header that tells a server who its client is."""
 
+    may_be_empty: ClassVar[bool] = True
+
     version: Literal["1", "2"] = "2"
 
 
 class TcpSourceIP(Model):
     """Extension: a client's connections go to the same server."""
 
+    may_be_empty: ClassVar[bool] = True
+
 
 class TcpSticky(Model):
+    may_be_empty: ClassVar[bool] = True
+
     source_ip: TcpSourceIP | None = Field(default=None, alias="sourceIP")
 
 
@@ -55,17 +65,21 @@ class TcpLoadBalancer(Model):
     servers_transport: str = ""
     health_check: TcpHealthCheck | None = None
     proxy_protocol: ProxyProtocol | None = None
-    termination_delay: int | None = None
+    termination_delay: Annotated[int, Field(ge=-INT64_MAX, le=INT64_MAX // 1_000_000)] | None = None
     sticky: TcpSticky | None = None
 
 
 class TcpWeightedService(Model):
+    meant: ClassVar[str] = "each service begins with a dash: - name: NAME"
+
     name: str
-    weight: int = 1
+    weight: Weight = 1
 
 
 class TcpParentHealthCheck(Model):
     """Watch the children."""
+
+    may_be_empty: ClassVar[bool] = True
 
 
 class TcpWeighted(Model):
@@ -73,7 +87,7 @@ class TcpWeighted(Model):
     health_check: TcpParentHealthCheck | None = None
 
 
-class TcpService(Model):
+class TcpService(Object):
     """Exactly one way to choose."""
 
     load_balancer: TcpLoadBalancer | None = None

@@ -3,7 +3,7 @@
 import pytest
 
 from lbcore.config.load import parse_static
-from lbcore.config.sources import from_environment, from_flags
+from lbcore.config.sources import from_environment, from_flags, is_in_environment
 from lbcore.errors import ConfigError
 
 FILE = """
@@ -50,7 +50,7 @@ def test_environment_says_the_same_as_the_file(prefix: str) -> None:
     ("flag", "problem"),
     [
         ("--entryPoints.web.adress=:80", "did you mean address"),
-        ("--tracing.serviceName=x", "tracing is not supported"),
+        ("--providers.file=true", "file cannot be a standalone element"),
         ("--entryPoints.web.address.deep=1", "goes deeper"),
         ("--entryPoints.web=yes", "needs keys below it"),
         ("web", "is no option"),
@@ -59,3 +59,26 @@ def test_environment_says_the_same_as_the_file(prefix: str) -> None:
 def test_bad_flag_is_refused(flag: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         from_flags([flag])
+
+
+def test_features_that_are_missing_are_told_and_the_rest_runs() -> None:
+    flags = ["--tracing.serviceName=x", "--providers.docker", "--log.maxSize=3", "--entryPoints.web.address=:80"]
+    config, notes = from_flags(flags)
+    assert set(config.entry_points) == {"web"}
+    assert [(note.path, note.severity) for note in notes] == [
+        ("log.maxSize", "warning"),
+        ("providers.docker", "missing"),
+        ("tracing", "missing"),
+    ]
+
+
+def test_variables_that_name_no_section_are_no_configuration() -> None:
+    strange = {"LBCORE_SERVICE_HOST": "10.0.0.1", "LBCORE_PORT": "tcp://10.0.0.1:80", "TRAEFIK_VERSION": "3"}
+    assert not is_in_environment({**strange, "LBCORE_API": "http://127.0.0.1:8080", "LBCORE_WORKERS": "2"})
+    config, notes = from_environment({**strange, "TRAEFIK_ENTRYPOINTS_WEB_ADDRESS": ":81"})
+    assert config.entry_points["web"].address == ":81"
+    assert [str(note) for note in notes] == [
+        "environment: no configuration, ignored: LBCORE_PORT, LBCORE_SERVICE_HOST, TRAEFIK_VERSION"
+    ]
+    with pytest.raises(ConfigError, match="did you mean address"):
+        from_environment({"LBCORE_ENTRYPOINTS_WEB_ADRESS": ":81"})

@@ -1,0 +1,178 @@
+"""What runs and is probably not what was meant: a warning each. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Mapping
+
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.model import Object
+from lbcore.config.network import is_nowhere
+from lbcore.config.report import SHOWN
+from lbcore.config.static import StaticConfig
+from lbcore.config.tcp import TcpConfig
+from lbcore.config.validate import entry_points_of, qualify
+
+
+def lint(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str] = ()) -> list[str]:
+    """Of a merged configuration, whose names are qualified. Cost: linear in it.
+
+    disabled  names of routers that cannot run.
+    """
+    routers = _same_rules(dynamic, static, disabled)
+    return [*routers, *_services(dynamic), *_tcp_services(dynamic.tcp), *_unused(dynamic, static)]
+
+
+def lint_static(static: StaticConfig) -> list[str]:
+    """Of a static configuration."""
+    found = []
+    for name, point in static.entry_points.items():
+        where = f"{point.place}: entry point {name}" if point.place else f"entry point {name}"
+        if point.address.endswith(":0") and "address" not in point.model_fields_set:
+            found.append(f"{where} has no address: it listens on a port that the system chooses")
+    prometheus = static.metrics.prometheus if static.metrics else None
+    for part, settings in (("ping", static.ping), ("metrics.prometheus", prometheus)):
+        if settings is not None and not settings.manual_routing and settings.entry_point not in static.entry_points:
+            found.append(f"{part}.entryPoint: {settings.entry_point} does not exist: {part} is not served")
+    return found
+
+
+def _place(thing: Object, kind: str, name: str) -> str:
+    plain = name.rpartition("@")[0] or name
+    return f"{thing.place}: {kind} {plain}" if thing.place else f"{kind} {name}"
+
+
+def _same_rules(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str]) -> Iterable[str]:
+    """Routers that are never asked, as another one with the same rule is asked before."""
+    seen: dict[tuple[str, str], str] = {}
+    routers = dynamic.http.routers
+    order = sorted(routers, key=lambda name: (-(routers[name].priority or len(routers[name].rule.encode())), name))
+    for name in order:
+        router = routers[name]
+        if router.faults or not router.rule or name in disabled:
+            continue
+        rule = "".join(router.rule.split())
+        points = entry_points_of(router, static)
+        before = {seen[point, rule] for point in points if (point, rule) in seen}
+        if points and len(before) == 1 and all((point, rule) in seen for point in points):
+            first = before.pop()
+            other = routers[first].place or first
+            first_name = first.rpartition("@")[0]
+            yield f"{_place(router, 'router', name)} has the rule of {first_name} ({other}), which is asked first"
+        for point in points:
+            seen.setdefault((point, rule), name)
+
+
+def _services(dynamic: DynamicConfig) -> Iterable[str]:
+    for name, service in dynamic.http.services.items():
+        if service.faults:
+            continue
+        where = _place(service, "service", name)
+        balancer = service.load_balancer
+        if balancer is not None:
+            yield from _members(
+                where, [server.url for server in balancer.servers], [s.weight for s in balancer.servers]
+            )
+            nowhere = [server.url for server in balancer.servers if is_nowhere(server.url)]
+            if nowhere and len(nowhere) < len(balancer.servers):
+                yield f"{where}: a server's url {nowhere[0]!r} names no host: the server gets no request"
+            elif nowhere:
+                yield f"{where}: its url {nowhere[0]!r} names no host: what is sent there is answered with 500"
+        for parent in (service.weighted, service.highest_random_weight):
+            if parent is not None:
+                yield from _members(where, [c.name for c in parent.services], [c.weight for c in parent.services])
+
+
+def _tcp_services(tcp: TcpConfig) -> Iterable[str]:
+    for name, service in tcp.services.items():
+        if service.faults:
+            continue
+        where = _place(service, "tcp service", name)
+        if service.load_balancer is not None:
+            servers = service.load_balancer.servers
+            yield from _members(where, [server.address for server in servers], [server.weight for server in servers])
+        if service.weighted is not None:
+            children = service.weighted.services
+            yield from _members(where, [child.name for child in children], [child.weight for child in children])
+
+
+def _members(where: str, names: list[str], weights: list[int]) -> Iterable[str]:
+    if not names:
+        yield f"{where} has nothing to send requests to"
+        return
+    if len(set(names)) < len(names):
+        seen: set[str] = set()
+        for name in names:
+            if name in seen:
+                yield f"{where} names {name} more than once"
+                break
+            seen.add(name)
+    if below := [name for name, weight in zip(names, weights, strict=True) if weight < 0]:
+        yield f"{where}: the weight of {below[0]} is below 0, and counts as 0"
+    if all(weight <= 0 for weight in weights):
+        yield f"{where} sends nothing anywhere: all weights are 0"
+
+
+def _unused(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
+    """Objects that nothing leads to: one line for each kind."""
+    http, tcp = dynamic.http, dynamic.tcp
+    wanted = {qualify(router.service, name) for name, router in http.routers.items() if router.service}
+
+    def children(name: str) -> list[str]:
+        return [qualify(child, name) for child in http.services[name].children]
+
+    yield from _names("service", http.services, _reached(wanted, http.services, children))
+    middlewares = {qualify(m, name) for name, router in http.routers.items() for m in router.middlewares}
+    middlewares |= {qualify(m, name) for name, service in http.services.items() for m in service.middlewares}
+    middlewares |= {qualify(m, "@file") for point in static.entry_points.values() for m in point.http.middlewares}
+
+    def parts(name: str) -> list[str]:
+        chain = http.middlewares[name].chain
+        return [qualify(part, name) for part in chain.middlewares] if chain else []
+
+    yield from _names("middleware", http.middlewares, _reached(middlewares, http.middlewares, parts))
+    transports = {
+        qualify(service.load_balancer.servers_transport, name)
+        for name, service in http.services.items()
+        if service.load_balancer and service.load_balancer.servers_transport
+    }
+    yield from _names("servers transport", http.servers_transports, transports)
+
+    def below(name: str) -> list[str]:
+        weighted = tcp.services[name].weighted
+        return [qualify(child.name, name) for child in weighted.services] if weighted else []
+
+    wanted = {qualify(router.service, name) for name, router in tcp.routers.items() if router.service}
+    yield from _names("tcp service", tcp.services, _reached(wanted, tcp.services, below))
+    yield from _names(
+        "tcp middleware",
+        tcp.middlewares,
+        {qualify(m, name) for name, router in tcp.routers.items() for m in router.middlewares},
+    )
+
+
+def _reached(wanted: set[str], objects: Mapping[str, Object], below: Callable[[str], list[str]]) -> set[str]:
+    """What `wanted` leads to."""
+    reached: set[str] = set()
+    ahead = list(wanted)
+    while ahead:
+        name = ahead.pop()
+        if name in objects and name not in reached:
+            reached.add(name)
+            ahead += below(name)
+    return reached
+
+
+def _names(kind: str, objects: Mapping[str, Object], used: set[str]) -> Iterable[str]:
+    idle = [name for name in objects if name not in used and not objects[name].faults]
+    if not idle:
+        return
+    shown = []
+    files = {objects[name].place.rpartition(":")[0] for name in idle}
+    for name in idle[:SHOWN]:
+        place = objects[name].place
+        where = place.rpartition(":")[2] if len(files) == 1 else place
+        shown.append(f"{name.rpartition('@')[0] or name}" + (f":{where}" if where else ""))
+    more = f" and {len(idle) - SHOWN} more" if len(idle) > SHOWN else ""
+    head = f"{files.pop()}: " if len(files) == 1 and "" not in files else ""
+    plural = len(idle) > 1
+    yield f"{head}{kind}{'s' if plural else ''} {', '.join(shown)}{more}: not used by any router"

@@ -1,0 +1,36 @@
+"""Whole numbers within the bounds of what runs by them. No I/O."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from lbcore.config.units import Duration, SignedDuration
+
+INT64_MAX = (1 << 63) - 1
+SHORT = timedelta(days=24)  # less than 2^31 ms
+KEEP_ALIVE = timedelta(seconds=32767)  # the most that Linux takes for TCP_KEEPIDLE
+
+Weight = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]  # below 0: as 0, as in Traefik
+Count = Annotated[int, Field(ge=0, lt=1 << 31)]
+Size = Annotated[int, Field(ge=0, le=INT64_MAX)]
+Limit = Annotated[int, Field(ge=-1, le=INT64_MAX)]  # of bytes; -1: none
+Seconds = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]
+
+
+def _short(value: timedelta) -> timedelta:
+    if value > SHORT:
+        raise ValueError(f"longer than {SHORT.days} days")
+    return value
+
+
+def _keep_alive(value: timedelta) -> timedelta:
+    if value > KEEP_ALIVE:
+        raise ValueError(f"longer than {KEEP_ALIVE.seconds} seconds")
+    return value
+
+
+KeepAlive = Annotated[SignedDuration, AfterValidator(_keep_alive)]
+ShortDuration = Annotated[Duration, AfterValidator(_short)]

@@ -1,0 +1,60 @@
+"""Problems as lines for people: one line for a fact, however many objects share it. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from lbcore.errors import Problem
+
+SHOWN = 3  # places that are named; the others are counted
+
+
+def lines(problems: Iterable[Problem]) -> list[str]:
+    """One line for each fact, in the order in which it comes up first: file, line, path and what to do."""
+    groups: dict[tuple[str, ...], list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault(_fact(problem), []).append(problem)
+    return [str(group[0]) if len(group) == 1 else _shared(group) for group in groups.values()]
+
+
+def _fact(problem: Problem) -> tuple[str, ...]:
+    """What makes two problems the same one: all but the object, and positions in lists."""
+    if not problem.object:
+        return (problem.file, problem.path, problem.problem, problem.hint, str(problem.line))
+    return (problem.severity, re.sub(r"\[\d+\]", "[]", problem.key), problem.problem, problem.hint)
+
+
+def _shared(group: Sequence[Problem]) -> str:
+    """`dyn.yml: tls (routers a:7, b:15 and 14 more): ...`."""
+    first = group[0]
+    one_file = all(problem.file == first.file for problem in group)
+    owners = list({problem.object: problem for problem in group}.values())
+    text = f"{first.file}: " if one_file else ""
+    text += f"{_key(first)} ({places(owners, with_files=not one_file)}): {first.problem}"
+    return f"{text} ({first.hint})" if first.hint else text
+
+
+def _key(problem: Problem) -> str:
+    return re.sub(r"\[\d+\]", "[]", problem.key) or "all of"
+
+
+def places(problems: Sequence[Problem], *, with_files: bool = False) -> str:
+    """`routers a:7, b:15 and 14 more`."""
+    kinds: dict[str, list[str]] = {}
+    for problem in problems[:SHOWN]:
+        kind, _, name = _split(problem.object)
+        line = problem.line or problem.object_line
+        where = f"{problem.file}:{line}" if with_files else f"{line}"
+        kinds.setdefault(kind, []).append(f"{name}:{where}" if line else name)
+    shown = ", ".join(f"{kind} {', '.join(names)}" for kind, names in kinds.items())
+    return f"{shown} and {len(problems) - SHOWN} more" if len(problems) > SHOWN else shown
+
+
+def _split(owner: str) -> tuple[str, str, str]:
+    """`http.routers.a.b` as kind and name."""
+    parts = owner.split(".", 2)
+    if parts[0] in ("http", "tcp") and len(parts) == 3:
+        return (f"tcp {parts[1]}" if parts[0] == "tcp" else parts[1]), ".", parts[2]
+    kind, dot, name = owner.partition(".")
+    return ("entry points" if kind == "entryPoints" else kind), dot, name

@@ -1,0 +1,138 @@
+"""What `lbcore check` finds: the same loading, checking and compiling as `lbcore run`, and nothing started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.lint import lint, lint_static
+from lbcore.config.load import is_static, load_objects, load_static_with_warnings
+from lbcore.config.report import lines
+from lbcore.config.static import StaticConfig
+from lbcore.config.validate import Disabled
+from lbcore.errors import ConfigError, Problem
+from lbcore.provider.merge import merge
+from lbcore.routing.compile import find_problems
+
+SECTIONS = {"router": "http.routers", "service": "http.services", "middleware": "http.middlewares"}
+SECTIONS |= {"tcpRouter": "tcp.routers", "tcpService": "tcp.services", "tcpMiddleware": "tcp.middlewares"}
+
+
+@dataclass(slots=True)
+class Report:
+    """What runs, what is odd about it, and what does not run."""
+
+    runs: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def check_file(path: Path) -> Report:
+    """Of a static file and the dynamic configuration that its provider names, or of a dynamic file or directory."""
+    report = Report()
+    try:
+        static = _static(path, report) if _is_static(path) else None
+        if static is None:
+            _check_dynamic(path, None, report)
+        elif (file := static.providers.file) is None:
+            report.warnings.append(f"{path}: no provider: there is nothing to route to")
+        else:
+            source = Path(file.filename or file.directory)
+            try:
+                _check_dynamic(source, static, report)
+            except ConfigError as error:
+                raise ConfigError([_beside(path, source, problem) for problem in error.problems]) from None
+    except ConfigError as error:
+        report.problems += lines(error.problems)
+    return report
+
+
+def _is_static(path: Path) -> bool:
+    try:
+        return is_static(path)
+    except ConfigError:
+        return False  # whatever is wrong with the file is found when it is loaded
+
+
+def _static(path: Path, report: Report) -> StaticConfig:
+    static, notes = load_static_with_warnings(path)
+    _sort(notes, report)
+    report.warnings += lint_static(static)
+    report.runs += [f"{path}: entry point {name} on {point.address}" for name, point in static.entry_points.items()]
+    return static
+
+
+def _sort(notes: list[Problem], report: Report) -> None:
+    report.warnings += lines(note for note in notes if note.severity == "warning")
+    report.problems += lines(note for note in notes if note.severity != "warning")
+
+
+def _beside(static: Path, source: Path, problem: Problem) -> Problem:
+    """The same problem, with a hint when the file that is not there stands beside the static one."""
+    beside = static.parent / source
+    if source.is_absolute() or source.exists() or not beside.exists():
+        return problem
+    hint = f"{problem.hint}; there is {beside}, but paths are relative to the working directory"
+    return Problem(problem.path, problem.problem, hint, problem.file, problem.line)
+
+
+def _check_dynamic(path: Path, static: StaticConfig | None, report: Report) -> None:
+    loaded = load_objects(path)
+    dynamic = loaded.config
+    _sort([*loaded.warnings, *loaded.broken], report)
+    if dynamic.is_empty:
+        report.warnings.append(f"{path}: nothing is configured")
+    static = static or _assumed(dynamic)
+    merged = merge({"file": dynamic})
+    disabled, strange = find_problems(merged, static)
+    out = {entry.name for entry in disabled if entry.kind == "router"}
+    report.warnings += [*dict.fromkeys(strange), *lint(merged, static, out)]
+    report.problems += lines(_causes(disabled, dynamic, path))
+    broken = {(entry.kind, entry.name.removesuffix("@file")) for entry in disabled}
+    for name, router in sorted(dynamic.http.routers.items()):
+        if ("router", name) not in broken:
+            report.runs.append(f"{path}: router {name}: {router.rule} -> {router.service}")
+    for name, tcp in sorted(dynamic.tcp.routers.items()):
+        if ("tcpRouter", name) not in broken:
+            report.runs.append(f"{path}: tcp router {name}: {tcp.rule} -> {tcp.service}")
+    kinds = ("routers", "services", "middlewares")
+    counts = [f"{len(getattr(dynamic.http, kind)) + len(getattr(dynamic.tcp, kind))} {kind}" for kind in kinds]
+    followers = sorted(entry.name.removesuffix("@file") for entry in disabled if entry.follows)
+    for_them = f", {len(broken)} disabled" if broken else ""
+    if followers:
+        shown = ", ".join(followers[:3]) + (f" and {len(followers) - 3} more" if len(followers) > 3 else "")
+        for_them += f" ({shown} for what they refer to)"
+    report.runs.append(f"{path}: {', '.join(counts)}{for_them}")
+
+
+def _assumed(dynamic: DynamicConfig) -> StaticConfig:
+    """A static configuration that has whatever a dynamic one names: entry points, and lbcore's own services."""
+    names = {name for router in dynamic.http.routers.values() for name in router.entry_points}
+    names |= {name for tcp in dynamic.tcp.routers.values() for name in tcp.entry_points}
+    points = {name: {"address": ":0"} for name in names or {"web"}}
+    manual = {"manualRouting": True}
+    return StaticConfig.model_validate(
+        {"entryPoints": points, "api": {}, "ping": manual, "metrics": {"prometheus": manual}}
+    )
+
+
+def _causes(disabled: list[Disabled], dynamic: DynamicConfig, path: Path) -> list[Problem]:
+    """Why objects are disabled, but for what has been told where they were read, and for what follows from others."""
+    found = []
+    for entry in disabled:
+        if entry.follows:
+            continue
+        section, name = SECTIONS[entry.kind], entry.name.removesuffix("@file")
+        part, _, kind = section.partition(".")
+        thing = getattr(getattr(dynamic, part), kind).get(name)
+        told = set(thing.faults) if thing is not None else set()
+        file, _, line = entry.place.rpartition(":")
+        number = int(line) if line.isdigit() else None
+        owner = f"{section}.{name}"
+        found += [
+            Problem(owner, text, "", file or str(path), number, "disabled", owner, number)
+            for text in dict.fromkeys(entry.errors)
+            if text not in told
+        ]
+    return found

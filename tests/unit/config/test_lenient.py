@@ -1,0 +1,326 @@
+"""What Traefik's decoder takes is taken, in both kinds of file; nonsense that it loads is refused with a reason."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.load import parse_dynamic, parse_static
+from lbcore.config.model import Object
+from lbcore.errors import ConfigError, Problem
+
+SERVICE = "services: {s: {loadBalancer: {servers: [{url: 'http://a'}]%s}}}"
+
+
+def balancer(more: str, name: str = "d.yml") -> Any:
+    config, _ = parse_dynamic(f"http: {{{SERVICE % more}}}", name)
+    service = config.http.services["s"]
+    assert service.faults == ()
+    return service.load_balancer
+
+
+def faults(text: str, name: str = "d.yml") -> dict[str, tuple[str, ...]]:
+    config, _ = parse_dynamic(text, name)
+    return {name: thing.faults for name, thing in objects(config).items() if thing.faults}
+
+
+def objects(config: DynamicConfig) -> dict[str, Object]:
+    parts = (config.http, config.tcp)
+    return {
+        name: thing for part in parts for kind in type(part).model_fields for name, thing in getattr(part, kind).items()
+    }
+
+
+def router(more: str) -> Any:
+    return parse_dynamic(f"http: {{routers: {{r: {{rule: 'Host(`a`)', service: s, {more}}}}}}}")[0].http.routers["r"]
+
+
+def warned(text: str, *, static: bool = False) -> list[str]:
+    return [str(note) for note in (parse_static if static else parse_dynamic)(text)[1]]
+
+
+def test_one_text_is_a_list_split_at_commas() -> None:
+    assert router("entryPoints: 'web, websecure'").entry_points == ["web", "websecure"]
+    assert router("middlewares: m").middlewares == ["m"]
+    assert router("entryPoints: ''").entry_points == []
+    assert router("middlewares: ['a,b']").middlewares == ["a,b"]
+    toml = '[http.middlewares.m.stripPrefix]\nprefixes = "/a, /b"\n'
+    strip = parse_dynamic(toml, "a.toml")[0].http.middlewares["m"].strip_prefix
+    assert strip is not None
+    assert strip.prefixes == ["/a", "/b"]
+    static, _ = parse_static(
+        "entryPoints: {web: {address: ':80', forwardedHeaders: {trustedIPs: '10.0.0.0/8,127.0.0.1'}}}\n"
+        "accessLog: {filters: {statusCodes: '200,300-302'}}\nmetrics: {prometheus: {buckets: '0.1, 2'}}\n"
+    )
+    assert static.entry_points["web"].forwarded_headers.trusted_ips == ["10.0.0.0/8", "127.0.0.1"]
+    assert static.access_log is not None and static.metrics is not None and static.metrics.prometheus is not None
+    assert static.access_log.filters.ranges == [(200, 200), (300, 302)]
+    assert static.metrics.prometheus.buckets == [0.1, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *[("0x10", 16), ("010", 8), ("0o10", 8), ("1_000", 1000), ("1.0", 1), ("1e3", 1000), ("+10", 10), ("-5", -5)],
+        *[("'10'", 10), ("'010'", 10), ("'+10'", 10), ("0b11", 3)],
+    ],
+)
+def test_numbers_as_yaml_and_go_read_them(text: str, value: int) -> None:
+    assert (router(f"priority: {text}").priority, router(f"priority: {text}").faults) == (value, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("'0x10'", "'0x10' is not a whole number: it stands in quotes"),
+        ("1.5", "not a whole number"),
+        ("' 10 '", "not a whole number"),
+        ("true", "not a whole number"),
+        ("19223372036854775807", "does not fit into 64 bits"),
+        ("9223372036854775807", "above the highest priority"),
+        ("''", "not a whole number"),
+    ],
+)
+def test_numbers_that_are_none_disable_their_object(text: str, reason: str) -> None:
+    (fault,) = router(f"priority: {text}").faults
+    assert fault.startswith("dynamic.yml:1: priority: ") and reason in fault
+
+
+@pytest.mark.parametrize(("text", "value"), [("T", True), ("'1'", True), ("FALSE", False), ("f", False), ("0", False)])
+def test_switches_as_go_reads_them(text: str, value: bool) -> None:
+    assert balancer(f", passHostHeader: {text}").pass_host_header is value
+
+
+@pytest.mark.parametrize(("text", "hint"), [("yes", "write true"), ("off", "write false"), ("fAlse", "write false")])
+def test_switches_that_traefik_does_not_know_are_refused_with_what_was_meant(text: str, hint: str) -> None:
+    (found,) = faults(f"http: {{{SERVICE % f', passHostHeader: {text}'}}}")["s"]
+    assert hint in found
+
+
+def test_true_is_an_empty_section_and_false_is_none() -> None:
+    assert balancer(", sticky: {cookie: true}").sticky.cookie.path == "/"
+    assert balancer(", sticky: {cookie: false}").sticky.cookie is None
+    assert balancer(", sticky: false").sticky is None
+    on, _ = parse_static("ping: true\naccessLog: true\napi: true\nmetrics: {prometheus: true}\n")
+    off, _ = parse_static("ping: false\naccessLog: false\napi: false\nmetrics: {prometheus: false}\n")
+    assert on.ping and on.access_log and on.api and on.metrics and on.metrics.prometheus
+    assert (off.ping, off.access_log, off.api, off.metrics and off.metrics.prometheus) == (None, None, None, None)
+    assert parse_static("[ping]\n[accessLog]\n", "a.toml")[0].ping is not None
+
+
+def test_sections_that_need_keys_are_refused_when_they_are_empty() -> None:
+    for section in ("healthCheck", "responseForwarding"):
+        for nothing in ("{}", "true"):
+            (found,) = faults(f"http: {{{SERVICE % f', {section}: {nothing}'}}}")["s"]
+            assert f"{section} cannot be a standalone element" in found
+    with pytest.raises(ConfigError, match="http cannot be a standalone element"):
+        parse_dynamic("http: {}")
+    assert "stripPrefix cannot be" in faults("http: {middlewares: {m: {stripPrefix: {}}}}")["m"][0]
+
+
+def test_a_key_with_nothing_behind_it_is_not_there() -> None:
+    config, warnings = parse_static("ping:\naccessLog:\n")
+    assert (config.ping, config.access_log) == (None, None)
+    assert [str(warning) for warning in warnings] == [
+        "static.yml:1: ping: ping is empty, so it is not there (write ping: {})",
+        "static.yml:2: accessLog: accessLog is empty, so it is not there (write accessLog: {})",
+    ]
+    assert router("tls: ").faults == ()
+
+
+def test_negative_numbers_with_a_meaning() -> None:
+    assert balancer(", responseForwarding: {flushInterval: -1}").response_forwarding.flush_interval == timedelta(
+        seconds=-1
+    )
+    assert balancer(", responseForwarding: {flushInterval: -1ms}").response_forwarding.flush_interval < timedelta(0)
+    assert (
+        parse_static("serversTransport: {maxIdleConnsPerHost: -1}")[0].servers_transport.max_idle_conns_per_host == -1
+    )
+    (found,) = faults(f"http: {{{SERVICE % ', healthCheck: {path: /, timeout: -1s}'}}}")["s"]
+    assert "'-1s' is negative" in found
+
+
+@pytest.mark.parametrize("text", ["1.5", "'1 s'", "''", "1d", "99999999999999999999", "9999999999999h", "1e999"])
+def test_durations_that_are_none(text: str) -> None:
+    (found,) = faults(f"http: {{{SERVICE % f', healthCheck: {{path: /, interval: {text}}}'}}}")["s"]
+    assert found.startswith("d.yml:1: loadBalancer.healthCheck.interval: ")
+
+
+@pytest.mark.parametrize(
+    ("more", "where"),
+    [
+        (", passiveHealthCheck: {maxFailedAttempts: 4294967296}", "passiveHealthCheck.maxFailedAttempts"),
+        (", passiveHealthCheck: {failureWindow: 2000h}", "passiveHealthCheck.failureWindow"),
+        (", sticky: {cookie: {maxAge: 99999999999}}", "sticky.cookie.maxAge"),
+        (", maxConnections: 2147483648", "maxConnections"),
+        (", healthCheck: {path: /, status: 99999}", "healthCheck.status"),
+    ],
+)
+def test_numbers_beyond_what_runs_by_them_have_their_place(more: str, where: str) -> None:
+    (found,) = faults(f"http: {{{SERVICE % more}}}")["s"]
+    assert found.startswith(f"d.yml:1: loadBalancer.{where}: ")
+
+
+def test_numbers_of_layer_4_and_transports_are_bounded() -> None:
+    big = 1 << 63
+    assert "t" in faults(f"http: {{serversTransports: {{t: {{maxIdleConnsPerHost: {big}}}}}}}")
+    assert "m" in faults(f"tcp: {{middlewares: {{m: {{inFlightConn: {{amount: {big}}}}}}}}}")
+    assert "s" in faults(f"tcp: {{services: {{s: {{loadBalancer: {{terminationDelay: {big}}}}}}}}}")
+    assert "t" in faults("tcp: {serversTransports: {t: {dialKeepAlive: 40000s}}}")
+
+
+def test_what_has_no_effect_is_warned_of_with_what_to_use() -> None:
+    assert warned("http: {middlewares: {m: {headers: {sslRedirect: true, featurePolicy: x, frameDeny: true}}}}") == [
+        "dynamic.yml:1: http.middlewares.m.headers.featurePolicy: featurePolicy has no effect "
+        "(gone since Traefik 3: use permissionsPolicy)",
+        "dynamic.yml:1: http.middlewares.m.headers.sslRedirect: sslRedirect has no effect "
+        "(gone since Traefik 3: use redirectScheme, or redirections of the entry point)",
+    ]
+    static = (
+        "api: {debug: true, disableDashboardAd: true}\nlog: {level: WARNING, maxSize: 1, noColor: true}\n"
+        "pilot: {token: x}\nexperimental: {http3: true}\n"
+    )
+    found = warned(static, static=True)
+    assert len(found) == 7
+    for text in (
+        "api.debug",
+        "disableDashboardAd",
+        "taken for WARN",
+        "log.maxSize",
+        "noColor",
+        "pilot",
+        "experimental.http3",
+    ):
+        assert any(text in line for line in found)
+    assert parse_static(static)[0].log.level == "WARN"
+
+
+def test_lower_case_and_upper_case_choices() -> None:
+    static, _ = parse_static("log: {format: JSON, level: Debug}\naccessLog: {fields: {names: {X: redact}}}")
+    assert (static.log.format, static.log.level) == ("json", "DEBUG")
+    with pytest.raises(ConfigError, match="'LOUD' has to be one of 'TRACE'"):
+        parse_static("log: {level: loud}")
+
+
+def test_both_sources_of_files_and_ranges_beyond_statuses() -> None:
+    static, warnings = parse_static(
+        "providers: {file: {filename: a.yml, directory: b}}\naccessLog: {filters: {statusCodes: ['100-800']}}"
+    )
+    assert static.providers.file is not None and static.access_log is not None
+    assert (static.providers.file.filename, static.providers.file.directory) == ("", "b")
+    assert static.access_log.filters.ranges == [(100, 599)]
+    assert ["directory" in str(warning) for warning in warnings] == [True]
+
+
+def test_what_a_list_or_a_name_was_meant_to_be() -> None:
+    config, _ = parse_dynamic(
+        "http: {services: {a: {loadBalancer: {servers: {url: 'http://x'}}}, b: {loadBalancer: {servers: 'http://x'}}},"
+        " serversTransports: {insecureSkipVerify: true}}"
+    )
+    for name in ("a", "b"):
+        assert "each server begins with a dash: - url: http://host:port" in config.http.services[name].faults[0]
+    assert "the name of a transport is missing" in config.http.servers_transports["insecureSkipVerify"].faults[0]
+
+
+def test_objects_are_disabled_alone_and_keep_what_could_be_read() -> None:
+    config, _ = parse_dynamic(
+        "http:\n  routers:\n    bad: {rule: 'Host(`a`)', service: s, bogus: 1}\n"
+        "    good: {rule: 'Host(`b`)', service: s}\n"
+    )
+    bad, good = config.http.routers["bad"], config.http.routers["good"]
+    assert (bad.place, bad.rule, good.faults) == ("dynamic.yml:3", "Host(`a`)", ())
+    assert bad.faults == (
+        "dynamic.yml:3: bogus: unknown key 'bogus' (known here: entryPoints, middlewares, observability, priority, "
+        "rule, ruleSyntax, service)",
+    )
+
+
+def test_missing_features_do_not_turn_away_the_rest() -> None:
+    config, warnings = parse_dynamic(
+        "http: {routers: {a: {rule: x, service: s, tls: {}}, b: {rule: x, service: s, tls: false}},"
+        " middlewares: {m: {compress: true}}}\ntls: {certificates: []}\nudp: {routers: {}}\n"
+    )
+    assert "tls is not supported" in config.http.routers["a"].faults[0]
+    assert config.http.routers["b"].faults == ()
+    assert "compress is not supported" in config.http.middlewares["m"].faults[0]
+    assert [(note.path, note.severity) for note in warnings] == [("tls", "missing"), ("udp", "missing")]
+
+
+def test_an_entry_point_with_tls_is_closed_and_the_others_run() -> None:
+    text = "entryPoints: {web: {address: ':80'}, websecure: {address: ':443', http: {tls: {certResolver: le}}}}\n"
+    static, notes = parse_static(
+        text + "certificatesResolvers: {le: {acme: {email: a@b.c}}}\nproviders: {docker: true}"
+    )
+    assert (set(static.entry_points), set(static.closed)) == ({"web"}, {"websecure"})
+    assert [note.path for note in notes if note.severity == "missing"] == [
+        "entryPoints.websecure.http.tls",
+        "certificatesResolvers",
+        "providers.docker",
+    ]
+    with pytest.raises(ConfigError, match="no entry point is left"):
+        parse_static("entryPoints: {websecure: {address: ':443', http: {tls: true}}}")
+
+
+def test_templates_are_plain_text_in_static_files_and_hide_nothing_in_dynamic_ones() -> None:
+    static, _ = parse_static("providers: {file: {filename: '{{ env `X` }}.yml'}}")
+    assert static.providers.file is not None
+    assert static.providers.file.filename == "{{ env `X` }}.yml"
+    text = 'http:\n  routers:\n    a: {rule: "{{ x }}", service: s}\n    b: {rule: y, bogus: 1, service: "{{ z }}"}\n'
+    with pytest.raises(ConfigError) as caught:
+        parse_dynamic(text)
+    found = [(problem.line, problem.problem[:30]) for problem in caught.value.problems]
+    assert found == [(3, "Go templates are not supported"), (4, "unknown key 'bogus'")]
+    with pytest.raises(ConfigError) as caught:
+        parse_dynamic("# {{ a comment }}\nhttp:\n{{ range $i }}\n  x: [\n")
+    assert [problem.line for problem in caught.value.problems] == [3]
+
+
+def test_the_first_of_several_documents_is_read() -> None:
+    config, warnings = parse_dynamic("http: {routers: {r: {rule: x, service: s}}}\n---\nhttp: {bogus: 1}\n")
+    assert set(config.http.routers) == {"r"}
+    assert [str(note) for note in warnings] == ["dynamic.yml:3: a second document, ignored (only the first is read)"]
+
+
+def test_keys_of_the_other_kind_of_file_are_one_warning() -> None:
+    assert warned("http: {routers: {r: {rule: x, service: s}}}\nentryPoints: {}\nproviders: {}\n") == [
+        "dynamic.yml:2: entryPoints, providers: static configuration, ignored in a dynamic file "
+        "(it is read from the file that --config names)"
+    ]
+
+
+def test_tables_of_toml_that_no_header_names_have_the_line_of_the_first_below_them() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_static('[log]\nlevel = "INFO"\n[entryPointz.web.http]\n[log.bogus.deep]\na = 1\n', "a.toml")
+    assert [(problem.path, problem.line) for problem in caught.value.problems] == [("log.bogus", 4)]
+    assert faults("[http.services.s.loadBalancer.healthChek.x]\na = 1\n", "a.toml")["s"][0].startswith("a.toml:1: ")
+
+
+def test_a_tab_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"d.yml:2: no valid YAML: a tab \(indent with spaces\)"):
+        parse_dynamic("http:\n\trouters: {}\n", "d.yml")
+
+
+def test_header_values_are_one_line_and_headers_of_the_connection_are_dropped() -> None:
+    config, warnings = parse_dynamic(
+        "http:\n  middlewares:\n    m:\n      headers:\n"
+        "        contentSecurityPolicy: |\n          default-src 'self';\n"
+        "          img-src *\n        customRequestHeaders: {Connection: Upgrade, X-A: '1'}\n"
+    )
+    headers = config.http.middlewares["m"].headers
+    assert headers is not None
+    assert headers.content_security_policy == "default-src 'self'; img-src *"
+    assert headers.custom_request_headers == {"X-A": "1"}
+    assert [note.path for note in warnings] == ["http.middlewares.m.headers.customRequestHeaders.Connection"]
+
+
+def test_objects_that_stand_elsewhere_in_a_file_are_equal() -> None:
+    text = "http: {routers: {r: {rule: x, service: s}}}"
+    assert parse_dynamic(text)[0] == parse_dynamic("\n\n" + text)[0]
+    assert parse_dynamic(text)[0] != parse_dynamic(text.replace("x", "y"))[0]
+
+
+def test_a_problem_as_a_reader_of_its_object_sees_it() -> None:
+    assert Problem("a.b", "wrong", "do it", "f.yml", 3).inside() == "f.yml:3: a.b: wrong (do it)"
