@@ -314,7 +314,6 @@ def test_query_and_internals_in_both_formats(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "static",
     [
-        {"entryPoints": {"web": {"address": ":0", "observability": {"tracing": True}}}},
         {"entryPoints": {"web": {"address": ":0", "observability": {"traceVerbosity": "detailed"}}}},
         {"accessLog": {"dualOutput": True}},
         {"accessLog": {"fields": {"queryParameters": {"defaultMode": "redact"}}}},
