@@ -74,7 +74,7 @@ def test_reload_bad_file_is_refused_and_what_runs_stays(tmp_path: Path, backends
     with running(tmp_path, dynamic_for(backends[0])) as lb:
         lb.runs(1)
         broken = dynamic_for(backends[1])
-        broken["http"]["routers"]["all"]["serivce"] = "backends"
+        broken["http"]["ruoters"] = broken["http"].pop("routers")
         lb.write(broken)
         lb.logged(r"dynamic\.yml: 1 problem, the running configuration stays")
         assert lb.log.count("configuration refused: ") == 1
@@ -82,6 +82,16 @@ def test_reload_bad_file_is_refused_and_what_runs_stays(tmp_path: Path, backends
         lb.write(dynamic_for(backends[1]))
         lb.runs(2)
         answers(lb, "two")
+
+
+def test_reload_bad_router_keeps_the_one_that_runs(tmp_path: Path, backends: list[Backend]) -> None:
+    with running(tmp_path, dynamic_for(backends[0])) as lb:
+        lb.runs(1)
+        broken = dynamic_for(backends[0])
+        broken["http"]["routers"]["all"]["serivce"] = "backends"
+        lb.write(broken)
+        lb.logged(r"router all@file is broken, the version that runs stays: .*dynamic\.yml:\d+: serivce: unknown key")
+        assert lb.get() == (200, "one")
 
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "http:\n"])
