@@ -28,11 +28,6 @@ OF_CONNECTIONS = frozenset(
 )
 
 
-def _one_line(text: str) -> str:
-    return " ".join(line.strip() for line in text.splitlines()).strip() if "\n" in text or "\r" in text else text
-
-
-
 class Headers(Model):
     """Headers to set or, with an empty value, to delete; cross-origin answers; what browsers are told."""
 
@@ -44,7 +39,7 @@ class Headers(Model):
 
     @classmethod
     def adjust(cls, data: dict[str, Any]) -> list[Change]:
-        """As Traefik: line ends become spaces, and what lbcore itself says of a connection is not set."""
+        """What lbcore itself says of a connection is not set."""
         changes = []
         for key in ("customRequestHeaders", "customResponseHeaders"):
             lines = data.get(key, {})
@@ -53,11 +48,6 @@ class Headers(Model):
                 changes.append(Change(f"{key}.{name}", "ignored", "lbcore writes it as the connection needs it"))
             if key in data and not lines:
                 del data[key]
-        for key, value in data.items():
-            if isinstance(value, str):
-                data[key] = _one_line(value)
-            elif isinstance(value, dict):
-                data[key] = {name: _one_line(text) for name, text in value.items()}
         return changes
 
     custom_request_headers: dict[str, str] = {}

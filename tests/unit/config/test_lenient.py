@@ -303,17 +303,19 @@ def test_a_tab_is_named() -> None:
         parse_dynamic("http:\n\trouters: {}\n", "d.yml")
 
 
-def test_header_values_are_one_line_and_headers_of_the_connection_are_dropped() -> None:
+def test_headers_of_the_connection_are_dropped_with_a_warning() -> None:
     config, warnings = parse_dynamic(
-        "http:\n  middlewares:\n    m:\n      headers:\n"
-        "        contentSecurityPolicy: |\n          default-src 'self';\n"
-        "          img-src *\n        customRequestHeaders: {Connection: Upgrade, X-A: '1'}\n"
+        "http: {middlewares: {m: {headers: {customRequestHeaders: {Connection: Upgrade, X-A: '1'}}},"
+        " only: {headers: {customResponseHeaders: {Content-Length: '3'}}}}}"
     )
     headers = config.http.middlewares["m"].headers
     assert headers is not None
-    assert headers.content_security_policy == "default-src 'self'; img-src *"
     assert headers.custom_request_headers == {"X-A": "1"}
-    assert [note.path for note in warnings] == ["http.middlewares.m.headers.customRequestHeaders.Connection"]
+    assert config.http.middlewares["only"].headers is not None
+    assert {note.path for note in warnings} == {
+        "http.middlewares.m.headers.customRequestHeaders.Connection",
+        "http.middlewares.only.headers.customResponseHeaders.Content-Length",
+    }
 
 
 def test_objects_that_stand_elsewhere_in_a_file_are_equal() -> None:
