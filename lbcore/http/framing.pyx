@@ -169,7 +169,8 @@ cdef int scan(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor
                     framing.te_trailers = True
     framing.keep_alive = not close and (minor_version >= 1 or keep_alive)
     # A tunnel of HTTP/2 would carry requests past every rule and middleware: the upgrade is not passed on.
-    framing.upgrade = upgrade_listed and upgrade_named and not h2c
+    # HTTP/1.0 has no upgrades (RFC 9110 section 7.8).
+    framing.upgrade = upgrade_listed and upgrade_named and not h2c and minor_version >= 1
     return 0
 
 
@@ -227,6 +228,29 @@ cdef int frame_response(Header* headers, const uint8_t* kinds, Py_ssize_t count,
         framing.body = BODY_UNTIL_CLOSE
         framing.keep_alive = False
     return 0
+
+
+cdef bint upgrade_agreed(const Header* asked, const uint8_t* asked_kinds, Py_ssize_t n_asked,
+                         const Header* said, const uint8_t* said_kinds, Py_ssize_t n_said) noexcept nogil:
+    """Whether every protocol that the Upgrade of an answer names is one that the request's asked for (RFC 9110 section 7.8)."""
+    cdef Py_ssize_t i, j, at, asked_at
+    cdef Span protocol, other
+    cdef bint found
+    for i in range(n_said):
+        if said_kinds[i] != H_UPGRADE:
+            continue
+        at = 0
+        while next_token(said[i].value, &at, &protocol):
+            found = False
+            for j in range(n_asked):
+                if asked_kinds[j] != H_UPGRADE:
+                    continue
+                asked_at = 0
+                while not found and next_token(asked[j].value, &asked_at, &other):
+                    found = tokens_equal(protocol, other)
+            if not found:
+                return False
+    return True
 
 
 cdef inline int hex_digit(char c) noexcept nogil:

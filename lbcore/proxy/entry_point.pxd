@@ -13,6 +13,8 @@ from lbcore.state.layout cimport EntryPointStats
 
 
 cdef struct Limits:                    # 0 = none
+    int64_t header_timeout_ms          # from the first byte of a head to its last
+    int64_t min_body_rate              # bytes of a body a second, while somebody takes them
     int64_t read_timeout_ms            # from the first byte of a request to its last
     int64_t write_timeout_ms           # from the end of a request's head to the end of its answer
     int64_t idle_timeout_ms            # between requests

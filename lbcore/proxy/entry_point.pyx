@@ -56,6 +56,10 @@ cdef class EntryPoint:
                 self.policy.path.refused |= bit
         responding = transport.responding_timeouts
         self.limits.read_timeout_ms = milliseconds(responding.read_timeout)
+        self.limits.header_timeout_ms = milliseconds(responding.header_timeout)
+        if not self.limits.header_timeout_ms or 0 < self.limits.read_timeout_ms < self.limits.header_timeout_ms:
+            self.limits.header_timeout_ms = self.limits.read_timeout_ms
+        self.limits.min_body_rate = responding.min_body_rate
         self.limits.write_timeout_ms = milliseconds(responding.write_timeout)
         self.limits.idle_timeout_ms = milliseconds(responding.idle_timeout)
         self.limits.keep_alive_max_ms = milliseconds(transport.keep_alive_max_time)

@@ -15,7 +15,8 @@ from lbcore.proxy.copies cimport Copy
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.explainer cimport Explanation
 from lbcore.proxy.gates cimport Gates
-from lbcore.proxy.recording cimport Owner, Recording
+from lbcore.proxy.recording cimport Recording, Replay
+from lbcore.proxy.sink cimport Filter, Sink
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.mirroring cimport Mirror
@@ -25,44 +26,28 @@ from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
 
 
-cdef class ClientStream:               # the end the request came from
+cdef class ClientStream(Sink):         # the end the request came from: takes the answer, as a sink its body
     cdef Exchange exchange             # None between exchanges
-    cdef bint blocked                  # what was put has not gone out: put no more until `Exchange.client_drained`
-    cdef int splice_fd                 # descriptor that takes body bytes as they are; -1 when the answer is framed or encrypted
 
     cdef int put_head(self, Response response) except -1
     cdef int put_interim(self, Response response) except -1
-    cdef int put_body(self, Span data) except -1
-    cdef int put_end(self, Message trailers) except -1
-    cdef int flush(self) except -1
-    cdef void write_failed(self) noexcept
-    cdef void wait_for_output(self) noexcept
     cdef int want_body(self) except -1
     cdef int rewind(self) except -1
-    cdef int tunnel(self, ServerStream server) except -1
+    cdef int switch(self, ServerStream server) except -1
     cdef int finish(self) except -1
     cdef int abort(self) except -1
 
 
-cdef class ServerStream:               # the end that answers
-    cdef Exchange exchange             # None while idle
+cdef class ServerStream(Sink):         # the end that answers: takes the request, as a sink its body
+    cdef Exchange exchange             # None while it has none
     cdef Server server
-    cdef object pool                   # the Pool it lies in; None while in use
-    cdef ServerStream newer            # neighbours in the pool
-    cdef ServerStream older
-    cdef bint blocked                  # what was put has not gone out: put no more until `Exchange.server_ready`
-    cdef int splice_fd                 # descriptor that takes body bytes as they are, or -1
-    cdef bint connected                # it stood at some time: the server may have seen a request
-    cdef bint reused                   # it has answered before, so it may have died unnoticed
 
+    cdef bint was_connected(self) noexcept
+    cdef bint was_reused(self) noexcept
     cdef int start(self, Exchange exchange) except -1
-    cdef int put_body(self, Span data) except -1
-    cdef int put_end(self) except -1
-    cdef int flush(self) except -1
-    cdef void write_failed(self) noexcept
-    cdef void wait_for_output(self) noexcept
     cdef int resume(self) except -1
-    cdef int close(self) except -1
+    cdef object take_socket(self)
+    cdef int abort(self) except -1
 
 
 cdef class Dialer:                     # makes and keeps connections to servers, and keeps the time
@@ -85,8 +70,14 @@ cdef class Exchange(Context):
     cdef Request request
     cdef Response response
     cdef EntryPoint entry_point
+    cdef uint64_t serial               # never used twice: tells an exchange from one that uses the same object later
     cdef ClientStream client
     cdef ServerStream stream           # of the attempt under way; None until it is dispatched, and after its part is done
+    cdef Sink answer_sink              # where the answer's body goes: `client`, or the first filter of a chain that ends there
+    cdef Sink request_sink             # where the request's body goes: `stream`, or the first filter of a chain that ends there;
+                                       # None while there is no stream
+    cdef Filter request_filters        # the first of that chain, kept from one stream to the next; None = none
+    cdef Filter request_tail           # the last one of it: what goes on to the stream
     cdef Dialer dialer
     cdef int phase                     # Phase
     cdef Route route                   # None until one matched
@@ -99,11 +90,9 @@ cdef class Exchange(Context):
     cdef list attempts                 # Attempts before it, the first one first; None = none
     cdef int retries                   # attempts after the first one, without those at fallbacks
     cdef ForwardPolicy forward
-    cdef Recording recording           # of the request's body, while anybody may want it again; None = nobody
-    cdef Owner replay                  # of it: for a fallback; None = no fallback wants it, or it was too long
+    cdef Recording recording           # the last filter of the request, while anybody may want its body again; None = nobody
+    cdef Replay replay                 # of it: for a fallback; None = no fallback wants it
     cdef list copies                   # Copy, that wait for the end of the body; None = none
-    cdef Py_ssize_t replayed           # bytes of the recording that the server at work has been given
-    cdef bint ended                    # it has been told that the request is complete
     cdef bint body_ended               # the client's body has come to its end
     cdef bint is_copy                  # for a mirror: counted there alone
     cdef Explanation explanation       # None = nobody asks for one
@@ -137,18 +126,31 @@ cdef class Exchange(Context):
     cdef int ask_again(self, Service service) except -1
     cdef bint start_recording(self) except *
     cdef int64_t repeatable_bytes(self, int64_t most) noexcept
-    cdef int begin_replay(self, int64_t limit, int64_t length) except -1
+    cdef int begin_replay(self, int64_t limit, int64_t length, bint required) except -1
     cdef int end_replay(self) except -1
     cdef int make_copies(self) except -1
     cdef int send_copies(self) except -1
     cdef int send_copy(self, Copy copy, Recording body) except -1
     cdef void shed_copies(self) noexcept
     cdef int too_large(self) except -1
-    cdef int put_body(self, Span data) except -1
-    cdef bint keep(self, Span data) except *
-    cdef int put_end(self) except -1
+    cdef void attach(self, ServerStream stream) noexcept
+    cdef void add_request_filter(self, Filter filter) noexcept
+    cdef void add_answer_filter(self, Filter filter) noexcept
+    cdef void add_recording(self) noexcept
+    cdef void drop_recording(self) noexcept
+    cdef int request_end(self, Message trailers) except -1
+    cdef int body_refused(self, int status) except -1
     cdef int server_ready(self) except -1
-    cdef bint repeat_body(self) except *
+
+    cdef inline Sink body_sink(self):
+        """Where the request's body goes now; a recording that nobody wants any more is passed by."""
+        if self.recording is not None and self.recording.is_spent():
+            self.end_replay()
+        return self.request_sink
+
+    cdef inline bint is_replayable(self) noexcept:
+        """Whether all of the body that has come is kept for a fallback."""
+        return self.replay is not None and not self.replay.overflowed
 
     cdef int refuse(self, int status, int error) except -1
     cdef int answer(self, int status, bytes text, bint plain) except -1
@@ -158,12 +160,15 @@ cdef class Exchange(Context):
     cdef dict outcome(self)
 
     cdef int response_head(self) except -1
+    cdef int interim_head(self) except -1
+    cdef int switch_protocols(self) except -1
+    cdef int answer_refused(self, int status) except -1
     cdef int response_end(self) except -1
     cdef int server_failed(self, int error, bint heard) except -1
-    cdef int give_up(self, error, ClientStream client) except -1
+    cdef int give_up(self, error, uint64_t serial) except -1
     cdef int client_drained(self) except -1
     cdef int client_gone(self) except -1
-    cdef int client_stalled(self) except -1
+    cdef int client_stalled(self, int status) except -1
     cdef int bad_body(self) except -1
     cdef int lose_server(self) except -1
     cdef int tunnel_ended(self) except -1

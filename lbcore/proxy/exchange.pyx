@@ -25,7 +25,8 @@ from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.explainer cimport explain_if_asked
 from lbcore.proxy.gates cimport Gates
 from lbcore.proxy.observation cimport observe
-from lbcore.proxy.recording cimport Owner, Recording
+from lbcore.proxy.recording cimport Recording, Replay
+from lbcore.proxy.sink cimport Filter, Sink
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
@@ -44,11 +45,11 @@ from lbcore.state.counters import ERROR_NAMES
 
 cdef enum:
     KEPT_EXCHANGES = 1024      # kept for reuse
-    REPLAY_BYTES = 65536       # of a kept body, put at once: what the server does not take at once stays in the recording
 
 # Bodies of lbcore's own answers, as Traefik's clients know them.
 cdef dict REFUSALS = {
     400: b"400 Bad Request",
+    408: b"408 Request Timeout",
     417: b"",
     431: b"431 Request Header Fields Too Large",
     501: b"Unsupported transfer encoding",
@@ -56,12 +57,13 @@ cdef dict REFUSALS = {
 }
 cdef dict FAILURES = {502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout", 500: b"Internal Server Error"}
 cdef list kept = []
+cdef uint64_t last_serial = 0
 
 _log = logging.getLogger("lbcore.proxy")
 
 
-cdef class ClientStream:
-    """The end a request came from, as its connection implements it."""
+cdef class ClientStream(Sink):
+    """The end a request came from, as its protocol implements it. As a sink it takes the body of the answer."""
 
     cdef int put_head(self, Response response) except -1:
         """Put the head of the final answer. The body follows as `response.framing` says."""
@@ -71,35 +73,18 @@ cdef class ClientStream:
         """Put the head of a 1xx answer, if the client understands one."""
         return 0
 
-    cdef int put_body(self, Span data) except -1:
-        """Put a part of the body; `data` is free afterwards. Some may be left unsent: see `blocked`."""
-        return 0
-
-    cdef int put_end(self, Message trailers) except -1:
-        """The body is complete. `trailers` holds the trailer section, or is None."""
-        return 0
-
-    cdef int flush(self) except -1:
-        """Hand what was put to the kernel."""
-        return 0
-
-    cdef void write_failed(self) noexcept:
-        """A write past this object, to `splice_fd`, failed. From now on `blocked`; the exchange is told later."""
-        pass
-
-    cdef void wait_for_output(self) noexcept:
-        """A write past this object found no room. From now on `blocked`, until `Exchange.client_drained`."""
-        pass
-
     cdef int want_body(self) except -1:
-        """The server takes the request's body: read and pass it on."""
+        """The request's body may go on to `exchange.request_sink`: read, and put it there as far as that takes it.
+
+        Its end is told to `Exchange.request_end`, a refusal by the sink to `Exchange.body_refused`.
+        """
         return 0
 
     cdef int rewind(self) except -1:
         """Another server will be asked, for which the body begins anew, as far as the exchange has not recorded it."""
         return 0
 
-    cdef int tunnel(self, ServerStream server) except -1:
+    cdef int switch(self, ServerStream server) except -1:
         """The protocol was switched: carry bytes both ways until one side ends, then say `Exchange.tunnel_ended`."""
         return 0
 
@@ -108,43 +93,39 @@ cdef class ClientStream:
         return 0
 
     cdef int abort(self) except -1:
-        """The answer cannot be completed and the exchange is over: make the client see it by closing."""
+        """The answer cannot be completed and the exchange is over: make the client see it."""
         return 0
 
 
-cdef class ServerStream:
-    """The end that answers, as its connection implements it."""
+cdef class ServerStream(Sink):
+    """The end that answers, as its protocol implements it. As a sink it takes the body of the request.
+
+    It reads the answer's head into `exchange.response`, and puts its body into `exchange.answer_sink`.
+    """
+
+    cdef bint was_connected(self) noexcept:
+        """Whether its connection stood at some time: if not, the server has seen nothing of the request."""
+        return True
+
+    cdef bint was_reused(self) noexcept:
+        """Whether its connection had answered before, so that it may have died unnoticed."""
+        return False
 
     cdef int start(self, Exchange exchange) except -1:
         """Send the head of a request. Failures are reported later, through `Exchange.server_failed`."""
         return 0
 
-    cdef int put_body(self, Span data) except -1:
-        """Put a part of the request's body; `data` is free afterwards."""
-        return 0
-
-    cdef int put_end(self) except -1:
-        """The request is complete."""
-        return 0
-
-    cdef int flush(self) except -1:
-        """Hand what was put to the kernel."""
-        return 0
-
-    cdef void write_failed(self) noexcept:
-        """A write past this object, to `splice_fd`, failed. From now on `blocked`; the exchange is told later."""
-        pass
-
-    cdef void wait_for_output(self) noexcept:
-        """A write past this object found no room. From now on `blocked`, until `Exchange.server_ready`."""
-        pass
-
     cdef int resume(self) except -1:
-        """The client has taken what it was given: read on."""
+        """The answer's sink takes more again: read on."""
         return 0
 
-    cdef int close(self) except -1:
-        """End the connection, whatever it is doing. Its exchange is not told."""
+    cdef object take_socket(self):
+        """The socket, with all it has received and has still to send, after a switch of protocols; it is the caller's from
+        here on. None where a stream has no socket of its own: then bytes go through the sinks."""
+        return None
+
+    cdef int abort(self) except -1:
+        """Break off. The exchange is not told."""
         return 0
 
 
@@ -152,9 +133,9 @@ cdef class Dialer:
     """Makes and keeps connections to servers, and keeps the time."""
 
     cdef int connect(self, Exchange exchange, bint fresh) except -1:
-        """Set `exchange.stream` to a connection to the server of the attempt, and start it: at once, or when it stands.
+        """`attach` a stream to the server of the attempt and start it: at once, or when its connection stands.
 
-        fresh  a new connection, not one that has been idle.
+        fresh  over a new connection, not one that has been idle.
         """
         return 0
 
@@ -289,14 +270,14 @@ cdef class Exchange(Context):
         return 0
 
     cdef int resume(self, Pending pending) except -1:
-        cdef ClientStream client = self.client
+        cdef uint64_t serial = self.serial
         if self.pending is not pending:
             return 0
         self.end_wait()
         try:
             self.go_on(pending)
         except Exception as error:
-            self.give_up(error, client)      # it must not reach the one that has settled it
+            self.give_up(error, serial)      # it must not reach the one that has settled it
         return 0
 
     cdef Pending end_wait(self):
@@ -406,7 +387,6 @@ cdef class Exchange(Context):
             self.decision.held = False
         if attempt.balancer.times or self.entry_point.observer is not None:
             attempt.sent_ns = monotonic_ns()
-        self.ended = False
         return self.dialer.connect(self, again)
 
     cdef bint follow(self, int outcome, int status) except *:
@@ -427,7 +407,7 @@ cdef class Exchange(Context):
 
     cdef bint is_repeatable(self) noexcept:
         """Whether all of the request that was sent can be sent once more."""
-        if self.request.framing.body == BODY_NONE or self.is_copy or self.replay is not None:
+        if self.request.framing.body == BODY_NONE or self.is_copy or self.is_replayable():
             return True
         return self.request_bytes == 0 and not self.body_ended
 
@@ -441,6 +421,7 @@ cdef class Exchange(Context):
         self.retries += 1
         before.server.stats.retries += 1
         self.stream = None
+        self.request_sink = None
         return self.dispatch(True)
 
     cdef bint ask_other(self) except *:
@@ -467,7 +448,7 @@ cdef class Exchange(Context):
     cdef int fall_back(self) except -1:
         """Ask the fallback of the innermost Failover, whose main service has answered badly."""
         cdef Failover failover = <Failover>self.decision.failover.service
-        cdef ClientStream client = self.client
+        cdef uint64_t serial = self.serial
         if not self.start_recording():     # one that has waited for a server and got none
             return 0
         self.lose_server()
@@ -476,13 +457,12 @@ cdef class Exchange(Context):
         try:
             self.ask_again(failover.fallback.service)
         except Exception as error:
-            self.give_up(error, client)
+            self.give_up(error, serial)
         return 0
 
     cdef int ask_again(self, Service service) except -1:
         """Ask a service as if the request had just passed its router; no server is at work for it, and it is repeatable."""
         self.response.clear()
-        self.replayed = 0
         self.error = -1
         self.client.rewind()
         self.attempt_at(None)
@@ -509,10 +489,11 @@ cdef class Exchange(Context):
                 self.lose_server()
                 self.too_large()
                 return False
-            if self.replay is not None:
+            if self.is_replayable():
                 self.replay.limit = self.repeatable_bytes(most)
+                self.replay.required = most >= 0
             elif self.is_repeatable():
-                self.begin_replay(self.repeatable_bytes(most), length)
+                self.begin_replay(self.repeatable_bytes(most), length, most >= 0)
         if self.decision.mirrors is not None and self.decision.copied < len(self.decision.mirrors) \
                 and not self.request.framing.upgrade:
             self.make_copies()
@@ -522,26 +503,30 @@ cdef class Exchange(Context):
         """What a Failover without a limit of its own may keep is a share of the instance's budget."""
         return most if most >= 0 else self.entry_point.budget.share()
 
-    cdef int begin_replay(self, int64_t limit, int64_t length) except -1:
+    cdef int begin_replay(self, int64_t limit, int64_t length, bint required) except -1:
         """Keep the body for a fallback; one that will be longer than the budget allows is not begun."""
         if length > limit:
             self.entry_point.budget.row.bodies_shed += 1
             return 0
         if self.recording is None:
-            self.recording = Recording(self.entry_point.budget)
-        self.replay = Owner()
+            self.add_recording()
+        self.replay = Replay()
+        self.replay.budget = self.entry_point.budget
         self.replay.limit = limit
+        self.replay.required = required
         if not self.recording.join(self.replay):
             self.replay = None
         return 0
 
     cdef int end_replay(self) except -1:
         """No fallback wants the body any more."""
+        if self.recording is None:
+            return 0
         if self.replay is not None:
             self.recording.leave(self.replay)
             self.replay = None
-        if self.recording is not None and self.copies is None:
-            self.recording = None
+        if self.copies is None or self.recording.is_spent():
+            self.drop_recording()
         return 0
 
     cdef int make_copies(self) except -1:
@@ -562,7 +547,7 @@ cdef class Exchange(Context):
                 if not self.is_repeatable():
                     copy.shed()
                     continue
-                self.recording = Recording(self.entry_point.budget)
+                self.add_recording()
             if self.recording.join(copy):
                 if self.copies is None:
                     self.copies = []
@@ -579,6 +564,8 @@ cdef class Exchange(Context):
         self.copies = None
         for item in copies:
             copy = <Copy>item
+            if copy.overflowed:
+                continue                   # which was counted
             if copy.mirror.has_room(0):
                 self.send_copy(copy, self.recording)
             else:
@@ -597,7 +584,8 @@ cdef class Exchange(Context):
     cdef void shed_copies(self) noexcept:
         """The request will not be complete: the mirrors do not get it."""
         for item in self.copies:
-            (<Copy>item).shed()
+            if not (<Copy>item).overflowed:
+                (<Copy>item).shed()
         self.copies = None
 
     cdef int too_large(self) except -1:
@@ -605,69 +593,87 @@ cdef class Exchange(Context):
         self.error = ERROR_BAD_REQUEST
         return self.answer(413, b"Request body too large\n", True)
 
-    cdef int put_body(self, Span data) except -1:
-        """A part of the request's body has come: keep it for those that want it, and give it to the server."""
-        if self.recording is not None and not self.keep(data):
-            return 0
-        self.request_bytes += data.len
-        return self.stream.put_body(data)
+    # The way of the request's body: client, filters, the recording, stream
 
-    cdef bint keep(self, Span data) except *:
-        """Keep a part of the body. False: that went too far, and the exchange was answered."""
+    cdef void attach(self, ServerStream stream) noexcept:
+        """A stream to the server chosen is there, if not connected yet: the body goes to it from now on."""
+        self.stream = stream
+        if self.request_tail is None:
+            self.request_sink = stream
+        else:
+            self.request_tail.connect(stream)
+            self.request_sink = self.request_filters
+
+    cdef void add_request_filter(self, Filter filter) noexcept:
+        """Have the body pass a filter, before those that were added earlier. Before the request is dispatched."""
+        filter.connect(self.request_filters)
+        self.request_filters = filter
+        if self.request_tail is None:
+            self.request_tail = filter
+
+    cdef void add_answer_filter(self, Filter filter) noexcept:
+        """Have the answer's body pass a filter, before those that were added earlier. Before its head is put; a filter that
+        changes the length sees to it that `response.framing` and the headers do not tell one."""
+        filter.connect(self.answer_sink)
+        self.answer_sink = filter
+
+    cdef void add_recording(self) noexcept:
+        """Keep the body as it goes on to the server, which is not chosen or not asked yet."""
+        cdef Recording recording = Recording(self.entry_point.budget)
+        self.recording = recording
+        if self.request_tail is None:
+            self.request_filters = recording
+        else:
+            self.request_tail.connect(recording)
+        self.request_tail = recording
+
+    cdef void drop_recording(self) noexcept:
+        """Nobody wants the body again: it goes on past the recording, spliced where that is possible."""
+        cdef Filter filter
         cdef Recording recording = self.recording
-        recording.add(data)
-        self.replayed = recording.size
-        if not recording.changed:
-            return True
-        recording.changed = False
-        if self.copies is not None:
-            self.copies = [copy for copy in self.copies if not (<Copy>copy).overflowed] or None
-        if self.replay is not None and self.replay.overflowed:
-            self.replay = None
-            if not recording.starved:
-                if self.decision.failover is not None and not self.status and most_repeatable(self.decision.failover) >= 0:
-                    self.lose_server()
-                    self.too_large()
-                    return False
-                self.entry_point.budget.row.bodies_shed += 1
-        if not recording.owners:
-            self.recording = None
-        return True
+        self.recording = None
+        if recording is None or self.request_tail is not recording:
+            return
+        recording.connect(None)
+        if self.request_filters is recording:
+            self.request_filters = self.request_tail = None
+            if self.request_sink is recording:
+                self.request_sink = self.stream
+            return
+        filter = self.request_filters
+        while filter.next is not recording:
+            filter = <Filter>filter.next
+        filter.connect(self.stream)
+        self.request_tail = filter
 
-    cdef int put_end(self) except -1:
+    cdef int request_end(self, Message trailers) except -1:
         """The request is complete."""
         self.body_ended = True
-        if self.recording is not None:
-            self.recording.complete = True
-            if self.copies is not None:
-                self.send_copies()
-        self.ended = True
-        return self.stream.put_end()
+        self.request_sink.end(trailers)
+        if self.copies is not None:
+            self.send_copies()
+        return self.request_sink.flush()
+
+    cdef int body_refused(self, int status) except -1:
+        """A filter does not let the request's body pass."""
+        self.lose_server()
+        self.error = ERROR_BAD_REQUEST
+        if self.status == 0:
+            return self.too_large() if status == 413 else self.answer(status, REFUSALS.get(status, b""), True)
+        self.count()
+        return self.client.abort()
 
     cdef int server_ready(self) except -1:
-        """The server's end takes more of the request's body: first what another one has been given already."""
-        if self.recording is not None and not self.ended:
-            if not self.repeat_body():
+        """The server's end takes more of the request's body: first what filters have kept back, or recorded."""
+        if self.request_filters is not None:
+            self.request_sink.drained()
+            self.request_sink.flush()
+            if self.recording is not None and self.decision.failover is None and self.copies is None \
+                    and not self.recording.complete and not self.recording.is_behind():
+                self.end_replay()          # nobody wants the rest of it
+            if self.request_sink.blocked:
                 return 0
         return self.client.want_body()
-
-    cdef bint repeat_body(self) except *:
-        """Put what is kept and this server has not had. False: it takes no more for now."""
-        cdef Recording recording = self.recording
-        cdef Span part
-        while self.replayed < recording.size:
-            part = recording.part(self.replayed, REPLAY_BYTES)
-            self.replayed += part.len
-            self.stream.put_body(part)
-            if self.stream is None or self.stream.blocked:
-                return False
-        if recording.complete:
-            self.ended = True
-            self.stream.put_end()
-        elif self.decision.failover is None and self.copies is None:
-            self.end_replay()              # nobody wants the rest of it
-        self.stream.flush()
-        return self.stream is not None and not self.stream.blocked
 
     # The answer
 
@@ -678,7 +684,6 @@ cdef class Exchange(Context):
             self.started_ns = monotonic_ns()
         self.error = error
         self.request.framing.keep_alive = False
-        self.request.head.minor_version = 1
         if status == 400 and self.request.lacks_host:
             return self.answer(400, b"400 Bad Request: missing required Host header", True)
         return self.answer(status, REFUSALS.get(status, b""), True)
@@ -708,14 +713,15 @@ cdef class Exchange(Context):
         self.status = response.status
         self.client.put_head(response)
         if response.framing.body:
-            self.client.put_body(response.text)
-        self.client.put_end(None)
+            self.answer_sink.put(response.text)
+        self.answer_sink.end(None)
         self.count()
         return self.client.finish()
 
     cdef int run_answer_middlewares(self) except -1:
         cdef Middleware middleware
         cdef Py_ssize_t i
+        self.answer_sink = self.client         # filters are those of this answer
         if self.decision.cookies is not None:
             self.set_cookies()
         if self.gates.entered:
@@ -762,7 +768,7 @@ cdef class Exchange(Context):
         return 0
 
     cdef int response_head(self) except -1:
-        """The server's final head is in `response`."""
+        """The server's final head is in `response`. Returns 0, or 1: the answer is not wanted, and its stream was broken off."""
         cdef Attempt attempt = self.attempt
         cdef int status = self.response.status
         cdef uint64_t now_ns = 0
@@ -779,12 +785,35 @@ cdef class Exchange(Context):
             if attempt.balancer.times:
                 attempt.balancer.note_latency(attempt.server, attempt.origin_ns, now_ns)
         if self.decision.failover is not None and self.follow(OUTCOME_BAD, status):
-            return 0
-        if self.replay is not None and self.replayed == self.recording.size:
-            self.end_replay()              # this answer counts
+            return 1
+        if self.replay is not None:
+            self.replay.required = False
+            if not self.recording.is_behind():
+                self.end_replay()          # this answer counts
         self.run_answer_middlewares()
         self.status = self.response.status
-        return self.client.put_head(self.response)
+        self.client.put_head(self.response)
+        return 0
+
+    cdef int interim_head(self) except -1:
+        """The head of a 1xx answer is in `response`; the final one is still to come."""
+        if self.decision.failover is None:     # else nothing is certain before the status
+            self.client.put_interim(self.response)
+        self.response.clear()
+        return self.client.flush()
+
+    cdef int switch_protocols(self) except -1:
+        """The server has switched to the protocol that the client asked for; the head that says so is in `response`."""
+        if self.response_head():
+            return 0
+        return self.client.switch(self.stream)
+
+    cdef int answer_refused(self, int status) except -1:
+        """A filter does not let the rest of the answer's body pass: the client has to see that it is incomplete."""
+        self.error = ERROR_INTERNAL
+        self.lose_server()
+        self.count()
+        return self.client.abort()
 
     cdef int response_end(self) except -1:
         """The server's answer is complete, its end was put; its connection has taken itself back."""
@@ -799,8 +828,8 @@ cdef class Exchange(Context):
                request was sent.
         """
         cdef Attempt attempt = self.attempt
-        cdef bint reused = self.stream.reused
-        cdef bint connected = self.stream.connected
+        cdef bint reused = self.stream.was_reused()
+        cdef bint connected = self.stream.was_connected()
         cdef int status = 502
         attempt.error = error
         if reused and not heard and not self.status and (error == ERROR_EOF or error == ERROR_RESET) \
@@ -827,11 +856,12 @@ cdef class Exchange(Context):
         self.error = error
         return self.answer(status, <bytes>FAILURES[status], False)
 
-    cdef int give_up(self, error, ClientStream client) except -1:
-        """An error that nobody expected, while the client's end was not at work: it has to see that the exchange is over."""
+    cdef int give_up(self, error, uint64_t serial) except -1:
+        """An error that nobody expected, in the exchange of that serial number, while the client's end was not at work: the
+        client has to see that the exchange is over."""
         _log.error("internal error in an exchange", exc_info=error)
-        if client is None or self.client is not client:
-            return 0               # the exchange has ended by itself
+        if self.serial != serial or self.client is None:
+            return 0               # it is over already
         self.error = ERROR_INTERNAL
         self.lose_server()
         self.count()
@@ -841,6 +871,10 @@ cdef class Exchange(Context):
 
     cdef int client_drained(self) except -1:
         """The client has taken what it was given."""
+        if self.answer_sink is not self.client:
+            self.answer_sink.drained()
+            if self.answer_sink.blocked:
+                return 0
         if self.stream is not None:
             return self.stream.resume()
         return 0
@@ -853,12 +887,12 @@ cdef class Exchange(Context):
         self.count()
         return 0
 
-    cdef int client_stalled(self) except -1:
-        """The client's body does not come, or its answer is not taken, in the time allowed."""
+    cdef int client_stalled(self, int status) except -1:
+        """The client's body does not come, or its answer is not taken, in the time allowed: 408 or 504."""
         self.error = ERROR_CLIENT_TIMEOUT
         self.lose_server()
         if self.status == 0:
-            return self.answer(504, b"Gateway Timeout", False)
+            return self.answer(status, REFUSALS[408] if status == 408 else <bytes>FAILURES[504], status == 408)
         self.count()
         return self.client.abort()
 
@@ -885,13 +919,14 @@ cdef class Exchange(Context):
         self.leave_server()
         if stream is not None:
             stream.exchange = None
-            stream.close()
+            stream.abort()
         return 0
 
     cdef void leave_server(self) noexcept:
         if self.stream is not None:
             self.attempt.balancer.note_end(self.attempt.server)
             self.stream = None
+            self.request_sink = None
 
     cdef void count(self) noexcept:
         if self.copies is not None:
@@ -931,21 +966,24 @@ cdef dict outcome_of(Attempt attempt):
 
 cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer dialer):
     """An exchange ready to parse a request into. Usually O(1) without a heap call."""
+    global last_serial
     cdef Exchange exchange
     if kept:
         exchange = <Exchange>kept.pop()
     else:
         exchange = Exchange.__new__(Exchange)
     exchange.entry_point = entry_point
+    last_serial += 1
+    exchange.serial = last_serial
     exchange.client = client
+    exchange.answer_sink = client
     exchange.dialer = dialer
     exchange.status = 0
     exchange.error = -1
     exchange.retries = 0
     exchange.phase = PHASE_ROUTE
     exchange.passed = 0
-    exchange.replayed = 0
-    exchange.is_copy = exchange.ended = exchange.body_ended = False
+    exchange.is_copy = exchange.body_ended = False
     exchange.started_ns = exchange.request_bytes = exchange.response_bytes = 0
     exchange.attempt.clear()
     return exchange
@@ -960,6 +998,12 @@ cdef void exchange_give(Exchange exchange) noexcept:
     exchange.response.clear()
     exchange.client = None
     exchange.stream = None
+    exchange.answer_sink = None
+    exchange.request_sink = None
+    if exchange.request_tail is not None:
+        exchange.request_tail.connect(None)    # a recording may live on, in a mirror's copy
+        exchange.request_tail = None
+        exchange.request_filters = None
     exchange.route = None
     exchange.service = None
     exchange.recording = None

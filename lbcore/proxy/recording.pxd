@@ -2,7 +2,9 @@
 
 from libc.stdint cimport int64_t
 
+from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span
+from lbcore.proxy.sink cimport Filter
 from lbcore.state.budget cimport MemoryBudget
 
 
@@ -14,21 +16,35 @@ cdef class Owner:                      # who wants the body, and how much of it
     cdef void starve(self) noexcept
 
 
-cdef class Recording:
+cdef class Replay(Owner):              # a fallback that may be asked
+    cdef MemoryBudget budget           # where bodies that are too long for it are counted
+    cdef bint required                 # a body that is longer than `limit` is refused
+
+
+cdef class Recording(Filter):
     cdef char* base                    # `room` bytes, charged to `budget`; freed with the last one that holds the Recording
     cdef Py_ssize_t room
     cdef Py_ssize_t size               # bytes kept
     cdef MemoryBudget budget
     cdef list owners                   # Owner
     cdef bint complete                 # the body has ended
-    cdef bint changed                  # owners have overflowed since somebody looked
     cdef bint starved                  # for want of memory: nothing is kept
+    cdef Py_ssize_t given              # bytes that went on to the sink behind it
+    cdef bint ended                    # that sink was told of the end
 
     cdef bint join(self, Owner owner) except *
     cdef int leave(self, Owner owner) except -1
     cdef int add(self, Span data) except -1
     cdef bint grow(self, Py_ssize_t wanted) noexcept
     cdef void forget(self) noexcept
+
+    cdef inline bint is_spent(self) noexcept:
+        """Whether nobody wants it any more."""
+        return len(self.owners) == 0
+
+    cdef inline bint is_behind(self) noexcept:
+        """Whether the sink behind it has not been given all that is kept."""
+        return self.given < self.size
 
     cdef inline Span part(self, Py_ssize_t offset, Py_ssize_t most) noexcept:
         """What is kept from `offset` on, `most` bytes of it. Valid until the next `add`."""

@@ -1,15 +1,18 @@
-"""The body of a request, kept while it passes. No I/O."""
+"""The body of a request, kept while it passes, and given once more to the server that comes next. No I/O."""
 
 cimport cython
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
+from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span
+from lbcore.proxy.sink cimport Filter, Sink
 from lbcore.state.budget cimport MemoryBudget
 
 cdef enum:
     FIRST_BYTES = 4096
+    REPLAY_BYTES = 65536               # put at once: what the server does not take at once stays in the recording
     DOUBLED_BELOW = 4 << 20            # beyond, the room grows by a quarter at a time
 
 
@@ -26,8 +29,20 @@ cdef class Owner:
 
 
 @cython.final
-cdef class Recording:
-    """Bytes in order, as long as any owner wants them and the instance's budget has room."""
+cdef class Replay(Owner):
+    """A fallback that may be asked, for as long as all of the body is kept."""
+
+    cdef bint admit(self, int64_t kept, int64_t more) noexcept:
+        if Owner.admit(self, kept, more):
+            return True
+        if not self.required:
+            self.budget.row.bodies_shed += 1
+        return False
+
+
+@cython.final
+cdef class Recording(Filter):
+    """A filter that keeps: bytes in order, as long as any owner wants them and the instance's budget has room."""
 
     def __cinit__(self, MemoryBudget budget):
         self.budget = budget
@@ -37,6 +52,36 @@ cdef class Recording:
         free(self.base)
         if self.budget is not None and self.room:
             self.budget.give(self.room)
+
+    cdef void connect(self, Sink next) noexcept:
+        """Another sink, which has been given nothing."""
+        self.given = 0
+        self.ended = False
+        Filter.connect(self, next)
+
+    cdef int put(self, Span data) except -1:
+        cdef int status = self.add(data)
+        self.given = self.size
+        return status if status else Filter.put(self, data)
+
+    cdef int end(self, Message trailers) except -1:
+        self.complete = self.ended = True
+        return Filter.end(self, trailers)
+
+    cdef int drained(self) except -1:
+        """Give what another sink was given already, before more comes."""
+        cdef Span part
+        Filter.drained(self)
+        while self.given < self.size and not self.blocked:
+            part = self.part(self.given, REPLAY_BYTES)
+            self.given += part.len
+            Filter.put(self, part)
+        if self.complete and not self.ended and not self.blocked:
+            self.ended = True
+            Filter.end(self, None)
+        if self.given < self.size:
+            self.blocked = True
+        return 0
 
     cdef bint join(self, Owner owner) except *:
         """Keep the body for one more. False: what is kept is too much for that one already."""
@@ -55,30 +100,33 @@ cdef class Recording:
         return 0
 
     cdef int add(self, Span data) except -1:
-        """Keep some more. Amortised O(bytes). See `changed`."""
+        """Keep some more. Returns 0, or 413: it is longer than an owner may have that cannot do without. Amortised O(bytes)."""
         cdef Owner owner
+        cdef int status = 0
         if not self.owners or data.len == 0:
             return 0
         for item in self.owners[:]:
             owner = <Owner>item
             if not owner.admit(self.size, data.len):
-                owner.overflowed = self.changed = True
+                owner.overflowed = True
                 self.owners.remove(owner)
+                if isinstance(owner, Replay) and (<Replay>owner).required:
+                    status = 413
         if not self.owners:
             self.forget()
-            return 0
+            return status
         if data.len > self.room - self.size and not self.grow(self.size + data.len):
-            self.starved = self.changed = True
+            self.starved = True
             for item in self.owners:
                 owner = <Owner>item
                 owner.overflowed = True
                 owner.starve()
             self.owners.clear()
             self.forget()
-            return 0
+            return status
         memcpy(self.base + self.size, data.ptr, data.len)
         self.size += data.len
-        return 0
+        return status
 
     cdef bint grow(self, Py_ssize_t wanted) noexcept:
         """Make room for `wanted` bytes in all. False: there is no memory."""

@@ -1,12 +1,12 @@
 # A connection that was accepted, until it is known what it is.
 
 from lbcore.proxy.exchange cimport Dialer
-from lbcore.transport.connection cimport Connection, Learned
+from lbcore.transport.connection cimport ClientConnection, Learned
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.socket cimport OwnedSocket
 
 
-cdef class Arrival(Connection):
+cdef class Arrival(ClientConnection):
     cdef Reactor reactor
     cdef Dialer dialer
     cdef OwnedSocket socket    # None once another connection owns it, or it has closed

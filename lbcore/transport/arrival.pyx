@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from lbcore.http.buffer cimport buffer_acquire, buffer_len, buffer_park, buffer_release, buffer_room
 from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT
-from lbcore.transport.connection cimport Connection
+from lbcore.transport.connection cimport ClientConnection
 from lbcore.transport.protocols cimport serve_socket
 from lbcore.transport.proxy_protocol cimport PROXY_BAD, PROXY_PARTIAL, ProxyHeader, proxy_parse
 from lbcore.transport.reactor cimport Reactor
@@ -24,7 +24,7 @@ _log = logging.getLogger("lbcore.transport")
 
 
 @cython.final
-cdef class Arrival(Connection):
+cdef class Arrival(ClientConnection):
     """The listener makes it, as the owner of the socket, and calls `begin`.
 
     A PROXY header may stand in front: which connections need not have one follows from their first bytes. One without any, for
@@ -117,7 +117,7 @@ cdef class Arrival(Connection):
         """No further connection: one that has not said anything is none yet."""
         return self.close() if buffer_len(&self.socket.input) == 0 else 0
 
-    cdef int drop(self) except -1:
+    cdef int abort(self) except -1:
         return self.close()
 
     cdef int close(self) noexcept:

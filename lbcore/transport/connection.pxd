@@ -13,12 +13,12 @@ cdef struct Learned:
     bint encrypted             # the bytes of the protocol are those of a transport
 
 
-cdef class Connection(SocketOwner):
+cdef class ClientConnection(SocketOwner):
     cdef EntryPoint entry_point
     cdef set connections       # all open ones of the entry point; this one is in it from `enter` to `leave`
 
     cdef void enter(self) noexcept
     cdef void leave(self) noexcept
     cdef int drain(self) except -1
-    cdef int drop(self) except -1
+    cdef int abort(self) except -1
     cdef int64_t idle_since_ms(self) noexcept

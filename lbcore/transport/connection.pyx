@@ -1,4 +1,4 @@
-"""A client's connection as the worker knows it, whatever it speaks: it can be drained, dropped, and asked if it is idle."""
+"""A client's connection as the worker knows it, whatever it speaks: it can be drained, aborted, and asked if it is idle."""
 
 from libc.stdint cimport int64_t
 
@@ -6,7 +6,7 @@ from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.transport.socket cimport OwnedSocket, SocketOwner
 
 
-cdef class Connection(SocketOwner):
+cdef class ClientConnection(SocketOwner):
     """The listener makes one for every descriptor it accepts; `entry_point` and `connections` are set by whoever makes it."""
 
     cdef void enter(self) noexcept:
@@ -21,11 +21,11 @@ cdef class Connection(SocketOwner):
         self.connections.discard(self)
 
     cdef int drain(self) except -1:
-        """Take nothing new: close now when nothing is under way, else when that has ended."""
+        """Take nothing new: serve what has arrived, and close when that has ended."""
         return 0
 
-    cdef int drop(self) except -1:
-        """Close now, whatever is under way."""
+    cdef int abort(self) except -1:
+        """Close now; whatever is under way is told that its client is lost."""
         return 0
 
     cdef int64_t idle_since_ms(self) noexcept:

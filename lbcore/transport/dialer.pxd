@@ -7,7 +7,7 @@ from lbcore.transport.reactor cimport Reactor
 cdef class SocketDialer(Dialer):
     cdef Reactor reactor
     cdef object resolver
-    cdef set shadows           # Shadow under way
+    cdef set copies            # MirrorStream under way
     cdef object loop
     cdef set queues            # WaitQueue in which somebody waits
     cdef object poll_handle    # the next look at them, None while nobody waits

@@ -8,15 +8,15 @@ from libc.stdint cimport int64_t
 from lbcore.http.request cimport Request
 from lbcore.middleware.base cimport Pending
 from lbcore.proxy.exchange cimport Exchange, ServerStream, exchange_take
-from lbcore.proxy.pool cimport Pool
 from lbcore.proxy.recording cimport Recording
 from lbcore.routing.mirroring cimport Mirror
 from lbcore.routing.queue cimport WaitQueue
 from lbcore.routing.server cimport Server
 from lbcore.state.layout cimport ERROR_RESOLVE
-from lbcore.transport.http1_server cimport SERVER_CONNECTING, Http1Server
+from lbcore.transport.http1_server cimport SERVER_CONNECTING, Http1ServerConnection
+from lbcore.transport.mirror_stream cimport MirrorStream
+from lbcore.transport.pool cimport Pool
 from lbcore.transport.reactor cimport Reactor
-from lbcore.transport.shadow cimport Shadow
 
 from lbcore.transport.resolver import Resolver
 
@@ -32,45 +32,42 @@ cdef class SocketDialer(Dialer):
     def __init__(self, Reactor reactor, loop):
         self.reactor = reactor
         self.resolver = Resolver(loop)
-        self.shadows = set()
+        self.copies = set()
         self.loop = loop
         self.queues = set()
 
     cdef int connect(self, Exchange exchange, bint fresh) except -1:
         cdef Server server = exchange.attempt.server
         cdef ServerStream stream = None
-        if not fresh and server.pool is not None:
-            stream = (<Pool>server.pool).take()
-        if stream is None:
-            return self.dial(exchange)
-        exchange.stream = stream
-        stream.start(exchange)
-        if not stream.blocked:
-            exchange.server_ready()
-        return 0
-
-    cdef int dial(self, Exchange exchange) except -1:
-        """Set `exchange.stream` to a new connection, that starts by itself when it stands."""
-        cdef Server server = exchange.attempt.server
-        cdef Http1Server stream = Http1Server.__new__(Http1Server)
-        stream.server = server
-        stream.policy = exchange.attempt.balancer.policy
-        stream.new_socket()
-        stream.exchange = exchange
-        stream.state = SERVER_CONNECTING
-        stream.blocked = True
-        exchange.stream = stream
         if server.pool is None:
             server.pool = Pool()
+        elif not fresh:
+            stream = (<Pool>server.pool).open_stream()
+        if stream is None:
+            return self.dial(exchange)
+        exchange.attach(stream)
+        stream.start(exchange)
+        return 0 if stream.blocked else exchange.server_ready()
+
+    cdef int dial(self, Exchange exchange) except -1:
+        """Begin a new connection; its stream starts when it stands."""
+        cdef Server server = exchange.attempt.server
+        cdef Http1ServerConnection connection = Http1ServerConnection.__new__(Http1ServerConnection)
+        cdef ServerStream stream = connection.open_stream()
+        connection.server = stream.server = server
+        connection.policy = exchange.attempt.balancer.policy
+        stream.exchange = exchange
+        stream.blocked = True
+        exchange.attach(stream)
         if server.addresses is None:
             server.addresses = self.resolver.known(server.host, server.port)
-        if stream.policy.dial_timeout_ms:
-            stream.until_ms = self.reactor.now_ms + stream.policy.dial_timeout_ms
+        if connection.policy.dial_timeout_ms:
+            connection.until_ms = self.reactor.now_ms + connection.policy.dial_timeout_ms
         if server.addresses is not None:
-            return stream.connect(self.reactor, server.addresses)
-        if stream.until_ms:
-            self.reactor.arm(stream.socket, stream.policy.dial_timeout_ms)
-        if not self.resolver.resolve(server.host, server.port, lambda addresses: self.resolved(stream, addresses)):
+            return connection.connect(self.reactor, server.addresses)
+        if connection.until_ms:
+            self.reactor.arm(connection.socket, connection.policy.dial_timeout_ms)
+        if not self.resolver.resolve(server.host, server.port, lambda addresses: self.resolved(connection, addresses)):
             self.reactor.hurry()
         return 0
 
@@ -116,30 +113,30 @@ cdef class SocketDialer(Dialer):
 
     cdef int mirror(self, Exchange exchange, Request request, Mirror mirror, Recording body) except -1:
         cdef Exchange copy
-        cdef Shadow shadow = Shadow.__new__(Shadow)
-        copy = exchange_take(exchange.entry_point, shadow, self)
+        cdef MirrorStream stream = MirrorStream.__new__(MirrorStream)
+        copy = exchange_take(exchange.entry_point, stream, self)
         copy.request = request
         copy.forward = exchange.forward
-        shadow.exchange = copy
-        shadow.mirror = mirror
-        shadow.body = body
-        shadow.reactor = self.reactor
-        shadow.shadows = self.shadows
+        stream.exchange = copy
+        stream.mirror = mirror
+        stream.body = body
+        stream.reactor = self.reactor
+        stream.streams = self.copies
         try:
-            return shadow.begin()
+            return stream.begin()
         except Exception:
-            shadow.leave()         # neither its count nor its bytes stay
+            stream.leave()         # neither its count nor its bytes stay
             raise
 
-    def resolved(self, Http1Server stream, addresses) -> None:
+    def resolved(self, Http1ServerConnection connection, addresses) -> None:
         """The name's addresses are here, or None if it has none."""
-        if stream.exchange is None:
+        if connection.state != SERVER_CONNECTING:
             return
         self.reactor.enter()
         try:
             if addresses is None:
-                stream.failed(ERROR_RESOLVE)
+                connection.failed(ERROR_RESOLVE)
             else:
-                stream.connect(self.reactor, addresses)
+                connection.connect(self.reactor, addresses)
         except Exception as error:
-            stream.socket.fail(error)
+            connection.socket.fail(error)

@@ -6,12 +6,12 @@ from lbcore.proxy.explainer cimport Explainer
 from lbcore.routing.index cimport RouteIndex
 from lbcore.routing.server cimport Server
 from lbcore.state.region cimport Region
-from lbcore.transport.connection cimport Connection
+from lbcore.transport.connection cimport ClientConnection
 from lbcore.transport.dialer cimport SocketDialer
 from lbcore.transport.listener cimport Listener
+from lbcore.transport.mirror_stream cimport MirrorStream
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.reserve cimport Reserve
-from lbcore.transport.shadow cimport Shadow
 
 
 cdef class Engine:
@@ -26,7 +26,7 @@ cdef class Engine:
     cdef readonly Reactor reactor
     cdef SocketDialer dialer
     cdef dict entry_points             # EntryPoint by name
-    cdef dict connections_by_point     # sets of Connection by name of their entry point: all open ones of clients
+    cdef dict connections_by_point     # sets of ClientConnection by name of their entry point: all open ones of clients
     cdef list listeners
     cdef Reserve reserve
     cdef object servers                # Server by identity, of the table in force
@@ -117,21 +117,21 @@ cdef class Engine:
         for name, entry_point in self.entry_points.items():
             (<EntryPoint>entry_point).draining = True
             for connection in list(self.connections_by_point[name]):
-                (<Connection>connection).drain()
+                (<ClientConnection>connection).drain()
 
     def cut(self, entry_point: str) -> None:
         """Close the connections of an entry point at once."""
         self.reactor.enter()
         for connection in list(self.connections_by_point[entry_point]):
-            (<Connection>connection).drop()
+            (<ClientConnection>connection).abort()
 
     def close(self) -> None:
         """Close everything at once. Safe to call twice."""
         self.stop_accepting()
         for name in self.entry_points:
             self.cut(name)
-        for shadow in list(self.dialer.shadows):
-            (<Shadow>shadow).expire()
+        for stream in list(self.dialer.copies):
+            (<MirrorStream>stream).expire()
         for server in self.servers.values():
             close_pool(server)
         self.dialer.close()

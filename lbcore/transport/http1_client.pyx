@@ -1,106 +1,103 @@
-"""HTTP/1.1 towards a client: read a request, send the answer, go on to the next. The request's body: `http1_upload`."""
+"""HTTP/1.1 towards a client: read a request, pass its body on, send the answer, go on to the next."""
 
 import logging
 
 cimport cython
-from libc.stdint cimport int64_t, uint32_t
-from libc.string cimport memset
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
 from lbcore.http.buffer cimport Buffer, buffer_acquire, buffer_len, buffer_park, buffer_release, buffer_reserve, buffer_room
 from lbcore.http.framing cimport BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_UNTIL_CLOSE
 from lbcore.http.message cimport HEAD_PARTIAL, Message
-from lbcore.http.render cimport put_chunk_size, render_response, render_trailers
-from lbcore.http.request cimport Request
+from lbcore.http.render cimport render_response
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_of
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.exchange cimport Dialer, Exchange, ServerStream, exchange_give, exchange_take
+from lbcore.proxy.sink cimport Sink
 from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_TIMEOUT
 from lbcore.transport.clock cimport http_date
-from lbcore.transport.connection cimport Connection, Learned
-from lbcore.transport.epoll cimport EPOLLIN, EPOLLOUT
-from lbcore.transport.http1_server cimport Http1Server
-from lbcore.transport.http1_upload cimport Http1Upload
-from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket, Socket
+from lbcore.transport.connection cimport ClientConnection, Learned
+from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from lbcore.transport.http1_body cimport (
+    BODY_BAD, BODY_BLOCKED, BODY_COMPLETE, BODY_REFUSED, BODY_WAITS, body_begin, body_end, body_forget, body_put, body_read,
+    note_output,
+)
+from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
 from lbcore.transport.tunnel cimport Tunnel
 
 cdef enum:
     CORKED_BYTES = 65536       # answers to pipelined requests that may wait for each other before they are sent
-    LINGER_MS = 1000
-    LINGER_BYTES = 262144      # as much of an unwanted body is read past
+    HALF_CLOSED_MS = 500       # how long an answer may take to come to a client that has ended its side
+    BODY_GRACE_MS = 10000      # before the rate of a body counts
+    LINGER_MS = 2000           # how long a client may send nothing, when its last answer is out
+    LINGER_MOST_MS = 10000     # how long what it sends is read past
+    LINGER_BYTES = 67108864    # as much of it is read past
+
+cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+cdef Message discarded = Message()     # trailers of requests are not passed on, as Traefik does not
+
+# Bit by bit the states that may follow a state.
+cdef int[6] MOVES = [
+    1 << CLIENT_BUSY | 1 << CLIENT_FLUSHING | 1 << CLIENT_CLOSED,                                   # from CLIENT_IDLE
+    1 << CLIENT_IDLE | 1 << CLIENT_FLUSHING | 1 << CLIENT_LINGERING | 1 << CLIENT_TUNNEL | 1 << CLIENT_CLOSED,   # CLIENT_BUSY
+    1 << CLIENT_IDLE | 1 << CLIENT_LINGERING | 1 << CLIENT_CLOSED,                                  # from CLIENT_FLUSHING
+    1 << CLIENT_CLOSED,                                                                             # from CLIENT_LINGERING
+    1 << CLIENT_CLOSED,                                                                             # from CLIENT_TUNNEL
+    0,                                                                                              # from CLIENT_CLOSED
+]
 
 _log = logging.getLogger("lbcore.transport")
-
-
-@cython.final
-cdef class Http1Connection(Connection):
-    """What the worker and the socket see of an `Http1Client`."""
-
-    cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
-        return self.http.on_ready(events)
-
-    cdef int socket_timeout(self, OwnedSocket socket) except -1:
-        return self.http.on_timeout()
-
-    cdef void socket_failed(self, OwnedSocket socket, object error) noexcept:
-        _log.error("internal error on a connection of entry point %s", self.entry_point.name, exc_info=error)
-        try:
-            self.http.drop()
-        except Exception as again:
-            _log.error("internal error while ending an exchange", exc_info=again)
-
-    cdef int drain(self) except -1:
-        return self.http.drain()
-
-    cdef int drop(self) except -1:
-        return self.http.drop()
-
-    cdef int64_t idle_since_ms(self) noexcept:
-        cdef Http1Client http = self.http
-        return http.idle_ms if http.state == CLIENT_IDLE and not http.serving and buffer_len(&http.socket.input) == 0 else -1
 
 
 cdef int serve_http1(OwnedSocket socket, const Learned* learned, EntryPoint entry_point, Dialer dialer,
                      set connections) except -1:
     """Start a connection of HTTP/1 on a socket in the reactor. What it has received already are the first bytes of a request."""
-    cdef Http1Client http = Http1Client.__new__(Http1Client)
-    cdef Http1Connection connection = Http1Connection.__new__(Http1Connection)
+    cdef Http1ClientConnection connection = Http1ClientConnection.__new__(Http1ClientConnection)
+    connection.address = learned.client
+    connection.encrypted = learned.encrypted
     connection.entry_point = entry_point
+    connection.dialer = dialer
     connection.connections = connections
-    connection.http = http
-    http.connection = connection
-    http.address = learned.client
-    http.encrypted = learned.encrypted
-    http.entry_point = entry_point
-    http.dialer = dialer
-    http.socket = socket
+    connection.socket = socket
     socket.owner = connection
     entry_point.stats.bytes_in += buffer_len(&socket.input)
     connection.enter()
     try:
-        http.open()
+        connection.open()
         # Its first bytes are usually here already.
-        http.on_ready(EPOLLIN)
+        connection.socket_ready(socket, EPOLLIN)
     except Exception as error:
         connection.socket_failed(socket, error)
     return 0
 
 
 @cython.final
-cdef class Http1Client(Http1Upload):
+cdef class Http1ClientConnection(ClientConnection):
     """One connection. `serve_http1` makes it and calls `open`."""
 
     cdef int open(self) except -1:
-        """Start; the socket is attached and `address` is set."""
-        self.splice_fd = -1
+        self.stream = Http1ClientStream.__new__(Http1ClientStream)
+        self.stream.connection = self
+        self.stream.socket = self.socket
         self.trusted = self.entry_point.trusted.hold(&self.address)
-        self.opened_ms = self.socket.reactor.now_ms
+        self.opened_ms = self.idle_ms = self.socket.reactor.now_ms
         return self.watch()
+
+    cdef int move(self, int state) except -1:
+        """Take another state. Raises RuntimeError for one that may not follow."""
+        if not MOVES[self.state] >> state & 1:
+            raise RuntimeError(f"a client's connection went from state {self.state} to {state}")
+        self.state = state
+        return 0
+
+    cdef int arm(self, int64_t delay_ms) except -1:
+        """Have `socket_timeout` called. Not while a broken connection waits for that call already."""
+        return 0 if self.stream.broken else self.socket.reactor.arm(self.socket, delay_ms)
 
     # Events
 
-    cdef int on_ready(self, uint32_t events) except -1:
-        cdef Socket socket = self.socket
+    cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
+        cdef Http1ClientStream stream = self.stream
         cdef int result
         events = socket.note(events)
         if self.state == CLIENT_IDLE:
@@ -109,65 +106,96 @@ cdef class Http1Client(Http1Upload):
             return self.carry()
         if self.state == CLIENT_LINGERING:
             return self.read_past()
-        if events & EPOLLOUT and self.blocked and not self.broken:
+        if events & EPOLLOUT and stream.blocked and not stream.broken:
             result = socket.push()
             if result == IO_FAILED:
-                self.write_failed()
+                stream.write_failed()
             elif result == 0:
-                self.blocked = False
+                stream.blocked = False
                 if self.state == CLIENT_FLUSHING:
-                    return self.go_on()
-                self.exchange.client_drained()
+                    return self.answer_is_out()
+                stream.exchange.client_drained()
         if self.state == CLIENT_BUSY:
-            if socket.readable and self.body_kind != BODY_NONE:
-                return self.want_body()
-            return self.drop_if_gone()
-        if self.state == CLIENT_FLUSHING and socket.hangup and (self.broken or socket.peer_has_ended()):
+            if socket.readable and stream.body.kind != BODY_NONE:
+                return stream.want_body()
+            return self.leave_if_gone()
+        if self.state == CLIENT_FLUSHING and (stream.broken or events & (EPOLLERR | EPOLLHUP)):
             return self.close()
         return 0
 
-    cdef int on_timeout(self) except -1:
-        if self.broken:
-            return self.drop()
-        if self.state == CLIENT_IDLE:
-            if buffer_len(&self.socket.input) == 0:
-                return self.close()
-            # Half a head: say so, as Traefik does.
-            self.take(exchange_take(self.entry_point, self, self.dialer))
-            self.exchange.request.set_client(&self.address)
-            return self.refuse(400, ERROR_CLIENT_TIMEOUT)
+    cdef int socket_timeout(self, OwnedSocket socket) except -1:
+        cdef Http1ClientStream stream = self.stream
+        cdef int64_t left_ms
+        if stream.broken:
+            return self.abort()
+        if self.state == CLIENT_IDLE and buffer_len(&self.socket.input):
+            # Half a head (RFC 9110 section 15.5.9).
+            self.take(exchange_take(self.entry_point, stream, self.dialer))
+            return self.refuse(408, ERROR_CLIENT_TIMEOUT)
         if self.state == CLIENT_BUSY:
-            if self.body_kind != BODY_NONE or self.entry_point.limits.write_timeout_ms:
+            if stream.body.kind != BODY_NONE:
+                left_ms = stream.patience_ms()
+                if left_ms > 0:
+                    return self.arm(left_ms)
                 self.keep_alive = False
-                return self.exchange.client_stalled()
+                return stream.exchange.client_stalled(408)
+            if self.half_closed:
+                return self.abort()
+            if self.entry_point.limits.write_timeout_ms:
+                self.keep_alive = False
+                return stream.exchange.client_stalled(504)
             return 0
         if self.state == CLIENT_TUNNEL or (self.state == CLIENT_FLUSHING and self.entry_point.limits.write_timeout_ms == 0):
             return 0
         return self.close()
 
+    cdef void socket_failed(self, OwnedSocket socket, object error) noexcept:
+        _log.error("internal error on a connection of entry point %s", self.entry_point.name, exc_info=error)
+        try:
+            self.abort()
+        except Exception as again:
+            _log.error("internal error while ending an exchange", exc_info=again)
+
+    cdef void socket_released(self, OwnedSocket socket) noexcept:
+        if self.state == CLIENT_CLOSED:
+            self.stream.connection = None
+
     cdef int drain(self) except -1:
-        """No further request: close now if nothing is under way, else after the answer."""
+        """No further request: serve what has arrived, then close, now or after the answer."""
         self.keep_alive = False
+        if self.state != CLIENT_IDLE:
+            return 0
+        self.socket.readable = True    # the kernel may have bytes that no event has told of yet
+        self.serve()
         return self.close() if self.state == CLIENT_IDLE and buffer_len(&self.socket.input) == 0 else 0
 
-    cdef int drop_if_gone(self) except -1:
-        """Break off when the client has ended its side, with nothing more of it to read: it waits for no answer."""
-        if self.state == CLIENT_BUSY and self.socket.hangup and (self.body_kind == BODY_NONE or self.broken) \
-                and self.socket.peer_has_ended():
-            return self.drop()
+    cdef int leave_if_gone(self) except -1:
+        """A client that broke the connection waits for no answer; one that has ended its side may do so, but not for long."""
+        if self.state != CLIENT_BUSY or not self.socket.hangup:
+            return 0
+        if self.stream.broken or self.socket.broken or self.stream.exchange.pending is not None:
+            return self.abort()    # also where no server has been found yet
+        if self.stream.body.kind == BODY_NONE and not self.half_closed and self.socket.peer_has_ended():
+            self.half_closed = True
+            self.keep_alive = self.keep_alive and buffer_len(&self.socket.input) > 0
+            return self.arm(HALF_CLOSED_MS)
         return 0
 
-    cdef int drop(self) except -1:
-        """The client is lost: break off whatever is under way."""
-        if self.exchange is not None:
-            self.exchange.client_gone()
+    cdef int64_t idle_since_ms(self) noexcept:
+        return self.idle_ms if self.state == CLIENT_IDLE and not self.serving and buffer_len(&self.socket.input) == 0 else -1
+
+    cdef int abort(self) except -1:
+        """The client is lost: break off whatever is under way, and close."""
+        if self.stream.exchange is not None:
+            self.stream.exchange.client_gone()
         return self.close()
 
-    # The request
+    # Requests
 
     cdef int serve(self) except -1:
         """Read requests and begin their exchanges until one takes its time or nothing more is there."""
-        cdef Socket socket = self.socket
+        cdef OwnedSocket socket = self.socket
+        cdef bint ended = False
         cdef Py_ssize_t n
         if self.serving:
             return 0
@@ -179,9 +207,9 @@ cdef class Http1Client(Http1Upload):
                 if buffer_len(&socket.input) > self.seen:
                     self.read_head()
                     if buffer_len(&socket.output) > CORKED_BYTES:
-                        self.flush()
-                        if self.blocked and self.state == CLIENT_IDLE:
-                            self.state = CLIENT_FLUSHING
+                        self.stream.flush()
+                        if self.stream.blocked and self.state == CLIENT_IDLE:
+                            self.move(CLIENT_FLUSHING)
                     continue
                 if not socket.readable:
                     break
@@ -192,12 +220,15 @@ cdef class Http1Client(Http1Upload):
                 n = socket.receive(&socket.input, buffer_room(&socket.input))
                 if n == IO_AGAIN:
                     break
-                if n <= 0:
+                if n < 0:
                     return self.close()
+                if n == 0:
+                    ended = True
+                    break
                 self.entry_point.stats.bytes_in += n
         finally:
             self.serving = False
-        return self.rest()
+        return self.end_of_requests() if ended else self.rest()
 
     cdef void skip_empty_lines(self) noexcept:
         """Pass over empty lines in front of a request (RFC 9112 section 2.2): some clients end a body with one."""
@@ -206,73 +237,87 @@ cdef class Http1Client(Http1Upload):
             input.start += 2
 
     cdef int read_head(self) except -1:
-        """Parse what was received; begin an exchange if a head is complete."""
-        cdef Socket socket = self.socket
-        cdef Exchange exchange = exchange_take(self.entry_point, self, self.dialer)
+        """Parse what was received; begin an exchange if a head is complete, which owns its bytes."""
+        cdef OwnedSocket socket = self.socket
+        cdef Exchange exchange = exchange_take(self.entry_point, self.stream, self.dialer)
         cdef Py_ssize_t length = buffer_len(&socket.input)
         cdef Py_ssize_t used
-        exchange.request.set_client(&self.address)
         used = exchange.request.parse(socket.input.base + socket.input.start, length, self.seen, &self.entry_point.policy)
         if used == HEAD_PARTIAL:
             exchange_give(exchange)
-            if self.seen == 0 and self.entry_point.limits.read_timeout_ms:
-                socket.reactor.arm(socket, self.entry_point.limits.read_timeout_ms)
+            if self.seen == 0 and self.entry_point.limits.header_timeout_ms:
+                self.arm(self.entry_point.limits.header_timeout_ms)
             elif self.seen == 0:
                 socket.reactor.disarm(socket)
             self.seen = length
             return 0
         self.take(exchange)
-        return self.begin(used) if used > 0 else self.refuse(<int>-used, ERROR_BAD_REQUEST)
+        if used < 0:
+            return self.refuse(<int>-used, ERROR_BAD_REQUEST)
+        socket.input.start += used
+        return self.begin(exchange)
 
-    cdef void take(self, Exchange exchange) noexcept:
+    cdef int take(self, Exchange exchange) except -1:
         """Be busy with an exchange."""
+        self.move(CLIENT_BUSY)
         self.seen = 0
-        self.exchange = exchange
-        self.state = CLIENT_BUSY
         self.requests += 1
-        self.chunking = self.continue_sent = self.in_trailers = False
-        self.body_kind = BODY_NONE
+        self.stream.clear()
+        self.stream.exchange = exchange
+        exchange.request.set_client(&self.address)
         exchange.forward = self.entry_point.forward
         exchange.forward.trusted = self.trusted
         exchange.forward.encrypted = exchange.request.head.encrypted = self.encrypted
+        return 0
 
     cdef int refuse(self, int status, int error) except -1:
-        """What follows cannot be told apart from the next request: nothing more is read."""
+        """What follows cannot be told apart from the next request: it is read past, and the connection closes."""
         self.keep_alive = False
-        return self.exchange.refuse(status, error)
+        self.unread = True
+        buffer_release(&self.socket.input)
+        return self.stream.exchange.refuse(status, error)
 
-    cdef int begin(self, Py_ssize_t used) except -1:
-        cdef Socket socket = self.socket
-        cdef Exchange exchange = self.exchange
-        cdef Request request = exchange.request
-        socket.input.start += used     # the exchange owns the bytes of its head
-        self.body_kind = request.framing.body
-        self.body_left = request.framing.length
-        self.keep_alive = request.framing.keep_alive and not self.entry_point.draining and not self.is_worn_out()
-        if self.body_kind != BODY_NONE:
-            memset(&self.decoder, 0, sizeof(self.decoder))
-            if not request.framing.expects_continue or request.head.minor_version == 0:
-                self.continue_sent = True
-            if self.entry_point.limits.read_timeout_ms:
-                socket.reactor.arm(socket, self.entry_point.limits.read_timeout_ms)
+    cdef int begin(self, Exchange exchange) except -1:
+        cdef Http1ClientStream stream = self.stream
+        stream.minor_version = exchange.request.head.minor_version
+        self.keep_alive = exchange.request.framing.keep_alive and not self.entry_point.draining \
+            and not self.reached_keep_alive_limit()
+        body_begin(&stream.body, &exchange.request.framing)
+        if stream.body.kind != BODY_NONE:
+            stream.continue_sent = not exchange.request.framing.expects_continue or stream.minor_version == 0
+            stream.began_ms = self.socket.reactor.now_ms
+            stream.excused_ms = stream.blocked_ms = 0
+            if self.entry_point.limits.read_timeout_ms or self.entry_point.limits.min_body_rate:
+                self.arm(stream.patience_ms())
+        elif self.half_closed:
+            self.arm(HALF_CLOSED_MS)
         elif self.entry_point.limits.write_timeout_ms:
-            socket.reactor.arm(socket, self.entry_point.limits.write_timeout_ms)
+            self.arm(self.entry_point.limits.write_timeout_ms)
         return exchange.begin()
+
+    cdef int end_of_requests(self) except -1:
+        """The client has ended its side between requests: answers that wait to be sent are all it still wants."""
+        self.keep_alive = False
+        if self.state != CLIENT_IDLE:
+            return 0
+        self.stream.flush()
+        if self.stream.blocked and not self.stream.broken:
+            return self.move(CLIENT_FLUSHING)
+        return self.close()
 
     cdef int rest(self) except -1:
         """Nothing more to do for now: send what waits, hold as little memory as can be."""
-        cdef Socket socket = self.socket
+        cdef OwnedSocket socket = self.socket
         if self.state == CLIENT_CLOSED:
             return 0
         if buffer_len(&socket.output):
-            self.flush()
+            self.stream.flush()
         if self.state != CLIENT_IDLE:
             if buffer_len(&socket.input) == 0:
                 buffer_release(&socket.input)
-            return self.drop_if_gone()
-        if self.blocked:
-            self.state = CLIENT_FLUSHING
-            return 0
+            return self.leave_if_gone()
+        if self.stream.blocked:
+            return self.move(CLIENT_FLUSHING)
         if buffer_len(&socket.input) == 0:
             buffer_release(&socket.input)
         else:
@@ -281,108 +326,35 @@ cdef class Http1Client(Http1Upload):
 
     cdef int watch(self) except -1:
         """Between requests: limit the time until the next one. A new connection is given as long as a request may take."""
+        self.idle_ms = self.socket.reactor.now_ms
         cdef int64_t limit_ms = self.entry_point.limits.idle_timeout_ms if self.requests else \
             self.entry_point.limits.read_timeout_ms
-        self.idle_ms = self.socket.reactor.now_ms
         if limit_ms:
-            return self.socket.reactor.arm(self.socket, limit_ms)
+            return self.arm(limit_ms)
         self.socket.reactor.disarm(self.socket)
         return 0
 
-    # The answer
+    # Answers
 
-    cdef int put_head(self, Response response) except -1:
-        cdef int minor_version = self.exchange.request.head.minor_version
-        cdef int body = response.framing.body
-        if self.body_kind != BODY_NONE:
-            # Whether the client will send the rest of its body is not known: the connection ends with this answer.
-            self.skip_body()
-        if body == BODY_CHUNKED or body == BODY_UNTIL_CLOSE:
-            self.chunking = minor_version >= 1
-            self.keep_alive = self.keep_alive and self.chunking
-        if response.status == 101:
-            self.chunking = False
-        self.splice_fd = self.socket.splice_fd() if body == BODY_LENGTH else -1
-        if render_response(response, minor_version, self.keep_alive, self.chunking, http_date(), &self.socket.output) < 0:
-            raise MemoryError
-        return 0
-
-    cdef int put_interim(self, Response response) except -1:
-        if self.exchange.request.head.minor_version == 0:
-            return 0
-        if render_response(response, 1, True, False, span_of(NULL, 0), &self.socket.output) < 0:
-            raise MemoryError
-        return 0
-
-    cdef int put_body(self, Span data) except -1:
-        cdef char line[18]
-        cdef int result
-        if self.broken:
-            return 0
-        if self.chunking:
-            self.socket.put_text(line, put_chunk_size(line, data.len) - line)
-        result = self.socket.put(data)
-        if self.chunking and result != IO_FAILED:
-            self.socket.put_text(b"\r\n", 2)
-        if result == IO_AGAIN:
-            self.blocked = True
-        elif result == IO_FAILED:
-            self.write_failed()
-        self.exchange.response_bytes += data.len
-        self.entry_point.stats.bytes_out += data.len
-        return 0
-
-    cdef int put_end(self, Message trailers) except -1:
-        if not self.chunking or self.broken:
-            return 0
-        if trailers is None:
-            self.socket.put_text(b"0\r\n\r\n", 5)
-        elif render_trailers(trailers, &self.socket.output) < 0:
-            raise MemoryError
-        return 0
-
-    cdef int flush(self) except -1:
-        cdef int result = 0 if self.broken or self.state == CLIENT_CLOSED else self.socket.push()
-        if result == IO_AGAIN:
-            self.blocked = True
-        elif result == IO_FAILED:
-            self.write_failed()
-        return 0
-
-    cdef void write_failed(self) noexcept:
-        """The client is gone. Whoever is writing stops; the exchange is told on the next tick, not from within its call."""
-        self.broken = True
-        self.blocked = True
-        buffer_release(&self.socket.output)
-        self.socket.reactor.arm(self.socket, 0)
-
-    cdef void wait_for_output(self) noexcept:
-        self.blocked = True
-        if self.socket.wait_for_output() == IO_FAILED:
-            self.write_failed()
-
-    cdef int finish(self) except -1:
-        cdef Socket socket = self.socket
-        self.splice_fd = -1
-        self.release_exchange()
-        if self.broken:
+    cdef int answered(self) except -1:
+        """The answer is complete, and the exchange given back: send it, then the next request, or the end."""
+        cdef Http1ClientStream stream = self.stream
+        if stream.broken:
             return self.close()
-        if self.serving:
-            if self.keep_alive:
-                self.state = CLIENT_IDLE
-                return self.watch()
-        if not self.blocked:
-            self.flush()
-        if self.blocked:
-            self.state = CLIENT_FLUSHING
-            return self.close() if self.broken else 0
-        return self.go_on()
+        if self.serving and self.keep_alive:
+            self.move(CLIENT_IDLE)
+            return self.watch()
+        if not stream.blocked:
+            stream.flush()
+        if stream.blocked:
+            return self.close() if stream.broken else self.move(CLIENT_FLUSHING)
+        return self.answer_is_out()
 
-    cdef int go_on(self) except -1:
-        """The answer is out: the next request, or the end."""
+    cdef int answer_is_out(self) except -1:
+        """The kernel has all of the answer: the next request, or the end."""
         if not self.keep_alive:
             return self.linger()
-        self.state = CLIENT_IDLE
+        self.move(CLIENT_IDLE)
         self.watch()
         if self.serving:
             return 0
@@ -394,35 +366,21 @@ cdef class Http1Client(Http1Upload):
                 return 0
         return self.rest()
 
-    cdef void release_exchange(self) noexcept:
-        """The exchange is over, and what it owns is given back."""
-        cdef Exchange exchange = self.exchange
-        self.exchange = None
-        self.drop_pipe()
-        self.seen = 0
-        exchange_give(exchange)
+    # Another protocol
 
-    cdef int abort(self) except -1:
-        """A client must not take half an answer for a whole one: the connection closes without the end of the body."""
-        if not self.broken:
-            self.socket.push()
-        self.release_exchange()
-        return self.close()
-
-    cdef int tunnel(self, ServerStream server) except -1:
-        if self.carrier is None:
-            self.flush()
-            self.state = CLIENT_TUNNEL
-            self.carrier = Tunnel(self.socket, (<Http1Server>server).socket)
-            self.socket.reactor.disarm(self.socket)
+    cdef int switch(self, OwnedSocket upstream) except -1:
+        """Carry bytes both ways, from here on by the events of both sockets."""
+        self.stream.flush()
+        self.move(CLIENT_TUNNEL)
+        self.socket.reactor.disarm(self.socket)
+        self.upstream = upstream
+        upstream.owner = self
+        self.tunnel = Tunnel(self.socket, upstream)
         return self.carry()
 
     cdef int carry(self) except -1:
-        cdef ServerStream server = self.exchange.stream
-        if self.carrier.pump():
-            self.exchange.tunnel_ended()
-            server.exchange = None
-            server.close()
+        if self.tunnel.pump():
+            self.stream.exchange.tunnel_ended()
             self.close()
         return 0
 
@@ -430,36 +388,212 @@ cdef class Http1Client(Http1Upload):
 
     cdef int linger(self) except -1:
         """Close so that the client gets the answer: closing at once would reset the connection if it is still sending."""
-        if self.body_kind == BODY_NONE and buffer_len(&self.socket.input) == 0 and not self.socket.readable:
+        if not self.unread and buffer_len(&self.socket.input) == 0 and not self.socket.readable:
             return self.close()
-        self.state = CLIENT_LINGERING
+        self.move(CLIENT_LINGERING)
         buffer_release(&self.socket.input)
         self.socket.shut_write()
-        self.socket.reactor.arm(self.socket, LINGER_MS)
+        self.linger_until_ms = self.socket.reactor.now_ms + LINGER_MOST_MS
+        self.arm(LINGER_MS)
         return self.read_past()
 
     cdef int read_past(self) except -1:
         cdef Py_ssize_t n
+        cdef int64_t left_ms = self.linger_until_ms - self.socket.reactor.now_ms
+        if left_ms <= 0:
+            return self.close()
         while self.socket.readable and self.lingered < LINGER_BYTES:
             n = self.socket.discard()
             if n == IO_AGAIN:
-                return 0
+                break
             if n <= 0:
                 return self.close()
             self.lingered += n
-        return self.close() if self.lingered >= LINGER_BYTES else 0
+        return self.close() if self.lingered >= LINGER_BYTES else self.arm(min(<int64_t>LINGER_MS, left_ms))
 
     cdef int close(self) except -1:
-        """Close the connection. An exchange under way has been told before. Safe to call twice."""
         if self.state == CLIENT_CLOSED:
             return 0
-        self.state = CLIENT_CLOSED
-        self.connection.leave()
-        self.connection = None
-        if self.exchange is not None:
-            exchange_give(self.exchange)
-            self.exchange = None
-        self.drop_pipe()
+        self.move(CLIENT_CLOSED)
+        self.leave()
+        if self.stream.exchange is not None:
+            exchange_give(self.stream.exchange)
+            self.stream.exchange = None
+        body_forget(&self.stream.body)
         self.socket.shut()
-        self.carrier = None
+        if self.upstream is not None:
+            self.upstream.shut()
+        self.tunnel = None
         return 0
+
+
+@cython.final
+cdef class Http1ClientStream(ClientStream):
+    """The exchange a connection has at work."""
+
+    cdef void clear(self) noexcept:
+        """Be ready for the next request. What the connection still has to send stays."""
+        self.chunking = self.continue_sent = False
+        self.minor_version = 1
+        self.splice_fd = -1
+
+    # The request's body
+
+    cdef int want_body(self) except -1:
+        cdef Http1ClientConnection connection = self.connection
+        cdef Exchange exchange = self.exchange
+        cdef Sink sink = exchange.body_sink()
+        cdef uint64_t before
+        cdef int event
+        if self.body.kind == BODY_NONE:
+            if sink is not None:
+                sink.flush()
+            return connection.leave_if_gone()
+        if sink is None or sink.blocked:
+            return self.wait_for_server()
+        if self.blocked_ms:
+            self.excused_ms += self.socket.reactor.now_ms - self.blocked_ms
+            self.blocked_ms = 0
+        if not self.continue_sent:
+            self.continue_sent = True
+            if buffer_len(&self.socket.input) == 0:    # else it did not wait for that
+                if self.socket.put_text(CONTINUE, len(CONTINUE)) < 0:
+                    self.write_failed()
+                self.flush()
+        before = self.body.received
+        event = body_read(&self.body, self.socket, sink, discarded)
+        connection.entry_point.stats.bytes_in += self.body.received - before
+        exchange.request_bytes = self.body.passed
+        if event == BODY_WAITS:
+            sink.flush()
+            return connection.leave_if_gone()
+        if event == BODY_BLOCKED:
+            return self.wait_for_server()
+        if event == BODY_COMPLETE:
+            if connection.entry_point.limits.write_timeout_ms:
+                connection.arm(connection.entry_point.limits.write_timeout_ms)
+            exchange.request_end(None)
+            return connection.leave_if_gone()
+        connection.keep_alive = False
+        if event == BODY_BAD:
+            return exchange.bad_body()
+        if event == BODY_REFUSED:
+            return exchange.body_refused(self.body.refusal)
+        return connection.abort()      # BODY_ENDED, BODY_RESET
+
+    cdef int wait_for_server(self) except -1:
+        """The server takes no more for now, or there is none yet: nothing is read meanwhile, and time does not count."""
+        if not self.blocked_ms:
+            self.blocked_ms = self.socket.reactor.now_ms
+        if self.broken or self.socket.broken or (self.socket.hangup and self.exchange.pending is not None):
+            return self.connection.abort()
+        return 0
+
+    cdef int64_t patience_ms(self) noexcept:
+        """How long the body may still take before it is given up: by its rate and by the time for a whole request."""
+        cdef EntryPoint entry_point = self.connection.entry_point
+        cdef int64_t now_ms = self.socket.reactor.now_ms, left_ms = INT64_MAX, waited_ms
+        if entry_point.limits.read_timeout_ms:
+            left_ms = self.began_ms + entry_point.limits.read_timeout_ms - now_ms
+        if entry_point.limits.min_body_rate:
+            waited_ms = now_ms - self.began_ms - self.excused_ms
+            if self.blocked_ms:
+                waited_ms -= now_ms - self.blocked_ms
+            left_ms = min(left_ms, BODY_GRACE_MS - waited_ms
+                          + <int64_t>(self.body.passed * 1000 // <uint64_t>entry_point.limits.min_body_rate))
+        return left_ms
+
+    cdef int rewind(self) except -1:
+        return 0               # what was passed on was recorded: the connection itself cannot go back
+
+    cdef void skip_body(self) noexcept:
+        """An answer comes before the request is complete: go on after it only if the rest is here already."""
+        cdef OwnedSocket socket = self.socket
+        if self.exchange.stream is None and self.body.kind == BODY_LENGTH and buffer_len(&socket.input) >= self.body.left:
+            socket.input.start += <Py_ssize_t>self.body.left
+            self.body.kind = BODY_NONE
+        else:
+            self.connection.keep_alive = False
+
+    # The answer
+
+    cdef int put_head(self, Response response) except -1:
+        cdef Http1ClientConnection connection = self.connection
+        cdef Py_ssize_t before
+        cdef int body = response.framing.body
+        if self.body.kind != BODY_NONE:
+            # Whether the client will send the rest of its body is not known: the connection ends with this answer.
+            self.skip_body()
+        if body == BODY_CHUNKED or body == BODY_UNTIL_CLOSE:
+            self.chunking = self.minor_version >= 1
+            connection.keep_alive = connection.keep_alive and self.chunking
+        if response.status == 101:
+            self.chunking = False
+        self.splice_fd = self.socket.splice_fd() if body == BODY_LENGTH else -1
+        before = buffer_len(&self.socket.output)
+        if render_response(response, self.minor_version, connection.keep_alive, self.chunking, http_date(),
+                           &self.socket.output) < 0:
+            raise MemoryError
+        connection.entry_point.stats.bytes_out += buffer_len(&self.socket.output) - before
+        return 0
+
+    cdef int put_interim(self, Response response) except -1:
+        cdef Py_ssize_t before = buffer_len(&self.socket.output)
+        if self.minor_version == 0:
+            return 0               # HTTP/1.0 has none (RFC 9110 section 15.2)
+        if render_response(response, 1, True, False, span_of(NULL, 0), &self.socket.output) < 0:
+            raise MemoryError
+        self.connection.entry_point.stats.bytes_out += buffer_len(&self.socket.output) - before
+        return 0
+
+    cdef int put(self, Span data) except -1:
+        if self.broken:
+            return 0
+        note_output(self, body_put(self.socket, self.chunking, data))
+        self.exchange.response_bytes += data.len
+        self.connection.entry_point.stats.bytes_out += data.len
+        return 0
+
+    cdef int end(self, Message trailers) except -1:
+        return 0 if self.broken else note_output(self, body_end(self.socket, self.chunking, trailers))
+
+    cdef int flush(self) except -1:
+        return 0 if self.broken or self.connection.state == CLIENT_CLOSED else note_output(self, self.socket.push())
+
+    cdef void spliced(self, int64_t count) noexcept:
+        self.exchange.response_bytes += count
+        self.connection.entry_point.stats.bytes_out += count
+
+    cdef void wait_for_output(self) noexcept:
+        self.blocked = True
+        if self.socket.wait_for_output() == IO_FAILED:
+            self.write_failed()
+
+    cdef void write_failed(self) noexcept:
+        """The client is gone. Whoever is writing stops; the exchange is told on the next tick, not from within its call."""
+        self.blocked = True
+        buffer_release(&self.socket.output)
+        if not self.broken:
+            self.broken = True
+            self.socket.reactor.arm(self.socket, 0)
+
+    cdef int switch(self, ServerStream server) except -1:
+        cdef object upstream = server.take_socket()
+        if upstream is None:
+            return self.exchange.answer_refused(502)
+        return self.connection.switch(<OwnedSocket>upstream)
+
+    cdef int finish(self) except -1:
+        cdef Exchange exchange = self.exchange
+        self.exchange = None
+        self.splice_fd = -1
+        self.connection.unread = self.connection.unread or self.body.kind != BODY_NONE
+        body_forget(&self.body)
+        exchange_give(exchange)
+        return self.connection.answered()
+
+    cdef int abort(self) except -1:
+        """A client must not take half an answer for a whole one: the connection closes without the end of the body."""
+        if not self.broken:
+            self.socket.push()
+        return self.connection.close()

@@ -1,61 +1,59 @@
-# HTTP/1.1 towards a server: one connection, one exchange at a time.
+# HTTP/1.1 towards a server: a connection, and the one stream it has at a time.
 
 from libc.stdint cimport int64_t, uint32_t
 
-from lbcore.http.framing cimport ChunkDecoder
-from lbcore.http.span cimport Span
 from lbcore.proxy.exchange cimport Exchange, ServerStream
 from lbcore.routing.service cimport UpstreamPolicy
+from lbcore.transport.server_connection cimport ServerConnection
+from lbcore.transport.http1_body cimport BodyReader
 from lbcore.transport.reactor cimport Reactor
-from lbcore.transport.socket cimport Socket
-from lbcore.transport.splice cimport Pipe
+from lbcore.transport.socket cimport OwnedSocket
 
-cdef enum ServerState:
+cdef enum ServerState:         # of the connection; MOVES in the .pyx says what may follow what
     SERVER_CONNECTING = 0      # also: its name is being resolved
-    SERVER_IDLE
-    SERVER_HEAD                # a request is on its way, the answer's head is awaited
-    SERVER_BODY                # the answer's body comes
-    SERVER_TRAILERS
-    SERVER_TUNNEL
-    SERVER_CLOSED
+    SERVER_IDLE                # in the pool
+    SERVER_BUSY                # the stream has an exchange
+    SERVER_CLOSED              # or its socket was given away
 
 
-cdef class ServerSocket(Socket):
-    cdef Http1Server http
+cdef class Http1ServerConnection(ServerConnection):
+    cdef OwnedSocket socket
+    cdef Http1ServerStream stream      # the one there is; they refer to each other until the reactor has released the socket
+    cdef UpstreamPolicy policy         # of the exchange at work, or of the last one
+    cdef tuple addresses               # of the server, packed; None while its name is being resolved, and once connected
+    cdef Py_ssize_t tried              # of these
+    cdef int64_t until_ms              # when one of them must have taken the connection, by the reactor's clock; 0 = any time
+    cdef int state                     # ServerState
+
+    cdef int move(self, int state) except -1
+    cdef void new_socket(self) noexcept
+    cdef int connect(self, Reactor reactor, tuple addresses) except -1
+    cdef int connect_next_address(self, Reactor reactor) except -1
+    cdef int connect_event(self, uint32_t events) except -1
+    cdef int give_up_address(self) except -1
+    cdef int established(self) except -1
+    cdef int failed(self, int error) except -1
+    cdef int stream_done(self, bint reusable) except -1
 
 
-cdef class Http1Server(ServerStream):
-    cdef ServerSocket socket
-    cdef UpstreamPolicy policy
-    cdef tuple addresses       # of the server, packed
-    cdef Py_ssize_t tried      # of these
-    cdef int64_t until_ms      # when one of them must have taken the connection, by the reactor's clock; 0 = any time
-    cdef int state             # ServerState
-    cdef Py_ssize_t seen       # bytes of an incomplete head that were parsed already
-    cdef int64_t left          # of a body with a length
-    cdef ChunkDecoder decoder
-    cdef bint chunking         # the request's body goes out in chunks
-    cdef bint sent             # the request is complete, all of it was put
-    cdef int interims          # 1xx answers to the request at work
-    cdef bint waiting_continue # the body waits for 100 Continue, or for CONTINUE_MS
-    cdef Pipe* pipe            # while a body is spliced
+cdef class Http1ServerStream(ServerStream):
+    cdef Http1ServerConnection connection
+    cdef OwnedSocket socket            # the connection's
+    cdef bint in_body                  # the answer's final head has been read
+    cdef Py_ssize_t seen               # bytes of an incomplete head that were parsed already
+    cdef BodyReader body               # of the answer
+    cdef bint chunking                 # the request's body goes out in chunks
+    cdef bint sent                     # the request is complete, all of it was put
+    cdef int interims                  # 1xx answers to the request at work
+    cdef bint waiting_continue         # the body waits for 100 Continue, or for CONTINUE_MS
 
     cdef int on_ready(self, uint32_t events) except -1
     cdef int on_timeout(self) except -1
-    cdef void new_socket(self) noexcept
-    cdef int connect(self, Reactor reactor, tuple addresses) except -1
-    cdef int connect_another(self, Reactor reactor) except -1
-    cdef int give_up_address(self) except -1
-    cdef int begin(self) except -1
-    cdef int failed(self, int error) except -1
+    cdef bint was_heard(self) noexcept
+    cdef int go_on(self) except -1
     cdef int read(self) except -1
-    cdef int process(self) except -1
     cdef int read_head(self) except -1
     cdef int interim(self) except -1
-    cdef int read_chunks(self) except -1
-    cdef int read_trailers(self) except -1
-    cdef bint splice_body(self) except *
-    cdef int at_end_of_input(self) except -1
-    cdef int complete(self, bint with_trailers) except -1
-    cdef int connect_event(self, uint32_t events) except -1
-    cdef int go_on(self) except -1
+    cdef int read_body(self) except -1
+    cdef int ended(self, bint broken) except -1
+    cdef int complete(self) except -1

@@ -11,7 +11,7 @@ from lbcore.transport.socket cimport OwnedSocket
 cdef class Listener(Channel):
     cdef EntryPoint entry_point
     cdef Dialer dialer
-    cdef set connections       # Connection; all open ones of the entry point
+    cdef set connections       # ClientConnection; all open ones of the entry point
     cdef Reserve reserve       # how many there may be
     cdef object sock
     cdef OwnedSocket spare     # for the next connection: nothing that may fail stands between a descriptor and its owner

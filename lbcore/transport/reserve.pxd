@@ -6,7 +6,7 @@ from lbcore.transport.reactor cimport Relief
 
 
 cdef class Reserve(Relief):
-    cdef list connections              # sets of Connection: all open ones of the worker
+    cdef list connections              # sets of ClientConnection: all open ones of the worker
     cdef object servers                # Server by identity, of the table in force
     cdef Py_ssize_t others             # descriptors that are neither clients' nor servers'
     cdef Py_ssize_t most               # clients there may be

@@ -12,9 +12,9 @@ import resource
 cimport cython
 from libc.stdint cimport int64_t
 
-from lbcore.proxy.pool cimport Pool
 from lbcore.routing.server cimport Server
-from lbcore.transport.connection cimport Connection
+from lbcore.transport.connection cimport ClientConnection
+from lbcore.transport.pool cimport Pool
 
 cdef enum:
     SPARE = 16                 # beyond those open at the start: files that are read and written now and then, resolvers
@@ -82,11 +82,11 @@ cdef class Reserve(Relief):
         idle = []
         for found in self.connections:
             for item in <set>found:
-                since_ms = (<Connection>item).idle_since_ms()
+                since_ms = (<ClientConnection>item).idle_since_ms()
                 if since_ms >= 0:
                     idle.append((since_ms, id(item), item))
         idle.sort()
         del idle[max(1, min(CLOSED_AT_ONCE, len(idle) // 8)):]
         for _, _, item in idle:
-            (<Connection>item).drop()
+            (<ClientConnection>item).abort()
         return len(idle)

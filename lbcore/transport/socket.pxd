@@ -86,6 +86,7 @@ cdef class SocketOwner:
     cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1
     cdef int socket_timeout(self, OwnedSocket socket) except -1
     cdef void socket_failed(self, OwnedSocket socket, object error) noexcept
+    cdef void socket_released(self, OwnedSocket socket) noexcept
 
 
 cdef class OwnedSocket(Socket):

@@ -404,6 +404,10 @@ cdef class SocketOwner:
         """As `Channel.fail`: close everything and say what it was."""
         socket.shut()
 
+    cdef void socket_released(self, OwnedSocket socket) noexcept:
+        """As `Channel.release`: the socket has left the reactor, and refers to its owner no more."""
+        pass
+
 
 @cython.final
 cdef class OwnedSocket(Socket):
@@ -419,4 +423,7 @@ cdef class OwnedSocket(Socket):
         self.owner.socket_failed(self, error)
 
     cdef void release(self) noexcept:
+        cdef SocketOwner owner = self.owner
         self.owner = None
+        if owner is not None:
+            owner.socket_released(self)

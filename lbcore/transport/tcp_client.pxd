@@ -10,7 +10,7 @@ from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.server cimport Server
 from lbcore.routing.tcp_route cimport TcpRoute
-from lbcore.transport.connection cimport Connection, Learned
+from lbcore.transport.connection cimport ClientConnection, Learned
 from lbcore.transport.dialer cimport SocketDialer
 from lbcore.transport.socket cimport OwnedSocket
 from lbcore.transport.tunnel cimport Tunnel
@@ -21,7 +21,7 @@ cdef enum TcpState:
     TCP_CLOSED
 
 
-cdef class TcpConnection(Connection):
+cdef class TcpConnection(ClientConnection):
     cdef SocketDialer dialer
     cdef TcpRoute route
     cdef ClientAddress address

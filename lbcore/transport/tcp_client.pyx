@@ -15,7 +15,7 @@ from lbcore.state.layout cimport (
     ERROR_CLIENT_ABORT, ERROR_NO_SERVER, ERROR_REFUSED, ERROR_RESOLVE, ERROR_RESOURCE, ERROR_TIMEOUT,
 )
 from lbcore.transport.connect cimport CONNECTED, NO_ADDRESS_LEFT, NO_RESOURCE, connect_next
-from lbcore.transport.connection cimport Connection, Learned
+from lbcore.transport.connection cimport ClientConnection, Learned
 from lbcore.transport.dialer cimport SocketDialer
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
 from lbcore.transport.proxy_protocol cimport proxy_render
@@ -31,7 +31,7 @@ _log = logging.getLogger("lbcore.transport")
 
 
 @cython.final
-cdef class TcpConnection(Connection):
+cdef class TcpConnection(ClientConnection):
     """`serve_tcp` makes it, with the socket of its client, and calls `open`."""
 
     cdef int open(self) except -1:
@@ -163,7 +163,7 @@ cdef class TcpConnection(Connection):
         if self.state != TCP_CONNECTING:
             return 0
         if socket is self.client:
-            return self.drop() if events & (EPOLLERR | EPOLLHUP) else 0
+            return self.abort() if events & (EPOLLERR | EPOLLHUP) else 0
         if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             return 0
         if events & (EPOLLERR | EPOLLHUP) and socket.connect_error():
@@ -195,7 +195,7 @@ cdef class TcpConnection(Connection):
             self.dialer.reactor.arm(self.client, policy.termination_ms)
         return 0
 
-    cdef int drop(self) except -1:
+    cdef int abort(self) except -1:
         self.entry_point.stats.errors[<int>ERROR_CLIENT_ABORT] += 1
         return self.close()
 

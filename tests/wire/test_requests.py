@@ -237,7 +237,7 @@ def test_half_a_head_is_given_up_after_the_read_timeout() -> None:
     with serving() as server, edge(config_for(server.url), transport=timeouts) as lb:
         client = lb.client()
         client.send(GET[:20])
-        assert client.message()[0].split()[1] == "400"
+        assert client.message()[0].split()[1] == "408"
         assert client.to_the_end() == b""
 
 
@@ -246,11 +246,13 @@ def test_head_that_trickles_in_does_not_move_its_deadline() -> None:
     with serving() as server, edge(config_for(server.url), transport=timeouts) as lb:
         client = lb.client()
         began = time.monotonic()
-        with pytest.raises(OSError):
-            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n")
-            while time.monotonic() - began < 5:
-                client.send(b"X: y\r\n")
-                time.sleep(0.02)
+        client.sock.settimeout(0.02)
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n")
+        while time.monotonic() - began < 5:
+            client.send(b"X: y\r\n")
+            with contextlib.suppress(TimeoutError):
+                assert client.message()[0].split()[1] == "408"
+                break
         assert time.monotonic() - began < 2
 
 
@@ -262,7 +264,7 @@ def test_idle_connection_closes_after_the_idle_timeout() -> None:
         assert client.to_the_end() == b""
 
 
-def test_body_that_stalls_is_answered_with_504() -> None:
+def test_body_that_stalls_is_answered_with_408() -> None:
     def swallow(peer: Peer) -> None:
         peer.to_the_end()
 
@@ -270,7 +272,7 @@ def test_body_that_stalls_is_answered_with_504() -> None:
     with serving(swallow) as server, edge(config_for(server.url), transport=timeouts) as lb:
         client = lb.client()
         client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
-        assert client.message()[0].split()[1] == "504"
+        assert client.message()[0].split()[1] == "408"
 
 
 def test_client_that_goes_away_cancels_the_request_to_the_server() -> None:

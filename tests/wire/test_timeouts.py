@@ -179,14 +179,14 @@ def test_response_header_timeout(quiet_ms: int) -> None:
 
 @QUIET
 def test_lingering_close(quiet_ms: int) -> None:
-    """A refused request of which more is to come: its client is read past for a second."""
+    """A refused request of which more is to come: its client is read past while it says nothing for two seconds."""
     with held() as server, edge(config(server.url)) as lb:
         lb.drive(quiet_ms)
         client = lb.client()
         client.send(b"POST / HTTP/1.1\r\nHost: nobody\r\nContent-Length: 100000\r\n\r\nabc")
         assert client.message()[0] == "HTTP/1.1 404 Not Found"
         eventually(lambda: lb.open_connections == 1, "it lingers")
-        fires(lb, 1000, lambda: lb.open_connections == 0)
+        fires(lb, 2000, lambda: lb.open_connections == 0)
         client.close()
 
 

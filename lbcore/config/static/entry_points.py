@@ -15,11 +15,17 @@ MAX_PRIORITY = (1 << 63) - 1
 
 
 class RespondingTimeouts(Model):
-    """0 = no limit. read: a request from its first byte to its last. write: its answer. idle: between requests."""
+    """0 = no limit. read: a request from its first byte to its last. write: its answer. idle: between requests.
+
+    Extensions: header: the head of a request from its first byte to its last. min_body_rate: bytes of a body a second,
+    from 10 s on, while the server takes them.
+    """
 
     read_timeout: Duration = seconds(60)
     write_timeout: Duration = seconds(0)
     idle_timeout: Duration = seconds(180)
+    header_timeout: Duration = seconds(10)
+    min_body_rate: Annotated[int, Field(ge=0, le=1 << 30)] = 240
 
 
 class LifeCycle(Model):

@@ -7,17 +7,17 @@ from lbcore.transport.reactor cimport Reactor, Timed
 
 
 cdef class Deadline(Timed):
-    cdef Shadow shadow
+    cdef MirrorStream stream
 
 
-cdef class Shadow(ClientStream):
+cdef class MirrorStream(ClientStream):
     cdef Mirror mirror
     cdef Recording body                # of the request; None for one without
     cdef Py_ssize_t passed_on          # bytes of it that the server has been given
     cdef bint ended                    # the server was told that it is complete
     cdef Deadline deadline
     cdef Reactor reactor
-    cdef set shadows                   # all of the worker; this one is in it
+    cdef set streams                   # all of the worker; this one is in it
 
     cdef int begin(self) except -1
     cdef int expire(self) except -1

@@ -8,9 +8,10 @@ import logging
 
 cimport cython
 
-from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span
-from lbcore.proxy.exchange cimport ClientStream, Exchange, ServerStream, exchange_give
+
+from lbcore.proxy.exchange cimport ClientStream, Exchange, exchange_give
+from lbcore.proxy.sink cimport Sink
 from lbcore.state.layout cimport ERROR_TIMEOUT
 from lbcore.transport.reactor cimport Timed
 
@@ -25,21 +26,20 @@ cdef class Deadline(Timed):
     """When a copy has taken too long."""
 
     cdef int on_timeout(self) except -1:
-        return self.shadow.expire()
+        return self.stream.expire()
 
     cdef void fail(self, object error) noexcept:
         _log.error("internal error while a copy is cut", exc_info=error)
 
 
 @cython.final
-cdef class Shadow(ClientStream):
-    """The end that nobody listens at. The dialer makes it and calls `begin`."""
+cdef class MirrorStream(ClientStream):
+    """The end that nobody listens at: a sink that drops. The dialer makes it and calls `begin`."""
 
     cdef int begin(self) except -1:
-        self.splice_fd = -1
         self.deadline = Deadline.__new__(Deadline)
-        self.deadline.shadow = self
-        self.shadows.add(self)
+        self.deadline.stream = self
+        self.streams.add(self)
         self.mirror.under_way += 1
         self.mirror.child.stats.requests += 1
         self.mirror.child.stats.in_flight += 1
@@ -47,20 +47,20 @@ cdef class Shadow(ClientStream):
         return self.exchange.begin_copy(self.mirror.child.service)
 
     cdef int want_body(self) except -1:
-        cdef ServerStream stream = self.exchange.stream
+        cdef Sink sink = self.exchange.request_sink
         cdef Span part
-        if stream is None or self.ended or stream.blocked:
+        if sink is None or self.ended or sink.blocked:
             return 0
         while self.body is not None and self.passed_on < self.body.size:
             part = self.body.part(self.passed_on, PART_BYTES)
             self.passed_on += part.len
-            stream.put_body(part)
-            if stream.blocked:
+            sink.put(part)
+            if sink.blocked:
                 return 0
         if self.body is not None:
             self.ended = True
-            stream.put_end()
-        return stream.flush()
+            return self.exchange.request_end(None)
+        return sink.flush()
 
     cdef int rewind(self) except -1:
         self.passed_on = 0
@@ -95,7 +95,7 @@ cdef class Shadow(ClientStream):
         if self.body is not None:
             self.mirror.buffered -= self.body.size
         self.reactor.disarm(self.deadline)
-        self.deadline.shadow = None
-        self.shadows.discard(self)
+        self.deadline.stream = None
+        self.streams.discard(self)
         exchange_give(exchange)
         return 0

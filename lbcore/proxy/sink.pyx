@@ -1,0 +1,78 @@
+"""Bodies on their way through an exchange: sinks that take them, and filters, which are sinks in front of sinks. No I/O.
+
+A source, one end of an exchange, puts the body into the first sink of a chain; the last one is the other end. A source may
+splice past a chain of one: a filter has no `splice_fd`, so the chain itself decides whether bytes move inside the kernel.
+"""
+
+from libc.stdint cimport int64_t
+
+from lbcore.http.message cimport Message
+from lbcore.http.span cimport Span
+
+
+cdef class Sink:
+    """Takes a body and drops it."""
+
+    def __cinit__(self):
+        self.splice_fd = -1
+
+    cdef int put(self, Span data) except -1:
+        """Take a part of the body; `data` is the caller's again afterwards.
+
+        Some of it may have to wait: see `blocked`. Returns 0, or the status that the message is to be refused with, such as
+        413; then the source puts no more, and tells the exchange.
+        """
+        return 0
+
+    cdef int end(self, Message trailers) except -1:
+        """The body is complete. `trailers`: its trailer section, the caller's again afterwards; None when there is none."""
+        return 0
+
+    cdef int flush(self) except -1:
+        """Hand what was put to the kernel."""
+        return 0
+
+    cdef int drained(self) except -1:
+        """The end of the chain takes more again: pass on what was kept back. `blocked` says whether that was all of it."""
+        return 0
+
+    cdef void spliced(self, int64_t count) noexcept:
+        """So many bytes of the body went into `splice_fd`, past this object."""
+        pass
+
+    cdef void wait_for_output(self) noexcept:
+        """A write to `splice_fd` found no room. From now on `blocked`."""
+        self.blocked = True
+
+    cdef void write_failed(self) noexcept:
+        """A write to `splice_fd` failed. From now on `blocked`; the exchange is told later, not from within this call."""
+        self.blocked = True
+
+
+cdef class Filter(Sink):
+    """Passes the body on as it is. A filter that changes it overrides `put` and `end`; one that keeps some back, `drained`, too."""
+
+    cdef void connect(self, Sink next) noexcept:
+        """Have the body go on to `next`; None: to nobody for now, so nothing may be put."""
+        self.next = next
+        self.blocked = next is None or next.blocked
+
+    cdef int put(self, Span data) except -1:
+        cdef int status = self.next.put(data)
+        self.blocked = self.next.blocked
+        return status
+
+    cdef int end(self, Message trailers) except -1:
+        self.next.end(trailers)
+        self.blocked = self.next.blocked
+        return 0
+
+    cdef int flush(self) except -1:
+        self.next.flush()
+        self.blocked = self.next.blocked
+        return 0
+
+    cdef int drained(self) except -1:
+        self.next.drained()
+        self.blocked = self.next.blocked
+        return 0
