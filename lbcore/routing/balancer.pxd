@@ -43,7 +43,7 @@ cdef class Balancer(Service):
     cdef bint stands(self, Py_ssize_t index) except *
     cdef int read_weights(self) except -1
     cdef int apply_ramps(self) noexcept
-    cdef bint has_quorum(self) noexcept
+    cdef bint take_out_the_down(self) except *
     cdef Py_ssize_t find_session(self, Asker asker, Decision decision) except -2
     cdef bint is_full(self, Decision decision) except *
     cdef Py_ssize_t choose_member(self, Asker asker, Decision decision) except -2
@@ -60,6 +60,7 @@ cdef class LoadBalancer(Balancer):
     cdef Ejection ejection
 
     cdef Server choose_or_wait(self, Asker asker, Decision decision)
+    cdef Py_ssize_t look_again(self, Asker asker, Decision decision) except -2
     cdef bint take_slot(self, Server server) noexcept
     cdef int give_back(self, Server server) noexcept
     cdef int note_start(self, Server server) except -1

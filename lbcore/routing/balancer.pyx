@@ -27,6 +27,7 @@ MAX_WEIGHT = 1 << 30
 MAX_MEMBERS = CYCLE_LIMIT // 2
 
 cdef enum:
+    MOST_LOOKS = 8             # at the state anew, for one request, since a service went down while it was asked
     DRAWS = 16                 # until a member comes up that is not passed over
     MOST_DEBT = 64             # picks by cookie that are charged, per member
     PARTS = 128                # of a weight; a power of two, for which consistent hashing keeps every place
@@ -100,10 +101,7 @@ cdef class Balancer(Service):
         cdef bint same = True
         cdef bint enough
         self.read_weights()
-        enough = self.has_quorum()
-        for i in range(self.count):
-            if self.fresh[i] and not self.stands(i):
-                self.fresh[i] = 0
+        enough = self.take_out_the_down()
         self.apply_ramps()
         for i in range(self.count):
             if self.fresh[i] != self.current[i]:
@@ -130,8 +128,12 @@ cdef class Balancer(Service):
                 self.fresh[i] = max(1, <uint32_t>(<uint64_t>self.fresh[i] * self.scale * percent // 100))
         return 0
 
-    cdef bint has_quorum(self) noexcept:
-        """Whether enough members stand. A service that was down needs `recover` of them. Members of weight 0 count as one."""
+    cdef bint take_out_the_down(self) except *:
+        """Make the weight of members that do not stand 0. Returns whether enough do stand.
+
+        A service that was down needs `recover` of them; members of weight 0 count as one. Each member is looked at once, so
+        that the weights and the status say the same of it, whatever happens meanwhile.
+        """
         cdef uint64_t up = 0, weight = 0, total = 0
         cdef uint64_t wanted = self.quorum.count, percent = self.quorum.percent
         cdef Py_ssize_t i
@@ -140,6 +142,8 @@ cdef class Balancer(Service):
             if self.stands(i):
                 up += 1
                 weight += self.fresh[i]
+            else:
+                self.fresh[i] = 0
         if self.quorum.recover and atomic_load_u32(&self.cell.down):
             if percent:
                 percent = self.quorum.recover
@@ -282,12 +286,26 @@ cdef class LoadBalancer(Balancer):
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
         index = self.choose_member(asker, decision)
+        if index < 0:
+            index = self.look_again(asker, decision)
         if decision.path is not None:
             decision.path.append((self, index))
         if index < 0:
             return None
         decision.balancer = self
         return <Server>self.members[index]
+
+    cdef Py_ssize_t look_again(self, Asker asker, Decision decision) except -2:
+        """Choose by the present state, when none was found and servers have come or gone meanwhile."""
+        cdef int looks = MOST_LOOKS
+        cdef Py_ssize_t index
+        while looks and self.has_moved():
+            looks -= 1
+            self.refresh()
+            index = self.choose_member(asker, decision)
+            if index >= 0:
+                return index
+        return -1
 
     # Limits: a server that has as many exchanges in flight as it may is passed over, whatever the strategy
 
@@ -318,6 +336,8 @@ cdef class LoadBalancer(Balancer):
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
         index = self.choose_member(asker, decision)
+        if index < 0 and decision.wanted is None and decision.queue is None:
+            index = self.look_again(asker, decision)
         if index < 0:
             if decision.wanted is not None:
                 decision.queue = self.queue
@@ -496,7 +516,7 @@ cdef class Weighted(Balancer):
         cdef Child child
         cdef Server server
         cdef Savepoint before
-        cdef int others = MOST_TRIES
+        cdef int others = MOST_TRIES, looks = MOST_LOOKS
         cdef bint on_trial = False
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
@@ -507,6 +527,11 @@ cdef class Weighted(Balancer):
             if decision.path is not None:
                 decision.path.append((self, index))
             if index < 0:
+                if looks and self.has_moved():
+                    looks -= 1
+                    decision.go_back(before)
+                    self.refresh()
+                    continue
                 decision.on_trial = on_trial
                 return None
             child = <Child>self.members[index]
@@ -514,6 +539,13 @@ cdef class Weighted(Balancer):
             server = child.service.choose(asker, decision)
             if server is not None or decision.queue is not None:
                 return server
+            if self.watches and not child.service.up and looks:
+                # It went down after the state that it was chosen by: by the present one there are others, or none.
+                looks -= 1
+                child.stats.requests -= 1
+                decision.go_back(before)
+                self.refresh()
+                continue
             if not decision.on_trial and (decision.failed is None or others == 0):
                 return None
             # All that stand there are on trial, each with a request already, or cannot be reached: another one takes this.

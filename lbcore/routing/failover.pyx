@@ -51,8 +51,11 @@ cdef class Failover(Service):
             if self.by_status:
                 decision.may_fail_over(self)
             server = self.ask(self.main, 0, asker, decision)
-            if server is not None or decision.queue is not None or not self.fallback.service.up:
+            if server is not None or decision.queue is not None:
                 return server
+            self.refresh()         # the fallback may have come up since
+            if not self.fallback.service.up:
+                return None
             decision.go_back(before)
         elif not self.fallback.service.up:
             decision.refusal = BOTH_DOWN

@@ -29,6 +29,7 @@ cdef class Service:
     cdef Server admit(self, Asker asker, Decision decision)
     cdef int let_go(self, Server server) noexcept
     cdef int refresh(self) except -1
+    cdef bint has_moved(self) noexcept
     cdef int derive(self) except -1
     cdef int settle(self, bint up) except -1
     cdef int keep_state(self, Region region, uint32_t slot) except -1

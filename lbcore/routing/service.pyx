@@ -78,6 +78,10 @@ cdef class Service:
             self.derive()
         return 0
 
+    cdef bint has_moved(self) noexcept:
+        """Whether any server of the region went up, down or changed its weight since the last `refresh`."""
+        return self.region_header != NULL and self.seen != atomic_load_u64(&self.region_header.eligibility)
+
     cdef int derive(self) except -1:
         """Work out `up`, and whatever choosing needs, from the children and servers."""
         return 0
