@@ -18,6 +18,7 @@ from rich.table import Table
 
 from bench import chart, machine
 from bench.load import LoadError, h2load, wrk
+from bench.options import positive
 from bench.peers import PEERS, Job, Peer, write
 from bench.proxies import BODY_BYTES, chosen, measure
 from bench.report import print_tables, summarise
@@ -177,8 +178,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what a request costs as something grows.")
     parser.add_argument("--curve", default="", help="comma-separated; default: all")
     parser.add_argument("--proxy", default="", help="comma-separated; default: all")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument("--seconds", type=positive, default=2)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/curves.json")
     options = parser.parse_args()
     curves = chosen(options.curve, dict(CURVES), "curve")

@@ -16,6 +16,7 @@ from rich.table import Table
 from bench import machine
 from bench.job import Job, write
 from bench.load import LoadError, wrk
+from bench.options import positive
 from bench.peers import PEERS, Peer
 from bench.proxies import measure
 from bench.report import print_tables, summarise
@@ -74,8 +75,8 @@ def small_requests(target: Target, seconds: int) -> Sample:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what features of lbcore cost.")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--seconds", type=positive, default=3)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/features.json")
     options = parser.parse_args()
     workload = Workload("features", "64 keep-alive connections, small answers, a cookie", US, small_requests)

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from bench import machine
 from bench.load import LoadError, h2load
+from bench.options import positive
 from bench.peers import PEERS, Job, Peer, write
 from bench.proxies import free_ports, measure
 from bench.report import print_tables, summarise
@@ -130,8 +131,8 @@ def table(record: dict[str, Any]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what a mirror does to the primary's latency.")
     parser.add_argument("--proxy", default="lbcore,traefik,nginx")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument("--seconds", type=positive, default=3)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/mirrors.json")
     options = parser.parse_args()
     try:

@@ -2,6 +2,8 @@
 
 Every proxy runs with one worker on one core; load generator and servers run on another. Rounds go from proxy to proxy,
 that whatever else happens on the machine hits all alike; figures are medians over the rounds. A failure ends the run.
+A run of some workloads leaves the stored figures of the others; one of some proxies is no comparison with all of them,
+and is stored in a folder of its own.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from typing import Any
 from bench import machine
 from bench.job import Job, write
 from bench.load import LoadError
+from bench.options import positive
 from bench.peers import PEERS, Peer
 from bench.process import LOAD_CORE, PROXY_CORE, ended, start, wait_until
-from bench.report import chart, print_tables, save, summarise, table
+from bench.report import chart, merged, print_tables, read, save, summarise, table
 from bench.workloads import WORKLOADS, Sample, Target, Workload
 
 ANSWER = b"hello from the server, this is a small answer of the usual size.\n"
@@ -124,10 +127,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure proxies side by side.")
     parser.add_argument("--proxy", default="", help="comma-separated; default: all that are installed")
     parser.add_argument("--workload", default="", help="comma-separated; default: all")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--seconds", type=positive, default=3)
+    parser.add_argument("--results", type=Path, help="folder; default: results, results/partial for --proxy")
     options = parser.parse_args()
+    folder = options.results or Path(__file__).parent / "results" / ("partial" if options.proxy else "")
     names = chosen(options.proxy, dict(PEERS), "proxy")
     missing = [name for name in names if PEERS[name].path is None]
     if missing and options.proxy:
@@ -144,7 +148,8 @@ def main() -> None:
             able = [peer for peer in peers if workload.layer == 7 or peer.configure_tcp is not None]
             samples = measure(workload, able, rounds, options.seconds)
             results = {peer: summarise(found) for peer, found in samples.items()}
-            record["workloads"][name] = {"what": workload.what, "unit": workload.unit, "results": results}
+            how = {key: record[key] for key in ("machine", "versions", "rounds", "seconds")}
+            record["workloads"][name] = {"what": workload.what, "unit": workload.unit, "run": how, "results": results}
             charts[name] = chart(workload, results, record["machine"])
             tables.append(table(workload, results))
             print_tables(tables[-1:])
@@ -154,7 +159,8 @@ def main() -> None:
         print(f"not installed, not measured: {', '.join(missing)}")
     for name, version in record["versions"].items():
         print(f"{name}: {version}")
-    save(options.results, record, charts)
+    save(folder, merged(read(folder), record, list(WORKLOADS)), charts)
+    print(f"results are in {folder}")
 
 
 if __name__ == "__main__":

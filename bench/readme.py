@@ -31,12 +31,18 @@ def lines(record: dict[str, Any]) -> list[str]:
     rounds = f"{record['rounds']} rounds of {record['seconds']} s"
     how = f"Medians of {rounds}; one core for the proxy, one for load and servers."
     where = f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, {machine['date']}."
+    others = [
+        f"{name}: {run['rounds']} rounds of {run['seconds']} s, {run['machine']['date']}."
+        for name, run in ((name, workload.get("run", record)) for name, workload in record["workloads"].items())
+        if any(run[key] != record[key] for key in ("machine", "rounds", "seconds"))
+    ]
     out += [
         "",
         "In brackets: lbcore's cost as a multiple of that proxy's; below 1 lbcore is cheaper.",
         how,
         where,
         f"{shown}.",
+        *others,
     ]
     return out
 

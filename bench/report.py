@@ -85,6 +85,28 @@ def chart(workload: Workload, results: Mapping[str, Mapping[str, Any]], machine:
     return "\n".join([*parts, "</svg>", ""])
 
 
+def read(folder: Path) -> dict[str, Any]:
+    """The record that is stored; empty when there is none."""
+    file = folder / "proxies.json"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def merged(stored: Mapping[str, Any], run: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
+    """The record of a run, with the workloads of the stored one that it did not measure.
+
+    What the record as a whole says (machine, versions, rounds) is of the run that measured most of its workloads: each
+    says in `run` what it was measured with.
+    """
+    whole = {key: stored[key] for key in ("machine", "versions", "rounds", "seconds") if key in stored}
+    before = stored.get("workloads", {})
+    kept = {name: {"run": whole, **before[name]} for name in before if name not in run["workloads"]}
+    workloads = kept | dict(run["workloads"])
+    ranked = {name: number for number, name in enumerate(order)}
+    names = sorted(workloads, key=lambda name: ranked.get(name, len(ranked)))
+    of_most = whole if len(kept) > len(run["workloads"]) else run
+    return {**run, **of_most, "workloads": {name: workloads[name] for name in names}}
+
+
 def save(folder: Path, record: Mapping[str, Any], charts: Mapping[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "proxies.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from bench import chart, compare, curves, defects, gallery, machine, mirrors, quality, reload, report, scaling
 from bench.micro import __main__ as micro
+from bench.options import positive
 from bench.peers import PEERS
 from bench.workloads import WORKLOADS
 
@@ -189,8 +190,8 @@ def main() -> None:
     parser.add_argument(
         "--render", action="store_true", help="run nothing, make the page of the results that are there"
     )
-    parser.add_argument("--rounds", type=int, help="default: what each part takes; 1 shows that all works")
-    parser.add_argument("--seconds", type=int, help="of a round; default: what each part takes")
+    parser.add_argument("--rounds", type=positive, help="default: what each part takes; 1 shows that all works")
+    parser.add_argument("--seconds", type=positive, help="of a round; default: what each part takes")
     options = parser.parse_args()
     wanted = [name for name in options.only.split(",") if name] or list(PARTS)
     if unknown := set(wanted) - set(PARTS):

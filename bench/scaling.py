@@ -19,6 +19,7 @@ from rich.table import Table
 
 from bench import machine
 from bench.load import LoadError, wrk
+from bench.options import positive
 from bench.peers import PEERS, Job, Peer
 from bench.process import family
 from bench.proxies import measure
@@ -87,8 +88,8 @@ def table(record: dict[str, Any]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what a second worker brings.")
     parser.add_argument("--proxy", default=",".join(PEERS))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument("--seconds", type=positive, default=3)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/scaling.json")
     options = parser.parse_args()
     try:

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from bench.micro import rivals, selectors, strategies
 from bench.micro.timing import NUMBER_FOURS, TEXT_FOURS, compiled, least_ns, yardstick
+from bench.options import positive
 from bench.process import PROXY_CORE
 from bench.report import print_tables
 from lbcore.selection import Selector
@@ -147,7 +148,7 @@ def median_of(processes: int) -> list[Bar]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="The bars of a pick.")
-    parser.add_argument("--processes", type=int, default=5, help="an odd number")
+    parser.add_argument("--processes", type=positive, default=5, help="an odd number")
     bars = median_of(parser.parse_args().processes)
     print_tables([table(bars)])
     if missed := [bar for bar in bars if not bar.kept]:
