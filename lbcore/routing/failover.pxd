@@ -17,6 +17,7 @@ cdef class Failover(Service):
     cdef bint by_status                # any of them is
     cdef int64_t max_body              # bytes of a request's body that can be sent again; -1 = any
 
+    cdef Server choose_one(self, Asker asker, Decision decision)
     cdef Server ask(self, Child child, Py_ssize_t index, Asker asker, Decision decision)
 
 

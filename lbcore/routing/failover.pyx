@@ -11,6 +11,9 @@ from lbcore.routing.service cimport Service
 from lbcore.selection.atomic cimport atomic_load_u64
 from lbcore.state.region cimport Region
 
+cdef enum:
+    MOST_LOOKS = 8             # at the state anew, for one request, since it changed while the services were asked
+
 cdef bytes BOTH_DOWN = b"Service Unavailable\n"
 
 
@@ -42,10 +45,23 @@ cdef class Failover(Service):
         return self.settle(not self.watches or self.main.service.up or self.fallback.service.up)
 
     cdef Server choose(self, Asker asker, Decision decision):
+        cdef int looks = MOST_LOOKS
+        cdef Savepoint before = decision.savepoint()
+        cdef Server server
+        while True:
+            if self.seen != atomic_load_u64(&self.region_header.eligibility):
+                self.refresh()
+            server = self.choose_one(asker, decision)
+            if server is not None or decision.queue is not None or looks == 0 or not self.has_moved():
+                return server
+            # One of the two went down, or came up, while they were asked: by the present state there may be a server.
+            looks -= 1
+            decision.go_back(before)
+
+    cdef Server choose_one(self, Asker asker, Decision decision):
+        """By the state of the last look: of the main service, else of the fallback."""
         cdef Server server
         cdef Savepoint before
-        if self.seen != atomic_load_u64(&self.region_header.eligibility):
-            self.refresh()
         if self.main.service.up and (decision.fallen is None or self not in decision.fallen):
             before = decision.savepoint()
             if self.by_status:
@@ -53,7 +69,6 @@ cdef class Failover(Service):
             server = self.ask(self.main, 0, asker, decision)
             if server is not None or decision.queue is not None:
                 return server
-            self.refresh()         # the fallback may have come up since
             if not self.fallback.service.up:
                 return None
             decision.go_back(before)
