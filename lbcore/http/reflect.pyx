@@ -8,7 +8,7 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport span_bytes, span_eq, span_of
 
-# A script that may not read these from a request must not read them from its answer.
+# Scripts of a page cannot read these headers of its requests, and must not learn them from an answer.
 SECRET = (b"cookie", b"cookie2", b"authorization", b"proxy-authorization")
 
 

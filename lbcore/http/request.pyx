@@ -217,7 +217,7 @@ cdef class Request(Message):
         return 0
 
     cdef int add_own(self, Span name, Span value) except -1:
-        """Append a header that is forwarded whoever the client is; the spans must live as long as the request."""
+        """Append a header that is forwarded for trusted and other clients alike; the spans must live as long as the request."""
         self.add_header(name, value)
         self.kinds[self.n_headers - 1] |= H_OWN
         return 0

@@ -26,7 +26,7 @@ cdef class Respond(Middleware):
 
 @cython.final
 cdef class Ping(Middleware):
-    """Says whether this instance is well: OK with 200, or with another status once it is about to stop."""
+    """The answer to health checks of this instance: `OK` with 200, or with another status once it is about to stop."""
 
     cdef int status
 
@@ -35,7 +35,7 @@ cdef class Ping(Middleware):
         self.status = 200
 
     def terminate(self, int status) -> None:
-        """From now on answer with `status`, so that whoever asks sends no more clients."""
+        """From now on answer with `status`: a load balancer in front takes this instance out of rotation."""
         self.status = status
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:

@@ -384,7 +384,7 @@ class _Compiler:
         port = redirection_port(redirect, self.static) if redirect is not None else None
         if redirect is not None and port is not None:
             above = sum(1 for priority, _, _ in entries if priority > redirect.priority)
-            # Who came encrypted to a proxy in front, and so is where the redirection leads, is the next router's.
+            # A request that reached a trusted proxy encrypted is where the redirection leads: the next router takes it.
             rule = NOT_ENCRYPTED_RULE if redirect.scheme == "https" and port == "443" else ANY_RULE
             result.insert(above, (parse_rule(rule), self.redirection(point, redirect, port)))
         own: list[tuple[str, Route]] = []

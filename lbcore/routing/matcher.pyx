@@ -28,7 +28,7 @@ KINDS = {
     "Cookie": TEST_COOKIE, "HostSNI": TEST_ANY,
 }
 
-# What Go's server takes out of the headers before anybody sees them.
+# Headers that Go's server keeps apart from the others: in Traefik no rule matches them.
 NO_HEADERS = ("host", "transfer-encoding")
 
 
@@ -141,7 +141,7 @@ cdef class Program:
         return span_of(encoded, len(encoded))
 
     cdef int pack(self) except -1:
-        """Lay the texts behind the tests: among many rules, each place in memory that one is spread over misses the caches."""
+        """Lay the texts behind the tests, so that a rule is one stretch of memory: among many rules, each stretch is a cache miss."""
         cdef Py_ssize_t size = self.count * sizeof(Test)
         cdef Test* packed
         cdef char* end
