@@ -55,6 +55,4 @@ class Router(Object):
     def _below_internal(cls, value: int) -> int:
         if value > MAX_USER_PRIORITY:
             raise ValueError(f"{value} is above the highest priority a user may set, {MAX_USER_PRIORITY}")
-        if value < -MAX_USER_PRIORITY:
-            raise ValueError(f"{value} is below the lowest priority, {-MAX_USER_PRIORITY}")
         return value

@@ -91,6 +91,9 @@ ROUTERS = {
     "emptyquery": tagged("Query(`foo`, ``)", "any"),
     "emptyheader": tagged("Header(`foo`, ``)", "any"),
     "comment": tagged("PathPrefix(`/comment`) // of Go\n", "comment"),
+    "urgent": tagged("PathPrefix(`/urgent`)", "any", priority=9223372036854774808),
+    "first": tagged("PathPrefix(`/first`)", "first", priority=9223372036854774807),
+    "last": tagged("PathPrefix(`/last`)", "last", priority=-9223372036854775808),
     "user": {"rule": "PathPrefix(`/user`)", "service": "user"},
     **{
         name: tagged(f"PathPrefix(`/{name}/`)", "any", first=[name])
@@ -365,6 +368,9 @@ REQUESTS = {
     "empty query rule": get("/?foo="),
     "empty header rule": get("/", "a", "Foo:"),
     "comment": get("/comment"),
+    "urgent": get("/urgent"),
+    "first": get("/first"),
+    "last": get("/last"),
     "user": get("/user"),
     **{
         f"{name} {host} {proto}": get(f"/{name}/p?a=1;b=2", host, *([f"X-Forwarded-Proto: {proto}"] if proto else []))

@@ -110,6 +110,13 @@ class EntryPointHttp(Model):
     alias_headers_strategy: Literal["keep", "delete", "reject"] | None = None
     underscore_headers_strategy: Literal["keep", "delete", "reject"] = "keep"  # deprecated: sees underscores only
 
+    @classmethod
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        if "underscoreHeadersStrategy" not in data:
+            return []
+        text = "is deprecated" if "aliasHeadersStrategy" not in data else "has no effect beside aliasHeadersStrategy"
+        return [Change("underscoreHeadersStrategy", text, "use aliasHeadersStrategy: it sees every alias")]
+
 
 class EntryPointObservability(Model):
     """What is told about requests of routers that do not say themselves, and of those that no router takes."""

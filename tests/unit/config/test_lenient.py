@@ -179,6 +179,10 @@ def test_what_has_no_effect_is_warned_of_with_what_to_use() -> None:
         "dynamic.yml:1: http.middlewares.m.headers.sslRedirect: sslRedirect has no effect "
         "(gone since Traefik 3: use redirectScheme, or redirections of the entry point)",
     ]
+    point = "entryPoints: {web: {address: ':80', http: {underscoreHeadersStrategy: delete}}}"
+    (text,) = warned(point, static=True)
+    assert "underscoreHeadersStrategy: is deprecated" in text
+    assert "aliasHeadersStrategy" in text
     static = (
         "api: {debug: true, disableDashboardAd: true}\nlog: {level: WARNING, maxSize: 1, noColor: true}\n"
         "pilot: {token: x}\nexperimental: {http3: true}\n"
