@@ -6,10 +6,10 @@ PAGE = """<!doctype html>
 <style>
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1c2430; }
 ul { list-style: none; padding-left: 1.4rem; border-left: 1px solid #d5dbe3; }
-.up { color: #16794a; } .down { color: #b3261e; } .cause, .small { color: #667; font-size: .9em; }
+.up { color: #16794a; } .down { color: #b3261e; } .warning { color: #8a5a00; } .cause, .small { color: #667; font-size: .9em; }
 table { border-collapse: collapse; } td, th { text-align: left; padding: .1rem 1rem .1rem 0; }
 </style></head><body>
-<h1>lbcore</h1><p id="version" class="small"></p><h2>Services</h2><div id="tree"></div>
+<h1>lbcore</h1><p id="version" class="small"></p><ul id="problems"></ul><h2>Services</h2><div id="tree"></div>
 <h2>Routers</h2><table id="routers"></table>
 <script>
 const text = (tag, value, name) => { const e = document.createElement(tag); e.textContent = value;
@@ -30,6 +30,10 @@ function node(part) {
 async function show() {
   const get = async (path) => (await fetch("../api/" + path)).json();
   const [version, tree, routers] = [await get("version"), await get("tree"), await get("http/routers")];
+  const state = await get("state");
+  document.getElementById("problems").replaceChildren(...state.problems.map((problem) => {
+    const item = text("li", problem.severity + ": " + problem.text, problem.severity === "lost" ? "down" : "warning");
+    item.append(...problem.traffic.map((part) => text("div", part, "small"))); return item; }));
   document.getElementById("version").textContent = version.Version + ", since " + version.startDate;
   const list = document.createElement("ul"); list.append(...tree.map(node));
   document.getElementById("tree").replaceChildren(list);

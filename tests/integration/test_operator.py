@@ -221,6 +221,8 @@ def test_status_tells_of_configuration_that_is_not_in_force(tmp_path: Path, back
         def says(text: str) -> Callable[[], bool]:
             return lambda: (found := command("status", "--api", api))[0] == 2 and text in found[1]
 
+        lb.write("http: {routers: [}")
+        eventually(says("DEGRADED a configuration was refused, the one before is in force: "), "it is refused")
         dynamic = canary(backends)
         dynamic["http"]["routers"]["qa"]["rule"] = "Hst(`x`)"
         lb.write(dynamic)
