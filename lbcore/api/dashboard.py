@@ -6,7 +6,8 @@ PAGE = """<!doctype html>
 <style>
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1c2430; }
 ul { list-style: none; padding-left: 1.4rem; border-left: 1px solid #d5dbe3; }
-.up { color: #16794a; } .down { color: #b3261e; } .warning { color: #8a5a00; } .cause, .small { color: #667; font-size: .9em; }
+.up { color: #16794a; } .down { color: #b3261e; }
+.warning { color: #8a5a00; } .cause, .small { color: #667; font-size: .9em; }
 table { border-collapse: collapse; } td, th { text-align: left; padding: .1rem 1rem .1rem 0; }
 </style></head><body>
 <h1>lbcore</h1><p id="version" class="small"></p><ul id="problems"></ul><h2>Services</h2><div id="tree"></div>

@@ -56,9 +56,26 @@ async def eventually(probe: Callable[[], bool], timeout_s: float = 10) -> None:
             await asyncio.sleep(0.005)
 
 
+class CountingProvider(FileProvider):
+    """One that counts how often it has read what there is, whatever came of it."""
+
+    rounds = 0
+
+    async def _read(self, forced: bool) -> DynamicConfig | None:
+        found = await super()._read(forced)
+        self.rounds += 1  # what comes of it is published before anybody else runs
+        return found
+
+    async def reads(self, change: Callable[[], object]) -> None:
+        """Make a change, and wait until it was read."""
+        before = self.rounds
+        change()
+        await eventually(lambda: self.rounds > before)
+
+
 @contextlib.asynccontextmanager
-async def provider_of(path: Path, **options: Any) -> AsyncIterator[tuple[FileProvider, Published]]:
-    provider, published = FileProvider(path, **{"throttle": timedelta(0), **options}), Published()
+async def provider_of(path: Path, **options: Any) -> AsyncIterator[tuple[CountingProvider, Published]]:
+    provider, published = CountingProvider(path, **{"throttle": timedelta(0), **options}), Published()
     task = asyncio.create_task(provider.run(published))
     try:
         await published.count(1)
@@ -140,8 +157,8 @@ def test_file_reload_is_not_throttled_and_publishes_the_same_again(tmp_path: Pat
         async with provider_of(path, throttle=timedelta(seconds=60)) as (provider, published):
             provider.reload()
             await published.count(2)
-            path.write_text(content("b"))
-            await asyncio.sleep(0.2)
+            async with provider_of(path) as (beside, _):  # what is seen, and not read for a minute
+                await beside.reads(lambda: path.write_text(content("b")))
             provider.reload()
             await published.count(3)
             assert published.names == [["a"], ["a"], ["b"]]
@@ -153,10 +170,10 @@ def test_file_rewritten_with_the_same_meaning_is_not_published(tmp_path: Path) -
     async def test() -> None:
         path = tmp_path / "dynamic.yml"
         path.write_text(content("a"))
-        async with provider_of(path) as (_, published):
+        async with provider_of(path) as (provider, published):
             for same in (content("a"), "# a comment\n" + content("a")):
-                path.write_text(same)
-                await asyncio.sleep(0.2)
+                await provider.reads(lambda same=same: path.write_text(same))  # type: ignore[misc]
+                assert len(published.names) == 1
             path.write_text(content("b"))
             await published.count(2)
             assert published.names == [["a"], ["b"]]
@@ -168,11 +185,10 @@ def test_file_refused_is_reported_with_every_problem_once(tmp_path: Path, caplog
     async def test() -> None:
         path = tmp_path / "dynamic.yml"
         path.write_text(content("a"))
-        async with provider_of(path) as (_, published):
+        async with provider_of(path) as (provider, published):
             path.write_text(content("a") + "  nonsense: 1\n  folly: 2\n")
             await eventually(lambda: "the running configuration stays" in caplog.text)
-            os.utime(path)
-            await asyncio.sleep(0.3)
+            await provider.reads(lambda: path.write_text(path.read_text()))
             assert len(published.names) == 1
             path.write_text(content("a"))
             path.write_text(content("c"))
@@ -228,9 +244,8 @@ def test_file_not_watched_is_read_on_reload_only(tmp_path: Path) -> None:
     async def test() -> None:
         path = tmp_path / "dynamic.yml"
         path.write_text(content("a"))
-        async with provider_of(path, watch=False) as (provider, published):
-            path.write_text(content("b"))
-            await asyncio.sleep(0.3)
+        async with provider_of(path, watch=False) as (provider, published), provider_of(path) as (beside, _):
+            await beside.reads(lambda: path.write_text(content("b")))
             assert published.names == [["a"]]
             provider.reload()
             await published.count(2)
@@ -393,15 +408,19 @@ def test_file_change_is_seen_though_another_file_of_its_folder_is_written_all_th
         (tmp_path / "current").symlink_to("0")
         async with provider_of(tmp_path / "current" / "dynamic.yml") as (_, published):
 
+            written = 0
+
             async def write() -> None:
+                nonlocal written
                 with (tmp_path / "0" / "access.log").open("a") as log:
                     while True:
                         log.write("x\n")
                         log.flush()
+                        written += 1
                         await asyncio.sleep(0.05)
 
             writing = asyncio.create_task(write())
-            await asyncio.sleep(0.2)
+            await eventually(lambda: written >= 4)
             (tmp_path / "next").symlink_to("1")
             os.replace(tmp_path / "next", tmp_path / "current")
             await published.count(2)
