@@ -44,8 +44,19 @@ class RequestCollector(Collector):
                 "lbcore_access_log_lines_lost", "Lines of the access log that could not be written",
                 value=runtime.region.log_lines_lost,
             )  # fmt: skip
+        yield from self._memory()
         yield from self._requests()
         yield from self._members()
+
+    def _memory(self) -> Iterator[Metric]:
+        """What bodies of requests take that are kept for fallbacks and mirrors."""
+        region = self._runtime.region
+        help_text = "Bytes that kept bodies of requests take"
+        yield GaugeMetricFamily("lbcore_body_memory_bytes", help_text, value=region.body_memory)
+        help_text = "Bytes that kept bodies of requests may take"
+        yield GaugeMetricFamily("lbcore_body_memory_limit_bytes", help_text, value=region.body_memory_limit)
+        help_text = "Bodies of requests that were not kept, or no further, for want of room"
+        yield CounterMetricFamily("lbcore_bodies_shed", help_text, value=region.bodies_shed)
 
     def _reloads(self) -> Iterator[Metric]:
         """How taking over configurations went."""

@@ -5,10 +5,12 @@ Names are qualified (`web@file`), as providers are merged; a reference without p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, LoadBalancer, Middleware, Router, Service
+from lbcore.config.middlewares.headers import OF_CONNECTIONS
 from lbcore.config.model import Object
 from lbcore.config.network import UNIX, has_user, is_nowhere, is_relative, split_url
 from lbcore.config.rule import RuleError, parse_rule
@@ -20,6 +22,7 @@ STRATEGIES = frozenset({"wrr", "p2c", "hrw", "leasttime", "leastconn", "peakewma
 MAX_DEPTH = 100  # of services below a service, and of chains in a chain
 MAX_CHAIN = 1000  # middlewares of one chain, those of its chains included
 DEFAULT_TRANSPORT = "default@internal"
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 MULTIPLE = "cannot create {0}: multi-types {0} not supported, consider declaring two different pieces of {0} instead"
 
 
@@ -196,21 +199,21 @@ def find_cycle(start: str, edges: Callable[[str], list[str]], done: set[str]) ->
 
     done  names from which there is no such way; grows.
 
-    Iterative, and each name is walked once: neither depth nor diamonds cost more than the configuration is long.
+    Iterative, and each name is walked once: O(names and edges), however deep, wide or tangled.
     """
-    way: list[tuple[str, list[str]]] = [(start, edges(start))]
-    while way:
-        name, rest = way[-1]
-        if not rest:
-            done.add(name)
-            way.pop()
-            continue
-        part, way[-1] = rest[0], (name, rest[1:])
-        names = [on_way for on_way, _ in way]
-        if part in names:
-            return [*names[names.index(part) :], part]
-        if part not in done:
-            way.append((part, edges(part)))
+    names: dict[str, None] = {start: None}  # on the way, in order
+    rests = [iter(edges(start))]
+    while rests:
+        part = next(rests[-1], None)
+        if part is None:
+            done.add(names.popitem()[0])
+            rests.pop()
+        elif part in names:
+            way = list(names)
+            return [*way[way.index(part) :], part]
+        elif part not in done:
+            names[part] = None
+            rests.append(iter(edges(part)))
     return []
 
 
@@ -264,8 +267,10 @@ def _service_errors(name: str, service: Service, http: HttpConfig, found: Findin
         )
     if service.load_balancer is not None:
         errors += _balancer_errors(name, service.load_balancer, http, found)
-    if service.mirroring is not None and any(not 0 <= mirror.percent <= 100 for mirror in service.mirroring.mirrors):
-        errors.append("percent must be between 0 and 100")
+    if service.mirroring is not None:
+        if any(not 0 <= mirror.percent <= 100 for mirror in service.mirroring.mirrors):
+            errors.append("percent must be between 0 and 100")
+        errors += _header_errors(service.mirroring.headers)
     if service.failover is not None and service.failover.errors is not None:
         try:
             status_ranges(service.failover.errors.status)
@@ -274,6 +279,19 @@ def _service_errors(name: str, service: Service, http: HttpConfig, found: Findin
     if others and not errors:
         found.following.add(("service", name))
     return [*errors, *others]
+
+
+def _header_errors(headers: Mapping[str, str]) -> list[str]:
+    """Why lines cannot be set on a copy of a request."""
+    errors = []
+    for name, value in headers.items():
+        if not HEADER_NAME.fullmatch(name):
+            errors.append(f"headers: {name!r} is not the name of a header")
+        elif name.lower() in OF_CONNECTIONS:
+            errors.append(f"headers: {name} belongs to the connection and cannot be set")
+        elif any((ord(letter) < 32 and letter != "\t") or ord(letter) == 127 for letter in value):
+            errors.append(f"headers: control characters in the value of {name}")
+    return errors
 
 
 def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig, found: Findings) -> list[str]:

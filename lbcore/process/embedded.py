@@ -130,7 +130,7 @@ class Proxy:
 
     async def __aenter__(self) -> Proxy:
         """Start: connections are accepted from here on. Raises ConfigError as `apply` does, and for a taken address."""
-        self._region = Region.create(1)
+        self._region = Region.create(1, body_memory=self._static.body_memory_bytes)
         self._admin = AdminServer() if is_wanted(self._static) else None
         admin_url = self._admin.url if self._admin else ""
         self._health = HealthMonitor(self._region)

@@ -61,7 +61,7 @@ class Supervisor:
         self._listeners = listeners
         self._notifier = notifier
         self._reopen_log = reopen_log
-        self._region = Region.create(workers)
+        self._region = Region.create(workers, body_memory=static.body_memory_bytes)
         self._admin = AdminServer() if is_wanted(static) else None
         admin_url = self._admin.url if self._admin else ""
         self._pool = Pool(self._region, command, self)

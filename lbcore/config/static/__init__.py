@@ -10,6 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from lbcore.config.forwarding import ForwardingTimeouts
 from lbcore.config.model import UNSUPPORTED, Model, keys
+from lbcore.config.numbers import Size
 from lbcore.config.static.access_log import (
     AccessLog,
     AccessLogFields,
@@ -106,7 +107,12 @@ class Core(Model):
 
 
 class StaticConfig(Model):
-    """What stands in the static file. `closed`: entry points that cannot run, for features that are missing."""
+    """What stands in the static file.
+
+    closed           entry points that cannot run, for features that are missing.
+    bodyMemoryBytes  (extension) that bodies of requests may take while they are kept for fallbacks and mirrors, over all
+                     workers; what does not fit is not kept. Default: a thirty-second part of the memory, 16 to 256 MiB.
+    """
 
     missing = {
         **keys("tracing", "tell requests by the access log, or by explain"),
@@ -133,6 +139,7 @@ class StaticConfig(Model):
     access_log: AccessLog | None = None
     experimental: Experimental = Experimental()
     core: Core = Core()
+    body_memory_bytes: Size | None = None
     global_: Global = Field(default=Global(), alias="global")
 
     @model_validator(mode="before")
