@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2] / "lbcore"
@@ -120,3 +121,24 @@ def missing(owner: object, body: list[ast.stmt], where: str) -> list[str]:
             elif isinstance(node, ast.ClassDef):
                 wrong += missing(getattr(owner, name), node.body, f"{where}.{name}")
     return wrong
+
+
+def test_no_circle_among_the_modules_of_a_package() -> None:
+    """By `cimport`: a module and its declarations count as one."""
+    wanted: dict[str, set[str]] = {}
+    for path in sorted([*ROOT.rglob("*.pyx"), *ROOT.rglob("*.pxd")]):
+        if path.stem != "__init__":
+            name = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+            wanted[name] = wanted.get(name, set()) | cimported(path, name)
+    sorter = TopologicalSorter({name: others & set(wanted) for name, others in wanted.items()})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise AssertionError("a circle: " + " -> ".join(reversed(error.args[1]))) from None
+
+
+def cimported(path: Path, name: str) -> set[str]:
+    """Modules of lbcore that a file of Cython cimports from."""
+    pattern = r"^\s*(?:from\s+(lbcore[\w.]+)\s+cimport|cimport\s+(lbcore[\w.]+))"
+    found = re.findall(pattern, path.read_text(), re.MULTILINE)
+    return {first or second for first, second in found} - {name}

@@ -110,7 +110,7 @@ class StaticConfig(Model):
     """What stands in the static file.
 
     closed           entry points that cannot run, for features that are missing.
-    bodyMemoryBytes  (extension) that bodies of requests may take while they are kept for fallbacks and mirrors, over all
+    bodyMemoryBytes  (extension) that bodies of requests may take while they are kept for fallbacks and mirrors, in all
                      workers; what does not fit is not kept. Default: a thirty-second part of the memory, 16 to 256 MiB.
     """
 
