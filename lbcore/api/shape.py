@@ -27,6 +27,8 @@ ONLY_WHEN_SET = frozenset(
         ("EntryPointHttp", "underscore_headers_strategy"),
         ("EntryPointHttp", "encoded_characters"),
         ("EntryPointHttp", "max_header_lines"),
+        ("RespondingTimeouts", "header_timeout"),
+        ("RespondingTimeouts", "min_body_rate"),
     }
 )
 
