@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["error", "disabled", "missing", "warning"]
+
+# errno of what fails for a lack of this process or machine (descriptors, memory, ports): it says nothing of a server.
+OUR_LACK = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC, errno.EADDRNOTAVAIL})
 
 
 class LbcoreError(Exception):

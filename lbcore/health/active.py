@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from lbcore.config.dynamic import HealthCheck
 from lbcore.config.tcp import TcpHealthCheck
+from lbcore.errors import OUR_LACK
 from lbcore.health.patience import within
 from lbcore.health.probe import Probe, ProbeError, probe_for, tcp_probe_for
 from lbcore.state.region import CHECK, Region
@@ -62,6 +63,9 @@ class ServiceCheck:
         first = True
         while True:
             error = await self._ask(probe)
+            if error is None:
+                await asyncio.sleep(max(check.interval.total_seconds(), SHORTEST_S))
+                continue
             down = bool(region.down_reasons(slot) & CHECK)
             if error:
                 self.errors[url] = error
@@ -83,14 +87,17 @@ class ServiceCheck:
             seconds = max(interval.total_seconds(), SHORTEST_S)
             await asyncio.sleep(seconds * random.uniform(1 - JITTER, 1 + JITTER))
 
-    async def _ask(self, probe: Probe) -> str:
-        """Why the server is not well; empty when it is."""
+    async def _ask(self, probe: Probe) -> str | None:
+        """Why the server is not well; empty when it is. None: it could not be asked, for a lack of ours."""
         timeout_s = self.check.timeout.total_seconds() or 5
         try:
             await within(timeout_s, probe())
         except TimeoutError:
             return f"no answer within {timeout_s:g} s"
         except (ProbeError, OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in OUR_LACK:
+                _log.error("Health check cannot be made. service=%s error=%s", self.name, error)
+                return None
             return str(error) or type(error).__name__
         except Exception as error:
             # What a server sends must not end its checks.

@@ -12,7 +12,7 @@ from lbcore.proxy.recording cimport Recording
 from lbcore.routing.mirroring cimport Mirror
 from lbcore.routing.queue cimport WaitQueue
 from lbcore.routing.server cimport Server
-from lbcore.state.layout cimport ERROR_RESOLVE
+from lbcore.state.layout cimport ERROR_RESOLVE, ERROR_RESOURCE
 from lbcore.transport.http1_server cimport SERVER_CONNECTING, Http1ServerConnection
 from lbcore.transport.mirror_stream cimport MirrorStream
 from lbcore.transport.pool cimport Pool
@@ -67,7 +67,8 @@ cdef class SocketDialer(Dialer):
             return connection.connect(self.reactor, server.addresses)
         if connection.until_ms:
             self.reactor.arm(connection.socket, connection.policy.dial_timeout_ms)
-        if not self.resolver.resolve(server.host, server.port, lambda addresses: self.resolved(connection, addresses)):
+        if not self.resolver.resolve(server.host, server.port,
+                                     lambda addresses, lacking: self.resolved(connection, addresses, lacking)):
             self.reactor.hurry()
         return 0
 
@@ -128,14 +129,14 @@ cdef class SocketDialer(Dialer):
             stream.leave()         # neither its count nor its bytes stay
             raise
 
-    def resolved(self, Http1ServerConnection connection, addresses) -> None:
-        """The name's addresses are here, or None if it has none."""
+    def resolved(self, Http1ServerConnection connection, addresses, lacking) -> None:
+        """The name's addresses are here, or None if it has none, or (`lacking`) could not be asked for."""
         if connection.state != SERVER_CONNECTING:
             return
         self.reactor.enter()
         try:
             if addresses is None:
-                connection.failed(ERROR_RESOLVE)
+                connection.failed(ERROR_RESOURCE if lacking else ERROR_RESOLVE)
             else:
                 connection.connect(self.reactor, addresses)
         except Exception as error:

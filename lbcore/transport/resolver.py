@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
 import socket
 import time
 from collections.abc import Callable
 
+from lbcore.errors import OUR_LACK
 from lbcore.transport.address import packed_address
 
 FRESH_S = 5.0  # how long an answer is used
 Addresses = tuple[bytes, ...]  # socket addresses as the kernel takes them, the preferred one first
-Found = Callable[[Addresses | None], None]
+Found = Callable[[Addresses | None, bool], None]  # None: no addresses; and whether that is for a lack of ours
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -45,12 +47,12 @@ class Resolver:
         return None if address.scope_id else (packed_address(socket.AF_INET6, (host, port, 0, 0)),)
 
     def resolve(self, host: str, port: int, found: Found) -> bool:
-        """Call `found` with the addresses, the preferred one first, or None. Returns whether that was done at once, as
-        it is when the answer is fresh."""
+        """Call `found` with the addresses, the preferred one first, or with None. Returns whether that was done at once,
+        as it is when the answer is fresh."""
         key = (host, port)
         answer = self._answers.get(key)
         if answer is not None and time.monotonic() - answer[0] < FRESH_S:
-            found(answer[1])
+            found(answer[1], False)
             return True
         if key in self._waiting:
             self._waiting[key].append(found)
@@ -64,6 +66,7 @@ class Resolver:
     async def _ask(self, host: str, port: int) -> None:
         key = (host, port)
         addresses: Addresses | None
+        lacking = False
         try:
             infos = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             # Each once: the same address may be there for several reasons.
@@ -73,5 +76,15 @@ class Resolver:
         except (OSError, ValueError) as error:  # ValueError: a name that cannot be one, too
             _log.warning("cannot resolve %s: %s", host, error)
             addresses = self._answers[key][1] if key in self._answers else None
+            lacking = addresses is None and (getattr(error, "errno", None) in OUR_LACK or not _can_open())
         for found in self._waiting.pop(key):
-            found(addresses)
+            found(addresses, lacking)
+
+
+def _can_open() -> bool:
+    """Whether there are descriptors: a resolver that has none says of any name that it cannot be resolved."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return False
+    return True

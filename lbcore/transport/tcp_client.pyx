@@ -74,18 +74,19 @@ cdef class TcpConnection(ClientConnection):
         if self.until_ms:
             reactor.arm(self.upstream, self.balancer.policy.dial_timeout_ms)
         if not self.dialer.resolver.resolve(self.server.host, self.server.port,
-                                            lambda addresses: self.resolved(attempt, addresses)):
+                                            lambda addresses, lacking: self.resolved(attempt, addresses, lacking)):
             reactor.hurry()
         return 0
 
-    def resolved(self, attempt: int, addresses) -> None:
-        """The addresses of the name that this attempt asked for are here, or None if it has none."""
+    def resolved(self, attempt: int, addresses, lacking) -> None:
+        """The addresses of the name that this attempt asked for are here, or None if it has none, or (`lacking`) could not be
+        asked for."""
         if self.state != TCP_CONNECTING or self.attempts != attempt:
             return
         self.dialer.reactor.enter()
         try:
             if addresses is None:
-                self.pass_over(ERROR_RESOLVE)
+                self.pass_over(ERROR_RESOURCE if lacking else ERROR_RESOLVE)
             else:
                 self.connect(addresses)
         except Exception as error:

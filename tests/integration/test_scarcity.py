@@ -61,6 +61,33 @@ def test_without_descriptors_requests_get_503_and_no_server_is_ejected(tmp_path:
             assert len(lines) <= 3  # at most one a second
 
 
+def test_a_name_that_cannot_be_asked_for_without_descriptors_is_no_fault_of_the_server(tmp_path: Path) -> None:
+    with serving(answer_and_close) as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        dynamic = config_for(url, passiveHealthCheck={"maxFailedAttempts": 1, "failureWindow": "1h"})
+        dynamic["http"]["routers"]["all"]["rule"] = "Host(`a`)"
+        with running(tmp_path, dynamic, workers=1) as lb:
+            lb.runs(1)
+            client = client_of(lb)
+            assert client.ask(GET.replace(b"Host: a", b"Host: nobody"))[0] == "HTTP/1.1 404 Not Found"
+            with without_descriptors(lb.workers[0]):
+                for _ in range(3):
+                    assert client.ask(GET)[0] == "HTTP/1.1 503 Service Unavailable"
+            assert client.ask(GET)[0] == "HTTP/1.1 200 OK"
+
+
+def test_a_health_check_without_descriptors_says_nothing_of_the_server(tmp_path: Path) -> None:
+    with serving() as server:
+        dynamic = config_for(server.url, healthCheck={"path": "/", "interval": "50ms", "timeout": "5s"})
+        with running(tmp_path, dynamic, workers=1) as lb:
+            lb.runs(1)
+            eventually(lambda: server.connections >= 2, "the server is probed")
+            with without_descriptors(lb.process.pid):
+                lb.logged("Health check cannot be made", 3)
+                assert client_of(lb).ask(GET)[0] == "HTTP/1.1 200 OK"
+            assert "Health check failed" not in lb.log
+
+
 def source(peer: Peer) -> None:
     """Sends much as soon as it is asked to, then echoes nothing."""
     with contextlib.suppress(OSError):
