@@ -47,8 +47,8 @@ class Resolver:
         return None if address.scope_id else (packed_address(socket.AF_INET6, (host, port, 0, 0)),)
 
     def resolve(self, host: str, port: int, found: Found) -> bool:
-        """Call `found` with the addresses, the preferred one first, or with None. Returns whether that was done at once,
-        as it is when the answer is fresh."""
+        """Call `found` with the addresses, the preferred one first, or with None. Returns whether that was done at
+        once, as it is when the answer is fresh."""
         key = (host, port)
         answer = self._answers.get(key)
         if answer is not None and time.monotonic() - answer[0] < FRESH_S:
