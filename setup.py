@@ -55,7 +55,8 @@ def modules() -> list[Extension]:
     free = [extension for extension in found if extension.name.startswith("lbcore.selection.")]
     rest = [extension for extension in found if extension not in free]
     threads = os.cpu_count() or 1
-    directives = {**DIRECTIVES, "freethreading_compatible": True}
+    # Its classes say their signatures themselves, in the form that `inspect` reads.
+    directives = {**DIRECTIVES, "freethreading_compatible": True, "embedsignature": False, "auto_pickle": False}
     return [
         *cythonize(free, compiler_directives=directives, nthreads=threads),
         *cythonize(rest, compiler_directives=DIRECTIVES, nthreads=threads),

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint64_t
 from lbcore.http.request cimport Request
 from lbcore.routing.index cimport RouteIndex
 from lbcore.selection.clock cimport monotonic_ns
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 from lbcore.transport.splice cimport Pipe, pipe_drain, pipe_fill, pipe_give, pipe_take
 
 cdef extern from "Python.h" nogil:
@@ -97,7 +97,7 @@ def allocations(run, argument) -> int:
             PyMem_SetAllocator(domains[i], &genuine[i])
 
 
-def native_ns(Selector lb, hashes, Py_ssize_t count) -> float:
+def native_ns(Algorithm lb, hashes, Py_ssize_t count) -> float:
     """Nanoseconds per pick of a loop in C over `choose`. hashes: a buffer of 64-bit hashes, of which the number is a power of two."""
     cdef Py_buffer view
     cdef const uint64_t* keys

@@ -1,4 +1,4 @@
-"""httpx over replicas: transports that send a service's requests to whom a selector picks. Needs `lbcore[httpx]`.
+"""httpx over replicas: transports that send a service's requests to the server a selector picks. Needs `lbcore[httpx]`.
 
     selector = PeakEWMA(["http://10.0.0.1:8080", "http://10.0.0.2:8080"])
     client = httpx.Client(mounts={"http://orders": BalancedTransport(selector)})
@@ -10,49 +10,31 @@ replica where that is safe.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from typing import Any
 
-import httpx
+try:
+    import httpx
+except ModuleNotFoundError as error:
+    if error.name != "httpx":
+        raise
+    raise ModuleNotFoundError(
+        "lbcore.integrations.httpx needs httpx, which is not installed: pip install 'lbcore[httpx]'", name="httpx"
+    ) from None
 
 from lbcore.errors import NoServerError
 from lbcore.selection.lease import Lease
+from lbcore.selection.retry import RetryBudget
 from lbcore.selection.selector import Selector
-from lbcore.selection.wrapper import Wrapper
+
+__all__ = ["GATEWAY", "IDEMPOTENT", "AsyncBalancedTransport", "BalancedTransport", "RetryBudget"]
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 GATEWAY = frozenset({502, 503, 504})
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
+NAMED = 8  # replicas that an error names
 OWN_FAULT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.PoolTimeout)  # tell nothing about the replica
-
-
-class RetryBudget:
-    """Retries in proportion to requests, so that retries do not multiply the load of replicas that fail. Thread-safe.
-
-    ratio    of retries to requests.
-    reserve  retries in stock at first, and at most: each request adds `ratio`, each retry takes one.
-    """
-
-    def __init__(self, ratio: float = 0.2, reserve: float = 10.0) -> None:
-        if ratio < 0 or reserve < 0:
-            raise ValueError("a budget is not negative")
-        self.ratio = ratio
-        self.reserve = self.stock = float(reserve)
-        self._lock = threading.Lock()
-
-    def request(self) -> None:
-        with self._lock:
-            self.stock = min(self.reserve, self.stock + self.ratio)
-
-    def retry(self) -> bool:
-        """Take a retry, if one is left."""
-        with self._lock:
-            if self.stock < 1:
-                return False
-            self.stock -= 1
-            return True
 
 
 class _Balanced:
@@ -60,7 +42,7 @@ class _Balanced:
 
     def __init__(
         self,
-        selector: Selector[Any] | Wrapper[Any],
+        selector: Selector[Any],
         *,
         key: Callable[[httpx.Request], str | bytes | int] | None = None,
         url: Callable[[Any], str] = str,
@@ -78,6 +60,8 @@ class _Balanced:
         retry_statuses  answers after which another replica is asked. 5xx count as failures of the replica in any case.
         keep_host       send the service's host, also as the name in TLS, or else the replica's.
         """
+        if isinstance(attempts, bool) or not isinstance(attempts, int):
+            raise TypeError(f"attempts have to be an int, not {attempts!r}")
         if attempts < 1:
             raise ValueError(f"{attempts} attempts: 1 at least")
         self.selector = selector
@@ -95,7 +79,14 @@ class _Balanced:
         try:
             return _Attempt(self, request, key, self.selector.lease(key), [])
         except NoServerError as error:
-            raise httpx.ConnectError(str(error), request=request) from error
+            raise httpx.ConnectError(f"{error}{self._replicas()}", request=request) from error
+
+    def _replicas(self) -> str:
+        """How the replicas are, for an error."""
+        stats = self.selector.stats()
+        named = [f"{self._url(server)} is {stats[server].state}" for server in list(stats)[:NAMED]]
+        more = f", and {len(stats) - NAMED} more" if len(stats) > NAMED else ""
+        return f" ({', '.join(named)}{more})" if named else ""
 
     def _aimed(self, request: httpx.Request, server: Any) -> httpx.Request:
         """The request as it goes to a replica."""
@@ -135,7 +126,11 @@ class _Attempt:
         self.lease.end(ok=not self.failure, latency_s=self.latency_s, kind=self.failure or "error")
 
     def failed(self, error: BaseException) -> None:
-        """There is no answer, or no end of it."""
+        """There is no answer, or no end of it; the error names the replicas from now on."""
+        if isinstance(error, httpx.TransportError):
+            urls = [self.owner._url(server) for server in self.tried]
+            before = f" (before: {', '.join(urls[:-1])})" if urls[:-1] else ""
+            error.args = (f"{error}: replica {urls[-1]}{before}",)
         if isinstance(error, httpx.TransportError) and not isinstance(error, OWN_FAULT):
             self.lease.end(ok=False, kind="local")
         else:
@@ -187,9 +182,26 @@ class BalancedTransport(_Balanced, httpx.BaseTransport):
     """For httpx.Client; see `_Balanced` for the settings. `transport` sends: an HTTPTransport unless given."""
 
     def __init__(
-        self, selector: Selector[Any] | Wrapper[Any], *, transport: httpx.BaseTransport | None = None, **settings: Any
+        self,
+        selector: Selector[Any],
+        *,
+        transport: httpx.BaseTransport | None = None,
+        key: Callable[[httpx.Request], str | bytes | int] | None = None,
+        url: Callable[[Any], str] = str,
+        attempts: int = 3,
+        budget: RetryBudget | None = None,
+        retry_statuses: Collection[int] = GATEWAY,
+        keep_host: bool = True,
     ) -> None:
-        super().__init__(selector, **settings)
+        super().__init__(
+            selector,
+            key=key,
+            url=url,
+            attempts=attempts,
+            budget=budget,
+            retry_statuses=retry_statuses,
+            keep_host=keep_host,
+        )
         self.transport = transport if transport is not None else httpx.HTTPTransport()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -245,12 +257,25 @@ class AsyncBalancedTransport(_Balanced, httpx.AsyncBaseTransport):
 
     def __init__(
         self,
-        selector: Selector[Any] | Wrapper[Any],
+        selector: Selector[Any],
         *,
         transport: httpx.AsyncBaseTransport | None = None,
-        **settings: Any,
+        key: Callable[[httpx.Request], str | bytes | int] | None = None,
+        url: Callable[[Any], str] = str,
+        attempts: int = 3,
+        budget: RetryBudget | None = None,
+        retry_statuses: Collection[int] = GATEWAY,
+        keep_host: bool = True,
     ) -> None:
-        super().__init__(selector, **settings)
+        super().__init__(
+            selector,
+            key=key,
+            url=url,
+            attempts=attempts,
+            budget=budget,
+            retry_statuses=retry_statuses,
+            keep_host=keep_host,
+        )
         self.transport = transport if transport is not None else httpx.AsyncHTTPTransport()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

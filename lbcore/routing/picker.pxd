@@ -8,6 +8,7 @@ from lbcore.selection.alias cimport Alias
 from lbcore.selection.consistent cimport Places
 from lbcore.selection.cycle cimport Cycle
 from lbcore.selection.load cimport Load
+from lbcore.selection.sweep cimport Sweep
 from lbcore.state.layout cimport ServerCell, ServiceCell
 
 
@@ -29,6 +30,7 @@ cdef class LeastOf(Picker):
     cdef Alias alias                   # members that may be picked
     cdef uint32_t* weights
     cdef Load** loads
+    cdef Sweep sweep                   # of this worker: `leasttime` and `peakewma`
     cdef uint64_t random
 
 

@@ -22,6 +22,7 @@ from lbcore.selection.load cimport Load
 from lbcore.selection.mix cimport hash_bytes, mix64
 from lbcore.selection.pair cimport pair_of
 from lbcore.selection.rng cimport random_seeded
+from lbcore.selection.sweep cimport sweep_next
 from lbcore.state.layout cimport ServerCell, ServiceCell
 
 cdef enum:
@@ -98,7 +99,8 @@ cdef class RoundRobin(Picker):
 @cython.final
 cdef class LeastOf(Picker):
     """The best of some members: `p2c` and `peakewma` compare two different ones drawn by weight, `leastconn` and `leasttime` all
-    of them, or 16 where there are more. O(members compared). See `selection.P2C`, `PeakEWMA`, `LeastConnections`, `LeastTime`.
+    of them, or 16 where there are more; those that go by latency ask every member once in ten seconds at least, where the requests
+    suffice. O(members compared). See `selection.P2C`, `PeakEWMA`, `LeastConnections`, `LeastTime`.
     """
 
     def __cinit__(self, str strategy):
@@ -125,17 +127,23 @@ cdef class LeastOf(Picker):
 
     cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt) except -2:
         cdef Alias* alias = &self.alias
+        cdef uint64_t now
+        cdef Py_ssize_t due
         if alias.size == 0:
             return -1
         if self.kind == COST_WAITING:
             return pair_of(alias, self.weights, self.loads, &self.random, COST_WAITING, 0, 0)
-        if self.kind == COST_PEAK:
-            return pair_of(alias, self.weights, self.loads, &self.random, COST_PEAK, coarse_ns(), KEEP_RATE)
         if self.kind == COST_QUEUE:
             return least_of(alias, self.weights, self.loads, NULL, LEAST_SAMPLE, atomic_add_u64(&cell.sequence, 1), &self.random,
                             COST_QUEUE, 0, 0)
+        now = coarse_ns()
+        due = sweep_next(&self.sweep, alias, self.loads, NULL, now)
+        if due >= 0:
+            return due
+        if self.kind == COST_PEAK:
+            return pair_of(alias, self.weights, self.loads, &self.random, COST_PEAK, now, KEEP_RATE)
         return least_of(alias, self.weights, self.loads, NULL, LEAST_SAMPLE, atomic_add_u64(&cell.sequence, 1), &self.random,
-                        COST_LATENCY, coarse_ns(), KEEP_RATE)
+                        COST_LATENCY, now, KEEP_RATE)
 
     cdef void note(self, Load* load, uint64_t latency_ns, uint64_t now_ns) noexcept:
         if self.kind == COST_PEAK:

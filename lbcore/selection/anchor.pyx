@@ -63,7 +63,7 @@ cdef void anchor_free(Anchors* anchors) noexcept nogil:
 
 @cython.final
 cdef class Anchor(Renumbered):
-    """AnchorHash: any server may leave and any may come, and no key moves but to or from it
+    """Anchor(servers=(), *, seed=0, capacity=None, hash="mix64", bounded_load=None)\n--\n\nAnchorHash: any server may leave and any may come, and no key moves but to or from it
     (with weights that differ, nearly none).
 
     A pick is O((1 + ln(capacity / servers))**2) at worst on average, O(1) near capacity; a change of servers is O(servers)

@@ -15,7 +15,7 @@ from libc.string cimport memcpy
 from lbcore.selection.bound cimport Bound, admitted
 from lbcore.selection.keyed cimport Keyed
 from lbcore.selection.mix cimport mix64
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 
 cdef enum:
     TRIES = 256                # buckets before servers are ranked
@@ -26,7 +26,10 @@ cdef uint64_t DRAW = 0xD1B54A32D192ED03
 
 
 cdef class Bucketed(Keyed):
-    """The base of these. A subclass implements `bucket` and `assign`."""
+    """Bucketed(servers=(), *, seed=0)\n--\n\nThe base of these. A subclass implements `bucket` and `assign`."""
+
+    def __init__(self, servers=(), *, seed: int = 0):
+        self.setup(servers, seed)
 
     def __dealloc__(self):
         free(self.owners)

@@ -6,10 +6,10 @@ from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, Py
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 
 
-def fill_buffer(Selector selector, wanted, out):
+def fill_buffer(Algorithm selector, wanted, out):
     """`Selector.pick_many`."""
     cdef Py_buffer keys, places
     cdef uint64_t* hashes = NULL

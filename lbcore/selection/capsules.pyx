@@ -7,7 +7,7 @@ from libc.stdlib cimport calloc, free
 
 from lbcore.selection.abi cimport SELECTION_ABI
 from lbcore.selection.hashing cimport hash_by
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 from lbcore.selection.wrapper cimport Wrapper
 
 if LBCORE_SELECTION_ABI != SELECTION_ABI:
@@ -15,18 +15,18 @@ if LBCORE_SELECTION_ABI != SELECTION_ABI:
 
 cdef struct Held:                      # what a capsule points to
     lbcore_selector functions          # the first, which is all that C knows of
-    void* selector                     # a Selector, owned
+    void* selector                     # an Algorithm, owned
     void* wrapper                      # the outermost Wrapper, owned; NULL = none
     int begun                          # calls of `begin` without `end`
 
 
 cdef int64_t pick(void* state, uint64_t key) noexcept nogil:
-    return (<Selector>(<Held*>state).selector).choose(key, NULL)
+    return (<Algorithm>(<Held*>state).selector).choose(key, NULL)
 
 
 cdef uint64_t hash(void* state, const char* data, size_t length) noexcept nogil:
     cdef Held* held = <Held*>state
-    return hash_by((<Selector>held.selector).hash, data, <Py_ssize_t>length, (<Selector>held.selector).seed)
+    return hash_by((<Algorithm>held.selector).hash, data, <Py_ssize_t>length, (<Algorithm>held.selector).seed)
 
 
 cdef int begin(void* state) except -1:
@@ -34,7 +34,7 @@ cdef int begin(void* state) except -1:
     if held.begun == 0:
         if held.wrapper != NULL:
             (<Wrapper>held.wrapper).ahead()
-        (<Selector>held.selector).enter()
+        (<Algorithm>held.selector).enter()
     held.begun += 1
     return 0
 
@@ -44,13 +44,13 @@ cdef void end(void* state) noexcept:
     if held.begun:
         held.begun -= 1
         if held.begun == 0:
-            (<Selector>held.selector).leave()
+            (<Algorithm>held.selector).leave()
 
 
 cdef void forget(object capsule) noexcept:
     cdef Held* held = <Held*>PyCapsule_GetPointer(capsule, LBCORE_SELECTOR_NAME)
     if held.begun:
-        (<Selector>held.selector).leave()
+        (<Algorithm>held.selector).leave()
     Py_DECREF(<object>held.selector)
     if held.wrapper != NULL:
         Py_DECREF(<object>held.wrapper)
@@ -62,11 +62,11 @@ def capsule(selector: object) -> object:
 
     A pick is one call through a pointer plus the algorithm's cost. One capsule is for one thread at a time; make several for more.
     """
-    cdef Selector base
+    cdef Algorithm base
     cdef Held* held
     if isinstance(selector, Wrapper):
         base = (<Wrapper>selector).base
-    elif isinstance(selector, Selector):
+    elif isinstance(selector, Algorithm):
         base = selector
     else:
         raise TypeError(f"a selector is needed, not {selector!r}")

@@ -5,6 +5,10 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from lbcore.selection.bound cimport Bound
 from lbcore.selection.keyed cimport Keyed
 
+cdef enum:
+    CONSISTENT_FEW = 256       # servers that rendezvous hashing, which looks at all of them, is fast enough for
+
+
 cdef struct Place:
     uint32_t slot              # NOWHERE = nobody's
     uint32_t limit             # a key whose draw is above it goes on

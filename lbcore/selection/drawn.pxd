@@ -2,10 +2,10 @@
 
 from lbcore.selection.ahead cimport Ahead
 from lbcore.selection.alias cimport Alias
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 
 
-cdef class Drawn(Selector):
+cdef class Drawn(Algorithm):
     cdef Alias alias
     cdef Ahead ahead                   # of the picks that `pick` gives
     cdef bint by_weight                # drawn in proportion to weights

@@ -3,14 +3,14 @@
 from cpython.object cimport PyObject
 
 from lbcore.selection.alias cimport alias_build, alias_free
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 
 cdef extern from "Python.h":
     ctypedef struct PyListObject:
         PyObject** ob_item
 
 
-cdef class Drawn(Selector):
+cdef class Drawn(Algorithm):
     """The base of these: it keeps the table that servers are drawn by, which a change makes anew in O(servers)."""
 
     def __cinit__(self, *arguments, **named):

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 from lbcore.selection.wide cimport uint128
 
 cdef struct Turn:              # the next pick of a server is due at rounds + units / (weight << 32), in virtual time
@@ -13,7 +13,7 @@ cdef struct Turn:              # the next pick of a server is due at rounds + un
 
 
 cdef struct Wait:              # what a server is still to wait for, by index; kept over changes
-    uint64_t epoch             # see Selector.epochs
+    uint64_t epoch             # see Algorithm.epochs
     uint64_t units             # in picks of its own, times 2**32; 1 << 32 at most
 
 
@@ -44,7 +44,7 @@ cdef void turns_build(Turn* heap, Py_ssize_t size) noexcept nogil
 cdef uint32_t turns_next(Turn* heap, Py_ssize_t size) noexcept nogil
 
 
-cdef class EDF(Selector):
+cdef class EDF(Algorithm):
     cdef Turn* heap
     cdef Py_ssize_t size               # of it
     cdef Wait* waits                   # by index, as of the last change

@@ -12,7 +12,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from lbcore.selection.rng cimport random_next
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 from lbcore.selection.wide cimport uint128
 
 cdef enum:
@@ -55,8 +55,8 @@ cdef uint32_t turns_next(Turn* heap, Py_ssize_t size) noexcept nogil:
 
 
 @cython.final
-cdef class EDF(Selector):
-    """Weighted round robin that takes any weights and any changes in its stride: a server keeps the part of its wait that is left.
+cdef class EDF(Algorithm):
+    """EDF(servers=(), *, seed=0)\n--\n\nWeighted round robin that takes any weights and any changes in its stride: a server keeps the part of its wait that is left.
 
     A pick is O(log n). A change costs O(n) before the next pick, and rounds waits to 2**-32 of a pick; a server that is added
     waits for a part drawn at random, one that was down goes on waiting where it stopped. After W picks every server
@@ -64,6 +64,9 @@ cdef class EDF(Selector):
     The seed, modulo 429,496,729, is how many picks are taken beforehand, in O(n log n), so that many who start at once do not
     all begin with the same server.
     """
+
+    def __init__(self, servers=(), *, seed: int = 0):
+        self.setup(servers, seed)
 
     def __cinit__(self, *arguments, **named):
         self.stateful = True

@@ -17,7 +17,7 @@ cdef extern from "jump_lanes.h" nogil:
 
 @cython.binding(False)
 def jump_hash(key, long long buckets, /):
-    """The bucket of a key among `buckets`, as published. O(ln buckets).
+    """jump_hash(key, buckets, /)\n--\n\nThe bucket of a key among `buckets`, as published. O(ln buckets).
 
     key      an int of up to 64 bits, taken as it is.
     buckets  1 to 2**31. Raises ValueError for others.
@@ -37,7 +37,7 @@ cdef void jump_find_many(const uint64_t* keys, uint32_t* out, Py_ssize_t n, int6
 
 @cython.final
 cdef class Jump(Bucketed):
-    """Jump consistent hashing: for servers that are numbered and stay, as shards do. O(ln servers), exactly even.
+    """Jump(servers=(), *, seed=0, hash="mix64", bounded_load=None)\n--\n\nJump consistent hashing: for servers that are numbered and stay, as shards do. O(ln servers), exactly even.
 
     The servers' order is their numbers, their names play no part. A server added last takes only the keys it must (with
     weights that differ, nearly). To remove any other one than the last moves the numbers of all behind it, and most of their

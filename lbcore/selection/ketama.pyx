@@ -69,7 +69,7 @@ cdef uint32_t nginx_points(const char* name, Py_ssize_t length, Py_ssize_t n, ui
 
 @cython.final
 cdef class Ketama(Keyed):
-    """Ring hashing. The next point is found in O(1) expected, O(log points) at worst, through an index by upper bits.
+    """Ketama(servers=(), *, seed=0, vnodes=None, compatible=None, hash="mix64", bounded_load=None, overflow="walk")\n--\n\nRing hashing. The next point is found in O(1) expected, O(log points) at worst, through an index by upper bits.
 
     A server that goes or closes loses its keys and no other key moves; one that comes or gains weight gets points, and only
     the keys before these. (Not so `compatible="uhashring"`: how many points a server has depends on all of them there.)

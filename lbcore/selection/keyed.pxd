@@ -3,10 +3,10 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from lbcore.selection.bound cimport Bound
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 
 
-cdef class Keyed(Selector):
+cdef class Keyed(Algorithm):
     cdef uint64_t* ids                 # by index: hashes of names, all different
     cdef uint64_t* built_epochs        # by index: what `ids` and `build` were made for
     cdef uint32_t* built_weights

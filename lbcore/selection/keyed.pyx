@@ -15,19 +15,22 @@ from lbcore.selection.bound cimport BOUND_ONE, Bound
 from lbcore.selection.hashing cimport HASH_MIX64, hash_kind, hash_server
 from lbcore.selection.hrw cimport hrw_find
 from lbcore.selection.mix cimport mix64
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 from lbcore.selection.wide cimport uint128
 
 cdef enum:
     MAX_BOUND = 1024
 
 
-cdef class Keyed(Selector):
-    """The base of these.
+cdef class Keyed(Algorithm):
+    """Keyed(servers=(), *, seed=0)\n--\n\nThe base of these.
 
     A subclass implements `build`, the tables that servers and weights decide, `resolve`, what follows from who is open, and
     `seek`, the choice; `choose` too when it can do without what `seek` is for.
     """
+
+    def __init__(self, servers=(), *, seed: int = 0):
+        self.setup(servers, seed)
 
     def __cinit__(self, *arguments, **named):
         self.keyed = True
@@ -62,9 +65,13 @@ cdef class Keyed(Selector):
             found["bounded_load"] = self.bounded_load
         return found
 
+    cdef int check(self, object server) except -1:
+        hash_server(server, self.hash, self.seed)
+        return 0
+
     cdef int append(self, object server, object weight, bint up) except -1:
-        hash_server(server, self.hash, self.seed)  # refused before anything changes
-        return Selector.append(self, server, weight, up)
+        self.check(server)
+        return Algorithm.append(self, server, weight, up)
 
     cdef int prepare(self) except -1:
         cdef Py_ssize_t i

@@ -1,20 +1,42 @@
-from types import TracebackType
-from typing import Generic
+from types import GenericAlias, TracebackType
+from typing import Any, Final, Generic, final
 
-from lbcore.selection.selector import S, Selector
+from lbcore.selection.selector import _S, Selector
 
-class Lease(Generic[S]):
+__pyx_capi__: Final[dict[str, Any]]
+__test__: Final[dict[str, Any]]
+
+KINDS: Final[tuple[str, ...]]
+
+@final
+class Lease(Generic[_S]):
+    """A request under way at a server. Made by `Selector.lease`; a context manager, plain or asynchronous, once."""
+
     @property
-    def selector(self) -> Selector[S]: ...
+    def selector(self) -> Selector[_S]: ...
     @property
-    def server(self) -> S: ...
-    def __enter__(self) -> S: ...
+    def server(self) -> _S: ...
+    @property
+    def cost(self) -> int: ...
+    def __enter__(self) -> _S: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
-    async def __aenter__(self) -> S: ...
+    async def __aenter__(self) -> _S: ...
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
-    def end(self, *, ok: bool = True, latency_s: float | None = None, kind: str = "error") -> None: ...
-    def forget(self) -> None: ...
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
+    def __del__(self) -> None: ...
+    def end(self, *, ok: bool = True, latency_s: float | None = None, kind: str = "error") -> None:
+        """The request is over. A second call does nothing.
+
+        latency_s  in seconds; None = the time since the lease began.
+        kind       of a failure: `error` (an answer that is one, as 500), `gateway` (as 502, 503, 504), `local` (no answer: refused,
+                   reset, timed out). OutlierDetector tells them apart.
+        """
+    def forget(self) -> None:
+        """End without a report: the request tells nothing about the server."""
+
+def kind_of(error: BaseException) -> str:
+    """`local` for what the machine raised (refused, reset, timed out), else `error`."""

@@ -3,84 +3,123 @@
 cimport cython
 from libc.stdint cimport uint64_t
 
-from lbcore.selection.atomic cimport atomic_add_u64
+from lbcore.selection.algorithm cimport Algorithm, Shaper, checked_cost
 from lbcore.selection.clock cimport monotonic_ns
-from lbcore.selection.selector cimport Selector
+
+KINDS = ("error", "gateway", "local")
+
+
+cdef int checked_kind(object kind) except -1:
+    """Raise ValueError for what is no kind of failure."""
+    if kind not in KINDS:
+        raise ValueError(f"no kind of failure is named {kind!r}: one of {', '.join(KINDS)}")
+    return 0
+
+
+def kind_of(error: BaseException) -> str:
+    """`local` for what the machine raised (refused, reset, timed out), else `error`."""
+    return "local" if isinstance(error, (ConnectionError, TimeoutError)) else "error"
 
 
 @cython.final
 cdef class Lease:
     """A request under way at a server. Made by `Selector.lease`; a context manager, plain or asynchronous, once."""
 
-    def __cinit__(self, Selector selector, key, accept, exclude):
+    def __cinit__(self, Algorithm selector, key, accept, exclude, cost):
         cdef Py_ssize_t index
+        self.ended = True                      # nothing to give back as long as nothing is taken
+        self.cost = checked_cost(cost)
         with cython.critical_section(selector):
-            index = selector.pick_index(key, accept, exclude)
-            self.selector = selector
+            if selector.reserved:
+                raise selector.no_server()
+            index = selector.pick_index(key, accept, exclude, self.cost)
+            self.selector = self.base = selector
             self.server = selector.names[index]
             self.epoch = selector.epochs[index]
-            atomic_add_u64(&selector.loads[index].in_flight, 1)
-            atomic_add_u64(&selector.in_flight_total, 1)
+            selector.occupy(index, self.cost)
+            self.ended = False
         self.started_ns = monotonic_ns()
+
+    cdef int watch(self, Shaper watcher, object note) except -1:
+        """Have a wrapper told how the request ends."""
+        if self.watchers is None:
+            self.watchers = []
+        self.watchers.append((watcher, note))
+        return 0
 
     def __enter__(self):
         return self.server
 
     def __exit__(self, kind, error, traceback) -> None:
-        self.settle(kind)
+        self.settle(kind, error)
 
     async def __aenter__(self):
         return self.server
 
     async def __aexit__(self, kind, error, traceback) -> None:
-        self.settle(kind)
+        self.settle(kind, error)
 
-    cdef int settle(self, object kind) except -1:
+    cdef int settle(self, object kind, object error) except -1:
         """The block is left. What is no Exception, such as a cancellation, tells nothing about the server."""
-        if kind is None or issubclass(kind, Exception):
-            self.end(ok=kind is None)
+        if kind is None:
+            self.end()
+        elif issubclass(kind, Exception):
+            self.end(ok=False, kind=kind_of(error))
         else:
             self.forget()
         return 0
 
     def end(self, *, ok: bool = True, latency_s: float | None = None, kind: str = "error") -> None:
-        """The request is over. `latency_s`: in seconds; None = the time since the lease began. A second call does nothing.
+        """The request is over. A second call does nothing.
 
-        `kind` of failure is for an OutlierDetector, whose leases have the same methods.
+        latency_s  in seconds; None = the time since the lease began.
+        kind       of a failure: `error` (an answer that is one, as 500), `gateway` (as 502, 503, 504), `local` (no answer: refused,
+                   reset, timed out). OutlierDetector tells them apart.
         """
         cdef uint64_t latency_ns = monotonic_ns() - self.started_ns
+        checked_kind(kind)
         if latency_s is not None:
             latency_ns = <uint64_t>max(0, int(latency_s * 1e9))
-        self.close(max(latency_ns, <uint64_t>1), ok, True)
+        if self.finish(max(latency_ns, <uint64_t>1), ok, True) and self.watchers is not None:
+            for watcher, note in self.watchers:
+                (<Shaper>watcher).lease_over(self.server, note, ok, kind)
 
-    cdef int close(self, uint64_t latency_ns, bint ok, bint tell) except -1:
-        """Count the request no longer. A server that was taken out meanwhile, or is another one by now, is left alone."""
-        cdef Selector selector = self.selector
+    cdef bint finish(self, uint64_t latency_ns, bint ok, bint tell) except -1:
+        """Count the request no longer. A server that was taken out meanwhile, or is another one by now, is left alone.
+
+        Whether it has not been called before.
+        """
+        cdef Algorithm selector = self.base
         cdef Py_ssize_t index
         with cython.critical_section(selector):
             if self.ended:
-                return 0
+                return False
             self.ended = True
             try:
                 index = selector.find(self.server)
             except KeyError:
-                return 0
+                return True
             if selector.epochs[index] != self.epoch:
-                return 0
-            atomic_add_u64(&selector.loads[index].in_flight, <uint64_t>-1)
-            atomic_add_u64(&selector.in_flight_total, <uint64_t>-1)
+                return True
+            selector.vacate(index, self.cost)
             if tell:
                 selector.note_end(index, latency_ns, ok, monotonic_ns())
-        return 0
+            if selector.limiter is not None:
+                selector.limiter.freed(selector)
+        return True
 
     def __del__(self):
         # A lease that nobody ended was of no use to tell how the server is.
-        if self.selector is not None and not self.ended:
+        if self.base is not None and not self.ended:
             self.forget()
 
     def forget(self) -> None:
         """End without a report: the request tells nothing about the server."""
-        self.close(0, False, False)
+        self.finish(0, False, False)
+
+    def __class_getitem__(cls, item):
+        """The class itself: `Lease[str]` is for annotations."""
+        return cls
 
     def __repr__(self) -> str:
         return f"<Lease of {self.server!r}{', ended' if self.ended else ''}>"

@@ -24,7 +24,7 @@ cdef uint32_t checked_sample(object sample) except 0:
 
 @cython.final
 cdef class LeastConnections(Drawn):
-    """The server with the fewest requests under lease for its weight.
+    """LeastConnections(servers=(), *, seed=0, sample=16)\n--\n\nThe server with the fewest requests under lease for its weight.
 
     sample  servers that are compared at most; of more, so many are drawn at random for each pick.
     For requests of unequal length, where counting requests says little. Only leases of this selector count.

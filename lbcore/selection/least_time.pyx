@@ -2,7 +2,8 @@
 
 The least average latency * (in flight + 1) / weight. A sample moves the average by an eighth, or by 1 - exp(-t/keep), t being
 the time since the sample before, where that is more; an average without samples for longer than `keep` decays with
-exp(1 - t/keep), so that a slow server is tried again. Source: nginx, `least_time`
+exp(1 - t/keep), so that a slow server comes back by itself; and every server is asked once in ten seconds at least, where the
+picks suffice (see sweep.pxd). Source: nginx, `least_time`
 with `inflight`, and Traefik, `leasttime`, have this product; neither forgets, and in Traefik a server that only fails has
 no latency and attracts everything. Vector: averages of 0.1 s and 0.2 s, each picked one kept in flight:
 a b a a a b a b a a a b.
@@ -15,12 +16,13 @@ from lbcore.selection.atomic cimport atomic_load_u64
 from lbcore.selection.cost cimport COST_LATENCY, decay_rate, failure_ns, note_mean
 from lbcore.selection.least cimport LEAST_SAMPLE, least_of
 from lbcore.selection.least_connections cimport checked_sample
+from lbcore.selection.sweep cimport sweep_next
 from lbcore.selection.timed cimport Timed, is_slow, positive_ns
 
 
 @cython.final
 cdef class LeastTime(Timed):
-    """The server with the least product of average latency and requests under lease for its weight.
+    """LeastTime(servers=(), *, seed=0, keep_s=10.0, failure_s=1.0, sample=16)\n--\n\nThe server with the least product of average latency and requests under lease for its weight.
 
     keep_s     the age from which on an average counts for less: well above the time between two requests to a server.
     failure_s  what a request that failed counts at least. Failures in a row count more and more, so that a server that only
@@ -42,9 +44,13 @@ cdef class LeastTime(Timed):
         self.turn = self.seed & 0xFFFFFFFF
 
     cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
+        cdef uint64_t now = self.about_ns()
+        cdef Py_ssize_t due = sweep_next(&self.sweep, &self.alias, self.load_at, barred, now)
+        if due >= 0:
+            return due
         self.turn += 1
         return least_of(&self.alias, self.open, self.load_at, barred, self.sample, self.turn - 1, &self.random, COST_LATENCY,
-                        self.about_ns(), self.rate)
+                        now, self.rate)
 
     cdef void note_end(self, Py_ssize_t index, uint64_t latency_ns, bint ok, uint64_t now_ns) noexcept nogil:
         if not ok:

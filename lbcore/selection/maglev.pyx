@@ -112,7 +112,7 @@ cdef uint64_t maglev_after(uint64_t slot, uint64_t size) noexcept nogil:
 
 @cython.final
 cdef class Maglev(Keyed):
-    """Maglev hashing: a pick is one load from a table, O(1), and shares differ by a slot at most.
+    """Maglev(servers=(), *, seed=0, table_size=None, hash="mix64", bounded_load=None)\n--\n\nMaglev hashing: a pick is one load from a table, O(1), and shares differ by a slot at most.
 
     Another server, or weight, moves the keys that it must, and about one in a hundred of the others too, more the fewer slots
     each server has; closing a server moves only its keys, slot by slot to others by a second hash. The order of servers

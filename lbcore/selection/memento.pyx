@@ -17,7 +17,7 @@ from lbcore.selection.jump cimport jump_find_many
 
 @cython.final
 cdef class Memento(Renumbered):
-    """MementoHash: any server may leave and any may come, without a capacity, and no key moves but to or from it
+    """Memento(servers=(), *, seed=0, hash="mix64", bounded_load=None)\n--\n\nMementoHash: any server may leave and any may come, without a capacity, and no key moves but to or from it
     (with weights that differ, nearly none).
 
     A pick is O(ln n + ln(n / servers)**2), n being servers and the buckets of those that were removed and not replaced; a

@@ -4,10 +4,10 @@ from libc.stdint cimport int64_t, uint32_t
 
 from lbcore.selection.chairman cimport Upcoming
 from lbcore.selection.cycle cimport Cycle
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 
 
-cdef class Ordered(Selector):
+cdef class Ordered(Algorithm):
     cdef Cycle cycle
     cdef uint32_t position             # in `cycle`
     cdef Upcoming upcoming             # where the period is too long to be kept: `cycle` is empty then

@@ -12,10 +12,10 @@ from lbcore.selection.chairman cimport int128, schedule, upcoming_begin, upcomin
 from lbcore.selection.cycle cimport cycle_free, cycle_next
 from lbcore.selection.mix cimport mix64
 from lbcore.selection.rng cimport random_next
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 
 
-cdef class Ordered(Selector):
+cdef class Ordered(Algorithm):
     """The base of these; a subclass says what the order is."""
 
     def __cinit__(self, *arguments, **named):

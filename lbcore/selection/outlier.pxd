@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 from lbcore.selection.wrapper cimport Wrapper
 
 
@@ -24,11 +24,16 @@ cdef class OutlierDetector(Wrapper):
     cdef double interval_end_s
     cdef uint64_t random
     cdef dict hosts                    # server -> Host
+    cdef object on_eject               # functions, or None
+    cdef object on_return
+    cdef list events                   # calls of these that are due: (function, arguments)
 
     cdef Host host(self, object server)
     cdef int note(self, object server, bint ok, str kind) except -1
-    cdef int note_lease(self, object server, Host host, bint ok, str kind) except -1
     cdef int count(self, object server, Host host, int series) except -1
     cdef int take_out(self, object server, Host host, str reason, double now_s) except -1
+    cdef int back(self, object server, Host host) except -1
+    cdef int tell(self) except -1
+    cdef dict out(self)
     cdef int judge(self, int origin, double now_s) except -1
     cdef int plan(self) except -1

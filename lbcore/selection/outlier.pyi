@@ -1,17 +1,46 @@
 from collections.abc import Callable
-from types import TracebackType
-from typing import Final, Generic
+from typing import Any, Final, final
 
-from lbcore.selection.lease import Lease
-from lbcore.selection.selector import S, Selector
+from typing_extensions import disjoint_base
+
+from lbcore.selection.selector import _S, Selector
 from lbcore.selection.wrapper import Wrapper
 
-KINDS: Final[tuple[str, ...]]
+__test__: Final[dict[str, Any]]
 
-class OutlierDetector(Wrapper[S]):
+DEFAULTS: Final[dict[str, Any]]
+NUMBERS: Final[dict[str, tuple[float, float, bool]]]
+MAY_BE_OFF: Final[tuple[str, ...]]
+FLAGS: Final[tuple[str, ...]]
+
+@disjoint_base
+class Host: ...
+
+@final
+class OutlierDetector(Wrapper[_S]):
+    """Take servers out for a while that fail more than others. Told by leases, or by `report`.
+
+    selector                     a selector, or a wrapper. Ejections are no business of `set_up`: health checks use that.
+    consecutive_failures         of any kind, one after the other (5).
+    consecutive_gateway          gateway errors one after the other: kind `gateway`, or `local` without `split_local` (None: off).
+    consecutive_local            times without an answer, one after the other; only with `split_local` (5).
+    success_rate_factor          standard deviations below the mean (1.9), among success_rate_hosts (5) with success_rate_requests
+                                 (100) in an interval; None: off.
+    failure_percent              of an interval's requests (None: off; Envoy's number is 85), with failure_percent_hosts (5) and
+                                 failure_percent_requests (50).
+    interval_s                   length of an interval (10).
+    base_ejection_s, max_ejection_s, jitter_s   30, 300 and 0.
+    max_ejection_percent         of the servers (10), but always_eject_one (True) even so.
+    split_local                  count failures to get an answer apart from failing answers (False).
+    on_eject, on_return          functions that are called with (server, reason) once a server is taken out, and with (server) once it is
+                                 back. They may use the selector; an exception in them is reported by `sys.unraisablehook`.
+    clock                        a function that gives seconds; None = the monotonic clock.
+    A report is O(1); an interval's end and an ejection O(servers). A pick costs some ns and a look at the clock more.
+    """
+
     def __init__(
         self,
-        selector: Selector[S] | Wrapper[S],
+        selector: Selector[_S],
         *,
         consecutive_failures: int | None = 5,
         consecutive_gateway: int | None = None,
@@ -29,30 +58,14 @@ class OutlierDetector(Wrapper[S]):
         max_ejection_percent: float = 10,
         always_eject_one: bool = True,
         split_local: bool = False,
+        on_eject: Callable[[_S, str], object] | None = None,
+        on_return: Callable[[_S], object] | None = None,
         clock: Callable[[], float] | None = None,
         seed: int = 0,
     ) -> None: ...
-    def told(self, server: S, *, ok: bool = True, kind: str = "error") -> None: ...
-    def eject(self, server: S, reason: str = "by hand") -> bool: ...
-    def uneject(self, server: S) -> None: ...
-    @property
-    def ejected(self) -> dict[S, str]: ...
-
-class OutlierLease(Generic[S]):
-    def __init__(self, selector: OutlierDetector[S], lease: Lease[S]) -> None: ...
-    @property
-    def selector(self) -> OutlierDetector[S]: ...
-    @property
-    def server(self) -> S: ...
-    def __enter__(self) -> S: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
-    async def __aenter__(self) -> S: ...
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
-    def end(self, *, ok: bool = True, latency_s: float | None = None, kind: str = "error") -> None: ...
-    def forget(self) -> None: ...
-
-def kind_of(error: BaseException) -> str: ...
+    def told(self, server: _S, *, ok: bool = True, kind: str = "error") -> None:
+        """`report` for the detector alone: where the selector knows by a lease of its own."""
+    def eject(self, server: _S, reason: str = "by hand") -> bool:
+        """Take a server out for its time, within the limits. Whether it is out now. Raises KeyError."""
+    def uneject(self, server: _S) -> None:
+        """End an ejection, as when an active check has succeeded. Raises KeyError."""

@@ -14,8 +14,9 @@ cimport cython
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport uint64_t
 
+from lbcore.selection.lease cimport Lease, checked_kind
 from lbcore.selection.rng cimport random_next, random_seeded
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 from lbcore.selection.wrapper cimport Wrapper
 
 cdef enum:                     # Series
@@ -24,21 +25,26 @@ cdef enum:                     # Series
 cdef enum:                     # origin
     ANSWERS, CONNECTIONS
 
-KINDS = ("error", "gateway", "local")
-NEXT_TO_NOTHING = ("interval_s", "base_ejection_s", "max_ejection_s")
-NUMBERS = {
-    "consecutive_failures": 5, "consecutive_gateway": None, "consecutive_local": 5,
-    "success_rate_factor": 1.9, "success_rate_hosts": 5, "success_rate_requests": 100,
-    "failure_percent": None, "failure_percent_hosts": 5, "failure_percent_requests": 50,
-    "interval_s": 10.0, "base_ejection_s": 30.0, "max_ejection_s": 300.0, "jitter_s": 0.0, "max_ejection_percent": 10,
+DEFAULTS = {
+    "consecutive_failures": 5, "consecutive_gateway": None, "consecutive_local": 5, "success_rate_factor": 1.9,
+    "success_rate_hosts": 5, "success_rate_requests": 100, "failure_percent": None, "failure_percent_hosts": 5,
+    "failure_percent_requests": 50, "interval_s": 10.0, "base_ejection_s": 30.0, "max_ejection_s": 300.0, "jitter_s": 0.0,
+    "max_ejection_percent": 10, "always_eject_one": True, "split_local": False, "seed": 0,
+}
+NUMBERS = {                    # the settings that are numbers: the least, the most, whether only whole ones
+    "consecutive_failures": (1, 1 << 30, True), "consecutive_gateway": (1, 1 << 30, True), "consecutive_local": (1, 1 << 30, True),
+    "success_rate_factor": (0, 1000, False), "success_rate_hosts": (0, 1 << 30, True), "success_rate_requests": (0, 1 << 30, True),
+    "failure_percent": (0, 100, False), "failure_percent_hosts": (0, 1 << 30, True), "failure_percent_requests": (0, 1 << 30, True),
+    "interval_s": (1e-3, 1e9, False), "base_ejection_s": (1e-3, 1e9, False), "max_ejection_s": (1e-3, 1e9, False),
+    "jitter_s": (0, 1e9, False), "max_ejection_percent": (0, 100, False),
 }
 MAY_BE_OFF = ("consecutive_failures", "consecutive_gateway", "consecutive_local", "success_rate_factor", "failure_percent")
-FLAGS = {"always_eject_one": True, "split_local": False}
+FLAGS = ("always_eject_one", "split_local")
 
 
-def kind_of(error: BaseException) -> str:
-    """`local` for what the machine said (refused, reset, timed out), else `error`."""
-    return "local" if isinstance(error, (ConnectionError, TimeoutError)) else "error"
+cdef void call(object function, tuple arguments) noexcept:
+    """Call a hook. An exception in it goes to `sys.unraisablehook`."""
+    function(*arguments)
 
 
 cdef class Host:
@@ -47,9 +53,13 @@ cdef class Host:
 
 @cython.final
 cdef class OutlierDetector(Wrapper):
-    """Take servers out for a while that fail more than others. Told by leases, or by `report`.
+    """OutlierDetector(selector, *, consecutive_failures=5, consecutive_gateway=None, consecutive_local=5, \
+        success_rate_factor=1.9, success_rate_hosts=5, success_rate_requests=100, failure_percent=None, \
+        failure_percent_hosts=5, failure_percent_requests=50, interval_s=10.0, base_ejection_s=30.0, max_ejection_s=300.0, \
+        jitter_s=0.0, max_ejection_percent=10, always_eject_one=True, split_local=False, on_eject=None, on_return=None, \
+        clock=None, seed=0)\n--\n\nTake servers out for a while that fail more than others. Told by leases, or by `report`.
 
-    selector                     a selector, or a wrapper. Ejections are no business of `set_up`: who checks health uses that.
+    selector                     a selector, or a wrapper. Ejections are no business of `set_up`: health checks use that.
     consecutive_failures         of any kind, one after the other (5).
     consecutive_gateway          gateway errors one after the other: kind `gateway`, or `local` without `split_local` (None: off).
     consecutive_local            times without an answer, one after the other; only with `split_local` (5).
@@ -61,25 +71,47 @@ cdef class OutlierDetector(Wrapper):
     base_ejection_s, max_ejection_s, jitter_s   30, 300 and 0.
     max_ejection_percent         of the servers (10), but always_eject_one (True) even so.
     split_local                  count failures to get an answer apart from failing answers (False).
+    on_eject, on_return          functions that are called with (server, reason) once a server is taken out, and with (server) once it is
+                                 back. They may use the selector; an exception in them is reported by `sys.unraisablehook`.
     clock                        a function that gives seconds; None = the monotonic clock.
     A report is O(1); an interval's end and an ejection O(servers). A pick costs some ns and a look at the clock more.
     """
 
-    def __init__(self, selector, *, clock=None, seed: int = 0, **settings):
-        self.settings = {**NUMBERS, **FLAGS, "seed": seed}
-        for name, value in settings.items():
+    def __init__(
+            self, selector, *, consecutive_failures: int | None = 5, consecutive_gateway: int | None = None,
+            consecutive_local: int | None = 5, success_rate_factor: float | None = 1.9, success_rate_hosts: int = 5,
+            success_rate_requests: int = 100, failure_percent: float | None = None, failure_percent_hosts: int = 5,
+            failure_percent_requests: int = 50, interval_s: float = 10.0, base_ejection_s: float = 30.0,
+            max_ejection_s: float = 300.0, jitter_s: float = 0.0, max_ejection_percent: float = 10, always_eject_one: bool = True,
+            split_local: bool = False, on_eject=None, on_return=None, clock=None, seed: int = 0):
+        self.settings = {
+            "consecutive_failures": consecutive_failures, "consecutive_gateway": consecutive_gateway,
+            "consecutive_local": consecutive_local, "success_rate_factor": success_rate_factor,
+            "success_rate_hosts": success_rate_hosts, "success_rate_requests": success_rate_requests,
+            "failure_percent": failure_percent, "failure_percent_hosts": failure_percent_hosts,
+            "failure_percent_requests": failure_percent_requests, "interval_s": interval_s, "base_ejection_s": base_ejection_s,
+            "max_ejection_s": max_ejection_s, "jitter_s": jitter_s, "max_ejection_percent": max_ejection_percent,
+            "always_eject_one": always_eject_one, "split_local": split_local, "seed": seed,
+        }
+        for name, value in self.settings.items():
             if name in FLAGS:
-                self.settings[name] = bool(value)
-                continue
-            if name not in NUMBERS:
-                raise TypeError(f"no setting is named {name!r}: one of {', '.join([*NUMBERS, *FLAGS])}")
-            if value is None and name in MAY_BE_OFF:
-                pass
-            elif isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise TypeError(f"{name} has to be a number, not {value!r}")
-            elif not 0 <= value < 1e9 or value == 0 and (name in NEXT_TO_NOTHING or name.startswith("consecutive")):
-                raise ValueError(f"{name} is out of range: {value!r}")
-            self.settings[name] = value
+                if not isinstance(value, bool):
+                    raise TypeError(f"{name} has to be a bool, not {value!r}")
+            elif name == "seed":
+                if isinstance(value, bool) or not isinstance(value, int):
+                    raise TypeError(f"a seed has to be an int, not {value!r}")
+            elif value is not None or name not in MAY_BE_OFF:
+                least, most, whole = NUMBERS[name]
+                if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                    raise TypeError(f"{name} has to be {'an int' if whole else 'a number'}, not {value!r}")
+                if not least <= value <= most:
+                    raise ValueError(f"{name} has to be between {least:g} and {most:g}, not {value!r}")
+        for name, function in (("on_eject", on_eject), ("on_return", on_return), ("clock", clock)):
+            if function is not None and not callable(function):
+                raise TypeError(f"{name} has to be a function, not {function!r}")
+        self.on_eject = on_eject
+        self.on_return = on_return
+        self.events = []
         found = self.settings
         self.limits = [found["consecutive_failures"], found["consecutive_gateway"], found["consecutive_local"]]
         self.split_local = found["split_local"]
@@ -92,7 +124,7 @@ cdef class OutlierDetector(Wrapper):
 
     cdef Host host(self, object server):
         """What is known of a server. Raises KeyError."""
-        cdef Selector base = self.base
+        cdef Algorithm base = self.base
         cdef uint64_t epoch = base.epochs[base.find(server)]
         cdef Host host = self.hosts.get(server)
         if host is None or host.epoch != epoch:
@@ -109,7 +141,7 @@ cdef class OutlierDetector(Wrapper):
         kind  of a failure: `error` (an answer that is one, as 500), `gateway` (as 502, 503, 504), `local` (no answer: refused, reset,
               timed out).
         """
-        self.selector.report(server, latency_s=latency_s, ok=ok)
+        self.selector.report(server, latency_s=latency_s, ok=ok, kind=kind)
         self.told(server, ok=ok, kind=kind)
 
     def told(self, server, *, ok: bool = True, kind: str = "error") -> None:
@@ -117,6 +149,7 @@ cdef class OutlierDetector(Wrapper):
         self.ahead()
         with cython.critical_section(self.base):
             self.note(server, ok, kind)
+        self.tell()
 
     cdef int note(self, object server, bint ok, str kind) except -1:
         cdef Host host = self.host(server)
@@ -125,8 +158,7 @@ cdef class OutlierDetector(Wrapper):
             host.good[ANSWERS] += 1
             host.good[CONNECTIONS] += 1
             return 0
-        if kind not in KINDS:
-            raise ValueError(f"no kind of failure is named {kind!r}: one of {', '.join(KINDS)}")
+        checked_kind(kind)
         if self.split_local and kind == "local":
             host.bad[CONNECTIONS] += 1
             return self.count(server, host, LOCAL)
@@ -140,16 +172,16 @@ cdef class OutlierDetector(Wrapper):
             self.count(server, host, GATEWAY)
         return self.count(server, host, ANY)
 
-    cdef int note_lease(self, object server, Host host, bint ok, str kind) except -1:
+    cdef int lease_over(self, object server, object note, bint ok, str kind) except -1:
         """`note`, unless the server was taken out meanwhile, or is another one by now."""
         self.ahead()
         with cython.critical_section(self.base):
             try:
-                if host is not None and self.host(server) is host:
+                if self.host(server) is note:
                     self.note(server, ok, kind)
             except KeyError:
                 pass
-        return 0
+        return self.tell()
 
     cdef int count(self, object server, Host host, int series) except -1:
         host.in_a_row[series] += 1
@@ -161,10 +193,18 @@ cdef class OutlierDetector(Wrapper):
                 self.plan()
         return 0
 
-    def lease(self, key=None, *, accept=None, exclude=()):
-        """`Selector.lease`; an exception in its block is a failure whose kind is that of `kind_of`."""
+    def lease(self, key=None, *, accept=None, exclude=(), cost: int = 1):
+        """`Selector.lease`; an exception in its block is a failure, of the kind `local` where the machine raised it, else `error`."""
+        cdef Lease lease
         self.ahead()
-        return OutlierLease(self, self.selector.lease(key, accept=accept, exclude=exclude))
+        lease = self.selector.lease(key, accept=accept, exclude=exclude, cost=cost)
+        lease.selector = self
+        with cython.critical_section(self.base):
+            try:
+                lease.watch(self, self.host(lease.server))
+            except KeyError:                   # gone already
+                pass
+        return lease
 
     # Ejecting
 
@@ -185,17 +225,38 @@ cdef class OutlierDetector(Wrapper):
             length_s += self.settings["jitter_s"] * (random_next(&self.random) >> 11) / 2.0 ** 53
         host.until_s = now_s + length_s
         host.reason = reason
+        if self.on_eject is not None:
+            self.events.append((self.on_eject, (server, reason)))
         return self.base.change()
+
+    cdef int back(self, object server, Host host) except -1:
+        """An ejection is over."""
+        host.until_s = 0
+        if self.on_return is not None:
+            self.events.append((self.on_return, (server,)))
+        return 0
+
+    cdef int tell(self) except -1:
+        """Call the functions for what has happened, now that it is done."""
+        cdef list events
+        while self.events:
+            events, self.events = self.events, []
+            for function, arguments in events:
+                call(function, arguments)
+        return 0
 
     def eject(self, server, reason: str = "by hand") -> bool:
         """Take a server out for its time, within the limits. Whether it is out now. Raises KeyError."""
         cdef Host host
+        cdef bint out
         with cython.critical_section(self.base):
             host = self.host(server)
             if not host.until_s:
                 self.take_out(server, host, reason, self.now())
                 self.plan()
-            return host.until_s != 0
+            out = host.until_s != 0
+        self.tell()
+        return out
 
     def uneject(self, server) -> None:
         """End an ejection, as when an active check has succeeded. Raises KeyError."""
@@ -203,18 +264,22 @@ cdef class OutlierDetector(Wrapper):
         with cython.critical_section(self.base):
             host = self.host(server)
             if host.until_s:
-                host.until_s = 0
+                self.back(server, host)
                 self.base.change()
                 self.plan()
+        self.tell()
 
     @property
     def ejected(self) -> dict:
-        """The servers that are out, each with the reason."""
+        """`Selector.ejected`."""
         self.ahead()
         with cython.critical_section(self.base):
-            return {server: (<Host>host).reason for server, host in self.hosts.items() if (<Host>host).until_s}
+            return {**self.selector.ejected, **self.out()}
 
-    cdef int reshape(self, Selector selector) except -1:
+    cdef dict out(self):
+        return {server: (<Host>host).reason for server, host in self.hosts.items() if (<Host>host).until_s}
+
+    cdef int reshape(self, Algorithm selector) except -1:
         cdef Host host
         cdef Py_ssize_t index
         cdef double now_s = self.now()
@@ -256,9 +321,9 @@ cdef class OutlierDetector(Wrapper):
         cdef Host host
         cdef long intervals
         back = []
-        for host in self.hosts.values():
+        for server, host in self.hosts.items():
             if host.until_s and now_s >= host.until_s:
-                host.until_s = 0
+                self.back(server, host)
                 back.append(host)
         if back:
             self.base.change()
@@ -273,7 +338,8 @@ cdef class OutlierDetector(Wrapper):
             for host in self.hosts.values():
                 host.good[ANSWERS] = host.good[CONNECTIONS] = host.bad[ANSWERS] = host.bad[CONNECTIONS] = 0
             self.interval_end_s += intervals * self.interval_s
-        return self.plan()
+        self.plan()
+        return self.tell()
 
     cdef int judge(self, int origin, double now_s) except -1:
         """Compare the servers at the end of an interval."""
@@ -305,7 +371,11 @@ cdef class OutlierDetector(Wrapper):
         return 0
 
     cdef dict options(self):
-        return {name: value for name, value in self.settings.items() if value != {**NUMBERS, **FLAGS, "seed": 0}[name]}
+        return {name: value for name, value in self.settings.items() if value != DEFAULTS[name]}
+
+    cdef dict all_options(self):
+        functions = {"on_eject": self.on_eject, "on_return": self.on_return}
+        return {**Wrapper.all_options(self), **{name: function for name, function in functions.items() if function is not None}}
 
     cdef dict own_state(self):
         cdef Host host
@@ -317,61 +387,3 @@ cdef class OutlierDetector(Wrapper):
                        max(host.until_s - now_s, 1e-9) if host.until_s else 0, host.reason]
                       for server, host in self.hosts.items()],
         }
-
-
-@cython.final
-cdef class OutlierLease:
-    """`Lease`, whose end is told to a detector as well."""
-
-    cdef readonly OutlierDetector selector
-    cdef object lease
-    cdef Host host                     # of the server that was picked; None = it is gone already
-    cdef bint ended
-
-    def __init__(self, OutlierDetector selector, lease):
-        self.selector = selector
-        self.lease = lease
-        with cython.critical_section(selector.base):
-            try:
-                self.host = selector.host(lease.server)
-            except KeyError:
-                self.host = None
-
-    @property
-    def server(self):
-        return self.lease.server
-
-    def __enter__(self):
-        return self.lease.server
-
-    def __exit__(self, kind, error, traceback) -> None:
-        if kind is None:
-            self.end()
-        elif issubclass(kind, Exception):
-            self.end(ok=False, kind=kind_of(error))
-        else:
-            self.forget()
-
-    async def __aenter__(self):
-        return self.lease.server
-
-    async def __aexit__(self, kind, error, traceback) -> None:
-        self.__exit__(kind, error, traceback)
-
-    def end(self, *, ok: bool = True, latency_s: float | None = None, kind: str = "error") -> None:
-        """`Lease.end`; for `kind` see `OutlierDetector.report`."""
-        if self.ended:
-            return
-        if kind not in KINDS:
-            raise ValueError(f"no kind of failure is named {kind!r}: one of {', '.join(KINDS)}")
-        self.ended = True
-        self.lease.end(ok=ok, latency_s=latency_s)
-        self.selector.note_lease(self.lease.server, self.host, ok, kind)
-
-    def forget(self) -> None:
-        """`Lease.forget`."""
-        self.ended = True
-        self.lease.forget()
-
-    def __repr__(self) -> str:
-        return repr(self.lease)

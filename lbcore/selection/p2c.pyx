@@ -18,12 +18,15 @@ from lbcore.selection.pair cimport pair_better, pair_of, pair_of_but, pairs_of
 
 @cython.final
 cdef class P2C(Drawn):
-    """Of two different servers drawn by weight, the one with fewer requests under lease for its weight.
+    """P2C(servers=(), *, seed=0)\n--\n\nOf two different servers drawn by weight, the one with fewer requests under lease for its weight.
 
     Nearly as even as comparing all, at the cost of two; and many who pick without knowing of each other do not all run to
     the same idle server. The busier of the two is never taken. A pick is O(1). A change costs O(n) before the next pick; counts
     are kept. Memory: 8 bytes per server, none where all weights are alike.
     """
+
+    def __init__(self, servers=(), *, seed: int = 0):
+        self.setup(servers, seed)
 
     def __cinit__(self, *arguments, **named):
         self.by_pairs = True

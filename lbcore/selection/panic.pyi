@@ -1,9 +1,19 @@
-from lbcore.selection.selector import S, Selector
+from typing import Any, Final, final
+
+from lbcore.selection.selector import _S, Selector
 from lbcore.selection.wrapper import Wrapper
 
-class PanicThreshold(Wrapper[S]):
-    def __init__(self, selector: Selector[S] | Wrapper[S], percent: float = 50) -> None: ...
+__test__: Final[dict[str, Any]]
+
+@final
+class PanicThreshold(Wrapper[_S]):
+    """Ignore health while less than `percent` of the weight is up.
+
+    selector  a selector, or a wrapper: what that one keeps out, as an ejection does, counts as down too.
+    percent   0 to 100; 0 = never.
+    A pick costs what the selector's does, plus some ns. Servers of weight 0 are never picked.
+    """
+
+    def __init__(self, selector: Selector[_S], percent: float = 50) -> None: ...
     @property
     def percent(self) -> float: ...
-    @property
-    def panicking(self) -> bool: ...

@@ -8,13 +8,13 @@ load of all, and a check that finds nearly everybody ill is often ill itself. So
 cimport cython
 from libc.stdint cimport uint64_t
 
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 from lbcore.selection.wrapper cimport Wrapper
 
 
 @cython.final
 cdef class PanicThreshold(Wrapper):
-    """Ignore health while less than `percent` of the weight is up.
+    """PanicThreshold(selector, percent=50)\n--\n\nIgnore health while less than `percent` of the weight is up.
 
     selector  a selector, or a wrapper: what that one keeps out, as an ejection does, counts as down too.
     percent   0 to 100; 0 = never.
@@ -22,12 +22,14 @@ cdef class PanicThreshold(Wrapper):
     """
 
     def __init__(self, selector, percent: float = 50):
+        if isinstance(percent, bool) or not isinstance(percent, (int, float)):
+            raise TypeError(f"percent has to be a number, not {percent!r}")
         if not 0 <= percent <= 100:
             raise ValueError(f"a percentage is between 0 and 100, not {percent!r}")
         self.percent = percent
         self.wrap(selector, None)
 
-    cdef int reshape(self, Selector selector) except -1:
+    cdef int reshape(self, Algorithm selector) except -1:
         cdef uint64_t total = 0, up = 0
         cdef Py_ssize_t i
         for i in range(selector.count):
@@ -42,7 +44,7 @@ cdef class PanicThreshold(Wrapper):
 
     @property
     def panicking(self) -> bool:
-        """Whether health is ignored as things stand."""
+        """`Selector.panicking`."""
         self.ahead()
         return self.panicking_now
 

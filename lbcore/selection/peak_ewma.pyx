@@ -1,7 +1,8 @@
 """Peak EWMA: of two servers drawn at random, the one that will probably answer sooner. No I/O.
 
 Cost = average latency * (in flight + 1). A sample above the average replaces it; one below moves it by 1 - exp(-t/tau), t being
-the time since the sample before; and without samples the average decays with exp(-t/tau), so that a slow server is tried again.
+the time since the sample before; and without samples the average decays with exp(-t/tau), so that a slow server comes back by
+itself; and every server is asked once in ten seconds at least, where the picks suffice (see sweep.pxd).
 Source: Finagle, PeakEwma.scala; the draw is that of `P2C`. Vector: tau 10 s; samples of 0.1 s at 0 s, 0.5 s at 1 s and
 0.1 s at 11 s give averages of 0.1, 0.5 and 0.1 + 0.4 / e = 0.247152 s.
 """
@@ -13,12 +14,13 @@ from lbcore.selection.ahead cimport AHEAD_FROM, AHEAD_FROM_BARE, AheadPair, ahea
 from lbcore.selection.atomic cimport atomic_load_u64
 from lbcore.selection.cost cimport COST_PEAK, decay_rate, decayed, failure_ns, load_age, note_peak
 from lbcore.selection.pair cimport pair_better, pair_of, pair_of_but, pairs_of
+from lbcore.selection.sweep cimport sweep_next
 from lbcore.selection.timed cimport Timed, is_slow, positive_ns
 
 
 @cython.final
 cdef class PeakEWMA(Timed):
-    """Of two different servers drawn by weight, the one with the lower product of latency and requests in flight.
+    """PeakEWMA(servers=(), *, seed=0, decay_s=10.0, failure_s=1.0)\n--\n\nOf two different servers drawn by weight, the one with the lower product of latency and requests in flight.
 
     decay_s    tau: how long a server is held against what it was; well above the time between two requests to a server.
     failure_s  what a request that failed counts at least. Failures in a row count more and more, so that a server that only
@@ -40,6 +42,9 @@ cdef class PeakEWMA(Timed):
     cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
         cdef uint64_t now = self.about_ns()
         cdef AheadPair* pair
+        cdef Py_ssize_t due = sweep_next(&self.sweep, &self.alias, self.load_at, barred, now)
+        if due >= 0:
+            return due
         if barred != NULL:
             return pair_of_but(&self.alias, self.open, self.load_at, barred, &self.random, COST_PEAK, now, self.rate)
         if self.alias.size == 0:
@@ -51,9 +56,18 @@ cdef class PeakEWMA(Timed):
         return pair_of(&self.alias, self.open, self.load_at, &self.random, COST_PEAK, now, self.rate)
 
     cdef int choose_many(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
+        cdef uint64_t now = self.about_ns()
+        cdef Py_ssize_t due
         if self.alias.size == 0:
             return -1 if n else 0
-        pairs_of(&self.alias, self.open, self.loads, &self.random, COST_PEAK, self.about_ns(), self.rate, out, n)
+        while n:
+            due = sweep_next(&self.sweep, &self.alias, self.load_at, NULL, now)
+            if due < 0:
+                break
+            out[0] = <uint32_t>due
+            out += 1
+            n -= 1
+        pairs_of(&self.alias, self.open, self.loads, &self.random, COST_PEAK, now, self.rate, out, n)
         return 0
 
     cdef void note_end(self, Py_ssize_t index, uint64_t latency_ns, bint ok, uint64_t now_ns) noexcept nogil:

@@ -118,7 +118,8 @@ cdef double checked(str name, object value, double least, double most) except? -
 
 @cython.final
 cdef class Prequal(Timed):
-    """Picks by the answers to probes that the caller sends beside its requests: `to_probe` says whom, `probe` takes the answer.
+    """Prequal(servers=(), *, seed=0, probes_per_pick=3.0, pool=16, max_age_s=1.0, \
+        quantile=0.84, removals_per_pick=1.0, delta=1.0)\n--\n\nPicks by the answers to probes that the caller sends beside its requests: `to_probe` says whom, `probe` takes the answer.
 
     probes_per_pick   r_probe: probes asked for with every pick.        max_age_s  a probe that is older is dropped.
     pool              m: probes kept, 2 to 256.                         delta      how often a probe is used beyond need.

@@ -13,7 +13,7 @@ from lbcore.selection.keyed cimport Keyed
 
 @cython.final
 cdef class Rendezvous(Keyed):
-    """Weighted rendezvous hashing: the least movement there can be, exactly proportional shares, no table.
+    """Rendezvous(servers=(), *, seed=0, hash="mix64", bounded_load=None)\n--\n\nWeighted rendezvous hashing: the least movement there can be, exactly proportional shares, no table.
 
     A server that goes or closes loses its keys and no other key moves; one that comes, opens or gains weight takes only the
     keys it must, and they come from all others alike. The order of servers decides nothing. A pick is O(servers), a

@@ -1,483 +1,122 @@
-"""What every selector is: servers with weights, and a way to choose one of them. No I/O.
+"""The one type of everything that picks: algorithms, and what is around them. No I/O.
 
-A selector is a mapping from servers, any hashable objects, to their weights. Every method is atomic: under the GIL, or in a
-free-threaded interpreter under the selector's critical section. `pick_many` runs without either; other threads go on
-picking meanwhile where a pick changes nothing, and wait where it does. Changes wait always.
-
-Both give way to other threads in the middle, when a server's own `__hash__` or `__eq__` runs, or building lets the GIL go. So a
-change, and `prepare`, count themselves in `at_work`: until they are through, changes and picks of others wait. A server's
-`__hash__`, `__eq__` and `__str__` must not use the selector they are in.
+`Algorithm` and `Wrapper` are its two kinds, and have every method; what follows from the others is written here once.
 """
 
-from _collections_abc import Mapping                   # what collections.abc is, which loads more than all of this
-
-cimport cython
-from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memmove, memset
-from posix.unistd cimport usleep
-
-from lbcore.selection.abi cimport SELECTION_ABI
-from lbcore.selection.atomic cimport atomic_add_u64, atomic_load_u64
-from lbcore.selection.clock cimport monotonic_ns
-from lbcore.selection.hashing cimport HASH_MIX64, hash_key, hash_text
-from lbcore.selection.load cimport Load
-from lbcore.selection.rng cimport random_seeded
-from lbcore.selection.weight cimport checked_weight
-
-cdef enum:
-    MAX_SERVERS = 1 << 24
-    FIRST_ROOM = 8
-    BLOCK = 1 << 20            # picks between two looks at signals
-    WAIT_US = 20
-
-STATE_VERSION = 1
-ABI = SELECTION_ABI
-CHANGES_LIMIT = 1000           # times that a pick begins again because `accept`, or another thread meanwhile, changed something
-cdef tuple NOBODY = ()
-Lease = fill_buffer = None     # `lease.Lease` and `buffers.fill_buffer`, which need what is here
+Key = str | bytes | int                # what a selector that chooses by a key may be given
 
 
-cdef class Shaper:
-    """What stands between weights and what may be picked: a wrapper of the selector."""
-
-    cdef int shape(self, Selector selector) except -1:
-        """Change `open`, which has just been worked out, by index. Called at the end of each change, while nobody picks."""
-        return 0
+cdef object missing(object selector, str method):
+    return NotImplementedError(f"{type(selector).__name__} has no {method}")
 
 
 cdef class Selector:
-    """Servers with weights. Weight 0: never picked. Made by its subclasses, each an algorithm.
+    """Selector()\n--\n\nServers with weights, and `pick`: the type to ask for, in annotations and with `isinstance`.
 
-    servers  a mapping from servers to weights (int, 0 to 2**30), or an iterable of servers of weight 1.
-    seed     decides what an algorithm leaves to chance, or where it begins; the same seed and the same calls give the same
-             picks in every process and on every platform.
+    A selector is a mapping from servers, any hashable objects, to weights. It is an algorithm, as `SmoothWRR`, or a wrapper
+    around a selector, as `SlowStart`. All of them have the same methods; this class only names them.
     """
-
-    def __init__(self, servers=(), *, seed: int = 0):
-        self.setup(servers, seed)
-
-    cdef int setup(self, object servers, object seed) except -1:
-        """Take over the servers. For constructors of subclasses, once their own settings are made."""
-        self.seed = <uint64_t>(seed & 0xFFFFFFFFFFFFFFFF)
-        self.random = random_seeded(self.seed)
-        self.names = []
-        self.index_of = {}
-        self.count = 0
-        pairs = servers.items() if isinstance(servers, (Mapping, Selector)) else ((server, 1) for server in servers)
-        for server, weight in pairs:
-            self.append(server, weight, True)
-        self.begin_change()
-        return self.end_change(True)
-
-    def __cinit__(self, *arguments, **named):
-        self.names = []
-        self.index_of = {}
-        self.hash = HASH_MIX64
-        self.attention = self.stale = True
-
-    def __dealloc__(self):
-        free(self.weights)
-        free(self.open)
-        free(self.up)
-        free(self.epochs)
-        free(self.loads)
-        free(self.load_at)
-
-    # What an algorithm implements
-
-    cdef int prepare(self) except -1:
-        """Build what choosing needs from `open`. Called before the first pick and after changes; nobody is picking."""
-        return 0
-
-    cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
-        """The index of a server of which `open` is not 0, or -1. `barred`: by index, not 0 = not this one; NULL = nobody.
-
-        Bounded, without allocation. By a key: the first choice that is not barred.
-        """
-        return -1
-
-    cdef int choose_many(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
-        """`choose` n times, for these keys or, when NULL, for none. Returns -1 when nobody may be picked."""
-        cdef Py_ssize_t i, index
-        for i in range(n):
-            index = self.choose(0 if keys == NULL else keys[i], NULL)
-            if index < 0:
-                return -1
-            out[i] = <uint32_t>index
-        return 0
-
-    cdef int key_hash(self, object key, uint64_t* found) except -1:
-        """What `choose` gets for a key."""
-        return hash_key(key, self.hash, self.seed, found)
-
-    cdef void note_end(self, Py_ssize_t index, uint64_t latency_ns, bint ok, uint64_t now_ns) noexcept nogil:
-        """A request to a server has ended. It is no longer counted in its load."""
-
-    cdef int take_out(self, Py_ssize_t index) except -1:
-        """A server goes; those behind it move up by one."""
-        return 0
-
-    cdef dict options(self):
-        """Keyword arguments, beyond `seed`, that make a selector like this one."""
-        return {}
-
-    cdef dict extra_state(self):
-        """What `state` holds beyond servers, weights and who is up."""
-        return {}
-
-    cdef int restore_extra(self, dict state) except -1:
-        return 0
 
     # Picking
 
-    @cython.critical_section
-    def pick(self, key=None, *, accept=None, exclude=NOBODY):
+    def pick(self, key=None, *, accept=None, exclude=()):
         """The server for the next request.
 
         key      str, bytes or int (64 bits); for selectors that choose by a key: the same key, the same server.
         accept   a function; servers for which it is false are passed over.
-        exclude  servers that are passed over, in any container.
-        Raises NoServerError when nobody may be picked, TypeError when a key is needed and there is none.
-        Cost: the algorithm's, which its class tells; with `accept` or `exclude` O(servers).
+        exclude  servers that are passed over, in any container; a str or bytes is one server.
+        Raises NoServerError when no server may be picked, TypeError when a key is needed and there is none.
         """
-        cdef uint64_t hash = 0
-        cdef Py_ssize_t index
-        if self.attention or accept is not None or exclude is not NOBODY:
-            return self.names[self.pick_index(key, accept, exclude)]
-        if self.plain_keys and type(key) is str:
-            hash_text(key, self.seed, &hash)
-        elif self.keyed:
-            self.key_hash(key, &hash)
-        index = self.choose(hash, NULL)
-        if index < 0:
-            raise self.no_server()
-        return self.names[index]
+        raise missing(self, "pick")
 
-    cdef Py_ssize_t pick_index(self, object key, object accept, object exclude) except -1:
-        cdef uint64_t hash = 0
-        cdef Py_ssize_t index
-        if self.attention:
-            self.attend()
-        if self.keyed:
-            self.key_hash(key, &hash)
-        if accept is None and exclude is NOBODY:
-            index = self.choose(hash, NULL)
-        else:
-            found = self.choose_n(hash, 1, accept, exclude)
-            index = found[0] if found else -1
-        if index < 0:
-            raise self.no_server()
-        return index
-
-    @cython.critical_section
-    def pick_n(self, key=None, n: int = 1, *, accept=None, exclude=NOBODY) -> list:
+    def pick_n(self, key=None, n: int = 1, *, accept=None, exclude=()) -> list:
         """`n` different servers for a key, the first choice first, then those that take over; fewer when there are fewer."""
-        cdef uint64_t hash = 0
-        if self.attention:
-            self.attend()
-        if self.keyed:
-            self.key_hash(key, &hash)
-        return [self.names[<Py_ssize_t>index] for index in self.choose_n(hash, n, accept, exclude)]
-
-    cdef list choose_n(self, uint64_t key, Py_ssize_t wanted, object accept, object exclude):
-        """`choose` up to n different ones that are accepted and not excluded. What was asked while it changed is asked again."""
-        cdef list found = []
-        cdef Py_ssize_t index
-        cdef uint64_t changes
-        cdef uint8_t* barred = NULL
-        for _ in range(CHANGES_LIMIT):
-            free(barred)
-            barred = <uint8_t*>calloc(self.count + 1, 1)
-            if barred == NULL:
-                raise MemoryError
-            changes = self.changes
-            found.clear()
-            try:
-                while len(found) < wanted:
-                    index = self.choose(key, barred)
-                    if index < 0:
-                        break
-                    barred[index] = 1
-                    server = self.names[index]
-                    if server not in exclude and (accept is None or accept(server)):
-                        found.append(index)
-                    if self.attention:                 # others came in between
-                        self.attend()
-                    if self.changes != changes:
-                        break
-            except:
-                free(barred)
-                raise
-            if self.changes == changes:
-                free(barred)
-                return found
-        free(barred)
-        raise RuntimeError(f"the selector changed {CHANGES_LIMIT} times while it asked `accept`")
+        raise missing(self, "pick_n")
 
     def pick_many(self, wanted, out=None):
         """Many picks at once, without the GIL: indexes into `servers`, as 32-bit numbers.
 
         wanted  how many; for selectors that choose by a key: the keys, or a buffer of hashes of 64 bits each (`hash_of`).
         out     a writable buffer of 32-bit unsigned numbers, at least as many; None makes an `array.array`.
-        Returns the buffer. Raises NoServerError when nobody may be picked.
+        Returns the buffer. Raises NoServerError when no server may be picked.
         """
-        global fill_buffer
-        if fill_buffer is None:
-            from lbcore.selection.buffers import fill_buffer
-        return fill_buffer(self, wanted, out)
+        raise missing(self, "pick_many")
 
-    cdef int fill(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) except -1:
-        """`choose_many` without the GIL; signals are looked at now and then."""
-        cdef Py_ssize_t done = 0, size
-        cdef int failed
-        while done < n:
-            size = min(n - done, <Py_ssize_t>BLOCK)
-            self.enter()
-            try:
-                with nogil:
-                    failed = self.choose_many(<const uint64_t*>NULL if keys == NULL else keys + done, out + done, size)
-            finally:
-                self.leave()
-            if failed:
-                raise self.no_server()
-            done += size
-            PyErr_CheckSignals()
-        return 0
-
-    @cython.critical_section
-    cdef int enter(self) except -1:
-        """From now on `choose` may be called without the GIL, by one thread at a time if it is stateful, until `leave`."""
-        while self.attention or self.waiting:
-            if self.waiting:
-                with nogil:
-                    usleep(WAIT_US)
-            else:
-                self.attend()
-        self.at_work += 1
-        self.attention = self.stateful
-        return 0
-
-    @cython.critical_section
-    cdef int leave(self) except -1:
-        self.at_work -= 1
-        self.attention = self.stale or (self.stateful and self.at_work)
-        return 0
-
-    cdef object no_server(self):
-        from lbcore.errors import NoServerError  # only now: it loads more than everything else here
-
-        if self.count == 0:
-            return NoServerError("there are no servers")
-        return NoServerError(f"none of {self.count} servers may be picked")
-
-    # Leases
-
-    def lease(self, key=None, *, accept=None, exclude=NOBODY):
+    def lease(self, key=None, *, accept=None, exclude=(), cost: int = 1):
         """Pick a server and count a request to it as in flight until the lease ends: `with lb.lease() as server:`.
 
-        The block's time is its latency, an exception in it a failure. Raises what `pick` does.
+        cost  what the request counts as, 1 to 2**30: its tokens, its bytes, its share of a batch.
+        The block's time is the request's latency, an exception in it a failure. Raises what `pick` does.
         """
-        global Lease
-        if Lease is None:
-            from lbcore.selection.lease import Lease
-        return Lease(self, key, accept, exclude)
+        raise missing(self, "lease")
 
-    @cython.critical_section
+    async def acquire(self, key=None, *, accept=None, exclude=(), cost: int = 1, timeout: float | None = None):
+        """`lease`, once there is room, where an InFlightLimit bounds what is in flight: `async with await lb.acquire() as server:`.
+
+        timeout  seconds to wait at most; None = as long as it takes.
+        First come, first served: see InFlightLimit. Raises NoServerError where waiting is in vain, or too many wait, and
+        TimeoutError when the time is over. A cancelled task leaves nothing behind.
+        """
+        raise missing(self, "acquire")
+
+    def acquire_blocking(self, key=None, *, accept=None, exclude=(), cost: int = 1, timeout: float | None = None):
+        """`acquire` for threads: blocks the calling one. Not for the thread of an event loop."""
+        raise missing(self, "acquire_blocking")
+
     def report(self, server, *, latency_s: float | None = None, ok: bool = True, kind: str = "error") -> None:
         """Tell how a request went, without a lease. `latency_s`: None = not known. `kind`: see OutlierDetector."""
-        cdef Py_ssize_t index = self.find(server)
-        self.note_end(index, 0 if latency_s is None else <uint64_t>max(1, int(latency_s * 1e9)), ok, monotonic_ns())
+        raise missing(self, "report")
 
-    @cython.critical_section
     def in_flight(self, server) -> int:
-        """Requests under lease at a server."""
-        return atomic_load_u64(&self.loads[self.find(server)].in_flight)
+        """The sum of the costs of the requests under lease at a server. Raises KeyError."""
+        raise missing(self, "in_flight")
 
     # Changing
 
-    cdef int quiesce(self) except -1:
-        """Wait until nobody picks without the GIL, changes or prepares something."""
-        self.waiting += 1
-        try:
-            while self.at_work:
-                with nogil:
-                    usleep(WAIT_US)
-        finally:
-            self.waiting -= 1
-        return 0
-
-    cdef int attend(self) except -1:
-        """Whatever has to be done before the next pick."""
-        while True:
-            self.quiesce()
-            if not self.stale:
-                break
-            self.at_work += 1
-            try:
-                self.prepare()
-                self.stale = False
-            finally:
-                self.at_work -= 1
-        self.attention = False
-        return 0
-
-    cdef int begin_change(self) except -1:
-        """Begin a change: until `end_change` nobody else picks or changes anything."""
-        self.quiesce()
-        self.at_work += 1
-        self.attention = True
-        return 0
-
-    cdef int end_change(self, bint changed) except -1:
-        """The change is through. `open` follows from weights, who is up and the wrappers, the rest before the next pick."""
-        cdef Py_ssize_t i
-        try:
-            if changed:
-                self.changes += 1
-                self.stale = True
-                for i in range(self.count):
-                    self.open[i] = self.weights[i] if self.up[i] else 0
-                if self.shaper is not None:
-                    self.shaper.shape(self)
-        finally:
-            self.at_work -= 1
-            self.attention = self.stale
-        return 0
-
-    @cython.critical_section
-    cdef int change(self) except -1:
-        """`open` is another one now, or what choosing needs is."""
-        self.begin_change()
-        return self.end_change(True)
-
-    cdef int make_room(self, Py_ssize_t room) except -1:
-        cdef Py_ssize_t i
-        cdef void* grown
-        cdef void*** arrays = [<void**>&self.weights, <void**>&self.open, <void**>&self.up, <void**>&self.epochs,
-                               <void**>&self.loads, <void**>&self.load_at]
-        cdef size_t* sizes = [sizeof(uint32_t), sizeof(uint32_t), sizeof(uint8_t), sizeof(uint64_t), sizeof(Load),
-                              sizeof(Load*)]
-        for i in range(6):
-            grown = realloc(arrays[i][0], room * sizes[i])
-            if grown == NULL:
-                raise MemoryError
-            arrays[i][0] = grown
-        for i in range(room):
-            self.load_at[i] = &self.loads[i]
-        self.room = room
-        return 0
-
-    cdef int append(self, object server, object weight, bint up) except -1:
-        cdef uint32_t value = checked_weight(server, weight)
-        cdef Py_ssize_t index = self.count
-        if server in self.index_of:
-            raise ValueError(f"{server!r} is there already")
-        if index >= MAX_SERVERS:
-            raise ValueError(f"{MAX_SERVERS} servers at most")
-        if index == self.room:
-            self.make_room(max(2 * self.room, <Py_ssize_t>FIRST_ROOM))
-        self.index_of[server] = index
-        self.names.append(server)
-        self.last_epoch += 1
-        self.weights[index] = self.open[index] = value
-        self.up[index] = up
-        self.epochs[index] = self.last_epoch
-        memset(&self.loads[index], 0, sizeof(Load))
-        self.count += 1
-        return 0
-
-    cdef Py_ssize_t find(self, object server) except -1:
-        """Raises KeyError. Others come in where servers are compared by code of their own: `remove` replaces the index."""
-        cdef dict index_of
-        while True:
-            index_of = self.index_of
-            index = index_of[server]
-            if index_of is self.index_of:
-                return index
-
-    @cython.critical_section
     def add(self, server, weight: int = 1) -> None:
-        """Add a server. Raises ValueError when it is there already. The rest keeps its state. O(1), and see `set_weight`."""
-        cdef bint done = False
-        self.begin_change()
-        try:
-            self.append(server, weight, True)
-            done = True
-        finally:
-            self.end_change(done)
+        """Add a server. Raises ValueError when it is there already. The rest keeps its state."""
+        raise missing(self, "add")
 
-    @cython.critical_section
     def remove(self, server) -> None:
-        """Take a server out. Raises KeyError. The rest keeps its state and order. O(servers)."""
-        cdef Py_ssize_t index, after, i
-        cdef bint done = False
-        self.begin_change()
-        try:
-            index = self.find(server)
-            index_of = {name: i - (i > index) for i, name in enumerate(self.names) if i != index}
-            self.take_out(index)
-            after = self.count - index - 1
-            atomic_add_u64(&self.in_flight_total, 0 - self.loads[index].in_flight)
-            memmove(self.weights + index, self.weights + index + 1, after * sizeof(uint32_t))
-            memmove(self.up + index, self.up + index + 1, after)
-            memmove(self.epochs + index, self.epochs + index + 1, after * sizeof(uint64_t))
-            memmove(self.loads + index, self.loads + index + 1, after * sizeof(Load))
-            self.count -= 1
-            del self.names[index]
-            self.index_of = index_of
-            done = True
-        finally:
-            self.end_change(done)
+        """Take a server out. Raises KeyError. The rest keeps its state and order."""
+        raise missing(self, "remove")
 
-    @cython.critical_section
     def set_weight(self, server, weight: int) -> None:
         """Change a weight. Raises KeyError. What choosing needs is worked out before the next pick, once for many changes."""
-        cdef Py_ssize_t index
-        cdef bint changed = False
-        self.begin_change()
-        try:
-            index = self.find(server)
-            value = checked_weight(server, weight)
-            changed = self.weights[index] != <uint32_t>value
-            self.weights[index] = value
-        finally:
-            self.end_change(changed)
+        raise missing(self, "set_weight")
 
-    @cython.critical_section
     def set_up(self, server, up: bool = True) -> None:
         """Let a server be picked, or not; it keeps its weight and state. Raises KeyError."""
-        cdef Py_ssize_t index
-        cdef bint changed = False
-        self.begin_change()
-        try:
-            index = self.find(server)
-            changed = self.up[index] != <bint>up
-            self.up[index] = <bint>up
-        finally:
-            self.end_change(changed)
+        raise missing(self, "set_up")
 
-    @cython.critical_section
     def is_up(self, server) -> bool:
-        return self.up[self.find(server)] != 0
+        """Whether `set_up` lets a server be picked; wrappers may keep it out nevertheless, see `share`. Raises KeyError."""
+        raise missing(self, "is_up")
+
+    def update(self, servers) -> None:
+        """Have these servers and weights from now on, in one change: all of it, or, where a weight is refused, nothing.
+
+        servers  what the constructor takes. Servers that stay keep their state (requests in flight, latency, up or down, waits)
+                 and their order; new ones come behind them, in theirs. Where nothing is different nothing changes at all.
+        """
+        raise missing(self, "update")
+
+    def tick(self, now: float | None = None) -> None:
+        """Do what is due at `now`, in the wrappers' clocks' seconds; None = by these clocks. Picks do so by themselves."""
 
     # The mapping
 
     def __len__(self) -> int:
-        return self.count
+        raise missing(self, "__len__")
 
-    @cython.critical_section
     def __contains__(self, server) -> bool:
-        cdef dict held = self.index_of
-        return server in held
+        return server in self.servers
 
     def __iter__(self):
         return iter(self.servers)
 
-    @cython.critical_section
     def __getitem__(self, server) -> int:
-        return self.weights[self.find(server)]
+        raise missing(self, "__getitem__")
 
     def __setitem__(self, server, weight: int) -> None:
         try:
@@ -488,108 +127,85 @@ cdef class Selector:
     def __delitem__(self, server) -> None:
         self.remove(server)
 
-    @cython.critical_section
     def get(self, server, default=None):
+        """The weight of a server, or `default`."""
         try:
-            return self.weights[self.find(server)]
+            return self[server]
         except KeyError:
             return default
 
     @property
     def servers(self) -> tuple:
-        """In the order in which they were added; the indexes of `pick_many` point into it."""
-        with cython.critical_section(self):
-            return tuple(self.names)
+        """The servers in the order in which they were added; the indexes of `pick_many` point into it."""
+        raise missing(self, "servers")
 
     def keys(self) -> tuple:
+        """The servers, see `servers`."""
         return self.servers
 
-    @cython.critical_section
     def values(self) -> tuple:
-        return tuple([self.weights[i] for i in range(self.count)])
+        """The weights, in the order of `servers`."""
+        return tuple([weight for _, weight in self.items()])
 
-    @cython.critical_section
     def items(self) -> tuple:
-        return tuple([(self.names[i], self.weights[i]) for i in range(self.count)])
-
-    def __eq__(self, other) -> bool:
-        """Whether it is the same algorithm with the same settings, servers, weights, and the same ones up."""
-        if type(self) is not type(other):
-            return NotImplemented
-        cdef Selector them = other
-        with cython.critical_section(self, them):
-            return self.options() == them.options() and self.seed == them.seed and self.listing() == them.listing()
-
-    __hash__ = None
-
-    def __repr__(self) -> str:
-        named = "".join(f", {name}={value!r}" for name, value in self.options().items())
-        if self.seed:
-            named += f", seed={self.seed}"
-        return f"{type(self).__name__}({dict(self.items())!r}{named})"
+        """Servers and weights, in the order of `servers`."""
+        raise missing(self, "items")
 
     def __class_getitem__(cls, item):
-        """`SmoothWRR[str]`, for annotations."""
+        """The class itself: `SmoothWRR[str]` is for annotations."""
         return cls
 
-    # State
+    # What it is, and how it is
 
     @property
     def algorithm(self) -> str:
-        """The name of the class."""
-        return type(self).__name__
+        """The name of the class that chooses."""
+        raise missing(self, "algorithm")
 
-    cdef list listing(self):
-        """`[server, weight, up]` of each server, in order."""
-        return [[self.names[i], self.weights[i], self.up[i] != 0] for i in range(self.count)]
+    def layer(self, kind: type):
+        """The part of this selector that is a `kind`, itself included: `lb.layer(OutlierDetector).eject("a")`. Raises LookupError."""
+        if isinstance(self, kind):
+            return self
+        raise LookupError(f"there is no {kind.__name__} in {self.algorithm}")
 
-    @cython.critical_section
+    def share(self, server) -> float:
+        """The part of all picks that is meant for a server as things stand, 0 to 1: after health, ramps, ejections. Raises KeyError."""
+        raise missing(self, "share")
+
+    def latency_s(self, server) -> float | None:
+        """The average latency of a server, in seconds; None where none is known or kept. Raises KeyError."""
+        self.is_up(server)
+        return None
+
+    @property
+    def ejected(self) -> dict:
+        """The servers that an OutlierDetector keeps out, each with the reason."""
+        return {}
+
+    @property
+    def panicking(self) -> bool:
+        """Whether a PanicThreshold ignores health as things stand."""
+        return False
+
+    def ramp(self, server) -> int:
+        """The percentage of its weight that SlowStart gives a server now; 0 while it may not be picked. Raises KeyError."""
+        return 100 if self.share(server) else 0
+
+    def stats(self) -> dict:
+        """How every server is: `ServerStats` by server. O(servers)."""
+        raise missing(self, "stats")
+
     def state(self) -> dict:
         """Everything but requests in flight, in types that JSON has as long as the servers are; for `restore`."""
-        if self.attention:
-            self.attend()
-        return {
-            "version": STATE_VERSION, "algorithm": self.algorithm, "options": self.options(),
-            "seed": self.seed, "random": self.random, "servers": self.listing(),
-            **self.extra_state(),
-        }
+        raise missing(self, "state")
 
-    @cython.critical_section
     def restore(self, state: dict) -> None:
         """Take over what `state` of such a selector gave; picks go on as they would have there.
 
-        Raises ValueError for the state of another algorithm, or of one with other options.
+        Raises ValueError for the state of another algorithm or wrapper, or of one with other options.
         """
-        mine = {"version": STATE_VERSION, "algorithm": self.algorithm, "options": self.options()}
-        for name, value in mine.items():
-            if state.get(name) != value:
-                raise ValueError(f"the state of a selector with {name} {state.get(name)!r}: this one has {value!r}")
-        for server, weight, _ in state["servers"]:
-            checked_weight(server, weight)
-        self.begin_change()
-        try:
-            self.seed = state["seed"]
-            self.random = state["random"]
-            self.names = []
-            self.index_of = {}
-            self.count = self.in_flight_total = 0
-            for server, weight, up in state["servers"]:
-                self.append(server, weight, up)
-        finally:
-            self.end_change(True)
-        self.attend()
-        self.random = state["random"]
-        self.restore_extra(state)
-
-    def __reduce__(self):
-        return restored, (type(self), self.options(), self.state())
+        raise missing(self, "restore")
 
     def __copy__(self):
-        return restored(type(self), self.options(), self.state())
-
-
-def restored(kind: type, options: dict, state: dict):
-    """A selector made from its state, for pickle and copy."""
-    selector = kind((), **options)
-    selector.restore(state)
-    return selector
+        """A selector like this one, which goes on where it is."""
+        raise missing(self, "__copy__")

@@ -13,7 +13,7 @@ instead. Once nobody ramps they are what they were.
 cimport cython
 from libc.math cimport INFINITY, pow, round
 
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 from lbcore.selection.wrapper cimport Wrapper
 
 cdef enum:
@@ -24,7 +24,7 @@ cdef enum:
 
 @cython.final
 cdef class SlowStart(Wrapper):
-    """Ramp up the weights of servers that come.
+    """SlowStart(selector, window_s=30.0, aggression=1.0, min_weight_percent=10, clock=None)\n--\n\nRamp up the weights of servers that come.
 
     selector            a selector, or a wrapper. Those that choose by a key are refused: a ramp would move keys to and fro.
     window_s            seconds from the least weight to the whole one.
@@ -36,6 +36,9 @@ cdef class SlowStart(Wrapper):
     """
 
     def __init__(self, selector, window_s: float = 30.0, aggression: float = 1.0, min_weight_percent: int = 10, clock=None):
+        for name, value in (("window_s", window_s), ("aggression", aggression)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name} has to be a number, not {value!r}")
         if not 0 < window_s < 1e9:
             raise ValueError(f"the window has to be more than 0 s, not {window_s!r}")
         if not 0 < aggression < 1e6:
@@ -45,7 +48,7 @@ cdef class SlowStart(Wrapper):
         if not 1 <= min_weight_percent <= WHOLE:
             raise ValueError(f"the least weight has to be between 1 and 100 percent, not {min_weight_percent}")
         base = (<Wrapper>selector).base if isinstance(selector, Wrapper) else selector
-        if isinstance(base, Selector) and (<Selector>base).keyed:
+        if isinstance(base, Algorithm) and (<Algorithm>base).keyed:
             raise TypeError(f"{type(base).__name__} chooses by a key: a ramp would move keys to and fro")
         self.window_s = window_s
         self.aggression = aggression
@@ -59,7 +62,7 @@ cdef class SlowStart(Wrapper):
             return WHOLE
         return max(self.min_weight_percent, <int>round(WHOLE * pow(max(age_s, 0.001) / self.window_s, 1 / self.aggression)))
 
-    cdef int reshape(self, Selector selector) except -1:
+    cdef int reshape(self, Algorithm selector) except -1:
         cdef double now_s = self.now()
         cdef dict before = self.started_s, started = {}
         cdef Py_ssize_t i
@@ -90,8 +93,8 @@ cdef class SlowStart(Wrapper):
         return 0
 
     def ramp(self, server) -> int:
-        """The percentage of its weight that a server gets now; 100 where it is not ramping, 0 while it is down. Raises KeyError."""
-        cdef Selector base = self.base
+        """`Selector.ramp`."""
+        cdef Algorithm base = self.base
         with cython.critical_section(base):
             since_s = self.started_s.get(base.epochs[base.find(server)])
             return 0 if since_s is None else self.percent(self.now() - <double>since_s)
@@ -100,7 +103,7 @@ cdef class SlowStart(Wrapper):
         return {"window_s": self.window_s, "aggression": self.aggression, "min_weight_percent": self.min_weight_percent}
 
     cdef dict own_state(self):
-        cdef Selector base = self.base
+        cdef Algorithm base = self.base
         cdef double now_s = self.now()
         ages = []
         for i, server in enumerate(base.names):

@@ -51,7 +51,7 @@ def name_of(server) -> str:
 
 @cython.final
 cdef class StickyCodec:
-    """Values for servers, and back.
+    """StickyCodec(servers, *, keys=(), context="")\n--\n\nValues for servers, and back.
 
     servers  any hashable objects with names (see `name_of`); a selector too. Of servers of one name, values name the first.
     keys     secrets, the first of which signs; values signed with the others are accepted, and stale. None: values are not
@@ -100,6 +100,7 @@ cdef class StickyCodec:
         return (None, True) if index < 0 else (self.servers[index], stale)
 
     def __class_getitem__(cls, item):
+        """The class itself: `StickyCodec[str]` is for annotations."""
         return cls
 
     cdef Py_ssize_t find(self, bytes value, bint* stale) except -2:

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from lbcore.selection.atomic cimport atomic_add_u64
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 
 cdef enum:
     STRIDE_MAX = 65535         # the weight that is picked in every round
@@ -16,7 +16,7 @@ cdef struct Stride:
     uint32_t size              # slots: servers with weight
 
 
-cdef class StaticStride(Selector):
+cdef class StaticStride(Algorithm):
     cdef Stride stride
     cdef uint64_t sequence
 

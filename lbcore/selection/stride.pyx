@@ -12,7 +12,7 @@ from libc.stdlib cimport free, malloc
 
 from lbcore.selection.atomic cimport atomic_add_u64, atomic_load_u64, atomic_store_u64
 from lbcore.selection.mix cimport mix64
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 from lbcore.selection.wide cimport uint128
 
 cdef enum:
@@ -73,8 +73,8 @@ cdef void stride_free(Stride* stride) noexcept nogil:
 
 
 @cython.final
-cdef class StaticStride(Selector):
-    """Weighted round robin by one atomic number: threads that pick at once do not wait for each other.
+cdef class StaticStride(Algorithm):
+    """StaticStride(servers=(), *, seed=0)\n--\n\nWeighted round robin by one atomic number: threads that pick at once do not wait for each other.
 
     A pick is O(1) expected: the largest weight over the mean, 10 at most. A change costs O(n) before the next pick and keeps the
     number. Memory: 2 bytes per server. Shares are exact to 1/65535 of the largest within 65,535 rounds; less smooth than

@@ -1,18 +1,26 @@
 from collections.abc import Iterable, Mapping
-from typing import TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
-from lbcore.selection.selector import Key, S, Selector
-from lbcore.selection.wrapper import Wrapper
+from lbcore.selection.selector import _S, Key, Selector
 
-V = TypeVar("V")
+__test__: Final[dict[str, Any]]
+
+_V = TypeVar("_V")
 
 @overload
 def subset(  # type: ignore[overload-overlap]
-    servers: Mapping[S, V], k: int, client: Key
-) -> dict[S, V]: ...
+    servers: Mapping[_S, _V], k: int, client: Key
+) -> dict[_S, _V]:
+    """The k servers that a client talks to, all if there are no more: in the order they have in `servers`.
+
+    servers  hashable objects with names (str, bytes, int, or with a `__str__`); from a mapping to weights, or a selector, the result
+             is a dict with these weights, to make a selector of.
+    client   str, bytes or int (64 bits): what tells this client from others, such as its host name. An int is XXH64's seed itself.
+    Cost: O(servers * log servers).
+    """
 @overload
 def subset(  # type: ignore[overload-overlap]
-    servers: Selector[S] | Wrapper[S], k: int, client: Key
-) -> dict[S, int]: ...
+    servers: Selector[_S], k: int, client: Key
+) -> dict[_S, int]: ...
 @overload
-def subset(servers: Iterable[S], k: int, client: Key) -> list[S]: ...
+def subset(servers: Iterable[_S], k: int, client: Key) -> list[_S]: ...

@@ -11,7 +11,7 @@ from _collections_abc import Mapping
 from libc.stdint cimport uint64_t
 
 from lbcore.selection.hashing cimport HASH_XXH64, hash_key, hash_server, key_value
-from lbcore.selection.selector cimport Selector
+from lbcore.selection.algorithm cimport Algorithm
 from lbcore.selection.wrapper cimport Wrapper
 
 
@@ -35,6 +35,6 @@ def subset(servers, k: int, client):
     names = list(servers)
     ranked = sorted([(hash_server(server, HASH_XXH64, seed), i) for i, server in enumerate(names)])
     kept = [names[<Py_ssize_t>i] for i in sorted([i for _, i in ranked[:k]])]
-    if isinstance(servers, (Mapping, Selector, Wrapper)):
+    if isinstance(servers, (Mapping, Algorithm, Wrapper)):
         return {server: servers[server] for server in kept}
     return kept

@@ -11,11 +11,14 @@ from lbcore.selection.ordered cimport Ordered
 
 @cython.final
 cdef class Tijdeman(Ordered):
-    """Weighted round robin in Tijdeman's order: after any k picks |picks - k*w/W| <= 1 - 1/(2n-2) for each of n servers.
+    """Tijdeman(servers=(), *, seed=0)\n--\n\nWeighted round robin in Tijdeman's order: after any k picks |picks - k*w/W| <= 1 - 1/(2n-2) for each of n servers.
 
     A pick is O(1), with weights whose period is beyond 262,144 O(log n). A change of weights costs O(period * log n)
     before the next pick. Memory: 4 bytes per step of the period. The order of lbcore's own `wrr`.
     """
+
+    def __init__(self, servers=(), *, seed: int = 0):
+        self.setup(servers, seed)
 
     cdef int build_cycle(self) except -1:
         return chairman_build(&self.cycle, self.open, self.count)

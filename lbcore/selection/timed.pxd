@@ -4,11 +4,13 @@ from libc.stdint cimport uint64_t
 
 from lbcore.selection.clock cimport coarse_ns, monotonic_ns
 from lbcore.selection.drawn cimport Drawn
+from lbcore.selection.sweep cimport Sweep
 
 
 cdef class Timed(Drawn):
     cdef bint told                     # the time is what `set_time` said
     cdef uint64_t told_ns
+    cdef Sweep sweep
     cdef bint slow                     # what is compared changes little within milliseconds
 
     cdef int shift(self, uint64_t by_ns) except -1

@@ -24,6 +24,9 @@ cdef bint is_slow(object seconds):
 cdef class Timed(Drawn):
     """The base of these: averages are part of the state, by their age."""
 
+    cdef void came(self, Py_ssize_t index) noexcept nogil:
+        self.loads[index].tried_ns = max(self.now_ns(), <uint64_t>1)
+
     @cython.critical_section
     def set_time(self, now_s: float | None) -> None:
         """Go by the caller's clock, for simulations: it is `now_s` seconds, until told otherwise. None: by the system's again.
@@ -38,6 +41,7 @@ cdef class Timed(Drawn):
         self.quiesce()
         if told != self.told:
             self.shift(after - before)
+            self.sweep.due_ns = 0
         self.told = told
         self.told_ns = after
 
@@ -46,6 +50,7 @@ cdef class Timed(Drawn):
         cdef Py_ssize_t i
         for i in range(self.count):
             self.loads[i].latency_at_ns += by_ns
+            self.loads[i].tried_ns += by_ns
         return 0
 
     cdef dict extra_state(self):
@@ -55,7 +60,11 @@ cdef class Timed(Drawn):
             [self.loads[i].latency_ewma_ns, max(0, <int64_t>(now - self.loads[i].latency_at_ns))]
             if self.loads[i].latency_ewma_ns else None for i in range(self.count)
         ]
-        return {"latencies": latencies, "time_ns": self.told_ns if self.told else None}
+        return {
+            "latencies": latencies, "time_ns": self.told_ns if self.told else None,
+            "tried": [max(0, <int64_t>(now - self.loads[i].tried_ns)) for i in range(self.count)],
+            "sweep": [max(0, <int64_t>(self.sweep.due_ns - now)), self.sweep.at, self.sweep.left, self.sweep.rest],
+        }
 
     cdef int restore_extra(self, dict state) except -1:
         cdef uint64_t now
@@ -64,7 +73,10 @@ cdef class Timed(Drawn):
         if self.told:
             self.told_ns = state["time_ns"]
         now = self.now_ns()
+        due_ns, self.sweep.at, self.sweep.left, self.sweep.rest = state["sweep"]
+        self.sweep.due_ns = now + <uint64_t>due_ns
         for i in range(self.count):
+            self.loads[i].tried_ns = now - <uint64_t>state["tried"][i]
             found = state["latencies"][i]
             if found is not None:
                 self.loads[i].latency_ewma_ns = found[0]

@@ -9,7 +9,9 @@ cdef enum:
 cdef inline uint32_t checked_weight(object server, object weight) except? 0xFFFFFFFF:
     """A weight as a number. Raises TypeError or ValueError for what is none."""
     if isinstance(weight, bool) or not isinstance(weight, int):
-        raise TypeError(f"the weight of {server!r} has to be an int, not {weight!r}")
+        if isinstance(weight, (bool, str, bytes)) or not hasattr(weight, "__index__"):
+            raise TypeError(f"the weight of {server!r} has to be an int, not {weight!r}: `scaled` of lbcore.selection makes ints of fractions")
+        weight = weight.__index__()
     if not 0 <= weight <= MAX_WEIGHT:
         raise ValueError(f"the weight of {server!r} has to be between 0 and {MAX_WEIGHT}, not {weight}")
     return weight

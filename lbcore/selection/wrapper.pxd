@@ -1,18 +1,18 @@
-# What stands around a selector and decides who of its servers may be picked, and with which weight.
+# What stands around a selector and decides which of its servers may be picked, and with which weight.
 
-from lbcore.selection.selector cimport Selector, Shaper
+from lbcore.selection.algorithm cimport Algorithm, Shaper
 
 
 cdef class Wrapper(Shaper):
-    cdef readonly object selector      # what it is around: a Selector, or another Wrapper
-    cdef Selector base                 # the innermost
+    cdef readonly object selector      # what it is around: a Algorithm, or another Wrapper
+    cdef Algorithm base                 # the innermost
     cdef Wrapper within                # `selector` where that is a wrapper, else None
     cdef object clock                  # a function that gives seconds; None = the monotonic clock
     cdef double due_s                  # when `step` has to be called; infinity = never
     cdef dict pending                  # own state that `shape` has to take over; None = none
 
     # What a wrapper implements
-    cdef int reshape(self, Selector selector) except -1
+    cdef int reshape(self, Algorithm selector) except -1
     cdef int step(self, double now_s) except -1
     cdef dict options(self)
     cdef dict own_state(self)

@@ -1,34 +1,35 @@
 """What is around a selector and changes with which weight its servers may be picked. No I/O.
 
-A wrapper has the methods of the selector that it is around, and passes them on. It acts when something changes: then it writes
+A wrapper is a `Selector`: it has the methods of the selector that it is around, and passes them on. It acts when something changes: then it writes
 other weights into the selector's `open` (see `Shaper`), and the algorithm builds what it needs from these. So a pick costs what
 the selector's does, and a look at whether time has made a change due. Wrappers go around wrappers, e.g.
 `PanicThreshold(SlowStart(OutlierDetector(SmoothWRR(servers))))`. Changes may be made at any of them, or at the selector; picks and
-leases go through the outermost, or time stands still until `tick`. What is written on Selector about threads holds here.
+leases go through the outermost, or time stands still until `tick`. What `algorithm` says about threads holds here.
 """
 
 cimport cython
 from libc.math cimport INFINITY
 
 from lbcore.selection.clock cimport monotonic_ns
-from lbcore.selection.selector cimport Selector, Shaper
+from lbcore.selection.lease cimport Lease
+from lbcore.selection.algorithm cimport Algorithm, Shaper
 
 STATE_VERSION = 1
 
 
 cdef class Wrapper(Shaper):
-    """The base of wrappers. A selector has one chain of them."""
+    """The base of wrappers. An algorithm has one chain of them."""
 
     def __cinit__(self, *arguments, **named):
         self.due_s = INFINITY
 
     cdef int wrap(self, object selector, object clock) except -1:
         """Begin. For constructors of subclasses, once their own settings are made."""
-        cdef Selector base
+        cdef Algorithm base
         if isinstance(selector, Wrapper):
             self.within = selector
             base = self.within.base
-        elif isinstance(selector, Selector):
+        elif isinstance(selector, Algorithm):
             base = selector
         else:
             raise TypeError(f"a selector is needed, not {selector!r}")
@@ -42,7 +43,7 @@ cdef class Wrapper(Shaper):
 
     # What a wrapper implements
 
-    cdef int reshape(self, Selector selector) except -1:
+    cdef int reshape(self, Algorithm selector) except -1:
         """Change `open`, in which the wrappers within have had their say. Sets `due_s`, and takes over `pending`."""
         return 0
 
@@ -64,7 +65,7 @@ cdef class Wrapper(Shaper):
     cdef double now(self) except? -1:
         return monotonic_ns() / 1e9 if self.clock is None else self.clock()
 
-    cdef int shape(self, Selector selector) except -1:
+    cdef int shape(self, Algorithm selector) except -1:
         if self.within is not None:
             self.within.shape(selector)
         return self.reshape(selector)
@@ -85,7 +86,7 @@ cdef class Wrapper(Shaper):
         return 0
 
     def tick(self, now: float | None = None) -> None:
-        """Do what is due at `now`, in the clock's seconds; None = by the clock. Only needed while nobody picks through it."""
+        """`Selector.tick`. Only needed while no pick goes through this wrapper."""
         if self.within is not None:
             self.within.tick(now)
         self.ahead_to(self.now() if now is None else now)
@@ -94,10 +95,13 @@ cdef class Wrapper(Shaper):
 
     def pick(self, key=None, *, accept=None, exclude=()):
         """`Selector.pick`."""
-        cdef Selector base = self.base
+        cdef Algorithm base = self.base
+        cdef Py_ssize_t index
         self.ahead()
         with cython.critical_section(base):
-            return base.names[base.pick_index(key, accept, exclude)]
+            index = base.pick_index(key, accept, exclude, 1)
+            base.picks[index] += 1
+            return base.names[index]
 
     def pick_n(self, key=None, n: int = 1, *, accept=None, exclude=()) -> list:
         """`Selector.pick_n`."""
@@ -109,47 +113,59 @@ cdef class Wrapper(Shaper):
         self.ahead()
         return self.base.pick_many(wanted, out)
 
-    def lease(self, key=None, *, accept=None, exclude=()):
+    def lease(self, key=None, *, accept=None, exclude=(), cost: int = 1):
         """`Selector.lease`."""
+        cdef Lease lease
         self.ahead()
-        return self.selector.lease(key, accept=accept, exclude=exclude)
+        lease = self.selector.lease(key, accept=accept, exclude=exclude, cost=cost)
+        lease.selector = self
+        return lease
 
-    def report(self, server, **outcome) -> None:
+    async def acquire(self, key=None, *, accept=None, exclude=(), cost: int = 1, timeout: float | None = None):
+        """`Selector.acquire`."""
+        if self.base.limiter is None:
+            return self.lease(key, accept=accept, exclude=exclude, cost=cost)
+        return await self.base.limiter._wait(self, key, accept, exclude, cost, timeout)
+
+    def acquire_blocking(self, key=None, *, accept=None, exclude=(), cost: int = 1, timeout: float | None = None):
+        """`Selector.acquire_blocking`."""
+        if self.base.limiter is None:
+            return self.lease(key, accept=accept, exclude=exclude, cost=cost)
+        return self.base.limiter._wait_blocking(self, key, accept, exclude, cost, timeout)
+
+    def report(self, server, *, latency_s: float | None = None, ok: bool = True, kind: str = "error") -> None:
         """`Selector.report`."""
-        self.selector.report(server, **outcome)
+        self.selector.report(server, latency_s=latency_s, ok=ok, kind=kind)
 
     def in_flight(self, server) -> int:
+        """`Selector.in_flight`."""
         return self.base.in_flight(server)
 
     # Changing
 
     def add(self, server, weight: int = 1) -> None:
+        """`Selector.add`."""
         self.base.add(server, weight)
 
     def remove(self, server) -> None:
+        """`Selector.remove`."""
         self.base.remove(server)
 
     def set_weight(self, server, weight: int) -> None:
+        """`Selector.set_weight`."""
         self.base.set_weight(server, weight)
 
     def set_up(self, server, up: bool = True) -> None:
+        """`Selector.set_up`."""
         self.base.set_up(server, up)
 
     def is_up(self, server) -> bool:
-        """What `set_up` said; a wrapper may see it otherwise, see `share`."""
+        """`Selector.is_up`."""
         return self.base.is_up(server)
 
-    def share(self, server) -> float:
-        """The part of all picks that is meant for a server as things stand, 0 to 1: after health, ramps, ejections. Raises KeyError."""
-        cdef Selector base = self.base
-        cdef Py_ssize_t i, index
-        cdef double total = 0
-        self.ahead()
-        with cython.critical_section(base):
-            index = base.find(server)
-            for i in range(base.count):
-                total += base.open[i]
-            return base.open[index] / total if total else 0.0
+    def update(self, servers) -> None:
+        """`Selector.update`."""
+        self.base.update(servers)
 
     # The mapping
 
@@ -159,33 +175,59 @@ cdef class Wrapper(Shaper):
     def __contains__(self, server) -> bool:
         return server in self.base
 
-    def __iter__(self):
-        return iter(self.base)
-
     def __getitem__(self, server) -> int:
         return self.base[server]
 
-    def __setitem__(self, server, weight: int) -> None:
-        self.base[server] = weight
-
-    def __delitem__(self, server) -> None:
-        del self.base[server]
-
     def get(self, server, default=None):
+        """`Selector.get`."""
         return self.base.get(server, default)
 
     @property
     def servers(self) -> tuple:
+        """`Selector.servers`."""
         return self.base.servers
 
-    def keys(self) -> tuple:
-        return self.base.keys()
-
     def values(self) -> tuple:
+        """`Selector.values`."""
         return self.base.values()
 
     def items(self) -> tuple:
+        """`Selector.items`."""
         return self.base.items()
+
+    # How it is
+
+    def layer(self, kind: type):
+        """`Selector.layer`."""
+        return self if isinstance(self, kind) else self.selector.layer(kind)
+
+    def share(self, server) -> float:
+        """`Selector.share`."""
+        self.ahead()
+        return self.base.share(server)
+
+    def latency_s(self, server) -> float | None:
+        """`Selector.latency_s`."""
+        return self.base.latency_s(server)
+
+    @property
+    def ejected(self) -> dict:
+        """`Selector.ejected`."""
+        return self.selector.ejected
+
+    @property
+    def panicking(self) -> bool:
+        """`Selector.panicking`."""
+        return self.selector.panicking
+
+    def ramp(self, server) -> int:
+        """`Selector.ramp`."""
+        return self.selector.ramp(server)
+
+    def stats(self) -> dict:
+        """`Selector.stats`."""
+        self.ahead()
+        return self.base.statistics(self)
 
     def __eq__(self, other) -> bool:
         """Whether it is the same kind with the same settings, around selectors that are equal."""
@@ -199,19 +241,16 @@ cdef class Wrapper(Shaper):
         named = "".join(f", {name}={value!r}" for name, value in self.options().items())
         return f"{type(self).__name__}({self.selector!r}{named})"
 
-    def __class_getitem__(cls, item):
-        return cls
-
     # State
 
     @property
     def algorithm(self) -> str:
-        """The name of the selector's class."""
+        """`Selector.algorithm`."""
         return self.base.algorithm
 
     def state(self) -> dict:
-        """That of the selector, and what the wrapper knows; times are kept as ages. For `restore`."""
-        cdef Selector base = self.base
+        """`Selector.state`, and what the wrapper knows; times are kept as ages."""
+        cdef Algorithm base = self.base
         self.ahead()
         with cython.critical_section(base):
             return {
@@ -223,7 +262,7 @@ cdef class Wrapper(Shaper):
             }
 
     def restore(self, state: dict) -> None:
-        """Take over what `state` of such a wrapper gave. Raises ValueError for the state of another one."""
+        """`Selector.restore`."""
         mine = {"version": STATE_VERSION, "wrapper": type(self).__name__, "options": self.options()}
         for name, value in mine.items():
             if state.get(name) != value:
@@ -235,10 +274,11 @@ cdef class Wrapper(Shaper):
             self.pending = None
 
     cdef dict all_options(self):
+        """`options`, and what is no part of the state: the clock, functions to call."""
         return self.options() if self.clock is None else {**self.options(), "clock": self.clock}
 
     def __reduce__(self):
-        cdef Selector base = self.base
+        cdef Algorithm base = self.base
         cdef Wrapper wrapper = self
         kinds = []
         while wrapper is not None:
@@ -247,6 +287,7 @@ cdef class Wrapper(Shaper):
         return rebuilt, (type(base), base.options(), kinds[::-1], self.state())
 
     def __copy__(self):
+        """`Selector.__copy__`."""
         build, arguments = self.__reduce__()
         return build(*arguments)
 

@@ -95,11 +95,14 @@ cdef int wrr_build(Cycle* cycle, const uint32_t* weights, Py_ssize_t count) exce
 
 @cython.final
 cdef class SmoothWRR(Ordered):
-    """Smooth weighted round robin, the order that nginx picks in.
+    """SmoothWRR(servers=(), *, seed=0)\n--\n\nSmooth weighted round robin, the order that nginx picks in.
 
     A pick is O(1), with weights whose period is beyond 262,144 O(log n) in Tijdeman's order instead, which is smoother.
     A change of weights costs O(period * different weights) before the next pick. Memory: 4 bytes per step of the period.
     """
+
+    def __init__(self, servers=(), *, seed: int = 0):
+        self.setup(servers, seed)
 
     cdef int build_cycle(self) except -1:
         return wrr_build(&self.cycle, self.open, self.count)

@@ -94,7 +94,7 @@ cdef struct ServerCell:        # one per server, and per child of a service that
     uint32_t ejections         # in a row: each makes the next one longer
     uint32_t failed_at_ms[FAILURE_TIMES]  # of the last failures, monotonic; a ring
     uint32_t ramp_percent      # of its weight that counts while it starts slowly, 1 to 99; 0 = all of it
-    uint32_t reserve[15]
+    uint32_t reserve[13]
 
 
 cdef struct ServerStats:       # one per worker and server; written by that worker alone

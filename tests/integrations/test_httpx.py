@@ -213,6 +213,6 @@ def test_load_counts_until_the_last_byte() -> None:
 
 
 def test_wrong_settings() -> None:
-    for wrong in (lambda: BalancedTransport(SmoothWRR("a"), attempts=0), lambda: RetryBudget(-1)):
+    for wrong in (lambda: BalancedTransport(SmoothWRR(["a"]), attempts=0), lambda: RetryBudget(-1)):
         with pytest.raises(ValueError):
             wrong()

@@ -38,7 +38,6 @@ INTERNAL = {
         "observability": "json_line text",
         "proxy": "attempt copies entry_point exchange explainer gates networks observation recording sink",
         "routing": "asker decision",
-        "selection": "alias chairman drawn hrw md5 ordered ring timed",
         "transport": "arrival clock connect connection dialer http1_body http1_client http1_server listener "
         "mirror_stream pool protocols reserve scarcity server_connection socket splice tcp_client timers tunnel",
     }.items()

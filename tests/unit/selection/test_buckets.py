@@ -277,7 +277,7 @@ def test_memento_is_the_paper(count: int, steps: list[int]) -> None:
 
 @pytest.mark.parametrize("make", [Anchor, Memento])
 def test_vectors(make: Any) -> None:
-    lb = make("abcde", capacity=8) if make is Anchor else make("abcde")
+    lb = make(["a", "b", "c", "d", "e"], capacity=8) if make is Anchor else make(["a", "b", "c", "d", "e"])
     lb.pick("user-0")
     lb.remove("c")
     found = "".join(lb.pick(f"user-{number}") for number in range(20))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lbcore.selection
-from lbcore.selection import Selector, SmoothWRR, get_include
+from lbcore.selection import Algorithm, SmoothWRR, get_include
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs/selection.md").read_text()
@@ -80,5 +80,5 @@ def test_every_selector_is_in_the_table() -> None:
     table = TEXT[TEXT.index("| need |") : TEXT.index("## Use")]
     for name in lbcore.selection.__all__:
         found = getattr(lbcore.selection, name)
-        if isinstance(found, type) and issubclass(found, Selector) and found is not Selector:
+        if isinstance(found, type) and issubclass(found, Algorithm) and found is not Algorithm:
             assert f"`{name}`" in table, name

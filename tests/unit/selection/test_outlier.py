@@ -222,14 +222,30 @@ def test_state() -> None:
 
 
 def test_what_is_wrong_is_refused() -> None:
-    for settings in ({"interval_s": 0}, {"consecutive_failures": 0}, {"base_ejection_s": -1}):
+    for settings in (
+        {"interval_s": 0},
+        {"consecutive_failures": 0},
+        {"base_ejection_s": -1},
+        {"max_ejection_percent": 500},
+        {"failure_percent": 101},
+        {"success_rate_hosts": -1},
+    ):
         with pytest.raises(ValueError):
-            OutlierDetector(SmoothWRR("ab"), **settings)
-    for settings in ({"other": 1}, {"interval_s": None}, {"failure_percent": "85"}):
+            OutlierDetector(SmoothWRR(["a", "b"]), **settings)
+    for settings in (
+        {"other": 1},
+        {"atempts": 3},
+        {"interval_s": None},
+        {"failure_percent": "85"},
+        {"consecutive_failures": 2.5},
+        {"split_local": 1},
+        {"seed": "x"},
+        {"on_eject": 1},
+    ):
         with pytest.raises(TypeError):
-            OutlierDetector(SmoothWRR("ab"), **settings)  # type: ignore[arg-type]
+            OutlierDetector(SmoothWRR(["a", "b"]), **settings)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="gateway"):
-        OutlierDetector(SmoothWRR("ab")).report("a", ok=False, kind="other")
+        OutlierDetector(SmoothWRR(["a", "b"])).report("a", ok=False, kind="other")
 
 
 def test_threads() -> None:

@@ -61,4 +61,4 @@ def test_ejections_and_ramps_within() -> None:
 def test_wrong_percentages() -> None:
     for wrong in (-1, 101):
         with pytest.raises(ValueError):
-            PanicThreshold(SmoothWRR("ab"), wrong)
+            PanicThreshold(SmoothWRR(["a", "b"]), wrong)

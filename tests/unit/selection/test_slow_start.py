@@ -142,10 +142,10 @@ def test_state_copy_and_pickle_go_on_with_the_ramp() -> None:
 def test_what_is_wrong_is_refused() -> None:
     for arguments in ((0,), (-1,), (math.inf,), (30, 0), (30, 1, 0), (30, 1, 101)):
         with pytest.raises(ValueError):
-            SlowStart(SmoothWRR("ab"), *arguments)
+            SlowStart(SmoothWRR(["a", "b"]), *arguments)
     with pytest.raises(TypeError):
         SlowStart({"a": 1})  # type: ignore[arg-type]
-    lb = SmoothWRR("ab")
+    lb = SmoothWRR(["a", "b"])
     SlowStart(lb)
     with pytest.raises(ValueError, match="another wrapper"):
         SlowStart(lb)
