@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from lbcore.selection.load cimport Load
 
 cdef enum:
-    LAYOUT_VERSION = 8
+    LAYOUT_VERSION = 9
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64

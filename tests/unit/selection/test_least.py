@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from fractions import Fraction
+from itertools import pairwise
 from math import exp
 from typing import Any
 
@@ -287,3 +288,71 @@ def test_with_a_server_that_is_slow_at_low_load_only_latency_tells(kind: Any) ->
 def test_the_same_seed_is_the_same_simulation() -> None:
     for kind in (PeakEWMA, Prequal, LeastTime, P2C):
         assert p99(kind(range(20), seed=4), 5, 200) == p99(kind(range(20), seed=4), 5, 200)
+
+
+# Every server is asked
+
+
+@pytest.mark.parametrize("kind", [LeastTime, PeakEWMA])
+@pytest.mark.parametrize("count", [2, 5, 30])
+def test_every_server_is_asked_once_in_ten_seconds(kind: Any, count: int) -> None:
+    """One is slow once, then the fastest; the others are not; 20 requests a second."""
+    lb = kind(range(count), seed=7)
+    asked = dict.fromkeys(range(count), 0.0)
+    ends: list[tuple[float, Any, float]] = []
+    gaps: list[float] = []
+    slow = True
+    for tick in range(20 * 120):
+        now = tick / 20
+        for end in [each for each in ends if each[0] <= now]:
+            ends.remove(end)
+            lb.set_time(end[0])
+            end[1].end(latency_s=end[2])
+        lb.set_time(now)
+        lease = lb.lease()
+        gaps.append(now - asked[lease.server])
+        asked[lease.server] = now
+        latency_s = 0.02
+        if lease.server == 0:
+            latency_s, slow = (0.4, False) if slow else (0.001, False)
+        ends.append((now + latency_s, lease, latency_s))
+    assert max([*gaps, *(119.95 - at for at in asked.values())]) <= 10
+
+
+@pytest.mark.parametrize("kind", [LeastTime, PeakEWMA])
+def test_one_that_hangs_or_only_fails_is_asked_too_and_seldom(kind: Any) -> None:
+    lb = kind(["good", "hangs", "fails"], seed=3)
+    asked: dict[str, list[float]] = {"good": [], "hangs": [], "fails": []}
+    held = []
+    for tick in range(20 * 100):
+        lb.set_time(tick / 20)
+        lease = lb.lease()
+        asked[lease.server].append(tick / 20)
+        if lease.server == "hangs":
+            held.append(lease)
+        else:
+            lease.end(ok=lease.server == "good", latency_s=0.005)
+    for server in ("hangs", "fails"):
+        times = [0.0, *asked[server], 100.0]
+        assert max(b - a for a, b in pairwise(times)) <= 10
+    assert len(asked["hangs"]) < 25 and len(asked["good"]) > 1200  # of a pair without "good" one has to be asked
+
+
+@pytest.mark.parametrize("kind", [LeastTime, PeakEWMA])
+def test_one_that_comes_back_is_asked_at_once_and_few_requests_are_not_spent_on_that(kind: Any) -> None:
+    lb = kind(["a", "b"], seed=3)
+    lb.set_time(0)
+    lb.report("a", latency_s=0.001), lb.report("b", latency_s=5)
+    lb.set_up("b", False)
+    lb.set_time(60)
+    assert {lb.pick() for _ in range(9)} == {"a"}
+    lb.set_up("b")
+    lb.set_time(61)
+    assert "b" in [lb.pick() for _ in range(9)]
+    rare = kind(["a", "b", "c"], seed=3)
+    for number in range(400):  # one in a minute: everybody would be due at each
+        rare.set_time(60.0 * number)
+        rare.pick()
+        for server, latency_s in (("a", 0.001), ("b", 0.9), ("c", 0.9)):
+            rare.report(server, latency_s=latency_s)
+    assert rare.stats()["a"].picks > (270 if kind is LeastTime else 200)
