@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lbcore.config.dynamic import DynamicConfig
@@ -12,6 +12,7 @@ from lbcore.config.report import lines
 from lbcore.config.static import StaticConfig
 from lbcore.config.validate import Disabled
 from lbcore.errors import ConfigError, Problem
+from lbcore.process.preflight import start_problems
 from lbcore.provider.merge import merge
 from lbcore.routing.compile import find_problems
 
@@ -59,6 +60,7 @@ def _static(path: Path, report: Report) -> StaticConfig:
     static, notes = load_static_with_warnings(path)
     _sort(notes, report)
     report.warnings += lint_static(static)
+    report.problems += lines(replace(problem, file=str(path)) for problem in start_problems(static))
     report.runs += [f"{path}: entry point {name} on {point.address}" for name, point in static.entry_points.items()]
     return static
 

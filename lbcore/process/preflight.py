@@ -7,6 +7,7 @@ import asyncio
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError, Problem
+from lbcore.process.listeners import Address
 from lbcore.process.snapshot import Publisher
 from lbcore.process.worker import EngineFactory, make_engine
 from lbcore.routing.compile import own_routers
@@ -21,7 +22,28 @@ def check_start(static: StaticConfig, factory: EngineFactory = make_engine) -> N
     Raises ConfigError with what would stop every worker: a log that cannot be opened, settings that cannot be used.
     Files of logs are made, as they would be.
     """
+    if problems := _addresses(static):
+        raise ConfigError(problems)
     asyncio.run(_make(static, factory))
+
+
+def start_problems(static: StaticConfig) -> list[Problem]:
+    """What `check_start` would raise, but for logs, which are not touched. No file is made."""
+    try:
+        check_start(static.model_copy(update={"access_log": None}))
+    except ConfigError as error:
+        return list(error.problems)
+    return []
+
+
+def _addresses(static: StaticConfig) -> list[Problem]:
+    problems = []
+    for name, point in static.entry_points.items():
+        try:
+            Address.parse(point.address)
+        except ValueError as error:
+            problems.append(Problem(f"entryPoints.{name}.address", f"cannot listen on {point.address}: {error}"))
+    return problems
 
 
 async def _make(static: StaticConfig, factory: EngineFactory) -> None:

@@ -100,6 +100,7 @@ def test_worker_that_is_stopped_loses_no_new_connection(tmp_path: Path, backends
         os.kill(stopped, signal.SIGSTOP)
         lb.logged(rf"\(pid {stopped}\) has not answered")
         assert [lb.get(timeout_s=5) for _ in range(40)] == [(200, "one")] * 40
+        assert "hanging" in ask_admin(lb, "/api/state")
         lb.write(dynamic_for(backends[1]))
         eventually(lambda: lb.get() == (200, "two"), "a reload beside it")
         os.kill(stopped, signal.SIGCONT)
