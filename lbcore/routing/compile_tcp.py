@@ -12,13 +12,13 @@ from lbcore.config.static import StaticConfig
 from lbcore.config.validate import Disabled, qualify
 from lbcore.config.validate_tcp import check_tcp, tcp_entry_points_of
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
-from lbcore.routing.connections import ConnectionTable
 from lbcore.routing.hash_key import HashKey
 from lbcore.routing.matcher import Program
 from lbcore.routing.picker import Consistent
 from lbcore.routing.server import Server
 from lbcore.routing.service import Service, UpstreamPolicy
 from lbcore.routing.tcp_route import ConnectionLimit, TcpPolicy, TcpRoute, TcpRoutes
+from lbcore.state.keyed import KeyedTable
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
@@ -54,7 +54,7 @@ class TcpCompiler:
         self.region = region
         self.worker = worker
         self.known = known
-        self.connections = ConnectionTable(region, worker)
+        self.connections = KeyedTable(region, worker)
         self.servers: dict[str, Server] = {}
         self.services: dict[str, Service] = {}
         self.disabled: list[Disabled] = check_tcp(tcp, static)

@@ -6,7 +6,7 @@ from lbcore.http.head cimport ClientAddress
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.matcher cimport Program
 from lbcore.routing.service cimport Service
-from lbcore.routing.connections cimport ConnectionTable
+from lbcore.state.keyed cimport KeyedTable
 
 
 cdef class TcpPolicy:                  # of the service that was chosen
@@ -16,7 +16,7 @@ cdef class TcpPolicy:                  # of the service that was chosen
 
 
 cdef class ConnectionLimit:            # of one client
-    cdef ConnectionTable table
+    cdef KeyedTable table
     cdef uint64_t group
     cdef readonly int64_t amount
 

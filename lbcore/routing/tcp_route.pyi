@@ -1,6 +1,6 @@
-from lbcore.routing.connections import ConnectionTable
 from lbcore.routing.matcher import Program
 from lbcore.routing.service import Service
+from lbcore.state.keyed import KeyedTable
 
 class TcpPolicy:
     termination_ms: int
@@ -10,7 +10,7 @@ class TcpPolicy:
 
 class ConnectionLimit:
     amount: int
-    def __init__(self, table: ConnectionTable, group: int, amount: int) -> None: ...
+    def __init__(self, table: KeyedTable, group: int, amount: int) -> None: ...
 
 class TcpRoute:
     name: str

@@ -7,7 +7,7 @@ from lbcore.http.head cimport ClientAddress, RequestHead
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.matcher cimport Program, run
 from lbcore.routing.service cimport Service
-from lbcore.routing.connections cimport ConnectionTable
+from lbcore.state.keyed cimport KeyedTable
 
 
 @cython.final
@@ -24,16 +24,16 @@ cdef class TcpPolicy:
 cdef class ConnectionLimit:
     """`amount` connections at once of each client, within a group."""
 
-    def __init__(self, ConnectionTable table, group: int, amount: int):
+    def __init__(self, KeyedTable table, group: int, amount: int):
         self.table = table
         self.group = group
         self.amount = amount
 
     cdef bint enter(self, const ClientAddress* client) noexcept:
-        return self.table.enter(self.group, client.ip, self.amount)
+        return self.table.hold(self.group, client.ip, self.amount)
 
     cdef void leave(self, const ClientAddress* client) noexcept:
-        self.table.leave(self.group, client.ip)
+        self.table.release(self.group, client.ip)
 
 
 cdef RequestHead head_of(Asker asker) noexcept:

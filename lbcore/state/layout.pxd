@@ -1,7 +1,8 @@
 # The data dictionary of the shared region: every struct in it, each a multiple of a cache line (64 bytes).
 #
 # Region = Header page, ServiceCell[services], ServerCell[servers], WorkerStats[workers], ServerStats[workers][servers],
-# ServiceStats[workers][services], MetricRow[workers][METRIC_ROWS], ConnectionRow[workers][CONNECTION_ROWS], LogRing[workers].
+# ServiceStats[workers][services], MetricRow[workers][METRIC_ROWS], KeyedPart[workers + 1], KeyedRow[workers + 1][KEYED_ROWS],
+# LogRing[workers].
 # A cell of several writers is touched with the helpers of atomic.pxd only. A row of one writer (its worker) is
 # incremented plainly; readers sum the rows of all workers. A page that nobody touched costs no memory.
 # Changing a struct means raising LAYOUT_VERSION.
@@ -11,7 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from lbcore.selection.load cimport Load
 
 cdef enum:
-    LAYOUT_VERSION = 9
+    LAYOUT_VERSION = 10
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -19,7 +20,7 @@ cdef enum:
     STATUS_CLASSES = 6         # index = status // 100; 0 counts exchanges that ended without an answer
     MAX_BUCKETS = 11           # of the histogram of durations, less the one for everything
     METRIC_ROWS = 65536        # per worker: sets of labels
-    CONNECTION_ROWS = 65536    # per worker: clients whose connections are limited; a power of two
+    KEYED_ROWS = 65536         # per worker, and shared by all: keys that are limited; a power of two
     ERROR_KINDS = 16           # room; ErrorKind uses the first ones
     LOG_RING_BYTES = 1 << 24   # of each worker's lines that wait to be written; a power of two
 
@@ -51,7 +52,7 @@ cdef struct Header:
     uint32_t servers           # cells
     uint32_t servers_used      # slots below this one have been given out at some time; atomic, grows only
     uint32_t services_used     # likewise
-    uint32_t connections_lock  # worker + 1 that holds the ConnectionRows of all; 0 = nobody; atomic
+    uint32_t keyed_lock        # worker + 1 that holds all KeyedRows; 0 = nobody; atomic
     uint64_t generation        # configurations published so far; atomic
     uint64_t eligibility       # counts the times any server went up, down or changed weight; atomic
     int64_t started_unix_ns    # wall clock at creation
@@ -133,11 +134,24 @@ cdef struct MetricRow:         # requests with one set of labels; written by one
     uint64_t buckets[MAX_BUCKETS]  # requests that took no longer than this bound and longer than the one before
 
 
-cdef struct ConnectionRow:     # open connections of one client; written by one worker alone, under Header.connections_lock
-    uint8_t ip[16]             # as in ClientAddress
-    uint64_t group             # what is limited together
-    uint32_t count             # 0 = the row is free
+cdef struct KeyedPart:         # the rows of one worker, or, behind those of all workers, the shared ones; under Header.keyed_lock
+    uint64_t rows              # in use
+    uint64_t evicted           # rows that made room for others
+    uint64_t refused           # keys for which there was no room
+    uint32_t hand              # where the next one to be evicted is looked for
     uint32_t unused
+    uint64_t reserve[4]
+
+
+cdef struct KeyedRow:          # what is known of one key in a group; under Header.keyed_lock
+    uint8_t key[16]            # an address as in ClientAddress, or a hash
+    uint64_t group             # what is limited together
+    int64_t count              # held just now: such a row is not evicted
+    int64_t value              # used so far, as its user counts it
+    uint64_t touched_ns        # monotonic time of the last use
+    uint32_t used              # 0 = the row is free
+    uint32_t unused
+    uint64_t reserve
 
 
 cdef struct EntryPointStats:   # one per worker and entry point; written by that worker alone
@@ -155,10 +169,9 @@ cdef struct WorkerStats:       # one per worker; its totals are the sums over it
     uint64_t heartbeat_ns      # monotonic time at which its loop was last seen turning
     uint64_t generation        # configuration it runs
     uint64_t metric_rows       # of its MetricRows, those in use: the first ones
-    uint64_t connection_rows   # of its ConnectionRows, those in use
     uint64_t body_memory       # of Header.body_memory, what this worker has taken
     uint64_t bodies_shed       # bodies, or parts of one, for which Header.body_memory_limit had no room
-    uint64_t reserve[2]
+    uint64_t reserve[3]
     EntryPointStats entry_points[MAX_ENTRY_POINTS]  # index = position in the static configuration
 
 

@@ -4,7 +4,7 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from lbcore.state.layout cimport (
-    CONNECTION_ROWS, METRIC_ROWS, ConnectionRow, Header, LogRing, MetricRow, ServerCell, ServerStats, ServiceCell, ServiceStats,
+    KEYED_ROWS, METRIC_ROWS, Header, KeyedPart, KeyedRow, LogRing, MetricRow, ServerCell, ServerStats, ServiceCell, ServiceStats,
     WorkerStats,
 )
 
@@ -21,7 +21,8 @@ cdef class Region:
     cdef ServerStats* server_rows      # [worker][server]
     cdef ServiceStats* service_rows    # [worker][service]
     cdef MetricRow* metrics            # [worker][METRIC_ROWS]
-    cdef ConnectionRow* connections    # [worker][CONNECTION_ROWS]
+    cdef KeyedPart* keyed_parts        # [worker, or `workers` for the shared one]
+    cdef KeyedRow* keyed               # likewise, [KEYED_ROWS]
     cdef LogRing* log_rings            # [worker]
     cdef uint32_t n_servers            # length of one worker's row of server_rows
     cdef readonly uint32_t workers     # rows; a worker's index is below it
@@ -48,8 +49,11 @@ cdef class Region:
     cdef inline MetricRow* metric_rows(self, uint32_t worker) noexcept nogil:
         return self.metrics + <size_t>worker * METRIC_ROWS
 
-    cdef inline ConnectionRow* connection_rows(self, uint32_t worker) noexcept nogil:
-        return self.connections + <size_t>worker * CONNECTION_ROWS
+    cdef inline KeyedPart* keyed_part(self, uint32_t part) noexcept nogil:
+        return self.keyed_parts + part
+
+    cdef inline KeyedRow* keyed_rows(self, uint32_t part) noexcept nogil:
+        return self.keyed + <size_t>part * KEYED_ROWS
 
     cdef inline WorkerStats* worker(self, uint32_t index) noexcept nogil:
         return self.worker_rows + index

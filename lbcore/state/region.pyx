@@ -25,21 +25,22 @@ from lbcore.selection.atomic cimport (
     atomic_unlock_u32,
 )
 from lbcore.state.layout cimport (
-    CONNECTION_ROWS,
     DOWN_ADMIN,
     DOWN_CHECK,
     DOWN_EJECTED,
     ERROR_KINDS,
     HEADER_BYTES,
+    KEYED_ROWS,
     LAYOUT_VERSION,
     MAX_BUCKETS,
     MAX_ENTRY_POINTS,
     MAX_WORKERS,
     METRIC_ROWS,
     STATUS_CLASSES,
-    ConnectionRow,
     EntryPointStats,
     Header,
+    KeyedPart,
+    KeyedRow,
     LogRing,
     MetricRow,
     ServerCell,
@@ -60,7 +61,7 @@ cdef uint64_t REGION_MAGIC = 0x4C42434F52453031       # "LBCORE01"
 cdef uint32_t STRUCT_BYTES = <uint32_t>(
     sizeof(Header) + 31 * sizeof(ServiceCell) + 37 * sizeof(ServerCell) + 41 * sizeof(ServerStats) + 43 * sizeof(WorkerStats)
     + 47 * sizeof(ServiceStats)
-    + 53 * sizeof(ConnectionRow)
+    + 53 * sizeof(KeyedRow) + 57 * sizeof(KeyedPart)
     + 59 * sizeof(LogRing)
 )
 
@@ -158,8 +159,9 @@ cdef class Region:
         self.server_rows = <ServerStats*>(self.worker_rows + self.workers)
         self.service_rows = <ServiceStats*>(self.server_rows + <size_t>self.workers * self.servers)
         self.metrics = <MetricRow*>(self.service_rows + <size_t>self.workers * self.services)
-        self.connections = <ConnectionRow*>(self.metrics + <size_t>self.workers * METRIC_ROWS)
-        self.log_rings = <LogRing*>(self.connections + <size_t>self.workers * CONNECTION_ROWS)
+        self.keyed_parts = <KeyedPart*>(self.metrics + <size_t>self.workers * METRIC_ROWS)
+        self.keyed = <KeyedRow*>(self.keyed_parts + self.workers + 1)
+        self.log_rings = <LogRing*>(self.keyed + <size_t>(self.workers + 1) * KEYED_ROWS)
 
     # What the process as a whole runs.
 
@@ -523,6 +525,11 @@ cdef class Region:
         """How often a body was not kept (any more), since there was no room for it."""
         return sum([self.worker(worker).bodies_shed for worker in range(self.workers)])
 
+    @property
+    def keys_shed(self):
+        """Keys of limits that were refused, or made room for others, since the tables of them were full."""
+        return sum([self.keyed_part(part).evicted + self.keyed_part(part).refused for part in range(self.workers + 1)])
+
     # Life of a worker.
 
     def beat(self, uint32_t worker):
@@ -574,11 +581,11 @@ cdef class Region:
             service = self.service_stats(worker, slot)
             if service.waiting:
                 service.waiting = service.wanting = service.oldest_ns = 0
-        if row.connection_rows:
-            memset(self.connection_rows(worker), 0, CONNECTION_ROWS * sizeof(ConnectionRow))
-            row.connection_rows = 0
-        if atomic_load_u32(&self.header.connections_lock) == worker + 1:
-            atomic_unlock_u32(&self.header.connections_lock)
+        if self.keyed_part(worker).rows:
+            memset(self.keyed_rows(worker), 0, KEYED_ROWS * sizeof(KeyedRow))
+            self.keyed_part(worker).rows = 0
+        if atomic_load_u32(&self.header.keyed_lock) == worker + 1:
+            atomic_unlock_u32(&self.header.keyed_lock)
 
     # Bounds.
 
@@ -617,6 +624,6 @@ cdef size_t region_bytes(uint32_t workers, uint32_t services, uint32_t servers) 
     size += <size_t>workers * servers * sizeof(ServerStats)
     size += <size_t>workers * services * sizeof(ServiceStats)
     size += <size_t>workers * METRIC_ROWS * sizeof(MetricRow)
-    size += <size_t>workers * CONNECTION_ROWS * sizeof(ConnectionRow)
+    size += <size_t>(workers + 1) * (sizeof(KeyedPart) + KEYED_ROWS * sizeof(KeyedRow))
     size += <size_t>workers * sizeof(LogRing)
     return size

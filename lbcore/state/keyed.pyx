@@ -1,0 +1,191 @@
+"""What is known of keys over all workers: how many of each are held, and what they have used. No I/O.
+
+A key is 16 bytes: an address, or a hash of something longer. Keys are limited in groups, each for itself.
+
+- `hold` and `release` count what is open or under way. Each worker counts in a part of its own, so that what a dead worker
+  held can be taken back; the parts are added up. A row lives while its count is above 0.
+- `take` gives the one row of a key that all workers share, for what is used up over time (a bucket). Such rows stay, and
+  when there is no room the one that was not used for longest, of some that are looked at, is evicted.
+
+One lock of the region makes both exact. It is held for a few lookups, and is taken from a worker that dies with it. Every
+part is bounded; what was refused or evicted for want of room is counted.
+"""
+
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
+
+from lbcore.selection.mix cimport mix64
+from lbcore.selection.atomic cimport atomic_lock_u32, atomic_unlock_u32
+from lbcore.state.layout cimport KEYED_ROWS, KeyedPart, KeyedRow
+from lbcore.state.region cimport Region
+
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
+
+cdef enum:
+    MASK = KEYED_ROWS - 1
+    FULL = KEYED_ROWS // 4 * 3         # rows of a part in use
+    LOOKED_AT = 64                     # rows, of which the oldest is evicted
+    SPINS = 20000                      # then the owner of the lock is dead, and nobody waits any longer
+
+
+@cython.final
+cdef class KeyedTable:
+    """The rows as one worker sees and changes them."""
+
+    def __cinit__(self, Region region, uint32_t worker):
+        region.check_worker(worker)
+        self.region = region
+        self.worker = worker
+        self.seed = mix64(<uint64_t>region.header.started_unix_ns ^ <uint64_t>region.header.started_ns)
+
+    cdef bint hold(self, uint64_t group, const uint8_t* key, int64_t amount) noexcept nogil:
+        """Hold one more of a key in a group, unless `amount` are held already. Returns whether it is held. O(workers)."""
+        cdef bint locked = self.lock(), held = False
+        cdef KeyedRow* row
+        cdef int64_t count = 0
+        cdef uint32_t worker
+        for worker in range(self.region.workers):
+            if self.region.keyed_part(worker).rows:
+                count += self.find(worker, group, key).count
+        if count < amount:
+            row = self.insert(self.worker, group, key)
+            if row != NULL:
+                row.count += 1
+                held = True
+        self.unlock(locked)
+        return held
+
+    cdef void release(self, uint64_t group, const uint8_t* key) noexcept nogil:
+        """One that was held by this worker is not any more."""
+        cdef bint locked = self.lock()
+        cdef KeyedRow* row = self.find(self.worker, group, key)
+        if row.count > 1:
+            row.count -= 1
+        elif row.used:
+            self.remove(self.worker, <uint32_t>(row - self.region.keyed_rows(self.worker)))
+        self.unlock(locked)
+
+    cdef KeyedRow* take(self, uint64_t group, const uint8_t* key, uint64_t now_ns) noexcept nogil:
+        """The row of a key that all workers share, new (all zero but its key) if there was none; NULL: there is no room.
+
+        To be called, and the row to be used, between `lock` and `unlock` alone: rows move.
+        """
+        cdef KeyedRow* row = self.insert(self.region.workers, group, key)
+        if row != NULL:
+            row.touched_ns = now_ns
+        return row
+
+    cdef uint32_t home(self, uint64_t group, const uint8_t* key) noexcept nogil:
+        """Where a row belongs. Seeded: nobody can choose keys that meet."""
+        cdef uint64_t words[2]
+        memcpy(words, key, 16)
+        return <uint32_t>mix64(mix64(mix64(self.seed ^ group) ^ words[0]) ^ words[1]) & MASK
+
+    cdef KeyedRow* find(self, uint32_t part, uint64_t group, const uint8_t* key) noexcept nogil:
+        """The row of a key in a part, or the empty one where it would be."""
+        cdef KeyedRow* rows = self.region.keyed_rows(part)
+        cdef uint32_t at = self.home(group, key)
+        while rows[at].used and (rows[at].group != group or memcmp(rows[at].key, key, 16)):
+            at = (at + 1) & MASK
+        return &rows[at]
+
+    cdef KeyedRow* insert(self, uint32_t part, uint64_t group, const uint8_t* key) noexcept nogil:
+        """The row of a key in a part; a new one if there was none. NULL: there is no room, which is counted."""
+        cdef KeyedPart* header = self.region.keyed_part(part)
+        cdef KeyedRow* row = self.find(part, group, key)
+        if row.used:
+            return row
+        if header.rows >= FULL:
+            if not self.evict(part):
+                header.refused += 1
+                return NULL
+            row = self.find(part, group, key)
+        memcpy(row.key, key, 16)
+        row.group = group
+        row.used = 1
+        header.rows += 1
+        return row
+
+    cdef bint evict(self, uint32_t part) noexcept nogil:
+        """Make room: of the rows behind the hand that hold nothing, the one not used for longest goes. O(LOOKED_AT)."""
+        cdef KeyedPart* header = self.region.keyed_part(part)
+        cdef KeyedRow* rows = self.region.keyed_rows(part)
+        cdef uint32_t at, oldest = KEYED_ROWS, i
+        for i in range(LOOKED_AT):
+            at = (header.hand + i) & MASK
+            if rows[at].used and rows[at].count == 0 and (
+                    oldest == KEYED_ROWS or rows[at].touched_ns < rows[oldest].touched_ns):
+                oldest = at
+        header.hand = (header.hand + LOOKED_AT) & MASK
+        if oldest == KEYED_ROWS:
+            return False
+        self.remove(part, oldest)
+        header.evicted += 1
+        return True
+
+    cdef void remove(self, uint32_t part, uint32_t gap) noexcept nogil:
+        """Empty a row, and close the gap for those that would have stood there (Knuth 6.4, algorithm R)."""
+        cdef KeyedRow* rows = self.region.keyed_rows(part)
+        cdef uint32_t at = gap, home
+        while True:
+            at = (at + 1) & MASK
+            if not rows[at].used:
+                break
+            home = self.home(rows[at].group, rows[at].key)
+            if ((at - home) & MASK) >= ((at - gap) & MASK):
+                rows[gap] = rows[at]
+                gap = at
+        memset(&rows[gap], 0, sizeof(KeyedRow))
+        self.region.keyed_part(part).rows -= 1
+
+    cdef bint lock(self) noexcept nogil:
+        """Returns whether the lock is held; what is done without it, after its owner has died, is done all the same."""
+        cdef int spin
+        for spin in range(SPINS):
+            if atomic_lock_u32(&self.region.header.keyed_lock, self.worker + 1):
+                return True
+            sched_yield()
+        return False
+
+    cdef void unlock(self, bint locked) noexcept nogil:
+        if locked:
+            atomic_unlock_u32(&self.region.header.keyed_lock)
+
+    def admit(self, group: int, bytes key, amount: int) -> bool:
+        """`hold` for Python."""
+        assert len(key) == 16
+        return self.hold(group, <const uint8_t*><const char*>key, amount)
+
+    def leave(self, group: int, bytes key) -> None:
+        """`release` for Python."""
+        assert len(key) == 16
+        self.release(group, <const uint8_t*><const char*>key)
+
+    def spend(self, group: int, bytes key, amount: int, now_ns: int) -> int:
+        """Add to what a key has used, over all workers. Returns the sum."""
+        assert len(key) == 16
+        cdef bint locked = self.lock()
+        cdef KeyedRow* row = self.take(group, <const uint8_t*><const char*>key, now_ns)
+        cdef int64_t value = 0
+        if row != NULL:
+            row.value += amount
+            value = row.value
+        self.unlock(locked)
+        return value
+
+    @property
+    def rows(self) -> int:
+        """Keys that this worker holds something of."""
+        return self.region.keyed_part(self.worker).rows
+
+    @property
+    def shared_rows(self) -> int:
+        """Keys that all workers share."""
+        return self.region.keyed_part(self.region.workers).rows
+
+    @property
+    def evictions(self) -> int:
+        """Rows that made room for others, and keys that found none, over all parts."""
+        return self.region.keys_shed
