@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -200,5 +201,31 @@ def test_lines_of_two_workers_are_numbered_and_in_the_order_of_time(tmp_path: Pa
             lines = lines_of(path, 60)
         assert [int(re.findall(r'"GET /(\d+) ', line)[0]) for line in lines] == list(range(60))
         assert [int(re.findall(r'" (\d+) "all@file"', line)[0]) for line in lines] == list(range(1, 61))
+    finally:
+        backend.close()
+
+
+def test_lines_that_cannot_be_written_are_in_log_metrics_and_state(tmp_path: Path) -> None:
+    backend = Backend("a")
+    dynamic = dynamic_for(backend)
+    dynamic["http"]["routers"]["all"]["entryPoints"] = ["web"]
+    points = {name: {"address": "127.0.0.1:0"} for name in ("web", "traefik")}
+    static = {"accessLog": {"filePath": "/dev/full"}, "api": {"insecure": True}, "metrics": {"prometheus": {}},
+              "entryPoints": points}  # fmt: skip
+    try:
+        with running(tmp_path, dynamic, static=static) as instance:
+            instance.runs(1)
+            for _ in range(5):
+                assert instance.get()[0] == 200
+            instance.logged(r"ERR access log /dev/full: \d lines? lost: No space left on device")
+            port = instance.logged(r"entry point traefik listens on \S+:(\d+)")[1]
+
+            def ask(path: str) -> str:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+                    return str(answer.read().decode())
+
+            eventually(lambda: "lbcore_access_log_lines_lost_total 5.0" in ask("/metrics"), "all are counted")
+            assert json.loads(ask("/api/state"))["accessLogLinesLost"] == 5
+            assert len(re.findall("lines? lost", instance.log)) == 1, "once a minute at most"
     finally:
         backend.close()
