@@ -4,16 +4,31 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # not `typing`'s: importing a selector loads next to nothing
 if TYPE_CHECKING:
+    from lbcore.config.dynamic import DynamicConfig
+    from lbcore.config.static import StaticConfig
+    from lbcore.config.validate import Disabled
+    from lbcore.errors import ConfigError
     from lbcore.process.embedded import Proxy, run
 
-__all__ = ["Proxy", "__version__", "run"]
+__all__ = ["ConfigError", "Disabled", "DynamicConfig", "Proxy", "StaticConfig", "__version__", "run"]
 __version__ = "0.1.0"
+# Where each name is defined.
+_HOMES = {
+    "ConfigError": "lbcore.errors",
+    "Disabled": "lbcore.config.validate",
+    "DynamicConfig": "lbcore.config.dynamic",
+    "Proxy": "lbcore.process.embedded",
+    "StaticConfig": "lbcore.config.static",
+    "run": "lbcore.process.embedded",
+}
 
 
 def __getattr__(name: str) -> object:
     """Import what needs sockets and a loop when it is first used: importing a selector loads none of it."""
-    if name in ("Proxy", "run"):
-        from lbcore.process import embedded
+    if name in _HOMES:
+        import sys
 
-        return getattr(embedded, name)
+        __import__(_HOMES[name])  # not `importlib`, which loads more than a selector
+        found: object = getattr(sys.modules[_HOMES[name]], name)
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lbcore.config.decode import Decoded, Elsewhere, decode, known_to
 from lbcore.config.dynamic import DynamicConfig, HttpConfig
@@ -124,6 +125,20 @@ def parse_dynamic(text: str, name: str = "dynamic.yml") -> tuple[DynamicConfig, 
     tree = parse(text, name, toml=name.lower().endswith(".toml"))
     decoded = decode(tree, DynamicConfig, _ELSEWHERE[DynamicConfig])
     return decoded.model, decoded.warnings
+
+
+def static_of(content: Mapping[str, Any]) -> StaticConfig:
+    """From a dict of plain data, as a file would hold it. Raises ConfigError; TypeError for other data."""
+    return decode(_plain(content, "static.yml"), StaticConfig, _ELSEWHERE[StaticConfig]).model
+
+
+def dynamic_of(content: Mapping[str, Any]) -> DynamicConfig:
+    """From a dict of plain data, as a file would hold it. Raises ConfigError; TypeError for other data."""
+    return decode(_plain(content, "dynamic.yml"), DynamicConfig, _ELSEWHERE[DynamicConfig]).model
+
+
+def _plain(content: Mapping[str, Any], name: str) -> Tree:
+    return parse(json.dumps(dict(content), ensure_ascii=False), name, toml=False, templates=False)
 
 
 def read_text(path: Path) -> str:

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 from lbcore.api.runtime import Runtime
 from lbcore.api.server import AdminServer, is_wanted
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.config.load import load_static
+from lbcore.config.load import dynamic_of, load_static, static_of
 from lbcore.config.static import StaticConfig
 from lbcore.config.validate import Disabled
 from lbcore.health.monitor import HealthMonitor
@@ -75,8 +76,10 @@ class Proxy:
         async with Proxy(static) as proxy:
             print(proxy.addresses["web"])
 
-    static   the static configuration or the path of its file; port 0 takes a free port.
-    dynamic  what to run. None: what the providers of `static` give, followed as it changes.
+    static   the static configuration, a dict with what its file would hold, or the path of the file; port 0 takes a
+             free port.
+    dynamic  what to run, or a dict with what a file would hold. None: what the providers of `static` give, followed as
+             it changes.
     engine   makes the data plane.
 
     Signals, logging and limits of the process stay as they are.
@@ -84,11 +87,13 @@ class Proxy:
 
     def __init__(
         self,
-        static: StaticConfig | str | os.PathLike[str],
-        dynamic: DynamicConfig | None = None,
+        static: StaticConfig | Mapping[str, Any] | str | os.PathLike[str],
+        dynamic: DynamicConfig | Mapping[str, Any] | None = None,
         *,
         engine: EngineFactory = make_engine,
     ) -> None:
+        if isinstance(static, Mapping):
+            static = static_of(static)
         self._static = static if isinstance(static, StaticConfig) else load_static(static)
         self._dynamic = dynamic
         self._make_engine = engine
@@ -113,13 +118,16 @@ class Proxy:
         host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    async def apply(self, dynamic: DynamicConfig) -> Sequence[Disabled]:
+    async def apply(self, dynamic: DynamicConfig | Mapping[str, Any]) -> Sequence[Disabled]:
         """Run another dynamic configuration from now on; requests under way end on the old one.
 
+        dynamic  the configuration, or a dict with what a file would hold: `{"http": {"routers": ...}}`.
         Names are qualified with `@file`. Returns the objects that are disabled, with their errors.
         Raises ConfigError, with nothing changed, when it does not fit.
         """
         assert self._engine is not None, "the proxy is not running"
+        if not isinstance(dynamic, DynamicConfig):
+            dynamic = dynamic_of(dynamic)
         await self._publication.replace(merge({"file": dynamic}))
         return self.disabled
 

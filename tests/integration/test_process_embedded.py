@@ -94,6 +94,24 @@ def test_proxy_left_lets_a_request_under_way_finish(tmp_path: Path, backends: li
     run(test())
 
 
+def test_proxy_takes_what_a_file_would_hold(backends: list[Backend], run: Run) -> None:
+    async def test() -> None:
+        config = {"entryPoints": {"web": {"address": "127.0.0.1:0"}}}
+        async with lbcore.Proxy(config, dynamic_for(backends[0])) as proxy:
+            assert await get(proxy) == (200, "one")
+            assert not await proxy.apply(dynamic_for(backends[1]))
+            assert await get(proxy) == (200, "two")
+            found = lbcore.DynamicConfig.model_validate(dynamic_for(backends[0]))
+            assert not await proxy.apply(found)
+            with pytest.raises(lbcore.ConfigError, match="routerz"):
+                await proxy.apply({"http": {"routerz": {}}})
+            with pytest.raises(TypeError):
+                await proxy.apply({"http": object()})
+            assert await get(proxy) == (200, "one")
+
+    run(test())
+
+
 def test_proxy_disabled_objects_are_returned(tmp_path: Path, backends: list[Backend], run: Run) -> None:
     async def test() -> None:
         async with lbcore.Proxy(static(tmp_path), dynamic(backends[0])) as proxy:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,6 +20,7 @@ from lbcore.integrations.httpx import AsyncBalancedTransport, BalancedTransport,
 from lbcore.selection import NoServerError, OutlierDetector, Selector, SmoothWRR
 from tests.support.ports import free_port
 
+ROOT = Path(__file__).resolve().parents[2]
 kinds = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 
 
@@ -216,3 +220,30 @@ def test_wrong_settings() -> None:
     for wrong in (lambda: BalancedTransport(SmoothWRR(["a"]), attempts=0), lambda: RetryBudget(-1)):
         with pytest.raises(ValueError):
             wrong()
+
+
+def test_errors_name_the_replicas() -> None:
+    selector = SmoothWRR(["http://127.0.0.1:1", "http://127.0.0.1:2"])
+    with httpx.Client(mounts={"http://orders": BalancedTransport(selector, attempts=2)}, trust_env=False) as client:
+        with pytest.raises(httpx.ConnectError) as found:
+            client.get("http://orders/")
+        assert "replica http://127.0.0.1:2 (before: http://127.0.0.1:1)" in str(found.value)
+        selector.set_up("http://127.0.0.1:1", False)
+        selector.set_weight("http://127.0.0.1:2", 0)
+        with pytest.raises(httpx.ConnectError) as found:
+            client.get("http://orders/")
+        assert "http://127.0.0.1:1 is down, http://127.0.0.1:2 is drained" in str(found.value)
+
+
+def test_a_misspelt_setting_is_refused() -> None:
+    for kind in (BalancedTransport, AsyncBalancedTransport):
+        with pytest.raises(TypeError, match="atempts"):
+            kind(SmoothWRR(["a"]), atempts=3)
+        with pytest.raises(TypeError):
+            kind(SmoothWRR(["a"]), attempts="3")
+
+
+def test_without_httpx_the_extra_is_named() -> None:
+    code = "import sys; sys.modules['httpx'] = None\nimport lbcore.integrations.httpx"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert found.returncode == 1 and "pip install 'lbcore[httpx]'" in found.stderr
