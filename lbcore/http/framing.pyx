@@ -76,17 +76,22 @@ cdef inline bint tokens_equal(Span a, Span b) noexcept nogil:
     return True
 
 
-cdef bint connection_lists(const Header* headers, const uint8_t* kinds, Py_ssize_t count, Span name) noexcept nogil:
-    """Whether a Connection header names this header, which makes it hop-by-hop (RFC 9110 section 7.6.1)."""
+cdef bint field_lists(const Header* headers, const uint8_t* kinds, Py_ssize_t count, uint8_t kind, Span name) noexcept nogil:
+    """Whether a header of this kind has the name in its list."""
     cdef Py_ssize_t i, at
     cdef Span token
     for i in range(count):
-        if kinds[i] == H_CONNECTION:
+        if kinds[i] == kind:
             at = 0
             while next_token(headers[i].value, &at, &token):
                 if tokens_equal(token, name):
                     return True
     return False
+
+
+cdef bint connection_lists(const Header* headers, const uint8_t* kinds, Py_ssize_t count, Span name) noexcept nogil:
+    """Whether a Connection header names this header, which makes it hop-by-hop (RFC 9110 section 7.6.1)."""
+    return field_lists(headers, kinds, count, H_CONNECTION, name)
 
 
 cdef int64_t parse_length(Span value) noexcept nogil:

@@ -147,7 +147,8 @@ cdef class Message:
         cdef int used
         while True:
             count = self.capacity
-            used = pico_parse_headers(data, length, self.headers, &count, seen)
+            # With bytes seen before, the parser waits for an empty line behind others: an empty section has no others.
+            used = pico_parse_headers(data, length, self.headers, &count, seen if seen > 2 else 0)
             if used == PICO_PARTIAL:
                 return HEAD_PARTIAL
             if used > 0:

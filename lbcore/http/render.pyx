@@ -207,7 +207,8 @@ cdef int render_request(Request request, const ForwardPolicy* policy, Span path_
             if head.headers[i].value.len and kind != H_HOST and kind != H_X_FORWARDED_FOR:
                 at = put_header(at, &head.headers[i])
             continue
-        if kind == H_DROPPED or kind == H_HOST or kind == H_TRANSFER_ENCODING or is_hop_by_hop(kind):
+        if kind == H_DROPPED or kind == H_HOST or kind == H_TRANSFER_ENCODING or (
+                is_hop_by_hop(kind) and (kind != H_TRAILER or request.framing.body != BODY_CHUNKED)):
             continue
         if is_managed(kind):
             if not policy.trusted or kind == H_X_FORWARDED_FOR or kind == H_X_FORWARDED_SERVER:

@@ -32,6 +32,7 @@ cdef class Request(Message):
     cdef bint is_last_hop      # to be answered here: `OPTIONS *`, or OPTIONS and TRACE with Max-Forwards 0
     cdef bint lacks_host       # refused for that
     cdef bint has_host         # HTTP/1.0 may come without
+    cdef Message trailers      # the trailer section; None until one was parsed, empty when the request has none
     cdef ClientAddress address # of the client; all zero when nothing is known
 
     cdef inline Span present_host(self) noexcept nogil:
@@ -44,6 +45,8 @@ cdef class Request(Message):
     cdef int set_header(self, Span name, Span lower, Span value) except -1
     cdef void drop_managed(self) noexcept
     cdef int drop_listed(self, frozenset passed_on) except -1
+    cdef Message trailer_section(self)
+    cdef Message trailers_to_forward(self)
     cdef void settle_connection(self) noexcept
     cdef void release_aliases(self) noexcept
     cdef void clear(self) noexcept

@@ -10,10 +10,11 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memchr, memcpy, memset
 
 from lbcore.http.arena cimport arena_alloc
-from lbcore.http.framing cimport BODY_NONE, connection_lists, frame_request, parse_length
+from lbcore.http.framing cimport BODY_NONE, connection_lists, field_lists, frame_request, parse_length
 from lbcore.http.head cimport ClientAddress, Header
 from lbcore.http.known cimport (
-    H_CONNECTION, H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_TRANSFER_ENCODING, header_kind, is_managed,
+    H_CONNECTION, H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_TRAILER, H_TRANSFER_ENCODING,
+    header_kind, is_managed,
 )
 from lbcore.http.message cimport HEAD_PARTIAL, MAX_HEADER_LINES, Message
 from lbcore.http.number cimport put_decimal
@@ -23,6 +24,11 @@ from lbcore.http.span cimport Span, ascii_lower, span_bytes, span_eq, span_ieq, 
 
 cdef enum:
     PORT_LIMIT = 65535
+
+# Beside those with a kind of their own: authentication, what a request asks for, what its content is.
+NO_TRAILERS = frozenset(b"""authorization cookie cookie2 set-cookie cache-control pragma range max-forwards if-match if-none-match
+    if-modified-since if-unmodified-since if-range content-encoding content-type content-range content-location origin
+    x-http-method-override x-http-method x-method-override""".split())
 
 cdef uint8_t NAME_BYTE[256]    # of a registered name or an IPv4 address
 
@@ -196,6 +202,8 @@ cdef class Request(Message):
     cdef void clear(self) noexcept:
         """Forget the request, all of it: what is read before the next `parse` is empty."""
         Message.clear(self)
+        if self.trailers is not None:
+            self.trailers.clear()
         memset(&self.head, 0, sizeof(self.head))
         memset(&self.address, 0, sizeof(self.address))
         self.head.client = &self.address
@@ -270,6 +278,31 @@ cdef class Request(Message):
                     upgrade = False
                 else:
                     self.drop_at(i)
+
+    cdef Message trailer_section(self):
+        """Where a trailer section is parsed into; cleared with the request."""
+        if self.trailers is None:
+            self.trailers = Message()
+        return self.trailers
+
+    cdef Message trailers_to_forward(self):
+        """The trailers that the request has announced in `Trailer` and that may be trailers; None when there are none.
+
+        A server may merge trailers with headers, which rules and middlewares have seen before: so nothing that means
+        anything to them, to a proxy or to the framing goes on (RFC 9110 section 6.5.1), nor any alias of it.
+        """
+        cdef Message found = self.trailers
+        cdef Py_ssize_t i, left = 0
+        if found is None or found.n_headers == 0:
+            return None
+        for i in range(found.n_headers):
+            if found.kinds[i] != H_OTHER or is_alias(found.headers[i].name, False) \
+                    or span_bytes(found.headers[i].name).lower() in NO_TRAILERS \
+                    or not field_lists(self.headers, self.kinds, self.n_headers, H_TRAILER, found.headers[i].name):
+                found.drop_at(i)
+            else:
+                left += 1
+        return found if left else None
 
     cdef void release_aliases(self) noexcept:
         """Let aliases of managed headers (`X_Forwarded_For`, `X.Real-Ip`) pass as they are: their sender is trusted."""

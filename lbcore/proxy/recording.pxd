@@ -28,6 +28,7 @@ cdef class Recording(Filter):
     cdef MemoryBudget budget
     cdef list owners                   # Owner
     cdef bint complete                 # the body has ended
+    cdef Message trailers              # of the request, which outlives the sinks behind this filter; None when it has none
     cdef bint starved                  # for want of memory: nothing is kept
     cdef Py_ssize_t given              # bytes that went on to the sink behind it
     cdef bint ended                    # that sink was told of the end

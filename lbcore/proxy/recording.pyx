@@ -66,6 +66,7 @@ cdef class Recording(Filter):
 
     cdef int end(self, Message trailers) except -1:
         self.complete = self.ended = True
+        self.trailers = trailers
         return Filter.end(self, trailers)
 
     cdef int drained(self) except -1:
@@ -78,7 +79,7 @@ cdef class Recording(Filter):
             Filter.put(self, part)
         if self.complete and not self.ended and not self.blocked:
             self.ended = True
-            Filter.end(self, None)
+            Filter.end(self, self.trailers)
         if self.given < self.size:
             self.blocked = True
         return 0

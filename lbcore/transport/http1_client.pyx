@@ -34,7 +34,6 @@ cdef enum:
     LINGER_BYTES = 67108864    # as much of it is read past
 
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-cdef Message discarded = Message()     # trailers of requests are not passed on, as Traefik does not
 
 # Bit by bit the states that may follow a state.
 cdef int[6] MOVES = [
@@ -461,7 +460,7 @@ cdef class Http1ClientStream(ClientStream):
                     self.write_failed()
                 self.flush()
         before = self.body.received
-        event = body_read(&self.body, self.socket, sink, discarded)
+        event = body_read(&self.body, self.socket, sink, exchange.request.trailer_section())
         connection.entry_point.stats.bytes_in += self.body.received - before
         exchange.request_bytes = self.body.passed
         if event == BODY_WAITS:
@@ -472,7 +471,7 @@ cdef class Http1ClientStream(ClientStream):
         if event == BODY_COMPLETE:
             if connection.entry_point.limits.write_timeout_ms:
                 connection.arm(connection.entry_point.limits.write_timeout_ms)
-            exchange.request_end(None)
+            exchange.request_end(exchange.request.trailers_to_forward())
             return connection.leave_if_gone()
         connection.keep_alive = False
         if event == BODY_BAD:

@@ -79,6 +79,28 @@ def test_chunk_size_lines_that_are_none_end_the_answer(line: bytes) -> None:
         assert b"\r\n0\r\n\r\n" not in client.to_the_end()
 
 
+@pytest.mark.parametrize("trailers", [b"", b"X-T: 1\r\n"])
+def test_the_end_of_a_chunked_body_split_anywhere_is_its_end(trailers: bytes) -> None:
+    end = b"0\r\n" + trailers + b"\r\n"
+    cuts = iter(range(1, len(end)))
+
+    def in_two(peer: Peer) -> None:
+        with contextlib.suppress(EOFError, ConnectionError):
+            while True:
+                peer.head()
+                cut = next(cuts)
+                peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n" + end[:cut])
+                time.sleep(0.03)
+                peer.send(end[cut:])
+
+    with serving(in_two) as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        for _ in range(1, len(end)):
+            client.send(GET)
+            client.head()
+            assert client.chunks() == (b"ok", trailers)
+
+
 def test_sloppy_lines_of_heads_and_trailers_are_mended() -> None:
     head = b"HTTP/1.1 200 OK\r\nX-A : b\r\nX-B: c\r\n\td\r\nTransfer-Encoding : chunked\r\nTrailer: X-T\r\n\r\n"
     trailers = b"X-T : 1\r\nX-U: 2\r\n 3\r\n\r\n"

@@ -162,6 +162,73 @@ def test_chunk_size_lines_as_the_grammar_has_them_carry_the_body(line: bytes) ->
         assert lb.ask(head + line + b"\r\nhello\r\n0\r\n\r\n")[2] == b"POST / HTTP/1.1\nhello"
 
 
+def with_trailers(peer: Peer) -> None:
+    """Answer with the `Trailer` header, the body and the trailer section that came."""
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            _, headers = peer.head()
+            body, trailers = peer.chunks()
+            text = headers.get("trailer", "none").encode() + b"\n" + body + b"\n" + trailers
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
+
+
+FORBIDDEN = (
+    b"Authorization: x\r\nCookie: a=b\r\nHost: b\r\nContent-Length: 7\r\nTransfer-Encoding: x\r\n"
+    b"X-Forwarded-For: 1.1.1.1\r\n"
+    b"X_Forwarded_For: 1.1.1.1\r\nForwarded: for=1.1.1.1\r\nConnection: close\r\nX.Sum: 1\r\nContent-Type: a/b\r\n"
+)
+
+
+@pytest.mark.parametrize("split", [0, 1, 7, 1000])
+def test_trailers_that_a_request_announces_go_on(split: int) -> None:
+    names = b", ".join(line.partition(b":")[0] for line in FORBIDDEN.split(b"\r\n") if line)
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+    body = b"5\r\nhello\r\n0\r\n"
+    sections = {
+        b"Trailer: X-Sum, x-other\r\n": (b"X-Sum: 1\r\nX-Other: 2\r\nX-More: 3\r\n", b"X-Sum: 1\r\nX-Other: 2\r\n"),
+        b"": (b"X-Sum: 1\r\n", b""),
+        b"Trailer: X-Sum\r\n": (b"", b""),
+        b"Trailer: X-Sum, " + names + b"\r\n": (FORBIDDEN + b"X-Sum: 1\r\n", b"X-Sum: 1\r\n"),
+    }
+    with serving(with_trailers) as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        for announced, (sent, arrives) in sections.items():
+            whole = head + announced + b"\r\n" + body + sent + b"\r\n"
+            cut = len(whole) - min(split, len(whole) - 1)
+            client.send(whole[:cut])
+            time.sleep(0.05 if split else 0)
+            client.send(whole[cut:])
+            told = announced.removeprefix(b"Trailer: ").removesuffix(b"\r\n") or b"none"
+            assert client.message()[2] == told + b"\nhello\n" + arrives
+        assert server.connections == 1
+
+
+def test_trailers_of_a_request_go_on_to_a_fallback() -> None:
+    def refuse(peer: Peer) -> None:
+        peer.head()
+        peer.chunks()
+        peer.send(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+
+    with serving(refuse) as main, serving(with_trailers) as spare:
+        config = config_for(main.url)
+        services = config["http"]["services"]
+        services["spare"] = {"loadBalancer": {"servers": [{"url": spare.url}]}}
+        services["safe"] = {"failover": {"service": "all", "fallback": "spare", "errors": {"status": ["503"]}}}
+        config["http"]["routers"]["all"]["service"] = "safe"
+        with edge(config) as lb:
+            request = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+            assert lb.ask(request + b"2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n")[2] == b"X-Sum\nok\nX-Sum: 1\r\n"
+
+
+def test_trailers_that_cannot_be_read_end_the_request() -> None:
+    for section in (b"X : 1\r\n\r\n", b"X: 1\r\n folded\r\n\r\n", b"X: \0\r\n\r\n", b"X\r\n\r\n"):
+        with serving(with_trailers) as server, edge(config_for(server.url)) as lb:
+            head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n"
+            client = lb.client()
+            client.send(head + b"2\r\nok\r\n0\r\n" + section)
+            assert client.message()[0].split()[1] == "400"
+
+
 @pytest.mark.parametrize("lines", [b"\r\n", b"\r\n" * 5000])
 def test_empty_lines_before_a_request_are_passed_over(lines: bytes) -> None:
     with serving() as server, edge(config_for(server.url)) as lb:
