@@ -30,6 +30,7 @@ cdef struct Ahead:
     uint32_t at                # of the next pair
     bint ready
     void** objects             # by index: what stands for a server; only its address is used
+    uint64_t* picks            # by index: counted where the object is wanted
     Load* loads                # by index; NULL: they are not needed
 
 
@@ -79,6 +80,7 @@ cdef inline AheadPair* ahead_next(Ahead* ahead, const Alias* alias, uint64_t* ra
         if ahead.loads != NULL and ahead.loads[found.second].in_flight < ahead.loads[i].in_flight:
             i = found.second
         prefetch(ahead.objects[i])
+        prefetch(&ahead.picks[i])
     found = &ahead.ring[ahead.at % AHEAD]
     ahead.at += 1
     random[0] = ahead.before = found.after

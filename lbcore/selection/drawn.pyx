@@ -24,5 +24,6 @@ cdef class Drawn(Algorithm):
         self.ahead.ready = False
         # They stay where they are until the next change.
         self.ahead.objects = <void**>(<PyListObject*>self.names).ob_item
+        self.ahead.picks = self.picks
         self.ahead.loads = self.loads if self.by_pairs else NULL
         return alias_build(&self.alias, self.open, self.count, self.by_weight)

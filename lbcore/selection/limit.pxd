@@ -1,4 +1,4 @@
-# A bound of what is in flight at each server, and a queue for those who wait for room.
+# A bound of what is in flight at each server, and a queue of requests that wait for room.
 
 from libc.stdint cimport uint64_t
 

@@ -1,7 +1,7 @@
-"""A bound of what is in flight at each server, and a queue for those who wait for room. No thread, no timer of its own.
+"""A bound of what is in flight at each server, and a queue of requests that wait for room. No thread, no timer of its own.
 
 A server at its bound is passed over by every pick; when all are, `lease` raises NoServerError, and `acquire` waits. What is freed is
-given to those who wait before anybody else can take it, first come, first served: no request overtakes one that waits for any
+given to the requests that wait before any other can take it, first come, first served: no request overtakes one that waits for any
 server, however much room that one needs; one with `accept` or `exclude`, which waits for certain servers, is overtaken by requests
 for others. The queue is bounded; a request that waits leaves it with a lease, an error, at the end of its time, or when its task is
 cancelled: a lease that a cancelled task was just given goes to the next.
@@ -116,7 +116,7 @@ cdef class InFlightLimit(Wrapper):
         return 0
 
     cdef int serve(self) except -1:
-        """Give what is free to those who wait. While this is at work, others only say that it has to look again."""
+        """Give what is free to the requests that wait. While it runs, further calls only have it look again."""
         cdef Algorithm base = self.base
         cdef Waiter waiter
         cdef bint kept
@@ -176,7 +176,7 @@ cdef class InFlightLimit(Wrapper):
         return True
 
     cdef int join(self, Waiter waiter, object timeout) except -1:
-        """Take a place in the queue; who need not wait has the outcome at once."""
+        """Take a place in the queue; a request that need not wait has its outcome at once."""
         if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float))):
             raise TypeError(f"a timeout has to be a number of seconds, not {timeout!r}")
         with cython.critical_section(self.base):
