@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
+from lbcore.http.sink cimport Filter
 
 
 cdef enum Verdict:                     # of `Middleware.on_request`
@@ -31,6 +32,8 @@ cdef class Context:                    # an exchange, as middlewares see it
     cdef int resume(self, Pending pending) except -1
     cdef object state(self)
     cdef int keep_state(self, object state) except -1
+    cdef int add_request_filter(self, Filter filter) except -1
+    cdef int add_answer_filter(self, Filter filter) except -1
 
 
 cdef class Middleware:

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
+from lbcore.http.sink cimport Filter
 
 
 cdef class Pending:
@@ -53,6 +54,16 @@ cdef class Context:
             self.states.append(None)
         self.states[self.step] = state
         return 0
+
+    cdef int add_request_filter(self, Filter filter) except -1:
+        """Have the request's body pass a filter on its way to the server, before those that were added earlier. Within
+        `on_request` or `on_settled`; it stays for whatever server is asked."""
+        raise NotImplementedError
+
+    cdef int add_answer_filter(self, Filter filter) except -1:
+        """Have the answer's body pass a filter on its way to the client, before those that were added earlier. Within
+        `on_response`; a filter that changes the length sees to it that neither `response.framing` nor a header tells one."""
+        raise NotImplementedError
 
 
 cdef class Middleware:

@@ -16,7 +16,7 @@ from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.explainer cimport Explanation
 from lbcore.proxy.gates cimport Gates
 from lbcore.proxy.recording cimport Recording, Replay
-from lbcore.proxy.sink cimport Filter, Sink
+from lbcore.http.sink cimport Filter, Sink
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.mirroring cimport Mirror
@@ -134,8 +134,6 @@ cdef class Exchange(Context):
     cdef void shed_copies(self) noexcept
     cdef int too_large(self) except -1
     cdef void attach(self, ServerStream stream) noexcept
-    cdef void add_request_filter(self, Filter filter) noexcept
-    cdef void add_answer_filter(self, Filter filter) noexcept
     cdef void add_recording(self) noexcept
     cdef void drop_recording(self) noexcept
     cdef int request_end(self, Message trailers) except -1

@@ -26,7 +26,7 @@ from lbcore.proxy.explainer cimport explain_if_asked
 from lbcore.proxy.gates cimport Gates
 from lbcore.proxy.observation cimport observe
 from lbcore.proxy.recording cimport Recording, Replay
-from lbcore.proxy.sink cimport Filter, Sink
+from lbcore.http.sink cimport Filter, Sink
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
@@ -603,19 +603,19 @@ cdef class Exchange(Context):
         else:
             self.request_tail.connect(stream)
             self.request_sink = self.request_filters
+            self.request_sink.blocked = True       # until `server_ready` has asked the whole chain
 
-    cdef void add_request_filter(self, Filter filter) noexcept:
-        """Have the body pass a filter, before those that were added earlier. Before the request is dispatched."""
+    cdef int add_request_filter(self, Filter filter) except -1:
         filter.connect(self.request_filters)
         self.request_filters = filter
         if self.request_tail is None:
             self.request_tail = filter
+        return 0
 
-    cdef void add_answer_filter(self, Filter filter) noexcept:
-        """Have the answer's body pass a filter, before those that were added earlier. Before its head is put; a filter that
-        changes the length sees to it that `response.framing` and the headers do not tell one."""
+    cdef int add_answer_filter(self, Filter filter) except -1:
         filter.connect(self.answer_sink)
         self.answer_sink = filter
+        return 0
 
     cdef void add_recording(self) noexcept:
         """Keep the body as it goes on to the server, which is not chosen or not asked yet."""

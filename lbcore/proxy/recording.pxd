@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span
-from lbcore.proxy.sink cimport Filter
+from lbcore.http.sink cimport Filter
 from lbcore.state.budget cimport MemoryBudget
 
 

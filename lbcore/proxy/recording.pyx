@@ -7,7 +7,7 @@ from libc.string cimport memcpy
 
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span
-from lbcore.proxy.sink cimport Filter, Sink
+from lbcore.http.sink cimport Filter, Sink
 from lbcore.state.budget cimport MemoryBudget
 
 cdef enum:

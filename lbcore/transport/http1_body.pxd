@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from lbcore.http.framing cimport ChunkDecoder, Framing
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span
-from lbcore.proxy.sink cimport Sink
+from lbcore.http.sink cimport Sink
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, Socket
 from lbcore.transport.splice cimport Pipe
 

@@ -10,7 +10,7 @@ from lbcore.http.framing cimport (
 from lbcore.http.message cimport HEAD_PARTIAL, Message
 from lbcore.http.render cimport put_chunk_size, render_trailers
 from lbcore.http.span cimport Span, span_of
-from lbcore.proxy.sink cimport Sink
+from lbcore.http.sink cimport Sink
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, Socket
 from lbcore.transport.splice cimport (
     CARRIED_ALL, SINK_BROKEN, SINK_FULL, SOURCE_BROKEN, SOURCE_ENDED, SPLICE_FROM, pipe_carry, pipe_give, pipe_take,

@@ -13,7 +13,7 @@ from lbcore.http.render cimport render_request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span
 from lbcore.proxy.exchange cimport Exchange, ServerStream
-from lbcore.proxy.sink cimport Sink
+from lbcore.http.sink cimport Sink
 from lbcore.state.layout cimport ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_REFUSED, ERROR_RESET, ERROR_RESOURCE, ERROR_TIMEOUT
 from lbcore.transport.connect cimport CONNECTED, NO_ADDRESS_LEFT, NO_RESOURCE, connect_next
 from lbcore.transport.server_connection cimport ServerConnection

@@ -11,7 +11,7 @@ cimport cython
 from lbcore.http.span cimport Span
 
 from lbcore.proxy.exchange cimport ClientStream, Exchange, exchange_give
-from lbcore.proxy.sink cimport Sink
+from lbcore.http.sink cimport Sink
 from lbcore.state.layout cimport ERROR_TIMEOUT
 from lbcore.transport.reactor cimport Timed
 

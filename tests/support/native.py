@@ -1,4 +1,4 @@
-"""Builds and loads `steps.pyx`, the middleware that tests steer; once per change of what it is made of."""
+"""Builds and loads the middlewares of tests, `steps.pyx` and `filters.pyx`; once per change of what they depend on."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ import pytest
 import lbcore.routing.compile as compiling
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "tests/support/steps.pyx"
 BUILT = ROOT / "build/tests"
 
 
-def built() -> Path | None:
+def built(name: str) -> Path | None:
     """The extension, when it is newer than all it depends on."""
-    depends = [SOURCE]
+    depends = [ROOT / f"tests/support/{name}.pyx"]
     for package in ("http", "middleware"):
         depends += (ROOT / "lbcore" / package).glob("*.pxd")
     newest = max(path.stat().st_mtime for path in depends)
     tag = f"cpython-{sys.version_info[0]}{sys.version_info[1]}"
-    return next((path for path in BUILT.rglob(f"steps.{tag}*.so") if path.stat().st_mtime > newest), None)
+    return next((path for path in BUILT.rglob(f"{name}.{tag}*.so") if path.stat().st_mtime > newest), None)
 
 
-def build_extension() -> None:
+def build_extension(name: str) -> None:
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 
-    extension = Extension("tests.support.steps", [str(SOURCE)], extra_compile_args=["-O1"])
+    source = ROOT / f"tests/support/{name}.pyx"
+    extension = Extension(f"tests.support.{name}", [str(source)], extra_compile_args=["-O1"])
     modules = cythonize(
         [extension],
         compiler_directives={"language_level": "3"},
@@ -48,13 +48,13 @@ def build_extension() -> None:
 
 
 @cache
-def steps() -> Any:
-    """The module."""
-    if (path := built()) is None:
-        build_extension()
-        path = built()
+def native(name: str) -> Any:
+    """The module of that name."""
+    if (path := built(name)) is None:
+        build_extension(name)
+        path = built(name)
     assert path is not None, f"no extension in {BUILT}"
-    spec = importlib.util.spec_from_file_location("tests.support.steps", path)
+    spec = importlib.util.spec_from_file_location(f"tests.support.{name}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -70,7 +70,17 @@ def with_steps(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         short = name.partition("@")[0]
         if short not in ("one", "two", "three"):
             return build(name, *more)
-        return found.setdefault(short, steps().Step(name))
+        return found.setdefault(short, native("steps").Step(name))
 
     monkeypatch.setattr(compiling, "build", replaced)
     return found
+
+
+def with_filters(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the middleware `tap` of a configuration is: its filters see both bodies."""
+    tap = native("filters").Tap("tap@file")
+    build = compiling.build
+    monkeypatch.setattr(
+        compiling, "build", lambda name, *more: tap if name.partition("@")[0] == "tap" else build(name, *more)
+    )
+    return tap

@@ -34,9 +34,9 @@ ALLOWED = {
 INTERNAL = {
     f"lbcore.{package}.{name}"
     for package, names in {
-        "http": "arena buffer cookie lenient pico reflect",
+        "http": "arena buffer cookie lenient pico reflect sink",
         "observability": "json_line text",
-        "proxy": "attempt copies entry_point exchange explainer gates networks observation recording sink",
+        "proxy": "attempt copies entry_point exchange explainer gates networks observation recording",
         "routing": "asker decision",
         "transport": "arrival clock connect connection dialer http1_body http1_client http1_server listener "
         "mirror_stream pool protocols reserve scarcity server_connection socket splice tcp_client timers tunnel",

@@ -1,0 +1,118 @@
+"""Filters between the two ends: they see every byte of both bodies, in step with the slower end, and may refuse."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from tests.support.instance import eventually
+from tests.support.native import with_filters
+from tests.support.recorder import config, post, recorders
+from tests.support.wire import Peer, edge, serving
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+SIZE = 40_000_000  # more than the sockets on the way hold, and far more than what is spliced
+
+
+@pytest.fixture(name="tap")
+def known_tap(monkeypatch: pytest.MonkeyPatch) -> Any:
+    return with_filters(monkeypatch)
+
+
+def tapped(services: dict[str, Any] | None = None, **urls: str) -> dict[str, Any]:
+    dynamic = config(services or {}, **urls)
+    dynamic["http"]["middlewares"] = {"tap": {"addPrefix": {"prefix": "/unused"}}}
+    dynamic["http"]["routers"]["all"]["middlewares"] = ["tap"]
+    return dynamic
+
+
+def flipped(data: bytes) -> bytes:
+    return data.translate(bytes(value ^ 0x20 for value in range(256)))
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_both_bodies_pass_through_and_back(tap: Any, chunked: bool) -> None:
+    with recorders("all") as (server,), edge(tapped(all=server.url)) as lb:
+        client = lb.client()
+        for size in (1, 1000, 300_000):
+            body = os.urandom(size)
+            client.send(post(body, chunked))
+            assert client.message()[2] == flipped(b"all")
+            assert server.requests[-1][2] == flipped(body)
+        assert client.ask(GET)[2] == flipped(b"all")
+        assert (tap.up.ends, tap.down.ends) == (3, 4)
+        assert tap.up.bytes == 301_001
+
+
+def test_a_slow_server_holds_up_the_client(tap: Any) -> None:
+    digests: list[str] = []
+
+    def slow(peer: Peer) -> None:
+        peer.until(b"\r\n\r\n")
+        eventually(lambda: tap.up.stalls, "the filter is told that nothing more is taken")
+        before = tap.up.bytes
+        time.sleep(0.2)  # nothing more may be read of the client meanwhile
+        assert tap.up.bytes == before < SIZE
+        digests.append(hashlib.sha256(peer.exactly(SIZE)).hexdigest())
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    body = os.urandom(SIZE)
+    with serving(slow) as server, edge(tapped(all=server.url)) as lb:
+        client = lb.client()
+        threading.Thread(target=client.send, args=(post(body),), daemon=True).start()
+        assert client.message()[2] == flipped(b"ok")
+        assert digests == [hashlib.sha256(flipped(body)).hexdigest()]
+        assert (tap.up.pushed, tap.up.ends) == (0, 1)
+
+
+def test_a_slow_client_holds_up_the_server(tap: Any) -> None:
+    body = os.urandom(SIZE)
+    with recorders("all") as (server,), edge(tapped(all=server.url)) as lb:
+        server.answer = lambda first, headers, got: (200, body)
+        client = lb.client()
+        client.send(GET)
+        eventually(lambda: tap.down.stalls, "the filter is told that nothing more is taken")
+        before = tap.down.bytes
+        time.sleep(0.2)
+        assert tap.down.bytes == before < SIZE
+        assert client.message()[2] == flipped(body)
+        assert (tap.down.pushed, tap.down.ends) == (0, 1)
+
+
+def test_what_a_filter_has_changed_is_what_a_fallback_gets(tap: Any) -> None:
+    body = os.urandom(100_000)
+    services = {"all": {"failover": {"service": "main", "fallback": "spare", "errors": {"status": ["503"]}}}}
+    with recorders("main", "spare") as (main, spare):
+        main.answer = lambda first, headers, got: (503, b"no")
+        with edge(tapped(services, main=main.url, spare=spare.url)) as lb:
+            client = lb.client()
+            client.send(post(body))
+            assert client.message()[2] == flipped(b"spare")
+            assert [request[2] for request in main.requests + spare.requests] == [flipped(body)] * 2
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_a_filter_refuses_is_answered_and_read_past(tap: Any, chunked: bool) -> None:
+    with recorders("all") as (server,), edge(tapped(all=server.url)) as lb:
+        client = lb.client()
+        client.send(post(bytes(4_000_000), chunked).replace(b"\r\n\r\n", b"\r\nX-Limit: 100000\r\n\r\n", 1))
+        first, headers, _ = client.message()
+        assert first.split()[1] == "413" and headers["connection"] == "close"
+        assert client.to_the_end() == b""
+        assert not server.requests
+        assert lb.ask(GET)[2] == flipped(b"all")
+
+
+def test_an_answer_that_a_filter_refuses_ends_before_its_end(tap: Any) -> None:
+    with recorders("all") as (server,), edge(tapped(all=server.url)) as lb:
+        server.answer = lambda first, headers, got: (200, bytes(SIZE))
+        client = lb.client()
+        client.send(GET.replace(b"\r\n\r\n", b"\r\nX-Answer-Limit: 100000\r\n\r\n"))
+        assert client.head()[0].split()[1] == "200"
+        assert len(client.to_the_end()) < SIZE
+        assert lb.ask(GET)[0].split()[1] == "200"
