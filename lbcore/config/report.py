@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from lbcore.config.validate import Disabled
 from lbcore.errors import Problem
 
 SHOWN = 3  # places that are named; the others are counted
@@ -37,6 +38,21 @@ def _shared(group: Sequence[Problem]) -> str:
 
 def _key(problem: Problem) -> str:
     return re.sub(r"\[\d+\]", "[]", problem.key) or "all of"
+
+
+def disabled_lines(disabled: Sequence[Disabled]) -> list[str]:
+    """One line for each object that cannot run by itself, and one for all that refer to them."""
+    found = []
+    for entry in disabled:
+        if not entry.follows:
+            reasons = "; ".join(entry.errors)
+            file = entry.place.rpartition(":")[0]
+            where = f"{entry.place}: " if file and not reasons.startswith(f"{file}:") else ""
+            found.append(f"{entry.kind} {entry.name} is disabled: {where}{reasons}")
+    if followers := [f"{entry.kind} {entry.name}" for entry in disabled if entry.follows]:
+        more = f" and {len(followers) - SHOWN} more" if len(followers) > SHOWN else ""
+        found.append(f"disabled for what they refer to: {', '.join(followers[:SHOWN])}{more}")
+    return found
 
 
 def places(problems: Sequence[Problem], *, with_files: bool = False) -> str:

@@ -37,6 +37,7 @@ def check_file(path: Path) -> Report:
         if static is None:
             _check_dynamic(path, None, report)
         elif (file := static.providers.file) is None:
+            report.warnings += find_problems(DynamicConfig(), static)[1]
             report.warnings.append(f"{path}: no provider: there is nothing to route to")
         else:
             source = Path(file.filename or file.directory)

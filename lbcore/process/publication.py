@@ -13,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from lbcore.api.runtime import ReloadStatus
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.lint import lint
+from lbcore.config.report import disabled_lines
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError, LbcoreError
 from lbcore.process.control import encode
@@ -39,12 +41,14 @@ class Prepared:
 
     message  the `prepare` message for the workers, encoded.
     kept     objects whose new version is broken, so that the one that runs stays.
+    warnings  what runs and is probably not what was meant.
     """
 
     snapshot: Snapshot
     table: Table
     message: bytes
     kept: tuple[Kept, ...] = ()
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
@@ -163,10 +167,10 @@ class Publication:
             status.succeed()
         else:
             status.fail()
-        for warning in prepared.table.warnings:
+        for warning in prepared.warnings:
             _log.warning("%s", warning)
-        for entry in prepared.table.disabled:
-            _log.error("%s %s is disabled: %s", entry.kind, entry.name, "; ".join(entry.errors))
+        for line in disabled_lines(prepared.table.disabled):
+            _log.error("%s", line)
         for kept in prepared.kept:
             text = "; ".join(kept.errors)
             _log.error("%s %s is broken, the version that runs stays: %s", kept.kind, kept.name, text)
@@ -214,7 +218,9 @@ class Publication:
             self._publisher.abort(snapshot)
             raise
         configuration = {"generation": snapshot.generation, "dynamic": data, "slots": snapshot.slots.to_json()}
-        return Prepared(snapshot, table, encode({"type": "prepare", **configuration}), kept)
+        out = {entry.name for entry in table.disabled if entry.kind == "router"}
+        warnings = list(dict.fromkeys([*table.warnings, *lint(snapshot.dynamic, self._static, out)]))
+        return Prepared(snapshot, table, encode({"type": "prepare", **configuration}), kept, warnings)
 
 
 def _line(error: Exception) -> str:

@@ -47,6 +47,47 @@ def test_check_tells_every_problem(tmp_path: Path) -> None:
     assert "5 problems" in done.stderr
 
 
+def test_check_tells_a_fact_once_with_its_places(tmp_path: Path) -> None:
+    routers = "".join(f"    r{n}: {{rule: Host(`a{n}`), service: s, tls: true}}\n" for n in range(5))
+    (tmp_path / "dyn.yml").write_text(
+        f"http:\n  routers:\n{routers}    x: {{rule: Host(`x`), service: dead}}\n"
+        "    y: {rule: Host(`y`), service: s}\n"
+        "  services:\n    s: {loadBalancer: {servers: [{url: 'http://a'}]}}\n"
+        "    dead: {loadBalancer: {servers: [{url: 'http://a b'}]}}\n"
+    )
+    done = lbcore("check", "dyn.yml", folder=tmp_path)
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert errors == [
+        "error: dyn.yml: tls (routers r0:3, r1:4, r2:5 and 2 more): tls is not supported by this version of lbcore "
+        "(let something in front end TLS, or leave tls out to serve the route without it)",
+        "error: dyn.yml:12: http.services.dead: error parsing server URL http://a b: 'a b' is no host",
+    ]
+    assert "router y: Host(`y`) -> s" in done.stdout
+    assert "7 disabled (x for what they refer to)" in done.stdout
+
+
+def test_check_agrees_with_run_about_what_is_assumed_and_where_files_are(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "dyn.yml").write_text(
+        "http: {routers: {a: {rule: Host(`a`), service: api@internal},"
+        " p: {rule: Host(`p`), service: prometheus@internal}}}"
+    )
+    (tmp_path / "conf" / "static.yml").write_text(
+        "entryPoints: {web: {address: ':80'}}\nproviders: {file: {filename: dyn.yml}}"
+    )
+    assert lbcore("check", "conf/dyn.yml", folder=tmp_path).returncode == 0
+    done = lbcore("check", "conf/static.yml", folder=tmp_path)
+    assert done.returncode == 1
+    assert f"dyn.yml: not there (looked for {tmp_path}/dyn.yml; there is conf/dyn.yml" in done.stderr
+    done = lbcore("check", "no/such.yml", folder=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert f"of that, {tmp_path} is there" in done.stderr
+    (tmp_path / "empty.yml").write_text("# nothing\n")
+    done = lbcore("run", "--config", "empty.yml", folder=tmp_path)
+    assert (done.returncode, "no configuration in this file" in done.stderr) == (1, True)
+
+
 def test_schema_is_json_schema(tmp_path: Path) -> None:
     for kind, key in (("static", "entryPoints"), ("dynamic", "http")):
         schema = json.loads(lbcore("schema", kind, folder=tmp_path).stdout)

@@ -1,0 +1,330 @@
+"""Set-ups as people have them: what a file looks like, and what is to come of it in real Traefik and in lbcore.
+
+same     both take it, and the same routers run.
+missing  both take it; lbcore leaves out the routers, or the parts, that need a feature it lacks, and names each.
+broken   both find it wrong. Traefik refuses the whole file for many a mistake for which lbcore disables one object.
+strict   Traefik takes what cannot be meant; lbcore says so.
+lenient  Traefik refuses it; lbcore can tell what is meant.
+"""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Outcome = Literal["same", "missing", "broken", "strict", "lenient"]
+
+
+class SetUp(NamedTuple):
+    """`says`: texts that lbcore's warnings and problems hold."""
+
+    name: str
+    outcome: Outcome
+    text: str
+    says: tuple[str, ...] = ()
+    suffix: str = "yml"
+
+
+APP = "  services:\n    app:\n      loadBalancer:\n        servers:\n          - url: http://10.0.0.2:8080\n"
+
+DYNAMIC = [
+    SetUp("one service", "same", f"http:\n  routers:\n    app:\n      rule: Host(`app.example`)\n      service: app\n{APP}"),
+    SetUp(
+        "lists as texts",
+        "same",
+        f"""http:
+  routers:
+    app:
+      rule: Host(`app.example`)
+      entryPoints: web
+      middlewares: "secure, www"
+      service: app
+{APP}  middlewares:
+    secure:
+      headers: {{frameDeny: true, stsSeconds: "31536000", accessControlAllowMethods: "GET,OPTIONS"}}
+    www:
+      redirectRegex: {{regex: "^https?://www\\\\.(.+)", replacement: "https://$1", permanent: "true"}}
+""",
+    ),
+    SetUp(
+        "TOML of a home server",
+        "same",
+        """[http.routers.nas]
+rule = "Host(`nas.home`) || PathPrefix(`/nas`)"
+entryPoints = ["web"]
+service = "nas"
+priority = "100"
+[http.services.nas.loadBalancer]
+passHostHeader = true
+[[http.services.nas.loadBalancer.servers]]
+url = "http://192.168.1.20:5000"
+[http.services.nas.loadBalancer.sticky.cookie]
+""",
+        suffix="toml",
+    ),
+    SetUp("a list in TOML as one text", "same", """[http.routers.a]
+rule = "Host(`a.example`)"
+entryPoints = "web"
+service = "a"
+[[http.services.a.loadBalancer.servers]]
+url = "http://10.0.0.1"
+weight = "3"
+""", suffix="toml"),
+    SetUp("dashboard behind a router", "same", """http:
+  routers:
+    dashboard:
+      rule: Host(`traefik.example`) && (PathPrefix(`/api`) || PathPrefix(`/dashboard`))
+      service: api@internal
+"""),
+    SetUp("a router that only redirects", "same", """http:
+  routers:
+    to-https:
+      rule: HostRegexp(`.+`)
+      entryPoints: [web]
+      middlewares: [https]
+      service: nothing
+  middlewares:
+    https: {redirectScheme: {scheme: https, permanent: true}}
+  services:
+    nothing: {loadBalancer: {servers: [{url: localhost}]}}
+""", ("names no host",)),
+    SetUp("noop behind a redirection", "same", """http:
+  routers:
+    to-https: {rule: "PathPrefix(`/`)", middlewares: https, service: noop@internal, priority: 1}
+  middlewares:
+    https: {redirectScheme: {scheme: https}}
+"""),
+    SetUp("an empty url", "same", """http:
+  routers: {r: {rule: "Host(`a`)", service: s}}
+  services: {s: {loadBalancer: {servers: [{url: ""}]}}}
+""", ("names no host",)),
+    SetUp("sticky by true", "same", """http:
+  routers: {r: {rule: "Host(`a`)", service: s}}
+  services: {s: {loadBalancer: {sticky: {cookie: true}, servers: [{url: "http://a"}]}}}
+"""),
+    SetUp("streams of events", "same", """http:
+  routers: {r: {rule: "Host(`a`)", service: s}}
+  services: {s: {loadBalancer: {responseForwarding: {flushInterval: -1}, servers: [{url: "http://a"}]}}}
+"""),
+    SetUp("health checks and a canary", "same", """http:
+  routers: {shop: {rule: "Host(`shop.example`)", service: shop}}
+  services:
+    shop: {weighted: {services: [{name: v1, weight: 9}, {name: v2, weight: 1}], sticky: {cookie: {name: canary}}}}
+    v1: {loadBalancer: {healthCheck: {path: /health, interval: 10s, timeout: 3s}, servers: [{url: "http://10.1.0.1"}]}}
+    v2: {loadBalancer: {healthCheck: {path: /health, interval: 10, timeout: 3}, servers: [{url: "http://10.1.0.2"}]}}
+"""),
+    SetUp("mirror and failover", "same", """http:
+  routers:
+    a: {rule: "Host(`a`)", service: mirrored}
+    b: {rule: "Host(`b`)", service: safe}
+  services:
+    mirrored: {mirroring: {service: main, mirrors: [{name: copy, percent: 10}]}}
+    safe: {failover: {service: main, fallback: copy}}
+    main: {loadBalancer: {healthCheck: {path: /}, servers: [{url: "http://10.0.0.1"}]}}
+    copy: {loadBalancer: {servers: [{url: "http://10.0.0.2"}]}}
+"""),
+    SetUp("numbers as YAML has them", "same", """http:
+  routers:
+    a: {rule: "Host(`a`)", service: s, priority: 0x10}
+    b: {rule: "Host(`b`)", service: s, priority: 1_000}
+    c: {rule: "Host(`c`)", service: s, priority: 1e3}
+  services: {s: {loadBalancer: {servers: [{url: "http://a", weight: 2.0}]}}}
+"""),
+    SetUp("anchors and private sections", "same", """x-server: &server {url: "http://10.0.0.1:80"}
+http:
+  routers: {r: {rule: "Host(`a`)", service: s}}
+  services: {s: {loadBalancer: {servers: [*server, {<<: *server, weight: 2}]}}}
+""", ("more than once",)),
+    SetUp("a second document", "same", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app}}}}
+{APP}---
+http: {{nonsense: 1}}
+""", ("second document",)),
+    SetUp("headers of the time of version 1", "same", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app, middlewares: [h]}}}}
+  middlewares: {{h: {{headers: {{sslRedirect: true, sslHost: a, stsSeconds: 3, featurePolicy: "camera 'none'"}}}}}}
+{APP}""", ("use redirectScheme", "use permissionsPolicy")),
+    SetUp("only a key that is gone", "same", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app, middlewares: [h]}}}}
+  middlewares: {{h: {{headers: {{sslRedirect: true}}}}}}
+{APP}""", ("gone since Traefik 3",)),
+    SetUp("a websocket header", "same", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app, middlewares: [h]}}}}
+  middlewares: {{h: {{headers: {{customRequestHeaders: {{Connection: Upgrade, X-Forwarded-Proto: https}}}}}}}}
+{APP}""", ("Connection",)),
+    SetUp("a value over several lines", "same", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app, middlewares: [h]}}}}
+  middlewares:
+    h:
+      headers:
+        contentSecurityPolicy: |
+          default-src 'self';
+          img-src *;
+{APP}"""),
+    SetUp("a rule over several lines", "same", f"""http:
+  routers:
+    r:
+      rule: >-
+        Host(`a.example`) &&
+        (PathPrefix(`/x`) || Header(`X-QA`, `1`))
+      service: app
+{APP}"""),
+    SetUp("an unknown entry point beside a known one", "same", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app, entryPoints: [web, websecure]}}}}
+{APP}""", ('entryPoint "websecure"',)),
+    SetUp("a prefix without its slash", "same", f"""http:
+  routers: {{r: {{rule: "PathPrefix(`/a`)", service: app, middlewares: [s]}}}}
+  middlewares: {{s: {{stripPrefix: {{prefixes: /a, forceSlash: false}}}}}}
+{APP}""", ("forceSlash",)),
+    SetUp("static keys beside", "same", f"""entryPoints: {{web: {{address: ":80"}}}}
+http:
+  routers: {{r: {{rule: "Host(`a`)", service: app}}}}
+{APP}""", ("static configuration, ignored",)),
+    SetUp("weights below nothing", "same", """http:
+  routers: {r: {rule: "Host(`a`)", service: s}}
+  services: {s: {loadBalancer: {servers: [{url: "http://a", weight: -1}, {url: "http://b"}]}}}
+""", ("below 0",)),
+    SetUp("no servers", "same", """http:
+  routers: {r: {rule: "Host(`a`)", service: s}}
+  services: {s: {loadBalancer: {passHostHeader: true}}}
+""", ("nothing to send requests to",)),
+    SetUp("two routers with one rule, and what nobody uses", "same", f"""http:
+  routers:
+    a: {{rule: "Host(`a`)", service: app}}
+    b: {{rule: "Host(`a`)", service: app}}
+{APP}    old: {{loadBalancer: {{servers: [{{url: "http://a"}}]}}}}
+  middlewares: {{unused: {{addPrefix: {{prefix: /x}}}}}}
+""", ("has the rule of a", "service old:", "middleware unused:")),
+    SetUp("layer 4", "same", """tcp:
+  routers: {db: {rule: "HostSNI(`*`)", entryPoints: web, service: db}}
+  services: {db: {loadBalancer: {servers: [{address: "10.0.0.5:5432"}, {address: "10.0.0.6:5432"}]}}}
+"""),
+    SetUp("a transport with its timeouts", "same", """http:
+  routers: {r: {rule: "Host(`a`)", service: s}}
+  services: {s: {loadBalancer: {serversTransport: slow, servers: [{url: "http://a"}]}}}
+  serversTransports: {slow: {maxIdleConnsPerHost: -1, forwardingTimeouts: {responseHeaderTimeout: 10m}}}
+"""),
+    SetUp("observability of a router", "same", f"""http:
+  routers:
+    r: {{rule: "Host(`a`)", service: app, observability: {{accessLogs: "false", tracing: false, metrics: true}}}}
+{APP}"""),
+    SetUp("nothing at all", "same", "http:\n", ("http is empty",)),
+    SetUp("TLS and a resolver", "missing", f"""http:
+  routers:
+    plain: {{rule: "Host(`a`)", service: app}}
+    secure: {{rule: "Host(`a`)", service: app, tls: {{certResolver: le}}}}
+    other: {{rule: "Host(`b`)", service: app, tls: true}}
+{APP}tls:
+  options: {{default: {{minVersion: VersionTLS12}}}}
+""", ("tls (routers secure:4, other:5)", "tls is not supported")),
+    SetUp("authentication and limits", "missing", f"""http:
+  routers:
+    open: {{rule: "Host(`a`)", service: app}}
+    closed: {{rule: "Host(`b`)", service: app, middlewares: "auth,limit"}}
+  middlewares:
+    auth: {{basicAuth: {{users: ["a:$apr1$x"]}}}}
+    limit: {{rateLimit: {{average: 100, burst: 50}}}}
+{APP}""", ("basicAuth is not supported", "rateLimit is not supported", "closed for what they refer to")),
+    SetUp("compression by true", "missing", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app, middlewares: [c]}}, plain: {{rule: "Host(`b`)", service: app}}}}
+  middlewares: {{c: {{compress: true}}}}
+{APP}""", ("compress is not supported",)),
+    SetUp("a server behind TLS", "missing", f"""http:
+  routers:
+    a: {{rule: "Host(`a`)", service: app}}
+    b: {{rule: "Host(`b`)", service: proxmox}}
+{APP}    proxmox: {{loadBalancer: {{serversTransport: lax, servers: [{{url: "https://192.168.1.5:8006"}}]}}}}
+  serversTransports: {{lax: {{insecureSkipVerify: true}}}}
+""", ("https:// is not supported", "insecureSkipVerify has no effect")),
+    SetUp("datagrams", "missing", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app}}}}
+{APP}udp:
+  services: {{dns: {{loadBalancer: {{servers: [{{address: "10.0.0.1:53"}}]}}}}}}
+""", ("udp is not supported",)),
+    SetUp("rules of version 2", "missing", f"""http:
+  routers:
+    old: {{rule: "Host(`a`, `b`)", ruleSyntax: v2, service: app}}
+    new: {{rule: "Host(`c`)", service: app}}
+{APP}""", ("rules of v2 are not supported",)),
+    SetUp("a wrong matcher", "broken", f"""http:
+  routers: {{bad: {{rule: "Hots(`a`)", service: app}}, good: {{rule: "Host(`b`)", service: app}}}}
+{APP}""", ("unsupported function: Hots",)),
+    SetUp("a service that is not there", "broken", f"""http:
+  routers: {{bad: {{rule: "Host(`a`)", service: ap}}, good: {{rule: "Host(`b`)", service: app}}}}
+{APP}""", ('the service "ap@file" does not exist',)),
+    SetUp("a priority beyond all", "broken", f"""http:
+  routers:
+    bad: {{rule: "Host(`a`)", service: app, priority: 9223372036854775807}}
+    good: {{rule: "Host(`b`)", service: app}}
+{APP}""", ("above the highest priority",)),
+    SetUp("a url without its scheme", "broken", """http:
+  routers: {bad: {rule: "Host(`a`)", service: s}}
+  services: {s: {loadBalancer: {servers: [{url: "127.0.0.1:80"}]}}}
+""", ("error parsing server URL 127.0.0.1:80",)),
+    SetUp("a misspelt key", "broken", f"""http:
+  routers: {{bad: {{rule: "Host(`a`)", service: app, middleware: x}}}}
+{APP}""", ("did you mean middlewares?",)),
+    SetUp("a switch of YAML 1.1", "broken", """http:
+  routers: {bad: {rule: "Host(`a`)", service: s}}
+  services: {s: {loadBalancer: {passHostHeader: yes, servers: [{url: "http://a"}]}}}
+""", ("write true",)),
+    SetUp("a section without keys", "broken", f"""http:
+  routers: {{bad: {{rule: "Host(`a`)", service: app, middlewares: [s]}}}}
+  middlewares: {{s: {{stripPrefix: {{}}}}}}
+{APP}""", ("standalone element",)),
+    SetUp("a tab", "broken", "http:\n\trouters: {}\n", ("a tab",)),
+    SetUp("a key twice", "broken", "http:\n  routers:\n    r: {rule: a}\n    r: {rule: b}\n", ("stands here twice",)),
+    SetUp("an empty section at the top", "broken", "http: {}\n", ("standalone element",)),
+    SetUp("a placeholder that was not filled in", "broken", """http:
+  routers: {bad: {rule: "Host(`a`)", service: s}}
+  services: {s: {loadBalancer: {servers: [{url: "http://${HOST}:80"}]}}}
+""", ("placeholder",)),
+    SetUp("one server without a dash", "strict", """http:
+  routers: {r: {rule: "Host(`a`)", service: s}}
+  services: {s: {loadBalancer: {servers: {url: "http://a"}}}}
+""", ("begins with a dash",)),
+    SetUp("a transport without its name", "strict", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app}}}}
+{APP}  serversTransports: {{insecureSkipVerify: true}}
+""", ("the name of a transport is missing",)),
+    SetUp("a cookie called yes", "strict", """http:
+  routers: {r: {rule: "Host(`a`)", service: s}}
+  services: {s: {loadBalancer: {sticky: {cookie: yes}, servers: [{url: "http://a"}]}}}
+""", ("needs keys and values",)),
+]
+
+BASE = 'entryPoints:\n  web:\n    address: "127.0.0.1:PORT1"\n'
+SECURE = BASE + '  websecure:\n    address: "127.0.0.1:PORT2"\n'
+
+STATIC = [
+    SetUp("one entry point", "same", BASE),
+    SetUp("the usual sections by true", "same", BASE + "ping: true\naccessLog: true\nlog: {level: info}\n"),
+    SetUp("the usual sections, empty", "same", BASE + "accessLog: {}\nping:\n", ("ping is empty",)),
+    SetUp("sections in TOML", "same", '[entryPoints.web]\naddress = "127.0.0.1:PORT1"\n[log]\nlevel = "DEBUG"\n[accessLog]\n', (), "toml"),
+    SetUp("trusted networks as one text", "same", BASE + '    forwardedHeaders: {trustedIPs: "10.0.0.0/8,127.0.0.1/32"}\n'),
+    SetUp("everything to HTTPS by port", "same", BASE + '    http: {redirections: {entryPoint: {to: ":443", scheme: https}}}\n'),
+    SetUp("everything to nowhere", "same", BASE + "    http: {redirections: {entryPoint: {to: nope}}}\n", ("nope",)),
+    SetUp("a log that rotates", "same", BASE + "log: {level: WARNING, format: JSON, maxSize: 10, compress: true}\n", ("logrotate", "taken for WARN")),
+    SetUp("debugging pages", "same", BASE + "api: {debug: true, dashboard: true, disableDashboardAd: true}\n", ("api.debug",)),
+    SetUp("statistics", "same", BASE + "global: {checkNewVersion: true, sendAnonymousUsage: false}\n"),
+    SetUp("many idle connections", "same", BASE + "serversTransport: {maxIdleConnsPerHost: -1, insecureSkipVerify: true}\n", ("insecureSkipVerify",)),
+    SetUp("logged statuses", "same", BASE + 'accessLog: {filters: {statusCodes: "200,300-302", minDuration: 10ms}}\n'),
+    SetUp("statuses beyond the last", "same", BASE + 'accessLog: {filters: {statusCodes: ["100-800"]}}\n'),
+    SetUp("fields redacted", "same", BASE + "accessLog: {format: json, fields: {names: {ClientUsername: redact}}}\n"),
+    SetUp("file and folder", "same", BASE + "providers: {file: {filename: a.yml, directory: FOLDER, watch: true}}\n", ("directory is set, too",)),
+    SetUp("templates that are plain text", "same", BASE + 'ping: {entryPoint: web}\nproviders: {file: {filename: "FOLDER/{{ x }}.yml"}}\n'),
+    SetUp("dynamic keys beside", "same", BASE + "http: {routers: {r: {rule: x}}}\n", ("dynamic configuration, ignored",)),
+    SetUp("a ping that nobody can ask", "same", BASE + "ping: {entryPoint: nope}\n", ("is not served",)),
+    SetUp("streams of HTTP/2", "same", BASE + "    http2: {maxConcurrentStreams: 100}\n", ("http2 has no effect",)),
+    SetUp("timeouts as numbers", "same", BASE + "    transport: {respondingTimeouts: {readTimeout: 0, idleTimeout: 300}}\n"),
+    SetUp("the usual TLS", "missing", SECURE + "    http: {tls: {certResolver: le}}\ncertificatesResolvers:\n  le: {acme: {email: a@b.example, storage: FOLDER/acme.json, httpChallenge: {entryPoint: web}}}\n", ("http.tls: tls is not supported", "certificatesResolvers is not supported")),
+    SetUp("containers", "missing", BASE + "providers: {docker: {exposedByDefault: false}}\n", ("docker is not supported",)),
+    SetUp("telemetry", "missing", BASE + "tracing: {otlp: {http: {endpoint: \"http://127.0.0.1:1/v1/traces\"}}}\n", ("tracing is not supported",)),
+    SetUp("a misspelt key", "broken", BASE + "    adress: x\n", ("did you mean address?",)),
+    SetUp("an address without its colon", "broken", 'entryPoints: {web: {address: "PORT1"}}\n', ("has no port: write :",)),
+    SetUp("nobody to trust", "broken", BASE + "    proxyProtocol: {}\n", ("nobody is trusted",)),
+    SetUp("a network that is none", "broken", BASE + '    forwardedHeaders: {trustedIPs: ["10.0.0.0/33"]}\n', ("neither an IP address nor a network",)),
+    SetUp("no level", "strict", BASE + "log: {level: loud}\n", ("has to be one of",)),
+    SetUp("left over from version 2", "lenient", BASE + "pilot: {token: x}\nexperimental: {http3: true}\n", ("pilot", "http3 has no effect")),
+    SetUp("swarm as in version 2", "lenient", BASE + "providers: {docker: {swarmMode: true}}\n", ("docker is not supported",)),
+]
