@@ -16,6 +16,8 @@ cdef enum:
     # forwarded, so they serve attackers only.
     EXTENSION_LIMIT_BYTES = 16384
     SIZE_DIGITS_LIMIT = 16     # leading zeros included
+    # Of all Connection headers of a message: each other header is looked up in them, so length times lines is the cost.
+    CONNECTION_LIMIT_BYTES = 2048
 
 cdef enum:
     AT_SIZE = 0
@@ -126,7 +128,7 @@ cdef int scan(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor
     chunked  each of them, and so the only one, says `chunked` and nothing else. A list with an empty element
              (`chunked,`) or a parameter is read in more than one way, and no other coding is spoken here.
     """
-    cdef Py_ssize_t i, at
+    cdef Py_ssize_t i, at, options = 0
     cdef int64_t value
     cdef Span token
     cdef bint close = False, keep_alive = False, upgrade_listed = False, upgrade_named = False, h2c = False
@@ -149,6 +151,9 @@ cdef int scan(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor
             chunked[0] = codings[0] == 1 and span_ieq(headers[i].value, b"chunked", 7)
         elif kinds[i] == H_CONNECTION:
             framing.has_connection = True
+            options += headers[i].value.len
+            if options > CONNECTION_LIMIT_BYTES:
+                return 400
             at = 0
             while next_token(headers[i].value, &at, &token):
                 if span_ieq(token, b"close", 5):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,14 @@ def test_header_lines_of_a_request_have_a_limit() -> None:
         with edge(config_for(server.url)) as lb:
             assert asked(lb, 9999) == "200"
             assert asked(lb, 10000) == "431"
+
+
+def test_many_lines_and_many_connection_options_take_no_time_together() -> None:
+    options = b"Connection: " + b"," * 900_000 + b"x-4000\r\n"
+    with serving() as server, edge(config_for(server.url)) as lb:
+        began = time.monotonic()
+        asked = lb.ask(b"GET / HTTP/1.1\r\nHost: a\r\n" + fields(9000) + options + b"\r\n")
+        assert asked[0].split()[1] == "400"
+        few = b"Connection: " + b",".join(b"x-%d" % i for i in range(200)) + b"\r\n"
+        assert lb.ask(b"GET / HTTP/1.1\r\nHost: a\r\n" + fields(9000) + few + b"\r\n")[0].split()[1] == "200"
+        assert time.monotonic() - began < 10
