@@ -350,3 +350,31 @@ def test_resolving_a_name_counts_to_the_dial_timeout(quiet_ms: int, monkeypatch:
         assert second.message()[0] == "HTTP/1.1 504 Gateway Timeout"
         first.close()
         second.close()
+
+
+@QUIET
+def test_least_rate_of_a_body(quiet_ms: int) -> None:
+    """480 bytes at 240 a second are good for two seconds more than the ten that every body is given."""
+    with held(lambda peer: peer.head()) as server, edge(config(server.url), responding_points(readTimeout="60s")) as lb:
+        lb.drive(quiet_ms)
+        client = lb.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + bytes(480))
+        eventually(lambda: server.peers, "the server is asked")
+        fires(lb, 12000, lambda: not is_silent(client))
+        assert client.message()[0] == "HTTP/1.1 408 Request Timeout"
+        client.close()
+
+
+@QUIET
+def test_header_timeout(quiet_ms: int) -> None:
+    with held() as server, edge(config(server.url), responding_points(headerTimeout="2s")) as lb:
+        lb.drive(quiet_ms)
+        client = lb.client()
+        client.send(b"GET / HTTP/1.1\r\n")
+        fires(lb, 2000, lambda: not is_silent(client))
+        assert client.message()[0] == "HTTP/1.1 408 Request Timeout"
+        client.close()
+
+
+def responding_points(**timeouts: str) -> dict[str, Any]:
+    return {"web": {"address": "127.0.0.1:0", **responding(**timeouts)}}
