@@ -105,7 +105,7 @@ class Publication:
         self._lock = asyncio.Lock()  # one transaction at a time
         self._status = status
         self.current: Prepared | None = None
-        self.first = asyncio.Event()  # one configuration, if only an empty one, is in force
+        self.first = asyncio.Event()  # one configuration, if only an empty one, is in force, or none can be
 
     def want(self, dynamic: DynamicConfig) -> None:
         """Publish a merged configuration as soon as it can be."""
@@ -139,6 +139,7 @@ class Publication:
                 refused = self._status.refused
                 if await self.publish(DynamicConfig()):
                     self._status.refused = refused
+            self.first.set()
             return False
         return True
 
@@ -174,7 +175,12 @@ class Publication:
         for kept in prepared.kept:
             text = "; ".join(kept.errors)
             _log.error("%s %s is broken, the version that runs stays: %s", kept.kind, kept.name, text)
-        self._in_force(prepared)
+        try:
+            self._in_force(prepared)
+        except Exception as error:
+            # The workers route by it already: what follows them may lag behind, but it is in force.
+            _log.error("configuration %d: what follows it fails: %s", prepared.snapshot.generation, _line(error))
+            _log.debug("what follows a configuration fails", exc_info=error)
         self.first.set()
 
     def _refuse(self, error: Exception) -> None:
@@ -214,13 +220,13 @@ class Publication:
             table = compile_table(
                 snapshot.dynamic, self._static, snapshot.slots, self._region, 0, known, None, self._admin
             )
+            configuration = {"generation": snapshot.generation, "dynamic": data, "slots": snapshot.slots.to_json()}
+            out = {entry.name for entry in table.disabled if entry.kind == "router"}
+            warnings = list(dict.fromkeys([*table.warnings, *lint(snapshot.dynamic, self._static, out)]))
+            return Prepared(snapshot, table, encode({"type": "prepare", **configuration}), kept, warnings)
         except BaseException:
             self._publisher.abort(snapshot)
             raise
-        configuration = {"generation": snapshot.generation, "dynamic": data, "slots": snapshot.slots.to_json()}
-        out = {entry.name for entry in table.disabled if entry.kind == "router"}
-        warnings = list(dict.fromkeys([*table.warnings, *lint(snapshot.dynamic, self._static, out)]))
-        return Prepared(snapshot, table, encode({"type": "prepare", **configuration}), kept, warnings)
 
 
 def _line(error: Exception) -> str:

@@ -64,14 +64,16 @@ cdef class Regex:
 
     Raises ValueError with RE2's reason. A search is linear in the text. Patterns may use 8 MiB compiled; Go has no such
     limit but one on repetition (1000), which RE2 shares.
+
+    captures  whether groups are asked for, of which there may be MAX_GROUPS - 1; without, it only searches.
     """
 
-    def __cinit__(self, str pattern):
+    def __cinit__(self, str pattern, bint captures=True):
         checked = check(pattern)
         encoded = pattern.encode()
         self.pattern = pattern
-        self.groups = checked.groups
-        self.names = dict(checked.groupindex)
+        self.groups = checked.groups if captures else 0
+        self.names = dict(checked.groupindex) if captures else {}
         if self.groups >= MAX_GROUPS:
             raise ValueError(f"{self.groups} groups in {pattern!r}: {MAX_GROUPS - 1} at most")
         self.compiled = malloc(OBJECT_BYTES)

@@ -128,7 +128,7 @@ cdef class Program:
             memcpy(test.ip, <const char*>packed, 16)
             return 0
         if test.kind in (TEST_HOST_REGEX, TEST_PATH_REGEX, TEST_HEADER_REGEX, TEST_QUERY_REGEX):
-            regex = Regex(value)
+            regex = Regex(value, captures=False)
             self.kept.append(regex)
             test.regex = regex.compiled
         else:

@@ -91,6 +91,7 @@ def test_reload_refused_by_nobody_reaches_a_worker_that_starts_later(tmp_path: P
         os.kill(lb.workers[0], signal.SIGKILL)
         lb.logged(r"2 workers run configuration 2", times=2)
         assert lb.get() == (200, "two")
+        assert "disabled" not in lb.log
 
 
 def test_worker_that_is_stopped_loses_no_new_connection(tmp_path: Path, backends: list[Backend]) -> None:
@@ -183,7 +184,7 @@ def test_file_that_is_a_pipe_stops_neither_the_others_nor_the_end(tmp_path: Path
 
 
 def test_instance_without_a_provider_stays_up(tmp_path: Path) -> None:
-    static = {"providers": {}, "ping": {"entryPoint": "web"}}
+    static = {"providers": {"providersThrottleDuration": "1s"}, "ping": {"entryPoint": "web"}}
     with running(tmp_path, None, static=static) as lb:
         lb.runs(1)
         assert lb.get("/ping") == (200, "OK")

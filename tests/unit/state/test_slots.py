@@ -135,3 +135,28 @@ def test_slots_over_any_reloads_are_distinct_kept_and_short_only_when_full(
         held = list(after.values()) + [slot for slot, _ in resting.values()]
         assert len(set(held)) == len(held)
         live = after
+
+
+def test_slots_that_a_worker_may_still_use_are_not_given_away() -> None:
+    region, clock, oldest = Region.create(1, 4, 2), Clock(), [1]
+    slots = SlotAllocator(region, 60, clock, lambda: oldest[0])
+    for generation, names in ((1, ["a", "b"]), (2, ["a"])):
+        slots.reserve([], names)
+        slots.commit([], names, generation)
+    clock.now += 1000
+    with pytest.raises(ConfigError, match="room is left for 0 of 2"):
+        slots.reserve([], ["a", "c"])
+    oldest[0] = 2
+    assert slots.reserve([], ["a", "c"]).servers == {"a": 0, "c": 1}
+
+
+def test_slots_reserved_for_a_configuration_that_is_given_up_take_none_of_those_in_use() -> None:
+    slots, region, _ = allocator()
+    before = slots.assign(["s"], ["a", "b"])
+    region.set_up(before.servers["a"], False)
+    reserved = slots.reserve(["s", "t"], ["b", "c"])
+    assert reserved.servers["b"] == before.servers["b"]
+    assert reserved.servers["c"] not in before.servers.values()
+    slots.commit(["s"], ["a", "b"])
+    assert slots.assign(["s"], ["a", "b"]) == before
+    assert not region.is_up(before.servers["a"])
