@@ -32,7 +32,7 @@ def objects(runtime: Runtime, layer: str, kind: str) -> Views:
             return own | internal_routers(static)
         case "http", "services":
             own = {name: service_view(runtime, name, service) for name, service in http.services.items()}
-            users = service_users(runtime)
+            users = {name: list(routers) for name, routers in service_users(runtime).items()}
             for name, router in internal_routers(static).items():
                 users.setdefault(router["service"], []).append(name)
             return own | internal_services(static, users)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
@@ -86,6 +87,7 @@ class Runtime:
     reload: ReloadStatus = field(default_factory=ReloadStatus)
     workers: Callable[[], list[WorkerState]] = _no_workers
     started_unix_s: float = field(default_factory=time.time)
+    _derived: dict[str, Any] = field(default_factory=dict)
 
     def update(self, dynamic: DynamicConfig, slots: SlotMap, table: Table | None = None) -> None:
         """Take over another configuration; `table` if it was compiled already: no request is routed by it."""
@@ -93,7 +95,13 @@ class Runtime:
             known = self.table.servers if self.table is not None else {}
             table = compile_table(dynamic, self.static, slots, self.region, 0, known, None, self.admin)
             table.take_effect()
-        self.dynamic, self.slots, self.table = dynamic, slots, table
+        self.dynamic, self.slots, self.table, self._derived = dynamic, slots, table, {}
+
+    def derived(self, key: str, make: Callable[[], Any]) -> Any:
+        """What follows from the configuration alone: made once for each, and not to be changed."""
+        if key not in self._derived:
+            self._derived[key] = make()
+        return self._derived[key]
 
     def findings(self, kind: str, name: str) -> tuple[list[str], list[str]]:
         """Of an object: why it does not run, and why it runs in the version before."""
@@ -120,6 +128,10 @@ class Runtime:
 
     def errors(self, kind: str) -> Mapping[str, list[str]]:
         """Of the disabled objects of a kind (router, service, middleware), by qualified name."""
-        if self.table is None:
+        table = self.table
+        if table is None:
             return {}
-        return {entry.name: entry.errors for entry in self.table.disabled if entry.kind == kind}
+        found: Mapping[str, list[str]] = self.derived(
+            f"errors of {kind}", lambda: {entry.name: entry.errors for entry in table.disabled if entry.kind == kind}
+        )
+        return found

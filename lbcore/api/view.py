@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lbcore.api.health import health_of
 from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View, add_users, named, shape
@@ -64,8 +66,7 @@ def server_status(runtime: Runtime, identity: str) -> str:
 def middleware_view(runtime: Runtime, name: str, middleware: Middleware) -> View:
     """One middleware."""
     view = named(shape(middleware), name, *runtime.findings("middleware", name))
-    routers = runtime.dynamic.http.routers
-    users = [router for router, config in routers.items() if name in {qualify(m, router) for m in config.middlewares}]
+    users = middleware_users(runtime).get(name, [])
     view["type"] = (middleware.kinds[0] if middleware.kinds else "").replace("_", "")
     return add_users(view, users)
 
@@ -75,9 +76,28 @@ def entry_point_view(name: str, point: EntryPoint) -> View:
     return {**shape(point), "name": name}
 
 
-def service_users(runtime: Runtime) -> dict[str, list[str]]:
+def service_users(runtime: Runtime) -> Mapping[str, list[str]]:
     """By service: the routers that refer to it."""
-    users: dict[str, list[str]] = {}
-    for router, config in runtime.dynamic.http.routers.items():
-        users.setdefault(qualify(config.service, router), []).append(router)
-    return users
+
+    def make() -> dict[str, list[str]]:
+        users: dict[str, list[str]] = {}
+        for router, config in runtime.dynamic.http.routers.items():
+            users.setdefault(qualify(config.service, router), []).append(router)
+        return users
+
+    found: Mapping[str, list[str]] = runtime.derived("service users", make)
+    return found
+
+
+def middleware_users(runtime: Runtime) -> Mapping[str, list[str]]:
+    """By middleware: the routers that refer to it, each once."""
+
+    def make() -> dict[str, list[str]]:
+        users: dict[str, list[str]] = {}
+        for router, config in runtime.dynamic.http.routers.items():
+            for name in dict.fromkeys(qualify(reference, router) for reference in config.middlewares):
+                users.setdefault(name, []).append(router)
+        return users
+
+    found: Mapping[str, list[str]] = runtime.derived("middleware users", make)
+    return found
