@@ -90,13 +90,13 @@ cdef class Exchange(Context):
     cdef list attempts                 # Attempts before it, the first one first; None = none
     cdef int retries                   # attempts after the first one, without those at fallbacks
     cdef ForwardPolicy forward
-    cdef Recording recording           # the last filter of the request, while anybody may want its body again; None = nobody
+    cdef Recording recording           # the last filter of the request, while its body may be wanted again; None = it is not
     cdef Replay replay                 # of it: for a fallback; None = no fallback wants it
     cdef list copies                   # Copy, that wait for the end of the body; None = none
     cdef bint body_ended               # the client's body has come to its end
     cdef bint is_copy                  # for a mirror: counted there alone
-    cdef Explanation explanation       # None = nobody asks for one
-    cdef uint64_t started_ns           # monotonic, where somebody watches
+    cdef Explanation explanation       # None = none is asked for
+    cdef uint64_t started_ns           # monotonic, where the entry point has an observer
     cdef uint64_t request_bytes        # of the body, from the client
     cdef uint64_t response_bytes       # of the body, to the client
     cdef int status                    # of the answer; 0 until its head is put
@@ -141,7 +141,7 @@ cdef class Exchange(Context):
     cdef int server_ready(self) except -1
 
     cdef inline Sink body_sink(self):
-        """Where the request's body goes now; a recording that nobody wants any more is passed by."""
+        """Where the request's body goes now; a recording that is not wanted any more is passed by."""
         if self.recording is not None and self.recording.is_spent():
             self.end_replay()
         return self.request_sink

@@ -195,7 +195,7 @@ cdef class Exchange(Context):
         return self.go_on(None)
 
     cdef int begin_copy(self, Service service) except -1:
-        """Be an exchange for a mirror: `request` is complete, the client is nobody."""
+        """Be an exchange for a mirror: `request` is complete, its client is a MirrorStream."""
         self.is_copy = True
         self.service = service
         self.phase = PHASE_CHOOSE
@@ -670,7 +670,7 @@ cdef class Exchange(Context):
             self.request_sink.flush()
             if self.recording is not None and self.decision.failover is None and self.copies is None \
                     and not self.recording.complete and not self.recording.is_behind():
-                self.end_replay()          # nobody wants the rest of it
+                self.end_replay()          # the rest of it is not wanted
             if self.request_sink.blocked:
                 return 0
         return self.client.want_body()
@@ -857,7 +857,7 @@ cdef class Exchange(Context):
         return self.answer(status, <bytes>FAILURES[status], False)
 
     cdef int give_up(self, error, uint64_t serial) except -1:
-        """An error that nobody expected, in the exchange of that serial number, while the client's end was not at work: the
+        """An unexpected error, in the exchange of that serial number, while the client's end was not at work: the
         client has to see that the exchange is over."""
         _log.error("internal error in an exchange", exc_info=error)
         if self.serial != serial or self.client is None:

@@ -45,7 +45,7 @@ cdef class Balancer(Service):
     """Members with weights, a strategy, and sessions if it is sticky.
 
     A member of weight 0 takes no new client; sessions that name it stay. One that goes up or down, or changes its weight,
-    makes the picker anew: nobody is skipped, which would favour the neighbour.
+    makes the picker anew: a member is not just skipped, which would favour its neighbour.
     """
 
     def __cinit__(self, str name, list members, list weights, Region region, uint32_t slot, *more, **named):
@@ -263,7 +263,7 @@ cdef class LoadBalancer(Balancer):
         self.limited = queue is not None
         self.queue = queue
         if queue is not None:
-            queue.serve(self)
+            queue.belong_to(self)
         self.times = times
         self.ejection.attempts, self.ejection.window_ms, self.ejection.percent = ejection
 
@@ -310,7 +310,7 @@ cdef class LoadBalancer(Balancer):
     # Limits: a server that has as many exchanges in flight as it may is passed over, whatever the strategy
 
     cdef Server choose_or_wait(self, Asker asker, Decision decision):
-        """`choose` where servers have limits. Nobody who comes now overtakes one who waits already: see `decision.queue`."""
+        """`choose` where servers have limits. A request that comes now overtakes none that waits already: see `decision.queue`."""
         cdef Py_ssize_t index
         cdef bint stale = False
         decision.since_ns = 0
@@ -321,7 +321,7 @@ cdef class LoadBalancer(Balancer):
             decision.queue = self.queue
         else:
             self.refresh()
-            self.is_full(decision)             # there is nothing to wait for when nobody else is left
+            self.is_full(decision)             # there is nothing to wait for when no other server is left
         if self.sticky is not None:
             index = self.sticky.find(asker, &stale)
             if index >= 0 and self.stands(index) and not has_failed(self, index, decision):
@@ -342,7 +342,7 @@ cdef class LoadBalancer(Balancer):
             if decision.wanted is not None:
                 decision.queue = self.queue
             elif decision.queue is None:
-                self.is_full(decision)         # somebody else was faster, if there is a queue to wait in now
+                self.is_full(decision)         # another request was faster, if there is a queue to wait in now
             return None
         decision.balancer = self
         decision.queue = None
@@ -354,7 +354,7 @@ cdef class LoadBalancer(Balancer):
             if self.current[i] and not has_failed(self, i, decision):
                 if self.ejection.attempts and atomic_load_u32(&self.cells[i].trial) == 2:
                     decision.on_trial = True
-                    continue               # it is not full, and may soon be out again: nobody waits for it
+                    continue               # it is not full, and may soon be out again: no request waits for it
                 decision.queue = self.queue
                 if not (<Server>self.members[i]).is_full():
                     return False
@@ -364,7 +364,7 @@ cdef class LoadBalancer(Balancer):
         """Count one more exchange in flight at a server, unless it is full. Every worker may try at the same moment."""
         cdef ServerCell* cell = server.cell
         cdef uint64_t count = atomic_load_u64(&cell.load.in_flight)
-        # Before the shared count, so that what is counted there is always somebody's.
+        # Before the shared count, so that what is counted there is always some worker's.
         server.stats.held += 1
         while not server.limit or count < server.limit:
             if atomic_swap_if_u64(&cell.load.in_flight, count, count + 1):

@@ -27,7 +27,7 @@ cdef class Decision:
         return now
 
     cdef int go_back(self, Savepoint before) except -1:
-        """Undo what was decided after a savepoint, by services that found nobody in the end."""
+        """Undo what was decided after a savepoint, by services that found no server in the end."""
         while self.failovers > before.failovers:
             self.failover = self.failover.outer
             self.failovers -= 1
@@ -93,7 +93,7 @@ cdef class Decision:
         return 0
 
     cdef int give_up(self, object failover) except -1:
-        """The main service of a Failover has nobody: for the rest of this request it is its fallback."""
+        """The main service of a Failover has no server: for the rest of this request its fallback stands for it."""
         if self.fallen is None:
             self.fallen = []
         if failover not in self.fallen:

@@ -1,4 +1,4 @@
-"""A main service, and another one for when it is down or answers badly. No I/O."""
+"""`failover`: a main service, and a fallback for when that is down or answers badly. No I/O."""
 
 cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t

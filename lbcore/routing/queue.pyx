@@ -1,4 +1,4 @@
-"""The queue of a service whose servers are all full: who came first goes first. No I/O.
+"""The queue of a service whose servers are all full: first come, first served. No I/O.
 
 Each worker has a queue of its own for a service, since it alone can speak to its clients. A slot that is given back in a
 worker goes to its own oldest request at once; one that another worker gave back is found by `tick`, which is called every
@@ -21,7 +21,7 @@ from lbcore.state.region cimport Region
 
 cdef enum:
     FAIR_NS = 20 * 1000 * 1000         # how much earlier one has to have come to go before those of another worker
-    STALE_NS = 100 * 1000 * 1000       # what a worker shows counts for so long: one that hangs holds up nobody
+    STALE_NS = 100 * 1000 * 1000       # what a worker shows counts for so long: a worker that hangs holds up no request
 
 
 @cython.final
@@ -56,8 +56,8 @@ cdef class WaitQueue:
         self.max_requests = max_requests
         self.timeout_ns = timeout_ms * 1000000
 
-    def serve(self, Service service, WaitQueue settings=None) -> None:
-        """Wait for the servers of this LoadBalancer from now on, by these settings. Whoever waits goes on waiting."""
+    def belong_to(self, Service service, WaitQueue settings=None) -> None:
+        """Be the queue of this LoadBalancer from now on, by these settings. Requests in it go on waiting."""
         cdef Waiter waiter = self.first
         self.service = service
         if settings is not None:
@@ -69,7 +69,7 @@ cdef class WaitQueue:
             waiter = waiter.newer
 
     cdef bint is_busy(self) noexcept:
-        """Whether anybody waits, in any worker: then who comes now has to line up. O(workers)."""
+        """Whether any request waits, in any worker: then a request that comes now has to line up. O(workers)."""
         cdef uint32_t worker
         if self.length:
             return True
@@ -79,7 +79,7 @@ cdef class WaitQueue:
         return False
 
     cdef bint enter(self, Waiter waiter) except *:
-        """Line up. False: there is no room. Workers that do so at the same moment may be one too many each. O(workers)."""
+        """Line a waiter up. False: there is no room; workers that do so at the same moment may let one too many in each. O(workers)."""
         cdef uint64_t waiting = 0
         cdef uint32_t worker
         for worker in range(self.region.workers):
@@ -108,7 +108,7 @@ cdef class WaitQueue:
         return True
 
     cdef int leave(self, Waiter waiter) except -1:
-        """Take one out. O(1), but for the search of who is the oldest now."""
+        """Take a waiter out. O(1), but for the search of the one that is the oldest now."""
         cdef Waiter newer = waiter.newer
         waiter.queue = None
         if waiter.older is None:
@@ -131,7 +131,7 @@ cdef class WaitQueue:
         return 0
 
     cdef int release(self, Waiter waiter) except -1:
-        """The server that one waits for has gone: any other will do."""
+        """The server that a waiter waits for has gone: any other will do."""
         cdef Server wanted = waiter.wanted
         waiter.wanted = None
         self.row.wanting -= 1
@@ -147,13 +147,13 @@ cdef class WaitQueue:
         return 0
 
     cdef int wake(self) except -1:
-        """A slot is free, or may be: let in whom it is for."""
+        """A slot is free, or may be: let the request in that it is for."""
         if self.first is None or self.waking:
             return 0
         return self.look(False, monotonic_ns())
 
     cdef int tick(self, uint64_t now_ns) except -1:
-        """Look for slots that others have given back, and turn away who has waited too long by `now_ns`."""
+        """Look for slots that others have given back, and turn away requests that have waited too long by `now_ns`."""
         if self.first is None or self.waking:
             return 0
         return self.look(True, now_ns)
@@ -187,7 +187,7 @@ cdef class WaitQueue:
         return 0
 
     cdef bint let_in(self, Waiter waiter) except *:
-        """Let one in, or turn it away since no server is left. False: it has to go on waiting."""
+        """Let a waiter in, or turn it away since no server is left. False: it has to go on waiting."""
         cdef Server server
         waiter.decision.since_ns = waiter.since_ns
         server = self.service.admit(waiter.asker, waiter.decision)
@@ -245,7 +245,7 @@ def adopt(known: dict, balancers: dict) -> dict:
             if settings is not None:
                 found[name] = settings
             continue
-        queue.serve(balancer, settings)
+        queue.belong_to(balancer, settings)
         if settings is not None:
             balancer.queue = queue
         found[name] = queue
