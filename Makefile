@@ -26,8 +26,9 @@ run: build #? start three backends and lbcore in front of them on http://127.0.0
 system: #? install the Debian packages that tests and benchmarks use, where they are missing
 	@sh ci/system.sh
 
-test: build system lint #? build, lint, then the whole test suite
+test: build system lint #? build, lint, the whole test suite, and a part of it with sanitizers
 	$(BIN)/python -m pytest
+	$(BIN)/python ci/sanitize.py --short
 
 test-asan: build system #? unit, wire and fuzz tests with the address and undefined-behaviour sanitizers, without memory pools
 	$(BIN)/python ci/sanitize.py tests/unit tests/wire tests/fuzz
