@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memchr, memcpy, memset
 
 from lbcore.http.arena cimport arena_alloc
-from lbcore.http.framing cimport BODY_NONE, connection_lists, field_lists, frame_request, parse_length
+from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE, connection_lists, field_lists, frame_request, parse_length
 from lbcore.http.head cimport ClientAddress, Header
 from lbcore.http.known cimport (
     H_CONNECTION, H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_TRAILER, H_TRANSFER_ENCODING,
@@ -368,6 +368,18 @@ cdef class Request(Message):
         self.framing.body = BODY_NONE
         self.framing.length = 0
         self.framing.expects_continue = False
+
+    cdef int set_body(self, Py_ssize_t length) except -1:
+        """Be a request of lbcore's own, with a body of that length (0: with none) and no wish to switch protocols."""
+        cdef char* digits
+        self.drop_body()
+        self.framing.upgrade = False
+        if length:
+            digits = self.alloc(20)
+            self.add_header(span_of(b"Content-Length", 14), span_of(digits, put_decimal(digits, length) - digits))
+            self.framing.body = BODY_LENGTH
+            self.framing.length = length
+        return 0
 
     cdef bint is_idempotent(self) noexcept:
         """Whether sending it twice is harmless and possible: a safe method and no body."""

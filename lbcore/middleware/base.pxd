@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sink cimport Filter
+from lbcore.http.span cimport Span
 
 
 cdef enum Verdict:                     # of `Middleware.on_request`
@@ -23,6 +24,13 @@ cdef class Pending:                    # what an exchange waits for
     cdef int expire(self) except -1
 
 
+cdef class Reply(Pending):             # what a service answers to a request of lbcore's own
+    cdef Response response             # head of the answer, owned; None until this is settled, and when no whole answer came
+    cdef Span body                     # of the answer, valid as long as this object lives; empty when there is none
+    cdef bint overflowed               # no whole answer came because its body is longer than allowed, or there was no memory
+    cdef int error                     # ErrorKind; -1 = the answer is the server's own
+
+
 cdef class Context:                    # an exchange, as middlewares see it
     cdef Pending pending               # what it waits for; None = nothing
     cdef Py_ssize_t step               # of the middleware at work, among all that the request passes
@@ -30,6 +38,7 @@ cdef class Context:                    # an exchange, as middlewares see it
 
     cdef int wait(self, Pending pending, int64_t timeout_ms) except -1
     cdef int resume(self, Pending pending) except -1
+    cdef Reply ask(self, object service, Request request, bytes body, int64_t limit_bytes, int64_t timeout_ms)
     cdef object state(self)
     cdef int keep_state(self, object state) except -1
     cdef int add_request_filter(self, Filter filter) except -1

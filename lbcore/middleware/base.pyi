@@ -1,2 +1,5 @@
+from collections.abc import Callable
+
 class Middleware:
     name: str
+    def bind(self, find: Callable[[str], object]) -> None: ...

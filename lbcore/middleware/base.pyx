@@ -29,6 +29,10 @@ cdef class Pending:
         return self.settle()
 
 
+cdef class Reply(Pending):
+    """What a service answers to a request of lbcore's own: see `Context.ask`."""
+
+
 cdef class Context:
     """An exchange, as middlewares see it."""
 
@@ -38,6 +42,15 @@ cdef class Context:
 
     cdef int resume(self, Pending pending) except -1:
         """Go on, if `pending` is what is waited for. Raises nothing of what that leads to."""
+        raise NotImplementedError
+
+    cdef Reply ask(self, object service, Request request, bytes body, int64_t limit_bytes, int64_t timeout_ms):
+        """Send a request of the middleware's own to a Service and wait for its answer. To be followed by `return WAIT`.
+
+        request      its head, given away; `Request.copy` makes one. Its framing is set here, by `body`.
+        limit_bytes  that the answer's body may have; they count to the instance's budget for bodies.
+        timeout_ms   above 0. When that time is over, or the client has gone, the request is broken off.
+        """
         raise NotImplementedError
 
     cdef object state(self):
@@ -68,6 +81,12 @@ cdef class Context:
 
 cdef class Middleware:
     """Immutable and shared by all exchanges of a worker: what belongs to one exchange is kept by `Context.keep_state`."""
+
+    def bind(self, find):
+        """Take the services that this middleware asks (`Context.ask`): `find(name)` returns one, or raises ValueError.
+
+        Called once, when all middlewares of a configuration are built and before any request comes.
+        """
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         """Change the request on its way to the server. Returns a Verdict."""

@@ -9,7 +9,7 @@ from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span
-from lbcore.middleware.base cimport Context, Pending
+from lbcore.middleware.base cimport Context, Pending, Reply
 from lbcore.proxy.attempt cimport Attempt
 from lbcore.proxy.copies cimport Copy
 from lbcore.proxy.entry_point cimport EntryPoint
@@ -56,6 +56,7 @@ cdef class Dialer:                     # makes and keeps connections to servers,
     cdef int watch_queue(self, WaitQueue queue) except -1
     cdef int arm(self, Pending pending, int64_t timeout_ms) except -1
     cdef int mirror(self, Exchange exchange, Request request, Mirror mirror, Recording body) except -1
+    cdef Reply ask(self, Exchange exchange, Service service, Request request, bytes body, int64_t limit_bytes)
 
 
 cdef enum Phase:                       # of an exchange, on the way of its request
@@ -94,7 +95,7 @@ cdef class Exchange(Context):
     cdef Replay replay                 # of it: for a fallback; None = no fallback wants it
     cdef list copies                   # Copy, that wait for the end of the body; None = none
     cdef bint body_ended               # the client's body has come to its end
-    cdef bint is_copy                  # for a mirror: counted there alone
+    cdef bint is_subrequest            # lbcore's own, for a mirror or a middleware: it has all of its body, and is not counted here
     cdef Explanation explanation       # None = none is asked for
     cdef uint64_t started_ns           # monotonic, where the entry point has an observer
     cdef uint64_t request_bytes        # of the body, from the client
@@ -103,7 +104,7 @@ cdef class Exchange(Context):
     cdef int error                     # ErrorKind, -1 when all went well
 
     cdef int begin(self) except -1
-    cdef int begin_copy(self, Service service) except -1
+    cdef int begin_subrequest(self, Service service) except -1
     cdef int go_on(self, Pending settled) except -1
     cdef int run_middlewares(self, Pending settled) except -1
     cdef int check_wait(self) except -1

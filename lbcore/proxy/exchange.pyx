@@ -15,7 +15,7 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sanitizer cimport POOLS
 from lbcore.http.span cimport Span, span_eq, span_of
-from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending
+from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending, Reply
 from lbcore.observability.record cimport Record
 from lbcore.proxy.attempt cimport (
     NEXT_FALLBACK, NEXT_OTHER, NEXT_SAME, OUTCOME_BAD, OUTCOME_STALE, OUTCOME_UNREACHED, Attempt, next_attempt,
@@ -151,6 +151,10 @@ cdef class Dialer:
         """Send a copy of the exchange's request, which `request` is, to a mirror. Nothing of it is ever told."""
         return 0
 
+    cdef Reply ask(self, Exchange exchange, Service service, Request request, bytes body, int64_t limit_bytes):
+        """Send a request of lbcore's own to a service. The Reply is settled later, never within this call."""
+        raise NotImplementedError
+
 
 @cython.final
 cdef class Exchange(Context):
@@ -194,9 +198,9 @@ cdef class Exchange(Context):
             return self.answer(404, b"404 page not found\n", True)
         return self.go_on(None)
 
-    cdef int begin_copy(self, Service service) except -1:
-        """Be an exchange for a mirror: `request` is complete, its client is a MirrorStream."""
-        self.is_copy = True
+    cdef int begin_subrequest(self, Service service) except -1:
+        """Ask a service for lbcore itself: `request` is complete, and its client is a LocalStream."""
+        self.is_subrequest = True
         self.service = service
         self.phase = PHASE_CHOOSE
         return self.go_on(None)
@@ -262,6 +266,14 @@ cdef class Exchange(Context):
         pending.context = self
         self.pending = pending
         return self.dialer.arm(pending, timeout_ms)
+
+    cdef Reply ask(self, object service, Request request, bytes body, int64_t limit_bytes, int64_t timeout_ms):
+        cdef Reply reply
+        if self.pending is not None or timeout_ms <= 0:
+            raise ValueError("an exchange waits for one thing at a time, and not for ever")
+        reply = self.dialer.ask(self, <Service?>service, request, body, limit_bytes)
+        self.wait(reply, timeout_ms)
+        return reply
 
     cdef int check_wait(self) except -1:
         """A middleware has said that the exchange waits."""
@@ -407,7 +419,7 @@ cdef class Exchange(Context):
 
     cdef bint is_repeatable(self) noexcept:
         """Whether all of the request that was sent can be sent once more."""
-        if self.request.framing.body == BODY_NONE or self.is_copy or self.is_replayable():
+        if self.request.framing.body == BODY_NONE or self.is_subrequest or self.is_replayable():
             return True
         return self.request_bytes == 0 and not self.body_ended
 
@@ -478,7 +490,7 @@ cdef class Exchange(Context):
         cdef Recording recording = self.recording
         cdef int64_t most = most_repeatable(self.decision.failover)
         cdef int64_t length
-        if self.is_copy:                   # has its body, and makes no copies of its own
+        if self.is_subrequest:                   # has its body, and makes no copies of its own
             return True
         if self.decision.failover is None:
             if self.replay is not None and recording.size == 0 and not recording.complete:
@@ -931,7 +943,7 @@ cdef class Exchange(Context):
     cdef void count(self) noexcept:
         if self.copies is not None:
             self.shed_copies()
-        if self.is_copy:
+        if self.is_subrequest:
             return
         if self.error >= 0:
             self.entry_point.stats.errors[self.error] += 1
@@ -983,7 +995,7 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
     exchange.retries = 0
     exchange.phase = PHASE_ROUTE
     exchange.passed = 0
-    exchange.is_copy = exchange.body_ended = False
+    exchange.is_subrequest = exchange.body_ended = False
     exchange.started_ns = exchange.request_bytes = exchange.response_bytes = 0
     exchange.attempt.clear()
     return exchange

@@ -308,6 +308,11 @@ class _Compiler:
                 self.middlewares[name] = build(name, config)
             except Exception as error:
                 self.found.middlewares[name] = [reason_of(error)]
+        for name, middleware in self.middlewares.items():
+            try:
+                middleware.bind(self.service)
+            except Exception as error:
+                self.found.middlewares[name] = [reason_of(error)]
 
     def errors_of(self, router: model.Router, name: str) -> list[str]:
         """Middlewares that turned out wrong only when they were built, those of services included."""

@@ -6,13 +6,15 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from lbcore.http.request cimport Request
-from lbcore.middleware.base cimport Pending
+from lbcore.middleware.base cimport Pending, Reply
 from lbcore.proxy.exchange cimport Exchange, ServerStream, exchange_take
 from lbcore.proxy.recording cimport Recording
 from lbcore.routing.mirroring cimport Mirror
 from lbcore.routing.queue cimport WaitQueue
 from lbcore.routing.server cimport Server
+from lbcore.routing.service cimport Service
 from lbcore.state.layout cimport ERROR_RESOLVE, ERROR_RESOURCE
+from lbcore.transport.ask_stream cimport ask_service
 from lbcore.transport.http1_server cimport SERVER_CONNECTING, Http1ServerConnection
 from lbcore.transport.mirror_stream cimport MirrorStream
 from lbcore.transport.pool cimport Pool
@@ -128,6 +130,17 @@ cdef class SocketDialer(Dialer):
         except Exception:
             stream.leave()         # neither its count nor its bytes stay
             raise
+
+    cdef Reply ask(self, Exchange exchange, Service service, Request request, bytes body, int64_t limit_bytes):
+        return ask_service(exchange, service, request, body, limit_bytes, self.settle_soon)
+
+    def settle_soon(self, Reply reply) -> None:
+        """Settle a reply in the next round of the event loop."""
+        self.loop.call_soon(self.settle, reply)
+
+    def settle(self, Reply reply) -> None:
+        self.reactor.enter()
+        reply.settle()
 
     def resolved(self, Http1ServerConnection connection, addresses, lacking) -> None:
         """The name's addresses are here, or None if it has none, or (`lacking`) could not be asked for."""

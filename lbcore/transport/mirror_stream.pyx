@@ -1,4 +1,4 @@
-"""A copy of a request on its way to a mirror: an exchange whose client is nobody.
+"""A copy of a request on its way to a mirror: an exchange without a client to answer.
 
 The client waits for nothing here: the copy begins when its request is complete, goes over connections of its own, and its
 answer is read and dropped. It has a deadline; when that is over, it is cut.
@@ -8,17 +8,12 @@ import logging
 
 cimport cython
 
-from lbcore.http.span cimport Span
-
-from lbcore.proxy.exchange cimport ClientStream, Exchange, exchange_give
-from lbcore.http.sink cimport Sink
+from lbcore.proxy.exchange cimport Exchange, exchange_give
 from lbcore.state.layout cimport ERROR_TIMEOUT
+from lbcore.transport.local_stream cimport LocalStream
 from lbcore.transport.reactor cimport Timed
 
 _log = logging.getLogger("lbcore.transport")
-
-cdef enum:
-    PART_BYTES = 65536         # of a body, put at once: what the server does not take stays in the recording that all copies share
 
 
 @cython.final
@@ -33,8 +28,8 @@ cdef class Deadline(Timed):
 
 
 @cython.final
-cdef class MirrorStream(ClientStream):
-    """The end that nobody listens at: a sink that drops. The dialer makes it and calls `begin`."""
+cdef class MirrorStream(LocalStream):
+    """The client's end of a copy: a sink that drops the answer. The dialer makes it and calls `begin`."""
 
     cdef int begin(self) except -1:
         self.deadline = Deadline.__new__(Deadline)
@@ -44,28 +39,7 @@ cdef class MirrorStream(ClientStream):
         self.mirror.child.stats.requests += 1
         self.mirror.child.stats.in_flight += 1
         self.reactor.arm(self.deadline, self.mirror.policy.timeout_ms)
-        return self.exchange.begin_copy(self.mirror.child.service)
-
-    cdef int want_body(self) except -1:
-        cdef Sink sink = self.exchange.request_sink
-        cdef Span part
-        if sink is None or self.ended or sink.blocked:
-            return 0
-        while self.body is not None and self.passed_on < self.body.size:
-            part = self.body.part(self.passed_on, PART_BYTES)
-            self.passed_on += part.len
-            sink.put(part)
-            if sink.blocked:
-                return 0
-        if self.body is not None:
-            self.ended = True
-            return self.exchange.request_end(None)
-        return sink.flush()
-
-    cdef int rewind(self) except -1:
-        self.passed_on = 0
-        self.ended = False
-        return 0
+        return self.exchange.begin_subrequest(self.mirror.child.service)
 
     cdef int finish(self) except -1:
         cdef int status = self.exchange.status

@@ -1,4 +1,4 @@
-"""Builds and loads the middlewares of tests, `steps.pyx` and `filters.pyx`; once per change of what they depend on."""
+"""Builds and loads the middlewares of tests (`*.pyx` in this folder), once per change of what they depend on."""
 
 from __future__ import annotations
 
@@ -76,11 +76,20 @@ def with_steps(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return found
 
 
+def with_asking(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the middleware `asking` of a configuration is: it asks the service `auth`."""
+    return replaced_by(monkeypatch, native("asking").Asking("asking@file", "auth@file"))
+
+
 def with_filters(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What the middleware `tap` of a configuration is: its filters see both bodies."""
-    tap = native("filters").Tap("tap@file")
+    return replaced_by(monkeypatch, native("filters").Tap("tap@file"))
+
+
+def replaced_by(monkeypatch: pytest.MonkeyPatch, middleware: Any) -> Any:
+    """Have this middleware stand for that of its name in every configuration from now on."""
     build = compiling.build
     monkeypatch.setattr(
-        compiling, "build", lambda name, *more: tap if name.partition("@")[0] == "tap" else build(name, *more)
+        compiling, "build", lambda name, *more: middleware if name == middleware.name else build(name, *more)
     )
-    return tap
+    return middleware

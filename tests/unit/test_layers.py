@@ -38,8 +38,9 @@ INTERNAL = {
         "observability": "json_line text",
         "proxy": "attempt copies entry_point exchange explainer gates networks observation recording",
         "routing": "asker decision",
-        "transport": "arrival clock connect connection dialer http1_body http1_client http1_server listener "
-        "mirror_stream pool protocols reserve scarcity server_connection socket splice tcp_client timers tunnel",
+        "transport": "arrival ask_stream clock connect connection dialer http1_body http1_client http1_server listener "
+        "local_stream mirror_stream pool protocols reserve scarcity server_connection socket splice tcp_client timers "
+        "tunnel",
     }.items()
     for name in names.split()
 }

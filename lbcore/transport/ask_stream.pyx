@@ -1,0 +1,129 @@
+"""A request of a middleware's own to a service: an exchange whose answer is kept, head and bounded body, for a Reply.
+
+It goes over the connections and slots of that service like any other request. It ends with the answer, with the wait of the
+exchange that it is for (its time, or its client's end), or when the answer's body is longer than was allowed.
+"""
+
+cimport cython
+from libc.stdint cimport int64_t
+
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span, span_of
+from lbcore.middleware.base cimport Pending, Reply
+from lbcore.proxy.exchange cimport Exchange, exchange_give, exchange_take
+from lbcore.proxy.recording cimport Owner, Recording
+from lbcore.routing.service cimport Service
+from lbcore.state.layout cimport ERROR_INTERNAL
+from lbcore.transport.local_stream cimport LocalStream
+
+
+@cython.final
+cdef class ServiceReply(Reply):
+    """The Reply of one AskStream."""
+
+    def __cinit__(self):
+        self.error = -1
+
+    cdef int cancel(self) except -1:
+        return self.stop()
+
+    cdef int expire(self) except -1:
+        self.stop()
+        return Pending.expire(self)
+
+    cdef int stop(self) except -1:
+        """Break the request off, if it is under way."""
+        cdef AskStream stream = self.stream
+        if stream is None:
+            return 0
+        try:
+            return stream.exchange.lose_server()
+        finally:
+            stream.leave()
+
+
+@cython.final
+cdef class AskStream(LocalStream):
+    """The client's end of the request: a sink that keeps the answer."""
+
+    cdef int begin(self, Service service) except -1:
+        self.is_beginning = True
+        try:
+            return self.exchange.begin_subrequest(service)
+        finally:
+            self.is_beginning = False
+
+    cdef int put(self, Span data) except -1:
+        self.reply.kept.add(data)
+        return 413 if self.limit.overflowed else 0
+
+    cdef int finish(self) except -1:
+        return self.settle(True)
+
+    cdef int abort(self) except -1:
+        return self.settle(False)
+
+    cdef int settle(self, bint whole) except -1:
+        """The exchange is over, with a whole answer or without one: whoever waits for the reply goes on."""
+        cdef ServiceReply reply = self.reply
+        cdef Exchange exchange = self.exchange
+        reply.error = exchange.error
+        reply.overflowed = self.limit.overflowed
+        if whole and not reply.overflowed:
+            reply.response = exchange.response
+            exchange.response = Response()     # the exchange is used again, the reply keeps its head
+            reply.body = reply.kept.part(0, reply.kept.size)
+        elif reply.error < 0:
+            reply.error = ERROR_INTERNAL
+        self.leave()
+        if self.is_beginning:
+            self.settle_later(reply)
+            return 0
+        return reply.settle()
+
+    cdef int leave(self) except -1:
+        """The exchange is over: nothing of it stays but the reply."""
+        cdef Exchange exchange = self.exchange
+        if exchange is None:
+            return 0
+        self.exchange = None
+        self.reply.stream = None
+        self.reply = None
+        exchange_give(exchange)
+        return 0
+
+
+cdef ServiceReply ask_service(Exchange exchange, Service service, Request request, bytes body, int64_t limit_bytes,
+                              object settle_later):
+    """Begin a request for an exchange: `request` and `body`, the exchange's client as the one it is for."""
+    cdef AskStream stream = AskStream.__new__(AskStream)
+    cdef ServiceReply reply = ServiceReply.__new__(ServiceReply)
+    cdef Exchange asking
+    cdef Owner sending
+    request.set_body(len(body))
+    if body:
+        sending = Owner()
+        sending.limit = -1
+        stream.body = Recording(exchange.entry_point.budget)
+        stream.body.join(sending)
+        stream.body.add(span_of(body, len(body)))
+        if sending.overflowed:
+            raise MemoryError("no room for the body of a request of a middleware's own")
+    stream.limit = Owner()
+    stream.limit.limit = limit_bytes
+    reply.kept = Recording(exchange.entry_point.budget)
+    reply.kept.join(stream.limit)
+    stream.settle_later = settle_later
+    asking = exchange_take(exchange.entry_point, stream, exchange.dialer)
+    asking.request = request
+    asking.forward = exchange.forward
+    stream.exchange = asking
+    stream.reply = reply
+    reply.stream = stream
+    try:
+        stream.begin(service)
+    except Exception:
+        reply.stop()
+        raise
+    return reply
