@@ -20,6 +20,7 @@ cdef class Sink:
 
 
 cdef class Filter(Sink):
-    cdef Sink next             # where the body goes on to; None while there is nobody
+    cdef Sink next             # where the body goes on to; None while that is not known
+    cdef Py_ssize_t step       # of the middleware that added it, among all that the message passes
 
     cdef void connect(self, Sink next) noexcept

@@ -43,6 +43,7 @@ cdef class Context:                    # an exchange, as middlewares see it
     cdef int keep_state(self, object state) except -1
     cdef int add_request_filter(self, Filter filter) except -1
     cdef int add_answer_filter(self, Filter filter) except -1
+    cdef int leave_filters(self, Py_ssize_t step) except -1
 
 
 cdef class Middleware:

@@ -69,13 +69,19 @@ cdef class Context:
         return 0
 
     cdef int add_request_filter(self, Filter filter) except -1:
-        """Have the request's body pass a filter on its way to the server, before those that were added earlier. Within
-        `on_request` or `on_settled`; it stays for whatever server is asked."""
+        """Have the request's body pass a filter on its way to the server, behind those that were added earlier: it sees what
+        the middlewares before this one have made of the body. Within `on_request` or `on_settled`. It stays for whatever
+        server is asked, until the request leaves the middleware."""
         raise NotImplementedError
 
     cdef int add_answer_filter(self, Filter filter) except -1:
-        """Have the answer's body pass a filter on its way to the client, before those that were added earlier. Within
-        `on_response`; a filter that changes the length sees to it that neither `response.framing` nor a header tells one."""
+        """Have the answer's body pass a filter on its way to the client, behind those that were added earlier: it sees what
+        the middlewares nearer to the server have made of the body. Within `on_response`; one that changes the length sees
+        to it that neither `response.framing` nor a header tells one."""
+        raise NotImplementedError
+
+    cdef int leave_filters(self, Py_ssize_t step) except -1:
+        """The request has left the middlewares from `step` on: their filters see nothing of its body any more."""
         raise NotImplementedError
 
 

@@ -91,7 +91,9 @@ cdef class Exchange(Context):
     cdef list attempts                 # Attempts before it, the first one first; None = none
     cdef int retries                   # attempts after the first one, without those at fallbacks
     cdef ForwardPolicy forward
-    cdef Recording recording           # the last filter of the request, while its body may be wanted again; None = it is not
+    cdef Recording recording           # the filter that keeps the request's body for others; None = none needs it. It stands
+                                       # before the filters of the gates that a fallback does not go through
+    cdef Py_ssize_t recorded_behind    # how many gates it stands behind
     cdef Replay replay                 # of it: for a fallback; None = no fallback wants it
     cdef list copies                   # Copy, that wait for the end of the body; None = none
     cdef bint body_ended               # the client's body has come to its end
@@ -135,8 +137,11 @@ cdef class Exchange(Context):
     cdef void shed_copies(self) noexcept
     cdef int too_large(self) except -1
     cdef void attach(self, ServerStream stream) noexcept
-    cdef void add_recording(self) noexcept
-    cdef void drop_recording(self) noexcept
+    cdef list listed_filters(self)
+    cdef int link_filters(self, list filters) except -1
+    cdef int add_recording(self) except -1
+    cdef int place_recording(self) except -1
+    cdef int drop_recording(self) except -1
     cdef int request_end(self, Message trailers) except -1
     cdef int body_refused(self, int status) except -1
     cdef int server_ready(self) except -1

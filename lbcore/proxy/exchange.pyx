@@ -29,7 +29,7 @@ from lbcore.proxy.recording cimport Recording, Replay
 from lbcore.http.sink cimport Filter, Sink
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.balancer cimport LoadBalancer
-from lbcore.routing.decision cimport Decision
+from lbcore.routing.decision cimport Decision, FailoverStep
 from lbcore.routing.failover cimport Failover, most_repeatable
 from lbcore.routing.mirroring cimport Mirror
 from lbcore.routing.queue cimport Waiter, WaitQueue
@@ -464,6 +464,9 @@ cdef class Exchange(Context):
         if not self.start_recording():     # one that has waited for a server and got none
             return 0
         self.lose_server()
+        if self.recording is not None and self.recording is not self.request_tail:
+            # Filters behind the recording have seen some of the body, which comes once more: their gates are passed anew.
+            self.gates.go_back(min(self.recorded_behind, len(self.gates.entered)), self.request, self)
         self.decision.fall_back()
         failover.fallback.stats.requests += 1
         try:
@@ -490,8 +493,10 @@ cdef class Exchange(Context):
         cdef Recording recording = self.recording
         cdef int64_t most = most_repeatable(self.decision.failover)
         cdef int64_t length
-        if self.is_subrequest:                   # has its body, and makes no copies of its own
+        if self.is_subrequest:             # has its body, and makes no copies of its own
             return True
+        if recording is not None and recording.size == 0 and not recording.complete:
+            self.place_recording()         # for an attempt that did not come to a server
         if self.decision.failover is None:
             if self.replay is not None and recording.size == 0 and not recording.complete:
                 self.end_replay()          # for a Failover that was asked before
@@ -618,45 +623,100 @@ cdef class Exchange(Context):
             self.request_sink.blocked = True       # until `server_ready` has asked the whole chain
 
     cdef int add_request_filter(self, Filter filter) except -1:
-        filter.connect(self.request_filters)
-        self.request_filters = filter
+        filter.step = self.step
         if self.request_tail is None:
-            self.request_tail = filter
+            self.request_filters = filter
+        else:
+            self.request_tail.connect(filter)
+        self.request_tail = filter
         return 0
 
     cdef int add_answer_filter(self, Filter filter) except -1:
-        filter.connect(self.answer_sink)
-        self.answer_sink = filter
+        cdef Filter last
+        filter.step = self.step
+        filter.connect(self.client)
+        if self.answer_sink is self.client:
+            self.answer_sink = filter
+            return 0
+        last = <Filter>self.answer_sink
+        while last.next is not self.client:
+            last = <Filter>last.next
+        last.connect(filter)
         return 0
 
-    cdef void add_recording(self) noexcept:
-        """Keep the body as it goes on to the server, which is not chosen or not asked yet."""
-        cdef Recording recording = Recording(self.entry_point.budget)
-        self.recording = recording
-        if self.request_tail is None:
-            self.request_filters = recording
-        else:
-            self.request_tail.connect(recording)
-        self.request_tail = recording
-
-    cdef void drop_recording(self) noexcept:
-        """Nobody wants the body again: it goes on past the recording, spliced where that is possible."""
+    cdef int leave_filters(self, Py_ssize_t step) except -1:
+        """Take the filters of the middlewares from `step` on out of the request's chain, which leads to no stream just now."""
         cdef Filter filter
-        cdef Recording recording = self.recording
-        self.recording = None
-        if recording is None or self.request_tail is not recording:
-            return
-        recording.connect(None)
-        if self.request_filters is recording:
+        cdef list kept = []
+        if self.request_tail is None:
+            return 0
+        for item in self.listed_filters():
+            filter = <Filter>item
+            if filter.step < step or filter is self.recording:
+                kept.append(filter)
+            else:
+                filter.connect(None)
+        return self.link_filters(kept)
+
+    cdef list listed_filters(self):
+        """The filters of the request's chain, the client's side first."""
+        cdef list found = []
+        cdef Filter filter = self.request_filters
+        while filter is not None:
+            found.append(filter)
+            filter = None if filter is self.request_tail else <Filter>filter.next
+        return found
+
+    cdef int link_filters(self, list filters) except -1:
+        """Have these be the request's chain. One whose next filter stays goes on as it was."""
+        cdef Py_ssize_t i, last = len(filters) - 1
+        if last < 0:
             self.request_filters = self.request_tail = None
-            if self.request_sink is recording:
-                self.request_sink = self.stream
-            return
-        filter = self.request_filters
-        while filter.next is not recording:
-            filter = <Filter>filter.next
-        filter.connect(self.stream)
-        self.request_tail = filter
+            return 0
+        for i in range(last):
+            if (<Filter>filters[i]).next is not filters[i + 1]:
+                (<Filter>filters[i]).connect(<Filter>filters[i + 1])
+        self.request_filters = <Filter>filters[0]
+        if self.request_tail is not filters[last]:
+            self.request_tail = <Filter>filters[last]
+            self.request_tail.connect(self.stream)
+        return 0
+
+    cdef int add_recording(self) except -1:
+        """Keep the body as it goes on to the server, which is not chosen or not asked yet."""
+        self.recording = Recording(self.entry_point.budget)
+        return self.place_recording()
+
+    cdef int place_recording(self) except -1:
+        """Put the recording, which has seen nothing so far, where all that may be asked for the request have the same body:
+        before the filters of gates behind the outermost Failover. Copies get the body as it is there, too."""
+        cdef FailoverStep outermost = self.decision.failover
+        cdef list filters = [item for item in self.listed_filters() if item is not self.recording]
+        cdef Py_ssize_t step, place = 0
+        self.recorded_behind = len(self.gates.entered)
+        if outermost is not None:
+            while outermost.outer is not None:
+                outermost = outermost.outer
+            self.recorded_behind = outermost.before.gates
+        step = self.gates.step_of(self.recorded_behind)
+        while place < len(filters) and (<Filter>filters[place]).step < step:
+            place += 1
+        filters.insert(place, self.recording)
+        return self.link_filters(filters)
+
+    cdef int drop_recording(self) except -1:
+        """The body is not needed again: it goes on past the recording, spliced where that is possible."""
+        cdef Recording recording = self.recording
+        cdef Sink behind
+        if recording is None:
+            return 0
+        behind = self.stream if recording is self.request_tail else recording.next
+        self.link_filters([item for item in self.listed_filters() if item is not recording])
+        self.recording = None
+        recording.connect(None)
+        if self.request_sink is recording:
+            self.request_sink = behind
+        return 0
 
     cdef int request_end(self, Message trailers) except -1:
         """The request is complete."""
@@ -1013,7 +1073,9 @@ cdef void exchange_give(Exchange exchange) noexcept:
     exchange.answer_sink = None
     exchange.request_sink = None
     if exchange.request_tail is not None:
-        exchange.request_tail.connect(None)    # a recording may live on, in a mirror's copy
+        if exchange.recording is not None:
+            exchange.recording.connect(None)   # it may live on, in a mirror's copy
+        exchange.request_tail.connect(None)
         exchange.request_tail = None
         exchange.request_filters = None
     exchange.route = None

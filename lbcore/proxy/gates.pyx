@@ -67,6 +67,7 @@ cdef class Gates:
         if count == len(self.entered):
             return 0
         request.refer_to(<Request>self.originals[count])
+        context.leave_filters(self.step_of(count))
         if context.states is not None:
             del context.states[self.step_of(count):]
         del self.entered[count:]

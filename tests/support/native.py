@@ -86,6 +86,12 @@ def with_filters(monkeypatch: pytest.MonkeyPatch) -> Any:
     return replaced_by(monkeypatch, native("filters").Tap("tap@file"))
 
 
+def with_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the middlewares `plus` and `times` of a configuration are: plus makes x + 1 of each byte, times 3 x."""
+    for name, factor, summand in (("plus", 1, 1), ("times", 3, 0)):
+        replaced_by(monkeypatch, native("filters").Arithmetic(f"{name}@file", factor, summand))
+
+
 def replaced_by(monkeypatch: pytest.MonkeyPatch, middleware: Any) -> Any:
     """Have this middleware stand for that of its name in every configuration from now on."""
     build = compiling.build

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.instance import eventually
-from tests.support.native import with_filters
+from tests.support.native import with_arithmetic, with_filters
 from tests.support.recorder import config, post, recorders
 from tests.support.wire import Peer, edge, serving
 
@@ -116,3 +116,85 @@ def test_an_answer_that_a_filter_refuses_ends_before_its_end(tap: Any) -> None:
         assert client.head()[0].split()[1] == "200"
         assert len(client.to_the_end()) < SIZE
         assert lb.ask(GET)[0].split()[1] == "200"
+
+
+def changed(data: bytes, *names: str) -> bytes:
+    """What the filters of these names make of a body, the first one first."""
+    for name in names:
+        data = bytes((value + 1 if name == "plus" else 3 * value) % 256 for value in data)
+    return data
+
+
+def arithmetic(services: dict[str, Any], **middlewares: list[str]) -> dict[str, Any]:
+    dynamic = config(services)
+    dynamic["http"]["middlewares"] = {name: {"addPrefix": {"prefix": "/unused"}} for name in ("plus", "times")}
+    dynamic["http"]["routers"]["all"]["middlewares"] = middlewares.pop("router", [])
+    for service, names in middlewares.items():
+        dynamic["http"]["services"][service]["middlewares"] = names
+    return dynamic
+
+
+def balancer(url: str) -> dict[str, Any]:
+    return {"loadBalancer": {"servers": [{"url": url}]}}
+
+
+@pytest.mark.parametrize("where", [{"router": ["plus", "times"]}, {"router": ["plus"], "all": ["times"]}])
+def test_what_an_outer_middleware_makes_of_a_body_is_what_an_inner_one_sees(
+    monkeypatch: pytest.MonkeyPatch, where: dict[str, list[str]]
+) -> None:
+    with_arithmetic(monkeypatch)
+    body = os.urandom(100_000)
+    with recorders("a") as (a,), edge(arithmetic({"all": balancer(a.url)}, **where)) as lb:
+        assert lb.ask(post(body))[2] == changed(b"a", "times", "plus")
+        assert a.requests[0][2] == changed(body, "plus", "times")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(
+    ("where", "main_sees", "spare_sees"),
+    [
+        ({"main": ["plus"]}, ["plus"], []),
+        ({"main": ["plus"], "spare": ["times"]}, ["plus"], ["times"]),
+        ({"all": ["plus"], "main": ["times"]}, ["plus", "times"], ["plus"]),
+        ({"router": ["times"], "main": ["plus"], "spare": ["times"]}, ["times", "plus"], ["times", "times"]),
+        ({"router": ["plus"], "all": ["times"]}, ["plus", "times"], ["plus", "times"]),
+    ],
+)
+def test_a_filter_of_a_gate_that_is_left_is_left_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+    where: dict[str, list[str]],
+    main_sees: list[str],
+    spare_sees: list[str],
+    chunked: bool,
+) -> None:
+    with_arithmetic(monkeypatch)
+    with recorders("main", "spare") as (main, spare):
+        main.answer = lambda *request: (503, b"no")
+        failover = {"service": "main", "fallback": "spare", "errors": {"status": ["503"]}}
+        services = {"all": {"failover": failover}, "main": balancer(main.url), "spare": balancer(spare.url)}
+        with edge(arithmetic(services, **where)) as lb:
+            client = lb.client()
+            for size in (10, 100_000):
+                body = os.urandom(size)
+                client.send(post(body, chunked))
+                assert client.message()[2] == changed(b"spare", *reversed(spare_sees))
+                assert main.requests[-1][2] == changed(body, *main_sees)
+                assert spare.requests[-1][2] == changed(body, *spare_sees)
+
+
+def test_filters_between_two_failovers_begin_anew_with_each_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_arithmetic(monkeypatch)
+    with recorders("a", "b", "c") as (a, b, c):
+        a.answer = b.answer = lambda *request: (503, b"no")
+        errors = {"status": ["503"]}
+        services = {
+            "all": {"failover": {"service": "inner", "fallback": "c", "errors": errors}},
+            "inner": {"failover": {"service": "a", "fallback": "b", "errors": errors}},
+            **{server.name.decode(): balancer(server.url) for server in (a, b, c)},
+        }
+        with edge(arithmetic(services, inner=["plus"], a=["times"])) as lb:
+            body = os.urandom(100_000)
+            assert lb.ask(post(body, chunked=True))[2] == b"c"
+            assert a.requests[0][2] == changed(body, "plus", "times")
+            assert b.requests[0][2] == changed(body, "plus")
+            assert c.requests[0][2] == body
