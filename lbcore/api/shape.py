@@ -5,42 +5,22 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from lbcore.config.model import Model, fields_of
+from lbcore.config.model import WHEN_SET, Model, fields_of
 from lbcore.config.units import format_duration
 
 View = dict[str, Any]
-# Defaults that say nothing, as (class, field): shown only where the configuration sets them.
-ONLY_WHEN_SET = frozenset(
-    {
-        ("Server", "weight"),
-        ("TcpServer", "weight"),
-        ("HealthCheck", "rise"),
-        ("HealthCheck", "fall"),
-        ("TcpHealthCheck", "rise"),
-        ("TcpHealthCheck", "fall"),
-        ("PassiveHealthCheck", "max_ejection_percent"),
-        ("PassiveHealthCheck", "max_ejection_time"),
-        ("Mirroring", "timeout"),
-        ("Mirroring", "max_concurrent"),
-        ("Mirroring", "max_buffered_bytes"),
-        ("StripPrefix", "force_slash"),
-        ("EntryPointHttp", "underscore_headers_strategy"),
-        ("EntryPointHttp", "encoded_characters"),
-        ("EntryPointHttp", "max_header_lines"),
-        ("RespondingTimeouts", "header_timeout"),
-        ("RespondingTimeouts", "min_body_rate"),
-    }
-)
 
 
 def shape(value: Any) -> Any:
-    """A model as JSON values by Traefik's names; what is empty, zero or false is left out, as Go does."""
+    """A model as JSON values by Traefik's names; what is empty, zero or false is left out, as Go does.
+
+    So is a field that is marked WHEN_SET, where the configuration does not set it.
+    """
     if isinstance(value, Model):
         found = {}
-        kind = type(value).__name__
         for name, info in fields_of(type(value)).items():
             item = getattr(value, name)
-            if (kind, name) in ONLY_WHEN_SET and name not in value.model_fields_set:
+            if WHEN_SET in info.metadata and name not in value.model_fields_set:
                 continue
             empty = item is None or item is False or item == "" or item == 0 or item == [] or item == {}
             if empty or (isinstance(item, timedelta) and not item):

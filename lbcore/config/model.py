@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import SkipJsonSchema
 
+# Marks a field whose default says nothing to a reader of the API, such as an extension that is off: see `api.shape`.
+WHEN_SET = "shown where it is set"
 UNSUPPORTED = "not supported by this version of lbcore"
 HIDDEN = frozenset({"place", "faults", "closed"})  # attributes that no file can set
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from lbcore.config.model import Change, Model
+from lbcore.config.model import WHEN_SET, Change, Model
 
 
 class StripPrefix(Model):
     prefixes: list[str] = []
-    force_slash: bool = True
+    force_slash: Annotated[bool, WHEN_SET] = True
 
     @classmethod
     def adjust(cls, data: dict[str, Any]) -> list[Change]:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from lbcore.config.model import Model
+from lbcore.config.model import WHEN_SET, Model
 from lbcore.config.numbers import ShortDuration
 from lbcore.config.units import Duration
 
@@ -65,8 +65,8 @@ class HealthCheck(ParentHealthCheck):
     hostname: str = ""
     follow_redirects: bool = True
     headers: dict[str, str] = {}
-    rise: Annotated[int, Field(ge=1, le=1000)] = 1
-    fall: Annotated[int, Field(ge=1, le=1000)] = 1
+    rise: Annotated[int, Field(ge=1, le=1000), WHEN_SET] = 1
+    fall: Annotated[int, Field(ge=1, le=1000), WHEN_SET] = 1
     expect_body: str = ""
     start_down: bool = False
 
@@ -82,5 +82,5 @@ class PassiveHealthCheck(Model):
 
     failure_window: ShortDuration = timedelta(seconds=10)
     max_failed_attempts: Annotated[int, Field(ge=1, lt=1 << 31)] = 1
-    max_ejection_percent: Annotated[int, Field(ge=0, le=100)] = 100
-    max_ejection_time: ShortDuration = timedelta(minutes=5)
+    max_ejection_percent: Annotated[int, Field(ge=0, le=100), WHEN_SET] = 100
+    max_ejection_time: Annotated[ShortDuration, WHEN_SET] = timedelta(minutes=5)

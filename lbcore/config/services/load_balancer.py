@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from lbcore.config.model import Model
+from lbcore.config.model import WHEN_SET, Model
 from lbcore.config.network import is_nowhere
 from lbcore.config.numbers import Count, Weight
 from lbcore.config.services.hash_on import HashOn
@@ -28,7 +28,7 @@ class Server(Model):
     meant: ClassVar[str] = "each server begins with a dash: - url: http://host:port"
 
     url: str = ""
-    weight: Weight = 1
+    weight: Annotated[Weight, WHEN_SET] = 1
     preserve_path: bool = False
     max_connections: MaxConnections | None = None
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from lbcore.config.model import Model
+from lbcore.config.model import WHEN_SET, Model
 from lbcore.config.numbers import Limit, Seconds, Size
 from lbcore.config.services.health_check import ParentHealthCheck
 from lbcore.config.units import Duration
@@ -38,6 +38,6 @@ class Mirroring(Model):
     health_check: ParentHealthCheck | None = None
     headers: dict[str, str] = {}
     methods: list[str] = []
-    timeout: Duration = timedelta(seconds=30)
-    max_concurrent: Annotated[int, Field(ge=1, lt=1 << 31)] = 256
-    max_buffered_bytes: Size = 64 << 20
+    timeout: Annotated[Duration, WHEN_SET] = timedelta(seconds=30)
+    max_concurrent: Annotated[int, Field(ge=1, lt=1 << 31), WHEN_SET] = 256
+    max_buffered_bytes: Annotated[Size, WHEN_SET] = 64 << 20

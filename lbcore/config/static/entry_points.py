@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from lbcore.config.model import Change, Model, Object, keys
+from lbcore.config.model import WHEN_SET, Change, Model, Object, keys
 from lbcore.config.network import check_address, check_network
 from lbcore.config.numbers import Count
 from lbcore.config.units import Duration, seconds
@@ -24,8 +24,8 @@ class RespondingTimeouts(Model):
     read_timeout: Duration = seconds(60)
     write_timeout: Duration = seconds(0)
     idle_timeout: Duration = seconds(180)
-    header_timeout: Duration = seconds(10)
-    min_body_rate: Annotated[int, Field(ge=0, le=1 << 30)] = 240
+    header_timeout: Annotated[Duration, WHEN_SET] = seconds(10)
+    min_body_rate: Annotated[int, Field(ge=0, le=1 << 30), WHEN_SET] = 240
 
 
 class LifeCycle(Model):
@@ -104,11 +104,12 @@ class EntryPointHttp(Model):
     redirections: Redirections | None = None
     sanitize_path: bool = True
     encode_query_semicolons: bool = False
-    encoded_characters: EncodedCharacters = EncodedCharacters()
+    encoded_characters: Annotated[EncodedCharacters, WHEN_SET] = EncodedCharacters()
     max_header_bytes: Annotated[int, Field(ge=512, le=1 << 26)] = 1048576
-    max_header_lines: Annotated[int, Field(ge=16, le=1000000)] = 10000
+    max_header_lines: Annotated[int, Field(ge=16, le=1000000), WHEN_SET] = 10000
     alias_headers_strategy: Literal["keep", "delete", "reject"] | None = None
-    underscore_headers_strategy: Literal["keep", "delete", "reject"] = "keep"  # deprecated: sees underscores only
+    # Deprecated: it sees underscores only.
+    underscore_headers_strategy: Annotated[Literal["keep", "delete", "reject"], WHEN_SET] = "keep"
 
     @classmethod
     def adjust(cls, data: dict[str, Any]) -> list[Change]:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from lbcore.config.model import Model, Object, keys
+from lbcore.config.model import WHEN_SET, Model, Object, keys
 from lbcore.config.numbers import INT64_MAX, Weight
 from lbcore.config.units import Duration
 
@@ -19,7 +19,7 @@ class TcpServer(Model):
     meant: ClassVar[str] = "each server begins with a dash: - address: host:port"
 
     address: str = ""
-    weight: Weight = 1
+    weight: Annotated[Weight, WHEN_SET] = 1
 
 
 class TcpHealthCheck(Model):
@@ -33,8 +33,8 @@ class TcpHealthCheck(Model):
     interval: Duration = timedelta(seconds=30)
     unhealthy_interval: Duration | None = None
     timeout: Duration = timedelta(seconds=5)
-    rise: Annotated[int, Field(ge=1, le=1000)] = 1
-    fall: Annotated[int, Field(ge=1, le=1000)] = 1
+    rise: Annotated[int, Field(ge=1, le=1000), WHEN_SET] = 1
+    fall: Annotated[int, Field(ge=1, le=1000), WHEN_SET] = 1
     start_down: bool = False
 
 
