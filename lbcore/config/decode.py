@@ -42,11 +42,13 @@ class Decoded(Generic[M]):
 
     broken    what disables single objects; their models carry it, too.
     warnings  what is ignored, and features that are missing and that lbcore runs without.
+    line      where something is written, or what is around it, by the canonical path; None: not in a file.
     """
 
     model: M
     broken: list[Problem]
     warnings: list[Problem]
+    line: Callable[[Path], int | None]
 
 
 def decode(tree: Tree, model: type[M], elsewhere: Elsewhere | None = None) -> Decoded[M]:
@@ -61,7 +63,8 @@ def decode(tree: Tree, model: type[M], elsewhere: Elsewhere | None = None) -> De
     found = decoder.validated(data, model)
     if tree.fatal or decoder.problems or found is None:
         raise ConfigError(_in_order([*tree.fatal, *decoder.problems, *decoder.broken]))
-    return Decoded(found, _in_order(decoder.broken), _in_order([*tree.warnings, *decoder.warnings]))
+    warnings = _in_order([*tree.warnings, *decoder.warnings])
+    return Decoded(found, _in_order(decoder.broken), warnings, decoder.line)
 
 
 def _in_order(problems: list[Problem]) -> list[Problem]:
@@ -122,6 +125,11 @@ class _Decoder:
 
     def owner(self, path: Path) -> _Owner | None:
         return next((self.owners[path[:length]] for length in range(2, 4) if path[:length] in self.owners), None)
+
+    def line(self, path: Path) -> int | None:
+        """Of an element, by its canonical path, or of the nearest one around it."""
+        around = next((path[:length] for length in range(len(path), 0, -1) if path[:length] in self.written), ())
+        return self.tree.line(self.written.get(around, ())) if around else None
 
     def note(
         self, path: Path, text: str, hint: str = "", severity: Severity = "error", line: int | None = None
@@ -326,6 +334,9 @@ class _Decoder:
     ) -> None:
         """A key that Traefik knows and no attribute stands for, or one that nobody knows."""
         is_off = item is None or (isinstance(item, str) and item.lower() == "false")
+        if item == {} and here[-1] in model.needs_keys:
+            self.empty(here)
+            return
         if name := missing.get(key.lower()):
             if not is_off:
                 self.note(here, f"{name} is {UNSUPPORTED}", model.missing[name], "missing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
 
+from lbcore.config.decode import Decoded, nearest
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.model import Object
 from lbcore.config.network import is_nowhere
@@ -11,6 +12,7 @@ from lbcore.config.report import SHOWN
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig
 from lbcore.config.validate import entry_points_of, qualify
+from lbcore.errors import Problem
 
 
 def lint(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str] = ()) -> list[str]:
@@ -22,6 +24,20 @@ def lint(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str] 
     return [*routers, *_services(dynamic), *_tcp_services(dynamic.tcp), *_unused(dynamic, static)]
 
 
+def static_notes(decoded: Decoded[StaticConfig], file: str) -> list[Problem]:
+    """What there is to say of a static configuration that was read."""
+    static, found = decoded.model, [*decoded.broken, *decoded.warnings]
+    prometheus = static.metrics.prometheus if static.metrics else None
+    for path, settings in ((("ping",), static.ping), (("metrics", "prometheus"), prometheus)):
+        if settings is not None and not settings.manual_routing and settings.entry_point not in static.entry_points:
+            known = [] if settings.entry_point in static.closed else list(static.entry_points)
+            text = f"{settings.entry_point} {'does not exist' if known else 'cannot run'}: {path[-1]} is not served"
+            line = decoded.line((*path, "entryPoint"))
+            hint = nearest(settings.entry_point, known) if known else ""
+            found.append(Problem(".".join((*path, "entryPoint")), text, hint, file, line, "warning"))
+    return found
+
+
 def lint_static(static: StaticConfig) -> list[str]:
     """Of a static configuration."""
     found = []
@@ -29,10 +45,6 @@ def lint_static(static: StaticConfig) -> list[str]:
         where = f"{point.place}: entry point {name}" if point.place else f"entry point {name}"
         if point.address.endswith(":0") and "address" not in point.model_fields_set:
             found.append(f"{where} has no address: it listens on a port that the system chooses")
-    prometheus = static.metrics.prometheus if static.metrics else None
-    for part, settings in (("ping", static.ping), ("metrics.prometheus", prometheus)):
-        if settings is not None and not settings.manual_routing and settings.entry_point not in static.entry_points:
-            found.append(f"{part}.entryPoint: {settings.entry_point} does not exist: {part} is not served")
     return found
 
 

@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 
 from lbcore.config.decode import Decoded, Elsewhere, decode, known_to
 from lbcore.config.dynamic import DynamicConfig, HttpConfig
+from lbcore.config.lint import static_notes
 from lbcore.config.model import Model, Object
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig
+from lbcore.config.tree import Path as KeyPath
 from lbcore.config.tree import Tree, parse
 from lbcore.errors import ConfigError, Problem
 
@@ -44,11 +46,19 @@ class Loaded:
 
     broken    what disables single objects, which carry it, too.
     warnings  what is ignored, and features that are missing and that lbcore runs without.
+    lines     of each file by its name: where something is written, by its path.
     """
 
     config: DynamicConfig
     broken: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    lines: dict[str, Callable[[KeyPath], int | None]] = field(default_factory=dict)
+
+    def line(self, place: str, path: KeyPath) -> int | None:
+        """Where a part of an object is written, whose place (`dynamic.yml:7`) is known."""
+        file, _, line = place.rpartition(":")
+        found = self.lines[file](path) if file in self.lines else None
+        return found or (int(line) if line.isdigit() else None)
 
 
 def load_static(path: str | os.PathLike[str]) -> StaticConfig:
@@ -63,7 +73,7 @@ def load_static_with_warnings(path: str | os.PathLike[str]) -> tuple[StaticConfi
     if not tree.content and not tree.fatal:
         raise ConfigError([Problem("", "no configuration in this file", "set entryPoints and providers", str(path))])
     decoded = decode(tree, StaticConfig, _ELSEWHERE[StaticConfig])
-    file, warnings = decoded.model.providers.file, [*decoded.broken, *decoded.warnings]
+    file, warnings = decoded.model.providers.file, static_notes(decoded, tree.file)
     if file is not None and file.filename and Path(file.filename).absolute() == path.absolute():
         warnings = [warning for warning in warnings if _ELSEWHERE[StaticConfig].text not in warning.problem]
     return decoded.model, warnings
@@ -84,7 +94,7 @@ def load_objects(path: str | os.PathLike[str]) -> Loaded:
     path = Path(path)
     if not path.is_dir():
         decoded = _decoded(path, read_text(path))
-        return Loaded(decoded.model, decoded.broken, decoded.warnings)
+        return Loaded(decoded.model, decoded.broken, decoded.warnings, {str(path): decoded.line})
     return _load_files({file: partial(read_text, file) for file in _files(path)})
 
 
@@ -107,6 +117,7 @@ def _load_files(files: Mapping[Path, Callable[[], str]]) -> Loaded:
             configs.append(decoded.model)
             loaded.broken += decoded.broken
             loaded.warnings += decoded.warnings
+            loaded.lines[str(file)] = decoded.line
     if problems:
         raise ConfigError([*problems, *loaded.broken])
     loaded.config = configs[0] if len(configs) == 1 else _merge(configs, loaded.warnings)
@@ -117,7 +128,7 @@ def parse_static(text: str, name: str = "static.yml") -> tuple[StaticConfig, lis
     """From text; the name says how it is written (.yml, .yaml, .toml) and where problems are."""
     tree = parse(text, name, toml=name.lower().endswith(".toml"), templates=False)
     decoded = decode(tree, StaticConfig, _ELSEWHERE[StaticConfig])
-    return decoded.model, [*decoded.broken, *decoded.warnings]
+    return decoded.model, static_notes(decoded, name)
 
 
 def parse_dynamic(text: str, name: str = "dynamic.yml") -> tuple[DynamicConfig, list[Problem]]:
@@ -219,6 +230,15 @@ def _twice(path: str, place: str, first: str) -> Problem:
     file, _, line = place.rpartition(":")
     text = f"already defined at {first}, ignored"
     return Problem(path, text, "", file or place, int(line) if line.isdigit() else None, "warning")
+
+
+def is_blank(path: Path) -> bool:
+    """Whether a file can be read and holds nothing, or nothing but comments."""
+    try:
+        tree = _tree(path, read_text(path), templates=False)
+    except ConfigError:
+        return False
+    return not tree.content and not tree.fatal
 
 
 def is_static(path: Path) -> bool:

@@ -30,6 +30,7 @@ class Model(BaseModel):
                   there is none, lbcore runs without the feature.
     ignored       keys that have no effect, with the reason: a warning.
     renamed       old names of keys.
+    needs_keys    of the keys without a field, the sections that Traefik refuses when they are empty.
     may_be_empty  whether the section may stand without any key, or as `true`: as in Traefik.
     meant         what a text, or other keys, in place of this section were probably meant to be.
     """
@@ -45,6 +46,7 @@ class Model(BaseModel):
     missing: ClassVar[Mapping[str, str]] = {}
     ignored: ClassVar[Mapping[str, str]] = {}
     renamed: ClassVar[Mapping[str, str]] = {}
+    needs_keys: ClassVar[frozenset[str]] = frozenset()
     may_be_empty: ClassVar[bool] = False
     meant: ClassVar[str] = ""
 

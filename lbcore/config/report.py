@@ -14,7 +14,7 @@ SHOWN = 3  # places that are named; the others are counted
 def lines(problems: Iterable[Problem]) -> list[str]:
     """One line for each fact, in the order in which it comes up first: file, line, path and what to do."""
     groups: dict[tuple[str, ...], list[Problem]] = {}
-    for problem in problems:
+    for problem in dict.fromkeys(problems):
         groups.setdefault(_fact(problem), []).append(problem)
     return [str(group[0]) if len(group) == 1 else _shared(group) for group in groups.values()]
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from lbcore.config.decode import decode, keys_of, known_to, nearest, plain
+from lbcore.config.lint import static_notes
 from lbcore.config.model import Model
 from lbcore.config.static import StaticConfig
 from lbcore.config.tree import Tree
@@ -85,7 +86,7 @@ def _decode(settings: list[tuple[str, list[str], str]], source: str) -> tuple[St
     if problems:
         raise ConfigError(problems)
     decoded = decode(Tree(_lists(content), source), StaticConfig)
-    return decoded.model, [*decoded.broken, *decoded.warnings]
+    return decoded.model, static_notes(decoded, source)
 
 
 def _put(node: dict[str, Any], annotation: Any, parts: list[str], value: str) -> None:

@@ -26,9 +26,21 @@ HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 MULTIPLE = "cannot create {0}: multi-types {0} not supported, consider declaring two different pieces of {0} instead"
 
 
+class Fault(str):
+    """What is wrong with an object, and the key of it where that stands; empty: the object as a whole."""
+
+    key: tuple[str | int, ...]
+
+    def __new__(cls, text: str, *key: str | int) -> Fault:
+        """The text is the string itself."""
+        fault = super().__new__(cls, text)
+        fault.key = key
+        return fault
+
+
 @dataclass(frozen=True, slots=True)
 class Disabled:
-    """An object that cannot run. `kind`: router, service or middleware.
+    """An object that cannot run. `kind`: router, service, middleware or serversTransport; of layer 4 tcpRouter, ...
 
     place    where it is written, `dynamic.yml:7`.
     follows  whether all its errors are those of objects it refers to.
@@ -48,12 +60,14 @@ class Findings:
     routers: dict[str, list[str]] = field(default_factory=dict)
     services: dict[str, list[str]] = field(default_factory=dict)
     middlewares: dict[str, list[str]] = field(default_factory=dict)
+    transports: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     following: set[tuple[str, str]] = field(default_factory=set)  # kind and name of what only others keep from running
     places: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def disabled(self) -> list[Disabled]:
         kinds = {"router": self.routers, "service": self.services, "middleware": self.middlewares}
+        kinds["serversTransport"] = self.transports
         return [
             Disabled(kind, name, errors, self.places.get((kind, name), ""), (kind, name) in self.following)
             for kind, found in kinds.items()
@@ -106,9 +120,11 @@ def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
         "router": http.routers,
         "service": http.services,
         "middleware": http.middlewares,
+        "serversTransport": http.servers_transports,
     }
     for kind, objects in kinds.items():
         found.places |= {(kind, name): thing.place for name, thing in objects.items() if thing.place}
+    found.transports = {name: list(t.faults) for name, t in http.servers_transports.items() if t.faults}
     for name, middleware in http.middlewares.items():
         if errors := _middleware_errors(middleware):
             found.middlewares[name] = errors
@@ -132,7 +148,7 @@ def _router_errors(name: str, router: Router, http: HttpConfig, static: StaticCo
     try:
         parse_rule(router.rule)
     except RuleError as error:
-        errors.append(str(error))
+        errors.append(Fault(str(error), "rule"))
     where = f"{router.place}: router {name.rpartition('@')[0]}" if router.place else f"router {name}"
     others: list[str] = []  # what is wrong with objects it refers to
     if entry_points_of(router, static):
@@ -140,13 +156,14 @@ def _router_errors(name: str, router: Router, http: HttpConfig, static: StaticCo
     elif router.entry_points and all(point in static.closed for point in router.entry_points):
         others += unknown_entry_points(router, static)
     else:
-        errors += [*unknown_entry_points(router, static), "no valid entryPoint for this router"]
-    for reference in router.middlewares:
+        unknown = [*unknown_entry_points(router, static), "no valid entryPoint for this router"]
+        errors += [Fault(text, "entryPoints") for text in unknown]
+    for number, reference in enumerate(router.middlewares):
         qualified = qualify(reference, name)
         if qualified in http.middlewares:
             others += found.middlewares.get(qualified, [])
         else:
-            errors.append(f'middleware "{qualified}" does not exist')
+            errors.append(Fault(f'middleware "{qualified}" does not exist', "middlewares", number))
     if not router.service:
         return [*errors, *others, "the service is missing on the router"]
     service = qualify(router.service, name)
@@ -154,11 +171,11 @@ def _router_errors(name: str, router: Router, http: HttpConfig, static: StaticCo
         wanted = {"api@internal": static.api, "dashboard@internal": static.api, "prometheus@internal": static.metrics}
         if service in wanted:
             if wanted[service] is None:
-                errors.append(f'the service "{service}" does not exist')
+                errors.append(Fault(f'the service "{service}" does not exist', "service"))
         elif service not in INTERNAL_SERVICES:
-            errors.append(f'the service "{service}" is not supported by this version of lbcore')
+            errors.append(Fault(f'the service "{service}" is not supported by this version of lbcore', "service"))
     elif service not in http.services:
-        errors.append(f'the service "{service}" does not exist')
+        errors.append(Fault(f'the service "{service}" does not exist', "service"))
     else:
         others += found.services.get(service, [])
     if others and not errors:
@@ -168,7 +185,7 @@ def _router_errors(name: str, router: Router, http: HttpConfig, static: StaticCo
 
 def _middleware_reference(name: str, middlewares: Mapping[str, Middleware], found: Findings) -> list[str]:
     if name not in middlewares:
-        return [f'middleware "{name}" does not exist']
+        return [Fault(f'middleware "{name}" does not exist', "middlewares")]
     return found.middlewares.get(name, [])
 
 
@@ -267,15 +284,17 @@ def _service_errors(name: str, service: Service, http: HttpConfig, found: Findin
         )
     if service.load_balancer is not None:
         errors += _balancer_errors(name, service.load_balancer, http, found)
+        if transport := service.load_balancer.servers_transport:
+            others += found.transports.get(qualify(transport, name), [])
     if service.mirroring is not None:
         if any(not 0 <= mirror.percent <= 100 for mirror in service.mirroring.mirrors):
-            errors.append("percent must be between 0 and 100")
-        errors += _header_errors(service.mirroring.headers)
+            errors.append(Fault("percent must be between 0 and 100", "mirroring", "mirrors"))
+        errors += [Fault(text, "mirroring", "headers") for text in _header_errors(service.mirroring.headers)]
     if service.failover is not None and service.failover.errors is not None:
         try:
             status_ranges(service.failover.errors.status)
         except ValueError as error:
-            errors.append(f"creating HTTP code ranges: {error}")
+            errors.append(Fault(f"creating HTTP code ranges: {error}", "failover", "errors", "status"))
     if others and not errors:
         found.following.add(("service", name))
     return [*errors, *others]
@@ -295,26 +314,28 @@ def _header_errors(headers: Mapping[str, str]) -> list[str]:
 
 
 def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig, found: Findings) -> list[str]:
-    errors = []
+    errors: list[str] = []
+    lb = "loadBalancer"
     if balancer.strategy not in STRATEGIES:
-        errors.append(f'unsupported load-balancer strategy "{balancer.strategy}"')
+        errors.append(Fault(f'unsupported load-balancer strategy "{balancer.strategy}"', lb, "strategy"))
     if balancer.hash_on is not None and balancer.strategy != "hrw":
-        errors.append(f'hashOn goes with strategy "hrw", not "{balancer.strategy}"')
+        errors.append(Fault(f'hashOn goes with strategy "hrw", not "{balancer.strategy}"', lb, "hashOn"))
     if balancer.queue is not None and not balancer.is_limited:
-        errors.append("queue goes with maxConnections: without a limit nobody waits")
+        errors.append(Fault("queue goes with maxConnections: without a limit nobody waits", lb, "queue"))
     if balancer.health_check is not None and not is_relative(balancer.health_check.path):
-        errors.append(f'health check path must be a relative URL, got: "{balancer.health_check.path}"')
-    for server in balancer.servers:
+        text = f'health check path must be a relative URL, got: "{balancer.health_check.path}"'
+        errors.append(Fault(text, lb, "healthCheck", "path"))
+    for number, server in enumerate(balancer.servers):
         try:
             if not is_nowhere(server.url):
                 split_url(server.url)
                 if has_user(server.url):
                     found.warnings.append(f"service {name}: the user in the URL of a server is not sent: take it out")
         except ValueError as error:
-            errors.append(str(error))
+            errors.append(Fault(str(error), lb, "servers", number, "url"))
     transport = balancer.servers_transport
     if transport and qualify(transport, name) not in {*http.servers_transports, DEFAULT_TRANSPORT}:
-        errors.append(f"servers transport not found {qualify(transport, name)}")
+        errors.append(Fault(f"servers transport not found {qualify(transport, name)}", lb, "serversTransport"))
     return errors
 
 

@@ -9,13 +9,14 @@ from lbcore.config.network import split_address
 from lbcore.config.rule import RuleError, parse_tcp_rule
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig, TcpRouter, TcpService
-from lbcore.config.validate import DEFAULT_TRANSPORT, MULTIPLE, Disabled, children_first, find_cycle, qualify
+from lbcore.config.validate import DEFAULT_TRANSPORT, MULTIPLE, Disabled, Fault, children_first, find_cycle, qualify
 
 
 def check_tcp(tcp: TcpConfig, static: StaticConfig) -> list[Disabled]:
     """The objects that cannot run, with their errors. Cost: linear in the configuration."""
     following: set[tuple[str, str]] = set()
-    services = _services(tcp, following)
+    transports = {name: list(t.faults) for name, t in tcp.servers_transports.items() if t.faults}
+    services = _services(tcp, transports, following)
     middlewares = {}
     for name, config in tcp.middlewares.items():
         if config.faults:
@@ -34,6 +35,7 @@ def check_tcp(tcp: TcpConfig, static: StaticConfig) -> list[Disabled]:
         "tcpRouter": (routers, tcp.routers),
         "tcpService": (services, tcp.services),
         "tcpMiddleware": (middlewares, tcp.middlewares),
+        "tcpServersTransport": (transports, tcp.servers_transports),
     }
     return [
         Disabled(kind, name, errors, objects[name].place, (kind, name) in following)
@@ -66,31 +68,37 @@ def _router_errors(
     try:
         parse_tcp_rule(router.rule)
     except RuleError as error:
-        errors.append(str(error))
+        errors.append(Fault(str(error), "rule"))
     for point in router.entry_points:
         if point in static.closed:
             others.append(f'entryPoint "{point}" cannot run')
         elif point not in static.entry_points:
-            errors.append(f'entryPoint "{point}" doesn\'t exist')
+            errors.append(Fault(f'entryPoint "{point}" doesn\'t exist', "entryPoints"))
     for reference in router.middlewares:
         middleware = qualify(reference, name)
         if middleware not in tcp.middlewares:
-            errors.append(f'middleware "{middleware}" does not exist')
+            errors.append(Fault(f'middleware "{middleware}" does not exist', "middlewares"))
         others += middlewares.get(middleware, [])
     service = qualify(router.service, name)
     if not router.service:
         errors.append("the service is missing on the router")
     elif service not in tcp.services:
-        errors.append(f'the service "{service}" does not exist')
+        errors.append(Fault(f'the service "{service}" does not exist', "service"))
     return errors, [*others, *services.get(service, [])]
 
 
-def _services(tcp: TcpConfig, following: set[tuple[str, str]]) -> dict[str, list[str]]:
+def _services(
+    tcp: TcpConfig, transports: Mapping[str, list[str]], following: set[tuple[str, str]]
+) -> dict[str, list[str]]:
     services = tcp.services
     found: dict[str, list[str]] = {}
     for name, service in services.items():
+        balancer = service.load_balancer
         if errors := _service_errors(name, service, tcp):
             found[name] = errors
+        elif balancer is not None and (errors := transports.get(qualify(balancer.servers_transport, name), [])):
+            found[name] = errors
+            following.add(("tcpService", name))
 
     def children(name: str) -> list[str]:
         weighted = services[name].weighted if name in services else None
@@ -122,13 +130,14 @@ def _service_errors(name: str, service: TcpService, tcp: TcpConfig) -> list[str]
         return [MULTIPLE.format("service")]
     if service.load_balancer is None:
         return [] if service.weighted is not None else [f'the service "{name}" does not have any type defined']
-    errors = []
-    for server in service.load_balancer.servers:
+    errors: list[str] = []
+    lb = "loadBalancer"
+    for number, server in enumerate(service.load_balancer.servers):
         try:
             split_address(server.address)
         except ValueError as error:
-            errors.append(str(error))
+            errors.append(Fault(str(error), lb, "servers", number, "address"))
     transport = service.load_balancer.servers_transport
     if transport and qualify(transport, name) not in {*tcp.servers_transports, DEFAULT_TRANSPORT}:
-        errors.append(f"servers transport not found {qualify(transport, name)}")
+        errors.append(Fault(f"servers transport not found {qualify(transport, name)}", lb, "serversTransport"))
     return errors

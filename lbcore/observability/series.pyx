@@ -16,6 +16,8 @@ PROTOCOLS = ("http", "sse", "websocket", "grpc", "grpc-web")
 KINDS = ("entrypoint", "router", "service")
 MOST_BUCKETS = MAX_BUCKETS
 
+cdef double LONGEST_NS = 9e18  # what is above it is never reached
+
 cdef enum:
     INDEX_SIZE = 131072        # twice the rows, a power of two
 
@@ -38,7 +40,7 @@ cdef class Series:
             self.enter(self.rows[<Py_ssize_t>row].key, <uint32_t>row)
         self.n_bounds = len(buckets)
         for number, bound in enumerate(sorted(buckets)):
-            self.bounds_ns[<int>number] = <uint64_t>(bound * 1e9)
+            self.bounds_ns[<int>number] = <uint64_t>min(<double>bound * 1e9, LONGEST_NS)
 
     def __dealloc__(self):
         free(self.index)

@@ -5,19 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pydantic.alias_generators import to_snake
+
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.lint import lint, lint_static
-from lbcore.config.load import is_static, load_objects, load_static_with_warnings
+from lbcore.config.load import Loaded, is_blank, is_static, load_objects, load_static_with_warnings
 from lbcore.config.report import lines
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate import Disabled
+from lbcore.config.tree import dotted
+from lbcore.config.validate import Disabled, Fault
 from lbcore.errors import ConfigError, Problem
 from lbcore.process.preflight import start_problems
 from lbcore.provider.merge import merge
 from lbcore.routing.compile import find_problems
 
 SECTIONS = {"router": "http.routers", "service": "http.services", "middleware": "http.middlewares"}
+SECTIONS |= {"serversTransport": "http.serversTransports", "tcpServersTransport": "tcp.serversTransports"}
 SECTIONS |= {"tcpRouter": "tcp.routers", "tcpService": "tcp.services", "tcpMiddleware": "tcp.middlewares"}
+# Objects refer to those of a lower rank.
+RANKS = {"serversTransport": 0, "middleware": 1, "service": 2, "router": 3}
+RANKS |= {"tcpServersTransport": 0, "tcpMiddleware": 1, "tcpService": 2, "tcpRouter": 3}
 
 
 @dataclass(slots=True)
@@ -33,6 +40,9 @@ def check_file(path: Path) -> Report:
     """Of a static file and the dynamic configuration that its provider names, or of a dynamic file or directory."""
     report = Report()
     try:
+        if not path.is_dir() and is_blank(path):
+            hint = "set entryPoints and providers, or http or tcp"
+            raise ConfigError([Problem("", "no configuration in this file", hint, str(path))])
         static = _static(path, report) if _is_static(path) else None
         if static is None:
             _check_dynamic(path, None, report)
@@ -91,7 +101,7 @@ def _check_dynamic(path: Path, static: StaticConfig | None, report: Report) -> N
     disabled, strange = find_problems(merged, static)
     out = {entry.name for entry in disabled if entry.kind == "router"}
     report.warnings += [*dict.fromkeys(strange), *lint(merged, static, out)]
-    report.problems += lines(_causes(disabled, dynamic, path))
+    report.problems += lines(_causes(disabled, loaded, path))
     broken = {(entry.kind, entry.name.removesuffix("@file")) for entry in disabled}
     for name, router in sorted(dynamic.http.routers.items()):
         if ("router", name) not in broken:
@@ -120,22 +130,26 @@ def _assumed(dynamic: DynamicConfig) -> StaticConfig:
     )
 
 
-def _causes(disabled: list[Disabled], dynamic: DynamicConfig, path: Path) -> list[Problem]:
+def _causes(disabled: list[Disabled], loaded: Loaded, path: Path) -> list[Problem]:
     """Why objects are disabled, but for what has been told where they were read, and for what follows from others."""
     found = []
+    # An object that is wrong by itself has the reasons of those it refers to, too: the same ones, from below it.
+    by_rank = sorted(disabled, key=lambda entry: -RANKS[entry.kind])
+    lowest = {id(text): RANKS[entry.kind] for entry in by_rank for text in entry.errors}
     for entry in disabled:
         if entry.follows:
             continue
         section, name = SECTIONS[entry.kind], entry.name.removesuffix("@file")
         part, _, kind = section.partition(".")
-        thing = getattr(getattr(dynamic, part), kind).get(name)
+        thing = getattr(getattr(loaded.config, part), to_snake(kind)).get(name)
         told = set(thing.faults) if thing is not None else set()
         file, _, line = entry.place.rpartition(":")
         number = int(line) if line.isdigit() else None
         owner = f"{section}.{name}"
-        found += [
-            Problem(owner, text, "", file or str(path), number, "disabled", owner, number)
-            for text in dict.fromkeys(entry.errors)
-            if text not in told
-        ]
+        for text in dict.fromkeys(entry.errors):
+            if text not in told and lowest[id(text)] == RANKS[entry.kind]:
+                key = text.key if isinstance(text, Fault) else ()
+                where = loaded.line(entry.place, (part, kind, name, *key))
+                at = dotted((part, kind, name, *key))
+                found.append(Problem(at, text, "", file or str(path), where, "disabled", owner, number))
     return found

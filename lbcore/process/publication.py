@@ -218,7 +218,15 @@ class Publication:
         known = self.current.table.servers if self.current is not None else {}
         try:
             table = compile_table(
-                snapshot.dynamic, self._static, snapshot.slots, self._region, 0, known, None, self._admin
+                snapshot.dynamic,
+                self._static,
+                snapshot.slots,
+                self._region,
+                0,
+                known,
+                None,
+                self._admin,
+                finds_all=True,
             )
             configuration = {"generation": snapshot.generation, "dynamic": data, "slots": snapshot.slots.to_json()}
             out = {entry.name for entry in table.disabled if entry.kind == "router"}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.load import load_texts, read_text
+from lbcore.config.report import lines
 from lbcore.errors import ConfigError, Problem
 from lbcore.provider.base import Publish, Update
 from lbcore.provider.blocking import BlockingCalls
@@ -121,13 +122,13 @@ class FileProvider:
         try:
             config, warnings = await asyncio.to_thread(self._load, texts)
         except (ConfigError, OSError) as error:
-            problems = error.problems if isinstance(error, ConfigError) else (error,)
+            problems = lines(error.problems) if isinstance(error, ConfigError) else [str(error)]
             for problem in problems:
                 _log.error("configuration refused: %s", problem)
             count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
             stays = "the running configuration stays" if self._current is not None else "nothing of it runs"
             _log.error("%s: %s, %s", self.path, count, stays)
-            self._problems = tuple(str(problem) for problem in problems)
+            self._problems = tuple(problems)
             return None
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())

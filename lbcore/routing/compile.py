@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from lbcore.config import dynamic as model
@@ -110,19 +111,23 @@ def compile_table(
     servers: Mapping[str, Server],
     ping: Ping | None = None,
     admin: str = "",
+    *,
+    finds_all: bool = False,
 ) -> Table:
     """Compile a merged configuration.
 
     servers  those of the table in force: one whose identity stays is taken over, with its state.
     ping     what `ping@internal` leads to; it outlives tables.
     admin    URL of the server behind `api@internal` and `prometheus@internal`; empty: there is none.
+    finds_all  whether `disabled` names services that cannot be built and that no router leads to, too.
 
     Objects that are wrong are left out alone. Cost: linear in the configuration, but for sorting the routers.
     """
     found = check(dynamic, static)
     compiler = _Compiler(dynamic.http, static, slots, region, worker, servers, found, ping or Ping(), admin)
     tcp = TcpCompiler(dynamic.tcp, static, slots, region, worker, servers)
-    return compiler.table(tcp)
+    table = compiler.table(tcp)
+    return replace(table, disabled=compiler.disabled_with_unused(tcp)) if finds_all else table
 
 
 def find_problems(dynamic: model.DynamicConfig, static: StaticConfig) -> tuple[list[Disabled], list[str]]:
@@ -135,7 +140,7 @@ def find_problems(dynamic: model.DynamicConfig, static: StaticConfig) -> tuple[l
         services.append(tcp_identity(name))
         members += [f"{tcp_identity(name)}|{member}" for member in tcp.members]
     slots = SlotMap(dict.fromkeys(services, 0), dict.fromkeys(members, 0))
-    table = compile_table(dynamic, static, slots, region, 0, {}, None, ADMIN_STANDS_IN)
+    table = compile_table(dynamic, static, slots, region, 0, {}, None, ADMIN_STANDS_IN, finds_all=True)
     return table.disabled, table.warnings
 
 
@@ -262,6 +267,15 @@ class _Compiler:
             self.limits,
             order,
         )
+
+    def disabled_with_unused(self, tcp: TcpCompiler) -> list[Disabled]:
+        """What cannot run, services that no router leads to included. The table that was made stays as it is."""
+        self.services, self.servers = dict(self.services), dict(self.servers)
+        self.balancers, self.limits = dict(self.balancers), list(self.limits)
+        for name in self.http.services:
+            with contextlib.suppress(_Broken):
+                self.service(name)
+        return self.found.disabled() + tcp.disabled_with_unused()
 
     def index(self, point: str, entries: list[Ranked]) -> tuple[list[Compiled], RouteIndex]:
         """The routers of an entry point as they are tried, and their index. One that cannot be built is left out."""
@@ -435,6 +449,10 @@ class _Compiler:
         if not config.middlewares:
             return service
         flat = self.expand([qualify(reference, name) for reference in config.middlewares])
+        for reference in flat:
+            if reference not in self.middlewares:
+                self.found.following.add(("service", name))
+                raise ValueError(self.found.middlewares[reference][0])
         return Guarded(name, tuple(self.middlewares[reference] for reference in flat), service)
 
     def chooser(self, name: str, config: model.Service, slot: int) -> Service:

@@ -79,6 +79,20 @@ class TcpCompiler:
             for point, entries in ranked.items()
         }
 
+    def disabled_with_unused(self) -> list[Disabled]:
+        """What cannot run, services that no router leads to included. The routes that were made stay as they are."""
+        self.services, self.servers = dict(self.services), dict(self.servers)
+        wrong = {entry.name for entry in self.disabled if entry.kind == "tcpService"}
+        unused = []
+        for name in self.tcp.services:
+            if name in wrong:
+                continue
+            try:
+                self.service(name)
+            except Exception as error:
+                unused.append(Disabled("tcpService", name, [" ".join(str(error).split()) or repr(error)]))
+        return [*self.disabled, *unused]
+
     def of(self, router: model.TcpRouter, name: str) -> Service:
         return self.service(qualify(router.service, name))
 

@@ -61,7 +61,8 @@ def test_check_tells_a_fact_once_with_its_places(tmp_path: Path) -> None:
     assert errors == [
         "error: dyn.yml: tls (routers r0:3, r1:4, r2:5 and 2 more): tls is not supported by this version of lbcore "
         "(let something in front end TLS, or leave tls out to serve the route without it)",
-        "error: dyn.yml:12: http.services.dead: error parsing server URL http://a b: 'a b' is no host",
+        "error: dyn.yml:12: http.services.dead.loadBalancer.servers[0].url: error parsing server URL http://a b: "
+        "'a b' is no host",
     ]
     assert "router y: Host(`y`) -> s" in done.stdout
     assert "7 disabled (x for what they refer to)" in done.stdout

@@ -78,8 +78,6 @@ class PassiveHealthCheck(Model):
     maxEjectionTime     (extension) the longest ejection: each one in a row lasts twice as long as the one before.
     """
 
-    may_be_empty: ClassVar[bool] = True
-
     failure_window: ShortDuration = timedelta(seconds=10)
     max_failed_attempts: Annotated[int, Field(ge=1, lt=1 << 31)] = 1
     max_ejection_percent: Annotated[int, Field(ge=0, le=100), WHEN_SET] = 100

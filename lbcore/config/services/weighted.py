@@ -19,11 +19,17 @@ class WeightedService(Model):
     weight: Weight = 1
 
 
+class WeightedSticky(Sticky):
+    """A key is needed here, as in Traefik."""
+
+    may_be_empty: ClassVar[bool] = False
+
+
 class Weighted(Model):
     """Extension `hashOn`: the same user always gets the same child, and a change of weights moves as few as it can."""
 
     services: list[WeightedService] = []
-    sticky: Sticky | None = None
+    sticky: WeightedSticky | None = None
     hash_on: HashOn | None = None
     health_check: ParentHealthCheck | None = None
     slow_start: SlowStart | None = None

@@ -143,6 +143,7 @@ class EntryPoint(Object):
         **keys("udp", "this entry point is not one of UDP"),
         **keys("allowACMEByPass", "lbcore asks for no certificates"),
     }
+    needs_keys = frozenset({"http2", "udp"})
     may_be_empty: ClassVar[bool] = True
     runs_alone: ClassVar[bool] = False
 

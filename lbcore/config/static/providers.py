@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import model_validator
 
@@ -40,7 +40,6 @@ class Providers(Model):
                  before; otherwise it is disabled, as in Traefik.
     """
 
-    may_be_empty: ClassVar[bool] = True
     missing = keys(
         "docker swarm kubernetesIngress kubernetesIngressNGINX kubernetesCRD kubernetesGateway knative rest "
         "http consulCatalog nomad ecs consul etcd zooKeeper redis plugin",
