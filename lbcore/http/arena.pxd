@@ -13,5 +13,12 @@ cdef struct Arena:
 
 
 cdef char* arena_alloc(Arena* arena, Py_ssize_t size) noexcept nogil
-cdef void arena_reset(Arena* arena) noexcept nogil
+cdef void arena_shrink(Arena* arena) noexcept nogil
 cdef void arena_free(Arena* arena) noexcept nogil
+
+
+cdef inline void arena_reset(Arena* arena) noexcept nogil:
+    """Free all that was given out."""
+    if arena.more != NULL:
+        arena_shrink(arena)
+    arena.used = 0

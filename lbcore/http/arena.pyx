@@ -25,13 +25,13 @@ cdef char* arena_alloc(Arena* arena, Py_ssize_t size) noexcept nogil:
     return <char*>(block + 1)
 
 
-cdef void arena_reset(Arena* arena) noexcept nogil:
+cdef void arena_shrink(Arena* arena) noexcept nogil:
+    """Give back what was taken beyond the first block."""
     cdef ArenaBlock* block
     while arena.more != NULL:
         block = arena.more
         arena.more = block.next
         free(block)
-    arena.used = 0
 
 
 cdef void arena_free(Arena* arena) noexcept nogil:

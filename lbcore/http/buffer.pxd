@@ -11,8 +11,8 @@ cdef struct Buffer:
 
 
 cdef int buffer_acquire(Buffer* buffer) noexcept nogil
-cdef void buffer_release(Buffer* buffer) noexcept nogil
-cdef int buffer_reserve(Buffer* buffer, Py_ssize_t free_bytes) noexcept nogil
+cdef void buffer_give_back(Buffer* buffer) noexcept nogil
+cdef int buffer_make_room(Buffer* buffer, Py_ssize_t free_bytes) noexcept nogil
 cdef int buffer_park(Buffer* buffer) noexcept nogil
 cdef Py_ssize_t pool_chunks_held() noexcept nogil
 
@@ -23,3 +23,19 @@ cdef inline Py_ssize_t buffer_len(const Buffer* buffer) noexcept nogil:
 
 cdef inline Py_ssize_t buffer_room(const Buffer* buffer) noexcept nogil:
     return buffer.size - buffer.end
+
+
+cdef inline void buffer_release(Buffer* buffer) noexcept nogil:
+    """Give the memory back. What the buffer held is gone. Safe on an empty buffer."""
+    if buffer.base != NULL:
+        buffer_give_back(buffer)
+
+
+cdef inline int buffer_reserve(Buffer* buffer, Py_ssize_t free_bytes) noexcept nogil:
+    """Make room for `free_bytes` after `end`: by moving the content to the front, else by growing. 0, or -1 without memory.
+
+    Pointers into the buffer are void afterwards.
+    """
+    if buffer.base != NULL and buffer.size - buffer.end >= free_bytes:
+        return 0
+    return buffer_make_room(buffer, free_bytes)

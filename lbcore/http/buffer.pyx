@@ -43,26 +43,22 @@ cdef int buffer_acquire(Buffer* buffer) noexcept nogil:
     return 0
 
 
-cdef void buffer_release(Buffer* buffer) noexcept nogil:
-    """Give the memory back. What the buffer held is gone. Safe on an empty buffer."""
+cdef void buffer_give_back(Buffer* buffer) noexcept nogil:
+    """What `buffer_release` does where there is some."""
     global pool_count
-    if buffer.base != NULL:
-        if POOLS and buffer.size == CHUNK_BYTES and pool_count < POOL_CHUNKS:
-            pool[pool_count] = buffer.base
-            pool_count += 1
-        else:
-            free(buffer.base)
+    if POOLS and buffer.size == CHUNK_BYTES and pool_count < POOL_CHUNKS:
+        pool[pool_count] = buffer.base
+        pool_count += 1
+    else:
+        free(buffer.base)
     buffer.base = NULL
     buffer.size = 0
     buffer.start = 0
     buffer.end = 0
 
 
-cdef int buffer_reserve(Buffer* buffer, Py_ssize_t free_bytes) noexcept nogil:
-    """Make room for `free_bytes` after `end`: by moving the content to the front, else by growing. 0, or -1 without memory.
-
-    Pointers into the buffer are void afterwards.
-    """
+cdef int buffer_make_room(Buffer* buffer, Py_ssize_t free_bytes) noexcept nogil:
+    """What `buffer_reserve` does where there is too little room, or none."""
     cdef Py_ssize_t length, size
     cdef char* grown
     if buffer.base == NULL:

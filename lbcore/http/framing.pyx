@@ -4,12 +4,13 @@ Anything two readers could read differently is refused, never repaired.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t
+from libc.string cimport memchr
 
 from lbcore.http.known cimport (
-    H_CONNECTION, H_CONTENT_LENGTH, H_EXPECT, H_TE, H_TRANSFER_ENCODING, H_UPGRADE,
+    H_CONNECTION, H_CONTENT_LENGTH, H_EXPECT, H_OTHER, H_TE, H_TRANSFER_ENCODING, H_UPGRADE,
 )
 from lbcore.http.head cimport Header
-from lbcore.http.span cimport Span, ascii_lower, span_ieq, span_of
+from lbcore.http.span cimport Span, ascii_lower, span_ieq, span_of, token_ieq
 
 cdef enum:
     # Bytes of chunk extensions, and of white space around them, that one body may carry: they are read past, never
@@ -50,6 +51,7 @@ fill_tokens()
 cdef inline bint next_token(Span value, Py_ssize_t* at, Span* token) noexcept nogil:
     """Step through a comma-separated list. False at its end. Empty elements are passed over (RFC 9110 section 5.6.1)."""
     cdef Py_ssize_t start, end
+    cdef const char* comma
     while at[0] < value.len:
         start = at[0]
         while start < value.len and (value.ptr[start] == c" " or value.ptr[start] == c"\t" or value.ptr[start] == c","):
@@ -57,9 +59,8 @@ cdef inline bint next_token(Span value, Py_ssize_t* at, Span* token) noexcept no
         if start >= value.len:
             at[0] = value.len
             return False
-        end = start
-        while end < value.len and value.ptr[end] != c",":
-            end += 1
+        comma = <const char*>memchr(value.ptr + start, c",", value.len - start)
+        end = value.len if comma == NULL else comma - value.ptr
         at[0] = end + 1
         while end > start and (value.ptr[end - 1] == c" " or value.ptr[end - 1] == c"\t"):
             end -= 1
@@ -140,6 +141,8 @@ cdef int scan(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor
     framing.names_headers = False
     framing.has_connection = False
     for i in range(count):
+        if kinds[i] == H_OTHER:
+            continue
         if kinds[i] == H_CONTENT_LENGTH:
             value = parse_length(headers[i].value)
             if value < 0 or (length[0] >= 0 and length[0] != value):
@@ -156,11 +159,11 @@ cdef int scan(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor
                 return 400
             at = 0
             while next_token(headers[i].value, &at, &token):
-                if span_ieq(token, b"close", 5):
+                if token.len == 5 and token_ieq(token.ptr, b"close", 5):
                     close = True
-                elif span_ieq(token, b"keep-alive", 10):
+                elif token.len == 10 and token_ieq(token.ptr, b"keep-alive", 10):
                     keep_alive = True
-                elif span_ieq(token, b"upgrade", 7):
+                elif token.len == 7 and token_ieq(token.ptr, b"upgrade", 7):
                     upgrade_listed = True
                 else:
                     framing.names_headers = True

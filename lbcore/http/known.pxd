@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t
 
-from lbcore.http.span cimport Span, ascii_lower
+from lbcore.http.span cimport Span, ascii_lower, token_ieq
 
 
 cdef enum HeaderKind:
@@ -28,6 +28,7 @@ cdef enum HeaderKind:
     H_X_FORWARDED_OTHER        # Uri, Method, Prefix, Tls-Client-Cert, Tls-Client-Cert-Info; Forwarded (RFC 7239)
     H_DROPPED                  # taken out by a middleware, by `Connection` or by a policy
     H_DATE                     # answers only
+    H_FOLDED                   # no header: a folded line (RFC 9112 section 5.2), until it is joined or refused
     H_OWN = 0x80               # bit: set by a middleware, forwarded whoever the client is
 
 
@@ -41,11 +42,7 @@ cdef inline bint is_managed(uint8_t kind) noexcept nogil:
 
 cdef inline bint name_is(Span name, const char* lower) noexcept nogil:
     """Compare, without case, with a lower-case name of the same length."""
-    cdef Py_ssize_t i
-    for i in range(name.len):
-        if ascii_lower(name.ptr[i]) != lower[i]:
-            return False
-    return True
+    return token_ieq(name.ptr, lower, name.len)
 
 
 cdef inline bint alias_is(Span name, const char* lower) noexcept nogil:

@@ -36,4 +36,4 @@ cdef class Message:
     cdef void drop_at(self, Py_ssize_t index) noexcept
     cdef Py_ssize_t parse_trailers(self, const char* data, Py_ssize_t length, Py_ssize_t seen) noexcept
     cdef Py_ssize_t read_trailers(self, const char* data, Py_ssize_t length, Py_ssize_t seen) noexcept
-    cdef int note_kinds(self) noexcept
+    cdef int join_lines(self) noexcept

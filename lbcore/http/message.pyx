@@ -2,11 +2,11 @@
 
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memchr, memcpy, memset
 
 from lbcore.http.arena cimport arena_alloc, arena_free, arena_reset
 from lbcore.http.head cimport Header
-from lbcore.http.known cimport H_DROPPED, header_kind
+from lbcore.http.known cimport H_DROPPED, H_FOLDED, header_kind
 from lbcore.http.lenient cimport MEND_PARTIAL, MENDED, mend_names, unfold
 from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_headers
 from lbcore.http.span cimport Span, span_bytes, span_ieq, span_of
@@ -72,18 +72,25 @@ cdef class Message:
             self.kinds = <uint8_t*>moved
 
     cdef const char* own(self, const char* data, Py_ssize_t length) noexcept:
-        """Copy what was parsed into the arena, and have the headers refer to the copy. NULL without memory. O(length)."""
+        """Copy what was parsed into the arena, have the headers refer to the copy, and fill `kinds`. NULL without memory. O(length).
+
+        A folded line has no name, and no kind: `join_lines` and `Request.classify` look for it.
+        """
         cdef char* copy = arena_alloc(&self.arena, length)
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, moved
         cdef Header* header
         if copy == NULL:
             return NULL
         memcpy(copy, data, length)
+        moved = copy - data
         for i in range(self.n_headers):
             header = &self.headers[i]
-            if header.name.ptr != NULL:      # a folded line has no name
-                header.name.ptr = copy + (header.name.ptr - data)
-            header.value.ptr = copy + (header.value.ptr - data)
+            header.value.ptr += moved
+            if header.name.ptr == NULL:
+                self.kinds[i] = H_FOLDED
+            else:
+                header.name.ptr += moved
+                self.kinds[i] = header_kind(header.name)
         return copy
 
     cdef Span keep(self, Span span) except *:
@@ -158,19 +165,18 @@ cdef class Message:
         if count > MAX_HEADER_LINES:
             return -1
         self.n_headers = count
-        if self.own(data, used) == NULL or self.note_kinds() < 0:
+        if self.own(data, used) == NULL or self.join_lines() < 0:
             self.n_headers = 0
             return -1
         return used
 
-    cdef int note_kinds(self) noexcept:
-        """Fill `kinds`, once folded lines are joined. 0, or -1: a folded line where none may be, or no memory."""
+    cdef int join_lines(self) noexcept:
+        """Join folded lines, if there are any. 0, or -1: there is one where none may be, or no memory."""
         cdef Py_ssize_t i
-        for i in range(self.n_headers):
-            if self.headers[i].name.ptr == NULL:
-                if not self.mends or unfold(self.headers, &self.n_headers, &self.arena) < 0:
-                    return -1
-                break
+        if self.n_headers == 0 or memchr(self.kinds, H_FOLDED, self.n_headers) == NULL:
+            return 0
+        if not self.mends or unfold(self.headers, &self.n_headers, &self.arena) < 0:
+            return -1
         for i in range(self.n_headers):
             self.kinds[i] = header_kind(self.headers[i].name)
         return 0

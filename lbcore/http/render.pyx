@@ -54,6 +54,14 @@ cdef inline char* put_span(char* out, Span span) noexcept nogil:
 
 
 cdef inline char* put_header(char* out, const Header* header) noexcept nogil:
+    cdef const char* colon = header.name.ptr + header.name.len
+    if header.value.ptr == colon + 2 and colon[0] == c":" and colon[1] == c" ":
+        # A line of the head as it came: all of it at once.
+        memcpy(out, header.name.ptr, header.name.len + 2 + header.value.len)
+        out += header.name.len + 2 + header.value.len
+        out[0] = c"\r"
+        out[1] = c"\n"
+        return out + 2
     out = put_span(out, header.name)
     out[0] = c":"
     out[1] = c" "

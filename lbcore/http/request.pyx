@@ -13,7 +13,7 @@ from lbcore.http.arena cimport arena_alloc
 from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE, connection_lists, field_lists, frame_request, parse_length
 from lbcore.http.head cimport ClientAddress, Header
 from lbcore.http.known cimport (
-    H_CONNECTION, H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_TRAILER, H_TRANSFER_ENCODING,
+    H_CONNECTION, H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_FOLDED, H_HOST, H_OTHER, H_OWN, H_TRAILER, H_TRANSFER_ENCODING,
     header_kind, is_managed,
 )
 from lbcore.http.message cimport HEAD_PARTIAL, MAX_HEADER_LINES, Message
@@ -480,7 +480,7 @@ cdef class Request(Message):
         return 400
 
     cdef int classify(self, const RequestPolicy* policy) noexcept:
-        """Fill `kinds`; refuse folded lines, a second Host, unknown expectations, and aliases where policy says so."""
+        """Look at every header: refuse folded lines, a second Host, unknown expectations, and aliases where policy says so."""
         cdef RequestHead* head = &self.head
         cdef Py_ssize_t i
         cdef int hosts = 0
@@ -489,19 +489,18 @@ cdef class Request(Message):
         head.authority = span_of(NULL, 0)
         for i in range(head.n_headers):
             header = &head.headers[i]
-            if header.name.ptr == NULL:
-                return 400  # obs-fold (RFC 9112 section 5.2)
-            kind = header_kind(header.name)
+            kind = self.kinds[i]
+            if kind == H_FOLDED:
+                return 400  # RFC 9112 section 5.2
             if policy.aliases and is_alias(header.name, policy.underscores_only):
                 if policy.aliases == ALIAS_REJECT:
                     return 400
-                kind = H_DROPPED
+                self.kinds[i] = H_DROPPED
             elif kind == H_HOST:
                 hosts += 1
                 head.authority = header.value
             elif kind == H_EXPECT and not span_ieq(header.value, b"100-continue", 12):
                 return 417
-            self.kinds[i] = kind
         self.has_host = hosts > 0
         self.lacks_host = hosts == 0 and head.minor_version >= 1
         if hosts > 1 or (hosts == 0 and head.minor_version >= 1):

@@ -81,7 +81,7 @@ cdef class Response(Message):
             return -1
         self.n_headers = count
         own = self.own(data, used)
-        if own == NULL or self.note_kinds() < 0:
+        if own == NULL or self.join_lines() < 0:
             self.n_headers = 0
             return -1
         self.status = status

@@ -104,6 +104,7 @@ cdef class Exchange(Context):
     cdef uint64_t response_bytes       # of the body, to the client
     cdef int status                    # of the answer; 0 until its head is put
     cdef int error                     # ErrorKind, -1 when all went well
+    cdef Exchange next_kept            # while it waits to be used again
 
     cdef int begin(self) except -1
     cdef int begin_subrequest(self, Service service) except -1

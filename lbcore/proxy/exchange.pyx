@@ -56,7 +56,8 @@ cdef dict REFUSALS = {
     505: b"505 HTTP Version Not Supported: unsupported protocol version",
 }
 cdef dict FAILURES = {502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout", 500: b"Internal Server Error"}
-cdef list kept = []
+cdef Exchange kept = None      # the first of those that wait to be used again, linked by `next_kept`
+cdef int kept_count = 0
 cdef uint64_t last_serial = 0
 
 _log = logging.getLogger("lbcore.proxy")
@@ -306,8 +307,11 @@ cdef class Exchange(Context):
 
     cdef Server find_server(self):
         """The server that the service chooses, or None. It goes by the request as no gate has changed it."""
-        self.asker.request = self.gates.behind(0, self.request)
-        self.asker.address = self.asker.request.head.client
+        cdef Request request = self.request
+        if self.gates.entered:
+            request = self.gates.behind(0, request)
+        self.asker.request = request
+        self.asker.address = request.head.client
         return self.service.choose(self.asker, self.decision)
 
     cdef bint choose(self) except *:
@@ -737,6 +741,8 @@ cdef class Exchange(Context):
 
     cdef int server_ready(self) except -1:
         """The server's end takes more of the request's body: first what filters have kept back, or recorded."""
+        if self.request_filters is None and self.request.framing.body == BODY_NONE:
+            return 0                           # there is none
         if self.request_filters is not None:
             self.request_sink.drained()
             self.request_sink.flush()
@@ -1038,10 +1044,12 @@ cdef dict outcome_of(Attempt attempt):
 
 cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer dialer):
     """An exchange ready to parse a request into. Usually O(1) without a heap call."""
-    global last_serial
-    cdef Exchange exchange
-    if kept:
-        exchange = <Exchange>kept.pop()
+    global last_serial, kept, kept_count
+    cdef Exchange exchange = kept
+    if exchange is not None:
+        kept = exchange.next_kept
+        exchange.next_kept = None
+        kept_count -= 1
     else:
         exchange = Exchange.__new__(Exchange)
     exchange.entry_point = entry_point
@@ -1063,6 +1071,7 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
 
 cdef void exchange_give(Exchange exchange) noexcept:
     """The exchange is over and nothing of it is read any more."""
+    global kept, kept_count
     exchange.release_slot()
     if exchange.gates.entered:
         exchange.gates.clear()
@@ -1089,5 +1098,7 @@ cdef void exchange_give(Exchange exchange) noexcept:
     exchange.asker.request = None
     exchange.asker.address = NULL
     exchange.decision.clear()
-    if POOLS and len(kept) < KEPT_EXCHANGES:
-        kept.append(exchange)
+    if POOLS and kept_count < KEPT_EXCHANGES:
+        exchange.next_kept = kept
+        kept = exchange
+        kept_count += 1

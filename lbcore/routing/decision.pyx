@@ -1,6 +1,7 @@
 """What choosing a server for a request found out. No I/O."""
 
 cimport cython
+from libc.string cimport memset
 
 cdef bytes NO_SERVER = b"no available server\n"
 
@@ -137,7 +138,7 @@ cdef class Decision:
         self.tried = self.fallen = None
         self.spent = False
         self.path = None
-        self.start = self.savepoint()
+        memset(&self.start, 0, sizeof(self.start))     # the savepoint of an empty decision
         self.on_trial = False
         self.queue = None
         self.wanted = None

@@ -34,6 +34,7 @@ cdef class RouteIndex:
     cdef Bucket anywhere       # the routers that ask for no host
     cdef Bucket* hosts
     cdef uint64_t host_mask    # number of slots less one
+    cdef bint has_hosts        # there are routers that ask for a host
     cdef bint has_labels       # there are hosts like `*.example.com`
     cdef Slot* slots
     cdef uint64_t mask         # number of slots less one

@@ -119,6 +119,7 @@ cdef class RouteIndex:
         lengths = [set()]
         for rank, rule in enumerate(rules):
             for host in exact_hosts(rule) or (None,):
+                self.has_hosts = self.has_hosts or host is not None
                 self.has_labels = self.has_labels or (host is not None and host.startswith("*"))
                 bucket = numbers.setdefault(NO_HOST if host is None else self.key(host, AT_HOST, 0), len(numbers))
                 if bucket == len(lengths):
@@ -250,9 +251,10 @@ cdef class RouteIndex:
         cdef const Bucket* bucket
         cdef Py_ssize_t dot = 0
         cdef const Entry* best = NULL
-        bucket = self.bucket(key_of(extend(self.seed, host.ptr, host.len), AT_HOST, 0))
-        if bucket.key:
-            best = self.search(bucket, head, best)
+        if self.has_hosts:
+            bucket = self.bucket(key_of(extend(self.seed, host.ptr, host.len), AT_HOST, 0))
+            if bucket.key:
+                best = self.search(bucket, head, best)
         if self.has_labels:
             while dot < host.len and host.ptr[dot] != c".":
                 dot += 1

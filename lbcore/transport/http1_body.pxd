@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from lbcore.http.framing cimport ChunkDecoder, Framing
+from lbcore.http.framing cimport BODY_NONE, ChunkDecoder, Framing
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span
 from lbcore.http.sink cimport Sink
@@ -18,8 +18,8 @@ cdef enum BodyEvent:           # how far `body_read` came
     BODY_RESET                 # the connection broke before it was complete
     BODY_REFUSED               # by the sink: `refusal` says with which status
 
-cdef struct BodyReader:        # all zero: there is no body
-    int kind                   # BodyKind; BODY_NONE once it is complete
+cdef struct BodyReader:
+    int kind                   # BodyKind; BODY_NONE before the first one, and once it is complete: the rest means nothing then
     int64_t left               # bytes still to come, where a length says so
     ChunkDecoder decoder
     bint in_trailers           # the last chunk is past
@@ -31,10 +31,17 @@ cdef struct BodyReader:        # all zero: there is no body
 
 
 cdef void body_begin(BodyReader* body, const Framing* framing) noexcept nogil
-cdef void body_forget(BodyReader* body) noexcept nogil
+cdef void body_give_pipe(BodyReader* body) noexcept nogil
 cdef int body_read(BodyReader* body, Socket socket, Sink sink, Message trailers) except -1
 cdef int body_put(Socket socket, bint chunking, Span data) noexcept
 cdef int body_end(Socket socket, bint chunking, Message trailers) noexcept
+
+
+cdef inline void body_forget(BodyReader* body) noexcept nogil:
+    """Read no more of it. What it holds is given back."""
+    if body.pipe != NULL:
+        body_give_pipe(body)
+    body.kind = BODY_NONE
 
 
 cdef inline int note_output(Sink sink, int result) except -1:

@@ -28,11 +28,9 @@ cdef void body_begin(BodyReader* body, const Framing* framing) noexcept nogil:
     body.left = framing.length
 
 
-cdef void body_forget(BodyReader* body) noexcept nogil:
-    """Read no more of it. What it holds is given back."""
-    if body.pipe != NULL:
-        pipe_give(body.pipe)
-    memset(body, 0, sizeof(body[0]))
+cdef void body_give_pipe(BodyReader* body) noexcept nogil:
+    pipe_give(body.pipe)
+    body.pipe = NULL
 
 
 cdef int body_read(BodyReader* body, Socket socket, Sink sink, Message trailers) except -1:
