@@ -355,6 +355,9 @@ cdef class Request(Message):
         memcpy(self.headers, other.headers, other.n_headers * sizeof(Header))
         memcpy(self.kinds, other.kinds, other.n_headers)
         self.n_headers = other.n_headers
+        self.framing = other.framing
+        self.target_form = other.target_form
+        self.is_head = other.is_head
         self.has_host = other.has_host
         self.forwarded_host = other.forwarded_host
         return 0

@@ -148,6 +148,10 @@ cdef class Dialer:
         """Call `pending.expire` after that time, unless `pending.timer` is cancelled before."""
         return 0
 
+    cdef uint64_t now_ns(self) noexcept:
+        """The clock that `watch_queue` goes by, now."""
+        return 0
+
     cdef int mirror(self, Exchange exchange, Request request, Mirror mirror, Recording body) except -1:
         """Send a copy of the exchange's request, which `request` is, to a mirror. Nothing of it is ever told."""
         return 0
@@ -366,7 +370,7 @@ cdef class Exchange(Context):
         waiter.asker = self.asker
         waiter.decision = self.decision
         waiter.wanted = self.decision.wanted
-        if not queue.enter(waiter):
+        if not queue.enter(waiter, self.dialer.now_ns()):
             return self.overloaded()
         self.phase = PHASE_QUEUE
         waiter.context = self
@@ -992,12 +996,14 @@ cdef class Exchange(Context):
     cdef int lose_server(self) except -1:
         """Break off with the server, if one is at work."""
         cdef ServerStream stream = self.stream
-        if self.pending is not None:
-            self.end_wait().cancel()
-        self.leave_server()
-        if stream is not None:
-            stream.exchange = None
-            stream.abort()
+        try:
+            if self.pending is not None:
+                self.end_wait().cancel()
+        finally:                               # whatever went wrong there
+            self.leave_server()
+            if stream is not None:
+                stream.exchange = None
+                stream.abort()
         return 0
 
     cdef void leave_server(self) noexcept:

@@ -86,7 +86,11 @@ cdef class Recording(Filter):
 
     cdef bint join(self, Owner owner) except *:
         """Keep the body for one more. False: what is kept is too much for that one already."""
-        if self.starved or not owner.admit(0, self.size):
+        if self.starved:
+            owner.overflowed = True
+            owner.starve()
+            return False
+        if not owner.admit(0, self.size):
             owner.overflowed = True
             return False
         self.owners.append(owner)

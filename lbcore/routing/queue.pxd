@@ -15,7 +15,7 @@ cdef class Waiter(Pending):
     cdef WaitQueue queue               # None = it is in no queue
     cdef Waiter older                  # neighbours in it
     cdef Waiter newer
-    cdef uint64_t since_ns             # monotonic
+    cdef uint64_t since_ns             # when it came, by the clock of `tick`
     cdef Asker asker                   # of the exchange that waits, like `decision`: both live until it ends
     cdef Decision decision
     cdef Server wanted                 # that of its session; None = any
@@ -37,7 +37,7 @@ cdef class WaitQueue:
     cdef uint64_t now_ns               # as of the last look
 
     cdef bint is_busy(self) noexcept
-    cdef bint enter(self, Waiter waiter) except *
+    cdef bint enter(self, Waiter waiter, uint64_t now_ns) except *
     cdef int leave(self, Waiter waiter) except -1
     cdef int release(self, Waiter waiter) except -1
     cdef int note_oldest(self, Server wanted, Waiter waiter) noexcept

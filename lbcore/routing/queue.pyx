@@ -78,7 +78,7 @@ cdef class WaitQueue:
                 return True
         return False
 
-    cdef bint enter(self, Waiter waiter) except *:
+    cdef bint enter(self, Waiter waiter, uint64_t now_ns) except *:
         """Line a waiter up. False: there is no room; workers that do so at the same moment may let one too many in each. O(workers)."""
         cdef uint64_t waiting = 0
         cdef uint32_t worker
@@ -88,7 +88,7 @@ cdef class WaitQueue:
             self.row.rejected += 1
             return False
         waiter.queue = self
-        waiter.since_ns = monotonic_ns()
+        waiter.since_ns = now_ns
         waiter.older = self.last
         if self.last is None:
             self.first = waiter

@@ -1,7 +1,12 @@
 # New connections to servers.
 
+from lbcore.middleware.base cimport Pending
 from lbcore.proxy.exchange cimport Dialer, Exchange
-from lbcore.transport.reactor cimport Reactor
+from lbcore.transport.reactor cimport Reactor, Timed
+
+
+cdef class WaitDeadline(Timed):
+    cdef Pending pending       # whose time it is; None once it fired or was cancelled
 
 
 cdef class SocketDialer(Dialer):

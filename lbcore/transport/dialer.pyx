@@ -3,7 +3,7 @@
 import logging
 
 cimport cython
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from lbcore.http.request cimport Request
 from lbcore.middleware.base cimport Pending, Reply
@@ -18,13 +18,32 @@ from lbcore.transport.ask_stream cimport ask_service
 from lbcore.transport.http1_server cimport SERVER_CONNECTING, Http1ServerConnection
 from lbcore.transport.mirror_stream cimport MirrorStream
 from lbcore.transport.pool cimport Pool
-from lbcore.transport.reactor cimport Reactor
+from lbcore.transport.reactor cimport Reactor, Timed
+from lbcore.transport.timers cimport timer_clear
 
 from lbcore.transport.resolver import Resolver
 
 POLL_S = 0.002                 # how long a slot that another worker has given back stays unnoticed
 
 _log = logging.getLogger("lbcore.transport")
+
+
+@cython.final
+cdef class WaitDeadline(Timed):
+    """When an exchange has waited long enough. Its Pending owns it, as `timer`, and is referred to until it fires or is cancelled."""
+
+    cdef int on_timeout(self) except -1:
+        cdef Pending pending = self.pending
+        self.pending = None
+        return 0 if pending is None else pending.expire()
+
+    cdef void fail(self, object error) noexcept:
+        _log.error("internal error at the end of a wait", exc_info=error)
+
+    def cancel(self) -> None:
+        """Never fire."""
+        timer_clear(&self.timer)
+        self.pending = None
 
 
 @cython.final
@@ -75,16 +94,13 @@ cdef class SocketDialer(Dialer):
         return 0
 
     cdef int arm(self, Pending pending, int64_t timeout_ms) except -1:
-        pending.timer = self.loop.call_later(timeout_ms / 1000.0, self.expire, pending)
-        return 0
+        cdef WaitDeadline deadline = WaitDeadline.__new__(WaitDeadline)
+        deadline.pending = pending
+        pending.timer = deadline
+        return self.reactor.arm(deadline, timeout_ms)
 
-    def expire(self, Pending pending) -> None:
-        """Its time is over."""
-        self.reactor.enter()
-        try:
-            pending.expire()
-        except Exception as error:
-            _log.error("internal error at the end of a wait", exc_info=error)
+    cdef uint64_t now_ns(self) noexcept:
+        return self.reactor.now_ns()
 
     cdef int watch_queue(self, WaitQueue queue) except -1:
         self.queues.add(queue)
@@ -128,7 +144,7 @@ cdef class SocketDialer(Dialer):
         try:
             return stream.begin()
         except Exception:
-            stream.leave()         # neither its count nor its bytes stay
+            stream.cut()           # neither its server's slot nor its count nor its bytes stay
             raise
 
     cdef Reply ask(self, Exchange exchange, Service service, Request request, bytes body, int64_t limit_bytes):

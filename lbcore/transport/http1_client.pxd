@@ -34,6 +34,8 @@ cdef class Http1ClientConnection(ClientConnection):
     cdef bint keep_alive               # another request may follow the one at work
     cdef bint unread                   # of the last request something may still come: it is read past before the end
     cdef bint half_closed              # the client has ended its side, while a request was under way
+    cdef int64_t taken_bytes           # of the answer, by a client that is half closed, as of the last look; -1 = there was none
+    cdef int64_t answer_until_ms       # when the answer has to be out, by the reactor's clock; 0 = any time
     cdef Py_ssize_t seen               # bytes of an incomplete head that were parsed already
     cdef Py_ssize_t lingered           # bytes read past
     cdef int64_t linger_until_ms       # by the reactor's clock
@@ -41,6 +43,9 @@ cdef class Http1ClientConnection(ClientConnection):
     cdef OwnedSocket upstream          # the other end of it, owned
 
     cdef int open(self) except -1
+    cdef int watch_half_closed(self) except -1
+    cdef int wait_on(self) except -1
+    cdef int limit_answer(self) except -1
     cdef int close(self) except -1
     cdef int move(self, int state) except -1
     cdef int arm(self, int64_t delay_ms) except -1

@@ -27,7 +27,8 @@ from lbcore.transport.tunnel cimport Tunnel
 
 cdef enum:
     CORKED_BYTES = 65536       # answers to pipelined requests that may wait for each other before they are sent
-    HALF_CLOSED_MS = 500       # how long an answer may take to come to a client that has ended its side
+    HALF_CLOSED_MS = 500       # how long an answer may take to begin for a client that has ended its side
+    HALF_CLOSED_PAUSE_MS = 30000   # and how long nothing of its body may come then
     BODY_GRACE_MS = 10000      # before the rate of a body counts
     LINGER_MS = 2000           # how long a client may send nothing, when its last answer is out
     LINGER_MOST_MS = 10000     # how long what it sends is read past
@@ -134,12 +135,14 @@ cdef class Http1ClientConnection(ClientConnection):
         if self.state == CLIENT_BUSY:
             if stream.body.kind != BODY_NONE:
                 left_ms = stream.patience_ms()
+                if left_ms == INT64_MAX:
+                    return 0           # any time: the timer was that of the head, or of the idle connection
                 if left_ms > 0:
                     return self.arm(left_ms)
                 self.keep_alive = False
                 return stream.exchange.client_stalled(408)
             if self.half_closed:
-                return self.abort()
+                return self.wait_on()
             if self.entry_point.limits.write_timeout_ms:
                 self.keep_alive = False
                 return stream.exchange.client_stalled(504)
@@ -177,7 +180,34 @@ cdef class Http1ClientConnection(ClientConnection):
         if self.stream.body.kind == BODY_NONE and not self.half_closed and self.socket.peer_has_ended():
             self.half_closed = True
             self.keep_alive = self.keep_alive and buffer_len(&self.socket.input) > 0
-            return self.arm(HALF_CLOSED_MS)
+            return self.watch_half_closed()
+        return 0
+
+    cdef int watch_half_closed(self) except -1:
+        """The client has ended its side: limit the time until its answer begins."""
+        self.taken_bytes = -1
+        return self.arm(HALF_CLOSED_MS)
+
+    cdef int wait_on(self) except -1:
+        """Whether a client that has ended its side is still there is seen by what it takes: its answer may go on while some
+        of that comes. A client that is gone resets the connection when it is sent more."""
+        cdef Exchange exchange = self.stream.exchange
+        cdef int64_t left_ms = HALF_CLOSED_PAUSE_MS, taken_bytes = <int64_t>exchange.response_bytes
+        if exchange.status == 0 or taken_bytes == self.taken_bytes:
+            return self.abort()
+        self.taken_bytes = taken_bytes
+        if self.answer_until_ms:
+            left_ms = min(left_ms, self.answer_until_ms - self.socket.reactor.now_ms)
+            if left_ms <= 0:
+                return exchange.client_stalled(504)
+        return self.arm(left_ms)
+
+    cdef int limit_answer(self) except -1:
+        """The request is complete: limit the time until the answer is out."""
+        self.answer_until_ms = 0
+        if self.entry_point.limits.write_timeout_ms:
+            self.answer_until_ms = self.socket.reactor.now_ms + self.entry_point.limits.write_timeout_ms
+            return self.arm(self.entry_point.limits.write_timeout_ms)
         return 0
 
     cdef int64_t idle_since_ms(self) noexcept:
@@ -185,9 +215,12 @@ cdef class Http1ClientConnection(ClientConnection):
 
     cdef int abort(self) except -1:
         """The client is lost: break off whatever is under way, and close."""
-        if self.stream.exchange is not None:
-            self.stream.exchange.client_gone()
-        return self.close()
+        try:
+            if self.stream.exchange is not None:
+                self.stream.exchange.client_gone()
+        finally:
+            self.close()           # whatever went wrong with what was under way
+        return 0
 
     # Requests
 
@@ -288,10 +321,10 @@ cdef class Http1ClientConnection(ClientConnection):
             stream.excused_ms = stream.blocked_ms = 0
             if self.entry_point.limits.read_timeout_ms or self.entry_point.limits.min_body_rate:
                 self.arm(stream.patience_ms())
-        elif self.half_closed:
-            self.arm(HALF_CLOSED_MS)
-        elif self.entry_point.limits.write_timeout_ms:
-            self.arm(self.entry_point.limits.write_timeout_ms)
+        else:
+            self.limit_answer()
+            if self.half_closed:
+                self.watch_half_closed()
         return exchange.begin()
 
     cdef int end_of_requests(self) except -1:
@@ -469,8 +502,7 @@ cdef class Http1ClientStream(ClientStream):
         if event == BODY_BLOCKED:
             return self.wait_for_server()
         if event == BODY_COMPLETE:
-            if connection.entry_point.limits.write_timeout_ms:
-                connection.arm(connection.entry_point.limits.write_timeout_ms)
+            connection.limit_answer()
             exchange.request_end(exchange.request.trailers_to_forward())
             return connection.leave_if_gone()
         connection.keep_alive = False

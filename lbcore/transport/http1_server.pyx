@@ -182,6 +182,8 @@ cdef class Http1ServerConnection(ServerConnection):
         self.reused = True
         if self.policy.idle_timeout_ms:
             socket.reactor.arm(socket, self.policy.idle_timeout_ms)
+        else:
+            socket.reactor.disarm(socket)
         return (<Pool>self.server.pool).give(self, self.policy.max_idle)
 
     cdef int close(self) except -1:

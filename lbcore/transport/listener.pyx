@@ -92,7 +92,8 @@ cdef class Listener(Channel):
         cdef OwnedSocket socket = self.spare
         cdef Learned learned
         cdef int fd
-        if not self.reserve.has_room() and not self.reserve.make_room():
+        # To look for room reads the limit anew: there may be some, though nothing was closed.
+        if not self.reserve.has_room() and not self.reserve.make_room() and not self.reserve.has_room():
             lack(f"entry point {self.entry_point.name} does not accept: the rest is for connections to servers", EMFILE)
             return PAUSE
         if socket is None:

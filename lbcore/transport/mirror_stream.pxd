@@ -17,4 +17,5 @@ cdef class MirrorStream(LocalStream):
 
     cdef int begin(self) except -1
     cdef int expire(self) except -1
+    cdef int cut(self) except -1
     cdef int leave(self) except -1

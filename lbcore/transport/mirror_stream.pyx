@@ -51,9 +51,17 @@ cdef class MirrorStream(LocalStream):
         return self.leave()
 
     cdef int expire(self) except -1:
-        """It took too long."""
+        """It took too long, or the instance ends."""
+        if self.exchange is None:
+            return 0               # it ended when another one was cut, and left room for it
         self.mirror.child.stats.responses[0] += 1
         self.exchange.error = ERROR_TIMEOUT
+        return self.cut()
+
+    cdef int cut(self) except -1:
+        """Break off with the server, and be over."""
+        if self.exchange is None:
+            return 0
         try:
             return self.exchange.lose_server()
         finally:

@@ -52,7 +52,7 @@ cdef class Reserve(Relief):
         return count
 
     cdef bint make_room(self) except *:
-        """Close connections that are idle. False: none is."""
+        """Close connections that are idle. False: none is, so nothing has come free."""
         cdef Py_ssize_t closed
         self.measure()
         if self.clients() >= self.most:
@@ -60,7 +60,7 @@ cdef class Reserve(Relief):
         else:
             closed = self.close_pooled() or self.close_idle()
         self.shed += closed
-        return closed > 0 or self.clients() < self.most
+        return closed > 0
 
     cdef Py_ssize_t close_pooled(self) except -1:
         """The one idle longest of each server's pool. Returns how many."""

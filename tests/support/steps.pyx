@@ -12,15 +12,19 @@ cdef class Held(Pending):
     """One request that waits."""
 
     cdef Step step
+    cdef bint breaks                   # when it is cancelled
 
     cdef int cancel(self) except -1:
         self.step.held.remove(self)
         self.step.cancelled += 1
+        if self.breaks:
+            raise RuntimeError("as the test wants it")
         return 0
 
 
 cdef class Step(Middleware):
-    """`X-Step`: a list of `name=what`. what: `wait`, `answer`, `break` (raises), `late-answer` and `late-break` (after a wait).
+    """`X-Step`: a list of `name=what`. what: `wait`, `answer`, `break` (raises), `late-answer` and `late-break` (after a wait),
+    `cancel-break` (a wait that raises when it is cancelled).
 
     What it keeps for an exchange is how often it was called for it, told in the answer's header `X-<name>`.
     """
@@ -57,6 +61,7 @@ cdef class Step(Middleware):
         if wish:
             pending = Held.__new__(Held)
             pending.step = self
+            pending.breaks = wish == b"cancel-break"
             self.held.append(pending)
             context.wait(pending, self.timeout_ms)
             return WAIT

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +19,7 @@ from tests.support.recorder import (
     post,
     recorders,
 )
-from tests.support.wire import edge
+from tests.support.wire import Peer, Server, edge, serving
 
 
 def test_mirrors_get_their_share_exactly_and_the_client_its_answer() -> None:
@@ -127,3 +129,60 @@ def test_a_client_that_breaks_off_its_body_makes_no_half_copy() -> None:
             client.close()
             eventually(lambda: counters(lb, "all@file|a").shed == 1, "the copy is dropped")
             assert a.requests == []
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_copies_of_what_middlewares_of_a_service_changed_later_are_whole(chunked: bool) -> None:
+    """The copy is that of the request in front of them: its head, its body, and what kind of request it is."""
+    with recorders("main", "a") as (main, a):
+        services = mirrored(("a", 100)) | {
+            "main": {"loadBalancer": {"servers": [{"url": main.url}]}, "middlewares": ["add"]}
+        }
+        dynamic = config(services, a=a.url)
+        dynamic["http"]["middlewares"] = {"add": {"addPrefix": {"prefix": "/added"}}}
+        with edge(dynamic) as lb:
+            assert lb.ask(post(b"abc" * 1000, chunked))[2] == b"main"
+            eventually(lambda: a.requests, "the copy")
+            first, _, body = a.requests[0]
+            assert (first, body) == ("POST /x HTTP/1.1", b"abc" * 1000)
+            assert main.requests[0][0] == "POST /added/x HTTP/1.1"
+
+
+def test_a_copy_of_a_head_request_waits_for_no_body() -> None:
+    def answer(peer: Peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+        peer.sock.recv(1)
+
+    with recorders("main") as (main,), serving(answer) as a:
+        services = mirrored(("a", 100)) | {
+            "main": {"loadBalancer": {"servers": [{"url": main.url}]}, "middlewares": ["add"]}
+        }
+        main.answer = lambda first, headers, body: (200, b"")
+        dynamic = config(services, a=a.url)
+        dynamic["http"]["middlewares"] = {"add": {"addPrefix": {"prefix": "/added"}}}
+        with edge(dynamic) as lb:
+            client = lb.client()
+            client.send(b"HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n")
+            client.message(body=False)
+            eventually(lambda: counters(lb, "all@file|a").responses[2] == 1, "the copy has its answer")
+
+
+def test_copies_that_wait_for_each_other_end_with_the_instance(tmp_path: Path) -> None:
+    """Each that is cut leaves room for the next one, which finds that its server has gone."""
+    path = str(tmp_path / "server")
+
+    def hold(peer: Peer) -> None:
+        peer.head()
+        peer.sock.recv(1)
+
+    server = Server(hold, socket.AF_UNIX, path)
+    with recorders("main") as (main,):
+        mirror = {"servers": [{"url": server.url}], "maxConnections": 1, "queue": {"timeout": "60s"}}
+        services = mirrored(("a", 100)) | {"a": {"loadBalancer": mirror}}
+        with edge(config(services, main=main.url)) as lb:
+            for _ in range(6):
+                assert lb.ask(GET)[2] == b"main"
+            eventually(lambda: server.connections == 1, "one copy is under way")
+            os.unlink(path)
+            server.close()

@@ -13,6 +13,7 @@ import pytest
 
 from lbcore.transport.resolver import Resolver
 from tests.support.instance import eventually
+from tests.support.native import with_steps
 from tests.support.wire import Edge, Peer, Server, deaf, edge
 
 TICKS_MS = 100  # a timer may be two ticks late
@@ -378,3 +379,111 @@ def test_header_timeout(quiet_ms: int) -> None:
 
 def responding_points(**timeouts: str) -> dict[str, Any]:
     return {"web": {"address": "127.0.0.1:0", **responding(**timeouts)}}
+
+
+@QUIET
+@pytest.mark.parametrize("place", ["router", "service"])
+def test_wait_of_a_middleware(monkeypatch: pytest.MonkeyPatch, place: str, quiet_ms: int) -> None:
+    steps = with_steps(monkeypatch)
+    with held(answer) as server:
+        dynamic = config(server.url)
+        dynamic["http"]["middlewares"] = {"one": {"addPrefix": {"prefix": "/unused"}}}
+        dynamic["http"][f"{place}s"]["a"]["middlewares"] = ["one"]
+        with edge(dynamic) as lb:
+            steps["one"].timeout_ms = 4000
+            lb.drive(quiet_ms)
+            client = lb.client()
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Step: one=wait\r\n\r\n")
+            eventually(lambda: len(steps["one"].held) == 1, "it waits")
+            fires(lb, 4000, lambda: not is_silent(client))
+            assert client.message()[0].startswith("HTTP/1.1 504")
+            client.close()
+
+
+@QUIET
+def test_queue_timeout(quiet_ms: int) -> None:
+    limits = {"maxConnections": 1, "queue": {"timeout": "5s"}}
+    with held(lambda peer: peer.head()) as server, edge(config(server.url, **limits)) as lb:
+        lb.drive(quiet_ms)
+        first, client = lb.client(), lb.client()
+        first.send(GET)
+        eventually(lambda: server.peers, "the server is full")
+        client.send(GET)
+        fires(lb, 5000, lambda: not is_silent(client))
+        assert client.message()[0].startswith("HTTP/1.1 503")
+        first.close()
+        client.close()
+
+
+def test_a_connection_to_a_server_without_a_limit_for_being_idle_stays() -> None:
+    """The time for the head of the last answer was another one."""
+    timeouts = {"forwardingTimeouts": {"responseHeaderTimeout": "1s", "idleConnTimeout": "0s"}}
+    with held(answer) as server, edge(config(server.url, timeouts)) as lb:
+        lb.drive()
+        client = lb.client()
+        client.ask(GET)
+        lb.drive(2000)
+        settle(lb)
+        client.ask(GET)
+        assert server.connections == 1
+        client.close()
+
+
+def test_a_body_without_limits_takes_any_time() -> None:
+    """The time for being idle, which began with the last answer, was another one."""
+    with held(answer) as server:
+        limits = responding(readTimeout="0s", idleTimeout="1s")
+        with edge(config(server.url), **limits) as lb:
+            lb.drive()
+            client = lb.client()
+            client.ask(GET)
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na")
+            settle(lb)
+            for _ in range(5):
+                lb.drive(2000)
+            assert is_silent(client)
+            client.send(b"b")
+            assert client.message()[0] == "HTTP/1.1 200 OK"
+            client.close()
+
+
+def test_a_client_that_has_ended_its_side_gets_a_long_answer_whole() -> None:
+    """It has half a second until the answer begins, and any time while it comes."""
+
+    def slow(peer: Peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\na")
+        for byte in b"bcde":
+            turn.acquire()
+            peer.send(bytes([byte]))
+
+    turn = threading.Semaphore(0)
+    with held(slow) as server, edge(config(server.url)) as lb:
+        lb.drive()
+        client = lb.client()
+        client.send(GET)
+        client.sock.shutdown(socket.SHUT_WR)
+        client.until(b"\r\n\r\na")
+        for byte in b"bcde":
+            lb.drive(20_000)
+            settle(lb)
+            turn.release()
+            assert client.exactly(1) == bytes([byte])
+        assert client.to_the_end() == b""
+
+
+def test_a_client_that_has_ended_its_side_does_not_wait_for_ever() -> None:
+    def stuck(peer: Peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\na")
+
+    with held(stuck) as server, edge(config(server.url)) as lb:
+        lb.drive()
+        client = lb.client()
+        client.send(GET)
+        client.sock.shutdown(socket.SHUT_WR)
+        client.until(b"\r\n\r\na")
+        settle(lb)
+        lb.drive(500 + TICKS_MS)
+        fires(lb, 30_000, lambda: not is_silent(client))
+        assert client.to_the_end() == b""

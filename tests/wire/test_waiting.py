@@ -228,3 +228,16 @@ def test_no_gate_is_passed_on_the_way_to_no_server_but_the_answer_goes_out_throu
         first, headers, _ = lb.ask(GET)
         assert (first.split()[1], headers["x-one"]) == ("503", "1")
         assert lb.ask(asks("one=answer"))[0].split()[1] == "403"
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_error_in_what_is_waited_for_keeps_neither_connection_nor_slot(known: Steps, place: str) -> None:
+    with recorders("a") as (a,), edge(stepped(place, limited(a.url))) as lb:
+        lb.ask(GET)
+        client = sent(lb, asks("one=cancel-break"))
+        held(lb, known["one"], 1)
+        client.close()
+        eventually(lambda: known["one"].cancelled == 1, "the wait is over")
+        eventually(lambda: lb.open_connections == 0, "the connection is closed")
+        idle(lb, a)
+        assert lb.ask(GET)[2] == b"a"
