@@ -113,6 +113,10 @@ class DataPlane:
         """Close the listening sockets of this process."""
         self._engine.stop_accepting()
 
+    def leave(self, entry_point: str) -> None:
+        """Close the listening sockets of an entry point and drain it; the others go on."""
+        self._engine.leave(entry_point)
+
     def drain(self) -> None:
         """Close idle connections now and the others when their exchange has ended."""
         self._engine.drain()

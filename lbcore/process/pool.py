@@ -27,7 +27,8 @@ BACKOFF_S = (0.1, 5.0)  # else, from its second quick end on, the wait doubles f
 PREPARE_S = 60.0  # a worker whose loop turns, and that has not prepared a configuration by then, is killed
 PULSE_S = 0.25  # how often heartbeats are looked at
 QUIET_S = 1.0  # a worker whose loop has not turned for this long is passed over: its sockets are another one's, too
-HUNG_S = 10.0  # and killed after this long
+HUNG_S = 10.0  # and killed after this long, ...
+ALONE_S = 4.0  # ... or this long if no other worker accepts in its place
 HEIRS = 7  # how many other workers hold a worker's sockets, so that one of them can take its place
 
 _log = logging.getLogger("lbcore.process")
@@ -54,6 +55,7 @@ class _Pulse:
     pid: int = 0
     beat_ns: int = 0
     quiet_s: float = 0.0
+    killed: bool = False
 
 
 def heirs(index: int, workers: int) -> list[int]:
@@ -219,6 +221,11 @@ class Pool:
         for child in self._children.values():
             child.send({"type": "reopen"})
 
+    def leave(self, entry_points: list[str]) -> None:
+        """Let the workers drain some entry points; the others go on."""
+        for child in self._children.values():
+            child.send({"type": "leave", "entry_points": entry_points})
+
     def drain(self, grace_s: float) -> None:
         """Let the workers finish what is under way, `grace_s` at most, and go."""
         self._leave({"type": "drain", "grace_s": grace_s})
@@ -333,10 +340,13 @@ class Pool:
                     self._pulses[child.index] = _Pulse(child.pid, beat_ns)
                     continue
                 before, pulse.quiet_s = pulse.quiet_s, pulse.quiet_s + PULSE_S
+                others = any(self._is_serving(other) for other in heirs(child.index, self._region.workers))
                 if before < QUIET_S <= pulse.quiet_s:
-                    text = "worker %d (pid %d) has not answered for %g s: others accept in its place"
-                    _log.warning(text, child.index, child.pid, QUIET_S)
-                elif before < HUNG_S <= pulse.quiet_s:
+                    text = "worker %d (pid %d) has not answered for %g s: %s in its place"
+                    who = "another one accepts" if others else "nobody accepts"
+                    _log.warning(text, child.index, child.pid, QUIET_S, who)
+                elif pulse.quiet_s >= (HUNG_S if others else ALONE_S) and not pulse.killed:
+                    pulse.killed = True
                     _log.error("worker %d (pid %d) hangs, killing it", child.index, child.pid)
                     child.kill()
             self._pass_sockets()

@@ -84,11 +84,10 @@ def to_json(config: StaticConfig | DynamicConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
-def life_cycle(static: StaticConfig) -> tuple[float, float]:
-    """Seconds for which to accept on after the signal to stop, and then to drain: the longest of all entry points."""
-    cycles = [point.transport.life_cycle for point in static.entry_points.values()]
-    accept_s = max((cycle.request_accept_grace_timeout.total_seconds() for cycle in cycles), default=0.0)
-    return accept_s, max((cycle.grace_time_out.total_seconds() for cycle in cycles), default=0.0)
+def accepting_of(static: StaticConfig) -> dict[str, float]:
+    """Seconds for which each entry point accepts on after the signal to stop."""
+    points = static.entry_points.items()
+    return {name: point.transport.life_cycle.request_accept_grace_timeout.total_seconds() for name, point in points}
 
 
 def graces_of(static: StaticConfig) -> dict[str, float]:

@@ -30,7 +30,7 @@ from lbcore.process.notify import Notifier, passed_sockets
 from lbcore.process.pool import Pool, WorkersError, heirs
 from lbcore.process.preflight import check_start
 from lbcore.process.publication import Prepared, Publication
-from lbcore.process.snapshot import Publisher, life_cycle, to_json
+from lbcore.process.snapshot import Publisher, accepting_of, graces_of, to_json
 from lbcore.provider.base import Aggregator
 from lbcore.provider.registry import providers_of
 from lbcore.routing.compile import own_routers
@@ -83,7 +83,9 @@ class Supervisor:
         self._aggregator = Aggregator(
             providers_of(static), self._publication.want, self._publication.note_provider_problems
         )
-        self._accept_s, self._grace_s = life_cycle(static)
+        self._accepting_s, self._graces_s = accepting_of(static), graces_of(static)
+        self._grace_s = max(self._graces_s.values(), default=0.0)
+        self._left: set[str] = set()  # entry points that are not accepted on any more
         self._stop = asyncio.Event()  # first SIGTERM or SIGINT: drain
         self._stop_now = asyncio.Event()  # second
         self._is_announced = False  # where the API and the like are
@@ -146,6 +148,7 @@ class Supervisor:
         for owner in owners:
             # A socket that is shared by all is the worker's own.
             mine = [each for each in self._listeners if owner == worker or len(each.sockets) == self._region.workers]
+            mine = [each for each in mine if each.entry_point not in self._left]
             listeners[owner] = {each.entry_point: each.for_worker(owner).fileno() for each in mine}
         message = {
             "type": "hello",
@@ -185,16 +188,31 @@ class Supervisor:
             await asyncio.sleep(self._notifier.watchdog_s / 3)
 
     async def _shut_down(self, pool: asyncio.Task[None]) -> None:
-        """Accept for requestAcceptGraceTimeout more, then let the workers drain, then stop them."""
-        plan = f"accepting for {self._accept_s:g} s more, then draining for {self._grace_s:g} s at most"
+        """Accept on each entry point for its requestAcceptGraceTimeout more, drain it, then stop the workers."""
+        longest_s = max(self._accepting_s.values(), default=0.0)
+        # What an entry point that closes early still has to drain goes on beside the others.
+        drain_s = max(
+            (self._graces_s[name] - (longest_s - accept_s) for name, accept_s in self._accepting_s.items()), default=0.0
+        )
+        plan = f"accepting for {longest_s:g} s more, then draining for {drain_s:g} s at most"
         self._notifier.stopping(plan)
         _log.info("stopping: %s", plan)
         self._pool.terminate()
-        await self._unless_now(asyncio.sleep(self._accept_s))
+        started_s = asyncio.get_running_loop().time()
+        for accept_s in sorted(set(self._accepting_s.values())):
+            rest_s = started_s + accept_s - asyncio.get_running_loop().time()
+            await self._unless_now(asyncio.sleep(max(rest_s, 0.0)))
+            self._left = {name for name, own_s in self._accepting_s.items() if own_s <= accept_s}
+            closing = [each for each in self._listeners if self._accepting_s.get(each.entry_point) == accept_s]
+            for listener in closing:
+                listener.close()
+            if accept_s < longest_s:
+                _log.info("entry point %s is closed", ", ".join(each.entry_point for each in closing))
+                self._pool.leave([each.entry_point for each in closing])
         for listener in self._listeners:
             listener.close()
-        self._pool.drain(self._grace_s)
-        await self._unless_now(asyncio.wait({pool}, timeout=self._grace_s + STOP_S))
+        self._pool.drain(drain_s)
+        await self._unless_now(asyncio.wait({pool}, timeout=drain_s + STOP_S))
         if not pool.done():
             self._pool.stop()
             await asyncio.wait({pool}, timeout=STOP_S)

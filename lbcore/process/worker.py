@@ -68,6 +68,9 @@ class Engine(Protocol):
     def stop_accepting(self) -> None:
         """Close the listening sockets of this process."""
 
+    def leave(self, entry_point: str) -> None:
+        """Close the listening sockets of an entry point and drain it; the others go on."""
+
     def drain(self) -> None:
         """Close idle connections now and the others when their exchange has ended."""
 
@@ -117,6 +120,7 @@ class Worker:
     release    worker: leave the sockets of another one to it.
     reopen     the access log was moved aside.
     terminate  it is about to stop: say so to whoever pings.
+    leave      entry_points: accept no more on these, finish what is under way there; the others go on.
     drain      grace_s: accept no more, finish what is under way, exit.
     stop       exit now.
 
@@ -132,6 +136,7 @@ class Worker:
         self._publications: asyncio.Queue[Message] = asyncio.Queue()
         self._done = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
+        self._left: list[asyncio.Task[None]] = []  # entry points that drain while others accept
         self._grace_s = 0.0
         self._graces: dict[str, float] = {}  # of the entry points
         self._sockets: dict[int, dict[str, socket.socket]] = {}  # by worker and entry point: those not accepted on
@@ -183,6 +188,8 @@ class Worker:
                 case "reopen":
                     if self._engine is not None:
                         self._engine.reopen_log()
+                case "leave":
+                    self._leave(list(map(str, message["entry_points"])))
                 case "drain":
                     self._drain(float(message["grace_s"]))
                 case "stop":
@@ -269,6 +276,18 @@ class Worker:
                 sock.close()
         self._sockets.clear()
 
+    def _leave(self, entry_points: list[str]) -> None:
+        """Drain some entry points while the others go on accepting."""
+        if self._engine is None or self._draining is not None:
+            return
+        for name in entry_points:
+            self._engine.leave(name)
+            for points in self._sockets.values():
+                if name in points:
+                    points.pop(name).close()
+        graces = {name: self._graces.pop(name) for name in entry_points if name in self._graces}
+        self._left.append(asyncio.create_task(drain_points(self._engine, graces)))
+
     def _drain(self, grace_s: float) -> None:
         if self._engine is None:
             self._done.set()
@@ -280,7 +299,7 @@ class Worker:
         self._close_sockets()
         engine.drain()
         graces = {name: min(grace_s, own_s) for name, own_s in self._graces.items()}
-        await drain_points(engine, graces)
+        await asyncio.gather(drain_points(engine, graces), *self._left)
         self._done.set()
 
     def _relay_log(self) -> None:

@@ -111,10 +111,23 @@ cdef class Engine:
             (<Listener>listener).close()
         self.listeners.clear()
 
+    def leave(self, entry_point: str) -> None:
+        """Close the listening sockets of an entry point and drain it; the others go on."""
+        cdef EntryPoint point = <EntryPoint>self.entry_points[entry_point]
+        self.reactor.enter()
+        for listener in [each for each in self.listeners if (<Listener>each).entry_point is point]:
+            self.listeners.remove(listener)
+            (<Listener>listener).close()
+        point.draining = True
+        for connection in list(self.connections_by_point[entry_point]):
+            (<ClientConnection>connection).drain()
+
     def drain(self) -> None:
         """Close idle connections now and the others when their exchange has ended."""
         self.reactor.enter()
         for name, entry_point in self.entry_points.items():
+            if (<EntryPoint>entry_point).draining:
+                continue
             (<EntryPoint>entry_point).draining = True
             for connection in list(self.connections_by_point[name]):
                 (<ClientConnection>connection).drain()

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,6 +97,30 @@ def test_signal_to_stop_goes_on_accepting_for_the_grace(tmp_path: Path, backend:
         assert lb.process.wait(timeout=5) == 0
 
 
+def test_each_entry_point_accepts_and_drains_for_its_own_times(tmp_path: Path, backend: Backend) -> None:
+    points = {
+        "web": life_cycle(graceTimeOut="300ms"),
+        "late": life_cycle(requestAcceptGraceTimeout="2s", graceTimeOut="5s"),
+    }
+    with running(tmp_path, dynamic_for(backend), workers=2, static={"entryPoints": points}) as lb:
+        lb.runs(1)
+        late = int(lb.logged(r"entry point late listens on \S+:(\d+)")[1])
+        slow, stopped_at = SlowRequest(lb, backend, 4000), time.monotonic()
+        lb.signal(signal.SIGTERM)
+        lb.logged("entry point web is closed")
+        eventually(lambda: is_refused(lb.port), "no connection accepted on web")
+        with urllib.request.urlopen(f"http://127.0.0.1:{late}/", timeout=5) as answer:
+            assert answer.status == 200
+        lb.logged("1 connections of entry point web cut after 0.3 s of draining")
+        assert time.monotonic() - stopped_at < 2, "web was cut while late still accepts"
+        assert isinstance(slow.join(), Exception)
+        with urllib.request.urlopen(f"http://127.0.0.1:{late}/", timeout=5) as answer:
+            assert answer.status == 200
+        lb.logged("stopped")
+        assert time.monotonic() - stopped_at > 2
+        assert lb.process.wait(timeout=5) == 0
+
+
 def test_signal_to_stop_cuts_what_takes_longer_than_the_grace(tmp_path: Path, backend: Backend) -> None:
     with running(tmp_path, dynamic_for(backend), entry_point=life_cycle(graceTimeOut="300ms")) as lb:
         lb.runs(1)
@@ -153,6 +178,20 @@ def test_signal_to_a_worker_is_left_to_the_supervisor(tmp_path: Path, backend: B
         os.kill(workers[0], number)
         assert [lb.get() for _ in range(3)] == [(200, "one")] * 3
         assert lb.workers == workers
+
+
+def test_a_worker_that_hangs_alone_is_replaced_before_clients_give_up(tmp_path: Path, backend: Backend) -> None:
+    with running(tmp_path, dynamic_for(backend), workers=1) as lb:
+        lb.runs(1)
+        (stuck,) = lb.workers
+        os.kill(stuck, signal.SIGSTOP)
+        stopped_at = time.monotonic()
+        with urllib.request.urlopen(f"http://127.0.0.1:{lb.port}/", timeout=60) as answer:
+            assert answer.status == 200
+        assert time.monotonic() - stopped_at < 8, "as long as it is waited for with others in its place"
+        lb.logged(rf"worker 0 \(pid {stuck}\) has not answered for \S+ s: nobody accepts in its place")
+        assert not is_alive(stuck)
+        assert lb.workers != [stuck]
 
 
 def test_signal_hup_reloads_though_nothing_changed(tmp_path: Path, backend: Backend) -> None:
