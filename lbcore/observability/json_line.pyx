@@ -8,7 +8,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
 from lbcore.http.buffer cimport Buffer, buffer_release, buffer_reserve
-from lbcore.http.framing cimport connection_lists
+from lbcore.http.framing cimport connection_lists, field_lists
 from lbcore.http.head cimport ClientAddress
 from lbcore.http.known cimport (
     H_CONNECTION, H_CONTENT_LENGTH, H_DROPPED, H_HOST, H_OTHER, H_OWN, H_TRAILER, H_TRANSFER_ENCODING, H_UPGRADE,
@@ -92,7 +92,8 @@ cdef dict request_headers(LogFields log, const Record* record, Request request):
 
 
 cdef dict answer_headers(LogFields log, str prefix, Response response, bint own):
-    """Headers of an answer that concern more than one connection. `own`: it was made here, and so was its length."""
+    """Headers of an answer that concern more than one connection, and trailers that `Trailer` announces. `own`: it was
+    made here, and so was its length."""
     cdef Headers headers = Headers(log, prefix)
     cdef Py_ssize_t i
     cdef unsigned char kind
@@ -109,6 +110,12 @@ cdef dict answer_headers(LogFields log, str prefix, Response response, bint own)
                 response.headers, response.kinds, response.n_headers, response.headers[i].name):
             continue
         headers.add(response.headers[i].name, response.headers[i].value)
+    cdef Message trailers = response.trailers
+    if trailers is not None:
+        for i in range(trailers.n_headers):
+            if trailers.kinds[i] == H_OTHER and field_lists(
+                    response.headers, response.kinds, response.n_headers, H_TRAILER, trailers.headers[i].name):
+                headers.add(trailers.headers[i].name, trailers.headers[i].value)
     return headers.found
 
 

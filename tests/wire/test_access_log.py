@@ -120,6 +120,29 @@ def test_a_body_that_comes_late_and_its_trailers_change_nothing_that_is_told(tmp
         assert (found["request_X-Up"], found["RequestContentSize"], found["DownstreamContentSize"]) == ("1", 2, 9)
 
 
+def test_trailers_that_an_answer_announces_are_told_with_its_headers(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+
+    def answers(peer: Peer) -> None:
+        for end in (b"X-Sum: 7\r\nx-kind: end\r\nX-Other: 1\r\nContent-Length: 9\r\n\r\n", b"\r\n"):
+            peer.head()
+            peer.send(b"HTTP/1.1 200 OK\r\nX-Kind: head\r\nTrailer: X-Sum, X-Kind\r\nTrailer: Content-Length\r\n"
+                      b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n" + end)  # fmt: skip
+
+    with serving(answers) as server, edge(config_for(server.url), static=as_json(path)) as lb:
+        client = lb.client()
+        for number, wanted in ((1, "7"), (2, None)):
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            client.head()
+            assert client.chunks()[0] == b"a"
+            found = told(path, number)
+            for side in ("origin", "downstream"):
+                assert found.get(f"{side}_X-Sum") == wanted
+                assert found[f"{side}_X-Kind"] == ("head,end" if wanted else "head")
+                assert f"{side}_X-Other" not in found
+                assert f"{side}_Content-Length" not in found
+
+
 def test_a_client_that_goes_away_is_told_of_with_its_own_request(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with recorders("a") as (a,), edge(config_for(a.url), static=as_json(path)) as lb:
