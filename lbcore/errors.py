@@ -43,7 +43,7 @@ class Problem:
         return self._text(self.path)
 
     def inside(self) -> str:
-        """The same for a reader who knows the object."""
+        """The same without the name of the object."""
         return self._text(self.key)
 
     @property

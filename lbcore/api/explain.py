@@ -29,7 +29,7 @@ def explain(
     headers      `Name: value`.
     entry_point  where it comes in; empty: the first one.
 
-    Picks a server as a request would, so `runtime` has to be one that serves nobody. Raises ExplainError.
+    Picks a server as a request would, so `runtime` has to be one that serves no requests. Raises ExplainError.
     """
     head = head_of(asked, headers)
     request = Request()

@@ -58,7 +58,7 @@ def service_view(runtime: Runtime, name: str, service: Service, with_health: boo
 
 
 def server_status(runtime: Runtime, identity: str) -> str:
-    """UP or DOWN; a server that nobody runs yet is up, as in Traefik."""
+    """UP or DOWN; a server that no worker runs yet is up, as in Traefik."""
     slot = runtime.slots.servers.get(identity)
     return "UP" if slot is None or runtime.region.is_up(slot) else "DOWN"
 

@@ -332,7 +332,7 @@ class _Decoder:
     def without_field(
         self, model: type[Model], key: str, item: Any, here: Path, missing: dict[str, str], ignored: dict[str, str]
     ) -> None:
-        """A key that Traefik knows and no attribute stands for, or one that nobody knows."""
+        """A key of Traefik's without an attribute, or one that is unknown."""
         is_off = item is None or (isinstance(item, str) and item.lower() == "false")
         if item == {} and here[-1] in model.needs_keys:
             self.empty(here)

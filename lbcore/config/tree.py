@@ -154,7 +154,7 @@ def _parse_yaml(text: str, file: str) -> Tree:
         loader = yaml.CSafeLoader(text)
         try:
             node = loader.get_node() if loader.check_node() else None
-            with contextlib.suppress(yaml.YAMLError):  # nobody reads what is behind the first document
+            with contextlib.suppress(yaml.YAMLError):  # what is behind the first document is not read
                 second = loader.get_node() if loader.check_node() else None
                 if second is not None and second.tag != NULL:
                     text, line = "a second document, ignored", second.start_mark.line + 1

@@ -321,7 +321,7 @@ def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig, found:
     if balancer.hash_on is not None and balancer.strategy != "hrw":
         errors.append(Fault(f'hashOn goes with strategy "hrw", not "{balancer.strategy}"', lb, "hashOn"))
     if balancer.queue is not None and not balancer.is_limited:
-        errors.append(Fault("queue goes with maxConnections: without a limit nobody waits", lb, "queue"))
+        errors.append(Fault("queue goes with maxConnections: without a limit no request waits", lb, "queue"))
     if balancer.health_check is not None and not is_relative(balancer.health_check.path):
         text = f'health check path must be a relative URL, got: "{balancer.health_check.path}"'
         errors.append(Fault(text, lb, "healthCheck", "path"))

@@ -86,7 +86,7 @@ class SlowStarts:
             await asyncio.sleep(POLL_S)
 
     def look(self) -> None:
-        """See who went up or down, and let every ramp be where it has to be."""
+        """See which servers went up or down, and bring every ramp to where it has to be."""
         region, now_ns = self._region, self._clock()
         eligibility = region.eligibility  # read first: what changes meanwhile is seen next time
         moved, self._eligibility = self._eligibility != eligibility, eligibility

@@ -44,7 +44,7 @@ cdef class Request(Message):
     cdef int add_own(self, Span name, Span value) except -1
     cdef int set_header(self, Span name, Span lower, Span value) except -1
     cdef void drop_managed(self) noexcept
-    cdef int drop_listed(self, frozenset passed_on) except -1
+    cdef int drop_listed(self, frozenset visible) except -1
     cdef Message trailer_section(self)
     cdef Message trailers_to_forward(self)
     cdef void settle_connection(self) noexcept

@@ -250,16 +250,16 @@ cdef class Request(Message):
             if is_managed(self.kinds[i]):
                 self.drop_at(i)
 
-    cdef int drop_listed(self, frozenset passed_on) except -1:
+    cdef int drop_listed(self, frozenset visible) except -1:
         """Take out the headers that `Connection` lists, before any rule sees them; managed ones may not be taken out so.
 
-        passed_on  names, in lower case, that rules and middlewares are to see; servers are not told of them either.
+        visible  names, in lower case, that rules and middlewares are to see; servers are not told of them either.
         """
         cdef Py_ssize_t i
         cdef bint complete = True
         for i in range(self.n_headers):
             if self.kinds[i] == H_OTHER and connection_lists(self.headers, self.kinds, self.n_headers, self.headers[i].name):
-                if span_bytes(self.headers[i].name).lower() in passed_on:
+                if span_bytes(self.headers[i].name).lower() in visible:
                     complete = False
                 else:
                     self.drop_at(i)

@@ -53,7 +53,7 @@ cdef class Filter(Sink):
     """Passes the body on as it is. A filter that changes it overrides `put` and `end`; one that keeps some back, `drained`, too."""
 
     cdef void connect(self, Sink next) noexcept:
-        """Have the body go on to `next`; None: to nobody for now, so nothing may be put."""
+        """Have the body go on to `next`; None: it is not known yet, so nothing may be put."""
         self.next = next
         self.blocked = next is None or next.blocked
 

@@ -12,7 +12,7 @@ from lbcore.state.region cimport Region
 
 cdef class AccessLog:
     cdef Region region
-    cdef LineWriter lines              # whole ones, on their way to who writes them
+    cdef LineWriter lines              # whole ones, on their way to the worker that writes them
     cdef bint json
     cdef bint with_traefik_fields      # format `common`
     cdef int min_retries               # of a request that is logged whatever its status; 0 = no such filter
@@ -26,5 +26,5 @@ cdef class AccessLog:
 
     cdef int note(self, Record* record, Request request, Response response, str entry_point, str router, str service,
                   str url) except -1
-    cdef bint wanted(self, const Record* record) noexcept
+    cdef bint is_logged(self, const Record* record) noexcept
     cdef int note_common(self, const Record* record, Request request, str router, str url, uint64_t count) except -1

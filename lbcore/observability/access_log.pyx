@@ -124,7 +124,7 @@ cdef class AccessLog:
         """What is not written yet."""
         return self.lines.pending_bytes
 
-    cdef bint wanted(self, const Record* record) noexcept:
+    cdef bint is_logged(self, const Record* record) noexcept:
         """Whether a request passes the filters: any of them lets it through."""
         if not self.filters:
             return True
@@ -140,7 +140,7 @@ cdef class AccessLog:
         cdef uint64_t count = atomic_add_u64(&self.region.header.log_requests, 1) + 1
         cdef bytes text
         cdef char* out
-        if not self.wanted(record):
+        if not self.is_logged(record):
             return 0
         if not self.json:
             return self.note_common(record, request, router, url, count)

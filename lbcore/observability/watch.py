@@ -20,7 +20,7 @@ LOG_WAIT_S = 0.02  # how long a line of the access log waits for older ones of o
 class Watch:
     """One of a worker.
 
-    observer  to be told of every request; None: nobody watches.
+    observer  to be told of every request; None: there is none.
     say       takes a log level and a text; called on the thread that writes the access log.
     Raises OSError when the access log cannot be opened.
     """

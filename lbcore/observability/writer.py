@@ -40,7 +40,7 @@ class LogWriter:
     """Appends to a file, or to standard output. One of all the writers that share `lock_fd` does, the others stand by.
 
     path        empty: standard output.
-    lock_fd     a file that all share; which of them writes is who holds its lock, and whoever dies loses it.
+    lock_fd     a file that all share; the one that holds its lock writes; the lock goes with its process.
     pending     how many bytes of this worker are not written yet.
     lost        how many lines of all workers were lost so far.
     interval_s  how long a line waits, so that older ones of other workers come before it.
@@ -114,7 +114,7 @@ class LogWriter:
                 fcntl.lockf(self._lock_fd, fcntl.LOCK_UN)
 
     def _lead(self) -> bool:
-        """Become the one that writes, if nobody else is."""
+        """Become the one that writes, if there is none."""
         try:
             fcntl.lockf(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -180,7 +180,7 @@ class LogWriter:
         """Write what the file takes. Raises OSError."""
         while not self._is_regular and not _is_ready(self._fd):
             if self._stop.is_set() and time.monotonic() > self._stopped_at + STOP_S / 2:
-                raise OSError(errno.EAGAIN, "nobody reads it")
+                raise OSError(errno.EAGAIN, "no process reads it")
             self._reason = "it is not read fast enough"
             self._report()
         return os.write(self._fd, data)

@@ -157,7 +157,7 @@ def _open_unix(address: Address) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
         _remove_stale(address.path)
-        # The mode is right from the first moment: nobody connects through a file that is open too wide.
+        # The mode is right from the first moment: no client connects through a file whose mode is too wide.
         before = os.umask(0o777 & ~address.mode)
         try:
             sock.bind(address.path)

@@ -28,7 +28,7 @@ _LONG = {5: "trace", logging.DEBUG: "debug", logging.INFO: "info", logging.WARNI
 
 
 def level_of(settings: Log, is_terminal: bool) -> str:
-    """The level that rules: as configured; else INFO where somebody looks on, and ERROR elsewhere, as in Traefik."""
+    """The level that rules: as configured; else INFO on a terminal, and ERROR elsewhere, as in Traefik."""
     if "level" in settings.model_fields_set or settings.file_path or not is_terminal:
         return settings.level
     return "INFO"

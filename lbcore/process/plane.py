@@ -64,7 +64,7 @@ class DataPlane:
         return self._engine.connections_of(entry_point)
 
     def share_loop(self) -> None:
-        """The loop serves others, too, who are not to wait for the data plane longer than they must."""
+        """The loop runs other tasks, too: the data plane holds them up no longer than it must."""
         self._engine.share_loop()
 
     def listen(self, entry_point: str, sock: socket.socket) -> Any:

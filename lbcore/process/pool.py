@@ -327,7 +327,7 @@ class Pool:
             self._owner.running(self._generation)
 
     async def _watch_pulses(self) -> None:
-        """Find workers whose loop hangs. Counts turns of this loop, not time: a pause of all is nobody's fault."""
+        """Find workers whose loop hangs. Counts turns of this loop, not time: one of the machine counts for none."""
         while True:
             await asyncio.sleep(PULSE_S)
             for child in list(self._children.values()):

@@ -45,7 +45,7 @@ class Engine(Protocol):
         """Those of one entry point."""
 
     def share_loop(self) -> None:
-        """The loop serves others, too, who are not to wait for the data plane longer than they must."""
+        """The loop runs other tasks, too: the data plane holds them up no longer than it must."""
 
     def listen(self, entry_point: str, sock: socket.socket) -> Any:
         """Start accepting on a bound, listening, non-blocking socket, which is the engine's from now on."""
@@ -269,7 +269,7 @@ class Worker:
             self._engine.close_listener(listener)
 
     def _close_sockets(self) -> None:
-        """Close what is not accepted on: a socket that stays open in a process takes connections, and nobody
+        """Close what is not accepted on: a socket that stays open in a process takes connections, and no process
         answers."""
         for points in self._sockets.values():
             for sock in points.values():

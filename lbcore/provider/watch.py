@@ -57,7 +57,7 @@ def signature(path: Path) -> Signature:
 def is_being_written(file: Path) -> bool:
     """Whether some process has the file open for writing now. False too where the kernel does not tell us.
 
-    The kernel grants a read lease exactly when nobody does; source: fcntl(2), F_SETLEASE.
+    The kernel grants a read lease exactly when no process has the file open for writing; source: fcntl(2), F_SETLEASE.
     """
     try:
         fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

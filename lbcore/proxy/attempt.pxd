@@ -24,7 +24,7 @@ cdef class Attempt:                    # the connection of the one under way is 
     cdef Server server                 # None until one is chosen
     cdef LoadBalancer balancer         # that chose the server
     cdef bint again                    # at the server of the attempt before, in its place there
-    cdef uint64_t sent_ns              # monotonic time of the dispatch, where somebody goes by it
+    cdef uint64_t sent_ns              # monotonic time of the dispatch, where an observer or the strategy needs it
     cdef uint64_t origin_ns            # from the dispatch to the head of the server's answer; 0 = none came
     cdef int origin_status             # of the server's answer; 0 = none came
     cdef int error                     # ErrorKind, -1 when all went well

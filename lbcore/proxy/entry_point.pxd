@@ -14,7 +14,7 @@ from lbcore.state.layout cimport EntryPointStats
 
 cdef struct Limits:                    # 0 = none
     int64_t header_timeout_ms          # from the first byte of a head to its last
-    int64_t min_body_rate              # bytes of a body a second, while somebody takes them
+    int64_t min_body_rate              # bytes of a body a second, while the other end takes them
     int64_t read_timeout_ms            # from the first byte of a request to its last
     int64_t write_timeout_ms           # from the end of a request's head to the end of its answer
     int64_t idle_timeout_ms            # between requests
@@ -30,15 +30,15 @@ cdef class EntryPoint:
     cdef bytes server_name
     cdef Networks trusted              # whose forwarding headers are believed
     cdef Networks proxies              # whose PROXY protocol headers are believed; None = none is looked for
-    cdef frozenset passed_on           # names, in lower case, that rules see although `Connection` lists them
+    cdef frozenset visible_hop_headers # names, in lower case, that rules see although `Connection` lists them
     cdef RouteIndex routes
     cdef TcpRoutes tcp                 # routers of layer 4, which come first; None = there are none
     cdef EntryPointStats* stats
     cdef uint32_t index                # position in the static configuration
-    cdef Observer observer             # None = nobody watches
+    cdef Observer observer             # None = there is none
     cdef bint logged                   # requests that no router takes are
     cdef bint counted                  # likewise
-    cdef object explainer              # Explainer; None = nobody may ask why
+    cdef object explainer              # Explainer; None = explanations are off
     cdef object region                 # keeps `stats` mapped
     cdef MemoryBudget budget           # of the instance, for bodies that are kept
     cdef bint draining

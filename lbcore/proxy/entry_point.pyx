@@ -68,7 +68,7 @@ cdef class EntryPoint:
         self.forward.server_name = span_of(self.server_name, len(self.server_name))
         self.forward.append_for = not forwarded.not_append_x_forwarded_for
         self.trusted = Networks(forwarded.trusted_ips, forwarded.insecure)
-        self.passed_on = frozenset(name.lower().encode() for name in forwarded.connection)
+        self.visible_hop_headers = frozenset(name.lower().encode() for name in forwarded.connection)
         if settings.proxy_protocol is not None:
             self.proxies = Networks(settings.proxy_protocol.trusted_ips, settings.proxy_protocol.insecure)
 

@@ -52,7 +52,7 @@ cdef class ServerStream(Sink):         # the end that answers: takes the request
 
 cdef class Dialer:                     # makes and keeps connections to servers, and keeps the time
 
-    cdef int connect(self, Exchange exchange, bint fresh) except -1
+    cdef int connect(self, Exchange exchange, bint anew) except -1
     cdef int watch_queue(self, WaitQueue queue) except -1
     cdef int arm(self, Pending pending, int64_t timeout_ms) except -1
     cdef uint64_t now_ns(self) noexcept
@@ -149,7 +149,7 @@ cdef class Exchange(Context):
     cdef int server_ready(self) except -1
 
     cdef inline Sink body_sink(self):
-        """Where the request's body goes now; a recording that is not wanted any more is passed by."""
+        """Where the request's body goes now; a recording without owners is taken out."""
         if self.recording is not None and self.recording.is_spent():
             self.end_replay()
         return self.request_sink
@@ -171,7 +171,7 @@ cdef class Exchange(Context):
     cdef int answer_refused(self, int status) except -1
     cdef int response_end(self) except -1
     cdef int server_failed(self, int error, bint heard) except -1
-    cdef int give_up(self, error, uint64_t serial) except -1
+    cdef int internal_error(self, error, uint64_t serial) except -1
     cdef int client_drained(self) except -1
     cdef int client_gone(self) except -1
     cdef int client_stalled(self, int status) except -1

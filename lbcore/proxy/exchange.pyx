@@ -133,15 +133,15 @@ cdef class ServerStream(Sink):
 cdef class Dialer:
     """Makes and keeps connections to servers, and keeps the time."""
 
-    cdef int connect(self, Exchange exchange, bint fresh) except -1:
+    cdef int connect(self, Exchange exchange, bint anew) except -1:
         """`attach` a stream to the server of the attempt and start it: at once, or when its connection stands.
 
-        fresh  over a new connection, not one that has been idle.
+        anew  over a new connection, not one that has been idle.
         """
         return 0
 
     cdef int watch_queue(self, WaitQueue queue) except -1:
-        """Call the queue's `tick` every few milliseconds while anybody waits in it."""
+        """Call the queue's `tick` every few milliseconds while it is not empty."""
         return 0
 
     cdef int arm(self, Pending pending, int64_t timeout_ms) except -1:
@@ -193,7 +193,7 @@ cdef class Exchange(Context):
         else:
             self.request.drop_managed()
         if self.request.framing.names_headers:
-            self.request.drop_listed(self.entry_point.passed_on)
+            self.request.drop_listed(self.entry_point.visible_hop_headers)
         self.forward.pass_host = True
         self.route = <Route>self.entry_point.routes.find(head)
         if self.entry_point.explainer is not None:
@@ -294,7 +294,7 @@ cdef class Exchange(Context):
         try:
             self.go_on(pending)
         except Exception as error:
-            self.give_up(error, serial)      # it must not reach the one that has settled it
+            self.internal_error(error, serial)      # it must not reach the one that has settled it
         return 0
 
     cdef Pending end_wait(self):
@@ -346,8 +346,8 @@ cdef class Exchange(Context):
         """The server that was chosen is not asked: what was taken there for this request is free."""
         cdef Attempt attempt = self.attempt
         if attempt.server is not None:
-            if self.decision.held:
-                self.decision.held = False
+            if self.decision.slot_taken:
+                self.decision.slot_taken = False
                 attempt.balancer.let_go(attempt.server)
             attempt.server = None
             attempt.balancer = None
@@ -369,7 +369,7 @@ cdef class Exchange(Context):
         self.attempt.balancer = <LoadBalancer>queue.service
         waiter.asker = self.asker
         waiter.decision = self.decision
-        waiter.wanted = self.decision.wanted
+        waiter.session_server = self.decision.session_server
         if not queue.enter(waiter, self.dialer.now_ns()):
             return self.overloaded()
         self.phase = PHASE_QUEUE
@@ -390,7 +390,7 @@ cdef class Exchange(Context):
     # Attempts
 
     cdef int ask_server(self) except -1:
-        """Send the request to the server of the attempt; its body is kept if it may be wanted once more."""
+        """Send the request to the server of the attempt; its body is kept if it may have to be sent once more."""
         self.phase = PHASE_SERVER
         if (self.decision.mirrors is None and self.decision.failover is None and self.recording is None) \
                 or self.start_recording():
@@ -404,7 +404,7 @@ cdef class Exchange(Context):
             attempt.server.stats.requests += 1
         else:
             attempt.balancer.note_start(attempt.server)
-            self.decision.held = False
+            self.decision.slot_taken = False
         if attempt.balancer.times or self.entry_point.observer is not None:
             attempt.sent_ns = monotonic_ns()
         return self.dialer.connect(self, again)
@@ -480,7 +480,7 @@ cdef class Exchange(Context):
         try:
             self.ask_again(failover.fallback.service)
         except Exception as error:
-            self.give_up(error, serial)
+            self.internal_error(error, serial)
         return 0
 
     cdef int ask_again(self, Service service) except -1:
@@ -752,7 +752,7 @@ cdef class Exchange(Context):
             self.request_sink.flush()
             if self.recording is not None and self.decision.failover is None and self.copies is None \
                     and not self.recording.complete and not self.recording.is_behind():
-                self.end_replay()          # the rest of it is not wanted
+                self.end_replay()          # the rest of it need not be kept
             if self.request_sink.blocked:
                 return 0
         return self.client.want_body()
@@ -850,7 +850,7 @@ cdef class Exchange(Context):
         return 0
 
     cdef int response_head(self) except -1:
-        """The server's final head is in `response`. Returns 0, or 1: the answer is not wanted, and its stream was broken off."""
+        """The server's final head is in `response`. Returns 0, or 1: the stream was aborted, another service is asked."""
         cdef Attempt attempt = self.attempt
         cdef int status = self.response.status
         cdef uint64_t now_ns = 0
@@ -938,12 +938,12 @@ cdef class Exchange(Context):
         self.error = error
         return self.answer(status, <bytes>FAILURES[status], False)
 
-    cdef int give_up(self, error, uint64_t serial) except -1:
+    cdef int internal_error(self, error, uint64_t serial) except -1:
         """An unexpected error, in the exchange of that serial number, while the client's end was not at work: the
         client has to see that the exchange is over."""
         _log.error("internal error in an exchange", exc_info=error)
         if self.serial != serial or self.client is None:
-            return 0               # it is over already
+            return 0               # the exchange has ended meanwhile
         self.error = ERROR_INTERNAL
         self.lose_server()
         self.count()

@@ -1,4 +1,4 @@
-# Why an exchange went where it went, told to who may know.
+# Why an exchange went where it went, for clients that may know.
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response

@@ -1,4 +1,4 @@
-"""Why an exchange went where it went: a header of the answer, for who knows the secret. No I/O.
+"""Why an exchange went where it went: a header of the answer, for clients that know the secret. No I/O.
 
 An exchange that is to be explained keeps the path of its decision; the rest is worked out when its answer goes out.
 """

@@ -1,4 +1,4 @@
-"""A list of networks that an address may be in: who is trusted with what. No I/O. Immutable."""
+"""A list of networks that an address may be in: clients that are trusted with something. No I/O. Immutable."""
 
 import ipaddress
 

@@ -8,7 +8,7 @@ from lbcore.http.sink cimport Filter
 from lbcore.state.budget cimport MemoryBudget
 
 
-cdef class Owner:                      # who wants the body, and how much of it
+cdef class Owner:                      # one use that the body is kept for, and how much of it
     cdef int64_t limit                 # bytes; -1 = any number
     cdef bint overflowed               # the body is longer than this one may have, or there was no memory for it
 
@@ -40,7 +40,7 @@ cdef class Recording(Filter):
     cdef void forget(self) noexcept
 
     cdef inline bint is_spent(self) noexcept:
-        """Whether nobody wants it any more."""
+        """Whether no owner is left."""
         return len(self.owners) == 0
 
     cdef inline bint is_behind(self) noexcept:

@@ -17,7 +17,7 @@ cdef enum:
 
 
 cdef class Owner:
-    """One that wants the body: a fallback that may be asked, or a copy for a mirror. Each has a limit of its own."""
+    """What the body is kept for: a fallback that may be asked, or a copy for a mirror. Each has its own limit."""
 
     cdef bint admit(self, int64_t kept, int64_t more) noexcept:
         """Whether `more` bytes may follow the `kept` ones. False: the body is not for this one."""
@@ -42,7 +42,7 @@ cdef class Replay(Owner):
 
 @cython.final
 cdef class Recording(Filter):
-    """A filter that keeps: bytes in order, as long as any owner wants them and the instance's budget has room."""
+    """A filter that keeps: bytes in order, as long as it has owners and the instance's budget has room."""
 
     def __cinit__(self, MemoryBudget budget):
         self.budget = budget
@@ -85,7 +85,7 @@ cdef class Recording(Filter):
         return 0
 
     cdef bint join(self, Owner owner) except *:
-        """Keep the body for one more. False: what is kept is too much for that one already."""
+        """Keep the body for one more owner. False: what is kept is above its limit already."""
         if self.starved:
             owner.overflowed = True
             owner.starve()
@@ -97,7 +97,7 @@ cdef class Recording(Filter):
         return True
 
     cdef int leave(self, Owner owner) except -1:
-        """This owner wants it no more; when that was the last one, nothing is kept."""
+        """This owner does not need the body any more; when it was the last one, nothing is kept."""
         if owner in self.owners:
             self.owners.remove(owner)
             if not self.owners:

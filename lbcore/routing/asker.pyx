@@ -5,4 +5,4 @@ cimport cython
 
 @cython.final
 cdef class Asker:
-    """The client's address, and its request where there is one. Owned by the exchange or connection; nobody keeps it."""
+    """The client's address, and its request where there is one. Owned by the exchange or connection; services do not keep it."""

@@ -32,7 +32,7 @@ cdef class Balancer(Service):
     cdef uint32_t* weights             # configured, by index in `members`
     cdef uint32_t* current             # effective weight, 0 when not eligible: what the picker was built from
     cdef uint32_t scale                # that `current` is multiplied with, for parts of a weight
-    cdef uint32_t* fresh               # room to work out the next ones
+    cdef uint32_t* computed            # room to work out the next ones
     cdef ServerCell** cells
     cdef Picker picker
     cdef StickyCookie sticky           # None = no sessions
@@ -40,7 +40,7 @@ cdef class Balancer(Service):
     cdef Quorum quorum
     cdef bint limited                  # servers that are full are passed over
 
-    cdef bint stands(self, Py_ssize_t index) except *
+    cdef bint may_serve(self, Py_ssize_t index) except *
     cdef int read_weights(self) except -1
     cdef int apply_ramps(self) noexcept
     cdef bint take_out_the_down(self) except *

@@ -60,7 +60,7 @@ cdef class Balancer(Service):
         if self.weights == NULL or self.cells == NULL:
             raise MemoryError
         self.current = self.weights + self.count
-        self.fresh = self.current + self.count
+        self.computed = self.current + self.count
         for i in range(self.count):
             self.weights[i] = min(max(weights[i], 0), MAX_WEIGHT)
             self.cells[i] = (<Member>members[i]).cell
@@ -83,17 +83,17 @@ cdef class Balancer(Service):
         self.watches = watches
         self.quorum.count, self.quorum.percent, self.quorum.recover = quorum
 
-    cdef bint stands(self, Py_ssize_t index) except *:
+    cdef bint may_serve(self, Py_ssize_t index) except *:
         """Whether a member, its weight aside, may be picked: the one predicate."""
         return atomic_load_u32(&self.cells[index].down) == 0
 
     cdef int read_weights(self) except -1:
-        """Work out `fresh`: the effective weights, whoever stands or not."""
+        """Work out `computed`: the effective weights, those of members that are down included."""
         cdef Py_ssize_t i
         for i in range(self.count):
-            self.fresh[i] = self.weights[i]
+            self.computed[i] = self.weights[i]
             if atomic_load_u32(&self.cells[i].weight_set):
-                self.fresh[i] = atomic_load_u32(&self.cells[i].weight)
+                self.computed[i] = atomic_load_u32(&self.cells[i].weight)
         return 0
 
     cdef int derive(self) except -1:
@@ -104,8 +104,8 @@ cdef class Balancer(Service):
         enough = self.take_out_the_down()
         self.apply_ramps()
         for i in range(self.count):
-            if self.fresh[i] != self.current[i]:
-                self.current[i] = self.fresh[i]
+            if self.computed[i] != self.current[i]:
+                self.current[i] = self.computed[i]
                 same = False
         if not same:
             self.picker.build(self.current, self.cells, self.count)
@@ -117,15 +117,15 @@ cdef class Balancer(Service):
         cdef uint32_t percent, most = 0
         cdef bint ramps = False
         for i in range(self.count):
-            most = max(most, self.fresh[i])
-            ramps = ramps or (self.fresh[i] and atomic_load_u32(&self.cells[i].ramp_percent))
+            most = max(most, self.computed[i])
+            ramps = ramps or (self.computed[i] and atomic_load_u32(&self.cells[i].ramp_percent))
         self.scale = PARTS if ramps and most <= MOST_SCALED else 1
         if not ramps:
             return 0
         for i in range(self.count):
-            if self.fresh[i]:
+            if self.computed[i]:
                 percent = atomic_load_u32(&self.cells[i].ramp_percent) or 100
-                self.fresh[i] = max(1, <uint32_t>(<uint64_t>self.fresh[i] * self.scale * percent // 100))
+                self.computed[i] = max(1, <uint32_t>(<uint64_t>self.computed[i] * self.scale * percent // 100))
         return 0
 
     cdef bint take_out_the_down(self) except *:
@@ -138,12 +138,12 @@ cdef class Balancer(Service):
         cdef uint64_t wanted = self.quorum.count, percent = self.quorum.percent
         cdef Py_ssize_t i
         for i in range(self.count):
-            total += self.fresh[i]
-            if self.stands(i):
+            total += self.computed[i]
+            if self.may_serve(i):
                 up += 1
-                weight += self.fresh[i]
+                weight += self.computed[i]
             else:
-                self.fresh[i] = 0
+                self.computed[i] = 0
         if self.quorum.recover and atomic_load_u32(&self.cell.down):
             if percent:
                 percent = self.quorum.recover
@@ -160,7 +160,7 @@ cdef class Balancer(Service):
         cdef ServerCell* cell
         if self.sticky is not None:
             index = self.find_session(asker, decision)
-            if index >= 0 or decision.wanted is not None:
+            if index >= 0 or decision.session_server is not None:
                 return index
         if self.limited and self.is_full(decision):
             return -1
@@ -170,7 +170,7 @@ cdef class Balancer(Service):
                 return -1
             cell = self.cells[index]
             if self.sticky is not None and atomic_load_u32(&cell.debt):
-                # It had a request by cookie meanwhile: this pick of the order is that one.
+                # It had a request by cookie meanwhile: that request counts as this pick.
                 atomic_add_u32(&cell.debt, <uint32_t>-1)
                 if attempt < DRAWS - 1:
                     continue
@@ -188,14 +188,14 @@ cdef class Balancer(Service):
         return index
 
     cdef Py_ssize_t find_session(self, Asker asker, Decision decision) except -2:
-        """The member of a request's session, or -1. `decision.wanted`: it is full, and the request is to wait for it."""
+        """The member of a request's session, or -1. `decision.session_server`: it is full, and the request is to wait for it."""
         cdef bint stale = False
         cdef Py_ssize_t index = self.sticky.find(asker, &stale)
-        if index < 0 or not self.stands(index):
+        if index < 0 or not self.may_serve(index):
             return -1
         if self.refuses(index, decision):
             if self.limited and (<Server>self.members[index]).is_full() and not has_failed(self, index, decision):
-                decision.wanted = self.members[index]
+                decision.session_server = self.members[index]
             return -1
         if stale:
             self.remember(index, decision)
@@ -236,7 +236,7 @@ cdef class Balancer(Service):
         if not 0 <= index < self.count:
             raise IndexError(index)
         self.refresh()
-        return self.stands(index)
+        return self.may_serve(index)
 
     @property
     def is_watching(self) -> bool:
@@ -248,7 +248,7 @@ cdef class Balancer(Service):
 cdef class LoadBalancer(Balancer):
     """Servers."""
 
-    def serve_as(self, UpstreamPolicy policy, bint pass_host=True, bint counts=False, bint times=False,
+    def configure(self, UpstreamPolicy policy, bint pass_host=True, bint counts=False, bint times=False,
                  tuple ejection=(0, 0, 100), WaitQueue queue=None) -> None:
         """How its servers are spoken to and observed; before the first request.
 
@@ -267,7 +267,7 @@ cdef class LoadBalancer(Balancer):
         self.times = times
         self.ejection.attempts, self.ejection.window_ms, self.ejection.percent = ejection
 
-    def serve_tcp(self, TcpPolicy policy) -> None:
+    def configure_tcp(self, TcpPolicy policy) -> None:
         """How connections of layer 4 are treated."""
         self.tcp = policy
 
@@ -316,7 +316,7 @@ cdef class LoadBalancer(Balancer):
         decision.since_ns = 0
         if not self.queue.is_busy():
             return self.admit(asker, decision)
-        decision.wanted = decision.queue = None
+        decision.session_server = decision.queue = None
         if decision.failed is None:
             decision.queue = self.queue
         else:
@@ -324,22 +324,22 @@ cdef class LoadBalancer(Balancer):
             self.is_full(decision)             # there is nothing to wait for when no other server is left
         if self.sticky is not None:
             index = self.sticky.find(asker, &stale)
-            if index >= 0 and self.stands(index) and not has_failed(self, index, decision):
-                decision.wanted = self.members[index]
+            if index >= 0 and self.may_serve(index) and not has_failed(self, index, decision):
+                decision.session_server = self.members[index]
         return None
 
     cdef Server admit(self, Asker asker, Decision decision):
         """A server with a slot, which is taken. None: `decision.queue` says whether it makes sense to wait."""
         cdef Py_ssize_t index
         decision.queue = None
-        decision.wanted = None
+        decision.session_server = None
         if self.seen != atomic_load_u64(&self.region_header.eligibility):
             self.refresh()
         index = self.choose_member(asker, decision)
-        if index < 0 and decision.wanted is None and decision.queue is None:
+        if index < 0 and decision.session_server is None and decision.queue is None:
             index = self.look_again(asker, decision)
         if index < 0:
-            if decision.wanted is not None:
+            if decision.session_server is not None:
                 decision.queue = self.queue
             elif decision.queue is None:
                 self.is_full(decision)         # another request was faster, if there is a queue to wait in now
@@ -403,7 +403,7 @@ cdef class LoadBalancer(Balancer):
             if tries:
                 atomic_swap_if_u32(&cell.trial, 2, 1)
             return True
-        decision.held = tries or self.limited
+        decision.slot_taken = tries or self.limited
         return False
 
     cdef int let_go(self, Server server) noexcept:
@@ -500,7 +500,7 @@ cdef class Child(Member):
 cdef class Weighted(Balancer):
     """Services."""
 
-    cdef bint stands(self, Py_ssize_t index) except *:
+    cdef bint may_serve(self, Py_ssize_t index) except *:
         """A service that does not watch its children sends to one that is down, too, as Traefik does."""
         if atomic_load_u32(&self.cells[index].down):
             return False

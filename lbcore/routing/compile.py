@@ -363,15 +363,15 @@ class _Compiler:
             steps.append(self.middlewares[reference])
         service = qualify(router.service, name)
         slot = self.slots.services.get(router_identity(name), NO_SLOT)
-        told = self.told(point, service, router.observability)
+        observed = self.observed(point, service, router.observability)
         if service in SERVED_BY_ADMIN:
-            return Route(name, tuple(steps), self.admin_service(), slot).tell(*told)
+            return Route(name, tuple(steps), self.admin_service(), slot).observe(*observed)
         if service.endswith("@internal"):
-            return Route(name, (*steps, self.internal_answer(service)), NOBODY, slot).tell(*told)
-        return Route(name, tuple(steps), self.service(service), slot).tell(*told)
+            return Route(name, (*steps, self.internal_answer(service)), NOBODY, slot).observe(*observed)
+        return Route(name, tuple(steps), self.service(service), slot).observe(*observed)
 
-    def told(self, point: str, service: str, own: model.RouterObservability) -> tuple[bool, bool, bool]:
-        """`Route.tell`: whether requests are logged, counted, and answered by lbcore itself."""
+    def observed(self, point: str, service: str, own: model.RouterObservability) -> tuple[bool, bool, bool]:
+        """`Route.observe`: whether requests are logged, counted, and answered by lbcore itself."""
         default, metrics = self.static.entry_points[point].observability, self.static.metrics
         logged = default.access_logs if own.access_logs is None else own.access_logs
         counted = default.metrics if own.metrics is None else own.metrics
@@ -383,7 +383,7 @@ class _Compiler:
     def own_route(self, point: str, name: str, service: str, service_of: Service, *steps: Middleware) -> Route:
         """The route of a router of lbcore's own."""
         slot = self.slots.services.get(router_identity(name), NO_SLOT)
-        return Route(name, steps, service_of, slot).tell(*self.told(point, service, model.RouterObservability()))
+        return Route(name, steps, service_of, slot).observe(*self.observed(point, service, model.RouterObservability()))
 
     def admin_service(self) -> Service:
         """The instance's own server, where the supervisor answers."""
@@ -485,7 +485,7 @@ class _Compiler:
         self.prepare(balancer, name, config, [server.url for server in config.sited], weights, strategy)
         policy = self.policy(qualify(config.servers_transport, name) if config.servers_transport else DEFAULT_TRANSPORT)
         bounded = config.hash_on is not None and config.hash_on.bounded_load > 0
-        balancer.serve_as(
+        balancer.configure(
             policy,
             config.pass_host_header,
             counts=strategy in BY_LOAD or bounded,

@@ -143,8 +143,8 @@ class TcpCompiler:
             version = version or (transport.proxy_protocol.version if transport.proxy_protocol else "")
         if config.termination_delay is not None:
             delay_ms = config.termination_delay
-        balancer.serve_as(UpstreamPolicy(dial_timeout_ms=dial_ms))
-        balancer.serve_tcp(TcpPolicy(delay_ms, int(version or 0), keep_alive_s))
+        balancer.configure(UpstreamPolicy(dial_timeout_ms=dial_ms))
+        balancer.configure_tcp(TcpPolicy(delay_ms, int(version or 0), keep_alive_s))
         return balancer
 
     def weighted(self, name: str, config: model.TcpWeighted) -> Weighted:

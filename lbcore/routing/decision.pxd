@@ -35,21 +35,21 @@ cdef class Decision:
     cdef list mirrored_behind          # of each of these: how many of `gates` the request passes before it is copied
     cdef Py_ssize_t copied             # of the mirrors, how many have been taken care of
     cdef list gates                    # Guarded services passed, outermost first: their middlewares run next; None = none
-    cdef list failed                   # Members, and LoadBalancers, that are not to be asked: nobody was reached. None = none
+    cdef list failed                   # Members, and LoadBalancers, that could not be connected to and are not asked again; None = none
     cdef list tried                    # LoadBalancer of each server tried in vain, since the last fallback; None = none
     cdef bint spent                    # enough were: no other is tried, but those of a fallback
     cdef list fallen                   # Failovers whose fallback is asked from now on; None = none
-    cdef list path                     # (service, index of its member; -1 = none) of each level; None = nobody asks for it
+    cdef list path                     # (service, index of its member; -1 = none) of each level; None = it is not recorded
     cdef bint on_trial                 # a server on trial, busy with another request, was passed over
-    cdef object queue                  # WaitQueue: every server that stands is full, wait there; None = no need to
-    cdef object wanted                 # Server of the session, where that is the one that is full; None = any
+    cdef object queue                  # WaitQueue: every server that may serve is full, wait there; None = no need to
+    cdef object session_server         # Server of the session, where that is the one that is full; None = any
     cdef uint64_t since_ns             # monotonic time since which it waits; 0 = it has just come
-    cdef bint held                     # a slot of the chosen server, or its trial, is taken, and nobody has taken it over yet
-    cdef bytes refusal                 # body of the 503 when nobody may be chosen
+    cdef bint slot_taken               # of the chosen server, or its trial, for an attempt that has not begun yet
+    cdef bytes refusal                 # body of the 503 when no server may be chosen
 
     cdef int pass_gate(self, object service) except -1
     cdef int mirror(self, object mirror) except -1
-    cdef int give_up(self, object failover) except -1
+    cdef int use_fallback(self, object failover) except -1
     cdef int exclude(self, object member) except -1
     cdef int may_fail_over(self, object service) except -1
     cdef int fall_back(self) except -1

@@ -42,7 +42,7 @@ cdef class Decision:
             del self.gates[before.gates:]
         if self.path is not None:
             del self.path[before.path:]
-        self.queue = self.wanted = None
+        self.queue = self.session_server = None
         self.refusal = NO_SERVER
         return 0
 
@@ -93,8 +93,8 @@ cdef class Decision:
         self.start = self.savepoint()
         return 0
 
-    cdef int give_up(self, object failover) except -1:
-        """The main service of a Failover has no server: for the rest of this request its fallback stands for it."""
+    cdef int use_fallback(self, object failover) except -1:
+        """The main service of a Failover has no server: for the rest of this request its fallback is asked instead."""
         if self.fallen is None:
             self.fallen = []
         if failover not in self.fallen:
@@ -141,7 +141,7 @@ cdef class Decision:
         memset(&self.start, 0, sizeof(self.start))     # the savepoint of an empty decision
         self.on_trial = False
         self.queue = None
-        self.wanted = None
+        self.session_server = None
         self.since_ns = 0
-        self.held = False
+        self.slot_taken = False
         self.refusal = NO_SERVER

@@ -78,7 +78,7 @@ cdef class Failover(Service):
                 decision.path.append((self, -1))
             return None
         if decision.failed is not None:
-            decision.give_up(self)
+            decision.use_fallback(self)
         return self.ask(self.fallback, 1, asker, decision)
 
     cdef Server ask(self, Child child, Py_ssize_t index, Asker asker, Decision decision):

@@ -54,7 +54,7 @@ cdef class HashKey:
         self.depth = depth
 
     cdef bint read(self, Asker asker, uint64_t* hash) except *:
-        """Hash the key of who asks. False: there is none."""
+        """Hash the key of a request. False: there is none."""
         cdef const ClientAddress* client = asker.address
         cdef Request request = asker.request
         cdef Span found = span_of(NULL, 0)

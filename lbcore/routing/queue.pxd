@@ -18,7 +18,7 @@ cdef class Waiter(Pending):
     cdef uint64_t since_ns             # when it came, by the clock of `tick`
     cdef Asker asker                   # of the exchange that waits, like `decision`: both live until it ends
     cdef Decision decision
-    cdef Server wanted                 # that of its session; None = any
+    cdef Server session_server         # that of its session; None = any
     cdef Server server                 # when settled: where it goes, a slot of which is held for it; None = it waited in vain
 
 
@@ -40,7 +40,7 @@ cdef class WaitQueue:
     cdef bint enter(self, Waiter waiter, uint64_t now_ns) except *
     cdef int leave(self, Waiter waiter) except -1
     cdef int release(self, Waiter waiter) except -1
-    cdef int note_oldest(self, Server wanted, Waiter waiter) noexcept
+    cdef int note_oldest(self, Server server, Waiter waiter) noexcept
     cdef int wake(self) except -1
     cdef int tick(self, uint64_t now_ns) except -1
     cdef int look(self, bint expire, uint64_t now_ns) except -1

@@ -2,7 +2,7 @@
 
 Each worker has a queue of its own for a service, since it alone can speak to its clients. A slot that is given back in a
 worker goes to its own oldest request at once; one that another worker gave back is found by `tick`, which is called every
-few milliseconds while anybody waits. Each worker shows in shared memory since when its oldest request waits, and none takes
+few milliseconds while the queue is not empty. Each worker shows in shared memory since when its oldest request waits; none takes
 a slot while another one has a request that came more than FAIR_NS earlier: so over all workers, too, the order is that of
 arrival, to within that time.
 """
@@ -39,7 +39,7 @@ cdef class Waiter(Pending):
 
 cdef inline bint may_go_anywhere(Waiter waiter) noexcept:
     """Whether it stands for the others: not one that was tried in vain somewhere, and waits for what is left to it."""
-    return waiter.wanted is None and waiter.decision.failed is None
+    return waiter.session_server is None and waiter.decision.failed is None
 
 
 @cython.final
@@ -64,7 +64,7 @@ cdef class WaitQueue:
             self.max_requests = settings.max_requests
             self.timeout_ns = settings.timeout_ns
         while waiter is not None:
-            if waiter.wanted is not None and waiter.wanted not in service.members:
+            if waiter.session_server is not None and waiter.session_server not in service.members:
                 self.release(waiter)
             waiter = waiter.newer
 
@@ -99,10 +99,10 @@ cdef class WaitQueue:
         self.row.queued += 1
         atomic_store_u64(&self.row.polled_ns, waiter.since_ns)
         atomic_store_u64(&self.row.waiting, self.length)
-        if waiter.wanted is not None:
+        if waiter.session_server is not None:
             self.row.wanting += 1
-            if waiter.wanted.stats.wanted_since_ns == 0:
-                atomic_store_u64(&waiter.wanted.stats.wanted_since_ns, waiter.since_ns)
+            if waiter.session_server.stats.wanted_since_ns == 0:
+                atomic_store_u64(&waiter.session_server.stats.wanted_since_ns, waiter.since_ns)
         elif self.row.oldest_ns == 0 and may_go_anywhere(waiter):
             atomic_store_u64(&self.row.oldest_ns, waiter.since_ns)
         return True
@@ -122,28 +122,28 @@ cdef class WaitQueue:
         waiter.older = waiter.newer = None
         self.length -= 1
         atomic_store_u64(&self.row.waiting, self.length)
-        if waiter.wanted is not None:
+        if waiter.session_server is not None:
             self.row.wanting -= 1
-            if waiter.wanted.stats.wanted_since_ns == waiter.since_ns:
-                self.note_oldest(waiter.wanted, newer)
+            if waiter.session_server.stats.wanted_since_ns == waiter.since_ns:
+                self.note_oldest(waiter.session_server, newer)
         elif self.row.oldest_ns == waiter.since_ns:
             self.note_oldest(None, newer)
         return 0
 
     cdef int release(self, Waiter waiter) except -1:
         """The server that a waiter waits for has gone: any other will do."""
-        cdef Server wanted = waiter.wanted
-        waiter.wanted = None
+        cdef Server server = waiter.session_server
+        waiter.session_server = None
         self.row.wanting -= 1
-        self.note_oldest(wanted, self.first)
+        self.note_oldest(server, self.first)
         return self.note_oldest(None, self.first)
 
-    cdef int note_oldest(self, Server wanted, Waiter waiter) noexcept:
+    cdef int note_oldest(self, Server server, Waiter waiter) noexcept:
         """Show since when the oldest of those that want this server (None: any) waits; the search begins at `waiter`."""
-        while waiter is not None and (waiter.wanted is not wanted or (wanted is None and not may_go_anywhere(waiter))):
+        while waiter is not None and (waiter.session_server is not server or (server is None and not may_go_anywhere(waiter))):
             waiter = waiter.newer
         atomic_store_u64(
-            &self.row.oldest_ns if wanted is None else &wanted.stats.wanted_since_ns, 0 if waiter is None else waiter.since_ns)
+            &self.row.oldest_ns if server is None else &server.stats.wanted_since_ns, 0 if waiter is None else waiter.since_ns)
         return 0
 
     cdef int wake(self) except -1:
@@ -169,12 +169,12 @@ cdef class WaitQueue:
             elsewhere_ns = self.oldest_elsewhere()
             while waiter is not None and (expire or not full or self.row.wanting):
                 newer = waiter.newer
-                if waiter.wanted is not None and atomic_load_u32(&waiter.wanted.cell.down):
+                if waiter.session_server is not None and atomic_load_u32(&waiter.session_server.cell.down):
                     self.release(waiter)
-                if waiter.wanted is None:
+                if waiter.session_server is None:
                     full = full or elsewhere_ns + FAIR_NS < waiter.since_ns or (
                         not self.let_in(waiter) and may_go_anywhere(waiter))
-                elif not waiter.wanted.is_full():
+                elif not waiter.session_server.is_full():
                     self.let_in(waiter)
                 if expire and waiter.queue is self and self.now_ns >= waiter.since_ns + self.timeout_ns:
                     self.row.timed_out += 1

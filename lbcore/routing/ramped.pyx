@@ -1,4 +1,4 @@
-"""Slow start for strategies that go by load: a member that nobody waits for looks best to them, however little it may get.
+"""Slow start for strategies that go by load: an idle member looks best to them, however little it may get.
 
 While members start slowly they get exactly their share in the smooth order over all, and the strategy chooses among the
 rest. No I/O, no lock, no allocation in `pick`.

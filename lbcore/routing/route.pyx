@@ -21,7 +21,7 @@ cdef class Route:
         for middleware in middlewares:
             self.sees_answers = self.sees_answers or middleware.sees_answer
 
-    def tell(self, bint logged, bint counted, bint internal=False):
+    def observe(self, bint logged, bint counted, bint internal=False):
         """Whether its requests are logged and counted; before the first one. Returns itself."""
         self.logged = logged
         self.counted = counted

@@ -13,7 +13,7 @@ from lbcore.state.region cimport Region
 
 
 cdef Asker asker_of(Request request):
-    """Who sends a request; None: somebody of whom nothing is known. To be used while `request` lives."""
+    """The sender of a request; None: nothing is known of it. To be used while `request` lives."""
     cdef Asker asker = Asker.__new__(Asker)
     asker.request = request
     if request is not None:
@@ -53,14 +53,14 @@ cdef class Service:
         return 0
 
     cdef Server choose(self, Asker asker, Decision decision):
-        """The server for a request, or None when nobody may take it. Bounded; O(1) unless something changed.
+        """The server for a request, or None when none may take it. Bounded; O(1) unless something changed.
 
         Nothing of the request is changed, and no middleware runs: `decision.gates` says which are to.
         """
         return None
 
     cdef Server admit(self, Asker asker, Decision decision):
-        """`choose` for a request that has waited in the queue: nobody is before it."""
+        """`choose` for a request that has waited in the queue, and is the next."""
         return None
 
     cdef int let_go(self, Server server) noexcept:
@@ -113,12 +113,12 @@ cdef class Service:
     def trace(self, Request request) -> tuple:
         """The server for a request, or None, and `(service, index of its member)` of each level that was asked.
 
-        The index is that in `members` or `children`, -1 where nobody may be picked.
+        The index is that in `members` or `children`, -1 where none may be picked.
         """
         cdef Decision decision = Decision()
         decision.path = []
         server = self.choose(asker_of(request), decision)
-        if decision.held:
+        if decision.slot_taken:
             (<Service>decision.balancer).let_go(server)
         return server, decision.path
 
@@ -130,6 +130,6 @@ cdef class Service:
         cdef Decision decision = Decision()
         cdef Server server
         server = self.choose(asker_of(request), decision)
-        if decision.held and not under_way:
+        if decision.slot_taken and not under_way:
             (<Service>decision.balancer).let_go(server)
         return server

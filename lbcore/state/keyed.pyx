@@ -27,7 +27,7 @@ cdef enum:
     MASK = KEYED_ROWS - 1
     FULL = KEYED_ROWS // 4 * 3         # rows of a part in use
     LOOKED_AT = 64                     # rows, of which the oldest is evicted
-    SPINS = 20000                      # then the owner of the lock is dead, and nobody waits any longer
+    SPINS = 20000                      # then the owner of the lock is dead, and it is not waited for any longer
 
 
 @cython.final
@@ -78,7 +78,7 @@ cdef class KeyedTable:
         return row
 
     cdef uint32_t home(self, uint64_t group, const uint8_t* key) noexcept nogil:
-        """Where a row belongs. Seeded: nobody can choose keys that meet."""
+        """Where a row belongs. Seeded, so that a client cannot choose keys that meet."""
         cdef uint64_t words[2]
         memcpy(words, key, 16)
         return <uint32_t>mix64(mix64(mix64(self.seed ^ group) ^ words[0]) ^ words[1]) & MASK

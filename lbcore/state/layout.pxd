@@ -4,7 +4,7 @@
 # ServiceStats[workers][services], MetricRow[workers][METRIC_ROWS], KeyedPart[workers + 1], KeyedRow[workers + 1][KEYED_ROWS],
 # LogRing[workers].
 # A cell of several writers is touched with the helpers of atomic.pxd only. A row of one writer (its worker) is
-# incremented plainly; readers sum the rows of all workers. A page that nobody touched costs no memory.
+# incremented plainly; readers sum the rows of all workers. A page that was never touched costs no memory.
 # Changing a struct means raising LAYOUT_VERSION.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -52,7 +52,7 @@ cdef struct Header:
     uint32_t servers           # cells
     uint32_t servers_used      # slots below this one have been given out at some time; atomic, grows only
     uint32_t services_used     # likewise
-    uint32_t keyed_lock        # worker + 1 that holds all KeyedRows; 0 = nobody; atomic
+    uint32_t keyed_lock        # worker + 1 that holds all KeyedRows; 0 = none; atomic
     uint64_t generation        # configurations published so far; atomic
     uint64_t eligibility       # counts the times any server went up, down or changed weight; atomic
     int64_t started_unix_ns    # wall clock at creation
@@ -108,7 +108,7 @@ cdef struct ServerStats:       # one per worker and server; written by that work
     uint64_t bytes_out         # body bytes to the server
     uint64_t shed              # copies for a mirror that were not sent: too many under way, or their client went away
     uint64_t oversized         # likewise: the body was too long
-    uint64_t first_byte_ns     # sum of the times to first byte, where somebody watches
+    uint64_t first_byte_ns     # sum of the times to first byte, where an observer or a strategy needs them
     uint64_t held              # exchanges of this worker that `ServerCell.load` counts
     uint64_t wanted_since_ns   # monotonic time since which the oldest request for this very server waits; 0 = none does
     uint64_t reserve[7]
@@ -175,7 +175,7 @@ cdef struct WorkerStats:       # one per worker; its totals are the sums over it
     EntryPointStats entry_points[MAX_ENTRY_POINTS]  # index = position in the static configuration
 
 
-cdef struct LogRing:           # lines of the access log that a worker has made and nobody has written yet
+cdef struct LogRing:           # lines of the access log that a worker has made and that are not written yet
     uint64_t filled            # bytes put since the beginning; atomic, stored by the worker
     uint64_t apart[7]
     uint64_t emptied           # bytes written or lost since the beginning; atomic, stored by the writer of the log

@@ -31,7 +31,7 @@ cdef class Region:
 
     cdef int map(self, int fd, size_t size) except -1
     cdef void place(self) noexcept
-    cdef uint64_t held(self, uint32_t slot) noexcept nogil
+    cdef uint64_t counted_by_workers(self, uint32_t slot) noexcept nogil
     cdef ServerStats total(self, uint32_t slot) noexcept nogil
 
     cdef inline ServiceCell* service(self, uint32_t slot) noexcept nogil:

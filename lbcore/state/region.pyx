@@ -94,7 +94,7 @@ cdef class Region:
         fd = os.memfd_create("lbcore-state", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(fd, size)
-            # Nobody can shrink it under a mapping: an access never ends in SIGBUS.
+            # It cannot be shrunk under a mapping: an access never ends in SIGBUS.
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
             region.map(fd, size)
         except BaseException:
@@ -359,7 +359,7 @@ cdef class Region:
         self.check_server(slot)
         return self.total(slot).in_flight
 
-    cdef uint64_t held(self, uint32_t slot) noexcept nogil:
+    cdef uint64_t counted_by_workers(self, uint32_t slot) noexcept nogil:
         """Exchanges that the workers say `in_flight` of a server counts."""
         cdef uint64_t held = 0
         cdef uint32_t worker
@@ -379,7 +379,7 @@ cdef class Region:
         cdef uint32_t slot
         for slot in slots:
             self.check_server(slot)
-            held += self.held(slot)
+            held += self.counted_by_workers(slot)
         if service is not None:
             self.check_service(service)
             counted = atomic_load_u64(&self.service(service).in_flight)
@@ -397,7 +397,7 @@ cdef class Region:
             atomic_add_u64(&self.server(slot).load.in_flight, <uint64_t>-drift)
 
     def counted_in_flight(self, uint32_t slot):
-        """Exchanges not ended at a server, as the shared count has it; 0 where nobody asks for it."""
+        """Exchanges not ended at a server, as the shared count has it; 0 where it is not kept."""
         self.check_server(slot)
         return atomic_load_u64(&self.server(slot).load.in_flight)
 

@@ -20,10 +20,10 @@ cdef class ServiceReply(Reply):
 cdef class AskStream(LocalStream):
     cdef ServiceReply reply            # None when the exchange is over
     cdef Owner limit                   # of the answer's body
-    cdef object settle_later           # called with a Reply that is over before `begin` has returned
-    cdef bint is_beginning
+    cdef object settle_later           # called with a Reply that is over before `send` has returned
+    cdef bint is_sending
 
-    cdef int begin(self, Service service) except -1
+    cdef int send(self, Service service) except -1
     cdef int settle(self, bint whole) except -1
     cdef int leave(self) except -1
 

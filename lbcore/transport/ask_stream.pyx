@@ -47,12 +47,12 @@ cdef class ServiceReply(Reply):
 cdef class AskStream(LocalStream):
     """The client's end of the request: a sink that keeps the answer."""
 
-    cdef int begin(self, Service service) except -1:
-        self.is_beginning = True
+    cdef int send(self, Service service) except -1:
+        self.is_sending = True
         try:
             return self.exchange.begin_subrequest(service)
         finally:
-            self.is_beginning = False
+            self.is_sending = False
 
     cdef int put(self, Span data) except -1:
         self.reply.kept.add(data)
@@ -77,7 +77,7 @@ cdef class AskStream(LocalStream):
         elif reply.error < 0:
             reply.error = ERROR_INTERNAL
         self.leave()
-        if self.is_beginning:
+        if self.is_sending:
             self.settle_later(reply)
             return 0
         return reply.settle()
@@ -122,7 +122,7 @@ cdef ServiceReply ask_service(Exchange exchange, Service service, Request reques
     stream.reply = reply
     reply.stream = stream
     try:
-        stream.begin(service)
+        stream.send(service)
     except Exception:
         reply.stop()
         raise

@@ -8,7 +8,7 @@ from lbcore.transport.socket cimport OwnedSocket, SocketOwner
 
 
 cdef struct Learned:
-    ClientAddress client       # who is at the other end, or is said to be there
+    ClientAddress client       # the address of the other end, or the one that a trusted proxy gave
     ClientAddress local        # what it connected to, where that was said; `text_len` 0: the kernel knows
     bint encrypted             # the bytes of the protocol are those of a transport
 

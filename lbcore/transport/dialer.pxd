@@ -14,7 +14,7 @@ cdef class SocketDialer(Dialer):
     cdef object resolver
     cdef set copies            # MirrorStream under way
     cdef object loop
-    cdef set queues            # WaitQueue in which somebody waits
-    cdef object poll_handle    # the next look at them, None while nobody waits
+    cdef set queues            # WaitQueue that are not empty
+    cdef object poll_handle    # the next look at them, None while all are empty
 
     cdef int dial(self, Exchange exchange) except -1

@@ -57,12 +57,12 @@ cdef class SocketDialer(Dialer):
         self.loop = loop
         self.queues = set()
 
-    cdef int connect(self, Exchange exchange, bint fresh) except -1:
+    cdef int connect(self, Exchange exchange, bint anew) except -1:
         cdef Server server = exchange.attempt.server
         cdef ServerStream stream = None
         if server.pool is None:
             server.pool = Pool()
-        elif not fresh:
+        elif not anew:
             stream = (<Pool>server.pool).open_stream()
         if stream is None:
             return self.dial(exchange)
@@ -109,7 +109,7 @@ cdef class SocketDialer(Dialer):
         return 0
 
     def poll(self) -> None:
-        """Look after the queues, and come back while anybody waits."""
+        """Look after the queues, again and again while a request waits in one."""
         cdef WaitQueue queue
         self.poll_handle = None
         self.reactor.enter()
@@ -125,7 +125,7 @@ cdef class SocketDialer(Dialer):
             self.poll_handle = self.loop.call_later(POLL_S, self.poll)
 
     def close(self) -> None:
-        """Stop. Nobody waits any more."""
+        """Stop the timer of the queues."""
         if self.poll_handle is not None:
             self.poll_handle.cancel()
             self.poll_handle = None
@@ -142,7 +142,7 @@ cdef class SocketDialer(Dialer):
         stream.reactor = self.reactor
         stream.streams = self.copies
         try:
-            return stream.begin()
+            return stream.send()
         except Exception:
             stream.cut()           # neither its server's slot nor its count nor its bytes stay
             raise

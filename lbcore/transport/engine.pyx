@@ -20,7 +20,7 @@ cdef class Engine:
     loop      the running loop.
     static    a `config.static.StaticConfig`, whose entry points it serves.
     region    the shared state; `worker` is the row of this worker in it.
-    observer  is told of every request; None: nobody watches.
+    observer  is told of every request; None: there is none.
     """
 
     cdef readonly Reactor reactor

@@ -27,7 +27,7 @@ cdef struct BodyReader:
     Pipe* pipe                 # owned; while bytes are spliced and some have left the socket, not yet for the sink. Else NULL
     int refusal                # of BODY_REFUSED
     uint64_t received          # bytes that came from the socket, with their framing
-    uint64_t passed            # bytes of the body that were given to the sink
+    uint64_t forwarded         # bytes of the body that were given to the sink
 
 
 cdef void body_begin(BodyReader* body, const Framing* framing) noexcept nogil

@@ -93,7 +93,7 @@ cdef int pass_on(BodyReader* body, Buffer* input, Sink sink, Message trailers) e
             if event == CHUNK_TRAILERS:
                 body.in_trailers = True
             elif event == CHUNK_DATA:
-                body.passed += data.len
+                body.forwarded += data.len
                 body.refusal = sink.put(data)
                 if body.refusal:
                     return BODY_REFUSED
@@ -117,7 +117,7 @@ cdef int pass_on(BodyReader* body, Buffer* input, Sink sink, Message trailers) e
     data = span_of(input.base + input.start, n)
     input.start += n
     body.left -= n
-    body.passed += n
+    body.forwarded += n
     body.refusal = sink.put(data)
     if body.refusal:
         return BODY_REFUSED
@@ -137,7 +137,7 @@ cdef int splice_on(BodyReader* body, Socket socket, Sink sink) except -1:
             return NO_PIPE
     result = pipe_carry(body.pipe, socket, sink.splice_fd, &body.left)
     body.received += before - body.left
-    body.passed += before - body.left
+    body.forwarded += before - body.left
     sink.spliced(before - body.left)
     if result == SINK_FULL:
         sink.wait_for_output()

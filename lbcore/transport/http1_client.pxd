@@ -49,11 +49,11 @@ cdef class Http1ClientConnection(ClientConnection):
     cdef int close(self) except -1
     cdef int move(self, int state) except -1
     cdef int arm(self, int64_t delay_ms) except -1
-    cdef int serve(self) except -1
+    cdef int read_requests(self) except -1
     cdef void skip_empty_lines(self) noexcept
     cdef int read_head(self) except -1
     cdef int take(self, Exchange exchange) except -1
-    cdef int begin(self, Exchange exchange) except -1
+    cdef int begin_exchange(self, Exchange exchange) except -1
     cdef int refuse(self, int status, int error) except -1
     cdef int end_of_requests(self) except -1
     cdef int rest(self) except -1
@@ -62,7 +62,7 @@ cdef class Http1ClientConnection(ClientConnection):
     cdef int answered(self) except -1
     cdef int answer_is_out(self) except -1
     cdef int switch(self, OwnedSocket upstream) except -1
-    cdef int carry(self) except -1
+    cdef int pump_tunnel(self) except -1
     cdef int linger(self) except -1
     cdef int read_past(self) except -1
 

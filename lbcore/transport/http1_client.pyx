@@ -101,9 +101,9 @@ cdef class Http1ClientConnection(ClientConnection):
         cdef int result
         events = socket.note(events)
         if self.state == CLIENT_IDLE:
-            return self.serve()
+            return self.read_requests()
         if self.state == CLIENT_TUNNEL:
-            return self.carry()
+            return self.pump_tunnel()
         if self.state == CLIENT_LINGERING:
             return self.read_past()
         if events & EPOLLOUT and stream.blocked and not stream.broken:
@@ -168,7 +168,7 @@ cdef class Http1ClientConnection(ClientConnection):
         if self.state != CLIENT_IDLE:
             return 0
         self.socket.readable = True    # the kernel may have bytes that no event has told of yet
-        self.serve()
+        self.read_requests()
         return self.close() if self.state == CLIENT_IDLE and buffer_len(&self.socket.input) == 0 else 0
 
     cdef int leave_if_gone(self) except -1:
@@ -224,7 +224,7 @@ cdef class Http1ClientConnection(ClientConnection):
 
     # Requests
 
-    cdef int serve(self) except -1:
+    cdef int read_requests(self) except -1:
         """Read requests and begin their exchanges until one takes its time or nothing more is there."""
         cdef OwnedSocket socket = self.socket
         cdef bint ended = False
@@ -287,7 +287,7 @@ cdef class Http1ClientConnection(ClientConnection):
         if used < 0:
             return self.refuse(<int>-used, ERROR_BAD_REQUEST)
         socket.input.start += used
-        return self.begin(exchange)
+        return self.begin_exchange(exchange)
 
     cdef int take(self, Exchange exchange) except -1:
         """Be busy with an exchange."""
@@ -309,7 +309,7 @@ cdef class Http1ClientConnection(ClientConnection):
         buffer_release(&self.socket.input)
         return self.stream.exchange.refuse(status, error)
 
-    cdef int begin(self, Exchange exchange) except -1:
+    cdef int begin_exchange(self, Exchange exchange) except -1:
         cdef Http1ClientStream stream = self.stream
         stream.minor_version = exchange.request.head.minor_version
         self.keep_alive = exchange.request.framing.keep_alive and not self.entry_point.draining \
@@ -392,7 +392,7 @@ cdef class Http1ClientConnection(ClientConnection):
             return 0
         if self.socket.readable or buffer_len(&self.socket.input) or self.socket.hangup:
             try:
-                return self.serve()
+                return self.read_requests()
             except Exception as error:
                 self.socket.fail(error)    # whoever has ended the answer, a server's connection, is none of this request
                 return 0
@@ -408,9 +408,9 @@ cdef class Http1ClientConnection(ClientConnection):
         self.upstream = upstream
         upstream.owner = self
         self.tunnel = Tunnel(self.socket, upstream)
-        return self.carry()
+        return self.pump_tunnel()
 
-    cdef int carry(self) except -1:
+    cdef int pump_tunnel(self) except -1:
         if self.tunnel.pump():
             self.stream.exchange.tunnel_ended()
             self.close()
@@ -495,7 +495,7 @@ cdef class Http1ClientStream(ClientStream):
         before = self.body.received
         event = body_read(&self.body, self.socket, sink, exchange.request.trailer_section())
         connection.entry_point.stats.bytes_in += self.body.received - before
-        exchange.request_bytes = self.body.passed
+        exchange.request_bytes = self.body.forwarded
         if event == BODY_WAITS:
             sink.flush()
             return connection.leave_if_gone()
@@ -531,7 +531,7 @@ cdef class Http1ClientStream(ClientStream):
             if self.blocked_ms:
                 waited_ms -= now_ms - self.blocked_ms
             left_ms = min(left_ms, BODY_GRACE_MS - waited_ms
-                          + <int64_t>(self.body.passed * 1000 // <uint64_t>entry_point.limits.min_body_rate))
+                          + <int64_t>(self.body.forwarded * 1000 // <uint64_t>entry_point.limits.min_body_rate))
         return left_ms
 
     cdef int rewind(self) except -1:

@@ -30,7 +30,7 @@ cdef class Http1ServerConnection(ServerConnection):
     cdef int connect(self, Reactor reactor, tuple addresses) except -1
     cdef int connect_next_address(self, Reactor reactor) except -1
     cdef int connect_event(self, uint32_t events) except -1
-    cdef int give_up_address(self) except -1
+    cdef int try_next_address(self) except -1
     cdef int established(self) except -1
     cdef int failed(self, int error) except -1
     cdef int stream_done(self, bint reusable) except -1

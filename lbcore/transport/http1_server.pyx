@@ -82,10 +82,10 @@ cdef class Http1ServerConnection(ServerConnection):
         if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             return 0
         if self.socket.connect_error():
-            return self.give_up_address()
+            return self.try_next_address()
         return self.established()
 
-    cdef int give_up_address(self) except -1:
+    cdef int try_next_address(self) except -1:
         """The address at work is none: the server's name may have others."""
         cdef OwnedSocket socket = self.socket
         socket.shut()
@@ -113,7 +113,7 @@ cdef class Http1ServerConnection(ServerConnection):
         if self.state == SERVER_BUSY:
             return self.stream.on_ready(events)
         if self.state == SERVER_IDLE:
-            # Nothing is owed: the end of the connection, or bytes nobody asked for.
+            # Nothing is owed: the end of the connection, or bytes that answer no request.
             if socket.hangup or (events & EPOLLIN and socket.discard() != IO_AGAIN):
                 self.close()
             return 0
@@ -130,7 +130,7 @@ cdef class Http1ServerConnection(ServerConnection):
             # Without addresses, its name is still being resolved: that counts to the time a connection may take.
             if self.addresses is None or self.tried >= len(self.addresses):
                 return self.failed(ERROR_TIMEOUT)
-            return self.give_up_address()
+            return self.try_next_address()
         if self.state == SERVER_BUSY:
             return self.stream.on_timeout()
         return 0
@@ -159,7 +159,7 @@ cdef class Http1ServerConnection(ServerConnection):
         try:
             exchange.server_failed(error, heard)
         except Exception as problem:
-            exchange.give_up(problem, serial)
+            exchange.internal_error(problem, serial)
         return 0
 
     # Streams
@@ -197,7 +197,7 @@ cdef class Http1ServerConnection(ServerConnection):
         if self.socket is not None:
             self.socket.shut()
             if self.socket.reactor is None:
-                self.socket.owner = None       # never watched, so nobody releases it
+                self.socket.owner = None       # never watched, so the reactor does not release it
         return 0
 
 
@@ -385,9 +385,9 @@ cdef class Http1ServerStream(ServerStream):
     cdef int read_body(self) except -1:
         cdef Exchange exchange = self.exchange
         cdef Sink sink = exchange.answer_sink
-        cdef uint64_t before = self.body.passed
+        cdef uint64_t before = self.body.forwarded
         cdef int event = body_read(&self.body, self.socket, sink, exchange.response.trailer_section())
-        self.server.stats.bytes_in += self.body.passed - before
+        self.server.stats.bytes_in += self.body.forwarded - before
         if event == BODY_WAITS:
             return sink.flush()
         if event == BODY_COMPLETE:

@@ -15,7 +15,7 @@ cdef class MirrorStream(LocalStream):
     cdef Reactor reactor
     cdef set streams                   # all of the worker; this one is in it
 
-    cdef int begin(self) except -1
+    cdef int send(self) except -1
     cdef int expire(self) except -1
     cdef int cut(self) except -1
     cdef int leave(self) except -1

@@ -29,9 +29,9 @@ cdef class Deadline(Timed):
 
 @cython.final
 cdef class MirrorStream(LocalStream):
-    """The client's end of a copy: a sink that drops the answer. The dialer makes it and calls `begin`."""
+    """The client's end of a copy: a sink that drops the answer. The dialer makes it and calls `send`."""
 
-    cdef int begin(self) except -1:
+    cdef int send(self) except -1:
         self.deadline = Deadline.__new__(Deadline)
         self.deadline.stream = self
         self.streams.add(self)

@@ -52,7 +52,7 @@ cdef class Reactor:
     cdef uint64_t now_ns(self) noexcept
     cdef void share_loop(self) noexcept
     cdef void hurry(self) noexcept
-    cdef int serve(self) except -1
+    cdef int run_turn(self) except -1
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1
     cdef int change(self, Channel channel, uint32_t events) except -1
     cdef void detach(self, Channel channel) noexcept

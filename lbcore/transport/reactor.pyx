@@ -22,7 +22,7 @@ cdef enum:
     FIRST_PLACES = 256
     BATCH = 256                # events taken from the kernel at once
     LINGER_MS = 4              # `linger_ms` of a loop with nothing else to do: load that comes in gaps costs less
-    SHARED_LINGER_MS = 1       # and of one that is shared with others, who wait meanwhile
+    SHARED_LINGER_MS = 1       # and of one that other tasks share, which wait meanwhile
     TURN_MS = 5                # under load, how long the data plane may keep the loop's other work waiting
     LOADED_EVENTS = 32         # in one turn: under load
 
@@ -50,7 +50,7 @@ cdef class Timed:
         return 0
 
     cdef void fail(self, object error) noexcept:
-        """The one way out for an error nobody expected. What has more to clean up does so here, and says what it was."""
+        """The one way out for an unexpected error. What has more to clean up does so here, and says what it was."""
         timer_clear(&self.timer)
         _log.error("internal error in %s", type(self).__name__, exc_info=error)
 
@@ -219,7 +219,7 @@ cdef class Reactor:
 
     cdef void forget(self, Channel channel) noexcept:
         """The same for a channel that is told of edges, and whose descriptor is closed next: that leaves the epoll set, too,
-        unless a child that was just forked still has the descriptor (epoll(7)); what is told then is nobody's."""
+        unless a child that was just forked still has the descriptor (epoll(7)); such an event belongs to no channel."""
         cdef Place* place
         if channel.fd < 0:
             return
@@ -262,7 +262,7 @@ cdef class Reactor:
         A set that another set watches makes each event of the kernel dearer: under load uvloop stops watching, and comes
         here in every turn, until a turn ends quietly.
         """
-        cdef int served = self.serve()
+        cdef int served = self.run_turn()
         if self.epfd < 0:
             return
         if self.watched:
@@ -275,7 +275,7 @@ cdef class Reactor:
         if not self.watched:
             self.loop.call_soon(self._poll)
 
-    cdef int serve(self) except -1:
+    cdef int run_turn(self) except -1:
         """One turn: batch after batch, until none comes for `linger_ms` (which under load is cheaper than a turn of uvloop),
         or TURN_MS are over. Returns the number of events served."""
         cdef epoll_event events[BATCH]

@@ -3,7 +3,7 @@
 A client that was accepted can be served: for each there is a descriptor for a connection to a server. So clients may have half of
 what the process may open, less what it needs itself; pipes and copies for mirrors take of the rest what they get, and do without
 where there is none. When the share is used up, and whenever a descriptor cannot be had, the connections that have been idle for
-longest are closed: those to servers first, which nobody misses, then those of clients.
+longest are closed: those to servers first, since a new one costs a client nothing but time, then those of clients.
 """
 
 import os

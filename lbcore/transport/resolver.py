@@ -21,7 +21,7 @@ _log = logging.getLogger("lbcore.transport")
 
 
 class Resolver:
-    """Asks the system's resolver in a thread of the loop, once for all who wait for the same name."""
+    """Asks the system's resolver in a thread of the loop, once for all requests of the same name."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

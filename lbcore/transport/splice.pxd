@@ -7,7 +7,7 @@ from lbcore.transport.socket cimport Socket
 
 cdef struct Pipe:
     int fds[2]                 # read end, write end
-    Py_ssize_t held            # bytes in it
+    Py_ssize_t filled          # bytes in it
     Pipe* next
 
 cdef enum Carried:

@@ -52,7 +52,7 @@ cdef Pipe* pipe_take() noexcept nogil:
 cdef void pipe_give(Pipe* pipe) noexcept nogil:
     """Give a pipe back; one that still holds bytes is destroyed."""
     global kept, kept_count
-    if pipe.held == 0 and kept_count < KEPT_PIPES:
+    if pipe.filled == 0 and kept_count < KEPT_PIPES:
         pipe.next = kept
         kept = pipe
         kept_count += 1
@@ -71,7 +71,7 @@ cdef Py_ssize_t pipe_fill(Pipe* pipe, int fd, Py_ssize_t limit) noexcept nogil:
     while True:
         n = splice(fd, NULL, pipe.fds[1], NULL, limit, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
         if n >= 0:
-            pipe.held += n
+            pipe.filled += n
             return n
         if errno == EINTR:
             continue
@@ -85,9 +85,9 @@ cdef Py_ssize_t pipe_drain(Pipe* pipe, int fd) noexcept nogil:
     """
     cdef Py_ssize_t n
     while True:
-        n = splice(pipe.fds[0], NULL, fd, NULL, pipe.held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+        n = splice(pipe.fds[0], NULL, fd, NULL, pipe.filled, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
         if n >= 0:
-            pipe.held -= n
+            pipe.filled -= n
             return n
         if errno == EINTR:
             continue
@@ -99,16 +99,16 @@ cdef int pipe_carry(Pipe* pipe, Socket source, int sink, int64_t* left) noexcept
     cdef Py_ssize_t n, taken
     while True:
         n = IO_AGAIN
-        if left[0] > pipe.held and source.readable:
-            n = pipe_fill(pipe, source.splice_fd(), <Py_ssize_t>(left[0] - pipe.held))
-            if n == IO_AGAIN and pipe.held == 0:
+        if left[0] > pipe.filled and source.readable:
+            n = pipe_fill(pipe, source.splice_fd(), <Py_ssize_t>(left[0] - pipe.filled))
+            if n == IO_AGAIN and pipe.filled == 0:
                 source.readable = source.hangup
                 return CARRIED_SOME
-            if (n == 0 or n == IO_FAILED) and pipe.held == 0:
+            if (n == 0 or n == IO_FAILED) and pipe.filled == 0:
                 return SOURCE_ENDED if n == 0 else SOURCE_BROKEN
             if n > 0:
                 source.has_turn(n)
-        if pipe.held == 0:
+        if pipe.filled == 0:
             return CARRIED_SOME
         taken = pipe_drain(pipe, sink)
         if taken == IO_FAILED:
@@ -117,5 +117,5 @@ cdef int pipe_carry(Pipe* pipe, Socket source, int sink, int64_t* left) noexcept
             left[0] -= taken
             if left[0] == 0:
                 return CARRIED_ALL
-        if pipe.held:
+        if pipe.filled:
             return SINK_FULL

@@ -26,7 +26,7 @@ cdef class TcpConnection(ClientConnection):
     cdef TcpRoute route
     cdef ClientAddress address
     cdef ClientAddress local           # what the client connected to, as a proxy before has said; empty = ask the kernel
-    cdef Asker asker               # who asks, for services that choose by it
+    cdef Asker asker               # the client, for services that choose by it
     cdef Decision decision
     cdef LoadBalancer balancer
     cdef Server server
@@ -39,7 +39,7 @@ cdef class TcpConnection(ClientConnection):
     cdef tuple addresses               # of the server, packed; None while its name is being resolved
     cdef Py_ssize_t tried              # of these
     cdef int64_t until_ms              # when one of them must have taken the connection, by the reactor's clock; 0 = any time
-    cdef Py_ssize_t held               # limits of the route that count this connection
+    cdef Py_ssize_t limits_taken       # limits of the route that count this connection
     cdef bint leaving                  # one side has ended, the delay runs
 
     cdef int open(self) except -1

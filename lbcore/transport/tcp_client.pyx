@@ -46,7 +46,7 @@ cdef class TcpConnection(ClientConnection):
         for limit in self.route.limits:
             if not (<ConnectionLimit>limit).enter(&self.address):
                 return False
-            self.held += 1
+            self.limits_taken += 1
         return True
 
     cdef int dial(self) except -1:
@@ -148,7 +148,7 @@ cdef class TcpConnection(ClientConnection):
         return self.pump()
 
     cdef int send_header(self) except -1:
-        """Tell the server who its client is."""
+        """Send the PROXY header, which gives the server its client's address."""
         cdef bytes header
         if self.local.text_len == 0:
             self.client.local_address(&self.local)
@@ -209,14 +209,14 @@ cdef class TcpConnection(ClientConnection):
         if self.server is not None:
             self.balancer.note_end(self.server)
             self.server = None
-        while self.held:
-            self.held -= 1
-            (<ConnectionLimit>self.route.limits[self.held]).leave(&self.address)
+        while self.limits_taken:
+            self.limits_taken -= 1
+            (<ConnectionLimit>self.route.limits[self.limits_taken]).leave(&self.address)
         self.client.shut()
         if self.upstream is not None:
             self.upstream.shut()
             if self.upstream.reactor is None:
-                self.upstream.owner = None     # never watched, so nobody releases it
+                self.upstream.owner = None     # never watched, so the reactor does not release it
         self.tunnel = None
         return 0
 

@@ -70,7 +70,7 @@ cdef void timer_set(Wheel* wheel, Timer* timer, int64_t now_ms, int64_t deadline
             return
         unlink_timer(timer)
     if wheel.count == 0:
-        wheel.tick = now_ms // TICK_MS     # nobody has swept an empty wheel: it stands where its last timer left it
+        wheel.tick = now_ms // TICK_MS     # an empty wheel is not swept: its tick is that of its last timer
     link_timer(wheel, timer)
 
 

@@ -17,6 +17,6 @@ cdef class Tunnel:
     cdef Direction down
 
     cdef bint pump(self) except *
-    cdef bint carry(self, Socket source, Socket sink, Direction* direction) except *
+    cdef bint pump_one_way(self, Socket source, Socket sink, Direction* direction) except *
     cdef bint end(self, Socket source, Socket sink, Direction* direction) noexcept
     cdef int splice(self, Socket source, Socket sink, Direction* direction) noexcept

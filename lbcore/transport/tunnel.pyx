@@ -27,15 +27,15 @@ cdef class Tunnel:
             pipe_give(self.down.pipe)
 
     cdef bint pump(self) except *:
-        """Carry what there is, both ways. Call on every event of either socket. True: it is over, close both."""
+        """Move what there is, both ways. Call on every event of either socket. True: it has ended, close both."""
         # A client that is gone wants nothing; a server's last words may be there still, and its sink tells when they are not.
         if self.client.broken:
             return True
-        if self.carry(self.client, self.server, &self.up) or self.carry(self.server, self.client, &self.down):
+        if self.pump_one_way(self.client, self.server, &self.up) or self.pump_one_way(self.server, self.client, &self.down):
             return True
         return self.up.ended and self.down.ended
 
-    cdef bint carry(self, Socket source, Socket sink, Direction* direction) except *:
+    cdef bint pump_one_way(self, Socket source, Socket sink, Direction* direction) except *:
         """One direction, as far as it goes. True: a socket broke.
 
         Little is received and sent: two calls. Much is spliced: more calls, and no copy. Where there is no splicing, for bytes
@@ -91,12 +91,12 @@ cdef class Tunnel:
         cdef Py_ssize_t n
         while True:
             if direction.pipe != NULL:
-                while direction.pipe.held and not sink.blocked:
+                while direction.pipe.filled and not sink.blocked:
                     n = pipe_drain(direction.pipe, sink.splice_fd())
                     if n == IO_FAILED:
                         return True
                     sink.blocked = n == IO_AGAIN
-                if direction.pipe.held:
+                if direction.pipe.filled:
                     source.readable = True      # nothing tells while it is paused
                     return source.pause() < 0 or sink.wait_for_output() == IO_FAILED
                 pipe_give(direction.pipe)

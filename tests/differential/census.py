@@ -322,7 +322,7 @@ STATIC = [
     SetUp("telemetry", "missing", BASE + "tracing: {otlp: {http: {endpoint: \"http://127.0.0.1:1/v1/traces\"}}}\n", ("tracing is not supported",)),
     SetUp("a misspelt key", "broken", BASE + "    adress: x\n", ("did you mean address?",)),
     SetUp("an address without its colon", "broken", 'entryPoints: {web: {address: "PORT1"}}\n', ("has no port: write :",)),
-    SetUp("nobody to trust", "broken", BASE + "    proxyProtocol: {}\n", ("nobody is trusted",)),
+    SetUp("nobody to trust", "broken", BASE + "    proxyProtocol: {}\n", ("no client is trusted",)),
     SetUp("a network that is none", "broken", BASE + '    forwardedHeaders: {trustedIPs: ["10.0.0.0/33"]}\n', ("neither an IP address nor a network",)),
     SetUp("no level", "strict", BASE + "log: {level: loud}\n", ("has to be one of",)),
     SetUp("left over from version 2", "lenient", BASE + "pilot: {token: x}\nexperimental: {http3: true}\n", ("pilot", "http3 has no effect")),

@@ -21,7 +21,7 @@ class MirrorService(Model):
 
 
 class Mirroring(Model):
-    """Copies of requests to other services, whose answers nobody waits for.
+    """Copies of requests to other services, whose answers are not waited for.
 
     maxBodySize    bytes of body that are copied, -1: any; a request with a longer body is not mirrored.
     headers        (extension) set on every copy.

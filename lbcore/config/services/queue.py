@@ -27,5 +27,5 @@ class Queue(Model):
     @classmethod
     def _some(cls, value: timedelta) -> timedelta:
         if value < timedelta(milliseconds=1):
-            raise ValueError("has to be 1ms or more; maxRequests: 0 lets nobody wait")
+            raise ValueError("has to be 1ms or more; with maxRequests: 0 no request waits")
         return value

@@ -19,9 +19,9 @@ class Ping(Model):
 
 
 class Api(Model):
-    """The view from outside. `insecure`: on the entry point `traefik`, open to everybody who reaches it.
+    """The view from outside. `insecure`: on the entry point `traefik`, open to every client that reaches it.
 
-    token  (extension) lets who sends it (`Authorization: Bearer ...`) change weights; without one nobody can.
+    token  (extension) lets a client that sends it (`Authorization: Bearer ...`) change weights; without one none can.
     """
 
     ignored = keys("dashboardName disableDashboardAd", "the dashboard shows neither a name nor advertisements")
@@ -55,7 +55,7 @@ class Api(Model):
 
 
 class Explain(Model):
-    """Extension: who sends `secret` in `header` is told there, by the answer, why it went where it went."""
+    """Extension: the answer to a request with `secret` in `header` says there why it went where it went."""
 
     header: str = "X-Lbcore-Explain"
     secret: str

@@ -70,7 +70,7 @@ class EntryPointProxyProtocol(Model):
     @model_validator(mode="after")
     def _somebody(self) -> EntryPointProxyProtocol:
         if not self.insecure and not self.trusted_ips:
-            raise ValueError("nobody is trusted: set trustedIPs or insecure")
+            raise ValueError("no client is trusted: set trustedIPs or insecure")
         return self
 
 

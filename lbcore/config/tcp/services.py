@@ -39,7 +39,7 @@ class TcpHealthCheck(Model):
 
 
 class ProxyProtocol(Model):
-    """The header that tells a server who its client is."""
+    """The header that gives a server its client's address."""
 
     may_be_empty: ClassVar[bool] = True
 

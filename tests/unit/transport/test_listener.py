@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import subprocess
@@ -32,6 +33,7 @@ def descriptors() -> dict[int, str]:
 
 
 async def accept_unwatched(points: dict[str, object], first: bytes) -> None:
+    gc.collect()  # what other tests have left may close its descriptors at any moment, and their numbers are used again
     before = descriptors()
     static = StaticConfig.model_validate({"entryPoints": points})
     async with lbcore.Proxy(static, DynamicConfig.model_validate({"http": {}})) as proxy:
