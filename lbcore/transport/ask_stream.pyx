@@ -66,6 +66,7 @@ cdef class AskStream(LocalStream):
 
     cdef int settle(self, bint whole) except -1:
         """The exchange is over, with a whole answer or without one: whoever waits for the reply goes on."""
+        cdef AskStream stream = self           # the exchange holds the last reference, and gives it up in `leave`
         cdef ServiceReply reply = self.reply
         cdef Exchange exchange = self.exchange
         reply.error = exchange.error
