@@ -6,7 +6,7 @@ import sys
 from hypothesis import settings
 
 # How long an example takes says how busy the machine is, nothing else.
-settings.register_profile("lbcore")
+settings.register_profile("lbcore", deadline=None)
 settings.load_profile("lbcore")
 
 # Under the sanitizers our own processes start through an interpreter that loads them; other people's programs do not.

@@ -316,6 +316,7 @@ cdef class Http1ClientConnection(ClientConnection):
             and not self.reached_keep_alive_limit()
         body_begin(&stream.body, &exchange.request.framing)
         if stream.body.kind != BODY_NONE:
+            self.answer_until_ms = 0
             stream.continue_sent = not exchange.request.framing.expects_continue or stream.minor_version == 0
             stream.began_ms = self.socket.reactor.now_ms
             stream.excused_ms = stream.blocked_ms = 0

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
 import os
 import random
 import re
+import resource
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.fuzz.world import ANSWER_BODY, REQUEST_BODY, HostileClient, HostileServer, draw_config
 from tests.support.instance import eventually
+from tests.support.native import with_filters, with_steps
 from tests.support.wire import Edge, edge
 
 SECONDS = float(os.environ.get("LBCORE_FUZZ_SECONDS", "10"))
@@ -63,38 +69,105 @@ def no_line_tells_of_two(log: str) -> None:
         assert ANSWER_BODY.decode() not in line, entry
 
 
+def in_loop(lb: Edge, call: Callable[[], object]) -> None:
+    """Call something in the event loop of the proxy, which may be about to end."""
+
+    async def run() -> None:
+        call()
+
+    with contextlib.suppress(RuntimeError):
+        asyncio.run_coroutine_threadsafe(run(), lb._loop)
+
+
+def without_descriptors(pause_s: float) -> None:
+    """Let the process, the proxy with it, have nearly no descriptor more than it has."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 2, hard))
+    try:
+        time.sleep(pause_s)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def nothing_is_left(lb: Edge, used: dict[str, int]) -> None:
+    """No slot is in flight, no copy under way, nobody in a queue, no byte of a body is kept, no connection is open."""
+    region: Any = lb.proxy._region
+    eventually(lambda: lb.open_connections == 0, "all connections of clients have ended")
+    for name, slot in used.items():
+        eventually(lambda slot=slot: region.counted_in_flight(slot) == 0, f"{name}: no slot is taken")  # type: ignore[misc]
+        eventually(lambda slot=slot: region.server_counters(slot).in_flight == 0, f"{name}: idle")  # type: ignore[misc]
+    slots = lb.proxy._publication.current.snapshot.slots  # type: ignore[union-attr]
+    for name, slot in slots.services.items():
+        assert region.queue_counters(slot).waiting == 0, name
+    eventually(lambda: region.body_memory == 0, "no body is kept")
+
+
 @pytest.mark.timeout(3600)
-def test_the_good_are_served_and_nothing_is_told_of_others(tmp_path: Path) -> None:
+def test_the_good_are_served_and_nothing_is_told_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = random.Random(SEED)
+    steps, tap = with_steps(monkeypatch), with_filters(monkeypatch)
     servers = [HostileServer(SEED, 0.0), *(HostileServer(SEED + n, 0.4) for n in range(1, 5))]
     urls = [server.url for server in servers]
     errors, stop, failures = Errors(), threading.Event(), list[BaseException]()
+    asking, used = threading.Lock(), dict[str, int]()
     log = tmp_path / "access.log"
     static = {
         "accessLog": {"filePath": str(log), "format": "json", "fields": {"headers": {"defaultMode": "keep"}}},
         "metrics": {"prometheus": {}},
         "explain": {"secret": "a secret of some length"},
+        "bodyMemoryBytes": draw.choice([8_000, 100_000, 5_000_000]),
     }
-    point = {"transport": {"respondingTimeouts": {"readTimeout": "300ms", "idleTimeout": "300ms"}}}
+    transport = {"respondingTimeouts": {"readTimeout": "300ms", "idleTimeout": "300ms"}}
+    transport["lifeCycle"] = {"graceTimeOut": "500ms"}
+    points: dict[str, Any] = {name: {"address": "127.0.0.1:0", "transport": transport} for name in ("web", "raw")}
+    points["raw"]["proxyProtocol"] = {"insecure": True}
     logging.getLogger("lbcore").addHandler(errors)
-    with edge(draw_config(draw, urls), None, static, **point) as lb:
-        clients = [HostileClient(SEED * 100 + n, lb.address, n * 1_000_000) for n in range(CLIENTS)]
-        threads = [each(stop, client.run_once, 0, failures) for client in clients]
-        threads.append(each(stop, lambda: lb.apply(draw_config(draw, urls)), 0.25, failures))
-        threads.append(each(stop, lambda: ask_well(lb), 0.02, failures))
+    with edge(draw_config(draw, urls), points, static) as lb:
+        for step in steps.values():
+            step.timeout_ms = 100
+        raw = lb.proxy.addresses["raw"]
+        clients = [HostileClient(SEED * 100 + n, lb.address, raw, n * 1_000_000) for n in range(CLIENTS)]
+
+        def reload() -> None:
+            lb.apply(draw_config(draw, urls))
+            used.update(lb.proxy._publication.current.snapshot.slots.servers)  # type: ignore[union-attr]
+            for step in steps.values():
+                step.timeout_ms = 100
+
+        def ask() -> None:
+            with asking:
+                ask_well(lb)
+
+        def starve() -> None:
+            with asking:  # who asks well needs descriptors, too
+                without_descriptors(0.03)
+
+        reload()
+        crowd = [each(stop, client.run_once, 0, failures) for client in clients]
+        threads = [each(stop, act, pause, failures) for act, pause in ((reload, 0.25), (ask, 0.02), (starve, 0.4))]
+        threads += [each(stop, lambda s=step: in_loop(lb, s.release), 0.03, failures) for step in steps.values()]
         end = time.monotonic() + SECONDS
         while time.monotonic() < end and not failures:
             time.sleep(0.1)  # the others are at work
         stop.set()
-        for thread in threads:
+        for thread in [*threads, *crowd]:
             thread.join(60)
             assert not thread.is_alive()
         ask_well(lb)
-        eventually(lambda: lb.open_connections == 0, "all connections of clients have ended")
+        nothing_is_left(lb, used)
+        # The end comes while clients are at work.
+        stop_crowd = threading.Event()
+        crowd = [each(stop_crowd, client.run_once, 0, failures) for client in clients]
+        time.sleep(0.2)
+    stop_crowd.set()
+    for thread in crowd:
+        thread.join(60)
+        assert not thread.is_alive()
     logging.getLogger("lbcore").removeHandler(errors)
     for server in servers:
         server.close()
     assert failures == []
     assert [line for line in errors.lines if "internal error" in line] == []
+    assert tap.up.pushed == tap.down.pushed == 0
     no_line_tells_of_two(log.read_text())
     assert sum(client.connections for client in clients) > 10 * SECONDS

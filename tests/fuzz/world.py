@@ -56,12 +56,24 @@ class HostileServer:
                 if chance < self.hostility / 2 and choice < 0.2:
                     return reset(peer.sock) if choice < 0.1 else None  # before a request was read
                 first, headers = peer.head()
+                if headers.get("upgrade") == "websocket" and choice < 0.7:
+                    return self.switch(peer, choice)
                 if chance < self.hostility:
                     if not self.misbehave(peer, first, choice):
                         return None
                     continue
                 self.read_body(peer, headers)
                 self.answer(peer, first, choice, size)
+
+    def switch(self, peer: Peer, choice: float) -> None:
+        """Say back what comes, in another protocol; break off in the middle at times."""
+        peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        while data := peer.sock.recv(65536):
+            peer.send(data)
+            if choice < 0.05:
+                reset(peer.sock)
+            if choice < 0.1:
+                break
 
     def read_body(self, peer: Peer, headers: dict[str, str]) -> None:
         if headers.get("expect") == "100-continue":
@@ -152,7 +164,10 @@ class HostileServer:
 
 
 def draw_config(draw: random.Random, urls: list[str]) -> dict[str, Any]:
-    """A tree of services with everything that keeps state or bytes in it; `/good` goes to the first server alone."""
+    """A tree of services with everything that keeps state or bytes in it; `/good` goes to the first server alone.
+
+    The middlewares `one` and `two` are `tests.support.steps`, `tap` is that of `tests.support.filters`.
+    """
     servers = [{"url": url, "weight": draw.randint(0, 3)} for url in urls[1:]]
     few = draw.sample(servers, k=max(1, len(servers) - 1))
     passive = {"passiveHealthCheck": {"maxFailedAttempts": draw.randint(1, 5), "failureWindow": "200ms"}}
@@ -186,11 +201,15 @@ def draw_config(draw: random.Random, urls: list[str]) -> dict[str, Any]:
             }
         },
         "guarded": {"weighted": {"services": [{"name": "mirror"}]}, "middlewares": ["mark", "strip"]},
+        "waits": {"weighted": {"services": [{"name": "leaf"}, {"name": "other"}]}, "middlewares": ["two", "tap"]},
+        "copied": {"mirroring": {"service": "waits", "mirrors": [{"name": "other", "percent": 60}]}},
+        "again": {"failover": {"service": "copied", "fallback": "waits", "errors": {"status": ["500-599"]}}},
     }
     middlewares = {
         "mark": {"headers": {"customRequestHeaders": {"X-Mark": "1"}, "customResponseHeaders": {"X-Marked": "2"}}},
         "strip": {"stripPrefix": {"prefixes": ["/a"]}},
         "https": {"redirectScheme": {"scheme": "https"}},
+        **{name: {"addPrefix": {"prefix": "/unused"}} for name in ("one", "two", "tap")},
     }
     routers: dict[str, Any] = {
         "good": {"rule": "Path(`/good`)", "service": "good", "priority": 1000},
@@ -201,23 +220,36 @@ def draw_config(draw: random.Random, urls: list[str]) -> dict[str, Any]:
             "middlewares": ["mark", "strip"],
         },
         "https": {"rule": "PathPrefix(`/s`)", "service": "leaf", "middlewares": ["https"]},
+        "waits": {
+            "rule": "PathPrefix(`/w`)",
+            "service": draw.choice(["again", "copied", "waits"]),
+            "middlewares": draw.choice([["one"], ["one", "tap"], ["tap", "mark", "one"]]),
+        },
     }
+    raw: dict[str, Any] = {"servers": [{"address": url.removeprefix("http://")} for url in urls[1:]]}
+    if draw.random() < 0.3:
+        raw["proxyProtocol"] = {"version": draw.choice("12")}
     transports = {
         "quick": {
             "forwardingTimeouts": {"responseHeaderTimeout": "150ms", "dialTimeout": "1s", "idleConnTimeout": "300ms"}
         }
     }
     return {
-        "http": {"routers": routers, "services": services, "middlewares": middlewares, "serversTransports": transports}
+        "http": {"routers": routers, "services": services, "middlewares": middlewares, "serversTransports": transports},
+        "tcp": {
+            "routers": {"raw": {"rule": "HostSNI(`*`)", "entryPoints": ["raw"], "service": "raw"}},
+            "services": {"raw": {"loadBalancer": raw}},
+        },
     }
 
 
 class HostileClient:
-    """One connection after another, each with a token of its own."""
+    """One connection after another, each with a token of its own; some to `raw`, of layer 4 behind a PROXY header."""
 
-    def __init__(self, seed: int, address: Any, count_from: int) -> None:
+    def __init__(self, seed: int, address: Any, raw: Any, count_from: int) -> None:
         self.draw = random.Random(seed)
         self.address = address
+        self.raw = raw
         self.next_token = count_from
         self.connections = 0
 
@@ -225,16 +257,25 @@ class HostileClient:
         token = TOKEN % self.next_token
         self.next_token += 1
         self.connections += 1
+        is_raw = self.draw.random() < 0.1
         with contextlib.suppress(OSError):
-            sock = socket.create_connection(self.address, timeout=5)
+            sock = socket.create_connection(self.raw if is_raw else self.address, timeout=5)
             with sock:
+                if is_raw:
+                    sock.sendall(self.proxy_header())
                 self.act(sock, token)
+
+    def proxy_header(self) -> bytes:
+        """One of layer 4; half of one, or none, at times."""
+        v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(range(1, 13))
+        header = self.draw.choice([b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", b"PROXY UNKNOWN\r\n", v2, b""])
+        return header if self.draw.random() < 0.8 else header[: self.draw.randrange(len(header) + 1)]
 
     def request(self, token: bytes) -> bytes:
         """A request, mostly well-formed."""
         draw = self.draw
         method = draw.choice([b"GET", b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"TRACE"])
-        path = draw.choice([b"/", b"/a/", b"/s/", b"/" + b"d" * draw.choice([1, 300, 3000])]) + token
+        path = draw.choice([b"/", b"/a/", b"/s/", b"/w/", b"/w/", b"/" + b"d" * draw.choice([1, 300, 3000])]) + token
         lines = [b"%s %s HTTP/1.%d" % (method, path, draw.random() < 0.9), b"Host: %s.test" % token]
         for _ in range(draw.choice([0, 1, 3, 40, 250] if draw.random() < 0.2 else [0, 1, 3])):
             lines.append(
@@ -249,7 +290,16 @@ class HostileClient:
                     [b"bad line", b"X : 1", b"Transfer-Encoding: ,", b"Content-Length: -1", b"Host: twice", b"A: \x00"]
                 )
             )
-        if draw.random() < 0.05:
+        if draw.random() < 0.01:
+            lines += [b"X-A: " + token] * draw.choice([9_900, 10_100])
+        if b"/w/" in path and draw.random() < 0.7:
+            wishes = [draw.choice([b"wait", b"wait", b"answer", b"late-answer"]) for _ in range(2)]
+            lines.append(draw.choice([b"X-Step: one=%s", b"X-Step: two=%s"]) % wishes[0])
+            if draw.random() < 0.2:
+                lines.append(b"X-Limit: 5000")
+            if draw.random() < 0.1:
+                lines.append(b"X-Answer-Limit: 3000")
+        if draw.random() < 0.1:
             lines += [b"Connection: Upgrade, X-A", b"Upgrade: websocket"]
         body = b""
         if method in (b"POST", b"PUT"):
@@ -260,6 +310,8 @@ class HostileClient:
                 body = data
             else:
                 lines.append(b"Transfer-Encoding: chunked")
+                if draw.random() < 0.5:
+                    lines.append(b"Trailer: X-T")
                 step = draw.choice([100, 5000, 60_000])
                 body = b"".join(
                     b"%x\r\n%s\r\n" % (len(data[at : at + step]), data[at : at + step]) for at in range(0, size, step)

@@ -33,6 +33,8 @@ cdef class Flip(Filter):
         cdef char* copy
         cdef Py_ssize_t i
         cdef int status
+        if data.len == 0:
+            return 0
         if self.blocked:
             self.seen.pushed += 1
         self.seen.bytes += data.len

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -127,8 +129,11 @@ class Server:
         while True:
             try:
                 sock, _ = self._sock.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if error.errno != errno.EMFILE:
+                    return
+                time.sleep(0.01)  # descriptors of the process, which may come back
+                continue
             self.connections += 1
             threading.Thread(target=self._serve, args=(Peer(sock),), daemon=True).start()
 
