@@ -1,4 +1,4 @@
-"""The shared counts of exchanges in flight, compared with what the workers hold: a count never stays wrong.
+"""Shared counts, of exchanges in flight and of memory for bodies, compared with what the workers hold: none stays wrong.
 
 Each worker notes what it adds to a shared count in a row of its own, which is subtracted when the worker dies. One
 that is killed between the two leaves a count that is off by one; the count of a service is not subtracted at all.
@@ -55,6 +55,7 @@ class InFlightAudit:
                 self._judge(name, "server", slot, self._region.in_flight_drift([slot]))
             drift = self._region.in_flight_drift(counted.servers, counted.service)
             self._judge(name, "service", counted.service, drift)
+        self._judge("", "memory", 0, self._region.body_memory_drift())
 
     def _judge(self, name: str, kind: str, slot: int, drift: int) -> None:
         before, times = self._found.pop((kind, slot), (0, 0))
@@ -63,6 +64,10 @@ class InFlightAudit:
         times = times + 1 if drift == before else 1
         if times < SURE:
             self._found[kind, slot] = drift, times
+            return
+        if kind == "memory":
+            self._region.correct_body_memory(drift)
+            _log.info("memory for bodies that are kept was counted %+d bytes, corrected", drift)
             return
         self._region.correct_in_flight(slot, drift, kind == "service")
         _log.info("requests under way at a %s of %s were counted %+d, corrected", kind, name, drift)

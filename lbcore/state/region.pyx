@@ -515,6 +515,18 @@ cdef class Region:
         """Bytes that bodies of requests take, kept by any worker."""
         return atomic_load_u64(&self.header.body_memory)
 
+    def body_memory_drift(self):
+        """By how much `body_memory` is above what the workers say they have taken: see `in_flight_drift`."""
+        cdef uint64_t taken = 0
+        cdef uint32_t worker
+        for worker in range(self.workers):
+            taken += atomic_load_u64(&self.worker(worker).body_memory)
+        return <int64_t>(atomic_load_u64(&self.header.body_memory) - taken)
+
+    def correct_body_memory(self, int64_t drift):
+        """Take a drift out of `body_memory`."""
+        atomic_add_u64(&self.header.body_memory, <uint64_t>-drift)
+
     @property
     def body_memory_limit(self):
         """Bytes that they may take."""
