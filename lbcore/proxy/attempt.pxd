@@ -17,7 +17,7 @@ cdef enum Next:                        # what follows
     NEXT_NONE                          # nothing: the client is told
     NEXT_SAME                          # the same server, over a new connection
     NEXT_OTHER                         # another server of the same service
-    NEXT_FALLBACK                      # the fallback of the innermost Failover
+    NEXT_FALLBACK                      # the fallback of the innermost Failover that drops the status
 
 
 cdef class Attempt:                    # the connection of the one under way is `Exchange.stream`; a past one keeps none

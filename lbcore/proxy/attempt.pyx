@@ -7,7 +7,7 @@ Failover does not want. What is done about it is the exchange's.
 cimport cython
 
 from lbcore.routing.decision cimport Decision
-from lbcore.routing.failover cimport wants_another
+from lbcore.routing.failover cimport step_to_leave
 
 
 @cython.final
@@ -36,6 +36,6 @@ cdef int next_attempt(Attempt attempt, int outcome, int status, bint repeatable,
         return NEXT_SAME
     if outcome == OUTCOME_UNREACHED:
         return NEXT_OTHER
-    if decision.failover is not None and repeatable and wants_another(decision.failover, status):
+    if repeatable and step_to_leave(decision.failover, status) is not None:
         return NEXT_FALLBACK
     return NEXT_NONE

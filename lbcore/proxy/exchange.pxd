@@ -127,7 +127,7 @@ cdef class Exchange(Context):
     cdef bint is_repeatable(self) noexcept
     cdef int ask_same(self) except -1
     cdef bint ask_other(self) except *
-    cdef int fall_back(self) except -1
+    cdef int fall_back(self, int status) except -1
     cdef int ask_again(self, Service service) except -1
     cdef bint start_recording(self) except *
     cdef int64_t repeatable_bytes(self, int64_t most) noexcept

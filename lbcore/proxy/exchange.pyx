@@ -30,7 +30,7 @@ from lbcore.http.sink cimport Filter, Sink
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision, FailoverStep
-from lbcore.routing.failover cimport Failover, most_repeatable
+from lbcore.routing.failover cimport Failover, most_repeatable, step_to_leave
 from lbcore.routing.mirroring cimport Mirror
 from lbcore.routing.queue cimport Waiter, WaitQueue
 from lbcore.routing.route cimport Route
@@ -421,7 +421,7 @@ cdef class Exchange(Context):
                 return True
             step = next_attempt(self.attempt, OUTCOME_BAD, status, repeatable, self.decision)
         if step == NEXT_FALLBACK:
-            self.fall_back()
+            self.fall_back(status)
             return True
         return False
 
@@ -465,9 +465,10 @@ cdef class Exchange(Context):
         self.go_on(None)
         return True
 
-    cdef int fall_back(self) except -1:
-        """Ask the fallback of the innermost Failover, whose main service has answered badly."""
-        cdef Failover failover = <Failover>self.decision.failover.service
+    cdef int fall_back(self, int status) except -1:
+        """Ask the fallback of the innermost Failover that drops this status, with which its main service has answered."""
+        cdef FailoverStep step = step_to_leave(self.decision.failover, status)
+        cdef Failover failover = <Failover>step.service
         cdef uint64_t serial = self.serial
         if not self.start_recording():     # one that has waited for a server and got none
             return 0
@@ -475,7 +476,7 @@ cdef class Exchange(Context):
         if self.recording is not None and self.recording is not self.request_tail:
             # Filters behind the recording have seen some of the body, which comes once more: their gates are passed anew.
             self.gates.go_back(min(self.recorded_behind, len(self.gates.entered)), self.request, self)
-        self.decision.fall_back()
+        self.decision.fall_back(step)
         failover.fallback.stats.requests += 1
         try:
             self.ask_again(failover.fallback.service)

@@ -26,7 +26,7 @@ cdef class FailoverStep:
 
 cdef class Decision:
     cdef object balancer               # LoadBalancer whose server was chosen
-    cdef FailoverStep failover         # at a Failover that wants to see the status of the answer; None = at none
+    cdef FailoverStep failover         # at the innermost Failover that sees the status of the answer; None = at none
     cdef Py_ssize_t failovers          # how many there are, its outer ones with it
     cdef Savepoint start               # where another attempt begins
     cdef list cookies                  # Set-Cookie values for the answer, outermost service first; None = none
@@ -52,7 +52,7 @@ cdef class Decision:
     cdef int use_fallback(self, object failover) except -1
     cdef int exclude(self, object member) except -1
     cdef int may_fail_over(self, object service) except -1
-    cdef int fall_back(self) except -1
+    cdef int fall_back(self, FailoverStep step) except -1
     cdef int begin_again(self, object server) except -1
     cdef int go_back(self, Savepoint before) except -1
     cdef Savepoint savepoint(self) noexcept

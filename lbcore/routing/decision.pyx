@@ -80,9 +80,8 @@ cdef class Decision:
         self.failovers += 1
         return 0
 
-    cdef int fall_back(self) except -1:
-        """The main service of `failover` has answered badly: the fallback is about to choose, as if for another request."""
-        cdef FailoverStep step = self.failover
+    cdef int fall_back(self, FailoverStep step) except -1:
+        """The main service of a Failover has answered badly: the fallback is about to choose, as if for another request."""
         self.go_back(step.before)
         self.drawn = None
         self.failed = None

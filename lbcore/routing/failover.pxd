@@ -21,5 +21,5 @@ cdef class Failover(Service):
     cdef Server ask(self, Child child, Py_ssize_t index, Asker asker, Decision decision)
 
 
-cdef bint wants_another(FailoverStep step, int status) noexcept
+cdef FailoverStep step_to_leave(FailoverStep step, int status)
 cdef int64_t most_repeatable(FailoverStep step) noexcept

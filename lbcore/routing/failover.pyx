@@ -98,9 +98,14 @@ cdef class Failover(Service):
         return self.watches
 
 
-cdef bint wants_another(FailoverStep step, int status) noexcept:
-    """Whether an answer of this status is dropped, and the fallback asked."""
-    return 200 <= status < 600 and (<Failover>step.service).bad[status]
+cdef FailoverStep step_to_leave(FailoverStep step, int status):
+    """The innermost Failover, from `step` outwards, that drops an answer of this status and asks its fallback; or None."""
+    if 200 <= status < 600:
+        while step is not None:
+            if (<Failover>step.service).bad[status]:
+                return step
+            step = step.outer
+    return None
 
 
 cdef int64_t most_repeatable(FailoverStep step) noexcept:

@@ -19,7 +19,7 @@ BUILT = ROOT / "build/tests"
 def built(name: str) -> Path | None:
     """The extension, when it is newer than all it depends on."""
     depends = [ROOT / f"tests/support/{name}.pyx"]
-    for package in ("http", "middleware"):
+    for package in ("http", "middleware", "proxy", "routing"):
         depends += (ROOT / "lbcore" / package).glob("*.pxd")
     newest = max(path.stat().st_mtime for path in depends)
     tag = f"cpython-{sys.version_info[0]}{sys.version_info[1]}"

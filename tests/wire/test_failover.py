@@ -516,3 +516,20 @@ def test_nobody_waits_for_a_server_on_trial_while_a_sibling_is_free() -> None:
             eventually(lambda: tried.now == 1, "one tries")
             assert [lb.ask(GET)[2] for _ in range(8)] == [b"free"] * 8
             tried.go.release(9)
+
+
+def test_what_an_inner_failover_lets_pass_is_the_outer_ones_to_drop() -> None:
+    with recorders("a", "b", "c") as (a, b, c):
+        services = {
+            "all": {"failover": {"service": "inner", "fallback": "c", "errors": {"status": ["500-504"]}}},
+            "inner": {"failover": {"service": "a", "fallback": "b", "errors": {"status": ["503"]}}},
+        }
+        with edge(config(services, a=a.url, b=b.url, c=c.url)) as lb:
+            for status, asked in ((502, [1, 0, 1]), (503, [1, 1, 0]), (404, [1, 0, 0])):
+                for server in (a, b, c):
+                    server.requests.clear()
+                a.answer = lambda *request, status=status: (status, b"a")
+                text = lb.ask(post(b"x" * 70_000, chunked=True))[2]
+                assert text == (b"c" if asked[2] else b"b" if asked[1] else b"a")
+                assert [len(server.requests) for server in (a, b, c)] == asked
+                assert all(body == b"x" * 70_000 for server in (a, b, c) for _, _, body in server.requests)
