@@ -210,7 +210,7 @@ class _Decoder:
 
     def section(self, value: Any, model: type[Model], path: Path, written: Path) -> Any:
         if isinstance(value, dict):
-            if not value and not model.may_be_empty:
+            if not model.may_be_empty and all(item is None for item in value.values()):
                 return self.empty(path)
             return self.mapping(value, model, path, written)
         if isinstance(value, str) and value.lower() in ("true", "false") and not issubclass(model, Object):
@@ -228,9 +228,10 @@ class _Decoder:
     def names(self, value: Any, inner: Any, path: Path, written: Path) -> Any:
         if not isinstance(value, dict):
             return self.mismatch(path, value, "names and values")
-        if not value:
-            return self.empty(path)
         wanted = plain(inner)
+        of_objects = is_model(wanted) and issubclass(wanted, Object)
+        if not value or (not (of_objects and wanted.runs_alone) and all(item is None for item in value.values())):
+            return self.empty(path)
         found: dict[str, Any] = {}
         for name, item in value.items():
             here, there = (*path, name), (*written, name)
@@ -286,6 +287,8 @@ class _Decoder:
             return ABSENT
         if get_origin(annotation) is Literal:
             choices = get_args(annotation)
+            if value == "" and "" not in choices:
+                return ABSENT  # as in Traefik: the default
             meant = [choice for choice in choices if isinstance(choice, str) and choice.lower() == value.lower()]
             return value if value in choices or not meant else meant[0]
         return value if annotation is timedelta else str(value)

@@ -70,7 +70,7 @@ def load_static_with_warnings(path: str | os.PathLike[str]) -> tuple[StaticConfi
     """The same, with what is ignored, what is missing, and the entry points that cannot run for that."""
     path = Path(path)
     tree = _tree(path, read_text(path), templates=False)
-    if not tree.content and not tree.fatal:
+    if _is_blank(tree):
         raise ConfigError([Problem("", "no configuration in this file", "set entryPoints and providers", str(path))])
     decoded = decode(tree, StaticConfig, _ELSEWHERE[StaticConfig])
     file, warnings = decoded.model.providers.file, static_notes(decoded, tree.file)
@@ -238,7 +238,11 @@ def is_blank(path: Path) -> bool:
         tree = _tree(path, read_text(path), templates=False)
     except ConfigError:
         return False
-    return not tree.content and not tree.fatal
+    return _is_blank(tree)
+
+
+def _is_blank(tree: Tree) -> bool:
+    return not tree.fatal and all(value is None for value in tree.content.values())
 
 
 def is_static(path: Path) -> bool:

@@ -14,7 +14,7 @@ _HOST = re.compile(r"[^\s\x00-\x20\x7f\"#$&'()*+,/;<=>?@\\^`{|}]+")
 
 def check_address(value: Any) -> str:
     """The address of an entry point: `[host]:port[/tcp]` or `unix:/path`. Raises ValueError with the reason."""
-    text = str(value)
+    text = str(value) or ":0"
     if text.startswith(UNIX):
         if not text.removeprefix(UNIX):
             raise ValueError("no path in the address of a unix socket: write unix:/run/lbcore.sock")
@@ -31,11 +31,12 @@ def check_address(value: Any) -> str:
         raise ValueError(f"{text!r}: {port!r} is not a port")
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError(f"{text!r}: an IPv6 address stands in brackets, e.g. [::1]:80")
-    return text
+    return address + (f"/{protocol.lower()}" if protocol else "")
 
 
 def check_network(value: str) -> str:
     """An IP address or a network in CIDR form. Raises ValueError."""
+    value = value.strip()
     try:
         ipaddress.ip_network(value, strict=False)
     except ValueError:
@@ -59,6 +60,8 @@ def split_address(address: str) -> tuple[str, int, str, str]:
 
 def is_relative(url: str) -> bool:
     """Whether a URL names neither a scheme nor a host."""
+    if url != url.strip():
+        raise ValueError(f"error parsing server URL {url!r}: space at its ends")
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -15,6 +15,7 @@ KEEP_ALIVE = timedelta(seconds=32767)  # the most that Linux takes for TCP_KEEPI
 
 Weight = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]  # below 0: as 0, as in Traefik
 Count = Annotated[int, Field(ge=0, lt=1 << 31)]
+OrNone = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31), AfterValidator(lambda value: max(value, 0))]  # below 0: none
 Size = Annotated[int, Field(ge=0, le=INT64_MAX)]
 Limit = Annotated[int, Field(ge=-1, le=INT64_MAX)]  # of bytes; -1: none
 Seconds = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]

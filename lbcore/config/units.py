@@ -12,6 +12,7 @@ from lbcore.config.scalars import Plain, to_int
 
 _UNIT_US = {"ns": 0.001, "us": 1.0, "µs": 1.0, "μs": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+NONE = timedelta(0)
 LONGEST = timedelta(days=3650)
 MAX_STATUS = 599  # that an answer may have
 
@@ -70,6 +71,7 @@ def format_duration(duration: timedelta) -> str:
 
 _AS_TEXT = PlainSerializer(format_duration, return_type=str)
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), _AS_TEXT]
+LimitDuration = Annotated[timedelta, BeforeValidator(lambda value: max(parse_signed_duration(value), NONE)), _AS_TEXT]
 SignedDuration = Annotated[timedelta, BeforeValidator(parse_signed_duration), _AS_TEXT]
 
 

@@ -42,7 +42,10 @@ def _addresses(static: StaticConfig) -> list[Problem]:
         try:
             Address.parse(point.address)
         except ValueError as error:
-            problems.append(Problem(f"entryPoints.{name}.address", f"cannot listen on {point.address}: {error}"))
+            file, _, line = point.place.rpartition(":")
+            where = int(line) if line.isdigit() else None
+            text = f"cannot listen on {point.address}: {error}"
+            problems.append(Problem(f"entryPoints.{name}.address", text, "", file, where))
     return problems
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from lbcore.routing.compile import compile_table, find_problems
 from tests.support.instance import running
 
 SERVERS = "servers: [{url: 'http://127.0.0.1:9'}]"
+TIMEOUTS = "transport: {respondingTimeouts"
 BROKEN = """\
 http:
   routers:
@@ -153,7 +155,7 @@ def test_looking_for_what_cannot_run_leaves_the_table_as_it_is(tmp_path: Path) -
     assert (dict(table.services), dict(table.servers), table.disabled, table.limits) == ({}, {}, [], [])
 
 
-@pytest.mark.parametrize("text", ["", "\n", "# only a comment\n", "{}\n", "---\n"])
+@pytest.mark.parametrize("text", ["", "\n", "# only a comment\n", "{}\n", "---\n", "entryPoints:\n"])
 def test_an_empty_file_is_refused_as_run_refuses_it(tmp_path: Path, text: str) -> None:
     path = tmp_path / "static.yml"
     path.write_text(text)
@@ -186,6 +188,11 @@ def test_an_entry_point_that_is_not_there_has_its_line(tmp_path: Path, section: 
         f"http: {{services: {{s: {{loadBalancer: {{passiveHealthCheck: {{}}, {SERVERS}}}}}}}}}",
         f"http: {{services: {{s: {{loadBalancer: {{responseForwarding: {{}}, {SERVERS}}}}}}}}}",
         "tcp: {services: {s: {loadBalancer: {}}}}",
+        "http: {middlewares: {m: {replacePath: {path: }}}}",
+        "http: {middlewares: {m: {headers: {customRequestHeaders: {X-A: }}}}}",
+        "http: {services: {s: {loadBalancer: {servers: }}}}",
+        "providers: {file: }",
+        "entryPoints: {web: }",
     ],
 )
 def test_an_empty_section_is_refused_where_traefik_refuses_it(tmp_path: Path, text: str) -> None:
@@ -200,6 +207,60 @@ def test_an_empty_section_is_taken_where_traefik_takes_it(tmp_path: Path, cookie
     path = tmp_path / "file.yml"
     path.write_text(f"http: {{services: {{s: {{loadBalancer: {{{cookie}, {SERVERS}}}}}}}}}\n")
     assert check_file(path).problems == []
+
+
+@pytest.mark.parametrize(
+    ("point", "way", "value"),
+    [
+        ("address: ''", "address", ":0"),
+        ("address: ':0/TCP'", "address", ":0/tcp"),
+        ("forwardedHeaders: {trustedIPs: [' 10.0.0.0/8 ']}", "forwarded_headers.trusted_ips", ["10.0.0.0/8"]),
+        ("http: {maxHeaderBytes: 0}", "http.max_header_bytes", 1048576),
+        ("http: {maxHeaderBytes: -1}", "http.max_header_bytes", 1048576),
+        ("http: {maxHeaderBytes: 100}", "http.max_header_bytes", 512),
+        ("http: {aliasHeadersStrategy: ''}", "http.alias_headers_strategy", None),
+        ("transport: {keepAliveMaxRequests: -1}", "transport.keep_alive_max_requests", 0),
+        ("transport: {keepAliveMaxTime: -1s}", "transport.keep_alive_max_time", timedelta(0)),
+        (f"{TIMEOUTS}: {{readTimeout: -1}}}}", "transport.responding_timeouts.read_timeout", timedelta(0)),
+        (f"{TIMEOUTS}: {{idleTimeout: -5m}}}}", "transport.responding_timeouts.idle_timeout", timedelta(0)),
+    ],
+)
+def test_values_that_traefik_takes_for_something_else_are_taken_so(
+    tmp_path: Path, point: str, way: str, value: object
+) -> None:
+    path = tmp_path / "static.yml"
+    path.write_text(f"entryPoints:\n  web: {{{point}}}\n")
+    static, _ = load_static_with_warnings(path)
+    found: object = static.entry_points["web"]
+    for name in way.split("."):
+        found = getattr(found, name)
+    assert found == value
+    assert check_file(path).problems == []
+
+
+def test_an_empty_text_for_a_choice_is_its_default(tmp_path: Path) -> None:
+    path = static_file(
+        tmp_path,
+        "log: {format: '', level: ''}\n"
+        "accessLog: {format: '', fields: {defaultMode: '', names: {A: ''}, headers: {defaultMode: ''}}}\n",
+    )
+    static, _ = load_static_with_warnings(path)
+    assert static.log.format == "common"
+    assert static.access_log is not None
+    assert (static.access_log.format, static.access_log.fields.default_mode) == ("common", "keep")
+    dynamic = tmp_path / "dynamic.yml"
+    dynamic.write_text(f"http: {{services: {{s: {{loadBalancer: {{strategy: '', {SERVERS}}}}}}}}}\n")
+    service = load_objects(dynamic).config.http.services["s"]
+    assert service.load_balancer is not None
+    assert service.load_balancer.strategy == "wrr"
+    assert check_file(dynamic).problems == []
+
+
+def test_an_address_that_cannot_be_listened_on_has_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "static.yml"
+    path.write_text("entryPoints:\n  web: {address: 'unix:relative'}\n")
+    (problem,) = check_file(path).problems
+    assert problem.startswith(f"{path}:2: entryPoints.web.address: ")
 
 
 def test_run_logs_a_refused_file_in_the_words_of_check(tmp_path: Path) -> None:

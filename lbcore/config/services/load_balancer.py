@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, ClassVar
 
+from pydantic import field_validator
+
 from lbcore.config.model import WHEN_SET, Model
 from lbcore.config.network import is_nowhere
 from lbcore.config.numbers import Count, Weight
@@ -54,6 +56,11 @@ class LoadBalancer(Model):
     max_connections: MaxConnections = 0
     queue: Queue | None = None
     slow_start: SlowStart | None = None
+
+    @field_validator("strategy")
+    @classmethod
+    def _default(cls, value: str) -> str:
+        return value or "wrr"
 
     def limit_of(self, server: Server) -> int:
         """Requests that may be under way at a server; 0: any number."""

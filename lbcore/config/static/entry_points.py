@@ -8,22 +8,24 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from lbcore.config.model import WHEN_SET, Change, Model, Object, keys
 from lbcore.config.network import check_address, check_network
-from lbcore.config.numbers import Count
-from lbcore.config.units import Duration, seconds
+from lbcore.config.numbers import OrNone
+from lbcore.config.units import Duration, LimitDuration, seconds
 
 MAX_PRIORITY = (1 << 63) - 1
+MIN_HEADER_BYTES = 512
 
 
 class RespondingTimeouts(Model):
-    """0 = no limit. read: a request from its first byte to its last. write: its answer. idle: between requests.
+    """0, or below: no limit, as in Traefik. read: a request from its first byte to its last. write: its answer. idle:
+    between requests.
 
     Extensions: header: the head of a request from its first byte to its last. min_body_rate: bytes of a body a second,
     from 10 s on, while the server takes them.
     """
 
-    read_timeout: Duration = seconds(60)
-    write_timeout: Duration = seconds(0)
-    idle_timeout: Duration = seconds(180)
+    read_timeout: LimitDuration = seconds(60)
+    write_timeout: LimitDuration = seconds(0)
+    idle_timeout: LimitDuration = seconds(180)
     header_timeout: Annotated[Duration, WHEN_SET] = seconds(10)
     min_body_rate: Annotated[int, Field(ge=0, le=1 << 30), WHEN_SET] = 240
 
@@ -36,8 +38,8 @@ class LifeCycle(Model):
 class EntryPointTransport(Model):
     life_cycle: LifeCycle = LifeCycle()
     responding_timeouts: RespondingTimeouts = RespondingTimeouts()
-    keep_alive_max_time: Duration = seconds(0)
-    keep_alive_max_requests: Count = 0
+    keep_alive_max_time: LimitDuration = seconds(0)
+    keep_alive_max_requests: OrNone = 0
 
 
 class ForwardedHeaders(Model):
@@ -105,7 +107,7 @@ class EntryPointHttp(Model):
     sanitize_path: bool = True
     encode_query_semicolons: bool = False
     encoded_characters: Annotated[EncodedCharacters, WHEN_SET] = EncodedCharacters()
-    max_header_bytes: Annotated[int, Field(ge=512, le=1 << 26)] = 1048576
+    max_header_bytes: Annotated[int, Field(ge=MIN_HEADER_BYTES, le=1 << 26)] = 1048576
     max_header_lines: Annotated[int, Field(ge=16, le=1000000), WHEN_SET] = 10000
     alias_headers_strategy: Literal["keep", "delete", "reject"] | None = None
     # Deprecated: it sees underscores only.
@@ -113,6 +115,21 @@ class EntryPointHttp(Model):
 
     @classmethod
     def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        return [*cls._small_heads(data), *cls._underscores(data)]
+
+    @staticmethod
+    def _small_heads(data: dict[str, Any]) -> list[Change]:
+        least, wanted = MIN_HEADER_BYTES, data.get("maxHeaderBytes", MIN_HEADER_BYTES)
+        if wanted >= least:
+            return []
+        if wanted <= 0:
+            del data["maxHeaderBytes"]
+            return [Change("maxHeaderBytes", f"{wanted} is taken for the default", "no head goes without a limit")]
+        data["maxHeaderBytes"] = least
+        return [Change("maxHeaderBytes", f"{wanted} is taken for {least}", f"write {least} or more")]
+
+    @staticmethod
+    def _underscores(data: dict[str, Any]) -> list[Change]:
         if "underscoreHeadersStrategy" not in data:
             return []
         text = "is deprecated" if "aliasHeadersStrategy" not in data else "has no effect beside aliasHeadersStrategy"
