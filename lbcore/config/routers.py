@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import field_validator
 
-from lbcore.config.model import UNSUPPORTED, Change, Model, Object, keys
+from lbcore.config.model import UNSUPPORTED, Object
+from lbcore.config.observability import Observability
 
 MAX_USER_PRIORITY = (1 << 63) - 1 - 1000
 
 
-class RouterObservability(Model):
-    """Whether its requests are told about; None: as its entry point says."""
-
-    ignored = keys("traceVerbosity", "there is no tracing in this version of lbcore")
+class RouterObservability(Observability):
+    """Whether its requests are logged and counted; None: as its entry point says."""
 
     access_logs: bool | None = None
     metrics: bool | None = None
-    tracing: bool | None = None
-
-    @classmethod
-    def adjust(cls, data: dict[str, Any]) -> list[Change]:
-        if data.get("tracing"):
-            return [Change("tracing", "has no effect", "there is no tracing in this version of lbcore")]
-        return []
 
 
 class Router(Object):

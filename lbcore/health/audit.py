@@ -1,4 +1,4 @@
-"""Shared counts, of exchanges in flight and of memory for bodies, compared with what the workers hold: none stays wrong.
+"""Shared counts, of exchanges in flight and of memory for bodies, compared with what workers hold: none stays wrong.
 
 Each worker notes what it adds to a shared count in a row of its own, which is subtracted when the worker dies. One
 that is killed between the two leaves a count that is off by one; the count of a service is not subtracted at all.

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from lbcore.config.model import WHEN_SET, Change, Model, Object, keys
 from lbcore.config.network import check_address, check_network
 from lbcore.config.numbers import OrNone
+from lbcore.config.observability import Observability
 from lbcore.config.units import Duration, LimitDuration, seconds
 
 MAX_PRIORITY = (1 << 63) - 1
@@ -136,20 +137,11 @@ class EntryPointHttp(Model):
         return [Change("underscoreHeadersStrategy", text, "use aliasHeadersStrategy: it sees every alias")]
 
 
-class EntryPointObservability(Model):
-    """What is told about requests of routers that do not say themselves, and of those that no router takes."""
-
-    ignored = keys("traceVerbosity", "there is no tracing in this version of lbcore")
+class EntryPointObservability(Observability):
+    """Whether requests are logged and counted: those of routers that do not say, and those that no router takes."""
 
     access_logs: bool = True
     metrics: bool = True
-    tracing: bool | None = None
-
-    @classmethod
-    def adjust(cls, data: dict[str, Any]) -> list[Change]:
-        if data.get("tracing"):
-            return [Change("tracing", "has no effect", "there is no tracing in this version of lbcore")]
-        return []
 
 
 class EntryPoint(Object):
