@@ -7,7 +7,7 @@ cdef struct ArenaBlock:
     ArenaBlock* next
 
 cdef struct Arena:
-    char* base                 # first block; NULL before the first use
+    char* base                 # first block, owned, until the arena is cleared or dies; NULL before the first use
     Py_ssize_t used
     ArenaBlock* more           # blocks taken beyond the first
 

@@ -4,7 +4,7 @@ cdef enum:
     CHUNK_BYTES = 32768        # what a connection in work holds per direction
 
 cdef struct Buffer:
-    char* base                 # NULL while nothing is held
+    char* base                 # owned, until `buffer_release`; NULL while nothing is held
     Py_ssize_t size            # bytes at base
     Py_ssize_t start           # offset of the first byte not consumed
     Py_ssize_t end             # offset past the last byte filled

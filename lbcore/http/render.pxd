@@ -13,8 +13,8 @@ cdef struct ForwardPolicy:     # how X-Forwarded-* and Host are written for one 
     bint trusted               # the client may set the managed headers itself
     bint append_for            # X-Forwarded-For grows by the client's address
     bint encrypted             # the client came over TLS
-    Span server_name           # X-Forwarded-Server
-    Span server_authority      # Host when `pass_host` is off or the client sent none
+    Span server_name           # X-Forwarded-Server; the EntryPoint's, which outlives its exchanges
+    Span server_authority      # Host when `pass_host` is off or the client sent none; the Server's, which the attempt holds
     bint pass_host
 
 

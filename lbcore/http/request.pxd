@@ -28,7 +28,7 @@ cdef class Request(Message):
     cdef RequestHead head      # its spans point into the arena; `headers` and `client` at fields of this object
     cdef int target_form       # TargetForm
     cdef bint is_head          # the method is HEAD
-    cdef Span forwarded_host   # Host for the server in place of the client's; empty when no middleware set one
+    cdef Span forwarded_host   # Host for the server in place of the client's, in the arena or a constant; empty when not set
     cdef bint is_last_hop      # to be answered here: `OPTIONS *`, or OPTIONS and TRACE with Max-Forwards 0
     cdef bint lacks_host       # refused for that
     cdef bint has_host         # HTTP/1.0 may come without

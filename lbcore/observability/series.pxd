@@ -19,9 +19,9 @@ cdef enum Protocol:
 
 
 cdef class Series:
-    cdef MetricRow* rows               # of this worker
-    cdef uint64_t* used                # how many of them are
-    cdef uint32_t* index               # by hash of the key: row + 1; 0 = none
+    cdef MetricRow* rows               # of this worker, in the region
+    cdef uint64_t* used                # how many of them are, in the region
+    cdef uint32_t* index               # by hash of the key: row + 1; 0 = none. Owned, until this object dies
     cdef object region                 # keeps them mapped
     cdef uint64_t bounds_ns[MAX_BUCKETS]           # upper, ascending
     cdef int n_bounds

@@ -29,11 +29,11 @@ cdef struct Ejection:                  # passive health check
 cdef class Balancer(Service):
     cdef readonly list members         # Member, in the order of the file
     cdef Py_ssize_t count
-    cdef uint32_t* weights             # configured, by index in `members`
+    cdef uint32_t* weights             # configured, by index in `members`; owned, with `current` and `computed` behind them
     cdef uint32_t* current             # effective weight, 0 when not eligible: what the picker was built from
     cdef uint32_t scale                # that `current` is multiplied with, for parts of a weight
     cdef uint32_t* computed            # room to work out the next ones
-    cdef ServerCell** cells
+    cdef ServerCell** cells            # of `members`, which hold the region; the array is owned
     cdef Picker picker
     cdef StickyCookie sticky           # None = no sessions
     cdef bint watches                  # its status follows its members'

@@ -37,8 +37,8 @@ cdef class LeastOf(Picker):
 cdef class Consistent(Picker):
     cdef HashKey key
     cdef Places places
-    cdef uint64_t* names               # hashes
-    cdef uint32_t* configured          # weights that the places were built from
+    cdef uint64_t* names               # hashes; owned
+    cdef uint32_t* configured          # weights that the places were built from; owned, with `open` behind them
     cdef uint32_t* open
     cdef Py_ssize_t count
     cdef Py_ssize_t n_open

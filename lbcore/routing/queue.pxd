@@ -32,7 +32,7 @@ cdef class WaitQueue:
     cdef readonly uint32_t slot        # of the service
     cdef uint32_t worker
     cdef Region region
-    cdef ServiceStats* row             # this worker's
+    cdef ServiceStats* row             # this worker's, mapped as long as `region` lives
     cdef bint waking
     cdef uint64_t now_ns               # as of the last look
 

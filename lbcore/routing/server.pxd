@@ -12,11 +12,11 @@ cdef class Server(Member):
     cdef readonly int port             # 0 for a Unix socket
     cdef bytes authority_bytes
     cdef bytes prefix_bytes
-    cdef Span authority                # Host for a server that is not passed the client's
-    cdef Span prefix                   # of the path, without a trailing slash; empty unless preservePath
+    cdef Span authority                # Host for a server that does not get the client's; in `authority_bytes`
+    cdef Span prefix                   # of the path, without a trailing slash; empty unless preservePath. In `prefix_bytes`
     cdef readonly bint preserve_path
     cdef public uint32_t limit         # exchanges it may have in flight, of all workers; 0 = any number
-    cdef object pool                   # its idle connections; set and read by proxy.pool alone
+    cdef object pool                   # its idle connections; set and read by `transport` alone. One is enough: docs/extending.md
     cdef object addresses              # what its name resolved to; set and read by transport.dialer alone
 
     cdef inline bint is_full(self) noexcept:

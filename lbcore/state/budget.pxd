@@ -9,7 +9,7 @@ from lbcore.state.region cimport Region
 cdef class MemoryBudget:
     cdef Region region                 # keeps both mapped
     cdef Header* header
-    cdef WorkerStats* row              # this worker's
+    cdef WorkerStats* row              # this worker's, mapped as long as `region` lives
 
     cdef bint take(self, int64_t amount) noexcept
     cdef void give(self, int64_t amount) noexcept

@@ -18,7 +18,7 @@ cdef class Region:
     cdef ServiceCell* service_cells
     cdef ServerCell* server_cells
     cdef WorkerStats* worker_rows
-    cdef ServerStats* server_rows      # [worker][server]
+    cdef ServerStats* server_rows      # [worker][server]; like those below within `base`
     cdef ServiceStats* service_rows    # [worker][service]
     cdef MetricRow* metrics            # [worker][METRIC_ROWS]
     cdef KeyedPart* keyed_parts        # [worker, or `workers` for the shared one]
