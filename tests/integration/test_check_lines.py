@@ -12,7 +12,7 @@ from lbcore.config.static import StaticConfig
 from lbcore.process.check import check_file
 from lbcore.provider.merge import merge
 from lbcore.routing.compile import compile_table, find_problems
-from tests.support.instance import running
+from tests.support.instance import Backend, dynamic_for, running
 
 SERVERS = "servers: [{url: 'http://127.0.0.1:9'}]"
 TIMEOUTS = "transport: {respondingTimeouts"
@@ -275,3 +275,19 @@ def test_run_logs_a_refused_file_in_the_words_of_check(tmp_path: Path) -> None:
         logged = [line.partition("configuration refused: ")[2] for line in lb.log.splitlines() if "refused: " in line]
         assert logged == expected
         assert len(logged) == 2
+
+
+def test_a_reload_that_breaks_a_transport_keeps_what_goes_by_it(tmp_path: Path) -> None:
+    backend = Backend("one")
+    dynamic = dynamic_for(backend)
+    service = next(iter(dynamic["http"]["services"].values()))
+    service["loadBalancer"]["serversTransport"] = "t"
+    timeouts = {"dialTimeout": "1s"}
+    dynamic["http"]["serversTransports"] = {"t": {"forwardingTimeouts": timeouts}}
+    with running(tmp_path, dynamic, workers=1) as lb:
+        lb.runs(1)
+        timeouts["dialTimeout"] = "-1s"
+        lb.write(dynamic)
+        lb.logged("serversTransport t@file is broken, the version that runs stays: ")
+        assert lb.get() == (200, "one")
+    backend.close()
