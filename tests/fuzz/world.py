@@ -99,7 +99,7 @@ class HostileServer:
             for at in range(0, size, 4096):
                 piece = body[at : at + 4096]
                 peer.send(b"%x;e=1\r\n%s\r\n" % (len(piece), piece))
-            peer.send(b"0\r\nX-End: %s\r\n\r\n" % ANSWER_BODY if choice < 0.75 else b"0\r\n\r\n")
+            peer.send(b"0\r\nX-End: yes\r\n\r\n" if choice < 0.75 else b"0\r\n\r\n")
 
     def misbehave(self, peer: Peer, first: str, choice: float) -> bool:
         """One bad answer. Returns whether the connection goes on."""

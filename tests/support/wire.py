@@ -235,7 +235,9 @@ def edge(
     **entry_point: Any,
 ) -> Iterator[Edge]:
     """Run the proxy with a dynamic configuration while the block lasts; by default with one entry point, `web`."""
-    points = entry_points or {"web": {"address": "127.0.0.1:0", **entry_point}}
+    points = dict(entry_points or {"web": {"address": "127.0.0.1:0", **entry_point}})
+    if static and ("metrics" in static or "api" in static):
+        points.setdefault("traefik", {"address": "127.0.0.1:0"})  # its own port may be another program's
     settings = StaticConfig.model_validate({"entryPoints": points, **(static or {})})
     ready: list[Edge] = []
     started, stop = threading.Event(), asyncio.Event()
