@@ -17,13 +17,31 @@ cdef char* pool[POOL_CHUNKS]
 cdef Py_ssize_t pool_count = 0
 
 
+cdef inline bint take_kept(Buffer* buffer) noexcept nogil:
+    """Give a buffer that holds none a chunk of the pool: what nearly every call comes to. False: there is none."""
+    global pool_count
+    if pool_count == 0:
+        return False
+    pool_count -= 1
+    buffer.base = pool[pool_count]
+    buffer.size = CHUNK_BYTES
+    buffer.start = 0
+    buffer.end = 0
+    return True
+
+
 cdef int buffer_acquire(Buffer* buffer) noexcept nogil:
     """Give the buffer a chunk if it holds none. Returns 0, or -1 when memory is out. Parked bytes move into the chunk."""
+    if buffer.base == NULL and take_kept(buffer):
+        return 0
+    return 0 if buffer.base != NULL and buffer.size >= CHUNK_BYTES else take_chunk(buffer)
+
+
+cdef int take_chunk(Buffer* buffer) noexcept nogil:
+    """Give the buffer, which holds none or parked bytes, a chunk. Returns as `buffer_acquire`."""
     global pool_count
     cdef char* chunk
     cdef Py_ssize_t n
-    if buffer.base != NULL and buffer.size >= CHUNK_BYTES:
-        return 0
     if pool_count > 0:
         pool_count -= 1
         chunk = pool[pool_count]
@@ -59,6 +77,13 @@ cdef void buffer_give_back(Buffer* buffer) noexcept nogil:
 
 cdef int buffer_make_room(Buffer* buffer, Py_ssize_t free_bytes) noexcept nogil:
     """What `buffer_reserve` does where there is too little room, or none."""
+    if buffer.base == NULL and free_bytes <= CHUNK_BYTES and take_kept(buffer):
+        return 0
+    return move_or_grow(buffer, free_bytes)
+
+
+cdef int move_or_grow(Buffer* buffer, Py_ssize_t free_bytes) noexcept nogil:
+    """Make room by moving the content to the front, else by taking more memory. Returns as `buffer_reserve`."""
     cdef Py_ssize_t length, size
     cdef char* grown
     if buffer.base == NULL:

@@ -209,6 +209,9 @@ cdef int render_request(Request request, const ForwardPolicy* policy, Span path_
         present[i] = False
     for i in range(head.n_headers):
         kind = request.kinds[i]
+        if kind == H_OTHER and not request.framing.names_headers:
+            at = put_header(at, &head.headers[i])
+            continue
         if kind & H_OWN:
             kind ^= H_OWN
             present[kind] = True
@@ -306,6 +309,9 @@ cdef int render_response(Response response, int client_minor_version, bint keep_
     at = put(at, b"\r\n", 2)
     for i in range(response.n_headers):
         kind = response.kinds[i]
+        if kind == H_OTHER and not response.framing.names_headers:
+            at = put_header(at, &response.headers[i])
+            continue
         if kind == H_DROPPED or (is_hop_by_hop(kind) and (
                 kind != H_TRAILER or not chunked or response.framing.body != BODY_CHUNKED)):
             continue

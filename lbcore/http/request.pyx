@@ -30,6 +30,10 @@ NO_TRAILERS = frozenset(b"""authorization cookie cookie2 set-cookie cache-contro
     if-modified-since if-unmodified-since if-range content-encoding content-type content-range content-location origin
     x-http-method-override x-http-method x-method-override""".split())
 
+cdef enum:
+    NAMES = 1                  # bits of NAME_BYTE
+    UPPER = 2
+
 cdef uint8_t NAME_BYTE[256]    # of a registered name or an IPv4 address
 
 
@@ -37,7 +41,9 @@ cdef void fill_name_bytes() noexcept:
     """RFC 3986 section 3.2.2, `unreserved` and `sub-delims`, less the comma, which proxies disagree about."""
     cdef char c
     for c in b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+;=":
-        NAME_BYTE[<uint8_t>c] = True
+        NAME_BYTE[<uint8_t>c] = NAMES
+    for c in b"ABCDEFGHIJKLMNOPQRSTUVWXYZ":
+        NAME_BYTE[<uint8_t>c] = NAMES | UPPER
 
 
 fill_name_bytes()
@@ -47,17 +53,20 @@ cdef inline bint is_hex(char c) noexcept nogil:
     return c"0" <= c <= c"9" or c"a" <= c <= c"f" or c"A" <= c <= c"F"
 
 
-cdef bint is_registered_name(Span name) noexcept nogil:
-    """Whether a text is a `reg-name` or an IPv4 address (RFC 3986 section 3.2.2); the empty one is."""
+cdef bint is_registered_name(Span name, bint* lower) noexcept nogil:
+    """Whether a text is a `reg-name` or an IPv4 address (RFC 3986 section 3.2.2); the empty one is. `lower`: it has no capitals."""
     cdef Py_ssize_t i = 0
+    cdef uint8_t byte, all_bits = 0
     while i < name.len:
-        if name.ptr[i] == c"%":
-            if i + 2 >= name.len or not is_hex(name.ptr[i + 1]) or not is_hex(name.ptr[i + 2]):
+        byte = NAME_BYTE[<uint8_t>name.ptr[i]]
+        if byte == 0:
+            if name.ptr[i] != c"%" or i + 2 >= name.len or not is_hex(name.ptr[i + 1]) or not is_hex(name.ptr[i + 2]):
                 return False
+            byte = UPPER       # the digits may be capitals
             i += 2
-        elif not NAME_BYTE[<uint8_t>name.ptr[i]]:
-            return False
+        all_bits |= byte
         i += 1
+    lower[0] = not all_bits & UPPER
     return True
 
 
@@ -138,13 +147,16 @@ cdef bint is_ip_future(const char* at, const char* end) noexcept nogil:
     return True
 
 
-cdef int split_authority(Span authority, Span* name) noexcept nogil:
+cdef int split_authority(Span authority, Span* name, bint* lower) noexcept nogil:
     """Check `uri-host [ ":" port ]` (RFC 9110 section 7.2) and cut the port off. 0, or 400.
 
-    name  the host, in the case it came in; an IPv6 address without its brackets. Empty when the whole field is.
+    name   the host, in the case it came in; an IPv6 address without its brackets. Empty when the whole field is.
+    lower  whether it is known to have no capitals.
     """
     cdef Py_ssize_t i, end
+    cdef const char* colon
     cdef int port = 0
+    lower[0] = False
     if authority.len == 0:
         name[0] = authority
         return 0
@@ -160,11 +172,10 @@ cdef int split_authority(Span authority, Span* name) noexcept nogil:
                 return 400
         end += 1
     else:
-        end = 0
-        while end < authority.len and authority.ptr[end] != c":":
-            end += 1
+        colon = <const char*>memchr(authority.ptr, c":", authority.len)
+        end = authority.len if colon == NULL else colon - authority.ptr
         name[0] = span_of(authority.ptr, end)
-        if end == 0 or not is_registered_name(name[0]):
+        if end == 0 or not is_registered_name(name[0], lower):
             return 400
     if end == authority.len:
         return 0
@@ -516,6 +527,7 @@ cdef class Request(Message):
         cdef Span target = head.target
         cdef Py_ssize_t at, i
         cdef int status
+        cdef bint lower
         self.is_head = span_eq(head.method, b"HEAD", 4)
         self.is_last_hop = False
         self.target_form = TARGET_ORIGIN
@@ -544,10 +556,13 @@ cdef class Request(Message):
                 self.has_host = True
                 target = span_of(target.ptr + i, target.len - i)
                 self.target_form = TARGET_ABSOLUTE
-        status = split_authority(head.authority, &head.host)
+        status = split_authority(head.authority, &head.host, &lower)
         if status:
             return status
-        self.lower_host()
+        if head.host.len and head.host.ptr[head.host.len - 1] == c".":
+            head.host.len -= 1
+        if not lower:
+            self.lower_host()
         if self.target_form == TARGET_ASTERISK:
             head.path = head.first_path = head.route_path = target
             head.query = span_of(NULL, 0)
@@ -558,12 +573,10 @@ cdef class Request(Message):
         return status
 
     cdef void lower_host(self) noexcept:
-        """Bring `host` to lower case, without its trailing dot. Copies only when there is an upper-case letter."""
+        """Bring `host` to lower case. Copies only when there is an upper-case letter."""
         cdef Span host = self.head.host
         cdef Py_ssize_t i
         cdef char* out
-        if host.len and host.ptr[host.len - 1] == c".":
-            host.len -= 1
         for i in range(host.len):
             if c"A" <= host.ptr[i] <= c"Z":
                 out = arena_alloc(&self.arena, host.len)
