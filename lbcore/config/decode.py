@@ -266,9 +266,17 @@ class _Decoder:
         if not isinstance(value, list):
             hint = wanted.meant if is_model(wanted) else ""
             return self.mismatch(path, value, "a list", hint)
-        found = []
+        found: list[Any] = []
         for index, item in enumerate(value):
             here, there = (*path, index), (*written, index)
+            if is_model(wanted) and issubclass(wanted, Object):
+                here = (*path, len(found))
+                self.begin(wanted, here, there)
+                if item is None:
+                    self.note(here, "is empty")
+                decoded = self.value(item, inner, here, there)
+                found.append({} if decoded is ABSENT else decoded)
+                continue
             if item is None:
                 self.written[here] = there
                 self.note(here, "is empty")
@@ -361,6 +369,10 @@ class _Decoder:
             inner = plain(get_args(annotation)[1])
             if is_model(inner) and issubclass(inner, Object):
                 return {name: self.object(item, inner, (*path, name)) for name, item in value.items()}
+        if isinstance(value, list) and get_origin(annotation) is list:
+            inner = plain(get_args(annotation)[0])
+            if is_model(inner) and issubclass(inner, Object):
+                return [self.object(item, inner, (*path, index)) for index, item in enumerate(value)]
         return value
 
     def validated(self, data: dict[str, Any], model: type[M]) -> M | None:

@@ -1,4 +1,4 @@
-"""The dynamic configuration, which changes while traffic flows: routers, services, middlewares. No I/O."""
+"""The dynamic configuration, which changes while traffic flows: routers, services, certificates, ... No I/O."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from lbcore.config.services.slow_start import SlowStart
 from lbcore.config.services.sticky import Secret, Signed, SourceIP, Sticky, StickyCookie
 from lbcore.config.services.weighted import HighestRandomWeight, Weighted, WeightedService
 from lbcore.config.tcp import TcpConfig
+from lbcore.config.tls import TlsConfig
 
 __all__ = [
     "MAX_USER_PRIORITY",
@@ -69,6 +70,7 @@ __all__ = [
     "StripPrefix",
     "StripPrefixRegex",
     "TcpConfig",
+    "TlsConfig",
     "Weighted",
     "WeightedService",
 ]
@@ -84,15 +86,15 @@ class HttpConfig(Model):
 class DynamicConfig(Model):
     missing = {
         "udp": "lbcore balances HTTP and TCP",
-        "tls": "let something in front end TLS",
     }
     may_be_empty: ClassVar[bool] = True
 
     http: HttpConfig = HttpConfig()
     tcp: TcpConfig = TcpConfig()
+    tls: TlsConfig = TlsConfig()
 
     @property
     def is_empty(self) -> bool:
         """Nothing is configured at all."""
-        parts = (self.http, self.tcp)
+        parts = (self.http, self.tcp, self.tls)
         return not any(getattr(part, kind) for part in parts for kind in type(part).model_fields)

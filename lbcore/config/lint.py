@@ -11,7 +11,7 @@ from lbcore.config.network import is_nowhere
 from lbcore.config.report import SHOWN
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig
-from lbcore.config.validate import entry_points_of, qualify
+from lbcore.config.validate import entry_points_of, qualify, tls_of
 from lbcore.errors import Problem
 
 
@@ -55,7 +55,7 @@ def _place(thing: Object, kind: str, name: str) -> str:
 
 def _same_rules(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str]) -> Iterable[str]:
     """Routers that are never asked, as another one with the same rule is asked before."""
-    seen: dict[tuple[str, str], str] = {}
+    seen: dict[tuple[tuple[str, bool], str], str] = {}
     routers = dynamic.http.routers
     order = sorted(routers, key=lambda name: (-(routers[name].priority or len(routers[name].rule.encode())), name))
     for name in order:
@@ -63,7 +63,8 @@ def _same_rules(dynamic: DynamicConfig, static: StaticConfig, disabled: Containe
         if router.faults or not router.rule or name in disabled:
             continue
         rule = "".join(router.rule.split())
-        points = entry_points_of(router, static)
+        # With TLS and without are two worlds.
+        points = [(point, tls_of(router, point, static) is not None) for point in entry_points_of(router, static)]
         before = {seen[point, rule] for point in points if (point, rule) in seen}
         if points and len(before) == 1 and all((point, rule) in seen for point in points):
             first = before.pop()

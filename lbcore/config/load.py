@@ -17,6 +17,7 @@ from lbcore.config.lint import static_notes
 from lbcore.config.model import Model, Object
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig
+from lbcore.config.tls import TlsConfig
 from lbcore.config.tree import Path as KeyPath
 from lbcore.config.tree import Tree, parse
 from lbcore.errors import ConfigError, Problem
@@ -223,7 +224,24 @@ def _merge(configs: list[DynamicConfig], warnings: list[Problem]) -> DynamicConf
                         warnings.append(_twice(path, thing.place, objects[name].place))
                     else:
                         objects[name] = thing
-    return DynamicConfig(http=HttpConfig.model_validate(merged["http"]), tcp=TcpConfig.model_validate(merged["tcp"]))
+    return DynamicConfig(
+        http=HttpConfig.model_validate(merged["http"]),
+        tcp=TcpConfig.model_validate(merged["tcp"]),
+        tls=_merge_tls([config.tls for config in configs], warnings),
+    )
+
+
+def _merge_tls(configs: list[TlsConfig], warnings: list[Problem]) -> TlsConfig:
+    merged: dict[str, dict[str, Object]] = {"options": {}, "stores": {}}
+    for config in configs:
+        for kind, objects in merged.items():
+            for name, thing in getattr(config, kind).items():
+                if name in objects:
+                    warnings.append(_twice(f"tls.{kind}.{name}", thing.place, objects[name].place))
+                else:
+                    objects[name] = thing
+    certificates = [certificate for config in configs for certificate in config.certificates]
+    return TlsConfig.model_validate({"certificates": certificates, **merged})
 
 
 def _twice(path: str, place: str, first: str) -> Problem:

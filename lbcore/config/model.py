@@ -12,7 +12,8 @@ from pydantic.json_schema import SkipJsonSchema
 # Marks a field whose default says nothing to a reader of the API, such as an extension that is off: see `api.shape`.
 WHEN_SET = "shown where it is set"
 UNSUPPORTED = "not supported by this version of lbcore"
-HIDDEN = frozenset({"place", "faults", "closed"})  # attributes that no file can set
+# Attributes that no file can set.
+HIDDEN = frozenset({"place", "faults", "closed", "certificate_text", "key_text", "authorities", "generated"})
 
 
 class Change(NamedTuple):

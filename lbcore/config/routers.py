@@ -6,6 +6,7 @@ from pydantic import field_validator
 
 from lbcore.config.model import UNSUPPORTED, Object
 from lbcore.config.observability import Observability
+from lbcore.config.tls import RouterTls
 
 MAX_USER_PRIORITY = (1 << 63) - 1 - 1000
 
@@ -21,7 +22,6 @@ class Router(Object):
     """Rule to middlewares to service. `priority` 0: the length of the rule."""
 
     missing = {
-        "tls": "let something in front end TLS, or leave tls out to serve the route without it",
         "parentRefs": "write the conditions of the parents into the rule",
     }
 
@@ -32,6 +32,7 @@ class Router(Object):
     priority: int = 0
     rule_syntax: str = ""
     observability: RouterObservability = RouterObservability()
+    tls: RouterTls | None = None
 
     @field_validator("rule_syntax")
     @classmethod

@@ -15,6 +15,7 @@ from lbcore.config.model import Object
 from lbcore.config.network import UNIX, has_user, is_nowhere, is_relative, split_url
 from lbcore.config.rule import RuleError, parse_rule
 from lbcore.config.static import RedirectEntryPoint, StaticConfig
+from lbcore.config.tls import DEFAULT, RouterTls
 from lbcore.config.units import status_ranges
 
 INTERNAL_SERVICES = frozenset({"noop@internal", "ping@internal"})
@@ -136,7 +137,7 @@ def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
             found.services[name] = errors
     _tree_errors(http.services, found)
     for name, router in http.routers.items():
-        if errors := _router_errors(name, router, http, static, found):
+        if errors := _router_errors(name, router, http, static, found) or _tls_errors(name, router, dynamic, static):
             found.routers[name] = errors
     return found
 
@@ -181,6 +182,35 @@ def _router_errors(name: str, router: Router, http: HttpConfig, static: StaticCo
     if others and not errors:
         found.following.add(("router", name))
     return [*errors, *others]
+
+
+def tls_of(router: Router, point: str, static: StaticConfig) -> RouterTls | None:
+    """The `tls` of a router on an entry point: its own, with the options of the entry point where it names none."""
+    of_point = static.entry_points[point].http.tls
+    if router.tls is None or of_point is None:
+        return router.tls or of_point
+    return router.tls if router.tls.options else of_point
+
+
+def options_name(tls: RouterTls, owner: str) -> str:
+    """Of TLS options, as the merged configuration has them."""
+    return DEFAULT if tls.options in ("", DEFAULT) else qualify(tls.options, owner)
+
+
+def _tls_errors(name: str, router: Router, dynamic: DynamicConfig, static: StaticConfig) -> list[str]:
+    errors: list[str] = []
+    for point in entry_points_of(router, static):
+        tls = tls_of(router, point, static)
+        if tls is None:
+            continue
+        # Without sound default options there is no TLS at all: clients that ask for no known name would get them.
+        for wanted in dict.fromkeys((options_name(tls, name if router.tls is tls else "@file"), DEFAULT)):
+            options = dynamic.tls.options.get(wanted)
+            if options is None and wanted != DEFAULT:
+                errors.append(f"unknown TLS options: {wanted}")
+            elif options is not None:
+                errors += [f"TLS options {wanted}: {fault}" for fault in options.faults]
+    return list(dict.fromkeys(errors))
 
 
 def _middleware_reference(name: str, middlewares: Mapping[str, Middleware], found: Findings) -> list[str]:

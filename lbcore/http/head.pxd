@@ -30,6 +30,8 @@ cdef struct RequestHead:
     Span query             # without the `?`
     bint has_query         # there was a `?`
     bint encrypted         # the client came over TLS
+    const char* tls_version    # `1.3`; a constant, NULL without TLS
+    const char* tls_cipher     # its name by IANA; likewise
     int minor_version      # of HTTP/1
     Header* headers        # in order of arrival
     Py_ssize_t n_headers

@@ -166,6 +166,9 @@ cdef dict fields_of(LogFields log, const Record* record, Request request, str en
         fields |= {"RequestAddr": authority, "RequestHost": name, "RequestPort": number}
     if record.origin_bytes != record.response_bytes and record.response_bytes and (record.origin_status or not service):
         fields["GzipRatio"] = <double>record.origin_bytes / <double>record.response_bytes
+    if request.head.tls_version != NULL:
+        fields["TLSVersion"] = request.head.tls_version.decode()
+        fields["TLSCipher"] = request.head.tls_cipher.decode()
     if router:
         fields["RouterName"] = router
     if service:

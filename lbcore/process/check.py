@@ -18,6 +18,7 @@ from lbcore.errors import ConfigError, Problem
 from lbcore.process.preflight import start_problems
 from lbcore.provider.merge import merge
 from lbcore.routing.compile import find_problems
+from lbcore.tls.material import settle
 
 SECTIONS = {"router": "http.routers", "service": "http.services", "middleware": "http.middlewares"}
 SECTIONS |= {"serversTransport": "http.serversTransports", "tcpServersTransport": "tcp.serversTransports"}
@@ -92,8 +93,8 @@ def _beside(static: Path, source: Path, problem: Problem) -> Problem:
 
 def _check_dynamic(path: Path, static: StaticConfig | None, report: Report) -> None:
     loaded = load_objects(path)
-    dynamic = loaded.config
-    _sort([*loaded.warnings, *loaded.broken], report)
+    dynamic, of_tls = settle(loaded.config)
+    _sort([*loaded.warnings, *loaded.broken, *of_tls], report)
     if dynamic.is_empty:
         report.warnings.append(f"{path}: nothing is configured")
     static = static or _assumed(dynamic)

@@ -20,13 +20,16 @@ from lbcore.health.monitor import HealthMonitor
 from lbcore.process.listeners import Listener, open_listeners
 from lbcore.process.publication import Prepared, Publication
 from lbcore.process.snapshot import Publisher, graces_of
-from lbcore.process.supervisor import main, supervise
+from lbcore.process.supervisor import main, rotate_ticket_keys, supervise
 from lbcore.process.worker import Engine, EngineFactory, drain_points, make_engine
 from lbcore.provider.base import Aggregator
 from lbcore.provider.merge import merge
 from lbcore.provider.registry import providers_of
 from lbcore.routing.compile import Table, own_routers
 from lbcore.state.region import Region
+from lbcore.tls.material import settle
+
+_log = logging.getLogger("lbcore.process")
 
 
 def run(config: StaticConfig | str | os.PathLike[str], *, workers: int | None = None) -> int:
@@ -96,6 +99,7 @@ class Proxy:
             static = static_of(static)
         self._static = static if isinstance(static, StaticConfig) else load_static(static)
         self._dynamic = dynamic
+        self._applied: DynamicConfig | None = None  # by `apply`, last
         self._make_engine = engine
         self._engine: Engine | None = None
         self._listeners: list[Listener] = []
@@ -128,7 +132,11 @@ class Proxy:
         assert self._engine is not None, "the proxy is not running"
         if not isinstance(dynamic, DynamicConfig):
             dynamic = dynamic_of(dynamic)
-        await self._publication.replace(merge({"file": dynamic}))
+        settled, problems = await asyncio.to_thread(settle, dynamic, self._applied)
+        for problem in problems:
+            _log.log(logging.WARNING if problem.severity == "warning" else logging.ERROR, "configuration: %s", problem)
+        await self._publication.replace(merge({"file": settled}))
+        self._applied = settled
         return self.disabled
 
     def _in_force(self, prepared: Prepared) -> None:
@@ -143,7 +151,10 @@ class Proxy:
         admin_url = self._admin.url if self._admin else ""
         self._health = HealthMonitor(self._region)
         self._runtime = Runtime(self._static, self._region, admin_url, self._health.error)
-        self._tasks = [asyncio.create_task(self._health.run(), name="lbcore health")]
+        self._tasks = [
+            asyncio.create_task(self._health.run(), name="lbcore health"),
+            asyncio.create_task(rotate_ticket_keys(self._region), name="lbcore ticket keys"),
+        ]
         if self._admin is not None:
             self._tasks.append(asyncio.create_task(self._admin.run(self._runtime), name="lbcore admin"))
         addresses = {name: (point.address, point.reuse_port) for name, point in self._static.entry_points.items()}

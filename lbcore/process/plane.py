@@ -85,9 +85,12 @@ class DataPlane:
         a table may be dropped, and the loop may go on in another thread. Servers that stay are those of the table in
         force.
         """
-        return compile_table(
+        table = compile_table(
             dynamic, self._static, slots, self._region, self._worker, self._servers, self._ping, self._admin
         )
+        if table.acceptors:
+            import lbcore.transport.tls  # noqa: F401 -- what fails here is refused; `commit` may not fail
+        return table
 
     def commit(self, table: Table) -> None:
         """Route by a table of `prepare`; requests under way end on the one they began with.

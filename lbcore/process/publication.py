@@ -21,12 +21,14 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.lint import lint
 from lbcore.config.report import disabled_lines
 from lbcore.config.static import StaticConfig
+from lbcore.config.tls import Certificate
 from lbcore.errors import ConfigError, LbcoreError
 from lbcore.process.control import encode
 from lbcore.process.snapshot import Publisher, Snapshot, to_json
 from lbcore.provider.keep import Kept, keep_running
 from lbcore.routing.compile import Table, compile_table, find_problems
 from lbcore.state.region import Region
+from lbcore.tls.material import library_name, with_fallback
 
 _log = logging.getLogger("lbcore.process")
 
@@ -100,6 +102,7 @@ class Publication:
         self._admin = admin
         self._keeps = keeps
         self._wanted: DynamicConfig | None = None
+        self._fallback: Certificate | None = None  # made when TLS is first spoken; all workers have the same
         self._of_providers: list[str] = []
         self._woken = asyncio.Event()
         self._lock = asyncio.Lock()  # one transaction at a time
@@ -159,6 +162,8 @@ class Publication:
         self._publisher.commit(prepared.snapshot)
         self._workers.commit(prepared)
         prepared.table.take_effect()
+        if prepared.table.acceptors and (self.current is None or not self.current.table.acceptors):
+            _log.info("TLS is spoken by %s", library_name())
         self.current = prepared
         status = self._status
         status.reloads += 1
@@ -213,6 +218,8 @@ class Publication:
 
     def _compiled(self, dynamic: DynamicConfig, kept: tuple[Kept, ...], instead_of: Snapshot | None = None) -> Prepared:
         # What is compiled here is what the workers will read.
+        dynamic = with_fallback(dynamic, self._static, self._fallback)
+        self._fallback = dynamic.tls.generated or self._fallback
         data = to_json(dynamic)
         snapshot = self._publisher.reserve(DynamicConfig.model_validate(data), instead_of)
         known = self.current.table.servers if self.current is not None else {}

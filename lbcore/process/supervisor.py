@@ -38,11 +38,19 @@ from lbcore.state.region import Region
 
 EXIT_STOPPED = 0  # by a signal
 EXIT_CONFIG = 1  # configuration refused, or an address that cannot be listened on
+TICKET_KEY_S = 12 * 3600.0  # a session ticket of TLS is taken for two of these at least
 SWITCH_S = 0.001  # how long a thread that compiles may keep the loop of the health checks waiting
 EXIT_WORKERS = 3  # the workers cannot be started
 STOP_S = 2.0  # how long a worker may take to go after its grace, before it is killed
 
 _log = logging.getLogger("lbcore.process")
+
+
+async def rotate_ticket_keys(region: Region) -> None:
+    """Have the tickets of TLS sessions encrypted by a new key from time to time, until cancelled."""
+    while True:
+        await asyncio.sleep(TICKET_KEY_S)
+        region.rotate_ticket_keys()
 
 
 class Supervisor:
@@ -121,6 +129,7 @@ class Supervisor:
     def _services(self) -> list[Coroutine[Any, Any, None]]:
         services = [self._aggregator.run(), self._publication.run(), self._health.run()]
         services.append(ServiceWatch(self._runtime).run())
+        services.append(rotate_ticket_keys(self._region))
         if self._admin is not None:
             services.append(self._admin.run(self._runtime))
         if self._notifier.watchdog_s:

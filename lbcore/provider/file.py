@@ -19,10 +19,14 @@ from lbcore.errors import ConfigError, Problem
 from lbcore.provider.base import Publish, Update
 from lbcore.provider.blocking import BlockingCalls
 from lbcore.provider.watch import changes, config_files, is_being_written
+from lbcore.tls.material import files_of, settle
 
 READ_S = 3.0  # how long reading a file, or a directory's names, may take before it is given up
+MATERIAL_S = 1.0  # files that `tls` names are looked at this often
+MATERIAL_REST_S = 0.2  # and read when they have not changed for this long
 WRITER_S = 2.0  # how long at most a file that is being written is waited for
 
+Signatures = dict[Path, tuple[int, ...]]
 Load = Callable[[Mapping[Path, str]], tuple[DynamicConfig, Iterable[Problem | str]]]
 
 _log = logging.getLogger("lbcore.provider.file")
@@ -51,6 +55,7 @@ class FileProvider:
         self._unread: dict[Path, str] = {}  # why files could not be read; told once
         self._current: DynamicConfig | None = None
         self._digest = b""
+        self._material: Signatures = {}  # of the files that `tls` names, as they were read
         self._missing = False
         self._problems: tuple[str, ...] = ()
         self._published_at = -self._throttle_s
@@ -65,7 +70,8 @@ class FileProvider:
     async def run(self, publish: Publish) -> None:
         """Publish until cancelled. A file that is missing or wrong at the start gives an empty configuration."""
         told: tuple[str, ...] = ()
-        watcher = asyncio.create_task(self._watch_path()) if self._watch else None
+        watchers = [self._watch_path(), self._watch_material()] if self._watch else []
+        watching = [asyncio.create_task(watcher) for watcher in watchers]
         try:
             self._changed.set()
             while True:
@@ -84,7 +90,7 @@ class FileProvider:
                     told = problems
                     publish(Update(self.name, config, problems))
         finally:
-            if watcher is not None:
+            for watcher in watching:
                 watcher.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await watcher
@@ -92,6 +98,50 @@ class FileProvider:
     async def _watch_path(self) -> None:
         async for _ in changes(self.path, self._calls):
             self._changed.set()
+
+    async def _watch_material(self) -> None:
+        """Have certificates, keys and authorities read again when their files have changed, and have come to rest.
+
+        A certificate and its key are rarely written at once.
+        """
+        while True:
+            await asyncio.sleep(MATERIAL_S)
+            if not self._material:
+                continue
+            found = await self._signatures(self._material)
+            if found is None or found == self._material:
+                continue
+            give_up = time.monotonic() + WRITER_S
+            while time.monotonic() < give_up:
+                before = found
+                await asyncio.sleep(MATERIAL_REST_S)
+                found = await self._signatures(self._material)
+                if found == before:
+                    break
+            self._material = {}  # until they have been read
+            self._digest = b""
+            self._changed.set()
+
+    async def _signatures(self, files: Iterable[Path]) -> Signatures | None:
+        """What tells a file from one that stood at its place before; None when that cannot be seen now."""
+        names = list(files)
+        try:
+            return await self._calls.run("material", READ_S, lambda: {name: _signature(name) for name in names})
+        except OSError:
+            return None
+
+    async def _settled_tls(self, config: DynamicConfig) -> DynamicConfig:
+        """The configuration with what the files hold that its `tls` names. Raises ConfigError."""
+        files = files_of(config)
+        self._material = await self._signatures(files) or dict.fromkeys(files, ())
+        config, problems = await asyncio.to_thread(settle, config, self._current)
+        for problem in problems:
+            if problem.severity == "warning":
+                _log.warning("configuration: %s", problem)
+            else:
+                _log.error("configuration: %s", problem)
+                self._problems += (str(problem),)
+        return config
 
     async def _due(self) -> None:
         """Wait until something may have changed and the throttle lets it through."""
@@ -121,6 +171,7 @@ class FileProvider:
         self._problems = ()
         try:
             config, warnings = await asyncio.to_thread(self._load, texts)
+            config = await self._settled_tls(config)
         except (ConfigError, OSError) as error:
             problems = lines(error.problems) if isinstance(error, ConfigError) else [str(error)]
             for problem in problems:
@@ -195,6 +246,14 @@ class FileProvider:
 def _read(file: Path) -> str | None:
     """The text of a file; None when it is not there. Raises ConfigError."""
     return read_text(file) if file.exists() else None
+
+
+def _signature(file: Path) -> tuple[int, ...]:
+    try:
+        status = file.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _digest(texts: Mapping[Path, str]) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lbcore.config.dynamic import DynamicConfig, HttpConfig
 from lbcore.config.tcp import TcpConfig
+from lbcore.config.tls import DEFAULT, TlsConfig
 
 
 def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
@@ -25,4 +26,14 @@ def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
 
     http = HttpConfig.model_validate({kind: objects("http", kind) for kind in HttpConfig.model_fields})
     tcp = TcpConfig.model_validate({kind: objects("tcp", kind) for kind in TcpConfig.model_fields})
-    return DynamicConfig(http=http, tcp=tcp)
+    options = {
+        name if name == DEFAULT else f"{name}@{provider}": thing
+        for provider, config in configs.items()
+        for name, thing in config.tls.options.items()
+    }
+    stores = {name: store for config in configs.values() for name, store in config.tls.stores.items()}
+    certificates = [certificate for config in configs.values() for certificate in config.tls.certificates]
+    tls = {"certificates": certificates, "options": options, "stores": stores}
+    # What nobody has set stays unset: it is not written to the workers.
+    written = {"tls": TlsConfig.model_validate(tls)} if any(tls.values()) else {}
+    return DynamicConfig(http=http, tcp=tcp, **written)

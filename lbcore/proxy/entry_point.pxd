@@ -31,7 +31,10 @@ cdef class EntryPoint:
     cdef Networks trusted              # whose forwarding headers are believed
     cdef Networks proxies              # whose PROXY protocol headers are believed; None = none is looked for
     cdef frozenset visible_hop_headers # names, in lower case, that rules see although `Connection` lists them
-    cdef RouteIndex routes
+    cdef RouteIndex routes             # of what comes without TLS
+    cdef RouteIndex encrypted_routes   # of what comes over TLS
+    cdef object encryption             # Encryption of the transport; None = TLS is not spoken here
+    cdef dict options_by_host          # of TLS: their name by host, `*.x` for any label before x; None = all have the same
     cdef TcpRoutes tcp                 # routers of layer 4, which come first; None = there are none
     cdef EntryPointStats* stats
     cdef uint32_t index                # position in the static configuration
@@ -42,3 +45,6 @@ cdef class EntryPoint:
     cdef object region                 # keeps `stats` mapped
     cdef MemoryBudget budget           # of the instance, for bodies that are kept
     cdef bint draining
+
+    cdef object options_of(self, bytes host)
+    cdef bint misdirected(self, bytes server_name, bytes host)

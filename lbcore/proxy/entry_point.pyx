@@ -72,6 +72,20 @@ cdef class EntryPoint:
         if settings.proxy_protocol is not None:
             self.proxies = Networks(settings.proxy_protocol.trusted_ips, settings.proxy_protocol.insecure)
 
+    cdef object options_of(self, bytes host):
+        """The name of the TLS options of a host; None: those of all others."""
+        cdef object found = self.options_by_host.get(host)
+        cdef Py_ssize_t dot
+        if found is None:
+            dot = host.find(b".")
+            if dot > 0:
+                found = self.options_by_host.get(b"*" + host[dot:])
+        return found
+
+    cdef bint misdirected(self, bytes server_name, bytes host):
+        """Whether a request came over a connection whose handshake went by the options of another host."""
+        return server_name != host and self.options_of(server_name) != self.options_of(host)
+
     def watch(self, Observer observer) -> None:
         """Have every exchange from now on noted."""
         self.observer = observer

@@ -92,6 +92,7 @@ cdef class Exchange(Context):
     cdef list attempts                 # Attempts before it, the first one first; None = none
     cdef int retries                   # attempts after the first one, without those at fallbacks
     cdef ForwardPolicy forward
+    cdef bytes server_name             # that the client's handshake asked for; read only where `head.encrypted` is set
     cdef Recording recording           # the filter that keeps the request's body for others; None = none needs it. It stands
                                        # before the filters of the gates that a fallback does not go through
     cdef Py_ssize_t recorded_behind    # how many gates it stands behind

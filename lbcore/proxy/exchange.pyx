@@ -14,7 +14,7 @@ from lbcore.http.reflect cimport reflect
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sanitizer cimport POOLS
-from lbcore.http.span cimport Span, span_eq, span_of
+from lbcore.http.span cimport Span, span_bytes, span_eq, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending, Reply
 from lbcore.observability.record cimport Record
 from lbcore.proxy.attempt cimport (
@@ -195,7 +195,14 @@ cdef class Exchange(Context):
         if self.request.framing.names_headers:
             self.request.drop_listed(self.entry_point.visible_hop_headers)
         self.forward.pass_host = True
-        self.route = <Route>self.entry_point.routes.find(head)
+        if not head.encrypted:
+            self.route = <Route>self.entry_point.routes.find(head)
+        elif self.entry_point.options_by_host is not None \
+                and self.entry_point.misdirected(self.server_name, span_bytes(head.host)):
+            self.error = ERROR_BAD_REQUEST
+            return self.answer(421, b"Misdirected Request\n", True)
+        else:
+            self.route = <Route>self.entry_point.encrypted_routes.find(head)
         if self.entry_point.explainer is not None:
             self.explanation = explain_if_asked(self.entry_point, self.route, self.request, self.decision)
         if self.route is None:

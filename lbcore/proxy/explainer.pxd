@@ -11,7 +11,8 @@ cdef class Explainer:
     cdef bytes header                  # as it is written in answers
     cdef bytes lower
     cdef bytes secret
-    cdef list order                    # (Rule, Route) of the entry point, as they are tried
+    cdef list order                    # (Rule, Route) of the entry point, as they are tried without TLS
+    cdef list encrypted_order          # likewise, over TLS
 
 
 cdef class Explanation:

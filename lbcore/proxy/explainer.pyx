@@ -38,6 +38,7 @@ cdef class Explainer:
         self.lower = header.lower().encode()
         self.secret = secret.encode()
         self.order = []
+        self.encrypted_order = []
 
 
 cdef Explanation explain_if_asked(EntryPoint entry_point, Route route, Request request, Decision decision):
@@ -72,7 +73,7 @@ cdef class Explanation:
     def look(self, Request request) -> None:
         """Which routers were tried before the one that matched, and what they would have needed. O(routers tried)."""
         self.before = []
-        for rule, route in self.explainer.order:
+        for rule, route in self.explainer.encrypted_order if request.head.encrypted else self.explainer.order:
             if route is self.route:
                 break
             if len(self.before) < MOST_ROUTERS:

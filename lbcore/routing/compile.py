@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from lbcore.config import dynamic as model
 from lbcore.config.rule import Rule, parse_rule
@@ -17,8 +18,10 @@ from lbcore.config.validate import (
     Findings,
     check,
     entry_points_of,
+    options_name,
     qualify,
     redirection_port,
+    tls_of,
 )
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.build import build
@@ -26,6 +29,7 @@ from lbcore.middleware.redirect import RedirectScheme
 from lbcore.middleware.respond import Ping, Respond
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
 from lbcore.routing.compile_tcp import TcpCompiler, tcp_identity
+from lbcore.routing.compile_tls import TlsCompiler
 from lbcore.routing.failover import Failover
 from lbcore.routing.guarded import Guarded
 from lbcore.routing.hash_key import HashKey
@@ -42,6 +46,9 @@ from lbcore.routing.sticky import StickyCookie
 from lbcore.routing.tcp_route import TcpRoutes
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
+
+if TYPE_CHECKING:
+    from lbcore.tls.contexts import Acceptor
 
 GO_MAX_IDLE = 2  # connections kept per server by a transport that does not say how many, as in Go
 NOBODY = Service()  # behind routers that answer by themselves
@@ -65,14 +72,17 @@ Compiled = tuple[Rule, Route]
 class Table:
     """What one worker routes by. Immutable.
 
-    indexes   the routers of each entry point.
+    indexes   the routers of each entry point that take what comes without TLS; `encrypted_indexes`: over TLS.
+    acceptors  what the entry points accept TLS with that speak it.
+    options_by_host  names of TLS options by host, for the entry points where not all hosts have the same.
     tcp       the layer 4 routers of those that have any.
     servers   by identity, `service@provider|url`.
     services  that routers lead to, and those below them, by qualified name.
     balancers  of these, the ones that choose among servers, without what guards them.
     disabled  what could not be compiled.
     limits    exchanges that may be under way at each server at once; in force from `take_effect` on.
-    order     rules and routes of each entry point, as they are tried; empty unless `explain` is configured.
+    order     rules and routes of each entry point, as they are tried, and those of TLS; empty unless `explain` is
+              configured.
     """
 
     indexes: Mapping[str, RouteIndex]
@@ -85,6 +95,10 @@ class Table:
     warnings: list[str]
     limits: list[tuple[Server, int]]
     order: Mapping[str, list[Compiled]]
+    encrypted_indexes: Mapping[str, RouteIndex]
+    encrypted_order: Mapping[str, list[Compiled]]
+    acceptors: Mapping[str, Acceptor]
+    options_by_host: Mapping[str, dict[bytes, str]]
 
     def take_effect(self) -> None:
         """Change what this table shares with the one before it: until here, compiling has changed nothing that runs."""
@@ -124,7 +138,7 @@ def compile_table(
     Objects that are wrong are left out alone. Cost: linear in the configuration, but for sorting the routers.
     """
     found = check(dynamic, static)
-    compiler = _Compiler(dynamic.http, static, slots, region, worker, servers, found, ping or Ping(), admin)
+    compiler = _Compiler(dynamic, static, slots, region, worker, servers, found, ping or Ping(), admin)
     tcp = TcpCompiler(dynamic.tcp, static, slots, region, worker, servers)
     table = compiler.table(tcp)
     return replace(table, disabled=compiler.disabled_with_unused(tcp)) if finds_all else table
@@ -200,7 +214,7 @@ def dashboard_rule(base: str) -> str:
 class _Compiler:
     def __init__(
         self,
-        http: model.HttpConfig,
+        dynamic: model.DynamicConfig,
         static: StaticConfig,
         slots: SlotMap,
         region: Region,
@@ -211,7 +225,8 @@ class _Compiler:
         admin: str,
     ) -> None:
         self.admin = admin
-        self.http = http
+        self.http = dynamic.http
+        self.tls = TlsCompiler(dynamic, region, found.warnings)
         self.static = static
         self.slots = slots
         self.region = region
@@ -245,16 +260,23 @@ class _Compiler:
                 else:
                     text = "; ".join(points[point])
                     self.found.warnings.append(f"router {name} is not on entry point {point}: {text}")
-        indexes, order = {}, {}
+        indexes, order, encrypted_indexes, encrypted_order = {}, {}, {}, {}
         for point, entries in routers.items():
             # Highest priority first; by name where it is equal, so that every worker and every run agrees.
             entries.sort(key=lambda entry: (-entry[0], entry[1]))
-            order[point], indexes[point] = self.index(point, entries)
+            encrypted = [entry for entry in entries if tls_of(entry[2], point, self.static) is not None]
+            plain = [entry for entry in entries if tls_of(entry[2], point, self.static) is None]
+            all_encrypted = self.static.entry_points[point].http.tls is not None
+            order[point], indexes[point] = self.index(point, plain, not all_encrypted)
+            encrypted_order[point], encrypted_indexes[point] = self.index(point, encrypted, all_encrypted)
+            if all_encrypted:
+                self.tls.accept(point)
         tcp_routes = tcp.routes()
         servers = {**self.servers, **tcp.servers}
+        acceptors = self.tls.acceptors()
         disabled = self.found.disabled() + tcp.disabled
         warnings = list(dict.fromkeys(self.found.warnings))
-        order = order if self.static.explain else {}
+        order, encrypted_order = (order, encrypted_order) if self.static.explain else ({}, {})
         return Table(
             indexes,
             tcp_routes,
@@ -266,6 +288,10 @@ class _Compiler:
             warnings,
             self.limits,
             order,
+            encrypted_indexes,
+            encrypted_order,
+            acceptors,
+            self.tls.options_by_host(),
         )
 
     def disabled_with_unused(self, tcp: TcpCompiler) -> list[Disabled]:
@@ -277,8 +303,11 @@ class _Compiler:
                 self.service(name)
         return self.found.disabled() + tcp.disabled_with_unused()
 
-    def index(self, point: str, entries: list[Ranked]) -> tuple[list[Compiled], RouteIndex]:
-        """The routers of an entry point as they are tried, and their index. One that cannot be built is left out."""
+    def index(self, point: str, entries: list[Ranked], own: bool) -> tuple[list[Compiled], RouteIndex]:
+        """Routers of an entry point as they are tried, lbcore's own among them where `own`, and their index.
+
+        One that cannot be built is left out.
+        """
         sound: list[Ranked] = []
         compiled: list[Compiled] = []
         for entry in entries:
@@ -288,7 +317,11 @@ class _Compiler:
                 sound.append(entry)
             except Exception as error:
                 self.found.routers[name] = [reason_of(error)]
-        order = self.internal(point, sound, compiled)
+                continue
+            if (tls := tls_of(router, point, self.static)) is not None:
+                owner = name if router.tls is tls else "@file"
+                self.tls.add(point, name, compiled[-1][0], options_name(tls, owner))
+        order = self.internal(point, sound, compiled) if own else compiled
         try:
             return order, RouteIndex(order)
         except Exception:

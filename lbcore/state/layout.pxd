@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from lbcore.selection.load cimport Load
 
 cdef enum:
-    LAYOUT_VERSION = 10
+    LAYOUT_VERSION = 11
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -23,6 +23,8 @@ cdef enum:
     KEYED_ROWS = 65536         # per worker, and shared by all: keys that are limited; a power of two
     ERROR_KINDS = 16           # room; ErrorKind uses the first ones
     LOG_RING_BYTES = 1 << 24   # of each worker's lines that wait to be written; a power of two
+    TICKET_KEYS = 4            # of session tickets of TLS: one that encrypts, two older ones, and one being made
+    TICKET_KEY_BYTES = 80      # name 16, AES-256 32, HMAC 32
 
 
 cdef enum ErrorKind:           # why an exchange failed; index into EntryPointStats.errors
@@ -62,6 +64,8 @@ cdef struct Header:
     uint64_t apart[8]          # what follows changes with every logged request: not on a cache line with the above
     uint64_t log_requests      # counted by the access log, over all workers; atomic
     uint64_t log_lost          # lines of the access log that were lost; atomic
+    uint64_t ticket_epoch      # the key `ticket_epoch` modulo TICKET_KEYS encrypts; atomic, written by the supervisor alone
+    uint8_t ticket_keys[TICKET_KEYS][TICKET_KEY_BYTES]
 
 
 cdef struct ServiceCell:       # one per service; shared by all workers, atomic

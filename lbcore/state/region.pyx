@@ -10,7 +10,7 @@ import os
 import time
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 
 from lbcore.selection.atomic cimport (
@@ -25,6 +25,8 @@ from lbcore.selection.atomic cimport (
     atomic_unlock_u32,
 )
 from lbcore.state.layout cimport (
+    TICKET_KEY_BYTES,
+    TICKET_KEYS,
     DOWN_ADMIN,
     DOWN_CHECK,
     DOWN_EJECTED,
@@ -109,9 +111,23 @@ cdef class Region:
         region.header.started_unix_ns = time.time_ns()
         region.header.started_ns = time.monotonic_ns()
         region.header.body_memory_limit = default_body_memory() if body_memory is None else body_memory
+        region.set_ticket_keys(os.urandom(TICKET_KEYS * TICKET_KEY_BYTES))
         region.header.magic = REGION_MAGIC
         region.place()
         return region
+
+    cdef void set_ticket_keys(self, bytes keys) noexcept:
+        memcpy(self.header.ticket_keys, <const char*>keys, sizeof(self.header.ticket_keys))
+
+    def rotate_ticket_keys(self) -> None:
+        """Have a new key encrypt the session tickets of TLS. Those of the two keys before are taken still.
+
+        To be called by one process only, and not twice within the time of a handshake: the key is written where nobody reads.
+        """
+        cdef uint64_t epoch = self.header.ticket_epoch + 1
+        cdef bytes key = os.urandom(TICKET_KEY_BYTES)
+        memcpy(self.header.ticket_keys[epoch % TICKET_KEYS], <const char*>key, TICKET_KEY_BYTES)
+        atomic_store_u64(&self.header.ticket_epoch, epoch)
 
     @staticmethod
     def attach(int fd):

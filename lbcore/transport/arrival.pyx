@@ -1,10 +1,10 @@
 """A connection that was accepted, until it is known what it is: the chain of what has to be learned first, step by step.
 
-    PROXY header ─► ClientHello ─► handshake ─► ALPN ─► which connection serves
+    PROXY header ─► first byte ─► handshake ─► which connection serves
 
 Each step reads what it needs of the socket's input, notes it in `Learned`, and calls the next one; one that lacks bytes waits for
-them in the reactor. The steps between the PROXY header and the connection belong to a transport: where there is none they are
-not taken. What was received and not used goes on with the socket.
+them in the reactor. A step is taken where the entry point is configured for it: the first byte tells encrypted connections from
+others, and only they have a handshake. What was received and not used goes on with the socket, or with its transport.
 """
 
 import logging
@@ -13,12 +13,17 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
 from lbcore.http.buffer cimport buffer_acquire, buffer_len, buffer_park, buffer_release, buffer_room
-from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT
+from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT, ERROR_TLS
 from lbcore.transport.connection cimport ClientConnection
+from lbcore.transport.encryption cimport EncryptedTransport, Encryption
 from lbcore.transport.protocols cimport serve_socket
 from lbcore.transport.proxy_protocol cimport PROXY_BAD, PROXY_PARTIAL, ProxyHeader, proxy_parse
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.socket cimport IO_AGAIN, OwnedSocket
+
+cdef enum:
+    HANDSHAKE_RECORD = 0x16    # ContentType of RFC 8446, 5.1
+    HANDSHAKE_MS = 60000       # for a handshake where neither heads nor requests have a limit
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -36,17 +41,26 @@ cdef class Arrival(ClientConnection):
         cdef int64_t limit_ms = self.entry_point.limits.read_timeout_ms
         self.socket.readable = True
         self.reactor = reactor
+        self.told = self.entry_point.proxies is None
         self.proceed()
-        if self.socket is None:
+        if self.socket is None or self.waiting:
             return 0
-        self.socket.watch(reactor, False)
-        self.waiting = True
-        self.enter()
+        self.wait()
         return reactor.arm(self.socket, limit_ms) if limit_ms else 0
+
+    cdef int wait(self) except -1:
+        """Enter the reactor."""
+        self.socket.watch(self.reactor, False)
+        self.waiting = True
+        self.opened_ms = self.reactor.now_ms
+        self.enter()
+        return 0
 
     cdef int proceed(self) except -1:
         """The step at work, with the bytes that have come."""
-        return self.read_proxy_header()
+        if self.socket.transport is not None:
+            return self.shake_hands()
+        return self.read_first_byte() if self.told else self.read_proxy_header()
 
     cdef int read_proxy_header(self) except -1:
         cdef OwnedSocket socket = self.socket
@@ -69,12 +83,55 @@ cdef class Arrival(ClientConnection):
                 if header.told and self.entry_point.proxies.hold(&self.learned.client):
                     self.learned.client = header.source
                     self.learned.local = header.target
-                return self.serve()
+                self.told = True
+                return self.serve() if self.entry_point.encryption is None else self.read_first_byte()
         if buffer_len(&socket.input) == 0:
             buffer_release(&socket.input)
         else:
             buffer_park(&socket.input)
         return 0
+
+    cdef int read_first_byte(self) except -1:
+        """A record of TLS that begins a handshake begins with a byte that no other protocol here begins with."""
+        cdef OwnedSocket socket = self.socket
+        cdef Py_ssize_t n
+        while buffer_len(&socket.input) == 0 and socket.readable:
+            if buffer_acquire(&socket.input) < 0:
+                raise MemoryError
+            n = socket.receive(&socket.input, buffer_room(&socket.input))
+            if n == IO_AGAIN:
+                break
+            if n <= 0:
+                return self.close()
+        if buffer_len(&socket.input) == 0:
+            buffer_release(&socket.input)
+            return 0
+        # The configuration in force may be another one by now, without TLS here.
+        if self.entry_point.encryption is not None and socket.input.base[socket.input.start] == HANDSHAKE_RECORD:
+            return self.start_encryption()
+        return self.serve()
+
+    cdef int start_encryption(self) except -1:
+        cdef OwnedSocket socket = self.socket
+        cdef int64_t limit_ms = self.entry_point.limits.header_timeout_ms
+        socket.transport = (<Encryption>self.entry_point.encryption).accept(&socket.input)
+        if not self.waiting:
+            self.wait()
+        self.reactor.arm(socket, limit_ms if limit_ms else HANDSHAKE_MS)
+        return self.shake_hands()
+
+    cdef int shake_hands(self) except -1:
+        cdef EncryptedTransport transport = <EncryptedTransport>self.socket.transport
+        cdef int result = transport.handshake(self.socket)
+        if result == IO_AGAIN:
+            return 0
+        if result == 0:
+            self.learned.encrypted = True
+            return self.serve()
+        if _log.isEnabledFor(logging.DEBUG):
+            host = self.learned.client.text[:self.learned.client.text_len].decode()
+            _log.debug("entry point %s: handshake with %s failed: %s", self.entry_point.name, host, transport.failure())
+        return self.refuse(ERROR_TLS)
 
     cdef int serve(self) except -1:
         """All is learned: another connection owns the socket from here on."""
@@ -101,8 +158,10 @@ cdef class Arrival(ClientConnection):
         return self.proceed()
 
     cdef int socket_timeout(self, OwnedSocket socket) except -1:
-        if buffer_len(&socket.input) == 0 and self.entry_point.tcp is not None:
+        if socket.transport is None and buffer_len(&socket.input) == 0 and self.entry_point.tcp is not None:
             return self.serve()
+        if self.told and socket.transport is None:
+            return self.close()                        # it has said nothing
         return self.refuse(ERROR_CLIENT_TIMEOUT)
 
     cdef void socket_failed(self, OwnedSocket socket, object error) noexcept:
@@ -115,10 +174,14 @@ cdef class Arrival(ClientConnection):
 
     cdef int drain(self) except -1:
         """No further connection: one that has not said anything is none yet."""
-        return self.close() if buffer_len(&self.socket.input) == 0 else 0
+        return self.close() if self.socket.transport is None and buffer_len(&self.socket.input) == 0 else 0
 
     cdef int abort(self) except -1:
         return self.close()
+
+    cdef int64_t idle_since_ms(self) noexcept:
+        """One that has said nothing is as good as idle."""
+        return self.opened_ms if self.socket.transport is None and buffer_len(&self.socket.input) == 0 else -1
 
     cdef int close(self) noexcept:
         """Safe to call twice."""

@@ -10,7 +10,7 @@ from lbcore.transport.socket cimport OwnedSocket, SocketOwner
 cdef struct Learned:
     ClientAddress client       # the address of the other end, or the one that a trusted proxy gave
     ClientAddress local        # what it connected to, where that was said; `text_len` 0: the kernel knows
-    bint encrypted             # the bytes of the protocol are those of a transport
+    bint encrypted             # the bytes of the protocol are those of a transport, which is an EncryptedTransport
 
 
 cdef class ClientConnection(SocketOwner):

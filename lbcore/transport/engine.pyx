@@ -90,8 +90,13 @@ cdef class Engine:
         for name, index in table.indexes.items():
             entry_point = <EntryPoint>self.entry_points[name]
             entry_point.routes = <RouteIndex>index
+            entry_point.encrypted_routes = <RouteIndex>table.encrypted_indexes[name]
+            acceptor = table.acceptors.get(name)
+            entry_point.encryption = None if acceptor is None else encryption_of(acceptor)
+            entry_point.options_by_host = table.options_by_host.get(name)
             if entry_point.explainer is not None:
                 (<Explainer>entry_point.explainer).order = table.order[name]
+                (<Explainer>entry_point.explainer).encrypted_order = table.encrypted_order[name]
         for name, point in self.entry_points.items():
             (<EntryPoint>point).tcp = table.tcp.get(name)
         for listener in self.listeners:
@@ -149,6 +154,13 @@ cdef class Engine:
             close_pool(server)
         self.dialer.close()
         self.reactor.close()
+
+
+cdef object encryption_of(acceptor):
+    """What speaks TLS is loaded where TLS is configured."""
+    from lbcore.transport.tls import TlsEncryption
+
+    return TlsEncryption(acceptor)
 
 
 cdef int close_pool(Server server) except -1:

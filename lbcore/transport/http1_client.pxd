@@ -25,6 +25,9 @@ cdef class Http1ClientConnection(ClientConnection):
     cdef Dialer dialer
     cdef ClientAddress address
     cdef bint encrypted                # the client speaks through a transport: TLS
+    cdef const char* tls_version       # of it; a constant, NULL without TLS
+    cdef const char* tls_cipher        # likewise
+    cdef bytes server_name             # that it asked for; None without TLS
     cdef bint trusted                  # may set the managed forwarding headers
     cdef int state                     # ClientState
     cdef int64_t requests

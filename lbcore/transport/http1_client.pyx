@@ -17,6 +17,7 @@ from lbcore.http.sink cimport Sink
 from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_TIMEOUT
 from lbcore.transport.clock cimport http_date
 from lbcore.transport.connection cimport ClientConnection, Learned
+from lbcore.transport.encryption cimport EncryptedTransport
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from lbcore.transport.http1_body cimport (
     BODY_BAD, BODY_BLOCKED, BODY_COMPLETE, BODY_REFUSED, BODY_WAITS, body_begin, body_end, body_forget, body_put, body_read,
@@ -53,8 +54,13 @@ cdef int serve_http1(OwnedSocket socket, const Learned* learned, EntryPoint entr
                      set connections) except -1:
     """Start a connection of HTTP/1 on a socket in the reactor. What it has received already are the first bytes of a request."""
     cdef Http1ClientConnection connection = Http1ClientConnection.__new__(Http1ClientConnection)
+    cdef EncryptedTransport transport
     connection.address = learned.client
-    connection.encrypted = learned.encrypted
+    if learned.encrypted:
+        transport = <EncryptedTransport>socket.transport
+        connection.encrypted = True
+        connection.tls_version, connection.tls_cipher = transport.version, transport.cipher
+        connection.server_name = transport.server_name
     connection.entry_point = entry_point
     connection.dialer = dialer
     connection.connections = connections
@@ -65,7 +71,8 @@ cdef int serve_http1(OwnedSocket socket, const Learned* learned, EntryPoint entr
     try:
         connection.open()
         # Its first bytes are usually here already.
-        connection.socket_ready(socket, EPOLLIN)
+        # A transport knows already whether there are any.
+        connection.socket_ready(socket, 0 if connection.encrypted else EPOLLIN)
     except Exception as error:
         connection.socket_failed(socket, error)
     return 0
@@ -300,6 +307,9 @@ cdef class Http1ClientConnection(ClientConnection):
         exchange.forward = self.entry_point.forward
         exchange.forward.trusted = self.trusted
         exchange.forward.encrypted = exchange.request.head.encrypted = self.encrypted
+        if self.encrypted:
+            exchange.request.head.tls_version, exchange.request.head.tls_cipher = self.tls_version, self.tls_cipher
+            exchange.server_name = self.server_name
         return 0
 
     cdef int refuse(self, int status, int error) except -1:

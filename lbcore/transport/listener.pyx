@@ -128,7 +128,7 @@ cdef class Listener(Channel):
     cdef int start(self, OwnedSocket socket, const Learned* learned) except -1:
         """Start a connection: at once where nothing has to be learned of it first."""
         cdef Arrival arrival
-        if self.entry_point.proxies is None:
+        if self.entry_point.proxies is None and self.entry_point.encryption is None:
             socket.watch(self.reactor, False)
             return serve_socket(socket, learned, self.entry_point, self.dialer, self.connections)
         arrival = Arrival.__new__(Arrival)

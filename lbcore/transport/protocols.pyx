@@ -16,6 +16,6 @@ cdef int serve_socket(OwnedSocket socket, const Learned* learned, EntryPoint ent
 
     An error ends in that connection; what is raised comes from before there was one, and the socket is the caller's still.
     """
-    if entry_point.tcp is not None and serve_tcp(socket, learned, entry_point, dialer, connections):
+    if entry_point.tcp is not None and not learned.encrypted and serve_tcp(socket, learned, entry_point, dialer, connections):
         return 0
     return serve_http1(socket, learned, entry_point, dialer, connections)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2] / "lbcore"
 BELOW_TRANSPORT = {
-    "config", "http", "middleware", "observability", "proxy", "regex", "routing", "selection", "state",
+    "config", "http", "middleware", "observability", "proxy", "regex", "routing", "selection", "state", "tls",
 }  # fmt: skip
 ALLOWED = {
     "selection": set(),
@@ -18,14 +18,15 @@ ALLOWED = {
     "regex": {"http"},
     "state": {"selection"},
     "config": set(),
+    "tls": {"config", "selection", "state"},
     "middleware": {"config", "http", "regex", "state"},
-    "routing": {"config", "http", "middleware", "regex", "selection", "state"},
+    "routing": {"config", "http", "middleware", "regex", "selection", "state", "tls"},
     "observability": {"config", "http", "selection", "state"},
     "proxy": {"http", "middleware", "observability", "routing", "selection", "state"},
     "api": {"config", "http", "observability", "routing", "state"},
     "remote": set(),
     "transport": BELOW_TRANSPORT,
-    "provider": {"config"},
+    "provider": {"config", "tls"},
     "health": {"config", "http", "state"},
     "integrations": {"selection"},
     "process": BELOW_TRANSPORT | {"api", "health", "provider", "transport"},
@@ -38,9 +39,9 @@ INTERNAL = {
         "observability": "json_line text",
         "proxy": "attempt copies entry_point exchange explainer gates networks observation recording",
         "routing": "asker decision",
-        "transport": "arrival ask_stream clock connect connection dialer http1_body http1_client http1_server listener "
-        "local_stream mirror_stream pool protocols reserve scarcity server_connection socket splice tcp_client timers "
-        "tunnel",
+        "transport": "arrival ask_stream clock connect connection dialer encryption http1_body http1_client "
+        "http1_server listener local_stream mirror_stream pool protocols reserve scarcity server_connection socket "
+        "splice tcp_client timers tunnel",
     }.items()
     for name in names.split()
 }

@@ -10,6 +10,7 @@ from lbcore.config.model import WHEN_SET, Change, Model, Object, keys
 from lbcore.config.network import check_address, check_network
 from lbcore.config.numbers import OrNone
 from lbcore.config.observability import Observability
+from lbcore.config.tls import RouterTls
 from lbcore.config.units import Duration, LimitDuration, seconds
 
 MAX_PRIORITY = (1 << 63) - 1
@@ -101,10 +102,9 @@ class EncodedCharacters(Model):
 
 
 class EntryPointHttp(Model):
-    missing = keys("tls", "let something in front end TLS, or leave tls out to serve without it")
-
     middlewares: list[str] = []
     redirections: Redirections | None = None
+    tls: RouterTls | None = None
     sanitize_path: bool = True
     encode_query_semicolons: bool = False
     encoded_characters: Annotated[EncodedCharacters, WHEN_SET] = EncodedCharacters()

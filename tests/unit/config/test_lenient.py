@@ -238,34 +238,34 @@ def test_objects_are_disabled_alone_and_keep_what_could_be_read() -> None:
     assert (bad.place, bad.rule, good.faults) == ("dynamic.yml:3", "Host(`a`)", ())
     assert bad.faults == (
         "dynamic.yml:3: bogus: unknown key 'bogus' (known here: entryPoints, middlewares, observability, priority, "
-        "rule, ruleSyntax, service)",
+        "rule, ruleSyntax, service, tls)",
     )
 
 
 def test_missing_features_do_not_turn_away_the_rest() -> None:
     config, warnings = parse_dynamic(
-        "http: {routers: {a: {rule: x, service: s, tls: {}}, b: {rule: x, service: s, tls: false}},"
-        " middlewares: {m: {compress: true}}}\ntls: {certificates: []}\nudp: {routers: {}}\n"
+        "http: {routers: {a: {rule: x, service: s, tls: {certResolver: le}}, b: {rule: x, service: s, tls: false}},"
+        " middlewares: {m: {compress: true}}}\nudp: {routers: {}}\n"
     )
-    assert "tls is not supported" in config.http.routers["a"].faults[0]
+    assert "certResolver is not supported" in config.http.routers["a"].faults[0]
     assert config.http.routers["b"].faults == ()
     assert "compress is not supported" in config.http.middlewares["m"].faults[0]
-    assert [(note.path, note.severity) for note in warnings] == [("tls", "missing"), ("udp", "missing")]
+    assert [(note.path, note.severity) for note in warnings] == [("udp", "missing")]
 
 
-def test_an_entry_point_with_tls_is_closed_and_the_others_run() -> None:
+def test_an_entry_point_with_a_resolver_is_closed_and_the_others_run() -> None:
     text = "entryPoints: {web: {address: ':80'}, websecure: {address: ':443', http: {tls: {certResolver: le}}}}\n"
     static, notes = parse_static(
         text + "certificatesResolvers: {le: {acme: {email: a@b.c}}}\nproviders: {docker: true}"
     )
     assert (set(static.entry_points), set(static.closed)) == ({"web"}, {"websecure"})
     assert [note.path for note in notes if note.severity == "missing"] == [
-        "entryPoints.websecure.http.tls",
+        "entryPoints.websecure.http.tls.certResolver",
         "certificatesResolvers",
         "providers.docker",
     ]
     with pytest.raises(ConfigError, match="no entry point is left"):
-        parse_static("entryPoints: {websecure: {address: ':443', http: {tls: true}}}")
+        parse_static("entryPoints: {websecure: {address: ':443', http: {tls: {certResolver: le}}}}")
 
 
 def test_templates_are_plain_text_in_static_files_and_hide_nothing_in_dynamic_ones() -> None:

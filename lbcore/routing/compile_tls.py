@@ -1,0 +1,117 @@
+"""From the TLS of a configuration to what entry points accept it with. OpenSSL is loaded when a router asks for TLS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.rule import And, Matcher, Not, Or, Rule, host_of
+from lbcore.config.tls import DEFAULT, Certificate, TlsOptions
+from lbcore.state.region import Region
+
+if TYPE_CHECKING:
+    from lbcore.tls.contexts import Acceptor, Certificates, OptionSet
+
+
+def hosts_in(rule: Rule) -> list[str]:
+    """The hosts that the `Host` matchers of a rule name, in order."""
+    found: list[str] = []
+    below = [rule]
+    while below:
+        part = below.pop()
+        if isinstance(part, Matcher):
+            found += [host_of(argument) for argument in part.args] if part.name == "Host" else []
+        elif isinstance(part, Not):
+            below.append(part.rule)
+        elif isinstance(part, And | Or):
+            below += (part.right, part.left)
+    return [host for host in dict.fromkeys(found) if host != "*"]
+
+
+class TlsCompiler:
+    """Is told of every router that takes TLS, and then asked for what an entry point accepts it with.
+
+    warnings  grows with what is strange.
+    """
+
+    def __init__(self, dynamic: DynamicConfig, region: Region, warnings: list[str]) -> None:
+        self._tls = dynamic.tls
+        self._region = region
+        self._warnings = warnings
+        self._hosts: dict[str, dict[str, str]] = {}  # the name of the options, by entry point and host
+        self._options: dict[str, OptionSet] = {}
+        self._certificates: Certificates | None = None
+
+    def add(self, point: str, name: str, rule: Rule, options: str) -> None:
+        """A router: the hosts it names go by its options."""
+        hosts, found = self._hosts.setdefault(point, {}), hosts_in(rule)
+        if not found and options != DEFAULT:
+            self._warnings.append(f"router {name} names no host: its TLS options have no effect, the host's own count")
+        for host in found:
+            if hosts.setdefault(host, options) != options:
+                self._warnings.append(
+                    f"router {name}: other TLS options than another router on entry point {point} has for the host "
+                    f"{host}: the default options are used"
+                )
+                hosts[host] = DEFAULT
+
+    def accept(self, point: str) -> None:
+        """An entry point speaks TLS, whatever its routers are."""
+        self._hosts.setdefault(point, {})
+
+    def options_by_host(self) -> dict[str, dict[bytes, str]]:
+        """The name of the options by host, for the entry points where hosts have other options than the default."""
+        found = {point: _others(hosts) for point, hosts in self._hosts.items()}
+        return {point: {_key(host): name for host, name in hosts.items()} for point, hosts in found.items() if hosts}
+
+    def acceptors(self) -> dict[str, Acceptor]:
+        """By entry point; those that are not in it speak no TLS. ImportError: there is no OpenSSL."""
+        default = self._tls.options.get(DEFAULT)
+        if not self._hosts or (default is not None and default.faults):
+            return {}
+        from lbcore.tls.contexts import Acceptor
+        from lbcore.tls.tickets import TicketKeys
+
+        tickets = TicketKeys(self._region)
+        found = {}
+        for point, hosts in self._hosts.items():
+            try:
+                own = {_key(host): self._option_set(name) for host, name in _others(hosts).items()}
+                found[point] = Acceptor(self._option_set(DEFAULT), own, self._all_certificates(), tickets)
+            except ValueError as error:
+                self._warnings.append(f"entry point {point} speaks no TLS: {error}")
+        return found
+
+    def _option_set(self, name: str) -> OptionSet:
+        from lbcore.tls.contexts import OptionSet
+
+        if name not in self._options:
+            options = self._tls.options.get(name) or TlsOptions()
+            self._options[name] = OptionSet(name, options, tuple(text.encode() for text in options.authorities))
+        return self._options[name]
+
+    def _all_certificates(self) -> Certificates:
+        from lbcore.tls.contexts import Certificates, Pair, self_signed
+
+        def pair(certificate: Certificate) -> Pair:
+            return Pair(certificate.certificate_text.encode(), certificate.key_text.encode())
+
+        if self._certificates is None:
+            store = self._tls.stores.get(DEFAULT)
+            default = store.default_certificate if store is not None else None
+            default = default or self._tls.generated
+            if default is None:
+                certificate, key = self_signed()
+                default = Certificate(certificate_text=certificate, key_text=key)
+            pairs = [pair(certificate) for certificate in self._tls.certificates if certificate.key_text]
+            self._certificates = Certificates(pairs, [pair(default)])
+        return self._certificates
+
+
+def _others(hosts: dict[str, str]) -> dict[str, str]:
+    """Those with other options than the default."""
+    return {host: name for host, name in hosts.items() if name != DEFAULT}
+
+
+def _key(host: str) -> bytes:
+    return host.encode(errors="surrogateescape")

@@ -1,0 +1,1 @@
+# TLS by OpenSSL's functions, called by pointer.

@@ -1,0 +1,512 @@
+"""What handshakes are made with: certificates by name, sets of options, and which of them a client gets.
+
+A certificate is chosen by the name that the client asks for (SNI): exact, with a wildcard, else the default one. A name may have
+certificates with several kinds of keys: the client gets the cheapest one that it can verify. The options are those of the host.
+
+Callbacks of OpenSSL run inside its calls, on the thread that made them, with the GIL. They find their Handshake in the SSL's
+ex data, where it is borrowed: the Handshake owns the SSL.
+"""
+
+cimport cython
+from libc.string cimport memcmp, memcpy
+
+import hashlib
+
+from lbcore.tls.openssl cimport *
+from lbcore.tls.tickets cimport KEY_BYTES, KEY_NAME_BYTES, TicketKeys
+
+from lbcore.tls.openssl import library
+
+cdef enum:
+    VERIFY_PEER = 1
+    VERIFY_REQUIRED = 2
+    NID_COMMON_NAME = 13
+    NID_ALT_NAME = 85
+    NAME_DNS = 2               # GEN_DNS
+    STORE_PARTIAL_CHAIN = 0x80000
+    ALERT_INTERNAL = 80
+    ALERT_UNRECOGNISED_NAME = 112
+    MAX_NAME_BYTES = 255
+    UTF8 = 0x1000              # MBSTRING_UTF8
+
+SUITES_1_3 = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+CIPHERS = ":".join(f"ECDHE-{key}-{cipher}" for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+                   for key in ("ECDSA", "RSA"))
+OLD_CIPHERS = ":".join(f"ECDHE-{key}-{cipher}" for cipher in ("AES128-SHA", "AES256-SHA") for key in ("ECDSA", "RSA"))
+VERSIONS = {"VersionTLS10": 0x0301, "VersionTLS11": 0x0302, "VersionTLS12": 0x0303, "VersionTLS13": 0x0304}
+CURVES = {"CurveP256": "P-256", "CurveP384": "P-384", "CurveP521": "P-521", "X25519": "X25519",
+          "X25519MLKEM768": "X25519MLKEM768"}
+SAME_CIPHERS = {"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305": "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+                "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305": "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"}
+VERIFIED = ("VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
+HYBRID_SINCE = 0x30500000
+
+cdef void* TICKET_CIPHER = EVP_CIPHER_fetch(NULL, b"AES-256-CBC", NULL)
+
+
+# Certificates and keys from text
+
+cdef int no_password(char* into, int size, int writing, void* data) noexcept:
+    """Nobody is asked: a key with a password is refused."""
+    return -1
+
+
+cdef list certificates_in(bytes text):
+    """Addresses of all certificates, each to be freed. Raises ValueError for one that cannot be read."""
+    cdef void* source = BIO_new_mem_buf(<const char*>text, <int>len(text))
+    cdef void* certificate
+    found = []
+    if source == NULL:
+        raise MemoryError
+    while True:
+        certificate = PEM_read_bio_X509(source, NULL, NULL, NULL)
+        if certificate == NULL:
+            break
+        found.append(<size_t>certificate)
+    BIO_free(source)
+    ERR_clear_error()
+    if len(found) != text.count(b"-----BEGIN CERTIFICATE-----") + text.count(b"-----BEGIN TRUSTED CERTIFICATE-----") or not found:
+        for address in found:
+            X509_free(<void*><size_t>address)
+        raise ValueError("is no certificate in PEM form" if b"-----BEGIN" not in text else "holds a certificate that cannot be read")
+    return found
+
+
+cdef tuple names_of(void* certificate):
+    """DNS names that a certificate stands for, in lower case; what it is called, where that is one."""
+    cdef char common[256]
+    cdef void* names
+    cdef void* name
+    cdef int i, kind = 0, length
+    cdef void* value
+    found = []
+    names = X509_get_ext_d2i(certificate, NID_ALT_NAME, NULL, NULL)
+    if names != NULL:
+        for i in range(OPENSSL_sk_num(names)):
+            value = GENERAL_NAME_get0_value(OPENSSL_sk_value(names, i), &kind)
+            if kind == NAME_DNS:
+                found.append((<const char*>ASN1_STRING_get0_data(value))[:ASN1_STRING_length(value)].lower())
+        GENERAL_NAMES_free(names)
+    name = X509_get_subject_name(certificate)
+    length = X509_NAME_get_text_by_NID(name, NID_COMMON_NAME, common, sizeof(common))
+    if length > 0:
+        found.append(common[:length].lower())
+    ERR_clear_error()
+    return tuple(dict.fromkeys(found))
+
+
+@cython.final
+cdef class Pair:
+    """A certificate with its key, from PEM. Raises ValueError, which never shows what the key is."""
+
+    def __cinit__(self, bytes certificate, bytes key):
+        cdef void* source
+        cdef int days = 0, seconds = 0
+        addresses = certificates_in(certificate)
+        self.certificate = <void*><size_t>addresses[0]
+        if len(addresses) > 1:
+            self.chain = OPENSSL_sk_new_null()
+            for address in addresses[1:]:
+                OPENSSL_sk_push(self.chain, <void*><size_t>address)
+        source = BIO_new_mem_buf(<const char*>key, <int>len(key))
+        if source == NULL:
+            raise MemoryError
+        self.key = PEM_read_bio_PrivateKey(source, NULL, no_password, NULL)
+        BIO_free(source)
+        ERR_clear_error()
+        if self.key == NULL:
+            raise ValueError("the key is encrypted: lbcore has no password" if b"ENCRYPTED" in key else "the key cannot be read")
+        if X509_check_private_key(self.certificate, self.key) != 1:
+            ERR_clear_error()
+            raise ValueError("the key is not that of the certificate")
+        self.names = names_of(self.certificate)
+        self.kind = next((kind for kind in ("EC", "RSA", "ED25519", "ED448") if EVP_PKEY_is_a(self.key, kind.encode())), "other")
+        if ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(self.certificate)) == 1:
+            self.days_left = days if seconds >= 0 else days - 1
+        ERR_clear_error()
+
+    def __dealloc__(self):
+        cdef int i
+        if self.chain != NULL:
+            for i in range(OPENSSL_sk_num(self.chain)):
+                X509_free(OPENSSL_sk_value(self.chain, i))
+            OPENSSL_sk_free(self.chain)
+        X509_free(self.certificate)
+        EVP_PKEY_free(self.key)
+
+    cdef int use(self, void* ssl) noexcept:
+        """Have a handshake offer it. 1, or 0 when it may not."""
+        return SSL_use_cert_and_key(ssl, self.certificate, self.key, self.chain, 1) == 1
+
+
+def self_signed() -> tuple:
+    """A new certificate for nobody and its key, as PEM: what clients get that ask for no name there is one for."""
+    cdef void* maker = EVP_PKEY_CTX_new_from_name(NULL, b"EC", NULL)
+    cdef void* key = NULL
+    cdef void* certificate = X509_new()
+    cdef void* name
+    cdef void* extension
+    cdef ossl_param settings[2]
+    cdef unsigned char serial[8]
+    settings[0] = ossl_param(b"group", PARAM_UTF8, <void*><const char*>b"P-256", 5, 0)
+    settings[1] = ossl_param(NULL, 0, NULL, 0, 0)
+    try:
+        if maker == NULL or certificate == NULL or EVP_PKEY_keygen_init(maker) != 1 \
+                or EVP_PKEY_CTX_set_params(maker, settings) != 1 or EVP_PKEY_generate(maker, &key) != 1 \
+                or RAND_bytes(serial, 8) != 1:
+            raise RuntimeError(f"cannot make a key: {failure()}")
+        serial[7] &= 0x7f
+        X509_set_version(certificate, 2)
+        ASN1_INTEGER_set_uint64(X509_get_serialNumber(certificate), int.from_bytes(serial[:8], "little") or 1)
+        X509_gmtime_adj(X509_getm_notBefore(certificate), -3600)
+        X509_gmtime_adj(X509_getm_notAfter(certificate), 365 * 86400)
+        X509_set_pubkey(certificate, key)
+        name = X509_get_subject_name(certificate)
+        X509_NAME_add_entry_by_txt(name, b"CN", UTF8, b"LBCORE DEFAULT CERT", -1, -1, 0)
+        X509_set_issuer_name(certificate, name)
+        extension = X509V3_EXT_conf_nid(NULL, NULL, NID_ALT_NAME, b"DNS:lbcore.default")
+        if extension == NULL or X509_add_ext(certificate, extension, -1) != 1:
+            raise RuntimeError(f"cannot make a certificate: {failure()}")
+        X509_EXTENSION_free(extension)
+        if X509_sign(certificate, key, EVP_sha256()) == 0:
+            raise RuntimeError(f"cannot sign a certificate: {failure()}")
+        return written(certificate, False), written(key, True)
+    finally:
+        EVP_PKEY_CTX_free(maker)
+        EVP_PKEY_free(key)
+        X509_free(certificate)
+        ERR_clear_error()
+
+
+cdef str written(void* thing, bint is_key):
+    """As PEM."""
+    cdef void* into = BIO_new(BIO_s_mem())
+    cdef char* text = NULL
+    cdef long length
+    try:
+        if into == NULL or (PEM_write_bio_PKCS8PrivateKey(into, thing, NULL, NULL, 0, NULL, NULL) if is_key else
+                            PEM_write_bio_X509(into, thing)) != 1:
+            raise RuntimeError(f"cannot write PEM: {failure()}")
+        length = BIO_ctrl(into, BIO_CTRL_INFO, 0, &text)
+        return text[:length].decode()
+    finally:
+        BIO_free(into)
+
+
+# Options
+
+cdef int accept_any(int sound, void* store) noexcept:
+    """A client's certificate is taken as it is: the options ask for one, and for no authority."""
+    return 1
+
+
+def cipher_list(names, min_version: int) -> str:
+    """OpenSSL's names of cipher suites by Go's; those of TLS 1.3 are always there. Raises ValueError."""
+    found = []
+    for name in names:
+        name = SAME_CIPHERS.get(name, name)
+        if not name.startswith("TLS_"):
+            raise ValueError(f"invalid CipherSuite: {name}")
+        own = (<bytes>OPENSSL_cipher_name(name.encode())).decode()
+        if own == "(NONE)":
+            raise ValueError(f"invalid CipherSuite: {name}, or {library.version} has none of that name")
+        if not own.startswith("TLS_"):
+            found.append(own)
+    if not names:
+        found = [CIPHERS] + ([OLD_CIPHERS] if min_version < TLS_1_2 else [])
+    return ":".join(found)
+
+
+def group_list(names) -> str:
+    """Raises ValueError."""
+    if not names:
+        return ("X25519MLKEM768:" if library.number >= HYBRID_SINCE else "") + "X25519:P-256:P-384:P-521"
+    for name in names:
+        if name not in CURVES:
+            raise ValueError(f"invalid CurveID in curvePreferences: {name}")
+        if name == "X25519MLKEM768" and library.number < HYBRID_SINCE:
+            raise ValueError(f"curvePreferences: {library.version} has no {name}")
+    return ":".join(CURVES[name] for name in names)
+
+
+@cython.final
+cdef class OptionSet:
+    """`tls.options.NAME`, with the texts of its certificate authorities. Raises ValueError."""
+
+    def __cinit__(self, str name, settings, authorities=()):
+        cdef bytes text
+        self.name = name
+        self.strict = settings.sni_strict
+        self.tickets = not settings.disable_session_tickets
+        for key, version in (("minVersion", settings.min_version), ("maxVersion", settings.max_version)):
+            if version and version not in VERSIONS:
+                raise ValueError(f"{key}: {version!r} has to be one of {', '.join(VERSIONS)}")
+        self.min_version = VERSIONS[settings.min_version or "VersionTLS12"]
+        self.max_version = VERSIONS[settings.max_version or "VersionTLS13"]
+        ciphers = cipher_list(settings.cipher_suites, self.min_version)
+        if not ciphers:
+            self.min_version = TLS_1_3     # no suite is left for those before
+        if self.min_version > self.max_version:
+            raise ValueError("no version of TLS is left between minVersion and maxVersion")
+        self.groups = group_list(settings.curve_preferences).encode()
+        wanted = settings.alpn_protocols or ["http/1.1"]
+        self.protocols = [protocol.encode() for protocol in wanted if protocol not in ("h2", "acme-tls/1")]
+        if not self.protocols:
+            raise ValueError(f"alpnProtocols: {', '.join(wanted)} is not supported by this version of lbcore: add http/1.1")
+        self.set_client_auth(settings.client_auth, authorities)
+        self.make(ciphers, settings, authorities)
+
+    def set_client_auth(self, auth, authorities) -> None:
+        kind = auth.client_auth_type or ("RequireAndVerifyClientCert" if authorities else "NoClientCert")
+        kinds = {
+            "NoClientCert": (0, False),
+            "RequestClientCert": (VERIFY_PEER, True),
+            "RequireAnyClientCert": (VERIFY_PEER | VERIFY_REQUIRED, True),
+            "VerifyClientCertIfGiven": (VERIFY_PEER, False),
+            "RequireAndVerifyClientCert": (VERIFY_PEER | VERIFY_REQUIRED, False),
+        }
+        if kind not in kinds:
+            raise ValueError(f'unknown client auth type "{kind}"')
+        if kind in VERIFIED and not authorities:
+            raise ValueError(f"invalid clientAuthType: {kind}, CAFiles is required")
+        self.verify, self.any_certificate = kinds[kind]
+
+    def make(self, str ciphers, settings, authorities) -> None:
+        cdef void* context = SSL_CTX_new(TLS_server_method())
+        cdef void* store
+        cdef bytes text = ciphers.encode(), suites = SUITES_1_3
+        cdef bytes digest
+        if context == NULL:
+            raise MemoryError
+        self.context = context
+        SSL_CTX_set_security_level(context, 0 if self.min_version < TLS_1_2 else 1)
+        SSL_CTX_ctrl(context, CTRL_MIN_VERSION, self.min_version, NULL)
+        SSL_CTX_ctrl(context, CTRL_MAX_VERSION, self.max_version, NULL)
+        SSL_CTX_ctrl(context, CTRL_MODE, MODE_PARTIAL_WRITE | MODE_MOVING_BUFFER | MODE_RELEASE_BUFFERS, NULL)
+        SSL_CTX_ctrl(context, CTRL_SESSION_CACHE, 0, NULL)
+        SSL_CTX_set_options(context, OP_IGNORE_UNEXPECTED_EOF | OP_NO_COMPRESSION | OP_SERVER_PREFERENCE | OP_NO_RENEGOTIATION
+                            | (0 if self.tickets else OP_NO_TICKET))
+        SSL_CTX_set_num_tickets(context, 1 if self.tickets else 0)
+        if text and SSL_CTX_set_cipher_list(context, text) != 1:
+            raise ValueError(f"cipherSuites: {failure()}")
+        if SSL_CTX_set_ciphersuites(context, suites) != 1:
+            raise ValueError(f"cipher suites of TLS 1.3: {failure()}")
+        if SSL_CTX_ctrl(context, CTRL_GROUPS, 0, <void*><char*>self.groups) != 1:
+            raise ValueError(f"curvePreferences: {failure()}")
+        # A session is resumed under the same options only: one made without a client's certificate never where it is asked for.
+        digest = hashlib.sha256(repr((settings.model_dump(mode="json"), tuple(authorities))).encode()).digest()
+        SSL_CTX_set_session_id_context(context, digest, 32)
+        SSL_CTX_set_verify(context, self.verify, self.verifier())
+        store = SSL_CTX_get_cert_store(context)
+        X509_STORE_set_flags(store, STORE_PARTIAL_CHAIN)       # what is listed is trusted, a root or not
+        for authority in authorities:
+            self.trust(store, authority)
+        SSL_CTX_set_client_hello_cb(context, on_hello, NULL)
+        SSL_CTX_set_cert_cb(context, on_certificate, NULL)
+        SSL_CTX_set_alpn_select_cb(context, on_protocols, NULL)
+        SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket)
+
+    cdef int trust(self, void* store, bytes authority) except -1:
+        try:
+            addresses = certificates_in(authority)
+        except ValueError as error:
+            raise ValueError("clientAuth.caFiles: invalid certificate(s) content") from error
+        for address in addresses:
+            X509_STORE_add_cert(store, <void*><size_t>address)
+            SSL_CTX_add_client_CA(self.context, <void*><size_t>address)
+            X509_free(<void*><size_t>address)
+        ERR_clear_error()
+        return 0
+
+    def __dealloc__(self):
+        if self.context != NULL:
+            SSL_CTX_free(self.context)         # what still runs with it holds it
+
+    cdef verify_fn verifier(self) noexcept:
+        cdef verify_fn none = NULL
+        return accept_any if self.any_certificate else none
+
+    cdef int take_over(self, void* ssl) noexcept:
+        """Have a handshake go on with these options. 1, or 0.
+
+        SSL_set_SSL_CTX takes over what belongs to certificates, and what is looked up in the context; the rest was copied into
+        the SSL when it was made.
+        """
+        if SSL_set_SSL_CTX(ssl, self.context) == NULL:
+            return 0
+        SSL_set_verify(ssl, self.verify, self.verifier())
+        if self.tickets:
+            SSL_clear_options(ssl, OP_NO_TICKET)
+        else:
+            SSL_set_options(ssl, OP_NO_TICKET)
+        return (SSL_ctrl(ssl, CTRL_MIN_VERSION, self.min_version, NULL) == 1
+                and SSL_ctrl(ssl, CTRL_MAX_VERSION, self.max_version, NULL) == 1
+                and SSL_ctrl(ssl, CTRL_GROUPS, 0, <void*><char*>self.groups) == 1
+                and SSL_set_num_tickets(ssl, 1 if self.tickets else 0) == 1)
+
+
+# Who gets what
+
+cdef object looked_up(dict table, bytes name):
+    """What stands under a name, or under it with its first label any; None."""
+    cdef object found = table.get(name)
+    cdef Py_ssize_t dot
+    if found is None and name:
+        dot = name.find(b".")
+        if dot > 0:
+            found = table.get(b"*" + name[dot:])
+    return found
+
+
+@cython.final
+cdef class Certificates:
+    """`pairs` by the names they stand for; of several with one name and kind of key, the one that lasts longest. `fallback`: for other names."""
+
+    def __cinit__(self, pairs, fallback):
+        cdef Pair pair
+        chosen = {}
+        for pair in pairs:
+            for name in pair.names:
+                kinds = chosen.setdefault(name, {})
+                if pair.kind not in kinds or (<Pair>kinds[pair.kind]).days_left < pair.days_left:
+                    kinds[pair.kind] = pair
+        self.by_name = {name: tuple(kinds.values()) for name, kinds in chosen.items()}
+        self.fallback = tuple(fallback)
+
+    cdef tuple find(self, bytes name):
+        found = looked_up(self.by_name, name)
+        return self.fallback if found is None else <tuple>found
+
+    def knows(self, bytes name) -> bool:
+        return looked_up(self.by_name, name) is not None
+
+
+@cython.final
+cdef class Acceptor:
+    """What an entry point accepts TLS with. Immutable.
+
+    options  of hosts that are not in `hosts`; hosts: OptionSet by name.
+    """
+
+    def __cinit__(self, OptionSet options, dict hosts, Certificates certificates, TicketKeys tickets):
+        self.options = options
+        self.hosts = hosts
+        self.certificates = certificates
+        self.tickets = tickets
+
+    cdef OptionSet options_of(self, bytes name):
+        found = looked_up(self.hosts, name)
+        return self.options if found is None else <OptionSet>found
+
+
+@cython.final
+cdef class Handshake:
+    """A connection as OpenSSL sees it."""
+
+    cdef void free(self) noexcept:
+        """Safe to call twice."""
+        cdef void* ssl = self.ssl
+        self.ssl = NULL
+        if ssl != NULL:
+            SSL_free(ssl)
+
+    def __dealloc__(self):
+        self.free()
+
+
+cdef Handshake accept(Acceptor acceptor):
+    """One with a client that is about to say hello. Raises MemoryError."""
+    cdef Handshake handshake = Handshake.__new__(Handshake)
+    handshake.acceptor = acceptor
+    handshake.options = acceptor.options
+    handshake.server_name = b""
+    handshake.ssl = SSL_new(acceptor.options.context)
+    if handshake.ssl == NULL:
+        ERR_clear_error()
+        raise MemoryError
+    SSL_set_ex_data(handshake.ssl, 0, <void*>handshake)
+    SSL_set_accept_state(handshake.ssl)
+    return handshake
+
+
+cdef bytes name_in_hello(void* ssl):
+    """The name that the client asks for; empty: it asks for none, or for what is none."""
+    cdef const unsigned char* data
+    cdef size_t size
+    cdef size_t length
+    if SSL_client_hello_get0_ext(ssl, 0, &data, &size) != 1 or size < 5 or data[2] != 0:
+        return b""
+    length = data[3] << 8 | data[4]
+    if length > size - 5 or length > MAX_NAME_BYTES:
+        return b""
+    return (<const char*>data)[5:5 + length].lower().rstrip(b".")
+
+
+cdef int on_hello(void* ssl, int* alert, void* data) noexcept:
+    cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, 0)
+    cdef Acceptor acceptor = handshake.acceptor
+    try:
+        handshake.server_name = name_in_hello(ssl)
+        handshake.options = acceptor.options_of(handshake.server_name)
+        if handshake.options.strict and looked_up(acceptor.certificates.by_name, handshake.server_name) is None:
+            alert[0] = ALERT_UNRECOGNISED_NAME
+            return 0
+        if handshake.options is acceptor.options or handshake.options.take_over(ssl):
+            return 1
+    except Exception:
+        pass
+    alert[0] = ALERT_INTERNAL
+    return 0
+
+
+cdef int on_certificate(void* ssl, void* data) noexcept:
+    cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, 0)
+    cdef int used = 0
+    try:
+        for pair in handshake.acceptor.certificates.find(handshake.server_name):
+            used |= (<Pair>pair).use(ssl)
+    except Exception:
+        return 0
+    return used
+
+
+cdef int on_protocols(void* ssl, const unsigned char** chosen, unsigned char* chosen_length, const unsigned char* offered,
+                      unsigned int length, void* data) noexcept:
+    """The first protocol of ours that the client offers; none: the handshake fails, as in Go."""
+    cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, 0)
+    cdef unsigned int at
+    cdef bytes protocol
+    for protocol in handshake.options.protocols:
+        at = 0
+        while at + 1 <= length and at + 1 + offered[at] <= length:
+            if offered[at] == len(protocol) and memcmp(offered + at + 1, <const char*>protocol, offered[at]) == 0:
+                chosen[0] = offered + at + 1
+                chosen_length[0] = offered[at]
+                return 0
+            at += 1 + offered[at]
+    return 2                   # SSL_TLSEXT_ERR_ALERT_FATAL
+
+
+cdef int on_ticket(void* ssl, unsigned char* name, unsigned char* iv, void* cipher, void* mac, int encrypting) noexcept:
+    """Set up what a ticket is encrypted or read with. 1; 2: read, and to be renewed; 0: by an unknown key; -1: failed."""
+    cdef TicketKeys keys = (<Handshake>SSL_get_ex_data(ssl, 0)).acceptor.tickets
+    cdef const unsigned char* key
+    cdef ossl_param settings[3]
+    cdef bint is_newest = True
+    if encrypting:
+        key = keys.newest()
+        memcpy(name, key, KEY_NAME_BYTES)
+        if RAND_bytes(iv, 16) != 1 or EVP_EncryptInit_ex(cipher, TICKET_CIPHER, NULL, key + 16, iv) != 1:
+            return -1
+    else:
+        key = keys.named(name, &is_newest)
+        if key == NULL:
+            return 0
+        if EVP_DecryptInit_ex(cipher, TICKET_CIPHER, NULL, key + 16, iv) != 1:
+            return -1
+    settings[0] = ossl_param(b"key", PARAM_OCTETS, <void*>(key + 48), 32, 0)
+    settings[1] = ossl_param(b"digest", PARAM_UTF8, <void*><const char*>b"sha256", 6, 0)
+    settings[2] = ossl_param(NULL, 0, NULL, 0, 0)
+    if EVP_MAC_CTX_set_params(mac, settings) != 1:
+        return -1
+    return 1 if is_newest else 2

@@ -1,0 +1,121 @@
+"""Find an OpenSSL (3.0 or later) to call: the one that the package pycurl brings, else the system's.
+
+Several of them may live in one process as long as no object of one is given to another. A library is opened so that
+neither sees the symbols of the other, nor of an executable that has an OpenSSL of its own linked in.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import ssl
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cffi import FFI  # type: ignore[import-untyped]
+
+OLDEST = 0x30000000
+DEEP_BIND = 8  # glibc's; no constant of cffi
+NAMES = ("libcrypto", "libssl")
+
+_ffi = FFI()
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """`origin`: bundled, system or python; `version`: as the library says it."""
+
+    origin: str
+    version: str
+    number: int
+    crypto: Any
+    ssl: Any
+
+    def address(self, name: str) -> int:
+        """Of a function. Raises ImportError."""
+        _ffi.cdef(f"void {name}(void);", override=True)
+        for library in (self.ssl, self.crypto):
+            try:
+                return int(_ffi.cast("uintptr_t", _ffi.addressof(library, name)))
+            except AttributeError:
+                continue
+        raise ImportError(f"{self.version} ({self.origin}) has no {name}")
+
+
+def find() -> Library:
+    """The first library that can be opened. Raises ImportError with what was tried."""
+    tried = []
+    for origin, crypto, tls in _candidates():
+        try:
+            return _open(origin, crypto, tls)
+        except (OSError, ImportError) as error:
+            tried.append(f"{tls}: {error}")
+    reasons = "; ".join(tried) or "no libssl is installed"
+    raise ImportError(f"TLS needs OpenSSL 3.0 or later, install the package pycurl or OpenSSL: {reasons}")
+
+
+def _candidates() -> list[tuple[str, str, str]]:
+    found = []
+    bundled = _bundled()
+    if len(bundled) == len(NAMES):
+        found.append(("bundled", bundled["libcrypto"], bundled["libssl"]))
+    found.append(("system", "libcrypto.so.3", "libssl.so.3"))
+    mapped = _mapped()
+    if len(mapped) == len(NAMES):
+        found.append(("python", mapped["libcrypto"], mapped["libssl"]))
+    beside = Path(sys.prefix, "lib")
+    found.append(("python", str(beside / "libcrypto.so.3"), str(beside / "libssl.so.3")))
+    return found
+
+
+def _bundled() -> dict[str, str]:
+    """Paths of the libraries in the wheel of pycurl, by name; their file names carry a hash."""
+    try:
+        files = importlib.metadata.files("pycurl") or []
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+    folder = [file for file in files if file.parts[0] == "pycurl.libs"]
+    return {name: str(file.locate()) for name in NAMES for file in folder if file.name.startswith(f"{name}-")}
+
+
+def _mapped() -> dict[str, str]:
+    """Paths of the libraries that Python's own module `ssl` uses, where they are files."""
+    assert ssl.OPENSSL_VERSION
+    found = re.findall(r"\s(/\S*/(libcrypto|libssl)\.so\.3)$", _maps(), re.MULTILINE)
+    return {name: path for path, name in found}
+
+
+def _maps() -> str:
+    """What is mapped into this process; empty where that cannot be seen."""
+    try:
+        return Path("/proc/self/maps").read_text()
+    except OSError:
+        return ""
+
+
+def _open(origin: str, crypto: str, tls: str) -> Library:
+    flags = _ffi.RTLD_NOW | _ffi.RTLD_LOCAL
+    if _is_glibc():
+        flags |= DEEP_BIND
+    # The address sanitizer refuses a library that is opened past it.
+    if "libasan" in _maps():
+        flags &= ~DEEP_BIND
+    _ffi.cdef(
+        "unsigned long OpenSSL_version_num(void); const char *OpenSSL_version(int);", override=True
+    )
+    libraries = [_ffi.dlopen(path, flags) for path in (crypto, tls)]
+    number = int(libraries[0].OpenSSL_version_num())
+    version = _ffi.string(libraries[0].OpenSSL_version(0)).decode()
+    if number < OLDEST:
+        raise ImportError(f"{version} is older than 3.0")
+    return Library(origin, version, number, *libraries)
+
+
+def _is_glibc() -> bool:
+    try:
+        return bool(os.confstr("CS_GNU_LIBC_VERSION"))
+    except (ValueError, OSError):
+        return False

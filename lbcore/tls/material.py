@@ -1,0 +1,207 @@
+"""Read the files that a configuration's `tls` names, and see that what they hold can be used.
+
+One that cannot is a problem of its own, with the line it is named on: what was read before under the same names
+stays in force. What was never sound is left out (a certificate), or says so (options).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.model import Object
+from lbcore.config.static import StaticConfig
+from lbcore.config.tls import DEFAULT, Certificate, Store, TlsConfig, TlsOptions
+from lbcore.errors import ConfigError, Problem, Severity
+
+PEM = "-----BEGIN"
+FILE_LIMIT_BYTES = 1 << 20
+LONGEST_NAME = 1024
+SOON_DAYS = 14  # an end this near is said
+
+
+def settle(config: DynamicConfig, before: DynamicConfig | None = None) -> tuple[DynamicConfig, list[Problem]]:
+    """The configuration with the texts of its certificates and authorities, and what there is to say of them.
+
+    before  the one that was settled last. Raises ConfigError when there is no OpenSSL.
+    """
+    tls = config.tls
+    if not (tls.certificates or tls.options or tls.stores):
+        return config, []
+    try:
+        import lbcore.tls.contexts  # noqa: F401
+    except ImportError as error:
+        raise ConfigError([Problem("tls", str(error))]) from error
+    settler = _Settler(before.tls if before is not None else TlsConfig())
+    return config.model_copy(update={"tls": settler.settled(tls)}), settler.problems
+
+
+def files_of(config: DynamicConfig) -> list[Path]:
+    """The files that `settle` reads."""
+    texts = []
+    for certificate in _certificates(config.tls):
+        texts += [certificate.cert_file, certificate.key_file]
+    for options in config.tls.options.values():
+        texts += options.client_auth.ca_files
+    return [Path(text) for text in dict.fromkeys(texts) if text and PEM not in text]
+
+
+def with_fallback(dynamic: DynamicConfig, static: StaticConfig, fallback: Certificate | None) -> DynamicConfig:
+    """With a certificate for clients that ask for no name there is one for, where TLS is spoken and none is configured.
+
+    fallback  one that was made before.
+    """
+    store = dynamic.tls.stores.get(DEFAULT)
+    if (store is not None and store.default_certificate is not None) or not speaks_tls(dynamic, static):
+        return dynamic
+    tls = dynamic.tls.model_copy(update={"generated": fallback or made()})
+    return dynamic.model_copy(update={"tls": tls})
+
+
+def speaks_tls(dynamic: DynamicConfig, static: StaticConfig) -> bool:
+    """Whether any router takes what comes over TLS."""
+    return any(router.tls is not None for router in dynamic.http.routers.values()) or any(
+        point.http.tls is not None for point in static.entry_points.values()
+    )
+
+
+def library_name() -> str:
+    """Version and origin of the library that speaks TLS."""
+    from lbcore.tls.openssl import library
+
+    return f"{library.version} ({library.origin})"
+
+
+def made() -> Certificate:
+    """A new self-signed certificate. Raises ConfigError when there is no OpenSSL."""
+    try:
+        from lbcore.tls.contexts import self_signed
+    except ImportError as error:
+        raise ConfigError([Problem("tls", str(error))]) from error
+    certificate, key = self_signed()
+    return Certificate(certificate_text=certificate, key_text=key)
+
+
+def _certificates(tls: TlsConfig) -> Iterator[Certificate]:
+    yield from tls.certificates
+    yield from (store.default_certificate for store in tls.stores.values() if store.default_certificate is not None)
+
+
+class _Settler:
+    def __init__(self, before: TlsConfig) -> None:
+        self.before = before
+        self.problems: list[Problem] = []
+
+    def settled(self, tls: TlsConfig) -> TlsConfig:
+        certificates = []
+        for index, certificate in enumerate(tls.certificates):
+            if others := [name for name in certificate.stores if name != DEFAULT]:
+                text = f"the stores {', '.join(others)} have no effect: there is the default store only"
+                self.say(f"tls.certificates[{index}]", certificate, text, "warning")
+            certificates.append(self.certificate(f"tls.certificates[{index}]", certificate, certificate) or certificate)
+        stores = {name: self.store(name, store) for name, store in tls.stores.items()}
+        options = {name: self.options(name, thing) for name, thing in tls.options.items()}
+        return tls.model_copy(update={"certificates": certificates, "stores": stores, "options": options})
+
+    def say(self, path: str, owner: Object, text: str, severity: Severity = "disabled") -> None:
+        file, _, line = owner.place.rpartition(":")
+        number = int(line) if line.isdigit() else None
+        self.problems.append(Problem(path, text, "", file or owner.place, number, severity, path, number))
+
+    def store(self, name: str, store: Store) -> Store:
+        path = f"tls.stores.{name}"
+        if name != DEFAULT:
+            self.say(path, store, "has no effect: there is the default store only", "warning")
+        if store.default_certificate is None:
+            return store
+        found = self.certificate(f"{path}.defaultCertificate", store.default_certificate, store)
+        return store.model_copy(update={"default_certificate": found})
+
+    def certificate(self, path: str, certificate: Certificate, owner: Object) -> Certificate | None:
+        from lbcore.tls.contexts import Pair
+
+        if certificate.faults:
+            return None  # told where it was read
+        try:
+            text, key = (
+                _text("certFile", certificate.cert_file),
+                _text("keyFile", certificate.key_file),
+            )
+            try:
+                pair = Pair(text.encode(), key.encode())
+            except ValueError as error:
+                raise ValueError(f"{_named(certificate.cert_file)}: {error}") from None
+        except ValueError as error:
+            kept = self.known(certificate)
+            self.say(path, owner, f"{error}" + (": the certificate that was read before stays" if kept else ""))
+            return kept
+        if pair.days_left < SOON_DAYS:
+            left = f"ends in {pair.days_left} days" if pair.days_left >= 0 else "has expired"
+            self.say(path, owner, f"{_named(certificate.cert_file)}: the certificate {left}", "warning")
+        if _is_open(certificate.key_file):
+            self.say(path, owner, f"{certificate.key_file}: everybody may read this key", "warning")
+        return certificate.model_copy(update={"certificate_text": text, "key_text": key})
+
+    def known(self, certificate: Certificate) -> Certificate | None:
+        """The one that was read before under the same names."""
+        for known in _certificates(self.before):
+            if (known.cert_file, known.key_file) == (certificate.cert_file, certificate.key_file) and known.key_text:
+                texts = {"certificate_text": known.certificate_text, "key_text": known.key_text}
+                return certificate.model_copy(update=texts)
+        return None
+
+    def options(self, name: str, options: TlsOptions) -> TlsOptions:
+        from lbcore.tls.contexts import OptionSet
+
+        if options.faults:
+            return options
+        before = self.before.options.get(name)
+        try:
+            texts = tuple(_text("caFiles", text) for text in options.client_auth.ca_files)
+            OptionSet(name, options, tuple(text.encode() for text in texts))
+        except ValueError as error:
+            reason = str(error)
+            if before is not None and not before.faults and before.client_auth.ca_files == options.client_auth.ca_files:
+                kept = options.model_copy(update={"authorities": before.authorities})
+                try:
+                    OptionSet(name, kept, tuple(text.encode() for text in before.authorities))
+                except ValueError:
+                    pass
+                else:
+                    self.say(f"tls.options.{name}", options, f"{reason}: what was read before stays")
+                    return kept
+            self.say(f"tls.options.{name}", options, reason)
+            return options.model_copy(update={"faults": (reason,)})
+        return options.model_copy(update={"authorities": texts})
+
+
+def _named(text: str) -> str:
+    """A file as it is called; what is no name, and may be a key, is not shown."""
+    return "the text" if PEM in text or "\n" in text or len(text) > LONGEST_NAME else text
+
+
+def _text(key: str, text: str) -> str:
+    """PEM, or what the file holds that is named. Raises ValueError."""
+    if not text:
+        raise ValueError(f"{key} is missing")
+    if PEM in text:
+        return text
+    try:
+        descriptor = os.open(text, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ValueError(f"{key}: {_named(text)} is not a file")
+            return file.read(FILE_LIMIT_BYTES).decode("latin-1")
+    except OSError as error:
+        reason = (error.strerror or "it is none").lower()
+        raise ValueError(f"{key}: {_named(text)} cannot be read: {reason}") from None
+
+
+def _is_open(text: str) -> bool:
+    try:
+        return PEM not in text and bool(os.stat(text).st_mode & stat.S_IROTH)
+    except OSError:
+        return False

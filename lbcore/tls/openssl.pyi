@@ -1,0 +1,3 @@
+from lbcore.tls.library import Library
+
+library: Library

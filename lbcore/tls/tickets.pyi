@@ -1,0 +1,4 @@
+from lbcore.state.region import Region
+
+class TicketKeys:
+    def __init__(self, region: Region) -> None: ...

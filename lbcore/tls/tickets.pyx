@@ -1,0 +1,37 @@
+"""The keys of session tickets, which all workers of an instance share: the newest encrypts, it and two older ones decrypt.
+
+The supervisor makes them, and a new one twice a day, in a place that no worker reads meanwhile: a key that is given here stays
+as it is for far longer than a handshake.
+"""
+
+cimport cython
+from libc.stdint cimport uint64_t
+from libc.string cimport memcmp
+
+from lbcore.selection.atomic cimport atomic_load_u64
+from lbcore.state.layout cimport TICKET_KEYS, TICKET_KEY_BYTES
+from lbcore.state.region cimport Region
+
+
+@cython.final
+cdef class TicketKeys:
+    """Those of a region."""
+
+    def __cinit__(self, Region region):
+        self.region = region
+
+    cdef const unsigned char* newest(self) noexcept:
+        """KEY_BYTES of the key that encrypts. Borrowed from the region."""
+        return self.region.header.ticket_keys[atomic_load_u64(&self.region.header.ticket_epoch) % TICKET_KEYS]
+
+    cdef const unsigned char* named(self, const unsigned char* name, bint* is_newest) noexcept:
+        """The key with a name, or NULL. Borrowed from the region."""
+        cdef uint64_t epoch = atomic_load_u64(&self.region.header.ticket_epoch)
+        cdef const unsigned char* key
+        cdef uint64_t age
+        for age in range(TICKET_KEYS - 1):
+            key = self.region.header.ticket_keys[(epoch + TICKET_KEYS - age) % TICKET_KEYS]
+            if memcmp(key, name, KEY_NAME_BYTES) == 0:
+                is_newest[0] = age == 0
+                return key
+        return NULL

@@ -1,0 +1,37 @@
+# TLS of clients' connections: OpenSSL over a BIO of our own, which moves the bytes through the socket.
+
+from libc.stdint cimport uint32_t
+
+from lbcore.http.buffer cimport Buffer
+from lbcore.http.span cimport Span
+from lbcore.tls.contexts cimport Acceptor, Handshake
+from lbcore.transport.encryption cimport EncryptedTransport, Encryption
+from lbcore.transport.socket cimport Socket
+
+
+cdef class TlsTransport(EncryptedTransport):
+    cdef Handshake session
+    cdef Buffer received       # encrypted, not yet read by OpenSSL
+    cdef Buffer outgoing       # encrypted, not yet sent
+    cdef void* socket          # Socket, borrowed: set while a call of OpenSSL may read or write
+    cdef Py_ssize_t held       # bytes of the caller that are in `outgoing`, and have not been counted as taken
+    cdef bint done             # the handshake
+    cdef bint dry              # the descriptor has nothing until an event tells of more
+    cdef bint out_of_turn      # the descriptor may have more, which is for another turn
+    cdef bint end_of_file      # the descriptor has given its last byte
+    cdef bint ended            # the peer has sent its last byte
+    cdef bint finished         # close_notify is among what was encrypted
+    cdef bint shuts            # the sending side ends when `outgoing` is out
+    cdef bint read_wants_room  # reading goes on when there is room to send
+    cdef bint failed           # nothing can be read or written any more
+    cdef str reason            # of the failure
+
+    cdef bint is_open(self) noexcept
+    cdef int flush(self, Socket socket) noexcept
+    cdef int settle(self, Socket socket, int result) noexcept
+    cdef Py_ssize_t fail(self, Socket socket) noexcept
+    cdef void finish(self, Socket socket) noexcept
+
+
+cdef class TlsEncryption(Encryption):
+    cdef Acceptor acceptor

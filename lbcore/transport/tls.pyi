@@ -1,0 +1,4 @@
+from lbcore.tls.contexts import Acceptor
+
+class TlsEncryption:
+    def __init__(self, acceptor: Acceptor) -> None: ...

@@ -1,0 +1,389 @@
+"""TLS of clients' connections: OpenSSL over a BIO of our own, which moves the bytes through the socket.
+
+OpenSSL never sees the descriptor. What it reads was received into `received`, as much at once as there is room for; what it writes
+gathers in `outgoing` and is sent once after each call: a burst of records costs one system call each way.
+
+    receive:   descriptor ─► received ─► SSL_read_ex ─► into
+    send_two:  bytes ─► SSL_write_ex ─► outgoing ─► descriptor
+
+Bytes count as taken when all of `outgoing` is sent: until then the caller keeps them, and comes back when there is room. They are
+encrypted once; `held` says how many of those it comes back with are.
+
+An SSL is used by one thread, and its callbacks run inside of the calls. The BIO's data is the transport, borrowed: the transport
+owns the session, which owns the SSL, which owns the BIO.
+"""
+
+cimport cython
+from libc.errno cimport ECONNRESET, ENOMEM, EPROTO
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy, strcmp
+
+from lbcore.http.buffer cimport CHUNK_BYTES, Buffer, buffer_acquire, buffer_len, buffer_release, buffer_reserve, buffer_room
+from lbcore.http.span cimport Span, span_of
+from lbcore.tls.contexts cimport Acceptor, Handshake, accept
+from lbcore.tls.openssl cimport *
+from lbcore.transport.encryption cimport EncryptedTransport, Encryption
+from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, Socket
+
+cdef enum:
+    OUTGOING_BYTES = 131072    # encrypted at most before it is sent: eight full records
+    BIO_DESCRIPTOR = 0x0400    # BIO_TYPE_SOURCE_SINK
+
+
+cdef int bio_read(void* bio, char* into, size_t size, size_t* got) noexcept:
+    """Give OpenSSL what was received; when that is used up, receive once."""
+    cdef TlsTransport transport = <TlsTransport>BIO_get_data(bio)
+    cdef Buffer* received = &transport.received
+    cdef Socket socket
+    cdef Py_ssize_t n = buffer_len(received)
+    BIO_clear_flags(bio, BIO_READ | BIO_WRITE | BIO_RETRY | 0x04)
+    got[0] = 0
+    if n == 0:
+        if transport.end_of_file:
+            return 0
+        if transport.socket == NULL or transport.dry or transport.out_of_turn:
+            BIO_set_flags(bio, BIO_READ | BIO_RETRY)
+            return 0
+        socket = <Socket>transport.socket
+        if socket.allowance <= 0:
+            transport.out_of_turn = True
+            BIO_set_flags(bio, BIO_READ | BIO_RETRY)
+            return 0
+        if buffer_acquire(received) < 0:
+            socket.fault = ENOMEM
+            return 0
+        received.start = received.end = 0
+        socket.readable = True
+        n = socket.receive_plain(received, buffer_room(received))
+        transport.dry = not socket.readable
+        if n <= 0:
+            buffer_release(received)
+            if n == IO_AGAIN:
+                BIO_set_flags(bio, BIO_READ | BIO_RETRY)
+            else:
+                transport.end_of_file = n == 0
+            return 0
+    if <size_t>n > size:
+        n = <Py_ssize_t>size
+    memcpy(into, received.base + received.start, n)
+    received.start += n
+    if received.start == received.end:
+        buffer_release(received)
+    got[0] = <size_t>n
+    return 1
+
+
+cdef int bio_write(void* bio, const char* data, size_t size, size_t* written) noexcept:
+    """Take what OpenSSL has encrypted, as long as there is room."""
+    cdef TlsTransport transport = <TlsTransport>BIO_get_data(bio)
+    cdef Buffer* outgoing = &transport.outgoing
+    BIO_clear_flags(bio, BIO_READ | BIO_WRITE | BIO_RETRY | 0x04)
+    written[0] = 0
+    if buffer_len(outgoing) + <Py_ssize_t>size > OUTGOING_BYTES and transport.socket != NULL:
+        if transport.flush(<Socket>transport.socket) == IO_FAILED:
+            return 0
+        if buffer_len(outgoing) + <Py_ssize_t>size > OUTGOING_BYTES:
+            BIO_set_flags(bio, BIO_WRITE | BIO_RETRY)
+            return 0
+    if buffer_reserve(outgoing, <Py_ssize_t>size) < 0:
+        return 0
+    memcpy(outgoing.base + outgoing.end, data, size)
+    outgoing.end += <Py_ssize_t>size
+    written[0] = size
+    return 1
+
+
+cdef long bio_control(void* bio, int command, long number, void* pointer) noexcept:
+    cdef TlsTransport transport
+    if command == BIO_CTRL_FLUSH:
+        return 1
+    if command == BIO_CTRL_EOF:
+        transport = <TlsTransport>BIO_get_data(bio)
+        return 1 if transport.end_of_file and buffer_len(&transport.received) == 0 else 0
+    return 0
+
+
+cdef void* METHOD = BIO_meth_new(BIO_get_new_index() | BIO_DESCRIPTOR, b"lbcore socket")
+if METHOD == NULL or BIO_meth_set_read_ex(METHOD, bio_read) != 1 or BIO_meth_set_write_ex(METHOD, bio_write) != 1 \
+        or BIO_meth_set_ctrl(METHOD, bio_control) != 1:
+    raise ImportError("OpenSSL takes no BIO of our own")
+
+
+cdef const char* short_version(const char* version) noexcept:
+    """`1.3` of `TLSv1.3`."""
+    if strcmp(version, b"TLSv1") == 0:
+        return b"1.0"
+    return version + 4
+
+
+@cython.final
+cdef class TlsTransport(EncryptedTransport):
+    """The server's end of a connection."""
+
+    def __dealloc__(self):
+        buffer_release(&self.received)
+        buffer_release(&self.outgoing)
+
+    cdef bint is_open(self) noexcept:
+        return self.session is not None and self.session.ssl != NULL and not self.failed
+
+    cdef int flush(self, Socket socket) noexcept:
+        """Send what is encrypted. 0: all is out. IO_AGAIN: there is no room. IO_FAILED."""
+        cdef Buffer* outgoing = &self.outgoing
+        cdef Py_ssize_t waiting = buffer_len(outgoing)
+        cdef Py_ssize_t sent
+        if waiting:
+            sent = socket.send_plain(span_of(outgoing.base + outgoing.start, waiting), span_of(NULL, 0))
+            if sent == IO_FAILED:
+                self.failed = True
+                return IO_FAILED
+            if sent != waiting:
+                if sent > 0:
+                    outgoing.start += sent
+                return IO_AGAIN
+        buffer_release(outgoing)
+        if self.shuts:
+            self.shuts = False
+            socket.shut_write_plain()
+        return 0
+
+    cdef Py_ssize_t fail(self, Socket socket) noexcept:
+        """Nothing goes on; the peer is told by what OpenSSL has written, if there is room."""
+        if not self.failed:
+            self.flush(socket)
+            self.failed = True
+        if socket.fault == 0:
+            socket.fault = EPROTO
+        socket.hangup = True
+        return IO_FAILED
+
+    cdef int settle(self, Socket socket, int result) noexcept:
+        """What a call that gave nothing has to wait for: 0, IO_AGAIN with the socket's state set, or IO_FAILED."""
+        cdef int error = SSL_get_error(self.session.ssl, result)
+        if error == SSL_ERROR_SSL and self.reason is None:
+            self.reason = failure()
+        ERR_clear_error()
+        self.read_wants_room = error == SSL_ERROR_WANT_WRITE
+        if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE:
+            return IO_AGAIN
+        if error == SSL_ERROR_ZERO_RETURN:
+            self.ended = True
+            socket.hangup = True
+            return 0
+        if error == SSL_ERROR_SYSCALL and self.reason is None:
+            self.reason = "the connection ended" if self.end_of_file else "the connection broke"
+        if error == SSL_ERROR_SYSCALL and socket.fault == 0:
+            socket.fault = ECONNRESET
+        return IO_FAILED
+
+    cdef int handshake(self, Socket socket) noexcept:
+        cdef int result, state
+        cdef void* ssl
+        if not self.is_open():
+            return IO_FAILED
+        if self.done:
+            return 0
+        ssl = self.session.ssl
+        if not socket.readable:
+            self.dry = True
+        self.socket = <void*>socket
+        result = SSL_do_handshake(ssl)
+        state = 0 if result == 1 else self.settle(socket, result)
+        self.socket = NULL
+        socket.readable = not self.dry
+        if result == 1:
+            self.done = True
+            self.version = short_version(SSL_get_version(ssl))
+            self.cipher = SSL_CIPHER_standard_name(SSL_get_current_cipher(ssl))
+            self.server_name = self.session.server_name
+            # The first request may have come with the last bytes of the handshake.
+            socket.readable = True
+        elif state != IO_AGAIN:
+            self.fail(socket)
+            return IO_FAILED
+        state = self.flush(socket)
+        if state == IO_AGAIN:
+            state = socket.wait_for_output()
+        if state == IO_FAILED:
+            return IO_FAILED
+        if not self.done and self.out_of_turn:
+            self.out_of_turn = False
+            if socket.rewatch() < 0:
+                return IO_FAILED
+        return 0 if self.done else IO_AGAIN
+
+    cdef str failure(self):
+        return self.reason or "the connection broke"
+
+    # As of Transport
+
+    cdef Py_ssize_t receive(self, Socket socket, Buffer* into, Py_ssize_t limit) noexcept:
+        cdef Py_ssize_t total = 0
+        cdef size_t got = 0
+        cdef int result, state = 0
+        if self.ended:
+            return 0
+        if not self.is_open():
+            return IO_FAILED
+        self.socket = <void*>socket
+        self.out_of_turn = False
+        while total < limit:
+            result = SSL_read_ex(self.session.ssl, into.base + into.end, <size_t>(limit - total), &got)
+            if result != 1:
+                state = self.settle(socket, result)
+                break
+            into.end += <Py_ssize_t>got
+            total += <Py_ssize_t>got
+        self.socket = NULL
+        if buffer_len(&self.outgoing):         # an answer to a change of keys, or an alert
+            if self.flush(socket) == IO_AGAIN:
+                socket.wait_for_output()
+        if state == IO_FAILED and total == 0:
+            return self.fail(socket)
+        # What comes next is known without the descriptor: more bytes, the end, or that it failed.
+        socket.readable = not self.dry or self.ended or state == IO_FAILED or self.pending(socket)
+        if self.out_of_turn:
+            self.out_of_turn = False
+            if not self.pending(socket):
+                socket.readable = False
+                if socket.rewatch() < 0:
+                    socket.readable = True
+                    socket.allowance = 1
+        if state == IO_AGAIN and self.read_wants_room and socket.wait_for_output() == IO_FAILED:
+            return IO_FAILED
+        if total:
+            return total
+        return 0 if self.ended else IO_AGAIN
+
+    cdef Py_ssize_t send_two(self, Socket socket, Span first, Span second) noexcept:
+        cdef Span[2] pieces
+        cdef Py_ssize_t skip = self.held, offered = first.len + second.len
+        cdef size_t written = 0
+        cdef int i, result, state = 0
+        if not self.is_open() or self.finished:
+            if socket.fault == 0:
+                socket.fault = ECONNRESET
+            return IO_FAILED
+        if self.held > offered:                # fewer than last time: not what was encrypted
+            socket.fault = EPROTO
+            return self.fail(socket)
+        pieces[0] = first
+        pieces[1] = second
+        self.socket = <void*>socket
+        for i in range(2):
+            if skip >= pieces[i].len:
+                skip -= pieces[i].len
+                continue
+            pieces[i] = span_of(pieces[i].ptr + skip, pieces[i].len - skip)
+            skip = 0
+            while pieces[i].len:
+                result = SSL_write_ex(self.session.ssl, pieces[i].ptr, <size_t>pieces[i].len, &written)
+                if result != 1:
+                    state = self.settle(socket, result)
+                    break
+                self.held += <Py_ssize_t>written
+                pieces[i] = span_of(pieces[i].ptr + written, pieces[i].len - <Py_ssize_t>written)
+            if state != 0:
+                break
+        self.socket = NULL
+        if state == IO_FAILED or self.ended and state == 0 and self.held < offered:
+            return self.fail(socket)
+        state = self.flush(socket)
+        if state != 0:
+            return self.fail(socket) if state == IO_FAILED else IO_AGAIN
+        offered = self.held
+        self.held = 0
+        return offered if offered else IO_AGAIN
+
+    cdef bint pending(self, Socket socket) noexcept:
+        return self.is_open() and not self.ended and (buffer_len(&self.received) > 0 or SSL_pending(self.session.ssl) > 0)
+
+    cdef uint32_t note(self, Socket socket, uint32_t events) noexcept:
+        cdef int state
+        if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+            self.dry = False
+        if events & EPOLLOUT:
+            if buffer_len(&self.outgoing) and self.held == 0:
+                state = self.flush(socket)
+                if state == IO_FAILED:
+                    events |= EPOLLERR
+            if self.read_wants_room:
+                self.read_wants_room = False
+                events |= EPOLLIN
+        return events
+
+    cdef bint peer_has_ended(self, Socket socket) noexcept:
+        cdef char byte
+        cdef size_t got = 0
+        cdef int result, state
+        if self.ended:
+            return True
+        if not self.is_open():
+            return True
+        if self.pending(socket):
+            return False
+        self.dry = False
+        self.socket = <void*>socket
+        result = SSL_peek_ex(self.session.ssl, &byte, 1, &got)
+        state = 0 if result == 1 else self.settle(socket, result)
+        self.socket = NULL
+        socket.readable = not self.dry or result == 1 or self.ended
+        self.out_of_turn = False
+        if result == 1 or state == IO_AGAIN:
+            return False
+        if state == IO_FAILED:
+            self.fail(socket)
+        return True
+
+    cdef void finish(self, Socket socket) noexcept:
+        """Tell the peer that nothing more comes."""
+        if self.is_open() and self.done and not self.finished:
+            self.finished = True
+            self.socket = <void*>socket
+            SSL_shutdown(self.session.ssl)
+            self.socket = NULL
+            ERR_clear_error()
+
+    cdef void shut_write(self, Socket socket) noexcept:
+        self.finish(socket)
+        self.shuts = True
+        if self.flush(socket) == IO_AGAIN:
+            socket.wait_for_output()
+
+    cdef void shut(self, Socket socket) noexcept:
+        self.finish(socket)
+        if not self.failed:
+            self.flush(socket)
+        if self.session is not None:
+            self.session.free()
+        ERR_clear_error()
+        buffer_release(&self.received)
+        buffer_release(&self.outgoing)
+
+
+@cython.final
+cdef class TlsEncryption(Encryption):
+    """By an Acceptor."""
+
+    def __cinit__(self, Acceptor acceptor):
+        self.acceptor = acceptor
+
+    cdef EncryptedTransport accept(self, Buffer* received):
+        cdef TlsTransport transport = TlsTransport.__new__(TlsTransport)
+        cdef void* bio = BIO_new(METHOD)
+        if bio == NULL:
+            ERR_clear_error()
+            raise MemoryError
+        try:
+            transport.session = accept(self.acceptor)
+        except:
+            BIO_free(bio)
+            raise
+        BIO_set_data(bio, <void*>transport)
+        BIO_set_init(bio, 1)
+        SSL_set_bio(transport.session.ssl, bio, bio)
+        transport.received = received[0]
+        received.base = NULL
+        received.size = received.start = received.end = 0
+        return transport

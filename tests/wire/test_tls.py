@@ -1,0 +1,581 @@
+"""TLS from clients, spoken by Python's `ssl`: who gets which certificate and options, and bytes in both directions."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import socket
+import ssl
+import time
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.certificates import RSA, Files, certificate
+from tests.support.instance import eventually
+from tests.support.wire import TIMEOUT_S, Edge, Peer, config_for, edge, serving
+
+HELLO = b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Files]:
+    folder = tmp_path_factory.mktemp("certificates")
+    return {
+        "a": certificate(folder, "a", "a.test", "*.wild.test"),
+        "rsa": certificate(folder, "rsa", "a.test", key=RSA),
+        "b": certificate(folder, "b", "b.test"),
+        "client": certificate(folder, "client", "client.test"),
+    }
+
+
+def secured(url: str, tls: dict[str, Any], **routers: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with one router for what comes over TLS, and others."""
+    dynamic = config_for(url)
+    dynamic["http"]["routers"] = {
+        "all": {"rule": "PathPrefix(`/`)", "service": "all", "tls": {}},
+        **{name: {"service": "all", **router} for name, router in routers.items()},
+    }
+    return {**dynamic, "tls": tls}
+
+
+def trusting(client: Files | None = None, **settings: Any) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    for name, value in settings.items():
+        setattr(context, name, value)
+    if client is not None:
+        context.load_cert_chain(client.certificate, client.key)
+    return context
+
+
+def over_tls(lb: Edge, name: str | None = "a.test", context: ssl.SSLContext | None = None, **session: Any) -> Peer:
+    """A connection whose handshake has been made."""
+    sock = socket.create_connection(lb.address, timeout=TIMEOUT_S)
+    return Peer((context or trusting()).wrap_socket(sock, server_hostname=name, **session))
+
+
+def tls_of(peer: Peer) -> ssl.SSLSocket:
+    assert isinstance(peer.sock, ssl.SSLSocket)
+    return peer.sock
+
+
+def served(peer: Peer) -> bytes:
+    """The certificate a client was given."""
+    found = tls_of(peer).getpeercert(True)
+    assert found is not None
+    return found
+
+
+def of(files: Files) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(files.certificate.read_text())
+
+
+def status(peer: Peer, host: str = "a.test") -> str:
+    peer.send(HELLO % host.encode())
+    head = peer.until(b"\r\n\r\n")
+    length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+    peer.exactly(int(length.partition(b":")[2]))
+    return head.split()[1].decode()
+
+
+@contextlib.contextmanager
+def secure(tls: dict[str, Any], entry_point: dict[str, Any] | None = None, **routers: Any) -> Iterator[Edge]:
+    with serving() as server, edge(secured(server.url, tls, **routers), **(entry_point or {})) as lb:
+        yield lb
+
+
+def test_the_certificate_is_that_of_the_name(made: dict[str, Files]) -> None:
+    tls = {
+        "certificates": [made["a"].entry, made["b"].texts],
+        "stores": {"default": {"defaultCertificate": made["client"].entry}},
+    }
+    expected = {
+        "a.test": "a",
+        "A.Test": "a",
+        "x.wild.test": "a",
+        "b.test": "b",
+        "y.x.wild.test": "client",
+        "wild.test": "client",
+        "c.test": "client",
+        None: "client",
+    }
+    with secure(tls) as lb:
+        for name, files in expected.items():
+            assert served(over_tls(lb, name)) == of(made[files]), name
+
+
+def test_a_name_without_a_certificate_gets_one_that_was_made_for_nobody(made: dict[str, Files]) -> None:
+    with secure({}) as lb:
+        first, second = served(over_tls(lb)), served(over_tls(lb, None))
+        assert first == second
+        assert b"LBCORE DEFAULT CERT" in first
+
+
+def test_of_two_kinds_of_keys_the_cheaper_one_that_the_client_can_verify(made: dict[str, Files]) -> None:
+    with secure({"certificates": [made["rsa"].entry, made["a"].entry]}) as lb:
+        assert served(over_tls(lb)) == of(made["a"])
+        old = trusting(maximum_version=ssl.TLSVersion.TLSv1_2)
+        assert served(over_tls(lb, context=old)) == of(made["a"])
+        old.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
+        peer = over_tls(lb, context=old)
+        assert (served(peer), tls_of(peer).version()) == (of(made["rsa"]), "TLSv1.2")
+        assert status(peer) == "200"
+
+
+def test_routers_with_tls_take_what_comes_over_tls_and_the_others_the_rest(made: dict[str, Files]) -> None:
+    answers = {
+        "plain": {"rule": "PathPrefix(`/`)"},
+        "secret": {"rule": "Host(`b.test`)", "priority": 99, "tls": {}, "middlewares": ["away"]},
+    }
+    with serving() as server:
+        dynamic = secured(server.url, {"certificates": [made["a"].entry]}, **answers)
+        dynamic["http"]["middlewares"] = {
+            "away": {"redirectRegex": {"regex": ".*", "replacement": "https://x/"}},
+        }
+        with edge(dynamic) as lb:
+            assert status(over_tls(lb)) == "200"
+            assert status(over_tls(lb, "b.test"), "b.test") == "302"
+            assert lb.ask(HELLO % b"b.test")[0].split()[1] == "200"
+        del dynamic["http"]["routers"]["plain"]
+        with edge(dynamic) as lb:
+            assert lb.ask(HELLO % b"a.test")[0].split()[1] == "404"
+        dynamic["http"]["routers"] = {"plain": answers["plain"] | {"service": "all"}}
+        with edge(dynamic) as lb:
+            with pytest.raises(OSError):
+                over_tls(lb)
+
+
+def test_an_entry_point_with_tls_has_it_on_all_its_routers(made: dict[str, Files]) -> None:
+    with serving() as server:
+        dynamic = {**config_for(server.url), "tls": {"certificates": [made["a"].entry]}}
+        with edge(dynamic, http={"tls": {}}) as lb:
+            assert status(over_tls(lb)) == "200"
+            assert lb.ask(HELLO % b"a.test")[0].split()[1] == "404"
+
+
+def test_servers_are_told_that_the_client_came_encrypted(made: dict[str, Files]) -> None:
+    heads: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        heads.append(peer.until(b"\r\n\r\n").lower())
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with serving(script) as server, edge(secured(server.url, {})) as lb:
+        assert status(over_tls(lb)) == "200"
+    assert b"x-forwarded-proto: https" in heads[0]
+
+
+def test_what_is_redirected_to_https_passes_over_it(made: dict[str, Files]) -> None:
+    with serving() as server:
+        dynamic = secured(server.url, {}, plain={"rule": "PathPrefix(`/`)", "middlewares": ["to"]})
+        dynamic["http"]["routers"]["all"]["middlewares"] = ["to"]
+        dynamic["http"]["middlewares"] = {"to": {"redirectScheme": {"scheme": "https"}}}
+        with edge(dynamic) as lb:
+            assert status(over_tls(lb)) == "200"
+            assert lb.ask(HELLO % b"a.test")[1]["location"] == "https://a.test/"
+
+
+VERSIONS = [
+    ({}, ["TLSv1.3", "TLSv1.2"]),
+    ({"minVersion": "VersionTLS13"}, ["TLSv1.3"]),
+    ({"maxVersion": "VersionTLS12"}, ["TLSv1.2"]),
+    ({"cipherSuites": ["TLS_AES_128_GCM_SHA256"]}, ["TLSv1.3"]),
+]
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(("options", "versions"), VERSIONS)
+def test_versions(made: dict[str, Files], options: dict[str, Any], versions: list[str], named: bool) -> None:
+    tls = {"certificates": [made["a"].entry], "options": {"o" if named else "default": options}}
+    routers = {"r": {"rule": "Host(`a.test`)", "tls": {"options": "o"}}} if named else {}
+    with secure(tls, **routers) as lb:
+        agreed = []
+        for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
+            context = trusting(minimum_version=version, maximum_version=version)
+            with contextlib.suppress(OSError):
+                peer = over_tls(lb, context=context)
+                assert status(peer) == "200"
+                agreed.append(tls_of(peer).version())
+    assert agreed == versions
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_cipher_suites_by_the_names_of_go(made: dict[str, Files], named: bool) -> None:
+    options = {"maxVersion": "VersionTLS12", "cipherSuites": ["TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"]}
+    tls = {"certificates": [made["a"].entry], "options": {"o" if named else "default": options}}
+    routers = {"r": {"rule": "Host(`a.test`)", "tls": {"options": "o"}}} if named else {}
+    with secure(tls, **routers) as lb:
+        cipher = tls_of(over_tls(lb)).cipher()
+        assert cipher is not None
+        assert cipher[0] == "ECDHE-ECDSA-AES256-GCM-SHA384"
+        other = trusting()
+        other.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
+        with pytest.raises(OSError):
+            over_tls(lb, context=other)
+        if named:
+            cipher = tls_of(over_tls(lb, "b.test")).cipher()
+            assert cipher is not None
+            assert cipher[0] == "TLS_AES_128_GCM_SHA256"
+
+
+def test_curves(made: dict[str, Files]) -> None:
+    tls = {"certificates": [made["a"].entry], "options": {"default": {"curvePreferences": ["CurveP384"]}}}
+    with secure(tls) as lb:
+        context = trusting()
+        context.set_ecdh_curve("secp384r1")
+        assert status(over_tls(lb, context=context)) == "200"
+        context = trusting()
+        context.set_ecdh_curve("prime256v1")
+        with pytest.raises(OSError):
+            over_tls(lb, context=context)
+
+
+def test_sni_strict(made: dict[str, Files]) -> None:
+    tls = {"certificates": [made["a"].entry], "options": {"default": {"sniStrict": True}}}
+    with secure(tls) as lb:
+        assert status(over_tls(lb, "x.wild.test"), "x.wild.test") == "200"
+        for name in ("c.test", None):
+            with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
+                over_tls(lb, name)
+
+
+def test_protocols(made: dict[str, Files]) -> None:
+    with secure({}) as lb:
+        for offered, agreed in ((["h2", "http/1.1"], "http/1.1"), (None, None)):
+            context = trusting()
+            if offered:
+                context.set_alpn_protocols(offered)
+            peer = over_tls(lb, context=context)
+            assert tls_of(peer).selected_alpn_protocol() == agreed
+            assert status(peer) == "200"
+        context = trusting()
+        context.set_alpn_protocols(["h2"])
+        with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
+            over_tls(lb, context=context)
+
+
+AUTH = {
+    # clientAuthType: what becomes of a client without a certificate, with a strange one, with a known one
+    "NoClientCert": (True, True, True),
+    "RequestClientCert": (True, True, True),
+    "RequireAnyClientCert": (False, True, True),
+    "VerifyClientCertIfGiven": (True, False, True),
+    "RequireAndVerifyClientCert": (False, False, True),
+    "": (False, False, True),
+}
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("kind", AUTH)
+def test_certificates_of_clients(made: dict[str, Files], kind: str, version: ssl.TLSVersion, named: bool) -> None:
+    auth = {"clientAuthType": kind, "caFiles": [str(made["client"].certificate)]}
+    tls = {"certificates": [made["a"].entry], "options": {"o" if named else "default": {"clientAuth": auth}}}
+    routers = {"r": {"rule": "Host(`a.test`)", "tls": {"options": "o"}}} if named else {}
+    with secure(tls, **routers) as lb:
+        found = []
+        for client in (None, made["b"], made["client"]):
+            try:
+                found.append(status(over_tls(lb, context=trusting(client, maximum_version=version))) == "200")
+            except (OSError, EOFError):
+                found.append(False)
+    assert tuple(found) == AUTH[kind]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_no_session_leads_past_a_certificate_that_is_asked_for(made: dict[str, Files], version: ssl.TLSVersion) -> None:
+    auth = {"clientAuth": {"caFiles": [str(made["client"].certificate)]}}
+    tls = {"certificates": [made["a"].entry, made["b"].entry], "options": {"o": auth}}
+    with secure(tls, r={"rule": "Host(`b.test`)", "tls": {"options": "o"}}) as lb:
+        context = trusting(maximum_version=version)
+        peer = over_tls(lb, context=context)
+        assert status(peer) == "200"
+        session = tls_of(peer).session
+        again = over_tls(lb, context=context, session=session)
+        assert status(again) == "200"
+        assert tls_of(again).session_reused
+        with pytest.raises((OSError, EOFError)):
+            status(over_tls(lb, "b.test", context, session=session), "b.test")
+
+
+def test_a_host_with_other_options_than_the_connection_is_misdirected(made: dict[str, Files]) -> None:
+    tls = {"certificates": [made["a"].entry], "options": {"o": {"minVersion": "VersionTLS13"}}}
+    routers = {
+        "r": {"rule": "Host(`b.test`)", "tls": {"options": "o"}},
+        "s": {"rule": "Host(`c.test`)", "tls": {"options": "o"}},
+    }
+    with secure(tls, **routers) as lb:
+        peer = over_tls(lb)
+        peer.send(HELLO % b"b.test")
+        assert peer.until(b"\r\n\r\n").split()[1] == b"421"
+        assert peer.exactly(20) == b"Misdirected Request\n"
+        assert status(peer, "d.test") == "200"  # the connection goes on
+        assert status(over_tls(lb, "b.test"), "c.test") == "200"
+        assert status(over_tls(lb, "b.test"), "a.test") == "421"
+        assert status(over_tls(lb, None), "b.test") == "421"
+
+
+def test_two_options_for_one_host_are_none(made: dict[str, Files]) -> None:
+    tls = {"certificates": [made["a"].entry], "options": {"o": {"minVersion": "VersionTLS13"}}}
+    routers = {
+        "r": {"rule": "Host(`a.test`) && Path(`/x`)", "tls": {"options": "o"}},
+        "s": {"rule": "Host(`a.test`)", "tls": {}},
+    }
+    with secure(tls, **routers) as lb:
+        assert status(over_tls(lb, context=trusting(maximum_version=ssl.TLSVersion.TLSv1_2))) == "200"
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_tickets(made: dict[str, Files], disabled: bool) -> None:
+    with secure({"options": {"default": {"disableSessionTickets": disabled}}}) as lb:
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context = trusting(maximum_version=version)
+            peer = over_tls(lb, context=context)
+            assert status(peer) == "200"
+            session = tls_of(peer).session
+            again = over_tls(lb, context=context, session=session)
+            assert status(again) == "200"
+            assert tls_of(again).session_reused is not disabled
+
+
+def test_large_bodies_both_ways_with_slow_ends(made: dict[str, Files]) -> None:
+    body = os.urandom(4 << 20)
+
+    def script(peer: Peer) -> None:
+        peer.until(b"\r\n\r\n")
+        time.sleep(0.2)  # the client has to wait
+        got = peer.exactly(len(body))
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + got)
+
+    with serving(script) as server, edge(secured(server.url, {})) as lb:
+        peer = over_tls(lb)
+        peer.send(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % len(body))
+        peer.send(body)
+        peer.until(b"\r\n\r\n")
+        time.sleep(0.5)  # lbcore has to wait
+        assert zlib.crc32(peer.exactly(len(body))) == zlib.crc32(body)
+
+
+def test_a_client_that_reads_slowly_gets_all_of_it(made: dict[str, Files]) -> None:
+    body = os.urandom(8 << 20)
+
+    def script(peer: Peer) -> None:
+        peer.until(b"\r\n\r\n")
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    with serving(script) as server, edge(secured(server.url, {})) as lb:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        sock.settimeout(TIMEOUT_S)
+        sock.connect(lb.address)
+        peer = Peer(trusting().wrap_socket(sock, server_hostname="a.test"))
+        peer.send(HELLO % b"a.test")
+        peer.until(b"\r\n\r\n")
+        got = bytearray(peer.rest)
+        peer.rest = b""
+        while len(got) < len(body):
+            piece = peer.sock.recv(65536)
+            assert piece
+            got += piece
+            if len(got) % 7 == 0:
+                time.sleep(0.001)
+    assert zlib.crc32(got) == zlib.crc32(body)
+
+
+def test_requests_in_a_row_and_in_pieces(made: dict[str, Files]) -> None:
+    with secure({}) as lb:
+        peer = over_tls(lb)
+        for _ in range(5):
+            assert status(peer) == "200"
+        for byte in HELLO % b"a.test":
+            peer.send(bytes([byte]))
+        assert peer.until(b"\r\n\r\n").split()[1] == b"200"
+        peer = over_tls(lb)
+        peer.send(HELLO % b"a.test" * 20)
+        for _ in range(20):
+            assert b" 200 " in peer.until(b"\r\n\r\n")
+
+
+def test_a_hello_that_comes_byte_by_byte(made: dict[str, Files]) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trusting().wrap_bio(incoming, outgoing, server_hostname="a.test")
+    with secure({"certificates": [made["a"].entry]}) as lb:
+        sock = socket.create_connection(lb.address, timeout=TIMEOUT_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                for byte in outgoing.read():
+                    sock.sendall(bytes([byte]))
+                incoming.write(sock.recv(65536))
+        client.write(HELLO % b"a.test")
+        for byte in outgoing.read():
+            sock.sendall(bytes([byte]))
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            incoming.write(sock.recv(65536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                answer += client.read(65536)
+        assert b" 200 " in answer
+        assert client.getpeercert(True) == of(made["a"])
+
+
+def test_a_client_that_ends_its_side_gets_its_answer(made: dict[str, Files]) -> None:
+    def script(peer: Peer) -> None:
+        peer.until(b"\r\n\r\n")
+        time.sleep(0.1)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with serving(script) as server, edge(secured(server.url, {})) as lb:
+        for ends_tls in (False, True):
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            client = trusting().wrap_bio(incoming, outgoing, server_hostname="a.test")
+            sock = socket.create_connection(lb.address, timeout=TIMEOUT_S)
+            while True:
+                try:
+                    client.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    sock.sendall(outgoing.read())
+                    incoming.write(sock.recv(65536))
+            client.write(HELLO % b"a.test")
+            if ends_tls:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    client.unwrap()
+            sock.sendall(outgoing.read())
+            sock.shutdown(socket.SHUT_WR)
+            received = b""
+            while piece := sock.recv(65536):
+                received += piece
+            incoming.write(received)
+            incoming.write_eof()
+            if not ends_tls:
+                answer = client.read(65536)
+                assert answer.startswith(b"HTTP/1.1 200")
+            else:
+                assert len(received) > 100  # OpenSSL lets nobody read who has said goodbye
+
+
+def test_the_end_of_a_connection_is_announced(made: dict[str, Files]) -> None:
+    with secure({}) as lb:
+        peer = over_tls(lb)
+        peer.send(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
+        peer.until(b"\r\n\r\n")
+        # Without close_notify Python raises SSLEOFError.
+        while peer.sock.recv(65536):
+            pass
+
+
+GARBAGE = {
+    "a record of nothing": b"\x16\x03\x01\x02\x00" + bytes(512),
+    "another version": b"\x16\x02\x00\x00\x05hello",
+    "noise": b"\x16" + bytes(range(256)) * 8,
+    "an endless record": b"\x16\x03\x01\xff\xff" + bytes(65535),
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_what_is_no_hello_is_closed(made: dict[str, Files], garbage: str) -> None:
+    with secure({}) as lb:
+        sock = socket.create_connection(lb.address, timeout=TIMEOUT_S)
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(GARBAGE[garbage])
+            while sock.recv(65536):
+                pass
+        assert status(over_tls(lb)) == "200"
+
+
+def test_a_handshake_has_a_limit_of_time(made: dict[str, Files]) -> None:
+    limits = {"transport": {"respondingTimeouts": {"headerTimeout": "200ms"}}}
+    with secure({}, limits) as lb:
+        sock = socket.create_connection(lb.address, timeout=TIMEOUT_S)
+        sock.sendall(b"\x16\x03\x01\x02\x00\x01")
+        began = time.monotonic()
+        assert sock.recv(100) == b""
+        assert time.monotonic() - began < TIMEOUT_S / 2
+
+
+def test_tunnels_through_tls(made: dict[str, Files]) -> None:
+    data = os.urandom(1 << 20)
+
+    def script(peer: Peer) -> None:
+        peer.until(b"\r\n\r\n")
+        peer.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\nhello")
+        peer.send(peer.exactly(len(data)))
+
+    with serving(script) as server, edge(secured(server.url, {})) as lb:
+        peer = over_tls(lb)
+        peer.send(b"GET / HTTP/1.1\r\nHost: a.test\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n")
+        assert b" 101 " in peer.until(b"\r\n\r\n")
+        assert peer.exactly(5) == b"hello"
+        peer.send(data)
+        assert peer.exactly(len(data)) == data
+
+
+def test_tls_and_layer_4_on_one_port(made: dict[str, Files]) -> None:
+    def script(peer: Peer) -> None:
+        if peer.sock.recv(65536).startswith(b"GET"):
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        else:
+            peer.send(b"layer 4")
+
+    with serving(script) as server:
+        dynamic = secured(server.url, {})
+        address = server.url.removeprefix("http://")
+        dynamic["tcp"] = {
+            "routers": {"t": {"rule": "HostSNI(`*`)", "service": "t"}},
+            "services": {"t": {"loadBalancer": {"servers": [{"address": address}]}}},
+        }
+        with edge(dynamic) as lb:
+            assert status(over_tls(lb)) == "200"
+            client = lb.client()
+            client.send(b"something")
+            assert client.exactly(7) == b"layer 4"
+
+
+def test_a_proxy_header_in_front_of_tls(made: dict[str, Files]) -> None:
+    heads: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        heads.append(peer.until(b"\r\n\r\n"))
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with serving(script) as server, edge(secured(server.url, {}), proxyProtocol={"insecure": True}) as lb:
+        sock = socket.create_connection(lb.address, timeout=TIMEOUT_S)
+        sock.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.8 1234 443\r\n")
+        assert status(Peer(trusting().wrap_socket(sock, server_hostname="a.test"))) == "200"
+    assert b"192.0.2.7" in heads[0]
+
+
+def test_other_certificates_are_served_without_a_connection_less(made: dict[str, Files]) -> None:
+    with serving() as server, edge(secured(server.url, {"certificates": [made["a"].entry]})) as lb:
+        peer = over_tls(lb)
+        assert (served(peer), status(peer)) == (of(made["a"]), "200")
+        lb.apply(secured(server.url, {"certificates": [made["rsa"].entry]}))
+        assert served(over_tls(lb)) == of(made["rsa"])
+        assert status(peer) == "200"
+        lb.apply(config_for(server.url))
+        assert status(peer) == "404"  # it came over TLS, for which there is no router any more
+
+
+def test_connections_leave_nothing_behind(made: dict[str, Files]) -> None:
+    with serving() as server, edge(secured(server.url, {"certificates": [made["a"].entry]})) as lb:
+        for _ in range(100):
+            peer = over_tls(lb)
+            assert status(peer) == "200"
+            peer.sock.close()
+            with socket.create_connection(lb.address, timeout=TIMEOUT_S) as sock:
+                sock.sendall(b"\x16\x03\x01\x02\x00\x01")
+        eventually(lambda: handshakes() == 0, "all connections have gone")
+
+
+def handshakes() -> int:
+    """Connections that hold something of OpenSSL's."""
+    return sum(1 for thing in gc.get_objects() if type(thing).__name__ in ("Handshake", "TlsTransport"))
