@@ -16,9 +16,6 @@ SANITIZE = os.environ.get("LBCORE_SANITIZE") == "1"
 ONLY = tuple(filter(None, os.environ.get("LBCORE_ONLY", "").split(",")))
 
 FLAGS = ["-O2", "-fno-semantic-interposition", "-fvisibility=hidden", "-Wno-unused-function", "-Wno-sign-compare"]
-# A request runs through much code once: padding that fills lines of the instruction cache costs more than it gives.
-# Not in `selection`, whose loops are short and run often.
-DENSE = ["-fno-align-functions", "-fno-align-jumps", "-fno-align-loops", "-fno-align-labels"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 # -fno-wrapv: Python's own flags make signed overflow defined, which would hide it.
 SANITIZED = [*SANITIZERS, "-O1", "-g1", "-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE", "-fno-wrapv"]
@@ -57,8 +54,6 @@ def modules() -> list[Extension]:
     found = extensions()
     free = [extension for extension in found if extension.name.startswith("lbcore.selection.")]
     rest = [extension for extension in found if extension not in free]
-    for extension in rest:
-        extension.extra_compile_args += DENSE
     threads = os.cpu_count() or 1
     # Its classes say their signatures themselves, in the form that `inspect` reads.
     directives = {**DIRECTIVES, "freethreading_compatible": True, "embedsignature": False, "auto_pickle": False}
