@@ -116,7 +116,7 @@ class StaticConfig(Model):
 
     missing = {
         **keys("tracing", "tell requests by the access log, or by explain"),
-        **keys("certificatesResolvers", "let something in front end TLS"),
+        **keys("certificatesResolvers", "name certificate files in tls.certificates of the dynamic configuration"),
         **keys("tcpServersTransport", "name a transport in the service: tcp.serversTransports"),
         **keys("hostResolver", "name all hosts in the rule"),
         **keys("spiffe", "servers are spoken to without TLS"),
