@@ -16,6 +16,8 @@ cdef class Server(Member):
     cdef Span prefix                   # of the path, without a trailing slash; empty unless preservePath. In `prefix_bytes`
     cdef readonly bint preserve_path
     cdef public uint32_t limit         # exchanges it may have in flight, of all workers; 0 = any number
+    cdef readonly object target        # what TLS to it is made by, a tls.connector.Target; None = it is spoken to in clear text
+    cdef object encryption             # the same to `transport`, which sets and reads it alone
     cdef object pool                   # its idle connections; set and read by `transport` alone. One is enough: docs/extending.md
     cdef object addresses              # what its name resolved to; set and read by transport.dialer alone
 

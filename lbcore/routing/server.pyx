@@ -14,13 +14,15 @@ from lbcore.config.network import split_address, split_url
 cdef class Server(Member):
     """A member reached under a URL, or at layer 4 an address, which is its key. ValueError for one it cannot use."""
 
-    def __cinit__(self, str name, str url, Region region, uint32_t worker, uint32_t slot, bint preserve_path=False):
+    def __cinit__(self, str name, str url, Region region, uint32_t worker, uint32_t slot, bint preserve_path=False,
+                  object target=None):
         self.host, self.port, authority, path = split_url(url) if "://" in url else split_address(url)
         self.authority_bytes = authority.encode()
         self.authority = span_of(self.authority_bytes, len(self.authority_bytes))
         self.prefix_bytes = path.rstrip("/").encode() if preserve_path else b""
         self.prefix = span_of(self.prefix_bytes, len(self.prefix_bytes))
         self.preserve_path = preserve_path
+        self.target = target
 
     @property
     def url(self) -> str:

@@ -1,12 +1,23 @@
-# New connections to servers.
+# Streams to servers, of new connections or of idle ones.
 
 from lbcore.middleware.base cimport Pending
-from lbcore.proxy.exchange cimport Dialer, Exchange
+from lbcore.proxy.exchange cimport Dialer, Exchange, ServerStream
+from lbcore.transport.dial cimport Dial
 from lbcore.transport.reactor cimport Reactor, Timed
 
 
 cdef class WaitDeadline(Timed):
     cdef Pending pending       # whose time it is; None once it fired or was cancelled
+
+
+cdef class DialStream(ServerStream):
+    cdef Dial dial             # None once it is over
+
+
+cdef class ExchangeDial(Dial):
+    cdef DialStream stream     # they refer to each other until the exchange has another stream, or none
+
+    cdef void leave(self) noexcept
 
 
 cdef class SocketDialer(Dialer):

@@ -1,4 +1,4 @@
-"""New connections to servers: resolve, and hand over."""
+"""Streams to servers: of a connection that is idle, or of a new one; and what it takes to make them."""
 
 import logging
 
@@ -13,12 +13,14 @@ from lbcore.routing.mirroring cimport Mirror
 from lbcore.routing.queue cimport WaitQueue
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
-from lbcore.state.layout cimport ERROR_RESOLVE, ERROR_RESOURCE
 from lbcore.transport.ask_stream cimport ask_service
-from lbcore.transport.http1_server cimport SERVER_CONNECTING, Http1ServerConnection
+from lbcore.transport.dial cimport Dial
+from lbcore.transport.http1_server cimport http1_to
 from lbcore.transport.mirror_stream cimport MirrorStream
 from lbcore.transport.pool cimport Pool
 from lbcore.transport.reactor cimport Reactor, Timed
+from lbcore.transport.server_connection cimport ServerConnection
+from lbcore.transport.socket cimport OwnedSocket
 from lbcore.transport.timers cimport timer_clear
 
 from lbcore.transport.resolver import Resolver
@@ -44,6 +46,61 @@ cdef class WaitDeadline(Timed):
         """Never fire."""
         timer_clear(&self.timer)
         self.pending = None
+
+
+cdef ServerConnection connection_to(Server server, OwnedSocket socket):
+    """What carries streams over a socket that is connected to the server, by what ALPN agreed on. It owns the socket.
+
+    The one place that knows all protocols towards servers, as `protocols.serve_socket` does towards clients.
+    """
+    return http1_to(server, socket)
+
+
+@cython.final
+cdef class DialStream(ServerStream):
+    """Stands for the stream of an exchange until there is a connection to open one on. It takes nothing."""
+
+    cdef bint was_connected(self) noexcept:
+        return False
+
+    cdef int abort(self) except -1:
+        cdef Dial dial = self.dial
+        self.dial = None
+        return 0 if dial is None else dial.abort()
+
+
+@cython.final
+cdef class ExchangeDial(Dial):
+    """A new connection for an exchange, whose stream starts when it stands."""
+
+    cdef int established(self, OwnedSocket socket) except -1:
+        cdef Exchange exchange = self.stream.exchange
+        cdef ServerConnection connection = connection_to(self.server, socket)
+        cdef ServerStream stream = connection.open_stream()
+        self.leave()
+        if connection.available:
+            (<Pool>self.server.pool).give(connection, exchange.attempt.balancer.policy.max_idle)
+        exchange.attach(stream)
+        stream.start(exchange)
+        if not stream.blocked:
+            exchange.server_ready()
+        return connection.go_on()
+
+    cdef int failed(self, int error) except -1:
+        cdef Exchange exchange = self.stream.exchange
+        cdef uint64_t serial = exchange.serial
+        self.leave()
+        try:
+            exchange.server_failed(error, False)
+        except Exception as problem:
+            exchange.internal_error(problem, serial)
+        return 0
+
+    cdef void leave(self) noexcept:
+        """It is over for the exchange."""
+        self.stream.exchange = None
+        self.stream.dial = None
+        self.stream = None
 
 
 @cython.final
@@ -72,26 +129,15 @@ cdef class SocketDialer(Dialer):
 
     cdef int dial(self, Exchange exchange) except -1:
         """Begin a new connection; its stream starts when it stands."""
-        cdef Server server = exchange.attempt.server
-        cdef Http1ServerConnection connection = Http1ServerConnection.__new__(Http1ServerConnection)
-        cdef ServerStream stream = connection.open_stream()
-        connection.server = stream.server = server
-        connection.policy = exchange.attempt.balancer.policy
+        cdef ExchangeDial dial = ExchangeDial.__new__(ExchangeDial)
+        cdef DialStream stream = DialStream.__new__(DialStream)
+        dial.server = stream.server = exchange.attempt.server
+        dial.stream = stream
+        stream.dial = dial
         stream.exchange = exchange
         stream.blocked = True
         exchange.attach(stream)
-        if server.addresses is None:
-            server.addresses = self.resolver.known(server.host, server.port)
-        if connection.policy.dial_timeout_ms:
-            connection.until_ms = self.reactor.now_ms + connection.policy.dial_timeout_ms
-        if server.addresses is not None:
-            return connection.connect(self.reactor, server.addresses)
-        if connection.until_ms:
-            self.reactor.arm(connection.socket, connection.policy.dial_timeout_ms)
-        if not self.resolver.resolve(server.host, server.port,
-                                     lambda addresses, lacking: self.resolved(connection, addresses, lacking)):
-            self.reactor.hurry()
-        return 0
+        return dial.dial(self.reactor, self.resolver, exchange.attempt.balancer.policy.dial_timeout_ms)
 
     cdef int arm(self, Pending pending, int64_t timeout_ms) except -1:
         cdef WaitDeadline deadline = WaitDeadline.__new__(WaitDeadline)
@@ -157,16 +203,3 @@ cdef class SocketDialer(Dialer):
     def settle(self, Reply reply) -> None:
         self.reactor.enter()
         reply.settle()
-
-    def resolved(self, Http1ServerConnection connection, addresses, lacking) -> None:
-        """The name's addresses are here, or None if it has none, or (`lacking`) could not be asked for."""
-        if connection.state != SERVER_CONNECTING:
-            return
-        self.reactor.enter()
-        try:
-            if addresses is None:
-                connection.failed(ERROR_RESOURCE if lacking else ERROR_RESOLVE)
-            else:
-                connection.connect(self.reactor, addresses)
-        except Exception as error:
-            connection.socket.fail(error)

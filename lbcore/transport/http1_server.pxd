@@ -1,17 +1,16 @@
 # HTTP/1.1 towards a server: a connection, and the one stream it has at a time.
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport uint32_t
 
 from lbcore.proxy.exchange cimport Exchange, ServerStream
+from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport UpstreamPolicy
 from lbcore.transport.server_connection cimport ServerConnection
 from lbcore.transport.http1_body cimport BodyReader
-from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.socket cimport OwnedSocket
 
 cdef enum ServerState:         # of the connection; MOVES in the .pyx says what may follow what
-    SERVER_CONNECTING = 0      # also: its name is being resolved
-    SERVER_IDLE                # in the pool
+    SERVER_IDLE = 0            # in the pool, or new
     SERVER_BUSY                # the stream has an exchange
     SERVER_CLOSED              # or its socket was given away
 
@@ -20,18 +19,9 @@ cdef class Http1ServerConnection(ServerConnection):
     cdef OwnedSocket socket
     cdef Http1ServerStream stream      # the one there is; they refer to each other until the reactor has released the socket
     cdef UpstreamPolicy policy         # of the exchange at work, or of the last one
-    cdef tuple addresses               # of the server, packed; None while its name is being resolved, and once connected
-    cdef Py_ssize_t tried              # of these
-    cdef int64_t until_ms              # when one of them must have taken the connection, by the reactor's clock; 0 = any time
     cdef int state                     # ServerState
 
     cdef int move(self, int state) except -1
-    cdef void new_socket(self) noexcept
-    cdef int connect(self, Reactor reactor, tuple addresses) except -1
-    cdef int connect_next_address(self, Reactor reactor) except -1
-    cdef int connect_event(self, uint32_t events) except -1
-    cdef int try_next_address(self) except -1
-    cdef int established(self) except -1
     cdef int failed(self, int error) except -1
     cdef int stream_done(self, bint reusable) except -1
 
@@ -57,3 +47,6 @@ cdef class Http1ServerStream(ServerStream):
     cdef int read_body(self) except -1
     cdef int ended(self, bint broken) except -1
     cdef int complete(self) except -1
+
+
+cdef Http1ServerConnection http1_to(Server server, OwnedSocket socket)

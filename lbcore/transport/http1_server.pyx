@@ -1,4 +1,4 @@
-"""HTTP/1.1 towards a server: connect, send a request, read its answer, be used again."""
+"""HTTP/1.1 towards a server, over a connection that stands: send a request, read its answer, be used again."""
 
 import logging
 
@@ -14,14 +14,14 @@ from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span
 from lbcore.proxy.exchange cimport Exchange, ServerStream
 from lbcore.http.sink cimport Sink
-from lbcore.state.layout cimport ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_REFUSED, ERROR_RESET, ERROR_RESOURCE, ERROR_TIMEOUT
-from lbcore.transport.connect cimport CONNECTED, NO_ADDRESS_LEFT, NO_RESOURCE, connect_next
+from lbcore.state.layout cimport ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_RESET, ERROR_TIMEOUT
 from lbcore.transport.server_connection cimport ServerConnection
-from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from lbcore.transport.epoll cimport EPOLLIN, EPOLLOUT
 from lbcore.transport.http1_body cimport (
     BODY_BAD, BODY_BLOCKED, BODY_COMPLETE, BODY_ENDED, BODY_REFUSED, BODY_RESET, BODY_WAITS, body_begin, body_end, body_forget,
     body_put, body_read, note_output,
 )
+from lbcore.routing.server cimport Server
 from lbcore.transport.pool cimport Pool
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket, Socket
@@ -32,8 +32,7 @@ cdef enum:
     INTERIM_LIMIT = 64         # 1xx answers to one request; a server that sends more never comes to the point
 
 # Bit by bit the states that may follow a state.
-cdef int[4] MOVES = [
-    1 << SERVER_BUSY | 1 << SERVER_CLOSED,      # from SERVER_CONNECTING
+cdef int[3] MOVES = [
     1 << SERVER_BUSY | 1 << SERVER_CLOSED,      # from SERVER_IDLE
     1 << SERVER_IDLE | 1 << SERVER_CLOSED,      # from SERVER_BUSY
     0,                                          # from SERVER_CLOSED
@@ -44,12 +43,11 @@ _log = logging.getLogger("lbcore.transport")
 
 @cython.final
 cdef class Http1ServerConnection(ServerConnection):
-    """One connection. The dialer makes it, with its first stream, and calls `connect`."""
+    """One connection. Made by `http1_to`."""
 
     def __cinit__(self):
         self.stream = Http1ServerStream.__new__(Http1ServerStream)
         self.stream.connection = self
-        self.new_socket()
 
     cdef int move(self, int state) except -1:
         """Take another state. Raises RuntimeError for one that may not follow."""
@@ -58,57 +56,12 @@ cdef class Http1ServerConnection(ServerConnection):
         self.state = state
         return 0
 
-    cdef void new_socket(self) noexcept:
-        self.socket = OwnedSocket.__new__(OwnedSocket)
-        self.socket.owner = self
-        self.stream.socket = self.socket
-
-    # From the first address to the last
-
-    cdef int connect(self, Reactor reactor, tuple addresses) except -1:
-        """Begin a connection to the first of the server's addresses that takes one. The exchange is told when none does."""
-        self.addresses = addresses
-        return self.connect_next_address(reactor)
-
-    cdef int connect_next_address(self, Reactor reactor) except -1:
-        cdef int result = connect_next(reactor, self.socket, self.addresses, &self.tried, self.until_ms)
-        if result == NO_ADDRESS_LEFT:
-            return self.failed(ERROR_REFUSED)
-        if result == NO_RESOURCE:
-            return self.failed(ERROR_RESOURCE)
-        return self.established() if result == CONNECTED else 0
-
-    cdef int connect_event(self, uint32_t events) except -1:
-        if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
-            return 0
-        if self.socket.connect_error():
-            return self.try_next_address()
-        return self.established()
-
-    cdef int try_next_address(self) except -1:
-        """The address at work is none: the server's name may have others."""
-        cdef OwnedSocket socket = self.socket
-        socket.shut()
-        self.new_socket()
-        return self.connect_next_address(socket.reactor)
-
-    cdef int established(self) except -1:
-        """The connection stands: send the request it was made for."""
-        cdef Exchange exchange = self.stream.exchange
-        self.connected = True
-        self.addresses = None
-        self.move(SERVER_BUSY)
-        self.socket.reactor.disarm(self.socket)
-        self.socket.probe_when_idle(PROBE_S)
-        self.stream.start(exchange)
-        if not self.stream.blocked:
-            exchange.server_ready()
-        return 0
+    cdef int go_on(self) except -1:
+        return self.stream.read() if self.state == SERVER_BUSY and self.socket.readable else 0
 
     # Events
 
     cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
-        # Also while connecting: a server may have answered and ended by the time it is seen to stand.
         events = socket.note(events)
         if self.state == SERVER_BUSY:
             return self.stream.on_ready(events)
@@ -117,20 +70,11 @@ cdef class Http1ServerConnection(ServerConnection):
             if socket.hangup or (events & EPOLLIN and socket.discard() != IO_AGAIN):
                 self.close()
             return 0
-        if self.state == SERVER_CONNECTING:
-            self.connect_event(events)
-            if self.state == SERVER_BUSY and self.socket.readable:
-                return self.stream.read()
         return 0
 
     cdef int socket_timeout(self, OwnedSocket socket) except -1:
         if self.state == SERVER_IDLE:
             return self.close()
-        if self.state == SERVER_CONNECTING:
-            # Without addresses, its name is still being resolved: that counts to the time a connection may take.
-            if self.addresses is None or self.tried >= len(self.addresses):
-                return self.failed(ERROR_TIMEOUT)
-            return self.try_next_address()
         if self.state == SERVER_BUSY:
             return self.stream.on_timeout()
         return 0
@@ -196,17 +140,12 @@ cdef class Http1ServerConnection(ServerConnection):
         body_forget(&self.stream.body)
         if self.socket is not None:
             self.socket.shut()
-            if self.socket.reactor is None:
-                self.socket.owner = None       # never watched, so the reactor does not release it
         return 0
 
 
 @cython.final
 cdef class Http1ServerStream(ServerStream):
     """The exchange a connection has at work."""
-
-    cdef bint was_connected(self) noexcept:
-        return self.connection.connected
 
     cdef bint was_reused(self) noexcept:
         return self.connection.reused
@@ -431,3 +370,14 @@ cdef class Http1ServerStream(ServerStream):
 
     cdef int abort(self) except -1:
         return self.connection.close()
+
+
+cdef Http1ServerConnection http1_to(Server server, OwnedSocket socket):
+    """A connection over a socket that is connected to the server, and its to own."""
+    cdef Http1ServerConnection connection = Http1ServerConnection.__new__(Http1ServerConnection)
+    connection.server = connection.stream.server = server
+    connection.socket = connection.stream.socket = socket
+    connection.available = 1
+    socket.owner = connection
+    socket.probe_when_idle(PROBE_S)
+    return connection

@@ -7,7 +7,6 @@ from lbcore.transport.socket cimport SocketOwner
 
 cdef class ServerConnection(SocketOwner):
     cdef Server server
-    cdef bint connected                # it stood at some time: the server may have seen a request
     cdef bint reused                   # it has answered before, so it may have died unnoticed
     cdef Py_ssize_t available          # streams that it can still open; 0 = it does not lie in the pool
     cdef object pool                   # the Pool it lies in; None while it has no stream to give
@@ -15,4 +14,5 @@ cdef class ServerConnection(SocketOwner):
     cdef ServerConnection older
 
     cdef ServerStream open_stream(self)
+    cdef int go_on(self) except -1
     cdef int close(self) except -1

@@ -411,16 +411,20 @@ cdef class SocketOwner:
 
 @cython.final
 cdef class OwnedSocket(Socket):
-    """A socket that tells its owner. Until the reactor has released it, it keeps its owner alive."""
+    """A socket that tells its owner. Until the reactor has released it, it keeps its owner alive; an owner that hands it over
+    to another one is alive until its call returns."""
 
     cdef int on_ready(self, uint32_t events) except -1:
-        return self.owner.socket_ready(self, events)
+        cdef SocketOwner owner = self.owner
+        return owner.socket_ready(self, events)
 
     cdef int on_timeout(self) except -1:
-        return self.owner.socket_timeout(self)
+        cdef SocketOwner owner = self.owner
+        return owner.socket_timeout(self)
 
     cdef void fail(self, object error) noexcept:
-        self.owner.socket_failed(self, error)
+        cdef SocketOwner owner = self.owner
+        owner.socket_failed(self, error)
 
     cdef void release(self) noexcept:
         cdef SocketOwner owner = self.owner

@@ -11,15 +11,12 @@ from lbcore.routing.asker cimport Asker
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.tcp_route cimport ConnectionLimit, TcpPolicy
-from lbcore.state.layout cimport (
-    ERROR_CLIENT_ABORT, ERROR_NO_SERVER, ERROR_REFUSED, ERROR_RESOLVE, ERROR_RESOURCE, ERROR_TIMEOUT,
-)
-from lbcore.transport.connect cimport CONNECTED, NO_ADDRESS_LEFT, NO_RESOURCE, connect_next
+from lbcore.state.layout cimport ERROR_CLIENT_ABORT, ERROR_NO_SERVER, ERROR_RESOURCE
 from lbcore.transport.connection cimport ClientConnection, Learned
+from lbcore.transport.dial cimport Dial
 from lbcore.transport.dialer cimport SocketDialer
-from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
+from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP
 from lbcore.transport.proxy_protocol cimport proxy_render
-from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.socket cimport OwnedSocket
 from lbcore.transport.tunnel cimport Tunnel
 
@@ -28,6 +25,25 @@ cdef enum:
     PROBED_AFTER_MS = 1000
 
 _log = logging.getLogger("lbcore.transport")
+
+
+@cython.final
+cdef class TcpDial(Dial):
+    """A new connection to the server of a TcpConnection, which aborts it when it closes."""
+
+    cdef int established(self, OwnedSocket socket) except -1:
+        cdef TcpConnection connection = self.connection
+        self.connection = None
+        return connection.connected(socket)
+
+    cdef int failed(self, int error) except -1:
+        cdef TcpConnection connection = self.connection
+        self.connection = None
+        try:
+            return connection.pass_over(error)
+        except Exception as problem:
+            connection.socket_failed(connection.client, problem)
+            return 0
 
 
 @cython.final
@@ -51,78 +67,24 @@ cdef class TcpConnection(ClientConnection):
 
     cdef int dial(self) except -1:
         """Connect to another server, if there is one; else the client's connection closes, as in Traefik."""
-        cdef Reactor reactor = self.dialer.reactor
-        cdef int attempt
+        cdef TcpDial dial
         self.server = self.route.service.choose(self.asker, self.decision) if self.attempts < ATTEMPTS else None
         if self.server is None:
             self.entry_point.stats.errors[ERROR_NO_SERVER if self.attempts == 0 else self.error] += 1
             return self.close()
         self.attempts += 1
-        attempt = self.attempts
         self.balancer = <LoadBalancer>self.decision.balancer
         self.balancer.note_start(self.server)
-        self.tried = 0
-        self.addresses = None
-        self.new_upstream()
-        self.until_ms = 0
-        if self.balancer.policy.dial_timeout_ms:
-            self.until_ms = reactor.now_ms + self.balancer.policy.dial_timeout_ms
-        if self.server.addresses is None:
-            self.server.addresses = self.dialer.resolver.known(self.server.host, self.server.port)
-        if self.server.addresses is not None:
-            return self.connect(self.server.addresses)
-        if self.until_ms:
-            reactor.arm(self.upstream, self.balancer.policy.dial_timeout_ms)
-        if not self.dialer.resolver.resolve(self.server.host, self.server.port,
-                                            lambda addresses, lacking: self.resolved(attempt, addresses, lacking)):
-            reactor.hurry()
-        return 0
-
-    def resolved(self, attempt: int, addresses, lacking) -> None:
-        """The addresses of the name that this attempt asked for are here, or None if it has none, or (`lacking`) could not be
-        asked for."""
-        if self.state != TCP_CONNECTING or self.attempts != attempt:
-            return
-        self.dialer.reactor.enter()
-        try:
-            if addresses is None:
-                self.pass_over(ERROR_RESOURCE if lacking else ERROR_RESOLVE)
-            else:
-                self.connect(addresses)
-        except Exception as error:
-            self.client.fail(error)
-
-    cdef void new_upstream(self) noexcept:
-        self.upstream = OwnedSocket.__new__(OwnedSocket)
-        self.upstream.owner = self
-
-    cdef int connect(self, tuple addresses) except -1:
-        """Begin a connection to the first of the server's addresses that takes one."""
-        self.addresses = addresses
-        return self.connect_next_address()
-
-    cdef int connect_next_address(self) except -1:
-        cdef int result = connect_next(self.dialer.reactor, self.upstream, self.addresses, &self.tried, self.until_ms)
-        if result == NO_ADDRESS_LEFT:
-            return self.pass_over(ERROR_REFUSED)
-        if result == NO_RESOURCE:
-            return self.pass_over(ERROR_RESOURCE)
-        return self.connected() if result == CONNECTED else 0
-
-    cdef int give_up_address(self, int error) except -1:
-        """No connection to the address at work: the server's name may have others."""
-        if self.addresses is None or self.tried >= len(self.addresses):
-            return self.pass_over(error)
-        self.upstream.shut()
-        self.new_upstream()
-        return self.connect_next_address()
+        self.dialing = dial = TcpDial.__new__(TcpDial)
+        dial.server = self.server
+        dial.connection = self
+        if self.balancer.tcp.proxy_protocol:
+            dial.header = self.proxy_header()
+        return dial.dial(self.dialer.reactor, self.dialer.resolver, self.balancer.policy.dial_timeout_ms)
 
     cdef int pass_over(self, int error) except -1:
         """There is no connection to the server, so it has seen nothing of the client: try another one."""
-        cdef OwnedSocket upstream = self.upstream
-        self.upstream = None
-        upstream.shut()
-        upstream.owner = None
+        self.dialing = None
         self.error = error
         self.balancer.note_end(self.server)
         if error != ERROR_RESOURCE:            # a lack of ours says nothing of the server
@@ -133,49 +95,37 @@ cdef class TcpConnection(ClientConnection):
         self.server = None
         return self.dial()
 
-    cdef int connected(self) except -1:
+    cdef int connected(self, OwnedSocket upstream) except -1:
+        """The server's end is here, and is owned from here on."""
+        self.dialing = None
+        self.upstream = upstream
+        upstream.owner = self
         self.state = TCP_TUNNEL
         # Most connections end before a probe could matter: the others get it when they have lived for a while.
         if self.balancer.tcp.keep_alive_s > 0:
-            self.dialer.reactor.arm(self.upstream, PROBED_AFTER_MS)
-        else:
-            self.dialer.reactor.disarm(self.upstream)
+            self.dialer.reactor.arm(upstream, PROBED_AFTER_MS)
         self.balancer.note_success(self.server)
-        if self.balancer.tcp.proxy_protocol:
-            self.send_header()
-        self.tunnel = Tunnel(self.client, self.upstream)
-        self.client.readable = self.upstream.readable = True
+        self.tunnel = Tunnel(self.client, upstream)
+        self.client.readable = upstream.readable = True
         return self.pump()
 
-    cdef int send_header(self) except -1:
-        """Send the PROXY header, which gives the server its client's address."""
-        cdef bytes header
+    cdef bytes proxy_header(self):
+        """The PROXY header, which gives the server its client's address."""
         if self.local.text_len == 0:
             self.client.local_address(&self.local)
-        header = proxy_render(self.balancer.tcp.proxy_protocol, &self.address, &self.local)
-        self.upstream.put_text(header, len(header))
-        return 0
+        return proxy_render(self.balancer.tcp.proxy_protocol, &self.address, &self.local)
 
     cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
-        # Also while connecting: a server may have said all it has to say, and ended, by the time it is seen to stand.
         events = socket.note(events)
         if self.state == TCP_TUNNEL:
             return self.pump()
-        if self.state != TCP_CONNECTING:
-            return 0
-        if socket is self.client:
-            return self.abort() if events & (EPOLLERR | EPOLLHUP) else 0
-        if not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
-            return 0
-        if events & (EPOLLERR | EPOLLHUP) and socket.connect_error():
-            return self.give_up_address(ERROR_REFUSED)
-        return self.connected()
+        if self.state == TCP_CONNECTING and events & (EPOLLERR | EPOLLHUP):
+            return self.abort()
+        return 0
 
     cdef int socket_timeout(self, OwnedSocket socket) except -1:
         if socket is self.client:
             return self.close() if self.leaving else 0
-        if self.state == TCP_CONNECTING:
-            return self.give_up_address(ERROR_TIMEOUT)
         socket.probe_when_idle(self.balancer.tcp.keep_alive_s)
         return 0
 
@@ -213,10 +163,12 @@ cdef class TcpConnection(ClientConnection):
             self.limits_taken -= 1
             (<ConnectionLimit>self.route.limits[self.limits_taken]).leave(&self.address)
         self.client.shut()
+        if self.dialing is not None:
+            self.dialing.connection = None
+            self.dialing.abort()
+            self.dialing = None
         if self.upstream is not None:
             self.upstream.shut()
-            if self.upstream.reactor is None:
-                self.upstream.owner = None     # never watched, so the reactor does not release it
         self.tunnel = None
         return 0
 

@@ -39,7 +39,7 @@ INTERNAL = {
         "observability": "json_line text",
         "proxy": "attempt copies entry_point exchange explainer gates networks observation recording",
         "routing": "asker decision",
-        "transport": "arrival ask_stream clock connect connection dialer encryption http1_body http1_client "
+        "transport": "arrival ask_stream clock connect connection dial dialer encryption http1_body http1_client "
         "http1_server listener local_stream mirror_stream pool protocols reserve scarcity server_connection socket "
         "splice tcp_client timers tunnel",
     }.items()

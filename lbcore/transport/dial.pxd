@@ -1,0 +1,38 @@
+# A connection to a server in the making: its name is resolved, one of its addresses takes the connection, and TLS is agreed on.
+
+from libc.stdint cimport int64_t, uint32_t
+
+from lbcore.routing.server cimport Server
+from lbcore.transport.reactor cimport Reactor
+from lbcore.transport.socket cimport OwnedSocket, SocketOwner
+
+cdef enum DialStep:
+    DIAL_RESOLVING = 0
+    DIAL_CONNECTING
+    DIAL_HANDSHAKE
+    DIAL_OVER                          # the socket was handed over, or closed
+
+
+cdef class Dial(SocketOwner):
+    cdef Server server
+    cdef Reactor reactor
+    cdef object resolver
+    cdef OwnedSocket socket            # owned until it is handed over
+    cdef tuple addresses               # of the server, packed; None while its name is being resolved
+    cdef Py_ssize_t tried              # of these
+    cdef int64_t until_ms              # when one of them must have taken the connection, by the reactor's clock; 0 = any time
+    cdef int step                      # DialStep
+    cdef bytes header                  # goes to the server before anything else, unencrypted; None = nothing does
+    cdef bytes protocols               # offered by ALPN, as on the wire; None = none
+
+    cdef int established(self, OwnedSocket socket) except -1
+    cdef int failed(self, int error) except -1
+    cdef int dial(self, Reactor reactor, object resolver, int64_t timeout_ms) except -1
+    cdef int abort(self) noexcept
+    cdef int connect(self, tuple addresses) except -1
+    cdef int connect_next_address(self) except -1
+    cdef int give_up_address(self, int error) except -1
+    cdef int connected(self) except -1
+    cdef int shake_hands(self) except -1
+    cdef int hand_over(self) except -1
+    cdef int fail(self, int error) except -1

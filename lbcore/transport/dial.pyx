@@ -1,0 +1,180 @@
+"""A connection to a server in the making, whatever is to be spoken over it.
+
+    name ─► addresses, one after the other ─► header in clear text ─► handshake ─► `established`, or `failed`
+
+It owns the socket on the way. Who needs the connection derives from it, and is told once how it went.
+"""
+
+import logging
+
+from libc.stdint cimport int64_t, uint32_t
+
+from lbcore.routing.server cimport Server
+from lbcore.state.layout cimport ERROR_INTERNAL, ERROR_REFUSED, ERROR_RESOLVE, ERROR_RESOURCE, ERROR_TIMEOUT, ERROR_TLS
+from lbcore.transport.connect cimport CONNECTED, NO_ADDRESS_LEFT, NO_RESOURCE, connect_next
+from lbcore.transport.encryption cimport EncryptedTransport, ServerEncryption
+from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
+from lbcore.transport.reactor cimport Reactor
+from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
+
+cdef enum:
+    HANDSHAKE_MS = 10000       # as in Traefik, where no setting changes it either
+
+_log = logging.getLogger("lbcore.transport")
+
+
+cdef class Dial(SocketOwner):
+    """Derive from it, set `server`, and call `dial`."""
+
+    cdef int established(self, OwnedSocket socket) except -1:
+        """The connection stands, encrypted if that is the server's way. The socket is the callee's from here on: it takes
+        ownership at once. What was received already may lie in `socket.input` or its transport."""
+        socket.shut()
+        return 0
+
+    cdef int failed(self, int error) except -1:
+        """There is no connection: an ErrorKind. The server has seen nothing but a header and a handshake."""
+        return 0
+
+    # On the way
+
+    cdef int dial(self, Reactor reactor, object resolver, int64_t timeout_ms) except -1:
+        """Begin. `timeout_ms`: for the name and the addresses together; 0: any time. It may be over within this call."""
+        cdef Server server = self.server
+        self.reactor = reactor
+        self.resolver = resolver
+        self.socket = self.new_socket()
+        if timeout_ms:
+            self.until_ms = reactor.now_ms + timeout_ms
+        if server.addresses is None:
+            server.addresses = resolver.known(server.host, server.port)
+        if server.addresses is not None:
+            return self.connect(server.addresses)
+        if timeout_ms:
+            reactor.arm(self.socket, timeout_ms)
+        if not resolver.resolve(server.host, server.port, self.resolved):
+            reactor.hurry()
+        return 0
+
+    def new_socket(self):
+        cdef OwnedSocket socket = OwnedSocket.__new__(OwnedSocket)
+        socket.owner = self
+        return socket
+
+    def resolved(self, addresses, lacking) -> None:
+        """The name's addresses are here, or None if it has none, or (`lacking`) could not be asked for."""
+        if self.step != DIAL_RESOLVING:
+            return
+        self.reactor.enter()
+        try:
+            if addresses is None:
+                self.fail(ERROR_RESOURCE if lacking else ERROR_RESOLVE)
+            else:
+                self.connect(addresses)
+        except Exception as error:
+            self.socket_failed(self.socket, error)
+
+    cdef int connect(self, tuple addresses) except -1:
+        """Begin a connection to the first of the addresses that takes one."""
+        self.step = DIAL_CONNECTING
+        self.addresses = addresses
+        return self.connect_next_address()
+
+    cdef int connect_next_address(self) except -1:
+        cdef int result = connect_next(self.reactor, self.socket, self.addresses, &self.tried, self.until_ms)
+        if result == NO_ADDRESS_LEFT:
+            return self.fail(ERROR_REFUSED)
+        if result == NO_RESOURCE:
+            return self.fail(ERROR_RESOURCE)
+        return self.connected() if result == CONNECTED else 0
+
+    cdef int give_up_address(self, int error) except -1:
+        """No connection to the address at work: the server's name may have others."""
+        if self.addresses is None or self.tried >= len(self.addresses):
+            return self.fail(error)
+        self.socket.shut()
+        self.socket = self.new_socket()
+        return self.connect_next_address()
+
+    cdef int connected(self) except -1:
+        """An address has taken the connection."""
+        cdef ServerEncryption encryption
+        if self.header is not None:
+            # A new connection takes more than any header is long.
+            self.socket.put_text(self.header, len(self.header))
+            if self.socket.push() == IO_FAILED:
+                return self.fail(ERROR_REFUSED)
+        if self.server.target is None:
+            return self.hand_over()
+        encryption = <ServerEncryption>self.server.encryption
+        self.step = DIAL_HANDSHAKE
+        self.socket.transport = encryption.connect(self.protocols)
+        self.reactor.arm(self.socket, HANDSHAKE_MS)
+        return self.shake_hands()
+
+    cdef int shake_hands(self) except -1:
+        cdef EncryptedTransport transport = <EncryptedTransport>self.socket.transport
+        cdef int result = transport.handshake(self.socket)
+        if result == IO_AGAIN:
+            return 0
+        if result == 0:
+            return self.hand_over()
+        (<ServerEncryption>self.server.encryption).tell(self.server.name, transport.failure())
+        return self.fail(ERROR_TLS)
+
+    cdef int hand_over(self) except -1:
+        cdef OwnedSocket socket = self.socket
+        self.step = DIAL_OVER
+        self.socket = None
+        self.reactor.disarm(socket)
+        try:
+            return self.established(socket)
+        except Exception as error:
+            if socket.owner is not self:
+                raise                      # whose socket it is deals with it
+            _log.error("internal error over a new connection to %s", self.server, exc_info=error)
+            socket.shut()
+            return self.failed(ERROR_INTERNAL)
+
+    cdef int fail(self, int error) except -1:
+        if self.step == DIAL_OVER:
+            return 0
+        self.abort()
+        return self.failed(error)
+
+    cdef int abort(self) noexcept:
+        """Close, and tell nobody. Safe to call twice."""
+        cdef OwnedSocket socket = self.socket
+        self.step = DIAL_OVER
+        self.socket = None
+        if socket is not None:
+            socket.shut()
+            if socket.reactor is None:
+                socket.owner = None        # never watched, so the reactor does not release it
+        return 0
+
+    # Events
+
+    cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
+        events = socket.note(events)
+        if self.step == DIAL_HANDSHAKE:
+            return self.shake_hands()
+        if self.step != DIAL_CONNECTING or not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
+            return 0
+        # A server may have said all it has to say, and ended, by the time it is seen to stand.
+        if events & (EPOLLERR | EPOLLHUP) and socket.connect_error():
+            return self.give_up_address(ERROR_REFUSED)
+        return self.connected()
+
+    cdef int socket_timeout(self, OwnedSocket socket) except -1:
+        if self.step == DIAL_HANDSHAKE:
+            return self.fail(ERROR_TIMEOUT)
+        # Without addresses, its name is still being resolved: that counts to the time a connection may take.
+        return self.give_up_address(ERROR_TIMEOUT)
+
+    cdef void socket_failed(self, OwnedSocket socket, object error) noexcept:
+        _log.error("internal error while connecting to %s", self.server, exc_info=error)
+        try:
+            self.fail(ERROR_INTERNAL)
+        except Exception as again:
+            _log.error("internal error after a connection was given up", exc_info=again)
