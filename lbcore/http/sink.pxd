@@ -22,5 +22,10 @@ cdef class Sink:
 cdef class Filter(Sink):
     cdef Sink next             # where the body goes on to; None while that is not known
     cdef Py_ssize_t step       # of the middleware that added it, among all that the message passes
+    cdef bint complete         # `end` was called
+    cdef bint ended            # and so was that of `next`
+    cdef Message trailers      # of a complete body, the exchange's; None = it has none
 
     cdef void connect(self, Sink next) noexcept
+    cdef int give(self) except -1
+    cdef int go_on(self) except -1

@@ -17,15 +17,16 @@ cdef class Sink:
         self.splice_fd = -1
 
     cdef int put(self, Span data) except -1:
-        """Take a part of the body; `data` is the caller's again afterwards.
+        """Take a part of the body; `data` is the caller's again afterwards. Not to be called while `blocked`.
 
         Some of it may have to wait: see `blocked`. Returns 0, or the status that the message is to be refused with, such as
-        413; then the source puts no more, and tells the exchange.
+        413; then the source puts no more, and tells the exchange. `end` and `drained` return the same.
         """
         return 0
 
     cdef int end(self, Message trailers) except -1:
-        """The body is complete. `trailers`: its trailer section, the caller's again afterwards; None when there is none."""
+        """The body is complete. May be called while `blocked`: a filter then passes on what it has, and the end, once it is
+        drained. `trailers`: the trailer section, which the exchange owns until it ends; None when there is none."""
         return 0
 
     cdef int flush(self) except -1:
@@ -50,7 +51,10 @@ cdef class Sink:
 
 
 cdef class Filter(Sink):
-    """Passes the body on as it is. A filter that changes it overrides `put` and `end`; one that keeps some back, `drained`, too."""
+    """Passes the body on as it is. A filter that changes it overrides `put`; one that keeps some back, `give`, too.
+
+    Nothing is put into a sink that is blocked, and its end is told when it takes more again.
+    """
 
     cdef void connect(self, Sink next) noexcept:
         """Have the body go on to `next`; None: it is not known yet, so nothing may be put."""
@@ -62,17 +66,36 @@ cdef class Filter(Sink):
         self.blocked = self.next.blocked
         return status
 
-    cdef int end(self, Message trailers) except -1:
-        self.next.end(trailers)
-        self.blocked = self.next.blocked
+    cdef int give(self) except -1:
+        """Put a part of what was kept back into `next`, which is not blocked. Returns 0: there is nothing to be put now;
+        1: there may be more; or the status of a refusal. When the body is `complete`, all that was kept has to go out."""
         return 0
+
+    cdef int go_on(self) except -1:
+        """Pass on what was kept back, then the end, as far as `next` takes it. Returns 0 or the status of a refusal."""
+        cdef int result = 0
+        while not self.next.blocked:
+            result = self.give()
+            if result > 1:
+                break
+            if result == 0:
+                if self.complete and not self.ended:
+                    self.ended = True
+                    result = self.next.end(self.trailers)
+                break
+        self.blocked = self.next.blocked
+        return result if result > 1 else 0
+
+    cdef int end(self, Message trailers) except -1:
+        self.complete = True
+        self.trailers = trailers
+        return self.go_on()
 
     cdef int flush(self) except -1:
         self.next.flush()
-        self.blocked = self.next.blocked
+        self.blocked = self.blocked or self.next.blocked
         return 0
 
     cdef int drained(self) except -1:
-        self.next.drained()
-        self.blocked = self.next.blocked
-        return 0
+        cdef int status = self.next.drained()
+        return status if status else self.go_on()

@@ -99,6 +99,7 @@ cdef class Exchange(Context):
     cdef Replay replay                 # of it: for a fallback; None = no fallback wants it
     cdef list copies                   # Copy, that wait for the end of the body; None = none
     cdef bint body_ended               # the client's body has come to its end
+    cdef bint answer_ended             # the answer's end was put, into `answer_sink`
     cdef bint is_subrequest            # lbcore's own, for a mirror or a middleware: it has all of its body, and is not counted here
     cdef Explanation explanation       # None = none is asked for
     cdef uint64_t started_ns           # monotonic, where the entry point has an observer
@@ -151,7 +152,7 @@ cdef class Exchange(Context):
 
     cdef inline Sink body_sink(self):
         """Where the request's body goes now; a recording without owners is taken out."""
-        if self.recording is not None and self.recording.is_spent():
+        if self.recording is not None and self.recording.is_spent() and not self.recording.is_behind():
             self.end_replay()
         return self.request_sink
 
@@ -162,6 +163,8 @@ cdef class Exchange(Context):
     cdef int refuse(self, int status, int error) except -1
     cdef int answer(self, int status, bytes text, bint plain) except -1
     cdef int send_answer(self) except -1
+    cdef int put_answer(self) except -1
+    cdef int finish(self) except -1
     cdef int set_cookies(self) except -1
     cdef int run_answer_middlewares(self) except -1
     cdef dict outcome(self)

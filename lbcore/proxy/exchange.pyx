@@ -45,6 +45,7 @@ from lbcore.state.counters import ERROR_NAMES
 
 cdef enum:
     KEPT_EXCHANGES = 1024      # kept for reuse
+    PART_BYTES = 65536         # of an answer of lbcore's own, put at once
 
 # Bodies of lbcore's own answers, as Traefik's clients know them.
 cdef dict REFUSALS = {
@@ -736,9 +737,12 @@ cdef class Exchange(Context):
 
     cdef int request_end(self, Message trailers) except -1:
         """The request is complete."""
+        cdef int status
         self.body_ended = True
-        self.request_sink.end(trailers)
-        if self.copies is not None:
+        status = self.request_sink.end(trailers)
+        if status:
+            return self.body_refused(status)
+        if self.copies is not None and self.recording.complete:
             self.send_copies()
         return self.request_sink.flush()
 
@@ -753,10 +757,15 @@ cdef class Exchange(Context):
 
     cdef int server_ready(self) except -1:
         """The server's end takes more of the request's body: first what filters have kept back, or recorded."""
+        cdef int status
         if self.request_filters is None and self.request.framing.body == BODY_NONE:
             return 0                           # there is none
         if self.request_filters is not None:
-            self.request_sink.drained()
+            status = self.request_sink.drained()
+            if status:
+                return self.body_refused(status)
+            if self.copies is not None and self.recording.complete:
+                self.send_copies()
             self.request_sink.flush()
             if self.recording is not None and self.decision.failover is None and self.copies is None \
                     and not self.recording.complete and not self.recording.is_behind():
@@ -802,9 +811,35 @@ cdef class Exchange(Context):
         self.run_answer_middlewares()
         self.status = response.status
         self.client.put_head(response)
-        if response.framing.body:
-            self.answer_sink.put(response.text)
-        self.answer_sink.end(None)
+        if response.framing.body == BODY_NONE:
+            response.text.len = 0
+        return self.put_answer()
+
+    cdef int put_answer(self) except -1:
+        """Put what is left of the answer that is lbcore's own, and its end; the exchange is over when the filters have passed
+        all of it on. Goes on at `client_drained`."""
+        cdef Sink sink = self.answer_sink
+        cdef Span part
+        cdef int status
+        while self.response.text.len:
+            if sink.blocked:
+                return 0
+            part = span_of(self.response.text.ptr, min(self.response.text.len, PART_BYTES))
+            self.response.text = span_of(part.ptr + part.len, self.response.text.len - part.len)
+            status = sink.put(part)
+            if status:
+                return self.answer_refused(status)
+        if not self.answer_ended:
+            self.answer_ended = True
+            status = sink.end(None)
+            if status:
+                return self.answer_refused(status)
+        return self.finish()
+
+    cdef int finish(self) except -1:
+        """The answer's end was put: the exchange is over when the filters have passed it on."""
+        if self.answer_sink is not self.client and self.answer_sink.blocked:
+            return 0
         self.count()
         return self.client.finish()
 
@@ -908,8 +943,8 @@ cdef class Exchange(Context):
     cdef int response_end(self) except -1:
         """The server's answer is complete, its end was put; its connection has taken itself back."""
         self.leave_server()
-        self.count()
-        return self.client.finish()
+        self.answer_ended = True
+        return self.finish()
 
     cdef int server_failed(self, int error, bint heard) except -1:
         """The server's end broke and closed.
@@ -961,13 +996,16 @@ cdef class Exchange(Context):
 
     cdef int client_drained(self) except -1:
         """The client has taken what it was given."""
+        cdef int status
         if self.answer_sink is not self.client:
-            self.answer_sink.drained()
+            status = self.answer_sink.drained()
+            if status:
+                return self.answer_refused(status)
             if self.answer_sink.blocked:
                 return 0
         if self.stream is not None:
             return self.stream.resume()
-        return 0
+        return self.put_answer() if self.status else 0
 
     cdef int client_gone(self) except -1:
         """The client went away, or broke off its body; it has closed."""
@@ -1077,7 +1115,7 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
     exchange.retries = 0
     exchange.phase = PHASE_ROUTE
     exchange.passed = 0
-    exchange.is_subrequest = exchange.body_ended = False
+    exchange.is_subrequest = exchange.body_ended = exchange.answer_ended = False
     exchange.started_ns = exchange.request_bytes = exchange.response_bytes = 0
     exchange.attempt.clear()
     return exchange

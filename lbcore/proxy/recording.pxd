@@ -27,11 +27,8 @@ cdef class Recording(Filter):
     cdef Py_ssize_t size               # bytes kept
     cdef MemoryBudget budget
     cdef list owners                   # Owner
-    cdef bint complete                 # the body has ended
-    cdef Message trailers              # of the request, which outlives the sinks behind this filter; None when it has none
     cdef bint starved                  # for want of memory: nothing is kept
     cdef Py_ssize_t given              # bytes that went on to the sink behind it
-    cdef bint ended                    # that sink was told of the end
 
     cdef bint join(self, Owner owner) except *
     cdef int leave(self, Owner owner) except -1
@@ -44,8 +41,8 @@ cdef class Recording(Filter):
         return len(self.owners) == 0
 
     cdef inline bint is_behind(self) noexcept:
-        """Whether the sink behind it has not been given all that is kept."""
-        return self.given < self.size
+        """Whether the sink behind it has not been given all that is kept, and the end if that has come."""
+        return self.given < self.size or self.complete != self.ended
 
     cdef inline Span part(self, Py_ssize_t offset, Py_ssize_t most) noexcept:
         """What is kept from `offset` on, `most` bytes of it. Valid until the next `add`."""

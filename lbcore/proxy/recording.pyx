@@ -64,25 +64,16 @@ cdef class Recording(Filter):
         self.given = self.size
         return status if status else Filter.put(self, data)
 
-    cdef int end(self, Message trailers) except -1:
-        self.complete = self.ended = True
-        self.trailers = trailers
-        return Filter.end(self, trailers)
-
-    cdef int drained(self) except -1:
-        """Give what another sink was given already, before more comes."""
+    cdef int give(self) except -1:
+        """What another sink was given already, before more comes."""
         cdef Span part
-        Filter.drained(self)
-        while self.given < self.size and not self.blocked:
-            part = self.part(self.given, REPLAY_BYTES)
-            self.given += part.len
-            Filter.put(self, part)
-        if self.complete and not self.ended and not self.blocked:
-            self.ended = True
-            Filter.end(self, self.trailers)
-        if self.given < self.size:
-            self.blocked = True
-        return 0
+        cdef int status
+        if self.given >= self.size:
+            return 0
+        part = self.part(self.given, REPLAY_BYTES)
+        self.given += part.len
+        status = self.next.put(part)
+        return status if status else 1
 
     cdef bint join(self, Owner owner) except *:
         """Keep the body for one more owner. False: what is kept is above its limit already."""

@@ -348,9 +348,12 @@ cdef class Http1ServerStream(ServerStream):
         """The answer is complete. The exchange is told last: the next one may begin on this connection within that call."""
         cdef Exchange exchange = self.exchange
         cdef Message trailers = exchange.response.trailers
+        cdef int status
         if trailers is not None and trailers.n_headers == 0:
             trailers = None
-        exchange.answer_sink.end(trailers)
+        status = exchange.answer_sink.end(trailers)
+        if status:
+            return exchange.answer_refused(status)
         self.exchange = None
         self.blocked = False
         body_forget(&self.body)

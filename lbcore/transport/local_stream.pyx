@@ -14,12 +14,15 @@ cdef class LocalStream(ClientStream):
     cdef int want_body(self) except -1:
         cdef Sink sink = self.exchange.request_sink
         cdef Span part
+        cdef int status
         if sink is None or self.body_sent or sink.blocked:
             return 0
         while self.body is not None and self.sent_bytes < self.body.size:
             part = self.body.part(self.sent_bytes, PART_BYTES)
             self.sent_bytes += part.len
-            sink.put(part)
+            status = sink.put(part)
+            if status:
+                return self.exchange.body_refused(status)
             if sink.blocked:
                 return 0
         if self.body is not None:

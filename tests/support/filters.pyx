@@ -57,11 +57,16 @@ cdef class Flip(Filter):
             self.seen.stalls += 1
         return status
 
+    cdef int give(self) except -1:
+        cdef int status
+        if not self.complete or not self.keeps:
+            return 0
+        self.keeps = False
+        status = self.next.put(span_of(&self.kept, 1))
+        return status if status else 1
+
     cdef int end(self, Message trailers) except -1:
         self.seen.ends += 1
-        if self.keeps:
-            self.keeps = False
-            Filter.put(self, span_of(&self.kept, 1))
         return Filter.end(self, trailers)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import threading
 import time
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.instance import eventually
-from tests.support.native import with_arithmetic, with_filters
+from tests.support.native import with_arithmetic, with_filters, with_steps
 from tests.support.recorder import config, post, recorders
 from tests.support.wire import Peer, edge, serving
 
@@ -116,6 +117,27 @@ def test_an_answer_that_a_filter_refuses_ends_before_its_end(tap: Any) -> None:
         assert client.head()[0].split()[1] == "200"
         assert len(client.to_the_end()) < SIZE
         assert lb.ask(GET)[0].split()[1] == "200"
+
+
+def test_nothing_is_put_into_a_filter_that_has_said_it_is_full(tap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers of lbcore's own, and what a filter has kept back to the end, wait for the client as well."""
+    step, count = with_steps(monkeypatch), 60_000
+    with recorders("all") as (server,):
+        dynamic = tapped(all=server.url)
+        dynamic["http"]["middlewares"]["one"] = {"addPrefix": {"prefix": "/unused"}}
+        dynamic["http"]["services"]["all"]["middlewares"] = ["tap", "one"]
+        with edge(dynamic) as lb:
+            assert step
+            client = lb.client()
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            asked = GET.replace(b"\r\n\r\n", b"\r\nX-Step: one=answer\r\n\r\n") * count
+            threading.Thread(target=client.send, args=(asked,), daemon=True).start()
+            eventually(lambda: tap.down.stalls, "the client takes no more")
+            for _ in range(count):
+                first, _, text = client.message()
+                assert (first.split()[1], text) == ("403", b"no")
+            assert client.ask(GET)[2] == b"all"
+            assert (tap.down.pushed, tap.down.ends) == (0, 2 * count + 2)
 
 
 def changed(data: bytes, *names: str) -> bytes:
