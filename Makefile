@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build system run test test-asan test-lowest bench bench-extra bench-micro bench-compare bench-report lint clean
+.PHONY: help build system run test test-asan test-lowest bench bench-extra bench-micro bench-compare bench-report stubs lint clean
 
 help: #? print this list
 	@grep -E '^[a-z-]+:.*#\?' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*#\? */  make \1\t/' | expand -t 20
@@ -54,6 +54,9 @@ bench-compare: bench-extra #? measure single functions, and fail where they are 
 
 bench-report: bench-extra #? run the whole benchmark suite, and write bench/results/report.html
 	$(BIN)/python -m bench.report_all
+
+stubs: build #? copy the docstrings of lbcore.selection into its stubs, after they were changed
+	$(BIN)/python ci/stubs.py
 
 lint: $(VENV)/.installed #? ruff and mypy
 	$(BIN)/ruff check .

@@ -1,12 +1,12 @@
-"""Selection algorithms: choose among servers, replicas, shards, keys. No I/O; loads an algorithm when it is used.
+"""Selection algorithms: choose among servers, replicas, shards, keys. No I/O; an algorithm is loaded at its first use.
 
-Every `Selector`, an algorithm or a wrapper around one, is a mapping from servers to weights, with `pick`. See
-docs/selection.md for which one to take.
+Every `Selector`, an algorithm or a wrapper around one, is a mapping from servers to weights, with `pick`.
+docs/selection.md says which algorithm suits which purpose.
 """
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # not `typing`'s: that takes longer to load than an algorithm
+TYPE_CHECKING = False  # not imported from `typing`, which takes longer to load than an algorithm
 if TYPE_CHECKING:
     from lbcore.errors import NoServerError as NoServerError
     from lbcore.selection.algorithm import ABI as ABI

@@ -1,8 +1,8 @@
-# Pairs drawn some picks ahead, so that what a pick reads is in the cache by then.
+# Pairs of servers drawn some picks ahead, so that the memory that a pick reads is in the cache by then.
 #
-# Among many servers nearly all of a random pick's time is waiting for memory: the load of both servers, and the objects that
-# stand for them. A pair depends on the state of the generator alone; it is worked out AHEAD picks before it is used, and its
-# memory is asked for. Nothing else follows from it: the same picks come without.
+# Among many servers, a random pick spends nearly all its time waiting for memory: for the loads of both servers, and for the
+# objects that represent them. A pair depends on the state of the generator alone, so it is drawn AHEAD picks before it is used, and
+# its memory is prefetched. The picks are the same as without.
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -12,31 +12,31 @@ from lbcore.selection.prefetch cimport prefetch
 
 cdef enum:
     AHEAD = 32                 # pairs; a power of two
-    AHEAD_GROUP = 8            # of them are drawn together: their waits for the table overlap
-    AHEAD_NEAR = 16            # picks ahead of which objects are asked for, their addresses having come meanwhile
-    AHEAD_FROM = 4096          # servers: fewer stay in the cache by themselves
-    AHEAD_FROM_BARE = 32768    # where their objects are not wanted
+    AHEAD_GROUP = 8            # pairs drawn together, so that their waits for the table overlap
+    AHEAD_NEAR = 16            # picks before its use at which an object is prefetched; its address has arrived by then
+    AHEAD_FROM = 4096          # servers; fewer stay in the cache by themselves
+    AHEAD_FROM_BARE = 32768    # the same, for callers that need no objects
 
 
 cdef struct AheadPair:
-    uint64_t after             # state of the generator once the pair was drawn
+    uint64_t after             # state of the generator after the pair was drawn
     uint32_t first
     uint32_t second
 
 
 cdef struct Ahead:
     AheadPair ring[AHEAD]
-    uint64_t before            # state of the generator that the next pair follows from
-    uint32_t at                # of the next pair
-    bint ready
-    void** objects             # by index: what stands for a server; only its address is used
-    uint64_t* picks            # by index: counted where the object is wanted
-    Load* loads                # by index; NULL: they are not needed
+    uint64_t before            # state of the generator from which the next pair is drawn
+    uint32_t at                # number of the next pair
+    bint ready                 # False: `ring` is stale
+    void** objects             # by index: the Python objects of the servers; borrowed, never dereferenced
+    uint64_t* picks            # by index; borrowed from the Algorithm until its next change
+    Load* loads                # by index; borrowed likewise; NULL: draw single servers, their loads are not needed
 
 
 cdef inline void ahead_group(
         Ahead* ahead, const Alias* alias, uint64_t random, uint32_t at, bint for_python) noexcept nogil:
-    """Draw a group of pairs, and ask for what tells who of each will be picked."""
+    """Draw a group of pairs, and prefetch the loads that decide between the two."""
     cdef AheadPair* pair = &ahead.ring[at % AHEAD]
     cdef uint32_t i
     for i in range(AHEAD_GROUP):
@@ -54,9 +54,9 @@ cdef inline void ahead_group(
 
 
 cdef inline AheadPair* ahead_next(Ahead* ahead, const Alias* alias, uint64_t* random, bint for_python) noexcept nogil:
-    """Two different servers drawn by weight, as `alias_draw` and `alias_other` give them; one, twice, without `loads`.
+    """The pair that `alias_draw` and `alias_other` would draw now; without `loads` one server, twice.
 
-    for_python  the object that stands for the server picked is what the caller wants.
+    for_python  the caller is going to use the object of the server that it picks.
     """
     cdef AheadPair* found
     cdef uint32_t i
@@ -74,7 +74,7 @@ cdef inline AheadPair* ahead_next(Ahead* ahead, const Alias* alias, uint64_t* ra
             i = ahead.at + AHEAD - AHEAD_GROUP
             ahead_group(ahead, alias, ahead.ring[(i - 1) % AHEAD].after, i, for_python)
     if for_python:
-        # Which of two it will be is a guess: to be wrong costs a wait, to ask for both costs more.
+        # Which of the two will be picked is a guess: a wrong one costs a wait, prefetching both costs more.
         found = &ahead.ring[(ahead.at + AHEAD_NEAR) % AHEAD]
         i = found.first
         if ahead.loads != NULL and ahead.loads[found.second].in_flight < ahead.loads[i].in_flight:

@@ -16,36 +16,38 @@ cdef class Shaper(Selector):
 
 
 cdef class Algorithm(Selector):
+    # All arrays are owned: `make_room` allocates and moves them, `__dealloc__` frees them. Each has `room` items, by index, of
+    # which the first `count` are in use. A pointer into one is valid until the next change, that is until `begin_change` returns.
     cdef list names                    # the servers, by index
     cdef dict index_of                 # server -> index
     cdef Py_ssize_t count              # servers
-    cdef Py_ssize_t room               # that the arrays have room for
-    cdef uint32_t* weights             # by index, as given
-    cdef uint32_t* open                # by index: the weight while the server may be picked, else 0
-    cdef uint8_t* up                   # by index: 0 = taken out by `set_up`
-    cdef uint64_t* epochs              # by index: a number of its own for each time a server was added
-    cdef Load* loads                   # by index
-    cdef Load** load_at                # by index: where its load lies
-    cdef uint64_t* picks               # by index: how often `pick` or a lease gave it
-    cdef uint32_t* limits              # by index: the most that may be in flight; 0 = no limit
-    cdef uint8_t* full                 # by index: 1 = as much as that is in flight
+    cdef Py_ssize_t room               # items of each array
+    cdef uint32_t* weights             # as given
+    cdef uint32_t* open                # the weight to pick by; 0 while the server may not be picked
+    cdef uint8_t* up                   # 0 = `set_up` forbids picks
+    cdef uint64_t* epochs              # a number that is unique to each addition of a server; ascending
+    cdef Load* loads
+    cdef Load** load_at                # the address of each server's load; here always into `loads`
+    cdef uint64_t* picks               # times that `pick` or a lease returned the server
+    cdef uint32_t* limits              # the highest cost that may be in flight; 0 = no limit
+    cdef uint8_t* full                 # 1 = the cost in flight has reached the limit
     cdef Py_ssize_t n_full             # servers that are full
-    cdef uint64_t in_flight_total      # of all servers
+    cdef uint64_t in_flight_total      # the cost in flight at all servers
     cdef uint64_t last_epoch
     cdef uint64_t seed
     cdef uint64_t random               # state of rng.pxd
-    cdef bint keyed                    # chooses by a key
+    cdef bint keyed                    # the algorithm chooses by a key
     cdef bint plain_keys               # `key_hash` of a str is `hash_text`
-    cdef bint stateful                 # a pick changes what the next one is: one thread at a time
+    cdef bint stateful                 # a pick changes the next one, so only one thread at a time may pick
     cdef int hash                      # HashKind of keys and of names
-    cdef bint attention                # `attend` has to be called before the next pick: stale, or somebody is at work
+    cdef bint attention                # `attend` has to be called before the next pick: `stale`, or another thread is at work
     cdef bint stale                    # `prepare` has to be called
-    cdef int at_work                   # calls of `pick_many` that run without the GIL; a change or `prepare` under way
-    cdef int waiting                   # threads that wait for these to end
+    cdef int at_work                   # calls of `pick_many` that run without the GIL, and changes or `prepare` that are running
+    cdef int waiting                   # threads that wait for `at_work` to become 0
     cdef uint64_t changes              # so far
-    cdef Shaper shaper                 # the outermost wrapper; None = none
-    cdef bint reserved                 # what is free is for those who wait in `limiter`
-    cdef Shaper limiter                # the wrapper that sets `limits`, and is told what is freed; None = none
+    cdef Shaper shaper                 # the outermost wrapper; None = there is none
+    cdef bint reserved                 # free capacity belongs to the requests that wait in `limiter`
+    cdef Shaper limiter                # the wrapper that sets `limits`; its `freed` is called; None = there is none
 
     # What an algorithm implements
     cdef int prepare(self) except -1
@@ -60,7 +62,7 @@ cdef class Algorithm(Selector):
     cdef dict extra_state(self)
     cdef int restore_extra(self, dict state) except -1
 
-    # What it may use
+    # What an algorithm may call
     cdef int setup(self, object servers, object seed) except -1
 
     cdef int make_room(self, Py_ssize_t room) except -1

@@ -15,17 +15,17 @@ CHANGES_LIMIT: Final[int]
 
 @disjoint_base
 class Shaper(Selector[_S]):
-    """What stands between weights and what may be picked: a wrapper of the algorithm."""
+    """The interface by which wrappers change what an algorithm may pick."""
 
 @disjoint_base
 class Algorithm(Selector[_S]):
-    """Servers with weights. Weight 0: never picked. Made by its subclasses, each an algorithm.
+    """Servers with weights, and a way to choose one of them: the base class of all algorithms.
 
     servers  a mapping from servers to weights (int, 0 to 2**30); or a list, of servers of weight 1, or of pairs (server, weight).
-             In a list a tuple of something and a number is such a pair: servers that are tuples, as (host, port), are named in
-             a mapping. Fractions as weights: see `scaled`.
-    seed     an int; decides what an algorithm leaves to chance, or where it begins; the same seed and the same calls give the same
-             picks in every process and on every platform.
+             A server of weight 0 is never picked. In a list, a tuple of an object and a number is such a pair; servers that are
+             tuples themselves, as (host, port), need a mapping. For fractions as weights see `scaled`.
+    seed     an int; decides random choices, and where a sequence begins. The same seed and the same calls give the same picks in
+             every process and on every platform.
     """
 
     @overload
@@ -36,4 +36,4 @@ class Algorithm(Selector[_S]):
     def __init__(self, servers: Iterable[_S], *, seed: int = 0) -> None: ...
 
 def restored(kind: type[Any], options: dict[str, Any], state: dict[str, Any]) -> Any:
-    """A selector made from its state, for pickle and copy."""
+    """A selector made from its options and state, for pickle and copy."""

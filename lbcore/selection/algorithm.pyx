@@ -1,14 +1,14 @@
 """What every algorithm is: servers with weights, and a way to choose one of them. No I/O.
 
 Every method is atomic: under the GIL, or in a free-threaded interpreter under the selector's critical section. `pick_many` runs
-without either; other threads go on picking meanwhile where a pick changes nothing, and wait where it does. Changes wait always.
+without either: other threads can pick at the same time if the algorithm is stateless, and wait if it is stateful. Changes always wait.
 
-Both give way to other threads in the middle, when a server's own `__hash__` or `__eq__` runs, or building lets the GIL go. So a
-change, and `prepare`, count themselves in `at_work`: until they are through, changes and picks of others wait. A server's
-`__hash__`, `__eq__` and `__str__` must not use the selector they are in.
+The GIL and the critical section can both be released in the middle of a method, when a server's own `__hash__` or `__eq__` runs
+or when building a table releases the GIL. A change, and `prepare`, therefore count themselves in `at_work`; until they have
+finished, changes and picks of other threads wait. A server's `__hash__`, `__eq__` and `__str__` must not use the selector.
 """
 
-from _collections_abc import Mapping                   # what collections.abc is, which loads more than all of this
+from _collections_abc import Mapping                   # `collections.abc` is the same, but importing it costs more than this module
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
@@ -29,19 +29,19 @@ from lbcore.selection.weight cimport checked_weight
 cdef enum:
     MAX_SERVERS = 1 << 24
     FIRST_ROOM = 8
-    BLOCK = 1 << 20            # picks between two looks at signals
-    WAIT_US = 20
+    BLOCK = 1 << 20            # picks between two checks for signals
+    WAIT_US = 20               # between two checks whether other threads have finished
 
 STATE_VERSION = 1
 ABI = SELECTION_ABI
-CHANGES_LIMIT = 1000           # times that a pick begins again because `accept`, or another thread meanwhile, changed something
+CHANGES_LIMIT = 1000           # times a pick starts again because `accept`, or another thread, changed the selector
 MAX_COST = 1 << 30
-cdef tuple NOBODY = ()
-cdef object Lease = None, fill_buffer = None, ServerStats = None   # of modules that need what is here
+cdef tuple NO_SERVERS = ()     # the default of `exclude`; compared by identity
+cdef object Lease = None, fill_buffer = None, ServerStats = None   # imported at first use: their modules import this one
 
 
 cdef list listed(object servers):
-    """`[(server, weight)]` of what a constructor or `update` is given. Raises TypeError for what is neither servers nor pairs."""
+    """`[(server, weight)]` from the argument of a constructor or of `update`. Raises TypeError if it is neither servers nor pairs."""
     cdef Py_ssize_t paired = 0
     if isinstance(servers, (str, bytes, bytearray)):
         raise TypeError(f"servers are a mapping to weights, or a list: [{servers!r}] has one server, {servers!r} is none")
@@ -59,7 +59,7 @@ cdef list listed(object servers):
 
 
 cdef uint64_t checked_cost(object cost) except? 0:
-    """What a request counts as. Raises TypeError or ValueError."""
+    """The cost of a request as a number, 1 to MAX_COST. Raises TypeError or ValueError."""
     if isinstance(cost, bool) or not isinstance(cost, int):
         raise TypeError(f"the cost of a request has to be an int, not {cost!r}")
     if not 1 <= cost <= MAX_COST:
@@ -68,36 +68,37 @@ cdef uint64_t checked_cost(object cost) except? 0:
 
 
 cdef class Shaper(Selector):
-    """What stands between weights and what may be picked: a wrapper of the algorithm."""
+    """The interface by which wrappers change what an algorithm may pick."""
 
     cdef int shape(self, Algorithm selector) except -1:
-        """Change `open`, which has just been worked out, by index. Called at the end of each change, while nobody picks."""
+        """Change `selector.open`, which was just derived from weights and `set_up`. Called at the end of each change; no pick runs."""
         return 0
 
     cdef int freed(self, Algorithm selector) except -1:
-        """Something in flight at a server is over, or a change is through. For the one that is `limiter`."""
+        """A request at a server has ended, or a change has finished. Called on `Algorithm.limiter` only."""
         return 0
 
     cdef int lease_over(self, object server, object note, bint ok, str kind) except -1:
-        """A request under a lease that this one watches is over. `note`: what `Lease.watch` was given."""
+        """A request under a lease that this wrapper watches has ended. `note`: the argument of `Lease.watch`."""
         return 0
 
 
 cdef class Algorithm(Selector):
-    """Algorithm(servers=(), *, seed=0)\n--\n\nServers with weights. Weight 0: never picked. Made by its subclasses, each an algorithm.
+    """Algorithm(servers=(), *, seed=0)\n--\n\nServers with weights, and a way to choose one of them: the base class of all algorithms.
 
     servers  a mapping from servers to weights (int, 0 to 2**30); or a list, of servers of weight 1, or of pairs (server, weight).
-             In a list a tuple of something and a number is such a pair: servers that are tuples, as (host, port), are named in
-             a mapping. Fractions as weights: see `scaled`.
-    seed     an int; decides what an algorithm leaves to chance, or where it begins; the same seed and the same calls give the same
-             picks in every process and on every platform.
+             A server of weight 0 is never picked. In a list, a tuple of an object and a number is such a pair; servers that are
+             tuples themselves, as (host, port), need a mapping. For fractions as weights see `scaled`.
+    seed     an int; decides random choices, and where a sequence begins. The same seed and the same calls give the same picks in
+             every process and on every platform.
     """
 
+    # Subclasses repeat this constructor even where they add no option: tools look for a signature in the class itself.
     def __init__(self, servers=(), *, seed: int = 0):
         self.setup(servers, seed)
 
     cdef int setup(self, object servers, object seed) except -1:
-        """Take over the servers. For constructors of subclasses, once their own settings are made."""
+        """Take over the servers. Constructors of subclasses call it after they have stored their own options."""
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise TypeError(f"a seed has to be an int, not {seed!r}")
         self.seed = <uint64_t>(seed & 0xFFFFFFFFFFFFFFFF)
@@ -130,18 +131,18 @@ cdef class Algorithm(Selector):
     # What an algorithm implements
 
     cdef int prepare(self) except -1:
-        """Build what choosing needs from `open`. Called before the first pick and after changes; nobody is picking."""
+        """Build from `open` what `choose` needs. Called before the first pick and after changes; no pick runs meanwhile."""
         return 0
 
     cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
-        """The index of a server of which `open` is not 0, or -1. `barred`: by index, not 0 = not this one; NULL = nobody.
+        """The index of a server of which `open` is not 0, or -1. `barred`: by index, not 0 = may not be chosen; NULL = none is barred.
 
-        Bounded, without allocation. By a key: the first choice that is not barred.
+        Takes bounded time and allocates nothing. Algorithms that choose by a key return the first choice that is not barred.
         """
         return -1
 
     cdef int choose_many(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
-        """`choose` n times, for these keys or, when NULL, for none. Returns -1 when nobody may be picked."""
+        """`choose` n times, for these keys or, when NULL, without keys. Returns -1 when no server may be picked."""
         cdef Py_ssize_t i, index
         for i in range(n):
             index = self.choose(0 if keys == NULL else keys[i], NULL)
@@ -151,7 +152,7 @@ cdef class Algorithm(Selector):
         return 0
 
     cdef int choose_roomy(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
-        """`choose_many` past the servers that are full."""
+        """`choose_many` among the servers that are not full."""
         cdef Py_ssize_t i, index
         for i in range(n):
             index = self.choose(0 if keys == NULL else keys[i], self.full)
@@ -161,42 +162,43 @@ cdef class Algorithm(Selector):
         return 0
 
     cdef int key_hash(self, object key, uint64_t* found) except -1:
-        """What `choose` gets for a key."""
+        """The hash by which `choose` looks up a key. Raises TypeError or OverflowError."""
         return hash_key(key, self.hash, self.seed, found)
 
     cdef void note_end(self, Py_ssize_t index, uint64_t latency_ns, bint ok, uint64_t now_ns) noexcept nogil:
         """A request to a server has ended. It is no longer counted in its load."""
 
     cdef int take_out(self, Py_ssize_t index) except -1:
-        """A server goes; those behind it move up by one."""
+        """A server is being removed; the indexes of all servers behind it decrease by one."""
         return 0
 
     cdef dict options(self):
-        """Keyword arguments, beyond `seed`, that make a selector like this one."""
+        """The keyword arguments, besides `seed`, with which this selector was constructed."""
         return {}
 
     cdef dict extra_state(self):
-        """What `state` holds beyond servers, weights and who is up."""
+        """What `state` holds besides servers, weights and `set_up`."""
         return {}
 
     cdef int restore_extra(self, dict state) except -1:
+        """Take over what `extra_state` returned. Called after `prepare`."""
         return 0
 
     # Picking
 
     @cython.critical_section
-    def pick(self, key=None, *, accept=None, exclude=NOBODY):
+    def pick(self, key=None, *, accept=None, exclude=NO_SERVERS):
         """The server for the next request.
 
         key      str, bytes or int (64 bits); for selectors that choose by a key: the same key, the same server.
         accept   a function; servers for which it is false are passed over.
         exclude  servers that are passed over, in any container; a str or bytes is one server.
         Raises NoServerError when no server may be picked, TypeError when a key is needed and there is none.
-        Cost: the algorithm's, which its class tells; with `accept` or `exclude` O(servers).
+        Cost: see the class of the algorithm; with `accept` or `exclude` O(servers).
         """
         cdef uint64_t hash = 0
         cdef Py_ssize_t index
-        if self.attention or self.n_full or accept is not None or exclude is not NOBODY:
+        if self.attention or self.n_full or accept is not None or exclude is not NO_SERVERS:
             index = self.pick_index(key, accept, exclude, 1)
         else:
             if self.plain_keys and type(key) is str:
@@ -210,14 +212,14 @@ cdef class Algorithm(Selector):
         return self.names[index]
 
     cdef Py_ssize_t pick_index(self, object key, object accept, object exclude, uint64_t cost) except -1:
-        """The index for a request of this cost: of a server that has room for it."""
+        """The index of a server that has room for a request of this cost. Raises NoServerError."""
         cdef uint64_t hash = 0
         cdef Py_ssize_t index
         if self.attention:
             self.attend()
         if self.keyed:
             self.key_hash(key, &hash)
-        if accept is None and exclude is NOBODY and (cost == 1 or self.limiter is None):
+        if accept is None and exclude is NO_SERVERS and (cost == 1 or self.limiter is None):
             index = self.choose(hash, self.full if self.n_full else NULL)
         else:
             found = self.choose_n(hash, 1, accept, exclude, cost)
@@ -227,8 +229,8 @@ cdef class Algorithm(Selector):
         return index
 
     @cython.critical_section
-    def pick_n(self, key=None, n: int = 1, *, accept=None, exclude=NOBODY) -> list:
-        """`n` different servers for a key, the first choice first, then those that take over; fewer when there are fewer."""
+    def pick_n(self, key=None, n: int = 1, *, accept=None, exclude=NO_SERVERS) -> list:
+        """`n` different servers for a key: the first choice, then the servers that take over, in order. Fewer if there are fewer."""
         cdef uint64_t hash = 0
         if self.attention:
             self.attend()
@@ -237,8 +239,10 @@ cdef class Algorithm(Selector):
         return [self.names[<Py_ssize_t>index] for index in self.choose_n(hash, n, accept, exclude, 1)]
 
     cdef list choose_n(self, uint64_t key, Py_ssize_t wanted, object accept, object exclude, uint64_t cost):
-        """`choose` up to n different ones that are accepted, not excluded and have room. What was asked while it changed is asked
-        again."""
+        """The indexes of up to `wanted` different servers that are accepted, not excluded and have room.
+
+        Starts again when the selector changes meanwhile; raises RuntimeError after CHANGES_LIMIT changes.
+        """
         cdef list found = []
         cdef Py_ssize_t index
         cdef uint64_t changes
@@ -264,7 +268,7 @@ cdef class Algorithm(Selector):
                     server = self.names[index]
                     if server not in exclude and (accept is None or accept(server)):
                         found.append(index)
-                    if self.attention:                 # others came in between
+                    if self.attention:                 # `accept`, or another thread, has changed the selector
                         self.attend()
                     if self.changes != changes:
                         break
@@ -282,7 +286,7 @@ cdef class Algorithm(Selector):
 
         wanted  how many; for selectors that choose by a key: the keys, or a buffer of hashes of 64 bits each (`hash_of`).
         out     a writable buffer of 32-bit unsigned numbers, at least as many; None makes an `array.array`.
-        Returns the buffer. Raises NoServerError when nobody may be picked.
+        Returns the buffer. Raises NoServerError when no server may be picked.
         """
         global fill_buffer
         if fill_buffer is None:
@@ -290,7 +294,7 @@ cdef class Algorithm(Selector):
         return fill_buffer(self, wanted, out)
 
     cdef int fill(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) except -1:
-        """`choose_many` without the GIL; signals are looked at now and then."""
+        """`choose_many` without the GIL, in blocks; signals are checked after each block."""
         cdef Py_ssize_t done = 0, size
         cdef int failed
         while done < n:
@@ -312,7 +316,7 @@ cdef class Algorithm(Selector):
 
     @cython.critical_section
     cdef int enter(self) except -1:
-        """From now on `choose` may be called without the GIL, by one thread at a time if it is stateful, until `leave`."""
+        """Until `leave`, `choose` may be called without the GIL: by one thread at a time if the algorithm is stateful, else by any."""
         while self.attention or self.waiting:
             if self.waiting:
                 with nogil:
@@ -330,7 +334,7 @@ cdef class Algorithm(Selector):
         return 0
 
     cdef object no_server(self):
-        from lbcore.errors import NoServerError  # only now: it loads more than everything else here
+        from lbcore.errors import NoServerError  # here, because importing it costs more than this whole module
 
         if self.count == 0:
             return NoServerError("there are no servers")
@@ -340,36 +344,36 @@ cdef class Algorithm(Selector):
 
     # Leases
 
-    def lease(self, key=None, *, accept=None, exclude=NOBODY, cost: int = 1):
+    def lease(self, key=None, *, accept=None, exclude=NO_SERVERS, cost: int = 1):
         """Pick a server and count a request to it as in flight until the lease ends: `with lb.lease() as server:`.
 
-        cost  what the request counts as, 1 to 2**30: its tokens, its bytes, its share of a batch.
-        The block's time is the request's latency, an exception in it a failure. Raises what `pick` does.
+        cost  the weight of the request, 1 to 2**30: its tokens, its bytes, its share of a batch.
+        The duration of the block is the request's latency; an exception in the block is a failure. Raises what `pick` raises.
         """
         global Lease
         if Lease is None:
             from lbcore.selection.lease import Lease
         return Lease(self, key, accept, exclude, cost)
 
-    async def acquire(self, key=None, *, accept=None, exclude=NOBODY, cost: int = 1, timeout: float | None = None):
-        """`lease`, once there is room, where an InFlightLimit bounds what is in flight: `async with await lb.acquire() as server:`.
+    async def acquire(self, key=None, *, accept=None, exclude=NO_SERVERS, cost: int = 1, timeout: float | None = None):
+        """`lease`, waiting for room if an InFlightLimit bounds what is in flight: `async with await lb.acquire() as server:`.
 
         timeout  seconds to wait at most; None = as long as it takes.
-        First come, first served: see InFlightLimit. Raises NoServerError where waiting is in vain, or too many wait, and
-        TimeoutError when the time is over. A cancelled task leaves nothing behind.
+        Requests are served in the order of arrival, see InFlightLimit. Raises NoServerError when no server could ever take the
+        request or when too many requests wait, and TimeoutError after `timeout`. A cancelled task gives up its place.
         """
         if self.limiter is None:
             return self.lease(key, accept=accept, exclude=exclude, cost=cost)
         return await self.limiter._wait(self, key, accept, exclude, cost, timeout)
 
-    def acquire_blocking(self, key=None, *, accept=None, exclude=NOBODY, cost: int = 1, timeout: float | None = None):
-        """`acquire` for threads: blocks the calling one. Not for the thread of an event loop."""
+    def acquire_blocking(self, key=None, *, accept=None, exclude=NO_SERVERS, cost: int = 1, timeout: float | None = None):
+        """`acquire` for threads: blocks the calling thread. Not to be called from the thread of an event loop."""
         if self.limiter is None:
             return self.lease(key, accept=accept, exclude=exclude, cost=cost)
         return self.limiter._wait_blocking(self, key, accept, exclude, cost, timeout)
 
     cdef int occupy(self, Py_ssize_t index, uint64_t cost) except -1:
-        """Count a request as in flight."""
+        """Count a request at a server as in flight, and its pick."""
         cdef uint64_t now = atomic_add_u64(&self.loads[index].in_flight, cost) + cost
         atomic_add_u64(&self.in_flight_total, cost)
         self.picks[index] += 1
@@ -379,7 +383,7 @@ cdef class Algorithm(Selector):
         return 0
 
     cdef int vacate(self, Py_ssize_t index, uint64_t cost) except -1:
-        """Count a request no longer."""
+        """Subtract a request that has ended from what is in flight at its server."""
         cdef uint64_t now = atomic_add_u64(&self.loads[index].in_flight, <uint64_t>0 - cost) - cost
         atomic_add_u64(&self.in_flight_total, <uint64_t>0 - cost)
         if self.full[index] and now < self.limits[index]:
@@ -388,7 +392,7 @@ cdef class Algorithm(Selector):
         return 0
 
     cdef int weigh_full(self) except -1:
-        """Work out `full` from `limits`."""
+        """Derive `full` and `n_full` from `limits` and the loads."""
         cdef Py_ssize_t i
         self.n_full = 0
         for i in range(self.count):
@@ -398,7 +402,7 @@ cdef class Algorithm(Selector):
 
     @cython.critical_section
     def report(self, server, *, latency_s: float | None = None, ok: bool = True, kind: str = "error") -> None:
-        """Tell how a request went, without a lease. `latency_s`: None = not known. `kind`: see OutlierDetector."""
+        """Report the outcome of a request that had no lease. `latency_s`: None = not known. `kind`: see OutlierDetector."""
         cdef Py_ssize_t index = self.find(server)
         self.note_end(index, 0 if latency_s is None else <uint64_t>max(1, int(latency_s * 1e9)), ok, monotonic_ns())
 
@@ -410,7 +414,7 @@ cdef class Algorithm(Selector):
     # Changing
 
     cdef int quiesce(self) except -1:
-        """Wait until nobody picks without the GIL, changes or prepares something."""
+        """Wait until no other thread picks without the GIL, changes the selector or prepares it."""
         self.waiting += 1
         try:
             while self.at_work:
@@ -421,7 +425,7 @@ cdef class Algorithm(Selector):
         return 0
 
     cdef int attend(self) except -1:
-        """Whatever has to be done before the next pick."""
+        """Do what the next pick requires: wait for other threads, and `prepare` after a change."""
         while True:
             self.quiesce()
             if not self.stale:
@@ -436,14 +440,14 @@ cdef class Algorithm(Selector):
         return 0
 
     cdef int begin_change(self) except -1:
-        """Begin a change: until `end_change` nobody else picks or changes anything."""
+        """Begin a change: until `end_change`, no other thread picks or changes anything."""
         self.quiesce()
         self.at_work += 1
         self.attention = True
         return 0
 
     cdef int end_change(self, bint changed) except -1:
-        """The change is through. `open` follows from weights, who is up and the wrappers, the rest before the next pick."""
+        """End a change: derive `open` from weights, `set_up` and the wrappers. The next pick prepares the rest."""
         cdef Py_ssize_t i
         try:
             if changed:
@@ -462,11 +466,12 @@ cdef class Algorithm(Selector):
 
     @cython.critical_section
     cdef int change(self) except -1:
-        """`open` is another one now, or what choosing needs is."""
+        """Derive `open` anew, because a wrapper has changed its mind."""
         self.begin_change()
         return self.end_change(True)
 
     cdef int make_room(self, Py_ssize_t room) except -1:
+        """Reallocate the arrays for `room` servers. Raises MemoryError."""
         cdef Py_ssize_t i
         cdef void* grown
         cdef void*** arrays = [<void**>&self.weights, <void**>&self.open, <void**>&self.up, <void**>&self.epochs,
@@ -485,6 +490,7 @@ cdef class Algorithm(Selector):
         return 0
 
     cdef int append(self, object server, object weight, bint up) except -1:
+        """Add a server behind all others, within a change. Raises TypeError or ValueError."""
         cdef uint32_t value = checked_weight(server, weight)
         cdef Py_ssize_t index = self.count
         if server in self.index_of:
@@ -506,10 +512,10 @@ cdef class Algorithm(Selector):
         return 0
 
     cdef void came(self, Py_ssize_t index) noexcept nogil:
-        """A server was added."""
+        """A server was added at this index."""
 
     cdef int drop(self, Py_ssize_t index) except -1:
-        """Take a server out of all arrays; `index_of` is for the caller to make anew."""
+        """Remove a server from all arrays, within a change. The caller replaces `index_of`."""
         cdef Py_ssize_t after = self.count - index - 1
         self.take_out(index)
         atomic_add_u64(&self.in_flight_total, 0 - self.loads[index].in_flight)
@@ -526,7 +532,10 @@ cdef class Algorithm(Selector):
         return 0
 
     cdef Py_ssize_t find(self, object server) except -1:
-        """Raises KeyError. Others come in where servers are compared by code of their own: `remove` replaces the index."""
+        """The index of a server. Raises KeyError.
+
+        The lookup runs the server's `__eq__`, during which another thread may remove servers and so replace `index_of`: look again.
+        """
         cdef dict index_of
         while True:
             index_of = self.index_of
@@ -547,7 +556,7 @@ cdef class Algorithm(Selector):
 
     @cython.critical_section
     def remove(self, server) -> None:
-        """Take a server out. Raises KeyError. The rest keeps its state and order. O(servers)."""
+        """Remove a server. Raises KeyError. The rest keeps its state and order. O(servers)."""
         cdef Py_ssize_t index, i
         cdef bint done = False
         self.begin_change()
@@ -562,10 +571,10 @@ cdef class Algorithm(Selector):
 
     @cython.critical_section
     def update(self, servers) -> None:
-        """Have these servers and weights from now on, in one change: all of it, or, where a weight is refused, nothing.
+        """Replace the servers and weights in one change; if a weight is invalid, nothing changes.
 
-        servers  what the constructor takes. Servers that stay keep their state (requests in flight, latency, up or down, waits)
-                 and their order; new ones come behind them, in theirs. Where nothing is different nothing changes at all.
+        servers  as for the constructor. Servers that stay keep their state (requests in flight, latency, up or down, waits) and
+                 their order; new servers follow behind them, in the given order. An update without a difference changes nothing.
         O(servers).
         """
         cdef Py_ssize_t i, kept = 0
@@ -581,7 +590,7 @@ cdef class Algorithm(Selector):
             raise ValueError(f"{MAX_SERVERS} servers at most")
         self.begin_change()
         try:
-            # Whatever runs code of the servers comes first; from then on nothing fails but for want of memory.
+            # Code of the servers (`__hash__`, `__eq__`) runs before anything changes; after that only a lack of memory can fail.
             added = [server for server in wanted if server not in self.index_of]
             weights = [wanted.get(name) for name in self.names]
             for i in range(self.count):
@@ -607,12 +616,12 @@ cdef class Algorithm(Selector):
             self.end_change(changed)
 
     cdef int check(self, object server) except -1:
-        """Refuse a server that cannot be one here, before anything changes."""
+        """Raise for an object that this algorithm cannot have as a server, before anything changes."""
         return 0
 
     @cython.critical_section
     def set_weight(self, server, weight: int) -> None:
-        """Change a weight. Raises KeyError. What choosing needs is worked out before the next pick, once for many changes."""
+        """Change a weight. Raises KeyError. Tables are rebuilt before the next pick, once for any number of changes."""
         cdef Py_ssize_t index
         cdef bint changed = False
         self.begin_change()
@@ -626,7 +635,7 @@ cdef class Algorithm(Selector):
 
     @cython.critical_section
     def set_up(self, server, up: bool = True) -> None:
-        """Let a server be picked, or not; it keeps its weight and state. Raises KeyError."""
+        """Allow or forbid picks of a server; it keeps its weight and state. Raises KeyError."""
         cdef Py_ssize_t index
         cdef bint changed = False
         self.begin_change()
@@ -639,7 +648,7 @@ cdef class Algorithm(Selector):
 
     @cython.critical_section
     def is_up(self, server) -> bool:
-        """Whether `set_up` lets a server be picked; wrappers may keep it out nevertheless, see `share`. Raises KeyError."""
+        """Whether `set_up` allows picks of a server; wrappers may exclude it nevertheless, see `share`. Raises KeyError."""
         return self.up[self.find(server)] != 0
 
     # The mapping
@@ -681,7 +690,7 @@ cdef class Algorithm(Selector):
         return tuple([(self.names[i], self.weights[i]) for i in range(self.count)])
 
     def __eq__(self, other) -> bool:
-        """Whether it is the same algorithm with the same settings, servers, weights, and the same ones up."""
+        """Whether both are the same algorithm with the same options, servers and weights, and `set_up` allows the same servers."""
         if type(self) is not type(other):
             return NotImplemented
         cdef Algorithm them = other
@@ -705,7 +714,7 @@ cdef class Algorithm(Selector):
 
     @cython.critical_section
     def share(self, server) -> float:
-        """The part of all picks that is meant for a server as things stand, 0 to 1: after health, ramps, ejections. Raises KeyError."""
+        """The part of all picks that a server should get now, 0 to 1, after health, ramps and ejections. Raises KeyError."""
         cdef Py_ssize_t i, index = self.find(server)
         cdef double total = 0
         for i in range(self.count):
@@ -714,11 +723,11 @@ cdef class Algorithm(Selector):
 
     @cython.critical_section
     def ramp(self, server) -> int:
-        """The percentage of its weight that SlowStart gives a server now; 0 while it may not be picked. Raises KeyError."""
+        """The percentage of its weight that SlowStart grants a server now; 0 while it may not be picked. Raises KeyError."""
         return 100 if self.open[self.find(server)] else 0
 
     def stats(self) -> dict:
-        """How every server is: `ServerStats` by server. O(servers)."""
+        """The `ServerStats` of every server, by server. O(servers)."""
         return self.statistics(self)
 
     @cython.critical_section
@@ -756,7 +765,7 @@ cdef class Algorithm(Selector):
 
     @cython.critical_section
     def state(self) -> dict:
-        """Everything but requests in flight, in types that JSON has as long as the servers are; for `restore`."""
+        """The state for `restore`, without requests in flight, in types that JSON can express if it can express the servers."""
         if self.attention:
             self.attend()
         return {
@@ -767,7 +776,7 @@ cdef class Algorithm(Selector):
 
     @cython.critical_section
     def restore(self, state: dict) -> None:
-        """Take over what `state` of such a selector gave; picks go on as they would have there.
+        """Take over a `state`; picks continue as they would have in the selector it came from.
 
         Raises ValueError for the state of another algorithm, or of one with other options.
         """
@@ -796,12 +805,12 @@ cdef class Algorithm(Selector):
         return restored, (type(self), self.options(), self.state())
 
     def __copy__(self):
-        """A selector like this one, which goes on where it is."""
+        """A copy with the same state, which continues from there independently."""
         return restored(type(self), self.options(), self.state())
 
 
 def restored(kind: type, options: dict, state: dict):
-    """A selector made from its state, for pickle and copy."""
+    """A selector made from its options and state, for pickle and copy."""
     selector = kind((), **options)
     selector.restore(state)
     return selector

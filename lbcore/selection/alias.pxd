@@ -5,18 +5,18 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from lbcore.selection.rng cimport random_below, random_next
 
 cdef enum:
-    ALIAS_DRAWS = 8            # until another server than the first comes up
+    ALIAS_DRAWS = 8            # draws of a second server before it is taken without weights
 
 
 cdef struct AliasSlot:
-    uint32_t keep              # a draw below it means the server whose slot it is
-    uint32_t other             # else this one
+    uint32_t keep              # a draw below it selects the slot's own server
+    uint32_t other             # any other draw selects this server
 
 
-cdef struct Alias:
-    AliasSlot* slots           # NULL: all weights are alike
+cdef struct Alias:             # owns both arrays: `alias_build` allocates them, `alias_free` frees them
+    AliasSlot* slots           # NULL: all weights are equal
     uint32_t* members          # slot -> server; NULL: every server has weight, slot n is server n
-    uint32_t size              # slots: servers with weight
+    uint32_t size              # number of slots, that is of servers with weight
 
 
 cdef inline uint32_t alias_member(const Alias* alias, uint32_t slot) noexcept nogil:
@@ -24,7 +24,7 @@ cdef inline uint32_t alias_member(const Alias* alias, uint32_t slot) noexcept no
 
 
 cdef inline uint32_t alias_draw(const Alias* alias, uint64_t* random) noexcept nogil:
-    """The index of a server, drawn by weight. There is one."""
+    """The index of a server, drawn by weight. `alias.size` must not be 0."""
     cdef uint64_t drawn = random_next(random)
     cdef uint32_t slot = <uint32_t>(((drawn >> 32) * alias.size) >> 32)
     cdef uint32_t own = alias_member(alias, slot), taken
@@ -36,7 +36,7 @@ cdef inline uint32_t alias_draw(const Alias* alias, uint64_t* random) noexcept n
 
 
 cdef inline uint32_t alias_other(const Alias* alias, uint32_t first, uint64_t* random) noexcept nogil:
-    """Another server than `first`, drawn by weight; any other one where `first` has nearly all the weight. There are two."""
+    """Another server than `first`, drawn by weight; without regard to weights if `first` has nearly all. `alias.size`: 2 or more."""
     cdef uint32_t other, i
     if alias.size == 2:
         other = alias_member(alias, 0)

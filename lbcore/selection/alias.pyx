@@ -1,9 +1,9 @@
 """Draws in proportion to weights, in constant time: the alias method. No I/O.
 
-Every server with weight has a slot; a slot holds the n-th part of all draws, filled up by one other server. A draw picks a
-slot and then one of the two. Source: A. J. Walker, An efficient method for generating discrete random variables with general
-distributions, ACM TOMS 3 (1977); built in linear time as in M. D. Vose, IEEE Trans. Software Engineering 17 (1991), here in
-integers, so that no rounding adds up. A probability is off by less than 2**-32.
+Each of n servers with weight has a slot, and each slot gets 1/n of all draws; what the server itself does not use of its slot
+belongs to one other server. A draw selects a slot and then one of the two. Source: A. J. Walker, An efficient method for generating
+discrete random variables with general distributions, ACM TOMS 3 (1977); built in linear time as in M. D. Vose, IEEE Trans. Software
+Engineering 17 (1991), but with integers, so that rounding errors do not add up. A probability is off by less than 2**-32.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -13,11 +13,14 @@ from lbcore.selection.rng cimport random_next
 from lbcore.selection.wide cimport uint128
 
 cdef enum:
-    BARRED_DRAWS = 16          # before everybody is looked at
+    BARRED_DRAWS = 16          # draws before all servers are examined
 
 
 cdef void fill(AliasSlot* slots, uint64_t* parts, uint32_t* stack, Alias* alias, uint64_t total) noexcept nogil:
-    """`parts`: weight times slots, so that `total` fills a slot. `stack` holds those below it from the left, the rest from the right."""
+    """Fill the slots. `parts`: weight times number of slots, so that `total` is a full slot. `stack`: room for one index per slot.
+
+    The stack holds the slots that are not full from the left, and the others from the right.
+    """
     cdef uint32_t n = alias.size, n_small = 0, n_large = 0, small, large, i
     for i in range(n):
         if parts[i] < total:
@@ -37,7 +40,7 @@ cdef void fill(AliasSlot* slots, uint64_t* parts, uint32_t* stack, Alias* alias,
             n_large -= 1
             stack[n_small] = large
             n_small += 1
-    # What is left is exactly full.
+    # All slots that are left are exactly full.
     for i in range(n_large):
         large = stack[n - 1 - i]
         slots[large].keep = 0xFFFFFFFF
@@ -45,10 +48,10 @@ cdef void fill(AliasSlot* slots, uint64_t* parts, uint32_t* stack, Alias* alias,
 
 
 cdef int alias_build(Alias* alias, const uint32_t* weights, Py_ssize_t count, bint by_weight) except -1:
-    """Build the table of `count` servers; those of weight 0 are never drawn. Replaces what was there.
+    """Replace the table by one for `count` servers, of which those of weight 0 are never drawn.
 
-    by_weight  False: all that have weight are drawn alike.
-    Cost: O(count); kept are 8 bytes per server where weights differ, and 4 where some have none. Raises MemoryError.
+    by_weight  False: all servers with weight are drawn with equal probability.
+    Cost: O(count). Memory: 8 bytes per server if weights differ, and 4 more if some are 0. Raises MemoryError.
     """
     cdef uint64_t total = 0
     cdef uint32_t n = 0, any_weight = 0
@@ -106,8 +109,8 @@ cdef Py_ssize_t alias_draw_but(
         const Alias* alias, const uint32_t* weights, const uint8_t* barred, Py_ssize_t first, uint64_t* random) noexcept nogil:
     """A server drawn by weight among those that are not barred and not `first`; -1 when there is none. O(servers) at worst.
 
-    weights  by index, as the table was built from.
-    barred   by index; NULL = nobody.   first  an index; -1 = none.
+    weights  by index, those from which the table was built.
+    barred   by index; NULL = none is barred.   first  an index; -1 = none.
     """
     cdef uint32_t drawn, i
     cdef uint64_t total = 0, at

@@ -9,19 +9,19 @@ __test__: Final[dict[str, Any]]
 
 @final
 class Anchor(Renumbered[_S]):
-    """AnchorHash: any server may leave and any may come, and no key moves but to or from it
-    (with weights that differ, nearly none).
+    """AnchorHash: any server may be added or removed, and keys move only to or from it
+    (with weights that differ, nearly only).
 
-    A pick is O((1 + ln(capacity / servers))**2) at worst on average, O(1) near capacity; a change of servers is O(servers)
-    before the next pick, for names, not for the algorithm. Exactly even; weights and closed servers by rejection
-    (`lbcore.selection.bucketed`), w_max * servers / W tries expected. Memory: 28 bytes per unit of capacity.
+    A pick is expected to be O((1 + ln(capacity / servers))**2), which is O(1) near capacity; a change of servers is O(servers) before
+    the next pick, for the names, not for the algorithm. Shares are exactly even; weights and closed servers work by rejection
+    (`lbcore.selection.bucketed`), with w_max * servers / W expected tries. Memory: 28 bytes per unit of capacity.
 
-    A new server takes the bucket of the one that was removed last, and its keys in part; `set_up` keeps a server's own.
-    What a key maps to depends on the order in which servers came and went: processes that are to agree make the same
-    changes in the same order, or pass a `state` on.
+    A new server takes the bucket of the server that was removed last, and part of its keys; `set_up` keeps a server's bucket.
+    The mapping of keys depends on the order in which servers were added and removed: processes that have to agree must make the
+    same changes in the same order, or pass on a `state`.
 
-    capacity      most servers there will ever be at once; adding beyond it raises ValueError. None = twice as many as there
-                  are at the first pick, 16 at least, and when these are used up twice as many anew, which moves most keys.
+    capacity      the highest number of servers at any time; adding more raises ValueError. None = twice the number at the first
+                  pick, at least 16; when that is used up it doubles, which moves most keys.
     hash          of keys, one of `HASHES`.
     bounded_load  None, or how many times its share of the requests under lease a server may have (above 1).
     """

@@ -1,9 +1,9 @@
-"""AnchorHash: a fixed number of buckets of which any may go and come back, the last that went first. No I/O.
+"""AnchorHash: a fixed number of buckets, any of which may be removed; the last one removed is the first to be added again. No I/O.
 
-A bucket that goes notes how many are left, A[b], and who took its place among these, K[b]; a key of it is hashed again into
-those that were left, and follows K past the ones that went before b did. Source: Mendelson, Vargaftik, Barabash, Lorenz,
-Keslassy, Orda, AnchorHash: a scalable consistent hash, arXiv 1812.09674. Here the hash of a key at bucket b is
-mix64(key + (b + 1) * 0x9E3779B97F4A7C15), its upper bits times the range; of a key at first mix64(key).
+The removal of bucket b stores the number of buckets that are left, A[b], and the bucket that takes its place among them, K[b]. A key
+of b is hashed again into the buckets that were left, and follows K past those removed before b. Source: Mendelson, Vargaftik,
+Barabash, Lorenz, Keslassy, Orda, AnchorHash: a scalable consistent hash, arXiv 1812.09674. Here the hash of a key at bucket b is
+mix64(key + (b + 1) * 0x9E3779B97F4A7C15), its upper bits times the range; the first hash of a key is mix64(key).
 Vector: capacity 8, servers a to e, then c removed: the keys user-0 to user-9 go to abadebaeab.
 """
 
@@ -20,7 +20,7 @@ cdef enum:
 
 
 cdef int anchor_begin(Anchors* anchors, uint32_t capacity) except -1:
-    """All buckets in use. Replaces what was there."""
+    """Replace the buckets by `capacity` buckets that are all in use. O(capacity). Raises MemoryError."""
     cdef uint32_t i
     cdef uint32_t* room = <uint32_t*>malloc((4 * <size_t>capacity + 1) * sizeof(uint32_t))
     if room == NULL:
@@ -48,7 +48,7 @@ cdef void anchor_remove(Anchors* anchors, uint32_t bucket) noexcept nogil:
 
 
 cdef void anchor_add(Anchors* anchors, uint32_t bucket) noexcept nogil:
-    """Bring back the bucket that went last. O(1)."""
+    """Add the bucket that was removed last. O(1)."""
     anchors.sizes[bucket] = 0
     anchors.at[anchors.used[anchors.n]] = anchors.n
     anchors.used[anchors.at[bucket]] = anchors.heirs[bucket] = bucket
@@ -63,19 +63,19 @@ cdef void anchor_free(Anchors* anchors) noexcept nogil:
 
 @cython.final
 cdef class Anchor(Renumbered):
-    """Anchor(servers=(), *, seed=0, capacity=None, hash="mix64", bounded_load=None)\n--\n\nAnchorHash: any server may leave and any may come, and no key moves but to or from it
-    (with weights that differ, nearly none).
+    """Anchor(servers=(), *, seed=0, capacity=None, hash="mix64", bounded_load=None)\n--\n\nAnchorHash: any server may be added or removed, and keys move only to or from it
+    (with weights that differ, nearly only).
 
-    A pick is O((1 + ln(capacity / servers))**2) at worst on average, O(1) near capacity; a change of servers is O(servers)
-    before the next pick, for names, not for the algorithm. Exactly even; weights and closed servers by rejection
-    (`lbcore.selection.bucketed`), w_max * servers / W tries expected. Memory: 28 bytes per unit of capacity.
+    A pick is expected to be O((1 + ln(capacity / servers))**2), which is O(1) near capacity; a change of servers is O(servers) before
+    the next pick, for the names, not for the algorithm. Shares are exactly even; weights and closed servers work by rejection
+    (`lbcore.selection.bucketed`), with w_max * servers / W expected tries. Memory: 28 bytes per unit of capacity.
 
-    A new server takes the bucket of the one that was removed last, and its keys in part; `set_up` keeps a server's own.
-    What a key maps to depends on the order in which servers came and went: processes that are to agree make the same
-    changes in the same order, or pass a `state` on.
+    A new server takes the bucket of the server that was removed last, and part of its keys; `set_up` keeps a server's bucket.
+    The mapping of keys depends on the order in which servers were added and removed: processes that have to agree must make the
+    same changes in the same order, or pass on a `state`.
 
-    capacity      most servers there will ever be at once; adding beyond it raises ValueError. None = twice as many as there
-                  are at the first pick, 16 at least, and when these are used up twice as many anew, which moves most keys.
+    capacity      the highest number of servers at any time; adding more raises ValueError. None = twice the number at the first
+                  pick, at least 16; when that is used up it doubles, which moves most keys.
     hash          of keys, one of `HASHES`.
     bounded_load  None, or how many times its share of the requests under lease a server may have (above 1).
     """
@@ -130,7 +130,7 @@ cdef class Anchor(Renumbered):
         return 0
 
     cdef int again(self) except -1:
-        """Buckets that went in this order from all there are."""
+        """Replay the removals on a full set of buckets."""
         anchor_begin(&self.anchors, <uint32_t>(self.count + len(self.removed)))
         for bucket in self.removed:
             anchor_remove(&self.anchors, bucket)

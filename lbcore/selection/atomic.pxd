@@ -1,6 +1,6 @@
-# Atomic loads, stores and additions on shared cells: the compiler's __atomic builtins, nothing else.
+# Atomic operations on shared cells: the compiler's __atomic builtins, nothing else.
 #
-# Relaxed order: a cell is one value on its own, no other memory is published by it. But for the lock, which guards others.
+# The order is relaxed, because a cell is a value of its own that publishes no other memory; only the lock guards other cells.
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -20,26 +20,26 @@ cdef extern from *:
         return __atomic_compare_exchange_n(cell, &expected, value, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     }
     static inline int lb_atomic_lock_u32(uint32_t *cell, uint32_t owner) {
-        uint32_t nobody = 0;
-        return __atomic_compare_exchange_n(cell, &nobody, owner, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+        uint32_t unlocked = 0;
+        return __atomic_compare_exchange_n(cell, &unlocked, owner, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
     }
     static inline void lb_atomic_unlock_u32(uint32_t *cell) { __atomic_store_n(cell, 0, __ATOMIC_RELEASE); }
     static inline uint32_t lb_atomic_load_u32(const uint32_t *cell) { return __atomic_load_n(cell, __ATOMIC_RELAXED); }
     static inline void lb_atomic_store_u32(uint32_t *cell, uint32_t value) { __atomic_store_n(cell, value, __ATOMIC_RELAXED); }
     """
-    # The value before the addition; wraps round at the type's end.
+    # Return the value before the addition, which wraps around.
     uint64_t atomic_add_u64 "lb_atomic_add_u64"(uint64_t* cell, uint64_t n) noexcept nogil
     uint32_t atomic_add_u32 "lb_atomic_add_u32"(uint32_t* cell, uint32_t n) noexcept nogil
     uint64_t atomic_load_u64 "lb_atomic_load_u64"(const uint64_t* cell) noexcept nogil
     uint32_t atomic_load_u32 "lb_atomic_load_u32"(const uint32_t* cell) noexcept nogil
     void atomic_store_u64 "lb_atomic_store_u64"(uint64_t* cell, uint64_t value) noexcept nogil
     void atomic_store_u32 "lb_atomic_store_u32"(uint32_t* cell, uint32_t value) noexcept nogil
-    # A lock is 0 while nobody holds it. 1 when `owner`, not 0, holds it now.
+    # A lock holds its owner, which is not 0, or 0 while it is free. Returns 1 if `owner` holds it now, 0 if another one does.
     bint atomic_lock_u32 "lb_atomic_lock_u32"(uint32_t* cell, uint32_t owner) noexcept nogil
     void atomic_unlock_u32 "lb_atomic_unlock_u32"(uint32_t* cell) noexcept nogil
-    # The bits before they were set, or kept.
+    # Return the bits before the operation.
     uint32_t atomic_or_u32 "lb_atomic_or_u32"(uint32_t* cell, uint32_t bits) noexcept nogil
     uint32_t atomic_and_u32 "lb_atomic_and_u32"(uint32_t* cell, uint32_t bits) noexcept nogil
+    # Store `value` if the cell holds `expected`. Return 1 if it did; else 0, with the cell unchanged.
     bint atomic_swap_if_u32 "lb_atomic_swap_if_u32"(uint32_t* cell, uint32_t expected, uint32_t value) noexcept nogil
-    # Store `value` if the cell holds `expected`. 1 when it did, else 0 and the cell is as it was.
     bint atomic_swap_if_u64 "lb_atomic_swap_if_u64"(uint64_t* cell, uint64_t expected, uint64_t value) noexcept nogil

@@ -1,4 +1,4 @@
-# Selectors that map a key to a bucket, and buckets to servers.
+# The base classes of selectors that map a key to a bucket, and buckets to servers.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -9,10 +9,10 @@ cdef enum:
 
 
 cdef class Bucketed(Keyed):
-    cdef uint32_t* owners      # by bucket: index of its server, or NO_OWNER
-    cdef uint64_t* limits      # by bucket: draws of 32 bits below it are taken
-    cdef bint plain            # every draw is: all servers are open and weigh the same
-    cdef Py_ssize_t n_buckets
+    cdef uint32_t* owners      # owned; by bucket: the index of its server, or NO_OWNER
+    cdef uint64_t* limits      # owned; by bucket: a draw of 32 bits below the limit is accepted
+    cdef bint plain            # every draw is accepted, because all servers are open and have the same weight
+    cdef Py_ssize_t n_buckets  # items of both arrays
 
     cdef int size_buckets(self, Py_ssize_t n) except -1
     cdef int assign(self) except -1
@@ -22,9 +22,9 @@ cdef class Bucketed(Keyed):
 
 
 cdef class Renumbered(Bucketed):
-    cdef list buckets          # by index: the server's bucket
-    cdef list removed          # buckets that are nobody's, in the order in which they became it
-    cdef bint fresh            # numbers are given at the next pick
+    cdef list buckets          # by index: the bucket of each server
+    cdef list removed          # buckets without a server, in the order of their removal
+    cdef bint fresh            # the next pick numbers the buckets anew
 
     cdef int begin(self) except -1
     cdef int take(self) except -1

@@ -9,10 +9,11 @@ __test__: Final[dict[str, Any]]
 
 @disjoint_base
 class Bucketed(Keyed[_S]):
-    """The base of these. A subclass implements `bucket` and `assign`."""
+    """The base class of selectors that map a key to a bucket. A subclass implements `bucket` and `assign`."""
+
 @disjoint_base
 class Renumbered(Bucketed[_S]):
-    """Of these, the ones in which any bucket may go and come back, the last that went first.
+    """The base class of algorithms in which any bucket may be removed, and the last one removed is the first to be added again.
 
-    A subclass implements `begin`, `take`, `give` and `again`; `bucket` finds buckets in use only.
+    A subclass implements `begin`, `take`, `give` and `again`; its `bucket` returns only buckets in use.
     """

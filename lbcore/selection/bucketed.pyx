@@ -1,10 +1,10 @@
-"""Selectors that map a key to a bucket, and buckets to servers. No I/O.
+"""The base classes of selectors that map a key to a bucket, and buckets to servers. No I/O.
 
-These algorithms know buckets that are alike. Weights, and servers that are closed, come in by rejection: a bucket takes a key
-if a draw by the key is below w / w_max, else the key is hashed again and goes on to another bucket. So shares are proportional
-to the weights, a server that closes loses its keys and no other key moves, and they come back when it opens; a weight that
-changes, but for the largest, moves keys to its server or from it. Where weights differ, a server that is added or removed
-moves a few keys between others too: those that a lighter bucket turns away. Expected tries: w_max * servers / W.
+The algorithms themselves know only equal buckets. Weights and closed servers work by rejection: a bucket accepts a key if a draw
+from the key is below w / w_max, otherwise the key is hashed again and tries another bucket. Shares are therefore proportional to the
+weights; a server that closes loses its keys, no other key moves, and they return when it opens; a change of a weight, unless it is
+the largest, moves keys only to or from its server. Where weights differ, adding or removing a server also moves a few keys between
+other servers: those that a lighter bucket rejects. Expected tries: w_max * servers / W.
 """
 
 cimport cython
@@ -18,17 +18,18 @@ from lbcore.selection.mix cimport mix64
 from lbcore.selection.algorithm cimport Algorithm
 
 cdef enum:
-    TRIES = 256                # buckets before servers are ranked
-    BLOCK = 512                # keys that go on together
+    TRIES = 256                # buckets tried before servers are ranked
+    BLOCK = 512                # keys that are processed together
 
 cdef uint64_t GOLDEN = 0x9E3779B97F4A7C15
 cdef uint64_t DRAW = 0xD1B54A32D192ED03
 
 
 cdef class Bucketed(Keyed):
-    """Bucketed(servers=(), *, seed=0)\n--\n\nThe base of these. A subclass implements `bucket` and `assign`."""
+    """Bucketed(servers=(), *, seed=0, hash="mix64", bounded_load=None)\n--\n\nThe base class of selectors that map a key to a bucket. A subclass implements `bucket` and `assign`."""
 
-    def __init__(self, servers=(), *, seed: int = 0):
+    def __init__(self, servers=(), *, seed: int = 0, hash: str = "mix64", bounded_load: float | None = None):
+        self.setting(hash, bounded_load)
         self.setup(servers, seed)
 
     def __dealloc__(self):
@@ -36,7 +37,7 @@ cdef class Bucketed(Keyed):
         free(self.limits)
 
     cdef int size_buckets(self, Py_ssize_t n) except -1:
-        """Make room for so many buckets, which belong to nobody."""
+        """Make `n` buckets without servers. Raises MemoryError."""
         cdef Py_ssize_t i
         cdef void* grown = realloc(self.owners, (n + 1) * sizeof(uint32_t))
         if grown == NULL:
@@ -52,18 +53,18 @@ cdef class Bucketed(Keyed):
         return 0
 
     cdef int assign(self) except -1:
-        """Say by `size_buckets` and `owners` whose each bucket is."""
+        """Call `size_buckets`, and set the server of each bucket in `owners`."""
         return 0
 
     cdef Py_ssize_t bucket(self, uint64_t key) noexcept nogil:
-        """The bucket of a key. There are servers."""
+        """The bucket of a key. There is at least one server."""
         return 0
 
     cdef int build(self) except -1:
         return self.assign()
 
     cdef int resolve(self) except -1:
-        """Where draws end: at the largest weight there is, so that closing its server moves nothing else."""
+        """Derive `limits`, relative to the largest weight, open or not, so that closing that server moves no other keys."""
         cdef Py_ssize_t i
         cdef uint64_t most = 1
         cdef uint32_t owner
@@ -91,7 +92,7 @@ cdef class Bucketed(Keyed):
             return Keyed.choose_many(self, keys, out, n)
         while n > 0:
             together = min(n, <Py_ssize_t>BLOCK)
-            memcpy(block, keys, together * sizeof(uint64_t))   # `out` may be where they are
+            memcpy(block, keys, together * sizeof(uint64_t))   # `out` may overlap `keys`
             self.choose_block(block, out, together)
             keys += together
             out += together
@@ -105,9 +106,9 @@ cdef class Bucketed(Keyed):
             out[i] = <uint32_t>self.bucket(keys[i])
 
     cdef void choose_block(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
-        """`seek` of up to BLOCK keys: all try, then those that were turned away. Nothing of it has to be guessed.
+        """`seek` for up to BLOCK keys: all keys try a bucket, then those that were rejected. No branch depends on a key.
 
-        `out` is the caller's, who may let others write to it: nothing is read there.
+        `out` is the caller's buffer, to which other threads may write: it is never read.
         """
         cdef uint64_t steps[BLOCK]
         cdef uint32_t found[BLOCK]
@@ -149,9 +150,9 @@ cdef class Bucketed(Keyed):
 
 
 cdef class Renumbered(Bucketed):
-    """Of these, the ones in which any bucket may go and come back, the last that went first.
+    """The base class of algorithms in which any bucket may be removed, and the last one removed is the first to be added again.
 
-    A subclass implements `begin`, `take`, `give` and `again`; `bucket` finds buckets in use only.
+    A subclass implements `begin`, `take`, `give` and `again`; its `bucket` returns only buckets in use.
     """
 
     def __cinit__(self, *arguments, **named):
@@ -160,19 +161,19 @@ cdef class Renumbered(Bucketed):
         self.fresh = True
 
     cdef int begin(self) except -1:
-        """Make buckets 0 to `count` - 1 the ones in use, and `removed` what follows from it."""
+        """Put buckets 0 to `count` - 1 in use, and fill `removed` accordingly."""
         return 0
 
     cdef int take(self) except -1:
-        """Bring a bucket into use and return its number. Off `removed` it has been taken, if one was there."""
+        """Put a bucket in use, if possible the last of `removed`, which it leaves. Returns its number."""
         return 0
 
     cdef int give(self, Py_ssize_t bucket) except -1:
-        """Take a bucket out of use; put it on `removed`."""
+        """Take a bucket out of use, and append it to `removed`."""
         return 0
 
     cdef int again(self) except -1:
-        """Make the buckets what `buckets` and `removed` say."""
+        """Bring the algorithm's tables into agreement with `buckets` and `removed`, which were restored."""
         return 0
 
     cdef int append(self, object server, object weight, bint up) except -1:
@@ -184,7 +185,7 @@ cdef class Renumbered(Bucketed):
         return 0
 
     cdef int take_out(self, Py_ssize_t index) except -1:
-        """Its bucket is the next one that a new server gets."""
+        """Give up the server's bucket; the next new server gets it."""
         return 0 if self.fresh else self.give(self.buckets.pop(index))
 
     cdef int assign(self) except -1:

@@ -1,1 +1,1 @@
-# The buffers of `pick_many`: only for Python.
+# The buffers of `pick_many`. Declares nothing: `fill_buffer` is called from Python only.

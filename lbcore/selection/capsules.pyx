@@ -11,13 +11,13 @@ from lbcore.selection.algorithm cimport Algorithm
 from lbcore.selection.wrapper cimport Wrapper
 
 if LBCORE_SELECTION_ABI != SELECTION_ABI:
-    raise ImportError(f"lbcore_selection.h tells ABI {LBCORE_SELECTION_ABI}, abi.pxd {SELECTION_ABI}")
+    raise ImportError(f"lbcore_selection.h has ABI {LBCORE_SELECTION_ABI}, abi.pxd {SELECTION_ABI}")
 
-cdef struct Held:                      # what a capsule points to
-    lbcore_selector functions          # the first, which is all that C knows of
-    void* selector                     # an Algorithm, owned
-    void* wrapper                      # the outermost Wrapper, owned; NULL = none
-    int begun                          # calls of `begin` without `end`
+cdef struct Held:                      # what a capsule points to; owned by the capsule, whose destructor is `forget`
+    lbcore_selector functions          # has to be first: C knows only this part
+    void* selector                     # an Algorithm, of which the struct owns a reference
+    void* wrapper                      # the outermost Wrapper, of which the struct owns a reference; NULL = none
+    int begun                          # calls of `begin` without their `end`
 
 
 cdef int64_t pick(void* state, uint64_t key) noexcept nogil:
@@ -58,9 +58,10 @@ cdef void forget(object capsule) noexcept:
 
 
 def capsule(selector: object) -> object:
-    """A capsule named "lbcore.selection.selector", through which C picks with this selector, or wrapper: see `get_include`.
+    """A capsule named "lbcore.selection.selector", through which C picks with this selector or wrapper: see lbcore_selection.h.
 
-    A pick is one call through a pointer plus the algorithm's cost. One capsule is for one thread at a time; make several for more.
+    A pick costs one call through a pointer more than the algorithm's. A capsule may be used by one thread at a time; make one for
+    each thread. Raises TypeError for an object that is no selector.
     """
     cdef Algorithm base
     cdef Held* held

@@ -1,4 +1,4 @@
-# Tijdeman's order of picks: computed once, or one by one.
+# Tijdeman's order of picks, computed as a whole or pick by pick.
 
 from libc.stdint cimport int64_t, uint32_t
 
@@ -12,22 +12,22 @@ cdef extern from *:
 
 
 cdef struct Job:               # the next pick of one server
-    int64_t due                # last step at which it may come
-    int64_t free_from          # first one
+    int64_t due                # the last step at which the pick may come
+    int64_t free_from          # the first step at which it may come
     uint32_t index
 
 
-cdef struct Upcoming:          # the order, one pick after the other
-    Job* ready                 # heap by `due`: those that may come now
-    Job* later                 # heap by `free_from`
+cdef struct Upcoming:          # the order, pick by pick; owns its arrays: `upcoming_begin` allocates, `upcoming_free` frees them
+    Job* ready                 # heap by `due` of the picks that may come now
+    Job* later                 # heap by `free_from` of the others
     Py_ssize_t n_ready
     Py_ssize_t n_later
-    int64_t* picked            # by index, in this period
+    int64_t* picked            # by index: picks in this period
     uint32_t* weights          # by index, divided by their greatest common divisor
-    Py_ssize_t count
-    int64_t scale              # 2n - 2
-    int64_t period
-    int64_t step
+    Py_ssize_t count           # servers
+    int64_t scale              # 2n - 2, where n is the number of servers with weight; at least 2
+    int64_t period             # sum of `weights`
+    int64_t step               # picks so far in this period
 
 
 cdef int chairman_build(Cycle* cycle, const uint32_t* weights, Py_ssize_t count) except -1

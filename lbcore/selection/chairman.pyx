@@ -1,9 +1,9 @@
-"""Tijdeman's order: the smoothest weighted round robin there is. No I/O.
+"""Tijdeman's order: the smoothest weighted round robin possible. No I/O.
 
-After any k picks every server has had its exact share k*w/W to within 1 - 1/(2n-2), less than one pick; after W picks
-exactly w. Source: R. Tijdeman, The chairman assignment problem, Discrete Mathematics 32 (1980): pick j of a server with
-rate r = w/W may come at step k when j-1 + e <= k*r, and has to by the step before (k-1)*r > j - e, where e = 1/(2n-2);
-whoever has to be first goes first.
+After any k picks the number of picks of a server differs from its exact share k*w/W by at most 1 - 1/(2n-2), less than one pick;
+after W picks it is exactly w. Source: R. Tijdeman, The chairman assignment problem, Discrete Mathematics 32 (1980): pick j of a
+server with rate r = w/W may come from the step k on at which j-1 + e <= k*r, and must come before the step at which
+(k-1)*r > j - e, where e = 1/(2n-2); of the picks that may come, the one with the earliest deadline does.
 """
 
 from libc.stdint cimport int64_t, uint32_t
@@ -51,7 +51,7 @@ cdef Job heap_pop(Job* heap, Py_ssize_t* size, bint by_due) noexcept nogil:
 
 
 cdef void schedule(Upcoming* upcoming, uint32_t index) noexcept nogil:
-    """Put the next pick of a server where it belongs: among those that may come at the next step, or those of later."""
+    """Put the next pick of a server into `ready` if it may come at the next step, else into `later`. O(log count)."""
     cdef int128 weight = upcoming.weights[index], scale = upcoming.scale, picked = upcoming.picked[index]
     cdef int128 period = upcoming.period, unit = scale * weight
     cdef Job job
@@ -75,7 +75,10 @@ cdef void start_period(Upcoming* upcoming) noexcept nogil:
 
 
 cdef int upcoming_begin(Upcoming* upcoming, const uint32_t* weights, Py_ssize_t count) except -1:
-    """Begin the order of `count` servers; those of weight 0 never come. Replaces what was there. O(count log count)."""
+    """Replace the order by that of `count` servers, from its start; servers of weight 0 are never picked.
+
+    O(count log count). Raises MemoryError.
+    """
     cdef uint32_t divisor = 0
     cdef Py_ssize_t i, with_weight = 0
     upcoming_free(upcoming)
@@ -125,10 +128,10 @@ cdef Py_ssize_t upcoming_next(Upcoming* upcoming) noexcept nogil:
 
 
 cdef int chairman_build(Cycle* cycle, const uint32_t* weights, Py_ssize_t count) except -1:
-    """Compute the whole order of `count` servers; those of weight 0 never come. Replaces what `cycle` held.
+    """Replace the contents of `cycle` by the whole order of `count` servers; servers of weight 0 are never picked.
 
-    Returns 0, or 1 when the period is beyond CYCLE_LIMIT: then nothing has changed. Raises MemoryError.
-    Cost: O(period * log(count)) time; 4 bytes per step are kept.
+    Returns 0, or 1 if the period is above CYCLE_LIMIT; then `cycle` is unchanged. Raises MemoryError.
+    Cost: O(period * log(count)). Memory: 4 bytes per step.
     """
     cdef Upcoming upcoming
     cdef uint32_t* order

@@ -1,4 +1,4 @@
-# The monotonic clock, as it is and as the kernel last noted it.
+# The monotonic clock, exact or as of the kernel's last tick.
 
 from libc.stdint cimport uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
@@ -16,13 +16,14 @@ cdef extern from *:
 
 
 cdef inline uint64_t coarse_ns() noexcept nogil:
-    """`monotonic_ns`, up to some ms ago: for a fraction of its cost."""
+    """`monotonic_ns` up to some ms late, at a fraction of its cost."""
     cdef timespec now
     clock_gettime(CLOCK_COARSE, &now)
     return <uint64_t>now.tv_sec * 1000000000 + <uint64_t>now.tv_nsec
 
 
 cdef inline uint64_t monotonic_ns() noexcept nogil:
+    """CLOCK_MONOTONIC in ns."""
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
     return <uint64_t>now.tv_sec * 1000000000 + <uint64_t>now.tv_nsec

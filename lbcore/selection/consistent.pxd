@@ -1,4 +1,4 @@
-# Keys to slots by hash: a key keeps its slot while others come and go.
+# Weighted consistent hashing: a key keeps its slot while other slots are added and removed.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -6,17 +6,17 @@ from lbcore.selection.bound cimport Bound
 from lbcore.selection.keyed cimport Keyed
 
 cdef enum:
-    CONSISTENT_FEW = 256       # servers that rendezvous hashing, which looks at all of them, is fast enough for
+    CONSISTENT_FEW = 256       # up to this number of servers, rendezvous hashing is used, which examines all of them
 
 
 cdef struct Place:
-    uint32_t slot              # NOWHERE = nobody's
-    uint32_t limit             # a key whose draw is above it goes on
+    uint32_t slot              # NOWHERE = the place is empty
+    uint32_t limit             # a key whose draw is above the limit tries another place
 
 
 cdef struct Places:
-    Place* places
-    uint64_t size              # a power of two
+    Place* places              # owned: `places_build` allocates, `places_free` frees; NULL = not built
+    uint64_t size              # number of places, a power of two
 
 
 cdef class Consistent(Keyed):

@@ -1,16 +1,16 @@
-"""Weighted consistent hashing for any number of slots: by rendezvous among few, by rejection in O(1) expected among more. No I/O.
+"""Weighted consistent hashing for any number of slots: rendezvous hashing for few, rejection in O(1) expected for more. No I/O.
 
-Among CONSISTENT_FEW slots and fewer, a key belongs to the slot of the highest score (see `hrw`), which depends on that slot's
-name and weight alone: a change moves keys only to slots that open or gain weight, and from those that close or lose some.
+Up to CONSISTENT_FEW slots, a key belongs to the slot of the highest score (see `hrw`), which depends on that slot's name and weight
+alone: a change moves keys only to slots that open or gain weight, and from slots that close or lose weight.
 
-Among more, a sparse table has places, found by the hash of a slot's name. A key tries places in a pseudo-random order of its
-own, each time with a draw of its own, and takes the first place that belongs to an open slot and whose weight the draw does not
-exceed. So shares are proportional to the weights; a slot that closes loses its keys and no other key moves; one that opens
-or gains weight takes only the keys it must, and they come from all others alike; one that loses weight gives some away and
-gets none (the argument of Dong and Wang, DxHash, 2021, with weights by rejection). A slot of more than a quantum of weight,
-the average rounded up to a power of two, has several places, so that few draws are rejected. There, keys move beyond need when
-two names meet on one place and a third one comes or goes, and when the quantum or the number of places crosses a power of two:
-then half of them do. Expected tries: 8 to 32 while all are open.
+Above, a sparse table has places, which a slot gets by the hash of its name. A key tries places in its own pseudo-random order, each
+with a draw of its own, and takes the first place that belongs to an open slot and whose weight the draw does not exceed. Shares are
+therefore proportional to the weights; a slot that closes loses its keys and no other key moves; a slot that opens or gains weight
+takes only the keys it must, evenly from all others; a slot that loses weight gives keys away and gets none (the argument of Dong and
+Wang, DxHash, 2021, with weights by rejection). A slot that has more than a quantum of weight, which is the average rounded up to a
+power of two, has several places, so that few draws are rejected. More keys move than necessary when two names collide on a place
+while a third one is added or removed, and when the quantum or the number of places crosses a power of two, which moves half of the
+keys. Expected tries: 8 to 32 while all slots are open.
 Vectors: servers app-v1, app-v2, app-v3 of weights 3, 1, 1 give the keys user-0 to user-9 2111113132; servers 0 to 299 of weight 1 give
 user-0 to user-5 126, 241, 203, 261, 119, 54.
 """
@@ -25,14 +25,14 @@ from lbcore.selection.mix cimport mix64
 
 cdef enum:
     NOWHERE = 0xFFFFFFFF
-    ROOM = 8                   # places per place that is taken, at least
-    MANY = 65536               # from here on:
-    LITTLE_ROOM = 2
-    TRIES = 4096               # then almost everything is closed: any open slot, chosen by the key
+    ROOM = 8                   # least number of places for each one taken ...
+    MANY = 65536               # ... below this number of places taken, and
+    LITTLE_ROOM = 2            # ... from it on
+    TRIES = 4096               # places tried; after these, almost all slots are closed, and the key chooses among the open ones
 
 
 cdef int places_build(Places* places, const uint64_t* names, const uint32_t* weights, Py_ssize_t count) except -1:
-    """Place slots 0..count-1. `names` are hashes of their names, and what the order of placing follows. O(slots log slots)."""
+    """Build the table for slots 0..count-1. `names`: hashes of their names. O(slots log slots). Raises MemoryError."""
     cdef uint64_t total = 0, size = 16, quantum = 1, taken = 0, step, part, weight
     cdef Py_ssize_t i, with_weight = 0
     cdef Place* found
@@ -50,7 +50,7 @@ cdef int places_build(Places* places, const uint64_t* names, const uint32_t* wei
         raise MemoryError
     for step in range(size):
         found[step].slot = NOWHERE
-    # By name, not by position: the order of a file decides nothing.
+    # Slots are placed in the order of their names, so that their order in a file decides nothing.
     for item in sorted(range(count), key=lambda i: names[<Py_ssize_t>i]):
         i = item
         weight = weights[i]
@@ -73,9 +73,9 @@ cdef Py_ssize_t places_find(
         const Places* places, uint64_t key, const uint32_t* open, Py_ssize_t count, Py_ssize_t avoid) noexcept nogil:
     """The slot of a key.
 
-    open   by slot: not 0 where the slot may be taken.
-    avoid  how many choices to pass over: 0 gives the key's own slot, 1 another one, and so on as long as there are others.
-    Returns -1 when nothing is open.
+    open   by slot: not 0 if the slot may be taken.
+    avoid  how many choices to pass over: 0 returns the key's own slot, 1 another one, and so on as long as there are others.
+    Returns -1 when no slot is open.
     """
     cdef uint64_t step = mix64(key), found
     cdef const Place* place
@@ -103,7 +103,7 @@ cdef Py_ssize_t places_find(
 
 cdef Py_ssize_t places_choose(
         const Places* places, uint64_t key, const uint32_t* open, const uint8_t* barred, const Bound* bound) noexcept nogil:
-    """The first slot of a key that is open, not barred and not full; -1 when it is not found soon."""
+    """The first slot of a key that is open, not barred and not full; -1 when TRIES places have none."""
     cdef uint64_t step = mix64(key), found
     cdef const Place* place
     cdef Py_ssize_t tries
@@ -126,18 +126,18 @@ cdef void places_free(Places* places) noexcept nogil:
 cdef class Consistent(Keyed):
     """Consistent(servers=(), *, seed=0, hash="mix64", bounded_load=None)\n--\n\nWeighted consistent hashing for any number of servers: O(1) expected beyond 256 of them.
 
-    A server that goes, closes or loses weight gives up the keys that it must, to all others alike; one that comes, opens or gains
-    weight takes what it must, from all others alike; no key moves between two servers that stay as they are.
+    A server that is removed, closes or loses weight gives up the keys that it must, evenly to all others; a server that is added,
+    opens or gains weight takes the keys that it must, evenly from all others; no key moves between two servers that stay the same.
 
-    Among 256 servers and fewer that is all, whatever changes at once: a key moves from one server to another only if the weight of
-    the second has grown in proportion to the first one's. A pick is O(servers), some 2 to 4 ns each.
+    Up to 256 servers this holds for any number of changes at once: a key moves from one server to another only if the weight of the
+    second has grown in proportion to that of the first. A pick is O(servers), some 2 to 4 ns for each.
 
-    Among more it holds as long as the number of places stays what it is: 8 to 16 times the servers' weights, each in units of the
-    average one and rounded up, and a power of two, as is the unit. When one of the two crosses its next power of two, about once per
-    doubling of the servers or of the average weight, half of the keys move, and between 256 and 257 servers nearly all.
+    Above, it holds while the size of the table stays the same. The table has 8 to 16 places for each server, more for a server
+    above the average weight; its size and the unit of weight are powers of two. When one of them crosses a power of two, about once
+    per doubling of the servers or of the average weight, half of the keys move; between 256 and 257 servers nearly all move.
 
     Shares are proportional to the weights; the order of servers decides nothing. A change of servers or weights is
-    O(servers log servers) before the next pick. Memory: 16 bytes per server, beyond 256 of them 64 to 128 more, beyond 65,536
+    O(servers log servers) before the next pick. Memory: 16 bytes per server; above 256 servers 64 to 128 more, above 65,536
     16 to 32 more.
 
     hash          of keys and names, one of `HASHES`.

@@ -1,4 +1,4 @@
-# What it costs to wait for a server, from its load: lower is better. Whole numbers, the same on every platform.
+# The cost of one more request at a server, from its load: lower is better. Whole numbers, the same on every platform.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
@@ -8,12 +8,12 @@ from lbcore.selection.wide cimport uint128
 
 cdef enum Cost:
     COST_WAITING               # requests in flight
-    COST_QUEUE                 # the same, with the one to come; a server without any costs nothing, whatever its weight
-    COST_LATENCY               # average latency, less when it is old, times requests in flight with the one to come
-    COST_PEAK                  # the same, of an average that decays all the time
+    COST_QUEUE                 # requests in flight plus one; 0 at an idle server, whatever its weight
+    COST_LATENCY               # (requests in flight plus one) * average latency, which decays when it is old
+    COST_PEAK                  # (requests in flight plus one) * average latency, which decays all the time
 
 cdef enum:
-    MEAN_SHARE = 8             # a sample moves a mean by one part of this
+    MEAN_SHARE = 8             # a sample moves a mean by one part in this number
 
 cdef extern from *:
     """
@@ -23,20 +23,20 @@ cdef extern from *:
     #define LB_FAILURE_LIMIT_NS ((uint64_t)600 * 1000000000)
     #define LB_LOG2_E ((uint64_t)6196328019)
     """
-    uint64_t LATENCY_LIMIT_NS "LB_LATENCY_LIMIT_NS"    # 73 minutes: more counts as that
-    uint64_t COLD_NS "LB_COLD_NS"                      # what a request at a server without any sample counts
-    uint64_t MOST_IN_FLIGHT "LB_MOST_IN_FLIGHT"
-    uint64_t FAILURE_LIMIT_NS "LB_FAILURE_LIMIT_NS"    # what failures add up to
-    uint64_t LOG2_E "LB_LOG2_E"                        # times 2**32
+    uint64_t LATENCY_LIMIT_NS "LB_LATENCY_LIMIT_NS"    # 73 minutes; longer latencies count as this one
+    uint64_t COLD_NS "LB_COLD_NS"                      # cost of a request in flight at a server without samples
+    uint64_t MOST_IN_FLIGHT "LB_MOST_IN_FLIGHT"        # more requests count as this many, so that products fit in 64 bits
+    uint64_t FAILURE_LIMIT_NS "LB_FAILURE_LIMIT_NS"    # ten minutes: the most that repeated failures count
+    uint64_t LOG2_E "LB_LOG2_E"                        # log2(e) * 2**32
 
 
 cdef inline uint64_t decay_rate(uint64_t tau_ns) noexcept nogil:
-    """2**64 * log2(e) / tau: what `decayed` needs. `tau_ns`: 2 or more."""
+    """The rate for `decayed`, 2**64 * log2(e) / tau. `tau_ns`: 2 or more."""
     return <uint64_t>(((<uint128>LOG2_E << 64) // tau_ns) >> 32)
 
 
 cdef inline uint64_t halved(uint64_t value, uint128 halvings) noexcept nogil:
-    """value / 2**(halvings / 2**32)."""
+    """value / 2**(halvings / 2**32), off by 2 parts in a million at most."""
     cdef uint64_t one = <uint64_t>1 << 32, u, part
     if halvings >> 38:
         return 0
@@ -58,7 +58,7 @@ cdef inline uint64_t decayed(uint64_t value, uint64_t age_ns, uint64_t rate) noe
 
 
 cdef inline uint64_t load_age(const Load* load, uint64_t now_ns) noexcept nogil:
-    """Time since the last sample; 0 where another processor's clock was ahead."""
+    """Ns since the last sample; 0 if the clock of another processor was ahead."""
     cdef int64_t age = <int64_t>(now_ns - atomic_load_u64(&load.latency_at_ns))
     return <uint64_t>age if age > 0 else 0
 
@@ -66,9 +66,9 @@ cdef inline uint64_t load_age(const Load* load, uint64_t now_ns) noexcept nogil:
 cdef inline uint64_t load_cost(const Load* load, int kind, uint64_t now_ns, uint64_t pace) noexcept nogil:
     """The cost of one more request at a server, its weight aside.
 
-    pace  `decay_rate` of the time within which an average counts for less: COST_PEAK from its last sample on, COST_LATENCY
-          from that time after it on.
-    A server without a sample is tried at once, but by one request at a time as long as others have one.
+    pace  `decay_rate` of the time over which an average decays: with COST_PEAK from its last sample on, with COST_LATENCY from
+          that time after its last sample on.
+    A server without samples is tried at once, but with one request at a time while other servers have samples.
     """
     cdef uint64_t waiting = atomic_load_u64(&load.in_flight), latency
     cdef uint128 halvings
@@ -89,10 +89,8 @@ cdef inline uint64_t load_cost(const Load* load, int kind, uint64_t now_ns, uint
 
 
 cdef inline void note_mean(Load* load, uint64_t latency_ns, uint64_t now_ns, uint64_t rate) noexcept nogil:
-    """Let a sample move the average by an eighth, or by 1 - exp(-age / tau) where that is more; the first one counts whole.
-
-    rate  `decay_rate` of tau. So what comes after a long time without samples is believed.
-    """
+    """Add a sample to the average: it moves it by an eighth, or by 1 - exp(-age / tau) if that is more, so that a sample after a long
+    pause counts. The first sample becomes the average. `rate`: `decay_rate` of tau."""
     cdef uint64_t mean = atomic_load_u64(&load.latency_ewma_ns), apart, kept, age = load_age(load, now_ns)
     latency_ns = min(latency_ns, LATENCY_LIMIT_NS)
     if mean:
@@ -104,7 +102,7 @@ cdef inline void note_mean(Load* load, uint64_t latency_ns, uint64_t now_ns, uin
 
 
 cdef inline void note_peak(Load* load, uint64_t latency_ns, uint64_t now_ns, uint64_t rate) noexcept nogil:
-    """A sample above the average replaces it; one below moves it by 1 - exp(-age / tau). `rate`: `decay_rate` of tau."""
+    """Add a sample to the average: a higher one replaces it, a lower one moves it by 1 - exp(-age / tau). `rate`: `decay_rate` of tau."""
     cdef uint64_t mean = atomic_load_u64(&load.latency_ewma_ns)
     latency_ns = min(latency_ns, LATENCY_LIMIT_NS)
     if latency_ns < mean:
@@ -114,9 +112,9 @@ cdef inline void note_peak(Load* load, uint64_t latency_ns, uint64_t now_ns, uin
 
 
 cdef inline uint64_t failure_ns(const Load* load, uint64_t latency_ns, uint64_t least_ns) noexcept nogil:
-    """What a request that failed counts: never less than `least_ns`, nor than twice the average up to ten minutes.
+    """The latency that a failed request counts as: at least `least_ns`, and at least twice the average up to ten minutes.
 
-    So whoever fails fast does not look fast, however slow the others are.
+    A server that fails fast must not look fast, however slow the other servers are.
     """
     cdef uint64_t twice = min(2 * atomic_load_u64(&load.latency_ewma_ns), FAILURE_LIMIT_NS)
     return max(max(latency_ns, least_ns), twice)

@@ -1,4 +1,4 @@
-# A precomputed order of picks: position -> slot, so that a pick is one load.
+# A precomputed order of picks, position -> slot, so that a pick is one load from memory.
 
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport free
@@ -8,7 +8,7 @@ cdef enum:
 
 
 cdef struct Cycle:
-    uint32_t* order            # `period` slots; NULL when empty
+    uint32_t* order            # `period` slots, owned: `cycle_free` frees them; NULL when empty
     Py_ssize_t period          # sum of the weights divided by their greatest common divisor
 
 
@@ -19,7 +19,7 @@ cdef inline void cycle_free(Cycle* cycle) noexcept nogil:
 
 
 cdef inline uint32_t cycle_next(const Cycle* cycle, uint32_t* position) noexcept nogil:
-    """The slot at a position, which moves on. O(1). The cycle is not empty."""
+    """The slot at a position, which moves to the next one. O(1). The cycle must not be empty."""
     cdef uint32_t slot = cycle.order[position[0]]
     position[0] += 1
     if position[0] == <uint32_t>cycle.period:

@@ -1,4 +1,4 @@
-# Selectors that leave something to chance.
+# The base class of selectors that draw servers at random.
 
 from lbcore.selection.ahead cimport Ahead
 from lbcore.selection.alias cimport Alias
@@ -7,6 +7,6 @@ from lbcore.selection.algorithm cimport Algorithm
 
 cdef class Drawn(Algorithm):
     cdef Alias alias
-    cdef Ahead ahead                   # of the picks that `pick` gives
-    cdef bint by_weight                # drawn in proportion to weights
-    cdef bint by_pairs                 # two at a time, to compare their loads
+    cdef Ahead ahead                   # draws ahead of `pick`
+    cdef bint by_weight                # draw in proportion to weights
+    cdef bint by_pairs                 # draw two servers for each pick, to compare their loads

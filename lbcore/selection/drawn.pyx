@@ -1,4 +1,4 @@
-"""Selectors that leave something to chance. No I/O."""
+"""The base class of selectors that draw servers at random. No I/O."""
 
 from cpython.object cimport PyObject
 
@@ -11,7 +11,7 @@ cdef extern from "Python.h":
 
 
 cdef class Drawn(Algorithm):
-    """The base of these: it keeps the table that servers are drawn by, which a change makes anew in O(servers)."""
+    """The base class of selectors that draw servers at random. It keeps the table for draws, which a change rebuilds in O(servers)."""
 
     def __cinit__(self, *arguments, **named):
         self.stateful = True
@@ -22,7 +22,7 @@ cdef class Drawn(Algorithm):
 
     cdef int prepare(self) except -1:
         self.ahead.ready = False
-        # They stay where they are until the next change.
+        # These addresses are valid until the next change, which calls `prepare` again.
         self.ahead.objects = <void**>(<PyListObject*>self.names).ob_item
         self.ahead.picks = self.picks
         self.ahead.loads = self.loads if self.by_pairs else NULL

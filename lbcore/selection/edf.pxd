@@ -12,13 +12,13 @@ cdef struct Turn:              # the next pick of a server is due at rounds + un
     uint32_t index
 
 
-cdef struct Wait:              # what a server is still to wait for, by index; kept over changes
+cdef struct Wait:              # the rest of a server's wait, which survives changes
     uint64_t epoch             # see Algorithm.epochs
-    uint64_t units             # in picks of its own, times 2**32; 1 << 32 at most
+    uint64_t units             # in picks of this server, times 2**32; 1 << 32 at most
 
 
 cdef inline bint turn_before(const Turn* a, const Turn* b) noexcept nogil:
-    """Whether a comes before b. Of equal deadlines the one that has waited longer, then the one that was added first."""
+    """Whether a comes before b: by deadline, then the server that has waited longer, then the one that was added first."""
     cdef uint128 left, right
     if a.rounds != b.rounds:
         return a.rounds < b.rounds
@@ -32,7 +32,7 @@ cdef inline bint turn_before(const Turn* a, const Turn* b) noexcept nogil:
 
 
 cdef inline void turn_advance(Turn* turn, uint64_t picks) noexcept nogil:
-    """Put a deadline off by so many picks."""
+    """Postpone a deadline by a number of picks."""
     turn.rounds += picks // turn.weight
     turn.units += (picks % turn.weight) << 32
     if turn.units >= <uint64_t>turn.weight << 32:
@@ -45,11 +45,11 @@ cdef uint32_t turns_next(Turn* heap, Py_ssize_t size) noexcept nogil
 
 
 cdef class EDF(Algorithm):
-    cdef Turn* heap
-    cdef Py_ssize_t size               # of it
-    cdef Wait* waits                   # by index, as of the last change
-    cdef Py_ssize_t n_waits
-    cdef Turn now                      # the last pick
+    cdef Turn* heap                    # owned; the servers that may be picked
+    cdef Py_ssize_t size               # items of `heap`
+    cdef Wait* waits                   # owned; by index, as of the last change
+    cdef Py_ssize_t n_waits            # items of `waits`
+    cdef Turn now                      # the turn of the last pick: the present virtual time
 
     cdef void suspend(self) noexcept nogil
     cdef uint64_t until(self, const Turn* turn) noexcept nogil

@@ -1,10 +1,9 @@
 """Earliest deadline first: weighted round robin with deadlines that are fractions, not floats. No I/O.
 
-Every server is due 1/w after its last pick; who is due first is picked. Deadlines are whole rounds and units of 2**-32 / w, and
-compared by cross products of 128 bits, so a period is like the one before for ever, where floats drift: five times 0.2 is not 1.
-Source: C. L. Liu and J. W. Layland, Scheduling algorithms for multiprogramming, JACM 20 (1973), as used by Envoy,
-edf_scheduler.h, whose order among equals and whose picks beforehand these are. Vector: weights 5, 1, 1 give
-a a a a b c a.
+A server is due 1/w after its last pick, and the server that is due first is picked. Deadlines are whole rounds plus units of
+2**-32 / w, compared by cross products of 128 bits, so that all periods are the same; floats drift, because five times 0.2 is not 1.
+Source: C. L. Liu and J. W. Layland, Scheduling algorithms for multiprogramming, JACM 20 (1973), as used by Envoy, edf_scheduler.h,
+which also has this order among equals and these picks in advance. Vector: weights 5, 1, 1 give a a a a b c a.
 """
 
 cimport cython
@@ -16,8 +15,8 @@ from lbcore.selection.algorithm cimport Algorithm
 from lbcore.selection.wide cimport uint128
 
 cdef enum:
-    MOST_BEFOREHAND = 429496729    # Envoy's bound of the picks that a seed stands for
-    BARRED_TURNS = 32              # before everybody is looked at
+    MOST_BEFOREHAND = 429496729    # bound of the picks in advance, as in Envoy
+    BARRED_TURNS = 32              # turns taken before all servers are examined
 
 cdef uint64_t PICK = <uint64_t>1 << 32
 
@@ -39,7 +38,7 @@ cdef void sift_down(Turn* heap, Py_ssize_t size, Py_ssize_t at) noexcept nogil:
 
 
 cdef void turns_build(Turn* heap, Py_ssize_t size) noexcept nogil:
-    """Make a heap of turns in any order. O(size)."""
+    """Make a heap of turns that are in any order. O(size)."""
     cdef Py_ssize_t at = size // 2
     while at > 0:
         at -= 1
@@ -47,7 +46,7 @@ cdef void turns_build(Turn* heap, Py_ssize_t size) noexcept nogil:
 
 
 cdef uint32_t turns_next(Turn* heap, Py_ssize_t size) noexcept nogil:
-    """The index of the server that is due first, which is due again 1/w later. `size`: 1 or more. O(log size)."""
+    """The index of the server that is due first; its next deadline is 1/w later. `size`: 1 or more. O(log size)."""
     cdef uint32_t index = heap[0].index
     turn_advance(heap, 1)
     sift_down(heap, size, 0)
@@ -56,13 +55,13 @@ cdef uint32_t turns_next(Turn* heap, Py_ssize_t size) noexcept nogil:
 
 @cython.final
 cdef class EDF(Algorithm):
-    """EDF(servers=(), *, seed=0)\n--\n\nWeighted round robin that takes any weights and any changes in its stride: a server keeps the part of its wait that is left.
+    """EDF(servers=(), *, seed=0)\n--\n\nWeighted round robin for any weights and frequent changes: at a change, a server keeps the rest of its wait.
 
-    A pick is O(log n). A change costs O(n) before the next pick, and rounds waits to 2**-32 of a pick; a server that is added
-    waits for a part drawn at random, one that was down goes on waiting where it stopped. After W picks every server
-    was picked exactly w times. Memory: 40 bytes per server. Less smooth than SmoothWRR: heavy servers come in bunches.
-    The seed, modulo 429,496,729, is how many picks are taken beforehand, in O(n log n), so that many who start at once do not
-    all begin with the same server.
+    A pick is O(log n). A change costs O(n) before the next pick, and rounds waits to 2**-32 of a pick; a new server waits for
+    a random part of its interval, a server that was down continues its wait. After W picks every server was picked exactly w
+    times. Memory: 40 bytes per server. Less smooth than SmoothWRR: the picks of heavy servers are bunched.
+    The seed, modulo 429,496,729, is the number of picks taken in advance, in O(n log n), so that many processes that start at
+    once do not all begin with the same server.
     """
 
     def __init__(self, servers=(), *, seed: int = 0):
@@ -76,7 +75,7 @@ cdef class EDF(Algorithm):
         free(self.waits)
 
     cdef uint64_t until(self, const Turn* turn) noexcept nogil:
-        """What a server is still to wait for, in units of a `Wait`."""
+        """The rest of a server's wait, in units of `Wait.units`."""
         cdef uint128 units = (<uint128>(turn.rounds - self.now.rounds) * turn.weight << 32) + turn.units
         cdef uint128 passed = 0
         if self.now.units:
@@ -86,7 +85,7 @@ cdef class EDF(Algorithm):
         return <uint64_t>min(units - passed, <uint128>PICK)
 
     cdef void suspend(self) noexcept nogil:
-        """Bring `waits` up to date."""
+        """Write the rest of each server's wait into `waits`."""
         cdef Py_ssize_t i
         for i in range(self.size):
             self.waits[self.heap[i].index].units = self.until(&self.heap[i])
@@ -131,7 +130,7 @@ cdef class EDF(Algorithm):
         return 0
 
     cdef void begin(self) noexcept nogil:
-        """Take the picks that the seed stands for: each server's share of them, and the few that are missing one by one."""
+        """Take the picks in advance: each server's share of them at once, and the remaining few one by one."""
         cdef uint64_t picks = self.seed % <uint64_t>MOST_BEFOREHAND, total = 0, share, left = picks
         cdef Py_ssize_t i
         if picks == 0 or self.size == 0:
@@ -149,7 +148,7 @@ cdef class EDF(Algorithm):
             left -= 1
 
     cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
-        """Who is due first; those that are barred lose their turn, which keeps the shares of the others."""
+        """The server that is due first. Barred servers lose their turn, which keeps the shares of the others."""
         cdef Py_ssize_t i
         cdef uint32_t index
         cdef Turn best
@@ -164,7 +163,7 @@ cdef class EDF(Algorithm):
             index = turns_next(self.heap, self.size)
             if not barred[index]:
                 return index
-        # Whoever is left may have little weight: do at once what it would take many turns to do.
+        # The servers left may have little weight, so that many turns would pass: compute their effect at once.
         for i in range(self.size):
             if not barred[self.heap[i].index] and (not found or turn_before(&self.heap[i], &best)):
                 best = self.heap[i]
@@ -181,7 +180,7 @@ cdef class EDF(Algorithm):
         return best.index
 
     cdef void skip(self, Turn* turn) noexcept nogil:
-        """Have a server lose all turns before `now`."""
+        """Make a server lose all its turns before `now`."""
         cdef uint128 ahead = (<uint128>(self.now.rounds - turn.rounds) * turn.weight << 32)
         cdef uint128 units = ahead + <uint128>self.now.units * turn.weight // self.now.weight
         if units > turn.units:

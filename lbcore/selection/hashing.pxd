@@ -1,4 +1,4 @@
-# Hashes by name, and what of a Python key is hashed.
+# Hash functions by name, and the bytes of a Python key that are hashed.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 

@@ -1,6 +1,6 @@
-"""Hashes by name, the same in every process, on every platform and in every version. No I/O, nothing for secrets.
+"""Hash functions by name, the same in every process, on every platform and in every version. No I/O, not for secrets.
 
-mix64     ours, the default: 8 bytes at a time through the finaliser of MurmurHash3. The fastest here.
+mix64     lbcore's own, the default: 8 bytes at a time through the finaliser of MurmurHash3. The fastest of these.
 xxh64     XXH64 (Collet, xxHash specification 0.1.1).
 fnv1a64   FNV-1a, 64 bits (Fowler, Noll, Vo; RFC 9923), finished with mix64: alone it puts sibling names side by side.
 crc32     ISO 3309, as in zlib; what nginx hashes with.
@@ -96,7 +96,7 @@ cdef uint64_t hash_xxh64(const uint8_t* data, Py_ssize_t length, uint64_t seed) 
 
 
 cdef uint64_t hash_fnv1a64(const uint8_t* data, Py_ssize_t length, uint64_t seed) noexcept nogil:
-    """FNV-1a as published for seed 0; another seed changes where it starts."""
+    """FNV-1a as published for seed 0; another seed changes the initial value."""
     cdef uint64_t found = <uint64_t>0xCBF29CE484222325 ^ seed
     cdef Py_ssize_t i
     for i in range(length):
@@ -105,7 +105,7 @@ cdef uint64_t hash_fnv1a64(const uint8_t* data, Py_ssize_t length, uint64_t seed
 
 
 cdef uint32_t hash_crc32(const uint8_t* data, Py_ssize_t length, uint32_t before) noexcept nogil:
-    """Goes on from the value of what came before, 0 for nothing."""
+    """CRC-32, continued from `before`, the value of the preceding bytes, which is 0 at the start."""
     cdef uint32_t found = ~before
     cdef Py_ssize_t i
     for i in range(length):
@@ -114,7 +114,7 @@ cdef uint32_t hash_crc32(const uint8_t* data, Py_ssize_t length, uint32_t before
 
 
 cdef uint64_t hash_by(int kind, const char* data, Py_ssize_t length, uint64_t seed) noexcept nogil:
-    """64 bits by a HashKind. `crc32` gives 32 of them, the seed being what comes before."""
+    """A hash of 64 bits by HashKind. `crc32` has 32 bits, and takes the seed as the value of preceding bytes."""
     if kind == HASH_MIX64:
         return hash_bytes(data, length, seed)
     if kind == HASH_XXH64:
@@ -125,14 +125,14 @@ cdef uint64_t hash_by(int kind, const char* data, Py_ssize_t length, uint64_t se
 
 
 cdef int hash_kind(str name) except -1:
-    """The HashKind of a name. Raises ValueError for one that is none."""
+    """The HashKind of a name. Raises ValueError for an unknown name."""
     if name not in KINDS:
         raise ValueError(f"no hash is named {name!r}: one of {', '.join(KINDS)}")
     return KINDS[name]
 
 
 cdef int convert_key(object key, uint64_t* value) except -1:
-    """`key_value` of what is negative, too big, or no int but can be made one."""
+    """`key_value` for an int that is negative or has more than 64 bits, and for objects with `__index__`."""
     cdef int overflow = 0
     cdef long long found
     key = PyNumber_Index(key)
@@ -164,7 +164,7 @@ cdef int hash_key(object key, int kind, uint64_t seed, uint64_t* found) except -
 cdef uint64_t hash_server(object server, int kind, uint64_t seed) except? 0:
     """The hash of a server's name: of itself for str, bytes and int, else of its `str()`.
 
-    Raises TypeError when that is the address of an object, which is another one in every process.
+    Raises TypeError when `str()` contains the address of an object, which differs between processes.
     """
     cdef uint64_t found
     if not isinstance(server, (str, bytes, int)):
@@ -176,7 +176,7 @@ cdef uint64_t hash_server(object server, int kind, uint64_t seed) except? 0:
 
 
 def hash_of(key: str | bytes | int, hash: str = "mix64", seed: int = 0) -> int:
-    """The 64-bit hash of a key by a named hash (one of HASHES): what selectors place keys by."""
+    """The 64-bit hash of a key by a named function (one of HASHES), as selectors compute it. Raises ValueError for another name."""
     cdef uint64_t found
     hash_key(key, hash_kind(hash), seed, &found)
     return found

@@ -1,7 +1,7 @@
 """Weighted rendezvous hashing, the core: integers alone, so that every platform finds the same. No I/O.
 
-h = mix64(key ^ id), u = ((h >> 11) + 0.5) / 2**53, score = -w / ln(u); the highest score wins. That is the lowest -ln(u) / w,
-and because -ln(u) >= 1 - u most servers are passed over by one product, without a logarithm: O(ln n) of them are expected.
+h = mix64(key ^ id), u = ((h >> 11) + 0.5) / 2**53, score = -w / ln(u); the highest score wins. That is the lowest -ln(u) / w.
+Because -ln(u) >= 1 - u, one product rules out most servers without a logarithm; O(ln n) logarithms are expected.
 Source: Thaler and Ravishankar, Using name-based mappings to increase hit rates, 1998; the weights as in Schindelhauer and
 Schomaker, Weighted distributed hash tables, 2005.
 """
@@ -13,21 +13,21 @@ from lbcore.selection.mix cimport mix64
 from lbcore.selection.wide cimport uint128
 
 cdef enum:
-    FRACTION = 57              # bits of a distance behind the point: 54 * ln(2) has 6 before it
-    CELLS = 256                # of the table, each 1/256 of [1, 2)
-    MORE = 80                  # bits with which the table is computed
+    FRACTION = 57              # fraction bits of a distance; 54 * ln(2) needs 6 integer bits
+    CELLS = 256                # cells of the table, each 1/256 of [1, 2)
+    MORE = 80                  # fraction bits with which the table is computed
 
 cdef extern from *:
     int clz64 "__builtin_clzll"(unsigned long long x) noexcept nogil
 
 cdef uint64_t one = <uint64_t>1 << 63
 cdef uint64_t ln2
-cdef uint64_t[CELLS] ln_cell           # ln(1 + i/256), FRACTION bits behind the point
+cdef uint64_t[CELLS] ln_cell           # ln(1 + i/256), with FRACTION fraction bits
 cdef uint64_t[CELLS] inverse           # 2**63 / (1 + i/256)
 
 
 def natural_log(numerator, denominator):
-    """ln(numerator / denominator) with MORE bits behind the point, of a ratio from 1 to 2."""
+    """ln(numerator / denominator) with MORE fraction bits, for a ratio from 1 to 2."""
     square = term = ((numerator - denominator) << MORE) // (numerator + denominator)
     square = square * square >> MORE
     total, odd = 0, 1
@@ -39,7 +39,7 @@ def natural_log(numerator, denominator):
 
 
 def rounded(value):
-    """From MORE bits behind the point to FRACTION."""
+    """Round a number with MORE fraction bits to FRACTION of them."""
     return (value + (1 << (MORE - FRACTION - 1))) >> (MORE - FRACTION)
 
 
@@ -60,7 +60,7 @@ cdef inline uint64_t product(uint64_t a, uint64_t b, int bits) noexcept nogil:
 
 
 cdef uint64_t hrw_distance(uint64_t hash) noexcept nogil:
-    """-ln(u) of a hash, times 2**57, 1 at least; off by 4 / 2**57 at most.
+    """-ln(u) of a hash, times 2**57, at least 1; off by 4 / 2**57 at most.
 
     u = m * 2**-k, m = (1 + i/256) * (1 + t), and ln(1 + t) by six terms of its series, t < 1/256.
     """
@@ -85,13 +85,13 @@ cdef Py_ssize_t hrw_find(
     """The server of the highest score for a key among those that are open, not barred and not full; -1 when there is none.
 
     ids    by index, all different: hashes of names.
-    open   by index: weights, 0 = closed. `equal`: all that are not 0 are the same.
+    open   by index: weights, 0 = closed. `equal`: all weights that are not 0 are the same.
     O(servers).
     """
     cdef Py_ssize_t i, best = -1
     cdef uint64_t hash, best_hash = 0, distance, best_distance = 0
     cdef uint128 mine, its
-    cdef double reach = 0      # nobody whose 1 - u is further than this times its weight can win
+    cdef double reach = 0      # a server whose 1 - u is above this times its weight cannot win
     if equal:
         for i in range(count):
             hash = mix64(key ^ ids[i])
@@ -109,6 +109,6 @@ cdef Py_ssize_t hrw_find(
         its = <uint128>best_distance * open[i]
         if best < 0 or mine < its or (mine == its and hash > best_hash):
             best, best_hash, best_distance = i, hash, distance
-            # 2**53 instead of 2**57, and a little more than that, for what rounding does
+            # From units of 2**-57 to 2**-53, and slightly more, to make up for rounding.
             reach = (<double>distance + 16) / 16 / <double>open[i] * (1 + 1e-9)
     return best

@@ -1,4 +1,4 @@
-# The 64 bits of most Python integers, in line: CPython's own functions loop, and check twice for overflow.
+# The 64 bits of most Python integers, inline: CPython's own functions loop, and check twice for overflow.
 
 from libc.stdint cimport uint64_t
 

@@ -11,12 +11,12 @@ cdef class Jump(Bucketed):
 
 
 cdef enum:
-    JUMP_SHORT = 1 << 24       # buckets up to which products of integers are near enough
-    JUMP_NEAR = 16             # 2**55 / 2**51: the largest product, and the part of it that three roundings may change
+    JUMP_SHORT = 1 << 24       # up to this number of buckets, products of integers are precise enough
+    JUMP_NEAR = 16             # 2**55 / 2**51: the largest product over the part of it that three roundings may change
 
 
 cdef inline int64_t jump_find_far(uint64_t key, int64_t count) noexcept nogil:
-    """`jump_find` as it is written, for any count."""
+    """`jump_find` exactly as published, for any count."""
     cdef int64_t found = 0, following
     while found + 1 < count:
         key = key * <uint64_t>2862933555777941757 + 1
@@ -30,13 +30,13 @@ cdef inline int64_t jump_find_far(uint64_t key, int64_t count) noexcept nogil:
 cdef inline int64_t jump_find(uint64_t key, int64_t count) noexcept nogil:
     """The bucket of a key among `count`, 1 to 2**31. O(ln count).
 
-    What follows a bucket b is floor((b + 1) * q), q = 2**31 / ((key >> 33) + 1), in floating point. Ways round its cost:
-    - Converting there and back is most of the time a step takes, so q * 2**31 is made an integer, which does not wait for
-      b. What that cuts off q is less than (b + 1) / 2**31 of a bucket: where the fraction is that near to 1, the product
-      is made as it is written.
-    - Each step waits for the one before: b + 1 is kept as what it is multiplied as, `after`, times 2**33.
-    - Where one bucket is left, two products of integers tell whether it is reached, and the processor has nothing to
-      guess; unless they are so near to each other (JUMP_NEAR) that what floating point cuts off decides.
+    The bucket after b is floor((b + 1) * q), q = 2**31 / ((key >> 33) + 1), in floating point. To reduce its cost:
+    - Conversions to and from floating point take most of the time of a step, so q * 2**31 is converted to an integer, which
+      does not depend on b. That truncates q by less than (b + 1) / 2**31 of a bucket; if the fraction is that close to 1, the
+      product is computed as published.
+    - Each step depends on the one before, so b + 1 is kept in the form in which it is multiplied: `after`, times 2**33.
+    - When one bucket is left, a comparison of two integer products says whether it is reached, without a branch to predict;
+      unless they are so close (JUMP_NEAR) that the rounding of floating point decides.
     """
     cdef uint64_t one = <uint64_t>1 << 33, after = one, end = <uint64_t>count << 33, divisor, reach, limit
     cdef int64_t following
@@ -61,4 +61,4 @@ cdef inline int64_t jump_find(uint64_t key, int64_t count) noexcept nogil:
     return <int64_t>(after >> 33) - 1
 
 
-cdef void jump_find_many(const uint64_t* keys, uint32_t* out, Py_ssize_t n, int64_t count) noexcept nogil   # of each key
+cdef void jump_find_many(const uint64_t* keys, uint32_t* out, Py_ssize_t n, int64_t count) noexcept nogil

@@ -19,7 +19,7 @@ cdef extern from "jump_lanes.h" nogil:
 def jump_hash(key, long long buckets, /):
     """jump_hash(key, buckets, /)\n--\n\nThe bucket of a key among `buckets`, as published. O(ln buckets).
 
-    key      an int of up to 64 bits, taken as it is.
+    key      an int of up to 64 bits, used without hashing. Raises OverflowError for others.
     buckets  1 to 2**31. Raises ValueError for others.
     """
     cdef uint64_t value
@@ -30,6 +30,7 @@ def jump_hash(key, long long buckets, /):
 
 
 cdef void jump_find_many(const uint64_t* keys, uint32_t* out, Py_ssize_t n, int64_t count) noexcept nogil:
+    """`jump_find` for n keys, several at a time where the processor can. O(n ln count)."""
     cdef Py_ssize_t i
     for i in range(jump_lanes(keys, out, n, count), n):
         out[i] = <uint32_t>jump_find(keys[i], count)
@@ -37,16 +38,16 @@ cdef void jump_find_many(const uint64_t* keys, uint32_t* out, Py_ssize_t n, int6
 
 @cython.final
 cdef class Jump(Bucketed):
-    """Jump(servers=(), *, seed=0, hash="mix64", bounded_load=None)\n--\n\nJump consistent hashing: for servers that are numbered and stay, as shards do. O(ln servers), exactly even.
+    """Jump(servers=(), *, seed=0, hash="mix64", bounded_load=None)\n--\n\nJump consistent hashing: for servers that are numbered and stay, such as shards. O(ln servers), exactly even.
 
-    The servers' order is their numbers, their names play no part. A server added last takes only the keys it must (with
-    weights that differ, nearly). To remove any other one than the last moves the numbers of all behind it, and most of their
-    keys: `set_up(server, False)` closes one for the time being, which moves only its keys, to all others; `Anchor` and
-    `Memento` let any server go. Weights and closed servers are passed over by rejection (`lbcore.selection.bucketed`),
-    w_max * servers / W tries expected; with all servers open and of one weight, the buckets are the published ones.
+    The order of the servers gives their numbers; their names play no part. A server added at the end takes only the keys it must
+    (with weights that differ, nearly only). Removing any but the last server changes the numbers of all behind it, and moves most
+    of their keys. `set_up(server, False)` closes a server temporarily and moves only its keys, to all others; `Anchor` and
+    `Memento` allow the removal of any server. Weights and closed servers work by rejection (`lbcore.selection.bucketed`), with
+    w_max * servers / W expected tries; if all servers are open and have the same weight, the buckets are the published ones.
     Memory: 12 bytes per server.
 
-    Integer keys are taken as they are, as others do who hash with jump, unless there is a seed; str and bytes are hashed.
+    Integer keys are used without hashing, as in other implementations of jump, unless there is a seed; str and bytes are hashed.
 
     hash          of keys, one of `HASHES`.
     bounded_load  None, or how many times its share of the requests under lease a server may have (above 1).

@@ -1,8 +1,8 @@
-/* Jump consistent hashing, many keys at a time, where the processor has AVX2 or AVX-512.
+/* Jump consistent hashing of several keys at a time, on processors with AVX2 or AVX-512.
  *
- * Most of what one key costs is the wait for a division and for a branch that nobody can guess, the last one. Here keys go
- * side by side until the last of them has arrived; the others stay where they are. The operations on each are those of the
- * published formula, in the same order, so the buckets are the same. Elsewhere `jump_lanes` does nothing. */
+ * Most of the time of one key is the wait for a division, and for the last branch, which cannot be predicted. Here several keys
+ * advance side by side until the last of them has its bucket; keys that have theirs stay unchanged. The operations on each key are
+ * those of the published formula, in the same order, so the buckets are the same. On other processors `jump_lanes` does nothing. */
 
 #ifndef LBCORE_JUMP_LANES_H
 #define LBCORE_JUMP_LANES_H
@@ -15,14 +15,14 @@
 #include <immintrin.h>
 #include <string.h>
 
-/* Keys in a vector, and vectors that go side by side: so many that none waits for another's division. */
+/* Keys in a vector, and vectors side by side: enough of them that the divisions overlap. */
 enum { JUMP_AVX2 = 4, JUMP_AVX2_VECTORS = 3, JUMP_AVX512 = 8, JUMP_AVX512_VECTORS = 2, JUMP_MOST_LANES = 16 };
 
 static const uint64_t JUMP_FACTOR = 2862933555777941757ULL;
 
 typedef void jump_batch(const uint64_t *keys, uint32_t *out, int64_t count);
 
-/* The low 64 bits of products with a constant, of which there is no such instruction: from products of 32 bits. */
+/* The low 64 bits of products with a constant. AVX2 has no such instruction, so they are made of products of 32 bits. */
 __attribute__((target("avx2"), always_inline)) static inline __m256i
 jump_multiply(__m256i key, __m256i low, __m256i high)
 {
@@ -30,7 +30,7 @@ jump_multiply(__m256i key, __m256i low, __m256i high)
     return _mm256_add_epi64(_mm256_mul_epu32(key, low), _mm256_slli_epi64(middle, 32));
 }
 
-/* (double)(key >> 33) + 1: the bits below those of 2**52 are a whole number. */
+/* (double)(key >> 33) + 1: ORed into the fraction of the double 2**52, the bits are a whole number. */
 __attribute__((target("avx2"), always_inline)) static inline __m256d
 jump_divisor(__m256i key)
 {
@@ -49,7 +49,7 @@ jump_avx2(const uint64_t *keys, uint32_t *out, int64_t count)
 #pragma GCC unroll 4
     for (v = 0; v < JUMP_AVX2_VECTORS; v++) {
         key[v] = _mm256_loadu_si256((const __m256i *)(keys + JUMP_AVX2 * v));
-        after[v] = one; /* the bucket found so far, and one */
+        after[v] = one; /* the bucket found so far, plus one */
         going[v] = _mm256_castsi256_pd(_mm256_set1_epi64x(-1));
     }
     do {
@@ -105,7 +105,7 @@ jump_avx512(const uint64_t *keys, uint32_t *out, int64_t count)
         _mm256_storeu_si256((__m256i *)(out + JUMP_AVX512 * v), _mm512_cvtpd_epu32(_mm512_sub_pd(after[v], one)));
 }
 
-/* The buckets of the first of `n` keys, among `count`, 1 to 2**31. Returns of how many. O(n ln count). */
+/* Writes the buckets of the first keys of `n`, among `count` buckets, 1 to 2**31. Returns the number of these keys. O(n ln count). */
 static ptrdiff_t
 jump_lanes(const uint64_t *keys, uint32_t *out, ptrdiff_t n, int64_t count)
 {
@@ -123,7 +123,7 @@ jump_lanes(const uint64_t *keys, uint32_t *out, ptrdiff_t n, int64_t count)
         return 0;
     for (; n - done >= lanes; done += lanes)
         batch(keys + done, out + done, count);
-    if (n - done >= lanes / 4) { /* fewer are found faster one by one */
+    if (n - done >= lanes / 4) { /* fewer keys are faster one by one */
         memcpy(rest, keys + done, (size_t)(n - done) * sizeof *keys);
         batch(rest, found, count);
         memcpy(out + done, found, (size_t)(n - done) * sizeof *out);

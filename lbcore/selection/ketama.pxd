@@ -13,11 +13,11 @@ cdef enum RingKind:
 
 
 cdef class Ketama(Keyed):
-    cdef Ring all_points       # of all servers
-    cdef Ring live             # of those that are open; borrows the points of `all_points` when all are
-    cdef int ring_kind
+    cdef Ring all_points       # the points of all servers; `points` is owned, `starts` is not built
+    cdef Ring live             # the points of the open servers; borrows those of `all_points` if all servers are open
+    cdef int ring_kind         # RingKind
     cdef uint32_t vnodes       # points for each unit of weight
-    cdef bint jumps            # where a full server's keys go: all over the ring, instead of to the next point
+    cdef bint jumps            # overflow="jump": keys of a full server go to other places of the ring, not to the next point
 
     cdef void release(self) noexcept nogil
     cdef uint32_t place(self, uint64_t key) noexcept nogil

@@ -11,18 +11,18 @@ __test__: Final[dict[str, Any]]
 class Ketama(Keyed[_S]):
     """Ring hashing. The next point is found in O(1) expected, O(log points) at worst, through an index by upper bits.
 
-    A server that goes or closes loses its keys and no other key moves; one that comes or gains weight gets points, and only
-    the keys before these. (Not so `compatible="uhashring"`: how many points a server has depends on all of them there.)
-    Shares are near the weights, with 160 points within 8 % (one standard deviation). With nginx's and our points the order
-    of servers decides nothing. A change of servers or weights is O(points) before the next pick; closing and
-    opening copies them. Memory: 12 bytes per point, while a server is closed 24.
+    A server that is removed or closes loses its keys and no other key moves; a server that is added or gains weight gets points,
+    and only the keys before these. (With compatible="uhashring" other keys move too, because there the number of a server's points
+    depends on all servers.) Shares are near the weights: with 160 points within 8 % (one standard deviation). With nginx's and
+    lbcore's own points the order of servers decides nothing. A change of servers or weights is O(points) before the next pick;
+    closing and opening copies the points. Memory: 12 bytes per point, 24 while a server is closed.
 
-    vnodes        points for each unit of weight (160). Where that would be more than 16,777,216 in all, each server gets
-                  half of its points, a quarter, and so on, one at least.
-    compatible    None; "nginx": servers are named as its configuration names them (HOST:PORT), vnodes is 160; "uhashring":
-                  vnodes (40) is as there. In both keys are hashed as there, integers as their decimal digits,
-                  bytes as they are (where uhashring hashes their `repr`).
-                  Beyond 16,777,216 points a pick raises ValueError.
+    vnodes        points for each unit of weight (160). If that makes more than 16,777,216 in all, each server gets half of its
+                  points, a quarter, and so on, but at least one.
+    compatible    None; "nginx": the ring of nginx, with servers named as in its configuration (HOST:PORT) and 160 vnodes;
+                  "uhashring": the ring of uhashring, whose vnodes default to 40. Both hash keys as the original does, integers as
+                  their decimal digits, and bytes as they are (uhashring itself hashes their `repr`). With more than 16,777,216
+                  points a pick raises ValueError.
     hash          of keys and names, one of `HASHES`; not to be set with `compatible`, which decides it.
     bounded_load  None, or how many times its share of the requests under lease a server may have (above 1).
     overflow      where a key of a full server goes. "walk": to the next point whose server has room, as in the paper;

@@ -1,7 +1,7 @@
-"""Ring hashing, ketama: every server has many points on a ring, a key belongs to the next one. No I/O.
+"""Ring hashing, ketama: every server has many points on a ring, and a key belongs to the server of the next point. No I/O.
 
-Ours: point j of a server is the upper half of mix64(id + (j + 1) * 0x9E3779B97F4A7C15), a key's place that of mix64 of its
-hash. Source: Karger and others, Consistent hashing and random trees, 1997; many points for each server: libketama, 2007.
+lbcore's own ring: point j of a server is the upper half of mix64(id + (j + 1) * 0x9E3779B97F4A7C15), the place of a key that of
+mix64 of its hash. Source: Karger and others, Consistent hashing and random trees, 1997; many points per server: libketama, 2007.
 
 compatible="nginx": `hash ... consistent`, ngx_http_upstream_hash_module.c. With base = crc32(HOST "\\0" PORT), point j is base
 continued with point j-1 (0 before the first) as four bytes, the lowest first; 160 for each unit of weight; a key's place is
@@ -30,7 +30,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     MOST_POINTS = 1 << 24      # 128 MiB
-    WALK = 1 << 16             # points looked at before servers are ranked
+    WALK = 1 << 16             # points examined before servers are ranked
     JUMPS = 64                 # places tried before walking
     NGINX_POINTS = 160
 
@@ -71,18 +71,18 @@ cdef uint32_t nginx_points(const char* name, Py_ssize_t length, Py_ssize_t n, ui
 cdef class Ketama(Keyed):
     """Ketama(servers=(), *, seed=0, vnodes=None, compatible=None, hash="mix64", bounded_load=None, overflow="walk")\n--\n\nRing hashing. The next point is found in O(1) expected, O(log points) at worst, through an index by upper bits.
 
-    A server that goes or closes loses its keys and no other key moves; one that comes or gains weight gets points, and only
-    the keys before these. (Not so `compatible="uhashring"`: how many points a server has depends on all of them there.)
-    Shares are near the weights, with 160 points within 8 % (one standard deviation). With nginx's and our points the order
-    of servers decides nothing. A change of servers or weights is O(points) before the next pick; closing and
-    opening copies them. Memory: 12 bytes per point, while a server is closed 24.
+    A server that is removed or closes loses its keys and no other key moves; a server that is added or gains weight gets points,
+    and only the keys before these. (With compatible="uhashring" other keys move too, because there the number of a server's points
+    depends on all servers.) Shares are near the weights: with 160 points within 8 % (one standard deviation). With nginx's and
+    lbcore's own points the order of servers decides nothing. A change of servers or weights is O(points) before the next pick;
+    closing and opening copies the points. Memory: 12 bytes per point, 24 while a server is closed.
 
-    vnodes        points for each unit of weight (160). Where that would be more than 16,777,216 in all, each server gets
-                  half of its points, a quarter, and so on, one at least.
-    compatible    None; "nginx": servers are named as its configuration names them (HOST:PORT), vnodes is 160; "uhashring":
-                  vnodes (40) is as there. In both keys are hashed as there, integers as their decimal digits,
-                  bytes as they are (where uhashring hashes their `repr`).
-                  Beyond 16,777,216 points a pick raises ValueError.
+    vnodes        points for each unit of weight (160). If that makes more than 16,777,216 in all, each server gets half of its
+                  points, a quarter, and so on, but at least one.
+    compatible    None; "nginx": the ring of nginx, with servers named as in its configuration (HOST:PORT) and 160 vnodes;
+                  "uhashring": the ring of uhashring, whose vnodes default to 40. Both hash keys as the original does, integers as
+                  their decimal digits, and bytes as they are (uhashring itself hashes their `repr`). With more than 16,777,216
+                  points a pick raises ValueError.
     hash          of keys and names, one of `HASHES`; not to be set with `compatible`, which decides it.
     bounded_load  None, or how many times its share of the requests under lease a server may have (above 1).
     overflow      where a key of a full server goes. "walk": to the next point whose server has room, as in the paper;
@@ -117,7 +117,7 @@ cdef class Ketama(Keyed):
         ring_free(&self.all_points)
 
     cdef void release(self) noexcept nogil:
-        """Let go of `live`."""
+        """Free `live`, unless it borrows its points."""
         if self.live.points == self.all_points.points:
             self.live.points = NULL
         ring_free(&self.live)
@@ -153,13 +153,13 @@ cdef class Ketama(Keyed):
         return 0
 
     cdef uint32_t place(self, uint64_t key) noexcept nogil:
-        """Where a key lies: the point it belongs to is there or after."""
+        """The place of a key on the ring: it belongs to the first point at this place or after it."""
         if self.ring_kind == RING_OWN:
             return <uint32_t>(mix64(key) >> 32)
         return <uint32_t>key + (self.ring_kind == RING_UHASHRING)
 
     cdef Py_ssize_t points_of(self, uint64_t weight, uint64_t total, int halvings) noexcept nogil:
-        """How many points a server has."""
+        """The number of points of a server. `halvings`: how often the numbers are halved to stay below MOST_POINTS."""
         if weight == 0:
             return 0
         if self.ring_kind == RING_UHASHRING:
@@ -189,7 +189,7 @@ cdef class Ketama(Keyed):
         return 0
 
     cdef Py_ssize_t only_one_each(self, Point* points, Py_ssize_t count) noexcept nogil:
-        """Of points of one hash nginx keeps the first, uhashring the last. Returns how many are left."""
+        """Of points with the same hash keep one: the first as nginx, or the last as uhashring. Returns the number of points left."""
         cdef Py_ssize_t i, kept = 0
         for i in range(count):
             if kept and points[kept - 1].hash == points[i].hash:
@@ -221,7 +221,7 @@ cdef class Ketama(Keyed):
             raise MemoryError
         try:
             order = list(range(self.count))
-            if self.ring_kind == RING_OWN:  # where points meet, names decide
+            if self.ring_kind == RING_OWN:  # the order of points with the same hash follows from names, not from positions
                 order.sort(key=lambda index: self.ids[<Py_ssize_t>index])
             count = 0
             for index in order:
@@ -277,7 +277,7 @@ cdef class Ketama(Keyed):
     cdef Py_ssize_t seek(self, uint64_t key, const uint8_t* barred, const Bound* bound) noexcept nogil:
         cdef Py_ssize_t at, i, index
         cdef uint64_t other = key
-        if self.live.count == 0:  # servers so light that uhashring gives them no point
+        if self.live.count == 0:  # with uhashring, a server of little weight has no point
             return -1 if self.ring_kind else self.rank(key, barred, bound)
         at = ring_find(&self.live, self.place(key))
         if self.jumps and bound != NULL:
@@ -294,7 +294,7 @@ cdef class Ketama(Keyed):
             at += 1
             if at == self.live.count:
                 at = 0
-        # The rest of a long ring, or servers that have no point left there.
+        # The ring is long, or the servers that may be picked have no point in it.
         return self.rank(key, barred, bound)
 
     @cython.critical_section

@@ -1,4 +1,4 @@
-# Selectors that choose by a key.
+# The base class of selectors that choose by a key.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -7,14 +7,14 @@ from lbcore.selection.algorithm cimport Algorithm
 
 
 cdef class Keyed(Algorithm):
-    cdef uint64_t* ids                 # by index: hashes of names, all different
-    cdef uint64_t* built_epochs        # by index: what `ids` and `build` were made for
-    cdef uint32_t* built_weights
-    cdef Py_ssize_t built_count        # -1 = for nothing yet
+    cdef uint64_t* ids                 # owned; by index: hashes of names, all different
+    cdef uint64_t* built_epochs        # owned; by index: the epochs for which `ids` and `build` were computed
+    cdef uint32_t* built_weights       # owned; by index: the weights, likewise
+    cdef Py_ssize_t built_count        # items of the three arrays that are valid; -1 = nothing is built
     cdef uint64_t open_total           # sum of `open`
-    cdef bint equal                    # all in `open` that are not 0 are the same
-    cdef bint all_open                 # `open` is `weights`
-    cdef uint64_t factor               # of bounded loads, in parts of BOUND_ONE; 0 = unbounded
+    cdef bint equal                    # all weights in `open` that are not 0 are the same
+    cdef bint all_open                 # `open` equals `weights`
+    cdef uint64_t factor               # `bounded_load` in parts of BOUND_ONE; 0 = loads are not bounded
     cdef str hash_name
     cdef object bounded_load
 

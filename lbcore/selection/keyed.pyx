@@ -1,10 +1,10 @@
-"""Selectors that choose by a key: names are hashed, loads may be bounded. No I/O.
+"""The base class of selectors that choose by a key: they hash names, and can bound loads. No I/O.
 
-Bounded loads: with `bounded_load=c` a server that has c times its share of the requests under lease, cap = ceil(c * (m + 1) *
+Bounded loads: with `bounded_load=c`, a server that has c times its share of the requests under lease, cap = ceil(c * (m + 1) *
 w / W), is passed over, and the key goes to its next choice that has room (Mirrokni, Thorup, Zadimoghaddam, Consistent
-hashing with bounded loads, arXiv 1608.01350). Where the next choice does not depend on the full server alone, as here in all
-but a ring that walks, that is the variant of Chen, Coleman and Shrivastava, Revisiting consistent hashing with bounded loads,
-arXiv 1908.08762: a full server does not fill its neighbour.
+hashing with bounded loads, arXiv 1608.01350). In all selectors here but a ring with overflow="walk", the next choice depends on the
+key and not on the full server alone; this is the variant of Chen, Coleman and Shrivastava, Revisiting consistent hashing with bounded
+loads, arXiv 1908.08762, in which a full server does not fill its neighbour.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -23,13 +23,17 @@ cdef enum:
 
 
 cdef class Keyed(Algorithm):
-    """Keyed(servers=(), *, seed=0)\n--\n\nThe base of these.
+    """Keyed(servers=(), *, seed=0, hash="mix64", bounded_load=None)\n--\n\nThe base class of selectors that choose by a key.
 
-    A subclass implements `build`, the tables that servers and weights decide, `resolve`, what follows from who is open, and
-    `seek`, the choice; `choose` too when it can do without what `seek` is for.
+    A subclass implements `build`, which makes the tables that depend on servers and weights, `resolve`, which makes those that
+    depend on which servers are open, and `seek`, the choice. It implements `choose` too if a pick without bars and bounds is faster.
+
+    hash          of keys and names, one of `HASHES`.
+    bounded_load  None, or how many times its share of the requests under lease a server may have (above 1).
     """
 
-    def __init__(self, servers=(), *, seed: int = 0):
+    def __init__(self, servers=(), *, seed: int = 0, hash: str = "mix64", bounded_load: float | None = None):
+        self.setting(hash, bounded_load)
         self.setup(servers, seed)
 
     def __cinit__(self, *arguments, **named):
@@ -43,7 +47,7 @@ cdef class Keyed(Algorithm):
         free(self.built_weights)
 
     cdef int setting(self, str hash, object bounded_load) except -1:
-        """Take over the options that all of them have."""
+        """Take over the options that all selectors by key have. Raises TypeError or ValueError."""
         self.hash = hash_kind(hash)
         self.hash_name = hash
         self.plain_keys = self.hash == HASH_MIX64
@@ -93,7 +97,7 @@ cdef class Keyed(Algorithm):
         return 0
 
     cdef int renew(self) except -1:
-        """Hash the names and call `build`."""
+        """Hash the names and call `build`, because servers or weights have changed."""
         cdef Py_ssize_t i, room = self.count + 1
         cdef uint64_t id
         cdef void* grown
@@ -108,7 +112,7 @@ cdef class Keyed(Algorithm):
             arrays[i][0] = grown
         for i in range(self.count):
             id = mix64(hash_server(self.names[i], self.hash, self.seed))
-            while id in seen:  # servers that are not equal, but of the same name
+            while id in seen:  # servers that are not equal but have the same name
                 id = mix64(id + 1)
             seen.add(id)
             self.ids[i] = id
@@ -119,19 +123,19 @@ cdef class Keyed(Algorithm):
         return 0
 
     cdef int build(self) except -1:
-        """Build what choosing needs from `ids` and `weights`. Called when servers or weights have changed."""
+        """Build the tables that depend on `ids` and `weights`. Called when servers or weights have changed."""
         return 0
 
     cdef int resolve(self) except -1:
-        """Build what choosing needs from `open`. Called after any change."""
+        """Build the tables that depend on `open`. Called after every change."""
         return 0
 
     cdef Py_ssize_t seek(self, uint64_t key, const uint8_t* barred, const Bound* bound) noexcept nogil:
-        """The first choice of a key that is open, not barred and not full; -1 when there is none. Bounded, no allocation."""
+        """The first choice of a key that is open, not barred and not full; -1 when there is none. Bounded time, no allocation."""
         return self.rank(key, barred, bound)
 
     cdef Py_ssize_t rank(self, uint64_t key, const uint8_t* barred, const Bound* bound) noexcept nogil:
-        """`seek` by weighted rendezvous hashing, O(servers): for when hardly anybody is left to be found otherwise."""
+        """`seek` by weighted rendezvous hashing, O(servers): the last resort when hardly any server may be picked."""
         return hrw_find(self.ids, self.open, self.count, self.equal, key, barred, bound)
 
     cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
@@ -147,11 +151,11 @@ cdef class Keyed(Algorithm):
         bound.factor = self.factor
         bound.wanted = atomic_load_u64(&self.in_flight_total) + 1
         found = self.seek(key, barred, &bound)
-        # Somebody has room always, but may be barred.
+        # At least one open server has room, but it may be barred.
         return self.least_full(barred) if found < 0 else found
 
     cdef Py_ssize_t least_full(self, const uint8_t* barred) noexcept nogil:
-        """Who has the fewest requests in flight for its weight."""
+        """The server with the fewest requests in flight for its weight, among those that are open and not barred; -1 = none."""
         cdef Py_ssize_t i, best = -1
         cdef uint64_t load, least = 0
         for i in range(self.count):

@@ -10,7 +10,7 @@ KINDS: Final[tuple[str, ...]]
 
 @final
 class Lease(Generic[_S]):
-    """A request under way at a server. Made by `Selector.lease`; a context manager, plain or asynchronous, once."""
+    """A request in flight at a server. `Selector.lease` makes it; it is a context manager, plain or asynchronous, to be used once."""
 
     @property
     def selector(self) -> Selector[_S]: ...
@@ -29,14 +29,15 @@ class Lease(Generic[_S]):
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
     def __del__(self) -> None: ...
     def end(self, *, ok: bool = True, latency_s: float | None = None, kind: str = "error") -> None:
-        """The request is over. A second call does nothing.
+        """End the lease and report the outcome of its request. A second call does nothing.
 
         latency_s  in seconds; None = the time since the lease began.
-        kind       of a failure: `error` (an answer that is one, as 500), `gateway` (as 502, 503, 504), `local` (no answer: refused,
-                   reset, timed out). OutlierDetector tells them apart.
+        kind       of a failure: `error` (a failing answer, as 500), `gateway` (as 502, 503, 504), `local` (no answer: refused,
+                   reset, timed out). OutlierDetector distinguishes them.
+        Raises ValueError for another kind.
         """
     def forget(self) -> None:
-        """End without a report: the request tells nothing about the server."""
+        """End the lease without a report, because the request says nothing about the server."""
 
 def kind_of(error: BaseException) -> str:
-    """`local` for what the machine raised (refused, reset, timed out), else `error`."""
+    """`local` if this machine raised the exception (refused, reset, timed out), else `error`."""

@@ -1,4 +1,4 @@
-"""A request under way at a server: counted there until the lease ends. No I/O."""
+"""Leases: a request counts as in flight at its server until its lease ends. No I/O."""
 
 cimport cython
 from libc.stdint cimport uint64_t
@@ -10,24 +10,24 @@ KINDS = ("error", "gateway", "local")
 
 
 cdef int checked_kind(object kind) except -1:
-    """Raise ValueError for what is no kind of failure."""
+    """Raise ValueError if `kind` is not one of KINDS."""
     if kind not in KINDS:
         raise ValueError(f"no kind of failure is named {kind!r}: one of {', '.join(KINDS)}")
     return 0
 
 
 def kind_of(error: BaseException) -> str:
-    """`local` for what the machine raised (refused, reset, timed out), else `error`."""
+    """`local` if this machine raised the exception (refused, reset, timed out), else `error`."""
     return "local" if isinstance(error, (ConnectionError, TimeoutError)) else "error"
 
 
 @cython.final
 cdef class Lease:
-    """A request under way at a server. Made by `Selector.lease`; a context manager, plain or asynchronous, once."""
+    """A request in flight at a server. `Selector.lease` makes it; it is a context manager, plain or asynchronous, to be used once."""
 
     def __cinit__(self, Algorithm selector, key, accept, exclude, cost):
         cdef Py_ssize_t index
-        self.ended = True                      # nothing to give back as long as nothing is taken
+        self.ended = True                      # until a server has been occupied there is nothing to give back
         self.cost = checked_cost(cost)
         with cython.critical_section(selector):
             if selector.reserved:
@@ -41,7 +41,7 @@ cdef class Lease:
         self.started_ns = monotonic_ns()
 
     cdef int watch(self, Shaper watcher, object note) except -1:
-        """Have a wrapper told how the request ends."""
+        """Call `watcher.lease_over`, with this note, when the request ends."""
         if self.watchers is None:
             self.watchers = []
         self.watchers.append((watcher, note))
@@ -60,7 +60,7 @@ cdef class Lease:
         self.settle(kind, error)
 
     cdef int settle(self, object kind, object error) except -1:
-        """The block is left. What is no Exception, such as a cancellation, tells nothing about the server."""
+        """End the lease when its block is left. A BaseException, such as a cancellation, says nothing about the server."""
         if kind is None:
             self.end()
         elif issubclass(kind, Exception):
@@ -70,11 +70,12 @@ cdef class Lease:
         return 0
 
     def end(self, *, ok: bool = True, latency_s: float | None = None, kind: str = "error") -> None:
-        """The request is over. A second call does nothing.
+        """End the lease and report the outcome of its request. A second call does nothing.
 
         latency_s  in seconds; None = the time since the lease began.
-        kind       of a failure: `error` (an answer that is one, as 500), `gateway` (as 502, 503, 504), `local` (no answer: refused,
-                   reset, timed out). OutlierDetector tells them apart.
+        kind       of a failure: `error` (a failing answer, as 500), `gateway` (as 502, 503, 504), `local` (no answer: refused,
+                   reset, timed out). OutlierDetector distinguishes them.
+        Raises ValueError for another kind.
         """
         cdef uint64_t latency_ns = monotonic_ns() - self.started_ns
         checked_kind(kind)
@@ -85,9 +86,10 @@ cdef class Lease:
                 (<Shaper>watcher).lease_over(self.server, note, ok, kind)
 
     cdef bint finish(self, uint64_t latency_ns, bint ok, bint tell) except -1:
-        """Count the request no longer. A server that was taken out meanwhile, or is another one by now, is left alone.
+        """Stop counting the request at its server, unless that was removed meanwhile, or removed and added again.
 
-        Whether it has not been called before.
+        tell  whether the algorithm learns the latency and the outcome.
+        Returns whether this was the first call.
         """
         cdef Algorithm selector = self.base
         cdef Py_ssize_t index
@@ -109,12 +111,12 @@ cdef class Lease:
         return True
 
     def __del__(self):
-        # A lease that nobody ended was of no use to tell how the server is.
+        # A lease that was dropped without `end` says nothing about the server.
         if self.base is not None and not self.ended:
             self.forget()
 
     def forget(self) -> None:
-        """End without a report: the request tells nothing about the server."""
+        """End the lease without a report, because the request says nothing about the server."""
         self.finish(0, False, False)
 
     def __class_getitem__(cls, item):

@@ -1,4 +1,4 @@
-# The cheapest of many servers, or of some of them drawn at random.
+# The server with the least cost among all, or among a random sample.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -9,16 +9,16 @@ from lbcore.selection.rng cimport random_below
 from lbcore.selection.wide cimport ratio_below
 
 cdef enum:
-    LEAST_SAMPLE = 16          # servers compared where all of them would be too many
+    LEAST_SAMPLE = 16          # default size of the sample
 
 
 cdef inline Py_ssize_t least_of(
         const Alias* alias, const uint32_t* weights, Load** loads, const uint8_t* barred, uint32_t sample, uint64_t turn,
         uint64_t* random, int kind, uint64_t now_ns, uint64_t pace) noexcept nogil:
-    """The server with the least cost by weight; -1 when all are barred. O(sample), O(servers) where the sample is all barred.
+    """The server with the least cost per weight; -1 when all are barred. O(sample), or O(servers) if all of the sample is barred.
 
-    weights, loads, barred  by index; `barred` NULL = nobody.
-    turn  moves on from pick to pick: the first one looked at, which wins ties.
+    weights, loads, barred  by index; `barred` NULL = none is barred.
+    turn  a number that increases from pick to pick: it selects the first server to compare, which wins ties.
     kind, now_ns, pace  see `cost.load_cost`.
     """
     cdef uint32_t n = alias.size, looked = n, step = 1, slot, index, i, tries
@@ -27,7 +27,7 @@ cdef inline Py_ssize_t least_of(
     if n == 0:
         return -1
     if n > sample:
-        # Steps of an odd length over a large pool: drawn sets do not repeat.
+        # A random step as well as a random start, so that samples differ.
         slot = random_below(random, n)
         step = random_below(random, n // sample) + 1
         looked = sample

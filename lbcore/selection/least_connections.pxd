@@ -6,8 +6,8 @@ from lbcore.selection.drawn cimport Drawn
 
 
 cdef class LeastConnections(Drawn):
-    cdef uint32_t sample               # servers compared
-    cdef uint64_t turn                 # whose turn it is among equals
+    cdef uint32_t sample               # servers compared for a pick
+    cdef uint64_t turn                 # see `least.least_of`
 
 
 cdef uint32_t checked_sample(object sample) except 0

@@ -11,10 +11,10 @@ __test__: Final[dict[str, Any]]
 class LeastConnections(Drawn[_S]):
     """The server with the fewest requests under lease for its weight.
 
-    sample  servers that are compared at most; of more, so many are drawn at random for each pick.
-    For requests of unequal length, where counting requests says little. Only leases of this selector count.
-    A pick is O(sample), less when somebody is idle. A change costs O(n) before the next pick; counts are kept. Memory: 4 bytes
-    per server where some have no weight.
+    sample  the number of servers to compare; if there are more, a random sample of this size is drawn for each pick.
+    For requests of unequal duration, whose number says little. Only leases of this selector count.
+    A pick is O(sample), and less if an idle server is found. A change costs O(n) before the next pick; counts are kept. Memory:
+    4 bytes per server if some have no weight.
     """
 
     @overload

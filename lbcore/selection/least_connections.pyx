@@ -1,7 +1,7 @@
 """Least connections: the server with the fewest requests in flight for its weight. No I/O.
 
-The least (in flight + 1) / weight, compared by cross products; a server without any comes first, whatever its weight, and equals
-take turns. Source: HAProxy, lb_fwlc.c, has the same order. Vector: weights 2 and 1, each picked one kept in flight, give
+The least (in flight + 1) / weight, compared by cross products; an idle server comes first, whatever its weight, and equal servers
+take turns. Source: HAProxy, lb_fwlc.c, has the same order. Vector: weights 2 and 1, every picked request kept in flight, give
 a b a a a b a b a a a b.
 """
 
@@ -14,7 +14,7 @@ from lbcore.selection.least cimport LEAST_SAMPLE, least_of
 
 
 cdef uint32_t checked_sample(object sample) except 0:
-    """How many servers are compared. Raises TypeError or ValueError."""
+    """The number of servers to compare. Raises TypeError or ValueError."""
     if isinstance(sample, bool) or not isinstance(sample, int):
         raise TypeError(f"a sample has to be an int, not {sample!r}")
     if not 1 <= sample <= 1 << 24:
@@ -26,10 +26,10 @@ cdef uint32_t checked_sample(object sample) except 0:
 cdef class LeastConnections(Drawn):
     """LeastConnections(servers=(), *, seed=0, sample=16)\n--\n\nThe server with the fewest requests under lease for its weight.
 
-    sample  servers that are compared at most; of more, so many are drawn at random for each pick.
-    For requests of unequal length, where counting requests says little. Only leases of this selector count.
-    A pick is O(sample), less when somebody is idle. A change costs O(n) before the next pick; counts are kept. Memory: 4 bytes
-    per server where some have no weight.
+    sample  the number of servers to compare; if there are more, a random sample of this size is drawn for each pick.
+    For requests of unequal duration, whose number says little. Only leases of this selector count.
+    A pick is O(sample), and less if an idle server is found. A change costs O(n) before the next pick; counts are kept. Memory:
+    4 bytes per server if some have no weight.
     """
 
     def __init__(self, servers=(), *, seed: int = 0, sample: int = LEAST_SAMPLE):

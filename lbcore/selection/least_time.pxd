@@ -10,5 +10,5 @@ cdef class LeastTime(Timed):
     cdef object failure_s
     cdef uint64_t rate                 # see `cost.decay_rate`
     cdef uint64_t failure_least_ns
-    cdef uint32_t sample               # servers compared
-    cdef uint64_t turn                 # whose turn it is among equals
+    cdef uint32_t sample               # servers compared for a pick
+    cdef uint64_t turn                 # see `least.least_of`

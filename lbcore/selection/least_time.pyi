@@ -10,12 +10,12 @@ __test__: Final[dict[str, Any]]
 class LeastTime(Timed[_S]):
     """The server with the least product of average latency and requests under lease for its weight.
 
-    keep_s     the age from which on an average counts for less: well above the time between two requests to a server.
-    failure_s  what a request that failed counts at least. Failures in a row count more and more, so that a server that only
-               fails, but fast, does not look fast.
-    sample     servers that are compared at most; of more, so many are drawn at random for each pick.
-    A server without a sample gets one request at a time while others have samples. Feed it by leases, or `report`. A pick is
-    O(sample). A change costs O(n) before the next pick; averages are kept. Memory: 4 bytes per server where some have no weight.
+    keep_s     the age at which an average starts to decay; well above the time between two requests to a server.
+    failure_s  the least latency that a failed request counts as. Repeated failures count more and more, so that a server that
+               fails fast does not look fast.
+    sample     the number of servers to compare; if there are more, a random sample of this size is drawn for each pick.
+    A server without samples gets one request at a time while others have samples. Latencies come from leases and from `report`. A
+    pick is O(sample). A change costs O(n) before the next pick; averages are kept. Memory: 4 bytes per server if some have no weight.
     """
 
     @overload

@@ -1,12 +1,11 @@
 """Least time: the server that will probably answer first. No I/O.
 
-The least average latency * (in flight + 1) / weight. A sample moves the average by an eighth, or by 1 - exp(-t/keep), t being
-the time since the sample before, where that is more; an average without samples for longer than `keep` decays with
-exp(1 - t/keep), so that a slow server comes back by itself; and every server is asked once in ten seconds at least, where the
-picks suffice (see sweep.pxd). Source: nginx, `least_time`
-with `inflight`, and Traefik, `leasttime`, have this product; neither forgets, and in Traefik a server that only fails has
-no latency and attracts everything. Vector: averages of 0.1 s and 0.2 s, each picked one kept in flight:
-a b a a a b a b a a a b.
+The least average latency * (in flight + 1) / weight. A sample moves the average by an eighth, or by 1 - exp(-t/keep) if that is
+more, where t is the time since the previous sample. After a time of `keep` without samples, the average decays with exp(1 - t/keep),
+so that a slow server gets another chance; and every server is picked at least once in ten seconds if there are enough picks (see
+sweep.pxd). Source: nginx, `least_time` with `inflight`, and Traefik, `leasttime`, have this product; but there averages do not decay,
+and in Traefik a server that only fails has no latency and attracts all requests. Vector: averages of 0.1 s and 0.2 s, every picked
+request kept in flight: a b a a a b a b a a a b.
 """
 
 cimport cython
@@ -24,12 +23,12 @@ from lbcore.selection.timed cimport Timed, is_slow, positive_ns
 cdef class LeastTime(Timed):
     """LeastTime(servers=(), *, seed=0, keep_s=10.0, failure_s=1.0, sample=16)\n--\n\nThe server with the least product of average latency and requests under lease for its weight.
 
-    keep_s     the age from which on an average counts for less: well above the time between two requests to a server.
-    failure_s  what a request that failed counts at least. Failures in a row count more and more, so that a server that only
-               fails, but fast, does not look fast.
-    sample     servers that are compared at most; of more, so many are drawn at random for each pick.
-    A server without a sample gets one request at a time while others have samples. Feed it by leases, or `report`. A pick is
-    O(sample). A change costs O(n) before the next pick; averages are kept. Memory: 4 bytes per server where some have no weight.
+    keep_s     the age at which an average starts to decay; well above the time between two requests to a server.
+    failure_s  the least latency that a failed request counts as. Repeated failures count more and more, so that a server that
+               fails fast does not look fast.
+    sample     the number of servers to compare; if there are more, a random sample of this size is drawn for each pick.
+    A server without samples gets one request at a time while others have samples. Latencies come from leases and from `report`. A
+    pick is O(sample). A change costs O(n) before the next pick; averages are kept. Memory: 4 bytes per server if some have no weight.
     """
 
     def __init__(self, servers=(), *, seed: int = 0, keep_s: float = 10.0, failure_s: float = 1.0, sample: int = LEAST_SAMPLE):

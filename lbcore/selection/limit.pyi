@@ -12,14 +12,14 @@ MAX_LIMIT: Final[int]
 
 @final
 class InFlightLimit(Wrapper[_S]):
-    """Bound what is in flight at each server; let requests wait for room.
+    """Limit what is in flight at each server, and let requests wait for room.
 
-    selector       a selector, or a wrapper; one limit is enough.
-    max_in_flight  the sum of the costs of the requests under lease at a server, at most: an int for every server, or a mapping from
-                   servers to ints; those that it does not name have no bound.
-    max_waiting    requests that wait at once (1000); more are refused with NoServerError, and counted in `refused`.
-    Picks pass over servers that are full; `lease` raises NoServerError where all are, `acquire` and `acquire_blocking` wait. A pick
-    costs O(servers) at worst while a server is full. Leases count, wherever they were made; `report` does not.
+    selector       a selector, or a wrapper, without another limit.
+    max_in_flight  the highest sum of the costs of the requests under lease at a server: an int for every server, or a mapping from
+                   servers to ints; servers that it does not name have no limit.
+    max_waiting    requests that may wait at once (1000); more are refused with NoServerError, and counted in `refused`.
+    Picks pass over servers that are full; when all are, `lease` raises NoServerError, `acquire` and `acquire_blocking` wait. While a
+    server is full, a pick costs O(servers) at worst. Leases count, through whichever wrapper they were made; `report` does not.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class InFlightLimit(Wrapper[_S]):
         max_waiting: int = 1000,
     ) -> None: ...
     def max_in_flight(self, server: _S) -> int | None:
-        """What may be in flight at a server; None = there is no bound. Raises KeyError."""
+        """The limit of a server; None = it has none. Raises KeyError."""
     @property
     def max_waiting(self) -> int: ...
     @property
@@ -46,4 +46,4 @@ class Waiter:
     """A request that waits for room."""
 
 def wake(waiter: Waiter) -> None:
-    """Hand a task the outcome, in its loop's thread. A lease of a task that was cancelled meanwhile goes on to the next."""
+    """Give a task its outcome, in the thread of its loop. The lease of a task that was cancelled meanwhile goes to the next request."""

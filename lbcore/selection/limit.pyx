@@ -1,10 +1,10 @@
-"""A bound of what is in flight at each server, and a queue of requests that wait for room. No thread, no timer of its own.
+"""A limit of what is in flight at each server, and a queue of requests that wait for room. No thread, no timer of its own.
 
-A server at its bound is passed over by every pick; when all are, `lease` raises NoServerError, and `acquire` waits. What is freed is
-given to the requests that wait before any other can take it, first come, first served: no request overtakes one that waits for any
-server, however much room that one needs; one with `accept` or `exclude`, which waits for certain servers, is overtaken by requests
-for others. The queue is bounded; a request that waits leaves it with a lease, an error, at the end of its time, or when its task is
-cancelled: a lease that a cancelled task was just given goes to the next.
+Every pick passes over servers at their limit; when all servers are, `lease` raises NoServerError and `acquire` waits. Capacity that
+becomes free goes to the waiting requests first, in the order of arrival. No request overtakes one that waits for any server, however
+much room that needs; a request with `accept` or `exclude`, which waits for certain servers, is overtaken by requests for others. The
+queue is bounded. A request leaves it with a lease, with an error, at its timeout, or when its task is cancelled; a lease that was
+given to a task in the moment of its cancellation goes to the next request.
 """
 
 cimport cython
@@ -30,7 +30,7 @@ cdef object checked_limit(object limit):
 
 
 def wake(Waiter waiter) -> None:
-    """Hand a task the outcome, in its loop's thread. A lease of a task that was cancelled meanwhile goes on to the next."""
+    """Give a task its outcome, in the thread of its loop. The lease of a task that was cancelled meanwhile goes to the next request."""
     if waiter.future.done():
         if waiter.lease is not None:
             waiter.lease.forget()
@@ -44,7 +44,7 @@ cdef class Waiter:
     """A request that waits for room."""
 
     cdef int settle(self, object lease, object error) except -1:
-        """The outcome: a lease, or an error."""
+        """Store the outcome, a lease or an error, and wake the task or thread."""
         self.lease = lease
         self.error = error
         if self.event is not None:
@@ -54,7 +54,7 @@ cdef class Waiter:
         else:
             try:
                 self.loop.call_soon_threadsafe(wake, self)
-            except RuntimeError:               # the loop is closed: its task is gone
+            except RuntimeError:               # the loop is closed, and its task with it
                 if lease is not None:
                     lease.forget()
         return 0
@@ -62,14 +62,14 @@ cdef class Waiter:
 
 @cython.final
 cdef class InFlightLimit(Wrapper):
-    """InFlightLimit(selector, max_in_flight, *, max_waiting=1000)\n--\n\nBound what is in flight at each server; let requests wait for room.
+    """InFlightLimit(selector, max_in_flight, *, max_waiting=1000)\n--\n\nLimit what is in flight at each server, and let requests wait for room.
 
-    selector       a selector, or a wrapper; one limit is enough.
-    max_in_flight  the sum of the costs of the requests under lease at a server, at most: an int for every server, or a mapping from
-                   servers to ints; those that it does not name have no bound.
-    max_waiting    requests that wait at once (1000); more are refused with NoServerError, and counted in `refused`.
-    Picks pass over servers that are full; `lease` raises NoServerError where all are, `acquire` and `acquire_blocking` wait. A pick
-    costs O(servers) at worst while a server is full. Leases count, wherever they were made; `report` does not.
+    selector       a selector, or a wrapper, without another limit.
+    max_in_flight  the highest sum of the costs of the requests under lease at a server: an int for every server, or a mapping from
+                   servers to ints; servers that it does not name have no limit.
+    max_waiting    requests that may wait at once (1000); more are refused with NoServerError, and counted in `refused`.
+    Picks pass over servers that are full; when all are, `lease` raises NoServerError, `acquire` and `acquire_blocking` wait. While a
+    server is full, a pick costs O(servers) at worst. Leases count, through whichever wrapper they were made; `report` does not.
     """
 
     def __init__(self, selector, max_in_flight, *, max_waiting: int = 1000):
@@ -98,7 +98,7 @@ cdef class InFlightLimit(Wrapper):
         return selector.weigh_full()
 
     def max_in_flight(self, server) -> int | None:
-        """What may be in flight at a server; None = there is no bound. Raises KeyError."""
+        """The limit of a server; None = it has none. Raises KeyError."""
         cdef Algorithm base = self.base
         with cython.critical_section(base):
             return base.limits[base.find(server)] or None
@@ -116,7 +116,7 @@ cdef class InFlightLimit(Wrapper):
         return 0
 
     cdef int serve(self) except -1:
-        """Give what is free to the requests that wait. While it runs, further calls only have it look again."""
+        """Give free capacity to the waiting requests. A call while another one runs only makes that one look again."""
         cdef Algorithm base = self.base
         cdef Waiter waiter
         cdef bint kept
@@ -145,10 +145,10 @@ cdef class InFlightLimit(Wrapper):
                                     kept = True
                                     break
                                 error = failure
-                        except Exception as failure:       # of `accept`, of a server's own code, or a key that is none
+                        except Exception as failure:       # of `accept`, of a server's own code, or for an invalid key
                             error = failure
                         if self.queue.pop(waiter, self) is self:
-                            if lease is not None:          # cancelled, or out of time, while `accept` ran
+                            if lease is not None:          # the request was cancelled, or timed out, while `accept` ran
                                 lease.forget()
                         else:
                             waiter.settle(lease, error)
@@ -158,7 +158,7 @@ cdef class InFlightLimit(Wrapper):
         return 0
 
     cdef bint in_vain(self, Waiter waiter) except -1:
-        """Whether no server would do even if nothing were in flight. Asked anew when something has changed."""
+        """Whether no server could take the request even if nothing were in flight. Evaluated anew after each change."""
         cdef Algorithm base = self.base
         cdef Py_ssize_t i
         if waiter.looked_at and waiter.changes == base.changes:
@@ -176,11 +176,11 @@ cdef class InFlightLimit(Wrapper):
         return True
 
     cdef int join(self, Waiter waiter, object timeout) except -1:
-        """Take a place in the queue; a request that need not wait has its outcome at once."""
+        """Enter the queue; a request that need not wait gets its outcome at once. Raises NoServerError, or TypeError for a timeout."""
         if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float))):
             raise TypeError(f"a timeout has to be a number of seconds, not {timeout!r}")
         with cython.critical_section(self.base):
-            # Where there is a free place at once, it does not have to be one in the queue.
+            # With max_waiting=0 a request may enter for the time of this call: it may get a server without waiting.
             if len(self.queue) >= max(self.max_waiting, <Py_ssize_t>1):
                 self.refused += 1
                 raise NoServerError(f"{len(self.queue)} requests wait for one of {self.base.count} servers already")
@@ -193,7 +193,7 @@ cdef class InFlightLimit(Wrapper):
         return 0
 
     cdef int leave_queue(self, Waiter waiter) except -1:
-        """Give up waiting. Those behind may have waited for this one only."""
+        """Take a request out of the queue, and serve those behind it, which may have waited only for it."""
         with cython.critical_section(self.base):
             if self.queue.pop(waiter, self) is not self:
                 self.serve()
@@ -202,13 +202,14 @@ cdef class InFlightLimit(Wrapper):
         return 0
 
     def _expire(self, Waiter waiter, timeout) -> None:
+        """End the wait of a request with TimeoutError, unless it has its outcome."""
         if waiter in self.queue:
             self.leave_queue(waiter)
             self.timed_out += 1
             waiter.settle(None, TimeoutError(f"no server had room for {timeout} s"))
 
     async def _wait(self, Selector selector, key, accept, exclude, cost, timeout):
-        """`acquire`, through a selector around this limit or within."""
+        """`acquire`, through this limit, a wrapper around it or a selector inside."""
         from asyncio import get_running_loop
 
         cdef Waiter waiter = self.waiter(selector, key, accept, exclude, cost)
@@ -217,7 +218,7 @@ cdef class InFlightLimit(Wrapper):
         waiter.thread = get_ident()
         self.join(waiter, timeout)
         if waiter.error is not None:
-            waiter.future.exception()          # it is raised here
+            waiter.future.exception()          # mark it as retrieved: it is raised here
             raise waiter.error
         if waiter.lease is not None:
             return waiter.lease
@@ -232,7 +233,7 @@ cdef class InFlightLimit(Wrapper):
                 timer.cancel()
 
     def _wait_blocking(self, Selector selector, key, accept, exclude, cost, timeout):
-        """`acquire_blocking`, through a selector around this limit or within."""
+        """`acquire_blocking`, through this limit, a wrapper around it or a selector inside."""
         from threading import Event
 
         cdef Waiter waiter = self.waiter(selector, key, accept, exclude, cost)
@@ -241,7 +242,7 @@ cdef class InFlightLimit(Wrapper):
         try:
             if not waiter.event.wait(timeout):
                 self._expire(waiter, timeout)
-                waiter.event.wait()            # now it has an outcome, or is about to
+                waiter.event.wait()            # the outcome is there, or another thread is about to set it
         except BaseException:
             self.leave_queue(waiter)
             if waiter.lease is not None:
@@ -262,7 +263,7 @@ cdef class InFlightLimit(Wrapper):
         return waiter
 
     cdef int give_up(self, Waiter waiter) except -1:
-        """The task is cancelled: what it was given, or waited for, is for others."""
+        """End the wait of a cancelled task; a lease that it was given goes to the next request."""
         self.leave_queue(waiter)
         if waiter.lease is not None:
             waiter.lease.forget()

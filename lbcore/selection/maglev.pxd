@@ -1,4 +1,4 @@
-# Maglev hashing: a table that every server has filled its share of.
+# Maglev hashing: a lookup table of which every server fills its share.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -9,10 +9,10 @@ cdef enum:
 
 
 cdef class Maglev(Keyed):
-    cdef uint32_t* table       # by slot: whose it is, open or not
-    cdef uint32_t* live        # `table`, or a copy where slots of the closed belong to others
-    cdef uint64_t size         # slots, a prime
-    cdef uint64_t table_size   # asked for; 0 = as many as the servers need
+    cdef uint32_t* table       # owned; by slot: the index of its server, open or not
+    cdef uint32_t* live        # `table` itself, or an owned copy in which slots of closed servers belong to others
+    cdef uint64_t size         # number of slots, a prime
+    cdef uint64_t table_size   # the constructor's; 0 = as many slots as the servers need
 
     cdef uint32_t* filled(self, uint64_t size, const uint32_t* weights) except NULL
 

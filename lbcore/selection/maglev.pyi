@@ -9,18 +9,18 @@ __test__: Final[dict[str, Any]]
 
 @final
 class Maglev(Keyed[_S]):
-    """Maglev hashing: a pick is one load from a table, O(1), and shares differ by a slot at most.
+    """Maglev hashing: a pick is one load from a table, O(1), and shares are exact to one slot.
 
-    Another server, or weight, moves the keys that it must, and about one in a hundred of the others too, more the fewer slots
-    each server has; closing a server moves only its keys, slot by slot to others by a second hash. The order of servers
+    A change of servers or weights moves the keys that it must, and about one in a hundred of the others, more if servers have few
+    slots; closing a server moves only its keys, slot by slot to other servers by a second hash. The order of servers
     decides nothing. A change of servers or weights costs O(table * ln(table)) before the next pick (some 2 ms for 65,537
-    slots, 0.4 s for 4,194,319); closing and opening copies the table. Memory: 4 bytes per slot, while a server is
-    closed 8; three times as much during the change.
+    slots, 0.4 s for 4,194,319); closing and opening copies the table. Memory: 4 bytes per slot, 8 while a server is
+    closed; three times as much during the change.
 
-    table_size    slots, a prime, more than servers; None = 65,537, and the next of 262,147, 1,048,583, 4,194,319 and on that
-                  has 64 slots for each server: 65,536 servers need 4,194,319. Another size is another table: where the number
-                  of servers crosses such a step (1,024 and on), nearly all keys move. A server whose share of the weight is
-                  less than a slot may have none.
+    table_size    number of slots, a prime above the number of servers; None = the first of 65,537, 262,147, 1,048,583, 4,194,319
+                  and so on that has 64 slots for each server: 65,536 servers need 4,194,319. A table of another size maps keys
+                  differently: when the number of servers crosses such a step (the first is at 1,024), nearly all keys move. A
+                  server whose share of the weight is less than a slot may get none.
     hash          of keys and names, one of `HASHES`.
     bounded_load  None, or how many times its share of the requests under lease a server may have (above 1).
     """

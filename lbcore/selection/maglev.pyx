@@ -1,9 +1,9 @@
-"""Maglev hashing: a table that servers take turns to fill, each in a preference of its own. No I/O.
+"""Maglev hashing: a lookup table that servers take turns to fill, each in its own order of preference. No I/O.
 
 Slot j of a server's preference is (offset + j * skip) % M, M a prime, offset = mix64(id) % M, skip = mix64(id + 1) % (M - 1) + 1.
-In turn t, server i takes its next slot that is free if t * w_i has reached its target, which w_max is added to each time: it
-comes in the turns ceil(k * w_max / w_i). Source: Eisenbud and others, Maglev: a fast and reliable software network load
-balancer, NSDI 2016, section 3.4; the weights as in Envoy, maglev_lb.cc. A key's slot is by the upper bits of mix64 of its hash.
+In turn t, server i takes its next free slot if t * w_i has reached its target, which then grows by w_max: so server i has the turns
+ceil(k * w_max / w_i). Source: Eisenbud and others, Maglev: a fast and reliable software network load balancer, NSDI 2016, section
+3.4; the weights as in Envoy, maglev_lb.cc. The slot of a key follows from the upper bits of mix64 of its hash.
 Vector: servers app-v1, app-v2, app-v3 of weights 3, 1, 1 give the keys user-0 to user-9 1123112311.
 """
 
@@ -18,8 +18,8 @@ from lbcore.selection.mix cimport mix64
 from lbcore.selection.wide cimport scaled
 
 cdef enum:
-    SLOTS_EACH = 64            # that a server has at least, where the size is ours to choose
-    TRIES = 128                # slots before servers are ranked
+    SLOTS_EACH = 64            # least number of slots for each server if no table size is given
+    TRIES = 128                # slots tried before servers are ranked
     MOST_SLOTS = 1 << 30
 
 # Primes, each about four times the one before.
@@ -40,18 +40,19 @@ def is_prime(number: int) -> bool:
 cdef int maglev_fill(
         uint32_t* table, uint64_t size, const uint64_t* ids, const uint32_t* weights, const uint32_t* order, Py_ssize_t count,
         uint32_t* room) noexcept nogil:
-    """Fill a table of `size` slots, a prime, for servers in an order that names decide.
+    """Fill a table of `size` slots, a prime.
 
-    room  4 * count + 2 * (size + 2) numbers, and size bits.
-    O(size * ln(size)) expected, however many the servers and whatever their weights.
+    order  the indexes of the servers in the order of their names.
+    room   scratch memory for 4 * count + 2 * (size + 2) numbers, and size bits.
+    O(size * ln(size)) expected, for any number of servers and any weights.
     """
     cdef uint32_t* next_slot = room
     cdef uint32_t* skip = next_slot + count
-    cdef uint32_t* turns = skip + count            # that a server has had
-    cdef uint32_t* after = turns + count           # the next server of the same turn
-    cdef uint32_t* first = after + count           # by turn: whose it is
-    cdef uint32_t* last = first + size + 2
-    cdef uint32_t* taken = last + size + 2         # bits, small enough to stay close
+    cdef uint32_t* turns = skip + count            # by server: turns taken so far
+    cdef uint32_t* after = turns + count           # by server: the next server with the same turn
+    cdef uint32_t* first = after + count           # by turn: the first of its servers, ...
+    cdef uint32_t* last = first + size + 2         # ... and the last
+    cdef uint32_t* taken = last + size + 2         # a bit for each slot; a bit map stays in the cache
     cdef uint64_t turn, due, most = 0, left = size, slot
     cdef Py_ssize_t k
     cdef uint32_t i, following
@@ -106,24 +107,24 @@ cdef int maglev_fill(
 
 
 cdef uint64_t maglev_after(uint64_t slot, uint64_t size) noexcept nogil:
-    """Where to look when a slot's server may not be picked."""
+    """The slot to try next if the server of a slot may not be picked."""
     return scaled(mix64(slot + <uint64_t>0x9E3779B97F4A7C15), size)
 
 
 @cython.final
 cdef class Maglev(Keyed):
-    """Maglev(servers=(), *, seed=0, table_size=None, hash="mix64", bounded_load=None)\n--\n\nMaglev hashing: a pick is one load from a table, O(1), and shares differ by a slot at most.
+    """Maglev(servers=(), *, seed=0, table_size=None, hash="mix64", bounded_load=None)\n--\n\nMaglev hashing: a pick is one load from a table, O(1), and shares are exact to one slot.
 
-    Another server, or weight, moves the keys that it must, and about one in a hundred of the others too, more the fewer slots
-    each server has; closing a server moves only its keys, slot by slot to others by a second hash. The order of servers
+    A change of servers or weights moves the keys that it must, and about one in a hundred of the others, more if servers have few
+    slots; closing a server moves only its keys, slot by slot to other servers by a second hash. The order of servers
     decides nothing. A change of servers or weights costs O(table * ln(table)) before the next pick (some 2 ms for 65,537
-    slots, 0.4 s for 4,194,319); closing and opening copies the table. Memory: 4 bytes per slot, while a server is
-    closed 8; three times as much during the change.
+    slots, 0.4 s for 4,194,319); closing and opening copies the table. Memory: 4 bytes per slot, 8 while a server is
+    closed; three times as much during the change.
 
-    table_size    slots, a prime, more than servers; None = 65,537, and the next of 262,147, 1,048,583, 4,194,319 and on that
-                  has 64 slots for each server: 65,536 servers need 4,194,319. Another size is another table: where the number
-                  of servers crosses such a step (1,024 and on), nearly all keys move. A server whose share of the weight is
-                  less than a slot may have none.
+    table_size    number of slots, a prime above the number of servers; None = the first of 65,537, 262,147, 1,048,583, 4,194,319
+                  and so on that has 64 slots for each server: 65,536 servers need 4,194,319. A table of another size maps keys
+                  differently: when the number of servers crosses such a step (the first is at 1,024), nearly all keys move. A
+                  server whose share of the weight is less than a slot may get none.
     hash          of keys and names, one of `HASHES`.
     bounded_load  None, or how many times its share of the requests under lease a server may have (above 1).
     """
@@ -157,7 +158,7 @@ cdef class Maglev(Keyed):
         return Keyed.append(self, server, weight, up)
 
     cdef uint32_t* filled(self, uint64_t size, const uint32_t* weights) except NULL:
-        """A new table for these weights."""
+        """A new table for these weights, owned by the caller. Raises MemoryError."""
         cdef Py_ssize_t i = 0
         cdef uint32_t* table = <uint32_t*>malloc(size * sizeof(uint32_t))
         cdef uint32_t* order = <uint32_t*>malloc((self.count + 1) * sizeof(uint32_t))
@@ -190,7 +191,7 @@ cdef class Maglev(Keyed):
         return 0
 
     cdef int resolve(self) except -1:
-        """Where servers are closed, give their slots to others."""
+        """Derive `live`: slots of closed servers go to open ones."""
         cdef uint64_t slot, at
         cdef int tries
         cdef uint32_t* spare = NULL
@@ -214,7 +215,7 @@ cdef class Maglev(Keyed):
                 if self.open[self.table[at]]:
                     self.live[slot] = self.table[at]
                     continue
-                if spare == NULL:  # almost everybody is closed: those who are left fill a table of their own
+                if spare == NULL:  # almost all servers are closed: fill a second table with the open ones alone
                     spare = self.filled(self.size, self.open)
                 self.live[slot] = spare[slot]
         finally:

@@ -1,4 +1,4 @@
-# MD5 (RFC 1321), for placing what others place by it. Not for secrets.
+# MD5 (RFC 1321), for rings that other programs build with it. Not for secrets.
 
 from libc.stdint cimport uint8_t, uint32_t
 

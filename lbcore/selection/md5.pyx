@@ -1,6 +1,6 @@
-"""MD5 (RFC 1321), for rings that others place by it: as four numbers, the lowest byte first. No I/O, nothing for secrets.
+"""MD5 (RFC 1321), for rings that other programs build with it: four numbers, lowest byte first. No I/O, not for secrets.
 
-Written out here because a pick by key hashes once, and a call of `hashlib` costs more than all the rest of it.
+Implemented here because a pick by key computes it once, and a call of `hashlib` costs more than the rest of the pick.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

@@ -1,4 +1,4 @@
-# MementoHash: jump, and what became of the buckets that went.
+# MementoHash: jump consistent hashing, with a record of removed buckets.
 
 from libc.stdint cimport int32_t, uint64_t
 
@@ -12,9 +12,9 @@ cdef enum:
 
 
 cdef struct Memo:
-    int32_t* left              # by bucket: how many were left in use when it went, which is who took its place; MEMENTO_USED
+    int32_t* left              # owned; by bucket: the buckets left in use after its removal, which also is its heir; or MEMENTO_USED
     int32_t size               # buckets, in use or not
-    int32_t removed            # of these
+    int32_t removed            # those of them that are not in use
 
 
 cdef class Memento(Renumbered):
@@ -25,7 +25,7 @@ cdef class Memento(Renumbered):
 
 
 cdef inline int32_t memento_follow(const Memo* memo, uint64_t key, int32_t found) noexcept nogil:
-    """The bucket of a key that jump sends to `found`."""
+    """The bucket in use of a key that jump maps to bucket `found`."""
     cdef int32_t left = memo.left[found], before
     while left >= 0:
         found = <int32_t>scaled(mix64(key + <uint64_t>(found + 1) * <uint64_t>0x9E3779B97F4A7C15), <uint64_t>left)
@@ -38,5 +38,5 @@ cdef inline int32_t memento_follow(const Memo* memo, uint64_t key, int32_t found
 
 
 cdef inline int32_t memento_find(const Memo* memo, uint64_t key) noexcept nogil:
-    """The bucket of a key. One is in use."""
+    """The bucket of a key. At least one bucket must be in use."""
     return memento_follow(memo, key, <int32_t>jump_find(key, memo.size))

@@ -1,9 +1,9 @@
-"""MementoHash: jump consistent hashing, and a note of each bucket that went. No I/O.
+"""MementoHash: jump consistent hashing, with a record of removed buckets. No I/O.
 
-A bucket that goes notes how many are left, c; bucket c takes its place. A key that jump sends to it is hashed again into these
-c, and follows the notes past buckets that went before. Without notes it is jump. Source: Coluzzi, Brocco, Contu, Leidi,
-MementoHash: a stateful, minimal memory, best performing consistent hash algorithm, arXiv 2306.09783. Here the hash of a key
-at bucket b is mix64(key + (b + 1) * 0x9E3779B97F4A7C15), its upper bits times c.
+The removal of a bucket records the number c of buckets that are left; bucket c takes its place. A key that jump maps to a removed
+bucket is hashed again into these c, and follows the records past buckets removed earlier. Without records it is jump. Source:
+Coluzzi, Brocco, Contu, Leidi, MementoHash: a stateful, minimal memory, best performing consistent hash algorithm, arXiv 2306.09783.
+Here the hash of a key at bucket b is mix64(key + (b + 1) * 0x9E3779B97F4A7C15), its upper bits times c.
 Vector: servers a to e, then c removed: the keys user-0 to user-9 go to daadbedeab.
 """
 
@@ -17,16 +17,17 @@ from lbcore.selection.jump cimport jump_find_many
 
 @cython.final
 cdef class Memento(Renumbered):
-    """Memento(servers=(), *, seed=0, hash="mix64", bounded_load=None)\n--\n\nMementoHash: any server may leave and any may come, without a capacity, and no key moves but to or from it
-    (with weights that differ, nearly none).
+    """Memento(servers=(), *, seed=0, hash="mix64", bounded_load=None)\n--\n\nMementoHash: any server may be added or removed, without a capacity, and keys move only to or from it
+    (with weights that differ, nearly only).
 
-    A pick is O(ln n + ln(n / servers)**2), n being servers and the buckets of those that were removed and not replaced; a
-    change of servers is O(servers) before the next pick, for names, not for the algorithm. Exactly even; weights and closed
-    servers by rejection (`lbcore.selection.bucketed`), w_max * servers / W tries expected. Memory: 16 bytes per bucket.
+    A pick is O(ln n + ln(n / servers)**2), where n counts the servers and the buckets of removed servers that were not replaced; a
+    change of servers is O(servers) before the next pick, for the names, not for the algorithm. Shares are exactly even; weights and
+    closed servers work by rejection (`lbcore.selection.bucketed`), with w_max * servers / W expected tries. Memory: 16 bytes per
+    bucket.
 
-    A new server takes the bucket of the one that was removed last, and its keys in part; `set_up` keeps a server's own.
-    What a key maps to depends on the order in which servers came and went: processes that are to agree make the same
-    changes in the same order, or pass a `state` on.
+    A new server takes the bucket of the server that was removed last, and part of its keys; `set_up` keeps a server's bucket.
+    The mapping of keys depends on the order in which servers were added and removed: processes that have to agree must make the
+    same changes in the same order, or pass on a `state`.
 
     hash          of keys, one of `HASHES`.
     bounded_load  None, or how many times its share of the requests under lease a server may have (above 1).
@@ -40,7 +41,7 @@ cdef class Memento(Renumbered):
         free(self.memo.left)
 
     cdef int grow(self, Py_ssize_t size) except -1:
-        """Make there be so many buckets; those that are new are in use."""
+        """Increase the number of buckets to `size`; new ones are in use. Raises MemoryError."""
         cdef Py_ssize_t i, room = self.memo_room
         cdef void* grown
         if size > room:
@@ -79,7 +80,7 @@ cdef class Memento(Renumbered):
         return 0
 
     cdef int again(self) except -1:
-        """Buckets that went in this order from all there are."""
+        """Replay the removals on a full set of buckets."""
         cdef int32_t left
         self.memo.size = self.memo.removed = 0
         self.grow(self.count + len(self.removed))

@@ -1,7 +1,7 @@
-# A 64-bit hash for placing things: every bit of the input moves every bit of the output. Not for secrets.
+# A 64-bit hash for placement: every bit of the input affects every bit of the output. Not for secrets.
 #
-# Names that differ in one character must land far apart: hashes without a finaliser (FNV-1a among them) give them
-# neighbouring values, and a choice by highest score then always falls on the same one.
+# Names that differ in one character must get distant values. Hashes without a finaliser, such as FNV-1a, give them neighbouring
+# values, and a choice by highest score then always falls on the same server.
 
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy

@@ -1,9 +1,8 @@
-"""Selectors that pick in an order of their own, whatever the request. No I/O.
+"""The base class of selectors that pick in a fixed order, whatever the request. No I/O.
 
-The order is computed when weights change, so that a pick is one load, as long as its period, the sum of the weights divided
-by their greatest common divisor, is 262,144 at most. A longer one is followed pick by pick, in Tijdeman's order. After a
-change the order is another one, entered at a place drawn at random: each server then comes with the probability of its share,
-and changes before every pick favour nobody.
+The order is computed when weights change, so that a pick is one load from memory, if its period, the sum of the weights divided by
+their greatest common divisor, is at most 262,144. A longer order is computed pick by pick, and is Tijdeman's. After a change the new
+order starts at a random position, so that the probability of each server is its share, and changes before every pick favour no server.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -16,7 +15,7 @@ from lbcore.selection.algorithm cimport Algorithm
 
 
 cdef class Ordered(Algorithm):
-    """The base of these; a subclass says what the order is."""
+    """The base class of selectors that pick in a fixed order. A subclass implements `build_cycle`."""
 
     def __cinit__(self, *arguments, **named):
         self.stateful = True
@@ -26,7 +25,7 @@ cdef class Ordered(Algorithm):
         upcoming_free(&self.upcoming)
 
     cdef int build_cycle(self) except -1:
-        """Compute `cycle` from `open`. Returns 0, or 1 when its period would be beyond CYCLE_LIMIT."""
+        """Compute `cycle` from `open`. Returns 0, or 1 if its period would be above CYCLE_LIMIT."""
         return 1
 
     cdef int prepare(self) except -1:
@@ -42,7 +41,7 @@ cdef class Ordered(Algorithm):
         return 0
 
     cdef int go_to(self, int64_t step) except -1:
-        """Go on from a step of the period, as if it had been reached with the shares of largest remainder."""
+        """Continue from a step of the period, with the picks so far apportioned by largest remainder. O(servers log servers)."""
         cdef Upcoming* upcoming = &self.upcoming
         cdef Py_ssize_t i
         cdef int64_t left = step
@@ -60,7 +59,7 @@ cdef class Ordered(Algorithm):
         return self.reschedule()
 
     cdef int reschedule(self) except -1:
-        """Make the heaps of `upcoming` from its steps and counts."""
+        """Rebuild the heaps of `upcoming` from `step` and `picked`."""
         cdef Upcoming* upcoming = &self.upcoming
         cdef Py_ssize_t i
         upcoming.n_ready = upcoming.n_later = 0
@@ -70,7 +69,7 @@ cdef class Ordered(Algorithm):
         return 0
 
     cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
-        """The next in the order; those that are barred lose their turn, which keeps the shares of the others."""
+        """The next server in the order. Barred servers lose their turn, which keeps the shares of the others."""
         cdef Py_ssize_t i, index
         cdef int64_t steps = self.cycle.period
         if self.cycle.period == 0:
@@ -83,7 +82,7 @@ cdef class Ordered(Algorithm):
             index = cycle_next(&self.cycle, &self.position) if self.cycle.period else upcoming_next(&self.upcoming)
             if not barred[index]:
                 return index
-        # Whoever is left has less than a millionth of the weight.
+        # The servers that are not barred have less than a millionth of the weight.
         for i in range(self.count):
             if self.open[i] and not barred[i]:
                 return i

@@ -18,24 +18,24 @@ class Host: ...
 
 @final
 class OutlierDetector(Wrapper[_S]):
-    """Take servers out for a while that fail more than others. Told by leases, or by `report`.
+    """Eject servers that fail more than others for a while. It learns of failures from leases and from `report`.
 
-    selector                     a selector, or a wrapper. Ejections are no business of `set_up`: health checks use that.
+    selector                     a selector, or a wrapper. Ejections do not touch `set_up`, which is for health checks.
     consecutive_failures         of any kind, one after the other (5).
     consecutive_gateway          gateway errors one after the other: kind `gateway`, or `local` without `split_local` (None: off).
-    consecutive_local            times without an answer, one after the other; only with `split_local` (5).
+    consecutive_local            failures to get an answer, one after the other; only with `split_local` (5).
     success_rate_factor          standard deviations below the mean (1.9), among success_rate_hosts (5) with success_rate_requests
                                  (100) in an interval; None: off.
     failure_percent              of an interval's requests (None: off; Envoy's number is 85), with failure_percent_hosts (5) and
                                  failure_percent_requests (50).
     interval_s                   length of an interval (10).
     base_ejection_s, max_ejection_s, jitter_s   30, 300 and 0.
-    max_ejection_percent         of the servers (10), but always_eject_one (True) even so.
+    max_ejection_percent         of the servers may be ejected at once (10); with always_eject_one (True), one in any case.
     split_local                  count failures to get an answer apart from failing answers (False).
-    on_eject, on_return          functions that are called with (server, reason) once a server is taken out, and with (server) once it is
-                                 back. They may use the selector; an exception in them is reported by `sys.unraisablehook`.
-    clock                        a function that gives seconds; None = the monotonic clock.
-    A report is O(1); an interval's end and an ejection O(servers). A pick costs some ns and a look at the clock more.
+    on_eject, on_return          functions, called with (server, reason) after an ejection and with (server) after its end. They may
+                                 use the selector; `sys.unraisablehook` gets their exceptions.
+    clock                        a function that returns seconds; None = the monotonic clock.
+    A report is O(1); the end of an interval and an ejection are O(servers). A pick costs some ns and a reading of the clock more.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class OutlierDetector(Wrapper[_S]):
         seed: int = 0,
     ) -> None: ...
     def told(self, server: _S, *, ok: bool = True, kind: str = "error") -> None:
-        """`report` for the detector alone: where the selector knows by a lease of its own."""
+        """`report` to the detector alone, for requests whose outcome the selector already knows by a lease."""
     def eject(self, server: _S, reason: str = "by hand") -> bool:
-        """Take a server out for its time, within the limits. Whether it is out now. Raises KeyError."""
+        """Eject a server for the usual time, within the limits. Returns whether it is ejected now. Raises KeyError."""
     def uneject(self, server: _S) -> None:
-        """End an ejection, as when an active check has succeeded. Raises KeyError."""
+        """End an ejection, for instance because an active check has succeeded. Raises KeyError."""

@@ -1,12 +1,12 @@
-"""Outlier detection: servers that fail more than others are taken out for a while. No I/O, no thread.
+"""Outlier detection: servers that fail more than others are ejected for a while. No I/O, no thread.
 
-What draws attention, as Envoy defines it (outlier detection; gRPC A50):
-in a row             so many failures one after the other: of any kind, gateway errors, failures to get an answer.
-success rate         in an interval, among the servers that were asked often enough, if these are enough:
-                     rate < mean(rates) - factor * stdev(rates), the standard deviation being that of the population.
-failure percentage   the same, with a fixed limit instead of one that follows from the others.
-An ejection lasts min(base * times, max), `times` being how often it happened, less one for each interval without. Then the server
-is as good as any, with the counts it had. At most so many percent of the servers are ejected at once.
+A server is ejected for one of these reasons, as in Envoy (outlier detection) and gRPC (A50):
+consecutive failures  a number of failures one after the other: of any kind, of gateway errors, or of failures to get an answer.
+success rate          at the end of an interval, among the servers with enough requests, if there are enough such servers:
+                      rate < mean(rates) - factor * stdev(rates), with the standard deviation of the population.
+failure percentage    the same, with a fixed limit in place of one that follows from the other servers.
+An ejection lasts min(base * times, max), where `times` is the number of ejections so far, less one for each interval without. After
+it the server is picked as before, and keeps its counts. A percentage of the servers may be ejected at once.
 Vectors: rates 100, 100, 100, 100, 50: mean 90, deviation 20, the limit with factor 1.9 is 52: the last is ejected.
 """
 
@@ -31,7 +31,7 @@ DEFAULTS = {
     "failure_percent_requests": 50, "interval_s": 10.0, "base_ejection_s": 30.0, "max_ejection_s": 300.0, "jitter_s": 0.0,
     "max_ejection_percent": 10, "always_eject_one": True, "split_local": False, "seed": 0,
 }
-NUMBERS = {                    # the settings that are numbers: the least, the most, whether only whole ones
+NUMBERS = {                    # the options that are numbers: least, most, whether it has to be whole
     "consecutive_failures": (1, 1 << 30, True), "consecutive_gateway": (1, 1 << 30, True), "consecutive_local": (1, 1 << 30, True),
     "success_rate_factor": (0, 1000, False), "success_rate_hosts": (0, 1 << 30, True), "success_rate_requests": (0, 1 << 30, True),
     "failure_percent": (0, 100, False), "failure_percent_hosts": (0, 1 << 30, True), "failure_percent_requests": (0, 1 << 30, True),
@@ -43,7 +43,7 @@ FLAGS = ("always_eject_one", "split_local")
 
 
 cdef void call(object function, tuple arguments) noexcept:
-    """Call a hook. An exception in it goes to `sys.unraisablehook`."""
+    """Call a hook. `sys.unraisablehook` gets its exceptions."""
     function(*arguments)
 
 
@@ -57,24 +57,24 @@ cdef class OutlierDetector(Wrapper):
         success_rate_factor=1.9, success_rate_hosts=5, success_rate_requests=100, failure_percent=None, \
         failure_percent_hosts=5, failure_percent_requests=50, interval_s=10.0, base_ejection_s=30.0, max_ejection_s=300.0, \
         jitter_s=0.0, max_ejection_percent=10, always_eject_one=True, split_local=False, on_eject=None, on_return=None, \
-        clock=None, seed=0)\n--\n\nTake servers out for a while that fail more than others. Told by leases, or by `report`.
+        clock=None, seed=0)\n--\n\nEject servers that fail more than others for a while. It learns of failures from leases and from `report`.
 
-    selector                     a selector, or a wrapper. Ejections are no business of `set_up`: health checks use that.
+    selector                     a selector, or a wrapper. Ejections do not touch `set_up`, which is for health checks.
     consecutive_failures         of any kind, one after the other (5).
     consecutive_gateway          gateway errors one after the other: kind `gateway`, or `local` without `split_local` (None: off).
-    consecutive_local            times without an answer, one after the other; only with `split_local` (5).
+    consecutive_local            failures to get an answer, one after the other; only with `split_local` (5).
     success_rate_factor          standard deviations below the mean (1.9), among success_rate_hosts (5) with success_rate_requests
                                  (100) in an interval; None: off.
     failure_percent              of an interval's requests (None: off; Envoy's number is 85), with failure_percent_hosts (5) and
                                  failure_percent_requests (50).
     interval_s                   length of an interval (10).
     base_ejection_s, max_ejection_s, jitter_s   30, 300 and 0.
-    max_ejection_percent         of the servers (10), but always_eject_one (True) even so.
+    max_ejection_percent         of the servers may be ejected at once (10); with always_eject_one (True), one in any case.
     split_local                  count failures to get an answer apart from failing answers (False).
-    on_eject, on_return          functions that are called with (server, reason) once a server is taken out, and with (server) once it is
-                                 back. They may use the selector; an exception in them is reported by `sys.unraisablehook`.
-    clock                        a function that gives seconds; None = the monotonic clock.
-    A report is O(1); an interval's end and an ejection O(servers). A pick costs some ns and a look at the clock more.
+    on_eject, on_return          functions, called with (server, reason) after an ejection and with (server) after its end. They may
+                                 use the selector; `sys.unraisablehook` gets their exceptions.
+    clock                        a function that returns seconds; None = the monotonic clock.
+    A report is O(1); the end of an interval and an ejection are O(servers). A pick costs some ns and a reading of the clock more.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ cdef class OutlierDetector(Wrapper):
         self.wrap(selector, clock)
 
     cdef Host host(self, object server):
-        """What is known of a server. Raises KeyError."""
+        """The record of a server. Raises KeyError."""
         cdef Algorithm base = self.base
         cdef uint64_t epoch = base.epochs[base.find(server)]
         cdef Host host = self.hosts.get(server)
@@ -133,25 +133,27 @@ cdef class OutlierDetector(Wrapper):
             self.hosts[server] = host
         return host
 
-    # Being told
+    # Outcomes
 
     def report(self, server, *, latency_s: float | None = None, ok: bool = True, kind: str = "error") -> None:
-        """Tell how a request went.
+        """Report the outcome of a request that had no lease.
 
-        kind  of a failure: `error` (an answer that is one, as 500), `gateway` (as 502, 503, 504), `local` (no answer: refused, reset,
+        kind  of a failure: `error` (a failing answer, as 500), `gateway` (as 502, 503, 504), `local` (no answer: refused, reset,
               timed out).
+        Raises KeyError, or ValueError for another kind.
         """
         self.selector.report(server, latency_s=latency_s, ok=ok, kind=kind)
         self.told(server, ok=ok, kind=kind)
 
     def told(self, server, *, ok: bool = True, kind: str = "error") -> None:
-        """`report` for the detector alone: where the selector knows by a lease of its own."""
+        """`report` to the detector alone, for requests whose outcome the selector already knows by a lease."""
         self.ahead()
         with cython.critical_section(self.base):
             self.note(server, ok, kind)
-        self.tell()
+        self.call_hooks()
 
     cdef int note(self, object server, bint ok, str kind) except -1:
+        """Count an outcome, and eject the server if that is one failure too many."""
         cdef Host host = self.host(server)
         if ok:
             host.in_a_row[ANY] = host.in_a_row[GATEWAY] = host.in_a_row[LOCAL] = 0
@@ -173,7 +175,7 @@ cdef class OutlierDetector(Wrapper):
         return self.count(server, host, ANY)
 
     cdef int lease_over(self, object server, object note, bint ok, str kind) except -1:
-        """`note`, unless the server was taken out meanwhile, or is another one by now."""
+        """`note`, unless the server was removed meanwhile, or removed and added again."""
         self.ahead()
         with cython.critical_section(self.base):
             try:
@@ -181,20 +183,21 @@ cdef class OutlierDetector(Wrapper):
                     self.note(server, ok, kind)
             except KeyError:
                 pass
-        return self.tell()
+        return self.call_hooks()
 
     cdef int count(self, object server, Host host, int series) except -1:
+        """Count a failure in a series of consecutive ones, and eject the server at the limit."""
         host.in_a_row[series] += 1
         limit = self.limits[series]
         if limit is not None and host.in_a_row[series] >= <long>limit:
             host.in_a_row[series] = 0
             if not host.until_s:
-                self.take_out(server, host, ("consecutive failures", "consecutive gateway", "consecutive local")[series], self.now())
+                self.start_ejection(server, host, ("consecutive failures", "consecutive gateway", "consecutive local")[series], self.now())
                 self.plan()
         return 0
 
     def lease(self, key=None, *, accept=None, exclude=(), cost: int = 1):
-        """`Selector.lease`; an exception in its block is a failure, of the kind `local` where the machine raised it, else `error`."""
+        """`Selector.lease`; an exception in its block is a failure, of kind `local` if this machine raised it, else of kind `error`."""
         cdef Lease lease
         self.ahead()
         lease = self.selector.lease(key, accept=accept, exclude=exclude, cost=cost)
@@ -202,13 +205,14 @@ cdef class OutlierDetector(Wrapper):
         with cython.critical_section(self.base):
             try:
                 lease.watch(self, self.host(lease.server))
-            except KeyError:                   # gone already
+            except KeyError:                   # removed already
                 pass
         return lease
 
     # Ejecting
 
-    cdef int take_out(self, object server, Host host, str reason, double now_s) except -1:
+    cdef int start_ejection(self, object server, Host host, str reason, double now_s) except -1:
+        """Eject a server, unless too many are ejected already."""
         cdef Host other
         cdef double length_s
         cdef int ejected = 0
@@ -229,15 +233,15 @@ cdef class OutlierDetector(Wrapper):
             self.events.append((self.on_eject, (server, reason)))
         return self.base.change()
 
-    cdef int back(self, object server, Host host) except -1:
-        """An ejection is over."""
+    cdef int end_ejection(self, object server, Host host) except -1:
+        """End an ejection. The caller has the algorithm derive `open` anew."""
         host.until_s = 0
         if self.on_return is not None:
             self.events.append((self.on_return, (server,)))
         return 0
 
-    cdef int tell(self) except -1:
-        """Call the functions for what has happened, now that it is done."""
+    cdef int call_hooks(self) except -1:
+        """Call the hooks for `events`. No change is under way and no critical section is held, so hooks may use the selector."""
         cdef list events
         while self.events:
             events, self.events = self.events, []
@@ -246,28 +250,28 @@ cdef class OutlierDetector(Wrapper):
         return 0
 
     def eject(self, server, reason: str = "by hand") -> bool:
-        """Take a server out for its time, within the limits. Whether it is out now. Raises KeyError."""
+        """Eject a server for the usual time, within the limits. Returns whether it is ejected now. Raises KeyError."""
         cdef Host host
         cdef bint out
         with cython.critical_section(self.base):
             host = self.host(server)
             if not host.until_s:
-                self.take_out(server, host, reason, self.now())
+                self.start_ejection(server, host, reason, self.now())
                 self.plan()
             out = host.until_s != 0
-        self.tell()
+        self.call_hooks()
         return out
 
     def uneject(self, server) -> None:
-        """End an ejection, as when an active check has succeeded. Raises KeyError."""
+        """End an ejection, for instance because an active check has succeeded. Raises KeyError."""
         cdef Host host
         with cython.critical_section(self.base):
             host = self.host(server)
             if host.until_s:
-                self.back(server, host)
+                self.end_ejection(server, host)
                 self.base.change()
                 self.plan()
-        self.tell()
+        self.call_hooks()
 
     @property
     def ejected(self) -> dict:
@@ -309,7 +313,7 @@ cdef class OutlierDetector(Wrapper):
     # Time
 
     cdef int plan(self) except -1:
-        """When something is due next."""
+        """Set `due_s` to the end of the interval or of the first ejection to end."""
         cdef Host host
         self.due_s = self.interval_end_s
         for host in self.hosts.values():
@@ -323,7 +327,7 @@ cdef class OutlierDetector(Wrapper):
         back = []
         for server, host in self.hosts.items():
             if host.until_s and now_s >= host.until_s:
-                self.back(server, host)
+                self.end_ejection(server, host)
                 back.append(host)
         if back:
             self.base.change()
@@ -339,10 +343,10 @@ cdef class OutlierDetector(Wrapper):
                 host.good[ANSWERS] = host.good[CONNECTIONS] = host.bad[ANSWERS] = host.bad[CONNECTIONS] = 0
             self.interval_end_s += intervals * self.interval_s
         self.plan()
-        return self.tell()
+        return self.call_hooks()
 
     cdef int judge(self, int origin, double now_s) except -1:
-        """Compare the servers at the end of an interval."""
+        """Compare the servers at the end of an interval, by their answers or by their connections (`origin`), and eject outliers."""
         cdef Host host
         cdef double mean = 0, spread = 0, rate, least
         cdef dict settings = self.settings
@@ -362,12 +366,12 @@ cdef class OutlierDetector(Wrapper):
             least = mean - <double>settings["success_rate_factor"] * sqrt(spread)
             for rate, server, host in found:
                 if rate < least and not host.until_s:
-                    self.take_out(server, host, "success rate" + of, now_s)
+                    self.start_ejection(server, host, "success rate" + of, now_s)
         found = rates["failure_percent"]
         if settings["failure_percent"] is not None and found and len(found) >= settings["failure_percent_hosts"]:
             for rate, server, host in found:
                 if 100 - rate >= <double>settings["failure_percent"] and not host.until_s:
-                    self.take_out(server, host, "failure percentage" + of, now_s)
+                    self.start_ejection(server, host, "failure percentage" + of, now_s)
         return 0
 
     cdef dict options(self):

@@ -1,10 +1,9 @@
 """The power of two choices: of two servers drawn at random, the one with fewer requests in flight. No I/O.
 
-Two different servers are drawn by weight; the second is taken when its requests in flight, divided by its weight, are fewer than
-the first one's. Source: M. Mitzenmacher, The power of two choices in randomized load balancing, IEEE Trans. Parallel and
-Distributed Systems 12 (2001): the longest queue grows with log log n instead of log n / log log n. Vector: 16 servers, each
-picked one kept in flight, seed 0: after 1,600 picks the fullest has 101, where
-`RandomWeighted` has 111.
+Two different servers are drawn by weight; the second is picked if its requests in flight, divided by its weight, are fewer than
+those of the first. Source: M. Mitzenmacher, The power of two choices in randomized load balancing, IEEE Trans. Parallel and
+Distributed Systems 12 (2001): the longest queue grows with log log n instead of log n / log log n. Vector: 16 servers, every
+picked request kept in flight, seed 0: after 1,600 picks the busiest server has 101, with `RandomWeighted` 111.
 """
 
 cimport cython
@@ -20,9 +19,9 @@ from lbcore.selection.pair cimport pair_better, pair_of, pair_of_but, pairs_of
 cdef class P2C(Drawn):
     """P2C(servers=(), *, seed=0)\n--\n\nOf two different servers drawn by weight, the one with fewer requests under lease for its weight.
 
-    Nearly as even as comparing all, at the cost of two; and many who pick without knowing of each other do not all run to
-    the same idle server. The busier of the two is never taken. A pick is O(1). A change costs O(n) before the next pick; counts
-    are kept. Memory: 8 bytes per server, none where all weights are alike.
+    Nearly as even as a comparison of all servers, at the cost of two; and many processes that pick independently do not all choose
+    the same idle server. The busier of the two is never picked. A pick is O(1). A change costs O(n) before the next pick; counts
+    are kept. Memory: 8 bytes per server, none if all weights are equal.
     """
 
     def __init__(self, servers=(), *, seed: int = 0):

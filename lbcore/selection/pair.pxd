@@ -9,14 +9,16 @@ from lbcore.selection.prefetch cimport prefetch
 from lbcore.selection.wide cimport ratio_below
 
 cdef enum:
-    PAIRS_TOGETHER = 64        # whose loads are asked for before they are compared: the waits for memory overlap
+    PAIRS_TOGETHER = 64        # pairs whose loads are prefetched before they are compared, so that waits for memory overlap
 
 
 cdef inline uint32_t pair_better(
         const uint32_t* weights, const Load* first_load, const Load* second_load, uint32_t first, uint32_t second, int kind,
         uint64_t now_ns, uint64_t pace) noexcept nogil:
-    """The cheaper of two, the first of equals. Requests in flight are taken by weight; latencies are not, since a server of
-    more weight is drawn more often as it is."""
+    """The cheaper of two servers, or the first if their costs are equal.
+
+    Requests in flight are divided by weight. Latencies are not, because a server of more weight is drawn more often already.
+    """
     cdef uint64_t cost = load_cost(first_load, kind, now_ns, pace), other = load_cost(second_load, kind, now_ns, pace)
     if kind != COST_WAITING or cost == 0 or other == 0:
         return second if other < cost else first
@@ -26,7 +28,7 @@ cdef inline uint32_t pair_better(
 cdef inline uint32_t pair_of(
         const Alias* alias, const uint32_t* weights, Load** loads, uint64_t* random, int kind, uint64_t now_ns,
         uint64_t pace) noexcept nogil:
-    """The cheaper of two different servers drawn by weight; the first of equals. There is a server. O(1).
+    """The cheaper of two different servers drawn by weight, or the first if equal. `alias.size` must not be 0. O(1).
 
     weights, loads  by index.   kind, now_ns, pace  see `cost.load_cost`.
     """
@@ -41,7 +43,7 @@ cdef inline uint32_t pair_of(
 cdef inline void pairs_of(
         const Alias* alias, const uint32_t* weights, const Load* loads, uint64_t* random, int kind, uint64_t now_ns,
         uint64_t pace, uint32_t* out, Py_ssize_t n) noexcept nogil:
-    """`pair_of` n times, while nothing else happens."""
+    """`pair_of` n times, during which loads do not change."""
     cdef uint32_t first[PAIRS_TOGETHER]
     cdef uint32_t second[PAIRS_TOGETHER]
     cdef Py_ssize_t i, together
@@ -65,7 +67,7 @@ cdef inline void pairs_of(
 cdef inline Py_ssize_t pair_of_but(
         const Alias* alias, const uint32_t* weights, Load** loads, const uint8_t* barred, uint64_t* random, int kind,
         uint64_t now_ns, uint64_t pace) noexcept nogil:
-    """The same among servers that are not barred; -1 when there is none. O(servers) at worst."""
+    """`pair_of` among servers that are not barred; -1 when there is none. O(servers) at worst."""
     cdef Py_ssize_t first = alias_draw_but(alias, weights, barred, -1, random), second
     if first < 0:
         return -1

@@ -1,4 +1,4 @@
-# Better a server that may be ill than all requests at the few that are left.
+# Panic threshold: when too few servers are up, ignore health.
 
 from lbcore.selection.wrapper cimport Wrapper
 

@@ -9,9 +9,9 @@ __test__: Final[dict[str, Any]]
 class PanicThreshold(Wrapper[_S]):
     """Ignore health while less than `percent` of the weight is up.
 
-    selector  a selector, or a wrapper: what that one keeps out, as an ejection does, counts as down too.
+    selector  a selector, or a wrapper; servers that it excludes, as an ejection does, count as down.
     percent   0 to 100; 0 = never.
-    A pick costs what the selector's does, plus some ns. Servers of weight 0 are never picked.
+    A pick costs as much as the selector's, plus some ns. Servers of weight 0 are never picked.
     """
 
     def __init__(self, selector: Selector[_S], percent: float = 50) -> None: ...

@@ -1,8 +1,8 @@
-"""Panic: when too little is up, ignore who is up. No I/O.
+"""Panic threshold: when too few servers are up, ignore health. No I/O.
 
-When less than `percent` of the weight is up, everybody is picked by weight, up or not: those that are left would fall under the
-load of all, and a check that finds nearly everybody ill is often ill itself. Source: Envoy, panic threshold, whose default is
-50 %; it counts hosts, here it is weights. Vector: of four servers of weight 1 two are up: 50 %, no panic; one: panic.
+When less than `percent` of the weight is up, all servers are picked by weight, up or not: the few servers left would break under
+the load of all, and a check that finds nearly all servers down is often wrong itself. Source: Envoy, panic threshold, whose default
+is 50 %; Envoy counts hosts, lbcore counts weight. Vector: of four servers of weight 1 two are up: 50 %, no panic; one: panic.
 """
 
 cimport cython
@@ -16,9 +16,9 @@ from lbcore.selection.wrapper cimport Wrapper
 cdef class PanicThreshold(Wrapper):
     """PanicThreshold(selector, percent=50)\n--\n\nIgnore health while less than `percent` of the weight is up.
 
-    selector  a selector, or a wrapper: what that one keeps out, as an ejection does, counts as down too.
+    selector  a selector, or a wrapper; servers that it excludes, as an ejection does, count as down.
     percent   0 to 100; 0 = never.
-    A pick costs what the selector's does, plus some ns. Servers of weight 0 are never picked.
+    A pick costs as much as the selector's, plus some ns. Servers of weight 0 are never picked.
     """
 
     def __init__(self, selector, percent: float = 50):

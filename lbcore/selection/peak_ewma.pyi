@@ -10,12 +10,12 @@ __test__: Final[dict[str, Any]]
 class PeakEWMA(Timed[_S]):
     """Of two different servers drawn by weight, the one with the lower product of latency and requests in flight.
 
-    decay_s    tau: how long a server is held against what it was; well above the time between two requests to a server.
-    failure_s  what a request that failed counts at least. Failures in a row count more and more, so that a server that only
-               fails, but fast, does not look fast.
-    Reacts to a peak at once and forgets it slowly. A server without a sample gets one request at a time while others have
-    samples. Feed it by leases, or `report`. A pick is O(1); a change costs O(n) before the next pick; averages are kept.
-    Memory: 8 bytes per server, none where all weights are alike.
+    decay_s    tau, the time over which an average decays; well above the time between two requests to a server.
+    failure_s  the least latency that a failed request counts as. Repeated failures count more and more, so that a server that
+               fails fast does not look fast.
+    The average follows a peak at once and decays slowly. A server without samples gets one request at a time while others have
+    samples. Latencies come from leases and from `report`. A pick is O(1); a change costs O(n) before the next pick; averages are
+    kept. Memory: 8 bytes per server, none if all weights are equal.
     """
 
     @overload

@@ -1,8 +1,8 @@
 """Peak EWMA: of two servers drawn at random, the one that will probably answer sooner. No I/O.
 
-Cost = average latency * (in flight + 1). A sample above the average replaces it; one below moves it by 1 - exp(-t/tau), t being
-the time since the sample before; and without samples the average decays with exp(-t/tau), so that a slow server comes back by
-itself; and every server is asked once in ten seconds at least, where the picks suffice (see sweep.pxd).
+Cost = average latency * (in flight + 1). A sample above the average replaces it; a lower sample moves it by 1 - exp(-t/tau), where t
+is the time since the previous sample. Without samples the average decays with exp(-t/tau), so that a slow server gets another chance;
+and every server is picked at least once in ten seconds if there are enough picks (see sweep.pxd).
 Source: Finagle, PeakEwma.scala; the draw is that of `P2C`. Vector: tau 10 s; samples of 0.1 s at 0 s, 0.5 s at 1 s and
 0.1 s at 11 s give averages of 0.1, 0.5 and 0.1 + 0.4 / e = 0.247152 s.
 """
@@ -22,12 +22,12 @@ from lbcore.selection.timed cimport Timed, is_slow, positive_ns
 cdef class PeakEWMA(Timed):
     """PeakEWMA(servers=(), *, seed=0, decay_s=10.0, failure_s=1.0)\n--\n\nOf two different servers drawn by weight, the one with the lower product of latency and requests in flight.
 
-    decay_s    tau: how long a server is held against what it was; well above the time between two requests to a server.
-    failure_s  what a request that failed counts at least. Failures in a row count more and more, so that a server that only
-               fails, but fast, does not look fast.
-    Reacts to a peak at once and forgets it slowly. A server without a sample gets one request at a time while others have
-    samples. Feed it by leases, or `report`. A pick is O(1); a change costs O(n) before the next pick; averages are kept.
-    Memory: 8 bytes per server, none where all weights are alike.
+    decay_s    tau, the time over which an average decays; well above the time between two requests to a server.
+    failure_s  the least latency that a failed request counts as. Repeated failures count more and more, so that a server that
+               fails fast does not look fast.
+    The average follows a peak at once and decays slowly. A server without samples gets one request at a time while others have
+    samples. Latencies come from leases and from `report`. A pick is O(1); a change costs O(n) before the next pick; averages are
+    kept. Memory: 8 bytes per server, none if all weights are equal.
     """
 
     def __init__(self, servers=(), *, seed: int = 0, decay_s: float = 10.0, failure_s: float = 1.0):
@@ -78,7 +78,7 @@ cdef class PeakEWMA(Timed):
 
     @cython.critical_section
     def latency_s(self, server) -> float | None:
-        """The average of a server as it stands now, in seconds; None before the first sample. Raises KeyError."""
+        """The average latency of a server, decayed until now, in seconds; None before the first sample. Raises KeyError."""
         cdef Py_ssize_t index = self.find(server)
         cdef uint64_t found = atomic_load_u64(&self.loads[index].latency_ewma_ns)
         if found == 0:

@@ -1,7 +1,7 @@
-# Ask for memory that will be read soon.
+# Prefetch memory that will be read soon.
 
 cdef extern from *:
     """
-    #define lb_prefetch(address) __builtin_prefetch(address)  /* GCC drops calls of functions that do nothing else */
+    #define lb_prefetch(address) __builtin_prefetch(address)  /* a macro, because GCC drops calls of functions that only prefetch */
     """
     void prefetch "lb_prefetch"(const void* address) noexcept nogil

@@ -1,4 +1,4 @@
-# Prequal: picks by fresh probes.
+# Prequal: the server with the best answer to a recent probe.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -9,11 +9,11 @@ cdef enum:
 
 
 cdef struct Probe:
-    uint64_t in_flight         # as told, and the picks since
-    uint64_t latency_ns
-    uint64_t at_ns
+    uint64_t in_flight         # the server's answer, plus the picks by this probe since
+    uint64_t latency_ns        # the server's answer
+    uint64_t at_ns             # time of the answer
     uint32_t index             # of the server
-    uint32_t uses              # picks it is still good for
+    uint32_t uses              # picks for which the probe may still be used
 
 
 cdef struct ProbePool:         # oldest first
@@ -21,10 +21,10 @@ cdef struct ProbePool:         # oldest first
     int size
     int limit
     uint64_t age_ns            # older probes are dropped
-    double quantile            # above this one of requests in flight a server is hot
-    double removal             # probes removed per pick
-    double to_remove           # removals due
-    bint worst_next            # who is removed next: the worst, or the oldest
+    double quantile            # a server with more requests in flight than this quantile of the pool's is hot
+    double removal             # probes removed per pick: r_remove
+    double to_remove           # removals that are due
+    bint worst_next            # the next removal takes the worst probe, else the oldest
 
 
 cdef void pool_put(ProbePool* pool, Probe probe) noexcept nogil
@@ -36,10 +36,10 @@ cdef void pool_use(ProbePool* pool, int at) noexcept nogil
 
 cdef class Prequal(Timed):
     cdef ProbePool probes
-    cdef uint64_t* epochs_seen         # by index, as of the last change
-    cdef Py_ssize_t n_seen
-    cdef double per_pick               # probes wanted
-    cdef double owed                   # and not sent yet
+    cdef uint64_t* epochs_seen         # owned; by index: Algorithm.epochs as of the last change
+    cdef Py_ssize_t n_seen             # items of `epochs_seen`
+    cdef double per_pick               # probes per pick: r_probe
+    cdef double owed                   # probes that are due and that `to_probe` has not returned yet
     cdef double delta
-    cdef double reuse                  # picks that a probe is good for
-    cdef dict given                    # what the constructor got
+    cdef double reuse                  # picks for which a probe may be used: b
+    cdef dict given                    # the constructor's options

@@ -9,15 +9,17 @@ __test__: Final[dict[str, Any]]
 
 @final
 class Prequal(Timed[_S]):
-    """Picks by the answers to probes that the caller sends beside its requests: `to_probe` says whom, `probe` takes the answer.
+    """Picks by the answers to probes, which the caller sends beside its requests: `to_probe` says to which servers, `probe` takes answers.
 
-    probes_per_pick   r_probe: probes asked for with every pick.        max_age_s  a probe that is older is dropped.
-    pool              m: probes kept, 2 to 256.                         delta      how often a probe is used beyond need.
-    quantile          of requests in flight, above which a server is hot. 0: only these count; 1: only latency does.
-    removals_per_pick r_remove: probes dropped with every pick.
-    Weights say how often a server is probed, and drawn while fewer than two probes are there. A request that failed
-    (`report`, or a lease) takes its server's probe out of the pool. A pick is O(pool), whatever the number of servers. A change
-    costs O(n) before the next pick; probes are kept. Memory: 8 bytes per server, more where weights differ.
+    probes_per_pick    r_probe: probes to send for every pick.
+    pool               m: the size of the pool, 2 to 256.
+    max_age_s          older probes are dropped.
+    quantile           of requests in flight, above which a server is hot. With 0 only these count, with 1 only latency.
+    removals_per_pick  r_remove: probes removed with every pick.
+    delta              how much more often than necessary a probe is used.
+    Weights decide how often a server is probed, and the random picks with fewer than two probes. A request that failed
+    (`report`, or a lease) removes its server's probe from the pool. A pick is O(pool), whatever the number of servers. A change
+    costs O(n) before the next pick; probes are kept. Memory: 8 bytes per server, more if weights differ.
     """
 
     @overload
@@ -60,14 +62,14 @@ class Prequal(Timed[_S]):
         delta: float = 1.0,
     ) -> None: ...
     def probe(self, server: _S, in_flight: int, latency_s: float) -> None:
-        """Take the answer to a probe: the server's requests in flight, and the latency that it expects at that many.
+        """Take the answer to a probe: the server's requests in flight, and the latency that it expects with that many.
 
-        Raises KeyError, or ValueError for a number that is negative. A server that may not be picked is passed over. O(pool).
+        Ignores a server that may not be picked. Raises KeyError, or ValueError for numbers below 0 or too large. O(pool).
         """
     def to_probe(self) -> list[_S]:
-        """The servers to probe now, all different, drawn by weight: as many as the picks since the last call ask for.
+        """The servers to probe now, all different, drawn by weight: as many as the picks since the last call require.
 
-        At first, and after a pause, as many as the pool holds. Probes that are asked for and not answered are not asked for again.
+        The first call, and a call after a pause, returns as many as the pool holds. Probes without an answer are not repeated.
         """
     def pool(self) -> list[tuple[_S, int, float]]:
-        """The probes at hand, oldest first: `(server, in_flight, latency_s)`. Requests in flight count the picks since."""
+        """The probes in the pool, oldest first: `(server, in_flight, latency_s)`. `in_flight` includes the picks since."""

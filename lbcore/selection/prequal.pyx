@@ -1,10 +1,10 @@
-"""Prequal: the server that answered a recent probe best. No I/O; the caller sends the probes.
+"""Prequal: the server with the best answer to a recent probe. No I/O; the caller sends the probes.
 
-A pool holds the last probes, each with a server's requests in flight and its latency. A server is hot when its requests in flight
-are above a quantile of the pool's. Of those that are cold the one with the lowest latency is picked; if all are hot, the one
-with the fewest in flight. A probe is good for b = max(1, (1 + delta) / ((1 - m/n) * r_probe - r_remove)) picks, with pools of m
-among n servers; its requests in flight count the picks made by it. With every pick r_remove probes go, in turn the oldest and
-the worst. Source: B. Wydrowski et al., Load is not what you should balance: introducing Prequal, NSDI 2024 (arXiv 2312.10172).
+A pool holds recent probes, each with a server's requests in flight and its latency. A server is hot if its requests in flight
+are above a quantile of the pool's. Of the cold servers the one with the lowest latency is picked; if all are hot, the one with the
+fewest requests in flight. A probe may be used for b = max(1, (1 + delta) / ((1 - m/n) * r_probe - r_remove)) picks, with a pool of m
+probes and n servers; each of these picks adds to the probe's requests in flight. With every pick r_remove probes are removed,
+alternately the oldest and the worst. Source: B. Wydrowski et al., Load is not what you should balance: introducing Prequal, NSDI 2024 (arXiv 2312.10172).
 Vector: a pool of a (1 in flight, 30 ms), b (2, 20 ms), c (9, 10 ms) and quantile 0.84 has c hot and gives b.
 """
 
@@ -18,8 +18,8 @@ from lbcore.selection.rng cimport random_below, random_next
 from lbcore.selection.timed cimport Timed, positive_ns
 
 cdef enum:
-    FEW = 2                    # probes below which a pick is drawn at random
-    MOST_USES = 1 << 20        # where the formula has no bound: until the probe is too old
+    FEW = 2                    # with fewer probes a pick is random
+    MOST_USES = 1 << 20        # uses of a probe if the formula has no bound; the probe's age ends them
 
 
 cdef void pool_drop(ProbePool* pool, int at) noexcept nogil:
@@ -28,7 +28,7 @@ cdef void pool_drop(ProbePool* pool, int at) noexcept nogil:
 
 
 cdef void pool_put(ProbePool* pool, Probe probe) noexcept nogil:
-    """Add a probe; it takes the place of the server's former one, or of the oldest when the pool is full. O(pool)."""
+    """Add a probe. It replaces the server's previous one, or the oldest if the pool is full. O(pool)."""
     cdef int i
     for i in range(pool.size):
         if pool.probes[i].index == probe.index:
@@ -46,7 +46,7 @@ cdef void pool_expire(ProbePool* pool, uint64_t now_ns) noexcept nogil:
 
 
 cdef uint64_t pool_threshold(const ProbePool* pool) noexcept nogil:
-    """Requests in flight above which a server is hot: the quantile, by nearest rank below."""
+    """The requests in flight above which a server is hot: the quantile, by the nearest rank below. O(pool**2)."""
     cdef uint64_t sorted[PREQUAL_MOST]
     cdef uint64_t value
     cdef int i, at
@@ -70,7 +70,7 @@ cdef inline bint probe_better(const Probe* a, const Probe* b, uint64_t threshold
 
 
 cdef int pool_best(const ProbePool* pool, const uint8_t* barred) noexcept nogil:
-    """Where in the pool the best probe is; -1 when fewer than two are of servers that are not barred. O(pool**2) at worst."""
+    """The position of the best probe; -1 if fewer than two probes are of servers that are not barred. O(pool**2) at worst."""
     cdef uint64_t threshold
     cdef int i, best = -1, seen = 0
     if pool.size < FEW:
@@ -86,7 +86,7 @@ cdef int pool_best(const ProbePool* pool, const uint8_t* barred) noexcept nogil:
 
 
 cdef void pool_use(ProbePool* pool, int at) noexcept nogil:
-    """Count a pick by a probe, and remove what is due, while more than a few are left."""
+    """Count a pick by a probe, and do the removals that are due, while more than FEW probes are left."""
     cdef uint64_t threshold
     cdef int i, worst
     pool.probes[at].in_flight += 1
@@ -119,15 +119,17 @@ cdef double checked(str name, object value, double least, double most) except? -
 @cython.final
 cdef class Prequal(Timed):
     """Prequal(servers=(), *, seed=0, probes_per_pick=3.0, pool=16, max_age_s=1.0, \
-        quantile=0.84, removals_per_pick=1.0, delta=1.0)\n--\n\nPicks by the answers to probes that the caller sends beside its requests: `to_probe` says whom, `probe` takes the answer.
+        quantile=0.84, removals_per_pick=1.0, delta=1.0)\n--\n\nPicks by the answers to probes, which the caller sends beside its requests: `to_probe` says to which servers, `probe` takes answers.
 
-    probes_per_pick   r_probe: probes asked for with every pick.        max_age_s  a probe that is older is dropped.
-    pool              m: probes kept, 2 to 256.                         delta      how often a probe is used beyond need.
-    quantile          of requests in flight, above which a server is hot. 0: only these count; 1: only latency does.
-    removals_per_pick r_remove: probes dropped with every pick.
-    Weights say how often a server is probed, and drawn while fewer than two probes are there. A request that failed
-    (`report`, or a lease) takes its server's probe out of the pool. A pick is O(pool), whatever the number of servers. A change
-    costs O(n) before the next pick; probes are kept. Memory: 8 bytes per server, more where weights differ.
+    probes_per_pick    r_probe: probes to send for every pick.
+    pool               m: the size of the pool, 2 to 256.
+    max_age_s          older probes are dropped.
+    quantile           of requests in flight, above which a server is hot. With 0 only these count, with 1 only latency.
+    removals_per_pick  r_remove: probes removed with every pick.
+    delta              how much more often than necessary a probe is used.
+    Weights decide how often a server is probed, and the random picks with fewer than two probes. A request that failed
+    (`report`, or a lease) removes its server's probe from the pool. A pick is O(pool), whatever the number of servers. A change
+    costs O(n) before the next pick; probes are kept. Memory: 8 bytes per server, more if weights differ.
     """
 
     def __init__(self, servers=(), *, seed: int = 0, probes_per_pick: float = 3.0, pool: int = 16, max_age_s: float = 1.0,
@@ -151,7 +153,7 @@ cdef class Prequal(Timed):
         free(self.epochs_seen)
 
     cdef int prepare(self) except -1:
-        """Probes follow their servers; those of servers that are gone or may not be picked go."""
+        """Give probes the new indexes of their servers, and drop those of servers that were removed or may not be picked."""
         cdef Py_ssize_t i, old = 0
         cdef int at = 0
         cdef double budget
@@ -214,9 +216,9 @@ cdef class Prequal(Timed):
 
     @cython.critical_section
     def probe(self, server, in_flight: int, latency_s: float) -> None:
-        """Take the answer to a probe: the server's requests in flight, and the latency that it expects at that many.
+        """Take the answer to a probe: the server's requests in flight, and the latency that it expects with that many.
 
-        Raises KeyError, or ValueError for a number that is negative. A server that may not be picked is passed over. O(pool).
+        Ignores a server that may not be picked. Raises KeyError, or ValueError for numbers below 0 or too large. O(pool).
         """
         cdef Probe found
         cdef Py_ssize_t index
@@ -232,7 +234,7 @@ cdef class Prequal(Timed):
         found.in_flight = in_flight
         found.latency_ns = <uint64_t>int(latency_s * 1e9)
         found.at_ns = self.now_ns()
-        # A number of uses that is no whole one holds on average.
+        # A fractional number of uses is met on average.
         uses = self.reuse
         found.uses = <uint32_t>uses
         if (random_next(&self.random) >> 11) < (uses - found.uses) * 9007199254740992.0:
@@ -241,9 +243,9 @@ cdef class Prequal(Timed):
 
     @cython.critical_section
     def to_probe(self) -> list:
-        """The servers to probe now, all different, drawn by weight: as many as the picks since the last call ask for.
+        """The servers to probe now, all different, drawn by weight: as many as the picks since the last call require.
 
-        At first, and after a pause, as many as the pool holds. Probes that are asked for and not answered are not asked for again.
+        The first call, and a call after a pause, returns as many as the pool holds. Probes without an answer are not repeated.
         """
         cdef Py_ssize_t wanted
         cdef uint32_t index, tries, slot
@@ -262,7 +264,7 @@ cdef class Prequal(Timed):
                 taken.add(index)
                 found.append(self.names[index])
         if len(taken) < wanted:
-            # Some have nearly all the weight, or nearly all are wanted.
+            # A few servers have nearly all the weight, or nearly all servers are wanted.
             slot = random_below(&self.random, self.alias.size)
             while len(taken) < wanted:
                 index = alias_member(&self.alias, slot)
@@ -274,7 +276,7 @@ cdef class Prequal(Timed):
 
     @cython.critical_section
     def pool(self) -> list:
-        """The probes at hand, oldest first: `(server, in_flight, latency_s)`. Requests in flight count the picks since."""
+        """The probes in the pool, oldest first: `(server, in_flight, latency_s)`. `in_flight` includes the picks since."""
         cdef int i
         if self.attention:
             self.attend()

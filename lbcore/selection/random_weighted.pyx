@@ -14,11 +14,11 @@ from lbcore.selection.drawn cimport Drawn
 
 @cython.final
 cdef class RandomWeighted(Drawn):
-    """RandomWeighted(servers=(), *, seed=0)\n--\n\nEvery pick is drawn anew: a server comes with the probability of its share, whatever came before.
+    """RandomWeighted(servers=(), *, seed=0)\n--\n\nIndependent random picks: the probability of each server is its share, whatever was picked before.
 
-    Needs no common state among many who pick, and never falls into step with them; over k picks a share p is off by some
+    Processes that pick independently need no common state and do not synchronise. Over k picks a share p is off by some
     sqrt(p * (1 - p) / k), where round robin is exact. A pick is O(1). A change costs O(n) before the next pick. Memory: 8 bytes
-    per server, none where all weights are alike. The same seed gives the same picks.
+    per server, none if all weights are equal. The same seed gives the same picks.
     """
 
     def __init__(self, servers=(), *, seed: int = 0):

@@ -1,7 +1,7 @@
 """Weighted rendezvous hashing, highest random weight (HRW). No I/O.
 
-score = -w / ln(u), u = ((h >> 11) + 0.5) / 2**53, h = mix64(key ^ id); the highest score wins. Formula, source and how it is
-computed: `lbcore.selection.hrw`. Vector: servers app-v1, app-v2, app-v3 of weights 3, 1, 1 give the keys user-0 to user-9
+score = -w / ln(u), u = ((h >> 11) + 0.5) / 2**53, h = mix64(key ^ id); the highest score wins. For source and computation see
+`lbcore.selection.hrw`. Vector: servers app-v1, app-v2, app-v3 of weights 3, 1, 1 give the keys user-0 to user-9
 2111113132.
 """
 
@@ -13,10 +13,10 @@ from lbcore.selection.keyed cimport Keyed
 
 @cython.final
 cdef class Rendezvous(Keyed):
-    """Rendezvous(servers=(), *, seed=0, hash="mix64", bounded_load=None)\n--\n\nWeighted rendezvous hashing: the least movement there can be, exactly proportional shares, no table.
+    """Rendezvous(servers=(), *, seed=0, hash="mix64", bounded_load=None)\n--\n\nWeighted rendezvous hashing: the least possible movement of keys, exactly proportional shares, no table.
 
-    A server that goes or closes loses its keys and no other key moves; one that comes, opens or gains weight takes only the
-    keys it must, and they come from all others alike. The order of servers decides nothing. A pick is O(servers), a
+    A server that is removed or closes loses its keys and no other key moves; a server that is added, opens or gains weight takes
+    only the keys it must, evenly from all others. The order of servers decides nothing. A pick is O(servers), a
     change O(servers) before the next pick. Memory: 8 bytes per server.
 
     hash          of keys and names, one of `HASHES`.

@@ -1,4 +1,4 @@
-"""Attempts at different servers: never the same one twice for a request, within a budget. No I/O, no sleep.
+"""Retries: attempts at different servers, never at the same one twice for a request, within a budget. No I/O, no sleep.
 
     for attempt in Retry(lb, key, budget=budget):
         with attempt as server:
@@ -24,10 +24,11 @@ MOST_ATTEMPTS = 1000
 
 
 class RetryBudget:
-    """Retries in proportion to requests, so that retries do not multiply the load of servers that fail. Thread-safe.
+    """Retries in proportion to requests, so that retries do not multiply the load of failing servers. Thread-safe.
 
     ratio    of retries to requests.
     reserve  retries in stock at first, and at most: each request adds `ratio`, each retry takes one.
+    Raises TypeError or ValueError.
     """
 
     def __init__(self, ratio: float = 0.2, reserve: float = 10.0) -> None:
@@ -41,12 +42,12 @@ class RetryBudget:
         self._lock = threading.Lock()
 
     def request(self) -> None:
-        """A request is made."""
+        """Count a request."""
         with self._lock:
             self.stock = min(self.reserve, self.stock + self.ratio)
 
     def retry(self) -> bool:
-        """Take a retry, if one is left."""
+        """Take a retry from the stock. Returns False if none is left."""
         with self._lock:
             if self.stock < 1:
                 return False
@@ -57,14 +58,14 @@ class RetryBudget:
 class Retry(Generic[S]):
     """The attempts at a request: iterate over it, and use each item as a context manager, plain or asynchronous.
 
-    selector  whom the servers come from; its leases tell it how each attempt went.
+    selector  picks the servers; its leases report the outcome of each attempt.
     key, accept, exclude, cost  as for `Selector.lease`.
-    attempts  at different servers, at most (3); 1 = no retries.
-    retry_on  the exceptions after which another server is asked: a type, a tuple of types, or a function of the
-              exception. What may be sent twice the caller knows: only such requests belong here, or such exceptions.
-    budget    a RetryBudget, shared by all requests to these servers; None: `attempts` is the only bound.
-    An exception of the last attempt passes, as does one after which no other server may be picked. The first attempt
-    raises NoServerError where no server may be picked at all. Each iteration is a request of its own.
+    attempts  the highest number of attempts, at different servers (3); 1 = no retries.
+    retry_on  the exceptions that lead to another attempt: a type, a tuple of types, or a function of the exception.
+              Only the caller knows which requests may be sent twice, and after which exceptions.
+    budget    a RetryBudget, shared by all requests to these servers; None: `attempts` is the only limit.
+    The exception of the last attempt is raised, as is one after which no other server may be picked. The first attempt
+    raises NoServerError if no server may be picked at all. Each iteration is a request of its own.
     """
 
     def __init__(
@@ -103,13 +104,13 @@ class Retry(Generic[S]):
             try:
                 yield attempt
             finally:
-                lease.forget()  # nothing, unless the attempt was not used
+                lease.forget()  # has an effect only if the attempt's block was not entered
             if attempt._following is None:
                 return
             lease = attempt._following
 
     def _lease(self, tried: list[S]) -> Lease[S]:
-        """A lease of a server that was not tried."""
+        """A lease of a server that was not tried. Raises NoServerError."""
         exclude = self._exclude
         return self.selector.lease(
             self.key,
@@ -119,7 +120,7 @@ class Retry(Generic[S]):
         )
 
     def _retries(self, error: BaseException) -> bool:
-        """Whether another server is asked after this exception."""
+        """Whether this exception leads to another attempt."""
         if not isinstance(error, Exception):
             return False
         if isinstance(self._retry_on, (type, tuple)):
@@ -127,7 +128,7 @@ class Retry(Generic[S]):
         return bool(self._retry_on(error))
 
     def _next(self, error: BaseException, tried: list[S]) -> Lease[S] | None:
-        """A lease for the attempt after a failed one; None where there is none."""
+        """The lease for the attempt after a failed one; None if there is no further attempt."""
         if len(tried) >= self.attempts or not self._retries(error):
             return None
         try:
@@ -141,7 +142,7 @@ class Retry(Generic[S]):
 
 
 class _Both(Container[object]):
-    """What is in one of two containers."""
+    """The union of two containers."""
 
     def __init__(self, one: Container[object], other: Container[object]) -> None:
         self.one = one
@@ -152,11 +153,11 @@ class _Both(Container[object]):
 
 
 class Attempt(Generic[S]):
-    """One attempt at a request. Its block gets the server; an exception in it is a failure of that server.
+    """One attempt at a request: a context manager that returns the server, and for which an exception is a failure.
 
     number  1 for the first attempt.
     server  the server of this attempt.
-    tried   the servers so far, this one included.
+    tried   the servers of all attempts so far, including this one.
     """
 
     def __init__(self, owner: Retry[S], lease: Lease[S], tried: list[S]) -> None:

@@ -1,4 +1,4 @@
-# A ring of points: the next one from any place on.
+# A ring of points, sorted by hash, and the search for the next point.
 
 from libc.stdint cimport uint32_t
 
@@ -7,11 +7,11 @@ cdef struct Point:
     uint32_t index
 
 
-cdef struct Ring:
-    Point* points              # in order
+cdef struct Ring:              # owns both arrays, unless its user says otherwise; `ring_free` frees them
+    Point* points              # sorted by hash
     Py_ssize_t count
-    uint32_t* starts           # by the upper bits of a hash: the first point that is not below
-    int shift                  # that leaves these bits
+    uint32_t* starts           # by the upper bits of a hash: the first point that is not below; built by `ring_index`
+    int shift                  # a hash shifted right by this leaves these bits
 
 
 cdef int ring_sort(Point* points, Py_ssize_t count) except -1
@@ -20,9 +20,9 @@ cdef void ring_free(Ring* ring) noexcept nogil
 
 
 cdef inline Py_ssize_t ring_find(const Ring* ring, uint32_t place) noexcept nogil:
-    """The first point at a place or after it, the very first one after the last. The ring has points.
+    """The index of the first point at a place or after it; after the last point follows the first. The ring must have points.
 
-    O(1) expected: the place's upper bits say between which points to search; O(log points) at worst.
+    O(1) expected, because the upper bits of the place limit the search to a few points; O(log points) at worst.
     """
     cdef uint32_t* start = ring.starts + (place >> ring.shift)
     cdef uint32_t low = start[0], high = start[1], middle

@@ -1,6 +1,6 @@
 """A ring of points, sorted by hashes of 32 bits, and an index into it. No I/O.
 
-The points of a ring are spread evenly, so a table by their upper bits leaves one or two to compare (Karger and others,
+The points of a ring are spread evenly, so a table by their upper bits leaves one or two points to compare (Karger and others,
 Consistent hashing and random trees, 1997, section 5.1: buckets of equal size instead of a search tree).
 """
 
@@ -16,7 +16,7 @@ cdef enum:
 
 
 cdef int ring_sort(Point* points, Py_ssize_t count) except -1:
-    """Sort by hash; points of one hash stay in order. O(points), by digits; as much memory again meanwhile."""
+    """Sort by hash, stably. A radix sort: O(points), with a temporary copy of the points. Raises MemoryError."""
     cdef uint32_t[DIGITS] offsets
     cdef Point* other = <Point*>malloc((count + 1) * sizeof(Point))
     cdef Point* source = points
@@ -50,7 +50,7 @@ cdef int ring_sort(Point* points, Py_ssize_t count) except -1:
 
 
 cdef int ring_index(Ring* ring) except -1:
-    """Make `starts` for the points. O(points): one entry for each, rounded down to a power of two."""
+    """Replace `starts`, which gets about one entry for each point, rounded down to a power of two. O(points). Raises MemoryError."""
     cdef int bits = 1
     cdef Py_ssize_t i, size
     cdef uint32_t bucket, at = 0

@@ -7,7 +7,7 @@ from lbcore.selection.mix cimport mix64
 
 
 cdef inline uint64_t random_seeded(uint64_t seed) noexcept nogil:
-    """A state, never 0, for a seed; neighbouring seeds give unlike states."""
+    """The state for a seed. It is never 0, and neighbouring seeds give unrelated states."""
     return mix64(seed + <uint64_t>0x9E3779B97F4A7C15) | 1
 
 

@@ -1,4 +1,4 @@
-# The one type of everything that picks: algorithms, and what is around them.
+# The interface of everything that picks, algorithms and wrappers around them.
 
 
 cdef class Selector:

@@ -14,10 +14,10 @@ _D = TypeVar("_D")
 Key = str | bytes | int
 
 class Selector(Generic[_S]):
-    """Servers with weights, and `pick`: the type to ask for, in annotations and with `isinstance`.
+    """Servers with weights, and `pick`: the type for annotations and `isinstance`.
 
-    A selector is a mapping from servers, any hashable objects, to weights. It is an algorithm, as `SmoothWRR`, or a wrapper
-    around a selector, as `SlowStart`. All of them have the same methods; this class only names them.
+    A selector is a mapping from servers, which are any hashable objects, to weights. It is either an algorithm, such as
+    `SmoothWRR`, or a wrapper around a selector, such as `SlowStart`. All have the methods of this class.
     """
 
     def pick(
@@ -42,7 +42,7 @@ class Selector(Generic[_S]):
         accept: Callable[[_S], object] | None = None,
         exclude: Container[object] = (),
     ) -> list[_S]:
-        """`n` different servers for a key, the first choice first, then those that take over; fewer when there are fewer."""
+        """`n` different servers for a key: the first choice, then the servers that take over, in order. Fewer if there are fewer."""
     def pick_many(self, wanted: int | Iterable[Key], out: Any = None) -> array[int]:
         """Many picks at once, without the GIL: indexes into `servers`, as 32-bit numbers.
 
@@ -60,8 +60,8 @@ class Selector(Generic[_S]):
     ) -> Lease[_S]:
         """Pick a server and count a request to it as in flight until the lease ends: `with lb.lease() as server:`.
 
-        cost  what the request counts as, 1 to 2**30: its tokens, its bytes, its share of a batch.
-        The block's time is the request's latency, an exception in it a failure. Raises what `pick` does.
+        cost  the weight of the request, 1 to 2**30: its tokens, its bytes, its share of a batch.
+        The duration of the block is the request's latency; an exception in the block is a failure. Raises what `pick` raises.
         """
     async def acquire(
         self,
@@ -72,11 +72,11 @@ class Selector(Generic[_S]):
         cost: int = 1,
         timeout: float | None = None,
     ) -> Lease[_S]:
-        """`lease`, once there is room, where an InFlightLimit bounds what is in flight: `async with await lb.acquire() as server:`.
+        """`lease`, waiting for room if an InFlightLimit bounds what is in flight: `async with await lb.acquire() as server:`.
 
         timeout  seconds to wait at most; None = as long as it takes.
-        First come, first served: see InFlightLimit. Raises NoServerError where waiting is in vain, or too many wait, and
-        TimeoutError when the time is over. A cancelled task leaves nothing behind.
+        Requests are served in the order of arrival, see InFlightLimit. Raises NoServerError when no server could ever take the
+        request or when too many requests wait, and TimeoutError after `timeout`. A cancelled task gives up its place.
         """
     def acquire_blocking(
         self,
@@ -87,29 +87,29 @@ class Selector(Generic[_S]):
         cost: int = 1,
         timeout: float | None = None,
     ) -> Lease[_S]:
-        """`acquire` for threads: blocks the calling one. Not for the thread of an event loop."""
+        """`acquire` for threads: blocks the calling thread. Not to be called from the thread of an event loop."""
     def report(self, server: _S, *, latency_s: float | None = None, ok: bool = True, kind: str = "error") -> None:
-        """Tell how a request went, without a lease. `latency_s`: None = not known. `kind`: see OutlierDetector."""
+        """Report the outcome of a request that had no lease. `latency_s`: None = not known. `kind`: see OutlierDetector."""
     def in_flight(self, server: _S) -> int:
         """The sum of the costs of the requests under lease at a server. Raises KeyError."""
     def add(self, server: _S, weight: int = 1) -> None:
         """Add a server. Raises ValueError when it is there already. The rest keeps its state."""
     def remove(self, server: _S) -> None:
-        """Take a server out. Raises KeyError. The rest keeps its state and order."""
+        """Remove a server. Raises KeyError. The rest keeps its state and order."""
     def set_weight(self, server: _S, weight: int) -> None:
-        """Change a weight. Raises KeyError. What choosing needs is worked out before the next pick, once for many changes."""
+        """Change a weight. Raises KeyError. Tables are rebuilt before the next pick, once for any number of changes."""
     def set_up(self, server: _S, up: bool = True) -> None:
-        """Let a server be picked, or not; it keeps its weight and state. Raises KeyError."""
+        """Allow or forbid picks of a server; it keeps its weight and state. Raises KeyError."""
     def is_up(self, server: _S) -> bool:
-        """Whether `set_up` lets a server be picked; wrappers may keep it out nevertheless, see `share`. Raises KeyError."""
+        """Whether `set_up` allows picks of a server; wrappers may exclude it nevertheless, see `share`. Raises KeyError."""
     def update(self, servers: Mapping[_S, int] | Selector[_S] | Iterable[tuple[_S, int]] | Iterable[_S]) -> None:
-        """Have these servers and weights from now on, in one change: all of it, or, where a weight is refused, nothing.
+        """Replace the servers and weights in one change; if a weight is invalid, nothing changes.
 
-        servers  what the constructor takes. Servers that stay keep their state (requests in flight, latency, up or down, waits)
-                 and their order; new ones come behind them, in theirs. Where nothing is different nothing changes at all.
+        servers  as for the constructor. Servers that stay keep their state (requests in flight, latency, up or down, waits) and
+                 their order; new servers follow behind them, in the given order. An update without a difference changes nothing.
         """
     def tick(self, now: float | None = None) -> None:
-        """Do what is due at `now`, in the wrappers' clocks' seconds; None = by these clocks. Picks do so by themselves."""
+        """Do what is due at `now`, in seconds of the wrappers' clocks; None = their present time. Picks do this themselves."""
     def __len__(self) -> int: ...
     def __contains__(self, server: object, /) -> bool: ...
     def __iter__(self) -> Iterator[_S]: ...
@@ -134,25 +134,25 @@ class Selector(Generic[_S]):
     def algorithm(self) -> str:
         """The name of the class that chooses."""
     def layer(self, kind: type[_L]) -> _L:
-        """The part of this selector that is a `kind`, itself included: `lb.layer(OutlierDetector).eject("a")`. Raises LookupError."""
+        """The instance of `kind` among this selector and those it wraps: `lb.layer(OutlierDetector).eject("a")`. Raises LookupError."""
     def share(self, server: _S) -> float:
-        """The part of all picks that is meant for a server as things stand, 0 to 1: after health, ramps, ejections. Raises KeyError."""
+        """The part of all picks that a server should get now, 0 to 1, after health, ramps and ejections. Raises KeyError."""
     def latency_s(self, server: _S) -> float | None:
-        """The average latency of a server, in seconds; None where none is known or kept. Raises KeyError."""
+        """The average latency of a server in seconds; None if none is known or the algorithm keeps none. Raises KeyError."""
     @property
     def ejected(self) -> dict[_S, str]:
-        """The servers that an OutlierDetector keeps out, each with the reason."""
+        """The servers that an OutlierDetector has ejected, each with the reason."""
     @property
     def panicking(self) -> bool:
-        """Whether a PanicThreshold ignores health as things stand."""
+        """Whether a PanicThreshold ignores health now."""
     def ramp(self, server: _S) -> int:
-        """The percentage of its weight that SlowStart gives a server now; 0 while it may not be picked. Raises KeyError."""
+        """The percentage of its weight that SlowStart grants a server now; 0 while it may not be picked. Raises KeyError."""
     def stats(self) -> dict[_S, ServerStats]:
-        """How every server is: `ServerStats` by server. O(servers)."""
+        """The `ServerStats` of every server, by server. O(servers)."""
     def state(self) -> dict[str, Any]:
-        """Everything but requests in flight, in types that JSON has as long as the servers are; for `restore`."""
+        """The state for `restore`, without requests in flight, in types that JSON can express if it can express the servers."""
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` of such a selector gave; picks go on as they would have there.
+        """Take over a `state`; picks continue as they would have in the selector it came from.
 
         Raises ValueError for the state of another algorithm or wrapper, or of one with other options.
         """

@@ -1,20 +1,21 @@
-"""The one type of everything that picks: algorithms, and what is around them. No I/O.
+"""The interface of everything that picks, algorithms and wrappers around them. No I/O.
 
-`Algorithm` and `Wrapper` are its two kinds, and have every method; what follows from the others is written here once.
+`Algorithm` and `Wrapper` implement all of it; methods that follow from others are implemented here.
 """
 
-Key = str | bytes | int                # what a selector that chooses by a key may be given
+Key = str | bytes | int                # the types of keys
 
 
 cdef object missing(object selector, str method):
+    """The exception for a method that a subclass does not implement."""
     return NotImplementedError(f"{type(selector).__name__} has no {method}")
 
 
 cdef class Selector:
-    """Selector()\n--\n\nServers with weights, and `pick`: the type to ask for, in annotations and with `isinstance`.
+    """Selector()\n--\n\nServers with weights, and `pick`: the type for annotations and `isinstance`.
 
-    A selector is a mapping from servers, any hashable objects, to weights. It is an algorithm, as `SmoothWRR`, or a wrapper
-    around a selector, as `SlowStart`. All of them have the same methods; this class only names them.
+    A selector is a mapping from servers, which are any hashable objects, to weights. It is either an algorithm, such as
+    `SmoothWRR`, or a wrapper around a selector, such as `SlowStart`. All have the methods of this class.
     """
 
     # Picking
@@ -30,7 +31,7 @@ cdef class Selector:
         raise missing(self, "pick")
 
     def pick_n(self, key=None, n: int = 1, *, accept=None, exclude=()) -> list:
-        """`n` different servers for a key, the first choice first, then those that take over; fewer when there are fewer."""
+        """`n` different servers for a key: the first choice, then the servers that take over, in order. Fewer if there are fewer."""
         raise missing(self, "pick_n")
 
     def pick_many(self, wanted, out=None):
@@ -45,26 +46,26 @@ cdef class Selector:
     def lease(self, key=None, *, accept=None, exclude=(), cost: int = 1):
         """Pick a server and count a request to it as in flight until the lease ends: `with lb.lease() as server:`.
 
-        cost  what the request counts as, 1 to 2**30: its tokens, its bytes, its share of a batch.
-        The block's time is the request's latency, an exception in it a failure. Raises what `pick` does.
+        cost  the weight of the request, 1 to 2**30: its tokens, its bytes, its share of a batch.
+        The duration of the block is the request's latency; an exception in the block is a failure. Raises what `pick` raises.
         """
         raise missing(self, "lease")
 
     async def acquire(self, key=None, *, accept=None, exclude=(), cost: int = 1, timeout: float | None = None):
-        """`lease`, once there is room, where an InFlightLimit bounds what is in flight: `async with await lb.acquire() as server:`.
+        """`lease`, waiting for room if an InFlightLimit bounds what is in flight: `async with await lb.acquire() as server:`.
 
         timeout  seconds to wait at most; None = as long as it takes.
-        First come, first served: see InFlightLimit. Raises NoServerError where waiting is in vain, or too many wait, and
-        TimeoutError when the time is over. A cancelled task leaves nothing behind.
+        Requests are served in the order of arrival, see InFlightLimit. Raises NoServerError when no server could ever take the
+        request or when too many requests wait, and TimeoutError after `timeout`. A cancelled task gives up its place.
         """
         raise missing(self, "acquire")
 
     def acquire_blocking(self, key=None, *, accept=None, exclude=(), cost: int = 1, timeout: float | None = None):
-        """`acquire` for threads: blocks the calling one. Not for the thread of an event loop."""
+        """`acquire` for threads: blocks the calling thread. Not to be called from the thread of an event loop."""
         raise missing(self, "acquire_blocking")
 
     def report(self, server, *, latency_s: float | None = None, ok: bool = True, kind: str = "error") -> None:
-        """Tell how a request went, without a lease. `latency_s`: None = not known. `kind`: see OutlierDetector."""
+        """Report the outcome of a request that had no lease. `latency_s`: None = not known. `kind`: see OutlierDetector."""
         raise missing(self, "report")
 
     def in_flight(self, server) -> int:
@@ -78,31 +79,31 @@ cdef class Selector:
         raise missing(self, "add")
 
     def remove(self, server) -> None:
-        """Take a server out. Raises KeyError. The rest keeps its state and order."""
+        """Remove a server. Raises KeyError. The rest keeps its state and order."""
         raise missing(self, "remove")
 
     def set_weight(self, server, weight: int) -> None:
-        """Change a weight. Raises KeyError. What choosing needs is worked out before the next pick, once for many changes."""
+        """Change a weight. Raises KeyError. Tables are rebuilt before the next pick, once for any number of changes."""
         raise missing(self, "set_weight")
 
     def set_up(self, server, up: bool = True) -> None:
-        """Let a server be picked, or not; it keeps its weight and state. Raises KeyError."""
+        """Allow or forbid picks of a server; it keeps its weight and state. Raises KeyError."""
         raise missing(self, "set_up")
 
     def is_up(self, server) -> bool:
-        """Whether `set_up` lets a server be picked; wrappers may keep it out nevertheless, see `share`. Raises KeyError."""
+        """Whether `set_up` allows picks of a server; wrappers may exclude it nevertheless, see `share`. Raises KeyError."""
         raise missing(self, "is_up")
 
     def update(self, servers) -> None:
-        """Have these servers and weights from now on, in one change: all of it, or, where a weight is refused, nothing.
+        """Replace the servers and weights in one change; if a weight is invalid, nothing changes.
 
-        servers  what the constructor takes. Servers that stay keep their state (requests in flight, latency, up or down, waits)
-                 and their order; new ones come behind them, in theirs. Where nothing is different nothing changes at all.
+        servers  as for the constructor. Servers that stay keep their state (requests in flight, latency, up or down, waits) and
+                 their order; new servers follow behind them, in the given order. An update without a difference changes nothing.
         """
         raise missing(self, "update")
 
     def tick(self, now: float | None = None) -> None:
-        """Do what is due at `now`, in the wrappers' clocks' seconds; None = by these clocks. Picks do so by themselves."""
+        """Do what is due at `now`, in seconds of the wrappers' clocks; None = their present time. Picks do this themselves."""
 
     # The mapping
 
@@ -155,7 +156,7 @@ cdef class Selector:
         """The class itself: `SmoothWRR[str]` is for annotations."""
         return cls
 
-    # What it is, and how it is
+    # Identity and state
 
     @property
     def algorithm(self) -> str:
@@ -163,49 +164,49 @@ cdef class Selector:
         raise missing(self, "algorithm")
 
     def layer(self, kind: type):
-        """The part of this selector that is a `kind`, itself included: `lb.layer(OutlierDetector).eject("a")`. Raises LookupError."""
+        """The instance of `kind` among this selector and those it wraps: `lb.layer(OutlierDetector).eject("a")`. Raises LookupError."""
         if isinstance(self, kind):
             return self
         raise LookupError(f"there is no {kind.__name__} in {self.algorithm}")
 
     def share(self, server) -> float:
-        """The part of all picks that is meant for a server as things stand, 0 to 1: after health, ramps, ejections. Raises KeyError."""
+        """The part of all picks that a server should get now, 0 to 1, after health, ramps and ejections. Raises KeyError."""
         raise missing(self, "share")
 
     def latency_s(self, server) -> float | None:
-        """The average latency of a server, in seconds; None where none is known or kept. Raises KeyError."""
+        """The average latency of a server in seconds; None if none is known or the algorithm keeps none. Raises KeyError."""
         self.is_up(server)
         return None
 
     @property
     def ejected(self) -> dict:
-        """The servers that an OutlierDetector keeps out, each with the reason."""
+        """The servers that an OutlierDetector has ejected, each with the reason."""
         return {}
 
     @property
     def panicking(self) -> bool:
-        """Whether a PanicThreshold ignores health as things stand."""
+        """Whether a PanicThreshold ignores health now."""
         return False
 
     def ramp(self, server) -> int:
-        """The percentage of its weight that SlowStart gives a server now; 0 while it may not be picked. Raises KeyError."""
+        """The percentage of its weight that SlowStart grants a server now; 0 while it may not be picked. Raises KeyError."""
         return 100 if self.share(server) else 0
 
     def stats(self) -> dict:
-        """How every server is: `ServerStats` by server. O(servers)."""
+        """The `ServerStats` of every server, by server. O(servers)."""
         raise missing(self, "stats")
 
     def state(self) -> dict:
-        """Everything but requests in flight, in types that JSON has as long as the servers are; for `restore`."""
+        """The state for `restore`, without requests in flight, in types that JSON can express if it can express the servers."""
         raise missing(self, "state")
 
     def restore(self, state: dict) -> None:
-        """Take over what `state` of such a selector gave; picks go on as they would have there.
+        """Take over a `state`; picks continue as they would have in the selector it came from.
 
         Raises ValueError for the state of another algorithm or wrapper, or of one with other options.
         """
         raise missing(self, "restore")
 
     def __copy__(self):
-        """A selector like this one, which goes on where it is."""
+        """A copy with the same state, which continues from there independently."""
         raise missing(self, "__copy__")

@@ -1,4 +1,4 @@
-# Servers that have just come get their share little by little.
+# Slow start: the weight of a new server ramps up.
 
 from lbcore.selection.wrapper cimport Wrapper
 
@@ -7,6 +7,6 @@ cdef class SlowStart(Wrapper):
     cdef readonly double window_s
     cdef readonly double aggression
     cdef readonly int min_weight_percent
-    cdef dict started_s                # by epoch of the servers that may be picked: since when
+    cdef dict started_s                # epoch -> start of the ramp, in seconds of `clock`, of the servers that may be picked
 
     cdef int percent(self, double age_s) noexcept

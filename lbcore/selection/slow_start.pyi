@@ -8,15 +8,16 @@ __test__: Final[dict[str, Any]]
 
 @final
 class SlowStart(Wrapper[_S]):
-    """Ramp up the weights of servers that come.
+    """Ramp up the weights of new servers.
 
-    selector            a selector, or a wrapper. Those that choose by a key are refused: a ramp would move keys to and fro.
-    window_s            seconds from the least weight to the whole one.
+    selector            a selector, or a wrapper. Selectors that choose by a key are refused: a ramp would move keys back and forth.
+    window_s            seconds from the least weight to the full one.
     aggression          above 1: faster at first, below 1: slower.
-    min_weight_percent  to begin with, 1 to 100.
-    clock               a function that gives seconds; None = the monotonic clock.
-    A server comes when it is added, set up, un-ejected within, or its weight is no longer 0; those that are there at first have come
-    before. A pick costs some ns more than the selector's, while somebody ramps a look at the clock too.
+    min_weight_percent  of the weight at the start, 1 to 100.
+    clock               a function that returns seconds; None = the monotonic clock.
+    A server is new when it is added, when `set_up` allows it again, when an inner wrapper ends its ejection, and when its weight is
+    no longer 0. The servers that are there when SlowStart is constructed are not new. A pick costs some ns more than the selector's,
+    and during a ramp a reading of the clock.
     """
 
     def __init__(

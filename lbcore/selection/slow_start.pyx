@@ -1,13 +1,13 @@
-"""Slow start: a server that is added or comes up gets its share little by little. No I/O.
+"""Slow start: the weight of a new server ramps up. No I/O.
 
     weight * max(min_weight_percent / 100, (age / window) ** (1 / aggression))
 
 as Envoy does (slow start mode of its round robin and least request policies). Vectors with a window of 60 s and 10 %: at 1 s
 10 %, at 15 s 25 %, at 30 s 50 %; with aggression 2 at 15 s 50 %.
 
-The weight goes up in whole percent, 20 times a window at most, whoever ramps: so often is the algorithm's order built anew, not
-at each pick. Meanwhile all weights are multiplied by 100, so that a percent of 1 is a number; beyond 10 million they are rounded
-instead. Once nobody ramps they are what they were.
+Weights rise in whole percents, at most 20 times in a window however many servers ramp up, because each rise makes the algorithm
+rebuild its tables. During a ramp all weights are multiplied by 100, so that 1 % of a weight of 1 is a whole number; weights above
+10 million are rounded instead. After the last ramp the weights are the original ones.
 """
 
 cimport cython
@@ -24,15 +24,16 @@ cdef enum:
 
 @cython.final
 cdef class SlowStart(Wrapper):
-    """SlowStart(selector, window_s=30.0, aggression=1.0, min_weight_percent=10, clock=None)\n--\n\nRamp up the weights of servers that come.
+    """SlowStart(selector, window_s=30.0, aggression=1.0, min_weight_percent=10, clock=None)\n--\n\nRamp up the weights of new servers.
 
-    selector            a selector, or a wrapper. Those that choose by a key are refused: a ramp would move keys to and fro.
-    window_s            seconds from the least weight to the whole one.
+    selector            a selector, or a wrapper. Selectors that choose by a key are refused: a ramp would move keys back and forth.
+    window_s            seconds from the least weight to the full one.
     aggression          above 1: faster at first, below 1: slower.
-    min_weight_percent  to begin with, 1 to 100.
-    clock               a function that gives seconds; None = the monotonic clock.
-    A server comes when it is added, set up, un-ejected within, or its weight is no longer 0; those that are there at first have come
-    before. A pick costs some ns more than the selector's, while somebody ramps a look at the clock too.
+    min_weight_percent  of the weight at the start, 1 to 100.
+    clock               a function that returns seconds; None = the monotonic clock.
+    A server is new when it is added, when `set_up` allows it again, when an inner wrapper ends its ejection, and when its weight is
+    no longer 0. The servers that are there when SlowStart is constructed are not new. A pick costs some ns more than the selector's,
+    and during a ramp a reading of the clock.
     """
 
     def __init__(self, selector, window_s: float = 30.0, aggression: float = 1.0, min_weight_percent: int = 10, clock=None):
@@ -49,7 +50,7 @@ cdef class SlowStart(Wrapper):
             raise ValueError(f"the least weight has to be between 1 and 100 percent, not {min_weight_percent}")
         base = (<Wrapper>selector).base if isinstance(selector, Wrapper) else selector
         if isinstance(base, Algorithm) and (<Algorithm>base).keyed:
-            raise TypeError(f"{type(base).__name__} chooses by a key: a ramp would move keys to and fro")
+            raise TypeError(f"{type(base).__name__} chooses by a key: a ramp would move keys back and forth")
         self.window_s = window_s
         self.aggression = aggression
         self.min_weight_percent = min_weight_percent
@@ -57,7 +58,7 @@ cdef class SlowStart(Wrapper):
         self.wrap(selector, clock)
 
     cdef int percent(self, double age_s) noexcept:
-        """What a server of an age gets."""
+        """The percentage of its weight that a server gets at an age."""
         if age_s >= self.window_s:
             return WHOLE
         return max(self.min_weight_percent, <int>round(WHOLE * pow(max(age_s, 0.001) / self.window_s, 1 / self.aggression)))

@@ -1,4 +1,4 @@
-# How one server is, at a glance.
+# The state of one server for display.
 
 from libc.stdint cimport uint64_t
 

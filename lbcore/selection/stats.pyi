@@ -4,16 +4,16 @@ __test__: Final[dict[str, Any]]
 
 @final
 class ServerStats:
-    """How a server is: an item of `Selector.stats`.
+    """The state of a server: a value of `Selector.stats`.
 
     weight         as given.
-    share          the part of all picks that is meant for it, 0 to 1.
-    picks          how often `pick` or a lease gave it since it was added; what `pick_many` gives is for the caller to count.
+    share          the part of all picks that the server should get now, 0 to 1.
+    picks          times that `pick` or a lease returned it since it was added; the caller of `pick_many` counts its own.
     in_flight      the sum of the costs of the requests under lease.
-    max_in_flight  the most of that, where an InFlightLimit sets one, else None.
-    latency_s      the average latency, where the algorithm keeps one, else None.
-    state          `up`; `starting`: its weight ramps up; `full`: as much is in flight as may be; `ejected`; `standby`: a wrapper
-                   keeps it out for another reason, as Tiers does; `drained`: of weight 0; `down`: by `set_up`.
+    max_in_flight  the limit of `in_flight` that an InFlightLimit sets, else None.
+    latency_s      the average latency if the algorithm keeps one, else None.
+    state          `up`; `starting`: the weight ramps up; `full`: the limit in flight is reached; `ejected`; `standby`: a wrapper
+                   excludes the server for another reason, as Tiers does; `drained`: weight 0; `down`: by `set_up`.
     """
 
     def __init__(

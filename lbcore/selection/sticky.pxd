@@ -1,10 +1,10 @@
-# Values that name servers: of cookies, headers, tokens.
+# Sticky sessions: values of cookies, headers or tokens that name servers.
 
 cdef class StickyCodec:
     cdef list servers                  # by index
-    cdef list ids                      # bytes: value of each, by index, before it is signed
-    cdef dict index_of                 # index by every value of today
-    cdef dict legacy                   # index by values of former versions of Traefik: accepted, and replaced
+    cdef list ids                      # by index: the unsigned value of each server, bytes
+    cdef dict index_of                 # unsigned value -> index
+    cdef dict legacy                   # value of former versions of Traefik -> index: accepted, and stale
     cdef list keys                     # secrets; empty = values are not signed
     cdef bytes context
 

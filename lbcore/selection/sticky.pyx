@@ -1,8 +1,8 @@
-"""Values that name servers, so that a client comes back to the one it was given. No I/O.
+"""Sticky sessions: values that name servers, so that a client returns to the server it was given. No I/O.
 
-Values are Traefik's: 16 hexadecimal digits of the SHA-256 of the name. So sessions survive a move between the two. A signed value
-is a number used once, the id hidden with it, and a keyed hash (BLAKE2b, RFC 7693), 32 bytes in hexadecimal digits: no client can
-make one for a server it was not given, or tell two of them apart.
+Values are Traefik's, 16 hexadecimal digits of the SHA-256 of the name, so sessions survive a move between Traefik and lbcore. A
+signed value consists of a nonce, the id masked with it, and a keyed hash (BLAKE2b, RFC 7693): 32 bytes in hexadecimal digits. A
+client cannot forge the value of another server, nor tell whether two values name the same server.
 Vector: http://127.0.0.1:8080 is named by d30a576c03187167.
 """
 
@@ -25,7 +25,7 @@ def member_id(key: str | bytes) -> str:
 
 
 def legacy_ids(key: str) -> list[str]:
-    """The values that former versions of Traefik gave out: the key, its 64-bit FNV-1 hash, and the hash of that."""
+    """The values that former versions of Traefik used: the key, its 64-bit FNV-1 hash, and the hash of that."""
     once = f"{fnv1(key.encode()):x}"
     return [key, once, f"{fnv1(once.encode()):x}"]
 
@@ -39,7 +39,10 @@ def fnv1(data: bytes) -> int:
 
 
 def name_of(server) -> str:
-    """What of a server is hashed: itself for str, else its `str()`. Raises TypeError when that is another one in every process."""
+    """The name of a server that is hashed: the server itself for str, else its `str()`.
+
+    Raises TypeError when `str()` contains the address of an object, which differs between processes.
+    """
     if isinstance(server, str):
         return server
     if isinstance(server, bytes):
@@ -51,13 +54,14 @@ def name_of(server) -> str:
 
 @cython.final
 cdef class StickyCodec:
-    """StickyCodec(servers, *, keys=(), context="")\n--\n\nValues for servers, and back.
+    """StickyCodec(servers, *, keys=(), context="")\n--\n\nValues for servers, and servers for values.
 
-    servers  any hashable objects with names (see `name_of`); a selector too. Of servers of one name, values name the first.
-    keys     secrets, the first of which signs; values signed with the others are accepted, and stale. None: values are not
-             signed, values of former versions of Traefik are accepted, and stale.
-    context  what the values are for, e.g. the name of the cookie: a signed value is none elsewhere. 16 bytes of it count.
-    Cost: O(1), a lookup unsigned, some microseconds signed. Memory: five short strings for each server, two where it is signed.
+    servers  any hashable objects with names (see `name_of`), or a selector. If several have the same name, values name the first.
+    keys     secrets, of which the first signs; values signed with the others are accepted, as stale. Without keys values are not
+             signed, and values of former versions of Traefik are accepted, as stale.
+    context  the purpose of the values, e.g. the name of the cookie: a signed value is valid only there. 16 bytes of it count.
+    Cost: O(1); a lookup without keys, some microseconds with them. Memory: five short strings per server, two with keys.
+    Raises TypeError or ValueError.
     """
 
     def __init__(self, servers, *, keys=(), context: str = ""):
@@ -73,7 +77,7 @@ cdef class StickyCodec:
         self.update(servers)
 
     def update(self, servers) -> None:
-        """Take these servers instead. Their values do not depend on the others."""
+        """Replace the servers. The value of a server does not depend on the others."""
         found = list(servers)
         names = [name_of(server) for server in found]
         ids = [member_id(name.encode("utf-8", "surrogateescape")).encode() for name in names]
@@ -86,12 +90,12 @@ cdef class StickyCodec:
         self.index_of = {value: index for index, value in reversed(list(enumerate(ids)))}
 
     def encode(self, server) -> str:
-        """A value for a server, signed if there are keys: then another one each time. It need not be one of `servers`."""
+        """A value for a server, which need not be one of `servers`. If there are keys it is signed, and differs at each call."""
         id = member_id(name_of(server).encode("utf-8", "surrogateescape")).encode()
         return (self.signed(id) if self.keys else id).decode()
 
     def decode(self, value: str | bytes) -> tuple:
-        """`(server, stale)`: the server a value names, None if none of these, and whether the client needs a new value."""
+        """`(server, stale)`: the server that a value names, or None, and whether the client needs a new value."""
         cdef bint stale = False
         cdef Py_ssize_t index
         if isinstance(value, str):
@@ -104,7 +108,7 @@ cdef class StickyCodec:
         return cls
 
     cdef Py_ssize_t find(self, bytes value, bint* stale) except -2:
-        """The index of the server a value names, or -1. `stale`: a new value is needed."""
+        """The index of the server that a value names, or -1. `stale`: the client needs a new value."""
         stale[0] = False
         if self.keys:
             value = self.verified(value, stale)
@@ -129,7 +133,7 @@ cdef class StickyCodec:
         return hashlib.blake2b(data, key=key, digest_size=MAC_BYTES, salt=b"lbcore", person=self.context).digest()
 
     cdef bytes verified(self, bytes value, bint* stale):
-        """The id in a signed value; empty when the signature is none of ours."""
+        """The id in a signed value; empty if the signature is not valid."""
         try:
             data = bytes.fromhex(value.decode("ascii"))
         except ValueError:
@@ -139,7 +143,7 @@ cdef class StickyCodec:
         sealed, mac = data[:NONCE_BYTES + ID_BYTES], data[NONCE_BYTES + ID_BYTES:]
         for number, key in enumerate(self.keys):
             if hmac.compare_digest(self.mac(key, sealed), mac):
-                stale[0] = number > 0          # signed with a key that is about to go
+                stale[0] = number > 0          # signed with a key that is being replaced
                 mask = hashlib.blake2b(sealed[:NONCE_BYTES], key=key, digest_size=ID_BYTES, person=b"lbcore mask").digest()
                 return bytes(a ^ b for a, b in zip(sealed[NONCE_BYTES:], mask)).hex().encode()
         return b""

@@ -6,14 +6,14 @@ from lbcore.selection.atomic cimport atomic_add_u64
 from lbcore.selection.algorithm cimport Algorithm
 
 cdef enum:
-    STRIDE_MAX = 65535         # the weight that is picked in every round
-    STRIDE_OFFSET = 32767      # how far neighbours are apart in it
+    STRIDE_MAX = 65535         # a server of this scaled weight is picked in every round
+    STRIDE_OFFSET = 32767      # phase between neighbouring slots
 
 
-cdef struct Stride:
+cdef struct Stride:            # owns both arrays: `stride_build` allocates them, `stride_free` frees them
     uint16_t* weights          # by slot, scaled: the largest is STRIDE_MAX
     uint32_t* members          # slot -> server; NULL: every server has weight, slot n is server n
-    uint32_t size              # slots: servers with weight
+    uint32_t size              # number of slots, that is of servers with weight
 
 
 cdef class StaticStride(Algorithm):
@@ -28,10 +28,10 @@ cdef inline bint stride_takes(const Stride* stride, uint32_t slot, uint64_t turn
 
 
 cdef inline uint32_t stride_next(const Stride* stride, uint64_t* sequence) noexcept nogil:
-    """The index of the next pick. There is a server. Any number of threads and processes may share `sequence`."""
+    """The index of the next pick. `stride.size` must not be 0. Any number of threads and processes may share `sequence`."""
     cdef uint64_t at, turn
     cdef uint32_t slot = 0, tries
-    # Alone, one round is enough: the largest weight is picked in each.
+    # Without other threads one round is enough, because the largest weight is picked in each.
     for tries in range(4 * stride.size):
         at = atomic_add_u64(sequence, 1)
         if (at | stride.size) >> 32:

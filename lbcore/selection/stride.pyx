@@ -1,8 +1,8 @@
-"""Weighted round robin that several threads may follow at once without a lock: gRPC's static stride scheduler. No I/O.
+"""Weighted round robin that threads can share without a lock: gRPC's static stride scheduler. No I/O.
 
-Picks take numbers s = 0, 1, 2 ... from one counter. Number s asks server i = s mod n in round g = s div n, which is picked when
+Picks take numbers s = 0, 1, 2 ... from one counter. Number s stands for server i = s mod n in round g = s div n, which is picked if
 (w*g + 32767*i) mod 65535 >= 65535 - w, with weights scaled so that the largest is 65535: a server of half that weight is
-picked in every other round. Otherwise the next number is taken. Source: gRPC, A58 and static_stride_scheduler.cc.
+picked in every other round. Otherwise the pick takes the next number. Source: gRPC, A58 and static_stride_scheduler.cc.
 Vector: weights 5, 1, 1 give a c a a b a a a c a a b a a.
 """
 
@@ -16,13 +16,13 @@ from lbcore.selection.algorithm cimport Algorithm
 from lbcore.selection.wide cimport uint128
 
 cdef enum:
-    MAX_RATIO = 10             # weights above so many times the mean count as that
-    MIN_SHARE = 100            # those below one part of so many of the mean, as that
-    BARRED_ROUNDS = 8          # before whoever is left is taken as it comes
+    MAX_RATIO = 10             # weights above this many times the mean count as this many times the mean
+    MIN_SHARE = 100            # weights below the mean divided by this count as that
+    BARRED_ROUNDS = 8          # rounds before the first server that is not barred is picked
 
 
 cdef int stride_build(Stride* stride, const uint32_t* weights, Py_ssize_t count) except -1:
-    """Scale the weights of `count` servers; those of weight 0 never come. Replaces what was there. O(count). Raises MemoryError."""
+    """Replace `stride` by the scaled weights of `count` servers; those of weight 0 get no slot. O(count). Raises MemoryError."""
     cdef uint64_t total = 0, largest = 0, mean, least
     cdef uint128 top, bottom, scaled
     cdef uint32_t n = 0
@@ -74,16 +74,16 @@ cdef void stride_free(Stride* stride) noexcept nogil:
 
 @cython.final
 cdef class StaticStride(Algorithm):
-    """StaticStride(servers=(), *, seed=0)\n--\n\nWeighted round robin by one atomic number: threads that pick at once do not wait for each other.
+    """StaticStride(servers=(), *, seed=0)\n--\n\nWeighted round robin by one atomic number: threads that pick at the same time do not wait for each other.
 
-    A pick is O(1) expected: the largest weight over the mean, 10 at most. A change costs O(n) before the next pick and keeps the
-    number. Memory: 2 bytes per server. Shares are exact to 1/65535 of the largest within 65,535 rounds; less smooth than
-    SmoothWRR. As in gRPC, weights of more than ten times the mean count as ten times, and those of less than a hundredth of it
-    as a hundredth. The seed says where the sequence begins.
+    A pick takes as many tries as the largest weight has means, 10 at most, so O(1) expected. A change costs O(n) before the next
+    pick and keeps the number. Memory: 2 bytes per server. Shares are exact to 1/65535 of the largest within 65,535 rounds; less
+    smooth than SmoothWRR. As in gRPC, weights above ten times the mean count as ten times the mean, and weights below a hundredth
+    of the mean as a hundredth. The seed decides where the sequence begins.
     """
 
     def __cinit__(self, *arguments, **named):
-        # `pick_many` may run beside other picks: the number is all that changes.
+        # `pick_many` may run beside other picks, because only the atomic number changes.
         self.stateful = False
 
     def __init__(self, servers=(), *, seed: int = 0):
@@ -97,7 +97,7 @@ cdef class StaticStride(Algorithm):
         return stride_build(&self.stride, self.open, self.count)
 
     cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
-        """The next in the sequence; those that are barred lose their turn, which keeps the shares of the others."""
+        """The next server in the sequence. Barred servers lose their turn, which keeps the shares of the others."""
         cdef uint32_t index, i
         if self.stride.size == 0:
             return -1
@@ -114,7 +114,7 @@ cdef class StaticStride(Algorithm):
         return -1
 
     cdef int choose_many(self, const uint64_t* keys, uint32_t* out, Py_ssize_t n) noexcept nogil:
-        """Numbers are taken in blocks of as many as picks are missing: no block is left half used."""
+        """Takes numbers in blocks of as many as picks are missing, so that no number is left unused."""
         cdef uint64_t at, turn, end
         cdef uint32_t slot, size = self.stride.size
         cdef Py_ssize_t done = 0

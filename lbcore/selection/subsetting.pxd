@@ -1,1 +1,1 @@
-# A part of the servers for each client: only for Python.
+# Subsetting. Declares nothing: `subset` is called from Python only.

@@ -11,12 +11,12 @@ _V = TypeVar("_V")
 def subset(  # type: ignore[overload-overlap]
     servers: Mapping[_S, _V], k: int, client: Key
 ) -> dict[_S, _V]:
-    """The k servers that a client talks to, all if there are no more: in the order they have in `servers`.
+    """The k servers that a client uses, or all if there are no more, in their order in `servers`.
 
-    servers  hashable objects with names (str, bytes, int, or with a `__str__`); from a mapping to weights, or a selector, the result
-             is a dict with these weights, to make a selector of.
-    client   str, bytes or int (64 bits): what tells this client from others, such as its host name. An int is XXH64's seed itself.
-    Cost: O(servers * log servers).
+    servers  hashable objects with names (str, bytes, int, or with a `__str__`); for a mapping to weights or a selector, the result
+             is a dict with these weights, from which a selector can be made.
+    client   str, bytes or int (64 bits): the identity of the client, such as its host name. An int is the seed of XXH64 itself.
+    Cost: O(servers * log servers). Raises TypeError or ValueError.
     """
 @overload
 def subset(  # type: ignore[overload-overlap]

@@ -1,9 +1,9 @@
-"""Subsetting: each client talks to a few of many servers, the same ones for as long as they are there. No I/O.
+"""Subsetting: each client uses a few of many servers, the same ones as long as they exist. No I/O.
 
-A client keeps the k servers whose hash, XXH64 of the name with the client's seed, is smallest (rendezvous hashing; gRPC A68, random
-subsetting). Clients need not know of each other or be numbered. A server that comes or goes changes a client's part by one server
-at most, and only if it is in it. The number of clients of a server is binomial: with c clients and n servers c * k / n, give or
-take its square root; 1,000 clients with 10 of 100 servers each: 100 +- 10 (one standard deviation).
+A client uses the k servers with the smallest hash, XXH64 of the name with the client's seed (rendezvous hashing; gRPC A68, random
+subsetting). Clients need not know each other, nor have numbers. Adding or removing a server changes at most one server of a
+client's subset. The number of clients of a server is binomial: with c clients and n servers it is c * k / n, with the square root
+of that as standard deviation; for 1,000 clients with 10 of 100 servers each, 100 +- 10.
 """
 
 from _collections_abc import Mapping
@@ -16,12 +16,12 @@ from lbcore.selection.wrapper cimport Wrapper
 
 
 def subset(servers, k: int, client):
-    """The k servers that a client talks to, all if there are no more: in the order they have in `servers`.
+    """The k servers that a client uses, or all if there are no more, in their order in `servers`.
 
-    servers  hashable objects with names (str, bytes, int, or with a `__str__`); from a mapping to weights, or a selector, the result
-             is a dict with these weights, to make a selector of.
-    client   str, bytes or int (64 bits): what tells this client from others, such as its host name. An int is XXH64's seed itself.
-    Cost: O(servers * log servers).
+    servers  hashable objects with names (str, bytes, int, or with a `__str__`); for a mapping to weights or a selector, the result
+             is a dict with these weights, from which a selector can be made.
+    client   str, bytes or int (64 bits): the identity of the client, such as its host name. An int is the seed of XXH64 itself.
+    Cost: O(servers * log servers). Raises TypeError or ValueError.
     """
     cdef uint64_t seed = 0
     if isinstance(k, bool) or not isinstance(k, int):

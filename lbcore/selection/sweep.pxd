@@ -1,9 +1,9 @@
-# The least that every server is asked, however slow it was: once in ten seconds.
+# Sweeps: every server is picked at least once in ten seconds, however slow it was.
 #
-# An algorithm that goes by latency asks a slow server seldom, and then does not learn that it is fast again. So some picks go past
-# the choice: twice a second the servers are looked through, some at each pick, and one that was last asked TRY_AFTER_NS ago is
-# picked: by one pick of four at most, so that few requests are not all spent on that. A pick pays for one comparison of the time
-# while nothing is due.
+# An algorithm that chooses by latency picks a slow server seldom, and then does not learn that it is fast again. A sweep overrides
+# some picks: twice a second it looks through the servers, some of them at each pick, and picks one whose last request began more
+# than TRY_AFTER_NS ago. It overrides at most one pick in four, so that sparse requests are not all spent on slow servers. While no
+# sweep is due, it costs a pick one comparison of the time.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -12,30 +12,30 @@ from lbcore.selection.atomic cimport atomic_load_u64, atomic_store_u64
 from lbcore.selection.load cimport Load
 
 cdef enum:
-    SWEEP_LOOKS = 64           # servers looked at in one pick at most
-    SWEEP_REST = 3             # picks between two that go past the choice
+    SWEEP_LOOKS = 64           # servers examined by one pick at most
+    SWEEP_REST = 3             # picks between two that are overridden
 
 cdef extern from *:
     """
     #define LB_TRY_AFTER_NS ((uint64_t)7 * 1000000000)
     #define LB_SWEEP_EVERY_NS ((uint64_t)500 * 1000000)
     """
-    uint64_t TRY_AFTER_NS "LB_TRY_AFTER_NS"            # what is left of ten seconds is for looking through all of them
-    uint64_t SWEEP_EVERY_NS "LB_SWEEP_EVERY_NS"        # between two times that all are looked through
+    uint64_t TRY_AFTER_NS "LB_TRY_AFTER_NS"            # the rest of ten seconds is the time that a sweep may take
+    uint64_t SWEEP_EVERY_NS "LB_SWEEP_EVERY_NS"        # from the end of a sweep to the start of the next one
 
 
 cdef struct Sweep:
-    uint64_t due_ns            # when servers are looked through next
-    uint32_t at                # the slot to look at next
-    uint32_t left              # slots still to look at this time; 0 = it has not begun
-    uint32_t rest              # picks that are left to the choice before that
+    uint64_t due_ns            # when the next sweep starts
+    uint32_t at                # the slot to examine next
+    uint32_t left              # slots that this sweep still has to examine; 0 = no sweep is under way
+    uint32_t rest              # picks that the sweep must not override before it goes on
 
 
 cdef inline Py_ssize_t sweep_look(
         Sweep* sweep, const Alias* alias, Load** loads, const uint8_t* barred, uint64_t now_ns) noexcept nogil:
     cdef uint32_t looks, index
     cdef uint64_t tried_ns, latency_ns
-    cdef int64_t age_ns                        # signed: a clock that is told may have been set back
+    cdef int64_t age_ns                        # signed: `set_time` may have set the clock back
     if sweep.rest:
         sweep.rest -= 1
         return -1
@@ -59,7 +59,7 @@ cdef inline Py_ssize_t sweep_look(
             continue
         age_ns = <int64_t>(now_ns - tried_ns)
         latency_ns = atomic_load_u64(&loads[index].latency_ewma_ns)
-        if latency_ns:                         # the last request that is over began about its latency before it ended
+        if latency_ns:                         # the last request to end began about one average latency earlier
             age_ns = min(age_ns, <int64_t>(now_ns - atomic_load_u64(&loads[index].latency_at_ns) + latency_ns))
         if age_ns >= <int64_t>TRY_AFTER_NS:
             atomic_store_u64(&loads[index].tried_ns, now_ns)
@@ -70,7 +70,7 @@ cdef inline Py_ssize_t sweep_look(
 
 cdef inline Py_ssize_t sweep_next(
         Sweep* sweep, const Alias* alias, Load** loads, const uint8_t* barred, uint64_t now_ns) noexcept nogil:
-    """The index of a server that has to be asked now, or -1.
+    """The index of a server that the sweep picks now, or -1.
 
     loads, barred  by index; `barred` NULL = no server.   alias  the servers that may be picked.
     """

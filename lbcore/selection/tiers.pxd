@@ -1,4 +1,4 @@
-# Servers to fall back on, tier by tier, as far as those before them do not suffice.
+# Tiers of servers: a later tier gets requests as far as the earlier ones lack capacity.
 
 from lbcore.selection.wrapper cimport Wrapper
 
@@ -6,7 +6,7 @@ from lbcore.selection.wrapper cimport Wrapper
 cdef class Tiers(Wrapper):
     cdef dict tier_of                  # server -> tier
     cdef readonly double overprovisioning
-    cdef dict load                     # tier -> its part of all picks, in percent, as things stand
+    cdef dict load                     # tier -> its present part of all picks, in percent
 
     cdef object tier(self, object server)
     cdef dict shares(self, dict health)

@@ -1,9 +1,9 @@
-"""Tiers: servers to fall back on, tier by tier, as far as those before them do not suffice. For priorities, and zones. No I/O.
+"""Tiers of servers: a later tier gets requests as far as the earlier ones lack capacity. For priorities, and zones. No I/O.
 
-The health of a tier is min(100, 100 * overprovisioning * weight that is up / weight), in whole percent. The first tier gets its
-health's share of all picks, the next one its health's share at most of what is left, and so on; where all of them together have
-less than 100, each gets its part of that. Source: Envoy, priority levels, whose default is 1.4; it counts hosts, here it is weights.
-Vectors with 1.4 and two tiers, the second of which is up: of the first 100 % up: 100 and 0; 72 %: 100 and 0; 71 %: 99 and 1;
+The health of a tier is min(100, 100 * overprovisioning * weight that is up / weight), in whole percent. The first tier gets as many
+percent of all picks as it has health, the next tier as many of the rest, and so on; if all tiers together have less than 100, each
+gets its part in proportion. Source: Envoy, priority levels, whose default is 1.4; Envoy counts hosts, lbcore counts weight.
+Vectors with 1.4 and two tiers, all of the second up: 100 % of the first up: 100 and 0; 72 %: 100 and 0; 71 %: 99 and 1;
 50 %: 70 and 30; 25 %: 35 and 65; 0 %: 0 and 100. Both 20 % up: 50 and 50.
 """
 
@@ -21,7 +21,7 @@ cdef enum:
 
 
 cdef int checked_tier(object server, object tier) except -1:
-    """Raise TypeError or ValueError for what is no tier."""
+    """Raise TypeError or ValueError unless `tier` is an int of 0 or more."""
     if isinstance(tier, bool) or not isinstance(tier, int):
         raise TypeError(f"the tier of {server!r} has to be an int, not {tier!r}")
     if tier < 0:
@@ -31,20 +31,20 @@ cdef int checked_tier(object server, object tier) except -1:
 
 @cython.final
 cdef class Tiers(Wrapper):
-    """Tiers(selector, tiers, *, overprovisioning=1.4)\n--\n\nPick of the first tier of servers, and of later ones as far as too little of it is up.
+    """Tiers(selector, tiers, *, overprovisioning=1.4)\n--\n\nPick from the first tier of servers, and from later tiers as far as too little of it is up.
 
-    selector          a selector, or a wrapper: a server that it keeps out, as an ejection does, counts as down. Selectors that choose by
-                      a key are refused: keys would move to and fro with the health of others.
-    tiers             a mapping from servers to tiers, ints of 0 and more, or pairs of these; 0 comes first. A server that it does not
-                      name is in a tier of its own kind, after all others. For zones: 0 for the servers of one's own, 1 for the rest.
+    selector          a selector, or a wrapper; a server that it excludes, as an ejection does, counts as down. Selectors that choose
+                      by a key are refused: keys would move back and forth with the health of other servers.
+    tiers             a mapping from servers to tiers, ints of 0 and more, or pairs of these; 0 comes first. Servers that it does not
+                      name form one more tier, after all others. For zones: 0 for the servers of the own zone, 1 for the rest.
     overprovisioning  how much more than its share a tier can take, 1 to 100 (1.4): with 1.4 a tier of which 72 % is up still takes all.
-    A pick costs what the selector's does, plus some ns; a change O(servers). Within a tier shares are those of the weights.
+    A pick costs as much as the selector's, plus some ns; a change is O(servers). Within a tier, shares follow the weights.
     """
 
     def __init__(self, selector, tiers, *, overprovisioning: float = 1.4):
         base = (<Wrapper>selector).base if isinstance(selector, Wrapper) else selector
         if isinstance(base, Algorithm) and (<Algorithm>base).keyed:
-            raise TypeError(f"{type(base).__name__} chooses by a key: the health of others would move keys to and fro")
+            raise TypeError(f"{type(base).__name__} chooses by a key: the health of others would move keys back and forth")
         if isinstance(overprovisioning, bool) or not isinstance(overprovisioning, (int, float)):
             raise TypeError(f"overprovisioning has to be a number, not {overprovisioning!r}")
         if not 1 <= overprovisioning <= 100:
@@ -61,7 +61,7 @@ cdef class Tiers(Wrapper):
         return max(self.tier_of.values(), default=-1) + 1 if found is None else found
 
     def set_tier(self, server, tier: int) -> None:
-        """Put a server into another tier; it need not be there yet."""
+        """Put a server into another tier. The server need not be added yet. Raises TypeError or ValueError."""
         checked_tier(server, tier)
         with cython.critical_section(self.base):
             self.tier_of[server] = tier
@@ -69,13 +69,13 @@ cdef class Tiers(Wrapper):
 
     @property
     def loads(self) -> dict:
-        """The part of all picks that each tier gets as things stand, in percent."""
+        """The part of all picks that each tier gets now, in percent, by tier."""
         self.ahead()
         with cython.critical_section(self.base):
             return dict(self.load)
 
     cdef dict shares(self, dict health):
-        """The percentage of each tier, by its health: 100 in all, unless nothing is up."""
+        """The percentage of picks of each tier, from the tiers' health: 100 in all, or 0 if all tiers are down."""
         cdef int left = WHOLE, total = min(WHOLE, sum(health.values())), part
         cdef dict found = {}
         if total == 0:
@@ -86,7 +86,7 @@ cdef class Tiers(Wrapper):
             left -= part
         for tier in sorted(health):
             if found[tier]:
-                found[tier] += left            # what rounding left over
+                found[tier] += left            # the remainder of rounding
                 break
         return found
 
@@ -110,7 +110,7 @@ cdef class Tiers(Wrapper):
                 if self.load[tiers[i]] == 0:
                     selector.open[i] = 0
             return 0
-        # Each tier's weights are brought to one sum, exactly, times its part; then all of them to the smallest numbers there are.
+        # Scale the weights of each tier exactly to a common sum, times the tier's part; then divide all by their greatest divisor.
         common = 1
         for tier in used:
             common = common * opened[tier] // gcd(common, opened[tier])

@@ -1,4 +1,4 @@
-# Selectors that go by how long servers take.
+# The base class of selectors that choose by latency.
 
 from libc.stdint cimport uint64_t
 
@@ -8,20 +8,20 @@ from lbcore.selection.sweep cimport Sweep
 
 
 cdef class Timed(Drawn):
-    cdef bint told                     # the time is what `set_time` said
-    cdef uint64_t told_ns
+    cdef bint manual                   # the time was set by `set_time`
+    cdef uint64_t manual_ns            # that time
     cdef Sweep sweep
-    cdef bint slow                     # what is compared changes little within milliseconds
+    cdef bint slow                     # averages change little within milliseconds, so that a coarse clock is enough
 
     cdef int shift(self, uint64_t by_ns) except -1
 
     cdef inline uint64_t now_ns(self) noexcept nogil:
-        return self.told_ns if self.told else monotonic_ns()
+        return self.manual_ns if self.manual else monotonic_ns()
 
     cdef inline uint64_t about_ns(self) noexcept nogil:
-        """The time, for comparing averages: may be some ms ago where these live for seconds. A pick costs less than the clock."""
-        if self.told:
-            return self.told_ns
+        """The time for comparing averages: up to some ms late if `slow`, because reading the exact clock costs more than a pick."""
+        if self.manual:
+            return self.manual_ns
         return coarse_ns() if self.slow else monotonic_ns()
 
 

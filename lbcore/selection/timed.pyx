@@ -1,4 +1,4 @@
-"""Selectors that go by how long servers take. No I/O."""
+"""The base class of selectors that choose by latency. No I/O."""
 
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
@@ -8,7 +8,7 @@ from lbcore.selection.drawn cimport Drawn
 
 
 cdef uint64_t positive_ns(str name, object seconds) except? 0:
-    """Seconds as ns. Raises TypeError or ValueError unless they are a number above 0 and up to a day."""
+    """Seconds as ns. Raises TypeError or ValueError unless they are a number from a microsecond to a day."""
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise TypeError(f"{name} has to be a number of seconds, not {seconds!r}")
     if not 1e-6 <= seconds <= 86400:
@@ -17,36 +17,36 @@ cdef uint64_t positive_ns(str name, object seconds) except? 0:
 
 
 cdef bint is_slow(object seconds):
-    """Whether averages that count for less after this time may be compared by a clock that is some ms late."""
+    """Whether averages that decay over this time may be compared by a clock that is some ms late."""
     return seconds >= 1
 
 
 cdef class Timed(Drawn):
-    """The base of these: averages are part of the state, by their age."""
+    """The base class of selectors that choose by latency. Averages are part of the state, with their age."""
 
     cdef void came(self, Py_ssize_t index) noexcept nogil:
         self.loads[index].tried_ns = max(self.now_ns(), <uint64_t>1)
 
     @cython.critical_section
     def set_time(self, now_s: float | None) -> None:
-        """Go by the caller's clock, for simulations: it is `now_s` seconds, until told otherwise. None: by the system's again.
+        """Set the time, for simulations: it stays at `now_s` seconds until the next call. None: the system's clock again.
 
-        Averages keep their age where the clock is changed for another one. Raises ValueError for a negative time.
+        Averages keep their age when the clock changes. Raises ValueError for a time below 0 or above 1e9.
         """
         cdef uint64_t before = self.now_ns(), after
-        cdef bint told = now_s is not None
-        if told and not 0 <= now_s <= 1e9:
+        cdef bint manual = now_s is not None
+        if manual and not 0 <= now_s <= 1e9:
             raise ValueError(f"{now_s!r} is no time in seconds")
-        after = <uint64_t>int(now_s * 1e9) if told else monotonic_ns()
+        after = <uint64_t>int(now_s * 1e9) if manual else monotonic_ns()
         self.quiesce()
-        if told != self.told:
+        if manual != self.manual:
             self.shift(after - before)
             self.sweep.due_ns = 0
-        self.told = told
-        self.told_ns = after
+        self.manual = manual
+        self.manual_ns = after
 
     cdef int shift(self, uint64_t by_ns) except -1:
-        """Move all times that are remembered."""
+        """Add `by_ns` to all stored times."""
         cdef Py_ssize_t i
         for i in range(self.count):
             self.loads[i].latency_at_ns += by_ns
@@ -61,7 +61,7 @@ cdef class Timed(Drawn):
             if self.loads[i].latency_ewma_ns else None for i in range(self.count)
         ]
         return {
-            "latencies": latencies, "time_ns": self.told_ns if self.told else None,
+            "latencies": latencies, "time_ns": self.manual_ns if self.manual else None,
             "tried": [max(0, <int64_t>(now - self.loads[i].tried_ns)) for i in range(self.count)],
             "sweep": [max(0, <int64_t>(self.sweep.due_ns - now)), self.sweep.at, self.sweep.left, self.sweep.rest],
         }
@@ -69,9 +69,9 @@ cdef class Timed(Drawn):
     cdef int restore_extra(self, dict state) except -1:
         cdef uint64_t now
         cdef Py_ssize_t i
-        self.told = state["time_ns"] is not None
-        if self.told:
-            self.told_ns = state["time_ns"]
+        self.manual = state["time_ns"] is not None
+        if self.manual:
+            self.manual_ns = state["time_ns"]
         now = self.now_ns()
         due_ns, self.sweep.at, self.sweep.left, self.sweep.rest = state["sweep"]
         self.sweep.due_ns = now + <uint64_t>due_ns

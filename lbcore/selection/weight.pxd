@@ -1,4 +1,4 @@
-# Weights of servers, as selectors are given them.
+# The check of weights of servers.
 
 from libc.stdint cimport uint32_t
 
@@ -7,7 +7,7 @@ cdef enum:
 
 
 cdef inline uint32_t checked_weight(object server, object weight) except? 0xFFFFFFFF:
-    """A weight as a number. Raises TypeError or ValueError for what is none."""
+    """A weight as a number, 0 to MAX_WEIGHT. Raises TypeError or ValueError."""
     if isinstance(weight, bool) or not isinstance(weight, int):
         if isinstance(weight, (bool, str, bytes)) or not hasattr(weight, "__index__"):
             raise TypeError(f"the weight of {server!r} has to be an int, not {weight!r}: `scaled` of lbcore.selection makes ints of fractions")

@@ -1,4 +1,4 @@
-"""Whole weights of fractions, exactly. No I/O."""
+"""Whole weights with exactly the ratios of fractions. No I/O."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Number = float | Fraction | Decimal
 def scaled(weights: Mapping[S, Number] | Iterable[tuple[S, Number]]) -> dict[S, int]:
     """The smallest whole weights that have the same ratios: `{"a": 0.5, "b": 0.25}` gives `{"a": 2, "b": 1}`.
 
-    weights  a mapping, or pairs; numbers of 0 and more: int, float, Fraction or Decimal. A float counts as the decimal
-             number that it is printed as: 0.1 is a tenth. So thirds are Fraction(1, 3), not 1 / 3.
-    Raises ValueError where no weights up to 2**30 have these ratios: round them first.
+    weights  a mapping, or pairs; numbers of 0 and more: int, float, Fraction or Decimal. A float stands for the decimal
+             number that is its `repr`: 0.1 is a tenth. Thirds are Fraction(1, 3), not 1 / 3.
+    Raises TypeError, or ValueError if no weights up to 2**30 have these ratios; then round them first.
     """
     exact: dict[S, Fraction] = {}
     for server, weight in weights.items() if isinstance(weights, Mapping) else weights:

@@ -1,4 +1,4 @@
-# Integers of 128 bits, for products of two of 64 that are compared exactly.
+# Integers of 128 bits, for exact products of two integers of 64 bits.
 
 from libc.stdint cimport uint32_t, uint64_t
 

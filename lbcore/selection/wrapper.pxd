@@ -1,15 +1,15 @@
-# What stands around a selector and decides which of its servers may be picked, and with which weight.
+# The base class of wrappers, which change the weights by which a selector picks.
 
 from lbcore.selection.algorithm cimport Algorithm, Shaper
 
 
 cdef class Wrapper(Shaper):
-    cdef readonly object selector      # what it is around: a Algorithm, or another Wrapper
-    cdef Algorithm base                 # the innermost
-    cdef Wrapper within                # `selector` where that is a wrapper, else None
-    cdef object clock                  # a function that gives seconds; None = the monotonic clock
-    cdef double due_s                  # when `step` has to be called; infinity = never
-    cdef dict pending                  # own state that `shape` has to take over; None = none
+    cdef readonly object selector      # what it wraps: an Algorithm, or another Wrapper
+    cdef Algorithm base                # the algorithm inside all wrappers
+    cdef Wrapper within                # `selector` if that is a wrapper, else None
+    cdef object clock                  # a function that returns seconds; None = the monotonic clock
+    cdef double due_s                  # when `step` has to be called, in seconds of `clock`; infinity = never
+    cdef dict pending                  # own state that `reshape` has to take over; None = none
 
     # What a wrapper implements
     cdef int reshape(self, Algorithm selector) except -1

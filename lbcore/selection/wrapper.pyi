@@ -11,11 +11,11 @@ STATE_VERSION: Final[int]
 
 @disjoint_base
 class Wrapper(Shaper[_S]):
-    """The base of wrappers. An algorithm has one chain of them."""
+    """The base class of wrappers. An algorithm has at most one chain of wrappers."""
 
     @property
     def selector(self) -> Selector[_S]: ...
     def __deepcopy__(self, memo: Any) -> Wrapper[_S]: ...
 
 def rebuilt(base: type[Any], options: dict[str, Any], kinds: list[Any], state: dict[str, Any]) -> Any:
-    """A selector in its wrappers, the innermost first, made from their state, for pickle and copy."""
+    """A selector with its wrappers, innermost first, made from their options and state, for pickle and copy."""

@@ -1,10 +1,11 @@
-"""What is around a selector and changes with which weight its servers may be picked. No I/O.
+"""The base class of wrappers, which change the weights by which a selector picks. No I/O.
 
-A wrapper is a `Selector`: it has the methods of the selector that it is around, and passes them on. It acts when something changes: then it writes
-other weights into the selector's `open` (see `Shaper`), and the algorithm builds what it needs from these. So a pick costs what
-the selector's does, and a look at whether time has made a change due. Wrappers go around wrappers, e.g.
-`PanicThreshold(SlowStart(OutlierDetector(SmoothWRR(servers))))`. Changes may be made at any of them, or at the selector; picks and
-leases go through the outermost, or time stands still until `tick`. What `algorithm` says about threads holds here.
+A wrapper is a `Selector` and forwards the methods of the selector that it wraps. It acts when something changes: it then writes
+other weights into the algorithm's `open` (see `Shaper`), from which the algorithm builds its tables. A pick therefore costs as
+much as the algorithm's, plus a check whether a change is due. Wrappers can be nested, as in
+`PanicThreshold(SlowStart(OutlierDetector(SmoothWRR(servers))))`. Changes may be made through any of them or through the algorithm;
+picks and leases go through the outermost wrapper, otherwise changes that are due wait for `tick`. The rules of
+`lbcore.selection.algorithm` about threads hold here.
 """
 
 cimport cython
@@ -18,13 +19,16 @@ STATE_VERSION = 1
 
 
 cdef class Wrapper(Shaper):
-    """The base of wrappers. An algorithm has one chain of them."""
+    """The base class of wrappers. An algorithm has at most one chain of wrappers."""
 
     def __cinit__(self, *arguments, **named):
         self.due_s = INFINITY
 
     cdef int wrap(self, object selector, object clock) except -1:
-        """Begin. For constructors of subclasses, once their own settings are made."""
+        """Become the outermost wrapper. Constructors of subclasses call it after they have stored their own options.
+
+        Raises TypeError if `selector` is none, ValueError if another wrapper is around it already.
+        """
         cdef Algorithm base
         if isinstance(selector, Wrapper):
             self.within = selector
@@ -44,20 +48,20 @@ cdef class Wrapper(Shaper):
     # What a wrapper implements
 
     cdef int reshape(self, Algorithm selector) except -1:
-        """Change `open`, in which the wrappers within have had their say. Sets `due_s`, and takes over `pending`."""
+        """Change `selector.open`, which the inner wrappers have changed already. Sets `due_s`, and takes over `pending`."""
         return 0
 
     cdef int step(self, double now_s) except -1:
-        """It is time. Sets `due_s`."""
+        """Do what was due at `due_s`, and set the next `due_s`."""
         self.due_s = INFINITY
         return self.base.change()
 
     cdef dict options(self):
-        """Keyword arguments that make such a wrapper."""
+        """The keyword arguments with which this wrapper was constructed."""
         return {}
 
     cdef dict own_state(self):
-        """What `state` holds beyond that of what is within."""
+        """What `state` holds besides the state of the wrapped selector."""
         return {}
 
     # Time
@@ -71,7 +75,7 @@ cdef class Wrapper(Shaper):
         return self.reshape(selector)
 
     cdef int ahead(self) except -1:
-        """Do what is due."""
+        """Do what is due now, the inner wrappers first."""
         if self.within is not None:
             self.within.ahead()
         if self.due_s != INFINITY:
@@ -81,12 +85,12 @@ cdef class Wrapper(Shaper):
     cdef int ahead_to(self, double now_s) except -1:
         if now_s >= self.due_s:
             with cython.critical_section(self.base):
-                if now_s >= self.due_s:        # nobody else did it meanwhile
+                if now_s >= self.due_s:        # no other thread has done it meanwhile
                     self.step(now_s)
         return 0
 
     def tick(self, now: float | None = None) -> None:
-        """`Selector.tick`. Only needed while no pick goes through this wrapper."""
+        """`Selector.tick`. Needed only while no pick goes through this wrapper."""
         if self.within is not None:
             self.within.tick(now)
         self.ahead_to(self.now() if now is None else now)
@@ -109,7 +113,7 @@ cdef class Wrapper(Shaper):
         return self.base.pick_n(key, n, accept=accept, exclude=exclude)
 
     def pick_many(self, wanted, out=None):
-        """`Selector.pick_many`. What becomes due meanwhile waits for its end."""
+        """`Selector.pick_many`. Changes that become due meanwhile wait for its end."""
         self.ahead()
         return self.base.pick_many(wanted, out)
 
@@ -195,7 +199,7 @@ cdef class Wrapper(Shaper):
         """`Selector.items`."""
         return self.base.items()
 
-    # How it is
+    # State of servers
 
     def layer(self, kind: type):
         """`Selector.layer`."""
@@ -230,7 +234,7 @@ cdef class Wrapper(Shaper):
         return self.base.statistics(self)
 
     def __eq__(self, other) -> bool:
-        """Whether it is the same kind with the same settings, around selectors that are equal."""
+        """Whether both are wrappers of the same class with the same options, around equal selectors."""
         if type(self) is not type(other):
             return NotImplemented
         return self.options() == (<Wrapper>other).options() and self.selector == (<Wrapper>other).selector
@@ -249,7 +253,7 @@ cdef class Wrapper(Shaper):
         return self.base.algorithm
 
     def state(self) -> dict:
-        """`Selector.state`, and what the wrapper knows; times are kept as ages."""
+        """`Selector.state`, and the wrapper's own; times are stored as ages."""
         cdef Algorithm base = self.base
         self.ahead()
         with cython.critical_section(base):
@@ -274,7 +278,7 @@ cdef class Wrapper(Shaper):
             self.pending = None
 
     cdef dict all_options(self):
-        """`options`, and what is no part of the state: the clock, functions to call."""
+        """`options`, and what `state` leaves out: the clock, functions to call."""
         return self.options() if self.clock is None else {**self.options(), "clock": self.clock}
 
     def __reduce__(self):
@@ -296,7 +300,7 @@ cdef class Wrapper(Shaper):
 
 
 def rebuilt(base: type, options: dict, kinds: list, state: dict):
-    """A selector in its wrappers, the innermost first, made from their state, for pickle and copy."""
+    """A selector with its wrappers, innermost first, made from their options and state, for pickle and copy."""
     found = base((), **options)
     for kind, settings in kinds:
         found = kind(found, **settings)

@@ -1,6 +1,6 @@
-"""Smooth weighted round robin: nginx's sequence, computed beforehand. No I/O.
+"""Smooth weighted round robin: nginx's sequence, computed in advance. No I/O.
 
-Before each pick every server gains its weight; the one with the most is picked (the first one, among equals) and loses the
+Before each pick every server gains its weight; the server that has most (the first one, among equals) is picked and loses the
 sum of all weights. After W picks every server was picked exactly w times. Source: nginx,
 ngx_http_upstream_get_peer; the algorithm is by Maxim Dounin, 2012. Vector: weights 5, 1, 1 give a a b a c a a.
 """
@@ -13,12 +13,12 @@ from lbcore.selection.cycle cimport CYCLE_LIMIT, Cycle, common_divisor, cycle_fr
 from lbcore.selection.ordered cimport Ordered
 
 
-cdef struct Group:             # servers of one weight: among them the order is round robin, since they gain alike
+cdef struct Group:             # servers of one weight, which are picked in round robin because they gain the same
     int64_t weight
-    int64_t rounds             # times that each of them was picked
-    uint32_t first             # of its members
-    uint32_t size
-    uint32_t next              # offset of the member whose turn it is
+    int64_t rounds             # times that all its members were picked
+    uint32_t first             # position of its first member
+    uint32_t size              # number of members
+    uint32_t next              # offset of the member that is picked next
 
 
 cdef void fill(uint32_t* order, Py_ssize_t period, Group* groups, Py_ssize_t n_groups, const uint32_t* members) noexcept nogil:
@@ -43,10 +43,10 @@ cdef void fill(uint32_t* order, Py_ssize_t period, Group* groups, Py_ssize_t n_g
 
 
 cdef int wrr_build(Cycle* cycle, const uint32_t* weights, Py_ssize_t count) except -1:
-    """Compute the order of `count` servers; those of weight 0 never come. Replaces what `cycle` held.
+    """Replace the contents of `cycle` by the order of `count` servers; servers of weight 0 are never picked.
 
-    Returns 0, or 1 when the period is beyond CYCLE_LIMIT: then nothing has changed. Raises MemoryError.
-    Cost: O(period * different weights) time, not period * servers; 4 bytes per step are kept.
+    Returns 0, or 1 if the period is above CYCLE_LIMIT; then `cycle` is unchanged. Raises MemoryError.
+    Cost: O(period * different weights), not O(period * servers). Memory: 4 bytes per step.
     """
     cdef uint32_t divisor = 0
     cdef int64_t total = 0
@@ -95,9 +95,9 @@ cdef int wrr_build(Cycle* cycle, const uint32_t* weights, Py_ssize_t count) exce
 
 @cython.final
 cdef class SmoothWRR(Ordered):
-    """SmoothWRR(servers=(), *, seed=0)\n--\n\nSmooth weighted round robin, the order that nginx picks in.
+    """SmoothWRR(servers=(), *, seed=0)\n--\n\nSmooth weighted round robin, in the order of nginx.
 
-    A pick is O(1), with weights whose period is beyond 262,144 O(log n) in Tijdeman's order instead, which is smoother.
+    A pick is O(1); if the period of the weights is above 262,144, it is O(log n) in Tijdeman's order instead, which is smoother.
     A change of weights costs O(period * different weights) before the next pick. Memory: 4 bytes per step of the period.
     """
 
