@@ -102,9 +102,11 @@ def run(context: click.Context, config: str | None, workers: int | None) -> None
     from lbcore.config.lint import lint_static
     from lbcore.config.report import lines
     from lbcore.errors import ConfigError
+    from lbcore.tls.material import settle_static
 
     try:
         static, warnings, origin = _static(config, context.args)
+        static = settle_static(static)
     except ConfigError as error:
         _print_problems(error.problems)
         sys.exit(1)

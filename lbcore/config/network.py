@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 UNIX = "unix:"
+PORTS = {"http": 80, "https": 443}  # of URLs without one
 _PLACEHOLDER = re.compile(r"[$<>{}]|%[A-Z_]+%")
 _HOST = re.compile(r"[^\s\x00-\x20\x7f\"#$&'()*+,/;<=>?@\\^`{|}]+")
 
@@ -78,7 +79,7 @@ def is_nowhere(url: str) -> bool:
 def split_url(url: str) -> tuple[str, int, str, str]:
     """`(host, port, authority, path)` of a server's URL. Raises ValueError.
 
-    http://[user@]host[:port][/path], or (extension) unix:/path/of/socket: then the port is 0 and the host that path.
+    http[s]://[user@]host[:port][/path], or (extension) unix:/path/of/socket: then the port is 0 and the host that path.
     A user is accepted, as in Traefik, and not sent: the authority has none.
     Source: RFC 3986 section 3.
     """
@@ -92,17 +93,20 @@ def split_url(url: str) -> tuple[str, int, str, str]:
         port = parts.port
     except ValueError as error:
         raise ValueError(f"error parsing server URL {url}: {error}") from None
-    if parts.scheme in ("https", "h2c"):
-        raise ValueError(
-            f"error parsing server URL {url}: {parts.scheme}:// is not supported by this version of lbcore"
-        )
-    if parts.scheme != "http" or not parts.hostname:
-        raise ValueError(f"error parsing server URL {url}: write http://host:port or unix:/path")
+    if parts.scheme == "h2c":
+        raise ValueError(f"error parsing server URL {url}: h2c:// is not supported by this version of lbcore")
+    if parts.scheme not in PORTS or not parts.hostname:
+        raise ValueError(f"error parsing server URL {url}: write http://host:port, https://host:port or unix:/path")
     if _PLACEHOLDER.search(parts.netloc):
         raise ValueError(f"error parsing server URL {url}: a placeholder was not filled in")
     if not _HOST.fullmatch(parts.hostname):
         raise ValueError(f"error parsing server URL {url}: {parts.hostname!r} is no host")
-    return parts.hostname, 80 if port is None else port, parts.netloc.rpartition("@")[2], parts.path
+    return parts.hostname, PORTS[parts.scheme] if port is None else port, parts.netloc.rpartition("@")[2], parts.path
+
+
+def is_secure(url: str) -> bool:
+    """Whether a server is spoken to over TLS."""
+    return url[:8].lower() == "https://"
 
 
 def has_user(url: str) -> bool:

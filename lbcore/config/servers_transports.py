@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from lbcore.config.forwarding import ForwardingTimeouts
 from lbcore.config.model import Object, keys
+from lbcore.config.tls import NamedServers, ServerTls
 
 
-class ServersTransport(Object):
+class ServersTransport(Object, NamedServers):
     """How servers are spoken to. `maxIdleConnsPerHost` 0: 2, as in Traefik."""
 
-    ignored = keys(
-        "serverName insecureSkipVerify rootCAs certificates cipherSuites minVersion maxVersion disableHTTP2 "
-        "peerCertURI spiffe",
-        "servers are spoken to without TLS by this version of lbcore",
-    )
+    ignored = keys("disableHTTP2", "servers are spoken to in HTTP/1.1 anyway")
     meant: ClassVar[str] = "the name of a transport is missing: write serversTransports: {NAME: {...}}"
 
     max_idle_conns_per_host: Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)] = 0
     forwarding_timeouts: ForwardingTimeouts = ForwardingTimeouts()
+    cipher_suites: list[str] = []
+    min_version: str = ""
+    max_version: str = ""
+
+    def server_tls(self) -> ServerTls:
+        return replace(
+            super().server_tls(),
+            cipher_suites=tuple(self.cipher_suites),
+            min_version=self.min_version,
+            max_version=self.max_version,
+        )

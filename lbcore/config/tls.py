@@ -6,6 +6,7 @@ attributes that no configuration can set: `lbcore.tls.material` fills them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from pydantic import Field
@@ -16,7 +17,7 @@ from lbcore.config.model import Model, Object, keys
 DEFAULT = "default"  # the options, and the store, that hold where none are named
 
 
-class Certificate(Object):
+class KeyPair(Model):
     """A certificate and its key.
 
     certificate_text, key_text  as they were read; empty until then.
@@ -24,9 +25,66 @@ class Certificate(Object):
 
     cert_file: str = Field(default="", repr=False)
     key_file: str = Field(default="", repr=False)
-    stores: list[str] = []
     certificate_text: SkipJsonSchema[str] = Field(default="", repr=False)
     key_text: SkipJsonSchema[str] = Field(default="", repr=False)
+
+
+class Certificate(Object, KeyPair):
+    """One of lbcore's own, for clients."""
+
+    stores: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """How servers are spoken to over TLS, with what was read of files. Equal ones make connections that are alike.
+
+    authorities   PEM of whom to trust; empty: of whom the system trusts.
+    pairs         certificates and keys, as PEM, that servers get which ask for one.
+    server_name   asked for and verified in place of the host of a server.
+    """
+
+    insecure_skip_verify: bool = False
+    authorities: tuple[str, ...] = field(default=(), repr=False)
+    pairs: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    server_name: str = ""
+    peer_cert_uri: str = ""
+    cipher_suites: tuple[str, ...] = ()
+    min_version: str = ""
+    max_version: str = ""
+
+
+class TrustedServers(Model):
+    """Which servers are trusted: those that one of `rootCAs` vouches for, else one of the system's authorities.
+
+    authorities  the texts behind `rootCAs`, as they were read.
+    """
+
+    insecure_skip_verify: bool = False
+    root_cas: list[str] = Field(default=[], alias="rootCAs")
+    authorities: SkipJsonSchema[tuple[str, ...]] = Field(default=(), repr=False)
+
+    def server_tls(self) -> ServerTls:
+        """The settings, with what was read."""
+        return ServerTls(self.insecure_skip_verify, self.authorities)
+
+
+class NamedServers(TrustedServers):
+    """`serverName`, and a certificate of lbcore's own; `peerCertURI` has to stand in the server's."""
+
+    missing = keys("spiffe", "name the certificates in rootCAs and certificates, and the identity in peerCertURI")
+
+    server_name: str = ""
+    certificates: list[KeyPair] = []
+    peer_cert_uri: str = Field(default="", alias="peerCertURI")
+
+    def server_tls(self) -> ServerTls:
+        return replace(
+            super().server_tls(),
+            pairs=tuple((pair.certificate_text, pair.key_text) for pair in self.certificates),
+            server_name=self.server_name,
+            peer_cert_uri=self.peer_cert_uri,
+        )
 
 
 class Store(Object):

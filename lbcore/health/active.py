@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from lbcore.config.dynamic import HealthCheck
 from lbcore.config.tcp import TcpHealthCheck
+from lbcore.config.tls import ServerTls
 from lbcore.errors import OUR_LACK
 from lbcore.health.patience import within
 from lbcore.health.probe import Probe, ProbeError, probe_for, tcp_probe_for
@@ -21,11 +22,17 @@ _log = logging.getLogger("lbcore.health")
 
 
 class ServiceCheck:
-    """Checks that run. They own the reason CHECK of the servers' cells."""
+    """Checks that run. They own the reason CHECK of the servers' cells.
 
-    def __init__(self, name: str, check: HealthCheck | TcpHealthCheck, region: Region) -> None:
+    tls  settings by URL, of the servers whose checks may go over TLS.
+    """
+
+    def __init__(
+        self, name: str, check: HealthCheck | TcpHealthCheck, region: Region, tls: Mapping[str, ServerTls] | None = None
+    ) -> None:
         self.name = name
         self.check = check
+        self.tls = tls or {}
         self.errors: dict[str, str] = {}  # by URL: why the last check failed
         self._region = region
         self._tasks: dict[str, tuple[int, asyncio.Task[None]]] = {}  # by URL: slot and loop
@@ -53,8 +60,11 @@ class ServiceCheck:
     async def _keep_asking(self, url: str, slot: int) -> None:
         check, region = self.check, self._region
         try:
-            probe = tcp_probe_for(url, check) if isinstance(check, TcpHealthCheck) else probe_for(url, check)
-        except ValueError as unusable:
+            if isinstance(check, TcpHealthCheck):
+                probe = tcp_probe_for(url, check, self.tls.get(url))
+            else:
+                probe = probe_for(url, check, self.tls.get(url))
+        except (ValueError, ImportError) as unusable:
             self.errors[url] = f"it cannot be asked: {unusable}"
             region.set_up(slot, False, CHECK)
             _log.error("Health check cannot be made. service=%s url=%s error=%s", self.name, url, unusable)

@@ -6,23 +6,26 @@ and read here: HealthCheckRequest is empty, field 1 of HealthCheckResponse is th
 
 from __future__ import annotations
 
-import asyncio
+from typing import TYPE_CHECKING
 
 import h2.config
 import h2.connection
 import h2.events
 
+if TYPE_CHECKING:
+    from lbcore.health.probe import Reader, Writer
+
 STATUSES = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
 EMPTY_MESSAGE = bytes(5)  # not compressed, length 0
 
 
-async def ask_grpc(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, authority: str) -> str:
+async def ask_grpc(reader: Reader, writer: Writer, authority: str, scheme: str = "http") -> str:
     """The status that the server gives itself, or why there is none."""
     connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
     connection.initiate_connection()
     headers = [
         (":method", "POST"),
-        (":scheme", "http"),
+        (":scheme", scheme),
         (":path", "/grpc.health.v1.Health/Check"),
         (":authority", authority),
         ("content-type", "application/grpc"),

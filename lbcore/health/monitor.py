@@ -6,6 +6,7 @@ import asyncio
 
 from lbcore.config.dynamic import DynamicConfig, HealthCheck, LoadBalancer
 from lbcore.config.tcp import TcpHealthCheck
+from lbcore.config.tls import ServerTls
 from lbcore.config.validate import qualify
 from lbcore.health.active import ServiceCheck
 from lbcore.health.audit import Counted, InFlightAudit
@@ -16,10 +17,14 @@ from lbcore.state.slots import SlotMap
 
 
 class HealthMonitor:
-    """Runs the checks of the configuration in force. Verdicts lie in the shared region: every worker sees them."""
+    """Runs the checks of the configuration in force. Verdicts lie in the shared region: every worker sees them.
 
-    def __init__(self, region: Region) -> None:
+    default_tls  settings towards servers of services that name no transport.
+    """
+
+    def __init__(self, region: Region, default_tls: ServerTls | None = None) -> None:
         self._region = region
+        self._default_tls = default_tls or ServerTls()
         self._checks: dict[str, ServiceCheck] = {}
         self._ejections = Ejections(region)
         self._slow_starts = SlowStarts(region)
@@ -46,7 +51,9 @@ class HealthMonitor:
                 continue
             servers = {server.url: slots.servers[f"{name}|{server.url}"] for server in balancer.sited}
             if balancer.health_check is not None:
-                checks[name] = self._check(name, balancer.health_check, servers)
+                transport = dynamic.http.servers_transports.get(qualify(balancer.servers_transport, name))
+                tls = self._default_tls if transport is None else transport.server_tls()
+                checks[name] = self._check(name, balancer.health_check, servers, dict.fromkeys(servers, tls))
             if balancer.passive_health_check is not None:
                 for url, slot in servers.items():
                     passive[slot] = Watched(slot, name, url, balancer.passive_health_check)
@@ -56,7 +63,10 @@ class HealthMonitor:
             if tcp.load_balancer is not None and tcp.load_balancer.health_check is not None:
                 identity = f"tcp:{name}"
                 servers = {address: slots.servers[f"{identity}|{address}"] for address in tcp.members}
-                checks[identity] = self._check(identity, tcp.load_balancer.health_check, servers)
+                named = dynamic.tcp.servers_transports.get(qualify(tcp.load_balancer.servers_transport, name))
+                tls = named.tls.server_tls() if named is not None and named.tls is not None else ServerTls()
+                over = {server.address: tls for server in tcp.load_balancer.servers if server.tls}
+                checks[identity] = self._check(identity, tcp.load_balancer.health_check, servers, over)
         for gone in self._checks.values():
             gone.stop(forget=True)
         self._checks = checks
@@ -65,13 +75,20 @@ class HealthMonitor:
         # After the checks: a server that starts down is down by now.
         self._slow_starts.watch(starting(dynamic, slots), frozenset(slots.servers))
 
-    def _check(self, name: str, config: HealthCheck | TcpHealthCheck, servers: dict[str, int]) -> ServiceCheck:
+    def _check(
+        self,
+        name: str,
+        config: HealthCheck | TcpHealthCheck,
+        servers: dict[str, int],
+        tls: dict[str, ServerTls],
+    ) -> ServiceCheck:
         """The checks of a service: those that run, if their settings are the same."""
         check = self._checks.pop(name, None)
-        if check is not None and check.check != config:
+        if check is not None and (check.check != config or any(check.tls.get(url) != tls.get(url) for url in servers)):
             check.stop(forget=False)
             check = None
-        check = check or ServiceCheck(name, config, self._region)
+        check = check or ServiceCheck(name, config, self._region, tls)
+        check.tls = tls
         check.watch(servers)
         return check
 

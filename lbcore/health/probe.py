@@ -1,21 +1,27 @@
-"""One question to one server: is it well? Over HTTP/1.1, or gRPC's health protocol (grpc.health.v1)."""
+"""One question to one server: is it well? Over HTTP/1.1, or gRPC's health protocol (grpc.health.v1), in TLS or not."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
 from lbcore.config.dynamic import HealthCheck
-from lbcore.config.network import split_address, split_url
+from lbcore.config.network import PORTS, is_secure, split_address, split_url
 from lbcore.config.tcp import TcpHealthCheck
+from lbcore.config.tls import ServerTls
 from lbcore.health.grpc import ask_grpc
 from lbcore.http.framing import decode_chunked
 from lbcore.http.response import Response
 
+if TYPE_CHECKING:
+    from lbcore.tls.connector import Connector
+    from lbcore.tls.connector import Target as TlsTarget
+
 AGENT = "lbcore"
+OFFER_H2 = b"\x02h2"  # in ALPN
 BODY_LIMIT_BYTES = 65536
 HEAD_LIMIT_BYTES = 65536
 MAX_REDIRECTS = 10
@@ -29,42 +35,78 @@ class ProbeError(Exception):
     """What the server answered says that it is not well."""
 
 
+class Reader(Protocol):
+    async def read(self, limit: int) -> bytes:
+        """Some bytes; none at the end."""
+
+
+class Writer(Protocol):
+    def write(self, data: bytes) -> None:
+        """Send."""
+
+    def close(self) -> None:
+        """Close at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a question goes."""
+    """Where a question goes. `tls`: what it goes over; None: clear text."""
 
     host: str
     port: int  # 0: `host` is the path of a Unix socket
     authority: str
     path: str
+    tls: TlsTarget | None = None
 
     @property
     def url(self) -> str:
-        return f"http://{self.authority}{self.path}"
+        return f"{self.scheme}://{self.authority}{self.path}"
+
+    @property
+    def scheme(self) -> str:
+        return "http" if self.tls is None else "https"
 
 
-def probe_for(url: str, check: HealthCheck) -> Probe:
-    """The question to the server under `url`. Raises ValueError for a URL it cannot use."""
-    target = target_of(url, check)
+def _connector(tls: ServerTls) -> Connector:
+    from lbcore.tls.connector import Connector
+
+    return Connector(tls)
+
+
+def _over_tls(connector: Connector, host: str) -> TlsTarget:
+    from lbcore.tls.connector import Target
+
+    return Target(connector, host)
+
+
+def probe_for(url: str, check: HealthCheck, tls: ServerTls | None = None) -> Probe:
+    """The question to the server under `url`, with these settings where it goes over TLS. Raises ValueError for what it
+    cannot use."""
+    target = target_of(url, check, tls)
     if check.mode == "grpc":
         return lambda: _grpc(target)
-    return lambda: _http(target, check)
+    return lambda: _http(target, check, tls or ServerTls())
 
 
-def target_of(url: str, check: HealthCheck) -> Target:
-    """Where the check of a server goes: its own address, with the check's port, path and host name."""
+def target_of(url: str, check: HealthCheck, tls: ServerTls | None = None) -> Target:
+    """Where the check of a server goes: its own address, with the check's scheme, port, path and host name."""
+    if check.scheme and "://" in url:
+        url = f"{check.scheme}://{url.partition('://')[2]}"
     host, port, authority, own_path = split_url(url)
     if check.port and port:
         port = check.port
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     path = urlsplit(urljoin(f"http://server{own_path or '/'}", check.path))
-    return Target(host, port, authority, (path.path or "/") + (f"?{path.query}" if path.query else ""))
+    over = _over_tls(_connector(tls or ServerTls()), host) if is_secure(url) else None
+    return Target(host, port, authority, (path.path or "/") + (f"?{path.query}" if path.query else ""), over)
 
 
-def tcp_probe_for(address: str, check: TcpHealthCheck) -> Probe:
-    """The question to a layer 4 server: does it accept, and answer what is expected? ValueError for a bad address."""
+def tcp_probe_for(address: str, check: TcpHealthCheck, tls: ServerTls | None = None) -> Probe:
+    """The question to a layer 4 server, over TLS with these settings: does it accept, and answer what is expected?
+    ValueError for what it cannot use."""
     host, port, authority, _ = split_address(address)
-    target = Target(host, check.port if check.port and port else port, authority, "")
+    over = None if tls is None else _over_tls(_connector(tls), host)
+    target = Target(host, check.port if check.port and port else port, authority, "", over)
     return lambda: _tcp(target, check)
 
 
@@ -84,24 +126,34 @@ async def _tcp(target: Target, check: TcpHealthCheck) -> None:
         writer.close()
 
 
-async def open_to(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A new connection."""
+async def open_to(target: Target, protocols: bytes = b"") -> tuple[Reader, Writer]:
+    """A new connection. `protocols`: offered by ALPN."""
     if target.port == 0:
         return await asyncio.open_unix_connection(target.host)
-    return await asyncio.open_connection(target.host, target.port)
+    reader, writer = await asyncio.open_connection(target.host, target.port)
+    if target.tls is None:
+        return reader, writer
+    from lbcore.health.secure import open_secure
+
+    try:
+        stream = await open_secure(target.tls, reader, writer, protocols)
+    except BaseException:
+        writer.close()
+        raise
+    return stream, stream
 
 
 async def _grpc(target: Target) -> None:
-    reader, writer = await open_to(target)
+    reader, writer = await open_to(target, OFFER_H2)
     try:
-        status = await ask_grpc(reader, writer, target.authority)
+        status = await ask_grpc(reader, writer, target.authority, target.scheme)
     finally:
         writer.close()
     if status != "SERVING":
         raise ProbeError(f"gRPC health status {status}")
 
 
-async def _http(target: Target, check: HealthCheck) -> None:
+async def _http(target: Target, check: HealthCheck, tls: ServerTls) -> None:
     method, host = check.method or "GET", check.hostname
     for _ in range(MAX_REDIRECTS + 1):
         status, headers, body = await _ask(target, method, host or target.authority, check)
@@ -109,13 +161,16 @@ async def _http(target: Target, check: HealthCheck) -> None:
         if not (check.follow_redirects and location and status in (301, 302, 303, 307, 308)):
             return _judge(status, body, check)
         follow = urlsplit(urljoin(target.url, location))
-        if follow.scheme != "http" or not follow.hostname:
+        if follow.scheme not in PORTS or not follow.hostname:
             raise ProbeError(f"redirected to {location}, which cannot be followed")
-        if follow.netloc != target.authority:
-            target = Target(follow.hostname, follow.port or 80, follow.netloc, "/")
+        if (follow.scheme, follow.netloc) != (target.scheme, target.authority):
+            over = None
+            if follow.scheme == "https":
+                over = _over_tls(target.tls.connector if target.tls else _connector(tls), follow.hostname)
+            target = Target(follow.hostname, follow.port or PORTS[follow.scheme], follow.netloc, "/", over)
             host = ""
         path = (follow.path or "/") + (f"?{follow.query}" if follow.query else "")
-        target = Target(target.host, target.port, target.authority, path)
+        target = replace(target, path=path)
         if status in (301, 302, 303) and method not in ("GET", "HEAD"):
             method = "GET"
     raise ProbeError(f"more than {MAX_REDIRECTS} redirects")
@@ -145,7 +200,7 @@ async def _ask(target: Target, method: str, host: str, check: HealthCheck) -> An
 
 
 async def _read_answer(
-    reader: asyncio.StreamReader, is_head: bool, with_body: bool
+    reader: Reader, is_head: bool, with_body: bool
 ) -> tuple[int, dict[str, str], bytes]:
     data = b""
     response = Response()

@@ -18,7 +18,7 @@ from lbcore.errors import ConfigError, Problem
 from lbcore.process.preflight import start_problems
 from lbcore.provider.merge import merge
 from lbcore.routing.compile import find_problems
-from lbcore.tls.material import settle
+from lbcore.tls.material import settle, settle_static
 
 SECTIONS = {"router": "http.routers", "service": "http.services", "middleware": "http.middlewares"}
 SECTIONS |= {"serversTransport": "http.serversTransports", "tcpServersTransport": "tcp.serversTransports"}
@@ -72,6 +72,10 @@ def _static(path: Path, report: Report) -> StaticConfig:
     static, notes = load_static_with_warnings(path)
     _sort(notes, report)
     report.warnings += lint_static(static)
+    try:
+        static = settle_static(static)
+    except ConfigError as error:
+        report.problems += lines(replace(problem, file=str(path)) for problem in error.problems)
     report.problems += lines(replace(problem, file=str(path)) for problem in start_problems(static))
     report.runs += [f"{path}: entry point {name} on {point.address}" for name, point in static.entry_points.items()]
     return static

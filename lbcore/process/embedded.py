@@ -27,7 +27,7 @@ from lbcore.provider.merge import merge
 from lbcore.provider.registry import providers_of
 from lbcore.routing.compile import Table, own_routers
 from lbcore.state.region import Region
-from lbcore.tls.material import settle
+from lbcore.tls.material import settle, settle_static
 
 _log = logging.getLogger("lbcore.process")
 
@@ -42,6 +42,7 @@ def run(config: StaticConfig | str | os.PathLike[str], *, workers: int | None = 
     where `log` of the configuration says, unless the program has set up logging already.
     """
     static, path = (config, "") if isinstance(config, StaticConfig) else (load_static(config), os.fspath(config))
+    static = settle_static(static)
     if logging.getLogger().handlers:
         return supervise(static, workers, path)
     return main(static, workers, path)
@@ -97,7 +98,7 @@ class Proxy:
     ) -> None:
         if isinstance(static, Mapping):
             static = static_of(static)
-        self._static = static if isinstance(static, StaticConfig) else load_static(static)
+        self._static = settle_static(static if isinstance(static, StaticConfig) else load_static(static))
         self._dynamic = dynamic
         self._applied: DynamicConfig | None = None  # by `apply`, last
         self._make_engine = engine
@@ -149,7 +150,7 @@ class Proxy:
         self._region = Region.create(1, body_memory=self._static.body_memory_bytes)
         self._admin = AdminServer() if is_wanted(self._static) else None
         admin_url = self._admin.url if self._admin else ""
-        self._health = HealthMonitor(self._region)
+        self._health = HealthMonitor(self._region, self._static.servers_transport.server_tls())
         self._runtime = Runtime(self._static, self._region, admin_url, self._health.error)
         self._tasks = [
             asyncio.create_task(self._health.run(), name="lbcore health"),

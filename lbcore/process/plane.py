@@ -88,7 +88,7 @@ class DataPlane:
         table = compile_table(
             dynamic, self._static, slots, self._region, self._worker, self._servers, self._ping, self._admin
         )
-        if table.acceptors:
+        if table.speaks_tls:
             import lbcore.transport.tls  # noqa: F401 -- what fails here is refused; `commit` may not fail
         return table
 

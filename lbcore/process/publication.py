@@ -162,7 +162,7 @@ class Publication:
         self._publisher.commit(prepared.snapshot)
         self._workers.commit(prepared)
         prepared.table.take_effect()
-        if prepared.table.acceptors and (self.current is None or not self.current.table.acceptors):
+        if prepared.table.speaks_tls and (self.current is None or not self.current.table.speaks_tls):
             _log.info("TLS is spoken by %s", library_name())
         self.current = prepared
         status = self._status

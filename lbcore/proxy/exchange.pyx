@@ -39,7 +39,7 @@ from lbcore.routing.service cimport Service
 from lbcore.selection.clock cimport monotonic_ns
 from lbcore.state.layout cimport (
     ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT, ERROR_EOF, ERROR_INTERNAL, ERROR_NO_ROUTER,
-    ERROR_NO_SERVER, ERROR_REFUSED, ERROR_RESET, ERROR_RESOLVE, ERROR_RESOURCE, ERROR_TIMEOUT,
+    ERROR_NO_SERVER, ERROR_REFUSED, ERROR_RESET, ERROR_RESOLVE, ERROR_RESOURCE, ERROR_TIMEOUT, ERROR_TLS,
 )
 from lbcore.state.counters import ERROR_NAMES
 
@@ -961,7 +961,7 @@ cdef class Exchange(Context):
                 and self.follow(OUTCOME_STALE, status):
             return 0
         self.leave_server()
-        if error == ERROR_REFUSED or error == ERROR_RESOLVE:
+        if error == ERROR_REFUSED or error == ERROR_RESOLVE or error == ERROR_TLS:
             attempt.server.stats.connect_errors += 1
         if error != ERROR_RESOURCE and not (reused and not heard):
             attempt.balancer.note_failure(attempt.server)

@@ -9,8 +9,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from lbcore.config import dynamic as model
+from lbcore.config.network import is_secure, split_url
 from lbcore.config.rule import Rule, parse_rule
-from lbcore.config.static import RedirectEntryPoint, StaticConfig
+from lbcore.config.static import RedirectEntryPoint, StaticConfig, StaticServersTransport
 from lbcore.config.units import status_ranges
 from lbcore.config.validate import (
     DEFAULT_TRANSPORT,
@@ -28,6 +29,7 @@ from lbcore.middleware.build import build
 from lbcore.middleware.redirect import RedirectScheme
 from lbcore.middleware.respond import Ping, Respond
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
+from lbcore.routing.compile_targets import TargetCompiler, is_made_by
 from lbcore.routing.compile_tcp import TcpCompiler, tcp_identity
 from lbcore.routing.compile_tls import TlsCompiler
 from lbcore.routing.failover import Failover
@@ -99,6 +101,11 @@ class Table:
     encrypted_order: Mapping[str, list[Compiled]]
     acceptors: Mapping[str, Acceptor]
     options_by_host: Mapping[str, dict[bytes, str]]
+
+    @property
+    def speaks_tls(self) -> bool:
+        """To clients, or to servers."""
+        return bool(self.acceptors) or any(server.target is not None for server in self.servers.values())
 
     def take_effect(self) -> None:
         """Change what this table shares with the one before it: until here, compiling has changed nothing that runs."""
@@ -232,6 +239,7 @@ class _Compiler:
         self.region = region
         self.worker = worker
         self.known = known
+        self.targets = TargetCompiler(known)
         self.found = found
         self.ping = ping
         self.servers: dict[str, Server] = {}
@@ -505,7 +513,8 @@ class _Compiler:
         return self.mirroring(name, config.mirroring, slot)
 
     def load_balancer(self, name: str, config: model.LoadBalancer, slot: int) -> LoadBalancer:
-        servers = [self.server(name, server) for server in config.sited]
+        transport = qualify(config.servers_transport, name) if config.servers_transport else DEFAULT_TRANSPORT
+        servers = [self.server(name, server, transport) for server in config.sited]
         for server, settings in zip(servers, config.sited, strict=True):
             self.limits.append((server, config.limit_of(settings)))
         queue = None
@@ -516,7 +525,7 @@ class _Compiler:
         balancer = LoadBalancer(name, servers, weights, self.region, slot)
         strategy, passive = config.strategy, config.passive_health_check
         self.prepare(balancer, name, config, [server.url for server in config.sited], weights, strategy)
-        policy = self.policy(qualify(config.servers_transport, name) if config.servers_transport else DEFAULT_TRANSPORT)
+        policy = self.policy(transport)
         bounded = config.hash_on is not None and config.hash_on.bounded_load > 0
         balancer.configure(
             policy,
@@ -590,19 +599,30 @@ class _Compiler:
         slot = self.slots.servers[identity]
         return Child(identity, name, self.region, self.worker, slot, self.service(qualify(name, parent)))
 
-    def server(self, service: str, config: model.Server) -> Server:
+    def server(self, service: str, config: model.Server, transport: str = DEFAULT_TRANSPORT) -> Server:
+        """One that is kept has the connections of the one before, so all that they were made by has to be the same."""
         identity = f"{service}|{config.url}"
         if identity not in self.servers:
             known = self.known.get(identity)
             slot = self.slots.servers[identity]
-            if known is None or known.slot != slot or known.preserve_path != config.preserve_path:
-                known = Server(identity, config.url, self.region, self.worker, slot, config.preserve_path)
+            tls = self.transport(transport).server_tls() if is_secure(config.url) else None
+            if (
+                known is None
+                or known.slot != slot
+                or known.preserve_path != config.preserve_path
+                or not is_made_by(known, tls)
+            ):
+                target = self.targets.target(tls, split_url(config.url)[0])
+                known = Server(identity, config.url, self.region, self.worker, slot, config.preserve_path, target)
             self.servers[identity] = known
         return self.servers[identity]
 
+    def transport(self, name: str) -> model.ServersTransport | StaticServersTransport:
+        return self.http.servers_transports.get(name) or self.static.servers_transport
+
     def policy(self, transport: str) -> UpstreamPolicy:
         declared = self.http.servers_transports.get(transport)
-        settings = declared or self.static.servers_transport
+        settings = self.transport(transport)
         timeouts = settings.forwarding_timeouts
         idle = settings.max_idle_conns_per_host
         return UpstreamPolicy(

@@ -7,11 +7,14 @@ import math
 from collections.abc import Mapping
 
 from lbcore.config import tcp as model
+from lbcore.config.network import split_address
 from lbcore.config.rule import Matcher, parse_tcp_rule
 from lbcore.config.static import StaticConfig
+from lbcore.config.tls import ServerTls
 from lbcore.config.validate import Disabled, qualify
 from lbcore.config.validate_tcp import check_tcp, tcp_entry_points_of
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
+from lbcore.routing.compile_targets import TargetCompiler, is_made_by
 from lbcore.routing.hash_key import HashKey
 from lbcore.routing.matcher import Program
 from lbcore.routing.picker import Consistent
@@ -54,6 +57,7 @@ class TcpCompiler:
         self.region = region
         self.worker = worker
         self.known = known
+        self.targets = TargetCompiler(known)
         self.connections = KeyedTable(region, worker)
         self.servers: dict[str, Server] = {}
         self.services: dict[str, Service] = {}
@@ -127,13 +131,14 @@ class TcpCompiler:
     def load_balancer(self, name: str, config: model.TcpLoadBalancer) -> LoadBalancer:
         identity = tcp_identity(name)
         keys, weights = [s.address for s in config.servers], [max(s.weight, 0) for s in config.servers]
-        servers = [self.server(identity, key) for key in keys]
+        transport = self.tcp.servers_transports.get(qualify(config.servers_transport, name))
+        tls = transport.tls.server_tls() if transport is not None and transport.tls is not None else ServerTls()
+        servers = [self.server(identity, s.address, tls if s.tls else None) for s in config.servers]
         balancer = LoadBalancer(name, servers, weights, self.region, self.slots.services[identity])
         picker = None
         if config.sticky is not None and config.sticky.source_ip is not None:
             picker = Consistent(HashKey(), keys, weights)
         balancer.use(picker, None, config.health_check is not None)
-        transport = self.tcp.servers_transports.get(qualify(config.servers_transport, name))
         delay_ms, version = -1, config.proxy_protocol.version if config.proxy_protocol else ""
         dial_ms, keep_alive_s = 30000, GO_KEEP_ALIVE_S
         if transport is not None:
@@ -159,12 +164,13 @@ class TcpCompiler:
         balancer.use(None, None, config.health_check is not None)
         return balancer
 
-    def server(self, service: str, address: str) -> Server:
+    def server(self, service: str, address: str, tls: ServerTls | None) -> Server:
         identity = f"{service}|{address}"
         if identity not in self.servers:
             slot = self.slots.servers[identity]
             known = self.known.get(identity)
-            if known is None or known.slot != slot:
-                known = Server(identity, address, self.region, self.worker, slot)
+            if known is None or known.slot != slot or not is_made_by(known, tls):
+                target = self.targets.target(tls, split_address(address)[0])
+                known = Server(identity, address, self.region, self.worker, slot, False, target)
             self.servers[identity] = known
         return self.servers[identity]

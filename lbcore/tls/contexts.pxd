@@ -48,13 +48,19 @@ cdef class Acceptor:
     cdef OptionSet options_of(self, bytes name)
 
 
-cdef class Handshake:
+cdef class End:
     cdef void* ssl                     # owned; NULL when it has been freed
-    cdef Acceptor acceptor
     cdef bytes server_name             # SNI in lower case, without a dot at its end; empty: the client names none
-    cdef OptionSet options             # by `server_name`
 
     cdef void free(self) noexcept
+    cdef str check(self)
+    cdef str failure(self)
 
 
+cdef class Handshake(End):
+    cdef Acceptor acceptor
+    cdef OptionSet options             # by `server_name`
+
+
+cdef list certificates_in(bytes text)
 cdef Handshake accept(Acceptor acceptor)

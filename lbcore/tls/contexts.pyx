@@ -399,9 +399,11 @@ cdef class Acceptor:
         return self.options if found is None else <OptionSet>found
 
 
-@cython.final
-cdef class Handshake:
-    """A connection as OpenSSL sees it."""
+cdef class End:
+    """One end of a connection as OpenSSL sees it."""
+
+    def __cinit__(self):
+        self.server_name = b""
 
     cdef void free(self) noexcept:
         """Safe to call twice."""
@@ -411,7 +413,27 @@ cdef class Handshake:
             SSL_free(ssl)
 
     def __dealloc__(self):
-        self.free()
+        cdef void* ssl = self.ssl
+        self.ssl = NULL
+        if ssl != NULL:
+            SSL_free(ssl)
+
+    cdef str check(self):
+        """What is wrong with the peer, now that the handshake is done, or None."""
+        return None
+
+    cdef str failure(self):
+        """What the call that failed says; the queue of errors is empty then."""
+        cdef long verified = SSL_get_verify_result(self.ssl)
+        text = failure()
+        if verified == 0 or "verify failed" not in text:
+            return text
+        return f"{text}: {X509_verify_cert_error_string(verified).decode('ascii', 'replace')}"
+
+
+@cython.final
+cdef class Handshake(End):
+    """With a client."""
 
 
 cdef Handshake accept(Acceptor acceptor):
@@ -419,7 +441,6 @@ cdef Handshake accept(Acceptor acceptor):
     cdef Handshake handshake = Handshake.__new__(Handshake)
     handshake.acceptor = acceptor
     handshake.options = acceptor.options
-    handshake.server_name = b""
     handshake.ssl = SSL_new(acceptor.options.context)
     if handshake.ssl == NULL:
         ERR_clear_error()

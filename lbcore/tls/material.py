@@ -10,12 +10,18 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.config.model import Object
+from lbcore.config.model import Model, Object
+from lbcore.config.network import is_secure
+from lbcore.config.servers_transports import ServersTransport
 from lbcore.config.static import StaticConfig
-from lbcore.config.tls import DEFAULT, Certificate, Store, TlsConfig, TlsOptions
+from lbcore.config.tcp import TcpServersTransport
+from lbcore.config.tls import DEFAULT, Certificate, NamedServers, ServerTls, Store, TlsConfig, TlsOptions
 from lbcore.errors import ConfigError, Problem, Severity
+
+S = TypeVar("S", bound=NamedServers)
 
 PEM = "-----BEGIN"
 FILE_LIMIT_BYTES = 1 << 20
@@ -29,14 +35,46 @@ def settle(config: DynamicConfig, before: DynamicConfig | None = None) -> tuple[
     before  the one that was settled last. Raises ConfigError when there is no OpenSSL.
     """
     tls = config.tls
-    if not (tls.certificates or tls.options or tls.stores):
+    if not (tls.certificates or tls.options or tls.stores or speaks_to_servers(config)):
         return config, []
     try:
         import lbcore.tls.contexts  # noqa: F401
     except ImportError as error:
         raise ConfigError([Problem("tls", str(error))]) from error
-    settler = _Settler(before.tls if before is not None else TlsConfig())
-    return config.model_copy(update={"tls": settler.settled(tls)}), settler.problems
+    settler = _Settler(before or DynamicConfig())
+    return settler.settled(config), settler.problems
+
+
+def settle_static(static: StaticConfig) -> StaticConfig:
+    """The static configuration with the texts of the authorities that servers are trusted by. Raises ConfigError."""
+    transport = static.servers_transport
+    if not (transport.root_cas or transport.insecure_skip_verify):
+        return static
+    try:
+        from lbcore.tls.connector import Connector
+
+        authorities = tuple(_text("rootCAs", text) for text in transport.root_cas)
+        transport = transport.model_copy(update={"authorities": authorities})
+        Connector(transport.server_tls())
+    except (ValueError, ImportError) as error:
+        raise ConfigError([Problem("serversTransport", str(error))]) from error
+    return static.model_copy(update={"servers_transport": transport})
+
+
+def speaks_to_servers(config: DynamicConfig) -> bool:
+    """Whether TLS is spoken to any server, or a transport says how."""
+    balancers = (service.load_balancer for service in config.http.services.values())
+    tcp = (service.load_balancer for service in config.tcp.services.values())
+    return (
+        any(is_secure(server.url) for balancer in balancers if balancer is not None for server in balancer.servers)
+        or any(server.tls for balancer in tcp if balancer is not None for server in balancer.servers)
+        or any(_says_anything(transport) for transport in config.http.servers_transports.values())
+        or any(transport.tls is not None for transport in config.tcp.servers_transports.values())
+    )
+
+
+def _says_anything(transport: NamedServers) -> bool:
+    return bool(transport.root_cas or transport.certificates or transport.server_tls() != ServerTls())
 
 
 def files_of(config: DynamicConfig) -> list[Path]:
@@ -46,6 +84,10 @@ def files_of(config: DynamicConfig) -> list[Path]:
         texts += [certificate.cert_file, certificate.key_file]
     for options in config.tls.options.values():
         texts += options.client_auth.ca_files
+    for servers in _towards_servers(config):
+        texts += servers.root_cas
+        for pair in servers.certificates:
+            texts += [pair.cert_file, pair.key_file]
     return [Path(text) for text in dict.fromkeys(texts) if text and PEM not in text]
 
 
@@ -90,12 +132,74 @@ def _certificates(tls: TlsConfig) -> Iterator[Certificate]:
     yield from (store.default_certificate for store in tls.stores.values() if store.default_certificate is not None)
 
 
+def _towards_servers(config: DynamicConfig) -> Iterator[NamedServers]:
+    yield from config.http.servers_transports.values()
+    yield from (tcp.tls for tcp in config.tcp.servers_transports.values() if tcp.tls is not None)
+
+
 class _Settler:
-    def __init__(self, before: TlsConfig) -> None:
-        self.before = before
+    def __init__(self, before: DynamicConfig) -> None:
+        self.before = before.tls
+        self.http_before = before.http.servers_transports
+        self.tcp_before = before.tcp.servers_transports
         self.problems: list[Problem] = []
 
-    def settled(self, tls: TlsConfig) -> TlsConfig:
+    def settled(self, config: DynamicConfig) -> DynamicConfig:
+        http = {name: self.http_transport(name, thing) for name, thing in config.http.servers_transports.items()}
+        tcp = {name: self.tcp_transport(name, thing) for name, thing in config.tcp.servers_transports.items()}
+        parts: dict[str, Model] = {"tls": self.tls(config.tls)}
+        if http:
+            parts["http"] = config.http.model_copy(update={"servers_transports": http})
+        if tcp:
+            parts["tcp"] = config.tcp.model_copy(update={"servers_transports": tcp})
+        return config.model_copy(update=parts)
+
+    def http_transport(self, name: str, transport: ServersTransport) -> ServersTransport:
+        if transport.faults or not _says_anything(transport):
+            return transport
+        found = self.servers(f"http.serversTransports.{name}", transport, transport, self.http_before.get(name))
+        return transport.model_copy(update={"faults": (found,)}) if isinstance(found, str) else found
+
+    def tcp_transport(self, name: str, transport: TcpServersTransport) -> TcpServersTransport:
+        if transport.faults or transport.tls is None:
+            return transport
+        before = self.tcp_before.get(name)
+        known = before.tls if before is not None else None
+        found = self.servers(f"tcp.serversTransports.{name}.tls", transport, transport.tls, known)
+        return transport.model_copy(update={"faults": (found,)} if isinstance(found, str) else {"tls": found})
+
+    def servers(self, path: str, owner: Object, servers: S, before: S | None) -> S | str:
+        """With what its files hold, or with what they held before; or why it cannot be used."""
+        from lbcore.tls.connector import Connector
+
+        try:
+            pairs = [
+                pair.model_copy(
+                    update={
+                        "certificate_text": _text("certFile", pair.cert_file),
+                        "key_text": _text("keyFile", pair.key_file),
+                    }
+                )
+                for pair in servers.certificates
+            ]
+            authorities = tuple(_text("rootCAs", text) for text in servers.root_cas)
+            read = servers.model_copy(update={"authorities": authorities, "certificates": pairs})
+            Connector(read.server_tls())
+        except ValueError as error:
+            kept = None if before is None else _with_texts(servers, before)
+            if kept is not None:
+                try:
+                    Connector(kept.server_tls())
+                except ValueError:
+                    kept = None
+            self.say(path, owner, f"{error}" + (": what was read before stays" if kept is not None else ""))
+            return str(error) if kept is None else kept
+        for pair in servers.certificates:
+            if _is_open(pair.key_file):
+                self.say(path, owner, f"{pair.key_file}: everybody may read this key", "warning")
+        return read
+
+    def tls(self, tls: TlsConfig) -> TlsConfig:
         certificates = []
         for index, certificate in enumerate(tls.certificates):
             if others := [name for name in certificate.stores if name != DEFAULT]:
@@ -176,6 +280,17 @@ class _Settler:
             self.say(f"tls.options.{name}", options, reason)
             return options.model_copy(update={"faults": (reason,)})
         return options.model_copy(update={"authorities": texts})
+
+
+def _with_texts(servers: S, before: S) -> S | None:
+    """With the texts that were read before under the same names; None: the names are others."""
+
+    def names(of: NamedServers) -> tuple[list[str], list[tuple[str, str]]]:
+        return of.root_cas, [(pair.cert_file, pair.key_file) for pair in of.certificates]
+
+    if names(servers) != names(before):
+        return None
+    return servers.model_copy(update={"authorities": before.authorities, "certificates": before.certificates})
 
 
 def _named(text: str) -> str:

@@ -8,6 +8,7 @@ ctypedef int (*hello_fn)(void*, int*, void*) noexcept
 ctypedef int (*cert_fn)(void*, void*) noexcept
 ctypedef int (*alpn_fn)(void*, const unsigned char**, unsigned char*, const unsigned char*, unsigned int, void*) noexcept
 ctypedef int (*ticket_fn)(void*, unsigned char*, unsigned char*, void*, void*, int) noexcept
+ctypedef int (*session_fn)(void*, void*) noexcept
 ctypedef int (*password_fn)(char*, int, int, void*) noexcept
 ctypedef int (*bio_read_fn)(void*, char*, size_t, size_t*) noexcept
 ctypedef int (*bio_write_fn)(void*, const char*, size_t, size_t*) noexcept
@@ -35,6 +36,7 @@ cdef enum:
     SSL_ERROR_ZERO_RETURN = 6
     CTRL_MODE = 33
     CTRL_SESSION_CACHE = 44
+    CTRL_HOST_NAME = 55
     CTRL_GROUPS = 92
     CTRL_MIN_VERSION = 123
     CTRL_MAX_VERSION = 124
@@ -162,6 +164,29 @@ ctypedef void (*EVP_PKEY_CTX_free_fn)(void*) noexcept
 ctypedef int (*EVP_PKEY_keygen_init_fn)(void*) noexcept
 ctypedef int (*EVP_PKEY_CTX_set_params_fn)(void*, const ossl_param*) noexcept
 ctypedef int (*EVP_PKEY_generate_fn)(void*, void**) noexcept
+ctypedef const void* (*TLS_client_method_fn)() noexcept
+ctypedef void (*SSL_CTX_set1_cert_store_fn)(void*, void*) noexcept
+ctypedef int (*SSL_CTX_use_cert_and_key_fn)(void*, void*, void*, void*, int) noexcept
+ctypedef void (*SSL_CTX_sess_set_new_cb_fn)(void*, session_fn) noexcept
+ctypedef void (*SSL_set_connect_state_fn)(void*) noexcept
+ctypedef int (*SSL_set1_host_fn)(void*, const char*) noexcept
+ctypedef void (*SSL_set_hostflags_fn)(void*, unsigned int) noexcept
+ctypedef void* (*SSL_get0_param_fn)(void*) noexcept
+ctypedef int (*SSL_set_alpn_protos_fn)(void*, const unsigned char*, unsigned int) noexcept
+ctypedef void (*SSL_get0_alpn_selected_fn)(const void*, const unsigned char**, unsigned int*) noexcept
+ctypedef int (*SSL_set_session_fn)(void*, void*) noexcept
+ctypedef void (*SSL_SESSION_free_fn)(void*) noexcept
+ctypedef long (*SSL_get_verify_result_fn)(const void*) noexcept
+ctypedef void* (*SSL_get1_peer_certificate_fn)(const void*) noexcept
+ctypedef const char* (*X509_verify_cert_error_string_fn)(long) noexcept
+ctypedef int (*X509_VERIFY_PARAM_set1_ip_asc_fn)(void*, const char*) noexcept
+ctypedef void* (*X509_STORE_new_fn)() noexcept
+ctypedef void (*X509_STORE_free_fn)(void*) noexcept
+ctypedef int (*X509_STORE_load_file_fn)(void*, const char*) noexcept
+ctypedef int (*X509_STORE_load_path_fn)(void*, const char*) noexcept
+ctypedef int (*BIO_read_ex_fn)(void*, void*, size_t, size_t*) noexcept
+ctypedef int (*BIO_write_ex_fn)(void*, const void*, size_t, size_t*) noexcept
+ctypedef size_t (*BIO_ctrl_pending_fn)(void*) noexcept
 
 cdef SSL_CTX_new_fn SSL_CTX_new
 cdef SSL_CTX_free_fn SSL_CTX_free
@@ -275,5 +300,28 @@ cdef EVP_PKEY_CTX_free_fn EVP_PKEY_CTX_free
 cdef EVP_PKEY_keygen_init_fn EVP_PKEY_keygen_init
 cdef EVP_PKEY_CTX_set_params_fn EVP_PKEY_CTX_set_params
 cdef EVP_PKEY_generate_fn EVP_PKEY_generate
+cdef TLS_client_method_fn TLS_client_method
+cdef SSL_CTX_set1_cert_store_fn SSL_CTX_set1_cert_store
+cdef SSL_CTX_use_cert_and_key_fn SSL_CTX_use_cert_and_key
+cdef SSL_CTX_sess_set_new_cb_fn SSL_CTX_sess_set_new_cb
+cdef SSL_set_connect_state_fn SSL_set_connect_state
+cdef SSL_set1_host_fn SSL_set1_host
+cdef SSL_set_hostflags_fn SSL_set_hostflags
+cdef SSL_get0_param_fn SSL_get0_param
+cdef SSL_set_alpn_protos_fn SSL_set_alpn_protos
+cdef SSL_get0_alpn_selected_fn SSL_get0_alpn_selected
+cdef SSL_set_session_fn SSL_set_session
+cdef SSL_SESSION_free_fn SSL_SESSION_free
+cdef SSL_get_verify_result_fn SSL_get_verify_result
+cdef SSL_get1_peer_certificate_fn SSL_get1_peer_certificate
+cdef X509_verify_cert_error_string_fn X509_verify_cert_error_string
+cdef X509_VERIFY_PARAM_set1_ip_asc_fn X509_VERIFY_PARAM_set1_ip_asc
+cdef X509_STORE_new_fn X509_STORE_new
+cdef X509_STORE_free_fn X509_STORE_free
+cdef X509_STORE_load_file_fn X509_STORE_load_file
+cdef X509_STORE_load_path_fn X509_STORE_load_path
+cdef BIO_read_ex_fn BIO_read_ex
+cdef BIO_write_ex_fn BIO_write_ex
+cdef BIO_ctrl_pending_fn BIO_ctrl_pending
 
 cdef str failure()

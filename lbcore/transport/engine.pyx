@@ -102,11 +102,14 @@ cdef class Engine:
         for listener in self.listeners:
             if (<Listener>listener).entry_point.tcp is not None:
                 (<Listener>listener).serve_tcp()
+        # One that is made otherwise is another server under the same name: connections of the old one are not used again.
         for name, server in self.servers.items():
-            if name not in table.servers:
+            if table.servers.get(name) is not server:
                 close_pool(server)
         for server in table.servers.values():
             open_pool(server)
+            if (<Server>server).target is not None and (<Server>server).encryption is None:
+                (<Server>server).encryption = server_encryption_of((<Server>server).target)
         self.servers = self.reserve.servers = table.servers
 
     def stop_accepting(self) -> None:
@@ -161,6 +164,12 @@ cdef object encryption_of(acceptor):
     from lbcore.transport.tls import TlsEncryption
 
     return TlsEncryption(acceptor)
+
+
+cdef object server_encryption_of(target):
+    from lbcore.transport.tls import TlsServerEncryption
+
+    return TlsServerEncryption(target)
 
 
 cdef int close_pool(Server server) except -1:

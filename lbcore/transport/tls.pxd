@@ -1,16 +1,17 @@
-# TLS of clients' connections: OpenSSL over a BIO of our own, which moves the bytes through the socket.
+# TLS of connections: OpenSSL over a BIO of our own, which moves the bytes through the socket.
 
 from libc.stdint cimport uint32_t
 
 from lbcore.http.buffer cimport Buffer
 from lbcore.http.span cimport Span
-from lbcore.tls.contexts cimport Acceptor, Handshake
-from lbcore.transport.encryption cimport EncryptedTransport, Encryption
+from lbcore.tls.connector cimport Target
+from lbcore.tls.contexts cimport Acceptor, End
+from lbcore.transport.encryption cimport EncryptedTransport, Encryption, ServerEncryption
 from lbcore.transport.socket cimport Socket
 
 
 cdef class TlsTransport(EncryptedTransport):
-    cdef Handshake session
+    cdef End session
     cdef Buffer received       # encrypted, not yet read by OpenSSL
     cdef Buffer outgoing       # encrypted, not yet sent
     cdef void* socket          # Socket, borrowed: set while a call of OpenSSL may read or write
@@ -35,3 +36,7 @@ cdef class TlsTransport(EncryptedTransport):
 
 cdef class TlsEncryption(Encryption):
     cdef Acceptor acceptor
+
+
+cdef class TlsServerEncryption(ServerEncryption):
+    cdef Target target

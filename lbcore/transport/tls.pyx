@@ -1,4 +1,4 @@
-"""TLS of clients' connections: OpenSSL over a BIO of our own, which moves the bytes through the socket.
+"""TLS of connections: OpenSSL over a BIO of our own, which moves the bytes through the socket.
 
 OpenSSL never sees the descriptor. What it reads was received into `received`, as much at once as there is room for; what it writes
 gathers in `outgoing` and is sent once after each call: a burst of records costs one system call each way.
@@ -20,9 +20,10 @@ from libc.string cimport memcpy, strcmp
 
 from lbcore.http.buffer cimport CHUNK_BYTES, Buffer, buffer_acquire, buffer_len, buffer_release, buffer_reserve, buffer_room
 from lbcore.http.span cimport Span, span_of
-from lbcore.tls.contexts cimport Acceptor, Handshake, accept
+from lbcore.tls.connector cimport Target, connect
+from lbcore.tls.contexts cimport Acceptor, End, accept
 from lbcore.tls.openssl cimport *
-from lbcore.transport.encryption cimport EncryptedTransport, Encryption
+from lbcore.transport.encryption cimport EncryptedTransport, Encryption, ServerEncryption
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, Socket
 
@@ -119,7 +120,7 @@ cdef const char* short_version(const char* version) noexcept:
 
 @cython.final
 cdef class TlsTransport(EncryptedTransport):
-    """The server's end of a connection."""
+    """One end of a connection."""
 
     def __dealloc__(self):
         buffer_release(&self.received)
@@ -162,7 +163,7 @@ cdef class TlsTransport(EncryptedTransport):
         """What a call that gave nothing has to wait for: 0, IO_AGAIN with the socket's state set, or IO_FAILED."""
         cdef int error = SSL_get_error(self.session.ssl, result)
         if error == SSL_ERROR_SSL and self.reason is None:
-            self.reason = failure()
+            self.reason = self.session.failure()
         ERR_clear_error()
         self.read_wants_room = error == SSL_ERROR_WANT_WRITE
         if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE:
@@ -180,6 +181,8 @@ cdef class TlsTransport(EncryptedTransport):
     cdef int handshake(self, Socket socket) noexcept:
         cdef int result, state
         cdef void* ssl
+        cdef const unsigned char* protocol = NULL
+        cdef unsigned int length = 0
         if not self.is_open():
             return IO_FAILED
         if self.done:
@@ -191,14 +194,19 @@ cdef class TlsTransport(EncryptedTransport):
         result = SSL_do_handshake(ssl)
         state = 0 if result == 1 else self.settle(socket, result)
         self.socket = NULL
-        socket.readable = not self.dry
+        if result == 1:
+            self.reason = self.session.check()
+            if self.reason is not None:
+                result, state = -1, IO_FAILED
+        # What comes next may have come with the last bytes of the handshake.
+        socket.readable = not self.dry or buffer_len(&self.received) > 0
         if result == 1:
             self.done = True
             self.version = short_version(SSL_get_version(ssl))
             self.cipher = SSL_CIPHER_standard_name(SSL_get_current_cipher(ssl))
             self.server_name = self.session.server_name
-            # The first request may have come with the last bytes of the handshake.
-            socket.readable = True
+            SSL_get0_alpn_selected(ssl, &protocol, &length)
+            self.protocol = protocol[:length]
         elif state != IO_AGAIN:
             self.fail(socket)
             return IO_FAILED
@@ -362,6 +370,24 @@ cdef class TlsTransport(EncryptedTransport):
         buffer_release(&self.outgoing)
 
 
+cdef TlsTransport transport_of(End session, void* bio):
+    """Over a BIO that is the session's from here on."""
+    cdef TlsTransport transport = TlsTransport.__new__(TlsTransport)
+    transport.session = session
+    BIO_set_data(bio, <void*>transport)
+    BIO_set_init(bio, 1)
+    SSL_set_bio(session.ssl, bio, bio)
+    return transport
+
+
+cdef void* new_bio() except NULL:
+    cdef void* bio = BIO_new(METHOD)
+    if bio == NULL:
+        ERR_clear_error()
+        raise MemoryError
+    return bio
+
+
 @cython.final
 cdef class TlsEncryption(Encryption):
     """By an Acceptor."""
@@ -370,20 +396,20 @@ cdef class TlsEncryption(Encryption):
         self.acceptor = acceptor
 
     cdef EncryptedTransport accept(self, Buffer* received):
-        cdef TlsTransport transport = TlsTransport.__new__(TlsTransport)
-        cdef void* bio = BIO_new(METHOD)
-        if bio == NULL:
-            ERR_clear_error()
-            raise MemoryError
-        try:
-            transport.session = accept(self.acceptor)
-        except:
-            BIO_free(bio)
-            raise
-        BIO_set_data(bio, <void*>transport)
-        BIO_set_init(bio, 1)
-        SSL_set_bio(transport.session.ssl, bio, bio)
+        cdef End session = accept(self.acceptor)
+        cdef TlsTransport transport = transport_of(session, new_bio())
         transport.received = received[0]
         received.base = NULL
         received.size = received.start = received.end = 0
         return transport
+
+
+@cython.final
+cdef class TlsServerEncryption(ServerEncryption):
+    """To a Target."""
+
+    def __cinit__(self, Target target):
+        self.target = target
+
+    cdef EncryptedTransport connect(self, bytes protocols):
+        return transport_of(connect(self.target, protocols), new_bio())

@@ -37,3 +37,26 @@ def certificate(folder: Path, name: str, *hosts: str, key: tuple[str, ...] = CUR
     subprocess.run(command, check=True, capture_output=True)
     files.key.chmod(0o600)
     return files
+
+
+def authority(folder: Path, name: str) -> Files:
+    """A self-signed certificate that may sign others."""
+    files = Files(folder / f"{name}.pem", folder / f"{name}.key")
+    command = ["openssl", "req", "-x509", *CURVE, "-nodes", "-keyout", str(files.key), "-out", str(files.certificate)]
+    command += ["-days", "90", "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE"]
+    subprocess.run(command, check=True, capture_output=True)
+    return files
+
+
+def signed(folder: Path, by: Files, name: str, *alternatives: str, days: int = 90) -> Files:
+    """One that an authority vouches for. `alternatives`: `DNS:a.test`, `IP:127.0.0.1`, `URI:spiffe://a/b`."""
+    files = Files(folder / f"{name}.pem", folder / f"{name}.key")
+    request, extensions = folder / f"{name}.csr", folder / f"{name}.ext"
+    command = ["openssl", "req", "-new", *CURVE, "-nodes", "-keyout", str(files.key), "-out", str(request)]
+    subprocess.run([*command, "-subj", f"/CN={name}"], check=True, capture_output=True)
+    extensions.write_text(f"subjectAltName={','.join(alternatives)}\n" if alternatives else "\n")
+    command = ["openssl", "x509", "-req", "-in", str(request), "-out", str(files.certificate), "-days", str(days)]
+    command += ["-CA", str(by.certificate), "-CAkey", str(by.key), "-CAcreateserial", "-extfile", str(extensions)]
+    subprocess.run(command, check=True, capture_output=True)
+    files.key.chmod(0o600)
+    return files

@@ -27,7 +27,7 @@ ALLOWED = {
     "remote": set(),
     "transport": BELOW_TRANSPORT,
     "provider": {"config", "tls"},
-    "health": {"config", "http", "state"},
+    "health": {"config", "http", "state", "tls"},
     "integrations": {"selection"},
     "process": BELOW_TRANSPORT | {"api", "health", "provider", "transport"},
 }

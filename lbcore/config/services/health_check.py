@@ -53,7 +53,7 @@ class HealthCheck(ParentHealthCheck):
 
     may_be_empty: ClassVar[bool] = False
 
-    scheme: Literal["", "http"] = ""
+    scheme: Literal["", "http", "https"] = ""
     mode: Literal["", "http", "grpc"] = "http"
     path: str = ""
     method: str = ""

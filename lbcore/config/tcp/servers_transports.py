@@ -5,14 +5,22 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import ClassVar
 
-from lbcore.config.model import Object, keys
+from lbcore.config.model import Object
 from lbcore.config.numbers import KeepAlive
 from lbcore.config.tcp.services import ProxyProtocol
+from lbcore.config.tls import NamedServers
 from lbcore.config.units import Duration
 
 
+class TcpServerTls(NamedServers):
+    """Of layer 4."""
+
+    may_be_empty: ClassVar[bool] = True
+
+
 class TcpServersTransport(Object):
-    missing = keys("tls", "let something beside the servers end TLS")
+    """`tls`: of connections to servers that have `tls: true`."""
+
     may_be_empty: ClassVar[bool] = True
     meant: ClassVar[str] = "the name of a transport is missing: write serversTransports: {NAME: {...}}"
 
@@ -20,3 +28,4 @@ class TcpServersTransport(Object):
     dial_keep_alive: KeepAlive = timedelta(seconds=15)
     termination_delay: Duration = timedelta(milliseconds=100)
     proxy_protocol: ProxyProtocol | None = None
+    tls: TcpServerTls | None = None

@@ -7,19 +7,20 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from lbcore.config.model import WHEN_SET, Model, Object, keys
+from lbcore.config.model import WHEN_SET, Model, Object
 from lbcore.config.numbers import INT64_MAX, Weight
 from lbcore.config.units import Duration
 
 
 class TcpServer(Model):
-    """`address`: host:port, or (extension) unix:/path. `weight` is an extension."""
+    """`address`: host:port, or (extension) unix:/path. `tls`: by the settings of the serversTransport. `weight` is an
+    extension."""
 
-    missing = keys("tls", "let something beside the server end TLS")
     meant: ClassVar[str] = "each server begins with a dash: - address: host:port"
 
     address: str = ""
     weight: Annotated[Weight, WHEN_SET] = 1
+    tls: bool = False
 
 
 class TcpHealthCheck(Model):

@@ -1,0 +1,234 @@
+"""What connections to servers are encrypted with.
+
+A Connector has the settings: whom to trust, own certificates, versions, suites. A Target is one server: its name, and the session
+that it gave last, which the next connection resumes. A session says that its server was verified by the settings it was made
+under, so other settings are another Connector, and have Targets of their own.
+
+Verified are the chain, up to an authority that is trusted, and the name: among the alternative names alone, as in Go.
+"""
+
+cimport cython
+
+import ipaddress
+
+from lbcore.tls.contexts cimport End, Pair, certificates_in
+from lbcore.tls.openssl cimport *
+
+from lbcore.tls.authorities import system_places
+from lbcore.tls.contexts import CIPHERS, OLD_CIPHERS, SUITES_1_3, VERSIONS, cipher_list, group_list
+
+cdef enum:
+    VERIFY_PEER = 1
+    SESSION_CACHE_CLIENT = 0x0001
+    SESSION_NO_INTERNAL = 0x0300
+    STORE_PARTIAL_CHAIN = 0x80000
+    NO_PARTIAL_WILDCARDS = 0x4
+    NEVER_CHECK_SUBJECT = 0x20
+    NID_ALT_NAME = 85
+    NAME_URI = 6               # GEN_URI
+
+cdef class Store:
+    """X509_STORE with the authorities that the system trusts. Made once, when it is first asked for."""
+    cdef void* store
+
+    def __cinit__(self):
+        self.store = X509_STORE_new()
+        if self.store == NULL:
+            raise MemoryError
+        files, folders = system_places()
+        for path in files:
+            X509_STORE_load_file(self.store, path.encode())
+        for path in folders:
+            X509_STORE_load_path(self.store, path.encode())
+        X509_STORE_set_flags(self.store, STORE_PARTIAL_CHAIN)
+        ERR_clear_error()
+
+    def __dealloc__(self):
+        if self.store != NULL:
+            X509_STORE_free(self.store)
+
+
+cdef Store of_system = None
+
+
+@cython.final
+cdef class Connector:
+    """By a `config.tls.ServerTls`. Immutable. Raises ValueError for settings that cannot be used."""
+
+    def __cinit__(self, settings):
+        self.settings = settings
+        self.peer_uri = settings.peer_cert_uri.lower()
+        self.verifies = not settings.insecure_skip_verify
+        self.context = SSL_CTX_new(TLS_client_method())
+        if self.context == NULL:
+            raise MemoryError
+        self.set_versions(settings)
+        self.set_trust(settings.authorities)
+        for certificate, key in reversed(settings.pairs):      # the first is the one that counts, of those of a kind
+            if not use_pair(self.context, Pair(certificate.encode(), key.encode())):
+                raise ValueError(f"certificates: {failure()}")
+
+    def __dealloc__(self):
+        if self.context != NULL:
+            SSL_CTX_free(self.context)         # what still runs with it holds it
+
+    def set_versions(self, settings) -> None:
+        cdef void* context = self.context
+        cdef bytes suites = SUITES_1_3, groups = group_list(()).encode(), text
+        for key, version in (("minVersion", settings.min_version), ("maxVersion", settings.max_version)):
+            if version and version not in VERSIONS:
+                raise ValueError(f"{key}: {version!r} has to be one of {', '.join(VERSIONS)}")
+        lowest = VERSIONS[settings.min_version or "VersionTLS12"]
+        highest = VERSIONS[settings.max_version or "VersionTLS13"]
+        if not settings.min_version:
+            lowest = min(lowest, highest)
+        ciphers = cipher_list(settings.cipher_suites, lowest)
+        if not settings.cipher_suites:
+            ciphers = f"{CIPHERS}:{OLD_CIPHERS}"
+        if not ciphers:
+            lowest = TLS_1_3                   # no suite is left for those before
+        if lowest > highest:
+            raise ValueError("no version of TLS is left between minVersion and maxVersion")
+        SSL_CTX_set_security_level(context, 0 if lowest < TLS_1_2 else 1)
+        SSL_CTX_ctrl(context, CTRL_MIN_VERSION, lowest, NULL)
+        SSL_CTX_ctrl(context, CTRL_MAX_VERSION, highest, NULL)
+        SSL_CTX_ctrl(context, CTRL_MODE, MODE_PARTIAL_WRITE | MODE_MOVING_BUFFER | MODE_RELEASE_BUFFERS, NULL)
+        # An end that is not announced may have been forged: a body that it would complete is incomplete.
+        SSL_CTX_set_options(context, OP_NO_COMPRESSION | OP_NO_RENEGOTIATION)
+        text = ciphers.encode()
+        if ciphers and SSL_CTX_set_cipher_list(context, text) != 1:
+            raise ValueError(f"cipherSuites: {failure()}")
+        if SSL_CTX_set_ciphersuites(context, suites) != 1 or SSL_CTX_ctrl(context, CTRL_GROUPS, 0, <void*><char*>groups) != 1:
+            raise ValueError(failure())
+        SSL_CTX_ctrl(context, CTRL_SESSION_CACHE, SESSION_CACHE_CLIENT | SESSION_NO_INTERNAL, NULL)
+        SSL_CTX_sess_set_new_cb(context, on_session)
+
+    def set_trust(self, authorities) -> None:
+        global of_system
+        cdef void* store
+        cdef verify_fn none = NULL
+        SSL_CTX_set_verify(self.context, VERIFY_PEER if self.verifies or self.peer_uri else 0, none)
+        if not (self.verifies or self.peer_uri):
+            return
+        if not authorities:
+            if of_system is None:
+                of_system = Store()
+            SSL_CTX_set1_cert_store(self.context, of_system.store)
+            return
+        store = SSL_CTX_get_cert_store(self.context)
+        X509_STORE_set_flags(store, STORE_PARTIAL_CHAIN)       # what is listed is trusted, a root or not
+        for authority in authorities:
+            try:
+                addresses = certificates_in(authority.encode())
+            except ValueError as error:
+                raise ValueError(f"rootCAs: {error}") from None
+            for address in addresses:
+                X509_STORE_add_cert(store, <void*><size_t>address)
+                X509_free(<void*><size_t>address)
+        ERR_clear_error()
+
+
+cdef bint use_pair(void* context, Pair pair) noexcept:
+    return SSL_CTX_use_cert_and_key(context, pair.certificate, pair.key, pair.chain, 1) == 1
+
+
+cdef int on_session(void* ssl, void* session) noexcept:
+    """A server gave a session. 1: it is kept, with the reference that comes with it."""
+    cdef End end = <End>SSL_get_ex_data(ssl, 0)
+    (<Dialled>end).target.keep(session)
+    return 1
+
+
+@cython.final
+cdef class Target:
+    """A server that connections are made to by a Connector. `host`: of its URL. ValueError for one that can be no name."""
+
+    def __cinit__(self, Connector connector, str host):
+        name = (connector.settings.server_name or host).partition("%")[0]
+        self.connector = connector
+        self.host = host
+        try:
+            ipaddress.ip_address(name)
+            self.is_address = True
+            self.name = name.encode()
+        except ValueError:
+            try:
+                self.name = name.encode() if name.isascii() else name.encode("idna")
+            except UnicodeError:
+                raise ValueError(f"{name!r} is no name for TLS") from None
+
+    def __dealloc__(self):
+        if self.session != NULL:
+            SSL_SESSION_free(self.session)
+
+    cdef void keep(self, void* session) noexcept:
+        """Have the next connection resume this session. The reference is the Target's."""
+        if self.session != NULL:
+            SSL_SESSION_free(self.session)
+        self.session = session
+
+
+@cython.final
+cdef class Dialled(End):
+    """With a server."""
+
+    cdef str check(self):
+        cdef void* certificate
+        if not self.target.connector.peer_uri:
+            return None
+        certificate = SSL_get1_peer_certificate(self.ssl)
+        if certificate == NULL:
+            return "the server has no certificate"
+        try:
+            if self.target.connector.peer_uri in uris_of(certificate):
+                return None
+            return "the server's certificate does not name the URI of peerCertURI"
+        finally:
+            X509_free(certificate)
+
+
+cdef list uris_of(void* certificate):
+    """URIs among the alternative names of a certificate, in lower case."""
+    cdef void* names = X509_get_ext_d2i(certificate, NID_ALT_NAME, NULL, NULL)
+    cdef void* value
+    cdef int i, kind = 0
+    found = []
+    if names != NULL:
+        for i in range(OPENSSL_sk_num(names)):
+            value = GENERAL_NAME_get0_value(OPENSSL_sk_value(names, i), &kind)
+            if kind == NAME_URI:
+                text = (<const char*>ASN1_STRING_get0_data(value))[:ASN1_STRING_length(value)]
+                found.append(text.decode("latin-1").lower())
+        GENERAL_NAMES_free(names)
+    ERR_clear_error()
+    return found
+
+
+cdef Dialled connect(Target target, bytes protocols):
+    """An end that is about to say hello. `protocols`: offered by ALPN, as on the wire; None: none. Raises MemoryError."""
+    cdef Dialled end = Dialled.__new__(Dialled)
+    cdef Connector connector = target.connector
+    cdef bint fine = True
+    end.target = target
+    end.ssl = SSL_new(connector.context)
+    if end.ssl == NULL:
+        ERR_clear_error()
+        raise MemoryError
+    SSL_set_ex_data(end.ssl, 0, <void*>end)
+    SSL_set_connect_state(end.ssl)
+    if not target.is_address:
+        fine = SSL_ctrl(end.ssl, CTRL_HOST_NAME, 0, <void*><char*>target.name) == 1
+    if connector.verifies:
+        SSL_set_hostflags(end.ssl, NO_PARTIAL_WILDCARDS | NEVER_CHECK_SUBJECT)
+        if target.is_address:
+            fine = fine and X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(end.ssl), target.name) == 1
+        else:
+            fine = fine and SSL_set1_host(end.ssl, target.name) == 1
+    if protocols is not None:
+        fine = fine and SSL_set_alpn_protos(end.ssl, <const unsigned char*><const char*>protocols, len(protocols)) == 0
+    if target.session != NULL:
+        SSL_set_session(end.ssl, target.session)
+    ERR_clear_error()
+    if not fine:
+        raise MemoryError                      # nothing else is left that these calls fail for
+    return end

@@ -1,0 +1,11 @@
+# One end of a connection to a server, in memory: bytes go in and out by hand.
+
+from lbcore.tls.connector cimport Dialled
+
+
+cdef class MemoryEnd:
+    cdef Dialled end
+    cdef void* incoming        # BIO, owned by the SSL
+    cdef void* outgoing        # likewise
+
+    cdef bint settle(self, int result) except -1
