@@ -714,7 +714,8 @@ cdef class Exchange(Context):
         if outermost is not None:
             while outermost.outer is not None:
                 outermost = outermost.outer
-            self.recorded_behind = outermost.before.gates
+            # A request that no service has taken, for want of a server, has not come to the gates in front of the Failover.
+            self.recorded_behind = min(outermost.before.gates, self.recorded_behind)
         step = self.gates.step_of(self.recorded_behind)
         while place < len(filters) and (<Filter>filters[place]).step < step:
             place += 1

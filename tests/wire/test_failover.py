@@ -342,6 +342,49 @@ def test_a_main_service_without_servers_is_a_503_to_its_failover() -> None:
             assert lb.ask(post(b"x"))[2] == b"spare"
 
 
+def guarded(*statuses: str) -> dict[str, Any]:
+    """A service with a middleware in front of a failover, whose main service the caller adds."""
+    return {
+        "all": {"weighted": {"services": [{"name": "inner"}]}, "middlewares": ["mark"]},
+        "inner": {"failover": {"service": "main", "fallback": "spare", "errors": {"status": list(statuses)}}},
+    }
+
+
+MARK = {"mark": {"headers": {"customRequestHeaders": {"X-Mark": "yes"}}}}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_is_kept_for_the_fallback_before_any_service_has_taken_the_request(chunked: bool) -> None:
+    with recorders("spare") as (spare,):
+        dynamic = config(guarded("503") | {"main": {"loadBalancer": {"servers": []}}}, spare=spare.url)
+        dynamic["http"]["middlewares"] = MARK
+        with edge(dynamic) as lb:
+            client = lb.client()
+            for body in (b"x", b"y" * 70_000):
+                assert client.ask(post(body, chunked))[2] == b"spare"
+            assert [(headers["x-mark"], body) for _, headers, body in spare.requests] == [
+                ("yes", b"x"),
+                ("yes", b"y" * 70_000),
+            ]
+
+
+@pytest.mark.parametrize("room", [0, 5])
+def test_a_body_that_has_waited_in_vain_for_a_server_goes_to_the_fallback(room: int) -> None:
+    with counting() as (main,), recorders("spare") as (spare,):
+        queue = {"maxRequests": room, "timeout": "100ms"}
+        balancer = {"servers": [{"url": main.url, "maxConnections": 1}], "queue": queue}
+        dynamic = config(guarded("503") | {"main": {"loadBalancer": balancer}}, spare=spare.url)
+        dynamic["http"]["middlewares"] = MARK
+        with edge(dynamic) as lb:
+            first = lb.client()
+            first.send(GET)
+            eventually(lambda: main.now == 1, "the server is full")
+            assert lb.ask(post(b"hello"))[2] == b"spare"
+            assert [(headers["x-mark"], body) for _, headers, body in spare.requests] == [("yes", b"hello")]
+            main.go.release()
+            assert first.message()[2] == b"."
+
+
 def nested(limit: int, mirror_limit: int, good: str, shadow: str, last: str) -> dict[str, Any]:
     """A main service that makes copies and cannot be reached; its fallback is a failover with a limit of its own."""
     errors = {"status": ["503"], "maxRequestBodyBytes": limit}
