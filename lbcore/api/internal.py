@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lbcore.api.shape import View, add_users, named
 from lbcore.config.static import MAX_PRIORITY, StaticConfig
-from lbcore.routing.compile import METRICS_RULE, PING_RULE, dashboard_rule
+from lbcore.config.validate import challenge_points
+from lbcore.routing.compile import ACME_HTTP, CHALLENGE_RULE, METRICS_RULE, PING_RULE, dashboard_rule
 
 Views = dict[str, View]
 
@@ -19,6 +20,9 @@ def internal_routers(static: StaticConfig) -> Views:
 
     if static.ping is not None and not static.ping.manual_routing:
         add("ping@internal", static.ping.entry_point, PING_RULE, MAX_PRIORITY)
+    for point in sorted(challenge_points(static)):
+        by_pass = static.entry_points[point].allow_acme_by_pass
+        add(ACME_HTTP, point, CHALLENGE_RULE, len(CHALLENGE_RULE) if by_pass else MAX_PRIORITY)
     prometheus = static.metrics.prometheus if static.metrics else None
     if prometheus is not None and not prometheus.manual_routing:
         add("prometheus@internal", prometheus.entry_point, METRICS_RULE, MAX_PRIORITY)
@@ -35,6 +39,8 @@ def internal_services(static: StaticConfig, users: dict[str, list[str]]) -> View
     names = ["noop@internal"]
     if static.ping is not None:
         names.append("ping@internal")
+    if challenge_points(static):
+        names.append(ACME_HTTP)
     if static.metrics is not None and static.metrics.prometheus is not None:
         names.append("prometheus@internal")
     if static.api is not None:

@@ -21,7 +21,8 @@ def lint(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str] 
     disabled  names of routers that cannot run.
     """
     routers = _same_rules(dynamic, static, disabled)
-    return [*routers, *_services(dynamic), *_tcp_services(dynamic.tcp), *_unused(dynamic, static)]
+    strange = [*routers, *_services(dynamic), *_tcp_services(dynamic.tcp), *_unused(dynamic, static)]
+    return [*strange, *_cert_resolvers(dynamic, static)]
 
 
 def static_notes(decoded: Decoded[StaticConfig], file: str) -> list[Problem]:
@@ -73,6 +74,16 @@ def _same_rules(dynamic: DynamicConfig, static: StaticConfig, disabled: Containe
             yield f"{_place(router, 'router', name)} has the rule of {first_name} ({other}), which is asked first"
         for point in points:
             seen.setdefault((point, rule), name)
+
+
+def _cert_resolvers(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
+    """Names of resolvers that are not there: what names them gets the default certificate."""
+    known = {name for name, resolver in static.certificates_resolvers.items() if not resolver.faults}
+    users = {_place(router, "router", name): router.tls for name, router in dynamic.http.routers.items()}
+    users |= {f"entry point {name}": point.http.tls for name, point in static.entry_points.items()}
+    for where, tls in users.items():
+        if tls is not None and tls.cert_resolver and tls.cert_resolver not in known:
+            yield f"{where} uses a nonexistent certificate resolver: {tls.cert_resolver}"
 
 
 def _services(dynamic: DynamicConfig) -> Iterable[str]:

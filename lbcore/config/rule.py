@@ -89,6 +89,21 @@ def host_of(value: str) -> str:
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
+def hosts_in(rule: Rule, matcher: str = "Host") -> list[str]:
+    """The hosts that the `Host` (or `HostSNI`) matchers of a rule name, in order; `*` is none."""
+    found: list[str] = []
+    below = [rule]
+    while below:
+        part = below.pop()
+        if isinstance(part, Matcher):
+            found += [host_of(argument) for argument in part.args] if part.name == matcher else []
+        elif isinstance(part, Not):
+            below.append(part.rule)
+        elif isinstance(part, And | Or):
+            below += (part.right, part.left)
+    return [host for host in dict.fromkeys(found) if host != "*"]
+
+
 def _path(value: str) -> None:
     if not value.startswith("/"):
         raise ValueError(f"path {value!r} does not start with a '/'")

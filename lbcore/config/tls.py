@@ -87,12 +87,31 @@ class NamedServers(TrustedServers):
         )
 
 
+class Domain(Model):
+    """Names for one certificate."""
+
+    main: str = ""
+    sans: list[str] = []
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, each once, in lower case."""
+        found = (name.strip().lower() for name in (self.main, *self.sans))
+        return tuple(dict.fromkeys(name for name in found if name))
+
+
+class DefaultGeneratedCert(Model):
+    """The default certificate is ordered: by which resolver, for which names."""
+
+    resolver: str = ""
+    domain: Domain = Domain()
+
+
 class Store(Object):
     """The one that counts is `default`, as in Traefik."""
 
-    missing = keys("defaultGeneratedCert", "name a defaultCertificate")
-
     default_certificate: Certificate | None = None
+    default_generated_cert: DefaultGeneratedCert | None = None
 
 
 class ClientAuth(Model):
@@ -131,10 +150,13 @@ class TlsConfig(Model):
 
 
 class RouterTls(Model):
-    """The router takes what comes over TLS, and nothing else. `options`: of its hosts."""
+    """The router takes what comes over TLS, and nothing else. `options`: of its hosts.
 
-    missing = keys("certResolver", "name the certificate in tls.certificates: lbcore asks for none yet")
-    ignored = keys("domains", "only a certResolver looks at them")
+    cert_resolver  that orders their certificate, for `domains`, or else for the hosts of the rule.
+    """
+
     may_be_empty: ClassVar[bool] = True
 
     options: str = ""
+    cert_resolver: str = ""
+    domains: list[Domain] = []

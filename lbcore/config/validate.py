@@ -169,7 +169,8 @@ def _router_errors(name: str, router: Router, http: HttpConfig, static: StaticCo
         return [*errors, *others, "the service is missing on the router"]
     service = qualify(router.service, name)
     if service.endswith("@internal"):
-        wanted = {"api@internal": static.api, "dashboard@internal": static.api, "prometheus@internal": static.metrics}
+        wanted: dict[str, object] = {"api@internal": static.api, "dashboard@internal": static.api}
+        wanted |= {"prometheus@internal": static.metrics, "acme-http@internal": challenge_points(static) or None}
         if service in wanted:
             if wanted[service] is None:
                 errors.append(Fault(f'the service "{service}" does not exist', "service"))
@@ -182,6 +183,13 @@ def _router_errors(name: str, router: Router, http: HttpConfig, static: StaticCo
     if others and not errors:
         found.following.add(("router", name))
     return [*errors, *others]
+
+
+def challenge_points(static: StaticConfig) -> set[str]:
+    """Entry points that answer the http-01 challenge of ACME."""
+    orders = (resolver.acme for resolver in static.certificates_resolvers.values() if not resolver.faults)
+    answered = (acme.http_challenge for acme in orders if acme is not None)
+    return {http.entry_point for http in answered if http is not None} & set(static.entry_points)
 
 
 def tls_of(router: Router, point: str, static: StaticConfig) -> RouterTls | None:

@@ -77,6 +77,10 @@ def _static(path: Path, report: Report) -> StaticConfig:
     except ConfigError as error:
         report.problems += lines(replace(problem, file=str(path)) for problem in error.problems)
     report.problems += lines(replace(problem, file=str(path)) for problem in start_problems(static))
+    if static.certificates_resolvers:
+        from lbcore.acme.setup import problems_of
+
+        report.problems += lines(replace(problem, file=problem.file or str(path)) for problem in problems_of(static))
     report.runs += [f"{path}: entry point {name} on {point.address}" for name, point in static.entry_points.items()]
     return static
 
@@ -130,8 +134,16 @@ def _assumed(dynamic: DynamicConfig) -> StaticConfig:
     names |= {name for tcp in dynamic.tcp.routers.values() for name in tcp.entry_points}
     points = {name: {"address": ":0"} for name in names or {"web"}}
     manual = {"manualRouting": True}
+    tls = [router.tls for router in dynamic.http.routers.values() if router.tls is not None]
+    resolvers: dict[str, object] = {each.cert_resolver: {"acme": {}} for each in tls if each.cert_resolver}
     return StaticConfig.model_validate(
-        {"entryPoints": points, "api": {}, "ping": manual, "metrics": {"prometheus": manual}}
+        {
+            "entryPoints": points,
+            "api": {},
+            "ping": manual,
+            "metrics": {"prometheus": manual},
+            "certificatesResolvers": resolvers,
+        }
     )
 
 

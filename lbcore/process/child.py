@@ -28,6 +28,7 @@ class Child:
         self.first_offered = 0
         self.started = False  # it has answered `hello`, and can prepare a configuration
         self.answer: asyncio.Future[str] | None = None  # to `prepare`: why it refuses; empty when it agrees
+        self.challenges = 0  # the last set of answers to challenges that it has
         self._ready_at = 0.0
         self._process = process
         self._exited = asyncio.Event()

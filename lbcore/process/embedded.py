@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lbcore.api.runtime import Runtime
 from lbcore.api.server import AdminServer, is_wanted
@@ -20,14 +20,17 @@ from lbcore.health.monitor import HealthMonitor
 from lbcore.process.listeners import Listener, open_listeners
 from lbcore.process.publication import Prepared, Publication
 from lbcore.process.snapshot import Publisher, graces_of
-from lbcore.process.supervisor import main, rotate_ticket_keys, supervise
+from lbcore.process.supervisor import agent_of, main, rotate_ticket_keys, supervise
 from lbcore.process.worker import Engine, EngineFactory, drain_points, make_engine
-from lbcore.provider.base import Aggregator
+from lbcore.provider.base import Aggregator, Update
 from lbcore.provider.merge import merge
 from lbcore.provider.registry import providers_of
 from lbcore.routing.compile import Table, own_routers
 from lbcore.state.region import Region
 from lbcore.tls.material import settle, settle_static
+
+if TYPE_CHECKING:
+    from lbcore.acme.agent import AcmeAgent
 
 _log = logging.getLogger("lbcore.process")
 
@@ -73,6 +76,9 @@ class _OneEngine:
     def abort(self, prepared: Prepared) -> None:
         self._table = None
 
+    async def set_challenges(self, texts: Mapping[str, str], certificates: Mapping[str, tuple[str, str]]) -> None:
+        self._engine.set_challenges(texts, certificates)
+
 
 class Proxy:
     """One worker inside the running loop (asyncio's or uvloop's), for tests and for embedding.
@@ -101,6 +107,8 @@ class Proxy:
         self._static = settle_static(static if isinstance(static, StaticConfig) else load_static(static))
         self._dynamic = dynamic
         self._applied: DynamicConfig | None = None  # by `apply`, last
+        self._agent: AcmeAgent | None = None
+        self._ordered: dict[str, DynamicConfig] = {}  # certificates that were ordered, by provider
         self._make_engine = engine
         self._engine: Engine | None = None
         self._listeners: list[Listener] = []
@@ -136,14 +144,23 @@ class Proxy:
         settled, problems = await asyncio.to_thread(settle, dynamic, self._applied)
         for problem in problems:
             _log.log(logging.WARNING if problem.severity == "warning" else logging.ERROR, "configuration: %s", problem)
-        await self._publication.replace(merge({"file": settled}))
+        await self._publication.replace(merge({"file": settled, **self._ordered}))
         self._applied = settled
         return self.disabled
+
+    def _serve_ordered(self, update: Update) -> None:
+        """Serve certificates beside what `apply` was given."""
+        assert update.config is not None
+        self._ordered = {update.provider: update.config}
+        if self._applied is not None:
+            self._publication.want(merge({"file": self._applied, **self._ordered}))
 
     def _in_force(self, prepared: Prepared) -> None:
         self.disabled = prepared.table.disabled
         self._health.apply(prepared.snapshot.dynamic, prepared.snapshot.slots)
         self._runtime.update(prepared.snapshot.dynamic, prepared.snapshot.slots, prepared.table)
+        if self._agent is not None:
+            self._agent.configured(prepared.snapshot.dynamic, {entry.name for entry in prepared.table.disabled})
 
     async def __aenter__(self) -> Proxy:
         """Start: connections are accepted from here on. Raises ConfigError as `apply` does, and for a taken address."""
@@ -175,13 +192,19 @@ class Proxy:
                 admin_url,
                 self._static.providers.keep_running,
             )
+            self._agent = agent_of(self._static, workers.set_challenges)
+            agents = [] if self._agent is None else [self._agent]
+            self._tasks.append(asyncio.create_task(self._publication.run(), name="lbcore publication"))
             if self._dynamic is not None:
                 await self.apply(self._dynamic)
+                for agent in agents:
+                    self._tasks.append(asyncio.create_task(agent.run(self._serve_ordered), name="lbcore acme"))
             else:
                 aggregator = Aggregator(
-                    providers_of(self._static), self._publication.want, self._publication.note_provider_problems
+                    [*providers_of(self._static), *agents],
+                    self._publication.want,
+                    self._publication.note_provider_problems,
                 )
-                self._tasks.append(asyncio.create_task(self._publication.run(), name="lbcore publication"))
                 self._following = asyncio.create_task(aggregator.run(), name="lbcore providers")
                 await self._publication.first.wait()
             for listener in self._listeners:

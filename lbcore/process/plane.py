@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
+from lbcore.middleware.challenges import Challenges
 from lbcore.middleware.respond import Ping
 from lbcore.observability.watch import Watch
 from lbcore.routing.compile import Table, compile_table
@@ -40,6 +42,7 @@ class DataPlane:
         self._worker = worker
         self._admin = admin
         self._ping = Ping()
+        self._challenges = Challenges()
         self._servers: dict[str, Server] = {}  # by identity, of the table in force
         self._queues: dict[str, WaitQueue] = {}  # by the name of their service, likewise
         self._watch = Watch(static, region, worker, self._say)
@@ -86,7 +89,15 @@ class DataPlane:
         force.
         """
         table = compile_table(
-            dynamic, self._static, slots, self._region, self._worker, self._servers, self._ping, self._admin
+            dynamic,
+            self._static,
+            slots,
+            self._region,
+            self._worker,
+            self._servers,
+            self._ping,
+            self._admin,
+            challenges=self._challenges,
         )
         if table.speaks_tls:
             import lbcore.transport.tls  # noqa: F401 -- what fails here is refused; `commit` may not fail
@@ -106,6 +117,19 @@ class DataPlane:
     def reopen_log(self) -> None:
         """Open the access log anew: it was moved aside."""
         self._watch.reopen()
+
+    def set_challenges(self, texts: Mapping[str, str], certificates: Mapping[str, tuple[str, str]]) -> None:
+        """Answer these challenges of certificate authorities from now on, and no others.
+
+        texts         by token: what http-01 is answered with.
+        certificates  by name: certificate and key of the handshakes of tls-alpn-01, as PEM.
+        """
+        pairs: dict[bytes, Any] = {}
+        if certificates:
+            from lbcore.tls.contexts import Pair
+
+            pairs = {name.encode(): Pair(text.encode(), key.encode()) for name, (text, key) in certificates.items()}
+        self._challenges.replace({token.encode(): text.encode() for token, text in texts.items()}, pairs)
 
     def terminate(self) -> None:
         """Say through ping that this instance is about to stop; everything else goes on."""

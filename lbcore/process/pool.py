@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +25,7 @@ START_ATTEMPTS = 3  # failed starts of one slot in a row, before all slots were 
 STABLE_S = 5.0  # a worker that served this long is replaced at once when it ends
 BACKOFF_S = (0.1, 5.0)  # else, from its second quick end on, the wait doubles from the first to the second
 PREPARE_S = 60.0  # a worker whose loop turns, and that has not prepared a configuration by then, is killed
+CHALLENGE_S = 5.0  # how long workers are waited for until they answer challenges of certificate authorities
 PULSE_S = 0.25  # how often heartbeats are looked at
 QUIET_S = 1.0  # a worker whose loop has not turned for this long is passed over: its sockets are another one's, too
 HUNG_S = 10.0  # and killed after this long, ...
@@ -75,6 +76,9 @@ class Pool:
         self._heirs: dict[int, int] = {}  # by worker that cannot accept: the one that does
         self._generation = 0  # of the configuration in force
         self._configuration = b""  # its messages for a worker that starts: `prepare` and `commit`, encoded
+        self._challenges = b""  # the message with what challenges are answered with, encoded
+        self._challenges_number = 0
+        self._challenged = asyncio.Event()  # a worker has said that it answers them
         self._filled = False  # every slot had a ready worker at some time
         self._leaving = asyncio.Event()
         self._changed = asyncio.Event()  # a worker has started, or ended
@@ -146,6 +150,28 @@ class Pool:
         for child in self._children.values():
             if child.offered == generation:
                 child.send({"type": "abort", "generation": generation})
+
+    async def set_challenges(self, texts: Mapping[str, str], certificates: Mapping[str, tuple[str, str]]) -> None:
+        """Have the workers answer these challenges of certificate authorities, and no others.
+
+        Returns when they do: those that hang are not waited for, as others accept in their place.
+        """
+        self._challenges_number += 1
+        number = self._challenges_number
+        message = {"type": "challenges", "number": number, "texts": dict(texts), "certificates": dict(certificates)}
+        self._challenges = encode(message) if texts or certificates else b""
+        for child in self._children.values():
+            if child.started:
+                child.send(message)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CHALLENGE_S):
+                while not self._leaving.is_set():
+                    asked = [child for child in self._children.values() if child.started and not self._is_quiet(child)]
+                    if all(child.challenges >= number for child in asked):
+                        return
+                    self._challenged.clear()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._challenged.wait(), PULSE_S)
 
     async def _until_started(self) -> None:
         """Wait for a worker that can prepare; before the first configuration, for all of them."""
@@ -301,6 +327,10 @@ class Pool:
                 match message["type"]:
                     case "started":
                         child.started = True
+                        if self._challenges:
+                            child.channel.send_encoded(self._challenges)
+                        else:
+                            child.challenges = self._challenges_number
                         self._changed.set()
                     case "prepared":
                         child.reply(int(message["generation"]))
@@ -308,6 +338,9 @@ class Pool:
                         reason = str(message["error"])
                         _log.error("worker %d refuses configuration %d: %s", child.index, message["generation"], reason)
                         child.reply(int(message["generation"]), reason or "no reason")
+                    case "challenged":
+                        child.challenges = int(message["number"])
+                        self._challenged.set()
                     case "committed":
                         self._note_committed(child, int(message["generation"]))
                     case "log":

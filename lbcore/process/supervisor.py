@@ -9,8 +9,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
@@ -36,6 +36,10 @@ from lbcore.provider.registry import providers_of
 from lbcore.routing.compile import own_routers
 from lbcore.state.region import Region
 
+if TYPE_CHECKING:
+    from lbcore.acme.agent import AcmeAgent
+
+SetChallenges = Callable[[Mapping[str, str], Mapping[str, tuple[str, str]]], Awaitable[None]]
 EXIT_STOPPED = 0  # by a signal
 EXIT_CONFIG = 1  # configuration refused, or an address that cannot be listened on
 TICKET_KEY_S = 12 * 3600.0  # a session ticket of TLS is taken for two of these at least
@@ -51,6 +55,15 @@ async def rotate_ticket_keys(region: Region) -> None:
     while True:
         await asyncio.sleep(TICKET_KEY_S)
         region.rotate_ticket_keys()
+
+
+def agent_of(static: StaticConfig, set_challenges: SetChallenges) -> AcmeAgent | None:
+    """What orders certificates; None where no resolver is configured, and then nothing of it is loaded."""
+    if not static.certificates_resolvers:
+        return None
+    from lbcore.acme.agent import AcmeAgent
+
+    return AcmeAgent(static, set_challenges)
 
 
 class Supervisor:
@@ -88,8 +101,11 @@ class Supervisor:
             admin_url,
             static.providers.keep_running,
         )
+        self._agent = agent_of(static, self._pool.set_challenges)
         self._aggregator = Aggregator(
-            providers_of(static), self._publication.want, self._publication.note_provider_problems
+            [*providers_of(static), *([self._agent] if self._agent is not None else [])],
+            self._publication.want,
+            self._publication.note_provider_problems,
         )
         self._accepting_s, self._graces_s = accepting_of(static), graces_of(static)
         self._grace_s = max(self._graces_s.values(), default=0.0)
@@ -177,6 +193,8 @@ class Supervisor:
             self._notifier.reloading()
         self._health.apply(prepared.snapshot.dynamic, prepared.snapshot.slots)
         self._runtime.update(prepared.snapshot.dynamic, prepared.snapshot.slots, prepared.table)
+        if self._agent is not None:
+            self._agent.configured(prepared.snapshot.dynamic, {entry.name for entry in prepared.table.disabled})
 
     def running(self, generation: int) -> None:
         """Say that every worker runs a configuration."""

@@ -62,6 +62,9 @@ class Engine(Protocol):
     def reopen_log(self) -> None:
         """Open the access log anew: it was moved aside."""
 
+    def set_challenges(self, texts: Mapping[str, str], certificates: Mapping[str, tuple[str, str]]) -> None:
+        """Answer these challenges of certificate authorities from now on, and no others."""
+
     def terminate(self) -> None:
         """Tell whoever asks by ping that this instance is about to stop."""
 
@@ -118,6 +121,8 @@ class Worker:
     abort      generation: forget what was prepared.
     adopt      worker: accept on the sockets of another one, too, which cannot.
     release    worker: leave the sockets of another one to it.
+    challenges  number, texts, certificates: what challenges of certificate authorities are answered with from now on.
+               Answered by `challenged`.
     reopen     the access log was moved aside.
     terminate  it is about to stop: say so to whoever pings.
     leave      entry_points: accept no more on these, finish what is under way there; the others go on.
@@ -182,6 +187,8 @@ class Worker:
                     self._adopt(int(message["worker"]))
                 case "release":
                     self._release(int(message["worker"]))
+                case "challenges":
+                    self._set_challenges(message)
                 case "terminate":
                     if self._engine is not None:
                         self._engine.terminate()
@@ -256,6 +263,12 @@ class Worker:
                 for entry_point, sock in self._sockets.pop(self._index, {}).items():
                     self._engine.listen(entry_point, sock)
         self._channel.send({"type": "committed", "generation": generation})
+
+    def _set_challenges(self, message: Message) -> None:
+        assert self._engine is not None, "hello comes first"
+        certificates = {name: (str(text), str(key)) for name, (text, key) in message["certificates"].items()}
+        self._engine.set_challenges(message["texts"], certificates)
+        self._channel.send({"type": "challenged", "number": int(message["number"])})
 
     def _adopt(self, worker: int) -> None:
         if self._engine is None or worker in self._adopted or self._draining is not None:

@@ -17,6 +17,7 @@ from lbcore.config.validate import (
     DEFAULT_TRANSPORT,
     Disabled,
     Findings,
+    challenge_points,
     check,
     entry_points_of,
     options_name,
@@ -26,6 +27,7 @@ from lbcore.config.validate import (
 )
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.build import build
+from lbcore.middleware.challenges import Challenges
 from lbcore.middleware.redirect import RedirectScheme
 from lbcore.middleware.respond import Ping, Respond
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
@@ -59,10 +61,11 @@ BY_LOAD = frozenset({"p2c", "leastconn", "leasttime", "peakewma"})  # strategies
 BY_LATENCY = frozenset({"leasttime", "peakewma"})
 METRICS_RULE = "PathPrefix(`/metrics`)"
 API, DASHBOARD, METRICS = "api@internal", "dashboard@internal", "prometheus@internal"
-PING, NOOP = "ping@internal", "noop@internal"
+PING, NOOP, ACME_HTTP = "ping@internal", "noop@internal", "acme-http@internal"
 SERVED_BY_ADMIN = frozenset({API, DASHBOARD, METRICS})
 ADMIN_STANDS_IN = "unix:/"  # for the admin server where nothing is served
 NO_SLOT = 0xFFFFFFFF
+CHALLENGE_RULE = "PathPrefix(`/.well-known/acme-challenge/`)"
 ANY_RULE = "HostRegexp(`^.+$`)"
 NOT_ENCRYPTED_RULE = f"{ANY_RULE} && !HeaderRegexp(`X-Forwarded-Proto`, `(?i)^(https|wss)$`)"
 
@@ -133,6 +136,7 @@ def compile_table(
     ping: Ping | None = None,
     admin: str = "",
     *,
+    challenges: Challenges | None = None,
     finds_all: bool = False,
 ) -> Table:
     """Compile a merged configuration.
@@ -140,12 +144,14 @@ def compile_table(
     servers  those of the table in force: one whose identity stays is taken over, with its state.
     ping     what `ping@internal` leads to; it outlives tables.
     admin    URL of the server behind `api@internal` and `prometheus@internal`; empty: there is none.
+    challenges  of certificate authorities, and what they are answered with; it outlives tables.
     finds_all  whether `disabled` names services that cannot be built and that no router leads to, too.
 
     Objects that are wrong are left out alone. Cost: linear in the configuration, but for sorting the routers.
     """
     found = check(dynamic, static)
-    compiler = _Compiler(dynamic, static, slots, region, worker, servers, found, ping or Ping(), admin)
+    challenges = challenges or Challenges()
+    compiler = _Compiler(dynamic, static, slots, region, worker, servers, found, ping or Ping(), admin, challenges)
     tcp = TcpCompiler(dynamic.tcp, static, slots, region, worker, servers)
     table = compiler.table(tcp)
     return replace(table, disabled=compiler.disabled_with_unused(tcp)) if finds_all else table
@@ -181,7 +187,12 @@ def own_routers(static: StaticConfig) -> dict[str, str]:
         return {}
     redirects = {name: point.http.redirections for name, point in static.entry_points.items()}
     own = {redirection_name(name, r.entry_point): NOOP for name, r in redirects.items() if r and r.entry_point}
-    return own | {name: name for name in (PING, METRICS, API, DASHBOARD)}
+    return own | {name: name for name in (PING, METRICS, API, DASHBOARD, ACME_HTTP)}
+
+
+def insert(ranked: list[tuple[int, Compiled]], priority: int, pair: Compiled) -> None:
+    """Put a router among others by its priority: before those that have the same."""
+    ranked.insert(sum(1 for other, _ in ranked if other > priority), (priority, pair))
 
 
 def milliseconds(duration: timedelta) -> int:
@@ -230,10 +241,12 @@ class _Compiler:
         found: Findings,
         ping: Ping,
         admin: str,
+        challenges: Challenges,
     ) -> None:
         self.admin = admin
+        self.challenges = challenges
         self.http = dynamic.http
-        self.tls = TlsCompiler(dynamic, region, found.warnings)
+        self.tls = TlsCompiler(dynamic, region, found.warnings, challenges.certificates)
         self.static = static
         self.slots = slots
         self.region = region
@@ -434,20 +447,28 @@ class _Compiler:
         return self.services[API]
 
     def internal_answer(self, name: str) -> Middleware:
+        if name == ACME_HTTP:
+            return self.challenges
         return Respond(name, 418, b"") if name == NOOP else self.ping
 
     def internal(self, point: str, entries: list[Ranked], compiled: list[Compiled]) -> list[Compiled]:
         """Add the routers of lbcore's own to those of an entry point: ping, and its redirection."""
-        redirections, ping = self.static.entry_points[point].http.redirections, self.static.ping
-        result = list(compiled)
+        settings, ping = self.static.entry_points[point], self.static.ping
+        redirections = settings.http.redirections
+        ranked = [(priority, pair) for (priority, _, _), pair in zip(entries, compiled, strict=True)]
+        challenged = point in challenge_points(self.static)
+        if challenged and settings.allow_acme_by_pass:
+            insert(ranked, len(CHALLENGE_RULE), (parse_rule(CHALLENGE_RULE), self.challenge_route(point)))
         redirect = redirections.entry_point if redirections is not None else None
         port = redirection_port(redirect, self.static) if redirect is not None else None
         if redirect is not None and port is not None:
-            above = sum(1 for priority, _, _ in entries if priority > redirect.priority)
             # A request that reached a trusted proxy encrypted is where the redirection leads: the next router takes it.
             rule = NOT_ENCRYPTED_RULE if redirect.scheme == "https" and port == "443" else ANY_RULE
-            result.insert(above, (parse_rule(rule), self.redirection(point, redirect, port)))
+            insert(ranked, redirect.priority, (parse_rule(rule), self.redirection(point, redirect, port)))
+        result = [pair for _, pair in ranked]
         own: list[tuple[str, Route]] = []
+        if challenged and not settings.allow_acme_by_pass:
+            own.append((CHALLENGE_RULE, self.challenge_route(point)))
         if ping is not None and not ping.manual_routing and ping.entry_point == point:
             answer = self.internal_answer(PING)
             own.append((PING_RULE, self.own_route(point, PING, PING, NOBODY, answer)))
@@ -463,6 +484,10 @@ class _Compiler:
                 own.append((dashboard_rule(base), route))
         result[:0] = [(parse_rule(rule), route) for rule, route in own]
         return result
+
+    def challenge_route(self, point: str) -> Route:
+        """Where a certificate authority asks by http-01."""
+        return self.own_route(point, ACME_HTTP, ACME_HTTP, NOBODY, self.challenges)
 
     def redirection(self, point: str, redirect: RedirectEntryPoint, port: str) -> Route:
         config = model.RedirectScheme(scheme=redirect.scheme, port=port, permanent=redirect.permanent)

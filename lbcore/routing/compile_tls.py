@@ -5,36 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.config.rule import And, Matcher, Not, Or, Rule, host_of
+from lbcore.config.rule import Rule, hosts_in
 from lbcore.config.tls import DEFAULT, Certificate, TlsOptions
 from lbcore.state.region import Region
 
 if TYPE_CHECKING:
-    from lbcore.tls.contexts import Acceptor, Certificates, OptionSet
-
-
-def hosts_in(rule: Rule) -> list[str]:
-    """The hosts that the `Host` matchers of a rule name, in order."""
-    found: list[str] = []
-    below = [rule]
-    while below:
-        part = below.pop()
-        if isinstance(part, Matcher):
-            found += [host_of(argument) for argument in part.args] if part.name == "Host" else []
-        elif isinstance(part, Not):
-            below.append(part.rule)
-        elif isinstance(part, And | Or):
-            below += (part.right, part.left)
-    return [host for host in dict.fromkeys(found) if host != "*"]
+    from lbcore.tls.contexts import Acceptor, Certificates, OptionSet, Pair
 
 
 class TlsCompiler:
     """Is told of every router that takes TLS, and then asked for what an entry point accepts it with.
 
     warnings  grows with what is strange.
+    challenges  what tls-alpn-01 is answered with, by name.
     """
 
-    def __init__(self, dynamic: DynamicConfig, region: Region, warnings: list[str]) -> None:
+    def __init__(
+        self, dynamic: DynamicConfig, region: Region, warnings: list[str], challenges: dict[bytes, Pair]
+    ) -> None:
+        self._challenges = challenges
         self._tls = dynamic.tls
         self._region = region
         self._warnings = warnings
@@ -77,7 +66,8 @@ class TlsCompiler:
         for point, hosts in self._hosts.items():
             try:
                 own = {_key(host): self._option_set(name) for host, name in _others(hosts).items()}
-                found[point] = Acceptor(self._option_set(DEFAULT), own, self._all_certificates(), tickets)
+                usual, certificates = self._option_set(DEFAULT), self._all_certificates()
+                found[point] = Acceptor(usual, own, certificates, tickets, self._challenges)
             except ValueError as error:
                 self._warnings.append(f"entry point {point} speaks no TLS: {error}")
         return found

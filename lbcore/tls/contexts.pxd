@@ -44,6 +44,7 @@ cdef class Acceptor:
     cdef dict hosts                    # OptionSet by host, as in `Pair.names`
     cdef Certificates certificates
     cdef TicketKeys tickets
+    cdef dict challenges               # Pair by name: what tls-alpn-01 is answered with now; shared, and changed by its owner
 
     cdef OptionSet options_of(self, bytes name)
 
@@ -60,6 +61,7 @@ cdef class End:
 cdef class Handshake(End):
     cdef Acceptor acceptor
     cdef OptionSet options             # by `server_name`
+    cdef Pair challenge                # the handshake is the answer to a challenge, and all there is; None: it is a client's
 
 
 cdef list certificates_in(bytes text)

@@ -20,7 +20,12 @@ class Certificates:
 class Acceptor:
     options: OptionSet
     def __init__(
-        self, options: OptionSet, hosts: dict[bytes, OptionSet], certificates: Certificates, tickets: TicketKeys
+        self,
+        options: OptionSet,
+        hosts: dict[bytes, OptionSet],
+        certificates: Certificates,
+        tickets: TicketKeys,
+        challenges: dict[bytes, Pair] | None = None,
     ) -> None: ...
 
 class Handshake: ...

@@ -27,6 +27,7 @@ cdef enum:
     ALERT_INTERNAL = 80
     ALERT_UNRECOGNISED_NAME = 112
     MAX_NAME_BYTES = 255
+    EXTENSION_ALPN = 16
     UTF8 = 0x1000              # MBSTRING_UTF8
 
 SUITES_1_3 = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
@@ -40,6 +41,7 @@ SAME_CIPHERS = {"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305": "TLS_ECDHE_RSA_WITH_CHAC
                 "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305": "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"}
 VERIFIED = ("VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
 HYBRID_SINCE = 0x30500000
+CHALLENGE_PROTOCOL = b"acme-tls/1"     # of tls-alpn-01, RFC 8737
 
 cdef void* TICKET_CIPHER = EVP_CIPHER_fetch(NULL, b"AES-256-CBC", NULL)
 
@@ -386,13 +388,15 @@ cdef class Acceptor:
     """What an entry point accepts TLS with. Immutable.
 
     options  of hosts that are not in `hosts`; hosts: OptionSet by name.
+    challenges  Pair by name, for those that see by tls-alpn-01 who holds a name; it may change.
     """
 
-    def __cinit__(self, OptionSet options, dict hosts, Certificates certificates, TicketKeys tickets):
+    def __cinit__(self, OptionSet options, dict hosts, Certificates certificates, TicketKeys tickets, dict challenges=None):
         self.options = options
         self.hosts = hosts
         self.certificates = certificates
         self.tickets = tickets
+        self.challenges = {} if challenges is None else challenges
 
     cdef OptionSet options_of(self, bytes name):
         found = looked_up(self.hosts, name)
@@ -463,11 +467,34 @@ cdef bytes name_in_hello(void* ssl):
     return (<const char*>data)[5:5 + length].lower().rstrip(b".")
 
 
+cdef bint is_challenge(void* ssl):
+    """Whether the client offers the protocol of tls-alpn-01 alone."""
+    cdef const unsigned char* data
+    cdef size_t size
+    cdef size_t length = len(<bytes>CHALLENGE_PROTOCOL)
+    if SSL_client_hello_get0_ext(ssl, EXTENSION_ALPN, &data, &size) != 1:
+        return False
+    return size == length + 3 and data[2] == length and memcmp(data + 3, <const char*><bytes>CHALLENGE_PROTOCOL, length) == 0
+
+
+cdef int take_challenge(Handshake handshake, Pair challenge) except -1:
+    """Answer a challenge: with its certificate, whatever the options, and without a session that could be resumed under them."""
+    cdef verify_fn none = NULL
+    handshake.challenge = challenge
+    SSL_set_verify(handshake.ssl, 0, none)
+    SSL_set_options(handshake.ssl, OP_NO_TICKET)
+    SSL_set_num_tickets(handshake.ssl, 0)
+    return 0
+
+
 cdef int on_hello(void* ssl, int* alert, void* data) noexcept:
     cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, 0)
     cdef Acceptor acceptor = handshake.acceptor
     try:
         handshake.server_name = name_in_hello(ssl)
+        if acceptor.challenges and is_challenge(ssl) and handshake.server_name in acceptor.challenges:
+            take_challenge(handshake, <Pair?>acceptor.challenges[handshake.server_name])
+            return 1
         handshake.options = acceptor.options_of(handshake.server_name)
         if handshake.options.strict and looked_up(acceptor.certificates.by_name, handshake.server_name) is None:
             alert[0] = ALERT_UNRECOGNISED_NAME
@@ -483,6 +510,8 @@ cdef int on_hello(void* ssl, int* alert, void* data) noexcept:
 cdef int on_certificate(void* ssl, void* data) noexcept:
     cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, 0)
     cdef int used = 0
+    if handshake.challenge is not None:
+        return handshake.challenge.use(ssl)
     try:
         for pair in handshake.acceptor.certificates.find(handshake.server_name):
             used |= (<Pair>pair).use(ssl)
@@ -497,7 +526,7 @@ cdef int on_protocols(void* ssl, const unsigned char** chosen, unsigned char* ch
     cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, 0)
     cdef unsigned int at
     cdef bytes protocol
-    for protocol in handshake.options.protocols:
+    for protocol in [CHALLENGE_PROTOCOL] if handshake.challenge is not None else handshake.options.protocols:
         at = 0
         while at + 1 <= length and at + 1 + offered[at] <= length:
             if offered[at] == len(protocol) and memcmp(offered + at + 1, <const char*>protocol, offered[at]) == 0:

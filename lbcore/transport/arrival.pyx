@@ -25,6 +25,8 @@ cdef enum:
     HANDSHAKE_RECORD = 0x16    # ContentType of RFC 8446, 5.1
     HANDSHAKE_MS = 60000       # for a handshake where neither heads nor requests have a limit
 
+cdef bytes CHALLENGE_PROTOCOL = b"acme-tls/1"
+
 _log = logging.getLogger("lbcore.transport")
 
 
@@ -126,6 +128,8 @@ cdef class Arrival(ClientConnection):
         if result == IO_AGAIN:
             return 0
         if result == 0:
+            if transport.protocol == CHALLENGE_PROTOCOL:
+                return self.close()                    # of tls-alpn-01 the handshake is all
             self.learned.encrypted = True
             return self.serve()
         if _log.isEnabledFor(logging.DEBUG):

@@ -209,14 +209,14 @@ http:
     r: {{rule: "Host(`a`)", service: app, observability: {{accessLogs: "false", tracing: false, metrics: true}}}}
 {APP}"""),
     SetUp("nothing at all", "same", "http:\n", ("http is empty",)),
-    SetUp("TLS and a resolver", "missing", f"""http:
+    SetUp("TLS and a resolver", "same", f"""http:
   routers:
     plain: {{rule: "Host(`a`)", service: app}}
     secure: {{rule: "Host(`a`)", service: app, tls: {{certResolver: le}}}}
     other: {{rule: "Host(`b`)", service: app, tls: {{certResolver: le}}}}
 {APP}tls:
   options: {{default: {{minVersion: VersionTLS12}}}}
-""", ("tls.certResolver (routers secure:4, other:5)", "certResolver is not supported")),
+"""),
     SetUp("authentication and limits", "missing", f"""http:
   routers:
     open: {{rule: "Host(`a`)", service: app}}
@@ -317,7 +317,7 @@ STATIC = [
     SetUp("a ping that nobody can ask", "same", BASE + "ping: {entryPoint: nope}\n", ("is not served",)),
     SetUp("streams of HTTP/2", "same", BASE + "    http2: {maxConcurrentStreams: 100}\n", ("http2 has no effect",)),
     SetUp("timeouts as numbers", "same", BASE + "    transport: {respondingTimeouts: {readTimeout: 0, idleTimeout: 300}}\n"),
-    SetUp("the usual TLS", "missing", SECURE + "    http: {tls: {certResolver: le}}\ncertificatesResolvers:\n  le: {acme: {email: a@b.example, storage: FOLDER/acme.json, httpChallenge: {entryPoint: web}}}\n", ("http.tls.certResolver: certResolver is not supported", "certificatesResolvers is not supported")),
+    SetUp("the usual TLS", "same", SECURE + "    http: {tls: {certResolver: le}}\ncertificatesResolvers:\n  le: {acme: {email: a@b.example, storage: FOLDER/acme.json, httpChallenge: {entryPoint: web}}}\n"),
     SetUp("containers", "missing", BASE + "providers: {docker: {exposedByDefault: false}}\n", ("docker is not supported",)),
     SetUp("telemetry", "missing", BASE + "tracing: {otlp: {http: {endpoint: \"http://127.0.0.1:1/v1/traces\"}}}\n", ("tracing is not supported",)),
     SetUp("a misspelt key", "broken", BASE + "    adress: x\n", ("did you mean address?",)),

@@ -29,7 +29,8 @@ ALLOWED = {
     "provider": {"config", "tls"},
     "health": {"config", "http", "state", "tls"},
     "integrations": {"selection"},
-    "process": BELOW_TRANSPORT | {"api", "health", "provider", "transport"},
+    "acme": {"config", "provider", "tls"},
+    "process": BELOW_TRANSPORT | {"acme", "api", "health", "provider", "transport"},
 }
 # Modules of C functions and of classes that Python never handles.
 INTERNAL = {

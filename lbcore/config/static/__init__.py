@@ -19,6 +19,7 @@ from lbcore.config.static.access_log import (
     AccessLogQuery,
 )
 from lbcore.config.static.api import Api, Explain, Ping
+from lbcore.config.static.certificates_resolvers import Acme, CertificatesResolver, DnsChallenge
 from lbcore.config.static.entry_points import (
     MAX_PRIORITY,
     EncodedCharacters,
@@ -47,7 +48,10 @@ __all__ = [
     "AccessLogFilters",
     "AccessLogHeaders",
     "AccessLogQuery",
+    "Acme",
     "Api",
+    "CertificatesResolver",
+    "DnsChallenge",
     "EncodedCharacters",
     "EntryPoint",
     "EntryPointHttp",
@@ -116,7 +120,6 @@ class StaticConfig(Model):
 
     missing = {
         **keys("tracing", "tell requests by the access log, or by explain"),
-        **keys("certificatesResolvers", "name certificate files in tls.certificates of the dynamic configuration"),
         **keys("tcpServersTransport", "name a transport in the service: tcp.serversTransports"),
         **keys("hostResolver", "name all hosts in the rule"),
         **keys("spiffe", "servers are spoken to without TLS"),
@@ -130,6 +133,7 @@ class StaticConfig(Model):
     entry_points: dict[str, EntryPoint] = {}
     closed: SkipJsonSchema[dict[str, EntryPoint]] = {}
     providers: Providers = Providers()
+    certificates_resolvers: dict[str, CertificatesResolver] = {}
     servers_transport: StaticServersTransport = StaticServersTransport()
     log: Log = Log()
     ping: Ping | None = None

@@ -150,7 +150,6 @@ class EntryPoint(Object):
     ignored = {
         **keys("http2 http3", "clients are served in HTTP/1.1 by this version of lbcore"),
         **keys("udp", "this entry point is not one of UDP"),
-        **keys("allowACMEByPass", "lbcore asks for no certificates"),
     }
     needs_keys = frozenset({"http2", "udp"})
     may_be_empty: ClassVar[bool] = True
@@ -159,6 +158,7 @@ class EntryPoint(Object):
     address: Annotated[str, BeforeValidator(check_address)] = ":0"
     as_default: bool = False
     reuse_port: bool = False
+    allow_acme_by_pass: bool = Field(default=False, alias="allowACMEByPass")
     transport: EntryPointTransport = EntryPointTransport()
     proxy_protocol: EntryPointProxyProtocol | None = None
     forwarded_headers: ForwardedHeaders = ForwardedHeaders()

@@ -244,28 +244,26 @@ def test_objects_are_disabled_alone_and_keep_what_could_be_read() -> None:
 
 def test_missing_features_do_not_turn_away_the_rest() -> None:
     config, warnings = parse_dynamic(
-        "http: {routers: {a: {rule: x, service: s, tls: {certResolver: le}}, b: {rule: x, service: s, tls: false}},"
+        "http: {routers: {a: {rule: x, service: s, parentRefs: [b]}, b: {rule: x, service: s, tls: false}},"
         " middlewares: {m: {compress: true}}}\nudp: {routers: {}}\n"
     )
-    assert "certResolver is not supported" in config.http.routers["a"].faults[0]
+    assert "parentRefs is not supported" in config.http.routers["a"].faults[0]
     assert config.http.routers["b"].faults == ()
     assert "compress is not supported" in config.http.middlewares["m"].faults[0]
     assert [(note.path, note.severity) for note in warnings] == [("udp", "missing")]
 
 
-def test_an_entry_point_with_a_resolver_is_closed_and_the_others_run() -> None:
+def test_a_resolver_that_is_missing_leaves_the_others() -> None:
     text = "entryPoints: {web: {address: ':80'}, websecure: {address: ':443', http: {tls: {certResolver: le}}}}\n"
     static, notes = parse_static(
-        text + "certificatesResolvers: {le: {acme: {email: a@b.c}}}\nproviders: {docker: true}"
+        text + "certificatesResolvers: {le: {acme: {email: a@b.c}}, ts: {tailscale: {}}}\nproviders: {docker: true}"
     )
-    assert (set(static.entry_points), set(static.closed)) == ({"web"}, {"websecure"})
+    assert (set(static.entry_points), set(static.closed)) == ({"web", "websecure"}, set())
     assert [note.path for note in notes if note.severity == "missing"] == [
-        "entryPoints.websecure.http.tls.certResolver",
-        "certificatesResolvers",
+        "certificatesResolvers.ts.tailscale",
         "providers.docker",
     ]
-    with pytest.raises(ConfigError, match="no entry point is left"):
-        parse_static("entryPoints: {websecure: {address: ':443', http: {tls: {certResolver: le}}}}")
+    assert [name for name, resolver in static.certificates_resolvers.items() if resolver.faults] == ["ts"]
 
 
 def test_templates_are_plain_text_in_static_files_and_hide_nothing_in_dynamic_ones() -> None:

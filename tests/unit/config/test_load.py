@@ -17,7 +17,7 @@ entryPoints:
   web:
     adress: ":80"
     transport: [1]
-    http: {maxHeaderBytes: many, tls: {certResolver: le}}
+    http: {maxHeaderBytes: many, tls: {certResolver: [le]}}
     proxyProtocol: yes
   other: {address: "80", asDefault: maybe}
 tracing: {}
@@ -44,8 +44,7 @@ def test_every_problem_is_told_with_its_line() -> None:
         "file.yml:4: entryPoints.web.adress: unknown key 'adress' (did you mean address?)",
         "file.yml:5: entryPoints.web.transport: needs keys and values, not a list",
         "file.yml:6: entryPoints.web.http.maxHeaderBytes: 'many' is not a whole number",
-        "file.yml:6: entryPoints.web.http.tls.certResolver: certResolver is not supported by this version of lbcore "
-        "(name the certificate in tls.certificates: lbcore asks for none yet)",
+        "file.yml:6: entryPoints.web.http.tls.certResolver: needs a single value, not a list",
         "file.yml:7: entryPoints.web.proxyProtocol: needs keys and values, not 'yes'",
         "file.yml:8: entryPoints.other.address: '80' has no port: write :80",
         "file.yml:8: entryPoints.other.asDefault: 'maybe' is neither true nor false",

@@ -1,0 +1,471 @@
+"""Orders and renews the certificates that routers ask for, and hands them on as the provider `acme` does in Traefik.
+
+    configuration in force ─► what is wanted ─► orders, each in a thread ─► acme.json ─► publish ─► workers
+
+One runs in an instance. What is stored is served at once; what an order waits for holds up neither traffic nor the
+others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cryptography import x509
+
+from lbcore.acme.answers import Answers, HttpSolver, SetChallenges, TlsSolver
+from lbcore.acme.client import Authority, OrderError, Solver, Stop, StoppedError
+from lbcore.acme.dns.solver import make_solver
+from lbcore.acme.keys import names_of
+from lbcore.acme.schedule import Allowance, next_try, renewal_due
+from lbcore.acme.setup import problems_of
+from lbcore.acme.storage import Storage, StorageError, StoredCertificate, StoredFailure
+from lbcore.acme.wanted import Wanted, covers, problem_of, wanted
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.static import Acme, StaticConfig
+from lbcore.config.tls import Certificate, TlsConfig
+from lbcore.provider.base import Publish, Update
+
+ORDERS_AT_ONCE = 4  # of one resolver
+ORDERS_BURST, ORDER_S = 100, 36.0  # of one resolver: so many at once, and one more in so many seconds
+LOOK_S = 10.0  # the clock, and the files, are looked at this often
+END_S = 5.0  # that orders under way get to take back what they have left with others
+NEVER = float("inf")
+SOON_S = 14 * 86400.0  # an end this near, after a failure, is said
+
+_log = logging.getLogger("lbcore.acme")
+
+T = TypeVar("T")
+Key = tuple[str, frozenset[str]]
+
+
+@dataclass
+class Held:
+    """A certificate that is served. `due`: when it is to be renewed, seconds since 1970."""
+
+    resolver: str
+    stored: StoredCertificate
+    certificate: x509.Certificate
+    names: frozenset[str]
+    share: float = field(default_factory=random.random)
+    suggested: float | None = None  # by the CA
+    ask_again: float = 0.0
+
+    def due(self, duration_h: int) -> float:
+        """When to renew it: as the CA suggests, else by its life."""
+        if self.suggested is not None:
+            return self.suggested
+        begins, ends = self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc
+        return renewal_due(begins.timestamp(), ends.timestamp(), duration_h, self.share)
+
+    @property
+    def ends(self) -> float:
+        """When it ends."""
+        return self.certificate.not_valid_after_utc.timestamp()
+
+
+@dataclass
+class Job:
+    """One certificate that is wanted. `due`: when to order it; `not_before`: a failure has it wait."""
+
+    wanted: Wanted
+    due: float = 0.0
+    failures: int = 0
+    not_before: float = 0.0
+    running: bool = False
+    forced: bool = False
+    told: str = ""
+
+    @property
+    def at(self) -> float:
+        """When the next order may begin."""
+        return max(self.due if not self.forced else 0.0, self.not_before)
+
+
+class Resolver:
+    """One of `certificatesResolvers`, with its account, storage and what it has."""
+
+    def __init__(self, name: str, settings: Acme, storage: Storage) -> None:
+        self.name = name
+        self.settings = settings
+        self.storage = storage
+        self.authority = Authority(name, settings, storage, lambda text: _log.info("resolver %s: %s", name, text))
+        self.slots = asyncio.Semaphore(ORDERS_AT_ONCE)
+        self.allowance = Allowance(ORDERS_BURST, ORDER_S)
+        self.solvers: list[Solver] = []
+        self.not_before = 0.0  # nothing is asked of the CA before
+
+    @property
+    def has_dns(self) -> bool:
+        """Whether it can order wildcards."""
+        return self.settings.dns_challenge is not None and bool(self.settings.dns_challenge.provider)
+
+
+class AcmeAgent:
+    """A provider of certificates.
+
+    static          whose resolvers it orders by.
+    set_challenges  has the workers answer challenges.
+    """
+
+    name = "acme"
+
+    def __init__(self, static: StaticConfig, set_challenges: SetChallenges) -> None:
+        self._static = static
+        self._set_challenges = set_challenges
+        self._resolvers: dict[str, Resolver] = {}
+        self._held: dict[Key, Held] = {}
+        self._jobs: dict[Key, Job] = {}
+        self._dynamic: DynamicConfig | None = None
+        self._disabled: Container[str] = ()
+        self._changed = asyncio.Event()
+        self._stop = Stop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._signatures: dict[Path, tuple[int, ...]] = {}
+        self._publish: Publish | None = None
+
+    # As a provider
+
+    def reload(self) -> None:
+        """Look at the storage again."""
+        self._signatures.clear()
+        self._changed.set()
+
+    async def run(self, publish: Publish) -> None:
+        """Publish what is stored, then order what is wanted, until cancelled."""
+        self._publish = publish
+        loop = asyncio.get_running_loop()
+        answers = Answers(loop, self._set_challenges)
+        await self._open(answers)
+        self._tell()
+        try:
+            while True:
+                self._plan()
+                self._start()
+                self._changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), self._rest_s())
+                await self._look_at_files()
+        finally:
+            self._stop.set()
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=END_S)
+
+    def configured(self, dynamic: DynamicConfig, disabled: Container[str] = ()) -> None:
+        """A merged configuration is in force. `disabled`: names of its routers that cannot run."""
+        self._dynamic, self._disabled = dynamic, disabled
+        self._changed.set()
+
+    def renew(self, names: Iterable[str] = ()) -> list[tuple[str, ...]]:
+        """Order certificates now that serve any of `names`, or all; back-off is over. Returns their names."""
+        asked = {name.lower() for name in names}
+        found = []
+        for job in self._jobs.values():
+            if not asked or any(covers(job.wanted.names, [name]) for name in asked):
+                job.forced, job.not_before = True, 0.0
+                found.append(job.wanted.names)
+        self._changed.set()
+        return found
+
+    # What is stored
+
+    async def _open(self, answers: Answers) -> None:
+        broken = {}
+        for problem in await in_thread(problems_of, self._static):
+            _log.error("%s: the resolver is left out", problem)
+            broken[problem.path.rpartition(".")[2]] = problem
+        storages: dict[Path, Storage] = {}
+        for name, resolver in self._static.certificates_resolvers.items():
+            if resolver.acme is None or resolver.faults or name in broken:
+                continue
+            path = Path(resolver.acme.storage)
+            storage = storages.setdefault(path, Storage(path))
+            try:
+                await in_thread(storage.open)
+            except StorageError as error:
+                _log.error("certificatesResolvers.%s: %s: the resolver is left out", name, error)
+                continue
+            found = Resolver(name, resolver.acme, storage)
+            found.solvers = _solvers(resolver.acme, answers)
+            self._resolvers[name] = found
+            await self._load(found)
+            for failure in await in_thread(storage.failures, name):
+                key = name, frozenset(failure.names)
+                job = Job(Wanted(name, failure.names, "the storage"), failures=failure.count)
+                job.not_before = failure.not_before
+                self._jobs[key] = job
+        self._signatures = {path: storage.signature for path, storage in storages.items()}
+
+    async def _load(self, resolver: Resolver) -> bool:
+        """Take what is stored. Returns whether anything is new."""
+        try:
+            stored = await in_thread(resolver.storage.certificates, resolver.name)
+        except StorageError as error:
+            _log.error("resolver %s: %s", resolver.name, error)
+            return False
+        found = {}
+        for entry in stored:
+            held = _held(resolver.name, entry)
+            if held is None:
+                _log.error("resolver %s: the certificate for %s in %s cannot be used", resolver.name,
+                           ", ".join(entry.names), resolver.storage.path)
+                continue
+            key = resolver.name, frozenset(entry.names)
+            known = self._held.get(key)
+            found[key] = known if known is not None and known.stored == held.stored else held
+        before = {key: held for key, held in self._held.items() if key[0] == resolver.name}
+        if before == found:
+            return False
+        for key in before:
+            del self._held[key]
+        self._held |= found
+        return True
+
+    async def _look_at_files(self) -> None:
+        """Take what another process has put into a file."""
+        news = False
+        for path in {resolver.storage.path for resolver in self._resolvers.values()}:
+            users = [resolver for resolver in self._resolvers.values() if resolver.storage.path == path]
+            signature = users[0].storage.signature
+            if signature and signature != self._signatures.get(path):
+                self._signatures[path] = signature
+                for resolver in users:
+                    news |= await self._load(resolver)
+        if news:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Hand on the certificates."""
+        assert self._publish is not None
+        certificates = [
+            Certificate(certificate_text=held.stored.certificate, key_text=held.stored.key)
+            for held in self._held.values()
+        ]
+        config = DynamicConfig(tls=TlsConfig(certificates=certificates)) if certificates else DynamicConfig()
+        self._publish(Update(self.name, config))
+
+    # What is wanted
+
+    def _plan(self) -> None:
+        """Have a job for each certificate that is wanted, and know when it is due."""
+        if self._dynamic is None:
+            return
+        given = self._given_names(self._dynamic)
+        jobs: dict[Key, Job] = {}
+        ordered: set[str] = set()  # names that other jobs see to
+        asked = wanted(self._dynamic, self._static, self._disabled)
+        # Wildcards first: what falls under one needs no certificate of its own.
+        for want in sorted(asked, key=lambda want: not any(name.startswith("*") for name in want.names)):
+            resolver = self._resolvers.get(want.resolver)
+            if resolver is None:
+                continue
+            key = want.resolver, frozenset(want.names)
+            job = self._jobs.get(key) or Job(want)
+            job.wanted = want
+            if not job.running and covers(ordered, want.names) and key not in self._held:
+                continue
+            job.due = min(self._due(name, given) for name in want.names)
+            if job.due == NEVER and not job.running:
+                continue
+            if problem := problem_of(want.names, resolver.has_dns):
+                self._complain(job, problem)
+                jobs[key] = job
+                job.not_before = NEVER
+                continue
+            jobs[key] = job
+            if not job.failures:
+                ordered |= set(want.names)
+        for key, job in self._jobs.items():
+            if job.running:
+                jobs.setdefault(key, job)
+        self._jobs = jobs
+
+    def _given_names(self, dynamic: DynamicConfig) -> set[str]:
+        """Names that have a certificate which is not one of ours."""
+        own = {held.stored.certificate for held in self._held.values()}
+        found: set[str] = set()
+        for certificate in dynamic.tls.certificates:
+            if certificate.certificate_text and certificate.certificate_text not in own:
+                with contextlib.suppress(ValueError):
+                    found |= set(names_of(x509.load_pem_x509_certificate(certificate.certificate_text.encode())))
+        return found
+
+    def _due(self, name: str, given: set[str]) -> float:
+        """When a name needs another certificate."""
+        if covers(given, [name]):
+            return NEVER
+        found = 0.0
+        for held in self._held.values():
+            if covers(held.names, [name]):
+                resolver = self._resolvers.get(held.resolver)
+                hours = resolver.settings.certificates_duration if resolver is not None else 0
+                found = max(found, held.due(hours))
+        return found
+
+    def _complain(self, job: Job, text: str) -> None:
+        """Say it once."""
+        if job.told != text:
+            job.told = text
+            _log.error("resolver %s: %s (%s)", job.wanted.resolver, text, job.wanted.user)
+
+    def _rest_s(self) -> float:
+        now = time.time()
+        times = [job.at - now for job in self._jobs.values() if not job.running]
+        return min(max(min(times, default=LOOK_S), 0.05), LOOK_S)
+
+    # Orders
+
+    def _start(self) -> None:
+        now, steady = time.time(), time.monotonic()
+        for key, job in self._jobs.items():
+            resolver = self._resolvers[job.wanted.resolver]
+            if job.running or job.at > now or resolver.slots.locked() or resolver.not_before > now:
+                continue
+            if resolver.allowance.wait_s(steady) > 0:
+                continue
+            resolver.allowance.take()
+            job.running, job.forced = True, False
+            task = asyncio.create_task(self._order(key, job, resolver))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _order(self, key: Key, job: Job, resolver: Resolver) -> None:
+        async with resolver.slots:
+            names = ", ".join(job.wanted.names)
+            old = self._held.get(key)
+            _log.info("resolver %s: ordering a certificate for %s (%s)", resolver.name, names, job.wanted.user)
+            try:
+                stored = await in_thread(self._ordered, resolver, job.wanted.names, old)
+                held = _held(resolver.name, stored)
+                if held is None:
+                    raise OrderError("what was issued is no certificate for the key")
+                self._held[key] = held
+                job.failures, job.not_before, job.told = 0, 0.0, ""
+                ends = held.certificate.not_valid_after_utc
+                _log.info("resolver %s: a certificate for %s, until %s", resolver.name, names, f"{ends:%Y-%m-%d %H:%M}")
+                self._tell()
+                await self._store(resolver, stored)
+            except StoppedError:
+                pass
+            except Exception as error:
+                self._failed(job, resolver, error)
+                await self._keep_failures(resolver)
+            finally:
+                job.running = False
+                self._changed.set()
+
+    def _ordered(self, resolver: Resolver, names: tuple[str, ...], old: Held | None) -> StoredCertificate:
+        """Blocks. Raises OrderError, StorageError and StoppedError."""
+        replaces = old.certificate if old is not None else None
+        for attempt in (1, 2):
+            connection = resolver.authority.connect()
+            try:
+                return connection.order(names, resolver.solvers, self._stop, replaces)
+            except OrderError as error:
+                if attempt == 2 or error.code != "accountDoesNotExist":
+                    raise
+                _log.warning("resolver %s: the CA does not know the account: registering it anew", resolver.name)
+                resolver.authority.forget()
+            finally:
+                connection.close()
+        raise AssertionError("unreachable")
+
+    def _failed(self, job: Job, resolver: Resolver, error: Exception) -> None:
+        job.failures += 1
+        asked_s = error.wait_s if isinstance(error, OrderError) else 0.0
+        wait_s = next_try(job.failures, resolver.settings.retry_delay.total_seconds(), asked_s)
+        job.not_before = time.time() + wait_s
+        if asked_s:
+            resolver.not_before = max(resolver.not_before, time.time() + asked_s)
+        names = ", ".join(job.wanted.names)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        text = "resolver %s: no certificate for %s, trying again in %s: %s"
+        _log.error(text, resolver.name, names, _time(wait_s), reason)
+        if not isinstance(error, OrderError | StorageError):
+            _log.debug("an order failed by an error of lbcore's own", exc_info=error)
+
+    async def _store(self, resolver: Resolver, stored: StoredCertificate) -> None:
+        try:
+            await in_thread(resolver.storage.add_certificate, resolver.name, stored)
+            await self._keep_failures(resolver)
+        except StorageError as error:
+            _log.error("resolver %s: the certificate for %s is served, but not stored: %s", resolver.name,
+                       ", ".join(stored.names), error)
+        self._signatures[resolver.storage.path] = resolver.storage.signature
+
+    async def _keep_failures(self, resolver: Resolver) -> None:
+        failures = [
+            StoredFailure(job.wanted.names, job.failures, job.not_before)
+            for job in self._jobs.values()
+            if job.wanted.resolver == resolver.name and job.failures and job.not_before != NEVER
+        ]
+        try:
+            await in_thread(resolver.storage.set_failures, resolver.name, failures)
+        except StorageError as error:
+            _log.error("resolver %s: %s", resolver.name, error)
+        self._signatures[resolver.storage.path] = resolver.storage.signature
+
+
+async def in_thread(call: Callable[..., T], *args: Any) -> T:
+    """The result of a call that blocks. Its thread keeps neither the loop nor the end of the process waiting."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: Any, error: Exception | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    def work() -> None:
+        result, failure = None, None
+        try:
+            result = call(*args)
+        except Exception as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=work, name="lbcore acme", daemon=True).start()
+    return await future
+
+
+def _solvers(settings: Acme, answers: Answers) -> list[Solver]:
+    """Raises ValueError."""
+    found: list[Solver] = []
+    if settings.dns_challenge is not None and settings.dns_challenge.provider:
+        found.append(make_solver(settings.dns_challenge))
+    if settings.http_challenge is not None and settings.http_challenge.entry_point:
+        found.append(HttpSolver(answers, settings.http_challenge.delay))
+    if settings.tls_challenge is not None:
+        found.append(TlsSolver(answers, settings.tls_challenge.delay))
+    return found
+
+
+def _held(resolver: str, stored: StoredCertificate) -> Held | None:
+    """None where the certificate cannot be served."""
+    from lbcore.tls.contexts import Pair
+
+    try:
+        Pair(stored.certificate.encode(), stored.key.encode())
+        certificate = x509.load_pem_x509_certificate(stored.certificate.encode())
+    except ValueError:
+        return None
+    return Held(resolver, stored, certificate, frozenset(names_of(certificate)))
+
+
+def _time(seconds: float) -> str:
+    for unit, name in ((3600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds / unit:.1f}".removesuffix(".0") + f" {name}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,110 @@
+"""The answers to challenges that the workers of this instance give: those of http-01 and tls-alpn-01."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+
+from lbcore.acme.client import Challenge, OrderError, Solver, Stop, StoppedError
+from lbcore.acme.keys import as_address, challenge_certificate
+
+Texts = Mapping[str, str]
+Certificates = Mapping[str, tuple[str, str]]
+SetChallenges = Callable[[Texts, Certificates], Awaitable[None]]
+PUBLISH_S = 10.0  # that it may take until all workers answer
+
+
+class Answers:
+    """What is answered at present. Changed in threads of orders, and given to the workers on the loop.
+
+    set_challenges  has the workers answer these, and no others: texts of http-01 by token, and certificates and keys of
+                    tls-alpn-01 by name.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, set_challenges: SetChallenges) -> None:
+        self._loop = loop
+        self._set_challenges = set_challenges
+        self._changing = threading.Lock()
+        self._sending = asyncio.Lock()
+        self._texts: dict[str, str] = {}
+        self._certificates: dict[str, tuple[str, str]] = {}
+
+    def add(self, texts: Texts, certificates: Certificates) -> None:
+        """Returns when all workers answer these, too. Raises OrderError and StoppedError."""
+        with self._changing:
+            self._texts |= texts
+            self._certificates |= certificates
+        try:
+            asyncio.run_coroutine_threadsafe(self._send(), self._loop).result(PUBLISH_S)
+        except concurrent.futures.TimeoutError:
+            raise OrderError("the workers do not answer challenges", is_temporary=True) from None
+        except (RuntimeError, concurrent.futures.CancelledError):
+            raise StoppedError from None
+
+    def remove(self, tokens: Sequence[str], names: Sequence[str]) -> None:
+        """Answer these no more."""
+        with self._changing:
+            for token in tokens:
+                self._texts.pop(token, None)
+            for name in names:
+                self._certificates.pop(name, None)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            asyncio.run_coroutine_threadsafe(self._send(), self._loop)
+
+    async def _send(self) -> None:
+        async with self._sending:
+            with self._changing:
+                texts, certificates = dict(self._texts), dict(self._certificates)
+            await self._set_challenges(texts, certificates)
+
+
+class HttpSolver(Solver):
+    """http-01."""
+
+    kinds = ("http-01",)
+
+    def __init__(self, answers: Answers, delay: timedelta) -> None:
+        self._answers = answers
+        self._delay_s = delay.total_seconds()
+
+    def present(self, challenges: Sequence[Challenge], stop: Stop) -> None:
+        """Have the workers answer."""
+        self._answers.add({challenge.token: challenge.authorization for challenge in challenges}, {})
+        stop.wait(self._delay_s)
+
+    def clean(self, challenges: Sequence[Challenge]) -> None:
+        """Have the workers answer no more."""
+        self._answers.remove([challenge.token for challenge in challenges], [])
+
+
+class TlsSolver(Solver):
+    """tls-alpn-01."""
+
+    kinds = ("tls-alpn-01",)
+
+    def __init__(self, answers: Answers, delay: timedelta) -> None:
+        self._answers = answers
+        self._delay_s = delay.total_seconds()
+
+    def present(self, challenges: Sequence[Challenge], stop: Stop) -> None:
+        """Have the workers answer."""
+        made = {
+            _asked_name(challenge.name): challenge_certificate(challenge.name, challenge.authorization)
+            for challenge in challenges
+        }
+        self._answers.add({}, made)
+        stop.wait(self._delay_s)
+
+    def clean(self, challenges: Sequence[Challenge]) -> None:
+        """Have the workers answer no more."""
+        self._answers.remove([], [_asked_name(challenge.name) for challenge in challenges])
+
+
+def _asked_name(name: str) -> str:
+    """What a handshake names: for an address, its name in the DNS (RFC 8738)."""
+    address = as_address(name)
+    return name.lower() if address is None else address.reverse_pointer

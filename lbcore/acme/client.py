@@ -1,0 +1,545 @@
+"""One CA as a resolver sees it: the account, and orders from the first request to the certificate. All calls block.
+
+The protocol is that of the library `acme`. Added to it here: whom a CA's own server is trusted by, `replaces` of RFC
+9773, waits that end when the process does, and what a CA says about when to come again.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import certifi
+import requests
+from acme import challenges as kinds
+from acme import errors, messages
+from acme.client import ClientNetwork, ClientV2
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from josepy import b64
+from josepy.errors import Error as JoseError
+from josepy.json_util import field
+from josepy.jwa import RS256
+from josepy.jwk import JWKRSA
+from requests.adapters import HTTPAdapter
+
+from lbcore import __version__
+from lbcore.acme.keys import (
+    account_key_der,
+    as_address,
+    key_pem,
+    make_account_key,
+    make_key,
+    read_account_key,
+    renewal_id,
+    request_pem,
+)
+from lbcore.acme.schedule import RATE_LIMITED_S
+from lbcore.acme.storage import Storage, StoredAccount, StoredCertificate
+from lbcore.config.static import Acme
+
+POLL_S = (0.25, 5.0)  # between two looks at an authorization: first and longest
+AUTHORIZATION_S = 180.0  # that a CA may take to validate a challenge
+CONNECT_S = 10.0
+PREFERRED = ("tls-alpn-01", "http-01", "dns-01")  # where several challenges are configured, as lego
+BUNDLE = "-----BEGIN CERTIFICATE-----"
+
+
+class OrderError(Exception):
+    """No certificate came of an order. The text is for users.
+
+    wait_s  that the CA wants to be left alone for.
+    is_temporary  nothing is wrong with the names: the CA cannot be reached, or is busy.
+    code  what the CA calls it.
+    """
+
+    def __init__(self, text: str, wait_s: float = 0.0, is_temporary: bool = False, code: str = "") -> None:
+        super().__init__(text)
+        self.wait_s = wait_s
+        self.is_temporary = is_temporary
+        self.code = code
+
+
+class StoppedError(Exception):
+    """The process ends."""
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What a CA asks for, to see who holds a name. `name` is without its wildcard."""
+
+    kind: str
+    name: str
+    token: str
+    authorization: str
+
+
+class Solver:
+    """Answers challenges of some kinds. Methods block."""
+
+    kinds: tuple[str, ...] = ()
+
+    def present(self, challenges: Sequence[Challenge], stop: Stop) -> None:
+        """Answer them. When it returns the CA may look. Raises OrderError; `clean` is called in any case."""
+        raise NotImplementedError
+
+    def clean(self, challenges: Sequence[Challenge]) -> None:
+        """Answer them no more. Raises nothing."""
+        raise NotImplementedError
+
+
+class Stop:
+    """Whether the process ends."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """It does."""
+        self._event.set()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep. Raises StoppedError."""
+        if self._event.wait(max(seconds, 0.0)):
+            raise StoppedError
+
+    def check(self) -> None:
+        """Raises StoppedError."""
+        self.wait(0.0)
+
+
+class Order(messages.NewOrder):
+    """With the name of the certificate that the new one is for."""
+
+    replaces: str = field("replaces", omitempty=True)
+
+
+class Network(ClientNetwork):
+    """The library's, with trust of our own. `retry_after`: what the last answer that had a limit said."""
+
+    def __init__(self, key: JWKRSA, trust: ssl.SSLContext, server_name: str, settings: Acme) -> None:
+        limit_s = min(settings.client_timeout, settings.client_response_header_timeout).total_seconds() or 30.0
+        super().__init__(key, alg=RS256, user_agent=f"lbcore/{__version__}")
+        self.session.mount("https://", _Adapter(trust, server_name))
+        self._limits = (min(CONNECT_S, limit_s), limit_s)
+        self.retry_after_s = 0.0
+
+    def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
+        kwargs.setdefault("timeout", self._limits)
+        response = super()._send_request(method, url, *args, **kwargs)
+        if response.status_code in (429, 503):
+            until = ClientV2.retry_after(response, int(RATE_LIMITED_S))
+            self.retry_after_s = max((until - datetime.now()).total_seconds(), 0.0)
+        return response
+
+
+class _Adapter(HTTPAdapter):
+    """Whom a server is trusted by is said by one TLS context alone."""
+
+    def __init__(self, trust: ssl.SSLContext, server_name: str) -> None:
+        self._settings: dict[str, Any] = {"ssl_context": trust}
+        if server_name:
+            self._settings |= {"server_hostname": server_name, "assert_hostname": server_name}
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **{**kwargs, **self._settings})
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        return super().proxy_manager_for(*args, **{**kwargs, **self._settings})
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        conn.cert_reqs = "CERT_REQUIRED"
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        parts = urlsplit(request.url)
+        return {"scheme": parts.scheme.lower(), "host": parts.hostname, "port": parts.port}, {}
+
+
+def trust_of(settings: Acme, environ: dict[str, str] | None = None) -> tuple[ssl.SSLContext, str]:
+    """Whom the server of a CA is trusted by, and the name its certificate has to have; empty: that of its address.
+
+    lego's variables hold where the configuration says nothing. Raises ValueError.
+    """
+    environ = dict(os.environ) if environ is None else environ
+    files, system = list(settings.ca_certificates), settings.ca_system_cert_pool
+    if not files and (named := environ.get("LEGO_CA_CERTIFICATES")):
+        files = named.split(os.pathsep)
+        system = environ.get("LEGO_CA_SYSTEM_CERT_POOL", "").lower() in ("1", "t", "true")
+    context = ssl.create_default_context() if system or not files else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if not files and not context.cert_store_stats()["x509_ca"]:
+        context.load_verify_locations(certifi.where())  # a system without authorities of its own
+    for file in files:
+        try:
+            text = file if BUNDLE in file else Path(file).read_text()
+            context.load_verify_locations(cadata=text)
+        except (OSError, ssl.SSLError, UnicodeDecodeError, ValueError) as error:
+            name = "a text" if BUNDLE in file else file
+            raise ValueError(f"caCertificates: {name} cannot be used: {_reason(error)}") from None
+    return context, settings.ca_server_name or environ.get("LEGO_CA_SERVER_NAME", "")
+
+
+class Authority:
+    """A CA with the account of one resolver. `connect` and what it gives may be used by several threads.
+
+    say  is told what should be logged.
+    """
+
+    def __init__(self, resolver: str, settings: Acme, storage: Storage, say: Callable[[str], None]) -> None:
+        self._resolver = resolver
+        self._settings = settings
+        self._storage = storage
+        self._say = say
+        self._lock = threading.Lock()  # one account, however many orders begin at once
+        self._trust: tuple[ssl.SSLContext, str] | None = None
+        self._key: JWKRSA | None = None
+        self._account_key: rsa.RSAPrivateKey
+        self._account: messages.RegistrationResource | None = None
+        self._directory: messages.Directory | None = None
+
+    def connect(self) -> Connection:
+        """A client with the account, registered where it is not yet. Raises OrderError and StorageError."""
+        with self._lock:
+            if self._trust is None:
+                try:
+                    self._trust = trust_of(self._settings)
+                except ValueError as error:
+                    raise OrderError(str(error)) from None
+            if self._key is None:
+                self._load()
+            assert self._key is not None
+            network = Network(self._key, *self._trust, self._settings)
+            connection = Connection(self._settings, network, self._key)
+            connection.open(self._directory, self._account)
+            if self._account is None:
+                self._account = self._register(connection)
+                self._store()
+            self._directory = connection.client.directory
+            return connection
+
+    def forget(self) -> None:
+        """The CA does not know the account any more: register it anew."""
+        with self._lock:
+            self._account = None
+
+    def _load(self) -> None:
+        """The account that is stored, if it is one of this CA."""
+        stored = self._storage.account(self._resolver)
+        if stored is not None and stored.uri and _host(stored.uri) != _host(self._settings.ca_server):
+            self._say("the account's URI does not match caServer: the account is reset")
+            stored = None
+        if stored is None or not stored.key:
+            self._account_key = make_account_key()
+            self._key = JWKRSA(key=self._account_key)
+            self._store()
+            return
+        try:
+            self._account_key = read_account_key(stored.key)
+            self._key = JWKRSA(key=self._account_key)
+        except ValueError as error:
+            raise OrderError(f"{self._storage.path}: {error}") from None
+        if stored.uri:
+            body = messages.Registration.from_json(
+                {key: value for key, value in stored.body.items() if key in ("status", "contact")}
+            )
+            self._account = messages.RegistrationResource(body=body, uri=stored.uri)
+
+    def _store(self) -> None:
+        assert self._key is not None
+        account, body = self._account, {}
+        if account is not None:
+            body = {"status": "valid", "contact": list(account.body.contact or ())}
+            if not body["contact"]:
+                del body["contact"]
+        uri = account.uri if account is not None else ""
+        key = account_key_der(self._account_key)
+        self._storage.set_account(self._resolver, StoredAccount(self._settings.email, uri, key, body))
+
+    def _register(self, connection: Connection) -> messages.RegistrationResource:
+        client, settings = connection.client, self._settings
+        binding = None
+        if settings.eab is not None and settings.eab.kid:
+            try:
+                binding = messages.ExternalAccountBinding.from_data(
+                    account_public_key=self._key.public_key() if self._key else None,
+                    kid=settings.eab.kid,
+                    hmac_key=_urlsafe(settings.eab.hmac_encoded),
+                    directory=client.directory,
+                )
+            except (ValueError, JoseError) as error:
+                raise OrderError(f"eab.hmacEncoded cannot be used: {_reason(error)}") from None
+        contact = (f"mailto:{settings.email}",) if settings.email else ()
+        new = messages.NewRegistration(
+            contact=contact, terms_of_service_agreed=True, external_account_binding=binding
+        )
+        self._say(f"registering an account with {settings.ca_server}")
+        with _told("the account is refused", connection):
+            try:
+                return client.new_account(new)
+            except errors.ConflictError as error:
+                known = messages.RegistrationResource(body=messages.Registration(contact=contact), uri=error.location)
+                client.net.account = known
+                return known
+        raise AssertionError("unreachable")
+
+
+class Connection:
+    """To the CA, for one thread."""
+
+    def __init__(self, settings: Acme, network: Network, key: JWKRSA) -> None:
+        self.network = network
+        self.key = key
+        self.client: ClientV2
+        self._settings = settings
+
+    def open(self, directory: messages.Directory | None, account: messages.RegistrationResource | None) -> None:
+        """Read the directory of the CA where it is not known. Raises OrderError."""
+        self.network.account = account
+        with _told("it cannot be reached", self):
+            directory = directory or ClientV2.get_directory(self._settings.ca_server, self.network)
+        self.client = ClientV2(directory, self.network)
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        self.network.session.close()
+
+    def order(
+        self, names: Sequence[str], solvers: Sequence[Solver], stop: Stop, replaces: x509.Certificate | None = None
+    ) -> StoredCertificate:
+        """Order a certificate. Raises OrderError and StoppedError.
+
+        replaces  the certificate that the new one is for.
+        """
+        settings = self._settings
+        key = make_key(settings.key_type)
+        request = request_pem(key, names, settings.email_addresses, not settings.disable_common_name)
+        stop.check()
+        with _told("the order is refused", self):
+            resource = self._new_order(names, request, replaces)
+        try:
+            self._authorize(resource, solvers, stop)
+        except BaseException:
+            self._deactivate(resource)
+            raise
+        with _told("no certificate was issued", self):
+            chains = self._finalize(resource, stop)
+        return StoredCertificate(tuple(names), self._preferred(chains), key_pem(key))
+
+    def renewal_window(self, certificate: x509.Certificate) -> tuple[datetime, datetime, float] | None:
+        """When the CA suggests to renew a certificate, between two times, and in how many seconds to ask again.
+
+        None: it suggests nothing. Raises OrderError.
+        """
+        base, name = getattr(self.client.directory, "_jobj", {}).get("renewalInfo"), renewal_id(certificate)
+        if not base or not name:
+            return None
+        with _told("it does not say when to renew", self):
+            answer = self.network.get(f"{base.rstrip('/')}/{name}")
+            window = messages.RenewalInfo.from_json(answer.json()).suggested_window
+            again = (ClientV2.retry_after(answer, 6 * 3600) - datetime.now()).total_seconds()
+            return _utc(window.start), _utc(window.end), min(max(again, 60.0), 86400.0)
+        raise AssertionError("unreachable")
+
+    def _new_order(
+        self, names: Sequence[str], request: bytes, replaces: x509.Certificate | None
+    ) -> messages.OrderResource:
+        identifiers = [
+            messages.Identifier(
+                typ=messages.IDENTIFIER_FQDN if as_address(name) is None else messages.IDENTIFIER_IP, value=name
+            )
+            for name in names
+        ]
+        offered = "renewalInfo" in getattr(self.client.directory, "_jobj", {})
+        replaced = renewal_id(replaces) if replaces is not None and offered else ""
+        try:
+            response = self._post_order(identifiers, replaced)
+        except messages.Error as error:
+            if not replaced or error.code in ("rateLimited", "accountDoesNotExist"):
+                raise
+            response = self._post_order(identifiers, "")  # it is not that certificate that the new one may replace
+        body = messages.Order.from_json(response.json())
+        authorizations = [
+            messages.AuthorizationResource(body=messages.Authorization.from_json(self._read(url).json()), uri=url)
+            for url in body.authorizations
+        ]
+        return messages.OrderResource(
+            body=body, uri=response.headers.get("Location"), authorizations=authorizations, csr_pem=request
+        )
+
+    def _post_order(self, identifiers: list[messages.Identifier], replaces: str) -> requests.Response:
+        new = Order(identifiers=identifiers, profile=self._settings.profile, replaces=replaces)
+        return self._post(self.client.directory["newOrder"], new)
+
+    def _post(self, url: str, content: Any) -> requests.Response:
+        return self.network.post(url, content, new_nonce_url=self.client.directory["newNonce"])
+
+    def _read(self, url: str) -> requests.Response:
+        return self._post(url, None)
+
+    def _authorize(self, resource: messages.OrderResource, solvers: Sequence[Solver], stop: Stop) -> None:
+        """Have the CA see that the names are ours."""
+        asked: list[tuple[messages.AuthorizationResource, messages.ChallengeBody, Challenge, Solver]] = []
+        for authorization in resource.authorizations:
+            if authorization.body.status == messages.STATUS_PENDING:
+                asked.append((authorization, *self._chosen(authorization.body, solvers)))
+        by_solver = {
+            solver: [challenge for _, _, challenge, other in asked if other is solver] for *_, solver in asked
+        }
+        try:
+            for solver, challenges in by_solver.items():
+                solver.present(challenges, stop)
+            for _, body, challenge, _ in asked:
+                with _told(f"the challenge for {challenge.name} is refused", self):
+                    self._post(body.uri, kinds.HTTP01Response())
+            for authorization, _, challenge, _ in asked:
+                self._wait_for(authorization, challenge.name, stop)
+        finally:
+            for solver, challenges in by_solver.items():
+                solver.clean(challenges)
+
+    def _chosen(
+        self, body: messages.Authorization, solvers: Sequence[Solver]
+    ) -> tuple[messages.ChallengeBody, Challenge, Solver]:
+        by_kind = {kind: solver for solver in solvers for kind in solver.kinds}
+        thumbprint = b64.b64encode(self.key.thumbprint()).decode()
+        offered = {}
+        for each in body.challenges:
+            fields = each.chall.to_json()
+            offered[str(fields.get("type"))] = each, str(fields.get("token", ""))
+        for kind in PREFERRED:
+            if kind in by_kind and kind in offered:
+                each, token = offered[kind]
+                challenge = Challenge(kind, body.identifier.value, token, f"{token}.{thumbprint}")
+                return each, challenge, by_kind[kind]
+        wanted = ", ".join(sorted(by_kind)) or "no challenge"
+        raise OrderError(f"{body.identifier.value}: the CA offers {', '.join(sorted(offered))}; configured is {wanted}")
+
+    def _wait_for(self, authorization: messages.AuthorizationResource, name: str, stop: Stop) -> None:
+        give_up, (wait_s, longest_s) = time.monotonic() + AUTHORIZATION_S, POLL_S
+        while True:
+            with _told(f"{name} cannot be validated", self):
+                response = self._read(authorization.uri)
+                body = messages.Authorization.from_json(response.json())
+            if body.status == messages.STATUS_VALID:
+                return
+            if body.status not in (messages.STATUS_PENDING, messages.STATUS_PROCESSING):
+                reasons = [_problem(each.error) for each in body.challenges if each.error is not None]
+                raise OrderError(f"{name} is not validated: {'; '.join(reasons) or body.status.name}")
+            if time.monotonic() > give_up:
+                raise OrderError(f"{name} was not validated within {AUTHORIZATION_S:g} s", is_temporary=True)
+            stop.wait(wait_s)
+            wait_s = min(2 * wait_s, longest_s)
+
+    def _finalize(self, resource: messages.OrderResource, stop: Stop) -> list[str]:
+        """The chains that the CA offers, the usual one first."""
+        give_up = time.monotonic() + (self._settings.certificate_timeout.total_seconds() or 30.0)
+        csr = messages.CertificateRequest(csr=x509.load_pem_x509_csr(resource.csr_pem))
+        body, asked, wait_s = resource.body, False, POLL_S[0]
+        while True:
+            if body.status == messages.STATUS_READY or (body.status == messages.STATUS_PENDING and not asked):
+                asked = True
+                try:
+                    body = messages.Order.from_json(self._post(body.finalize, csr).json())
+                except messages.Error as error:
+                    if error.code != "orderNotReady":
+                        raise
+            if body.status == messages.STATUS_VALID and body.certificate:
+                break
+            if body.status == messages.STATUS_INVALID:
+                reason = _problem(body.error) if body.error else "no reason given"
+                raise OrderError(f"no certificate was issued: {reason}")
+            if time.monotonic() > give_up:
+                raise OrderError("no certificate was issued in time", is_temporary=True)
+            stop.wait(wait_s)
+            wait_s = min(2 * wait_s, POLL_S[1])
+            body = messages.Order.from_json(self._read(resource.uri).json())
+        answer = self._read(body.certificate)
+        chains = [answer.text]
+        if self._settings.preferred_chain:
+            links = requests.utils.parse_header_links(answer.headers.get("Link", ""))
+            chains += [self._read(link["url"]).text for link in links if link.get("rel") == "alternate"]
+        return chains
+
+    def _preferred(self, chains: Sequence[str]) -> str:
+        """The one whose top was issued by preferredChain, or the usual one."""
+        for text in chains if self._settings.preferred_chain else ():
+            top = x509.load_pem_x509_certificates(text.encode())[-1]
+            names = top.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+            if any(name.value == self._settings.preferred_chain for name in names):
+                return text
+        return chains[0]
+
+    def _deactivate(self, resource: messages.OrderResource) -> None:
+        """Leave no authorization behind that waits: a CA counts them. Best effort."""
+        for authorization in resource.authorizations:
+            if authorization.body.status == messages.STATUS_PENDING:
+                try:
+                    self._post(authorization.uri, messages.UpdateAuthorization(status="deactivated"))
+                except (errors.Error, messages.Error, requests.RequestException):
+                    return
+
+
+class _told:
+    """Turns what the library raises into an OrderError."""
+
+    def __init__(self, what: str, connection: Connection) -> None:
+        self._what = what
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.network.retry_after_s = 0.0
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        wait_s = self._connection.network.retry_after_s
+        if isinstance(error, messages.Error):
+            if error.code == "rateLimited":
+                wait_s = wait_s or RATE_LIMITED_S
+            busy = error.code in ("rateLimited", "serverInternal", "badNonce")
+            raise OrderError(f"{self._what}: {_problem(error)}", wait_s, busy, error.code or "") from error
+        if isinstance(error, requests.RequestException):
+            raise OrderError(f"{self._what}: {_reason(error)}", wait_s, is_temporary=True) from error
+        if isinstance(error, errors.Error | JoseError | KeyError | ValueError):
+            raise OrderError(f"{self._what}: {_reason(error)}", wait_s, is_temporary=bool(wait_s)) from error
+
+
+def _problem(error: messages.Error) -> str:
+    """What a CA says, in one line."""
+    parts = [f"{error.code or error.typ}: {error.detail or error.title or ''}"]
+    parts += [f"{each.identifier.value if each.identifier else ''}: {each.detail}" for each in error.subproblems or ()]
+    return " ".join("; ".join(parts).split())
+
+
+def _reason(error: BaseException) -> str:
+    """In one line, without what a library wraps around it."""
+    inner: Any = error
+    while (deeper := getattr(inner, "reason", None)) is not None and isinstance(deeper, BaseException):
+        inner = deeper
+    if inner is error and error.args and isinstance(error.args[0], BaseException):
+        return _reason(error.args[0])
+    response = error.args[0] if error.args and isinstance(error.args[0], requests.Response) else None
+    if response is not None:
+        return f"the answer is {response.status_code} and no JSON"
+    return " ".join(str(inner).split()) or type(inner).__name__
+
+
+def _host(url: str) -> str:
+    return (urlsplit(url).hostname or "").lower()
+
+
+def _urlsafe(text: str) -> str:
+    """base64 as some CAs hand it out, in the alphabet that the library reads."""
+    return text.strip().replace("+", "-").replace("/", "_").rstrip("=")
+
+
+def _utc(time: datetime) -> datetime:
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+

@@ -1,0 +1,80 @@
+"""What a DNS provider is, and where its settings come from: the environment variables of lego."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lbcore.acme.client import Challenge, Stop
+
+TIMEOUT_S = 60.0
+INTERVAL_S = 2.0
+TTL_S = 120
+
+
+@dataclass(frozen=True)
+class Record:
+    """A TXT record that answers a challenge. `name` ends with a dot."""
+
+    name: str
+    value: str
+    challenge: Challenge
+
+
+class Environment:
+    """Variables, each of which may stand in a file that `NAME_FILE` names, as with lego."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+
+    def get(self, *names: str) -> str:
+        """The first that is set; empty: none is. Raises ValueError for a file that cannot be read."""
+        for name in names:
+            if value := self._variables.get(name, ""):
+                return value
+            if file := self._variables.get(f"{name}_FILE", ""):
+                try:
+                    return Path(file).read_text().strip()
+                except (OSError, UnicodeDecodeError) as error:
+                    raise ValueError(f"{name}_FILE: {file} cannot be read: {error}") from None
+        return ""
+
+    def need(self, *names: str) -> str:
+        """The same. Raises ValueError when none is set."""
+        if not (value := self.get(*names)):
+            raise ValueError(f"the environment variable {' or '.join(names)} is missing")
+        return value
+
+    def seconds(self, name: str, default: float) -> float:
+        """A number of seconds. Raises ValueError."""
+        value = self.get(name)
+        try:
+            return float(value.removesuffix("s")) if value else default
+        except ValueError:
+            raise ValueError(f"{name}: {value!r} is no number of seconds") from None
+
+
+class DnsProvider:
+    """Puts records into the DNS. Methods block.
+
+    timeout_s, interval_s  until a record is seen everywhere, and between two looks.
+    sequential  records are put one after the other, each seen before the next one.
+    """
+
+    timeout_s = TIMEOUT_S
+    interval_s = INTERVAL_S
+    sequential = False
+
+    def set_times(self, environ: Environment, prefix: str) -> None:
+        """By lego's variables. Raises ValueError."""
+        self.timeout_s = environ.seconds(f"{prefix}_PROPAGATION_TIMEOUT", self.timeout_s)
+        self.interval_s = max(environ.seconds(f"{prefix}_POLLING_INTERVAL", self.interval_s), 0.1)
+
+    def present(self, record: Record, stop: Stop) -> None:
+        """Raises OrderError."""
+        raise NotImplementedError
+
+    def clean(self, record: Record) -> None:
+        """Raises OrderError."""
+        raise NotImplementedError

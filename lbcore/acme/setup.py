@@ -1,0 +1,60 @@
+"""What of `certificatesResolvers` cannot work is found before it is needed. Nothing is asked of a CA or the DNS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lbcore.acme.storage import Storage, StorageError
+from lbcore.config.static import Acme, CertificatesResolver, StaticConfig
+from lbcore.errors import Problem
+
+
+def problems_of(static: StaticConfig) -> list[Problem]:
+    """Resolvers that order nothing, and why. No file is made."""
+    found = []
+    for name, resolver in static.certificates_resolvers.items():
+        if resolver.faults:
+            continue  # told where it was read
+        if resolver.acme is None:
+            found.append(_problem(name, resolver, "has no acme: it orders nothing"))
+            continue
+        found += [_problem(name, resolver, text) for text in _texts(resolver.acme, static)]
+    return found
+
+
+def _texts(acme: Acme, static: StaticConfig) -> Iterator[str]:
+    from lbcore.acme.client import trust_of
+    from lbcore.acme.dns.solver import make_solver
+
+    if not acme.storage:
+        yield "no storage: name a file to keep the certificates in"
+    else:
+        path = Path(acme.storage)
+        try:
+            if path.exists():
+                Storage(path).check()
+            elif not path.absolute().parent.is_dir():
+                yield f"storage: the folder of {path} is not there"
+        except (StorageError, OSError) as error:
+            yield f"storage: {error}"
+    http, dns = acme.http_challenge, acme.dns_challenge
+    if http is not None and http.entry_point not in static.entry_points:
+        yield f"httpChallenge.entryPoint: {http.entry_point!r} does not exist"
+    if not (dns and dns.provider) and not (http and http.entry_point) and acme.tls_challenge is None:
+        yield "ACME challenge not specified, please select TLS or HTTP or DNS Challenge"
+    try:
+        if dns is not None and dns.provider:
+            make_solver(dns)
+    except ValueError as error:
+        yield f"dnsChallenge: {error}"
+    try:
+        trust_of(acme)
+    except ValueError as error:
+        yield str(error)
+
+
+def _problem(name: str, resolver: CertificatesResolver, text: str) -> Problem:
+    file, _, line = resolver.place.rpartition(":")
+    where = int(line) if line.isdigit() else None
+    return Problem(f"certificatesResolvers.{name}", text, "", file, where, "disabled")

@@ -1,0 +1,102 @@
+"""Which certificates a configuration asks for: by which resolver, for which names. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+
+import idna
+
+from lbcore.acme.keys import as_address
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.rule import RuleError, hosts_in, parse_rule, parse_tcp_rule
+from lbcore.config.static import StaticConfig
+from lbcore.config.tls import DEFAULT, RouterTls
+from lbcore.config.validate import entry_points_of
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One certificate for some names, the first of which is its main one. `user`: what asks for it, for the log."""
+
+    resolver: str
+    names: tuple[str, ...]
+    user: str
+
+
+def wanted(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str] = ()) -> list[Wanted]:
+    """What the routers of a merged configuration want, and the default store; each certificate once.
+
+    A router that has a `tls` of its own does not get the certResolver of its entry point, as in Traefik.
+    disabled  names of routers that cannot run.
+    """
+    found: dict[tuple[str, frozenset[str]], Wanted] = {}
+
+    def add(resolver: str, names: Iterable[str], user: str) -> None:
+        own = tuple(dict.fromkeys(names))
+        if own:
+            found.setdefault((resolver, frozenset(own)), Wanted(resolver, own, user))
+
+    def add_router(tls: RouterTls, hosts: list[str], user: str) -> None:
+        if not tls.cert_resolver:
+            return
+        if tls.domains:
+            for domain in tls.domains:
+                add(tls.cert_resolver, map(plain_name, domain.names), user)
+        else:
+            add(tls.cert_resolver, hosts, user)
+
+    for name, router in dynamic.http.routers.items():
+        if router.faults or name in disabled:
+            continue
+        try:
+            hosts = hosts_in(parse_rule(router.rule))
+        except RuleError:
+            continue
+        for point in entry_points_of(router, static):
+            if (tls := router.tls or static.entry_points[point].http.tls) is not None:
+                add_router(tls, hosts, f"router {name}")
+    for name, tcp in dynamic.tcp.routers.items():
+        tls = getattr(tcp, "tls", None)
+        if tls is None or tcp.faults or name in disabled:
+            continue
+        try:
+            add_router(tls, hosts_in(parse_tcp_rule(tcp.rule), "HostSNI"), f"tcp router {name}")
+        except RuleError:
+            continue
+    store = dynamic.tls.stores.get(DEFAULT)
+    if store is not None and store.default_generated_cert is not None:
+        generated = store.default_generated_cert
+        add(generated.resolver, map(plain_name, generated.domain.names), "the default store")
+    return list(found.values())
+
+
+def plain_name(name: str) -> str:
+    """A name as certificates have it: in ASCII."""
+    if name.isascii():
+        return name
+    star = "*." if name.startswith("*.") else ""
+    try:
+        return star + idna.encode(name.removeprefix("*."), uts46=True).decode()
+    except idna.IDNAError:
+        return name
+
+
+def covers(known: Container[str], names: Iterable[str]) -> bool:
+    """Whether certificates that stand for `known` serve all `names`."""
+    return all(name in known or _wildcard(name) in known for name in names)
+
+
+def _wildcard(name: str) -> str:
+    """The one that a name falls under; what starts with `*` falls under none but itself."""
+    return f"*.{name.partition('.')[2]}" if not name.startswith("*") and as_address(name) is None else name
+
+
+def problem_of(names: Iterable[str], has_dns: bool) -> str:
+    """Why no certificate can be ordered for names; empty: there is no reason."""
+    for name in names:
+        if name.startswith("*") and not has_dns:
+            return f"a certificate for {name} needs a dnsChallenge"
+        if "*" in name.removeprefix("*.") or not name.isascii() or " " in name:
+            return f"there are no certificates for {name!r}"
+    return ""

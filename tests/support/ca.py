@@ -1,0 +1,141 @@
+"""A certificate authority that speaks ACME, and the DNS it sees: Debian's `pebble` and `pebble-challtestsrv`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import ssl
+import subprocess
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.certificates import CURVE
+from tests.support.instance import eventually
+from tests.support.ports import free_ports
+
+
+@dataclass
+class Authority:
+    """A CA that runs. All names that it resolves are 127.0.0.1.
+
+    http_port, tls_port  where it asks for challenges.
+    trusted  the certificate that its own server is trusted by.
+    """
+
+    folder: Path
+    port: int
+    management_port: int
+    dns_port: int
+    dns_api_port: int
+    http_port: int
+    tls_port: int
+    trusted: Path
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def directory(self) -> str:
+        return f"https://127.0.0.1:{self.port}/dir"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "pebble.log").read_text()
+
+    @property
+    def root(self) -> str:
+        """The certificate at the top of what it issues, as PEM."""
+        return self._get(f"https://127.0.0.1:{self.management_port}/roots/0")
+
+    def settings(self, folder: Path, **more: Any) -> dict[str, Any]:
+        """The `acme` of a resolver that orders here."""
+        usual = {
+            "email": "admin@example.test",
+            "storage": str(folder / "acme.json"),
+            "caServer": self.directory,
+            "caCertificates": [str(self.trusted)],
+            "keyType": "EC256",
+        }
+        return {**usual, **more}
+
+    def dns(self, path: str, content: Mapping[str, Any]) -> None:
+        """Tell the DNS it sees: `set-txt`, `add-a`, ..."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.dns_api_port}/{path}", json.dumps(content).encode(), method="POST"
+        )
+        urllib.request.urlopen(request, timeout=10).close()
+
+    def _get(self, url: str) -> str:
+        context = ssl.create_default_context(cafile=str(self.trusted))
+        with urllib.request.urlopen(url, timeout=10, context=context) as answer:
+            return str(answer.read().decode())
+
+    def is_up(self) -> bool:
+        with contextlib.suppress(OSError):
+            return bool(self._get(self.directory))
+        return False
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.processes.clear()
+
+    def start(self, environ: Mapping[str, str] | None = None, dns: str = "") -> None:
+        """Start, or start again: it has forgotten accounts and orders, and has new roots."""
+        log = (self.folder / "pebble.log").open("ab")
+        environment = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "5", **(environ or {})}
+        server = dns or f"127.0.0.1:{self.dns_port}"
+        command = ["pebble", "-config", str(self.folder / "pebble.json"), "-dnsserver", server]
+        self.processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+        command = ["pebble-challtestsrv", "-management", f"127.0.0.1:{self.dns_api_port}", "-defaultIPv6", ""]
+        command += ["-dns01", f"127.0.0.1:{self.dns_port}", "-http01", "", "-https01", "", "-tlsalpn01", ""]
+        self.processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+        log.close()
+        eventually(self.is_up, "pebble answers")
+
+
+@contextlib.contextmanager
+def authority(
+    folder: Path,
+    *,
+    lasts_s: int = 0,
+    keys: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    dns: str = "",
+    blocked: tuple[str, ...] = (),
+) -> Iterator[Authority]:
+    """Run one.
+
+    lasts_s  seconds that its certificates last; 0: years.
+    keys     by their ids, for external account binding, which it then asks for.
+    dns      address of the name server that it asks; empty: its own, for which there is `Authority.dns`.
+    blocked  domains that it issues nothing for.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found = Authority(folder, *free_ports(6), trusted=folder / "ca.pem")
+    command = ["openssl", "req", "-x509", *CURVE, "-nodes", "-days", "9", "-keyout"]
+    command += [str(folder / "ca.key"), "-out", str(found.trusted), "-subj", "/CN=pebble"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:pebble.test"]
+    subprocess.run(command, check=True, capture_output=True)
+    settings: dict[str, Any] = {
+        "listenAddress": f"127.0.0.1:{found.port}",
+        "managementListenAddress": f"127.0.0.1:{found.management_port}",
+        "certificate": str(found.trusted),
+        "privateKey": str(folder / "ca.key"),
+        "httpPort": found.http_port,
+        "tlsPort": found.tls_port,
+        "externalAccountBindingRequired": bool(keys),
+        "externalAccountMACKeys": dict(keys or {}),
+        "domainBlocklist": list(blocked),
+    }
+    if lasts_s:
+        settings["certificateValidityPeriod"] = lasts_s
+    (folder / "pebble.json").write_text(json.dumps({"pebble": settings}))
+    try:
+        found.start(environ, dns)
+        yield found
+    finally:
+        found.stop()
