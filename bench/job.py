@@ -8,10 +8,20 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """What clients are served with: PEM files. Without `tickets` none is resumed: all handshakes are full."""
+
+    certificate: Path
+    key: Path
+    tickets: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     port: int
     servers: Sequence[int]  # ports
     hosts: int  # 0: any host
+    tls: Tls | None = None  # None: plain
 
 
 def write(folder: Path, name: str, text: str) -> str:

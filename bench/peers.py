@@ -1,7 +1,8 @@
 """The proxies under test: each is given the same job in its own configuration language, with one worker.
 
 The job: keep-alive to client and server, round robin over two servers, X-Forwarded-* headers, no access log; one host,
-or a number of hosts `h<n>.test` that are routed one by one.
+or a number of hosts `h<n>.test` that are routed one by one. Over TLS: versions 1.2 and 1.3, the same suites in the same
+order, the proxy's own number of tickets or none.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import peers_tcp
-from bench.job import Job, write
+from bench.job import Job, Tls, write
 from bench.machine import version_of
 
 BIN = Path(sys.executable).parent
@@ -29,6 +30,7 @@ class Peer:
     configure: Callable[[str, Path, Job], list[str]]
     configure_tcp: Callable[[str, Path, Job], list[str]] | None = None  # None: it has no layer 4
     environ: tuple[tuple[str, str], ...] = ()
+    serves_tls: bool = False  # `configure` does so where the job has it
 
     @property
     def path(self) -> str | None:
@@ -42,11 +44,19 @@ def traefik_files(folder: Path, job: Job) -> str:
     routers = "\n".join(f"    r{n}: {{rule: '{rule}', service: app}}" for n, rule in enumerate(rules))
     servers = ", ".join(f"{{url: 'http://127.0.0.1:{port}'}}" for port in job.servers)
     dynamic = f"http:\n  routers:\n{routers}\n  services:\n    app: {{loadBalancer: {{servers: [{servers}]}}}}\n"
+    entry_point = f"address: '127.0.0.1:{job.port}'"
+    if job.tls is not None:
+        entry_point += ", http: {tls: {}}"
+        files = f"{{certFile: '{job.tls.certificate}', keyFile: '{job.tls.key}'}}"
+        options = f"{{minVersion: VersionTLS12, disableSessionTickets: {str(not job.tls.tickets).lower()}}}"
+        # Clients that send no name get the default certificate.
+        stores = f"{{default: {{defaultCertificate: {files}}}}}"
+        dynamic += f"tls: {{stores: {stores}, options: {{default: {options}}}}}\n"
     path = write(folder, "dynamic.yml", dynamic)
     return write(
         folder,
         "static.yml",
-        f"entryPoints: {{web: {{address: '127.0.0.1:{job.port}'}}}}\n"
+        f"entryPoints: {{web: {{{entry_point}}}}}\n"
         f"providers: {{file: {{filename: '{path}', watch: false}}}}\n"
         "serversTransport: {maxIdleConnsPerHost: 512}\n",
     )
@@ -60,6 +70,18 @@ def traefik(program: str, folder: Path, job: Job) -> list[str]:
     return [program, f"--configFile={traefik_files(folder, job)}"]
 
 
+SUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+CIPHERS = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"
+
+
+def nginx_tls(tls: Tls) -> str:
+    return (
+        f"ssl_certificate {tls.certificate}; ssl_certificate_key {tls.key}; ssl_protocols TLSv1.2 TLSv1.3; "
+        f"ssl_session_tickets {'on' if tls.tickets else 'off'}; ssl_prefer_server_ciphers on; ssl_ciphers {CIPHERS}; "
+        f"ssl_conf_command Ciphersuites {SUITES}; ssl_ecdh_curve X25519:P-256;"
+    )
+
+
 def nginx(program: str, folder: Path, job: Job) -> list[str]:
     names = [f"h{n}.test" for n in range(job.hosts)] or ["_"]
     proxy = (
@@ -70,7 +92,7 @@ def nginx(program: str, folder: Path, job: Job) -> list[str]:
     )
     listen = f"listen 127.0.0.1:{job.port}"
     blocks = "\n".join(
-        f"server {{ {listen}{'' if n else ' backlog=4096'}; server_name {name}; {proxy} }}"
+        f"server {{ {listen}{' ssl' if job.tls else ''}{'' if n else ' backlog=4096'}; server_name {name}; {proxy} }}"
         for n, name in enumerate(names)
     )
     servers = " ".join(f"server 127.0.0.1:{port};" for port in job.servers)
@@ -83,6 +105,7 @@ events {{ worker_connections 9000; }}
 http {{
   access_log off; {paths} keepalive_requests 100000000; proxy_buffering on; client_max_body_size 0;
   server_names_hash_max_size 131072; server_names_hash_bucket_size 128;
+  {nginx_tls(job.tls) if job.tls else ""}
   upstream app {{ {servers} keepalive 512; keepalive_requests 100000000; }}
   {blocks}
 }}
@@ -96,10 +119,18 @@ def haproxy(program: str, folder: Path, job: Job) -> list[str]:
     if job.hosts:
         table = write(folder, "hosts.map", "".join(f"h{n}.test app\n" for n in range(job.hosts)))
         route = f"use_backend %[req.hdr(host),lower,map({table})]"
+    encrypted = ""
+    if job.tls is not None:
+        pair = write(folder, "pair.pem", job.tls.certificate.read_text() + job.tls.key.read_text())
+        encrypted = (
+            f" ssl crt {pair} alpn http/1.1 ssl-min-ver TLSv1.2 ciphersuites {SUITES} ciphers {CIPHERS} "
+            f"curves X25519:P-256{'' if job.tls.tickets else ' no-tls-tickets'}"
+        )
     text = f"""
 global
   nbthread 1
   maxconn 8192
+  {"tune.ssl.cachesize 0" if job.tls and not job.tls.tickets else ""}
 defaults
   mode http
   timeout connect 5s
@@ -109,9 +140,9 @@ defaults
   option forwardfor
   http-reuse always
 frontend web
-  bind 127.0.0.1:{job.port}
+  bind 127.0.0.1:{job.port}{encrypted}
   http-request set-header X-Real-IP %[src]
-  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Proto {"https" if job.tls else "http"}
   http-request set-header X-Forwarded-Host %[req.hdr(host)]
   http-request set-header X-Forwarded-Port %[dst_port]
   {route}
@@ -176,10 +207,12 @@ ONE_THREAD = (("GOMAXPROCS", "1"),)
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("lbcore", "lbcore", lambda path: version_of(path, "--version"), lbcore, peers_tcp.lbcore),
-        Peer("nginx", "nginx", lambda path: version_of(path, "-v"), nginx, peers_tcp.nginx),
-        Peer("haproxy", "haproxy", lambda path: version_of(path, "-v"), haproxy, peers_tcp.haproxy),
-        Peer("traefik", "traefik", lambda path: version_of(path, "version"), traefik, peers_tcp.traefik, ONE_THREAD),
+        Peer("lbcore", "lbcore", lambda path: version_of(path, "--version"), lbcore, peers_tcp.lbcore, (), True),
+        Peer("nginx", "nginx", lambda path: version_of(path, "-v"), nginx, peers_tcp.nginx, (), True),
+        Peer("haproxy", "haproxy", lambda path: version_of(path, "-v"), haproxy, peers_tcp.haproxy, (), True),
+        Peer(
+            "traefik", "traefik", lambda path: version_of(path, "version"), traefik, peers_tcp.traefik, ONE_THREAD, True
+        ),
         Peer("envoy", "envoy", lambda path: version_of(path, "--version"), envoy, peers_tcp.envoy),
         Peer("caddy", "caddy", lambda path: version_of(path, "version"), caddy, None, ONE_THREAD),
     )

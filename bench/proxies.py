@@ -18,14 +18,14 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from bench import machine
-from bench.job import Job, write
+from bench import certificates, machine
+from bench.job import Job, Tls, write
 from bench.load import LoadError
 from bench.options import positive
 from bench.peers import PEERS, Peer
 from bench.process import LOAD_CORE, PROXY_CORE, ended, start, wait_until
 from bench.report import chart, merged, print_tables, read, save, summarise, table
-from bench.workloads import WORKLOADS, Sample, Target, Workload
+from bench.workloads import WORKLOADS, Sample, Target, Workload, idle, trusting
 
 ANSWER = b"hello from the server, this is a small answer of the usual size.\n"
 BIG_BYTES = 10 << 20
@@ -65,9 +65,11 @@ def server_command(folder: Path, ports: list[int]) -> list[str]:
     return ["nginx", "-c", write(folder, "nginx.conf", config)]
 
 
-def fetch(port: int, host: str) -> bytes:
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": host})
-    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5) as response:
+def fetch(port: int, host: str, encrypted: bool = False) -> bytes:
+    url = f"{'https' if encrypted else 'http'}://127.0.0.1:{port}/"
+    request = urllib.request.Request(url, headers={"Host": host})
+    context = trusting() if encrypted else None
+    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5, context=context) as response:
         return bytes(response.read())
     return b""
 
@@ -87,7 +89,7 @@ def measure(
         wait_until(lambda: all(fetch(port, "x") == ANSWER for port in servers), "the servers answer")
         targets = {peer.name: stack.enter_context(launch(peer, root, servers, workload)) for peer in peers}
         for target in targets.values():
-            if workload.name != "idle":
+            if workload.drive is not idle:
                 workload.drive(target, 1)  # warm-up
         for _ in range(rounds):
             for name, target in targets.items():
@@ -96,6 +98,10 @@ def measure(
                 except LoadError as error:
                     raise LoadError(f"{workload.name} on {name}: {error}") from None
     return samples
+
+
+def can(peer: Peer, workload: Workload) -> bool:
+    return (workload.layer == 7 or peer.configure_tcp is not None) and (not workload.key or peer.serves_tls)
 
 
 @contextlib.contextmanager
@@ -107,13 +113,19 @@ def launch(peer: Peer, root: Path, servers: list[int], workload: Workload):  # t
     assert peer.path is not None
     configure = peer.configure if workload.layer == 7 else peer.configure_tcp
     assert configure is not None
-    command = configure(peer.path, folder, Job(port, servers, workload.hosts))
+    encrypted = bool(workload.key)
+    tls = Tls(*certificates.make(folder, workload.key), workload.tickets) if encrypted else None
+    command = configure(peer.path, folder, Job(port, servers, workload.hosts, tls))
     with ended(start(command, PROXY_CORE, folder, dict(peer.environ))) as process:
         try:
-            wait_until(lambda: fetch(port, "h0.test") == ANSWER, f"{peer.name} passes on what the servers answer", 60)
+            wait_until(
+                lambda: fetch(port, "h0.test", encrypted) == ANSWER,
+                f"{peer.name} passes on what the servers answer",
+                60,
+            )
         except RuntimeError as error:
             raise RuntimeError(f"{error}\n{(folder / 'output.log').read_text()[-2000:]}") from None
-        yield Target(port, process.pid, folder)
+        yield Target(port, process.pid, folder, encrypted)
 
 
 def chosen(names: str, known: dict[str, object], what: str) -> list[str]:
@@ -144,8 +156,8 @@ def main() -> None:
     try:
         for name in chosen(options.workload, dict(WORKLOADS), "workload"):
             workload = WORKLOADS[name]
-            rounds = 1 if name == "idle" else options.rounds
-            able = [peer for peer in peers if workload.layer == 7 or peer.configure_tcp is not None]
+            rounds = 1 if workload.drive is idle else options.rounds
+            able = [peer for peer in peers if can(peer, workload)]
             samples = measure(workload, able, rounds, options.seconds)
             results = {peer: summarise(found) for peer, found in samples.items()}
             how = {key: record[key] for key in ("machine", "versions", "rounds", "seconds")}

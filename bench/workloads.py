@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from bench.load import Load, LoadError, h2load, wrk
@@ -51,10 +53,11 @@ class Target:
     port: int
     pid: int
     folder: Path
+    encrypted: bool = False
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.encrypted else 'http'}://127.0.0.1:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class Workload:
     drive: Callable[[Target, int], Sample]
     hosts: int = 0
     layer: int = 7
+    key: str = ""  # kind of the certificate's, see `certificates`; none: plain
+    tickets: bool = True
 
 
 def per_request(target: Target, drive: Callable[[], Load]) -> Sample:
@@ -109,13 +114,23 @@ def body10m(target: Target, seconds: int) -> Sample:
     return Sample(sample.cost * factor, sample.user * factor, sample.system * factor, sample.load)
 
 
+@cache
+def trusting() -> ssl.SSLContext:
+    """For clients that take any certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 def idle(target: Target, seconds: int) -> Sample:
     """KiB of process memory per idle client connection that has had one answer."""
     before = memory_bytes(target.pid)
-    connections = []
+    connections: list[socket.socket] = []
     try:
         for _ in range(IDLE_CONNECTIONS):
             sock = socket.create_connection(("127.0.0.1", target.port), timeout=10)
+            if target.encrypted:
+                sock = trusting().wrap_socket(sock)
             connections.append(sock)
             sock.sendall(b"GET / HTTP/1.1\r\nHost: idle.test\r\n\r\n")
             if not sock.recv(4096).startswith(b"HTTP/1.1 200"):
@@ -149,6 +164,18 @@ WORKLOADS = {
         Workload("tcp", "layer 4: streams of 10 MB answers over 4 connections", MS, body10m, layer=4),
         Workload("tcpconnect", "layer 4: a connection for every request", "CPU µs/connection", connect, layer=4),
         Workload("idle", f"{IDLE_CONNECTIONS} idle client connections", "KiB/connection", idle),
+        Workload("tls", "TLS 1.3: 64 keep-alive connections, small answers", US, keepalive, key="ecdsa"),
+        Workload("tls10m", "TLS 1.3: answers of 10 MB", MS, body10m, key="ecdsa"),
+        Workload(
+            "tlsecdsa", "TLS 1.3: a full handshake for every request, ECDSA", US, connect, key="ecdsa", tickets=False
+        ),
+        Workload(
+            "tlsrsa", "TLS 1.3: a full handshake for every request, RSA 2048", US, connect, key="rsa", tickets=False
+        ),
+        Workload("tlsresumed", "TLS 1.3: a resumed handshake for every request", US, connect, key="ecdsa"),
+        Workload(
+            "tlsidle", f"TLS 1.3: {IDLE_CONNECTIONS} idle client connections", "KiB/connection", idle, key="ecdsa"
+        ),
         Workload("routers10", "10 routers, one host each", US, routers(10), 10),
         Workload("routers1000", "1,000 routers, one host each", US, routers(1000), 1000),
         Workload("routers10000", "10,000 routers, one host each", US, routers(10000), 10000),
