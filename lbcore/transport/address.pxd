@@ -1,4 +1,4 @@
-# Socket addresses in the form the data plane keeps them.
+# Socket addresses in the form in which the data plane stores them.
 
 from libc.stdint cimport uint8_t, uint16_t
 

@@ -1,4 +1,4 @@
-"""Socket addresses in the form the data plane keeps them: v4-mapped, and as text without zone. No I/O but getsockname."""
+"""Socket addresses in the form in which the data plane stores them: v4-mapped, and as text without zone. No I/O but getsockname."""
 
 import os
 
@@ -55,7 +55,7 @@ cdef bint is_mapped(const uint8_t* ip) noexcept nogil:
 
 
 cdef inline char* put_v4(char* out, const uint8_t* ip) noexcept nogil:
-    """Four numbers with dots; up to 15 bytes."""
+    """Write an address in dotted form, at most 15 bytes. Returns the position behind it."""
     cdef int i
     for i in range(4):
         if i:
@@ -66,7 +66,7 @@ cdef inline char* put_v4(char* out, const uint8_t* ip) noexcept nogil:
 
 
 cdef void address_v4(ClientAddress* address, const uint8_t* ip, uint16_t port) noexcept nogil:
-    """From 4 bytes in network order, and a port in the host's."""
+    """Set an address from 4 bytes in network order, and a port in the host's order."""
     memset(address, 0, sizeof(ClientAddress))
     address.is_ipv4 = True
     address.port = port
@@ -77,7 +77,7 @@ cdef void address_v4(ClientAddress* address, const uint8_t* ip, uint16_t port) n
 
 
 cdef void address_v6(ClientAddress* address, const uint8_t* ip, uint16_t port) noexcept nogil:
-    """From 16 bytes in network order. A v4-mapped address is one of IPv4."""
+    """Set an address from 16 bytes in network order, and a port in the host's order. A v4-mapped address counts as IPv4."""
     if is_mapped(ip):
         address_v4(address, ip + 12, port)
         return
@@ -89,7 +89,7 @@ cdef void address_v6(ClientAddress* address, const uint8_t* ip, uint16_t port) n
 
 
 cdef void read_address(const sockaddr_storage* storage, ClientAddress* address) noexcept nogil:
-    """From what the kernel gave. All zero for a Unix socket."""
+    """Set an address from the kernel's form. All zero for a Unix socket."""
     cdef const sockaddr_in* v4 = <const sockaddr_in*>storage
     cdef const sockaddr_in6* v6 = <const sockaddr_in6*>storage
     if storage.ss_family == AF_INET:
@@ -101,7 +101,7 @@ cdef void read_address(const sockaddr_storage* storage, ClientAddress* address) 
 
 
 cdef void local_address(int fd, ClientAddress* address) noexcept nogil:
-    """This side's address of a connection. All zero for a Unix socket."""
+    """Set the local address of a connection. All zero for a Unix socket."""
     cdef sockaddr_storage storage
     cdef unsigned int size = sizeof(storage)
     memset(&storage, 0, sizeof(storage))
@@ -110,7 +110,7 @@ cdef void local_address(int fd, ClientAddress* address) noexcept nogil:
 
 
 def packed_address(int family, target) -> bytes:
-    """A socket address as the kernel takes it, from the two parts that `socket.getaddrinfo` gives. ValueError."""
+    """A socket address in the kernel's form, from the family and address that `socket.getaddrinfo` returns. Raises ValueError."""
     cdef sockaddr_in v4
     cdef sockaddr_in6 v6
     cdef sockaddr_un local
@@ -122,7 +122,7 @@ def packed_address(int family, target) -> bytes:
         memset(&local, 0, sizeof(local))
         local.sun_family = AF_UNIX
         memcpy(local.sun_path, <const char*>text, len(text))
-        # An abstract name has its own length, a path ends with a zero.
+        # The length of an abstract name is explicit, a path ends with a zero byte.
         size = sizeof(local) - sizeof(local.sun_path) + len(text) + (0 if text[:1] == b"\0" else 1)
         return (<const char*>&local)[:size]
     text = target[0].partition("%")[0].encode()

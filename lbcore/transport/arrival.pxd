@@ -1,4 +1,4 @@
-# A connection that was accepted, until it is known what it is.
+# An accepted connection whose protocol is not known yet.
 
 from libc.stdint cimport int64_t
 
@@ -11,11 +11,11 @@ from lbcore.transport.socket cimport OwnedSocket
 cdef class Arrival(ClientConnection):
     cdef Reactor reactor
     cdef Dialer dialer
-    cdef OwnedSocket socket    # None once another connection owns it, or it has closed
+    cdef OwnedSocket socket    # None after another connection has taken it, or after it has closed
     cdef Learned learned
     cdef int64_t opened_ms
-    cdef bint waiting          # in the reactor, and counted as open
-    cdef bint told             # a PROXY header was read, or is not looked for
+    cdef bint waiting          # the socket is in the reactor, and this connection counted as open
+    cdef bint proxy_done       # the PROXY header was read, or none is expected
 
     cdef int begin(self, Reactor reactor) except -1
     cdef int proceed(self) except -1

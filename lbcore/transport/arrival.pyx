@@ -1,10 +1,10 @@
-"""A connection that was accepted, until it is known what it is: the chain of what has to be learned first, step by step.
+"""An accepted connection whose protocol is not known yet: the chain of steps that find out.
 
     PROXY header ─► first byte ─► handshake ─► which connection serves
 
-Each step reads what it needs of the socket's input, notes it in `Learned`, and calls the next one; one that lacks bytes waits for
-them in the reactor. A step is taken where the entry point is configured for it: the first byte tells encrypted connections from
-others, and only they have a handshake. What was received and not used goes on with the socket, or with its transport.
+Each step reads what it needs from the socket's input, stores what it has learned in `Learned`, and calls the next step; a step that
+lacks bytes waits for them in the reactor. Which steps there are depends on the entry point's configuration: the first byte
+distinguishes TLS from plain text, and only TLS has a handshake. Bytes that no step used stay with the socket, or its transport.
 """
 
 import logging
@@ -23,7 +23,7 @@ from lbcore.transport.socket cimport IO_AGAIN, OwnedSocket
 
 cdef enum:
     HANDSHAKE_RECORD = 0x16    # ContentType of RFC 8446, 5.1
-    HANDSHAKE_MS = 60000       # for a handshake where neither heads nor requests have a limit
+    HANDSHAKE_MS = 60000       # limit of a handshake if neither heads nor requests have one
 
 cdef bytes CHALLENGE_PROTOCOL = b"acme-tls/1"
 
@@ -34,16 +34,16 @@ _log = logging.getLogger("lbcore.transport")
 cdef class Arrival(ClientConnection):
     """The listener makes it, as the owner of the socket, and calls `begin`.
 
-    A PROXY header may stand in front: which connections need not have one follows from their first bytes. One without any, for
-    as long as a request may take, is taken for layer 4, where the server may be the one that speaks first.
+    The first bytes show whether a connection has a PROXY header. A connection that sends nothing until `readTimeout` is passed on as
+    one of layer 4, where the server may speak first.
     """
 
     cdef int begin(self, Reactor reactor) except -1:
-        """Go as far as it goes: usually the first bytes are here, and nothing has to be watched for them."""
+        """Take as many steps as possible at once: usually the first bytes have arrived, and the socket need not be watched for them."""
         cdef int64_t limit_ms = self.entry_point.limits.read_timeout_ms
         self.socket.readable = True
         self.reactor = reactor
-        self.told = self.entry_point.proxies is None
+        self.proxy_done = self.entry_point.proxies is None
         self.proceed()
         if self.socket is None or self.waiting:
             return 0
@@ -51,7 +51,7 @@ cdef class Arrival(ClientConnection):
         return reactor.arm(self.socket, limit_ms) if limit_ms else 0
 
     cdef int wait(self) except -1:
-        """Enter the reactor."""
+        """Watch the socket in the reactor."""
         self.socket.watch(self.reactor, False)
         self.waiting = True
         self.opened_ms = self.reactor.now_ms
@@ -59,10 +59,10 @@ cdef class Arrival(ClientConnection):
         return 0
 
     cdef int proceed(self) except -1:
-        """The step at work, with the bytes that have come."""
+        """Continue the present step with the bytes that have arrived."""
         if self.socket.transport is not None:
             return self.shake_hands()
-        return self.read_first_byte() if self.told else self.read_proxy_header()
+        return self.read_first_byte() if self.proxy_done else self.read_proxy_header()
 
     cdef int read_proxy_header(self) except -1:
         cdef OwnedSocket socket = self.socket
@@ -71,7 +71,7 @@ cdef class Arrival(ClientConnection):
         if buffer_acquire(&socket.input) < 0:
             raise MemoryError
         while socket.readable:
-            # There is room: what is incomplete is shorter than any buffer.
+            # There is room, because an incomplete header is shorter than any buffer.
             n = socket.receive(&socket.input, buffer_room(&socket.input))
             if n == IO_AGAIN:
                 break
@@ -82,10 +82,10 @@ cdef class Arrival(ClientConnection):
                 return self.refuse(ERROR_BAD_REQUEST)
             if n != PROXY_PARTIAL:
                 socket.input.start += max(n, 0)
-                if header.told and self.entry_point.proxies.hold(&self.learned.client):
+                if header.names_ends and self.entry_point.proxies.hold(&self.learned.client):
                     self.learned.client = header.source
                     self.learned.local = header.target
-                self.told = True
+                self.proxy_done = True
                 return self.serve() if self.entry_point.encryption is None else self.read_first_byte()
         if buffer_len(&socket.input) == 0:
             buffer_release(&socket.input)
@@ -94,7 +94,7 @@ cdef class Arrival(ClientConnection):
         return 0
 
     cdef int read_first_byte(self) except -1:
-        """A record of TLS that begins a handshake begins with a byte that no other protocol here begins with."""
+        """Distinguish TLS by its first byte, the type of a handshake record, with which no other protocol here begins."""
         cdef OwnedSocket socket = self.socket
         cdef Py_ssize_t n
         while buffer_len(&socket.input) == 0 and socket.readable:
@@ -108,7 +108,7 @@ cdef class Arrival(ClientConnection):
         if buffer_len(&socket.input) == 0:
             buffer_release(&socket.input)
             return 0
-        # The configuration in force may be another one by now, without TLS here.
+        # The configuration may have changed meanwhile, so that there is no TLS here any more.
         if self.entry_point.encryption is not None and socket.input.base[socket.input.start] == HANDSHAKE_RECORD:
             return self.start_encryption()
         return self.serve()
@@ -138,12 +138,12 @@ cdef class Arrival(ClientConnection):
         return self.refuse(ERROR_TLS)
 
     cdef int serve(self) except -1:
-        """All is learned: another connection owns the socket from here on."""
+        """All is known: hand the socket over to the connection that serves it."""
         cdef OwnedSocket socket = self.socket
         if self.waiting:
             self.waiting = False
             self.leave()
-            self.entry_point.stats.accepted -= 1       # it counts itself
+            self.entry_point.stats.accepted -= 1       # the connection that takes over counts itself
             self.reactor.disarm(socket)
         else:
             socket.watch(self.reactor, False)
@@ -154,7 +154,7 @@ cdef class Arrival(ClientConnection):
             return serve_socket(socket, &self.learned, self.entry_point, self.dialer, self.connections)
         except:
             if socket.owner is self:
-                self.socket = socket                   # nobody took it
+                self.socket = socket                   # no connection has taken it
             raise
 
     cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
@@ -164,8 +164,8 @@ cdef class Arrival(ClientConnection):
     cdef int socket_timeout(self, OwnedSocket socket) except -1:
         if socket.transport is None and buffer_len(&socket.input) == 0 and self.entry_point.tcp is not None:
             return self.serve()
-        if self.told and socket.transport is None:
-            return self.close()                        # it has said nothing
+        if self.proxy_done and socket.transport is None:
+            return self.close()                        # the client has sent nothing
         return self.refuse(ERROR_CLIENT_TIMEOUT)
 
     cdef void socket_failed(self, OwnedSocket socket, object error) noexcept:
@@ -177,14 +177,14 @@ cdef class Arrival(ClientConnection):
         return self.close()
 
     cdef int drain(self) except -1:
-        """No further connection: one that has not said anything is none yet."""
+        """Close if the client has sent nothing; otherwise continue, and serve what it has sent."""
         return self.close() if self.socket.transport is None and buffer_len(&self.socket.input) == 0 else 0
 
     cdef int abort(self) except -1:
         return self.close()
 
     cdef int64_t idle_since_ms(self) noexcept:
-        """One that has said nothing is as good as idle."""
+        """A connection whose client has sent nothing counts as idle."""
         return self.opened_ms if self.socket.transport is None and buffer_len(&self.socket.input) == 0 else -1
 
     cdef int close(self) noexcept:
@@ -199,5 +199,5 @@ cdef class Arrival(ClientConnection):
             self.entry_point.stats.accepted += 1
         socket.shut()
         if socket.reactor is None:
-            socket.owner = None                        # never watched, so nobody releases it
+            socket.owner = None                        # never watched, so the reactor does not release it
         return 0

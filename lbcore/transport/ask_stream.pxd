@@ -1,4 +1,4 @@
-# A request of a middleware's own to a service.
+# A request that a middleware makes itself, to a service.
 
 from libc.stdint cimport int64_t
 
@@ -11,16 +11,16 @@ from lbcore.transport.local_stream cimport LocalStream
 
 
 cdef class ServiceReply(Reply):
-    cdef AskStream stream              # of the exchange under way; None when it is over
-    cdef Recording kept                # owns the memory of `Reply.body`, charged to the instance's budget
+    cdef AskStream stream              # the client's end of the exchange; None after its end
+    cdef Recording kept                # owns the memory of `Reply.body`, which counts to the instance's budget
 
     cdef int stop(self) except -1
 
 
 cdef class AskStream(LocalStream):
-    cdef ServiceReply reply            # None when the exchange is over
-    cdef Owner limit                   # of the answer's body
-    cdef object settle_later           # called with a Reply that is over before `send` has returned
+    cdef ServiceReply reply            # None after the end of the exchange
+    cdef Owner limit                   # the limit of the answer's body
+    cdef object settle_later           # called with a Reply whose exchange ends before `send` has returned
     cdef bint is_sending
 
     cdef int send(self, Service service) except -1

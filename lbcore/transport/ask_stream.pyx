@@ -1,7 +1,7 @@
-"""A request of a middleware's own to a service: an exchange whose answer is kept, head and bounded body, for a Reply.
+"""A request that a middleware makes itself, to a service: an exchange whose answer, head and bounded body, is kept for a Reply.
 
-It goes over the connections and slots of that service like any other request. It ends with the answer, with the wait of the
-exchange that it is for (its time, or its client's end), or when the answer's body is longer than was allowed.
+It uses the connections and slots of that service like any other request. It ends with the answer, with the wait of the exchange for
+which it is made (timeout, or end of the client), or when the answer's body is longer than allowed.
 """
 
 cimport cython
@@ -33,7 +33,7 @@ cdef class ServiceReply(Reply):
         return Pending.expire(self)
 
     cdef int stop(self) except -1:
-        """Break the request off, if it is under way."""
+        """Abort the request if it is under way."""
         cdef AskStream stream = self.stream
         if stream is None:
             return 0
@@ -65,15 +65,15 @@ cdef class AskStream(LocalStream):
         return self.settle(False)
 
     cdef int settle(self, bint whole) except -1:
-        """The exchange is over, with a whole answer or without one: whoever waits for the reply goes on."""
-        cdef AskStream stream = self           # the exchange holds the last reference, and gives it up in `leave`
+        """End the exchange, with a whole answer or without one, and settle the reply that an exchange waits for."""
+        cdef AskStream stream = self           # keeps it alive: the exchange holds the last reference, and drops it in `leave`
         cdef ServiceReply reply = self.reply
         cdef Exchange exchange = self.exchange
         reply.error = exchange.error
         reply.overflowed = self.limit.overflowed
         if whole and not reply.overflowed:
             reply.response = exchange.response
-            exchange.response = Response()     # the exchange is used again, the reply keeps its head
+            exchange.response = Response()     # the reply keeps the head, the exchange is going to be reused
             reply.body = reply.kept.part(0, reply.kept.size)
         elif reply.error < 0:
             reply.error = ERROR_INTERNAL
@@ -84,7 +84,7 @@ cdef class AskStream(LocalStream):
         return reply.settle()
 
     cdef int leave(self) except -1:
-        """The exchange is over: nothing of it stays but the reply."""
+        """Give the exchange back; the reply stays."""
         cdef Exchange exchange = self.exchange
         if exchange is None:
             return 0
@@ -97,7 +97,7 @@ cdef class AskStream(LocalStream):
 
 cdef ServiceReply ask_service(Exchange exchange, Service service, Request request, bytes body, int64_t limit_bytes,
                               object settle_later):
-    """Begin a request for an exchange: `request` and `body`, the exchange's client as the one it is for."""
+    """Begin a request on behalf of an exchange, whose client it names as its own. Raises MemoryError when the budget has no room."""
     cdef AskStream stream = AskStream.__new__(AskStream)
     cdef ServiceReply reply = ServiceReply.__new__(ServiceReply)
     cdef Exchange asking

@@ -1,4 +1,4 @@
-# The `Date` header's value, made once a second.
+# The value of the `Date` header, formatted once a second.
 
 from lbcore.http.span cimport Span
 

@@ -1,4 +1,4 @@
-"""The `Date` header's value (RFC 9110 section 5.6.7), made once a second. Independent of the locale."""
+"""The value of the `Date` header (RFC 9110 section 5.6.7), formatted once a second. Independent of the locale."""
 
 from libc.stdio cimport snprintf
 from libc.time cimport gmtime_r, time_t, tm
@@ -17,7 +17,7 @@ cdef const char* MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
 cdef Span http_date() noexcept nogil:
-    """Now, e.g. `Tue, 24 Nov 2026 09:00:00 GMT`. Overwritten by later calls."""
+    """The present time, e.g. `Tue, 24 Nov 2026 09:00:00 GMT`. The span points to static memory, which later calls overwrite."""
     global text_len, text_at
     cdef time_t now = time(NULL)
     cdef tm parts

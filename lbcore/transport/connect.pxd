@@ -1,4 +1,4 @@
-# Connections begun to the addresses of a server, one after the other.
+# Non-blocking connects to the addresses of a server, one after the other.
 
 from libc.stdint cimport int64_t
 
@@ -6,9 +6,9 @@ from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.socket cimport Socket
 
 cdef enum:
-    NO_RESOURCE = -3           # no address was left, and one could not be tried for a lack of ours: that says nothing of the server
+    NO_RESOURCE = -3           # no address is left, and one could not be tried because this process lacks a resource
     NO_ADDRESS_LEFT = -1
-    CONNECTING = 0             # an event tells how it went
+    CONNECTING = 0             # an event will announce the result
     CONNECTED = 1
 
 

@@ -1,4 +1,4 @@
-"""Connections begun to the addresses of a server, one after the other, without blocking."""
+"""Non-blocking connects to the addresses of a server, one after the other."""
 
 import logging
 import os
@@ -32,17 +32,17 @@ cdef extern from "<netinet/tcp.h>" nogil:
 
 
 cdef bint is_our_lack(int error) noexcept nogil:
-    """Whether an errno says that this process, or this machine, is short of something: descriptors, memory, watches."""
+    """Whether an errno says that this process or machine lacks a resource: descriptors, memory, watches."""
     return error == EMFILE or error == ENFILE or error == ENOBUFS or error == ENOMEM or error == ENOSPC
 
 
 cdef int connect_next(Reactor reactor, Socket socket, tuple addresses, Py_ssize_t* tried, int64_t until_ms) except? -2:
-    """Begin a connection to the next of `addresses`, each packed; the socket, which is a new one, enters the reactor.
+    """Begin a connection to the next of `addresses`, each packed. The reactor watches the socket, which must be new.
 
-    tried     addresses that were tried; counts up
-    until_ms  by the reactor's clock, when one of them must have taken the connection: each gets its share of what is left,
-              then the socket's `on_timeout` is called. 0: any time.
-    Returns CONNECTING, CONNECTED, NO_ADDRESS_LEFT, or NO_RESOURCE.
+    tried     number of addresses tried so far, which is increased.
+    until_ms  the deadline of the connection, by the reactor's clock; each address gets an equal share of the rest, after which the
+              socket's `on_timeout` is called. 0 = no deadline.
+    Returns CONNECTING, CONNECTED, NO_ADDRESS_LEFT or NO_RESOURCE.
     """
     cdef bytes address
     cdef const sockaddr* target
@@ -67,7 +67,7 @@ cdef int connect_next(Reactor reactor, Socket socket, tuple addresses, Py_ssize_
         error = errno if result < 0 else 0
         if error and error != EINPROGRESS and error != EINTR:
             socket.shut()
-            # No port of ours is free (connect(2): EADDRNOTAVAIL, EAGAIN), as against a Unix socket with a full backlog.
+            # No local port is free (connect(2): EADDRNOTAVAIL, EAGAIN); for a Unix socket, EAGAIN means a full backlog instead.
             if is_our_lack(error) or error == EADDRNOTAVAIL or (error == EAGAIN and target.sa_family != AF_UNIX):
                 outcome = NO_RESOURCE
                 lack("no connection to a server can be begun", error)

@@ -1,4 +1,4 @@
-# A client's connection as the worker knows it, whatever it speaks; and what was learned of it before it was known.
+# The interface of client connections to the worker, whatever their protocol; and what is learned before the protocol is known.
 
 from libc.stdint cimport int64_t
 
@@ -8,14 +8,14 @@ from lbcore.transport.socket cimport OwnedSocket, SocketOwner
 
 
 cdef struct Learned:
-    ClientAddress client       # the address of the other end, or the one that a trusted proxy gave
-    ClientAddress local        # what it connected to, where that was said; `text_len` 0: the kernel knows
-    bint encrypted             # the bytes of the protocol are those of a transport, which is an EncryptedTransport
+    ClientAddress client       # the address of the peer, or the one in a trusted PROXY header
+    ClientAddress local        # the address to which the client connected, from a PROXY header; `text_len` 0 = ask the kernel
+    bint encrypted             # the socket has a transport, which is an EncryptedTransport
 
 
 cdef class ClientConnection(SocketOwner):
     cdef EntryPoint entry_point
-    cdef set connections       # all open ones of the entry point; this one is in it from `enter` to `leave`
+    cdef set connections       # all open connections of the entry point; includes this one from `enter` to `leave`
 
     cdef void enter(self) noexcept
     cdef void leave(self) noexcept

@@ -1,4 +1,4 @@
-"""A client's connection as the worker knows it, whatever it speaks: it can be drained, aborted, and asked if it is idle."""
+"""The interface of client connections to the worker, whatever their protocol: drain, abort, idle time."""
 
 from libc.stdint cimport int64_t
 
@@ -7,27 +7,27 @@ from lbcore.transport.socket cimport OwnedSocket, SocketOwner
 
 
 cdef class ClientConnection(SocketOwner):
-    """The listener makes one for every descriptor it accepts; `entry_point` and `connections` are set by whoever makes it."""
+    """A connection of a client. Its maker sets `entry_point` and `connections`."""
 
     cdef void enter(self) noexcept:
-        """Be counted as open."""
+        """Count this connection as open."""
         self.entry_point.stats.accepted += 1
         self.entry_point.stats.open_connections += 1
         self.connections.add(self)
 
     cdef void leave(self) noexcept:
-        """Be open no more."""
+        """Stop counting this connection as open."""
         self.entry_point.stats.open_connections -= 1
         self.connections.discard(self)
 
     cdef int drain(self) except -1:
-        """Take nothing new: serve what has arrived, and close when that has ended."""
+        """Accept nothing new: serve the requests that have arrived, then close."""
         return 0
 
     cdef int abort(self) except -1:
-        """Close now; whatever is under way is told that its client is lost."""
+        """Close now. Exchanges under way end as if their client were lost."""
         return 0
 
     cdef int64_t idle_since_ms(self) noexcept:
-        """Since when, by the reactor's clock, nothing has been under way. -1: something is."""
+        """The time since which no request has been under way, by the reactor's clock; -1 = one is under way."""
         return -1

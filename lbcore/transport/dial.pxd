@@ -1,4 +1,4 @@
-# A connection to a server in the making: its name is resolved, one of its addresses takes the connection, and TLS is agreed on.
+# The establishment of a connection to a server: resolve its name, connect to one of its addresses, do the TLS handshake.
 
 from libc.stdint cimport int64_t, uint32_t
 
@@ -10,7 +10,7 @@ cdef enum DialStep:
     DIAL_RESOLVING = 0
     DIAL_CONNECTING
     DIAL_HANDSHAKE
-    DIAL_OVER                          # the socket was handed over, or closed
+    DIAL_OVER                          # the socket was handed over, or is closed
 
 
 cdef class Dial(SocketOwner):
@@ -19,11 +19,11 @@ cdef class Dial(SocketOwner):
     cdef object resolver
     cdef OwnedSocket socket            # owned until it is handed over
     cdef tuple addresses               # of the server, packed; None while its name is being resolved
-    cdef Py_ssize_t tried              # of these
-    cdef int64_t until_ms              # when one of them must have taken the connection, by the reactor's clock; 0 = any time
+    cdef Py_ssize_t tried              # addresses tried so far
+    cdef int64_t until_ms              # the deadline of name and connect, by the reactor's clock; 0 = no deadline
     cdef int step                      # DialStep
-    cdef bytes header                  # goes to the server before anything else, unencrypted; None = nothing does
-    cdef bytes protocols               # offered by ALPN, as on the wire; None = none
+    cdef bytes header                  # sent to the server before anything else, unencrypted; None = there is none
+    cdef bytes protocols               # offered by ALPN, as on the wire; None = no ALPN
 
     cdef int established(self, OwnedSocket socket) except -1
     cdef int failed(self, int error) except -1

@@ -1,8 +1,8 @@
-"""A connection to a server in the making, whatever is to be spoken over it.
+"""The establishment of a connection to a server, whatever protocol it is for.
 
     name ─► addresses, one after the other ─► header in clear text ─► handshake ─► `established`, or `failed`
 
-It owns the socket on the way. Who needs the connection derives from it, and is told once how it went.
+A Dial owns the socket meanwhile. The user of the connection derives from Dial, and gets exactly one call with the result.
 """
 
 import logging
@@ -18,7 +18,7 @@ from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
 
 cdef enum:
-    HANDSHAKE_MS = 10000       # as in Traefik, where no setting changes it either
+    HANDSHAKE_MS = 10000       # as in Traefik, which has no option for it either
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -27,19 +27,19 @@ cdef class Dial(SocketOwner):
     """Derive from it, set `server`, and call `dial`."""
 
     cdef int established(self, OwnedSocket socket) except -1:
-        """The connection stands, encrypted if that is the server's way. The socket is the callee's from here on: it takes
-        ownership at once. What was received already may lie in `socket.input` or its transport."""
+        """The connection is established, encrypted if the server is configured so. The callee must take ownership of the socket
+        at once. Bytes received already may be in `socket.input` or its transport."""
         socket.shut()
         return 0
 
     cdef int failed(self, int error) except -1:
-        """There is no connection: an ErrorKind. The server has seen nothing but a header and a handshake."""
+        """The connection could not be established, for an ErrorKind. The server has seen at most a header and a handshake."""
         return 0
 
-    # On the way
+    # Steps
 
     cdef int dial(self, Reactor reactor, object resolver, int64_t timeout_ms) except -1:
-        """Begin. `timeout_ms`: for the name and the addresses together; 0: any time. It may be over within this call."""
+        """Begin. `timeout_ms`: for the name and the connect together; 0 = no limit. The result may come within this call."""
         cdef Server server = self.server
         self.reactor = reactor
         self.resolver = resolver
@@ -62,7 +62,7 @@ cdef class Dial(SocketOwner):
         return socket
 
     def resolved(self, addresses, lacking) -> None:
-        """The name's addresses are here, or None if it has none, or (`lacking`) could not be asked for."""
+        """The name was resolved: to addresses, or to None. `lacking`: there are none because this process lacks a resource."""
         if self.step != DIAL_RESOLVING:
             return
         self.reactor.enter()
@@ -75,7 +75,7 @@ cdef class Dial(SocketOwner):
             self.socket_failed(self.socket, error)
 
     cdef int connect(self, tuple addresses) except -1:
-        """Begin a connection to the first of the addresses that takes one."""
+        """Begin to connect to the first of the addresses."""
         self.step = DIAL_CONNECTING
         self.addresses = addresses
         return self.connect_next_address()
@@ -89,7 +89,7 @@ cdef class Dial(SocketOwner):
         return self.connected() if result == CONNECTED else 0
 
     cdef int give_up_address(self, int error) except -1:
-        """No connection to the address at work: the server's name may have others."""
+        """The present address failed: try the next one, or fail with this ErrorKind."""
         if self.addresses is None or self.tried >= len(self.addresses):
             return self.fail(error)
         self.socket.shut()
@@ -97,10 +97,10 @@ cdef class Dial(SocketOwner):
         return self.connect_next_address()
 
     cdef int connected(self) except -1:
-        """An address has taken the connection."""
+        """The connection is accepted: send the header, begin the handshake."""
         cdef ServerEncryption encryption
         if self.header is not None:
-            # A new connection takes more than any header is long.
+            # The send buffer of a new connection is larger than any header.
             self.socket.put_text(self.header, len(self.header))
             if self.socket.push() == IO_FAILED:
                 return self.fail(ERROR_REFUSED)
@@ -119,7 +119,7 @@ cdef class Dial(SocketOwner):
             return 0
         if result == 0:
             return self.hand_over()
-        (<ServerEncryption>self.server.encryption).tell(self.server.name, transport.failure())
+        (<ServerEncryption>self.server.encryption).log(self.server.name, transport.failure())
         return self.fail(ERROR_TLS)
 
     cdef int hand_over(self) except -1:
@@ -131,7 +131,7 @@ cdef class Dial(SocketOwner):
             return self.established(socket)
         except Exception as error:
             if socket.owner is not self:
-                raise                      # whose socket it is deals with it
+                raise                      # the new owner of the socket handles it
             _log.error("internal error over a new connection to %s", self.server, exc_info=error)
             socket.shut()
             return self.failed(ERROR_INTERNAL)
@@ -143,7 +143,7 @@ cdef class Dial(SocketOwner):
         return self.failed(error)
 
     cdef int abort(self) noexcept:
-        """Close, and tell nobody. Safe to call twice."""
+        """Close without a call of `established` or `failed`. Safe to call twice."""
         cdef OwnedSocket socket = self.socket
         self.step = DIAL_OVER
         self.socket = None
@@ -161,7 +161,7 @@ cdef class Dial(SocketOwner):
             return self.shake_hands()
         if self.step != DIAL_CONNECTING or not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             return 0
-        # A server may have said all it has to say, and ended, by the time it is seen to stand.
+        # The server may have sent all its bytes and closed before this event: an error is only what connect_error says.
         if events & (EPOLLERR | EPOLLHUP) and socket.connect_error():
             return self.give_up_address(ERROR_REFUSED)
         return self.connected()
@@ -169,7 +169,7 @@ cdef class Dial(SocketOwner):
     cdef int socket_timeout(self, OwnedSocket socket) except -1:
         if self.step == DIAL_HANDSHAKE:
             return self.fail(ERROR_TIMEOUT)
-        # Without addresses, its name is still being resolved: that counts to the time a connection may take.
+        # Without addresses the name is still being resolved, which counts to the time of the connect.
         return self.give_up_address(ERROR_TIMEOUT)
 
     cdef void socket_failed(self, OwnedSocket socket, object error) noexcept:

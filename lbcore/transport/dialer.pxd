@@ -1,4 +1,4 @@
-# Streams to servers, of new connections or of idle ones.
+# Streams to servers, over new connections or idle ones.
 
 from lbcore.middleware.base cimport Pending
 from lbcore.proxy.exchange cimport Dialer, Exchange, ServerStream
@@ -7,15 +7,15 @@ from lbcore.transport.reactor cimport Reactor, Timed
 
 
 cdef class WaitDeadline(Timed):
-    cdef Pending pending       # whose time it is; None once it fired or was cancelled
+    cdef Pending pending       # the wait that it ends; None after it fired or was cancelled
 
 
 cdef class DialStream(ServerStream):
-    cdef Dial dial             # None once it is over
+    cdef Dial dial             # None after its end
 
 
 cdef class ExchangeDial(Dial):
-    cdef DialStream stream     # they refer to each other until the exchange has another stream, or none
+    cdef DialStream stream     # refers back; both references end when the exchange gets its stream, or none
 
     cdef void leave(self) noexcept
 
@@ -26,6 +26,6 @@ cdef class SocketDialer(Dialer):
     cdef set copies            # MirrorStream under way
     cdef object loop
     cdef set queues            # WaitQueue that are not empty
-    cdef object poll_handle    # the next look at them, None while all are empty
+    cdef object poll_handle    # the timer of the next `poll`; None while all queues are empty
 
     cdef int dial(self, Exchange exchange) except -1

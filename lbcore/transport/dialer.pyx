@@ -1,4 +1,4 @@
-"""Streams to servers: of a connection that is idle, or of a new one; and what it takes to make them."""
+"""Streams to servers, over an idle connection or a new one; and the waits of exchanges."""
 
 import logging
 
@@ -25,14 +25,14 @@ from lbcore.transport.timers cimport timer_clear
 
 from lbcore.transport.resolver import Resolver
 
-POLL_S = 0.002                 # how long a slot that another worker has given back stays unnoticed
+POLL_S = 0.002                 # a slot that another worker gives back is noticed after this time at the latest
 
 _log = logging.getLogger("lbcore.transport")
 
 
 @cython.final
 cdef class WaitDeadline(Timed):
-    """When an exchange has waited long enough. Its Pending owns it, as `timer`, and is referred to until it fires or is cancelled."""
+    """The timeout of a wait of an exchange. Its Pending owns it, as `timer`; the reference back ends when it fires or is cancelled."""
 
     cdef int on_timeout(self) except -1:
         cdef Pending pending = self.pending
@@ -43,13 +43,13 @@ cdef class WaitDeadline(Timed):
         _log.error("internal error at the end of a wait", exc_info=error)
 
     def cancel(self) -> None:
-        """Never fire."""
+        """Stop the timeout."""
         timer_clear(&self.timer)
         self.pending = None
 
 
 cdef ServerConnection connection_to(Server server, OwnedSocket socket):
-    """What carries streams over a socket that is connected to the server, by what ALPN agreed on. It owns the socket.
+    """The connection for a socket to the server, which becomes its owner. ALPN decides the protocol.
 
     The one place that knows all protocols towards servers, as `protocols.serve_socket` does towards clients.
     """
@@ -58,7 +58,7 @@ cdef ServerConnection connection_to(Server server, OwnedSocket socket):
 
 @cython.final
 cdef class DialStream(ServerStream):
-    """Stands for the stream of an exchange until there is a connection to open one on. It takes nothing."""
+    """The placeholder for the stream of an exchange until its connection is established. It accepts no bytes."""
 
     cdef bint was_connected(self) noexcept:
         return False
@@ -71,7 +71,7 @@ cdef class DialStream(ServerStream):
 
 @cython.final
 cdef class ExchangeDial(Dial):
-    """A new connection for an exchange, whose stream starts when it stands."""
+    """A new connection for an exchange, whose stream starts when the connection is established."""
 
     cdef int established(self, OwnedSocket socket) except -1:
         cdef Exchange exchange = self.stream.exchange
@@ -97,7 +97,7 @@ cdef class ExchangeDial(Dial):
         return 0
 
     cdef void leave(self) noexcept:
-        """It is over for the exchange."""
+        """Separate from the exchange, for which this dial has ended."""
         self.stream.exchange = None
         self.stream.dial = None
         self.stream = None
@@ -128,7 +128,7 @@ cdef class SocketDialer(Dialer):
         return 0 if stream.blocked else exchange.server_ready()
 
     cdef int dial(self, Exchange exchange) except -1:
-        """Begin a new connection; its stream starts when it stands."""
+        """Begin a new connection, over which the stream of the exchange will start."""
         cdef ExchangeDial dial = ExchangeDial.__new__(ExchangeDial)
         cdef DialStream stream = DialStream.__new__(DialStream)
         dial.server = stream.server = exchange.attempt.server
@@ -155,7 +155,7 @@ cdef class SocketDialer(Dialer):
         return 0
 
     def poll(self) -> None:
-        """Look after the queues, again and again while a request waits in one."""
+        """Serve the queues, every POLL_S as long as a request waits in one."""
         cdef WaitQueue queue
         self.poll_handle = None
         self.reactor.enter()
@@ -190,7 +190,7 @@ cdef class SocketDialer(Dialer):
         try:
             return stream.send()
         except Exception:
-            stream.cut()           # neither its server's slot nor its count nor its bytes stay
+            stream.cut()           # gives back the slot of its server, its count and its bytes
             raise
 
     cdef Reply ask(self, Exchange exchange, Service service, Request request, bytes body, int64_t limit_bytes):

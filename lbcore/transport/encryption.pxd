@@ -1,14 +1,14 @@
-# What encrypted connections are accepted and made with, whatever library does it: it is loaded where it is configured.
+# The interface of encryption, independent of the library, which is loaded only if TLS is configured.
 
 from lbcore.http.buffer cimport Buffer
 from lbcore.transport.socket cimport Socket, Transport
 
 
 cdef class EncryptedTransport(Transport):
-    cdef const char* version           # `1.3`; constant, NULL until the handshake is done
-    cdef const char* cipher            # its name by IANA; likewise
-    cdef bytes server_name             # that the client asked for, in lower case; empty: none. Towards servers it is not set
-    cdef bytes protocol                # that ALPN agreed on; empty: none
+    cdef const char* version           # e.g. `1.3`; points to a constant, NULL until the handshake is done
+    cdef const char* cipher            # the IANA name; likewise
+    cdef bytes server_name             # SNI of a client, in lower case; empty = none; not set towards servers
+    cdef bytes protocol                # the result of ALPN; empty = none
 
     cdef int handshake(self, Socket socket) noexcept
     cdef str failure(self)
@@ -19,8 +19,8 @@ cdef class Encryption:
 
 
 cdef class ServerEncryption:
-    cdef double told_s                 # when a failure was told last; of a monotonic clock
-    cdef Py_ssize_t untold             # failures since
+    cdef double logged_s               # time of the last line about a failure, by a monotonic clock
+    cdef Py_ssize_t unlogged           # failures since
 
     cdef EncryptedTransport connect(self, bytes protocols)
-    cdef int tell(self, str server, str reason) except -1
+    cdef int log(self, str server, str reason) except -1

@@ -1,4 +1,4 @@
-"""What encrypted connections are accepted and made with, whatever library does it: it is loaded where it is configured."""
+"""The interface of encryption, independent of the library, which is loaded only if TLS is configured."""
 
 import logging
 import time
@@ -6,7 +6,7 @@ import time
 from lbcore.http.buffer cimport Buffer
 from lbcore.transport.socket cimport IO_FAILED, Socket, Transport
 
-TELL_S = 10.0                  # a server whose handshakes fail is told of once in this time
+LOG_EVERY_S = 10.0             # failed handshakes of a server are logged once in this time
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -15,16 +15,16 @@ cdef class EncryptedTransport(Transport):
     """One connection. It refers to its socket only while it is called."""
 
     cdef int handshake(self, Socket socket) noexcept:
-        """Go on with the handshake. 0: done. IO_AGAIN: an event will tell when to go on. IO_FAILED: `failure` says why."""
+        """Continue the handshake. 0: done. IO_AGAIN: call again at the next event. IO_FAILED: `failure` says why."""
         return IO_FAILED
 
     cdef str failure(self):
-        """Why the handshake failed, in a few words that name no secret."""
+        """The reason of a failed handshake, in a few words without secrets."""
         return ""
 
 
 cdef class Encryption:
-    """Of one entry point. Immutable: another configuration has another one, and connections end on the one they began with."""
+    """The encryption of one entry point. Immutable: a new configuration makes a new one; connections keep the one of their start."""
 
     cdef EncryptedTransport accept(self, Buffer* received):
         """A transport for a client that has sent these bytes, which it takes over. Raises MemoryError, with nothing taken."""
@@ -32,19 +32,19 @@ cdef class Encryption:
 
 
 cdef class ServerEncryption:
-    """Of one server. Its settings are immutable: other ones make another server."""
+    """The encryption of one server. Its settings are immutable: other settings make another server."""
 
     cdef EncryptedTransport connect(self, bytes protocols):
         """A transport whose handshake offers these protocols (ALPN, as on the wire; None: no ALPN). Raises MemoryError."""
         raise NotImplementedError
 
-    cdef int tell(self, str server, str reason) except -1:
-        """Log why a handshake failed: each of them would fill the disk while a server's certificate is wrong."""
+    cdef int log(self, str server, str reason) except -1:
+        """Log the reason of a failed handshake, but not of each one: that would fill the disk while a certificate is wrong."""
         cdef double now = time.monotonic()
-        self.untold += 1
-        if self.told_s and now - self.told_s < TELL_S:
+        self.unlogged += 1
+        if self.logged_s and now - self.logged_s < LOG_EVERY_S:
             return 0
-        before = f" ({self.untold - 1} times more since the last line)" if self.untold > 1 else ""
-        self.told_s, self.untold = now, 0
+        before = f" ({self.unlogged - 1} times more since the last line)" if self.unlogged > 1 else ""
+        self.logged_s, self.unlogged = now, 0
         _log.warning("server %s: the TLS handshake failed: %s%s", server, reason, before)
         return 0

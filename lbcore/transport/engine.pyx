@@ -1,4 +1,4 @@
-"""The data plane of one worker, running: entry points, their listeners and connections, and the table they route by."""
+"""The running data plane of one worker: entry points, their listeners and connections, and their routing table."""
 
 from lbcore.observability.observer cimport Observer
 from lbcore.proxy.entry_point cimport EntryPoint
@@ -15,12 +15,12 @@ from lbcore.transport.reserve cimport Reserve
 
 
 cdef class Engine:
-    """Lives on one event loop (uvloop's or asyncio's) and is called from its thread alone.
+    """Runs on one event loop (uvloop's or asyncio's), and is called only from the thread of that loop.
 
     loop      the running loop.
     static    a `config.static.StaticConfig`, whose entry points it serves.
     region    the shared state; `worker` is the row of this worker in it.
-    observer  is told of every request; None: there is none.
+    observer  gets every exchange after its end; None = there is none.
     """
 
     cdef readonly Reactor reactor
@@ -49,7 +49,7 @@ cdef class Engine:
         self.reserve = self.reactor.relief = Reserve(list(self.connections_by_point.values()))
 
     def share_loop(self) -> None:
-        """The loop serves others, too."""
+        """Declare that other tasks use the loop as well."""
         self.reactor.share_loop()
 
     @property
@@ -58,13 +58,13 @@ cdef class Engine:
         return sum(map(len, self.connections_by_point.values()))
 
     def connections_of(self, entry_point: str) -> int:
-        """Those of one entry point."""
+        """Open client connections of one entry point."""
         return len(self.connections_by_point[entry_point])
 
     def listen(self, entry_point: str, sock) -> object:
-        """Start accepting on a bound, listening, non-blocking socket, which is the engine's from now on.
+        """Start accepting on a bound, listening, non-blocking socket, whose ownership passes to the engine.
 
-        Returns what `close_listener` takes.
+        Returns the argument for `close_listener`.
         """
         cdef Listener listener = Listener(self.entry_points[entry_point], self.dialer,
                                           self.connections_by_point[entry_point], self.reserve, sock)
@@ -76,15 +76,15 @@ cdef class Engine:
         return listener
 
     def close_listener(self, listener) -> None:
-        """Stop accepting on what `listen` gave; the others go on."""
+        """Stop accepting on a listener that `listen` returned; other listeners continue."""
         self.reactor.enter()
         if listener in self.listeners:
             self.listeners.remove(listener)
             (<Listener>listener).close()
 
     def install(self, table) -> None:
-        """Route by a `routing.compile.Table`; requests under way end on the one they began with. Servers that stay keep their
-        idle connections."""
+        """Route by a `routing.compile.Table`. Requests under way finish by the previous table. Servers that are in both tables keep
+        their idle connections."""
         cdef EntryPoint entry_point
         self.reactor.enter()
         for name, index in table.indexes.items():
@@ -120,7 +120,7 @@ cdef class Engine:
         self.listeners.clear()
 
     def leave(self, entry_point: str) -> None:
-        """Close the listening sockets of an entry point and drain it; the others go on."""
+        """Close the listening sockets of an entry point and drain it; other entry points continue."""
         cdef EntryPoint point = <EntryPoint>self.entry_points[entry_point]
         self.reactor.enter()
         for listener in [each for each in self.listeners if (<Listener>each).entry_point is point]:
@@ -131,7 +131,7 @@ cdef class Engine:
             (<ClientConnection>connection).drain()
 
     def drain(self) -> None:
-        """Close idle connections now and the others when their exchange has ended."""
+        """Close idle connections now, and the others when their exchange has ended."""
         self.reactor.enter()
         for name, entry_point in self.entry_points.items():
             if (<EntryPoint>entry_point).draining:
@@ -160,7 +160,7 @@ cdef class Engine:
 
 
 cdef object encryption_of(acceptor):
-    """What speaks TLS is loaded where TLS is configured."""
+    """The Encryption of an acceptor; imports the TLS modules, which are needed only if TLS is configured."""
     from lbcore.transport.tls import TlsEncryption
 
     return TlsEncryption(acceptor)

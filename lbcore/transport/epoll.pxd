@@ -1,4 +1,4 @@
-# The kernel's calls the data plane makes, declared once.
+# System calls of the data plane, declared once.
 
 from libc.stdint cimport uint32_t, uint64_t
 

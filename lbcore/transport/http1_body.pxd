@@ -9,25 +9,25 @@ from lbcore.http.sink cimport Sink
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, Socket
 from lbcore.transport.splice cimport Pipe
 
-cdef enum BodyEvent:           # how far `body_read` came
-    BODY_WAITS = 0             # for the socket: an event tells when more is there
-    BODY_BLOCKED               # by the sink, which takes no more for now
+cdef enum BodyEvent:           # why `body_read` returned
+    BODY_WAITS = 0             # the socket is empty: continue at its next event
+    BODY_BLOCKED               # the sink is blocked
     BODY_COMPLETE
-    BODY_BAD                   # its framing is broken
-    BODY_ENDED                 # the connection ended before it was complete
-    BODY_RESET                 # the connection broke before it was complete
-    BODY_REFUSED               # by the sink: `refusal` says with which status
+    BODY_BAD                   # the framing is invalid
+    BODY_ENDED                 # the peer ended the connection before the body was complete
+    BODY_RESET                 # the connection broke before the body was complete
+    BODY_REFUSED               # the sink refused the body, with the status in `refusal`
 
 cdef struct BodyReader:
-    int kind                   # BodyKind; BODY_NONE before the first one, and once it is complete: the rest means nothing then
-    int64_t left               # bytes still to come, where a length says so
+    int kind                   # BodyKind; BODY_NONE before the first body and after a complete one, when all else is undefined
+    int64_t left               # bytes still to come, if a length or chunk size announced them
     ChunkDecoder decoder
-    bint in_trailers           # the last chunk is past
+    bint in_trailers           # the last chunk was read
     Py_ssize_t seen            # bytes of an incomplete trailer section that were parsed already
-    Pipe* pipe                 # owned; while bytes are spliced and some have left the socket, not yet for the sink. Else NULL
-    int refusal                # of BODY_REFUSED
-    uint64_t received          # bytes that came from the socket, with their framing
-    uint64_t forwarded         # bytes of the body that were given to the sink
+    Pipe* pipe                 # owned; holds spliced bytes that have left the socket and not reached the sink; else NULL
+    int refusal                # status of BODY_REFUSED
+    uint64_t received          # bytes received from the socket, framing included
+    uint64_t forwarded         # bytes of the body that the sink got
 
 
 cdef void body_begin(BodyReader* body, const Framing* framing) noexcept nogil
@@ -38,14 +38,14 @@ cdef int body_end(Socket socket, bint chunking, Message trailers) noexcept
 
 
 cdef inline void body_forget(BodyReader* body) noexcept nogil:
-    """Read no more of it. What it holds is given back."""
+    """Stop reading the body, and release its pipe."""
     if body.pipe != NULL:
         body_give_pipe(body)
     body.kind = BODY_NONE
 
 
 cdef inline int note_output(Sink sink, int result) except -1:
-    """What became of a write to the socket of a sink: 0, IO_AGAIN, IO_FAILED."""
+    """Update a sink after a write to its socket, by the result of that: 0, IO_AGAIN or IO_FAILED."""
     if result == IO_AGAIN:
         sink.blocked = True
     elif result == IO_FAILED:

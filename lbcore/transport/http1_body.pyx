@@ -18,11 +18,11 @@ from lbcore.transport.splice cimport (
 
 cdef enum:
     TRAILER_LIMIT_BYTES = 16384
-    NO_PIPE = -2               # of `splice_on`, beside a BodyEvent
+    NO_PIPE = -2               # returned by `splice_on`, besides BodyEvent
 
 
 cdef void body_begin(BodyReader* body, const Framing* framing) noexcept nogil:
-    """A message's head has been read: its body is next on the connection."""
+    """Begin the body of a message whose head was just read from the connection."""
     memset(body, 0, sizeof(body[0]))
     body.kind = framing.body
     body.left = framing.length
@@ -34,11 +34,11 @@ cdef void body_give_pipe(BodyReader* body) noexcept nogil:
 
 
 cdef int body_read(BodyReader* body, Socket socket, Sink sink, Message trailers) except -1:
-    """Pass the body on, from the input of the socket and from the socket, as far as both it and the sink go. A BodyEvent.
+    """Move the body from the socket's input, and from the socket, to the sink until one of them stops. Returns a BodyEvent.
 
-    trailers  becomes the trailer section, if there is one; it has no headers if not.
+    trailers  receives the trailer section; without one it has no headers.
 
-    The sink is not told of the end, and not flushed: after BODY_WAITS that is the caller's to do. O(bytes), no heap call.
+    The caller calls `sink.end`, and after BODY_WAITS `sink.flush`. O(bytes), no call of the heap.
     """
     cdef Buffer* input = &socket.input
     cdef Py_ssize_t n
@@ -80,7 +80,7 @@ cdef int body_read(BodyReader* body, Socket socket, Sink sink, Message trailers)
 
 
 cdef int pass_on(BodyReader* body, Buffer* input, Sink sink, Message trailers) except -1:
-    """Give the sink what `input` holds of the body."""
+    """Put the bytes of the body in `input` into the sink. Returns a BodyEvent."""
     cdef Py_ssize_t n = buffer_len(input), used
     cdef Span data
     cdef int event
@@ -128,7 +128,7 @@ cdef int pass_on(BodyReader* body, Buffer* input, Sink sink, Message trailers) e
 
 
 cdef int splice_on(BodyReader* body, Socket socket, Sink sink) except -1:
-    """Move the body inside the kernel, as far as it goes for now. A BodyEvent, or NO_PIPE: that is not possible."""
+    """Splice the body to the sink inside the kernel. Returns a BodyEvent, or NO_PIPE if no pipe can be had."""
     cdef int64_t before = body.left
     cdef int result
     if body.pipe == NULL:
@@ -156,13 +156,13 @@ cdef int splice_on(BodyReader* body, Socket socket, Sink sink) except -1:
 
 
 cdef int body_put(Socket socket, bint chunking, Span data) noexcept:
-    """Queue a part of a body behind what waits to be sent. 0, IO_AGAIN or IO_FAILED, as `Socket.put`."""
+    """Queue a part of a body behind the bytes that wait to be sent. Returns 0, IO_AGAIN or IO_FAILED, as `Socket.put`."""
     cdef char line[18]
     cdef int result
     if not chunking:
         return socket.put(data)
     if data.len == 0:
-        return 0               # a chunk of no bytes would be the last one
+        return 0               # a chunk of 0 bytes would be the last chunk
     if socket.put_text(line, put_chunk_size(line, data.len) - line) < 0:
         return IO_FAILED
     result = socket.put(data)
@@ -172,7 +172,7 @@ cdef int body_put(Socket socket, bint chunking, Span data) noexcept:
 
 
 cdef int body_end(Socket socket, bint chunking, Message trailers) noexcept:
-    """Queue the end of a body. 0 or IO_FAILED."""
+    """Queue the end of a body. Returns 0 or IO_FAILED."""
     if not chunking:
         return 0
     if trailers is None:

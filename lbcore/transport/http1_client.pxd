@@ -1,4 +1,4 @@
-# HTTP/1.1 towards a client: a connection, and the one stream it has, for one request after another.
+# HTTP/1.1 towards a client: a connection, and its one stream, which carries one request after another.
 
 from libc.stdint cimport int64_t, uint32_t
 
@@ -10,40 +10,40 @@ from lbcore.transport.http1_body cimport BodyReader
 from lbcore.transport.socket cimport OwnedSocket
 from lbcore.transport.tunnel cimport Tunnel
 
-cdef enum ClientState:         # of the connection; MOVES in the .pyx says what may follow what
+cdef enum ClientState:         # state of the connection; MOVES in the .pyx has the legal transitions
     CLIENT_IDLE = 0            # between requests, or inside a head
     CLIENT_BUSY                # the stream has an exchange
-    CLIENT_FLUSHING            # an answer is complete, but some of it waits to be sent
-    CLIENT_LINGERING           # the last answer is out; what the client still sends is read past, so that it gets the answer
+    CLIENT_FLUSHING            # an answer is complete, and its rest waits to be sent
+    CLIENT_LINGERING           # the last answer is sent; input is discarded until the client closes, so that no reset destroys the answer
     CLIENT_TUNNEL
     CLIENT_CLOSED
 
 
 cdef class Http1ClientConnection(ClientConnection):
     cdef OwnedSocket socket
-    cdef Http1ClientStream stream      # the one there is; they refer to each other until the reactor has released the socket
+    cdef Http1ClientStream stream      # its only stream; refers back until the reactor has released the socket
     cdef Dialer dialer
     cdef ClientAddress address
-    cdef bint encrypted                # the client speaks through a transport: TLS
-    cdef const char* tls_version       # of it; a constant, NULL without TLS
+    cdef bint encrypted                # the connection is TLS
+    cdef const char* tls_version       # points to a constant; NULL without TLS
     cdef const char* tls_cipher        # likewise
-    cdef bytes server_name             # that it asked for; None without TLS
-    cdef bint trusted                  # may set the managed forwarding headers
+    cdef bytes server_name             # SNI; None without TLS
+    cdef bint trusted                  # the client may set the managed forwarding headers
     cdef int state                     # ClientState
     cdef int64_t requests
     cdef int64_t opened_ms
-    cdef int64_t idle_ms               # when the last answer ended; at first, when it was opened
-    cdef bint serving                  # inside `serve`: what is put goes out when it is through
-    cdef bint keep_alive               # another request may follow the one at work
-    cdef bint unread                   # of the last request something may still come: it is read past before the end
-    cdef bint half_closed              # the client has ended its side, while a request was under way
-    cdef int64_t taken_bytes           # of the answer, by a client that is half closed, as of the last look; -1 = there was none
-    cdef int64_t answer_until_ms       # when the answer has to be out, by the reactor's clock; 0 = any time
+    cdef int64_t idle_ms               # end of the last answer, or at first the opening, by the reactor's clock
+    cdef bint serving                  # `read_requests` is running, and sends the output at its end
+    cdef bint keep_alive               # another request may follow the present one
+    cdef bint unread                   # more of the last request may come, which is discarded before the connection closes
+    cdef bint half_closed              # the client has ended its sending side while a request was under way
+    cdef int64_t taken_bytes           # answer bytes that a half-closed client had taken at the last check; -1 = no check yet
+    cdef int64_t answer_until_ms       # deadline of the answer, by the reactor's clock; 0 = none
     cdef Py_ssize_t seen               # bytes of an incomplete head that were parsed already
-    cdef Py_ssize_t lingered           # bytes read past
-    cdef int64_t linger_until_ms       # by the reactor's clock
+    cdef Py_ssize_t lingered           # bytes discarded
+    cdef int64_t linger_until_ms       # end of discarding, by the reactor's clock
     cdef Tunnel tunnel                 # after a switch of protocols
-    cdef OwnedSocket upstream          # the other end of it, owned
+    cdef OwnedSocket upstream          # the server's end of the tunnel, owned
 
     cdef int open(self) except -1
     cdef int watch_half_closed(self) except -1
@@ -70,7 +70,7 @@ cdef class Http1ClientConnection(ClientConnection):
     cdef int read_past(self) except -1
 
     cdef inline bint reached_keep_alive_limit(self) noexcept:
-        """As old, or as often used, as a connection may get."""
+        """Whether the connection has reached its greatest age or number of requests."""
         cdef Limits* limits = &self.entry_point.limits
         if limits.keep_alive_max_requests and self.requests >= limits.keep_alive_max_requests:
             return True
@@ -82,12 +82,12 @@ cdef class Http1ClientStream(ClientStream):
     cdef OwnedSocket socket            # the connection's
     cdef int minor_version             # of the request
     cdef BodyReader body               # of the request
-    cdef bint continue_sent            # 100 Continue went out, or is not wanted
-    cdef bint chunking                 # the answer goes out in chunks
+    cdef bint continue_sent            # 100 Continue was sent, or is not expected
+    cdef bint chunking                 # the answer is sent in chunks
     cdef bint broken                   # a write failed
-    cdef int64_t began_ms              # when the head was complete, by the reactor's clock
-    cdef int64_t excused_ms            # of the time since then, the server has taken nothing
-    cdef int64_t blocked_ms            # since when it takes nothing; 0 = it does
+    cdef int64_t began_ms              # arrival of the complete head, by the reactor's clock
+    cdef int64_t excused_ms            # time since then in which the server was blocked, which does not count for the rate of the body
+    cdef int64_t blocked_ms            # time since which the server is blocked; 0 = it is not
 
     cdef void clear(self) noexcept
     cdef int64_t patience_ms(self) noexcept

@@ -1,4 +1,4 @@
-"""HTTP/1.1 towards a client: read a request, pass its body on, send the answer, go on to the next."""
+"""HTTP/1.1 towards a client: read a request, forward its body, send the answer, continue with the next request (RFC 9112)."""
 
 import logging
 
@@ -27,17 +27,17 @@ from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
 from lbcore.transport.tunnel cimport Tunnel
 
 cdef enum:
-    CORKED_BYTES = 65536       # answers to pipelined requests that may wait for each other before they are sent
-    HALF_CLOSED_MS = 500       # how long an answer may take to begin for a client that has ended its side
-    HALF_CLOSED_PAUSE_MS = 30000   # and how long nothing of its body may come then
-    BODY_GRACE_MS = 10000      # before the rate of a body counts
-    LINGER_MS = 2000           # how long a client may send nothing, when its last answer is out
-    LINGER_MOST_MS = 10000     # how long what it sends is read past
-    LINGER_BYTES = 67108864    # as much of it is read past
+    CORKED_BYTES = 65536       # bytes of answers to pipelined requests that are gathered before they are sent
+    HALF_CLOSED_MS = 500       # time until an answer must begin if the client has ended its sending side
+    HALF_CLOSED_PAUSE_MS = 30000   # longest pause in the body of such an answer
+    BODY_GRACE_MS = 10000      # time before the rate of a body counts
+    LINGER_MS = 2000           # CLIENT_LINGERING ends when the client has sent nothing for this time, ...
+    LINGER_MOST_MS = 10000     # ... after this time in any case, ...
+    LINGER_BYTES = 67108864    # ... or after this number of bytes
 
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-# Bit by bit the states that may follow a state.
+# The legal transitions: for each state, the set of the states that may follow, as bits.
 cdef int[6] MOVES = [
     1 << CLIENT_BUSY | 1 << CLIENT_FLUSHING | 1 << CLIENT_CLOSED,                                   # from CLIENT_IDLE
     1 << CLIENT_IDLE | 1 << CLIENT_FLUSHING | 1 << CLIENT_LINGERING | 1 << CLIENT_TUNNEL | 1 << CLIENT_CLOSED,   # CLIENT_BUSY
@@ -52,7 +52,7 @@ _log = logging.getLogger("lbcore.transport")
 
 cdef int serve_http1(OwnedSocket socket, const Learned* learned, EntryPoint entry_point, Dialer dialer,
                      set connections) except -1:
-    """Start a connection of HTTP/1 on a socket in the reactor. What it has received already are the first bytes of a request."""
+    """Start an HTTP/1 connection on a socket in the reactor. Bytes in its input are the beginning of the first request."""
     cdef Http1ClientConnection connection = Http1ClientConnection.__new__(Http1ClientConnection)
     cdef EncryptedTransport transport
     connection.address = learned.client
@@ -70,8 +70,7 @@ cdef int serve_http1(OwnedSocket socket, const Learned* learned, EntryPoint entr
     connection.enter()
     try:
         connection.open()
-        # Its first bytes are usually here already.
-        # A transport knows already whether there are any.
+        # The first bytes have usually arrived; with TLS, the handshake has found out whether they have.
         connection.socket_ready(socket, 0 if connection.encrypted else EPOLLIN)
     except Exception as error:
         connection.socket_failed(socket, error)
@@ -80,7 +79,7 @@ cdef int serve_http1(OwnedSocket socket, const Learned* learned, EntryPoint entr
 
 @cython.final
 cdef class Http1ClientConnection(ClientConnection):
-    """One connection. `serve_http1` makes it and calls `open`."""
+    """A connection of HTTP/1. `serve_http1` makes it and calls `open`."""
 
     cdef int open(self) except -1:
         self.stream = Http1ClientStream.__new__(Http1ClientStream)
@@ -91,14 +90,14 @@ cdef class Http1ClientConnection(ClientConnection):
         return self.watch()
 
     cdef int move(self, int state) except -1:
-        """Take another state. Raises RuntimeError for one that may not follow."""
+        """Change the state. Raises RuntimeError for an illegal transition."""
         if not MOVES[self.state] >> state & 1:
             raise RuntimeError(f"a client's connection went from state {self.state} to {state}")
         self.state = state
         return 0
 
     cdef int arm(self, int64_t delay_ms) except -1:
-        """Have `socket_timeout` called. Not while a broken connection waits for that call already."""
+        """Set the timeout, unless the connection is broken and waits for the call of `socket_timeout` that will end it."""
         return 0 if self.stream.broken else self.socket.reactor.arm(self.socket, delay_ms)
 
     # Events
@@ -136,14 +135,14 @@ cdef class Http1ClientConnection(ClientConnection):
         if stream.broken:
             return self.abort()
         if self.state == CLIENT_IDLE and buffer_len(&self.socket.input):
-            # Half a head (RFC 9110 section 15.5.9).
+            # The head is incomplete (RFC 9110 section 15.5.9).
             self.take(exchange_take(self.entry_point, stream, self.dialer))
             return self.refuse(408, ERROR_CLIENT_TIMEOUT)
         if self.state == CLIENT_BUSY:
             if stream.body.kind != BODY_NONE:
                 left_ms = stream.patience_ms()
                 if left_ms == INT64_MAX:
-                    return 0           # any time: the timer was that of the head, or of the idle connection
+                    return 0           # the body has no limit: the timer was that of the head, or of the idle connection
                 if left_ms > 0:
                     return self.arm(left_ms)
                 self.keep_alive = False
@@ -170,20 +169,21 @@ cdef class Http1ClientConnection(ClientConnection):
             self.stream.connection = None
 
     cdef int drain(self) except -1:
-        """No further request: serve what has arrived, then close, now or after the answer."""
+        """Serve the requests that have arrived, then close: now, or after the present answer."""
         self.keep_alive = False
         if self.state != CLIENT_IDLE:
             return 0
-        self.socket.readable = True    # the kernel may have bytes that no event has told of yet
+        self.socket.readable = True    # the kernel may have bytes whose event has not been delivered yet
         self.read_requests()
         return self.close() if self.state == CLIENT_IDLE and buffer_len(&self.socket.input) == 0 else 0
 
     cdef int leave_if_gone(self) except -1:
-        """A client that broke the connection waits for no answer; one that has ended its side may do so, but not for long."""
+        """Abort if the client has broken the connection. If it has ended its sending side, it may still wait for the answer: limit
+        the time for that."""
         if self.state != CLIENT_BUSY or not self.socket.hangup:
             return 0
         if self.stream.broken or self.socket.broken or self.stream.exchange.pending is not None:
-            return self.abort()    # also where no server has been found yet
+            return self.abort()    # a half-closed client gets no answer either while its request waits for a server
         if self.stream.body.kind == BODY_NONE and not self.half_closed and self.socket.peer_has_ended():
             self.half_closed = True
             self.keep_alive = self.keep_alive and buffer_len(&self.socket.input) > 0
@@ -191,13 +191,13 @@ cdef class Http1ClientConnection(ClientConnection):
         return 0
 
     cdef int watch_half_closed(self) except -1:
-        """The client has ended its side: limit the time until its answer begins."""
+        """Limit the time until the answer begins, because the client has ended its sending side."""
         self.taken_bytes = -1
         return self.arm(HALF_CLOSED_MS)
 
     cdef int wait_on(self) except -1:
-        """Whether a client that has ended its side is still there is seen by what it takes: its answer may go on while some
-        of that comes. A client that is gone resets the connection when it is sent more."""
+        """Continue the answer of a half-closed client while the client takes bytes of it, because a client that is gone resets
+        the connection when it gets more; otherwise abort."""
         cdef Exchange exchange = self.stream.exchange
         cdef int64_t left_ms = HALF_CLOSED_PAUSE_MS, taken_bytes = <int64_t>exchange.response_bytes
         if exchange.status == 0 or taken_bytes == self.taken_bytes:
@@ -210,7 +210,7 @@ cdef class Http1ClientConnection(ClientConnection):
         return self.arm(left_ms)
 
     cdef int limit_answer(self) except -1:
-        """The request is complete: limit the time until the answer is out."""
+        """Limit the time until the answer is sent, because the request is complete."""
         self.answer_until_ms = 0
         if self.entry_point.limits.write_timeout_ms:
             self.answer_until_ms = self.socket.reactor.now_ms + self.entry_point.limits.write_timeout_ms
@@ -221,18 +221,18 @@ cdef class Http1ClientConnection(ClientConnection):
         return self.idle_ms if self.state == CLIENT_IDLE and not self.serving and buffer_len(&self.socket.input) == 0 else -1
 
     cdef int abort(self) except -1:
-        """The client is lost: break off whatever is under way, and close."""
+        """Abort the exchange under way, because the client is lost, and close."""
         try:
             if self.stream.exchange is not None:
                 self.stream.exchange.client_gone()
         finally:
-            self.close()           # whatever went wrong with what was under way
+            self.close()           # even if ending the exchange has failed
         return 0
 
     # Requests
 
     cdef int read_requests(self) except -1:
-        """Read requests and begin their exchanges until one takes its time or nothing more is there."""
+        """Read requests and begin their exchanges until one is not finished at once, or no more bytes have arrived."""
         cdef OwnedSocket socket = self.socket
         cdef bint ended = False
         cdef Py_ssize_t n
@@ -270,13 +270,13 @@ cdef class Http1ClientConnection(ClientConnection):
         return self.end_of_requests() if ended else self.rest()
 
     cdef void skip_empty_lines(self) noexcept:
-        """Pass over empty lines in front of a request (RFC 9112 section 2.2): some clients end a body with one."""
+        """Skip empty lines in front of a request (RFC 9112 section 2.2), because some clients end a body with one."""
         cdef Buffer* input = &self.socket.input
         while buffer_len(input) >= 2 and input.base[input.start] == c"\r" and input.base[input.start + 1] == c"\n":
             input.start += 2
 
     cdef int read_head(self) except -1:
-        """Parse what was received; begin an exchange if a head is complete, which owns its bytes."""
+        """Parse the input; if a head is complete, begin its exchange, which owns the bytes of the head."""
         cdef OwnedSocket socket = self.socket
         cdef Exchange exchange = exchange_take(self.entry_point, self.stream, self.dialer)
         cdef Py_ssize_t length = buffer_len(&socket.input)
@@ -297,7 +297,7 @@ cdef class Http1ClientConnection(ClientConnection):
         return self.begin_exchange(exchange)
 
     cdef int take(self, Exchange exchange) except -1:
-        """Be busy with an exchange."""
+        """Take over an exchange: prepare it and the stream for a request."""
         self.move(CLIENT_BUSY)
         self.seen = 0
         self.requests += 1
@@ -313,7 +313,7 @@ cdef class Http1ClientConnection(ClientConnection):
         return 0
 
     cdef int refuse(self, int status, int error) except -1:
-        """What follows cannot be told apart from the next request: it is read past, and the connection closes."""
+        """Answer with an error status and close, because the bytes that follow cannot be separated into requests."""
         self.keep_alive = False
         self.unread = True
         buffer_release(&self.socket.input)
@@ -339,7 +339,7 @@ cdef class Http1ClientConnection(ClientConnection):
         return exchange.begin()
 
     cdef int end_of_requests(self) except -1:
-        """The client has ended its side between requests: answers that wait to be sent are all it still wants."""
+        """Send the answers that wait and close, because the client has ended its sending side between requests."""
         self.keep_alive = False
         if self.state != CLIENT_IDLE:
             return 0
@@ -349,7 +349,7 @@ cdef class Http1ClientConnection(ClientConnection):
         return self.close()
 
     cdef int rest(self) except -1:
-        """Nothing more to do for now: send what waits, hold as little memory as can be."""
+        """Send what waits and release memory, because nothing more can be done until the next event."""
         cdef OwnedSocket socket = self.socket
         if self.state == CLIENT_CLOSED:
             return 0
@@ -368,7 +368,7 @@ cdef class Http1ClientConnection(ClientConnection):
         return 0
 
     cdef int watch(self) except -1:
-        """Between requests: limit the time until the next one. A new connection is given as long as a request may take."""
+        """Limit the time until the next request: `idleTimeout`, and for the first request of a connection `readTimeout`."""
         self.idle_ms = self.socket.reactor.now_ms
         cdef int64_t limit_ms = self.entry_point.limits.idle_timeout_ms if self.requests else \
             self.entry_point.limits.read_timeout_ms
@@ -380,7 +380,7 @@ cdef class Http1ClientConnection(ClientConnection):
     # Answers
 
     cdef int answered(self) except -1:
-        """The answer is complete, and the exchange given back: send it, then the next request, or the end."""
+        """Send the answer, which is complete and whose exchange is given back, and continue."""
         cdef Http1ClientStream stream = self.stream
         if stream.broken:
             return self.close()
@@ -394,7 +394,7 @@ cdef class Http1ClientConnection(ClientConnection):
         return self.answer_is_out()
 
     cdef int answer_is_out(self) except -1:
-        """The kernel has all of the answer: the next request, or the end."""
+        """Continue with the next request, or close, because the kernel has all of the answer."""
         if not self.keep_alive:
             return self.linger()
         self.move(CLIENT_IDLE)
@@ -405,14 +405,14 @@ cdef class Http1ClientConnection(ClientConnection):
             try:
                 return self.read_requests()
             except Exception as error:
-                self.socket.fail(error)    # whoever has ended the answer, a server's connection, is none of this request
+                self.socket.fail(error)    # not raised: the caller belongs to the previous exchange
                 return 0
         return self.rest()
 
-    # Another protocol
+    # Tunnels
 
     cdef int switch(self, OwnedSocket upstream) except -1:
-        """Carry bytes both ways, from here on by the events of both sockets."""
+        """Become a tunnel to the server after a switch of protocols; the events of both sockets come here."""
         self.stream.flush()
         self.move(CLIENT_TUNNEL)
         self.socket.reactor.disarm(self.socket)
@@ -427,10 +427,11 @@ cdef class Http1ClientConnection(ClientConnection):
             self.close()
         return 0
 
-    # The end
+    # The end of the connection
 
     cdef int linger(self) except -1:
-        """Close so that the client gets the answer: closing at once would reset the connection if it is still sending."""
+        """Close in a way that the client gets the answer: an immediate close resets a connection whose peer is still sending
+        (RFC 9112 section 9.6)."""
         if not self.unread and buffer_len(&self.socket.input) == 0 and not self.socket.readable:
             return self.close()
         self.move(CLIENT_LINGERING)
@@ -441,6 +442,7 @@ cdef class Http1ClientConnection(ClientConnection):
         return self.read_past()
 
     cdef int read_past(self) except -1:
+        """Discard what the client still sends, within the limits of lingering."""
         cdef Py_ssize_t n
         cdef int64_t left_ms = self.linger_until_ms - self.socket.reactor.now_ms
         if left_ms <= 0:
@@ -472,10 +474,10 @@ cdef class Http1ClientConnection(ClientConnection):
 
 @cython.final
 cdef class Http1ClientStream(ClientStream):
-    """The exchange a connection has at work."""
+    """The stream of a connection: carries its present exchange."""
 
     cdef void clear(self) noexcept:
-        """Be ready for the next request. What the connection still has to send stays."""
+        """Prepare for the next request. Output of the connection that waits to be sent stays."""
         self.chunking = self.continue_sent = False
         self.minor_version = 1
         self.splice_fd = -1
@@ -499,7 +501,7 @@ cdef class Http1ClientStream(ClientStream):
             self.blocked_ms = 0
         if not self.continue_sent:
             self.continue_sent = True
-            if buffer_len(&self.socket.input) == 0:    # else it did not wait for that
+            if buffer_len(&self.socket.input) == 0:    # else the client has not waited for it
                 if self.socket.put_text(CONTINUE, len(CONTINUE)) < 0:
                     self.write_failed()
                 self.flush()
@@ -524,7 +526,7 @@ cdef class Http1ClientStream(ClientStream):
         return connection.abort()      # BODY_ENDED, BODY_RESET
 
     cdef int wait_for_server(self) except -1:
-        """The server takes no more for now, or there is none yet: nothing is read meanwhile, and time does not count."""
+        """Stop reading, because the server is blocked or not known yet; this time does not count for the rate of the body."""
         if not self.blocked_ms:
             self.blocked_ms = self.socket.reactor.now_ms
         if self.broken or self.socket.broken or (self.socket.hangup and self.exchange.pending is not None):
@@ -532,7 +534,7 @@ cdef class Http1ClientStream(ClientStream):
         return 0
 
     cdef int64_t patience_ms(self) noexcept:
-        """How long the body may still take before it is given up: by its rate and by the time for a whole request."""
+        """The time in ms that is left for the body, by `minBodyRate` and `readTimeout`. INT64_MAX = no limit; 0 or less = it is over."""
         cdef EntryPoint entry_point = self.connection.entry_point
         cdef int64_t now_ms = self.socket.reactor.now_ms, left_ms = INT64_MAX, waited_ms
         if entry_point.limits.read_timeout_ms:
@@ -546,10 +548,10 @@ cdef class Http1ClientStream(ClientStream):
         return left_ms
 
     cdef int rewind(self) except -1:
-        return 0               # what was passed on was recorded: the connection itself cannot go back
+        return 0               # the body that was forwarded is in the recording; a connection cannot be read again
 
     cdef void skip_body(self) noexcept:
-        """An answer comes before the request is complete: go on after it only if the rest is here already."""
+        """Skip the rest of the request body, because its answer begins. If the rest has not arrived, the connection will close."""
         cdef OwnedSocket socket = self.socket
         if self.exchange.stream is None and self.body.kind == BODY_LENGTH and buffer_len(&socket.input) >= self.body.left:
             socket.input.start += <Py_ssize_t>self.body.left
@@ -564,7 +566,7 @@ cdef class Http1ClientStream(ClientStream):
         cdef Py_ssize_t before
         cdef int body = response.framing.body
         if self.body.kind != BODY_NONE:
-            # Whether the client will send the rest of its body is not known: the connection ends with this answer.
+            # Whether the client will send the rest of its body is not known, so the connection may have to end with this answer.
             self.skip_body()
         if body == BODY_CHUNKED or body == BODY_UNTIL_CLOSE:
             self.chunking = self.minor_version >= 1
@@ -582,7 +584,7 @@ cdef class Http1ClientStream(ClientStream):
     cdef int put_interim(self, Response response) except -1:
         cdef Py_ssize_t before = buffer_len(&self.socket.output)
         if self.minor_version == 0:
-            return 0               # HTTP/1.0 has none (RFC 9110 section 15.2)
+            return 0               # HTTP/1.0 has no 1xx answers (RFC 9110 section 15.2)
         if render_response(response, 1, True, False, span_of(NULL, 0), &self.socket.output) < 0:
             raise MemoryError
         self.connection.entry_point.stats.bytes_out += buffer_len(&self.socket.output) - before
@@ -612,7 +614,7 @@ cdef class Http1ClientStream(ClientStream):
             self.write_failed()
 
     cdef void write_failed(self) noexcept:
-        """The client is gone. Whoever is writing stops; the exchange is told on the next tick, not from within its call."""
+        """Note that the client is gone. Writing stops now; the exchange ends at the next tick, not inside its own call."""
         self.blocked = True
         buffer_release(&self.socket.output)
         if not self.broken:
@@ -635,7 +637,7 @@ cdef class Http1ClientStream(ClientStream):
         return self.connection.answered()
 
     cdef int abort(self) except -1:
-        """A client must not take half an answer for a whole one: the connection closes without the end of the body."""
+        """Close the connection without the end of the body, so that the client does not take half an answer for a whole one."""
         if not self.broken:
             self.socket.push()
         return self.connection.close()

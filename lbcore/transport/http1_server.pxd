@@ -1,4 +1,4 @@
-# HTTP/1.1 towards a server: a connection, and the one stream it has at a time.
+# HTTP/1.1 towards a server: a connection, and its one stream at a time.
 
 from libc.stdint cimport uint32_t
 
@@ -9,16 +9,16 @@ from lbcore.transport.server_connection cimport ServerConnection
 from lbcore.transport.http1_body cimport BodyReader
 from lbcore.transport.socket cimport OwnedSocket
 
-cdef enum ServerState:         # of the connection; MOVES in the .pyx says what may follow what
-    SERVER_IDLE = 0            # in the pool, or new
+cdef enum ServerState:         # state of the connection; MOVES in the .pyx has the legal transitions
+    SERVER_IDLE = 0            # the connection is in the pool, or new
     SERVER_BUSY                # the stream has an exchange
-    SERVER_CLOSED              # or its socket was given away
+    SERVER_CLOSED              # the socket is closed, or was handed over
 
 
 cdef class Http1ServerConnection(ServerConnection):
     cdef OwnedSocket socket
-    cdef Http1ServerStream stream      # the one there is; they refer to each other until the reactor has released the socket
-    cdef UpstreamPolicy policy         # of the exchange at work, or of the last one
+    cdef Http1ServerStream stream      # its only stream; refers back until the reactor has released the socket
+    cdef UpstreamPolicy policy         # of the present exchange, or of the last one
     cdef int state                     # ServerState
 
     cdef int move(self, int state) except -1
@@ -29,12 +29,12 @@ cdef class Http1ServerConnection(ServerConnection):
 cdef class Http1ServerStream(ServerStream):
     cdef Http1ServerConnection connection
     cdef OwnedSocket socket            # the connection's
-    cdef bint in_body                  # the answer's final head has been read
+    cdef bint in_body                  # the head of the final answer was read
     cdef Py_ssize_t seen               # bytes of an incomplete head that were parsed already
     cdef BodyReader body               # of the answer
-    cdef bint chunking                 # the request's body goes out in chunks
-    cdef bint sent                     # the request is complete, all of it was put
-    cdef int interims                  # 1xx answers to the request at work
+    cdef bint chunking                 # the request's body is sent in chunks
+    cdef bint sent                     # all of the request was put
+    cdef int interims                  # 1xx answers to the present request
     cdef bint waiting_continue         # the body waits for 100 Continue, or for CONTINUE_MS
 
     cdef int on_ready(self, uint32_t events) except -1

@@ -1,4 +1,4 @@
-"""HTTP/1.1 towards a server, over a connection that stands: send a request, read its answer, be used again."""
+"""HTTP/1.1 towards a server, over an established connection: send a request, read its answer, go back to the pool (RFC 9112)."""
 
 import logging
 
@@ -27,11 +27,11 @@ from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket, Socket
 
 cdef enum:
-    CONTINUE_MS = 1000         # how long a server is given to say 100 Continue before the body is sent anyway
-    PROBE_S = 30               # between the kernel's questions whether a silent server is still there
-    INTERIM_LIMIT = 64         # 1xx answers to one request; a server that sends more never comes to the point
+    CONTINUE_MS = 1000         # time for the server to send 100 Continue, after which the body is sent anyway (RFC 9110 section 10.1.1)
+    PROBE_S = 30               # interval of the kernel's keep-alive probes to a silent server
+    INTERIM_LIMIT = 64         # most 1xx answers to a request; more are a failure of the server
 
-# Bit by bit the states that may follow a state.
+# The legal transitions: for each state, the set of the states that may follow, as bits.
 cdef int[3] MOVES = [
     1 << SERVER_BUSY | 1 << SERVER_CLOSED,      # from SERVER_IDLE
     1 << SERVER_IDLE | 1 << SERVER_CLOSED,      # from SERVER_BUSY
@@ -43,14 +43,14 @@ _log = logging.getLogger("lbcore.transport")
 
 @cython.final
 cdef class Http1ServerConnection(ServerConnection):
-    """One connection. Made by `http1_to`."""
+    """A connection of HTTP/1. `http1_to` makes it."""
 
     def __cinit__(self):
         self.stream = Http1ServerStream.__new__(Http1ServerStream)
         self.stream.connection = self
 
     cdef int move(self, int state) except -1:
-        """Take another state. Raises RuntimeError for one that may not follow."""
+        """Change the state. Raises RuntimeError for an illegal transition."""
         if not MOVES[self.state] >> state & 1:
             raise RuntimeError(f"a server's connection went from state {self.state} to {state}")
         self.state = state
@@ -66,7 +66,7 @@ cdef class Http1ServerConnection(ServerConnection):
         if self.state == SERVER_BUSY:
             return self.stream.on_ready(events)
         if self.state == SERVER_IDLE:
-            # Nothing is owed: the end of the connection, or bytes that answer no request.
+            # No answer is due, so this is the end of the connection, or bytes that answer no request.
             if socket.hangup or (events & EPOLLIN and socket.discard() != IO_AGAIN):
                 self.close()
             return 0
@@ -91,7 +91,7 @@ cdef class Http1ServerConnection(ServerConnection):
             self.stream.connection = None
 
     cdef int failed(self, int error) except -1:
-        """Close, and tell the exchange if there is one."""
+        """Close, and report the error to the exchange, if there is one."""
         cdef Exchange exchange = self.stream.exchange
         cdef bint heard = self.stream.was_heard()
         cdef uint64_t serial
@@ -115,7 +115,7 @@ cdef class Http1ServerConnection(ServerConnection):
         return self.stream
 
     cdef int stream_done(self, bint reusable) except -1:
-        """The exchange is over: be used again, if nothing speaks against it."""
+        """End the present exchange; the connection goes back to the pool if it is reusable, else it closes."""
         cdef OwnedSocket socket = self.socket
         if not reusable or socket.hangup or buffer_len(&socket.input) or buffer_len(&socket.output) \
                 or (socket.readable and socket.discard() != IO_AGAIN):
@@ -145,13 +145,13 @@ cdef class Http1ServerConnection(ServerConnection):
 
 @cython.final
 cdef class Http1ServerStream(ServerStream):
-    """The exchange a connection has at work."""
+    """The stream of a connection: carries its present exchange."""
 
     cdef bint was_reused(self) noexcept:
         return self.connection.reused
 
     cdef bint was_heard(self) noexcept:
-        """Whether anything of an answer has come."""
+        """Whether any byte of an answer has arrived."""
         return self.in_body or self.interims > 0 or self.seen > 0 or buffer_len(&self.socket.input) > 0
 
     # The request
@@ -203,7 +203,8 @@ cdef class Http1ServerStream(ServerStream):
             self.write_failed()
 
     cdef void write_failed(self) noexcept:
-        """The server takes no more. It may have answered all the same: that, or the end, is read on the next event."""
+        """Note that the server takes no more of the request. It may have answered nevertheless: the next event reads that, or the
+        end of the connection."""
         self.blocked = True
         buffer_release(&self.socket.output)
         self.socket.readable = True
@@ -232,7 +233,7 @@ cdef class Http1ServerStream(ServerStream):
         return 0
 
     cdef int go_on(self) except -1:
-        """The server said 100 Continue, or nothing for long enough: let the body come."""
+        """Start the body, because the server has sent 100 Continue, or nothing for CONTINUE_MS."""
         self.waiting_continue = False
         self.blocked = False
         self.flush()
@@ -246,8 +247,8 @@ cdef class Http1ServerStream(ServerStream):
         return 0
 
     cdef int read(self) except -1:
-        """Take what there is, as far as the client takes it. Nothing of this exchange is left to be done afterwards: it may be
-        over, and the next one be at work on the same stream."""
+        """Read the answer as far as it has arrived and the client takes it. The caller must not touch the exchange afterwards: it may
+        have ended, and the next one may have begun on this stream."""
         cdef OwnedSocket socket = self.socket
         cdef Py_ssize_t n
         while not self.in_body:
@@ -271,7 +272,7 @@ cdef class Http1ServerStream(ServerStream):
         return 0
 
     cdef int read_head(self) except -1:
-        """Read on in a head. Returns 0, or 1: this stream has nothing more to read for this exchange."""
+        """Continue to read a head. Returns 0; or 1 if the stream must not read on, because the exchange has ended or waits."""
         cdef Buffer* input = &self.socket.input
         cdef Exchange exchange = self.exchange
         cdef Response response = exchange.response
@@ -297,12 +298,12 @@ cdef class Http1ServerStream(ServerStream):
         return 0
 
     cdef int interim(self) except -1:
-        """A 1xx answer: the final one is still to come. Returns as `read_head`."""
+        """Process a 1xx answer, after which the final answer follows. Returns as `read_head`."""
         cdef Exchange exchange = self.exchange
         cdef Response response = exchange.response
         self.interims += 1
         if response.status == 101:
-            # To a protocol that was asked for, and when there is nothing of the request left to be read as such.
+            # Allowed only to a protocol that the client asked for, and only after all of the request was sent.
             if not self.sent or not exchange.request.framing.upgrade or not response.framing.upgrade or not upgrade_agreed(
                     exchange.request.headers, exchange.request.kinds, exchange.request.n_headers,
                     response.headers, response.kinds, response.n_headers):
@@ -340,12 +341,12 @@ cdef class Http1ServerStream(ServerStream):
         return 0               # BODY_BLOCKED: `resume` goes on
 
     cdef int ended(self, bint broken) except -1:
-        """The server ended, or broke, the connection before the answer was complete."""
+        """The server has ended the connection, or broken it, before the answer was complete."""
         cdef int fault = self.socket.fault
         return self.connection.failed(ERROR_RESET if fault == ECONNRESET or fault == EPIPE else ERROR_EOF)
 
     cdef int complete(self) except -1:
-        """The answer is complete. The exchange is told last: the next one may begin on this connection within that call."""
+        """End the answer. The call of the exchange comes last, because the next exchange may begin on this connection within it."""
         cdef Exchange exchange = self.exchange
         cdef Message trailers = exchange.response.trailers
         cdef int status
@@ -376,7 +377,7 @@ cdef class Http1ServerStream(ServerStream):
 
 
 cdef Http1ServerConnection http1_to(Server server, OwnedSocket socket):
-    """A connection over a socket that is connected to the server, and its to own."""
+    """A connection over a socket that is connected to the server, of which it becomes the owner."""
     cdef Http1ServerConnection connection = Http1ServerConnection.__new__(Http1ServerConnection)
     connection.server = connection.stream.server = server
     connection.socket = connection.stream.socket = socket

@@ -11,11 +11,11 @@ from lbcore.transport.socket cimport OwnedSocket
 cdef class Listener(Channel):
     cdef EntryPoint entry_point
     cdef Dialer dialer
-    cdef set connections       # ClientConnection; all open ones of the entry point
-    cdef Reserve reserve       # how many there may be
+    cdef set connections       # all open ClientConnections of the entry point
+    cdef Reserve reserve       # limits the number of clients
     cdef object sock
-    cdef OwnedSocket spare     # for the next connection: nothing that may fail stands between a descriptor and its owner
-    cdef bint paused           # nothing can be accepted: no descriptors or memory
+    cdef OwnedSocket spare     # for the next connection, made before accept(2) so that no descriptor is ever without an owner
+    cdef bint paused           # accepting is paused for a lack of descriptors or memory
 
     cdef int pause(self, bint paused) except -1
     cdef int accept_one(self) except -1

@@ -34,15 +34,15 @@ cdef enum:
     ACCEPTED = 0
     NONE_LEFT = 1
     PAUSE = 2
-    BACKLOG = 65536            # what may have been waiting when the listener closes; under a flood there is always one more
-    PAUSE_MS = 100             # without descriptors or memory: how long the backlog waits for some to come free
+    BACKLOG = 65536            # connections accepted at most when the listener closes; a flood would never end
+    PAUSE_MS = 100             # time until the next accept when descriptors or memory are lacking
 
 _log = logging.getLogger("lbcore.transport")
 
 
 @cython.final
 cdef class Listener(Channel):
-    """Owns its socket. Options set on the socket before (TCP_NODELAY, keep-alive) pass on to the connections."""
+    """Owns its socket. Connections inherit the options that the socket has (TCP_NODELAY, keep-alive)."""
 
     def __init__(self, EntryPoint entry_point, Dialer dialer, set connections, Reserve reserve, sock):
         self.entry_point = entry_point
@@ -55,8 +55,8 @@ cdef class Listener(Channel):
         reactor.attach(self, self.sock.fileno(), EPOLLIN)
 
     def close(self) -> None:
-        """Stop listening. What waits in the backlog is accepted first: its clients are connected already. No more than a
-        backlog may hold: under a flood others come for as long as it is open."""
+        """Stop listening, after accepting the clients in the backlog, which are connected already: at most BACKLOG of them, because
+        under a flood new ones arrive all the time."""
         if self.sock is None:
             return
         for _ in range(BACKLOG):
@@ -67,13 +67,13 @@ cdef class Listener(Channel):
         self.sock = None
 
     cdef int on_ready(self, uint32_t events) except -1:
-        # Level-triggered: what is left brings another event, and to find out that nothing is left costs a system call.
+        # Level-triggered: clients that are left cause another event, so no system call is spent on finding that none is left.
         if not self.paused and self.accept_one() == PAUSE:
             self.pause(True)
         return 0
 
     cdef int pause(self, bint paused) except -1:
-        """Leave the backlog alone for a while, or go on with it."""
+        """Pause accepting for PAUSE_MS, or resume it."""
         self.paused = paused
         self.reactor.change(self, 0 if paused else EPOLLIN)
         if paused:
@@ -92,7 +92,7 @@ cdef class Listener(Channel):
         cdef OwnedSocket socket = self.spare
         cdef Learned learned
         cdef int fd
-        # To look for room reads the limit anew: there may be some, though nothing was closed.
+        # make_room reads the limit again, which may have been raised, so there may be room although nothing was closed.
         if not self.reserve.has_room() and not self.reserve.make_room() and not self.reserve.has_room():
             lack(f"entry point {self.entry_point.name} does not accept: the rest is for connections to servers", EMFILE)
             return PAUSE
@@ -108,7 +108,7 @@ cdef class Listener(Channel):
                 lack(f"entry point {self.entry_point.name} cannot accept", errno)
                 return ACCEPTED if self.reserve.make_room() else PAUSE
             if errno != EINTR and errno != ECONNABORTED:
-                # Errors of the connection that was to be accepted (accept(2)): the next one may be fine.
+                # The error is one of the connection that was to be accepted (accept(2)); the next one may be sound.
                 _log.warning("entry point %s: a connection broke before it was accepted: %s", self.entry_point.name,
                              os.strerror(errno))
         socket.adopt(fd)
@@ -126,7 +126,7 @@ cdef class Listener(Channel):
         return ACCEPTED
 
     cdef int start(self, OwnedSocket socket, const Learned* learned) except -1:
-        """Start a connection: at once where nothing has to be learned of it first."""
+        """Start a connection, without an Arrival if its protocol is known already."""
         cdef Arrival arrival
         if self.entry_point.proxies is None and self.entry_point.encryption is None:
             socket.watch(self.reactor, False)
@@ -148,7 +148,7 @@ cdef class Listener(Channel):
             return 0
 
     cdef int serve_tcp(self) except -1:
-        """Hand connections over at once: the server may be the one that speaks first."""
+        """Accept connections before they have sent bytes (no TCP_DEFER_ACCEPT), because the server may speak first."""
         if self.sock is not None and self.sock.family != socket.AF_UNIX:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)
         return 0

@@ -1,15 +1,15 @@
-"""The client's end of an exchange that lbcore makes for itself: the whole request is in memory. No I/O."""
+"""The client's end of an exchange that lbcore itself begins, with the whole request in memory. No I/O."""
 
 from lbcore.http.sink cimport Sink
 from lbcore.http.span cimport Span
 from lbcore.proxy.exchange cimport ClientStream
 
 cdef enum:
-    PART_BYTES = 65536         # of a body, put at once: what the server does not take stays in the recording, which is shared
+    PART_BYTES = 65536         # bytes of a body put at once; the rest stays in the recording, which copies share
 
 
 cdef class LocalStream(ClientStream):
-    """Gives the body of a Recording to the server. What takes the answer derives from it."""
+    """Puts the body of a Recording to the server's end. Subclasses take the answer."""
 
     cdef int want_body(self) except -1:
         cdef Sink sink = self.exchange.request_sink

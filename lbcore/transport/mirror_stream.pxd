@@ -1,4 +1,4 @@
-# A copy of a request on its way to a mirror.
+# A copy of a request for a mirror.
 
 from lbcore.routing.mirroring cimport Mirror
 from lbcore.transport.local_stream cimport LocalStream
@@ -13,7 +13,7 @@ cdef class MirrorStream(LocalStream):
     cdef Mirror mirror
     cdef Deadline deadline
     cdef Reactor reactor
-    cdef set streams                   # all of the worker; this one is in it
+    cdef set streams                   # all copies of the worker, including this one
 
     cdef int send(self) except -1
     cdef int expire(self) except -1

@@ -1,7 +1,7 @@
-"""A copy of a request on its way to a mirror: an exchange without a client to answer.
+"""A copy of a request for a mirror: an exchange without a client to answer.
 
-The client waits for nothing here: the copy begins when its request is complete, goes over connections of its own, and its
-answer is read and dropped. It has a deadline; when that is over, it is cut.
+The client does not wait for a copy: it begins when the request is complete, uses connections of its own, and its answer is read and
+dropped. At its deadline a copy is cut.
 """
 
 import logging
@@ -18,7 +18,7 @@ _log = logging.getLogger("lbcore.transport")
 
 @cython.final
 cdef class Deadline(Timed):
-    """When a copy has taken too long."""
+    """The deadline of a copy."""
 
     cdef int on_timeout(self) except -1:
         return self.stream.expire()
@@ -51,21 +51,21 @@ cdef class MirrorStream(LocalStream):
         return self.leave()
 
     cdef int expire(self) except -1:
-        """It took too long, or the instance ends."""
+        """Cut the copy at its deadline, or at the end of the instance."""
         if self.exchange is None:
-            return 0               # it ended when another one was cut, and left room for it
+            return 0               # the end of another copy has ended this one already
         self.mirror.child.stats.responses[0] += 1
         self.exchange.error = ERROR_TIMEOUT
         return self.cut()
 
     cdef int cut(self) except -1:
-        """Break off with the server, and be over."""
+        """Abort the request at the server, and end the copy."""
         if self.exchange is None:
             return 0
         try:
             return self.exchange.lose_server()
         finally:
-            self.leave()           # whatever went wrong with the server: the copy and its place are free
+            self.leave()           # even if the abort failed: the copy gives back its count
 
     cdef int leave(self) except -1:
         cdef Exchange exchange = self.exchange

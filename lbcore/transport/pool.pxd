@@ -1,4 +1,4 @@
-# Connections to one server that have a stream to give, the one used last first.
+# The pool of connections to one server that can open a stream, most recently used first.
 
 from lbcore.proxy.exchange cimport ServerStream
 from lbcore.transport.server_connection cimport ServerConnection
@@ -8,7 +8,7 @@ cdef class Pool:
     cdef ServerConnection newest
     cdef ServerConnection oldest
     cdef readonly Py_ssize_t count
-    cdef bint closed                   # the server has left the configuration: nothing is kept
+    cdef bint closed                   # the server is not in the configuration any more: no connection is kept
 
     cdef ServerStream open_stream(self)
     cdef int give(self, ServerConnection connection, Py_ssize_t limit) except -1

@@ -1,4 +1,4 @@
-"""Connections to one server that have a stream to give. No I/O."""
+"""The pool of connections to one server that can open a stream. No I/O."""
 
 cimport cython
 
@@ -8,10 +8,10 @@ from lbcore.transport.server_connection cimport ServerConnection
 
 @cython.final
 cdef class Pool:
-    """Last in, first out, so that connections that are not needed stay idle until they time out. Every call is O(1)."""
+    """Last in, first out, so that surplus connections stay idle until they time out. Every call is O(1)."""
 
     cdef ServerStream open_stream(self):
-        """A stream of the connection used last, or None. A connection stays while it has more of them."""
+        """A stream of the most recently used connection, or None. A connection that can open more streams stays in the pool."""
         cdef ServerConnection connection = self.newest
         cdef ServerStream stream
         if connection is None:
@@ -22,7 +22,7 @@ cdef class Pool:
         return stream
 
     cdef int give(self, ServerConnection connection, Py_ssize_t limit) except -1:
-        """Keep an idle connection; beyond `limit` the one idle longest is closed."""
+        """Put a connection into the pool; above `limit` connections, the one that has been idle longest is closed."""
         if self.closed or limit <= 0:
             return connection.close()
         connection.pool = self
@@ -38,7 +38,7 @@ cdef class Pool:
         return 0
 
     cdef void remove(self, ServerConnection connection) noexcept:
-        """Take out a connection that lies here: because it has no stream left, or closes."""
+        """Take a connection out of the pool, because it cannot open another stream, or closes."""
         if connection.newer is not None:
             connection.newer.older = connection.older
         else:
@@ -53,11 +53,11 @@ cdef class Pool:
         self.count -= 1
 
     def close(self) -> None:
-        """Close what is idle, and from now on everything that comes back."""
+        """Close all connections in the pool, and from now on every connection that is given."""
         self.closed = True
         while self.newest is not None:
             self.newest.close()
 
     def open(self) -> None:
-        """Keep connections again: the server is back in the configuration."""
+        """Keep connections again, because the server is back in the configuration."""
         self.closed = False

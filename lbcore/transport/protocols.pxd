@@ -1,4 +1,4 @@
-# Which connection serves a socket, by what was learned of it.
+# The choice of the connection that serves a client's socket.
 
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.exchange cimport Dialer

@@ -1,4 +1,4 @@
-"""Which connection serves a socket, by what was learned of it: a router of layer 4 that takes it, else HTTP.
+"""The choice of the connection that serves a client's socket: a router of layer 4 that matches, else HTTP.
 
 The one place that knows all protocols towards clients. What an entry point speaks, and later what ALPN agreed on, ends here.
 """
@@ -12,9 +12,9 @@ from lbcore.transport.tcp_client cimport serve_tcp
 
 
 cdef int serve_socket(OwnedSocket socket, const Learned* learned, EntryPoint entry_point, Dialer dialer, set connections) except -1:
-    """Start the connection that a socket is, in the reactor, with what it has received already. It becomes the socket's owner.
+    """Start the connection for a socket that is in the reactor and may have received bytes. The connection becomes its owner.
 
-    An error ends in that connection; what is raised comes from before there was one, and the socket is the caller's still.
+    The connection handles its own errors. If this raises, there is no connection, and the caller still owns the socket.
     """
     if entry_point.tcp is not None and not learned.encrypted and serve_tcp(socket, learned, entry_point, dialer, connections):
         return 0

@@ -1,14 +1,14 @@
-# The header by which a proxy tells whom it speaks for.
+# The PROXY protocol: the header by which a proxy names the client of a connection.
 
 from lbcore.http.head cimport ClientAddress
 
 cdef enum:
-    PROXY_PARTIAL = 0          # of `proxy_parse`: more bytes are needed
+    PROXY_PARTIAL = 0          # result of `proxy_parse`: more bytes are needed
     PROXY_NONE = -1            # there is no header
-    PROXY_BAD = -2             # it begins like one and is none
+    PROXY_BAD = -2             # the bytes begin like a header, but are invalid
 
 cdef struct ProxyHeader:
-    bint told                  # it names both ends; if not, those of the connection hold
+    bint names_ends            # the header names both ends; if not, those of the connection are right
     ClientAddress source
     ClientAddress target
 

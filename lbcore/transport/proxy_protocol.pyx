@@ -1,6 +1,6 @@
 """The PROXY protocol, versions 1 and 2 (haproxy.org/download/3.0/doc/proxy-protocol.txt): read and written. No I/O.
 
-Read strictly: what begins like a header and is none is bad, never the first bytes of something else.
+The parser is strict: bytes that begin like a header but are none are invalid, never the first bytes of another protocol.
 """
 
 import ipaddress
@@ -20,10 +20,10 @@ cdef extern from "<sys/socket.h>" nogil:
         AF_INET6
 
 cdef enum:
-    V1_LIMIT_BYTES = 107       # of a whole header, line end included
+    V1_LIMIT_BYTES = 107       # length of a header, line end included
     V2_FIXED_BYTES = 16
-    V2_LIMIT_BYTES = 16384     # of what follows the fixed part: addresses and TLVs
-    V4_BYTES = 12              # of the address block
+    V2_LIMIT_BYTES = 16384     # length of the part behind the fixed one: addresses and TLVs
+    V4_BYTES = 12              # length of the address block for IPv4
     V6_BYTES = 36
     UNIX_BYTES = 216
     SIGNATURE_BYTES = 12
@@ -35,11 +35,11 @@ PARTIAL, NONE, BAD = PROXY_PARTIAL, PROXY_NONE, PROXY_BAD
 
 
 cdef Py_ssize_t proxy_parse(const char* data, Py_ssize_t length, ProxyHeader* header) noexcept nogil:
-    """Read a header from the first bytes of a connection. Bytes it takes, or PROXY_…
+    """Parse a header from the first bytes of a connection. Returns its length in bytes, or PROXY_…
 
-    O(length); nothing is remembered of an incomplete one, whose length is bounded.
+    O(length). An incomplete header is parsed again from its start; its length is bounded.
     """
-    header.told = False
+    header.names_ends = False
     if memcmp(data, V2_BEGIN, min(length, SIGNATURE_BYTES)) == 0:
         return PROXY_PARTIAL if length < V2_FIXED_BYTES else parse_v2(data, length, header)
     if memcmp(data, V1_BEGIN, min(length, 6)) == 0:
@@ -62,15 +62,15 @@ cdef Py_ssize_t parse_v2(const char* data, Py_ssize_t length, ProxyHeader* heade
             return PROXY_BAD
     if length < V2_FIXED_BYTES + size:
         return PROXY_PARTIAL
-    # LOCAL, an unspecified family, Unix sockets and datagrams: the ends are those of the connection.
+    # With LOCAL, an unspecified family, Unix sockets and datagrams the ends are those of the connection.
     if command == 1 and transport == 1 and family == 1:
         address_v4(&header.source, block, port_at(block + 8))
         address_v4(&header.target, block + 4, port_at(block + 10))
-        header.told = True
+        header.names_ends = True
     elif command == 1 and transport == 1 and family == 2:
         address_v6(&header.source, block, port_at(block + 32))
         address_v6(&header.target, block + 16, port_at(block + 34))
-        header.told = True
+        header.names_ends = True
     return V2_FIXED_BYTES + size
 
 
@@ -113,12 +113,12 @@ cdef Py_ssize_t parse_v1(const char* data, Py_ssize_t length, ProxyHeader* heade
     else:
         address_v6(&header.source, source, <uint16_t>source_port)
         address_v6(&header.target, target, <uint16_t>target_port)
-    header.told = True
+    header.names_ends = True
     return length
 
 
 cdef const char* read_ip(const char* at, const char* end, int family, uint8_t* ip) noexcept nogil:
-    """An address and the space behind it. What follows, or NULL, which it also takes."""
+    """Read an address and the space behind it. Returns the position behind that, or NULL if invalid. `at` may be NULL, too."""
     cdef char text[48]
     cdef const char* space
     if at == NULL or at >= end:
@@ -132,7 +132,7 @@ cdef const char* read_ip(const char* at, const char* end, int family, uint8_t* i
 
 
 cdef const char* read_port(const char* at, const char* end, char stop, int* port) noexcept nogil:
-    """A decimal number below 65536 without leading zeros, and `stop` behind it. `end` points at the last `stop`."""
+    """Read a decimal number below 65536 without leading zeros, and `stop` behind it. `end` points at the last `stop`."""
     cdef int digits = 0
     port[0] = 0
     if at == NULL:
@@ -147,7 +147,7 @@ cdef const char* read_port(const char* at, const char* end, char stop, int* port
 
 
 cdef bytes proxy_render(int version, const ClientAddress* source, const ClientAddress* target):
-    """The header of a connection from `source` to `target`. A source without address (a Unix socket): nothing is told."""
+    """The header for a connection from `source` to `target`. If the source has no address (a Unix socket), it names no ends."""
     cdef bint v4 = source.is_ipv4 and (target.is_ipv4 or target.text_len == 0)
     cdef int skipped = 12 if v4 else 0
     if source.text_len == 0:
@@ -161,7 +161,7 @@ cdef bytes proxy_render(int version, const ClientAddress* source, const ClientAd
 
 
 cdef str text_of(const ClientAddress* address, bint v4):
-    """As text of one family: both addresses of a header are of the same."""
+    """An address as text. `v4`: whether the header is of IPv4, since both of its addresses have the same family."""
     if address.text_len == 0:
         return "0.0.0.0" if v4 else "::"
     text = address.text[:address.text_len].decode()
@@ -169,17 +169,17 @@ cdef str text_of(const ClientAddress* address, bint v4):
 
 
 def parse(bytes data):
-    """`proxy_parse` for Python: bytes taken or PARTIAL, NONE, BAD; and the ends `(host, port, host, port)` if it names them."""
+    """`proxy_parse` for Python: its result, and the ends `(host, port, host, port)` if the header names them, else None."""
     cdef ProxyHeader header
     taken = proxy_parse(data, len(data), &header)
-    if taken <= 0 or not header.told:
+    if taken <= 0 or not header.names_ends:
         return taken, None
     source, target = &header.source, &header.target
     return taken, (source.text.decode(), source.port, target.text.decode(), target.port)
 
 
 def render(int version, source, target):
-    """`proxy_render` for Python: addresses are `(host, port)`, a source None has none."""
+    """`proxy_render` for Python: addresses are `(host, port)`; a source of None has no address."""
     cdef ClientAddress ends[2]
     memset(ends, 0, sizeof(ends))
     for i, end in enumerate((source, target)):

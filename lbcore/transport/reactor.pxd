@@ -1,4 +1,4 @@
-# The data plane's own epoll set and timers, run by the worker's uvloop.
+# The data plane's own epoll set and timers, driven by the worker's event loop.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
@@ -14,7 +14,7 @@ cdef class Timed:
 
 cdef class Channel(Timed):
     cdef int fd                # -1 once closed
-    cdef Reactor reactor       # None until it is attached
+    cdef Reactor reactor       # None while it is not attached
     cdef uint32_t place        # in the reactor's table
 
     cdef int on_ready(self, uint32_t events) except -1
@@ -26,27 +26,27 @@ cdef class Relief:
 
 
 cdef struct Place:
-    void* channel              # the reference is counted: from `attach` to `detach`
-    uint32_t generation        # counts up as channels leave: the kernel may still name one that has left
-    uint32_t next              # free place
+    void* channel              # a Channel, of which the reactor owns a reference from `attach` until after `detach`
+    uint32_t generation        # increased when a channel leaves, so that late events of the kernel for that channel match none
+    uint32_t next              # the next free place, while this one is free
 
 
 cdef class Reactor:
     cdef int epfd
-    cdef readonly int64_t now_ms        # monotonic, as of the callback in work
-    cdef int64_t driven_ms              # what tests have set the clock to; 0 = the kernel's clock counts
-    cdef readonly Py_ssize_t channels   # attached
+    cdef readonly int64_t now_ms        # monotonic time, read at the start of the present callback or batch
+    cdef int64_t driven_ms              # the time that a test has set; 0 = the kernel's clock
+    cdef readonly Py_ssize_t channels   # number of attached channels
     cdef object loop
-    cdef object tick_handle             # the pending uvloop timer, None while no timer is set
-    cdef list leaving                   # channels that were detached, to be released when no call into them is under way
+    cdef object tick_handle             # the timer of the event loop; None while no timer is set
+    cdef list leaving                   # detached channels, which are released when no call into them can be under way
     cdef Place* places
     cdef uint32_t capacity
-    cdef uint32_t free                  # the first free place; `capacity` when there is none
+    cdef uint32_t free                  # the first free place; `capacity` = there is none
     cdef Wheel wheel
-    cdef Relief relief         # whom to ask for descriptors when there are none
-    cdef bint watched          # by uvloop
-    cdef int linger_ms         # how long a quiet spell may be before the loop's own turn comes
-    cdef bint hurried          # the loop is to have its turn after this batch
+    cdef Relief relief         # closes idle connections when no descriptor is left
+    cdef bint watched          # the event loop watches the epoll set
+    cdef int linger_ms         # pause between events after which a turn ends
+    cdef bint hurried          # the turn ends after this batch
 
     cdef void enter(self) noexcept
     cdef uint64_t now_ns(self) noexcept

@@ -1,7 +1,7 @@
-"""The data plane's own epoll set: edge-triggered, dispatched in C, nested in the worker's uvloop as one readable descriptor.
+"""The data plane's own epoll set: edge-triggered, dispatched in C, nested in the worker's event loop as one readable descriptor.
 
-A connection is registered once, when it opens, for everything; it keeps in mind what it may read and write. So a request
-costs no epoll_ctl, an idle connection costs no object of the event loop, and one wake-up of the loop serves a whole batch.
+A connection is registered once, when it opens, for all events, and remembers whether it may read and write. A request therefore
+costs no epoll_ctl, an idle connection no object of the event loop, and one wake-up of the loop serves a whole batch.
 """
 
 import logging
@@ -20,11 +20,11 @@ from lbcore.transport.timers cimport TICK_MS, Timer, timer_clear, timer_init, ti
 
 cdef enum:
     FIRST_PLACES = 256
-    BATCH = 256                # events taken from the kernel at once
-    LINGER_MS = 4              # `linger_ms` of a loop with nothing else to do: load that comes in gaps costs less
-    SHARED_LINGER_MS = 1       # and of one that other tasks share, which wait meanwhile
-    TURN_MS = 5                # under load, how long the data plane may keep the loop's other work waiting
-    LOADED_EVENTS = 32         # in one turn: under load
+    BATCH = 256                # most events taken from the kernel at once
+    LINGER_MS = 4              # `linger_ms` if the loop has no other tasks: load with small gaps costs less
+    SHARED_LINGER_MS = 1       # `linger_ms` if the loop has other tasks, which wait meanwhile
+    TURN_MS = 5                # longest turn of the data plane, in which other work of the loop waits
+    LOADED_EVENTS = 32         # a turn with this number of events counts as load
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -34,9 +34,9 @@ cdef inline int64_t monotonic_ms() noexcept nogil:
 
 
 cdef class Timed:
-    """Something with a deadline, set by `Reactor.arm`. It leaves the wheel by itself when it goes away.
+    """An object with a deadline, which `Reactor.arm` sets. Its deallocation clears the timer.
 
-    Many of them may share a descriptor, or have none: the deadline of a copy, a session of UDP, a connection of QUIC.
+    Several may share a descriptor, or have none: the deadline of a copy, a session of UDP, a connection of QUIC.
     """
 
     def __cinit__(self):
@@ -46,23 +46,23 @@ cdef class Timed:
         timer_clear(&self.timer)
 
     cdef int on_timeout(self) except -1:
-        """The time set by `Reactor.arm` is over. An error ends in `fail`."""
+        """The deadline set by `Reactor.arm` has passed. Exceptions go to `fail`."""
         return 0
 
     cdef void fail(self, object error) noexcept:
-        """The one way out for an unexpected error. What has more to clean up does so here, and says what it was."""
+        """Handle an unexpected exception of a callback. Subclasses log what it concerns, and clean up."""
         timer_clear(&self.timer)
         _log.error("internal error in %s", type(self).__name__, exc_info=error)
 
 
 cdef class Channel(Timed):
-    """Something with a descriptor in the reactor. Each callback ends in `fail` when it raises."""
+    """An object with a descriptor in the reactor. Exceptions of its callbacks go to `fail`."""
 
     def __cinit__(self):
         self.fd = -1
 
     cdef int on_ready(self, uint32_t events) except -1:
-        """The descriptor became readable or writable, or the peer went away. Edge-triggered: said once."""
+        """The descriptor became readable or writable, or the peer has gone. Edge-triggered: there is one call for each change."""
         return 0
 
     cdef void fail(self, object error) noexcept:
@@ -70,20 +70,20 @@ cdef class Channel(Timed):
             self.reactor.detach(self)
 
     cdef void release(self) noexcept:
-        """Called some time after `detach`, when no call into the channel is under way: drop what refers back to it."""
+        """Drop references that refer back to the channel. Called after `detach`, when no call into the channel is under way."""
         pass
 
 
 cdef class Relief:
-    """What can give descriptors up when the process has none left."""
+    """The interface for freeing descriptors when the process has none left."""
 
     cdef bint make_room(self) except *:
-        """Close something that can be done without. False: there is nothing."""
+        """Close something dispensable. Returns False if there is nothing."""
         return False
 
 
 cdef class CallbackChannel(Channel):
-    """A channel that calls Python, for what is not in the hot path and for tests. It does not own its descriptor."""
+    """A channel that calls Python functions, for use outside the hot path and for tests. It does not own its descriptor."""
 
     cdef object ready
     cdef object timeout
@@ -95,7 +95,7 @@ cdef class CallbackChannel(Channel):
         self.failed = failed
 
     def open(self, Reactor reactor, int fd, uint32_t events) -> None:
-        """Start watching `fd` for epoll's `events`."""
+        """Start watching `fd` for `events`, a mask of epoll."""
         reactor.attach(self, fd, events | EPOLLET)
 
     def arm(self, int64_t delay_ms) -> None:
@@ -125,7 +125,7 @@ cdef class CallbackChannel(Channel):
 
 
 cdef class Reactor:
-    """One per worker; lives on, and is only called from, the thread of its loop."""
+    """There is one per worker. It is called only from the thread of its loop."""
 
     def __cinit__(self, loop):
         self.loop = loop
@@ -145,25 +145,26 @@ cdef class Reactor:
         free(self.places)
 
     cdef void enter(self) noexcept:
-        """Read the clock. Every callback of the event loop that comes to the data plane begins with this, so that
-        what is armed counts from now, not from the last batch of events."""
+        """Read the clock. Every callback of the event loop into the data plane begins with this, so that new deadlines count from
+        now, not from the last batch of events."""
         self.now_ms = self.driven_ms if self.driven_ms else monotonic_ms()
 
     cdef uint64_t now_ns(self) noexcept:
-        """The clock, now."""
+        """The present monotonic time in ns."""
         return <uint64_t>self.driven_ms * 1000000 if self.driven_ms else monotonic_ns()
 
     def drive(self, delay_ms: int = 0) -> None:
-        """Let `delay_ms` pass, for tests: from the first call on the clock stands still between the calls. What is due
-        fires now."""
+        """Advance the clock by `delay_ms` and fire what is due, for tests. From the first call on the clock stands still between
+        calls."""
         self.driven_ms = (self.driven_ms if self.driven_ms else monotonic_ms()) + delay_ms
         self.enter()
         self.fire()
 
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1:
-        """Watch `fd` for the channel, which takes it over. The reactor holds the channel until `detach`. OSError.
+        """Watch `fd` for the channel, which takes over its ownership. The reactor refers to the channel until `detach`.
 
-        events  epoll's, with EPOLLET for all that is not to be told twice.
+        events  a mask of epoll, with EPOLLET unless the events are to be level-triggered.
+        Raises OSError, MemoryError.
         """
         cdef epoll_event event
         if self.free == self.capacity:
@@ -196,12 +197,12 @@ cdef class Reactor:
         return 0
 
     cdef uint64_t key_of(self, Channel channel) noexcept:
-        """The number by which the kernel names a channel's events: its place, and which of the place's channels it is. The
-        kernel may still use it after the channel has left; then it matches none."""
+        """The number by which the kernel identifies a channel's events: its place and the generation of that. After the channel has
+        left, the number matches no channel."""
         return <uint64_t>self.places[channel.place].generation << 32 | channel.place
 
     cdef int change(self, Channel channel, uint32_t events) except -1:
-        """Watch for other events from now on; what holds already is told once more. OSError."""
+        """Watch for other events from now on; conditions that hold already cause an event again. Raises OSError."""
         cdef epoll_event event
         event.events = events
         event.data.u64 = self.key_of(channel)
@@ -210,7 +211,7 @@ cdef class Reactor:
         return 0
 
     cdef void detach(self, Channel channel) noexcept:
-        """Let go of a channel. Its owner closes the descriptor afterwards, or gives it to another channel."""
+        """Stop watching for a channel. Its owner then closes the descriptor, or gives it to another channel."""
         cdef epoll_event unused
         if channel.fd < 0:
             return
@@ -218,8 +219,8 @@ cdef class Reactor:
         self.forget(channel)
 
     cdef void forget(self, Channel channel) noexcept:
-        """The same for a channel that is told of edges, and whose descriptor is closed next: that leaves the epoll set, too,
-        unless a child that was just forked still has the descriptor (epoll(7)); such an event belongs to no channel."""
+        """`detach` without a system call, for an edge-triggered channel whose descriptor is closed next: the close removes it from
+        the epoll set, unless a child that was just forked still has the descriptor (epoll(7)); its events then match no channel."""
         cdef Place* place
         if channel.fd < 0:
             return
@@ -231,15 +232,15 @@ cdef class Reactor:
         channel.fd = -1
         timer_clear(&channel.timer)
         self.channels -= 1
-        # A call into the channel may be under way: it must stay alive until that is over.
+        # A call into the channel may be under way, so the channel has to stay alive until that returns.
         if not self.leaving:
             self.loop.call_soon(self._release)
         self.leaving.append(channel)
         Py_DECREF(channel)
 
     cdef int arm(self, Timed timed, int64_t delay_ms) except -1:
-        """Call `on_timeout` after `delay_ms`, at most two ticks later. Replaces an earlier setting. The caller keeps `timed`
-        alive for as long as it is to fire."""
+        """Call `on_timeout` after `delay_ms`, at most two ticks late. Replaces an earlier deadline. The reactor does not own `timed`:
+        if it is deallocated before, the call does not come. O(1)."""
         timer_set(&self.wheel, &timed.timer, self.now_ms, self.now_ms + delay_ms)
         if self.tick_handle is None:
             self.tick_handle = self.loop.call_later(TICK_MS / 1000.0, self._tick)
@@ -249,18 +250,18 @@ cdef class Reactor:
         timer_clear(&timed.timer)
 
     cdef void share_loop(self) noexcept:
-        """The loop serves others, too: they are not to wait long."""
+        """Shorten turns, because other tasks use the loop as well."""
         self.linger_ms = SHARED_LINGER_MS
 
     cdef void hurry(self) noexcept:
-        """The loop was given work that a request waits for: end the turn with the batch at work."""
+        """End the turn after the present batch, because a request waits for work that was given to the loop."""
         self.hurried = True
 
     def _poll(self) -> None:
-        """Serve what is ready. Called by uvloop when the epoll set is readable, or in every turn while under load.
+        """Serve ready channels. The event loop calls this when the epoll set is readable, and under load in each of its iterations.
 
-        A set that another set watches makes each event of the kernel dearer: under load uvloop stops watching, and comes
-        here in every turn, until a turn ends quietly.
+        Events in a set that another set watches cost the kernel more. Under load the loop therefore does not watch the set, but calls
+        this in each iteration until a turn ends without load.
         """
         cdef int served = self.run_turn()
         if self.epfd < 0:
@@ -276,8 +277,8 @@ cdef class Reactor:
             self.loop.call_soon(self._poll)
 
     cdef int run_turn(self) except -1:
-        """One turn: batch after batch, until none comes for `linger_ms` (which under load is cheaper than a turn of uvloop),
-        or TURN_MS are over. Returns the number of events served."""
+        """Serve batch after batch until no event comes for `linger_ms`, or until TURN_MS have passed. Waiting here is cheaper under
+        load than an iteration of the event loop. Returns the number of events served."""
         cdef epoll_event events[BATCH]
         cdef Place* place
         cdef Channel channel
@@ -309,7 +310,7 @@ cdef class Reactor:
         return served
 
     def _tick(self) -> None:
-        """Fire what is due, and come back while any timer is set."""
+        """Fire the timers that are due, and schedule the next call while any timer is set."""
         self.tick_handle = None
         self.enter()
         self.fire()
@@ -338,7 +339,7 @@ cdef class Reactor:
             channel.release()
 
     def close(self) -> None:
-        """Stop. The channels must have been closed by their owners. Safe to call twice."""
+        """Stop. The owners must have closed their channels before. Safe to call twice."""
         if self.epfd < 0:
             return
         if self.watched:

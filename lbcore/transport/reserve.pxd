@@ -1,4 +1,4 @@
-# Descriptors of this process: how many clients may have, and what is closed when none is left.
+# The descriptors of this process: the share of clients, and what is closed when none is left.
 
 from libc.stdint cimport uint64_t
 
@@ -6,11 +6,11 @@ from lbcore.transport.reactor cimport Relief
 
 
 cdef class Reserve(Relief):
-    cdef list connections              # sets of ClientConnection: all open ones of the worker
+    cdef list connections              # sets of all open ClientConnections of the worker
     cdef object servers                # Server by identity, of the table in force
-    cdef Py_ssize_t others             # descriptors that are neither clients' nor servers'
-    cdef Py_ssize_t most               # clients there may be
-    cdef readonly uint64_t shed        # idle connections that were closed to make room
+    cdef Py_ssize_t others             # descriptors that belong neither to clients nor to servers
+    cdef Py_ssize_t most               # limit of client connections
+    cdef readonly uint64_t shed        # idle connections closed to make room
 
     cdef void measure(self) noexcept
     cdef Py_ssize_t clients(self) noexcept

@@ -1,9 +1,9 @@
-"""Descriptors of this process: how many clients may have, and what is closed when none is left.
+"""The descriptors of this process: the share of clients, and what is closed when none is left.
 
-A client that was accepted can be served: for each there is a descriptor for a connection to a server. So clients may have half of
-what the process may open, less what it needs itself; pipes and copies for mirrors take of the rest what they get, and do without
-where there is none. When the share is used up, and whenever a descriptor cannot be had, the connections that have been idle for
-longest are closed: those to servers first, since a new one costs a client nothing but time, then those of clients.
+For every accepted client there is a descriptor for a connection to a server, so that it can be served. Clients therefore get half of
+the process's limit, less what the process itself needs. Pipes and copies for mirrors use the rest if there is any, and do without
+otherwise. When the share of clients is used up, and whenever no descriptor is left, the connections that have been idle longest
+are closed: first those to servers, because a new one costs a client only time, then those of clients.
 """
 
 import os
@@ -17,15 +17,15 @@ from lbcore.transport.connection cimport ClientConnection
 from lbcore.transport.pool cimport Pool
 
 cdef enum:
-    SPARE = 16                 # beyond those open at the start: files that are read and written now and then, resolvers
-    CLOSED_AT_ONCE = 32        # idle connections: closing a few saves looking for them each time
+    SPARE = 16                 # besides those open at the start: files that are opened at times, resolvers
+    CLOSED_AT_ONCE = 32        # idle connections closed together, which saves searching for each
 
 cdef Py_ssize_t UNLIMITED = <Py_ssize_t>1 << 40
 
 
 @cython.final
 cdef class Reserve(Relief):
-    """Of one worker."""
+    """The descriptors of one worker."""
 
     def __init__(self, list connections):
         self.connections = connections
@@ -37,12 +37,12 @@ cdef class Reserve(Relief):
         self.measure()
 
     cdef void measure(self) noexcept:
-        """Read the limit: it may be changed from outside."""
+        """Read the limit again, because it may be changed from outside."""
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.most = UNLIMITED if limit == resource.RLIM_INFINITY else max(1, (limit - self.others) // 2)
 
     cdef bint has_room(self) noexcept:
-        """Whether one more client may come."""
+        """Whether one more client may be accepted."""
         return self.clients() < self.most
 
     cdef Py_ssize_t clients(self) noexcept:
@@ -52,7 +52,7 @@ cdef class Reserve(Relief):
         return count
 
     cdef bint make_room(self) except *:
-        """Close connections that are idle. False: none is, so nothing has come free."""
+        """Close idle connections. Returns False if there are none, so that no descriptor has become free."""
         cdef Py_ssize_t closed
         self.measure()
         if self.clients() >= self.most:
@@ -63,7 +63,7 @@ cdef class Reserve(Relief):
         return closed > 0
 
     cdef Py_ssize_t close_pooled(self) except -1:
-        """The one idle longest of each server's pool. Returns how many."""
+        """Close the connection that has been idle longest in each server's pool. Returns their number."""
         cdef Server server
         cdef Pool pool
         cdef Py_ssize_t closed = 0
@@ -77,7 +77,7 @@ cdef class Reserve(Relief):
         return closed
 
     cdef Py_ssize_t close_idle(self) except -1:
-        """A few of the clients idle longest. Returns how many."""
+        """Close the clients that have been idle longest, up to CLOSED_AT_ONCE. Returns their number."""
         cdef int64_t since_ms
         idle = []
         for found in self.connections:

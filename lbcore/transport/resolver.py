@@ -1,4 +1,4 @@
-"""Names of servers to socket addresses: asked again as they age, so that a moved server is found without a reload."""
+"""Resolution of server names to socket addresses. Answers age, so that a moved server is found without a reload."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from collections.abc import Callable
 from lbcore.errors import OUR_LACK
 from lbcore.transport.address import packed_address
 
-FRESH_S = 5.0  # how long an answer is used
-Addresses = tuple[bytes, ...]  # socket addresses as the kernel takes them, the preferred one first
-Found = Callable[[Addresses | None, bool], None]  # None: no addresses; and whether that is for a lack of ours
+FRESH_S = 5.0  # an answer is used for this time
+Addresses = tuple[bytes, ...]  # socket addresses in the kernel's form, the preferred one first
+Found = Callable[[Addresses | None, bool], None]  # None: no addresses; and whether this process lacks a resource
 
 _log = logging.getLogger("lbcore.transport")
 
 
 class Resolver:
-    """Asks the system's resolver in a thread of the loop, once for all requests of the same name."""
+    """Asks the system's resolver in a thread of the loop, once for concurrent requests for the same name."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -30,7 +30,7 @@ class Resolver:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def known(self, host: str, port: int) -> Addresses | None:
-        """The addresses of what needs no resolving: an IP address, or with port 0 the path of a Unix socket."""
+        """The address of a host that needs no resolution (an IP address; with port 0, a Unix socket's path), else None."""
         if port == 0:
             try:
                 return (packed_address(socket.AF_UNIX, host),)
@@ -43,12 +43,12 @@ class Resolver:
             return None
         if address.version == 4:
             return (packed_address(socket.AF_INET, (host, port)),)
-        # A zone is for the system to resolve: the number of an interface changes when it comes back.
+        # The system resolves zones, because the number of an interface changes when it is created anew.
         return None if address.scope_id else (packed_address(socket.AF_INET6, (host, port, 0, 0)),)
 
     def resolve(self, host: str, port: int, found: Found) -> bool:
-        """Call `found` with the addresses, the preferred one first, or with None. Returns whether that was done at
-        once, as it is when the answer is fresh."""
+        """Call `found` with the addresses, the preferred one first, or with None. Returns whether that has happened
+        already, as it does if a fresh answer is known."""
         key = (host, port)
         answer = self._answers.get(key)
         if answer is not None and time.monotonic() - answer[0] < FRESH_S:
@@ -69,11 +69,11 @@ class Resolver:
         lacking = False
         try:
             infos = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            # Each once: the same address may be there for several reasons.
+            # The resolver may return an address several times.
             packed = (packed_address(family, target) for family, _, _, _, target in infos)
             addresses = tuple(dict.fromkeys(packed))
             self._answers[key] = (time.monotonic(), addresses)
-        except (OSError, ValueError) as error:  # ValueError: a name that cannot be one, too
+        except (OSError, ValueError) as error:  # ValueError: an invalid name
             _log.warning("cannot resolve %s: %s", host, error)
             addresses = self._answers[key][1] if key in self._answers else None
             lacking = addresses is None and (getattr(error, "errno", None) in OUR_LACK or not _can_open())
@@ -82,7 +82,7 @@ class Resolver:
 
 
 def _can_open() -> bool:
-    """Whether there are descriptors: a resolver that has none says of any name that it cannot be resolved."""
+    """Whether a descriptor is free: without one, the resolver fails for every name as if that did not exist."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY))
     except OSError:

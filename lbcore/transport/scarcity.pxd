@@ -1,3 +1,3 @@
-# What is said when descriptors, ports or memory of this process have run out.
+# The log of lacking descriptors, ports or memory of this process.
 
 cdef void lack(str what, int error) noexcept

@@ -1,6 +1,6 @@
-"""What is said when descriptors, ports or memory of this process have run out: one line a second, with how often it was.
+"""The log of lacking descriptors, ports or memory of this process: one line a second, with the number of times.
 
-A lack comes with every request that meets it; a line for each would fill the disk while the machine is in need already.
+A lack affects every request; a line for each would fill the disk of a machine that is short of resources already.
 """
 
 import logging
@@ -11,11 +11,11 @@ PAUSE_S = 1.0
 
 _log = logging.getLogger("lbcore.transport")
 
-cdef dict said = {}            # what was lacking: when it was said last, and how often it was not said since
+cdef dict said = {}            # what was lacking -> the time of the last line, and the number of times since
 
 
 cdef void lack(str what, int error) noexcept:
-    """Say that something failed with this errno, for a lack of ours."""
+    """Log that something failed with this errno, because this process lacks a resource."""
     cdef double now
     try:
         now = time.monotonic()
@@ -26,4 +26,4 @@ cdef void lack(str what, int error) noexcept:
         said[(what, error)] = (now, 0)
         _log.error("%s: %s%s", what, os.strerror(error), f" ({withheld} times more since the last line)" if withheld else "")
     except Exception as problem:
-        _log.error("%s; and that cannot be told in full", what, exc_info=problem)
+        _log.error("%s; and the details cannot be logged", what, exc_info=problem)

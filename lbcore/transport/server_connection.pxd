@@ -1,4 +1,4 @@
-# A connection to a server, whatever it speaks: what the pool knows of it.
+# The interface of connections to servers, whatever their protocol, to the pool.
 
 from lbcore.proxy.exchange cimport ServerStream
 from lbcore.routing.server cimport Server
@@ -7,9 +7,9 @@ from lbcore.transport.socket cimport SocketOwner
 
 cdef class ServerConnection(SocketOwner):
     cdef Server server
-    cdef bint reused                   # it has answered before, so it may have died unnoticed
-    cdef Py_ssize_t available          # streams that it can still open; 0 = it does not lie in the pool
-    cdef object pool                   # the Pool it lies in; None while it has no stream to give
+    cdef bint reused                   # it has carried an exchange before, so it may have died unnoticed
+    cdef Py_ssize_t available          # streams that it can open now; 0 = it is not in the pool
+    cdef object pool                   # the Pool that holds it; None while it can open no stream
     cdef ServerConnection newer        # neighbours in the pool
     cdef ServerConnection older
 

@@ -1,4 +1,4 @@
-# A non-blocking stream socket in the reactor, plain or encrypted, with what it has received and what it has still to send.
+# A non-blocking stream socket in the reactor, plain or encrypted, with its input and output buffers.
 
 from libc.stdint cimport int64_t, uint32_t
 
@@ -8,8 +8,8 @@ from lbcore.http.span cimport Span
 from lbcore.transport.reactor cimport Channel, Reactor
 
 cdef enum:
-    IO_AGAIN = -1              # not now: an event will tell
-    IO_FAILED = -2             # the connection is broken; `Socket.fault` says how
+    IO_AGAIN = -1              # not possible now: try again at the next event
+    IO_FAILED = -2             # the connection is broken; `Socket.fault` has the errno
 
 
 cdef class Transport:
@@ -23,20 +23,20 @@ cdef class Transport:
 
 
 cdef class Socket(Channel):
-    cdef Transport transport   # None: plain, bytes go as they are
+    cdef Transport transport   # None = plain
     cdef Buffer input
     cdef Buffer output
-    cdef bint readable         # a read may find something
-    cdef bint watches_output   # events tell when more can be sent
-    cdef bint blocked          # a splice into it found no room; an event that tells of room clears it
-    cdef bint paused           # events do not tell of bytes to receive
-    cdef bint level            # events tell of bytes for as long as there are any, and not of room to send
-    cdef Py_ssize_t allowance  # bytes it may still receive before others have their turn
-    cdef bint hangup           # the peer has sent its last byte, or broke the connection
-    cdef bint broken           # an event told of an error; what was received before can still be read
-    cdef int fault             # errno of what failed
+    cdef bint readable         # a read may find bytes, or the end
+    cdef bint watches_output   # events announce room to send
+    cdef bint blocked          # a splice into it found no room; an event that announces room clears this
+    cdef bint paused           # events do not announce bytes to receive
+    cdef bint level            # level-triggered: events announce bytes as long as there are any, and do not announce room to send
+    cdef Py_ssize_t allowance  # bytes that it may receive before other sockets have their turn
+    cdef bint hangup           # the peer has ended its sending side, or broken the connection
+    cdef bint broken           # an event has announced an error; bytes received before it can still be read
+    cdef int fault             # errno of the failure
 
-    # Its place in the reactor
+    # The descriptor and the reactor
     cdef void adopt(self, int fd) noexcept
     cdef int watch(self, Reactor reactor, bint output) except -1
     cdef int wait_for_output(self) noexcept
@@ -47,7 +47,7 @@ cdef class Socket(Channel):
     cdef uint32_t note(self, uint32_t events) noexcept
     cdef bint has_turn(self, Py_ssize_t taken) noexcept
 
-    # What goes through the transport
+    # Calls that go through the transport
     cdef Py_ssize_t receive(self, Buffer* into, Py_ssize_t limit) noexcept
     cdef Py_ssize_t receive_plain(self, Buffer* into, Py_ssize_t limit) noexcept
     cdef Py_ssize_t send_two(self, Span first, Span second) noexcept
@@ -57,18 +57,18 @@ cdef class Socket(Channel):
     cdef void shut_write(self) noexcept
     cdef void shut_write_plain(self) noexcept
     cdef inline bint pending(self) noexcept:
-        """Whether bytes were received that `receive` has not given yet: no event will tell of them."""
+        """Whether the transport holds bytes that `receive` would return, and which no event will announce."""
         return self.transport is not None and self.transport.pending(self)
 
     cdef inline bint can_splice(self) noexcept:
-        """Whether the bytes may move inside the kernel: nothing has to be done to them."""
+        """Whether bytes may move inside the kernel, because they need no encryption."""
         return self.transport is None
 
     cdef inline int splice_fd(self) noexcept:
-        """The descriptor that may be spliced into, -1 where it may not."""
+        """The descriptor into which bytes may be spliced, or -1."""
         return self.fd if self.transport is None else -1
 
-    # Made of these
+    # Calls made of these
     cdef Py_ssize_t discard(self) noexcept
     cdef int put(self, Span data) noexcept
     cdef int put_text(self, const char* text, Py_ssize_t length) noexcept

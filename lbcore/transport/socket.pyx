@@ -1,6 +1,6 @@
-"""Stream sockets of the data plane: receive, send with the rest kept, close. One system call per call, at most.
+"""Stream sockets of the data plane: receive, send and keep the rest, close. At most one system call per call.
 
-Protocols know sockets, never descriptors: only this file, and `splice` where bytes move inside the kernel, read and write.
+Protocols know sockets, never descriptors: only this file reads and writes, and `splice` where bytes move inside the kernel.
 """
 
 cimport cython
@@ -57,86 +57,87 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef enum:
     DISCARDED_BYTES = 16384
-    TURN_BYTES = 1048576       # received by one socket before others are served: some tenths of a millisecond
-    GATHERED_BYTES = 16384     # of small pieces that wait for each other; with them, the output stays within a chunk
-    COPIED_BYTES = 8192        # what is smaller is copied behind the output that waits; a send costs more than that
+    TURN_BYTES = 1048576       # received by one socket before others have their turn; takes some tenths of a millisecond
+    GATHERED_BYTES = 16384     # small pieces are gathered up to this size, which with them fits into a chunk of the buffer pool
+    COPIED_BYTES = 8192        # smaller pieces are copied behind waiting output, because a send costs more than the copy
 
 
 cdef class Transport:
-    """What stands between the bytes of a connection and its descriptor: encryption. A socket without one is plain.
+    """The layer between the bytes of a protocol and the descriptor: encryption. A socket without a transport is plain.
 
-    It keeps in `socket.readable` whether `receive` may find something, in `socket.hangup` whether the peer has ended, and in
-    `socket.fault` the errno of what failed, as the plain socket does; the results are those of the socket's own calls.
-    A handshake is no call of its own: `receive` and `send_two` are IO_AGAIN until it is done, and whoever has to know what was
-    agreed asks the transport.
+    A transport maintains `socket.readable` (a `receive` may find bytes), `socket.hangup` (the peer has ended) and `socket.fault` (the
+    errno of a failure), as a plain socket does; its calls return what the socket's own calls return. Until the handshake is done,
+    `receive` and `send_two` return IO_AGAIN.
     """
 
     cdef Py_ssize_t receive(self, Socket socket, Buffer* into, Py_ssize_t limit) noexcept:
-        """Bytes put behind what `into` holds, 0 at the end that the peer has announced, or IO_… A short read says nothing
-        of the descriptor: `socket.readable` does."""
+        """Receive up to `limit` bytes behind the contents of `into`. Returns their number, 0 at the announced end, or IO_…
+
+        A short read does not mean that the descriptor is empty; see `socket.readable`."""
         return IO_FAILED
 
     cdef Py_ssize_t send_two(self, Socket socket, Span first, Span second) noexcept:
-        """Bytes taken, or IO_… After IO_AGAIN the caller comes back with the same bytes first, more may follow them."""
+        """Send two pieces. Returns the number of bytes taken, or IO_… After IO_AGAIN the next call must begin with the same bytes;
+        more may follow them."""
         return IO_FAILED
 
     cdef bint pending(self, Socket socket) noexcept:
-        """Whether it holds bytes of the peer that `receive` would give without reading the descriptor."""
+        """Whether the transport holds bytes that `receive` would return without reading the descriptor."""
         return False
 
     cdef uint32_t note(self, Socket socket, uint32_t events) noexcept:
-        """What an event of the descriptor means above the transport: a read that waits for room to send is ready when
-        there is room, a write that waits for bytes of the peer when they are here."""
+        """Translate events of the descriptor to events above the transport: a read may wait for room to send, a write for bytes of
+        the peer."""
         return events
 
     cdef bint peer_has_ended(self, Socket socket) noexcept:
-        """Whether the end of the peer's bytes is next, without taking any."""
+        """Whether the end of the peer's bytes is next. Takes no bytes."""
         return False
 
     cdef void shut_write(self, Socket socket) noexcept:
-        """Announce that nothing more will be sent, and end the descriptor's sending side."""
+        """Announce the end to the peer (close_notify), and shut the descriptor's sending side."""
         socket.shut_write_plain()
 
     cdef void shut(self, Socket socket) noexcept:
-        """The socket closes: announce it as far as that is possible at once, and give the memory back."""
+        """Announce the end to the peer as far as that is possible at once, and release the memory, because the socket closes."""
         pass
 
 
 cdef class Socket(Channel):
-    """The descriptor is owned: `shut` closes it."""
+    """Owns its descriptor, which `shut` closes."""
 
     def __cinit__(self):
         self.allowance = TURN_BYTES
 
     def __dealloc__(self):
         if self.fd >= 0:
-            close(self.fd)                 # adopted, and never watched: the reactor holds those that are
+            close(self.fd)                 # adopted and never watched; the reactor refers to sockets that are watched
         buffer_release(&self.input)
         buffer_release(&self.output)
 
     cdef void adopt(self, int fd) noexcept:
-        """Own a descriptor from here on: it closes with the socket, whatever comes between."""
+        """Take ownership of a descriptor, which from now on closes with the socket in any case."""
         self.fd = fd
 
     cdef int watch(self, Reactor reactor, bint output) except -1:
-        """Enter the reactor with the descriptor adopted. `output`: tell when it can be written, too. OSError, MemoryError."""
+        """Watch the adopted descriptor. `output`: events announce room to send, too. Raises OSError, MemoryError."""
         self.watches_output = output
         return reactor.attach(self, self.fd, EPOLLIN | EPOLLRDHUP | EPOLLET | (EPOLLOUT if output else 0))
 
     cdef int wait_for_output(self) noexcept:
-        """Have an event tell when more can be sent. Most connections never need it: asking for it at once would bring
-        an event with nothing to do for each of them. Returns IO_AGAIN, or IO_FAILED."""
+        """Make events announce room to send. It is not done at the start, because most connections never need it, and each would get
+        a useless event. Returns IO_AGAIN or IO_FAILED."""
         if not self.watches_output:
             self.watches_output = True
-            self.level = False     # there is room most of the time: a level would tell so without end
+            self.level = False     # there is room most of the time, and level-triggered events would announce it without end
             if self.rewatch() < 0:
                 return IO_FAILED
         return IO_AGAIN
 
     cdef int watch_level(self) noexcept:
-        """Have events tell of bytes for as long as there are any: whoever takes much at each event saves the call that
-        finds the socket empty. Who does not take them must `pause`. Not while something waits for room to be sent: of that
-        a level would tell without end. Negative: `fault` is set."""
+        """Make events level-triggered for bytes: a reader that takes many bytes at each event saves the call that finds the socket
+        empty, and must `pause` when it cannot take them. Has no effect while output waits for room, which level-triggered events
+        would announce without end. Returns a negative number on failure, with `fault` set."""
         if self.level or self.blocked or buffer_len(&self.output):
             return 0
         self.watches_output = False
@@ -144,26 +145,28 @@ cdef class Socket(Channel):
         return self.rewatch()
 
     cdef int pause(self) noexcept:
-        """Have no events tell of bytes: there is no room for them. Negative: `fault` is set."""
+        """Stop events that announce bytes. Returns a negative number on failure, with `fault` set."""
         if self.paused:
             return 0
         self.paused = True
         return self.rewatch()
 
     cdef int resume(self) noexcept:
-        """Have events tell of bytes again, and of those that are there already. Negative: `fault` is set."""
+        """Resume events that announce bytes, also for bytes that have arrived. Returns a negative number on failure, with `fault`
+        set."""
         if not self.paused:
             return 0
         self.paused = False
         return self.rewatch()
 
     cdef int rewatch(self) noexcept:
-        """Tell the reactor what to watch for from now on; what holds already is told once more. Negative: `fault` is set."""
+        """Set the events in the reactor anew; conditions that hold already cause an event again. Returns a negative number on
+        failure, with `fault` set."""
         cdef uint32_t events = 0 if self.paused else EPOLLIN | EPOLLRDHUP
         if self.watches_output:
             events |= EPOLLOUT
         if self.paused or not self.level:
-            events |= EPOLLET      # while paused, too: a broken connection is told in any case, and once is enough
+            events |= EPOLLET      # while paused, too: epoll always announces a broken connection, and once is enough
         try:
             self.reactor.change(self, events)
         except OSError as error:
@@ -172,7 +175,7 @@ cdef class Socket(Channel):
         return 0
 
     cdef uint32_t note(self, uint32_t events) noexcept:
-        """Keep in mind what an event said: the reactor says it once. Returns what it means to the protocol."""
+        """Remember what events announce, because each comes once. Returns the events for the protocol."""
         if self.transport is not None:
             events = self.transport.note(self, events)
         self.allowance = TURN_BYTES
@@ -187,9 +190,9 @@ cdef class Socket(Channel):
         return events
 
     cdef bint has_turn(self, Py_ssize_t taken) noexcept:
-        """Whether, with `taken` bytes more, it may go on receiving. If not, it counts as empty until the next event, which
-        is asked for: a fast peer must not keep the worker from everybody else. What a transport holds already is no matter
-        of events: it is taken first."""
+        """Count `taken` received bytes. Returns False when other sockets have to have their turn, so that a fast peer does not keep
+        the worker from them: the socket then counts as empty until its next event, which is requested. Bytes that a transport holds
+        are taken first, because no event announces them."""
         self.allowance -= taken
         if self.transport is not None and self.transport.pending(self):
             return True
@@ -205,19 +208,19 @@ cdef class Socket(Channel):
         return False
 
     cdef Py_ssize_t receive(self, Buffer* into, Py_ssize_t limit) noexcept:
-        """Receive up to `limit` bytes behind what `into` holds; it has that room. Bytes received, 0 at the end, or IO_…"""
+        """Receive up to `limit` bytes behind the contents of `into`, which has that room. Returns their number, 0 at the end, or IO_…"""
         if self.transport is not None:
             return self.transport.receive(self, into, limit)
         return self.receive_plain(into, limit)
 
     cdef Py_ssize_t receive_plain(self, Buffer* into, Py_ssize_t limit) noexcept:
-        """The same from the descriptor itself, for `receive` and for transports."""
+        """`receive` from the descriptor itself, for plain sockets and for transports."""
         cdef Py_ssize_t n
         while True:
             n = recv(self.fd, into.base + into.end, limit, 0)
             if n > 0:
                 into.end += n
-                # A short read has emptied the socket; unless it ended, which only another read can tell from more to come.
+                # A short read has emptied the socket. If the peer has ended, another read has to find that out.
                 if n < limit and not self.hangup:
                     self.readable = False
                 else:
@@ -236,7 +239,7 @@ cdef class Socket(Channel):
             return IO_FAILED
 
     cdef Py_ssize_t discard(self) noexcept:
-        """Receive once and throw it away. Bytes thrown away, 0 at the end, or IO_…"""
+        """Receive once and discard. Returns the number of bytes discarded, 0 at the end, or IO_…"""
         cdef char sink[DISCARDED_BYTES]
         cdef Buffer into
         into.base = sink
@@ -244,13 +247,13 @@ cdef class Socket(Channel):
         return self.receive(&into, DISCARDED_BYTES)
 
     cdef Py_ssize_t send_two(self, Span first, Span second) noexcept:
-        """Send two pieces as one. Bytes taken, or IO_…"""
+        """Send two pieces in one call. Returns the number of bytes taken, or IO_…"""
         if self.transport is not None:
             return self.transport.send_two(self, first, second)
         return self.send_plain(first, second)
 
     cdef Py_ssize_t send_plain(self, Span first, Span second) noexcept:
-        """The same into the descriptor itself, for `send_two` and for transports."""
+        """`send_two` to the descriptor itself, for plain sockets and for transports."""
         cdef iovec parts[2]
         cdef msghdr message
         cdef Py_ssize_t n
@@ -275,8 +278,9 @@ cdef class Socket(Channel):
         return IO_FAILED
 
     cdef int put(self, Span data) noexcept:
-        """Queue bytes; big pieces, and many small ones, go out at once, behind what waits. 0: taken. IO_AGAIN: taken, but some of it waits for
-        an event. IO_FAILED."""
+        """Queue bytes behind the waiting output; large pieces, and many small ones, are sent at once.
+
+        Returns 0 or IO_AGAIN, when the bytes are taken and, with IO_AGAIN, some wait for an event; or IO_FAILED. O(bytes)."""
         cdef Py_ssize_t waiting = buffer_len(&self.output)
         cdef Py_ssize_t sent = 0
         if data.len > COPIED_BYTES:
@@ -313,7 +317,8 @@ cdef class Socket(Channel):
         return 0
 
     cdef int push(self) noexcept:
-        """Send what waits. 0: all gone, the memory given back. IO_AGAIN: an event will tell when to go on. IO_FAILED."""
+        """Send the waiting output. Returns 0 if all is sent, with the memory released; IO_AGAIN: call again at the next event; or
+        IO_FAILED."""
         cdef Py_ssize_t waiting = buffer_len(&self.output)
         cdef Py_ssize_t sent
         if waiting == 0:
@@ -330,7 +335,7 @@ cdef class Socket(Channel):
         return self.wait_for_output()
 
     cdef bint peer_has_ended(self) noexcept:
-        """Whether the end of the peer's bytes is next, without taking any."""
+        """Whether the end of the peer's bytes is next. Takes no bytes."""
         if self.transport is not None:
             return self.transport.peer_has_ended(self)
         return self.peer_has_ended_plain()
@@ -341,7 +346,7 @@ cdef class Socket(Channel):
         return n == 0 or (n < 0 and errno != EAGAIN and errno != EINTR)
 
     cdef void shut_write(self) noexcept:
-        """Say that nothing more will be sent; what the peer sends can still be received. What waits in `output` is lost."""
+        """End the sending side; bytes of the peer can still be received. Output that waits is lost."""
         if self.transport is not None:
             self.transport.shut_write(self)
         else:
@@ -351,10 +356,10 @@ cdef class Socket(Channel):
         shutdown(self.fd, SHUT_WR)
 
     cdef void shut(self) noexcept:
-        """Leave the reactor, close the descriptor, give the memory back. Safe to call twice."""
+        """Leave the reactor, close the descriptor, release the memory. Safe to call twice."""
         cdef int fd = self.fd
         if fd < 0:
-            timer_clear(&self.timer)       # a connection that is still to be made has a deadline, too
+            timer_clear(&self.timer)       # the deadline of a connection that is not established yet
             return
         if self.transport is not None:
             self.transport.shut(self)
@@ -371,29 +376,29 @@ cdef class Socket(Channel):
     # The connection
 
     cdef int connect_error(self) noexcept:
-        """How a connection that was begun has failed, as an errno; 0: it stands."""
+        """The errno with which a non-blocking connect has failed; 0 = it is established."""
         cdef int error = 0
         cdef unsigned int size = sizeof(error)
         getsockopt(self.fd, SOL_SOCKET, SO_ERROR, &error, &size)
         return error
 
     cdef void probe_when_idle(self, int64_t interval_s) noexcept:
-        """Have the kernel ask a silent peer whether it is still there, and break the connection when it is not."""
+        """Make the kernel probe a silent peer (SO_KEEPALIVE), and break the connection if it does not respond."""
         cdef int on = 1, interval = <int>interval_s
         setsockopt(self.fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on))
         setsockopt(self.fd, IPPROTO_TCP, TCP_KEEPIDLE, &interval, sizeof(interval))
         setsockopt(self.fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval))
 
     cdef void local_address(self, ClientAddress* address) noexcept:
-        """This side's address. All zero for a Unix socket."""
+        """Set `address` to the local address. All zero for a Unix socket."""
         local_address(self.fd, address)
 
 
 cdef class SocketOwner:
-    """What acts on the events of a socket: a connection. A socket has one owner at a time, and may change it."""
+    """The interface of connections to their sockets. A socket has one owner at a time, which may hand it over to another."""
 
     cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
-        """As `Channel.on_ready`; `events` is to be given to `socket.note` first."""
+        """As `Channel.on_ready`; the owner has to pass `events` through `socket.note` first."""
         return 0
 
     cdef int socket_timeout(self, OwnedSocket socket) except -1:
@@ -401,18 +406,18 @@ cdef class SocketOwner:
         return 0
 
     cdef void socket_failed(self, OwnedSocket socket, object error) noexcept:
-        """As `Channel.fail`: close everything and say what it was."""
+        """As `Channel.fail`: close everything, and log what it concerns."""
         socket.shut()
 
     cdef void socket_released(self, OwnedSocket socket) noexcept:
-        """As `Channel.release`: the socket has left the reactor, and refers to its owner no more."""
+        """As `Channel.release`: the socket has left the reactor, and does not refer to its owner any more."""
         pass
 
 
 @cython.final
 cdef class OwnedSocket(Socket):
-    """A socket that tells its owner. Until the reactor has released it, it keeps its owner alive; an owner that hands it over
-    to another one is alive until its call returns."""
+    """A socket that calls its owner. It keeps its owner alive until the reactor has released it; an owner that hands the socket over
+    stays alive until the call into it returns."""
 
     cdef int on_ready(self, uint32_t events) except -1:
         cdef SocketOwner owner = self.owner

@@ -1,4 +1,4 @@
-# Pipes that carry body bytes from socket to socket inside the kernel.
+# Pipes for splice(2), which move bytes from socket to socket inside the kernel.
 
 from libc.stdint cimport int64_t
 
@@ -6,20 +6,20 @@ from lbcore.transport.socket cimport Socket
 
 
 cdef struct Pipe:
-    int fds[2]                 # read end, write end
+    int fds[2]                 # read end and write end, owned
     Py_ssize_t filled          # bytes in it
     Pipe* next
 
 cdef enum Carried:
-    CARRIED_ALL = 0            # nothing is left
+    CARRIED_ALL = 0            # all bytes were moved
     CARRIED_SOME               # the source is empty for now
-    SINK_FULL                  # the rest waits in the pipe
+    SINK_FULL                  # the sink has no room; the rest is in the pipe
     SINK_BROKEN
     SOURCE_ENDED
     SOURCE_BROKEN
 
 cdef enum:
-    SPLICE_FROM = 65536        # bytes still to come from which on a body is spliced
+    SPLICE_FROM = 65536        # a body is spliced if at least this number of bytes is still to come
 
 
 cdef Pipe* pipe_take() noexcept nogil

@@ -1,6 +1,6 @@
-"""Pipes for splice(2): body bytes go from socket to socket without passing through this process.
+"""Pipes for splice(2): bytes move from socket to socket without passing through this process.
 
-Measured against receive and send of the same bytes it saves both copies; a pipe costs two descriptors, so they are pooled.
+Compared to receive and send, this saves both copies. A pipe costs two descriptors and two system calls, so pipes are pooled.
 """
 
 from libc.errno cimport EAGAIN, EINTR, errno
@@ -24,7 +24,7 @@ cdef extern from "<unistd.h>" nogil:
     int close(int fd)
 
 cdef enum:
-    PIPE_BYTES = 1048576       # asked for; what an unprivileged process gets may be less
+    PIPE_BYTES = 1048576       # requested size; an unprivileged process may get less
     KEPT_PIPES = 64
 
 cdef Pipe* kept = NULL
@@ -50,7 +50,7 @@ cdef Pipe* pipe_take() noexcept nogil:
 
 
 cdef void pipe_give(Pipe* pipe) noexcept nogil:
-    """Give a pipe back; one that still holds bytes is destroyed."""
+    """Give a pipe back to the pool; a pipe that still holds bytes is closed."""
     global kept, kept_count
     if pipe.filled == 0 and kept_count < KEPT_PIPES:
         pipe.next = kept
@@ -63,9 +63,9 @@ cdef void pipe_give(Pipe* pipe) noexcept nogil:
 
 
 cdef Py_ssize_t pipe_fill(Pipe* pipe, int fd, Py_ssize_t limit) noexcept nogil:
-    """Move up to `limit` bytes from a socket into the pipe. Bytes moved, 0 at the socket's end, or IO_…
+    """Move up to `limit` bytes from a socket into the pipe. Returns their number, 0 at the socket's end, or IO_…
 
-    IO_AGAIN means that the socket is empty or the pipe full: drain it before waiting for the socket.
+    IO_AGAIN means that the socket is empty or the pipe full: drain the pipe before waiting for the socket.
     """
     cdef Py_ssize_t n
     while True:
@@ -79,9 +79,9 @@ cdef Py_ssize_t pipe_fill(Pipe* pipe, int fd, Py_ssize_t limit) noexcept nogil:
 
 
 cdef Py_ssize_t pipe_drain(Pipe* pipe, int fd) noexcept nogil:
-    """Move what the pipe holds to a socket. Bytes moved, or IO_…
+    """Move the contents of the pipe to a socket. Returns the number of bytes moved, or IO_…
 
-    Without SPLICE_F_MORE: TCP would hold back the last part of a segment until more comes, for 200 ms if it does not.
+    SPLICE_F_MORE is not used: TCP would hold back the last partial segment until more bytes come, or for 200 ms.
     """
     cdef Py_ssize_t n
     while True:
@@ -95,7 +95,7 @@ cdef Py_ssize_t pipe_drain(Pipe* pipe, int fd) noexcept nogil:
 
 
 cdef int pipe_carry(Pipe* pipe, Socket source, int sink, int64_t* left) noexcept:
-    """Move a body of `left` bytes, which counts down, from a socket to another as far as both go. Returns a Carried."""
+    """Move bytes of a body from a socket to another until one of them stops; `left` is decreased. Returns a Carried."""
     cdef Py_ssize_t n, taken
     while True:
         n = IO_AGAIN

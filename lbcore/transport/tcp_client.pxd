@@ -1,4 +1,4 @@
-# A connection of layer 4: bytes both ways between a client and the server chosen for it.
+# Connections of layer 4: bytes both ways between a client and the server chosen for it.
 
 from lbcore.http.head cimport ClientAddress
 from lbcore.routing.asker cimport Asker
@@ -21,27 +21,27 @@ cdef enum TcpState:
 
 
 cdef class TcpDial(Dial):
-    cdef TcpConnection connection      # None when it is over
+    cdef TcpConnection connection      # None after its end
 
 
 cdef class TcpConnection(ClientConnection):
     cdef SocketDialer dialer
     cdef TcpRoute route
     cdef ClientAddress address
-    cdef ClientAddress local           # what the client connected to, as a proxy before has said; empty = ask the kernel
-    cdef Asker asker               # the client, for services that choose by it
+    cdef ClientAddress local           # the address to which the client connected, from a PROXY header; empty = ask the kernel
+    cdef Asker asker               # describes the client to services that choose by it
     cdef Decision decision
     cdef LoadBalancer balancer
     cdef Server server
     cdef OwnedSocket client
-    cdef TcpDial dialing               # None while no connection is being made
-    cdef OwnedSocket upstream          # to the server; None until it stands
+    cdef TcpDial dialing               # None while no connection is being established
+    cdef OwnedSocket upstream          # to the server; None until it is established
     cdef Tunnel tunnel
     cdef int state                     # TcpState
     cdef int attempts                  # servers tried
-    cdef int error                     # ErrorKind of the last one
-    cdef Py_ssize_t limits_taken       # limits of the route that count this connection
-    cdef bint leaving                  # one side has ended, the delay runs
+    cdef int error                     # ErrorKind of the last attempt
+    cdef Py_ssize_t limits_taken       # number of the route's limits that count this connection, and have to be given back
+    cdef bint leaving                  # one side has ended, and terminationDelay runs
 
     cdef int open(self) except -1
     cdef bint pass_limits(self) except *

@@ -1,4 +1,4 @@
-"""A connection of layer 4: choose a server by the client's address, connect, and move bytes inside the kernel."""
+"""Connections of layer 4: choose a server by the client's address, connect, and tunnel bytes both ways."""
 
 import logging
 
@@ -21,7 +21,7 @@ from lbcore.transport.socket cimport OwnedSocket
 from lbcore.transport.tunnel cimport Tunnel
 
 cdef enum:
-    ATTEMPTS = 3               # servers tried until one can be reached
+    ATTEMPTS = 3               # most servers tried until one can be reached
     PROBED_AFTER_MS = 1000
 
 _log = logging.getLogger("lbcore.transport")
@@ -29,7 +29,7 @@ _log = logging.getLogger("lbcore.transport")
 
 @cython.final
 cdef class TcpDial(Dial):
-    """A new connection to the server of a TcpConnection, which aborts it when it closes."""
+    """A new connection to the server of a TcpConnection, which aborts this when it closes."""
 
     cdef int established(self, OwnedSocket socket) except -1:
         cdef TcpConnection connection = self.connection
@@ -58,7 +58,7 @@ cdef class TcpConnection(ClientConnection):
         return self.dial()
 
     cdef bint pass_limits(self) except *:
-        """Be counted by the limits of the route. False: one is reached."""
+        """Count this connection in the limits of the route. Returns False if one is reached."""
         for limit in self.route.limits:
             if not (<ConnectionLimit>limit).enter(&self.address):
                 return False
@@ -66,7 +66,7 @@ cdef class TcpConnection(ClientConnection):
         return True
 
     cdef int dial(self) except -1:
-        """Connect to another server, if there is one; else the client's connection closes, as in Traefik."""
+        """Connect to a server, or to another one. If there is none, the client's connection closes, as in Traefik."""
         cdef TcpDial dial
         self.server = self.route.service.choose(self.asker, self.decision) if self.attempts < ATTEMPTS else None
         if self.server is None:
@@ -83,11 +83,11 @@ cdef class TcpConnection(ClientConnection):
         return dial.dial(self.dialer.reactor, self.dialer.resolver, self.balancer.policy.dial_timeout_ms)
 
     cdef int pass_over(self, int error) except -1:
-        """There is no connection to the server, so it has seen nothing of the client: try another one."""
+        """Try another server, because this one could not be reached and has seen no bytes of the client."""
         self.dialing = None
         self.error = error
         self.balancer.note_end(self.server)
-        if error != ERROR_RESOURCE:            # a lack of ours says nothing of the server
+        if error != ERROR_RESOURCE:            # a resource that this process lacks is no failure of the server
             self.server.stats.connect_errors += 1
             self.server.stats.responses[0] += 1
             self.balancer.note_failure(self.server)
@@ -96,12 +96,12 @@ cdef class TcpConnection(ClientConnection):
         return self.dial()
 
     cdef int connected(self, OwnedSocket upstream) except -1:
-        """The server's end is here, and is owned from here on."""
+        """Take ownership of the established connection to the server, and start the tunnel."""
         self.dialing = None
         self.upstream = upstream
         upstream.owner = self
         self.state = TCP_TUNNEL
-        # Most connections end before a probe could matter: the others get it when they have lived for a while.
+        # Most connections end before a probe could matter, so probes are enabled later, by the timer.
         if self.balancer.tcp.keep_alive_s > 0:
             self.dialer.reactor.arm(upstream, PROBED_AFTER_MS)
         self.balancer.note_success(self.server)
@@ -110,7 +110,7 @@ cdef class TcpConnection(ClientConnection):
         return self.pump()
 
     cdef bytes proxy_header(self):
-        """The PROXY header, which gives the server its client's address."""
+        """The PROXY header that names the client to the server; None = the service wants none."""
         if self.local.text_len == 0:
             self.client.local_address(&self.local)
         return proxy_render(self.balancer.tcp.proxy_protocol, &self.address, &self.local)
@@ -137,7 +137,7 @@ cdef class TcpConnection(ClientConnection):
             _log.error("internal error while closing a connection", exc_info=again)
 
     cdef int pump(self) except -1:
-        """Carry what there is; when one side has ended, the other may go on for as long as the policy says."""
+        """Move bytes both ways; after one side has ended, the other may continue for the time that the policy allows."""
         cdef TcpPolicy policy = self.balancer.tcp
         if self.tunnel.pump():
             return self.close()
@@ -175,7 +175,7 @@ cdef class TcpConnection(ClientConnection):
 
 cdef bint serve_tcp(OwnedSocket socket, const Learned* learned, EntryPoint entry_point, Dialer dialer,
                     set connections) except *:
-    """Start a connection of layer 4, if a router takes it. Returns whether one does."""
+    """Start a connection of layer 4 if a router matches. Returns whether one does."""
     cdef TcpConnection connection = TcpConnection.__new__(TcpConnection)
     connection.address = learned.client
     connection.local = learned.local

@@ -1,20 +1,20 @@
-# A hashed timer wheel: one deadline per timer, O(1) to set, nothing to do when a deadline only moves away.
+# A hashed timer wheel: one deadline per timer, O(1) to set, one store to postpone.
 
 from libc.stdint cimport int64_t
 
 cdef enum:
-    TICK_MS = 50               # resolution: a timer is found up to one tick late, never early
-    WHEEL_SLOTS = 1024         # 51.2 s round; what lies further off goes round again
+    TICK_MS = 50               # resolution: a timer is found at most one tick late, never early
+    WHEEL_SLOTS = 1024         # one round is 51.2 s; timers further off stay for several rounds
 
 cdef struct Wheel
 
 cdef struct Timer:
-    int64_t deadline_ms        # monotonic; 0 while not set
-    int slot                   # -1 while in no slot
-    Timer* next                # neighbours in the slot, NULL while in none. A timer leaves the wheel before its memory goes away,
-    Timer* prev                # and the wheel lets go of all timers before its own does
-    Wheel* wheel               # which it is in; NULL while in no slot
-    void* owner                # the Timed it is a part of: lives exactly as long
+    int64_t deadline_ms        # monotonic; 0 = not set
+    int slot                   # -1 = in no slot
+    Timer* next                # neighbours in the slot, NULL = in none. A timer is cleared before its memory is freed,
+    Timer* prev                # and `wheel_clear` unlinks all timers before the wheel's memory is freed
+    Wheel* wheel               # the wheel that holds it; NULL = in no slot
+    void* owner                # the Timed of which it is a part, with the same lifetime
 
 cdef struct Wheel:
     Timer heads[WHEEL_SLOTS]   # list heads, circular

@@ -1,7 +1,7 @@
 """A hashed timer wheel (Varghese and Lauck, 1987, scheme 6) with deadlines that move lazily. No I/O.
 
-Timeouts are set on every request and almost never fire. Moving one further off, the common case, writes one field; the
-wheel finds out when it comes past the old slot.
+Timeouts are set on every request and almost never fire. Postponing one, the common case, writes one field; the wheel moves the
+timer when it sweeps the old slot.
 """
 
 from libc.stdint cimport int64_t
@@ -17,7 +17,7 @@ cdef void wheel_init(Wheel* wheel, int64_t now_ms) noexcept nogil:
 
 
 cdef void wheel_clear(Wheel* wheel) noexcept nogil:
-    """Let go of all timers: the wheel's memory goes away. None of them fires."""
+    """Unlink all timers without firing them, before the wheel's memory is freed."""
     cdef int i
     for i in range(WHEEL_SLOTS):
         while wheel.heads[i].next != &wheel.heads[i]:
@@ -34,7 +34,7 @@ cdef void timer_init(Timer* timer, void* owner) noexcept nogil:
 
 
 cdef inline void link_timer(Wheel* wheel, Timer* timer) noexcept nogil:
-    """Put a timer where the sweep will meet it at or after its deadline, or one round early when that is too far off."""
+    """Link a timer into the slot that is swept at its deadline, or a round earlier if that is more than one round away."""
     cdef int64_t tick = timer.deadline_ms // TICK_MS + 1
     cdef Timer* head
     if tick <= wheel.tick:
@@ -62,7 +62,7 @@ cdef inline void unlink_timer(Timer* timer) noexcept nogil:
 
 
 cdef void timer_set(Wheel* wheel, Timer* timer, int64_t now_ms, int64_t deadline_ms) noexcept nogil:
-    """Fire at `deadline_ms`, found at most one tick later. Replaces an earlier setting. O(1)."""
+    """Set a deadline, which is found at most one tick late. Replaces an earlier one. O(1)."""
     cdef int64_t earlier = timer.deadline_ms
     timer.deadline_ms = deadline_ms
     if timer.slot >= 0:
@@ -70,24 +70,24 @@ cdef void timer_set(Wheel* wheel, Timer* timer, int64_t now_ms, int64_t deadline
             return
         unlink_timer(timer)
     if wheel.count == 0:
-        wheel.tick = now_ms // TICK_MS     # an empty wheel is not swept: its tick is that of its last timer
+        wheel.tick = now_ms // TICK_MS     # an empty wheel is not swept, so its tick is that of its last timer
     link_timer(wheel, timer)
 
 
 cdef void timer_clear(Timer* timer) noexcept nogil:
-    """Take the timer out of the wheel it is in. Must be called before its memory goes away. O(1)."""
+    """Unlink a timer from its wheel. Must be called before the timer's memory is freed. O(1)."""
     timer.deadline_ms = 0
     if timer.slot >= 0:
         unlink_timer(timer)
 
 
 cdef Timer* wheel_expired(Wheel* wheel, int64_t now_ms) noexcept nogil:
-    """Take out and return one timer that is due, NULL when none is. Call until NULL: others may be set or cleared between."""
+    """Unlink and return one timer that is due, or NULL. Call it until NULL; between calls other timers may be set and cleared."""
     cdef int64_t now = now_ms // TICK_MS
     cdef Timer* head
     cdef Timer* timer
     if wheel.tick <= now - WHEEL_SLOTS:
-        wheel.tick = now - WHEEL_SLOTS + 1     # a clock that jumped: one round sees every slot
+        wheel.tick = now - WHEEL_SLOTS + 1     # the clock has jumped: one round sweeps every slot
     while wheel.tick <= now:
         head = &wheel.heads[wheel.tick % WHEEL_SLOTS]
         timer = head.next

@@ -1,4 +1,4 @@
-# TLS of connections: OpenSSL over a BIO of our own, which moves the bytes through the socket.
+# TLS over OpenSSL, with a BIO of lbcore's own, which moves the bytes through the socket.
 
 from libc.stdint cimport uint32_t
 
@@ -15,16 +15,16 @@ cdef class TlsTransport(EncryptedTransport):
     cdef Buffer received       # encrypted, not yet read by OpenSSL
     cdef Buffer outgoing       # encrypted, not yet sent
     cdef void* socket          # Socket, borrowed: set while a call of OpenSSL may read or write
-    cdef Py_ssize_t held       # bytes of the caller that are in `outgoing`, and have not been counted as taken
-    cdef bint done             # the handshake
-    cdef bint dry              # the descriptor has nothing until an event tells of more
-    cdef bint out_of_turn      # the descriptor may have more, which is for another turn
-    cdef bint end_of_file      # the descriptor has given its last byte
+    cdef Py_ssize_t held       # bytes of the caller that are encrypted in `outgoing`, and were not reported as taken yet
+    cdef bint done             # the handshake is done
+    cdef bint dry              # the descriptor has no bytes until an event announces more
+    cdef bint out_of_turn      # the descriptor may have more, but other sockets have their turn first
+    cdef bint end_of_file      # the descriptor has returned its last byte
     cdef bint ended            # the peer has sent its last byte
-    cdef bint finished         # close_notify is among what was encrypted
-    cdef bint shuts            # the sending side ends when `outgoing` is out
-    cdef bint read_wants_room  # reading goes on when there is room to send
-    cdef bint failed           # nothing can be read or written any more
+    cdef bint finished         # close_notify was encrypted
+    cdef bint shuts            # the sending side is shut when `outgoing` is sent
+    cdef bint read_wants_room  # reading continues when there is room to send
+    cdef bint failed           # no byte can be read or written any more
     cdef str reason            # of the failure
 
     cdef bint is_open(self) noexcept

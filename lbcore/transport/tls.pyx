@@ -1,13 +1,13 @@
-"""TLS of connections: OpenSSL over a BIO of our own, which moves the bytes through the socket.
+"""TLS over OpenSSL, with a BIO of lbcore's own, which moves the bytes through the socket.
 
-OpenSSL never sees the descriptor. What it reads was received into `received`, as much at once as there is room for; what it writes
-gathers in `outgoing` and is sent once after each call: a burst of records costs one system call each way.
+OpenSSL never sees the descriptor. It reads from `received`, which each receive fills as far as there is room, and writes to
+`outgoing`, which is sent once after each call: a burst of records costs one system call each way.
 
     receive:   descriptor ─► received ─► SSL_read_ex ─► into
     send_two:  bytes ─► SSL_write_ex ─► outgoing ─► descriptor
 
-Bytes count as taken when all of `outgoing` is sent: until then the caller keeps them, and comes back when there is room. They are
-encrypted once; `held` says how many of those it comes back with are.
+Bytes are reported as taken when all of `outgoing` is sent. Until then the caller keeps them, and passes them again when there is
+room. They are encrypted once: `held` is the number of passed bytes that are encrypted already.
 
 An SSL is used by one thread, and its callbacks run inside of the calls. The BIO's data is the transport, borrowed: the transport
 owns the session, which owns the SSL, which owns the BIO.
@@ -28,12 +28,12 @@ from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLL
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, Socket
 
 cdef enum:
-    OUTGOING_BYTES = 131072    # encrypted at most before it is sent: eight full records
+    OUTGOING_BYTES = 131072    # most bytes encrypted before they are sent: eight full records
     BIO_DESCRIPTOR = 0x0400    # BIO_TYPE_SOURCE_SINK
 
 
 cdef int bio_read(void* bio, char* into, size_t size, size_t* got) noexcept:
-    """Give OpenSSL what was received; when that is used up, receive once."""
+    """Give OpenSSL bytes of `received`; if there are none, receive once."""
     cdef TlsTransport transport = <TlsTransport>BIO_get_data(bio)
     cdef Buffer* received = &transport.received
     cdef Socket socket
@@ -76,7 +76,7 @@ cdef int bio_read(void* bio, char* into, size_t size, size_t* got) noexcept:
 
 
 cdef int bio_write(void* bio, const char* data, size_t size, size_t* written) noexcept:
-    """Take what OpenSSL has encrypted, as long as there is room."""
+    """Take encrypted bytes from OpenSSL as long as `outgoing` has room."""
     cdef TlsTransport transport = <TlsTransport>BIO_get_data(bio)
     cdef Buffer* outgoing = &transport.outgoing
     BIO_clear_flags(bio, BIO_READ | BIO_WRITE | BIO_RETRY | 0x04)
@@ -112,7 +112,7 @@ if METHOD == NULL or BIO_meth_set_read_ex(METHOD, bio_read) != 1 or BIO_meth_set
 
 
 cdef const char* short_version(const char* version) noexcept:
-    """`1.3` of `TLSv1.3`."""
+    """The version without its prefix: `1.3` for `TLSv1.3`."""
     if strcmp(version, b"TLSv1") == 0:
         return b"1.0"
     return version + 4
@@ -130,7 +130,7 @@ cdef class TlsTransport(EncryptedTransport):
         return self.session is not None and self.session.ssl != NULL and not self.failed
 
     cdef int flush(self, Socket socket) noexcept:
-        """Send what is encrypted. 0: all is out. IO_AGAIN: there is no room. IO_FAILED."""
+        """Send `outgoing`. Returns 0 if all is sent, IO_AGAIN if there is no room, or IO_FAILED."""
         cdef Buffer* outgoing = &self.outgoing
         cdef Py_ssize_t waiting = buffer_len(outgoing)
         cdef Py_ssize_t sent
@@ -150,7 +150,7 @@ cdef class TlsTransport(EncryptedTransport):
         return 0
 
     cdef Py_ssize_t fail(self, Socket socket) noexcept:
-        """Nothing goes on; the peer is told by what OpenSSL has written, if there is room."""
+        """Fail the connection. The alert that OpenSSL has written is sent to the peer, if there is room."""
         if not self.failed:
             self.flush(socket)
             self.failed = True
@@ -160,7 +160,7 @@ cdef class TlsTransport(EncryptedTransport):
         return IO_FAILED
 
     cdef int settle(self, Socket socket, int result) noexcept:
-        """What a call that gave nothing has to wait for: 0, IO_AGAIN with the socket's state set, or IO_FAILED."""
+        """The reason why a call of OpenSSL returned nothing: 0 = the end, IO_AGAIN, with the socket's state set, or IO_FAILED."""
         cdef int error = SSL_get_error(self.session.ssl, result)
         if error == SSL_ERROR_SSL and self.reason is None:
             self.reason = self.session.failure()
@@ -198,7 +198,7 @@ cdef class TlsTransport(EncryptedTransport):
             self.reason = self.session.check()
             if self.reason is not None:
                 result, state = -1, IO_FAILED
-        # What comes next may have come with the last bytes of the handshake.
+        # The first bytes of the protocol may have arrived with the last ones of the handshake.
         socket.readable = not self.dry or buffer_len(&self.received) > 0
         if result == 1:
             self.done = True
@@ -249,7 +249,7 @@ cdef class TlsTransport(EncryptedTransport):
                 socket.wait_for_output()
         if state == IO_FAILED and total == 0:
             return self.fail(socket)
-        # What comes next is known without the descriptor: more bytes, the end, or that it failed.
+        # The next result is known without the descriptor: more bytes, the end, or a failure.
         socket.readable = not self.dry or self.ended or state == IO_FAILED or self.pending(socket)
         if self.out_of_turn:
             self.out_of_turn = False
@@ -273,7 +273,7 @@ cdef class TlsTransport(EncryptedTransport):
             if socket.fault == 0:
                 socket.fault = ECONNRESET
             return IO_FAILED
-        if self.held > offered:                # fewer than last time: not what was encrypted
+        if self.held > offered:                # fewer bytes than last time, so not the ones that were encrypted
             socket.fault = EPROTO
             return self.fail(socket)
         pieces[0] = first
@@ -345,7 +345,7 @@ cdef class TlsTransport(EncryptedTransport):
         return True
 
     cdef void finish(self, Socket socket) noexcept:
-        """Tell the peer that nothing more comes."""
+        """Announce the end to the peer by close_notify."""
         if self.is_open() and self.done and not self.finished:
             self.finished = True
             self.socket = <void*>socket

@@ -1,13 +1,13 @@
-# Bytes both ways between two sockets, as they are.
+# Tunnels: bytes both ways between two sockets, unchanged.
 
 from lbcore.transport.socket cimport Socket
 from lbcore.transport.splice cimport Pipe
 
 
 cdef struct Direction:
-    Pipe* pipe                 # NULL while nothing waits in it; given back with the tunnel
-    bint bulk                  # it has filled a buffer: from then on bytes are moved inside the kernel
-    bint ended                 # the source has ended, and the sink was told
+    Pipe* pipe                 # owned; holds spliced bytes; NULL while there are none
+    bint bulk                  # the source has filled a buffer at once, so from then on its bytes are spliced
+    bint ended                 # the source has ended, and the sending side of the sink was shut
 
 
 cdef class Tunnel:

@@ -1,4 +1,4 @@
-"""Bytes both ways between two sockets, inside the kernel where that can be, until both have ended or one breaks."""
+"""Tunnels: bytes both ways between two sockets, spliced if possible, until both have ended or one breaks."""
 
 cimport cython
 
@@ -9,12 +9,12 @@ from lbcore.transport.splice cimport Pipe, pipe_drain, pipe_fill, pipe_give, pip
 
 cdef enum:
     FILL_BYTES = 1048576
-    NO_PIPE = 2                # of `Tunnel.splice`
+    NO_PIPE = 2                # returned by `Tunnel.splice`
 
 
 @cython.final
 cdef class Tunnel:
-    """Does not own the sockets. What they have received or still have to send already goes first."""
+    """Does not own the sockets. Bytes in their buffers at the start are moved first."""
 
     def __cinit__(self, Socket client, Socket server):
         self.client = client
@@ -27,8 +27,8 @@ cdef class Tunnel:
             pipe_give(self.down.pipe)
 
     cdef bint pump(self) except *:
-        """Move what there is, both ways. Call on every event of either socket. True: it has ended, close both."""
-        # A client that is gone wants nothing; a server's last words may be there still, and its sink tells when they are not.
+        """Move bytes both ways as far as possible. Called at every event of either socket. Returns True at the end: close both."""
+        # A broken client ends the tunnel. The last bytes of a broken server may still be readable, and are delivered first.
         if self.client.broken:
             return True
         if self.pump_one_way(self.client, self.server, &self.up) or self.pump_one_way(self.server, self.client, &self.down):
@@ -36,11 +36,11 @@ cdef class Tunnel:
         return self.up.ended and self.down.ended
 
     cdef bint pump_one_way(self, Socket source, Socket sink, Direction* direction) except *:
-        """One direction, as far as it goes. True: a socket broke.
+        """Move bytes one way as far as possible. Returns True if a socket broke.
 
-        Little is received and sent: two calls. Much is spliced: more calls, and no copy. Where there is no splicing, for bytes
-        that are encrypted on one side or for want of a pipe, much is received and sent, too, a buffer at a time: the next is
-        received when the sink has taken the one before.
+        Few bytes are received and sent, which takes two calls. Many bytes are spliced, which takes more calls but no copy. If they
+        cannot be spliced, because one side is encrypted or there is no pipe, they are received and sent a buffer at a time; the next
+        buffer is received after the sink has taken the previous one.
         """
         cdef Py_ssize_t n
         cdef int result
@@ -54,7 +54,7 @@ cdef class Tunnel:
             if result == IO_FAILED:
                 return True
             if result == IO_AGAIN:
-                # The sink's event comes back here. A source that is told of by a level would tell without end meanwhile.
+                # The sink's next event continues here. Until then a level-triggered source would cause events without end: pause it.
                 if not source.level:
                     return False
                 source.readable = True
@@ -74,7 +74,7 @@ cdef class Tunnel:
             direction.bulk = buffer_room(&source.input) == 0
 
     cdef bint end(self, Socket source, Socket sink, Direction* direction) noexcept:
-        """The source has ended: tell the sink, unless it has ended, too; then it is about to be closed."""
+        """Shut the sending side of the sink, because the source has ended. Not if both have ended: then both will be closed."""
         direction.ended = True
         if self.up.ended and self.down.ended:
             return False
@@ -82,11 +82,9 @@ cdef class Tunnel:
         return source.level and source.pause() < 0
 
     cdef int splice(self, Socket source, Socket sink, Direction* direction) noexcept:
-        """The same inside the kernel: all that the source has, then all of it into the sink. True: a socket broke. NO_PIPE: the
-        source has bytes, and there is no pipe for them.
+        """Move bytes one way inside the kernel, through a pipe. Returns True if a socket broke, NO_PIPE if no pipe can be had.
 
-        While the sink has no room the source is paused: each segment that arrives would bring an event that cannot be
-        followed.
+        While the sink has no room, the source is paused, because each arriving segment would cause a useless event.
         """
         cdef Py_ssize_t n
         while True:
@@ -97,7 +95,7 @@ cdef class Tunnel:
                         return True
                     sink.blocked = n == IO_AGAIN
                 if direction.pipe.filled:
-                    source.readable = True      # nothing tells while it is paused
+                    source.readable = True      # while it is paused, no event announces bytes
                     return source.pause() < 0 or sink.wait_for_output() == IO_FAILED
                 pipe_give(direction.pipe)
                 direction.pipe = NULL
