@@ -32,7 +32,8 @@ cdef struct RequestHead:
     bint encrypted         # the client came over TLS
     const char* tls_version    # `1.3`; a constant, NULL without TLS
     const char* tls_cipher     # its name by IANA; likewise
-    int minor_version      # of HTTP/1
+    int major_version      # of HTTP: 1 or 2; 0 until a head was read
+    int minor_version      # of HTTP/1; 1 for those that came in another version
     Header* headers        # in order of arrival
     Py_ssize_t n_headers
     ClientAddress* client  # never NULL; a field of the request, or of whatever lives longer than it

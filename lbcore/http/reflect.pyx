@@ -19,7 +19,8 @@ cdef bint reflect(Request request, Response answer) except -1:
     cdef char* copy
     if not span_eq(head.method, b"TRACE", 5):
         return False
-    lines = [b"%b %b HTTP/1.%d" % (span_bytes(head.method), span_bytes(head.target), head.minor_version)]
+    version = b"1.%d" % head.minor_version if head.major_version == 1 else b"%d.0" % head.major_version
+    lines = [b"%b %b HTTP/%b" % (span_bytes(head.method), span_bytes(head.target), version)]
     for i in range(request.n_headers):
         name = span_bytes(request.headers[i].name)
         if request.kinds[i] not in (H_DROPPED, H_PROXY_AUTHORIZATION) and name.lower() not in SECRET:

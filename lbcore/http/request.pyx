@@ -442,6 +442,7 @@ cdef class Request(Message):
             return -503
         method = own + (method - data)
         target = own + (target - data)
+        head.major_version = 1
         head.minor_version = minor_version
         head.method = span_of(method, method_len)
         head.target = span_of(target, target_len)

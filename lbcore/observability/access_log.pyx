@@ -181,8 +181,10 @@ cdef class AccessLog:
         out = put_quoted(out, path) if path.len and self.shown & SHOW_PATH else put_dash(out)
         out = put_text(out, b" ", 1)
         if method.len and self.shown & SHOW_PROTOCOL:
-            out = put_text(out, b"HTTP/1.", 7)
-            out = put_decimal(out, request.head.minor_version)
+            out = put_text(out, b"HTTP/", 5)
+            out = put_decimal(out, request.head.major_version)
+            out = put_text(out, b".", 1)
+            out = put_decimal(out, request.head.minor_version if request.head.major_version == 1 else 0)
         else:
             out = put_dash(out)
         out = put_text(out, b'" ', 2)

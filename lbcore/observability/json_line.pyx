@@ -129,6 +129,7 @@ cdef dict fields_of(LogFields log, const Record* record, Request request, str en
     port = client.port if client != NULL else 0
     if is_read(request) and record.forward.trusted:
         forwarded = request.find(b"x-forwarded-for", 15)
+    version = f"HTTP/1.{request.head.minor_version}" if request.head.major_version == 1 else f"HTTP/{request.head.major_version}.0"
     now = time.time_ns()
     started = now - record.duration_ns
     utc = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(started // 10**9))
@@ -140,7 +141,7 @@ cdef dict fields_of(LogFields log, const Record* record, Request request, str en
         "ClientUsername": "-",
         "RequestMethod": text_of(request.head.method) or "-",
         "RequestPath": text_of(log.put_path(request, path)) or "-",
-        "RequestProtocol": f"HTTP/1.{request.head.minor_version}" if request.head.method.len else "-",
+        "RequestProtocol": version if request.head.method.len else "-",
         "RequestScheme": "https" if request.head.encrypted else "http",
         "RequestContentSize": record.request_bytes,
         "RequestCount": count,

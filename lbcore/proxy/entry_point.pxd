@@ -22,10 +22,17 @@ cdef struct Limits:                    # 0 = none
     int64_t keep_alive_max_requests
 
 
+cdef struct Http2Settings:
+    uint32_t streams                   # a client may have open at a time on a connection
+    uint32_t decoder_bytes             # of the table by which clients encode fields
+    uint32_t encoder_bytes             # of the one by which we do
+
+
 cdef class EntryPoint:
     cdef readonly str name
     cdef RequestPolicy policy
     cdef Limits limits
+    cdef Http2Settings http2
     cdef ForwardPolicy forward         # template: `trusted` and the server's fields are set per request
     cdef bytes server_name
     cdef Networks trusted              # whose forwarding headers are believed

@@ -64,6 +64,9 @@ cdef class EntryPoint:
         self.limits.idle_timeout_ms = milliseconds(responding.idle_timeout)
         self.limits.keep_alive_max_ms = milliseconds(transport.keep_alive_max_time)
         self.limits.keep_alive_max_requests = transport.keep_alive_max_requests
+        self.http2.streams = settings.http2.max_concurrent_streams
+        self.http2.decoder_bytes = settings.http2.max_decoder_header_table_size
+        self.http2.encoder_bytes = settings.http2.max_encoder_header_table_size
         self.server_name = socket.gethostname().encode()
         self.forward.server_name = span_of(self.server_name, len(self.server_name))
         self.forward.append_for = not forwarded.not_append_x_forwarded_for

@@ -20,6 +20,7 @@ ERROR_NAMES = (
     "garbage",
     "internal",
     "resource",
+    "abuse",
 )
 
 

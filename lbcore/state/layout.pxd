@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from lbcore.selection.load cimport Load
 
 cdef enum:
-    LAYOUT_VERSION = 11
+    LAYOUT_VERSION = 12
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -42,6 +42,7 @@ cdef enum ErrorKind:           # why an exchange failed; index into EntryPointSt
     ERROR_GARBAGE
     ERROR_INTERNAL             # a bug of ours: answered 500
     ERROR_RESOURCE             # we had no descriptor, port or memory for a connection: answered 503, and says nothing of the server
+    ERROR_ABUSE                # a connection of HTTP/2 was ended: it cost more than it brought
 
 
 cdef struct Header:

@@ -12,6 +12,7 @@ from libc.string cimport memcmp, memcpy
 
 import hashlib
 
+from lbcore.http2.library import is_available as http2_is_available
 from lbcore.tls.openssl cimport *
 from lbcore.tls.tickets cimport KEY_BYTES, KEY_NAME_BYTES, TicketKeys
 
@@ -251,8 +252,9 @@ cdef class OptionSet:
         if self.min_version > self.max_version:
             raise ValueError("no version of TLS is left between minVersion and maxVersion")
         self.groups = group_list(settings.curve_preferences).encode()
-        wanted = settings.alpn_protocols or ["http/1.1"]
-        self.protocols = [protocol.encode() for protocol in wanted if protocol not in ("h2", "acme-tls/1")]
+        wanted = settings.alpn_protocols or ["h2", "http/1.1"]
+        unknown = {"acme-tls/1"} if http2_is_available() else {"acme-tls/1", "h2"}
+        self.protocols = [protocol.encode() for protocol in wanted if protocol not in unknown]
         if not self.protocols:
             raise ValueError(f"alpnProtocols: {', '.join(wanted)} is not supported by this version of lbcore: add http/1.1")
         self.set_client_auth(settings.client_auth, authorities)

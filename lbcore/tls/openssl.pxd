@@ -68,6 +68,7 @@ ctypedef int (*SSL_CTX_add_client_CA_fn)(void*, void*) noexcept
 ctypedef void (*SSL_CTX_set_client_hello_cb_fn)(void*, hello_fn, void*) noexcept
 ctypedef void (*SSL_CTX_set_cert_cb_fn)(void*, cert_fn, void*) noexcept
 ctypedef void (*SSL_CTX_set_alpn_select_cb_fn)(void*, alpn_fn, void*) noexcept
+ctypedef void (*SSL_get0_alpn_selected_fn)(const void*, const unsigned char**, unsigned int*) noexcept
 ctypedef int (*SSL_CTX_set_tlsext_ticket_key_evp_cb_fn)(void*, ticket_fn) noexcept
 ctypedef void* (*SSL_new_fn)(void*) noexcept
 ctypedef void (*SSL_free_fn)(void*) noexcept
@@ -173,7 +174,6 @@ ctypedef int (*SSL_set1_host_fn)(void*, const char*) noexcept
 ctypedef void (*SSL_set_hostflags_fn)(void*, unsigned int) noexcept
 ctypedef void* (*SSL_get0_param_fn)(void*) noexcept
 ctypedef int (*SSL_set_alpn_protos_fn)(void*, const unsigned char*, unsigned int) noexcept
-ctypedef void (*SSL_get0_alpn_selected_fn)(const void*, const unsigned char**, unsigned int*) noexcept
 ctypedef int (*SSL_set_session_fn)(void*, void*) noexcept
 ctypedef void (*SSL_SESSION_free_fn)(void*) noexcept
 ctypedef long (*SSL_get_verify_result_fn)(const void*) noexcept
@@ -204,6 +204,7 @@ cdef SSL_CTX_add_client_CA_fn SSL_CTX_add_client_CA
 cdef SSL_CTX_set_client_hello_cb_fn SSL_CTX_set_client_hello_cb
 cdef SSL_CTX_set_cert_cb_fn SSL_CTX_set_cert_cb
 cdef SSL_CTX_set_alpn_select_cb_fn SSL_CTX_set_alpn_select_cb
+cdef SSL_get0_alpn_selected_fn SSL_get0_alpn_selected
 cdef SSL_CTX_set_tlsext_ticket_key_evp_cb_fn SSL_CTX_set_tlsext_ticket_key_evp_cb
 cdef SSL_new_fn SSL_new
 cdef SSL_free_fn SSL_free
@@ -309,7 +310,6 @@ cdef SSL_set1_host_fn SSL_set1_host
 cdef SSL_set_hostflags_fn SSL_set_hostflags
 cdef SSL_get0_param_fn SSL_get0_param
 cdef SSL_set_alpn_protos_fn SSL_set_alpn_protos
-cdef SSL_get0_alpn_selected_fn SSL_get0_alpn_selected
 cdef SSL_set_session_fn SSL_set_session
 cdef SSL_SESSION_free_fn SSL_SESSION_free
 cdef SSL_get_verify_result_fn SSL_get_verify_result

@@ -55,6 +55,8 @@ cdef class Http1ClientConnection(ClientConnection):
     cdef int read_requests(self) except -1
     cdef void skip_empty_lines(self) noexcept
     cdef int read_head(self) except -1
+    cdef bint is_http2(self) noexcept
+    cdef int become_http2(self) except -1
     cdef int take(self, Exchange exchange) except -1
     cdef int begin_exchange(self, Exchange exchange) except -1
     cdef int refuse(self, int status, int error) except -1

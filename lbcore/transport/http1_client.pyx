@@ -4,6 +4,7 @@ import logging
 
 cimport cython
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memset
 
 from lbcore.http.buffer cimport Buffer, buffer_acquire, buffer_len, buffer_park, buffer_release, buffer_reserve, buffer_room
 from lbcore.http.framing cimport BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_UNTIL_CLOSE
@@ -23,6 +24,7 @@ from lbcore.transport.http1_body cimport (
     BODY_BAD, BODY_BLOCKED, BODY_COMPLETE, BODY_REFUSED, BODY_WAITS, body_begin, body_end, body_forget, body_put, body_read,
     note_output,
 )
+from lbcore.transport.http2_client cimport http2_is_available, serve_http2
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
 from lbcore.transport.tunnel cimport Tunnel
 
@@ -35,6 +37,7 @@ cdef enum:
     LINGER_MOST_MS = 10000     # ... after this time in any case, ...
     LINGER_BYTES = 67108864    # ... or after this number of bytes
 
+cdef bytes PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 # The legal transitions: for each state, the set of the states that may follow, as bits.
@@ -290,11 +293,35 @@ cdef class Http1ClientConnection(ClientConnection):
                 socket.reactor.disarm(socket)
             self.seen = length
             return 0
+        if used < 0 and self.requests == 0 and self.is_http2():
+            exchange_give(exchange)
+            self.seen = length
+            return self.become_http2() if length >= len(PREFACE) else 0
         self.take(exchange)
         if used < 0:
             return self.refuse(<int>-used, ERROR_BAD_REQUEST)
         socket.input.start += used
         return self.begin_exchange(exchange)
+
+    cdef bint is_http2(self) noexcept:
+        """Whether the first bytes are those of HTTP/2 without TLS (RFC 9113 section 3.3), a request that HTTP/1 refuses, or
+        may become them."""
+        cdef Buffer* input = &self.socket.input
+        cdef Py_ssize_t length = min(buffer_len(input), <Py_ssize_t>len(PREFACE))
+        return not self.encrypted and memcmp(input.base + input.start, <const char*>PREFACE, length) == 0 and http2_is_available()
+
+    cdef int become_http2(self) except -1:
+        """Another connection owns the socket from here on."""
+        cdef Learned learned
+        memset(&learned, 0, sizeof(learned))
+        learned.client = self.address
+        self.entry_point.stats.bytes_in -= buffer_len(&self.socket.input)
+        self.entry_point.stats.accepted -= 1       # it counts itself
+        self.move(CLIENT_CLOSED)
+        self.leave()
+        self.socket.reactor.disarm(self.socket)
+        self.stream.connection = None
+        return serve_http2(self.socket, &learned, self.entry_point, self.dialer, self.connections)
 
     cdef int take(self, Exchange exchange) except -1:
         """Take over an exchange: prepare it and the stream for a request."""

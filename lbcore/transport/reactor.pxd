@@ -21,6 +21,14 @@ cdef class Channel(Timed):
     cdef void release(self) noexcept
 
 
+cdef class Flushable:
+    cdef Flushable next_touched        # in the reactor's list
+    cdef bint touched                  # it is in that list
+
+    cdef int on_batch_end(self) except -1
+    cdef void batch_end_failed(self, object error) noexcept
+
+
 cdef class Relief:
     cdef bint make_room(self) except *
 
@@ -46,12 +54,16 @@ cdef class Reactor:
     cdef Relief relief         # closes idle connections when no descriptor is left
     cdef bint watched          # the event loop watches the epoll set
     cdef int linger_ms         # pause between events after which a turn ends
+    cdef Flushable first_touched        # flushed after the present batch; the latest first
+    cdef bint in_batch         # events are being served
     cdef bint hurried          # the turn ends after this batch
 
     cdef void enter(self) noexcept
     cdef uint64_t now_ns(self) noexcept
     cdef void share_loop(self) noexcept
     cdef void hurry(self) noexcept
+    cdef int touch(self, Flushable flushable) except -1
+    cdef int flush_touched(self) except -1
     cdef int run_turn(self) except -1
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1
     cdef int change(self, Channel channel, uint32_t events) except -1

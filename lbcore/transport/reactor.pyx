@@ -74,6 +74,17 @@ cdef class Channel(Timed):
         pass
 
 
+cdef class Flushable:
+    """What puts its output together until a batch of events has been served: many small pieces cost one call then."""
+
+    cdef int on_batch_end(self) except -1:
+        """The batch in which it was touched is over: send what has gathered. An error ends in `batch_end_failed`."""
+        return 0
+
+    cdef void batch_end_failed(self, object error) noexcept:
+        _log.error("internal error in %s", type(self).__name__, exc_info=error)
+
+
 cdef class Relief:
     """The interface for freeing descriptors when the process has none left."""
 
@@ -276,6 +287,35 @@ cdef class Reactor:
         if not self.watched:
             self.loop.call_soon(self._poll)
 
+    cdef int touch(self, Flushable flushable) except -1:
+        """Call `on_batch_end` once, after the batch of events at work; outside of one, in the next turn of the loop."""
+        if flushable.touched:
+            return 0
+        if self.first_touched is None and not self.in_batch:
+            self.loop.call_soon(self._flush)
+        flushable.touched = True
+        flushable.next_touched = self.first_touched
+        self.first_touched = flushable
+        return 0
+
+    cdef int flush_touched(self) except -1:
+        """Some of them may touch others, or themselves, again."""
+        cdef Flushable flushable
+        while self.first_touched is not None:
+            flushable = self.first_touched
+            self.first_touched = flushable.next_touched
+            flushable.next_touched = None
+            flushable.touched = False
+            try:
+                flushable.on_batch_end()
+            except BaseException as error:
+                flushable.batch_end_failed(error)
+        return 0
+
+    def _flush(self) -> None:
+        self.enter()
+        self.flush_touched()
+
     cdef int run_turn(self) except -1:
         """Serve batch after batch until no event comes for `linger_ms`, or until TURN_MS have passed. Waiting here is cheaper under
         load than an iteration of the event loop. Returns the number of events served."""
@@ -294,6 +334,7 @@ cdef class Reactor:
                 raise OSError(errno, os.strerror(errno))
             now = monotonic_ms()
             self.now_ms = self.driven_ms if self.driven_ms else now
+            self.in_batch = True
             for i in range(count):
                 place = &self.places[<uint32_t>events[i].data.u64]
                 if place.channel == NULL or place.generation != events[i].data.u64 >> 32:
@@ -303,6 +344,9 @@ cdef class Reactor:
                     channel.on_ready(events[i].events)
                 except BaseException as error:
                     channel.fail(error)
+            if self.first_touched is not None:
+                self.flush_touched()
+            self.in_batch = False
             served += count
             if self.hurried or now >= turn_over or (count == 0 and (timeout or self.watched)):
                 break

@@ -29,7 +29,7 @@ REQUESTS = (
 # Of lbcore alone: extensions, the health of everything below a service.
 EXTENSIONS = {"health"}
 # Of Traefik alone, for what lbcore does not have (yet), or for what is a default that it does not list.
-NOT_OURS = {"observability", "ruleSyntax", "http2", "udp", "address"}
+NOT_OURS = {"observability", "ruleSyntax", "udp", "address"}
 
 
 def configuration(a: str, b: str) -> dict[str, Any]:

@@ -10,15 +10,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2] / "lbcore"
 BELOW_TRANSPORT = {
-    "config", "http", "middleware", "observability", "proxy", "regex", "routing", "selection", "state", "tls",
+    "config", "http", "http2", "middleware", "observability", "proxy", "regex", "routing", "selection", "state", "tls",
 }  # fmt: skip
 ALLOWED = {
     "selection": set(),
     "http": set(),
+    "http2": {"http"},
     "regex": {"http"},
     "state": {"selection"},
     "config": set(),
-    "tls": {"config", "selection", "state"},
+    "tls": {"config", "http2", "selection", "state"},
     "middleware": {"config", "http", "regex", "state"},
     "routing": {"config", "http", "middleware", "regex", "selection", "state", "tls"},
     "observability": {"config", "http", "selection", "state"},
@@ -36,13 +37,14 @@ ALLOWED = {
 INTERNAL = {
     f"lbcore.{package}.{name}"
     for package, names in {
-        "http": "arena buffer cookie lenient pico reflect sink",
+        "http": "arena buffer cookie fields lenient pico reflect sink",
+        "http2": "nghttp2",
         "observability": "json_line text",
         "proxy": "attempt copies entry_point exchange explainer gates networks observation recording",
         "routing": "asker decision",
         "transport": "arrival ask_stream clock connect connection dial dialer encryption http1_body http1_client "
-        "http1_server listener local_stream mirror_stream pool protocols reserve scarcity server_connection socket "
-        "splice tcp_client timers tunnel",
+        "http1_server http2_client http2_session listener local_stream mirror_stream pool protocols reserve scarcity "
+        "server_connection socket splice tcp_client timers tunnel",
     }.items()
     for name in names.split()
 }

@@ -144,14 +144,22 @@ class EntryPointObservability(Observability):
     metrics: bool = True
 
 
+class EntryPointHttp2(Model):
+    """Streams that a client may have open on a connection, and bytes of the tables by which fields are encoded."""
+
+    max_concurrent_streams: Annotated[int, Field(ge=1, lt=1 << 31)] = 250
+    max_decoder_header_table_size: Annotated[int, Field(ge=0, le=1 << 20)] = 4096
+    max_encoder_header_table_size: Annotated[int, Field(ge=0, le=1 << 20)] = 4096
+
+
 class EntryPoint(Object):
     """A listener. `address` is `[host]:port[/tcp]`, or (extension) `unix:/path/of/socket`."""
 
     ignored = {
-        **keys("http2 http3", "clients are served in HTTP/1.1 by this version of lbcore"),
+        **keys("http3", "clients are served in HTTP/1.1 and HTTP/2 by this version of lbcore"),
         **keys("udp", "this entry point is not one of UDP"),
     }
-    needs_keys = frozenset({"http2", "udp"})
+    needs_keys = frozenset({"udp"})
     may_be_empty: ClassVar[bool] = True
     runs_alone: ClassVar[bool] = False
 
@@ -163,4 +171,5 @@ class EntryPoint(Object):
     proxy_protocol: EntryPointProxyProtocol | None = None
     forwarded_headers: ForwardedHeaders = ForwardedHeaders()
     http: EntryPointHttp = EntryPointHttp()
+    http2: EntryPointHttp2 = EntryPointHttp2()
     observability: EntryPointObservability = EntryPointObservability()

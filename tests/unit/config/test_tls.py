@@ -69,7 +69,7 @@ def test_no_key_is_shown(tmp_path: Path) -> None:
         ),
         ("clientAuth: {caFiles: [/nowhere.pem]}", "caFiles: /nowhere.pem cannot be read"),
         ("clientAuth: {caFiles: ['-----BEGIN CERTIFICATE-----']}", "invalid certificate(s) content"),
-        ("alpnProtocols: [h2]", "alpnProtocols: h2 is not supported"),
+        ("alpnProtocols: [acme-tls/1]", "alpnProtocols: acme-tls/1 is not supported"),
         ("bogus: 1", "unknown key 'bogus'"),
     ],
 )

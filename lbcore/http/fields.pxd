@@ -1,0 +1,45 @@
+# Heads as lists of fields, as HTTP/2 and HTTP/3 carry them: read into a message field by field, and listed from one.
+
+from libc.stdint cimport uint8_t
+
+from lbcore.http.message cimport Message
+from lbcore.http.request cimport Request, RequestPolicy
+from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span
+
+cdef enum:
+    FIELDS_MALFORMED = -1      # of the `complete_…`: the stream is to be reset, as RFC 9113 section 8.1.1 says
+
+cdef struct Field:             # laid out as nghttp2_nv and nghttp3_nv are
+    const char* name
+    const char* value
+    size_t name_length
+    size_t value_length
+    uint8_t flags
+
+cdef struct FieldList:         # kept from one message to the next; its spans are those of the message
+    Field* fields              # owned
+    Py_ssize_t count
+    Py_ssize_t capacity
+    char status[4]
+
+cdef struct RequestFields:     # what has come of a request's field section; zeroed at first
+    Span scheme                # pseudo-headers, in the request's arena
+    Span authority
+    Span path
+    Span protocol
+    Py_ssize_t bytes           # of names and values, as RFC 9113 section 6.5.2 counts them, but for the 32 of each
+    Py_ssize_t lines
+    int cookies                # lines of Cookie
+    bint too_large
+    bint malformed
+
+
+cdef int take_request_field(RequestFields* fields, Request request, Span name, Span value, const RequestPolicy* policy) noexcept
+cdef int complete_request(RequestFields* fields, Request request, bint ended, const RequestPolicy* policy) noexcept
+cdef int take_response_field(Response response, Span name, Span value) noexcept
+cdef int complete_response(Response response, bint ended, bint head_request) noexcept
+cdef int take_trailer_field(Message trailers, Span name, Span value) noexcept
+cdef int list_response(Response response, Span date, FieldList* into) noexcept
+cdef int list_request(Request request, const char* text, Py_ssize_t length, bint encrypted, FieldList* into) noexcept
+cdef int list_trailers(Message trailers, FieldList* into) noexcept

@@ -1,0 +1,641 @@
+"""HTTP/2 towards a client: each stream is one exchange, a session carries them all."""
+
+import logging
+
+cimport cython
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from lbcore.http.buffer cimport buffer_len, buffer_release
+from lbcore.http.fields cimport (
+    FIELDS_MALFORMED, complete_request, list_response, take_request_field, take_trailer_field,
+)
+from lbcore.http.framing cimport BODY_NONE
+from lbcore.http.message cimport Message
+from lbcore.http.response cimport Response
+from lbcore.http.sanitizer cimport POOLS
+from lbcore.http.sink cimport Sink
+from lbcore.http.span cimport Span, span_of
+from lbcore.http2.nghttp2 cimport *
+from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.exchange cimport ClientStream, Dialer, Exchange, ServerStream, exchange_give, exchange_take
+from lbcore.state.layout cimport ERROR_ABUSE, ERROR_BAD_REQUEST, ERROR_CLIENT_TIMEOUT, ERROR_INTERNAL
+from lbcore.transport.clock cimport http_date
+from lbcore.transport.connection cimport ClientConnection, Learned
+from lbcore.transport.encryption cimport EncryptedTransport
+from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from lbcore.transport.http2_session cimport FLOW_CLOSED, FLOW_INPUT, FLOW_ROOM, Flow, Http2Session, queue_len
+from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
+
+cdef enum:
+    KEPT_STREAMS = 1024        # kept for reuse
+    RESET_COST = 10            # of the session's credit: a stream that ended before its answer was complete
+    LEAVE_MS = 1000            # how long a client that was told to begin no more streams may not know it yet
+    BODY_GRACE_MS = 10000      # before the rate of a body counts
+    LINGER_MS = 2000           # how long a client may send nothing, when the last frame is out
+    LINGER_MOST_MS = 10000     # how long what it sends is read past
+    LINGER_BYTES = 16777216    # as much of it is read past
+
+cdef Http2ClientStream kept = None     # the first of those that wait to be used again, linked by `older`
+cdef int kept_count = 0
+
+_log = logging.getLogger("lbcore.transport")
+
+
+cdef bint http2_is_available() noexcept:
+    """Whether there is a library for it."""
+    try:
+        return load()
+    except Exception as error:
+        _log.error("HTTP/2 is not spoken: %s", error)
+        return False
+
+
+cdef int serve_http2(OwnedSocket socket, const Learned* learned, EntryPoint entry_point, Dialer dialer,
+                     set connections) except -1:
+    """Start a connection of HTTP/2 on a socket in the reactor. What it has received already are the first bytes of the preface."""
+    cdef Http2ClientConnection connection = Http2ClientConnection.__new__(Http2ClientConnection)
+    cdef EncryptedTransport transport
+    load()
+    connection.address = learned.client
+    if learned.encrypted:
+        transport = <EncryptedTransport>socket.transport
+        connection.encrypted = True
+        connection.tls_version, connection.tls_cipher = transport.version, transport.cipher
+        connection.server_name = transport.server_name
+    connection.entry_point = entry_point
+    connection.dialer = dialer
+    connection.connections = connections
+    connection.socket = socket
+    connection.trusted = entry_point.trusted.hold(&connection.address)
+    connection.opened_ms = connection.idle_ms = socket.reactor.now_ms
+    connection.session = Http2ClientSession.__new__(Http2ClientSession)
+    connection.session.connection = connection
+    connection.session.socket = socket
+    connection.session.bytes_in = buffer_len(&socket.input)
+    connection.session.open(True, entry_point.http2.streams, entry_point.http2.decoder_bytes, entry_point.http2.encoder_bytes)
+    socket.owner = connection
+    connection.enter()
+    try:
+        connection.check_by(connection.opened_ms)      # sets the timer by what is configured
+        connection.socket_ready(socket, 0 if connection.encrypted else EPOLLIN)
+    except Exception as error:
+        connection.socket_failed(socket, error)
+    return 0
+
+
+@cython.final
+cdef class Http2ClientSession(Http2Session):
+    """The session of one connection."""
+
+    cdef Flow* begin_section(self, int32_t stream_id) noexcept:
+        cdef Http2ClientStream stream
+        try:
+            stream = stream_take(self.connection, stream_id)
+        except Exception:
+            return NULL
+        return &stream.flow
+
+    cdef int take_field(self, Flow* flow, Span name, Span value) noexcept:
+        cdef Http2ClientStream stream = <Http2ClientStream>flow.owner
+        cdef Exchange exchange = stream.exchange
+        if exchange is None:
+            return 0
+        if not flow.head_complete:
+            if take_request_field(&stream.fields, exchange.request, name, value, &self.connection.entry_point.policy) < 0:
+                return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+            return 0
+        try:
+            if take_trailer_field(exchange.request.trailer_section(), name, value) == 0:
+                return 0
+        except Exception:
+            pass
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+
+    cdef void frame_received(self, const FrameHead* frame) noexcept:
+        cdef Http2ClientConnection connection = self.connection
+        if frame.type == NGHTTP2_PING and frame.flags & NGHTTP2_FLAG_END_STREAM and connection.leaving == LEAVING_TOLD:
+            connection.leave_ms = 0        # the client has read what was sent before the PING that this acknowledges
+        elif frame.type == NGHTTP2_GOAWAY:
+            connection.client_leaves = True
+
+    cdef int flow_ready(self, Flow* flow, uint8_t events) except -1:
+        cdef Http2ClientStream stream = <Http2ClientStream>flow.owner
+        try:
+            return stream.ready(events)
+        except Exception as error:
+            return stream.failed(error)
+
+    cdef int after_send(self) except -1:
+        return 0 if self.connection is None else self.connection.proceed()
+
+    cdef void batch_end_failed(self, object error) noexcept:
+        if self.connection is not None:
+            self.connection.socket_failed(self.socket, error)
+
+
+@cython.final
+cdef class Http2ClientConnection(ClientConnection):
+    """One connection. `serve_http2` makes it."""
+
+    # Events
+
+    cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
+        cdef Http2ClientSession session = self.session
+        cdef int result
+        events = socket.note(events)
+        if self.state == HTTP2_LINGERING:
+            return self.read_past()
+        if self.state == HTTP2_CLOSED:
+            return 0
+        if events & EPOLLOUT and session.blocked:
+            result = socket.push()
+            if result == IO_FAILED:
+                session.broken = True
+            elif result == 0:
+                session.blocked = False
+                socket.reactor.touch(session)
+        if (socket.readable or buffer_len(&socket.input)) and not session.broken:
+            session.receive()
+        if session.section == NULL:
+            self.section_ms = 0
+        elif self.section_ms == 0:
+            self.section_ms = socket.reactor.now_ms
+            if self.entry_point.limits.header_timeout_ms:
+                self.check_by(self.section_ms + self.entry_point.limits.header_timeout_ms)
+        if events & (EPOLLERR | EPOLLHUP) and session.blocked:
+            session.broken = True
+        return self.proceed()
+
+    cdef int proceed(self) except -1:
+        """See whether the connection is over, after anything that was received or sent."""
+        cdef Http2ClientSession session = self.session
+        self.entry_point.stats.bytes_in += session.bytes_in
+        self.entry_point.stats.bytes_out += session.bytes_out
+        session.bytes_in = session.bytes_out = 0
+        if self.state != HTTP2_OPEN:
+            return 0
+        if session.broken:
+            return self.abort()
+        if session.ended:
+            session.send()             # what is complete is on its way
+            return self.abort()
+        if self.leaving == LEAVING_TOLD and self.leave_ms == 0:
+            self.leave_for_good()
+        if session.is_over() and not session.blocked:
+            return self.linger()
+        return 0
+
+    cdef int socket_timeout(self, OwnedSocket socket) except -1:
+        self.check_ms = 0
+        if self.state == HTTP2_LINGERING:
+            return self.close()
+        return self.check() if self.state == HTTP2_OPEN else 0
+
+    cdef void socket_failed(self, OwnedSocket socket, object error) noexcept:
+        _log.error("internal error on a connection of entry point %s", self.entry_point.name, exc_info=error)
+        try:
+            self.abort()
+        except Exception as again:
+            _log.error("internal error while ending an exchange", exc_info=again)
+
+    cdef void socket_released(self, OwnedSocket socket) noexcept:
+        if self.state == HTTP2_CLOSED:
+            self.session.connection = None
+            self.session.free()
+
+    # Time
+
+    cdef int check_by(self, int64_t until_ms) except -1:
+        """Call `check` by then."""
+        if self.check_ms and self.check_ms <= until_ms:
+            return 0
+        self.check_ms = until_ms
+        return self.socket.reactor.arm(self.socket, max(<int64_t>0, until_ms - self.socket.reactor.now_ms))
+
+    cdef int check(self) except -1:
+        """Look at everything that has a time limit, and see when to look again."""
+        cdef int64_t now_ms = self.socket.reactor.now_ms, limit_ms
+        cdef Http2ClientStream stream = self.first, older
+        if self.leaving == LEAVING_TOLD:
+            if now_ms >= self.leave_ms:
+                self.leave_for_good()
+            else:
+                self.check_by(self.leave_ms)
+        if self.streams == 0 and self.leaving == LEAVING_NOT:
+            limit_ms = self.entry_point.limits.idle_timeout_ms if self.requests else self.entry_point.limits.read_timeout_ms
+            if limit_ms and now_ms >= self.idle_ms + limit_ms:
+                return self.leave_softly() if self.requests else self.leave_for_good()
+            if limit_ms:
+                self.check_by(self.idle_ms + limit_ms)
+        limit_ms = self.entry_point.limits.header_timeout_ms
+        if self.section_ms and limit_ms:
+            if now_ms >= self.section_ms + limit_ms:
+                self.entry_point.stats.errors[<int>ERROR_CLIENT_TIMEOUT] += 1
+                return self.abort()
+            self.check_by(self.section_ms + limit_ms)
+        while stream is not None and self.state == HTTP2_OPEN:
+            older = stream.older
+            if stream.exchange is not None:
+                stream.check(now_ms)
+            stream = older
+        return 0
+
+    cdef int64_t idle_since_ms(self) noexcept:
+        return self.idle_ms if self.state == HTTP2_OPEN and self.streams == 0 and self.section_ms == 0 else -1
+
+    # Streams
+
+    cdef void link(self, Http2ClientStream stream) noexcept:
+        stream.older = self.first
+        if self.first is not None:
+            self.first.newer = stream
+        self.first = stream
+        self.streams += 1
+
+    cdef void unlink(self, Http2ClientStream stream) noexcept:
+        if stream.newer is not None:
+            stream.newer.older = stream.older
+        else:
+            self.first = stream.older
+        if stream.older is not None:
+            stream.older.newer = stream.newer
+        stream.newer = stream.older = None
+        self.streams -= 1
+
+    # The end
+
+    cdef int drain(self) except -1:
+        return self.leave_softly() if self.state == HTTP2_OPEN else 0
+
+    cdef int leave_softly(self) except -1:
+        """Tell the client to begin no more streams. Those that it begins before it knows are served: `leave_for_good` follows
+        when it has acknowledged that, or after LEAVE_MS."""
+        if self.leaving != LEAVING_NOT:
+            return 0
+        self.leaving = LEAVING_TOLD
+        self.session.graceful = True
+        nghttp2_submit_shutdown_notice(self.session.session)
+        nghttp2_submit_ping(self.session.session, NGHTTP2_FLAG_NONE, NULL)
+        self.leave_ms = self.socket.reactor.now_ms + LEAVE_MS
+        self.check_by(self.leave_ms)
+        return self.socket.reactor.touch(self.session)
+
+    cdef int leave_for_good(self) except -1:
+        """The connection ends with the streams that it has now."""
+        if self.leaving == LEAVING_FOR_GOOD:
+            return 0
+        self.leaving = LEAVING_FOR_GOOD
+        self.session.graceful = False
+        nghttp2_submit_goaway(self.session.session, NGHTTP2_FLAG_NONE,
+                              nghttp2_session_get_last_proc_stream_id(self.session.session), NGHTTP2_NO_ERROR, NULL, 0)
+        return self.socket.reactor.touch(self.session)
+
+    cdef int linger(self) except -1:
+        """Close so that the client gets the last frame: closing at once would reset the connection if it is still sending."""
+        cdef OwnedSocket socket = self.socket
+        if self.session.abused:
+            self.entry_point.stats.errors[<int>ERROR_ABUSE] += 1
+        elif self.leaving == LEAVING_NOT and not self.client_leaves:
+            self.entry_point.stats.errors[<int>ERROR_BAD_REQUEST] += 1     # the library has ended it
+        self.end_streams()
+        if self.session.ended or socket.hangup:
+            return self.close()
+        self.state = HTTP2_LINGERING
+        buffer_release(&socket.input)
+        socket.shut_write()
+        self.linger_until_ms = socket.reactor.now_ms + LINGER_MOST_MS
+        return self.read_past()
+
+    cdef int read_past(self) except -1:
+        cdef int64_t left_ms = self.linger_until_ms - self.socket.reactor.now_ms
+        cdef Py_ssize_t n
+        if left_ms <= 0:
+            return self.close()
+        while self.socket.readable and self.lingered < LINGER_BYTES:
+            n = self.socket.discard()
+            if n == IO_AGAIN:
+                break
+            if n <= 0:
+                return self.close()
+            self.lingered += n
+        if self.lingered >= LINGER_BYTES:
+            return self.close()
+        return self.socket.reactor.arm(self.socket, min(<int64_t>LINGER_MS, left_ms))
+
+    cdef int end_streams(self) except -1:
+        """Whatever is under way is told that its client is lost."""
+        cdef Http2ClientStream stream
+        cdef object problem = None
+        while self.first is not None:
+            stream = self.first
+            try:
+                stream.closed()
+            except Exception as error:
+                problem = error
+                if self.first is stream:
+                    self.unlink(stream)
+        if problem is not None:
+            raise problem
+        return 0
+
+    cdef int abort(self) except -1:
+        """The client is lost: break off whatever is under way, and close."""
+        if self.state == HTTP2_CLOSED:
+            return 0
+        if self.session.abused:
+            self.entry_point.stats.errors[<int>ERROR_ABUSE] += 1
+        elif self.session.failed:
+            self.entry_point.stats.errors[<int>ERROR_BAD_REQUEST] += 1
+        try:
+            self.end_streams()
+        finally:
+            self.close()
+        return 0
+
+    cdef int close(self) except -1:
+        if self.state == HTTP2_CLOSED:
+            return 0
+        self.state = HTTP2_CLOSED
+        self.leave()
+        self.socket.shut()
+        return 0
+
+
+@cython.final
+cdef class Http2ClientStream(ClientStream):
+    """One stream. It is kept by the connection until the library has closed it, whatever becomes of its exchange."""
+
+    cdef int ready(self, int events) except -1:
+        if events & FLOW_CLOSED:
+            return self.closed()
+        if not self.begun:
+            return self.begin() if self.flow.head_complete else 0
+        if events & FLOW_ROOM and self.blocked:
+            self.blocked = False
+            if self.exchange is not None:
+                self.exchange.client_drained()
+        if events & FLOW_INPUT and self.exchange is not None:
+            return self.want_body()
+        return 0
+
+    cdef int begin(self) except -1:
+        """The head is complete."""
+        cdef Http2ClientConnection connection = self.connection
+        cdef Exchange exchange = self.exchange
+        cdef Message trailers = exchange.request.trailers
+        # The end may have come in the same breath, with a body or trailers before it.
+        cdef bint ended = self.flow.ended and queue_len(&self.flow.input) == 0 and (trailers is None or trailers.n_headers == 0)
+        cdef int status
+        self.begun = True
+        self.take()
+        status = complete_request(&self.fields, exchange.request, ended, &connection.entry_point.policy)
+        if status == FIELDS_MALFORMED:
+            connection.entry_point.stats.errors[<int>ERROR_BAD_REQUEST] += 1
+            self.exchange = None
+            exchange_give(exchange)
+            return connection.session.reset(&self.flow, NGHTTP2_PROTOCOL_ERROR)
+        connection.requests += 1
+        if connection.reached_keep_alive_limit():
+            connection.leave_softly()
+        if status:
+            return self.refuse(status, ERROR_BAD_REQUEST)
+        if exchange.request.framing.body == BODY_NONE:
+            self.told_end = True
+            self.limit_answer()
+        else:
+            self.continue_sent = not exchange.request.framing.expects_continue
+            self.began_ms = connection.socket.reactor.now_ms
+            if connection.entry_point.limits.read_timeout_ms or connection.entry_point.limits.min_body_rate:
+                connection.check_by(self.began_ms + self.patience_ms())
+        return exchange.begin()
+
+    cdef int take(self) except -1:
+        """Tell the exchange whose request it is."""
+        cdef Http2ClientConnection connection = self.connection
+        cdef Exchange exchange = self.exchange
+        exchange.request.set_client(&connection.address)
+        exchange.forward = connection.entry_point.forward
+        exchange.forward.trusted = connection.trusted
+        exchange.forward.encrypted = exchange.request.head.encrypted = connection.encrypted
+        if connection.encrypted:
+            exchange.request.head.tls_version, exchange.request.head.tls_cipher = connection.tls_version, connection.tls_cipher
+            exchange.server_name = connection.server_name
+        return 0
+
+    cdef int refuse(self, int status, int error) except -1:
+        return self.exchange.refuse(status, error)
+
+    cdef int closed(self) except -1:
+        """The library has closed the stream, or the connection ends: nothing of it stays."""
+        cdef Http2ClientConnection connection = self.connection
+        cdef Exchange exchange = self.exchange
+        self.connection = None
+        self.exchange = None
+        self.flow.closed = True
+        if exchange is None:
+            connection.session.credit += RESET_COST
+        else:
+            connection.session.spend(RESET_COST)
+        connection.session.forget(&self.flow)
+        connection.unlink(self)
+        if connection.streams == 0:
+            connection.idle_ms = connection.socket.reactor.now_ms
+            if connection.state == HTTP2_OPEN and connection.entry_point.limits.idle_timeout_ms:
+                connection.check_by(connection.idle_ms + connection.entry_point.limits.idle_timeout_ms)
+        try:
+            if exchange is not None and self.begun:
+                exchange.client_gone()
+        finally:
+            if exchange is not None:
+                exchange_give(exchange)
+            stream_give(self)
+        return 0
+
+    cdef int failed(self, object error) except -1:
+        """An unexpected error, in this stream alone."""
+        cdef Exchange exchange = self.exchange
+        _log.error("internal error in a stream of HTTP/2", exc_info=error)
+        if exchange is None or self.connection is None:
+            return 0
+        self.connection.session.reset(&self.flow, NGHTTP2_INTERNAL_ERROR)
+        self.exchange = None
+        exchange.error = ERROR_INTERNAL
+        try:
+            exchange.lose_server()
+            exchange.count()
+        finally:
+            exchange_give(exchange)
+        return 0
+
+    # Time
+
+    cdef int limit_answer(self) except -1:
+        """The request is complete: limit the time until the answer is out."""
+        cdef int64_t limit_ms = self.connection.entry_point.limits.write_timeout_ms
+        self.answer_until_ms = 0
+        if limit_ms:
+            self.answer_until_ms = self.connection.socket.reactor.now_ms + limit_ms
+            return self.connection.check_by(self.answer_until_ms)
+        return 0
+
+    cdef int check(self, int64_t now_ms) except -1:
+        cdef int64_t left_ms
+        if not self.told_end and self.begun:
+            left_ms = self.patience_ms()
+            if left_ms <= 0:
+                return self.exchange.client_stalled(408)
+            return 0 if left_ms == INT64_MAX else self.connection.check_by(now_ms + left_ms)
+        if self.answer_until_ms:
+            if now_ms >= self.answer_until_ms:
+                return self.exchange.client_stalled(504)
+            return self.connection.check_by(self.answer_until_ms)
+        return 0
+
+    cdef int64_t patience_ms(self) noexcept:
+        """How long the body may still take before it is given up: by its rate and by the time for a whole request."""
+        cdef EntryPoint entry_point = self.connection.entry_point
+        cdef int64_t now_ms = self.connection.socket.reactor.now_ms, left_ms = INT64_MAX, waited_ms
+        if entry_point.limits.read_timeout_ms:
+            left_ms = self.began_ms + entry_point.limits.read_timeout_ms - now_ms
+        if entry_point.limits.min_body_rate:
+            waited_ms = now_ms - self.began_ms - self.excused_ms
+            if self.blocked_ms:
+                waited_ms -= now_ms - self.blocked_ms
+            left_ms = min(left_ms, BODY_GRACE_MS - waited_ms
+                          + <int64_t>(self.exchange.request_bytes * 1000 // <uint64_t>entry_point.limits.min_body_rate))
+        return left_ms
+
+    # The request's body
+
+    cdef int want_body(self) except -1:
+        cdef Http2ClientConnection connection = self.connection
+        cdef Exchange exchange = self.exchange
+        cdef Sink sink = exchange.body_sink()
+        cdef Py_ssize_t n
+        cdef int status
+        if self.told_end:
+            return 0 if sink is None else sink.flush()
+        if sink is None or sink.blocked:
+            return self.wait_for_server()
+        if self.blocked_ms:
+            self.excused_ms += connection.socket.reactor.now_ms - self.blocked_ms
+            self.blocked_ms = 0
+        if not self.continue_sent:
+            self.continue_sent = True
+            if queue_len(&self.flow.input) == 0 and not self.flow.ended:    # else it did not wait for that
+                connection.session.inform(&self.flow, 100)
+        while True:
+            n = queue_len(&self.flow.input)
+            if n == 0:
+                break
+            status = sink.put(span_of(self.flow.input.base + self.flow.input.start, n))
+            exchange.request_bytes += n
+            connection.session.consume(&self.flow, n)
+            if status:
+                return exchange.body_refused(status)
+            if sink.blocked:
+                return self.wait_for_server()
+        if not self.flow.ended:
+            return sink.flush()
+        self.told_end = True
+        self.limit_answer()
+        return exchange.request_end(exchange.request.trailers_to_forward())
+
+    cdef int wait_for_server(self) except -1:
+        """The server takes no more for now, or there is none yet: nothing is taken meanwhile, and time does not count."""
+        if not self.blocked_ms:
+            self.blocked_ms = self.connection.socket.reactor.now_ms
+        return 0
+
+    # The answer
+
+    cdef int put_head(self, Response response) except -1:
+        cdef Http2ClientSession session
+        if self.connection is None:
+            return 0
+        session = self.connection.session
+        if list_response(response, http_date(), &session.list) < 0:
+            raise MemoryError
+        return session.respond(&self.flow, response.framing.body != BODY_NONE)
+
+    cdef int put_interim(self, Response response) except -1:
+        cdef Http2ClientSession session
+        if self.connection is None:
+            return 0
+        session = self.connection.session
+        if list_response(response, span_of(NULL, 0), &session.list) < 0:
+            raise MemoryError
+        return session.inform(&self.flow, 0)
+
+    cdef int put(self, Span data) except -1:
+        if self.connection is None or data.len == 0:
+            return 0
+        self.connection.session.put(&self.flow, data)
+        self.blocked = self.flow.full
+        self.exchange.response_bytes += data.len
+        return 0
+
+    cdef int end(self, Message trailers) except -1:
+        return 0 if self.connection is None else self.connection.session.put_end(&self.flow, trailers)
+
+    cdef int flush(self) except -1:
+        if self.connection is not None and self.connection.state == HTTP2_OPEN:
+            return self.connection.socket.reactor.touch(self.connection.session)
+        return 0
+
+    cdef int switch(self, ServerStream server) except -1:
+        return self.exchange.answer_refused(502)
+
+    cdef int finish(self) except -1:
+        cdef Exchange exchange = self.exchange
+        self.exchange = None
+        exchange_give(exchange)
+        if self.connection is None:
+            return 0
+        if not self.flow.ended:
+            # What the client still sends of its request is wanted by nobody (RFC 9113 section 8.1).
+            self.connection.session.discard(&self.flow)
+            self.connection.session.end_both(&self.flow)
+        return 0
+
+    cdef int abort(self) except -1:
+        """A client must not take half an answer for a whole one."""
+        cdef Exchange exchange = self.exchange
+        self.exchange = None
+        exchange_give(exchange)
+        if self.connection is None:
+            return 0
+        self.connection.session.discard(&self.flow)
+        return self.connection.session.reset(&self.flow, NGHTTP2_INTERNAL_ERROR)
+
+
+cdef Http2ClientStream stream_take(Http2ClientConnection connection, int32_t stream_id):
+    """A stream that has just begun, among those of its connection. Usually O(1) without a heap call."""
+    global kept, kept_count
+    cdef Http2ClientStream stream = kept
+    if stream is not None:
+        kept = stream.older
+        stream.older = None
+        kept_count -= 1
+    else:
+        stream = Http2ClientStream.__new__(Http2ClientStream)
+    memset(&stream.flow, 0, sizeof(stream.flow))
+    memset(&stream.fields, 0, sizeof(stream.fields))
+    stream.flow.id = stream_id
+    stream.flow.owner = <void*>stream
+    stream.blocked = stream.begun = stream.told_end = False
+    stream.continue_sent = True
+    stream.began_ms = stream.excused_ms = stream.blocked_ms = stream.answer_until_ms = 0
+    stream.exchange = exchange_take(connection.entry_point, stream, connection.dialer)
+    stream.connection = connection
+    connection.link(stream)
+    return stream
+
+
+cdef void stream_give(Http2ClientStream stream) noexcept:
+    global kept, kept_count
+    if POOLS and kept_count < KEPT_STREAMS:
+        stream.older = kept
+        kept = stream
+        kept_count += 1

@@ -1,0 +1,575 @@
+"""A session of HTTP/2 over a socket: what was received goes through the library, and what it makes is sent once for each batch.
+
+The library (`lbcore.http2`) reads and writes frames, and keeps the windows. Its callbacks only note what has come, in the flow
+that it concerns; when the library has returned, `flow_ready` looks after each of these. So no exchange is at work inside of
+the library, and a request that was reset in the same breath was never begun.
+
+    receive:  socket ─► library ─► callbacks note ─► flow_ready
+    send:     flow.output ─► library ─► socket.output ─► one call
+
+A byte of a body is given back to the peer's windows when it was taken, not when it came: that is the back-pressure. What is put
+towards the peer waits in `output`, and the one who puts it is stopped when that is much.
+"""
+
+import logging
+
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint8_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memmove
+
+from lbcore.http.buffer cimport Buffer, buffer_acquire, buffer_len, buffer_release, buffer_reserve, buffer_room
+from lbcore.http.fields cimport Field, FieldList, list_trailers
+from lbcore.http.known cimport H_OTHER
+from lbcore.http.message cimport Message
+from lbcore.http.span cimport Span, span_of
+from lbcore.http2.nghttp2 cimport *
+from lbcore.transport.reactor cimport Flushable
+from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
+
+cdef enum:
+    SENT_BYTES = 65536         # encoded before it is sent
+    FLOW_BYTES = 65536         # put and not sent, of one stream, that stop the one who puts
+    BUFFERED_BYTES = 524288    # and of all streams of a session: then one piece of each is enough
+    FIRST_BLOCK = 1024
+    HEADER_BLOCK_BYTES = 2097152       # of a head that is sent
+    CREDIT = 1000              # see `spend`
+    CREDIT_PER_S = 100
+
+_log = logging.getLogger("lbcore.transport")
+
+
+cdef void queue_free(ByteQueue* queue) noexcept nogil:
+    free(queue.base)
+    queue.base = NULL
+    queue.size = queue.start = queue.end = 0
+
+
+cdef int queue_add(ByteQueue* queue, const char* data, Py_ssize_t length) noexcept nogil:
+    """Append a copy. 0, or -1 without memory."""
+    cdef Py_ssize_t held = queue.end - queue.start, size
+    cdef char* moved
+    if queue.size - queue.end < length:
+        if queue.start and queue.size - held >= length:
+            memmove(queue.base, queue.base + queue.start, held)
+        else:
+            size = queue.size * 2 if queue.size else FIRST_BLOCK
+            while size - held < length:
+                size *= 2
+            moved = <char*>malloc(size)
+            if moved == NULL:
+                return -1
+            if held:
+                memcpy(moved, queue.base + queue.start, held)
+            free(queue.base)
+            queue.base = moved
+            queue.size = size
+        queue.start = 0
+        queue.end = held
+    memcpy(queue.base + queue.end, data, length)
+    queue.end += length
+    return 0
+
+
+cdef void queue_take(ByteQueue* queue, Py_ssize_t length) noexcept nogil:
+    """Forget the first bytes; the memory, too, when none are left."""
+    queue.start += length
+    if queue.start == queue.end:
+        queue_free(queue)
+
+
+cdef void drop_trailers(Flow* flow) noexcept:
+    cdef Message trailers
+    if flow.trailers != NULL:
+        trailers = <Message>flow.trailers
+        flow.trailers = NULL
+        Py_DECREF(trailers)
+
+
+# What the library calls. `data` is the Http2Session, borrowed.
+
+cdef int on_begin_headers(void* session, const FrameHead* frame, void* data) noexcept:
+    cdef Http2Session self = <Http2Session>data
+    self.section = <Flow*>nghttp2_session_get_stream_user_data(session, frame.stream_id)
+    if self.section == NULL:
+        self.section = self.begin_section(frame.stream_id)
+        if self.section == NULL:
+            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+        nghttp2_session_set_stream_user_data(session, frame.stream_id, self.section)
+    return 0
+
+
+cdef int on_header(void* session, const FrameHead* frame, const uint8_t* name, size_t name_length, const uint8_t* value,
+                   size_t value_length, uint8_t flags, void* data) noexcept:
+    cdef Http2Session self = <Http2Session>data
+    if self.section == NULL or self.section.id != frame.stream_id:
+        return 0
+    return self.take_field(self.section, span_of(<const char*>name, <Py_ssize_t>name_length),
+                           span_of(<const char*>value, <Py_ssize_t>value_length))
+
+
+cdef int on_invalid_header(void* session, const FrameHead* frame, const uint8_t* name, size_t name_length,
+                           const uint8_t* value, size_t value_length, uint8_t flags, void* data) noexcept:
+    """A field that is not allowed is not left out: it makes the message malformed."""
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+
+
+cdef int on_frame(void* session, const FrameHead* frame, void* data) noexcept:
+    cdef Http2Session self = <Http2Session>data
+    cdef Flow* flow
+    if frame.type == NGHTTP2_DATA or frame.type == NGHTTP2_HEADERS:
+        if frame.type == NGHTTP2_HEADERS:
+            flow = self.section
+            self.section = NULL
+            if flow == NULL or flow.id != frame.stream_id:
+                return 0
+            flow.head_complete = True
+            self.mark(flow, FLOW_INPUT)
+        elif frame.length == 0 and not frame.flags & NGHTTP2_FLAG_END_STREAM:
+            self.spend(1)
+        if frame.flags & NGHTTP2_FLAG_END_STREAM:
+            flow = <Flow*>nghttp2_session_get_stream_user_data(session, frame.stream_id)
+            if flow != NULL:
+                flow.ended = True
+                self.mark(flow, FLOW_INPUT)
+    else:
+        self.spend(1)
+    self.frame_received(frame)
+    return 0
+
+
+cdef int on_invalid_frame(void* session, const FrameHead* frame, int error, void* data) noexcept:
+    (<Http2Session>data).spend(1)
+    return 0
+
+
+cdef int on_chunk(void* session, uint8_t flags, int32_t stream_id, const uint8_t* bytes, size_t length, void* data) noexcept:
+    cdef Http2Session self = <Http2Session>data
+    cdef Flow* flow = <Flow*>nghttp2_session_get_stream_user_data(session, stream_id)
+    if flow == NULL or flow.discards:
+        nghttp2_session_consume(session, stream_id, length)
+        return 0
+    if queue_add(&flow.input, <const char*>bytes, <Py_ssize_t>length) < 0:
+        return NGHTTP2_ERR_CALLBACK_FAILURE
+    self.mark(flow, FLOW_INPUT)
+    return 0
+
+
+cdef int on_close(void* session, int32_t stream_id, uint32_t code, void* data) noexcept:
+    cdef Http2Session self = <Http2Session>data
+    cdef Flow* flow = <Flow*>nghttp2_session_get_stream_user_data(session, stream_id)
+    if flow == NULL:
+        return 0
+    if self.section == flow:
+        self.section = NULL
+    flow.closed = True
+    flow.code = code
+    self.mark(flow, FLOW_CLOSED)
+    return 0
+
+
+cdef ssize_t on_read(void* session, int32_t stream_id, uint8_t* into, size_t length, uint32_t* flags, DataSource* source,
+                     void* data) noexcept:
+    """How much of a flow's output goes into the next frame."""
+    cdef Http2Session self = <Http2Session>data
+    cdef Flow* flow = <Flow*>source.ptr
+    cdef Py_ssize_t n = queue_len(&flow.output)
+    if n == 0 and not flow.put_ended:
+        flow.deferred = True
+        return NGHTTP2_ERR_DEFERRED
+    if n > <Py_ssize_t>length:
+        n = <Py_ssize_t>length
+    if n:
+        flags[0] |= NGHTTP2_DATA_FLAG_NO_COPY
+    if flow.put_ended and n == queue_len(&flow.output):
+        flags[0] |= NGHTTP2_DATA_FLAG_EOF
+        flow.eof = True
+        if flow.trailers != NULL:
+            flags[0] |= NGHTTP2_DATA_FLAG_NO_END_STREAM
+            if list_trailers(<Message>flow.trailers, &self.list) < 0 \
+                    or nghttp2_submit_trailer(session, stream_id, self.list.fields, <size_t>self.list.count) < 0:
+                return NGHTTP2_ERR_CALLBACK_FAILURE
+            drop_trailers(flow)
+        if flow.resets_after:
+            nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_NO_ERROR)
+    return n
+
+
+cdef int on_send_data(void* session, const FrameHead* frame, const uint8_t* head, size_t length, DataSource* source,
+                      void* data) noexcept:
+    """Write a frame whose bytes are the flow's."""
+    cdef Http2Session self = <Http2Session>data
+    cdef Flow* flow = <Flow*>source.ptr
+    cdef Buffer* output = &self.socket.output
+    if buffer_len(output) >= SENT_BYTES:
+        self.full = True
+        return NGHTTP2_ERR_WOULDBLOCK
+    if buffer_reserve(output, <Py_ssize_t>length + 9) < 0:
+        return NGHTTP2_ERR_CALLBACK_FAILURE
+    memcpy(output.base + output.end, head, 9)
+    memcpy(output.base + output.end + 9, flow.output.base + flow.output.start, length)
+    output.end += <Py_ssize_t>length + 9
+    queue_take(&flow.output, <Py_ssize_t>length)
+    self.buffered -= <Py_ssize_t>length
+    if self.credit < CREDIT:
+        self.credit += 4       # the peer answers frames of ours with frames of its own
+    if flow.full and queue_len(&flow.output) <= (0 if self.buffered > BUFFERED_BYTES else FLOW_BYTES // 2):
+        flow.full = False
+        self.mark(flow, FLOW_ROOM)
+    return 0
+
+
+cdef void* CALLBACKS = NULL
+
+
+cdef int make_callbacks() except -1:
+    global CALLBACKS
+    if CALLBACKS != NULL:
+        return 0
+    if nghttp2_session_callbacks_new(&CALLBACKS):
+        raise MemoryError
+    nghttp2_session_callbacks_set_on_begin_headers_callback(CALLBACKS, on_begin_headers)
+    nghttp2_session_callbacks_set_on_header_callback(CALLBACKS, on_header)
+    nghttp2_session_callbacks_set_on_invalid_header_callback(CALLBACKS, on_invalid_header)
+    nghttp2_session_callbacks_set_on_frame_recv_callback(CALLBACKS, on_frame)
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(CALLBACKS, on_invalid_frame)
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(CALLBACKS, on_chunk)
+    nghttp2_session_callbacks_set_on_stream_close_callback(CALLBACKS, on_close)
+    nghttp2_session_callbacks_set_send_data_callback(CALLBACKS, on_send_data)
+    return 0
+
+
+cdef class Http2Session(Flushable):
+    """One session. Its owner, a connection, opens and frees it, and implements what the library tells."""
+
+    def __dealloc__(self):
+        self.free()
+        free(self.list.fields)
+
+    cdef int open(self, bint is_server, uint32_t streams, uint32_t decoder_bytes, uint32_t encoder_bytes) except -1:
+        """Begin: our settings are the first that is sent.
+
+        streams        the peer may have open at a time.
+        decoder_bytes  of the table by which the peer may encode fields; `encoder_bytes`: of ours, at most.
+        """
+        cdef void* option = NULL
+        cdef Setting settings[6]
+        cdef int result
+        make_callbacks()
+        if nghttp2_option_new(&option):
+            raise MemoryError
+        nghttp2_option_set_no_auto_window_update(option, 1)
+        nghttp2_option_set_no_closed_streams(option, 1)
+        nghttp2_option_set_max_outbound_ack(option, 100)
+        nghttp2_option_set_max_send_header_block_length(option, HEADER_BLOCK_BYTES)
+        nghttp2_option_set_max_deflate_dynamic_table_size(option, encoder_bytes)
+        nghttp2_option_set_builtin_recv_extension_type(option, NGHTTP2_PRIORITY_UPDATE)
+        if nghttp2_option_set_stream_reset_rate_limit != NULL:
+            nghttp2_option_set_stream_reset_rate_limit(option, 1 << 30, 1 << 30)       # `spend` limits resets
+        if is_server:
+            result = nghttp2_session_server_new2(&self.session, CALLBACKS, <void*>self, option)
+        else:
+            nghttp2_option_set_peer_max_concurrent_streams(option, 100)
+            result = nghttp2_session_client_new2(&self.session, CALLBACKS, <void*>self, option)
+        nghttp2_option_del(option)
+        if result:
+            self.session = NULL
+            raise MemoryError
+        self.credit = CREDIT
+        self.credited_ms = self.socket.reactor.now_ms
+        settings[0].id = NGHTTP2_SETTINGS_HEADER_TABLE_SIZE
+        settings[0].value = decoder_bytes
+        settings[1].id = NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE
+        settings[1].value = STREAM_WINDOW
+        if is_server:
+            settings[2].id = NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS
+            settings[2].value = streams
+            settings[3].id = NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL
+            settings[3].value = 1
+            settings[4].id = NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES
+            settings[4].value = 1
+        else:
+            settings[2].id = NGHTTP2_SETTINGS_ENABLE_PUSH
+            settings[2].value = 0
+        if nghttp2_submit_settings(self.session, NGHTTP2_FLAG_NONE, settings, 5 if is_server else 3) \
+                or nghttp2_session_set_local_window_size(self.session, NGHTTP2_FLAG_NONE, 0, SESSION_WINDOW):
+            raise MemoryError
+        return 0
+
+    cdef void free(self) noexcept:
+        """Let go of the library's memory. Flows are the owner's. Safe to call twice; not from within the library."""
+        cdef void* session = self.session
+        self.session = NULL
+        self.first_ready = self.last_ready = self.section = NULL
+        if session != NULL:
+            nghttp2_session_del(session)
+
+    cdef void mark(self, Flow* flow, uint8_t events) noexcept:
+        """Have `flow_ready` called for it."""
+        if flow.events == 0:
+            flow.next_ready = NULL
+            if self.first_ready == NULL:
+                self.first_ready = flow
+            else:
+                self.last_ready.next_ready = flow
+            self.last_ready = flow
+        flow.events |= events
+
+    cdef int serve_ready(self) except -1:
+        """Look after the flows that something has come for. The owner may free the session meanwhile."""
+        cdef Flow* flow
+        cdef uint8_t events
+        while self.first_ready != NULL:
+            flow = self.first_ready
+            self.first_ready = flow.next_ready
+            events = flow.events
+            flow.events = 0
+            self.flow_ready(flow, events)
+        return 0
+
+    cdef void spend(self, int cost) noexcept:
+        """Count a frame of the peer that costs us and brings nothing: acknowledgements, priorities, windows, resets, empty data.
+        Some are in order; without any end they are an attack. Answers, and frames of ours, give credit."""
+        cdef int64_t now_ms = self.socket.reactor.now_ms
+        if now_ms > self.credited_ms:
+            self.credit = min(<int64_t>CREDIT, self.credit + (now_ms - self.credited_ms) * CREDIT_PER_S // 1000)
+            self.credited_ms = now_ms
+        self.credit -= cost
+        if self.credit < 0 and not self.abused:
+            self.abused = True
+            nghttp2_session_terminate_session(self.session, NGHTTP2_ENHANCE_YOUR_CALM)
+
+    cdef bint is_over(self) noexcept:
+        """Whether the library has nothing more to receive or to send: an error, or all streams have ended after a GOAWAY."""
+        if self.graceful and not self.abused:
+            return False
+        return self.session == NULL or (not nghttp2_session_want_read(self.session) and not nghttp2_session_want_write(self.session))
+
+    # Input
+
+    cdef int receive(self) except -1:
+        """Take what the socket has, as long as what we say is taken, too. `ended` and `broken` say how it stands then."""
+        cdef OwnedSocket socket = self.socket
+        cdef Buffer* input = &socket.input
+        cdef Py_ssize_t n
+        cdef ssize_t used
+        while self.session != NULL and not self.blocked and not self.broken:
+            if buffer_len(input) == 0:
+                if not socket.readable:
+                    break
+                if buffer_acquire(input) < 0:
+                    raise MemoryError
+                input.start = input.end = 0
+                n = socket.receive(input, buffer_room(input))
+                if n == IO_AGAIN:
+                    break
+                if n <= 0:
+                    self.ended = True
+                    self.broken = n < 0
+                    break
+                self.bytes_in += n
+            if not nghttp2_session_want_read(self.session) and (self.abused or not self.graceful):
+                input.start = input.end            # after its end nothing of it means anything
+                break
+            self.in_library = True
+            used = nghttp2_session_mem_recv(self.session, <const uint8_t*>(input.base + input.start), <size_t>buffer_len(input))
+            self.in_library = False
+            input.start = input.end
+            if used < 0:
+                self.ended = self.failed = True
+                if used == NGHTTP2_ERR_FLOODED:
+                    self.abused = True
+                break
+            self.serve_ready()
+            if self.session != NULL and socket.readable:
+                self.send()
+        if buffer_len(input) == 0:
+            buffer_release(input)
+        if self.session != NULL and self.socket.reactor is not None:
+            self.socket.reactor.touch(self)
+        return 0
+
+    # Output
+
+    cdef int on_batch_end(self) except -1:
+        if self.session != NULL:
+            self.send()
+            self.after_send()
+        return 0
+
+    cdef int encode(self) except -1:
+        """Have the library put frames behind `socket.output`, as much as is sent at once."""
+        cdef Buffer* output = &self.socket.output
+        cdef const uint8_t* frames
+        cdef Py_ssize_t before = buffer_len(output)
+        cdef ssize_t n = 0
+        self.full = False
+        self.in_library = True
+        while buffer_len(output) < SENT_BYTES:
+            n = nghttp2_session_mem_send(self.session, &frames)
+            if n <= 0:
+                break
+            if buffer_reserve(output, n) < 0:
+                n = -1
+                break
+            memcpy(output.base + output.end, frames, n)
+            output.end += n
+        else:
+            self.full = True
+        self.in_library = False
+        self.bytes_out += buffer_len(output) - before
+        if n < 0:
+            self.broken = self.failed = True
+        return 0
+
+    cdef int send(self) except -1:
+        """Send what there is, as far as the socket takes it; whoever waits for room goes on meanwhile."""
+        cdef int result
+        while self.session != NULL and not self.blocked and not self.broken and not self.failed:
+            self.encode()
+            if buffer_len(&self.socket.output):
+                result = self.socket.push()
+                if result == IO_FAILED:
+                    self.broken = True
+                elif result == IO_AGAIN:
+                    self.blocked = True
+            if self.first_ready != NULL:
+                self.serve_ready()
+            elif not self.full:
+                break
+        return 0
+
+    # Streams
+
+    cdef int put(self, Flow* flow, Span data) except -1:
+        """Put bytes of a body. `flow.full` says whether that is enough for now."""
+        if self.session == NULL or flow.closed:
+            return 0
+        if queue_add(&flow.output, data.ptr, data.len) < 0:
+            raise MemoryError
+        self.buffered += data.len
+        flow.full = queue_len(&flow.output) >= FLOW_BYTES or self.buffered >= BUFFERED_BYTES
+        return self.resume(flow)
+
+    cdef int put_end(self, Flow* flow, Message trailers) except -1:
+        """The body is complete. The trailers are copied."""
+        cdef Py_ssize_t i
+        cdef Message copy
+        if self.session == NULL or flow.closed:
+            return 0
+        if trailers is not None and trailers.n_headers:
+            copy = Message()
+            for i in range(trailers.n_headers):
+                if trailers.kinds[i] == H_OTHER:
+                    copy.append(copy.keep(trailers.headers[i].name), copy.keep(trailers.headers[i].value))
+            if copy.n_headers:
+                drop_trailers(flow)
+                Py_INCREF(copy)
+                flow.trailers = <void*>copy
+        flow.put_ended = True
+        return self.resume(flow)
+
+    cdef int resume(self, Flow* flow) except -1:
+        """The library is to ask for output again."""
+        if flow.deferred:
+            flow.deferred = False
+            nghttp2_session_resume_data(self.session, flow.id)
+        return self.socket.reactor.touch(self)
+
+    cdef void consume(self, Flow* flow, Py_ssize_t count) noexcept:
+        """Bytes at the front of `input` were taken: the peer may send as many more."""
+        queue_take(&flow.input, count)
+        if self.session != NULL:
+            nghttp2_session_consume(self.session, flow.id, <size_t>count)
+
+    cdef void discard(self, Flow* flow) noexcept:
+        """Nobody wants what has come or still comes of the body: it does not hold up other streams."""
+        cdef Py_ssize_t held = queue_len(&flow.input)
+        flow.discards = True
+        if held:
+            self.consume(flow, held)
+
+    cdef int reset(self, Flow* flow, uint32_t code) except -1:
+        if self.session == NULL or flow.closed:
+            return 0
+        nghttp2_submit_rst_stream(self.session, NGHTTP2_FLAG_NONE, flow.id, code)
+        return self.socket.reactor.touch(self)
+
+    cdef int respond(self, Flow* flow, bint has_body) except -1:
+        """Send the head that is in `list`; the body, if there is one, is put then. The library copies the fields."""
+        cdef DataProvider provider
+        cdef DataProvider* body = NULL
+        if self.session == NULL or flow.closed:
+            return 0
+        if has_body:
+            provider.source.ptr = flow
+            provider.read = on_read
+            body = &provider
+        else:
+            flow.put_ended = flow.eof = True
+        if nghttp2_submit_response(self.session, flow.id, self.list.fields, <size_t>self.list.count, body):
+            raise MemoryError
+        return self.socket.reactor.touch(self)
+
+    cdef int inform(self, Flow* flow, int status) except -1:
+        """Send an interim head: the one that is in `list`, or one of that status alone."""
+        cdef Field field
+        cdef char[3] text
+        cdef int32_t result
+        if self.session == NULL or flow.closed:
+            return 0
+        if status == 0:
+            result = nghttp2_submit_headers(self.session, NGHTTP2_FLAG_NONE, flow.id, NULL, self.list.fields,
+                                            <size_t>self.list.count, NULL)
+        else:
+            text[0] = <char>(c"0" + status // 100)
+            text[1] = <char>(c"0" + status // 10 % 10)
+            text[2] = <char>(c"0" + status % 10)
+            field.name, field.name_length = b":status", 7
+            field.value, field.value_length = text, 3
+            field.flags = 0
+            result = nghttp2_submit_headers(self.session, NGHTTP2_FLAG_NONE, flow.id, NULL, &field, 1, NULL)
+        if result < 0:
+            raise MemoryError
+        return self.socket.reactor.touch(self)
+
+    cdef int end_both(self, Flow* flow) except -1:
+        """The peer is to send no more on this stream, once all that was put has gone out."""
+        if self.session == NULL or flow.closed:
+            return 0
+        if flow.eof:
+            return self.reset(flow, NGHTTP2_NO_ERROR)      # behind what ends our side
+        flow.resets_after = True
+        return 0
+
+    cdef void forget(self, Flow* flow) noexcept:
+        """The stream is over: give back what its flow holds, to the windows, too."""
+        cdef Py_ssize_t held = queue_len(&flow.input)
+        self.buffered -= queue_len(&flow.output)
+        if held and self.session != NULL:
+            nghttp2_session_consume_connection(self.session, <size_t>held)
+        queue_free(&flow.input)
+        queue_free(&flow.output)
+        drop_trailers(flow)
+
+    # Of the sides
+
+    cdef Flow* begin_section(self, int32_t stream_id) noexcept:
+        """A field section begins on a stream that has no flow. NULL: the stream is refused."""
+        return NULL
+
+    cdef int take_field(self, Flow* flow, Span name, Span value) noexcept:
+        """A field of the section at work. 0, or NGHTTP2_ERR_…"""
+        return 0
+
+    cdef void frame_received(self, const FrameHead* frame) noexcept:
+        """A whole frame, or a whole section, has come."""
+        pass
+
+    cdef int flow_ready(self, Flow* flow, uint8_t events) except -1:
+        """Look after a flow: see FlowEvent."""
+        return 0
+
+    cdef int after_send(self) except -1:
+        """What was to be sent has been handed to the socket, or waits for it."""
+        return 0

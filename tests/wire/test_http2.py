@@ -1,0 +1,533 @@
+"""HTTP/2 from clients, to servers that speak HTTP/1: what each side sees, frame by frame."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hyperframe.frame import HeadersFrame, SettingsFrame, WindowUpdateFrame
+
+from tests.support.certificates import certificate
+from tests.support.http2 import PREFACE, Http2Client, request
+from tests.support.instance import eventually
+from tests.support.wire import TIMEOUT_S, Edge, Peer, Script, config_for, edge, serving
+
+PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM = 1, 2, 7
+
+
+@contextlib.contextmanager
+def client(lb: Edge, **settings: Any) -> Iterator[Http2Client]:
+    found = Http2Client(socket.create_connection(lb.address, timeout=TIMEOUT_S), **settings)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+class Heads:
+    """A server that notes the heads it is sent, and answers with bodies of a given size."""
+
+    def __init__(self, answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") -> None:
+        self.answer = answer
+        self.seen: list[tuple[str, dict[str, str], bytes]] = []
+        self.lines: list[str] = []
+
+    def __call__(self, peer: Peer) -> None:
+        with contextlib.suppress(EOFError, ConnectionError):
+            while True:
+                head = peer.until(b"\r\n\r\n")
+                self.lines += head.decode("latin-1").split("\r\n")
+                peer.rest = head + peer.rest
+                self.seen.append(peer.message())
+                peer.send(self.answer)
+
+
+# Requests and answers
+
+
+def test_a_request_becomes_one_of_http1_and_its_answer_goes_back() -> None:
+    extra = b"X-Mixed: Case\r\nConnection: x-gone\r\nX-Gone: 1\r\n"
+    heads = Heads(b"HTTP/1.1 201 Created\r\nContent-Length: 5\r\n" + extra + b"\r\nhello")
+    with serving(heads) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        answer = h2.ask("PUT", "/a%20b?c=d", ("x-one", "1"), ("te", "trailers"), body=b"text")
+        assert (answer.status, answer.body) == (201, b"hello")
+        assert answer.head["x-mixed"] == "Case"
+        assert answer.head["content-length"] == "5"
+        assert "date" in answer.head
+        assert not {"connection", "x-gone", "transfer-encoding"} & set(answer.head)
+    first, headers, body = heads.seen[0]
+    assert first == "PUT /a%20b?c=d HTTP/1.1"
+    assert headers["host"] == "a.test"
+    assert headers["x-one"] == "1"
+    assert headers["transfer-encoding"] == "chunked"
+    assert headers["x-forwarded-proto"] == "http"
+    assert body == b"text"
+
+
+@pytest.mark.parametrize("sent", ["at once", "in pieces"])
+def test_a_length_that_is_known_goes_on(sent: str) -> None:
+    heads = Heads()
+    with serving(heads) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        stream = h2.open()
+        h2.headers(stream, request("POST", "/", ("content-length", "6")), end=False)
+        if sent == "in pieces":
+            h2.ping()
+        h2.data(stream, b"abc")
+        h2.data(stream, b"def", end=True)
+        assert h2.answer(stream).status == 200
+    assert heads.seen[0][1]["content-length"] == "6"
+    assert heads.seen[0][2] == b"abcdef"
+    assert "transfer-encoding" not in heads.seen[0][1]
+
+
+def test_pieces_of_cookie_are_joined() -> None:
+    heads = Heads()
+    with serving(heads) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        h2.ask("GET", "/", ("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3"))
+    assert [line for line in heads.lines if line.lower().startswith("cookie")] == ["cookie: a=1; b=2; c=3"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ([(":authority", "b.test"), ("host", "b.test")], 200),
+        ([(":authority", "B.test"), ("host", "b.TEST")], 200),
+        ([(":authority", "b.test"), ("host", "c.test")], 400),
+        ([(":authority", "user@b.test")], 400),
+        ([(":authority", "b.test,c.test")], 400),
+        ([(":authority", "b.test/x")], 400),
+        ([(":scheme", "ftp")], 400),
+        ([("expect", "something")], 417),
+        ([(":method", "CONNECT"), (":protocol", "something")], 501),
+    ],
+)
+def test_what_http1_would_refuse_is_refused_with_the_same_status(fields: list[tuple[str, str]], status: int) -> None:
+    with serving() as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        answer = h2.ask("GET", "/", *fields)
+        # Some versions of the library refuse some of these themselves.
+        assert answer.reset == PROTOCOL_ERROR if answer.reset is not None else answer.status == status
+        assert status != 200 or answer.reset is None
+        assert h2.ask().status == 200
+
+
+def test_host_serves_where_there_is_no_authority() -> None:
+    heads = Heads()
+    with serving(heads) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        stream = h2.open()
+        h2.headers(stream, [(":method", "GET"), (":scheme", "http"), (":path", "/"), ("host", "only.test")])
+        assert h2.answer(stream).status == 200
+    assert heads.seen[0][1]["host"] == "only.test"
+
+
+MALFORMED = {
+    "upper case": [*request(), ("X-Upper", "1")],
+    "a line feed in a value": [*request(), ("x", "a\nb")],
+    "a carriage return in a value": [*request(), ("x", "a\rb: c")],
+    "NUL in a value": [*request(), ("x", "a\0b")],
+    "a line feed in a name": [*request(), ("x\ny", "a")],
+    "a colon in a name": [*request(), ("x:y", "a")],
+    "a space in a name": [*request(), ("x y", "a")],
+    "an empty name": [*request(), ("", "a")],
+    "a space in front of a value": [*request(), ("x", " a")],
+    "a line feed in the path": request("GET", "/a\nb"),
+    "a space in the path": request("GET", "/a b HTTP/1.1"),
+    "an empty path": request("GET", ""),
+    "a path without a slash": request("GET", "a"),
+    "an absolute path": request("GET", "http://b.test/"),
+    "an asterisk that is not for OPTIONS": request("GET", "*"),
+    "a space in the method": request("GET /x", "/"),
+    "a line feed in the authority": request("GET", "/", (":authority", "a\r\nx: y")),
+    "no method": request()[1:],
+    "no scheme": [request()[0], *request()[2:]],
+    "no path": [*request()[:2], request()[3]],
+    "two methods": [(":method", "GET"), *request()],
+    "two paths": [*request(), (":path", "/b")],
+    "a pseudo-header after a field": [*request()[:3], ("x", "y"), request()[3]],
+    "an unknown pseudo-header": [*request(), (":unknown", "x")],
+    "a pseudo-header of answers": [*request(), (":status", "200")],
+    "connection": [*request(), ("connection", "close")],
+    "keep-alive": [*request(), ("keep-alive", "1")],
+    "proxy-connection": [*request(), ("proxy-connection", "close")],
+    "transfer-encoding": [*request("POST"), ("transfer-encoding", "chunked")],
+    "upgrade": [*request(), ("upgrade", "h2c")],
+    "te other than trailers": [*request(), ("te", "gzip")],
+    "two lengths": [*request("POST"), ("content-length", "3"), ("content-length", "4")],
+    "a length that is no number": [*request("POST"), ("content-length", "0x3")],
+    "a length without a body": [*request("POST"), ("content-length", "3")],
+    "protocol without CONNECT": [*request(), (":protocol", "websocket")],
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_malformed_request_ends_its_stream_and_no_server_sees_it(case: str) -> None:
+    heads = Heads()
+    with serving(heads) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        stream = h2.open()
+        h2.headers(stream, MALFORMED[case])
+        answer = h2.answer(stream)
+        if case == "an asterisk that is not for OPTIONS":
+            assert answer.reset == PROTOCOL_ERROR or answer.status == 400
+        else:
+            assert answer.reset == PROTOCOL_ERROR
+        assert h2.ask().status == 200
+    assert len(heads.seen) == 1
+
+
+@pytest.mark.parametrize("sent", [b"ab", b"abcd"])
+def test_a_body_that_is_not_as_long_as_announced_ends_its_stream(sent: bytes) -> None:
+    with serving() as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        stream = h2.open()
+        h2.headers(stream, request("POST", "/", ("content-length", "3")), end=False)
+        h2.data(stream, sent, end=True)
+        assert h2.answer(stream).reset == PROTOCOL_ERROR
+        assert h2.ask().status == 200
+
+
+def test_head_and_answers_without_a_body() -> None:
+    def script(peer: Peer) -> None:
+        with contextlib.suppress(EOFError):
+            while True:
+                first = peer.message()[0]
+                if first.startswith("HEAD"):
+                    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+                else:
+                    peer.send(b"HTTP/1.1 " + first.split("/")[1][:3].encode() + b" X\r\nEtag: x\r\n\r\n")
+
+    with serving(script) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        answer = h2.ask("HEAD", "/200")
+        assert (answer.status, answer.body, answer.head["content-length"]) == (200, b"", "100")
+        for status in (204, 304):
+            answer = h2.ask("GET", f"/{status}")
+            assert (answer.status, answer.body) == (status, b"")
+
+
+def test_interim_answers_come_before_the_final_one() -> None:
+    def script(peer: Peer) -> None:
+        peer.message()
+        peer.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with serving(script) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        answer = h2.ask()
+        assert [dict(head)[":status"] for head in answer.heads] == ["103", "200"]
+        assert dict(answer.heads[0])["link"] == "</x>"
+
+
+def test_a_client_that_expects_100_continue_is_told_to_go_on() -> None:
+    with serving() as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        stream = h2.open()
+        h2.headers(stream, request("POST", "/", ("expect", "100-continue"), ("content-length", "4")), end=False)
+        assert dict(h2.head_of(stream).heads[0]) == {":status": "100"}
+        h2.data(stream, b"body", end=True)
+        assert h2.answer(stream).body.endswith(b"body")
+
+
+def test_trailers_of_an_answer_go_on() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 6\r\n\r\n"
+    with serving(Heads(answer)) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        found = h2.ask()
+        assert (found.body, found.trailers) == (b"abc", {"x-sum": "6"})
+        assert found.head["trailer"] == "X-Sum"
+
+
+@pytest.mark.parametrize("body", [b"abc", b""])
+def test_trailers_of_a_request_that_it_announces_go_on(body: bytes) -> None:
+    seen: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        seen.extend(peer.chunks())
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with serving(script) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        stream = h2.open()
+        h2.headers(stream, request("POST", "/", ("trailer", "x-sum")), end=False)
+        if body:
+            h2.data(stream, body)
+        h2.headers(stream, [("x-sum", "6"), ("x-other", "7")])
+        assert h2.answer(stream).status == 200
+    assert seen == [body, b"x-sum: 6\r\n"]
+
+
+def test_what_may_not_be_a_trailer_ends_the_stream() -> None:
+    with serving() as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        stream = h2.open()
+        h2.headers(stream, request("POST"), end=False)
+        h2.headers(stream, [(":path", "/other")])
+        assert h2.answer(stream).reset == PROTOCOL_ERROR
+        assert h2.ask().status == 200
+
+
+def test_a_request_that_is_answered_before_it_is_complete_may_stop() -> None:
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 413 X\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge")
+
+    with serving(script) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        stream = h2.open()
+        h2.headers(stream, request("POST"), end=False)
+        answer = h2.head_of(stream)
+        h2.until(lambda: answer.reset is not None)
+        assert (answer.status, answer.body, answer.ended, answer.reset) == (413, b"large", True, 0)
+
+
+def test_an_answer_that_breaks_off_is_seen_to_be_incomplete() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"
+
+    def script(peer: Peer) -> None:
+        peer.message()
+        peer.send(answer)
+
+    with serving(script) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        found = h2.ask()
+        assert (found.ended, found.reset) == (False, INTERNAL_ERROR)
+        assert h2.ask().reset == INTERNAL_ERROR  # the connection goes on
+
+
+def test_a_head_that_is_too_large_is_answered() -> None:
+    with serving() as server, edge(config_for(server.url), http={"maxHeaderBytes": 8192}) as lb, client(lb) as h2:
+        assert h2.ask("GET", "/", *((f"x-{i}", "v" * 500) for i in range(20))).status == 431
+        assert h2.ask("GET", "/", ("x", "v" * 5000)).status == 200
+
+
+def test_many_streams_at_once() -> None:
+    heads = Heads()
+    with serving(heads) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        streams = [h2.send("GET", f"/{i}") for i in range(100)]
+        assert all(h2.answer(stream).body == b"ok" for stream in streams)
+    assert sorted(first for first, _, _ in heads.seen) == sorted(f"GET /{i} HTTP/1.1" for i in range(100))
+
+
+def test_more_streams_than_allowed_are_refused_so_that_they_can_be_repeated() -> None:
+    release = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.message()
+        release.wait(TIMEOUT_S)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    limit = {"maxConcurrentStreams": 3}
+    with serving(script) as server, edge(config_for(server.url), http2=limit) as lb, client(lb) as h2:
+        streams = [h2.send() for _ in range(4)]  # the client does not know the limit yet
+        assert h2.answer(streams[3]).reset == REFUSED_STREAM
+        assert h2.settings[SettingsFrame.MAX_CONCURRENT_STREAMS] == 3
+        release.set()
+        assert [h2.answer(stream).status for stream in streams[:3]] == [200] * 3
+
+
+# Back-pressure
+
+
+def test_a_body_goes_both_ways_whole() -> None:
+    body = bytes(range(256)) * 8192  # 2 MiB
+
+    def script(peer: Peer) -> None:
+        received = peer.message()[2]
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(received) + received)
+
+    with serving(script) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        stream = h2.open()
+        h2.headers(stream, request("POST"), end=False)
+        h2.upload(stream, body)
+        assert h2.answer(stream).body == body
+
+
+def test_a_client_that_does_not_read_a_stream_stops_its_server_and_no_other_stream() -> None:
+    sent = [0]
+    gone = threading.Event()
+
+    def script(peer: Peer) -> None:
+        with contextlib.suppress(EOFError, ConnectionError):
+            while True:
+                first = peer.message()[0]
+                if "/small" in first:
+                    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                    continue
+                peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\n")
+                peer.sock.setblocking(False)
+                while not gone.wait(0.01):
+                    with contextlib.suppress(BlockingIOError):
+                        sent[0] += peer.sock.send(bytes(65536))
+                return
+
+    with serving(script) as server, edge(config_for(server.url)) as lb, client(lb, window=65535) as h2:
+        h2.reads = False
+        stream = h2.send("GET", "/large")
+        answer = h2.head_of(stream)
+        h2.frame(WindowUpdateFrame(0, window_increment=1 << 20))
+        h2.until(lambda: len(answer.body) == 65535)
+        before = -1
+        while sent[0] != before:
+            before = sent[0]
+            assert not gone.wait(0.3)
+            assert h2.ask("GET", "/small").body == b"ok"
+        assert sent[0] < 20 << 20
+        assert len(answer.body) == 65535
+        gone.set()
+
+
+def test_a_server_that_does_not_read_stops_its_client_and_no_other_stream() -> None:
+    gone = threading.Event()
+
+    def script(peer: Peer) -> None:
+        with contextlib.suppress(EOFError, ConnectionError):
+            while True:
+                if "/small" in peer.head()[0]:
+                    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                else:
+                    gone.wait(TIMEOUT_S)
+
+    with serving(script) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        h2.ping()
+        stream = h2.open()
+        h2.headers(stream, request("POST", "/large"), end=False)
+        left = h2.settings[SettingsFrame.INITIAL_WINDOW_SIZE]
+        while left > 0:  # all that it may send without a word of the other side
+            h2.data(stream, bytes(min(16384, left)))
+            left -= 16384
+        assert h2.ask("GET", "/small").body == b"ok"
+        gone.set()
+
+
+# Connections
+
+
+def test_http2_over_tls_is_agreed_on_by_alpn(tmp_path: Path) -> None:
+    files = certificate(tmp_path, "a", "a.test")
+    heads = Heads()
+    with serving(heads) as server:
+        dynamic = config_for(server.url)
+        dynamic["http"]["routers"]["all"]["tls"] = {}
+        dynamic["tls"] = {"certificates": [{"certFile": str(files.certificate), "keyFile": str(files.key)}]}
+        with edge(dynamic) as lb:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            context.set_alpn_protocols(["h2", "http/1.1"])
+            plain = socket.create_connection(lb.address, timeout=TIMEOUT_S)
+            sock = context.wrap_socket(plain, server_hostname="a.test")
+            assert sock.selected_alpn_protocol() == "h2"
+            h2 = Http2Client(sock)
+            stream = h2.open()
+            h2.headers(stream, request("POST"), end=False)
+            h2.upload(stream, b"x" * 100000)
+            assert h2.answer(stream).status == 200
+            assert heads.seen[0][1]["x-forwarded-proto"] == "https"
+            h2.close()
+
+
+def test_tls_options_without_h2_do_not_offer_it(tmp_path: Path) -> None:
+    files = certificate(tmp_path, "a", "a.test")
+    with serving() as server:
+        dynamic = config_for(server.url)
+        dynamic["http"]["routers"]["all"]["tls"] = {}
+        dynamic["tls"] = {
+            "certificates": [{"certFile": str(files.certificate), "keyFile": str(files.key)}],
+            "options": {"default": {"alpnProtocols": ["http/1.1"]}},
+        }
+        with edge(dynamic) as lb:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            context.set_alpn_protocols(["h2", "http/1.1"])
+            with context.wrap_socket(socket.create_connection(lb.address), server_hostname="a.test") as sock:
+                assert sock.selected_alpn_protocol() == "http/1.1"
+
+
+def test_a_preface_that_comes_in_pieces_is_one() -> None:
+    with serving() as server, edge(config_for(server.url)) as lb:
+        sock = socket.create_connection(lb.address, timeout=TIMEOUT_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in (PREFACE[:5], PREFACE[5:16], PREFACE[16:20]):
+            sock.sendall(piece)
+            threading.Event().wait(0.05)
+        h2 = Http2Client(sock, preface=PREFACE[20:])
+        assert h2.ask().status == 200
+        h2.close()
+
+
+def test_what_only_looks_like_a_preface_is_refused() -> None:
+    with serving() as server, edge(config_for(server.url)) as lb:
+        peer = lb.client()
+        peer.send(b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n")
+        assert b" 505 " in peer.to_the_end().split(b"\r\n")[0]
+
+
+def test_the_keep_alive_limit_ends_a_connection_and_no_stream() -> None:
+    limit = {"keepAliveMaxRequests": 3}
+    with serving() as server, edge(config_for(server.url), transport=limit) as lb, client(lb) as h2:
+        streams = [h2.send() for _ in range(4)]
+        assert [h2.answer(stream).status for stream in streams] == [200] * 4
+        h2.to_the_end()
+        assert [frame.error_code for frame in h2.goaways] == [0, 0]
+        assert h2.goaways[0].last_stream_id == 2**31 - 1
+        assert h2.goaways[1].last_stream_id == streams[-1]
+
+
+def test_an_idle_connection_is_ended_in_time() -> None:
+    timeouts = {"respondingTimeouts": {"idleTimeout": "200ms"}}
+    with serving() as server, edge(config_for(server.url), transport=timeouts) as lb, client(lb) as h2:
+        assert h2.ask().status == 200
+        h2.to_the_end()
+        assert [frame.error_code for frame in h2.goaways] == [0, 0]
+        eventually(lambda: lb.open_connections == 0, "the connection ends")
+
+
+def test_a_client_that_goes_away_breaks_its_requests_off() -> None:
+    ended = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.message()
+        peer.to_the_end()
+        ended.set()
+
+    with serving(script) as server, edge(config_for(server.url)) as lb:
+        with client(lb) as h2:
+            h2.send()
+            eventually(lambda: server.connections == 1, "the server is asked")
+        assert ended.wait(TIMEOUT_S)
+        eventually(lambda: lb.open_connections == 0, "the connection ends")
+
+
+def test_a_stream_that_is_reset_breaks_its_request_off_and_no_other() -> None:
+    ended = threading.Event()
+
+    def script(peer: Peer) -> None:
+        if "/hang" in peer.message()[0]:
+            peer.to_the_end()
+            ended.set()
+        else:
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with serving(script) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        stream = h2.send("GET", "/hang")
+        eventually(lambda: server.connections == 1, "the server is asked")
+        h2.reset(stream)
+        assert ended.wait(TIMEOUT_S)
+        assert h2.ask().status == 200
+
+
+def test_a_body_that_does_not_come_is_answered_with_408() -> None:
+    timeouts = {"respondingTimeouts": {"readTimeout": "300ms"}}
+    with serving() as server, edge(config_for(server.url), transport=timeouts) as lb, client(lb) as h2:
+        stream = h2.open()
+        h2.headers(stream, request("POST"), end=False)
+        assert h2.answer(stream).status == 408
+
+
+def test_an_answer_that_does_not_come_in_time_is_answered_with_504() -> None:
+    timeouts = {"respondingTimeouts": {"writeTimeout": "300ms"}}
+    silent: Script = Peer.to_the_end
+    with serving(silent) as server, edge(config_for(server.url), transport=timeouts) as lb, client(lb) as h2:
+        assert h2.ask().status == 504
+
+
+def test_half_a_head_is_not_waited_for() -> None:
+    timeouts = {"respondingTimeouts": {"readTimeout": "300ms"}}
+    with serving() as server, edge(config_for(server.url), transport=timeouts) as lb, client(lb) as h2:
+        h2.frame(HeadersFrame(1, h2.block(request()), flags=["END_STREAM"]))
+        h2.to_the_end()
+        eventually(lambda: lb.open_connections == 0, "the connection ends")
