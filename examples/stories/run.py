@@ -29,7 +29,7 @@ def main() -> None:
     demo = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(demo)
     story = HERE / f"{name}.yml"
-    ports = sorted({int(port) for port in re.findall(r"127\.0\.0\.1:(81\d\d)", story.read_text())})
+    ports = sorted({int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", story.read_text())})
     backends = [] if name in WITHOUT_BACKENDS else ports
     for port in (8000, 8080, *backends):
         demo.require_free(port)

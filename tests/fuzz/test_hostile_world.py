@@ -10,6 +10,8 @@ import os
 import random
 import re
 import resource
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -18,10 +20,12 @@ from typing import Any
 
 import pytest
 
+from tests.fuzz.encrypted import Secrets
 from tests.fuzz.world import ANSWER_BODY, REQUEST_BODY, HostileClient, HostileServer, draw_config
 from tests.support.instance import eventually
 from tests.support.native import with_filters, with_steps
-from tests.support.wire import Edge, edge
+from tests.support.tls import handshakes, trusting
+from tests.support.wire import TIMEOUT_S, Edge, Peer, edge
 
 SECONDS = float(os.environ.get("LBCORE_FUZZ_SECONDS", "10"))
 SEED = int(os.environ.get("LBCORE_FUZZ_SEED", "1"))
@@ -57,9 +61,11 @@ def each(stop: threading.Event, act: object, pause_s: float, failures: list[Base
     return thread
 
 
-def ask_well(lb: Edge) -> None:
-    first, _, _ = lb.ask(GOOD)
-    assert first == "HTTP/1.1 200 OK"
+def ask_well(lb: Edge, context: ssl.SSLContext) -> None:
+    assert lb.ask(GOOD)[0] == "HTTP/1.1 200 OK"
+    sock = socket.create_connection(lb.proxy.addresses["secure"], timeout=TIMEOUT_S)  # type: ignore[arg-type]
+    with context.wrap_socket(sock, server_hostname="good.test") as encrypted:
+        assert Peer(encrypted).ask(GOOD)[0] == "HTTP/1.1 200 OK"
 
 
 def no_line_tells_of_two(log: str) -> None:
@@ -91,7 +97,10 @@ def without_descriptors(pause_s: float) -> None:
 
 
 def nothing_is_left(lb: Edge, used: dict[str, int]) -> None:
-    """No slot is in flight, no copy under way, nobody in a queue, no byte of a body is kept, no connection is open."""
+    """No slot is in flight, no copy under way, nobody in a queue, no byte of a body is kept, no connection is open.
+
+    Of the connections that were encrypted, nothing of OpenSSL's is left.
+    """
     region: Any = lb.proxy._region
     eventually(lambda: lb.open_connections == 0, "all connections of clients have ended")
     for name, slot in used.items():
@@ -101,11 +110,12 @@ def nothing_is_left(lb: Edge, used: dict[str, int]) -> None:
     for name, slot in slots.services.items():
         assert region.queue_counters(slot).waiting == 0, name
     eventually(lambda: region.body_memory == 0, "no body is kept")
+    eventually(lambda: handshakes() == 0, "no state of TLS is kept")
 
 
 @pytest.mark.timeout(3600)
 def test_the_good_are_served_and_nothing_is_told_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    draw = random.Random(SEED)
+    draw, secrets, context = random.Random(SEED), Secrets(tmp_path), trusting()
     steps, tap = with_steps(monkeypatch), with_filters(monkeypatch)
     servers = [HostileServer(SEED, 0.0), *(HostileServer(SEED + n, 0.4) for n in range(1, 5))]
     urls = [server.url for server in servers]
@@ -120,25 +130,26 @@ def test_the_good_are_served_and_nothing_is_told_of_others(tmp_path: Path, monke
     }
     transport = {"respondingTimeouts": {"readTimeout": "300ms", "idleTimeout": "300ms"}}
     transport["lifeCycle"] = {"graceTimeOut": "500ms"}
-    points: dict[str, Any] = {name: {"address": "127.0.0.1:0", "transport": transport} for name in ("web", "raw")}
+    point = {"address": "127.0.0.1:0", "transport": transport}
+    points: dict[str, Any] = {name: dict(point) for name in ("web", "raw", "secure")}
     points["raw"]["proxyProtocol"] = {"insecure": True}
     logging.getLogger("lbcore").addHandler(errors)
     logging.getLogger("lbcore.health").setLevel(logging.INFO)
-    with edge(draw_config(draw, urls), points, static) as lb:
+    with edge(draw_config(draw, urls, secrets), points, static) as lb:
         for step in steps.values():
             step.timeout_ms = 100
-        raw = lb.proxy.addresses["raw"]
-        clients = [HostileClient(SEED * 100 + n, lb.address, raw, n * 1_000_000) for n in range(CLIENTS)]
+        addresses = lb.proxy.addresses
+        clients = [HostileClient(SEED * 100 + n, addresses, secrets, n * 1_000_000) for n in range(CLIENTS)]
 
         def reload() -> None:
-            lb.apply(draw_config(draw, urls))
+            lb.apply(draw_config(draw, urls, secrets))
             used.update(lb.proxy._publication.current.snapshot.slots.servers)  # type: ignore[union-attr]
             for step in steps.values():
                 step.timeout_ms = 100
 
         def ask() -> None:
             with asking:
-                ask_well(lb)
+                ask_well(lb, context)
 
         def starve() -> None:
             with asking:  # who asks well needs descriptors, too
@@ -155,7 +166,7 @@ def test_the_good_are_served_and_nothing_is_told_of_others(tmp_path: Path, monke
         for thread in [*threads, *crowd]:
             thread.join(60)
             assert not thread.is_alive()
-        ask_well(lb)
+        ask_well(lb, context)
         nothing_is_left(lb, used)
         # The end comes while clients are at work.
         stop_crowd = threading.Event()

@@ -10,6 +10,7 @@ import threading
 import time
 from typing import Any
 
+from tests.fuzz.encrypted import EncryptedClient, Secrets
 from tests.support.wire import Peer, Server
 
 # What a client writes into its heads. A line of the log that carries two of them tells one client about another.
@@ -163,8 +164,10 @@ class HostileServer:
         return False
 
 
-def draw_config(draw: random.Random, urls: list[str]) -> dict[str, Any]:
+def draw_config(draw: random.Random, urls: list[str], secrets: Secrets) -> dict[str, Any]:
     """A tree of services with everything that keeps state or bytes in it; `/good` goes to the first server alone.
+
+    What comes over TLS takes the same ways.
 
     The middlewares `one` and `two` are `tests.support.steps`, `tap` is that of `tests.support.filters`.
     """
@@ -226,6 +229,8 @@ def draw_config(draw: random.Random, urls: list[str]) -> dict[str, Any]:
             "middlewares": draw.choice([["one"], ["one", "tap"], ["tap", "mark", "one"]]),
         },
     }
+    routers |= {f"{name}-tls": {**router, "tls": {}} for name, router in routers.items()}
+    routers["odd"] = {"rule": "Host(`odd.test`)", "service": "leaf", "tls": {"options": "odd"}}
     raw: dict[str, Any] = {"servers": [{"address": url.removeprefix("http://")} for url in urls[1:]]}
     if draw.random() < 0.3:
         raw["proxyProtocol"] = {"version": draw.choice("12")}
@@ -236,6 +241,7 @@ def draw_config(draw: random.Random, urls: list[str]) -> dict[str, Any]:
     }
     return {
         "http": {"routers": routers, "services": services, "middlewares": middlewares, "serversTransports": transports},
+        "tls": secrets.draw_config(draw),
         "tcp": {
             "routers": {"raw": {"rule": "HostSNI(`*`)", "entryPoints": ["raw"], "service": "raw"}},
             "services": {"raw": {"loadBalancer": raw}},
@@ -244,12 +250,15 @@ def draw_config(draw: random.Random, urls: list[str]) -> dict[str, Any]:
 
 
 class HostileClient:
-    """One connection after another, each with a token of its own; some to `raw`, of layer 4 behind a PROXY header."""
+    """One connection after another, each with a token of its own, to one of the entry points, over TLS or not.
 
-    def __init__(self, seed: int, address: Any, raw: Any, count_from: int) -> None:
+    web: HTTP and TLS on one port. secure: TLS. raw: layer 4 and TLS behind a PROXY header.
+    """
+
+    def __init__(self, seed: int, addresses: dict[str, Any], secrets: Secrets, count_from: int) -> None:
         self.draw = random.Random(seed)
-        self.address = address
-        self.raw = raw
+        self.addresses = addresses
+        self.encrypted = EncryptedClient(self.draw, secrets)
         self.next_token = count_from
         self.connections = 0
 
@@ -257,13 +266,17 @@ class HostileClient:
         token = TOKEN % self.next_token
         self.next_token += 1
         self.connections += 1
-        is_raw = self.draw.random() < 0.1
+        point = self.draw.choice(["raw", "secure", "secure", *["web"] * 6])
+        over_tls = self.draw.random() < {"raw": 0.2, "secure": 0.95, "web": 0.1}[point]
         with contextlib.suppress(OSError):
-            sock = socket.create_connection(self.raw if is_raw else self.address, timeout=5)
+            sock = socket.create_connection(self.addresses[point], timeout=5)
             with sock:
-                if is_raw:
+                if point == "raw":
                     sock.sendall(self.proxy_header())
-                self.act(sock, token)
+                if over_tls:
+                    self.encrypted.run(sock, token, self.act)
+                else:
+                    self.act(sock, token)
 
     def proxy_header(self) -> bytes:
         """One of layer 4; half of one, or none, at times."""

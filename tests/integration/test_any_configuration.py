@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -156,7 +155,7 @@ def test_static_configuration_starts_workers_or_is_refused(
         assert "ended" not in lb.log
         assert "Traceback" not in lb.log
         lb.signal(signal.SIGTERM)
-        time.sleep(0.05)
+        lb.logged("stopping")
         with contextlib.suppress(ProcessLookupError):
             lb.signal(signal.SIGTERM)
         assert lb.process.wait(30) == 0

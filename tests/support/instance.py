@@ -196,3 +196,13 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The commands of all processes that name a folder."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended
+            if str(folder) in (command := file.read_text()):
+                found.append(command.replace("\0", " "))
+    return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
-import sys
+import sysconfig
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,45 +18,45 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "build/tests"
 
 
-def built(name: str) -> Path | None:
-    """The extension, when it is newer than all it depends on."""
-    depends = [ROOT / f"tests/support/{name}.pyx"]
-    for package in ("http", "middleware", "proxy", "routing"):
-        depends += (ROOT / "lbcore" / package).glob("*.pxd")
-    newest = max(path.stat().st_mtime for path in depends)
-    tag = f"cpython-{sys.version_info[0]}{sys.version_info[1]}"
-    return next((path for path in BUILT.rglob(f"{name}.{tag}*.so") if path.stat().st_mtime > newest), None)
+def is_current(extension: Path, source: Path) -> bool:
+    """Whether an extension is there, and newer than all it depends on."""
+    newest = max(path.stat().st_mtime for path in (source, *(ROOT / "lbcore").rglob("*.pxd")))
+    return extension.exists() and extension.stat().st_mtime > newest
 
 
-def build_extension(name: str) -> None:
+def build_extension(module: str, source: Path, extension: Path) -> None:
+    """In a folder of its own, and put where it belongs when it is whole: a process may have loaded the one before."""
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 
-    source = ROOT / f"tests/support/{name}.pyx"
-    extension = Extension(f"tests.support.{name}", [str(source)], extra_compile_args=["-O1"])
-    modules = cythonize(
-        [extension],
-        compiler_directives={"language_level": "3"},
-        include_path=[str(ROOT)],
-        build_dir=str(BUILT),
-        force=True,
-        quiet=True,
-    )
-    command = build_ext(Distribution({"ext_modules": modules}))
-    command.build_lib = command.build_temp = str(BUILT)
-    command.ensure_finalized()
-    command.run()
+    with tempfile.TemporaryDirectory(dir=BUILT) as folder:
+        modules = cythonize(
+            [Extension(module, [str(source)], extra_compile_args=["-O1"])],
+            compiler_directives={"language_level": "3"},
+            include_path=[str(ROOT)],
+            build_dir=folder,
+            force=True,
+            quiet=True,
+        )
+        command = build_ext(Distribution({"ext_modules": modules}))
+        command.build_lib = command.build_temp = folder
+        command.ensure_finalized()
+        command.run()
+        Path(command.get_ext_fullpath(module)).replace(extension)
 
 
 @cache
 def native(name: str) -> Any:
-    """The module of that name."""
-    if (path := built(name)) is None:
-        build_extension(name)
-        path = built(name)
-    assert path is not None, f"no extension in {BUILT}"
-    spec = importlib.util.spec_from_file_location(f"tests.support.{name}", path)
+    """The module of that name. One process builds it at a time; the others wait and take what it has built."""
+    module_name, source = f"tests.support.{name}", ROOT / f"tests/support/{name}.pyx"
+    extension = BUILT / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    BUILT.mkdir(parents=True, exist_ok=True)
+    with (BUILT / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_current(extension, source):
+            build_extension(module_name, source, extension)
+    spec = importlib.util.spec_from_file_location(module_name, extension)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import select
 import socket
+import ssl
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +21,7 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 
 TIMEOUT_S = 30.0  # long enough for a machine that is busy with other things
+FULL_S = 0.05  # a socket that takes nothing for so long is full
 
 
 class Peer:
@@ -31,6 +35,17 @@ class Peer:
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
 
+    def fill(self, data: bytes) -> bytes:
+        """Send until nothing more is taken. Gives the rest, of which there has to be some."""
+        view = memoryview(data)
+        self.sock.setblocking(False)
+        while view and select.select([], [self.sock], [], FULL_S)[1]:
+            with contextlib.suppress(BlockingIOError, ssl.SSLWantWriteError):
+                view = view[self.sock.send(view[: 1 << 16]) :]
+        self.sock.settimeout(TIMEOUT_S)
+        assert view, "all of it was taken"
+        return bytes(view)
+
     def until(self, end: bytes) -> bytes:
         """Everything up to and with `end`. Raises EOFError."""
         while end not in self.rest:
@@ -42,21 +57,23 @@ class Peer:
         return taken + end
 
     def exactly(self, count: int) -> bytes:
-        while len(self.rest) < count:
-            piece = self.sock.recv(1 << 18)
-            if not piece:
-                raise EOFError(self.rest)
-            self.rest += piece
-        taken, self.rest = self.rest[:count], self.rest[count:]
-        return taken
+        pieces, have = [self.rest], len(self.rest)
+        while have < count:
+            pieces.append(self.sock.recv(1 << 18))
+            have += len(pieces[-1])
+            if not pieces[-1]:
+                raise EOFError(b"".join(pieces))
+        data = b"".join(pieces)
+        self.rest = data[count:]
+        return data[:count]
 
     def to_the_end(self) -> bytes:
         """Everything until the other side has closed."""
+        pieces, self.rest = [self.rest], b""
         with contextlib.suppress(ConnectionResetError):
-            while piece := self.sock.recv(65536):
-                self.rest += piece
-        taken, self.rest = self.rest, b""
-        return taken
+            while pieces[-1] or len(pieces) == 1:
+                pieces.append(self.sock.recv(1 << 18))
+        return b"".join(pieces)
 
     def head(self) -> tuple[str, dict[str, str]]:
         """First line and headers, names in lower case."""
@@ -170,19 +187,25 @@ class Edge:
 
     def __init__(self, proxy: lbcore.Proxy, loop: asyncio.AbstractEventLoop) -> None:
         self.proxy = proxy
+        self.clients: weakref.WeakSet[Peer] = weakref.WeakSet()
         self._loop = loop
 
     @property
     def address(self) -> tuple[str, int] | str:
         return self.proxy.addresses["web"]
 
-    def client(self, entry_point: str = "web") -> Peer:
+    def client(self, entry_point: str = "web", *, stays: bool = False) -> Peer:
+        """A new connection. It is closed before the proxy ends, which would wait for it, unless it `stays`."""
         address = self.proxy.addresses[entry_point]
         if isinstance(address, str):
             sock = socket.socket(socket.AF_UNIX)
             sock.connect(address)
-            return Peer(sock)
-        return Peer(socket.create_connection(address, timeout=TIMEOUT_S))
+        else:
+            sock = socket.create_connection(address, timeout=TIMEOUT_S)
+        peer = Peer(sock)
+        if not stays:
+            self.clients.add(peer)
+        return peer
 
     def ask(self, request: bytes) -> tuple[str, dict[str, str], bytes]:
         """One request on a connection of its own."""
@@ -204,6 +227,15 @@ class Edge:
             engine.reactor.drive(delay_ms)
 
         asyncio.run_coroutine_threadsafe(drive(), self._loop).result(TIMEOUT_S)
+
+    def settle(self) -> None:
+        """Return when all that had come in has been read, and its timers have been armed."""
+
+        async def turn() -> None:
+            for _ in range(3):  # a turn of the loop looks at all sockets; one had begun before
+                await asyncio.sleep(0)
+
+        asyncio.run_coroutine_threadsafe(turn(), self._loop).result(TIMEOUT_S)
 
     @property
     def open_connections(self) -> int:
@@ -265,6 +297,8 @@ def edge(
     try:
         yield ready[0]
     finally:
+        for client in ready[0].clients:
+            client.close()
         ready[0]._loop.call_soon_threadsafe(stop.set)
         thread.join(TIMEOUT_S + 5)
         assert not thread.is_alive(), "the proxy does not stop"

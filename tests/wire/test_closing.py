@@ -62,7 +62,7 @@ def test_half_a_head_is_answered_with_408_after_the_header_timeout() -> None:
         assert 0.25 < time.monotonic() - began < 10
         client = lb.client()
         client.send(GET[:-2])
-        time.sleep(0.1)
+        lb.settle()
         client.send(b"\r\n")
         assert client.message()[0].split()[1] == "200"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from tests.support.recorder import (
     two_servers,
     value,
 )
-from tests.support.wire import Peer, Server, deaf, edge
+from tests.support.wire import TIMEOUT_S, Peer, Server, deaf, edge
 from tests.wire.test_queue import counting, queue_of
 
 
@@ -471,10 +470,12 @@ def test_the_fallback_is_asked_before_all_servers_of_many_services_were_tried() 
 def test_an_answer_that_comes_before_its_request_is_complete_comes_whole(limit: int) -> None:
     body = os.urandom(3_000_000)
     received = []
+    answered = threading.Event()
 
     def early(peer: Peer) -> None:
         peer.head()
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"a" * 1000)
+        answered.set()
         received.append(len(peer.chunks()[0]))
         peer.send(b"b" * 4000)
 
@@ -485,8 +486,8 @@ def test_an_answer_that_comes_before_its_request_is_complete_comes_whole(limit: 
             client = lb.client()
             request = post(body, chunked=True)
             client.send(request[:900])
-            eventually(lambda: main.connections, "the main service is asked")
-            time.sleep(0.1)
+            assert answered.wait(TIMEOUT_S)
+            lb.settle()
             sender = threading.Thread(target=client.send, args=(request[900:],))
             sender.start()
             assert client.message()[2] == b"a" * 1000 + b"b" * 4000

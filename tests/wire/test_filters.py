@@ -6,7 +6,6 @@ import hashlib
 import os
 import socket
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -57,7 +56,8 @@ def test_a_slow_server_holds_up_the_client(tap: Any) -> None:
         peer.until(b"\r\n\r\n")
         eventually(lambda: tap.up.stalls, "the filter is told that nothing more is taken")
         before = tap.up.bytes
-        time.sleep(0.2)  # nothing more may be read of the client meanwhile
+        for _ in range(20):
+            lb.settle()  # nothing more may be read of the client meanwhile
         assert tap.up.bytes == before < SIZE
         digests.append(hashlib.sha256(peer.exactly(SIZE)).hexdigest())
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -79,7 +79,8 @@ def test_a_slow_client_holds_up_the_server(tap: Any) -> None:
         client.send(GET)
         eventually(lambda: tap.down.stalls, "the filter is told that nothing more is taken")
         before = tap.down.bytes
-        time.sleep(0.2)
+        for _ in range(20):
+            lb.settle()
         assert tap.down.bytes == before < SIZE
         assert client.message()[2] == flipped(body)
         assert (tap.down.pushed, tap.down.ends) == (0, 1)

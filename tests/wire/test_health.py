@@ -29,6 +29,7 @@ class Patient(Server):
         self.status = 200
         self.failing = False
         self.hanging = False
+        self.released = threading.Event()
         self.checks: list[tuple[str, dict[str, str]]] = []
         self.requests = 0
         self.location = ""
@@ -41,7 +42,7 @@ class Patient(Server):
                 if "/health" in first:
                     self.checks.append((first, headers))
                     if self.hanging:
-                        time.sleep(5)
+                        self.released.wait(5)
                     location = f"Location: {self.location}\r\n" if self.location else ""
                     peer.send(f"HTTP/1.1 {self.status} X\r\n{location}Content-Length: 4\r\n\r\nwell".encode())
                     if headers.get("connection") == "close":
@@ -61,6 +62,7 @@ def patients(*names: str) -> Iterator[list[Patient]]:
         yield servers
     finally:
         for server in servers:
+            server.released.set()
             server.close()
 
 

@@ -80,8 +80,8 @@ def waiting(lb: Edge, count: int) -> None:
     eventually(lambda: queue_of(lb).waiting == count, f"{count} requests wait")
 
 
-def sent(lb: Edge, path: str, cookie: str = "") -> Peer:
-    client = lb.client()
+def sent(lb: Edge, path: str, cookie: str = "", **options: Any) -> Peer:
+    client = lb.client(**options)
     line = f"Cookie: {cookie}\r\n" if cookie else ""
     client.send(f"GET {path} HTTP/1.1\r\nHost: shop.test\r\n{line}\r\n".encode())
     return client
@@ -169,7 +169,7 @@ def test_a_client_that_goes_away_leaves_the_queue(request_: bytes) -> None:
 
 def test_a_client_that_goes_away_gives_its_slot_back() -> None:
     with counting() as (server,), edge(limited(server)) as lb:
-        for number in range(20):
+        for number in range(5):
             gone = sent(lb, "/1")
             eventually(lambda n=number: server.total == n + 1, "the server has it")  # type: ignore[misc]
             gone.close()
@@ -576,7 +576,7 @@ def test_a_connection_that_died_idle_is_replaced_in_its_place() -> None:
 def test_draining_waits_for_those_that_wait() -> None:
     with counting(delay_s=0.05) as (server,):
         with edge(limited(server, timeout="20s")) as lb:
-            clients = [sent(lb, f"/{number}") for number in range(6)]
+            clients = [sent(lb, f"/{number}", stays=True) for number in range(6)]
             waiting(lb, 5)
         assert [client.message()[2] for client in clients] == [b"."] * 6
 

@@ -43,13 +43,15 @@ def test_pipelined_mix_of_own_and_servers_answers_keeps_its_order() -> None:
         assert client.to_the_end() == b""
 
 
-@pytest.mark.parametrize("split", range(1, len(GET)))
-def test_head_split_anywhere_is_one_request(split: int) -> None:
+def test_head_split_anywhere_is_one_request() -> None:
     with serving() as server, edge(config_for(server.url)) as lb:
-        client = lb.client()
-        client.send(GET[:split])
-        client.send(GET[split:] + GET)
-        assert client.message()[2] == client.message()[2] == b"GET /x HTTP/1.1\n"
+        for split in range(1, len(GET)):
+            client = lb.client()
+            client.send(GET[:split])
+            lb.settle()
+            client.send(GET[split:] + GET)
+            assert client.message()[2] == client.message()[2] == b"GET /x HTTP/1.1\n", split
+            client.close()
 
 
 def test_head_byte_by_byte_is_one_request() -> None:
@@ -57,7 +59,7 @@ def test_head_byte_by_byte_is_one_request() -> None:
         client = lb.client()
         for byte in GET:
             client.send(bytes([byte]))
-            time.sleep(0.001)
+            lb.settle()
         assert client.message()[2] == b"GET /x HTTP/1.1\n"
 
 
@@ -196,7 +198,8 @@ def test_trailers_that_a_request_announces_go_on(split: int) -> None:
             whole = head + announced + b"\r\n" + body + sent + b"\r\n"
             cut = len(whole) - min(split, len(whole) - 1)
             client.send(whole[:cut])
-            time.sleep(0.05 if split else 0)
+            if split:
+                lb.settle()
             client.send(whole[cut:])
             told = announced.removeprefix(b"Trailer: ").removesuffix(b"\r\n") or b"none"
             assert client.message()[2] == told + b"\nhello\n" + arrives

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from typing import Any
 
+from tests.support.instance import eventually
 from tests.support.ports import free_port
 from tests.support.recorder import (
     GET,
@@ -133,7 +133,8 @@ def test_weights_change_while_traffic_flows_without_a_failed_request() -> None:
                 thread.start()
             for share in (1, 5, 10, 25, 50, 75, 100):
                 lb.apply(canary(share))
-                time.sleep(0.05)
+                before = len(old.requests) + len(new.requests)
+                eventually(lambda: len(old.requests) + len(new.requests) > before + 20, "clients go on")  # noqa: B023
             stop.set()
             for thread in threads:
                 thread.join()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import select
 import shutil
 import socket
 import struct
@@ -21,7 +22,7 @@ import pytest
 
 from tests.support.instance import eventually
 from tests.support.ports import free_port
-from tests.support.wire import TIMEOUT_S, Edge, Peer, Script, Server, deaf, edge
+from tests.support.wire import FULL_S, TIMEOUT_S, Edge, Peer, Script, Server, deaf, edge
 
 
 def greet(name: bytes) -> Script:
@@ -443,19 +444,17 @@ def test_what_waits_for_a_server_goes_out_though_it_streams_all_the_while() -> N
         peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
         while not taking.is_set():
             peer.send(bytes(1 << 16))
-        time.sleep(0.1)  # its last bytes are on their way
+        lb.settle()  # its last bytes are on their way
         while data := peer.sock.recv(1 << 20):
             got += len(data)
 
     def fill(sock: socket.socket) -> int:
-        """Bytes sent in the time in which all buffers are full."""
-        sent, over = 0, time.monotonic() + 2
-        while time.monotonic() < over:
-            try:
+        """Bytes sent until all buffers are full."""
+        sent = 0
+        while select.select([], [sock], [], FULL_S)[1]:
+            with contextlib.suppress(BlockingIOError):
                 sent += os.write(sock.fileno(), bytes(4000))  # a method of the socket would wait
-            except BlockingIOError:
-                time.sleep(0.005)
-            time.sleep(0.0003)  # so little at once is not spliced
+            lb.settle()  # so little at once is not spliced
         return sent
 
     server = Server(script)

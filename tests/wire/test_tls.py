@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import socket
 import ssl
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.certificates import RSA, Files, certificate
 from tests.support.instance import eventually
+from tests.support.tls import Records, handshakes, trusting
 from tests.support.wire import TIMEOUT_S, Edge, Peer, config_for, edge, serving
 
 HELLO = b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n"
@@ -42,21 +43,11 @@ def secured(url: str, tls: dict[str, Any], **routers: dict[str, Any]) -> dict[st
     return {**dynamic, "tls": tls}
 
 
-def trusting(client: Files | None = None, **settings: Any) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    for name, value in settings.items():
-        setattr(context, name, value)
-    if client is not None:
-        context.load_cert_chain(client.certificate, client.key)
-    return context
-
-
 def over_tls(lb: Edge, name: str | None = "a.test", context: ssl.SSLContext | None = None, **session: Any) -> Peer:
     """A connection whose handshake has been made."""
-    sock = socket.create_connection(lb.address, timeout=TIMEOUT_S)
-    return Peer((context or trusting()).wrap_socket(sock, server_hostname=name, **session))
+    peer = lb.client()
+    peer.sock = (context or trusting()).wrap_socket(peer.sock, server_hostname=name, **session)
+    return peer
 
 
 def tls_of(peer: Peer) -> ssl.SSLSocket:
@@ -344,20 +335,24 @@ def test_tickets(made: dict[str, Files], disabled: bool) -> None:
 
 
 def test_large_bodies_both_ways_with_slow_ends(made: dict[str, Files]) -> None:
-    body = os.urandom(4 << 20)
+    body = os.urandom(16 << 20)
+    full = [threading.Event(), threading.Event()]
 
     def script(peer: Peer) -> None:
         peer.until(b"\r\n\r\n")
-        time.sleep(0.2)  # the client has to wait
+        full[0].wait(TIMEOUT_S)  # the client cannot go on
         got = peer.exactly(len(body))
-        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + got)
+        rest = peer.fill(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + got)
+        full[1].set()
+        peer.send(rest)
 
     with serving(script) as server, edge(secured(server.url, {})) as lb:
         peer = over_tls(lb)
-        peer.send(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % len(body))
-        peer.send(body)
+        rest = peer.fill(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        full[0].set()
+        peer.send(rest)
+        full[1].wait(TIMEOUT_S)  # the server cannot go on, nor can lbcore
         peer.until(b"\r\n\r\n")
-        time.sleep(0.5)  # lbcore has to wait
         assert zlib.crc32(peer.exactly(len(body))) == zlib.crc32(body)
 
 
@@ -402,65 +397,46 @@ def test_requests_in_a_row_and_in_pieces(made: dict[str, Files]) -> None:
 
 
 def test_a_hello_that_comes_byte_by_byte(made: dict[str, Files]) -> None:
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = trusting().wrap_bio(incoming, outgoing, server_hostname="a.test")
     with secure({"certificates": [made["a"].entry]}) as lb:
         sock = socket.create_connection(lb.address, timeout=TIMEOUT_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while True:
-            try:
-                client.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                for byte in outgoing.read():
-                    sock.sendall(bytes([byte]))
-                incoming.write(sock.recv(65536))
-        client.write(HELLO % b"a.test")
-        for byte in outgoing.read():
-            sock.sendall(bytes([byte]))
-        answer = b""
-        while b"\r\n\r\n" not in answer:
-            incoming.write(sock.recv(65536))
-            with contextlib.suppress(ssl.SSLWantReadError):
-                answer += client.read(65536)
-        assert b" 200 " in answer
-        assert client.getpeercert(True) == of(made["a"])
+        client = Records(sock, trusting())
+        client.shake_hands(1)
+        client.send(HELLO % b"a.test", 1)
+        assert b" 200 " in client.until(b"\r\n\r\n")
+        assert client.tls.getpeercert(True) == of(made["a"])
 
 
 def test_a_client_that_ends_its_side_gets_its_answer(made: dict[str, Files]) -> None:
     def script(peer: Peer) -> None:
         peer.until(b"\r\n\r\n")
-        time.sleep(0.1)
+        ended.wait(TIMEOUT_S)
+        lb.settle()  # the end has been seen
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
+    ended = threading.Event()
     with serving(script) as server, edge(secured(server.url, {})) as lb:
         for ends_tls in (False, True):
-            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-            client = trusting().wrap_bio(incoming, outgoing, server_hostname="a.test")
+            ended.clear()
             sock = socket.create_connection(lb.address, timeout=TIMEOUT_S)
-            while True:
-                try:
-                    client.do_handshake()
-                    break
-                except ssl.SSLWantReadError:
-                    sock.sendall(outgoing.read())
-                    incoming.write(sock.recv(65536))
-            client.write(HELLO % b"a.test")
+            client = Records(sock, trusting())
+            client.shake_hands()
+            client.tls.write(HELLO % b"a.test")
             if ends_tls:
                 with contextlib.suppress(ssl.SSLWantReadError):
-                    client.unwrap()
-            sock.sendall(outgoing.read())
+                    client.tls.unwrap()
+            client.push()
             sock.shutdown(socket.SHUT_WR)
+            ended.set()
             received = b""
             while piece := sock.recv(65536):
                 received += piece
-            incoming.write(received)
-            incoming.write_eof()
-            if not ends_tls:
-                answer = client.read(65536)
-                assert answer.startswith(b"HTTP/1.1 200")
-            else:
+            if ends_tls:
                 assert len(received) > 100  # OpenSSL lets nobody read who has said goodbye
+                continue
+            client.incoming.write(received)
+            client.incoming.write_eof()
+            assert client.tls.read(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_the_end_of_a_connection_is_announced(made: dict[str, Files]) -> None:
@@ -574,8 +550,3 @@ def test_connections_leave_nothing_behind(made: dict[str, Files]) -> None:
             with socket.create_connection(lb.address, timeout=TIMEOUT_S) as sock:
                 sock.sendall(b"\x16\x03\x01\x02\x00\x01")
         eventually(lambda: handshakes() == 0, "all connections have gone")
-
-
-def handshakes() -> int:
-    """Connections that hold something of OpenSSL's."""
-    return sum(1 for thing in gc.get_objects() if type(thing).__name__ in ("Handshake", "TlsTransport"))

@@ -38,8 +38,8 @@ def asks(wish: str, request: bytes = GET) -> bytes:
     return request.replace(b"\r\n\r\n", b"\r\nX-Step: %s\r\n\r\n" % wish.encode(), 1)
 
 
-def sent(lb: Edge, request: bytes) -> Peer:
-    client = lb.client()
+def sent(lb: Edge, request: bytes, **options: Any) -> Peer:
+    client = lb.client(**options)
     client.send(request)
     return client
 
@@ -164,7 +164,7 @@ def test_a_request_that_waits_finishes_by_the_configuration_it_came_by(known: St
 def test_a_drain_waits_for_those_that_wait(known: Steps, place: str) -> None:
     with recorders("a") as (a,):
         with edge(stepped(place, all=a.url)) as lb:
-            clients = [sent(lb, asks("one=wait")) for _ in range(3)]
+            clients = [sent(lb, asks("one=wait"), stays=True) for _ in range(3)]
             held(lb, known["one"], 3)
             lb._loop.call_soon_threadsafe(lb._loop.call_later, 0.3, known["one"].release)
         assert [client.message()[2] for client in clients] == [b"a"] * 3
@@ -175,7 +175,7 @@ def test_a_drain_that_is_over_ends_the_waits(known: Steps, place: str) -> None:
     limits = {"transport": {"lifeCycle": {"graceTimeOut": "300ms"}}}
     with recorders("a") as (a,):
         with edge(stepped(place, all=a.url), **limits) as lb:
-            client = sent(lb, asks("one=wait"))
+            client = sent(lb, asks("one=wait"), stays=True)
             held(lb, known["one"], 1)
         assert client.to_the_end() == b""
     assert known["one"].cancelled == 1 and not known["one"].held

@@ -73,14 +73,34 @@ class CountingProvider(FileProvider):
         await eventually(lambda: self.rounds > before)
 
 
+def watchers(path: Path) -> int:
+    """How many instances of inotify of this process look at the folders in which `path` stands, or would."""
+    folders = {path, path.resolve()} if path.is_dir() else {path.parent, path.resolve().parent}
+    inodes = set()
+    for folder in folders:
+        while not folder.is_dir():
+            folder = folder.parent
+        inodes.add(f"ino:{folder.stat().st_ino:x} ")
+    count = 0
+    for file in Path("/proc/self/fdinfo").iterdir():
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            text = file.read_text()
+            count += "inotify" in text and all(inode in text for inode in inodes)
+    return count
+
+
 @contextlib.asynccontextmanager
-async def provider_of(path: Path, **options: Any) -> AsyncIterator[tuple[CountingProvider, Published]]:
+async def provider_of(
+    path: Path, *, watched: bool = True, **options: Any
+) -> AsyncIterator[tuple[CountingProvider, Published]]:
+    """Run one; with the block entered its watch stands, if `watched`."""
     provider, published = CountingProvider(path, **{"throttle": timedelta(0), **options}), Published()
+    before = watchers(path)
     task = asyncio.create_task(provider.run(published))
     try:
         await published.count(1)
         # What is done before the watch stands would be seen only when file times are compared.
-        await asyncio.sleep(0.15)
+        await eventually(lambda: not watched or watchers(path) > before)
         yield provider, published
     finally:
         task.cancel()
@@ -135,17 +155,18 @@ def test_file_changes_in_quick_succession_are_throttled_to_first_and_last(tmp_pa
     async def test() -> None:
         path = tmp_path / "dynamic.yml"
         path.write_text(content("a"))
-        async with provider_of(path, throttle=timedelta(seconds=0.8)) as (_, published):
-            await asyncio.sleep(max(0, published.times[0] + 0.85 - time.monotonic()))
+        async with provider_of(path) as (provider, published):
+            provider._throttle_s = 2
+            provider._published_at -= 2  # as long ago
             path.write_text(content("b"))
             await published.count(2)
-            for name in "cde":
+            path.write_text(content("c"))
+            await eventually(provider._changed.is_set)
+            for name in "de":
                 path.write_text(content(name))
-                await asyncio.sleep(0.1)
-            assert len(published.names) == 2
             await published.count(3)
             assert published.names == [["a"], ["b"], ["e"]]
-            assert published.times[2] - published.times[1] >= 0.8
+            assert published.times[2] - published.times[1] >= 2
 
     run(test())
 
@@ -244,7 +265,8 @@ def test_file_not_watched_is_read_on_reload_only(tmp_path: Path) -> None:
     async def test() -> None:
         path = tmp_path / "dynamic.yml"
         path.write_text(content("a"))
-        async with provider_of(path, watch=False) as (provider, published), provider_of(path) as (beside, _):
+        unwatched = provider_of(path, watched=False, watch=False)
+        async with unwatched as (provider, published), provider_of(path) as (beside, _):
             await beside.reads(lambda: path.write_text(content("b")))
             assert published.names == [["a"]]
             provider.reload()
@@ -304,7 +326,8 @@ def test_file_that_cannot_be_watched_is_compared_by_its_times(
     async def test() -> None:
         path = tmp_path / "dynamic.yml"
         path.write_text(content("a"))
-        async with provider_of(path) as (_, published):
+        async with provider_of(path, watched=False) as (_, published):
+            await eventually(lambda: "cannot watch" in caplog.text)
             path.write_text(content("b"))
             await published.count(2)
 
