@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import http.server
@@ -29,6 +30,13 @@ def eventually(probe: Callable[[], T], what: str, timeout_s: float = 60) -> T:
             return found
         time.sleep(0.01)
     raise AssertionError(f"not within {timeout_s:g} s: {what}")
+
+
+async def becomes_true(probe: Callable[[], object], timeout_s: float = 30) -> None:
+    """Wait in an event loop until `probe` is true. Raises TimeoutError."""
+    async with asyncio.timeout(timeout_s):
+        while not probe():
+            await asyncio.sleep(0.002)
 
 
 class Backend:

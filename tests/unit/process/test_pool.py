@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from lbcore.process.publication import Prepared, RefusedError
 from lbcore.process.snapshot import Snapshot
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
+from tests.support.instance import becomes_true
 
 # A worker in a few lines: it says that it runs whatever configuration comes, and does `EXTRA` then. `PREPARED`:
 # before it says that it could.
@@ -93,12 +94,6 @@ async def pool_of(command: tuple[str, ...], workers: int = 1) -> AsyncIterator[t
         assert pool.pids == []
 
 
-async def eventually(probe: Callable[[], bool], timeout_s: float = 15) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not probe():
-            await asyncio.sleep(0.01)
-
-
 def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(test, 40))
 
@@ -107,9 +102,9 @@ def test_pool_every_worker_gets_each_configuration_and_goes_when_told() -> None:
     async def test() -> None:
         async with pool_of(command(), workers=2) as (pool, owner, task):
             await publish(pool, 1)
-            await eventually(lambda: owner.generations == [1])
+            await becomes_true(lambda: owner.generations == [1])
             await publish(pool, 2)
-            await eventually(lambda: owner.generations == [1, 2])
+            await becomes_true(lambda: owner.generations == [1, 2])
             assert len(pool.pids) == 2
             pool.drain(1)
             await asyncio.wait_for(task, 5)
@@ -119,10 +114,10 @@ def test_pool_every_worker_gets_each_configuration_and_goes_when_told() -> None:
 
 def test_pool_worker_sending_garbage_is_killed_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
-        garbage = "import time; time.sleep(0.3); sock.setblocking(True); sock.sendall(bytes(64)); time.sleep(30)"
+        garbage = "import time; sock.setblocking(True); sock.sendall(bytes(64)); time.sleep(30)"
         async with pool_of(command(garbage)) as (pool, owner, _):
             await publish(pool, 1)
-            await eventually(lambda: len(owner.generations) >= 2)
+            await becomes_true(lambda: len(owner.generations) >= 2)
 
     run(test())
     assert "sends what is no control message" in caplog.text
@@ -162,8 +157,8 @@ def test_pool_worker_that_hangs_is_reported_then_killed(
     async def test() -> None:
         async with pool_of(command("import time; time.sleep(60)")) as (pool, owner, _):
             await publish(pool, 1)
-            await eventually(lambda: not pool.responsive)
-            await eventually(lambda: len(owner.generations) >= 2)
+            await becomes_true(lambda: not pool.responsive)
+            await becomes_true(lambda: len(owner.generations) >= 2)
 
     run(test())
     assert "has not answered for 0.5 s" in caplog.text
@@ -174,8 +169,8 @@ def test_pool_dead_worker_leaves_no_open_connection_in_the_counters() -> None:
     async def test() -> None:
         async with pool_of(command("region.set_worker_generation(index, 7); raise SystemExit(3)")) as (pool, owner, _):
             await publish(pool, 1)
-            await eventually(lambda: len(owner.generations) >= 1)
-            await eventually(lambda: owner.region.worker_generation(0) == 0)
+            await becomes_true(lambda: len(owner.generations) >= 1)
+            await becomes_true(lambda: owner.region.worker_generation(0) == 0)
 
     run(test())
 
@@ -187,12 +182,12 @@ def test_pool_configuration_that_one_worker_refuses_is_given_to_no_later_one() -
         )
         async with pool_of(command(prepared=refuse), workers=2) as (pool, owner, _):
             await publish(pool, 1)
-            await eventually(lambda: owner.generations == [1])
+            await becomes_true(lambda: owner.generations == [1])
             with pytest.raises(RefusedError, match="no"):
                 await pool.prepare(configuration(2))
             pool.abort(configuration(2))
             os.kill(pool.pids[0], signal.SIGKILL)
-            await eventually(lambda: owner.generations == [1, 1])
+            await becomes_true(lambda: owner.generations == [1, 1])
             assert pool.oldest_generation == 1
 
     run(test())
@@ -203,10 +198,10 @@ def test_pool_configuration_that_ends_every_worker_is_refused() -> None:
         end = 'sys.exit(9) if message["generation"] == 2 else None'
         async with pool_of(command(prepared=end), workers=2) as (pool, owner, _):
             await publish(pool, 1)
-            await eventually(lambda: owner.generations == [1])
+            await becomes_true(lambda: owner.generations == [1])
             with pytest.raises(RefusedError, match="every worker ended"):
                 await pool.prepare(configuration(2))
-            await eventually(lambda: owner.generations == [1, 1])
+            await becomes_true(lambda: owner.generations == [1, 1])
 
     run(test())
 
@@ -224,18 +219,18 @@ def test_pool_worker_that_hangs_is_not_waited_for_and_passes_its_sockets_on(monk
         program = command(prepared=beat)[2].replace("async def main():", beating)
         async with pool_of((sys.executable, "-c", program), workers=2) as (pool, owner, _):
             await publish(pool, 1)
-            await eventually(lambda: owner.generations == [1])
+            await becomes_true(lambda: owner.generations == [1])
             stopped, other = pool.statuses
             os.kill(stopped.pid, signal.SIGSTOP)
-            await eventually(
+            await becomes_true(
                 lambda: pool.statuses[0].state == "hanging" and pool.statuses[0].accepted_by == other.index
             )
             await publish(pool, 2)
-            await eventually(lambda: pool.statuses[1].generation == 2)
+            await becomes_true(lambda: pool.statuses[1].generation == 2)
             assert pool.oldest_generation == 1
             os.kill(stopped.pid, signal.SIGCONT)
-            await eventually(lambda: owner.generations == [1, 2])
-            await eventually(lambda: pool.statuses[0].accepted_by is None)
+            await becomes_true(lambda: owner.generations == [1, 2])
+            await becomes_true(lambda: pool.statuses[0].accepted_by is None)
             assert pool.oldest_generation == 2
 
     run(test())

@@ -12,6 +12,7 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.provider import base
 from lbcore.provider.base import Aggregator, Publish, Update
 from lbcore.provider.merge import merge
+from tests.support.instance import becomes_true
 
 
 def config(*services: str) -> DynamicConfig:
@@ -38,12 +39,6 @@ class Scripted:
 
     def reload(self) -> None:
         self.reloads += 1
-
-
-async def eventually(probe: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not probe():
-            await asyncio.sleep(0.001)
 
 
 class Accepted:
@@ -86,13 +81,13 @@ def test_aggregator_waits_for_every_provider_once() -> None:
 
     async def test(aggregator: Aggregator, accepted: Accepted) -> None:
         one.updates.put_nowait(config("a"))
-        await eventually(one.updates.empty)
+        await becomes_true(one.updates.empty)
         assert accepted.names == []
         assert not aggregator.complete.is_set()
         two.updates.put_nowait(config())
         await aggregator.complete.wait()
         one.updates.put_nowait(config("b"))
-        await eventually(lambda: len(accepted.names) == 2)
+        await becomes_true(lambda: len(accepted.names) == 2)
         assert accepted.names == [["a@one"], ["b@one"]]
 
     run([one, two], test)
@@ -117,7 +112,7 @@ def test_aggregator_starts_without_a_provider_that_hangs(
         await aggregator.complete.wait()
         assert accepted.names == [["a@one"]]
         silent.updates.put_nowait(config("b"))
-        await eventually(lambda: accepted.names == [["a@one"], ["a@one", "b@silent"]])
+        await becomes_true(lambda: accepted.names == [["a@one"], ["a@one", "b@silent"]])
 
     run([one, silent], test)
     assert "provider silent has given no configuration" in caplog.text
@@ -132,9 +127,9 @@ def test_aggregator_tells_the_problems_of_all_providers_when_they_change() -> No
         task = asyncio.create_task(aggregator.run())
         one.updates.put_nowait(Update("one", None, ("line 3",)))
         two.updates.put_nowait(Update("two", config("b"), ("half of it",)))
-        await eventually(lambda: told == [["line 3"], ["line 3", "half of it"]])
+        await becomes_true(lambda: told == [["line 3"], ["line 3", "half of it"]])
         one.updates.put_nowait(Update("one", config("a")))
-        await eventually(lambda: told[-1] == ["half of it"])
+        await becomes_true(lambda: told[-1] == ["half of it"])
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
@@ -152,7 +147,7 @@ def test_aggregator_provider_that_fails_is_started_again(
         for _ in range(3):
             one.updates.put_nowait(RuntimeError("lost the connection"))
         one.updates.put_nowait(config("a"))
-        await eventually(lambda: accepted.names == [["a@one"]])
+        await becomes_true(lambda: accepted.names == [["a@one"]])
         assert one.starts == 4
 
     run([one], test)

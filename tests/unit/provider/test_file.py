@@ -21,6 +21,7 @@ from lbcore.provider.base import Update
 from lbcore.provider.blocking import BlockedError, BlockingCalls
 from lbcore.provider.file import FileProvider
 from lbcore.provider.watch import is_being_written, signature
+from tests.support.instance import becomes_true
 
 
 def content(*names: str) -> str:
@@ -47,13 +48,7 @@ class Published:
 
     async def count(self, n: int) -> None:
         """Wait for the `n`th publication."""
-        await eventually(lambda: len(self.names) >= n)
-
-
-async def eventually(probe: Callable[[], bool], timeout_s: float = 10) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not probe():
-            await asyncio.sleep(0.005)
+        await becomes_true(lambda: len(self.names) >= n)
 
 
 class CountingProvider(FileProvider):
@@ -70,7 +65,7 @@ class CountingProvider(FileProvider):
         """Make a change, and wait until it was read."""
         before = self.rounds
         change()
-        await eventually(lambda: self.rounds > before)
+        await becomes_true(lambda: self.rounds > before)
 
 
 def watchers(path: Path) -> int:
@@ -100,7 +95,7 @@ async def provider_of(
     try:
         await published.count(1)
         # What is done before the watch stands would be seen only when file times are compared.
-        await eventually(lambda: not watched or watchers(path) > before)
+        await becomes_true(lambda: not watched or watchers(path) > before)
         yield provider, published
     finally:
         task.cancel()
@@ -161,7 +156,7 @@ def test_file_changes_in_quick_succession_are_throttled_to_first_and_last(tmp_pa
             path.write_text(content("b"))
             await published.count(2)
             path.write_text(content("c"))
-            await eventually(provider._changed.is_set)
+            await becomes_true(provider._changed.is_set)
             for name in "de":
                 path.write_text(content(name))
             await published.count(3)
@@ -208,7 +203,7 @@ def test_file_refused_is_reported_with_every_problem_once(tmp_path: Path, caplog
         path.write_text(content("a"))
         async with provider_of(path) as (provider, published):
             path.write_text(content("a") + "  nonsense: 1\n  folly: 2\n")
-            await eventually(lambda: "the running configuration stays" in caplog.text)
+            await becomes_true(lambda: "the running configuration stays" in caplog.text)
             await provider.reads(lambda: path.write_text(path.read_text()))
             assert len(published.names) == 1
             path.write_text(content("a"))
@@ -237,7 +232,7 @@ def test_file_loader_that_breaks_does_not_end_the_provider(tmp_path: Path, caplo
         path.write_text("1")
         async with provider_of(path, load=load) as (provider, published):
             provider.reload()
-            await eventually(lambda: "cannot be loaded" in caplog.text)
+            await becomes_true(lambda: "cannot be loaded" in caplog.text)
             provider.reload()
             await published.count(2)
 
@@ -251,9 +246,9 @@ def test_file_emptied_stays_until_it_has_content(tmp_path: Path, caplog: pytest.
         path.write_text(content("a"))
         async with provider_of(path) as (_, published):
             path.write_text("")
-            await eventually(lambda: "is empty" in caplog.text)
+            await becomes_true(lambda: "is empty" in caplog.text)
             path.unlink()
-            await eventually(lambda: "is not there" in caplog.text)
+            await becomes_true(lambda: "is not there" in caplog.text)
             path.write_text(content("b"))
             await published.count(2)
             assert published.names == [["a"], ["b"]]
@@ -327,7 +322,7 @@ def test_file_that_cannot_be_watched_is_compared_by_its_times(
         path = tmp_path / "dynamic.yml"
         path.write_text(content("a"))
         async with provider_of(path, watched=False) as (_, published):
-            await eventually(lambda: "cannot watch" in caplog.text)
+            await becomes_true(lambda: "cannot watch" in caplog.text)
             path.write_text(content("b"))
             await published.count(2)
 
@@ -403,7 +398,7 @@ def test_file_on_a_mount_that_is_gone_is_taken_as_it_was(tmp_path: Path, monkeyp
             (tmp_path / "a.yml").write_text(content("e"))
             await published.count(4)
             assert published.names[3] == ["d", "e"]
-            await eventually(lambda: published.problems == ())
+            await becomes_true(lambda: published.problems == ())
 
     run(test())
 
@@ -417,7 +412,7 @@ def test_blocking_call_that_never_returns_is_given_up_and_not_repeated() -> None
             await calls.run("a", 10, stop.wait)
         assert await calls.run("b", 10, lambda: 3) == 3
         stop.set()
-        await eventually(lambda: not calls._running)
+        await becomes_true(lambda: not calls._running)
         assert await calls.run("a", 10, lambda: 4) == 4
 
     run(test())
@@ -443,7 +438,7 @@ def test_file_change_is_seen_though_another_file_of_its_folder_is_written_all_th
                         await asyncio.sleep(0.05)
 
             writing = asyncio.create_task(write())
-            await eventually(lambda: written >= 4)
+            await becomes_true(lambda: written >= 4)
             (tmp_path / "next").symlink_to("1")
             os.replace(tmp_path / "next", tmp_path / "current")
             await published.count(2)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-import threading
 from array import array
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcore.selection import NoServerError, hash_of
+from tests.support.threads import together
 from tests.unit.selection.algorithms import ALL, EXACT, KEYED, UNKEYED, WEIGHTED, Make, key
 
 every = pytest.mark.parametrize("make", ALL.values(), ids=ALL)
@@ -259,30 +260,21 @@ def test_leases_count_until_they_end(make: Make) -> None:
 @every
 def test_threads_may_pick_change_and_pick_many_at_once(make: Make) -> None:
     lb = make({number: 1 + number % 3 for number in range(50)})
-    errors: list[BaseException] = []
     wanted: Any = [f"user-{number}" for number in range(3000)] if type(lb).__name__ in KEYED else 3000
 
     def work(number: int) -> None:
-        try:
-            for turn in range(100):
-                if number == 0:
-                    lb.set_up(turn % 50, turn % 3 > 0)
-                elif number == 1:
-                    assert max(lb.pick_many(wanted)) < 51
-                elif number == 2:
-                    with lb.lease(key(lb, turn)) as server:
-                        assert server in lb or server == 50
-                elif turn % 2:
-                    lb.add(50, 3)
-                else:
-                    lb.get(50) and lb.remove(50)
-        except BaseException as error:
-            errors.append(error)
+        for turn in range(100):
+            if number == 0:
+                lb.set_up(turn % 50, turn % 3 > 0)
+            elif number == 1:
+                assert max(lb.pick_many(wanted)) < 51
+            elif number == 2:
+                with lb.lease(key(lb, turn)) as server:
+                    assert server in lb or server == 50
+            elif turn % 2:
+                lb.add(50, 3)
+            else:
+                lb.get(50) and lb.remove(50)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    together(*(partial(work, number) for number in range(4)))
     assert all(lb.in_flight(number) == 0 for number in range(50))

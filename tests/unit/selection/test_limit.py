@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
-import threading
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from lbcore.selection import (
     SlowStart,
     SmoothWRR,
 )
+from tests.support.threads import together
 from tests.unit.selection.algorithms import ALL, Make, key
 
 every = pytest.mark.parametrize("make", ALL.values(), ids=ALL)
@@ -227,15 +227,11 @@ def test_without_a_limit_nobody_waits() -> None:
 def test_threads_wait_and_many_loops_share() -> None:
     lb = InFlightLimit(LeastConnections(["a", "b"]), 3)
     most: list[int] = []
-    errors: list[BaseException] = []
 
     def blocked() -> None:
-        try:
-            for _ in range(60):
-                with lb.acquire_blocking(timeout=30) as server:
-                    most.append(lb.in_flight(server))
-        except BaseException as error:
-            errors.append(error)
+        for _ in range(60):
+            with lb.acquire_blocking(timeout=30) as server:
+                most.append(lb.in_flight(server))
 
     def looped() -> None:
         async def one() -> None:
@@ -246,17 +242,10 @@ def test_threads_wait_and_many_loops_share() -> None:
         async def run() -> None:
             await asyncio.gather(*(one() for _ in range(60)))
 
-        try:
-            asyncio.run(run())
-        except BaseException as error:
-            errors.append(error)
+        asyncio.run(run())
 
-    threads = [threading.Thread(target=work) for work in (blocked, looped) * 4]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == [] and len(most) == 480 and max(most) <= 3
+    together(*(blocked, looped) * 4)
+    assert len(most) == 480 and max(most) <= 3
     assert lb.in_flight("a") == lb.in_flight("b") == lb.waiting == 0
     held = [lb.lease() for _ in range(6)]
     with pytest.raises(TimeoutError):

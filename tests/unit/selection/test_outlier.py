@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-import threading
+from functools import partial
 from statistics import fmean, pstdev
 from typing import Any
 
@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcore.selection import OutlierDetector, SmoothWRR
+from tests.support.threads import together
 from tests.unit.selection.test_slow_start import Clock
 
 
@@ -250,24 +251,16 @@ def test_what_is_wrong_is_refused() -> None:
 
 def test_threads() -> None:
     lb = OutlierDetector(SmoothWRR(range(20)), interval_s=0.001, base_ejection_s=0.001, max_ejection_percent=50)
-    errors: list[BaseException] = []
 
     def work(number: int) -> None:
-        try:
-            for turn in range(2000):
-                if number == 0:
-                    lb.pick_many(500)
-                elif number == 1 and turn % 20 == 0:
-                    lb.remove(19) if 19 in lb else lb.add(19)
-                else:
-                    lease = lb.lease()
-                    lease.end(ok=turn % 3 == 0)
-        except BaseException as error:
-            errors.append(error)
+        for turn in range(2000):
+            if number == 0:
+                lb.pick_many(500)
+            elif number == 1 and turn % 20 == 0:
+                lb.remove(19) if 19 in lb else lb.add(19)
+            else:
+                lease = lb.lease()
+                lease.end(ok=turn % 3 == 0)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == [] and all(lb.in_flight(server) == 0 for server in lb)
+    together(*(partial(work, number) for number in range(4)))
+    assert all(lb.in_flight(server) == 0 for server in lb)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from lbcore.selection import NoServerError, Selector, SmoothWRR, Tijdeman
+from tests.support.threads import together
 
 
 @dataclass(frozen=True)
@@ -24,23 +24,6 @@ def quick_switches() -> Iterator[None]:
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(before)
-
-
-def together(*work: Callable[[], None]) -> None:
-    errors: list[BaseException] = []
-
-    def run(each: Callable[[], None]) -> None:
-        try:
-            each()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(each,)) for each in work]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
 
 
 @pytest.mark.parametrize("make", [SmoothWRR, Tijdeman])

@@ -13,6 +13,7 @@ from typing import Any
 import uvloop
 
 from lbcore.transport.reactor import CallbackChannel, Reactor
+from tests.support.instance import becomes_true
 
 READ = select.EPOLLIN | select.EPOLLRDHUP
 
@@ -29,13 +30,6 @@ def run(body: Callable[[Reactor], Coroutine[Any, Any, None]]) -> None:
         runner.run(main())
 
 
-async def until(condition: Callable[[], bool], limit_s: float = 5.0) -> None:
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "nothing happened in time"
-        await asyncio.sleep(0.002)
-
-
 async def passes(reactor: Reactor) -> None:
     """Wait for events of a channel that come after all those that are due now."""
     for _ in range(2):
@@ -45,7 +39,7 @@ async def passes(reactor: Reactor) -> None:
             channel = CallbackChannel(seen.append)
             channel.open(reactor, ours.fileno(), READ)
             theirs.send(b"a")
-            await until(lambda seen=seen: bool(seen))
+            await becomes_true(lambda seen=seen: bool(seen))
             channel.close()
 
 
@@ -57,11 +51,11 @@ def test_reactor_readable_descriptor_is_told_once_per_edge() -> None:
             channel = CallbackChannel(seen.append)
             channel.open(reactor, ours.fileno(), READ)
             theirs.send(b"a")
-            await until(lambda: len(seen) == 1)
+            await becomes_true(lambda: len(seen) == 1)
             await passes(reactor)
             assert len(seen) == 1  # edge-triggered: unread bytes are not told again
             theirs.close()
-            await until(lambda: bool(seen[-1] & select.EPOLLRDHUP))
+            await becomes_true(lambda: bool(seen[-1] & select.EPOLLRDHUP))
             channel.close()
             channel.close()
             assert reactor.channels == 0
@@ -82,7 +76,7 @@ def test_reactor_error_in_a_callback_reaches_fail_and_others_go_on() -> None:
         for channel, (ours, theirs) in zip(channels, pairs, strict=True):
             channel.open(reactor, ours.fileno(), READ)
             theirs.send(b"a")
-        await until(lambda: bool(failed and seen))
+        await becomes_true(lambda: bool(failed and seen))
         assert isinstance(failed[0], ValueError)
         for channel, pair in zip(channels, pairs, strict=True):
             channel.close()
@@ -106,7 +100,7 @@ def test_reactor_channel_closed_by_another_in_the_same_batch_is_not_called() -> 
             theirs.send(b"a")
             channels.append(CallbackChannel(lambda events, index=index: close_the_other(index)))
             channels[-1].open(reactor, ours.fileno(), READ)
-        await until(lambda: bool(called))
+        await becomes_true(lambda: bool(called))
         await passes(reactor)
         assert len(called) == 1
         channels[called[0]].close()
@@ -134,7 +128,7 @@ def test_reactor_timer_fires_not_early_and_moving_or_clearing_it_holds() -> None
         channels["later"].arm(300)
         channels["earlier"].arm(120)
         channels["cleared"].disarm()
-        await until(lambda: len(fired) == 3)
+        await becomes_true(lambda: len(fired) == 3)
         assert "cleared" not in fired
         # Clocks are cut to whole milliseconds, and the delay counts from the batch's own time.
         assert fired["plain"] >= 0.1
