@@ -17,7 +17,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SHORT_RUN = sys.argv[1:2] == ["--short"]
 COPY = ROOT / "build" / ("sanitized-short" if SHORT_RUN else "sanitized")
-COPIED = ("lbcore", "tests", "bench", "examples", "docs", "ci", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+COPIED = (
+    *("lbcore", "tests", "bench", "examples", "docs", "ci"),
+    *("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"),
+)
 SHORT = (
     "tests/unit/http",
     "tests/unit/transport",
