@@ -30,7 +30,7 @@ class Resolver:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def known(self, host: str, port: int) -> Addresses | None:
-        """The address of a host that needs no resolution (an IP address; with port 0, the path of a Unix socket), or None."""
+        """The address of a host that needs no resolution, or None: an IP address; with port 0, a path."""
         if port == 0:
             try:
                 return (packed_address(socket.AF_UNIX, host),)
