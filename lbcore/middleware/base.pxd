@@ -1,4 +1,4 @@
-# What every middleware is: a step that passes a request on, answers it, or has it wait; and what an exchange is to it.
+# What every middleware is: a step of a request on its way in and of its answer on its way out; and what an exchange is to it.
 
 from libc.stdint cimport int64_t
 
@@ -8,9 +8,9 @@ from lbcore.http.sink cimport Filter
 from lbcore.http.span cimport Span
 
 
-cdef enum Verdict:                     # of `Middleware.on_request`
-    PASS = 0                           # the request goes to the next step
-    ANSWER = 1                         # `answer` holds the answer: no server is asked
+cdef enum Verdict:                     # of a middleware, about the request or the answer
+    PASS = 0                           # it goes to the next step
+    ANSWER = 1                         # `answer` holds another answer: no server is asked, or what the server has answered is discarded
     WAIT = 2                           # `Context.wait` was called: the exchange goes on when that is settled
 
 
@@ -33,8 +33,11 @@ cdef class Reply(Pending):             # what a service answers to a request of 
 
 cdef class Context:                    # an exchange, as middlewares see it
     cdef Pending pending               # what it waits for; None = nothing
+    cdef bint waiting                  # it waits: who called `wait` has returned. Else a `pending` that is settled is `settled_early`
+    cdef bint settled_early            # `pending` was settled before the exchange began to wait, which goes on at once
     cdef Py_ssize_t step               # of the middleware at work, among all that the request passes
     cdef list states                   # by step: what a middleware keeps for this exchange; None = no middleware does
+    cdef list ends                     # (step, Middleware) whose `on_end` is still to be called, in order; None = none
 
     cdef int wait(self, Pending pending, int64_t timeout_ms) except -1
     cdef int resume(self, Pending pending) except -1
@@ -43,13 +46,18 @@ cdef class Context:                    # an exchange, as middlewares see it
     cdef int keep_state(self, object state) except -1
     cdef int add_request_filter(self, Filter filter) except -1
     cdef int add_answer_filter(self, Filter filter) except -1
-    cdef int leave_filters(self, Py_ssize_t step) except -1
+    cdef int discard_answer(self) except -1
+    cdef int owe_end(self, Middleware middleware) except -1
+    cdef int leave_steps(self, Py_ssize_t step) except -1
 
 
 cdef class Middleware:
     cdef readonly str name             # `name@provider`
     cdef bint sees_answer              # `on_response` has something to do
+    cdef bint sees_end                 # `on_end` has something to do
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1
     cdef int on_settled(self, Request request, Response answer, Context context, Pending pending) except -1
-    cdef int on_response(self, Request request, Response response, Context context) except -1
+    cdef int on_response(self, Request request, Response answer, Context context) except -1
+    cdef int on_response_settled(self, Request request, Response answer, Context context, Pending pending) except -1
+    cdef int on_end(self, Request request, int status, Context context) except -1

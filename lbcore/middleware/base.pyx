@@ -1,4 +1,7 @@
-"""What every middleware is: a step that passes a request on, answers it, or has it wait; and what an exchange is to it. No I/O."""
+"""What every middleware is: a step of a request on its way in and of its answer on its way out. No I/O.
+
+And what an exchange is to it: the Context.
+"""
 
 from libc.stdint cimport int64_t
 
@@ -19,7 +22,10 @@ cdef class Pending:
         return 0
 
     cdef int settle(self) except -1:
-        """What was waited for is here: the exchange goes on. Nothing happens if it waits no more."""
+        """What was waited for is here: the exchange goes on, within this call. Nothing happens if it waits no more.
+
+        Before the middleware that called `Context.wait` has returned WAIT, the exchange goes on when that has happened.
+        """
         return 0 if self.context is None else self.context.resume(self)
 
     cdef int expire(self) except -1:
@@ -37,7 +43,8 @@ cdef class Context:
     """An exchange, as middlewares see it."""
 
     cdef int wait(self, Pending pending, int64_t timeout_ms) except -1:
-        """Wait until `pending` is settled, for `timeout_ms` (above 0) at most. To be followed by `return WAIT`."""
+        """Wait until `pending` is settled, for `timeout_ms` (above 0) at most. To be followed by `return WAIT`: another verdict
+        is an error."""
         raise NotImplementedError
 
     cdef int resume(self, Pending pending) except -1:
@@ -76,12 +83,26 @@ cdef class Context:
 
     cdef int add_answer_filter(self, Filter filter) except -1:
         """Have the answer's body pass a filter on its way to the client, behind those that were added earlier: it sees what
-        the middlewares nearer to the server have made of the body. Within `on_response`; one that changes the length sees
-        to it that neither `response.framing` nor a header tells one."""
+        the middlewares nearer to the server have made of the body. Within `on_response` or `on_response_settled`, to be
+        followed by `return PASS`; one that changes the length sees to it that neither `answer.framing` nor a header tells
+        one."""
         raise NotImplementedError
 
-    cdef int leave_filters(self, Py_ssize_t step) except -1:
-        """The request has left the middlewares from `step` on: their filters see nothing of its body any more."""
+    cdef int discard_answer(self) except -1:
+        """The body that the server is about to send is not wanted, whatever comes instead: its slot is free from here on.
+        Within `on_response`; to be followed by ANSWER, or by WAIT and then ANSWER. What ANSWER replaces is discarded anyhow."""
+        raise NotImplementedError
+
+    cdef int owe_end(self, Middleware middleware) except -1:
+        """The request has passed this middleware, which is at work, or waits in it: its `on_end` is to be called."""
+        if self.ends is None:
+            self.ends = []
+        self.ends.append((self.step, middleware))
+        return 0
+
+    cdef int leave_steps(self, Py_ssize_t step) except -1:
+        """The request has left the middlewares from `step` on: their filters see nothing of its body any more, what they keep
+        for the exchange is gone, and it has ended for them."""
         raise NotImplementedError
 
 
@@ -102,6 +123,26 @@ cdef class Middleware:
         """What this middleware had the exchange wait for is here, or `pending.expired`. Returns a Verdict."""
         return PASS
 
-    cdef int on_response(self, Request request, Response response, Context context) except -1:
-        """Change the head of the answer on its way to the client. Called in reverse order when `sees_answer`."""
+    cdef int on_response(self, Request request, Response answer, Context context) except -1:
+        """Change the head of the answer on its way to the client, replace the answer, or have it wait. Returns a Verdict.
+
+        Called when `sees_answer`, for each middleware that the request has passed, the last one first, and once for an
+        exchange: for the server's final answer (101 is one), or for lbcore's own. Before ANSWER, `answer` is made anew (`clear`) or
+        changed: status, headers and `text`, which has to stay valid until the exchange ends (`Response.keep`, `keep_state`).
+        Nothing of the body is read while the answer waits.
+        """
+        return PASS
+
+    cdef int on_response_settled(self, Request request, Response answer, Context context, Pending pending) except -1:
+        """What this middleware had the answer wait for is here, or `pending.expired`. Returns a Verdict."""
+        return PASS
+
+    cdef int on_end(self, Request request, int status, Context context) except -1:
+        """The exchange is over, or the request goes another way, for a fallback, than by this middleware of a service.
+
+        Called when `sees_end`, exactly once for each `on_request` that returned PASS or WAIT, the last one first; what goes wrong
+        in here ends nothing else. `Context.state` is still there. Answers are put by then, not necessarily sent.
+
+        status  that the client was answered with; 499: it went away; 0: it was not answered.
+        """
         return 0

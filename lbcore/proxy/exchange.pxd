@@ -16,6 +16,7 @@ from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.explainer cimport Explanation
 from lbcore.proxy.gates cimport Gates
 from lbcore.proxy.recording cimport Recording, Replay
+from lbcore.proxy.way_back cimport WayBack
 from lbcore.http.sink cimport Filter, Sink
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.decision cimport Decision
@@ -47,6 +48,7 @@ cdef class ServerStream(Sink):         # the end that answers: takes the request
     cdef int start(self, Exchange exchange) except -1
     cdef int resume(self) except -1
     cdef object take_socket(self)
+    cdef int discard(self) except -1
     cdef int abort(self) except -1
 
 
@@ -68,6 +70,12 @@ cdef enum Phase:                       # of an exchange, on the way of its reque
     PHASE_SERVER                       # was sent
 
 
+cdef enum Sender:                      # who sends the rest of an answer whose head was sent
+    SENDER_STREAM = 0                  # the server's stream reads it, and puts it into `answer_sink`
+    SENDER_EXCHANGE                    # the exchange has it, and has put what the client takes: it may be over
+    SENDER_WAITS                       # none so far: the answer waits in a middleware, and its head was not sent
+
+
 cdef class Exchange(Context):
     cdef Request request
     cdef Response response
@@ -75,7 +83,8 @@ cdef class Exchange(Context):
     cdef uint64_t serial               # never used twice: tells an exchange from one that uses the same object later
     cdef ClientStream client
     cdef ServerStream stream           # of the attempt under way; None until it is dispatched, and after its part is done
-    cdef Sink answer_sink              # where the answer's body goes: `client`, or the first filter of a chain that ends there
+    cdef Sink answer_sink              # where the answer's body goes now: `answer_filters`, or HELD while the answer waits
+    cdef Sink answer_filters           # the first filter of the chain that ends at `client`, or that itself; set once there is an answer
     cdef Sink request_sink             # where the request's body goes: `stream`, or the first filter of a chain that ends there;
                                        # None while there is no stream
     cdef Filter request_filters        # the first of that chain, kept from one stream to the next; None = none
@@ -88,6 +97,7 @@ cdef class Exchange(Context):
     cdef Asker asker                   # what it chooses by
     cdef Decision decision
     cdef Gates gates
+    cdef WayBack way_back
     cdef Attempt attempt               # the present or the last one
     cdef list attempts                 # Attempts before it, the first one first; None = none
     cdef int retries                   # attempts after the first one, without those at fallbacks
@@ -113,7 +123,8 @@ cdef class Exchange(Context):
     cdef int begin_subrequest(self, Service service) except -1
     cdef int go_on(self, Pending settled) except -1
     cdef int run_middlewares(self, Pending settled) except -1
-    cdef int check_wait(self) except -1
+    cdef int begin_wait(self) except -1
+    cdef int settled(self, Pending pending) except -1
     cdef Pending end_wait(self)
     cdef Server find_server(self)
     cdef bint choose(self) except *
@@ -141,6 +152,8 @@ cdef class Exchange(Context):
     cdef void shed_copies(self) noexcept
     cdef int too_large(self) except -1
     cdef void attach(self, ServerStream stream) noexcept
+    cdef int leave_filters(self, Py_ssize_t step) except -1
+    cdef void end_steps(self, Py_ssize_t step) noexcept
     cdef list listed_filters(self)
     cdef int link_filters(self, list filters) except -1
     cdef int add_recording(self) except -1
@@ -166,7 +179,11 @@ cdef class Exchange(Context):
     cdef int put_answer(self) except -1
     cdef int finish(self) except -1
     cdef int set_cookies(self) except -1
-    cdef int run_answer_middlewares(self) except -1
+    cdef int begin_way_back(self) except -1
+    cdef int go_back(self, Pending settled) except -1
+    cdef int go_on_back(self, Pending settled) except -1
+    cdef int frame_answer(self) except -1
+    cdef int replace_answer(self) except -1
     cdef dict outcome(self)
 
     cdef int response_head(self) except -1

@@ -27,6 +27,7 @@ from lbcore.proxy.gates cimport Gates
 from lbcore.proxy.observation cimport observe
 from lbcore.proxy.recording cimport Recording, Replay
 from lbcore.http.sink cimport Filter, Sink
+from lbcore.proxy.way_back cimport WayBack
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision, FailoverStep
@@ -57,6 +58,8 @@ cdef dict REFUSALS = {
     505: b"505 HTTP Version Not Supported: unsupported protocol version",
 }
 cdef dict FAILURES = {502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout", 500: b"Internal Server Error"}
+cdef Sink HELD = Sink()        # where the body of an answer goes while it waits: takes nothing
+HELD.blocked = True
 cdef Exchange kept = None      # the first of those that wait to be used again, linked by `next_kept`
 cdef int kept_count = 0
 cdef uint64_t last_serial = 0
@@ -126,6 +129,10 @@ cdef class ServerStream(Sink):
         here on. None where a stream has no socket of its own: then bytes go through the sinks."""
         return None
 
+    cdef int discard(self) except -1:
+        """What is left of the answer is not wanted, and `exchange` None: read past it if that is short, else break off."""
+        return self.abort()
+
     cdef int abort(self) except -1:
         """Break off. The exchange is not told."""
         return 0
@@ -173,6 +180,7 @@ cdef class Exchange(Context):
         self.attempt = Attempt()
         self.asker = Asker()
         self.gates = Gates()
+        self.way_back = WayBack()
 
     # The request, up to the server
 
@@ -215,6 +223,7 @@ cdef class Exchange(Context):
         """Ask a service for lbcore itself: `request` is complete, and its client is a LocalStream."""
         self.is_subrequest = True
         self.service = service
+        self.gates.first_step = 0
         self.phase = PHASE_CHOOSE
         return self.go_on(None)
 
@@ -226,9 +235,9 @@ cdef class Exchange(Context):
         cdef int verdict
         if self.phase == PHASE_ROUTE:
             verdict = self.run_middlewares(settled)
-            settled = None
             if verdict != PASS:
-                return self.send_answer() if verdict == ANSWER else self.check_wait()
+                return self.send_answer() if verdict == ANSWER else self.begin_wait()
+            settled = None
             self.service = self.route.service
             self.phase = PHASE_CHOOSE
         if self.phase == PHASE_CHOOSE:
@@ -245,9 +254,11 @@ cdef class Exchange(Context):
             verdict = self.gates.run(self.decision.gates, self.request, self.response, self, settled)
             if verdict != PASS:
                 if verdict == WAIT:
-                    return self.check_wait()
+                    return self.begin_wait()
                 self.release_slot()
                 return self.send_answer()
+        if self.pending is not None:
+            raise RuntimeError("a middleware has called `wait`, and returned another verdict than WAIT")
         if self.attempt.server is None:
             return self.answer(503, self.decision.refusal, True)
         return self.ask_server()
@@ -262,6 +273,8 @@ cdef class Exchange(Context):
             self.step = self.passed
             if settled is None:
                 verdict = middleware.on_request(self.request, self.response, self)
+                if middleware.sees_end and verdict != ANSWER:
+                    self.owe_end(middleware)
             else:
                 verdict = middleware.on_settled(self.request, self.response, self, settled)
                 settled = None
@@ -288,27 +301,38 @@ cdef class Exchange(Context):
         self.wait(reply, timeout_ms)
         return reply
 
-    cdef int check_wait(self) except -1:
-        """A middleware has said that the exchange waits."""
+    cdef int begin_wait(self) except -1:
+        """A middleware has said that the exchange waits. What is settled already is not waited for."""
         if self.pending is None:
             raise RuntimeError("a middleware has an exchange wait for nothing")
+        if self.settled_early:
+            return self.settled(self.end_wait())
+        self.waiting = True
         return 0
 
     cdef int resume(self, Pending pending) except -1:
         cdef uint64_t serial = self.serial
         if self.pending is not pending:
             return 0
+        if not self.waiting:
+            self.settled_early = True
+            return 0
         self.end_wait()
         try:
-            self.go_on(pending)
+            self.settled(pending)
         except Exception as error:
             self.internal_error(error, serial)      # it must not reach the one that has settled it
         return 0
+
+    cdef int settled(self, Pending pending) except -1:
+        """What was waited for is here: go on, with the request or with the answer."""
+        return self.go_on_back(pending) if self.way_back.begun else self.go_on(pending)
 
     cdef Pending end_wait(self):
         """Wait no more. Returns what was waited for."""
         cdef Pending pending = self.pending
         self.pending = None
+        self.waiting = self.settled_early = False
         pending.context = None
         if pending.timer is not None:
             pending.timer.cancel()
@@ -383,6 +407,7 @@ cdef class Exchange(Context):
         self.phase = PHASE_QUEUE
         waiter.context = self
         self.pending = waiter
+        self.waiting = True
         self.dialer.watch_queue(queue)
         return queue.wake()
 
@@ -480,7 +505,7 @@ cdef class Exchange(Context):
         cdef uint64_t serial = self.serial
         if not self.start_recording():     # one that has waited for a server and got none
             return 0
-        self.lose_server()
+        self.discard_answer()
         if self.recording is not None and self.recording is not self.request_tail:
             # Filters behind the recording have seen some of the body, which comes once more: their gates are passed anew.
             self.gates.go_back(min(self.recorded_behind, len(self.gates.entered)), self.request, self)
@@ -652,14 +677,38 @@ cdef class Exchange(Context):
         cdef Filter last
         filter.step = self.step
         filter.connect(self.client)
-        if self.answer_sink is self.client:
-            self.answer_sink = filter
+        if self.answer_filters is self.client:
+            self.answer_filters = filter
             return 0
-        last = <Filter>self.answer_sink
+        last = <Filter>self.answer_filters
         while last.next is not self.client:
             last = <Filter>last.next
         last.connect(filter)
         return 0
+
+    cdef int leave_steps(self, Py_ssize_t step) except -1:
+        self.leave_filters(step)
+        if self.ends is not None:
+            self.end_steps(step)
+        if self.states is not None:
+            del self.states[step:]
+        return 0
+
+    cdef void end_steps(self, Py_ssize_t step) noexcept:
+        """Tell the middlewares from `step` on that the exchange is over for them."""
+        cdef Py_ssize_t last = len(self.ends) - 1
+        cdef tuple item
+        while last >= 0:
+            item = <tuple>self.ends[last]
+            self.step = <Py_ssize_t>item[0]
+            if self.step < step:
+                break
+            del self.ends[last]
+            last -= 1
+            try:
+                (<Middleware>item[1]).on_end(self.request, self.status, self)
+            except Exception as error:
+                _log.error("internal error of middleware %s at the end of an exchange", (<Middleware>item[1]).name, exc_info=error)
 
     cdef int leave_filters(self, Py_ssize_t step) except -1:
         """Take the filters of the middlewares from `step` on out of the request's chain, which leads to no stream just now."""
@@ -800,7 +849,18 @@ cdef class Exchange(Context):
         return self.send_answer()
 
     cdef int send_answer(self) except -1:
-        """Send the answer that was made in `response`: status, headers, `text`."""
+        """Send the answer that was made in `response`: status, headers, `text`. It may come instead of another one that waits."""
+        if self.pending is not None:
+            self.end_wait().cancel()
+        if self.way_back.begun:
+            self.answer_filters = self.client
+            self.answer_ended = False
+        self.frame_answer()
+        self.go_back(None)
+        return 0
+
+    cdef int frame_answer(self) except -1:
+        """What lbcore's own answer needs beside status, headers and `text`, which stand in `response`."""
         cdef Response response = self.response
         cdef char* digits = response.alloc(20)
         response.minor_version = 1
@@ -809,12 +869,76 @@ cdef class Exchange(Context):
         response.framing.body = BODY_LENGTH if response.text.len and not self.request.is_head else BODY_NONE
         response.framing.length = response.text.len
         response.framing.names_headers = False
-        self.run_answer_middlewares()
-        self.status = response.status
-        self.client.put_head(response)
-        if response.framing.body == BODY_NONE:
-            response.text.len = 0
-        return self.put_answer()
+        return 0
+
+    cdef int go_back(self, Pending settled) except -1:
+        """Have the answer in `response` pass the middlewares that are left on its way back, and send its head. Returns a Sender.
+
+        settled  what was waited for; None: nothing was.
+        """
+        cdef int verdict = PASS
+        if not self.way_back.begun:
+            self.begin_way_back()
+        while self.way_back.left or settled is not None:
+            verdict = self.way_back.run(self.route, self.gates, self.request, self.response, self, settled)
+            settled = None
+            if verdict == ANSWER:
+                self.replace_answer()
+            elif verdict == WAIT and self.settled_early:
+                settled = self.end_wait()
+            else:
+                break
+        if verdict == WAIT:
+            self.begin_wait()
+            self.answer_sink = HELD            # nothing of the body is read
+            return SENDER_WAITS
+        if self.pending is not None:
+            raise RuntimeError("a middleware has called `wait`, and returned another verdict than WAIT")
+        if self.explanation is not None:
+            self.explanation.put(self.request, self.response, self.outcome())
+        self.status = self.response.status
+        self.answer_sink = self.answer_filters
+        self.client.put_head(self.response)
+        if self.stream is not None:
+            return SENDER_STREAM
+        self.answer_ended = False              # a server's answer without a body has ended meanwhile: its end comes next
+        self.put_answer()
+        return SENDER_EXCHANGE
+
+    cdef int go_on_back(self, Pending settled) except -1:
+        """What the answer has waited for is here."""
+        if self.go_back(settled) != SENDER_STREAM:
+            return 0
+        if self.status == 101:
+            return self.client.switch(self.stream)
+        self.client.flush()
+        return self.stream.resume()
+
+    cdef int begin_way_back(self) except -1:
+        """There is an answer. From here on no other server is asked."""
+        self.way_back.begin(self.route, self.passed, self.gates)
+        self.answer_filters = self.client      # filters are those of this answer
+        if self.decision.cookies is not None:
+            self.set_cookies()
+        return 0
+
+    cdef int replace_answer(self) except -1:
+        """A middleware on the way back has put another answer into `response`: what there was of the other's body is dropped,
+        with the filters that had it to change."""
+        self.discard_answer()
+        self.response.drop(b"content-length", 14)
+        self.response.drop(b"transfer-encoding", 17)
+        self.answer_filters = self.client
+        self.answer_ended = False
+        return self.frame_answer()
+
+    cdef int discard_answer(self) except -1:
+        cdef ServerStream stream = self.stream
+        if stream is not None:
+            self.leave_server()
+            stream.exchange = None
+            stream.discard()
+        return 0
 
     cdef int put_answer(self) except -1:
         """Put what is left of the answer that is lbcore's own, and its end; the exchange is over when the filters have passed
@@ -843,25 +967,6 @@ cdef class Exchange(Context):
             return 0
         self.count()
         return self.client.finish()
-
-    cdef int run_answer_middlewares(self) except -1:
-        cdef Middleware middleware
-        cdef Py_ssize_t i
-        self.answer_sink = self.client         # filters are those of this answer
-        if self.decision.cookies is not None:
-            self.set_cookies()
-        if self.gates.entered:
-            self.gates.on_response(self.request, self.response, self)
-        if self.explanation is not None:
-            self.explanation.put(self.request, self.response, self.outcome())
-        if self.route is None or not self.route.sees_answers:
-            return 0
-        for i in range(self.passed - 1, -1, -1):
-            middleware = <Middleware>self.route.middlewares[i]
-            if middleware.sees_answer:
-                self.step = i
-                middleware.on_response(self.request, self.response, self)
-        return 0
 
     cdef dict outcome(self):
         """What an explanation tells of the exchange."""
@@ -894,9 +999,10 @@ cdef class Exchange(Context):
         return 0
 
     cdef int response_head(self) except -1:
-        """The server's final head is in `response`. Returns 0, or 1: the stream was aborted, another service is asked."""
+        """The server's final head is in `response`. Returns 0, or 1: the stream is none of this exchange any more, since its
+        answer is not the one that the client gets."""
         cdef Attempt attempt = self.attempt
-        cdef int status = self.response.status
+        cdef int status = self.response.status, sender
         cdef uint64_t now_ns = 0
         attempt.server.stats.responses[status // 100 if status < 600 else 0] += 1
         attempt.origin_status = status
@@ -916,10 +1022,10 @@ cdef class Exchange(Context):
             self.replay.required = False
             if not self.recording.is_behind():
                 self.end_replay()          # this answer counts
-        self.run_answer_middlewares()
-        self.status = self.response.status
-        self.client.put_head(self.response)
-        return 0
+        sender = self.go_back(None)
+        if sender == SENDER_WAITS:
+            return self.stream is None
+        return sender == SENDER_EXCHANGE
 
     cdef int interim_head(self) except -1:
         """The head of a 1xx answer is in `response`; the final one is still to come."""
@@ -930,7 +1036,7 @@ cdef class Exchange(Context):
 
     cdef int switch_protocols(self) except -1:
         """The server has switched to the protocol that the client asked for; the head that says so is in `response`."""
-        if self.response_head():
+        if self.response_head() or self.pending is not None:
             return 0
         return self.client.switch(self.stream)
 
@@ -945,7 +1051,7 @@ cdef class Exchange(Context):
         """The server's answer is complete, its end was put; its connection has taken itself back."""
         self.leave_server()
         self.answer_ended = True
-        return self.finish()
+        return 0 if self.pending is not None else self.finish()
 
     cdef int server_failed(self, int error, bint heard) except -1:
         """The server's end broke and closed.
@@ -977,7 +1083,7 @@ cdef class Exchange(Context):
         elif error == ERROR_INTERNAL:
             status = 500
         self.error = -1
-        if self.follow(OUTCOME_BAD if connected else OUTCOME_UNREACHED, status):
+        if not self.way_back.begun and self.follow(OUTCOME_BAD if connected else OUTCOME_UNREACHED, status):
             return 0
         self.error = error
         return self.answer(status, <bytes>FAILURES[status], False)
@@ -1119,12 +1225,16 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
     exchange.is_subrequest = exchange.body_ended = exchange.answer_ended = False
     exchange.started_ns = exchange.request_bytes = exchange.response_bytes = 0
     exchange.attempt.clear()
+    exchange.way_back.clear()
     return exchange
 
 
 cdef void exchange_give(Exchange exchange) noexcept:
     """The exchange is over and nothing of it is read any more."""
     global kept, kept_count
+    if exchange.ends is not None:
+        exchange.end_steps(0)
+        exchange.ends = None
     exchange.release_slot()
     if exchange.gates.entered:
         exchange.gates.clear()
@@ -1132,7 +1242,7 @@ cdef void exchange_give(Exchange exchange) noexcept:
     exchange.response.clear()
     exchange.client = None
     exchange.stream = None
-    exchange.answer_sink = None
+    exchange.answer_sink = exchange.answer_filters = None
     exchange.request_sink = None
     if exchange.request_tail is not None:
         if exchange.recording is not None:

@@ -17,7 +17,8 @@ cdef class Gates:
     cdef int go_back(self, Py_ssize_t count, Request request, Context context) except -1
     cdef Py_ssize_t step_of(self, Py_ssize_t count) noexcept
     cdef Request behind(self, Py_ssize_t count, Request request)
-    cdef int on_response(self, Request request, Response response, Context context) except -1
+    cdef Py_ssize_t count_passed(self) noexcept
+    cdef Middleware at(self, Py_ssize_t step)
     cdef list names(self)
     cdef Middleware at_work(self)
     cdef void clear(self) noexcept

@@ -8,7 +8,7 @@ cimport cython
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
-from lbcore.middleware.base cimport PASS, Context, Middleware, Pending
+from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware, Pending
 from lbcore.routing.guarded cimport Guarded
 
 
@@ -42,6 +42,8 @@ cdef class Gates:
                     context.step = first + self.passed
                     if settled is None:
                         verdict = middleware.on_request(request, answer, context)
+                        if middleware.sees_end and verdict != ANSWER:
+                            context.owe_end(middleware)
                     else:
                         verdict = middleware.on_settled(request, answer, context, settled)
                         settled = None
@@ -67,9 +69,7 @@ cdef class Gates:
         if count == len(self.entered):
             return 0
         request.refer_to(<Request>self.originals[count])
-        context.leave_filters(self.step_of(count))
-        if context.states is not None:
-            del context.states[self.step_of(count):]
+        context.leave_steps(self.step_of(count))
         del self.entered[count:]
         self.passed = len((<Guarded>self.entered[count - 1]).middlewares) if count else 0
         return 0
@@ -85,24 +85,20 @@ cdef class Gates:
         """The request as it was behind the first `count` gates; `request` is what it is now."""
         return <Request>self.originals[count] if count < len(self.entered) else request
 
-    cdef int on_response(self, Request request, Response response, Context context) except -1:
-        """Let the middlewares that were passed see the answer, the innermost one first."""
+    cdef Py_ssize_t count_passed(self) noexcept:
+        """Steps that were passed, the router's with them. There is a gate."""
+        return self.step_of(len(self.entered) - 1) + self.passed
+
+    cdef Middleware at(self, Py_ssize_t step):
+        """The middleware of a step behind the router's."""
         cdef Guarded gate
-        cdef Middleware middleware
-        cdef Py_ssize_t count = len(self.entered), i, first
-        cdef Py_ssize_t passed = self.passed
-        while count:
-            count -= 1
-            gate = <Guarded>self.entered[count]
-            first = self.step_of(count)
-            for i in range(passed - 1, -1, -1):
-                middleware = <Middleware>gate.middlewares[i]
-                if middleware.sees_answer:
-                    context.step = first + i
-                    middleware.on_response(request, response, context)
-            if count:
-                passed = len((<Guarded>self.entered[count - 1]).middlewares)
-        return 0
+        step -= self.first_step
+        for item in self.entered:
+            gate = <Guarded>item
+            if step < len(gate.middlewares):
+                return <Middleware>gate.middlewares[step]
+            step -= len(gate.middlewares)
+        raise IndexError("no gate has such a step")
 
     cdef list names(self):
         """Of the middlewares that were passed, in order."""

@@ -1,7 +1,10 @@
 # HTTP/1.1 towards a server: a connection, and its one stream at a time.
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
+from lbcore.http.message cimport Message
+from lbcore.http.sink cimport Sink
+from lbcore.http.span cimport Span
 from lbcore.proxy.exchange cimport Exchange, ServerStream
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport UpstreamPolicy
@@ -26,6 +29,13 @@ cdef class Http1ServerConnection(ServerConnection):
     cdef int stream_done(self, bint reusable) except -1
 
 
+cdef class Drain(Sink):
+    cdef int64_t left                  # bytes that it still takes
+    cdef Message trailers              # what a body in chunks may end with
+
+    cdef int put(self, Span data) except -1
+
+
 cdef class Http1ServerStream(ServerStream):
     cdef Http1ServerConnection connection
     cdef OwnedSocket socket            # the connection's
@@ -34,6 +44,8 @@ cdef class Http1ServerStream(ServerStream):
     cdef BodyReader body               # of the answer
     cdef bint chunking                 # the request's body is sent in chunks
     cdef bint sent                     # all of the request was put
+    cdef bint keep_alive               # the head of the answer lets the connection be used again
+    cdef Drain drain                   # takes the rest of an answer that no exchange wants; None = the answer is wanted
     cdef int interims                  # 1xx answers to the present request
     cdef bint waiting_continue         # the body waits for 100 Continue, or for CONTINUE_MS
 
@@ -47,6 +59,7 @@ cdef class Http1ServerStream(ServerStream):
     cdef int read_body(self) except -1
     cdef int ended(self, bint broken) except -1
     cdef int complete(self) except -1
+    cdef int read_past(self) except -1
 
 
 cdef Http1ServerConnection http1_to(Server server, OwnedSocket socket)

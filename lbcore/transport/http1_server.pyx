@@ -30,6 +30,8 @@ cdef enum:
     CONTINUE_MS = 1000         # time for the server to send 100 Continue, after which the body is sent anyway (RFC 9110 section 10.1.1)
     PROBE_S = 30               # interval of the kernel's keep-alive probes to a silent server
     INTERIM_LIMIT = 64         # most 1xx answers to a request; more are a failure of the server
+    DRAINED_BYTES = 65536      # most bytes of an unwanted answer that are read past, so that its connection can be used again
+    DRAIN_MS = 1000            # time for them
 
 # The legal transitions: for each state, the set of the states that may follow, as bits.
 cdef int[3] MOVES = [
@@ -135,12 +137,27 @@ cdef class Http1ServerConnection(ServerConnection):
             return 0
         self.move(SERVER_CLOSED)
         self.available = 0
+        self.stream.drain = None
         if self.pool is not None:
             (<Pool>self.pool).remove(self)
         body_forget(&self.stream.body)
         if self.socket is not None:
             self.socket.shut()
         return 0
+
+
+@cython.final
+cdef class Drain(Sink):
+    """Drops so many bytes, and refuses those behind."""
+
+    def __cinit__(self):
+        self.left = DRAINED_BYTES
+        self.trailers = Message()
+        self.trailers.mends = True
+
+    cdef int put(self, Span data) except -1:
+        self.left -= data.len
+        return 413 if self.left < 0 else 0
 
 
 @cython.final
@@ -221,9 +238,11 @@ cdef class Http1ServerStream(ServerStream):
                     self.exchange.server_ready()
         if socket.readable and self.exchange is not None:
             return self.read()
-        return 0
+        return self.read_past() if self.drain is not None else 0
 
     cdef int on_timeout(self) except -1:
+        if self.drain is not None:
+            return self.connection.close()
         if self.in_body:
             return 0
         if self.waiting_continue:
@@ -289,6 +308,7 @@ cdef class Http1ServerStream(ServerStream):
             return self.interim()
         self.in_body = True
         self.waiting_continue = False
+        self.keep_alive = response.framing.keep_alive
         body_begin(&self.body, &response.framing)
         if exchange.response_head():
             return 1
@@ -309,6 +329,8 @@ cdef class Http1ServerStream(ServerStream):
                     response.headers, response.kinds, response.n_headers):
                 self.connection.failed(ERROR_GARBAGE)
                 return 1
+            self.in_body = True                # nothing is read as HTTP any more
+            self.keep_alive = False
             exchange.switch_protocols()
             return 1
         if self.interims > INTERIM_LIMIT:
@@ -358,10 +380,31 @@ cdef class Http1ServerStream(ServerStream):
         self.exchange = None
         self.blocked = False
         body_forget(&self.body)
-        self.connection.stream_done(exchange.response.framing.keep_alive and self.sent)
+        self.connection.stream_done(self.keep_alive and self.sent)
         return exchange.response_end()
 
     # The end
+
+    cdef int discard(self) except -1:
+        self.blocked = False
+        if not self.keep_alive or not self.sent:
+            return self.connection.close()
+        self.drain = Drain()
+        self.socket.reactor.arm(self.socket, DRAIN_MS)
+        return self.read_past()
+
+    cdef int read_past(self) except -1:
+        """Read the rest of an answer that no exchange wants, as far as it is here."""
+        cdef int event = BODY_COMPLETE
+        if self.body.kind != BODY_NONE:
+            event = body_read(&self.body, self.socket, self.drain, self.drain.trailers)
+        if event == BODY_WAITS:
+            return 0
+        if event != BODY_COMPLETE:
+            return self.connection.close()
+        self.drain = None
+        body_forget(&self.body)
+        return self.connection.stream_done(True)
 
     cdef object take_socket(self):
         cdef OwnedSocket socket = self.socket

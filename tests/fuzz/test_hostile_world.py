@@ -168,6 +168,8 @@ def test_the_good_are_served_and_nothing_is_told_of_others(tmp_path: Path, monke
             assert not thread.is_alive()
         ask_well(lb, context)
         nothing_is_left(lb, used)
+        for step in steps.values():
+            eventually(lambda s=step: s.begun == len(s.statuses), f"{step.name} has seen the end of all")  # type: ignore[misc]
         # The end comes while clients are at work.
         stop_crowd = threading.Event()
         crowd = [each(stop_crowd, client.run_once, 0, failures) for client in clients]
@@ -184,6 +186,7 @@ def test_the_good_are_served_and_nothing_is_told_of_others(tmp_path: Path, monke
     assert [line for line in errors.lines if "internal error" in line] == []
     # Counts of services may be corrected: of servers that a reload has taken away some requests are under way.
     assert [line for line in errors.lines if "corrected" in line and "at a service" not in line] == []
+    assert all(step.begun == len(step.statuses) > 0 and not step.held for step in steps.values())
     assert tap.up.pushed == tap.down.pushed == 0
     no_line_tells_of_two(log.read_text())
     assert sum(client.connections for client in clients) > 10 * SECONDS

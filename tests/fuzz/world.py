@@ -18,6 +18,9 @@ TOKEN = b"tk%dq"
 # Bodies carry these, heads never do.
 REQUEST_BODY = b"BODYOFREQUEST"
 ANSWER_BODY = b"BODYOFANSWER"
+# What `tests.support.steps` can do with a request, and with its answer.
+WISHES = [b"wait", b"wait", b"early", b"answer", b"late-answer"]
+WISHES += [b"back-wait", b"back-wait", b"back-early", b"back-answer", b"back-late-answer", b"back-discard"]
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -306,8 +309,7 @@ class HostileClient:
         if draw.random() < 0.01:
             lines += [b"X-A: " + token] * draw.choice([9_900, 10_100])
         if b"/w/" in path and draw.random() < 0.7:
-            wishes = [draw.choice([b"wait", b"wait", b"answer", b"late-answer"]) for _ in range(2)]
-            lines.append(draw.choice([b"X-Step: one=%s", b"X-Step: two=%s"]) % wishes[0])
+            lines.append(b"X-Step: %s=%s" % (draw.choice([b"one", b"two"]), draw.choice(WISHES)))
             if draw.random() < 0.2:
                 lines.append(b"X-Limit: 5000")
             if draw.random() < 0.1:

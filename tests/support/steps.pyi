@@ -2,6 +2,8 @@ class Step:
     name: str
     held: list[object]
     passed: int
+    begun: int
+    statuses: list[int]
     cancelled: int
     expired: int
     timeout_ms: int

@@ -1,4 +1,4 @@
-"""A middleware for tests: it has requests wait until the test lets them go on, answers, or breaks, as their headers say."""
+"""A middleware for tests: it has requests and answers wait until the test lets them go on, answers, or breaks, as headers say."""
 
 from libc.stdint cimport int64_t
 
@@ -24,13 +24,17 @@ cdef class Held(Pending):
 
 cdef class Step(Middleware):
     """`X-Step`: a list of `name=what`. what: `wait`, `answer`, `break` (raises), `late-answer` and `late-break` (after a wait),
-    `cancel-break` (a wait that raises when it is cancelled).
+    `cancel-break` (a wait that raises when it is cancelled), `early` (a wait that is settled before it has begun), `lost` (a wait, and
+    the request passes). The same behind `back-` has the answer wait, be replaced, and so on; `back-discard`: a `back-late-answer` that wants
+    nothing of the server's body from the beginning.
 
     What it keeps for an exchange is how often it was called for it, told in the answer's header `X-<name>`.
     """
 
     cdef readonly list held            # that wait just now
     cdef readonly int passed           # requests that went on
+    cdef readonly int begun            # requests that passed or waited
+    cdef readonly list statuses        # that `on_end` was called with
     cdef readonly int cancelled
     cdef readonly int expired
     cdef public int64_t timeout_ms
@@ -38,7 +42,8 @@ cdef class Step(Middleware):
 
     def __init__(self, str name, int64_t timeout_ms=20000):
         self.name = name
-        self.sees_answer = True
+        self.sees_answer = self.sees_end = True
+        self.statuses = []
         self.timeout_ms = timeout_ms
         self.held = []
         self.header = b"X-" + name.partition("@")[0].encode()
@@ -51,21 +56,29 @@ cdef class Step(Middleware):
         return wishes.get(self.name.partition("@")[0].encode(), b"")
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
-        cdef Held pending
         wish = self.wish(request)
         context.keep_state((context.state() or 0) + 1)
         if wish == b"break":
             raise RuntimeError("as the test wants it")
         if wish == b"answer":
             return self.answer(answer)
-        if wish:
-            pending = Held.__new__(Held)
-            pending.step = self
-            pending.breaks = wish == b"cancel-break"
-            self.held.append(pending)
-            context.wait(pending, self.timeout_ms)
-            return WAIT
+        self.begun += 1
+        if wish and not wish.startswith(b"back-"):
+            return self.have_it_wait(context, wish)
         return self.let_pass(request)
+
+    cdef int have_it_wait(self, Context context, bytes wish) except -1:
+        cdef Held pending = Held.__new__(Held)
+        pending.step = self
+        pending.breaks = wish == b"cancel-break"
+        self.held.append(pending)
+        context.wait(pending, self.timeout_ms)
+        if wish == b"lost":
+            return PASS
+        if wish == b"early":
+            self.held.remove(pending)
+            pending.settle()
+        return WAIT
 
     cdef int let_pass(self, Request request) except -1:
         self.passed += 1
@@ -91,12 +104,44 @@ cdef class Step(Middleware):
         return self.answer(answer) if wish == b"late-answer" else self.let_pass(request)
 
     cdef int on_response(self, Request request, Response response, Context context) except -1:
+        wish = self.wish(request)
+        if not wish.startswith(b"back-"):
+            return self.count(response, context)
+        context.keep_state(context.state() + 1)
+        wish = wish[5:]
+        if wish == b"break":
+            raise RuntimeError("as the test wants it")
+        if wish == b"answer":
+            return self.replace(response)
+        if wish == b"discard":
+            context.discard_answer()
+        return self.have_it_wait(context, wish)
+
+    cdef int on_response_settled(self, Request request, Response response, Context context, Pending pending) except -1:
+        wish = self.wish(request)
+        context.keep_state(context.state() + 1)
+        if pending.expired:
+            self.held.remove(pending)
+            self.expired += 1
+            return self.replace(response)
+        if wish == b"back-late-break":
+            raise RuntimeError("as the test wants it")
+        return self.replace(response) if wish in (b"back-late-answer", b"back-discard") else self.count(response, context)
+
+    cdef int replace(self, Response response) except -1:
+        response.clear()
+        response.status = 418
+        response.text = span_of(b"another", 7)
+        return ANSWER
+
+    cdef int count(self, Response response, Context context) except -1:
         cdef bytes count = b"%d" % context.state()
-        cdef char* copy = response.alloc(len(count))
-        cdef Py_ssize_t i
-        for i in range(len(count)):
-            copy[i] = count[i]
-        response.append(span_of(self.header, len(self.header)), span_of(copy, len(count)))
+        response.append(span_of(self.header, len(self.header)), response.keep(span_of(count, len(count))))
+        return PASS
+
+    cdef int on_end(self, Request request, int status, Context context) except -1:
+        assert context.state() > 0
+        self.statuses.append(status)
         return 0
 
     def release(self) -> int:

@@ -40,7 +40,7 @@ INTERNAL = {
         "http": "arena buffer cookie fields lenient pico reflect sink",
         "http2": "nghttp2",
         "observability": "json_line text",
-        "proxy": "attempt copies entry_point exchange explainer gates networks observation recording",
+        "proxy": "attempt copies entry_point exchange explainer gates networks observation recording way_back",
         "routing": "asker decision",
         "transport": "arrival ask_stream clock connect connection dial dialer encryption http1_body http1_client "
         "http1_server http2_client http2_session listener local_stream mirror_stream pool protocols reserve scarcity "

@@ -1,0 +1,58 @@
+"""The way of an answer back through the middlewares that its request has passed, from the innermost one outwards. No I/O.
+
+Each is asked once for an exchange. An answer that comes instead of another one, whoever made it, goes on where that one was:
+the middleware that has it wait, or that broke, is not asked again.
+"""
+
+cimport cython
+
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.middleware.base cimport PASS, Context, Middleware, Pending
+from lbcore.proxy.gates cimport Gates
+from lbcore.routing.route cimport Route
+
+
+@cython.final
+cdef class WayBack:
+    """Of one exchange. Steps are numbered as in `Context.step`: first the router's middlewares, then those of the gates."""
+
+    cdef void begin(self, Route route, Py_ssize_t passed, Gates gates) noexcept:
+        """There is an answer. `route`: its middlewares, of which `passed` were passed; None: there are none."""
+        self.begun = True
+        if gates.entered:
+            self.left = gates.count_passed()
+        elif route is not None and route.sees_answers:
+            self.left = passed
+
+    cdef int run(self, Route route, Gates gates, Request request, Response answer, Context context, Pending settled) except -1:
+        """Have the answer pass what is left. Returns a Verdict; after ANSWER, to be called again with the new answer.
+
+        settled  what the middleware at work has had it wait for; None: the next one begins.
+        """
+        cdef Middleware middleware
+        cdef int verdict
+        while True:
+            if settled is not None:
+                middleware = middleware_at(route, gates, self.left)
+                context.step = self.left
+                verdict = middleware.on_response_settled(request, answer, context, settled)
+                settled = None
+            elif self.left == 0:
+                return PASS
+            else:
+                self.left -= 1
+                middleware = middleware_at(route, gates, self.left)
+                if not middleware.sees_answer:
+                    continue
+                context.step = self.left
+                verdict = middleware.on_response(request, answer, context)
+            if verdict != PASS:
+                return verdict
+
+
+cdef Middleware middleware_at(Route route, Gates gates, Py_ssize_t step):
+    """The middleware of a step: one of the router, or of a gate."""
+    if gates.entered and step >= gates.first_step:
+        return gates.at(step)
+    return <Middleware>route.middlewares[step]
