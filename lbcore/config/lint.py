@@ -139,12 +139,6 @@ def _members(where: str, names: list[str], weights: list[int]) -> Iterable[str]:
 def _unused(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
     """Objects that nothing leads to: one line for each kind."""
     http, tcp = dynamic.http, dynamic.tcp
-    wanted = {qualify(router.service, name) for name, router in http.routers.items() if router.service}
-
-    def children(name: str) -> list[str]:
-        return [qualify(child, name) for child in http.services[name].children]
-
-    yield from _names("service", http.services, _reached(wanted, http.services, children))
     middlewares = {qualify(m, name) for name, router in http.routers.items() for m in router.middlewares}
     middlewares |= {qualify(m, name) for name, service in http.services.items() for m in service.middlewares}
     middlewares |= {qualify(m, "@file") for point in static.entry_points.values() for m in point.http.middlewares}
@@ -153,7 +147,14 @@ def _unused(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
         chain = http.middlewares[name].chain
         return [qualify(part, name) for part in chain.middlewares] if chain else []
 
-    yield from _names("middleware", http.middlewares, _reached(middlewares, http.middlewares, parts))
+    def children(name: str) -> list[str]:
+        return [qualify(child, name) for child in http.services[name].children]
+
+    middlewares = _reached(middlewares, http.middlewares, parts)
+    wanted = {qualify(router.service, name) for name, router in http.routers.items() if router.service}
+    wanted |= {qualify(asked, name) for name in middlewares for asked in http.middlewares[name].asks}
+    yield from _names("service", http.services, _reached(wanted, http.services, children))
+    yield from _names("middleware", http.middlewares, middlewares)
     transports = {
         qualify(service.load_balancer.servers_transport, name)
         for name, service in http.services.items()

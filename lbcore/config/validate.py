@@ -131,6 +131,7 @@ def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
             found.middlewares[name] = errors
         else:
             found.warnings += [f"middleware {name}: {text}" for text in _without_effect(middleware)]
+    _asking_errors(http, found)
     _chain_errors(http.middlewares, found)
     for name, service in http.services.items():
         if errors := _service_errors(name, service, http, found):
@@ -270,6 +271,38 @@ def find_cycle(start: str, edges: Callable[[str], list[str]], done: set[str]) ->
             names[part] = None
             rests.append(iter(edges(part)))
     return []
+
+
+def _asking_errors(http: HttpConfig, found: Findings) -> None:
+    """Middlewares that ask a service which does not exist, or one whose requests come by them again."""
+
+    def ahead(node: str) -> list[str]:
+        kind, _, name = node.partition(":")
+        if kind == "service":
+            service = http.services.get(name)
+            if service is None:
+                return []
+            below = [f"service:{qualify(child, name)}" for child in service.children]
+            return [*(f"middleware:{qualify(reference, name)}" for reference in service.middlewares), *below]
+        middleware = http.middlewares.get(name)
+        if middleware is None:
+            return []
+        parts = middleware.chain.middlewares if middleware.chain is not None else []
+        below = [f"service:{qualify(asked, name)}" for asked in middleware.asks]
+        return [*(f"middleware:{qualify(part, name)}" for part in parts), *below]
+
+    done: set[str] = set()
+    for name, middleware in http.middlewares.items():
+        if name in found.middlewares:
+            continue
+        for asked in middleware.asks:
+            if qualify(asked, name) not in http.services:
+                found.middlewares[name] = [f'the service "{qualify(asked, name)}", which it asks, does not exist']
+                break
+        else:
+            cycle = find_cycle(f"middleware:{name}", ahead, done) if middleware.asks else []
+            if f"middleware:{name}" in cycle:  # else the fault is of those on it
+                found.middlewares[name] = [f"recursion detected in {'->'.join(cycle)}"]
 
 
 def _chain_errors(middlewares: Mapping[str, Middleware], found: Findings) -> None:

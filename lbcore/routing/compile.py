@@ -383,19 +383,22 @@ class _Compiler:
                 self.found.middlewares[name] = [reason_of(error)]
 
     def errors_of(self, router: model.Router, name: str) -> list[str]:
-        """Middlewares that turned out wrong only when they were built, those of services included."""
+        """Middlewares that turned out wrong only when they were built; those of services, also of asked ones, too."""
         errors = []
-        names = [qualify(reference, name) for reference in router.middlewares]
+        ways = [qualify(reference, name) for reference in router.middlewares]
         below, seen = [qualify(router.service, name)], set[str]()
-        while below:
-            service = below.pop()
+        while ways or below:
+            for reference in self.expand(ways):
+                errors += self.found.middlewares.get(reference, [])
+                if reference in self.http.middlewares:
+                    below += [qualify(asked, reference) for asked in self.http.middlewares[reference].asks]
+            ways = []
+            service = below.pop() if below else ""
             if service in seen or service not in self.http.services:
                 continue
             seen.add(service)
-            names += [qualify(reference, service) for reference in self.http.services[service].middlewares]
+            ways = [qualify(reference, service) for reference in self.http.services[service].middlewares]
             below += [qualify(child, service) for child in self.http.services[service].children]
-        for reference in self.expand(names):
-            errors += self.found.middlewares.get(reference, [])
         return errors
 
     def expand(self, names: list[str]) -> list[str]:

@@ -40,3 +40,8 @@ class Middleware(Object):
     def kinds(self) -> list[str]:
         """Attributes that are set; one in a middleware that can run."""
         return [name for name in fields_of(type(self)) if getattr(self, name) is not None]
+
+    @property
+    def asks(self) -> list[str]:
+        """Names of the services that it sends requests of its own to, as written; such a kind has them in `asks`."""
+        return [name for kind in self.kinds for name in getattr(getattr(self, kind), "asks", ())]
