@@ -2,7 +2,8 @@
 
 LBCORE_ONLY=lbcore/http,lbcore/proxy   build only modules under these paths (for development).
 LBCORE_LINETRACE=1                     build with line tracing, so that coverage sees `.pyx` lines.
-LBCORE_SANITIZE=1                      build with the address and undefined-behaviour sanitizers (`ci/sanitize.py`).
+LBCORE_SANITIZE=1                      build with the address and undefined-behaviour sanitizers, and with Cython's own checks
+                                       of list indexes and of None (`ci/sanitize.py`).
 """
 
 import os
@@ -22,7 +23,8 @@ SANITIZED = [*SANITIZERS, "-O1", "-g1", "-fno-omit-frame-pointer", "-U_FORTIFY_S
 SANITIZED.append("-Wno-maybe-uninitialized")
 DIRECTIVES = {
     "language_level": "3",
-    "boundscheck": False,
+    "boundscheck": SANITIZE,
+    "nonecheck": SANITIZE,
     "wraparound": False,
     "initializedcheck": False,
     "cdivision": True,

@@ -780,6 +780,7 @@ cdef class Exchange(Context):
         behind = self.stream if recording is self.request_tail else recording.next
         self.link_filters([item for item in self.listed_filters() if item is not recording])
         self.recording = None
+        self.copies = None                     # without owners: each of these was shed, and counted, already
         recording.connect(None)
         if self.request_sink is recording:
             self.request_sink = behind
