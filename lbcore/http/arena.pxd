@@ -1,15 +1,15 @@
-# A bump allocator for the strings one exchange makes: freed all at once, when the exchange ends.
+# A bump allocator for the strings of one message, which are freed together when the message is cleared.
 
 cdef enum:
-    ARENA_BYTES = 4096         # the first block, kept from exchange to exchange
+    ARENA_BYTES = 4096         # size of the first block, which is kept for the next message
 
 cdef struct ArenaBlock:
     ArenaBlock* next
 
 cdef struct Arena:
-    char* base                 # first block, owned, until the arena is cleared or dies; NULL before the first use
+    char* base                 # first block, owned: `arena_free` frees it; NULL before the first use
     Py_ssize_t used
-    ArenaBlock* more           # blocks taken beyond the first
+    ArenaBlock* more           # further blocks, owned: `arena_reset` frees them
 
 
 cdef char* arena_alloc(Arena* arena, Py_ssize_t size) noexcept nogil
@@ -18,7 +18,7 @@ cdef void arena_free(Arena* arena) noexcept nogil
 
 
 cdef inline void arena_reset(Arena* arena) noexcept nogil:
-    """Free all that was given out."""
+    """Free all strings; spans into the arena become invalid."""
     if arena.more != NULL:
         arena_shrink(arena)
     arena.used = 0

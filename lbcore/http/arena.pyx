@@ -1,4 +1,4 @@
-"""A bump allocator for the strings one exchange makes. No I/O."""
+"""A bump allocator for the strings of one message. No I/O."""
 
 from libc.stdlib cimport free, malloc
 
@@ -6,7 +6,7 @@ from lbcore.http.sanitizer cimport POOLS
 
 
 cdef char* arena_alloc(Arena* arena, Py_ssize_t size) noexcept nogil:
-    """`size` bytes that live until `arena_reset`, not aligned; NULL when memory is out. O(1), no heap call below 4 KiB in all."""
+    """`size` bytes, not aligned, valid until `arena_reset`; NULL when memory is out. O(1); no call of the heap below 4 KiB in all."""
     cdef ArenaBlock* block
     cdef char* found
     if arena.base == NULL:
@@ -26,7 +26,7 @@ cdef char* arena_alloc(Arena* arena, Py_ssize_t size) noexcept nogil:
 
 
 cdef void arena_shrink(Arena* arena) noexcept nogil:
-    """Give back what was taken beyond the first block."""
+    """Free all blocks but the first."""
     cdef ArenaBlock* block
     while arena.more != NULL:
         block = arena.more

@@ -1,13 +1,13 @@
-# Byte buffers: fixed-size chunks from one pool of the process, bigger ones from the heap.
+# Byte buffers: chunks of fixed size from one pool of the process, larger blocks from the heap.
 
 cdef enum:
-    CHUNK_BYTES = 32768        # what a connection in work holds per direction
+    CHUNK_BYTES = 32768        # size of a chunk; a busy connection holds one for each direction
 
 cdef struct Buffer:
-    char* base                 # owned, until `buffer_release`; NULL while nothing is held
+    char* base                 # owned until `buffer_release`; NULL = empty
     Py_ssize_t size            # bytes at base
-    Py_ssize_t start           # offset of the first byte not consumed
-    Py_ssize_t end             # offset past the last byte filled
+    Py_ssize_t start           # offset of the first byte of the contents
+    Py_ssize_t end             # offset behind the last byte of the contents
 
 
 cdef int buffer_acquire(Buffer* buffer) noexcept nogil
@@ -26,15 +26,15 @@ cdef inline Py_ssize_t buffer_room(const Buffer* buffer) noexcept nogil:
 
 
 cdef inline void buffer_release(Buffer* buffer) noexcept nogil:
-    """Give the memory back. What the buffer held is gone. Safe on an empty buffer."""
+    """Release the memory with its contents. Safe for an empty buffer."""
     if buffer.base != NULL:
         buffer_give_back(buffer)
 
 
 cdef inline int buffer_reserve(Buffer* buffer, Py_ssize_t free_bytes) noexcept nogil:
-    """Make room for `free_bytes` after `end`: by moving the content to the front, else by growing. 0, or -1 without memory.
+    """Make room for `free_bytes` behind `end`, by moving the contents to the front, else by growing. Returns 0, or -1 without memory.
 
-    Pointers into the buffer are void afterwards.
+    Pointers into the buffer are invalid afterwards.
     """
     if buffer.base != NULL and buffer.size - buffer.end >= free_bytes:
         return 0

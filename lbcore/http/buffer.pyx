@@ -1,7 +1,7 @@
-"""Byte buffers and the chunk pool they come from. No I/O.
+"""Byte buffers and the pool of their chunks. No I/O.
 
-A chunk is held only while a connection has bytes in work, so an idle connection costs none. The pool is last in, first
-out: the memory handed out is the memory the cache still holds.
+A connection holds a chunk only while it has bytes to process, so an idle connection holds none. The pool is last in, first out, so
+that a chunk taken from it is likely to be in the processor's cache.
 """
 
 from libc.stdlib cimport free, malloc, realloc
@@ -10,15 +10,15 @@ from libc.string cimport memcpy, memmove
 from lbcore.http.sanitizer cimport POOLS
 
 cdef enum:
-    POOL_CHUNKS = 512          # chunks kept for reuse (16 MiB); the rest goes back to the heap
-    PARKED_BYTES = 2048        # what a half-received head may hold while its client is slow
+    POOL_CHUNKS = 512          # most chunks in the pool (16 MiB); others go back to the heap
+    PARKED_BYTES = 2048        # largest incomplete head that is stored in little memory while its client is slow
 
 cdef char* pool[POOL_CHUNKS]
 cdef Py_ssize_t pool_count = 0
 
 
 cdef inline bint take_kept(Buffer* buffer) noexcept nogil:
-    """Give a buffer that holds none a chunk of the pool: what nearly every call comes to. False: there is none."""
+    """Give an empty buffer a chunk from the pool, the usual case. Returns False if the pool is empty."""
     global pool_count
     if pool_count == 0:
         return False
@@ -31,14 +31,14 @@ cdef inline bint take_kept(Buffer* buffer) noexcept nogil:
 
 
 cdef int buffer_acquire(Buffer* buffer) noexcept nogil:
-    """Give the buffer a chunk if it holds none. Returns 0, or -1 when memory is out. Parked bytes move into the chunk."""
+    """Give the buffer a chunk if it is empty, or parked, in which case its contents move. Returns 0, or -1 without memory."""
     if buffer.base == NULL and take_kept(buffer):
         return 0
     return 0 if buffer.base != NULL and buffer.size >= CHUNK_BYTES else take_chunk(buffer)
 
 
 cdef int take_chunk(Buffer* buffer) noexcept nogil:
-    """Give the buffer, which holds none or parked bytes, a chunk. Returns as `buffer_acquire`."""
+    """Give a buffer that is empty or parked a chunk. Returns as `buffer_acquire`."""
     global pool_count
     cdef char* chunk
     cdef Py_ssize_t n
@@ -62,7 +62,7 @@ cdef int take_chunk(Buffer* buffer) noexcept nogil:
 
 
 cdef void buffer_give_back(Buffer* buffer) noexcept nogil:
-    """What `buffer_release` does where there is some."""
+    """`buffer_release` for a buffer that is not empty."""
     global pool_count
     if POOLS and buffer.size == CHUNK_BYTES and pool_count < POOL_CHUNKS:
         pool[pool_count] = buffer.base
@@ -76,14 +76,14 @@ cdef void buffer_give_back(Buffer* buffer) noexcept nogil:
 
 
 cdef int buffer_make_room(Buffer* buffer, Py_ssize_t free_bytes) noexcept nogil:
-    """What `buffer_reserve` does where there is too little room, or none."""
+    """`buffer_reserve` for a buffer that has too little room, or no memory."""
     if buffer.base == NULL and free_bytes <= CHUNK_BYTES and take_kept(buffer):
         return 0
     return move_or_grow(buffer, free_bytes)
 
 
 cdef int move_or_grow(Buffer* buffer, Py_ssize_t free_bytes) noexcept nogil:
-    """Make room by moving the content to the front, else by taking more memory. Returns as `buffer_reserve`."""
+    """Make room by moving the contents to the front, else by allocating. Returns as `buffer_reserve`."""
     cdef Py_ssize_t length, size
     cdef char* grown
     if buffer.base == NULL:
@@ -111,7 +111,7 @@ cdef int move_or_grow(Buffer* buffer, Py_ssize_t free_bytes) noexcept nogil:
 
 
 cdef int buffer_park(Buffer* buffer) noexcept nogil:
-    """Keep a few bytes in little memory while their client is slow, and give the chunk back. 0, or -1 when left as it was."""
+    """Move a few bytes into little memory while their client is slow, and give the chunk back. Returns 0, or -1 if unchanged."""
     global pool_count
     cdef Py_ssize_t length = buffer.end - buffer.start
     cdef char* small

@@ -5,7 +5,7 @@ from lbcore.http.span cimport Span, span_eq, span_ieq, span_of
 
 
 cdef Span find_cookie(const Header* headers, Py_ssize_t n_headers, const char* name, Py_ssize_t length) noexcept nogil:
-    """The value of the first cookie of a name (RFC 6265 section 5.4); a NULL pointer when there is none."""
+    """The value of the first cookie with a name (RFC 6265 section 5.4), a part of its header; a NULL pointer if there is none."""
     cdef Py_ssize_t i, at, end, equals
     cdef Span line
     for i in range(n_headers):

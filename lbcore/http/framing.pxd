@@ -1,4 +1,4 @@
-# Where a message's body ends: the one file pair to review for request smuggling.
+# Where the body of a message ends. All code that matters for request smuggling is in this pair of files.
 
 from libc.stdint cimport int64_t, uint8_t
 
@@ -8,25 +8,25 @@ from lbcore.http.span cimport Span
 
 cdef enum BodyKind:
     BODY_NONE = 0
-    BODY_LENGTH                # Content-Length says
+    BODY_LENGTH                # as many bytes as Content-Length says
     BODY_CHUNKED
-    BODY_UNTIL_CLOSE           # answers only
+    BODY_UNTIL_CLOSE           # of answers only
 
 cdef struct Framing:
     int body                   # BodyKind
     int64_t length             # bytes of the body for BODY_LENGTH, else 0
-    bint keep_alive            # the sender will take another message on this connection
+    bint keep_alive            # the sender allows another message on this connection
     bint upgrade               # `Connection: upgrade` together with an Upgrade header, other than to h2c
     bint has_connection        # there is a Connection header
     bint names_headers         # a Connection header names other headers: they are hop-by-hop too
     bint expects_continue      # requests only
-    bint te_trailers           # the client takes trailers
+    bint te_trailers           # the client accepts trailers
 
 cdef enum ChunkEvent:
-    CHUNK_MORE = 0             # all input used up
+    CHUNK_MORE = 0             # all input is used up
     CHUNK_DATA                 # `data` holds a part of the body
-    CHUNK_TRAILERS             # the last chunk is past: what follows is the trailer section, up to an empty line
-    CHUNK_BAD                  # framing error: the connection cannot go on
+    CHUNK_TRAILERS             # the last chunk was read: the trailer section follows, up to an empty line
+    CHUNK_BAD                  # framing error: the connection must close
 
 cdef struct ChunkDecoder:
     int state

@@ -1,6 +1,6 @@
 """Where a message's body ends (RFC 9112 sections 6 and 7): Content-Length, chunked or the end of the connection. No I/O.
 
-Anything two readers could read differently is refused, never repaired.
+Framing that two readers could read differently is refused, never repaired.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t
@@ -13,11 +13,11 @@ from lbcore.http.head cimport Header
 from lbcore.http.span cimport Span, ascii_lower, span_ieq, span_of, token_ieq
 
 cdef enum:
-    # Bytes of chunk extensions, and of white space around them, that one body may carry: they are read past, never
-    # forwarded, so they serve attackers only.
+    # Most bytes of chunk extensions, and of white space around them, in one body. Extensions are skipped and never forwarded, so
+    # only attackers have a use for many.
     EXTENSION_LIMIT_BYTES = 16384
     SIZE_DIGITS_LIMIT = 16     # leading zeros included
-    # Of all Connection headers of a message: each other header is looked up in them, so length times lines is the cost.
+    # Most bytes of all Connection headers of a message: every other header is looked up in them, so the cost is length times lines.
     CONNECTION_LIMIT_BYTES = 2048
 
 cdef enum:
@@ -49,7 +49,7 @@ fill_tokens()
 
 
 cdef inline bint next_token(Span value, Py_ssize_t* at, Span* token) noexcept nogil:
-    """Step through a comma-separated list. False at its end. Empty elements are passed over (RFC 9110 section 5.6.1)."""
+    """Step through a comma-separated list. Returns False at its end. Skips empty elements (RFC 9110 section 5.6.1)."""
     cdef Py_ssize_t start, end
     cdef const char* comma
     while at[0] < value.len:
@@ -80,7 +80,7 @@ cdef inline bint tokens_equal(Span a, Span b) noexcept nogil:
 
 
 cdef bint field_lists(const Header* headers, const uint8_t* kinds, Py_ssize_t count, uint8_t kind, Span name) noexcept nogil:
-    """Whether a header of this kind has the name in its list."""
+    """Whether a header of this kind lists the name."""
     cdef Py_ssize_t i, at
     cdef Span token
     for i in range(count):
@@ -98,7 +98,7 @@ cdef bint connection_lists(const Header* headers, const uint8_t* kinds, Py_ssize
 
 
 cdef int64_t parse_length(Span value) noexcept nogil:
-    """A Content-Length: digits only, -1 for anything else and for what does not fit 63 bits."""
+    """A Content-Length: digits only; -1 for anything else, and for numbers of more than 63 bits."""
     cdef int64_t total = 0
     cdef int digit
     cdef Py_ssize_t i
@@ -115,7 +115,7 @@ cdef int64_t parse_length(Span value) noexcept nogil:
 
 
 cdef inline void drop_zeros(Span* value) noexcept nogil:
-    """Write a length as everybody writes it, without leading zeros: some readers take `010` for octal."""
+    """Remove leading zeros of a length, because some readers take `010` for octal."""
     while value.len > 1 and value.ptr[0] == c"0":
         value.ptr += 1
         value.len -= 1
@@ -123,11 +123,12 @@ cdef inline void drop_zeros(Span* value) noexcept nogil:
 
 cdef int scan(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version, int64_t* length,
               int* codings, bint* chunked, Framing* framing) noexcept nogil:
-    """What both directions share. `length` is -1 when absent; 0, or 400 for lengths that contradict each other.
+    """Read the framing headers of a message, in either direction. Returns 0, or 400 for contradictory lengths.
 
+    length   of Content-Length; -1 = absent.
     codings  number of Transfer-Encoding lines.
-    chunked  each of them, and so the only one, says `chunked` and nothing else. A list with an empty element
-             (`chunked,`) or a parameter is read in more than one way, and no other coding is spoken here.
+    chunked  every such line says `chunked` and nothing else. A list with an empty element (`chunked,`) or a parameter can be read
+             in more than one way, and no other coding is supported.
     """
     cdef Py_ssize_t i, at, options = 0
     cdef int64_t value
@@ -181,7 +182,7 @@ cdef int scan(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor
                 if span_ieq(token, b"trailers", 8):
                     framing.te_trailers = True
     framing.keep_alive = not close and (minor_version >= 1 or keep_alive)
-    # A tunnel of HTTP/2 would carry requests past every rule and middleware: the upgrade is not passed on.
+    # A tunnel of HTTP/2 would carry requests past all rules and middlewares, so that upgrade is not forwarded.
     # HTTP/1.0 has no upgrades (RFC 9110 section 7.8).
     framing.upgrade = upgrade_listed and upgrade_named and not h2c and minor_version >= 1
     return 0
@@ -189,7 +190,7 @@ cdef int scan(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor
 
 cdef int frame_request(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version,
                        Framing* framing) noexcept nogil:
-    """Decide a request's framing. Returns 0 or the status to refuse with: 400, 501 (anything but `chunked` alone)."""
+    """Decide the framing of a request. Returns 0, or the status to refuse it with: 400, or 501 for a coding other than `chunked`."""
     cdef int64_t length
     cdef int codings
     cdef bint chunked
@@ -214,7 +215,7 @@ cdef int frame_request(Header* headers, const uint8_t* kinds, Py_ssize_t count, 
 
 cdef int frame_response(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version, int status,
                         bint head_request, Framing* framing) noexcept nogil:
-    """Decide an answer's framing (RFC 9112 section 6.3). Returns 0, or 502 when it can be read in two ways."""
+    """Decide the framing of an answer (RFC 9112 section 6.3). Returns 0, or 502 if it can be read in two ways."""
     cdef int64_t length
     cdef int codings
     cdef bint chunked
@@ -224,7 +225,7 @@ cdef int frame_response(Header* headers, const uint8_t* kinds, Py_ssize_t count,
     if head_request or status < 200 or status == 204 or status == 304:
         framing.body = BODY_NONE
         if codings and not (chunked and (head_request or status == 304)) or (length > 0 and (status < 200 or status == 204)):
-            # A body is announced where there can be none: if it follows, it would be taken for the next answer.
+            # A body is announced for a status that has none: if it followed, it would be read as the next answer.
             framing.keep_alive = False
         return 0
     if codings:
@@ -245,7 +246,7 @@ cdef int frame_response(Header* headers, const uint8_t* kinds, Py_ssize_t count,
 
 cdef bint upgrade_agreed(const Header* asked, const uint8_t* asked_kinds, Py_ssize_t n_asked,
                          const Header* said, const uint8_t* said_kinds, Py_ssize_t n_said) noexcept nogil:
-    """Whether every protocol that the Upgrade of an answer names is one that the request's asked for (RFC 9110 section 7.8)."""
+    """Whether the request's Upgrade has asked for every protocol in the answer's (RFC 9110 section 7.8)."""
     cdef Py_ssize_t i, j, at, asked_at
     cdef Span protocol, other
     cdef bint found
@@ -276,7 +277,7 @@ cdef inline int hex_digit(char c) noexcept nogil:
 
 
 cdef inline int next_in_line(int state, char c) noexcept nogil:
-    """The state behind a byte of a chunk's line, after its size; -1 for a byte that may not stand there."""
+    """The state after a byte of a chunk's line behind the size; -1 for a byte that is not allowed there."""
     cdef bint blank = c == c" " or c == c"\t"
     if state == AT_QUOTED:
         if c == c'"':
@@ -308,11 +309,11 @@ cdef inline int next_in_line(int state, char c) noexcept nogil:
 
 cdef int chunk_decode(ChunkDecoder* decoder, const char* ptr, Py_ssize_t length, Py_ssize_t* used,
                       Span* data) noexcept nogil:
-    """Read chunked coding (RFC 9112 section 7.1) up to the next event; `used` is how many bytes it took.
+    """Decode chunked coding (RFC 9112 section 7.1) up to the next ChunkEvent; `used` is the number of bytes consumed.
 
-    A zeroed decoder starts a body. Lines end in CRLF only; a size has at most 16 digits and fits 63 bits; white space
-    may stand behind it and around extensions, whose syntax is checked to the letter.
-    After CHUNK_TRAILERS the decoder is not to be called again. O(bytes of framing); data is not touched.
+    A zeroed decoder starts a body. Lines end with CRLF only; a size has at most 16 digits and 63 bits; white space is allowed behind
+    it and around extensions, whose syntax is checked in full. The decoder must not be called after CHUNK_TRAILERS or CHUNK_BAD.
+    O(bytes of framing), whatever the size of the data.
     """
     cdef Py_ssize_t i = 0
     cdef int digit
@@ -375,7 +376,7 @@ cdef int chunk_decode(ChunkDecoder* decoder, const char* ptr, Py_ssize_t length,
 def decode_chunked(pieces: list) -> tuple:
     """Decode chunked coding that arrives in `pieces` (bytes), for tests: `(body, rest)`.
 
-    `rest` is what follows the last chunk's line, the trailer section first; None when the body is not complete.
+    `rest` follows the line of the last chunk and begins with the trailer section; None when the body is not complete.
     Raises ValueError on a framing error.
     """
     cdef ChunkDecoder decoder

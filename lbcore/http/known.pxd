@@ -1,4 +1,4 @@
-# Header names lbcore itself gives a meaning to, found by length and a case-insensitive comparison.
+# The header names that have a meaning for lbcore itself, found by length and a case-insensitive comparison.
 
 from libc.stdint cimport uint8_t
 
@@ -11,7 +11,7 @@ cdef enum HeaderKind:
     H_CONTENT_LENGTH
     H_TRANSFER_ENCODING
     H_EXPECT
-    H_CONNECTION               # from here to H_PROXY_AUTHORIZATION: hop-by-hop, never forwarded as they came
+    H_CONNECTION               # from here to H_PROXY_AUTHORIZATION: hop-by-hop, never forwarded unchanged
     H_KEEP_ALIVE
     H_PROXY_CONNECTION
     H_TE
@@ -19,17 +19,17 @@ cdef enum HeaderKind:
     H_UPGRADE
     H_PROXY_AUTHENTICATE
     H_PROXY_AUTHORIZATION
-    H_X_REAL_IP                # from here on: managed, a client that is not trusted may not set them
+    H_X_REAL_IP                # from here on: managed, which clients that are not trusted must not set
     H_X_FORWARDED_FOR
     H_X_FORWARDED_HOST
     H_X_FORWARDED_PORT
     H_X_FORWARDED_PROTO
     H_X_FORWARDED_SERVER
     H_X_FORWARDED_OTHER        # Uri, Method, Prefix, Tls-Client-Cert, Tls-Client-Cert-Info; Forwarded (RFC 7239)
-    H_DROPPED                  # taken out by a middleware, by `Connection` or by a policy
+    H_DROPPED                  # removed by a middleware, by `Connection` or by a policy
     H_DATE                     # answers only
     H_FOLDED                   # no header: a folded line (RFC 9112 section 5.2), until it is joined or refused
-    H_OWN = 0x80               # bit: set by a middleware, forwarded whoever the client is
+    H_OWN = 0x80               # bit: set by a middleware, so it is forwarded whether or not the client is trusted
 
 
 cdef inline bint is_hop_by_hop(uint8_t kind) noexcept nogil:
@@ -41,15 +41,15 @@ cdef inline bint is_managed(uint8_t kind) noexcept nogil:
 
 
 cdef inline bint name_is(Span name, const char* lower) noexcept nogil:
-    """Compare, without case, with a lower-case name of the same length."""
+    """Compare with a lower-case name of the same length, ignoring case."""
     return token_ieq(name.ptr, lower, name.len)
 
 
 cdef inline bint alias_is(Span name, const char* lower) noexcept nogil:
-    """The same, where every byte but a letter or a digit counts as a dash.
+    """`name_is`, but every byte except letters and digits counts as a dash.
 
-    Servers that map names to variables cannot tell them apart, so a client may not set a managed header by its alias
-    (`X_Forwarded_For`, `X.Forwarded.For`). Never for names that frame a message: there the two are different headers.
+    Servers that map header names to variables cannot distinguish these, so a client must not set a managed header by an alias of its
+    name (`X_Forwarded_For`, `X.Forwarded.For`). Not for headers that frame a message: there the two are different headers.
     """
     cdef Py_ssize_t i
     cdef char c
@@ -61,7 +61,7 @@ cdef inline bint alias_is(Span name, const char* lower) noexcept nogil:
 
 
 cdef inline uint8_t forwarded_kind(Span name) noexcept nogil:
-    """The kind of a name whose first letter is `x` and that has one of the lengths of the managed names."""
+    """The kind of a name that begins with `x` and has the length of a managed name."""
     if name.len == 9:
         return H_X_REAL_IP if alias_is(name, b"x-real-ip") else H_OTHER
     if name.len == 15:
@@ -88,7 +88,7 @@ cdef inline uint8_t forwarded_kind(Span name) noexcept nogil:
 
 
 cdef inline uint8_t header_kind(Span name) noexcept nogil:
-    """The kind of a header name. O(length), most names are told apart by their length and first letter alone."""
+    """The kind of a header name. O(length); for most names, the length and the first letter decide."""
     cdef char first = ascii_lower(name.ptr[0])
     if first == c"x":
         return forwarded_kind(name)

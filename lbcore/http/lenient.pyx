@@ -1,7 +1,7 @@
-"""Mend what a proxy has to mend in the header sections of answers: white space before a colon, folded lines. No I/O.
+"""The repairs that a proxy has to make in the header sections of answers: white space before a colon, folded lines. No I/O.
 
 RFC 9112 section 5.1: a proxy removes white space between a name and its colon from an answer. Section 5.2: a folded line
-goes on with a space in place of its line end. Both happen off the hot path: only for lines that are written so.
+is continued, with a space in place of its line end. Both are off the hot path: only answers with such lines come here.
 """
 
 from libc.string cimport memchr, memcpy
@@ -16,7 +16,7 @@ cdef inline bint is_blank(char c) noexcept nogil:
 
 
 cdef Py_ssize_t blanks_before_colon(const char* line, Py_ssize_t length, Py_ssize_t* colon) noexcept nogil:
-    """How many blanks stand between a name and its colon, whose place is told; 0 for a folded line and one without a name."""
+    """The number of blanks between a name and its colon, and the colon's position; 0 for a folded line and one without a name."""
     cdef const char* found = <const char*>memchr(line, c":", length)
     cdef Py_ssize_t n = 0
     if found == NULL or is_blank(line[0]):
@@ -27,14 +27,14 @@ cdef Py_ssize_t blanks_before_colon(const char* line, Py_ssize_t length, Py_ssiz
     return n if n < colon[0] else 0
 
 
-cdef int mend_names(const char* data, Py_ssize_t length, bint status_line, Arena* arena, Span* mended,
+cdef int repair_names(const char* data, Py_ssize_t length, bint status_line, Arena* arena, Span* repaired,
                     Py_ssize_t* used) noexcept nogil:
     """Copy a header section that the parser refuses into the arena, without blanks before colons.
 
-    status_line  the first line is none of the headers.
-    mended       the copy, which lives as long as what the arena holds.
+    status_line  the first line is not a header.
+    repaired       the copy, valid until the arena is reset.
     used         the length of the section in `data`, with its empty line.
-    Returns      a MendResult. O(length).
+    Returns      a RepairResult. O(length).
     """
     cdef Py_ssize_t at = 0, end, cut, colon = 0, total = 0
     cdef const char* found
@@ -46,7 +46,7 @@ cdef int mend_names(const char* data, Py_ssize_t length, bint status_line, Arena
         if headers:
             total += blanks_before_colon(data + at, end - at, &colon)
             if found == NULL and is_blank(data[length - 1]) and not is_blank(data[at]):
-                total += 1     # a colon may be to come
+                total += 1     # the colon may not have arrived yet
             if found != NULL and (end == at or (end == at + 1 and data[at] == c"\r")):
                 used[0] = end + 1
                 complete = True
@@ -54,13 +54,13 @@ cdef int mend_names(const char* data, Py_ssize_t length, bint status_line, Arena
         headers = True
         at = end + 1
     if total == 0:
-        return NOTHING_TO_MEND
+        return NOTHING_TO_REPAIR
     if not complete:
-        return MEND_PARTIAL
+        return REPAIR_PARTIAL
     out = arena_alloc(arena, used[0] - total)
     if out == NULL:
-        return MEND_NO_MEMORY
-    mended[0] = span_of(out, used[0] - total)
+        return REPAIR_NO_MEMORY
+    repaired[0] = span_of(out, used[0] - total)
     at = 0
     headers = not status_line
     while at < used[0]:
@@ -74,13 +74,13 @@ cdef int mend_names(const char* data, Py_ssize_t length, bint status_line, Arena
         out += end - at
         at = end
         headers = True
-    return MENDED
+    return REPAIRED
 
 
 cdef int unfold(Header* headers, Py_ssize_t* count, Arena* arena) noexcept nogil:
-    """Join folded lines, which the parser gives as headers without a name, with the header they continue.
+    """Join folded lines, which the parser returns as headers without a name, with the header that they continue.
 
-    The joined values live as long as what the arena holds. 0, or -1 without memory or for a folded line that continues nothing.
+    The joined values are valid until the arena is reset. Returns 0, or -1 without memory or for a folded line without a header.
     """
     cdef Py_ssize_t read = 0, write = 0, last, size, i
     cdef char* out

@@ -1,7 +1,7 @@
-# What a request head, an answer's head and a trailer section share: a growing list of headers, an arena, the framing.
+# The base of request heads, answer heads and trailer sections: a growing list of headers, an arena, the framing.
 #
-# A message owns all of its bytes: what was parsed is copied into the arena, and every span that a message hands out lives
-# until its `clear` (or is a constant).
+# A message owns all of its bytes: parsed text is copied into the arena. Every span of a message is valid until its `clear`, or points
+# to a constant.
 
 from libc.stdint cimport uint8_t
 
@@ -11,16 +11,16 @@ from lbcore.http.head cimport Header
 from lbcore.http.span cimport Span
 
 cdef enum:
-    HEAD_PARTIAL = 0           # of `parse`: more bytes are needed
-    MAX_HEADER_LINES = 10000   # of one head or trailer section that is parsed, where no option says otherwise
+    HEAD_PARTIAL = 0           # result of `parse`: more bytes are needed
+    MAX_HEADER_LINES = 10000   # limit of a head or trailer section, unless an option sets another
 
 
 cdef class Message:
-    cdef Header* headers       # in order of arrival; owned, like `kinds`; moves when the list grows
+    cdef Header* headers       # in order of arrival; owned, like `kinds`; both move when the list grows
     cdef uint8_t* kinds        # one HeaderKind per header
     cdef Py_ssize_t n_headers
     cdef Py_ssize_t capacity   # of headers and kinds
-    cdef bint mends            # sloppy lines are mended (answers), not refused (requests): see `lenient`
+    cdef bint repairs            # sloppy lines are repaired (answers), not refused (requests): see `lenient`
     cdef Framing framing
     cdef Arena arena
 

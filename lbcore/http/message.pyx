@@ -1,4 +1,4 @@
-"""What a request head, an answer's head and a trailer section share: headers whose bytes the message owns. No I/O."""
+"""The base of request heads, answer heads and trailer sections: headers, whose bytes the message owns. No I/O."""
 
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc, realloc
@@ -7,17 +7,17 @@ from libc.string cimport memchr, memcpy, memset
 from lbcore.http.arena cimport arena_alloc, arena_free, arena_reset
 from lbcore.http.head cimport Header
 from lbcore.http.known cimport H_DROPPED, H_FOLDED, header_kind
-from lbcore.http.lenient cimport MEND_PARTIAL, MENDED, mend_names, unfold
+from lbcore.http.lenient cimport REPAIR_PARTIAL, REPAIRED, repair_names, unfold
 from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_headers
 from lbcore.http.span cimport Span, span_bytes, span_ieq, span_of
 
 cdef enum:
-    FIRST_CAPACITY = 32        # headers; doubled as often as a message needs
-    KEPT_CAPACITY = 256        # what a message that is kept for the next one may hold on to
+    FIRST_CAPACITY = 32        # headers; doubled when a message needs more
+    KEPT_CAPACITY = 256        # headers for which a cleared message keeps memory
 
 
 cdef class Message:
-    """The headers of one message. Kept and used again for message after message: see `clear`."""
+    """The headers of one message. The object is reused for further messages: see `clear`."""
 
     def __cinit__(self):
         self.capacity = FIRST_CAPACITY
@@ -32,7 +32,7 @@ cdef class Message:
         arena_free(&self.arena)
 
     cdef void clear(self) noexcept:
-        """Forget the message: nothing of it is left to be seen, and every span it gave out is void."""
+        """Remove all of the message, so that nothing of it is visible to the next user. Its spans become invalid."""
         self.n_headers = 0
         memset(&self.framing, 0, sizeof(self.framing))
         arena_reset(&self.arena)
@@ -40,14 +40,14 @@ cdef class Message:
             self.shrink()
 
     cdef char* alloc(self, Py_ssize_t size) except NULL:
-        """Memory that lives until `clear`."""
+        """Memory that is valid until `clear`. Raises MemoryError."""
         cdef char* found = arena_alloc(&self.arena, size)
         if found == NULL:
             raise MemoryError
         return found
 
     cdef int grow(self) noexcept:
-        """Room for twice the headers. 0, or -1 without memory."""
+        """Double the room for headers. Returns 0, or -1 without memory."""
         cdef Py_ssize_t capacity = self.capacity * 2
         cdef void* moved
         moved = realloc(self.headers, capacity * sizeof(Header))
@@ -62,7 +62,7 @@ cdef class Message:
         return 0
 
     cdef void shrink(self) noexcept:
-        """Give back what a message with very many headers has taken."""
+        """Release the memory that a message with very many headers has needed."""
         cdef void* moved = realloc(self.headers, FIRST_CAPACITY * sizeof(Header))
         if moved != NULL:
             self.headers = <Header*>moved
@@ -72,7 +72,7 @@ cdef class Message:
             self.kinds = <uint8_t*>moved
 
     cdef const char* own(self, const char* data, Py_ssize_t length) noexcept:
-        """Copy what was parsed into the arena, have the headers refer to the copy, and fill `kinds`. NULL without memory. O(length).
+        """Copy the parsed text into the arena, point the headers to the copy, and fill `kinds`. NULL without memory. O(length).
 
         A folded line has no name, and no kind: `join_lines` and `Request.classify` look for it.
         """
@@ -94,7 +94,7 @@ cdef class Message:
         return copy
 
     cdef Span keep(self, Span span) except *:
-        """A copy in the message's own memory; lives until `clear`."""
+        """A copy in the message's own memory, valid until `clear`. Raises MemoryError."""
         cdef char* out
         if span.len == 0:
             return span_of(NULL, 0)
@@ -103,7 +103,7 @@ cdef class Message:
         return span_of(out, span.len)
 
     cdef int append(self, Span name, Span value) except -1:
-        """Add a header; the spans must live as long as the message. The limit of lines is the parser's: there is always room."""
+        """Add a header; its spans must stay valid until `clear`. The limit of lines is the parser's alone. Raises MemoryError."""
         cdef Py_ssize_t n = self.n_headers
         if n == self.capacity and self.grow() < 0:
             raise MemoryError
@@ -114,7 +114,7 @@ cdef class Message:
         return 0
 
     cdef Span find(self, const char* lower, Py_ssize_t length) noexcept:
-        """The value of the first header of a name, given in lower case; a NULL pointer when there is none."""
+        """The value of the first header with a name, given in lower case; a NULL pointer if there is none."""
         cdef Py_ssize_t i
         for i in range(self.n_headers):
             if self.kinds[i] != H_DROPPED and span_ieq(self.headers[i].name, lower, length):
@@ -122,7 +122,7 @@ cdef class Message:
         return span_of(NULL, 0)
 
     cdef void drop(self, const char* lower, Py_ssize_t length) noexcept:
-        """Take out every header of a name, given in lower case."""
+        """Remove every header with a name, given in lower case."""
         cdef Py_ssize_t i
         for i in range(self.n_headers):
             if span_ieq(self.headers[i].name, lower, length):
@@ -130,31 +130,31 @@ cdef class Message:
 
     cdef void drop_at(self, Py_ssize_t index) noexcept:
         self.kinds[index] = H_DROPPED
-        self.headers[index].name.len = 0       # so that no matcher finds it either
+        self.headers[index].name.len = 0       # so that no matcher finds it
 
     cdef Py_ssize_t parse_trailers(self, const char* data, Py_ssize_t length, Py_ssize_t seen) noexcept:
-        """Become the trailer section at the front of `data`.
+        """Parse the trailer section at the front of `data`.
 
-        seen     bytes of `data` an earlier call has been given already.
-        Returns  its length with the empty line, HEAD_PARTIAL, or -1 when it is malformed or has too many lines.
+        seen     number of bytes of `data` that an earlier call was given already.
+        Returns  its length with the empty line, HEAD_PARTIAL, or -1 if it is malformed or has too many lines.
         """
         cdef Py_ssize_t used = self.read_trailers(data, length, seen), whole = 0
-        cdef Span mended
+        cdef Span repaired
         cdef int result
-        if used >= 0 or not self.mends:
+        if used >= 0 or not self.repairs:
             return used
-        result = mend_names(data, length, False, &self.arena, &mended, &whole)
-        if result == MEND_PARTIAL:
+        result = repair_names(data, length, False, &self.arena, &repaired, &whole)
+        if result == REPAIR_PARTIAL:
             return HEAD_PARTIAL
-        return whole if result == MENDED and self.read_trailers(mended.ptr, mended.len, 0) > 0 else -1
+        return whole if result == REPAIRED and self.read_trailers(repaired.ptr, repaired.len, 0) > 0 else -1
 
     cdef Py_ssize_t read_trailers(self, const char* data, Py_ssize_t length, Py_ssize_t seen) noexcept:
-        """What `parse_trailers` does with lines that need not be mended."""
+        """`parse_trailers` for lines that need no repair."""
         cdef size_t count
         cdef int used
         while True:
             count = self.capacity
-            # With bytes seen before, the parser waits for an empty line behind others: an empty section has no others.
+            # With `seen` bytes the parser looks for an empty line behind other lines, which an empty section does not have.
             used = pico_parse_headers(data, length, self.headers, &count, seen if seen > 2 else 0)
             if used == PICO_PARTIAL:
                 return HEAD_PARTIAL
@@ -171,11 +171,11 @@ cdef class Message:
         return used
 
     cdef int join_lines(self) noexcept:
-        """Join folded lines, if there are any. 0, or -1: there is one where none may be, or no memory."""
+        """Join folded lines. Returns 0, or -1 without memory or for a folded line that is not allowed."""
         cdef Py_ssize_t i
         if self.n_headers == 0 or memchr(self.kinds, H_FOLDED, self.n_headers) == NULL:
             return 0
-        if not self.mends or unfold(self.headers, &self.n_headers, &self.arena) < 0:
+        if not self.repairs or unfold(self.headers, &self.n_headers, &self.arena) < 0:
             return -1
         for i in range(self.n_headers):
             self.kinds[i] = header_kind(self.headers[i].name)

@@ -1,4 +1,4 @@
-# The one normal form of a request's path: routed on and forwarded.
+# The normal form of a request's path, which rules match and servers get.
 
 from libc.stdint cimport uint32_t
 
@@ -6,7 +6,7 @@ from lbcore.http.arena cimport Arena
 from lbcore.http.span cimport Span
 
 
-cdef enum EncodedCharacter:    # bits of PathOptions.refused: an encoded one is answered with 400
+cdef enum EncodedCharacter:    # bits of PathOptions.refused: a target with such an encoded character is answered with 400
     ENCODED_SLASH = 1
     ENCODED_BACKSLASH = 2
     ENCODED_NULL = 4

@@ -1,7 +1,7 @@
-"""Bring the path of a request target to its one normal form (RFC 3986 section 6.2.2). No I/O.
+"""Normalisation of the path of a request target (RFC 3986 section 6.2.2). No I/O.
 
-What is routed on is what is forwarded: unreserved characters decoded, the hex of the others in upper case, empty and dot
-segments resolved (unless `sanitizePath` is off), and every byte that no URI may hold percent-encoded. The form is a fixed
+Rules match the same normal form that servers get: unreserved characters decoded, the hex digits of others in upper case, empty and
+dot segments resolved (unless `sanitizePath` is off), and every byte that no URI may contain percent-encoded. The form is a fixed
 point: normalising it again changes nothing.
 """
 
@@ -13,8 +13,8 @@ from lbcore.http.span cimport Span, span_of
 
 cdef enum:
     UNRESERVED = 1             # RFC 3986 section 2.3
-    RESERVED = 2               # section 2.2, and the per cent sign: stay encoded where they came encoded
-    LITERAL = 4                # may stand in a path as it is
+    RESERVED = 2               # section 2.2, and the percent sign: these stay encoded if the client has encoded them
+    LITERAL = 4                # allowed in a path without encoding
 
 cdef uint8_t CLASS[256]
 cdef const char* HEX = b"0123456789ABCDEF"
@@ -44,7 +44,7 @@ cdef inline int hex_value(char c) noexcept nogil:
 
 
 cdef inline int hex_byte(const char* ptr, const char* end) noexcept nogil:
-    """The byte a `%XX` at `ptr` stands for; -1 when it is none."""
+    """The byte that a `%XX` at `ptr` encodes; -1 if there is none."""
     cdef int high, low
     if end - ptr < 3:
         return -1
@@ -79,7 +79,7 @@ cdef inline uint32_t refusal_bit(int byte) noexcept nogil:
 
 
 cdef bint is_normal(Span path) noexcept nogil:
-    """Whether a path has its normal form already, as nearly all do: one scan, no copy."""
+    """Whether a path is in normal form already, as nearly all paths are: one scan, no copy."""
     cdef Py_ssize_t i
     cdef char c, previous = 0
     if path.len == 0 or path.ptr[0] != c"/":
@@ -93,7 +93,7 @@ cdef bint is_normal(Span path) noexcept nogil:
 
 
 cdef int recode(const PathOptions* options, Span raw, char* out, Py_ssize_t* length) noexcept nogil:
-    """Decode what is unreserved and encode what may not stand. Writes at most 3 bytes for each of `raw`. 0 or 400."""
+    """Decode unreserved bytes and encode those that are not allowed. Writes at most 3 bytes for each of `raw`. Returns 0 or 400."""
     cdef const char* ptr = raw.ptr
     cdef const char* end = raw.ptr + raw.len
     cdef char* start = out
@@ -123,7 +123,7 @@ cdef int recode(const PathOptions* options, Span raw, char* out, Py_ssize_t* len
 
 
 cdef Py_ssize_t resolve_segments(char* path, Py_ssize_t length) noexcept nogil:
-    """Drop empty and `.` segments and resolve `..`, in place. Returns the new length, at least 1. A last slash is kept."""
+    """Remove empty and `.` segments and resolve `..`, in place. Returns the new length, at least 1. Keeps a trailing slash."""
     cdef Py_ssize_t read = 0, write = 0, start, n
     cdef bint trailing = length > 0 and path[length - 1] == c"/"
     while read < length:
@@ -155,7 +155,7 @@ cdef Py_ssize_t resolve_segments(char* path, Py_ssize_t length) noexcept nogil:
 
 
 cdef Py_ssize_t decode_for_routing(Span path, char* out) noexcept nogil:
-    """Decode all but reserved characters and control bytes: what `Path` and its kin of the rule language compare with."""
+    """Decode all but reserved characters and control bytes, for `Path` and similar matchers of the rule language."""
     cdef const char* ptr = path.ptr
     cdef const char* end = path.ptr + path.len
     cdef char* start = out
@@ -175,7 +175,7 @@ cdef Py_ssize_t decode_for_routing(Span path, char* out) noexcept nogil:
 
 
 cdef int read_query(const PathOptions* options, Span raw, Arena* arena, Span* query) noexcept nogil:
-    """Check a query, write its semicolons as Traefik does, and encode what is not ASCII. 0, 400, or 500 without memory."""
+    """Check a query, write its semicolons as Traefik does, and encode bytes that are not ASCII. Returns 0, 400, or 500 without memory."""
     cdef Py_ssize_t i, rewritten = 0
     cdef char* out
     cdef char* at
@@ -206,9 +206,9 @@ cdef int path_normalise(const PathOptions* options, Span target, Arena* arena, S
     """Split a target into path and query and normalise both.
 
     target      starts with `/` or `?`, or is empty (an absolute-form target without a path: `/`).
-    path        what is forwarded; a part of `target` when that is normal already, else in the arena.
-    route_path  what rules match on.
-    Returns     0, or the status to refuse with: 400 for bytes no target may hold, broken `%XX` and refused characters.
+    path        forwarded to servers; a part of `target` if that is normal already, else in the arena.
+    route_path  matched by rules.
+    Returns     0, or the status to refuse with: 400 for bytes that no target may contain, broken `%XX` and refused characters.
     Cost        O(length); one scan and no copy for a path in normal form.
     """
     cdef const char* mark = NULL
@@ -248,7 +248,7 @@ cdef int path_normalise(const PathOptions* options, Span target, Arena* arena, S
 
 
 def normalise(target: bytes, *, sanitise: bool = True, encode_semicolons: bool = False, refused: int = 0) -> tuple:
-    """`(path, route_path, query or None)` of a request target. Raises ValueError for what is answered with 400."""
+    """`(path, route_path, query or None)` of a request target. Raises ValueError for a target that is answered with 400."""
     cdef PathOptions options
     cdef Arena arena
     cdef Span path, route_path, query

@@ -3,8 +3,8 @@
 from lbcore.http.head cimport Header
 
 # Each returns the length of the head, -1 when it is malformed, -2 when it is not complete yet.
-# `count` goes in as the capacity of `headers` and comes out as the number found.
-# `last_len` is what an earlier call has seen of the same buffer: a quick scan replaces a full parse until the end shows up.
+# `count` is the capacity of `headers` before the call, and the number of headers found after it.
+# `last_len` is the number of bytes that an earlier call has seen: until the end of the head is there, a scan replaces the parse.
 ctypedef int (*parse_request_fn)(
     const char* buf, size_t length, const char** method, size_t* method_len, const char** path, size_t* path_len,
     int* minor_version, Header* headers, size_t* count, size_t last_len) noexcept nogil

@@ -1,7 +1,7 @@
-"""Binding of picohttpparser, taken as compiled code from the package `gunicorn_h1c` through cffi. No I/O.
+"""The binding of picohttpparser, which is taken as compiled code from the package `gunicorn_h1c` through cffi. No I/O.
 
-That build is maintained, uses SIMD and is strict on requests: every line ends in CRLF. A pointer resolved at import costs
-nothing later: the parser is called as a plain C function.
+That build is maintained, uses SIMD and is strict about requests: every line must end with CRLF. The pointers are resolved at
+import, so the parser is called as a plain C function.
 """
 
 from libc.stdint cimport uintptr_t
@@ -32,7 +32,7 @@ def _resolve() -> tuple:
     if ffi.sizeof("struct phr_header") != sizeof(Header):
         raise ImportError("picohttpparser's header struct has another layout than lbcore's")
     library = ffi.dlopen(_parser.__file__)
-    # The library object must outlive the pointers taken from it.
+    # The library object must outlive the pointers into it.
     addresses = []
     for name in ("phr_parse_request", "phr_parse_response", "phr_parse_headers"):
         try:

@@ -1,4 +1,4 @@
-"""Answer TRACE with the request as it was received (RFC 9110 section 9.3.8). No I/O."""
+"""The answer to TRACE: the request as it was received (RFC 9110 section 9.3.8). No I/O."""
 
 from libc.string cimport memcpy
 
@@ -8,12 +8,12 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport span_bytes, span_eq, span_of
 
-# Scripts of a page cannot read these headers of its requests, and must not learn them from an answer.
+# Scripts cannot read these headers of their page's requests, and must not learn them from an answer.
 SECRET = (b"cookie", b"cookie2", b"authorization", b"proxy-authorization")
 
 
 cdef bint reflect(Request request, Response answer) except -1:
-    """Fill `answer` with the head of a TRACE request, less what is secret. Returns whether the method is TRACE."""
+    """Fill `answer` with the head of a TRACE request, without secret headers. Returns whether the method is TRACE."""
     cdef RequestHead* head = &request.head
     cdef Py_ssize_t i
     cdef char* copy

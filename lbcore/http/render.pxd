@@ -1,4 +1,4 @@
-# Heads as bytes: what goes to a server and what goes to a client.
+# Rendering of heads: requests to servers and answers to clients.
 
 from libc.stdint cimport int64_t, uint32_t
 
@@ -10,8 +10,8 @@ from lbcore.http.span cimport Span
 
 
 cdef struct ForwardPolicy:     # how X-Forwarded-* and Host are written for one request
-    bint trusted               # the client may set the managed headers itself
-    bint append_for            # X-Forwarded-For grows by the client's address
+    bint trusted               # the client is trusted to set the managed headers
+    bint append_for            # append the client's address to X-Forwarded-For
     bint encrypted             # the client came over TLS
     Span server_name           # X-Forwarded-Server; the EntryPoint's, which outlives its exchanges
     Span server_authority      # Host when `pass_host` is off or the client sent none; the Server's, which the attempt holds

@@ -1,6 +1,6 @@
-"""Write message heads: the request a server sees and the answer a client sees. No I/O.
+"""Rendering of heads: requests to servers and answers to clients. No I/O.
 
-Each head is written from parsed parts, so that a server reads exactly what was routed on (one reading of every message).
+Every head is written from parsed parts, so that a server reads exactly the request that lbcore has read.
 """
 
 from http import HTTPStatus
@@ -21,7 +21,7 @@ from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_ieq, span_of
 
 cdef enum:
-    FIXED_BYTES = 512          # room for all that lbcore adds to a head itself, names of hosts apart
+    FIXED_BYTES = 512          # room for all that lbcore adds to a head, except host names
 
 _texts = {int(status): status.phrase.encode() for status in HTTPStatus}
 _texts.update({413: b"Request Entity Too Large", 418: b"I'm a teapot", 499: b"Client Closed Request"})
@@ -38,7 +38,7 @@ fill_texts()
 
 
 cdef Span status_text(int status) noexcept:
-    """The standard reason phrase; empty for a status that has none."""
+    """The standard reason phrase of a status; empty if it has none. A constant."""
     return TEXTS[status] if 0 <= status < 600 else span_of(NULL, 0)
 
 
@@ -56,7 +56,7 @@ cdef inline char* put_span(char* out, Span span) noexcept nogil:
 cdef inline char* put_header(char* out, const Header* header) noexcept nogil:
     cdef const char* colon = header.name.ptr + header.name.len
     if header.value.ptr == colon + 2 and colon[0] == c":" and colon[1] == c" ":
-        # A line of the head as it came: all of it at once.
+        # The line is unchanged since it was parsed: copy it as a whole.
         memcpy(out, header.name.ptr, header.name.len + 2 + header.value.len)
         out += header.name.len + 2 + header.value.len
         out[0] = c"\r"
@@ -79,7 +79,7 @@ cdef inline char* put_status(char* out, int status) noexcept nogil:
 
 
 cdef char* put_chunk_size(char* out, Py_ssize_t size) noexcept nogil:
-    """The size line of a chunk, up to 18 bytes."""
+    """Write the size line of a chunk, up to 18 bytes. Returns the position behind it."""
     cdef int shift = 60
     cdef int digit
     while shift > 0 and (size >> shift) & 15 == 0:
@@ -105,7 +105,7 @@ cdef inline Span authority_port(Span authority) noexcept nogil:
 
 
 cdef bint came_encrypted(Request request) noexcept:
-    """Whether a proxy in front, which is trusted, says so."""
+    """Whether a trusted proxy in front says that the client uses TLS."""
     cdef Py_ssize_t i
     cdef Span value
     for i in range(request.n_headers):
@@ -116,7 +116,7 @@ cdef bint came_encrypted(Request request) noexcept:
 
 
 cdef char* put_forwarded(char* out, Request request, const ForwardPolicy* policy, const uint8_t* present) noexcept:
-    """The managed headers that are to be set because the client may not, or did not, set them itself."""
+    """Write the managed headers that the client must not set, or has not set."""
     cdef RequestHead* head = &request.head
     cdef ClientAddress* client = head.client
     cdef Span port
@@ -153,7 +153,7 @@ cdef char* put_forwarded(char* out, Request request, const ForwardPolicy* policy
 
 
 cdef char* put_forwarded_for(char* out, Request request, const ForwardPolicy* policy) noexcept:
-    """X-Forwarded-For in one line: what a trusted client sent, then the client's own address."""
+    """Write X-Forwarded-For in one line: the addresses that a trusted client has sent, then the client's own address."""
     cdef RequestHead* head = &request.head
     cdef bint empty = True
     cdef Py_ssize_t i
@@ -161,7 +161,7 @@ cdef char* put_forwarded_for(char* out, Request request, const ForwardPolicy* po
     out = put(out, b"X-Forwarded-For: ", 17)
     for i in range(head.n_headers):
         if request.kinds[i] == H_X_FORWARDED_FOR | H_OWN and head.headers[i].value.len == 0:
-            return start       # a middleware took it out
+            return start       # a middleware has removed it
         if (policy.trusted and request.kinds[i] == H_X_FORWARDED_FOR) or request.kinds[i] == H_X_FORWARDED_FOR | H_OWN:
             if head.headers[i].value.len:
                 if not empty:
@@ -177,7 +177,7 @@ cdef char* put_forwarded_for(char* out, Request request, const ForwardPolicy* po
 
 
 cdef int render_request(Request request, const ForwardPolicy* policy, Span path_prefix, Buffer* out) noexcept:
-    """Append the head a server is sent. 0, or -1 without memory. O(head)."""
+    """Append the head of a request to a server. Returns 0, or -1 without memory. O(head)."""
     cdef RequestHead* head = &request.head
     cdef Py_ssize_t i, size
     cdef uint8_t kind
@@ -236,7 +236,7 @@ cdef int render_request(Request request, const ForwardPolicy* policy, Span path_
     if request.framing.upgrade:
         at = put_upgrade(at, head.headers, request.kinds, head.n_headers)
     elif request.framing.te_trailers:
-        # Who sends TE lists it in Connection (RFC 9110 section 10.1.4).
+        # A sender of TE has to list it in Connection (RFC 9110 section 10.1.4).
         at = put(at, b"Connection: TE\r\nTe: trailers\r\n", 30)
     at = put_forwarded(at, request, policy, present)
     at = put_forwarded_for(at, request, policy)
@@ -246,7 +246,7 @@ cdef int render_request(Request request, const ForwardPolicy* policy, Span path_
 
 
 cdef int render_forwarded(Request request, const ForwardPolicy* policy, Buffer* out) noexcept:
-    """Append the managed headers that a request is given here, but for X-Forwarded-For. 0, or -1 without memory."""
+    """Append the managed headers that lbcore adds to a request, except X-Forwarded-For. Returns 0, or -1 without memory."""
     cdef uint8_t present[32]
     cdef uint8_t kind
     cdef Py_ssize_t i
@@ -264,7 +264,7 @@ cdef int render_forwarded(Request request, const ForwardPolicy* policy, Buffer* 
 
 
 cdef inline bint take_length(Request request, Py_ssize_t index) noexcept:
-    """Whether this Content-Length is the one to forward: the first of equal ones, and none beside a coding."""
+    """Whether to forward this Content-Length: the first of equal ones, and none beside a transfer coding."""
     cdef Py_ssize_t i
     if request.framing.body == BODY_CHUNKED:
         return False
@@ -275,7 +275,7 @@ cdef inline bint take_length(Request request, Py_ssize_t index) noexcept:
 
 
 cdef char* put_upgrade(char* out, const Header* headers, const uint8_t* kinds, Py_ssize_t count) noexcept:
-    """`Connection: Upgrade` and the protocols asked for, both directions."""
+    """Write `Connection: Upgrade` and the Upgrade headers, for requests and answers."""
     cdef Py_ssize_t i
     out = put(out, b"Connection: Upgrade\r\n", 21)
     for i in range(count):
@@ -286,10 +286,10 @@ cdef char* put_upgrade(char* out, const Header* headers, const uint8_t* kinds, P
 
 cdef int render_response(Response response, int client_minor_version, bint keep_alive, bint chunked, Span date,
                          Buffer* out) noexcept:
-    """Append the head a client is sent: status line, headers less hop-by-hop ones, framing. 0, or -1 without memory.
+    """Append the head of an answer to a client: status line, headers except hop-by-hop ones, framing. 0, or -1 without memory.
 
-    chunked  the body goes out in chunks, whatever framing it came in. Only then trailers can follow, and `Trailer` is told.
-    date     a `Date` value to add when the server sent none; empty for 1xx.
+    chunked  the body is sent in chunks, whatever framing the server used. Only then can trailers follow, so only then `Trailer` is kept.
+    date     the value of `Date` if the server has sent none; empty for 1xx.
     """
     cdef Py_ssize_t i, size
     cdef uint8_t kind
@@ -346,7 +346,7 @@ cdef int render_response(Response response, int client_minor_version, bint keep_
 
 
 cdef int render_trailers(Message message, Buffer* out) noexcept:
-    """Append the end of a chunked body and a trailer section, less what may not stand there. 0, or -1 without memory."""
+    """Append the end of a chunked body with those trailers that are allowed. Returns 0, or -1 without memory."""
     cdef Py_ssize_t i, size = 5
     cdef char* at
     for i in range(message.n_headers):
@@ -365,7 +365,7 @@ cdef int render_trailers(Message message, Buffer* out) noexcept:
 def rewrite_request(wire: bytes, *, client: bytes = b"192.0.2.1", trusted: bool = False, append_for: bool = True,
                     encrypted: bool = False, pass_host: bool = True, server_authority: bytes = b"10.0.0.1:80",
                     server_name: bytes = b"edge", prefix: bytes = b"") -> bytes:
-    """The head a server is sent for a request head, for tests. Raises ValueError when the request is refused."""
+    """The head that a server gets for a request head, for tests. Raises ValueError if the request is refused."""
     cdef Request request = Request()
     cdef ForwardPolicy policy
     cdef ClientAddress address
@@ -394,7 +394,7 @@ def rewrite_request(wire: bytes, *, client: bytes = b"192.0.2.1", trusted: bool 
 
 def rewrite_response(wire: bytes, *, client_version: int = 1, keep_alive: bool = True, chunked: bool = False,
                      date: bytes = b"now") -> bytes:
-    """The head a client is sent for an answer's head, for tests. Raises ValueError when the answer is refused."""
+    """The head that a client gets for an answer's head, for tests. Raises ValueError if the answer is refused."""
     cdef Response response = Response()
     cdef Buffer out
     memset(&out, 0, sizeof(out))

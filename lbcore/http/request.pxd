@@ -1,4 +1,4 @@
-# One request head: parsed, validated, and open to rewriting by middlewares until it is sent on.
+# A request head: parsed, validated, and changed by middlewares until it is forwarded.
 
 from lbcore.http.head cimport ClientAddress, RequestHead
 from lbcore.http.message cimport Message
@@ -6,17 +6,17 @@ from lbcore.http.path cimport PathOptions
 from lbcore.http.span cimport Span
 
 
-cdef enum AliasStrategy:       # headers whose name servers may take for another one: see `is_alias`
+cdef enum AliasStrategy:       # the treatment of headers whose name servers may take for another name: see `is_alias`
     ALIAS_KEEP = 0
     ALIAS_DELETE
     ALIAS_REJECT
 
-cdef struct RequestPolicy:     # of an entry point
+cdef struct RequestPolicy:     # options of an entry point
     Py_ssize_t max_header_bytes
     Py_ssize_t max_header_lines
     PathOptions path
     int aliases                # AliasStrategy
-    bint underscores_only      # of the bytes that make an alias, `_` alone counts
+    bint underscores_only      # only `_` makes a name an alias
 
 cdef enum TargetForm:
     TARGET_ORIGIN = 0          # /path?query
@@ -29,14 +29,14 @@ cdef class Request(Message):
     cdef int target_form       # TargetForm
     cdef bint is_head          # the method is HEAD
     cdef Span forwarded_host   # Host for the server in place of the client's, in the arena or a constant; empty when not set
-    cdef bint is_last_hop      # to be answered here: `OPTIONS *`, or OPTIONS and TRACE with Max-Forwards 0
-    cdef bint lacks_host       # refused for that
-    cdef bint has_host         # HTTP/1.0 may come without
+    cdef bint is_last_hop      # lbcore answers it: `OPTIONS *`, or OPTIONS and TRACE with Max-Forwards 0
+    cdef bint lacks_host       # the request is refused because it has no Host
+    cdef bint has_host         # a Host header was sent; HTTP/1.0 may omit it
     cdef Message trailers      # the trailer section; None until one was parsed, empty when the request has none
     cdef ClientAddress address # of the client; all zero when nothing is known
 
     cdef inline Span present_host(self) noexcept nogil:
-        """Host as middlewares have left it."""
+        """The Host after all middlewares so far."""
         return self.forwarded_host if self.forwarded_host.len else self.head.authority
 
     cdef Py_ssize_t parse(self, const char* data, Py_ssize_t length, Py_ssize_t seen, const RequestPolicy* policy) noexcept

@@ -1,6 +1,6 @@
-"""Parse and validate a request head (RFC 9112 sections 2, 3 and 5), strictly, in place. No I/O.
+"""Strict parsing and validation of a request head (RFC 9112 sections 2, 3 and 5). No I/O.
 
-The head is copied before it is read: every span points into the request's arena, and lives until `clear`.
+The head is copied before it is read: every span points into the request's arena, and is valid until `clear`.
 """
 
 import ipaddress
@@ -25,7 +25,7 @@ from lbcore.http.span cimport Span, ascii_lower, span_bytes, span_eq, span_ieq, 
 cdef enum:
     PORT_LIMIT = 65535
 
-# Beside those with a kind of their own: authentication, what a request asks for, what its content is.
+# Fields that are no trailers, besides those with a HeaderKind: authentication, request modifiers, content.
 NO_TRAILERS = frozenset(b"""authorization cookie cookie2 set-cookie cache-control pragma range max-forwards if-match if-none-match
     if-modified-since if-unmodified-since if-range content-encoding content-type content-range content-location origin
     x-http-method-override x-http-method x-method-override""".split())
@@ -38,7 +38,7 @@ cdef uint8_t NAME_BYTE[256]    # of a registered name or an IPv4 address
 
 
 cdef void fill_name_bytes() noexcept:
-    """RFC 3986 section 3.2.2, `unreserved` and `sub-delims`, less the comma, which proxies disagree about."""
+    """Fill NAME_BYTE by RFC 3986 section 3.2.2, `unreserved` and `sub-delims`, without the comma, on which proxies disagree."""
     cdef char c
     for c in b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+;=":
         NAME_BYTE[<uint8_t>c] = NAMES
@@ -54,7 +54,7 @@ cdef inline bint is_hex(char c) noexcept nogil:
 
 
 cdef bint is_registered_name(Span name, bint* lower) noexcept nogil:
-    """Whether a text is a `reg-name` or an IPv4 address (RFC 3986 section 3.2.2); the empty one is. `lower`: it has no capitals."""
+    """Whether a text, which may be empty, is a `reg-name` or an IPv4 address (RFC 3986 section 3.2.2). `lower`: it has no capitals."""
     cdef Py_ssize_t i = 0
     cdef uint8_t byte, all_bits = 0
     while i < name.len:
@@ -129,7 +129,7 @@ cdef bint is_ipv6(const char* at, const char* end) noexcept nogil:
 
 
 cdef bint is_ip_future(const char* at, const char* end) noexcept nogil:
-    """`v1.text`, an address of a version to come (RFC 3986 section 3.2.2)."""
+    """`v1.text`, an address of a future version (RFC 3986 section 3.2.2)."""
     if at == end or (at[0] != c"v" and at[0] != c"V"):
         return False
     at += 1
@@ -148,10 +148,10 @@ cdef bint is_ip_future(const char* at, const char* end) noexcept nogil:
 
 
 cdef int split_authority(Span authority, Span* name, bint* lower) noexcept nogil:
-    """Check `uri-host [ ":" port ]` (RFC 9110 section 7.2) and cut the port off. 0, or 400.
+    """Check `uri-host [ ":" port ]` (RFC 9110 section 7.2) and remove the port. Returns 0, or 400.
 
-    name   the host, in the case it came in; an IPv6 address without its brackets. Empty when the whole field is.
-    lower  whether it is known to have no capitals.
+    name   the host, in its original case; an IPv6 address without its brackets. Empty if the whole field is.
+    lower  whether it certainly has no capitals.
     """
     cdef Py_ssize_t i, end
     cdef const char* colon
@@ -191,7 +191,7 @@ cdef int split_authority(Span authority, Span* name, bint* lower) noexcept nogil
 
 
 cdef bint is_alias(Span name, bint underscores_only) noexcept nogil:
-    """Whether a header's name has a byte that servers take for a dash when they make a variable's name of it."""
+    """Whether a header's name has a byte that servers replace like a dash when they make a variable name of it."""
     cdef Py_ssize_t i
     cdef char c
     if underscores_only:
@@ -211,7 +211,7 @@ cdef class Request(Message):
         self.head.client = &self.address
 
     cdef void clear(self) noexcept:
-        """Forget the request, all of it: what is read before the next `parse` is empty."""
+        """Remove all of the request: until the next `parse`, every field is empty."""
         Message.clear(self)
         if self.trailers is not None:
             self.trailers.clear()
@@ -225,26 +225,26 @@ cdef class Request(Message):
         self.has_host = False
 
     cdef void set_client(self, const ClientAddress* address) noexcept:
-        """Say which address the client has; it is copied."""
+        """Set the client's address, which is copied."""
         self.address = address[0]
 
     cdef int add_header(self, Span name, Span value) except -1:
-        """Append a header; the spans must live as long as the request."""
+        """Append a header; its spans must stay valid until `clear`."""
         self.append(name, value)
         self.head.headers = self.headers
         self.head.n_headers = self.n_headers
         return 0
 
     cdef int add_own(self, Span name, Span value) except -1:
-        """Append a header that is forwarded for trusted and other clients alike; the spans must live as long as the request."""
+        """Append a header that is forwarded whether or not the client is trusted; its spans must stay valid until `clear`."""
         self.add_header(name, value)
         self.kinds[self.n_headers - 1] |= H_OWN
         return 0
 
     cdef int set_header(self, Span name, Span lower, Span value) except -1:
-        """Replace a header; with an empty value, take it out. The spans must live as long as the request.
+        """Replace a header, or remove it with an empty value. The spans must stay valid until `clear`.
 
-        A managed header that is set or taken out here is not written by the forwarding of requests any more.
+        After a managed header is set or removed here, `render_request` does not write it any more.
         """
         cdef uint8_t kind = header_kind(name)
         self.drop(lower.ptr, lower.len)
@@ -255,16 +255,16 @@ cdef class Request(Message):
         return 0
 
     cdef void drop_managed(self) noexcept:
-        """Take out the managed headers: their sender may not set them."""
+        """Remove the managed headers, because the client is not trusted to set them."""
         cdef Py_ssize_t i
         for i in range(self.n_headers):
             if is_managed(self.kinds[i]):
                 self.drop_at(i)
 
     cdef int drop_listed(self, frozenset visible) except -1:
-        """Take out the headers that `Connection` lists, before any rule sees them; managed ones may not be taken out so.
+        """Remove the headers that `Connection` lists, before any rule sees them. Managed headers cannot be removed in this way.
 
-        visible  names, in lower case, that rules and middlewares are to see; servers are not told of them either.
+        visible  names, in lower case, that rules and middlewares see nevertheless; servers do not get them.
         """
         cdef Py_ssize_t i
         cdef bint complete = True
@@ -279,7 +279,7 @@ cdef class Request(Message):
         return 0
 
     cdef void settle_connection(self) noexcept:
-        """Leave of Connection what concerns rules: `Upgrade`, written so, for a request that asks for one; else nothing."""
+        """Reduce Connection to what rules may see: `Upgrade`, in this spelling, for a request that asks for one; else nothing."""
         cdef bint upgrade = self.framing.upgrade
         cdef Py_ssize_t i
         for i in range(self.n_headers):
@@ -291,16 +291,16 @@ cdef class Request(Message):
                     self.drop_at(i)
 
     cdef Message trailer_section(self):
-        """Where a trailer section is parsed into; cleared with the request."""
+        """The message for the trailer section, owned by the request and cleared with it."""
         if self.trailers is None:
             self.trailers = Message()
         return self.trailers
 
     cdef Message trailers_to_forward(self):
-        """The trailers that the request has announced in `Trailer` and that may be trailers; None when there are none.
+        """The trailers to forward: those that `Trailer` has announced and that are allowed as trailers; None if there are none.
 
-        A server may merge trailers with headers, which rules and middlewares have seen before: so nothing that means
-        anything to them, to a proxy or to the framing goes on (RFC 9110 section 6.5.1), nor any alias of it.
+        A server may merge trailers with the headers, which rules and middlewares have examined already. Fields that mean anything to
+        these, to a proxy or to the framing are therefore not forwarded (RFC 9110 section 6.5.1), nor aliases of their names.
         """
         cdef Message found = self.trailers
         cdef Py_ssize_t i, left = 0
@@ -316,14 +316,14 @@ cdef class Request(Message):
         return found if left else None
 
     cdef void release_aliases(self) noexcept:
-        """Let aliases of managed headers (`X_Forwarded_For`, `X.Real-Ip`) pass as they are: their sender is trusted."""
+        """Forward aliases of managed headers (`X_Forwarded_For`, `X.Real-Ip`) unchanged, because the client is trusted."""
         cdef Py_ssize_t i
         for i in range(self.n_headers):
             if is_managed(self.kinds[i]) and is_alias(self.headers[i].name, False):
                 self.kinds[i] = H_OTHER
 
     cdef int copy(self, Request other) except -1:
-        """Become a copy that shares no memory with `other`. O(length of the head)."""
+        """Become a copy of `other` that shares no memory with it. Raises MemoryError. O(length of the head)."""
         cdef RequestHead* head = &self.head
         cdef Py_ssize_t i
         self.clear()
@@ -355,7 +355,7 @@ cdef class Request(Message):
         return 0
 
     cdef int refer_to(self, Request other) except -1:
-        """Have the head of `other`, whose text it refers to: for a look back at what middlewares change. O(headers)."""
+        """Become a copy of the head of `other` as it is now, whose text it shares and must not outlive. Raises MemoryError. O(headers)."""
         while self.capacity < other.n_headers:
             if self.grow() < 0:
                 raise MemoryError
@@ -374,7 +374,7 @@ cdef class Request(Message):
         return 0
 
     cdef void drop_body(self) noexcept:
-        """Be a request without a body, and say so: no length is left that a server would wait for."""
+        """Remove the body, and the headers that announce one, so that no server waits for it."""
         cdef Py_ssize_t i
         for i in range(self.n_headers):
             if self.kinds[i] in (H_CONTENT_LENGTH, H_TRANSFER_ENCODING, H_EXPECT):
@@ -384,7 +384,7 @@ cdef class Request(Message):
         self.framing.expects_continue = False
 
     cdef int set_body(self, Py_ssize_t length) except -1:
-        """Be a request of lbcore's own, with a body of that length (0: with none) and no wish to switch protocols."""
+        """Set the framing of a request that lbcore itself makes: a body of this length (0 = none), and no upgrade."""
         cdef char* digits
         self.drop_body()
         self.framing.upgrade = False
@@ -396,17 +396,17 @@ cdef class Request(Message):
         return 0
 
     cdef bint is_idempotent(self) noexcept:
-        """Whether sending it twice is harmless and possible: a safe method and no body."""
+        """Whether the request may be sent twice without harm: it has a safe method and no body."""
         cdef Span m = self.head.method
         if self.framing.body:
             return False
         return span_eq(m, b"GET", 3) or self.is_head or span_eq(m, b"OPTIONS", 7) or span_eq(m, b"TRACE", 5)
 
     cdef Py_ssize_t parse(self, const char* data, Py_ssize_t length, Py_ssize_t seen, const RequestPolicy* policy) noexcept:
-        """Read a head from the front of `data`, which is not referred to afterwards. The request must be a cleared one.
+        """Parse a head from the front of `data`, to which nothing refers afterwards. The request must be cleared.
 
-        seen     bytes of `data` an earlier call has been given already (0 at first).
-        Returns  the head's length; HEAD_PARTIAL when it is not complete; minus the HTTP status to refuse with
+        seen     number of bytes of `data` that an earlier call was given already (0 at first).
+        Returns  the head's length; HEAD_PARTIAL if it is not complete; minus the HTTP status to refuse with
                  (400, 417, 431, 501, 503 without memory, 505).
         Cost     O(length), no heap call for up to 32 headers and 4 KiB.
         """
@@ -448,7 +448,7 @@ cdef class Request(Message):
         head.target = span_of(target, target_len)
         head.headers = self.headers
         head.n_headers = count
-        # One space on each side of the target, no more: the parser is lenient there.
+        # The parser accepts several spaces around the target; RFC 9112 section 3 allows one.
         if target != method + method_len + 1 or target[target_len] != c" " or target[target_len + 1] != c"H":
             return -400
         status = self.classify(policy)
@@ -463,7 +463,7 @@ cdef class Request(Message):
         return -status if status else used
 
     cdef int count_hop(self) noexcept:
-        """Count Max-Forwards down (RFC 9110 section 7.6.2), or see that the request goes no further. 0, or 503 without memory."""
+        """Decrease Max-Forwards (RFC 9110 section 7.6.2), or note that the request ends here. Returns 0, or 503 without memory."""
         cdef Py_ssize_t i
         cdef int64_t left
         cdef char* digits
@@ -483,7 +483,7 @@ cdef class Request(Message):
         return 0
 
     cdef int malformed_status(self, const char* data, Py_ssize_t length) noexcept:
-        """505 for a request line that is fine but for a version other than HTTP/1, else 400."""
+        """The status for a head that the parser refuses: 505 if only the version in the request line is wrong, else 400."""
         cdef const char* end = <const char*>memchr(data, c"\r", length)
         cdef Py_ssize_t n
         if end == NULL:
@@ -495,7 +495,8 @@ cdef class Request(Message):
         return 400
 
     cdef int classify(self, const RequestPolicy* policy) noexcept:
-        """Look at every header: refuse folded lines, a second Host, unknown expectations, and aliases where policy says so."""
+        """Set the kind of every header. Returns the status to refuse folded lines, a second Host, unknown expectations, and aliases
+        if the policy says so; else 0."""
         cdef RequestHead* head = &self.head
         cdef Py_ssize_t i
         cdef int hosts = 0
@@ -523,7 +524,7 @@ cdef class Request(Message):
         return 0
 
     cdef int read_target(self, const RequestPolicy* policy) noexcept:
-        """Split the target and the authority, and bring the path to its one normal form."""
+        """Split target and authority, and normalise the path. Returns 0, or the status to refuse with."""
         cdef RequestHead* head = &self.head
         cdef Span target = head.target
         cdef Py_ssize_t at, i
@@ -552,7 +553,7 @@ cdef class Request(Message):
                     i += 1
                 if i == at:
                     return 400
-                # The target's authority wins over the Host header (RFC 9112 section 3.2.2).
+                # The authority of the target overrides the Host header (RFC 9112 section 3.2.2).
                 head.authority = span_of(target.ptr + at, i - at)
                 self.has_host = True
                 target = span_of(target.ptr + i, target.len - i)
@@ -574,7 +575,7 @@ cdef class Request(Message):
         return status
 
     cdef void lower_host(self) noexcept:
-        """Bring `host` to lower case. Copies only when there is an upper-case letter."""
+        """Change `host` to lower case. Copies only if there is an upper-case letter."""
         cdef Span host = self.head.host
         cdef Py_ssize_t i
         cdef char* out
@@ -590,11 +591,11 @@ cdef class Request(Message):
                 break
         self.head.host = host
 
-    # The rest serves tests and tools: the data plane never calls it.
+    # For tests and tools; the data plane does not call these.
 
     def parse_bytes(self, data: bytes, *, max_header_bytes: int = 1 << 20, max_header_lines: int = MAX_HEADER_LINES,
                     sanitise: bool = True, seen: int = 0) -> int:
-        """Parse as the data plane does. See `parse` for the result. `data` is not needed afterwards."""
+        """`parse` for Python. `data` is not needed afterwards."""
         cdef RequestPolicy policy
         cdef ClientAddress address = self.address
         self.clear()
@@ -609,7 +610,7 @@ cdef class Request(Message):
         return self.parse(data, len(data), seen, &policy)
 
     def come_from(self, address: str) -> None:
-        """Say which address the client has."""
+        """Set the client's address, given as text. Raises ValueError."""
         parsed = ipaddress.ip_address(address)
         packed = parsed.packed if parsed.version == 6 else bytes(10) + b"\xff\xff" + parsed.packed
         text = str(parsed).encode()
@@ -620,7 +621,7 @@ cdef class Request(Message):
         self.address.is_ipv4 = packed.startswith(bytes(10) + b"\xff\xff")
 
     def describe(self) -> dict:
-        """What was read, as bytes, for tests."""
+        """The parsed fields as bytes."""
         cdef RequestHead* head = &self.head
         return {
             "method": span_bytes(head.method),

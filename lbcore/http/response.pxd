@@ -1,4 +1,4 @@
-# One answer's head: parsed from a server, or made here, and open to rewriting until it is sent on.
+# The head of an answer: parsed from a server or made by lbcore, and changed by middlewares until it is sent.
 
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span
@@ -7,8 +7,8 @@ from lbcore.http.span cimport Span
 cdef class Response(Message):
     cdef int status
     cdef int minor_version
-    cdef Span reason           # as the server wrote it, in the arena; may be empty
-    cdef Span text             # body of an answer made here: a constant, or in the arena
+    cdef Span reason           # as the server has sent it, in the arena; may be empty
+    cdef Span text             # body of an answer made by lbcore: a constant, or in the arena
     cdef Message trailers      # the trailer section; None until one was parsed, empty when the answer has none
 
     cdef void clear(self) noexcept

@@ -1,26 +1,26 @@
-"""Parse and validate the head of a server's answer (RFC 9112 section 4). No I/O."""
+"""Parsing and validation of the head of a server's answer (RFC 9112 section 4). No I/O."""
 
 cimport cython
 
 from lbcore.http.framing cimport frame_response
-from lbcore.http.lenient cimport MEND_PARTIAL, MENDED, mend_names
+from lbcore.http.lenient cimport REPAIR_PARTIAL, REPAIRED, repair_names
 from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_response
 from lbcore.http.message cimport HEAD_PARTIAL, MAX_HEADER_LINES, Message
 from lbcore.http.span cimport Span, span_bytes, span_of
 
 cdef enum:
-    MAX_HEAD_BYTES = 1048576   # of an answer
+    MAX_HEAD_BYTES = 1048576   # limit of an answer's head
 
 
 @cython.final
 cdef class Response(Message):
-    """One answer's head."""
+    """The head of one answer."""
 
     def __cinit__(self):
-        self.mends = True
+        self.repairs = True
 
     cdef void clear(self) noexcept:
-        """Forget the answer, all of it."""
+        """Remove all of the answer: until the next `parse`, every field is empty."""
         Message.clear(self)
         self.status = 0
         self.minor_version = 0
@@ -30,26 +30,26 @@ cdef class Response(Message):
         self.text = span_of(NULL, 0)
 
     cdef Message trailer_section(self):
-        """Where a trailer section is parsed into; the headers stay what they are."""
+        """The message for the trailer section, owned by the answer and cleared with it."""
         if self.trailers is None:
             self.trailers = Message()
-            self.trailers.mends = True
+            self.trailers.repairs = True
         return self.trailers
 
     cdef Py_ssize_t parse(self, const char* data, Py_ssize_t length, Py_ssize_t seen, bint head_request) noexcept:
-        """Read a head from the front of `data`, which is not referred to afterwards. The answer must be a cleared one.
+        """Parse a head from the front of `data`, to which nothing refers afterwards. The answer must be cleared.
 
-        Returns the head's length; HEAD_PARTIAL when it is not complete; -502 for one that is malformed, too large, or
-        framed so that it can be read in two ways.
+        Returns the head's length; HEAD_PARTIAL if it is not complete; -502 if it is malformed or too large, or if its framing can be
+        read in two ways.
         """
         cdef Py_ssize_t used = self.read_lines(data, length, seen), whole = 0
-        cdef Span mended
+        cdef Span repaired
         cdef int result
         if used < 0:
-            result = mend_names(data, length, True, &self.arena, &mended, &whole)
-            if result == MEND_PARTIAL:
+            result = repair_names(data, length, True, &self.arena, &repaired, &whole)
+            if result == REPAIR_PARTIAL:
                 used = HEAD_PARTIAL
-            elif result == MENDED and self.read_lines(mended.ptr, mended.len, 0) > 0:
+            elif result == REPAIRED and self.read_lines(repaired.ptr, repaired.len, 0) > 0:
                 used = whole
         if used == HEAD_PARTIAL and length < MAX_HEAD_BYTES:
             return HEAD_PARTIAL
@@ -59,9 +59,9 @@ cdef class Response(Message):
         return used
 
     cdef Py_ssize_t read_lines(self, const char* data, Py_ssize_t length, Py_ssize_t seen) noexcept:
-        """Read the status line and the headers, as far as they need not be mended.
+        """Parse the status line and the headers, which need no repair.
 
-        Returns the head's length; HEAD_PARTIAL when it is not complete; -1 for one that is malformed or too large.
+        Returns the head's length; HEAD_PARTIAL if it is not complete; -1 if it is malformed or too large.
         """
         cdef size_t count, reason_len = 0
         cdef const char* reason
@@ -89,15 +89,15 @@ cdef class Response(Message):
         self.reason = span_of(own + (reason - data), reason_len)
         return used
 
-    # The rest serves tests and tools: the data plane never calls it.
+    # For tests and tools; the data plane does not call these.
 
     def parse_bytes(self, data: bytes, *, head_request: bool = False) -> int:
-        """Parse as the data plane does. See `parse` for the result."""
+        """`parse` for Python."""
         self.clear()
         return self.parse(data, len(data), 0, head_request)
 
     def describe(self) -> dict:
-        """What was read, for tests."""
+        """The parsed fields."""
         return {
             "status": self.status,
             "reason": span_bytes(self.reason),

@@ -1,4 +1,4 @@
-# Whether this build runs under the address sanitizer, which sees a use after free only where memory is really freed.
+# Whether this build uses the address sanitizer, which detects a use after free only if memory is really freed.
 
 cdef extern from *:
     """
@@ -9,4 +9,4 @@ cdef extern from *:
     #endif
     """
     enum:
-        POOLS "LBCORE_POOLS"   # 1: freed memory may be kept for reuse; 0: it goes back to the heap at once
+        POOLS "LBCORE_POOLS"   # 1: pools may keep freed memory for reuse; 0: it goes back to the heap at once

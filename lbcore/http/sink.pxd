@@ -1,4 +1,4 @@
-# What takes the body of a message: an end of an exchange, or a filter in front of one.
+# Sinks, which take the body of a message: an end of an exchange, or a filter in front of one.
 
 from libc.stdint cimport int64_t
 
@@ -7,8 +7,8 @@ from lbcore.http.span cimport Span
 
 
 cdef class Sink:
-    cdef bint blocked          # what was put has not gone out: put no more until the source is told to go on
-    cdef int splice_fd         # descriptor that takes body bytes as they are, owned by the sink; -1: all must go through `put`
+    cdef bint blocked          # the sink cannot take more now: nothing may be put until the exchange resumes the source
+    cdef int splice_fd         # descriptor into which body bytes may be spliced, owned by the sink; -1 = all bytes must go through `put`
 
     cdef int put(self, Span data) except -1
     cdef int end(self, Message trailers) except -1
@@ -20,11 +20,11 @@ cdef class Sink:
 
 
 cdef class Filter(Sink):
-    cdef Sink next             # where the body goes on to; None while that is not known
-    cdef Py_ssize_t step       # of the middleware that added it, among all that the message passes
+    cdef Sink next             # the sink behind the filter; None while it is not known
+    cdef Py_ssize_t step       # the number of the middleware that has added it, among those that the message passes
     cdef bint complete         # `end` was called
-    cdef bint ended            # and so was that of `next`
-    cdef Message trailers      # of a complete body, the exchange's; None = it has none
+    cdef bint ended            # `next.end` was called
+    cdef Message trailers      # of a complete body, owned by the exchange; None = it has none
 
     cdef void connect(self, Sink next) noexcept
     cdef int give(self) except -1

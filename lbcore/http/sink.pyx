@@ -1,7 +1,7 @@
-"""Bodies on their way through an exchange: sinks that take them, and filters, which are sinks in front of sinks. No I/O.
+"""Sinks, which take the body of a message, and filters, which are sinks in front of another sink. No I/O.
 
-A source, one end of an exchange, puts the body into the first sink of a chain; the last one is the other end. A source may
-splice past a chain of one: a filter has no `splice_fd`, so the chain itself decides whether bytes move inside the kernel.
+The source, one end of an exchange, puts the body into the first sink of a chain, whose last sink is the other end. Only the last
+sink has a `splice_fd`, so bytes are spliced exactly if the chain has no filter.
 """
 
 from libc.stdint cimport int64_t
@@ -11,53 +11,53 @@ from lbcore.http.span cimport Span
 
 
 cdef class Sink:
-    """Takes a body and drops it."""
+    """The base of sinks, which drops the body."""
 
     def __cinit__(self):
         self.splice_fd = -1
 
     cdef int put(self, Span data) except -1:
-        """Take a part of the body; `data` is the caller's again afterwards. Not to be called while `blocked`.
+        """Take a part of the body. `data` is valid during the call only. Must not be called while `blocked`.
 
-        Some of it may have to wait: see `blocked`. Returns 0, or the status that the message is to be refused with, such as
-        413; then the source puts no more, and tells the exchange. `end` and `drained` return the same.
+        If the sink cannot take more afterwards, it sets `blocked`. Returns 0, or the status with which the message is refused, such as
+        413: the source then puts no more, and reports it to the exchange. `end` and `drained` return the same.
         """
         return 0
 
     cdef int end(self, Message trailers) except -1:
-        """The body is complete. May be called while `blocked`: a filter then passes on what it has, and the end, once it is
-        drained. `trailers`: the trailer section, which the exchange owns until it ends; None when there is none."""
+        """End the body. May be called while `blocked`: a filter then passes on its bytes and the end when it is drained.
+
+        trailers  the trailer section, owned by the exchange until that ends; None if there is none.
+        """
         return 0
 
     cdef int flush(self) except -1:
-        """Hand what was put to the kernel."""
+        """Send what was put."""
         return 0
 
     cdef int drained(self) except -1:
-        """The end of the chain takes more again: pass on what was kept back. `blocked` says whether that was all of it."""
+        """Pass on bytes that were kept back, because the end of the chain can take more. Afterwards `blocked` says whether any are left."""
         return 0
 
     cdef void spliced(self, int64_t count) noexcept:
-        """So many bytes of the body went into `splice_fd`, past this object."""
+        """Count bytes of the body that were spliced into `splice_fd`."""
         pass
 
     cdef void wait_for_output(self) noexcept:
-        """A write to `splice_fd` found no room. From now on `blocked`."""
+        """Become `blocked`, because a splice into `splice_fd` found no room."""
         self.blocked = True
 
     cdef void write_failed(self) noexcept:
-        """A write to `splice_fd` failed. From now on `blocked`; the exchange is told later, not from within this call."""
+        """Become `blocked`, because a splice into `splice_fd` failed; the exchange learns of it later, not within this call."""
         self.blocked = True
 
 
 cdef class Filter(Sink):
-    """Passes the body on as it is. A filter that changes it overrides `put`; one that keeps some back, `give`, too.
-
-    Nothing is put into a sink that is blocked, and its end is told when it takes more again.
-    """
+    """The base of filters, which passes the body on unchanged. A filter that changes the body overrides `put`; one that keeps bytes
+    back overrides `give`, too. It must not put into a blocked sink."""
 
     cdef void connect(self, Sink next) noexcept:
-        """Have the body go on to `next`; None: it is not known yet, so nothing may be put."""
+        """Set the sink behind the filter. None = it is not known yet, so nothing may be put."""
         self.next = next
         self.blocked = next is None or next.blocked
 
@@ -67,12 +67,13 @@ cdef class Filter(Sink):
         return status
 
     cdef int give(self) except -1:
-        """Put a part of what was kept back into `next`, which is not blocked. Returns 0: there is nothing to be put now;
-        1: there may be more; or the status of a refusal. When the body is `complete`, all that was kept has to go out."""
+        """Put a part of the bytes kept back into `next`, which is not blocked. If the body is `complete`, no byte may stay back.
+
+        Returns 0 if there is nothing to put now, 1 if there may be more, or the status of a refusal."""
         return 0
 
     cdef int go_on(self) except -1:
-        """Pass on what was kept back, then the end, as far as `next` takes it. Returns 0 or the status of a refusal."""
+        """Pass on the bytes kept back, then the end, as far as `next` takes them. Returns 0 or the status of a refusal."""
         cdef int result = 0
         while not self.next.blocked:
             result = self.give()
