@@ -1,1 +1,1 @@
-"""Which servers are well: asked actively, or judged by what happens to requests."""
+"""The health of servers, by active checks and by the outcome of requests."""

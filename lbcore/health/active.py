@@ -1,4 +1,4 @@
-"""Active checks of one service: every server asked on its own, so that a slow one keeps no other waiting."""
+"""Active checks of one service: each server has a loop of its own, so that a slow server delays no other."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from lbcore.health.patience import within
 from lbcore.health.probe import Probe, ProbeError, probe_for, tcp_probe_for
 from lbcore.state.region import CHECK, Region
 
-JITTER = 0.1  # of the interval, either way: checks of many instances and servers spread
+JITTER = 0.1  # part of the interval, either way, so that the checks of many instances and servers spread
 SHORTEST_S = 0.01
 
 _log = logging.getLogger("lbcore.health")
 
 
 class ServiceCheck:
-    """Checks that run. They own the reason CHECK of the servers' cells.
+    """The running checks of a service. They alone set the reason CHECK in the servers' cells.
 
-    tls  settings by URL, of the servers whose checks may go over TLS.
+    tls  the TLS settings of servers whose checks may use TLS, by URL.
     """
 
     def __init__(
@@ -33,12 +33,12 @@ class ServiceCheck:
         self.name = name
         self.check = check
         self.tls = tls or {}
-        self.errors: dict[str, str] = {}  # by URL: why the last check failed
+        self.errors: dict[str, str] = {}  # reason of the last failure, by URL
         self._region = region
         self._tasks: dict[str, tuple[int, asyncio.Task[None]]] = {}  # by URL: slot and loop
 
     def watch(self, servers: Mapping[str, int]) -> None:
-        """Check these servers from now on: URL to slot. Those that were checked before go on undisturbed."""
+        """Check these servers from now on: URL to slot. Checks of servers that stay continue undisturbed."""
         for url in [url for url, (slot, _) in self._tasks.items() if servers.get(url) != slot]:
             self._tasks.pop(url)[1].cancel()
             self.errors.pop(url, None)
@@ -50,7 +50,7 @@ class ServiceCheck:
                     self._region.set_up(slot, False, CHECK)
 
     def stop(self, forget: bool) -> None:
-        """End the checks; with `forget`, their verdicts do not count any more."""
+        """End the checks; with `forget`, clear their verdicts."""
         for slot, task in self._tasks.values():
             task.cancel()
             if forget:
@@ -69,7 +69,7 @@ class ServiceCheck:
             region.set_up(slot, False, CHECK)
             _log.error("Health check cannot be made. service=%s url=%s error=%s", self.name, url, unusable)
             return
-        in_a_row = 0  # answers that contradict the status
+        in_a_row = 0  # consecutive answers that contradict the status
         first = True
         while True:
             error = await self._ask(probe)
@@ -82,7 +82,7 @@ class ServiceCheck:
             else:
                 self.errors.pop(url, None)
             in_a_row = in_a_row + 1 if down != bool(error) else 0
-            # One that starts down has not been well before: its first answer decides.
+            # The first answer of a server that starts down decides, without a threshold.
             if in_a_row and ((first and check.start_down) or in_a_row >= (check.fall if error else check.rise)):
                 in_a_row = 0
                 region.set_up(slot, not error, CHECK)
@@ -98,7 +98,7 @@ class ServiceCheck:
             await asyncio.sleep(seconds * random.uniform(1 - JITTER, 1 + JITTER))
 
     async def _ask(self, probe: Probe) -> str | None:
-        """Why the server is not well; empty when it is. None: it could not be asked, for a lack of ours."""
+        """The reason why the server is unhealthy; empty = healthy. None = not known: this process lacks a resource."""
         timeout_s = self.check.timeout.total_seconds() or 5
         try:
             await within(timeout_s, probe())
@@ -110,6 +110,6 @@ class ServiceCheck:
                 return None
             return str(error) or type(error).__name__
         except Exception as error:
-            # What a server sends must not end its checks.
+            # Nothing that a server sends may end its checks.
             return f"{type(error).__name__}: {error}"
         return ""

@@ -1,8 +1,8 @@
-"""Shared counts, of exchanges in flight and of memory for bodies, compared with what workers hold: none stays wrong.
+"""The audit of shared counts, of exchanges in flight and of memory for bodies: wrong counts are corrected.
 
-Each worker notes what it adds to a shared count in a row of its own, which is subtracted when the worker dies. One
-that is killed between the two leaves a count that is off by one; the count of a service is not subtracted at all.
-Both are found here.
+Each worker records what it adds to a shared count in a row of its own, which is subtracted when the worker dies. A
+worker that is killed between the two leaves a count that is off by one; the count of a service is not subtracted at
+all. The audit finds both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lbcore.state.region import Region
 
 POLL_S = 0.5
 SURE = (
-    3  # looks in a row that find the same difference: one that comes from exchanges beginning and ending does not stay
+    3  # consecutive looks that must find the same difference, because the ones of beginning and ending exchanges pass
 )
 
 _log = logging.getLogger("lbcore.health")
@@ -24,27 +24,27 @@ _log = logging.getLogger("lbcore.health")
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Slots of a service and of its servers, whose exchanges in flight are counted."""
+    """The slots of a service and of its servers whose exchanges in flight are counted."""
 
     service: int
     servers: tuple[int, ...]
 
 
 class InFlightAudit:
-    """Corrects what is off for SURE looks."""
+    """Corrects counts that differ in SURE consecutive looks."""
 
     def __init__(self, region: Region) -> None:
         self._region = region
         self._services: Mapping[str, Counted] = {}
-        self._found: dict[tuple[str, int], tuple[int, int]] = {}  # by kind and slot: drift, and how often in a row
+        self._found: dict[tuple[str, int], tuple[int, int]] = {}  # (kind, slot) -> difference, and number of looks
 
     def watch(self, services: Mapping[str, Counted]) -> None:
-        """The services to look after, by name."""
+        """Set the services to audit, by name."""
         self._services = services
         self._found.clear()
 
     async def run(self) -> None:
-        """Poll until cancelled. O(servers that are counted and workers)."""
+        """Poll until cancelled. A look is O(counted servers and workers)."""
         while True:
             self._look()
             await asyncio.sleep(POLL_S)

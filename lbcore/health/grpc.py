@@ -1,7 +1,7 @@
 """gRPC's health protocol over HTTP/2: one Check call for the server as a whole.
 
-Source: https://github.com/grpc/grpc/blob/master/doc/health-checking.md. The messages are so small that they are written
-and read here: HealthCheckRequest is empty, field 1 of HealthCheckResponse is the status.
+Source: https://github.com/grpc/grpc/blob/master/doc/health-checking.md. The messages are so small that this file
+encodes them itself: HealthCheckRequest is empty, field 1 of HealthCheckResponse is the status.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EMPTY_MESSAGE = bytes(5)  # not compressed, length 0
 
 
 async def ask_grpc(reader: Reader, writer: Writer, authority: str, scheme: str = "http") -> str:
-    """The status that the server gives itself, or why there is none."""
+    """The status that the server reports, or `missing: ` and the reason."""
     connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
     connection.initiate_connection()
     headers = [

@@ -1,4 +1,4 @@
-"""The health of every server of an instance: one per instance, whatever the number of workers."""
+"""The health monitor: one per instance, whatever the number of workers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lbcore.state.slots import SlotMap
 
 
 class HealthMonitor:
-    """Runs the checks of the configuration in force. Verdicts lie in the shared region: every worker sees them.
+    """Runs the checks of the configuration in force. Verdicts are in the shared region, where every worker sees them.
 
-    default_tls  settings towards servers of services that name no transport.
+    default_tls  the TLS settings towards servers of services without a serversTransport.
     """
 
     def __init__(self, region: Region, default_tls: ServerTls | None = None) -> None:
@@ -41,7 +41,7 @@ class HealthMonitor:
                 check.stop(forget=False)
 
     def apply(self, dynamic: DynamicConfig, slots: SlotMap) -> None:
-        """Check what another configuration says; what stays the same goes on undisturbed, and every verdict stays."""
+        """Follow a new configuration. Checks whose settings stay continue undisturbed, and all verdicts stay."""
         checks: dict[str, ServiceCheck] = {}
         passive: dict[int, Watched] = {}
         counted: dict[str, Counted] = {}
@@ -72,7 +72,7 @@ class HealthMonitor:
         self._checks = checks
         self._ejections.watch(passive)
         self._audit.watch(counted)
-        # After the checks: a server that starts down is down by now.
+        # After the checks, which have marked servers that start down.
         self._slow_starts.watch(starting(dynamic, slots), frozenset(slots.servers))
 
     def _check(
@@ -82,7 +82,7 @@ class HealthMonitor:
         servers: dict[str, int],
         tls: dict[str, ServerTls],
     ) -> ServiceCheck:
-        """The checks of a service: those that run, if their settings are the same."""
+        """The checks of a service: the running ones if their settings are the same, else new ones."""
         check = self._checks.pop(name, None)
         if check is not None and (check.check != config or any(check.tls.get(url) != tls.get(url) for url in servers)):
             check.stop(forget=False)
@@ -93,18 +93,18 @@ class HealthMonitor:
         return check
 
     def error(self, service: str, url: str) -> str:
-        """Why the last active check of a server failed; empty when it did not."""
+        """The reason why the last active check of a server failed; empty if it did not."""
         check = self._checks.get(service)
         return check.errors.get(url, "") if check else ""
 
 
 def is_counted(balancer: LoadBalancer) -> bool:
-    """Whether the exchanges in flight at its servers are counted over all workers."""
+    """Whether exchanges in flight at the servers of a service are counted over all workers."""
     return balancer.is_limited or balancer.strategy != "wrr"
 
 
 def starting(dynamic: DynamicConfig, slots: SlotMap) -> dict[int, Starting]:
-    """What starts slowly, by slot."""
+    """The members with slow start, by slot."""
     found: dict[int, Starting] = {}
     for name, service in dynamic.http.services.items():
         for parent in (service.load_balancer, service.weighted):

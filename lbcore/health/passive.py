@@ -1,4 +1,4 @@
-"""The end of ejections: workers eject a server that fails, and this lets it back when its time is over."""
+"""The end of ejections: workers eject servers that fail, and this file ends the ejections when their time is over."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Watched:
 
 
 class Ejections:
-    """Watches the shared cells; a server that was ejected n times in a row is out for 2**(n-1) windows.
+    """Watches the shared cells. The n-th consecutive ejection of a server lasts 2**(n-1) windows.
 
-    An active check that is content does not end an ejection: what it asks may be answered while requests fail. One that
-    is not keeps the server out.
+    A successful active check does not end an ejection, because its request may succeed while others fail. A failed one
+    keeps the server down.
     """
 
     def __init__(self, region: Region) -> None:
@@ -40,7 +40,7 @@ class Ejections:
         self._seen = -1
 
     def watch(self, servers: Mapping[int, Watched]) -> None:
-        """The servers that may be ejected, by slot. One that may not any more is back at once."""
+        """Set the servers that may be ejected, by slot. The ejections of other servers end at once."""
         for slot in self._watched:
             if slot not in servers:
                 self._region.set_up(slot, True, EJECTED)
@@ -73,6 +73,6 @@ class Ejections:
 
 
 def ejection_ns(check: PassiveHealthCheck, times: int) -> int:
-    """How long the ejection number `times` in a row lasts."""
+    """The duration in ns of consecutive ejection number `times`."""
     longest = max(check.max_ejection_time, check.failure_window)
     return int(min(check.failure_window * 2 ** min(times - 1, 20), longest).total_seconds() * 1e9)

@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-PARTS = 20  # of a limit: a loop that was held up, or had no processor, loses one part by that, however long it took
-LAST_TURNS = 5  # of the loop before giving up, so that what lies in the socket is read
+PARTS = 20  # parts of a limit: a pause of the loop counts as one part at most, however long it was
+LAST_TURNS = 5  # iterations of the loop before the timeout, so that bytes in the socket are read
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
-    """Await `work`. Raises TimeoutError when it takes longer.
+    """Await `work`. Raises TimeoutError if it takes longer than `seconds`.
 
-    A plain timer fires as soon as a loop turns again that was held up, before the loop has looked at its sockets: an
-    answer that came in time would count as none.
+    After a pause of the loop, a plain timer fires before the loop has read its sockets, so that an answer that has
+    arrived in time would be missed.
     """
     task = asyncio.ensure_future(work)
     part_s = seconds / PARTS

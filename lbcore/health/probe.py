@@ -1,4 +1,4 @@
-"""One question to one server: is it well? Over HTTP/1.1, or gRPC's health protocol (grpc.health.v1), in TLS or not."""
+"""Probes, the requests of active checks: HTTP/1.1, gRPC's health protocol (grpc.health.v1), or TCP, with TLS or not."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from lbcore.tls.connector import Target as TlsTarget
 
 AGENT = "lbcore"
-OFFER_H2 = b"\x02h2"  # in ALPN
+OFFER_H2 = b"\x02h2"  # for ALPN, as on the wire
 BODY_LIMIT_BYTES = 65536
 HEAD_LIMIT_BYTES = 65536
 MAX_REDIRECTS = 10
 
-Probe = Callable[[], Coroutine[Any, Any, None]]  # raises ProbeError, or OSError, when the server is not well
+Probe = Callable[[], Coroutine[Any, Any, None]]  # raises ProbeError, or OSError, if the server is unhealthy
 
 Answer = tuple[int, dict[str, str], bytes]  # status, headers with names in lower case, beginning of the body
 
 
 class ProbeError(Exception):
-    """What the server answered says that it is not well."""
+    """The server's answer says that it is unhealthy."""
 
 
 class Reader(Protocol):
     async def read(self, limit: int) -> bytes:
-        """Some bytes; none at the end."""
+        """At most `limit` bytes; none at the end."""
 
 
 class Writer(Protocol):
@@ -50,7 +50,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a question goes. `tls`: what it goes over; None: clear text."""
+    """The destination of a probe. `tls`: its TLS target; None = clear text."""
 
     host: str
     port: int  # 0: `host` is the path of a Unix socket
@@ -80,8 +80,7 @@ def _over_tls(connector: Connector, host: str) -> TlsTarget:
 
 
 def probe_for(url: str, check: HealthCheck, tls: ServerTls | None = None) -> Probe:
-    """The question to the server under `url`, with these settings where it goes over TLS. Raises ValueError for what it
-    cannot use."""
+    """The probe of the server at `url`, with these settings if it uses TLS. Raises ValueError for unusable settings."""
     target = target_of(url, check, tls)
     if check.mode == "grpc":
         return lambda: _grpc(target)
@@ -89,7 +88,7 @@ def probe_for(url: str, check: HealthCheck, tls: ServerTls | None = None) -> Pro
 
 
 def target_of(url: str, check: HealthCheck, tls: ServerTls | None = None) -> Target:
-    """Where the check of a server goes: its own address, with the check's scheme, port, path and host name."""
+    """The destination of a server's probes: its own address, with the check's scheme, port, path and host name."""
     if check.scheme and "://" in url:
         url = f"{check.scheme}://{url.partition('://')[2]}"
     host, port, authority, own_path = split_url(url)
@@ -102,8 +101,9 @@ def target_of(url: str, check: HealthCheck, tls: ServerTls | None = None) -> Tar
 
 
 def tcp_probe_for(address: str, check: TcpHealthCheck, tls: ServerTls | None = None) -> Probe:
-    """The question to a layer 4 server, over TLS with these settings: does it accept, and answer what is expected?
-    ValueError for what it cannot use."""
+    """The probe of a layer 4 server, over TLS with these settings: it has to accept, and to answer as expected.
+
+    Raises ValueError for unusable settings."""
     host, port, authority, _ = split_address(address)
     over = None if tls is None else _over_tls(_connector(tls), host)
     target = Target(host, check.port if check.port and port else port, authority, "", over)
@@ -127,7 +127,7 @@ async def _tcp(target: Target, check: TcpHealthCheck) -> None:
 
 
 async def open_to(target: Target, protocols: bytes = b"") -> tuple[Reader, Writer]:
-    """A new connection. `protocols`: offered by ALPN."""
+    """A new connection. `protocols`: offered by ALPN, as on the wire."""
     if target.port == 0:
         return await asyncio.open_unix_connection(target.host)
     reader, writer = await asyncio.open_connection(target.host, target.port)
@@ -186,7 +186,7 @@ def _judge(status: int, body: bytes, check: HealthCheck) -> None:
 
 
 async def _ask(target: Target, method: str, host: str, check: HealthCheck) -> Answer:
-    """Status, headers (names in lower case) and, if it is wanted, the beginning of the body."""
+    """Send a request. Returns status, headers with names in lower case and, if the check needs it, part of the body."""
     lines = [f"{method} {target.path} HTTP/1.1", f"Host: {host}", f"User-Agent: {AGENT}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in check.headers.items() if name.lower() != "host"]
     if any(set("\r\n\0") & set(line) for line in lines):

@@ -1,4 +1,4 @@
-"""A connection over TLS for a question to a server, by the settings that the data plane has for it."""
+"""TLS connections of probes, with the settings that the data plane has for the server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PIECE_BYTES = 16384
 
 
 class SecureStream:
-    """Bytes both ways, as a reader and as a writer. Made by `open_secure`."""
+    """A TLS connection as a reader and a writer. `open_secure` makes it."""
 
     def __init__(self, end: MemoryEnd, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._end = end
@@ -19,15 +19,15 @@ class SecureStream:
         self._writer = writer
 
     async def shake_hands(self) -> None:
-        """Raises HandshakeError."""
+        """Do the handshake. Raises HandshakeError."""
         try:
             while not self._end.shake_hands():
                 await self._exchange("the server closed during the handshake")
         finally:
-            self._writer.write(self._end.take())  # the rest of it, or an alert
+            self._writer.write(self._end.take())  # the rest of the handshake, or an alert
 
     async def read(self, limit: int = PIECE_BYTES) -> bytes:
-        """What the server has said; empty: it has ended. Raises HandshakeError for what breaks TLS."""
+        """Bytes from the server; empty at the end. Raises HandshakeError if the TLS stream is invalid."""
         while (data := self._end.read()) is None:
             await self._exchange("the server closed without the end of TLS")
         return data
@@ -40,12 +40,12 @@ class SecureStream:
         self._end.feed(piece)
 
     def write(self, data: bytes) -> None:
-        """Send something."""
+        """Encrypt and send bytes."""
         self._end.write(data)
         self._writer.write(self._end.take())
 
     def close(self) -> None:
-        """Close, with the end of TLS said."""
+        """Send close_notify and close."""
         self._end.finish()
         self._writer.write(self._end.take())
         self._writer.close()
@@ -54,7 +54,7 @@ class SecureStream:
 async def open_secure(
     target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, protocols: bytes = b""
 ) -> SecureStream:
-    """TLS over a new connection. Raises HandshakeError; the connection stays the caller's then."""
+    """TLS over a new connection. Raises HandshakeError; the caller then still owns the connection."""
     stream = SecureStream(MemoryEnd(target, protocols), reader, writer)
     await stream.shake_hands()
     return stream

@@ -1,4 +1,4 @@
-"""Slow start: a server that has just come, or come back, gets a share that grows to its weight."""
+"""Slow start: the share of a server that is new, or up again, ramps up to its weight."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from lbcore.config.dynamic import SlowStart
 from lbcore.state.region import Region
 
 POLL_S = 0.05
-STEPS = 20  # of one ramp: each makes the order of picks anew in every worker
+STEPS = 20  # steps of a ramp; each step makes every worker rebuild its order of picks
 
 _log = logging.getLogger("lbcore.health")
 
 
 @dataclass(frozen=True, slots=True)
 class Starting:
-    """A server, or a child service, that starts slowly.
+    """A server, or a child service, with slow start.
 
     identity      `service|url`, or `service|child`.
-    service       that chooses it.
-    service_slot  of the child whose status its parent watches; None for a server, and for a parent that does not watch.
+    service       the service that chooses it.
+    service_slot  of a child whose status its parent watches; None for a server, and if the parent does not watch.
     """
 
     identity: str
@@ -34,7 +34,7 @@ class Starting:
 
 @dataclass(slots=True)
 class _Seen:
-    """What was last seen of a member. `exempt`: it was down at the start: its first time up is no return."""
+    """The last observation of a member. `exempt`: it was down at the start, so its first time up needs no ramp."""
 
     is_up: bool
     changed_ns: int
@@ -42,9 +42,9 @@ class _Seen:
 
 
 class SlowStarts:
-    """Sets what part of their weight counts, in the shared cells, in steps.
+    """Sets the part of each member's weight that counts, in the shared cells, in steps.
 
-    A member that is down has the least part already, so that it does not come back with more before this has looked.
+    A member that is down gets the least part already, so that it does not come up with more before the next look.
     """
 
     def __init__(self, region: Region, clock: Callable[[], int] = time.monotonic_ns) -> None:
@@ -52,14 +52,14 @@ class SlowStarts:
         self._clock = clock
         self._watched: Mapping[int, Starting] = {}
         self._seen: dict[int, _Seen] = {}
-        self._ramps: dict[int, int] = {}  # by slot: when it began, monotonic ns
-        self._known: frozenset[str] | None = None  # identities in the configuration before; None = there was none
+        self._ramps: dict[int, int] = {}  # start of the ramp in monotonic ns, by slot
+        self._known: frozenset[str] | None = None  # identities of the previous configuration; None = there was none
         self._eligibility = -1
 
     def watch(self, members: Mapping[int, Starting], identities: frozenset[str]) -> None:
-        """Follow another configuration: the members that start slowly, by slot, and the identities of all there are.
+        """Follow a new configuration: the members with slow start, by slot, and the identities of all members.
 
-        Ramps go on. A new member begins one, unless all of its service are new: among equals there is nothing to spare.
+        Ramps continue. A new member begins a ramp, unless all members of its service are new.
         """
         now_ns = self._clock()
         for slot in self._watched:
@@ -80,15 +80,15 @@ class SlowStarts:
         self._eligibility = -1
 
     async def run(self) -> None:
-        """Poll until cancelled. O(members) when anything went up or down, else O(ramps and child services)."""
+        """Poll until cancelled. A look is O(members) after a change of health, else O(ramps and child services)."""
         while True:
             self.look()
             await asyncio.sleep(POLL_S)
 
     def look(self) -> None:
-        """See which servers went up or down, and bring every ramp to where it has to be."""
+        """Find members that have gone up or down, and advance every ramp."""
         region, now_ns = self._region, self._clock()
-        eligibility = region.eligibility  # read first: what changes meanwhile is seen next time
+        eligibility = region.eligibility  # read first, so that the next look sees changes during this one
         moved, self._eligibility = self._eligibility != eligibility, eligibility
         for slot, member in self._watched.items():
             if moved or member.service_slot is not None:
@@ -132,7 +132,7 @@ def _key(member: Starting) -> str:
 
 
 def percent_at(seconds: float, settings: SlowStart) -> int:
-    """The part of its weight, in per cent, that counts after so many seconds: 1 to 100, in STEPS steps.
+    """The part of the weight that counts after a time, in percent: 1 to 100, in STEPS steps.
 
     As in Envoy: max(minimum, (time / window) ** (1 / aggression)); 1 is linear, more is faster at first.
     """

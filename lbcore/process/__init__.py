@@ -1,1 +1,1 @@
-"""Processes: the supervisor that owns everything, the workers that move bytes, and the channel between them."""
+"""Processes: the supervisor, which owns everything, the workers, which move bytes, and the channel between them."""

@@ -1,4 +1,4 @@
-"""What an instance says of itself at its start: what it runs, and where to look at it. No I/O."""
+"""The lines that an instance logs at its start: what it runs, and the addresses of API and metrics. No I/O."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def contents(runtime: Runtime) -> str:
 
 
 def places(static: StaticConfig, listeners: Sequence[Listener]) -> Iterator[str]:
-    """Where the API, the metrics and the ping are, as far as an entry point has them without a router of the user's."""
+    """The addresses of API, metrics and ping, as far as entry points serve them without a router of the user."""
     urls = {listener.entry_point: listener.url for listener in listeners}
     if static.api is not None and static.api.insecure and "traefik" in urls:
         base = urls["traefik"] + static.api.base_path.rstrip("/")

@@ -1,4 +1,4 @@
-"""What `lbcore check` finds: the same loading, checking and compiling as `lbcore run`, and nothing started."""
+"""`lbcore check`: the same loading, checking and compiling as `lbcore run`, without starting anything."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from lbcore.tls.material import settle, settle_static
 SECTIONS = {"router": "http.routers", "service": "http.services", "middleware": "http.middlewares"}
 SECTIONS |= {"serversTransport": "http.serversTransports", "tcpServersTransport": "tcp.serversTransports"}
 SECTIONS |= {"tcpRouter": "tcp.routers", "tcpService": "tcp.services", "tcpMiddleware": "tcp.middlewares"}
-# Objects refer to those of a lower rank.
+# Objects refer only to objects of a lower rank.
 RANKS = {"serversTransport": 0, "middleware": 1, "service": 2, "router": 3}
 RANKS |= {"tcpServersTransport": 0, "tcpMiddleware": 1, "tcpService": 2, "tcpRouter": 3}
 
 
 @dataclass(slots=True)
 class Report:
-    """What runs, what is odd about it, and what does not run."""
+    """What would run, warnings about it, and what would not run."""
 
     runs: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Report:
 
 
 def check_file(path: Path) -> Report:
-    """Of a static file and the dynamic configuration that its provider names, or of a dynamic file or directory."""
+    """The report of a static file with the dynamic configuration of its provider, or of a dynamic file or directory."""
     report = Report()
     try:
         if not path.is_dir() and is_blank(path):
@@ -65,7 +65,7 @@ def _is_static(path: Path) -> bool:
     try:
         return is_static(path)
     except ConfigError:
-        return False  # whatever is wrong with the file is found when it is loaded
+        return False  # loading the file reports what is wrong with it
 
 
 def _static(path: Path, report: Report) -> StaticConfig:
@@ -91,7 +91,7 @@ def _sort(notes: list[Problem], report: Report) -> None:
 
 
 def _beside(static: Path, source: Path, problem: Problem) -> Problem:
-    """The same problem, with a hint when the file that is not there stands beside the static one."""
+    """The same problem, with a hint if the missing file is beside the static one."""
     beside = static.parent / source
     if source.is_absolute() or source.exists() or not beside.exists():
         return problem
@@ -129,7 +129,7 @@ def _check_dynamic(path: Path, static: StaticConfig | None, report: Report) -> N
 
 
 def _assumed(dynamic: DynamicConfig) -> StaticConfig:
-    """A static configuration that has whatever a dynamic one names: entry points, and lbcore's own services."""
+    """A static configuration with all that a dynamic one refers to: entry points, and lbcore's own services."""
     names = {name for router in dynamic.http.routers.values() for name in router.entry_points}
     names |= {name for tcp in dynamic.tcp.routers.values() for name in tcp.entry_points}
     points = {name: {"address": ":0"} for name in names or {"web"}}
@@ -148,9 +148,9 @@ def _assumed(dynamic: DynamicConfig) -> StaticConfig:
 
 
 def _causes(disabled: list[Disabled], loaded: Loaded, path: Path) -> list[Problem]:
-    """Why objects are disabled, but for what has been told where they were read, and for what follows from others."""
+    """The causes of disabled objects, without those that loading has reported, and without consequences of others."""
     found = []
-    # An object that is wrong by itself has the reasons of those it refers to, too: the same ones, from below it.
+    # A broken object also has the reasons of the objects that it refers to; only its own are causes.
     by_rank = sorted(disabled, key=lambda entry: -RANKS[entry.kind])
     lowest = {id(text): RANKS[entry.kind] for entry in by_rank for text in entry.errors}
     for entry in disabled:

@@ -1,4 +1,4 @@
-"""One worker process as the supervisor sees it: start, talk, notice the end."""
+"""One worker process on the supervisor's side: start it, exchange messages, notice its end."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Child:
     def __init__(self, index: int, process: subprocess.Popen[bytes], channel: Channel) -> None:
         self.index = index
         self.channel = channel
-        self.generation = 0  # configuration it runs; 0 until it is ready
-        self.offered = 0  # the last configuration it was sent
+        self.generation = 0  # of the configuration that it runs; 0 until it is ready
+        self.offered = 0  # of the last configuration that it was sent
         self.first_offered = 0
-        self.started = False  # it has answered `hello`, and can prepare a configuration
-        self.answer: asyncio.Future[str] | None = None  # to `prepare`: why it refuses; empty when it agrees
-        self.challenges = 0  # the last set of answers to challenges that it has
+        self.started = False  # it has answered `hello`, and can prepare configurations
+        self.answer: asyncio.Future[str] | None = None  # to `prepare`: the reason of a refusal, or empty
+        self.challenges = 0  # number of the last `challenges` message that it has confirmed
         self._ready_at = 0.0
         self._process = process
         self._exited = asyncio.Event()
@@ -40,8 +40,8 @@ class Child:
     def start(index: int, command: Sequence[str], fds: Sequence[int]) -> Child:
         """Start a worker that inherits `fds` and the far end of its channel.
 
-        It is executed afresh, not forked off: nothing of this process, its loop or its threads is in it.
-        Raises OSError when the system gives no process.
+        It is a new program, not a fork: it has nothing of this process, its loop or its threads.
+        Raises OSError when no process can be created.
         """
         ours, theirs = socket.socketpair()
         try:
@@ -74,14 +74,14 @@ class Child:
         return time.monotonic() - self._ready_at if self.ready else 0.0
 
     def mark_ready(self, generation: int) -> None:
-        """Note which configuration it runs."""
+        """Record which configuration it runs."""
         if not self.ready:
             self._ready_at = time.monotonic()
         self.generation = generation
 
     @property
     def oldest_generation(self) -> int:
-        """The lowest number of the configurations it may still use; 0 when it has none."""
+        """The lowest number of the configurations that it may still use; 0 if it has none."""
         return self.generation or self.first_offered
 
     def offer(self, generation: int, data: bytes) -> None:
@@ -91,7 +91,7 @@ class Child:
         self.channel.send_encoded(data)
 
     def reply(self, generation: int, refusal: str = "") -> None:
-        """Note its answer to the configuration it was sent last."""
+        """Record its answer to the last configuration that it was sent."""
         if generation == self.offered and self.answer is not None and not self.answer.done():
             self.answer.set_result(refusal)
 
@@ -105,7 +105,7 @@ class Child:
             self._process.send_signal(signal.SIGKILL)
 
     async def wait(self) -> str:
-        """Wait for its end. Returns how it ended."""
+        """Wait for its end. Returns the exit code or signal as text."""
         await self._exited.wait()
         code = self._process.returncode
         if code >= 0:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 VERSION = 1
-MAX_BYTES = 256 << 20  # of one message; 10,000 routers with 65,536 servers stay below a tenth of it
+MAX_BYTES = 256 << 20  # limit of a message; 10,000 routers with 65,536 servers need less than a tenth of it
 CHUNK_BYTES = 1 << 18
 _PREFIX = struct.Struct("!BI")  # version, length of the JSON text that follows
 
@@ -19,11 +19,11 @@ Message = dict[str, Any]
 
 
 class ControlError(Exception):
-    """The peer sent what is no message of this version."""
+    """The peer has sent something that is no message of this version."""
 
 
 def encode(message: Message) -> bytes:
-    """The bytes of one message. Raises ControlError when it is too long."""
+    """The bytes of one message. Raises ControlError if it is too long."""
     text = json.dumps(message, separators=(",", ":")).encode()
     if len(text) > MAX_BYTES:
         raise ControlError(f"a {message.get('type')} message of {len(text)} bytes is over the limit of {MAX_BYTES}")
@@ -31,13 +31,13 @@ def encode(message: Message) -> bytes:
 
 
 class Decoder:
-    """Turns bytes, however they are cut, into messages. No I/O."""
+    """Turns bytes in pieces of any size into messages. No I/O."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[Message]:
-        """The messages that are complete now. Raises ControlError for foreign bytes."""
+        """The messages that are complete now. Raises ControlError for invalid bytes."""
         self._buffer += data
         messages = []
         start = 0
@@ -63,7 +63,7 @@ class Decoder:
 
 
 class Channel:
-    """One end of the pair. Sending never waits: what the peer does not read yet is queued in order."""
+    """One end of the socket pair. Sending never waits: messages that the peer has not read yet are queued in order."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -77,11 +77,11 @@ class Channel:
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes the peer has not taken yet."""
+        """Bytes that the peer has not taken yet."""
         return sum(len(part) for part in self._queue)
 
     def send(self, message: Message) -> None:
-        """Queue a message and write what goes now. A peer that is gone is no error: `messages` ends."""
+        """Queue a message and write as much as possible. If the peer has gone, that is no error: `messages` ends."""
         self.send_encoded(encode(message))
 
     def send_encoded(self, data: bytes) -> None:
@@ -111,11 +111,11 @@ class Channel:
         self._taken.set()
 
     async def flushed(self) -> None:
-        """Wait until the peer has taken everything, or is gone."""
+        """Wait until the peer has taken everything, or has gone."""
         await self._taken.wait()
 
     async def messages(self) -> AsyncIterator[Message]:
-        """Messages as they come, until either end is closed. Raises ControlError for foreign bytes."""
+        """Messages as they arrive, until either end is closed. Raises ControlError for invalid bytes."""
         decoder = Decoder()
         while not self._closed:
             try:

@@ -1,4 +1,4 @@
-"""The load balancer inside a program: `run` blocks, with workers of its own; `Proxy` serves on the caller's loop."""
+"""The load balancer inside a program: `run` blocks and has worker processes, `Proxy` serves on the caller's loop."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _log = logging.getLogger("lbcore.process")
 
 
 def run(config: StaticConfig | str | os.PathLike[str], *, workers: int | None = None) -> int:
-    """Serve until a signal stops it, as `lbcore run --config` does. Call it from the main thread.
+    """Serve until a signal stops it, as `lbcore run --config` does. To be called from the main thread.
 
-    config   a static configuration or the path of its file.
-    workers  processes that move the traffic; None: one per core this process may use.
+    config   a static configuration, or the path of its file.
+    workers  number of worker processes; None = one per core that this process may use.
 
-    Returns the exit code (see `lbcore.process.supervisor`). Raises ConfigError for a file that is refused. The log goes
-    where `log` of the configuration says, unless the program has set up logging already.
+    Returns the exit code (see `lbcore.process.supervisor`). Raises ConfigError for a file that is refused. Logs as
+    `log` of the configuration says, unless the program has set up logging already.
     """
     static, path = (config, "") if isinstance(config, StaticConfig) else (load_static(config), os.fspath(config))
     static = settle_static(static)
@@ -52,7 +52,7 @@ def run(config: StaticConfig | str | os.PathLike[str], *, workers: int | None = 
 
 
 class _OneEngine:
-    """The data plane of a `Proxy`, to which configurations are published."""
+    """The data plane of a `Proxy` as the receiver of configurations."""
 
     def __init__(self, engine: Engine, region: Region) -> None:
         self._engine = engine
@@ -86,10 +86,10 @@ class Proxy:
         async with Proxy(static) as proxy:
             print(proxy.addresses["web"])
 
-    static   the static configuration, a dict with what its file would hold, or the path of the file; port 0 takes a
+    static   the static configuration, a dict with the contents of its file, or the path of the file; port 0 takes a
              free port.
-    dynamic  what to run, or a dict with what a file would hold. None: what the providers of `static` give, followed as
-             it changes.
+    dynamic  the dynamic configuration, or a dict with the contents of its file. None = the providers of `static`
+             provide it, and its changes.
     engine   makes the data plane.
 
     Signals, logging and limits of the process stay as they are.
@@ -106,9 +106,9 @@ class Proxy:
             static = static_of(static)
         self._static = settle_static(static if isinstance(static, StaticConfig) else load_static(static))
         self._dynamic = dynamic
-        self._applied: DynamicConfig | None = None  # by `apply`, last
+        self._applied: DynamicConfig | None = None  # the last argument of `apply`
         self._agent: AcmeAgent | None = None
-        self._ordered: dict[str, DynamicConfig] = {}  # certificates that were ordered, by provider
+        self._ordered: dict[str, DynamicConfig] = {}  # ordered certificates, by provider
         self._make_engine = engine
         self._engine: Engine | None = None
         self._listeners: list[Listener] = []
@@ -123,7 +123,7 @@ class Proxy:
         return {listener.entry_point: listener.address for listener in self._listeners}
 
     def url(self, entry_point: str) -> str:
-        """`http://host:port` under which a TCP entry point is reached from this machine."""
+        """The URL of a TCP entry point from this machine: `http://host:port`. Raises ValueError for a Unix socket."""
         address = self.addresses[entry_point]
         if isinstance(address, str):
             raise ValueError(f"entry point {entry_point} is a unix socket: {address}")
@@ -132,11 +132,11 @@ class Proxy:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def apply(self, dynamic: DynamicConfig | Mapping[str, Any]) -> Sequence[Disabled]:
-        """Run another dynamic configuration from now on; requests under way end on the old one.
+        """Run another dynamic configuration from now on. Requests under way finish by the previous one.
 
-        dynamic  the configuration, or a dict with what a file would hold: `{"http": {"routers": ...}}`.
+        dynamic  the configuration, or a dict with the contents of its file: `{"http": {"routers": ...}}`.
         Names are qualified with `@file`. Returns the objects that are disabled, with their errors.
-        Raises ConfigError, with nothing changed, when it does not fit.
+        Raises ConfigError, with nothing changed, if it does not fit.
         """
         assert self._engine is not None, "the proxy is not running"
         if not isinstance(dynamic, DynamicConfig):
@@ -149,7 +149,7 @@ class Proxy:
         return self.disabled
 
     def _serve_ordered(self, update: Update) -> None:
-        """Serve certificates beside what `apply` was given."""
+        """Add ordered certificates to the argument of `apply`."""
         assert update.config is not None
         self._ordered = {update.provider: update.config}
         if self._applied is not None:
@@ -163,7 +163,7 @@ class Proxy:
             self._agent.configured(prepared.snapshot.dynamic, {entry.name for entry in prepared.table.disabled})
 
     async def __aenter__(self) -> Proxy:
-        """Start: connections are accepted from here on. Raises ConfigError as `apply` does, and for a taken address."""
+        """Start, and accept connections. Raises ConfigError as `apply` does, and for an address that is in use."""
         self._region = Region.create(1, body_memory=self._static.body_memory_bytes)
         self._admin = AdminServer() if is_wanted(self._static) else None
         admin_url = self._admin.url if self._admin else ""
@@ -217,7 +217,7 @@ class Proxy:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop accepting, let requests under way finish for graceTimeOut at most, close."""
+        """Stop accepting, let requests under way finish for at most graceTimeOut, then close."""
         assert self._engine is not None
         for listener in self._listeners:
             listener.close()

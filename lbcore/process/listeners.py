@@ -1,8 +1,8 @@
-"""Listening sockets of the entry points, opened once by the supervisor and held for as long as it accepts.
+"""Listening sockets of the entry points, opened once by the supervisor and held as long as it accepts.
 
-A TCP entry point has one socket per worker, in one SO_REUSEPORT group: the kernel spreads connections, and those that
-arrive while a worker is being replaced wait in its socket. A Unix socket, or one that the service manager passed, is
-shared by all workers.
+A TCP entry point has one socket per worker, in one SO_REUSEPORT group: the kernel distributes connections, and those
+that arrive while a worker is being replaced wait in its socket. All workers share a Unix socket, and a socket that the
+service manager has passed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _UNIX = re.compile(r"unix:(?://)?(?P<path>[^?]+)(?:\?mode=(?P<mode>[0-7]{3,4}))?
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where an entry point listens: `path` and file `mode` of a Unix socket, else `host` (empty: all) and `port`."""
+    """The address of an entry point: `path` and file `mode` of a Unix socket, else `host` (empty = all) and `port`."""
 
     host: str = ""
     port: int = 0
@@ -35,7 +35,7 @@ class Address:
 
     @staticmethod
     def parse(text: str) -> Address:
-        """Parse `[host]:port[/tcp]` or `unix:/path[?mode=0660]`. Raises ValueError with what is wrong."""
+        """Parse `[host]:port[/tcp]` or `unix:/path[?mode=0660]`. Raises ValueError with a text for users."""
         if unix := _UNIX.fullmatch(text):
             path = unix["path"]
             if not path.startswith("/"):
@@ -60,7 +60,7 @@ class Listener:
 
     entry_point: str
     sockets: list[socket.socket]
-    path: str = ""  # of the Unix socket file that is ours to remove
+    path: str = ""  # of the Unix socket file that lbcore has to remove
     passed: bool = False  # by the service manager
     identity: tuple[int, int] = (0, 0)  # device and inode of `path`
 
@@ -80,7 +80,7 @@ class Listener:
 
     @property
     def address_text(self) -> str:
-        """`address` as one writes it: `127.0.0.1:8000`, `[::]:8000`, `unix:/run/lb.sock`."""
+        """`address` as text: `127.0.0.1:8000`, `[::]:8000`, `unix:/run/lb.sock`."""
         address = self.address
         if isinstance(address, str):
             return f"unix:{address}"
@@ -89,7 +89,7 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """Where it is reached from this machine: `http://127.0.0.1:8000`, `unix:/run/lb.sock`."""
+        """The URL of the entry point from this machine: `http://127.0.0.1:8000`, `unix:/run/lb.sock`."""
         address = self.address
         if isinstance(address, str):
             return f"unix:{address}"
@@ -97,7 +97,7 @@ class Listener:
         return f"http://[{host}]:{address[1]}" if ":" in host else f"http://{host}:{address[1]}"
 
     def close(self) -> None:
-        """Close our copies and remove our socket file, unless another process has put its own there."""
+        """Close the sockets of this process and remove the socket file, unless another process has replaced it."""
         for sock in self.sockets:
             sock.close()
         if self.path:
@@ -109,12 +109,12 @@ class Listener:
 def open_listeners(
     addresses: Mapping[str, tuple[str, bool]], workers: int, passed: Mapping[str, list[socket.socket]]
 ) -> list[Listener]:
-    """Open every entry point, or none.
+    """Open all entry points, or none.
 
     addresses   by entry point: the address as configured, and whether other processes may share the port.
-    passed      listening sockets of the service manager by name; used in place of the address of that entry point.
+    passed      listening sockets of the service manager by name; each replaces the address of that entry point.
 
-    Raises ConfigError naming every entry point that cannot listen.
+    Raises ConfigError with every entry point that cannot listen.
     """
     listeners: list[Listener] = []
     problems: list[Problem] = []
@@ -157,7 +157,7 @@ def _open_unix(address: Address) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
         _remove_stale(address.path)
-        # The mode is right from the first moment: no client connects through a file whose mode is too wide.
+        # The file has the right mode from its creation: no client can connect while the mode is too wide.
         before = os.umask(0o777 & ~address.mode)
         try:
             sock.bind(address.path)
@@ -172,7 +172,7 @@ def _open_unix(address: Address) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket file of a process that is gone; leave anything else alone and let bind fail."""
+    """Remove the socket file of a process that has gone; anything else stays, and makes bind fail."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return
@@ -194,12 +194,12 @@ def _file_identity(path: str) -> tuple[int, int]:
 
 
 def _open_tcp(address: Address, workers: int, shared: bool) -> list[socket.socket]:
-    """One socket per worker, all bound to one port; listening only once every one is bound."""
+    """One socket per worker, all bound to one port; they listen when all are bound."""
     sockets: list[socket.socket] = []
     try:
         first = _bind_first(address, shared)
         sockets.append(first)
-        # The first was bound alone: a port that another process has is an error, not shared by accident.
+        # The first socket was bound without SO_REUSEPORT, so that a port of another process is an error, never shared.
         first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         for _ in range(workers - 1):
             sockets.append(_bind(first.family, first.getsockname(), reuse_port=True))
@@ -243,9 +243,10 @@ def _bind(family: int, name: tuple[Any, ...], reuse_port: bool) -> socket.socket
 
 
 def _set_inherited_options(sock: socket.socket) -> None:
-    """What every accepted connection is to have: Linux copies these from the listener, which saves the calls."""
+    """Set the options of accepted connections on the listener, from which Linux copies them: that saves the calls."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # A connection is handed over with its first bytes, or after a second or so without any (tcp(7)): one wake-up less.
+    # TCP_DEFER_ACCEPT: accept returns a connection with its first bytes, or after about a second (tcp(7)), which saves
+    # one wake-up.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)

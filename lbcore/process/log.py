@@ -1,4 +1,4 @@
-"""The log: one line per event, in Traefik's common or JSON shape; workers send their events to the supervisor."""
+"""The log: one line per event, in Traefik's common or JSON format; workers send their events to the supervisor."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LONG = {5: "trace", logging.DEBUG: "debug", logging.INFO: "info", logging.WARNI
 
 
 def level_of(settings: Log, is_terminal: bool) -> str:
-    """The level that rules: as configured; else INFO on a terminal, and ERROR elsewhere, as in Traefik."""
+    """The level in force: as configured, else INFO on a terminal and ERROR elsewhere, as in Traefik."""
     if "level" in settings.model_fields_set or settings.file_path or not is_terminal:
         return settings.level
     return "INFO"
@@ -77,18 +77,17 @@ def _text(formatter: logging.Formatter, record: logging.LogRecord) -> str:
 
 
 def _escape(text: str) -> str:
-    """Keep a line a line: an event that quotes a request or a file cannot forge another."""
+    """Escape line breaks, so that an event that quotes a request or a file cannot forge another line."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def configure(level: str, format: str, file_path: str = "") -> Callable[[], None]:
-    """Send the log of this process to standard error, or append it to `file_path`.
+    """Write the log of this process to standard error, or append it to `file_path`, whose folder is created.
 
-    Returns what opens the file anew, for when it was moved away. Its folder is made. Raises OSError when the file
-    cannot be opened.
+    Returns a function that reopens the file, after it was moved aside. Raises OSError when the file cannot be opened.
     """
     if file_path:
-        with contextlib.suppress(FileExistsError):  # what is no folder is told by opening
+        with contextlib.suppress(FileExistsError):  # if it is not a folder, opening the file reports that
             os.makedirs(os.path.dirname(file_path) or ".", exist_ok=True)
     handler: logging.StreamHandler[Any]
     handler = logging.FileHandler(file_path, encoding="utf-8") if file_path else logging.StreamHandler(sys.stderr)
@@ -109,7 +108,7 @@ def configure(level: str, format: str, file_path: str = "") -> Callable[[], None
 
 
 class RelayHandler(logging.Handler):
-    """Sends the events of a worker to the supervisor, which alone writes the log."""
+    """Sends the events of a worker to the supervisor, which writes the log."""
 
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         super().__init__()
@@ -124,7 +123,7 @@ class RelayHandler(logging.Handler):
 
 
 def replay(message: dict[str, Any], worker: int) -> None:
-    """Log the event that a worker's RelayHandler sent."""
+    """Log the event that a worker's RelayHandler has sent."""
     name = str(message["name"])
     fields = {
         "name": name,

@@ -1,4 +1,5 @@
-"""The service manager: tell it readiness, reloads, status and life (sd_notify), take its sockets (sd_listen_fds)."""
+"""The service manager: notify it of readiness, reloads, status and liveness (sd_notify), inherit its sockets
+(sd_listen_fds)."""
 
 from __future__ import annotations
 
@@ -8,18 +9,18 @@ import socket
 import time
 from collections.abc import MutableMapping
 
-LISTEN_FDS_START = 3  # of sd_listen_fds(3)
+LISTEN_FDS_START = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 
 
 class Notifier:
-    """Sends states to the manager that started us; does nothing without one. Source: sd_notify(3)."""
+    """Sends states to the manager that has started this process; does nothing without one. Source: sd_notify(3)."""
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
-        """Take NOTIFY_SOCKET and WATCHDOG_* out of `environ`, so that no child answers in our place."""
+        """Remove NOTIFY_SOCKET and WATCHDOG_* from `environ`, so that no child notifies the manager."""
         address = environ.pop("NOTIFY_SOCKET", "")
         usec, pid = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
         self._socket: socket.socket | None = None
-        self.watchdog_s = 0.0  # 0: the manager does not watch
+        self.watchdog_s = 0.0  # 0 = the manager has no watchdog
         if not address.startswith(("/", "@")):
             return
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -50,7 +51,7 @@ class Notifier:
 
     def _send(self, *fields: str) -> None:
         if self._socket is not None:
-            # The manager being gone or slow must not stop the traffic.
+            # A manager that has gone, or is slow, must not stop the traffic.
             with contextlib.suppress(OSError):
                 self._socket.sendto("\n".join(field.replace("\n", " ") for field in fields).encode(), self._address)
 
@@ -62,9 +63,9 @@ class Notifier:
 
 
 def passed_sockets(environ: MutableMapping[str, str]) -> dict[str, list[socket.socket]]:
-    """The listening sockets that the manager passed, by name; LISTEN_* are taken out of `environ`.
+    """The listening sockets that the manager has passed, by name; removes LISTEN_* from `environ`.
 
-    A socket without a name is called `unknown`, as systemd does. Source: sd_listen_fds(3).
+    A socket without a name is called `unknown`, as by systemd. Source: sd_listen_fds(3).
     """
     pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
     names = environ.pop("LISTEN_FDNAMES", "").split(":")

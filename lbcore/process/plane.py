@@ -1,4 +1,4 @@
-"""The data plane as a worker drives it: the engine, what tables are compiled from, and what watches its requests."""
+"""The data plane of one worker: the engine, the compilation of its tables, and the observer of its requests."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _log = logging.getLogger("lbcore.access_log")
 
 
 class DataPlane:
-    """Lives on one event loop (uvloop's or asyncio's) and is called from its thread alone, but for `prepare`.
+    """Runs on one event loop (uvloop's or asyncio's). Only `prepare` may be called from another thread.
 
     region  the shared state; `worker` is the row of this worker in it.
-    admin   URL of the server behind `api@internal`; empty: there is none.
+    admin   URL of the server behind `api@internal`; empty = there is none.
     Raises OSError when the access log cannot be opened.
     """
 
@@ -43,13 +43,13 @@ class DataPlane:
         self._admin = admin
         self._ping = Ping()
         self._challenges = Challenges()
-        self._servers: dict[str, Server] = {}  # by identity, of the table in force
-        self._queues: dict[str, WaitQueue] = {}  # by the name of their service, likewise
+        self._servers: dict[str, Server] = {}  # of the table in force, by identity
+        self._queues: dict[str, WaitQueue] = {}  # of the table in force, by service
         self._watch = Watch(static, region, worker, self._say)
         self._engine = Engine(loop, static, region, worker, self._watch.observer)
 
     def _say(self, level: int, text: str) -> None:
-        """Put something into the log of this process, from another thread."""
+        """Log from another thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(_log.log, level, text)
 
@@ -63,30 +63,30 @@ class DataPlane:
         return self._engine.connections
 
     def connections_of(self, entry_point: str) -> int:
-        """Those of one entry point."""
+        """Open client connections of one entry point."""
         return self._engine.connections_of(entry_point)
 
     def share_loop(self) -> None:
-        """The loop runs other tasks, too: the data plane holds them up no longer than it must."""
+        """Declare that other tasks use the loop as well, so that the data plane shortens its turns."""
         self._engine.share_loop()
 
     def listen(self, entry_point: str, sock: socket.socket) -> Any:
-        """Start accepting on a bound, listening, non-blocking socket, which is the data plane's from now on.
+        """Start accepting on a bound, listening, non-blocking socket, whose ownership passes to the data plane.
 
-        Returns what `close_listener` takes.
+        Returns the argument for `close_listener`.
         """
         return self._engine.listen(entry_point, sock)
 
     def close_listener(self, listener: Any) -> None:
-        """Stop accepting on what `listen` gave; the others go on."""
+        """Stop accepting on a listener that `listen` returned; other listeners continue."""
         self._engine.close_listener(listener)
 
     def prepare(self, dynamic: DynamicConfig, slots: SlotMap) -> Table:
         """Compile a configuration to a table, for `commit`.
 
-        What cannot run is left out alone, and stands in `disabled` of the table. Nothing that runs is changed, so that
-        a table may be dropped, and the loop may go on in another thread. Servers that stay are those of the table in
-        force.
+        Objects that cannot run are left out, and listed in `disabled` of the table. Running objects do not change, so
+        the table may be dropped, and the loop may continue in another thread. Servers that are in the table in force
+        are the same objects.
         """
         table = compile_table(
             dynamic,
@@ -100,14 +100,14 @@ class DataPlane:
             challenges=self._challenges,
         )
         if table.speaks_tls:
-            import lbcore.transport.tls  # noqa: F401 -- what fails here is refused; `commit` may not fail
+            import lbcore.transport.tls  # noqa: F401 -- a failure here is a refusal; `commit` must not fail
         return table
 
     def commit(self, table: Table) -> None:
-        """Route by a table of `prepare`; requests under way end on the one they began with.
+        """Route by a table of `prepare`. Requests under way finish by the previous table.
 
-        No other table may have been committed since it was prepared. Servers that stay keep their state and their idle
-        connections.
+        No other table may have been committed since it was prepared. Servers that are in both tables keep their state
+        and their idle connections.
         """
         table.take_effect()
         self._queues = adopt(self._queues, table.balancers)
@@ -115,14 +115,14 @@ class DataPlane:
         self._servers = dict(table.servers)
 
     def reopen_log(self) -> None:
-        """Open the access log anew: it was moved aside."""
+        """Reopen the access log, because its file was moved aside."""
         self._watch.reopen()
 
     def set_challenges(self, texts: Mapping[str, str], certificates: Mapping[str, tuple[str, str]]) -> None:
         """Answer these challenges of certificate authorities from now on, and no others.
 
-        texts         by token: what http-01 is answered with.
-        certificates  by name: certificate and key of the handshakes of tls-alpn-01, as PEM.
+        texts         the answers to http-01, by token.
+        certificates  certificate and key for the handshakes of tls-alpn-01, as PEM, by name.
         """
         pairs: dict[bytes, Any] = {}
         if certificates:
@@ -132,7 +132,7 @@ class DataPlane:
         self._challenges.replace({token.encode(): text.encode() for token, text in texts.items()}, pairs)
 
     def terminate(self) -> None:
-        """Say through ping that this instance is about to stop; everything else goes on."""
+        """Answer pings with the status of an instance that is about to stop; everything else continues."""
         if self._static.ping is not None:
             self._ping.terminate(self._static.ping.terminating_status_code)
 
@@ -141,11 +141,11 @@ class DataPlane:
         self._engine.stop_accepting()
 
     def leave(self, entry_point: str) -> None:
-        """Close the listening sockets of an entry point and drain it; the others go on."""
+        """Close the listening sockets of an entry point and drain it; other entry points continue."""
         self._engine.leave(entry_point)
 
     def drain(self) -> None:
-        """Close idle connections now and the others when their exchange has ended."""
+        """Close idle connections now, and the others when their exchange has ended."""
         self._engine.drain()
 
     def cut(self, entry_point: str) -> None:

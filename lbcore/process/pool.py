@@ -20,29 +20,29 @@ from lbcore.process.control import ControlError, Message, encode
 from lbcore.process.publication import Prepared, RefusedError
 from lbcore.state.region import Region
 
-START_S = 30.0  # a worker that is not ready by then is killed and counts as failed
-START_ATTEMPTS = 3  # failed starts of one slot in a row, before all slots were filled once, that give up
-STABLE_S = 5.0  # a worker that served this long is replaced at once when it ends
-BACKOFF_S = (0.1, 5.0)  # else, from its second quick end on, the wait doubles from the first to the second
-PREPARE_S = 60.0  # a worker whose loop turns, and that has not prepared a configuration by then, is killed
-CHALLENGE_S = 5.0  # how long workers are waited for until they answer challenges of certificate authorities
-PULSE_S = 0.25  # how often heartbeats are looked at
-QUIET_S = 1.0  # a worker whose loop has not turned for this long is passed over: its sockets are another one's, too
-HUNG_S = 10.0  # and killed after this long, ...
-ALONE_S = 4.0  # ... or this long if no other worker accepts in its place
-HEIRS = 7  # how many other workers hold a worker's sockets, so that one of them can take its place
+START_S = 30.0  # a worker that is not ready after this time is killed, and its start has failed
+START_ATTEMPTS = 3  # consecutive failed starts of a slot that end the instance, until all slots were filled once
+STABLE_S = 5.0  # a worker that has served for this time is replaced at once when it ends
+BACKOFF_S = (0.1, 5.0)  # wait after quicker ends, from the second on: first and longest, doubled each time
+PREPARE_S = 60.0  # a worker whose loop turns, but that has not prepared a configuration after this time, is killed
+CHALLENGE_S = 5.0  # longest wait for workers to answer the challenges of certificate authorities
+PULSE_S = 0.25  # interval between two checks of the heartbeats
+QUIET_S = 1.0  # when a worker's loop has not turned for this time, another worker accepts on its sockets, too
+HUNG_S = 10.0  # after this time the worker is killed, ...
+ALONE_S = 4.0  # ... or after this time if no other worker accepts in its place
+HEIRS = 7  # number of other workers that inherit a worker's sockets, so that one of them can accept in its place
 
 _log = logging.getLogger("lbcore.process")
 
 
 class Owner(Protocol):
-    """The supervisor, as the pool sees it."""
+    """The interface of the supervisor to the pool."""
 
     def hello(self, worker: int) -> tuple[Message, list[int]]:
         """The first message for a worker, and the descriptors it inherits."""
 
     def running(self, generation: int) -> None:
-        """Every worker runs this configuration now; also said when a worker was replaced."""
+        """Every worker runs this configuration now. Called again after a worker was replaced."""
 
 
 class WorkersError(Exception):
@@ -51,7 +51,7 @@ class WorkersError(Exception):
 
 @dataclass(slots=True)
 class _Pulse:
-    """What was last seen of a worker's heartbeat."""
+    """The last observation of a worker's heartbeat."""
 
     pid: int = 0
     beat_ns: int = 0
@@ -73,18 +73,18 @@ class Pool:
         self._owner = owner
         self._children: dict[int, Child] = {}
         self._pulses = [_Pulse() for _ in range(region.workers)]
-        self._heirs: dict[int, int] = {}  # by worker that cannot accept: the one that does
+        self._heirs: dict[int, int] = {}  # worker that cannot accept -> worker that accepts in its place
         self._generation = 0  # of the configuration in force
-        self._configuration = b""  # its messages for a worker that starts: `prepare` and `commit`, encoded
-        self._challenges = b""  # the message with what challenges are answered with, encoded
+        self._configuration = b""  # `prepare` and `commit` for a worker that starts, encoded
+        self._challenges = b""  # the `challenges` message in force, encoded
         self._challenges_number = 0
-        self._challenged = asyncio.Event()  # a worker has said that it answers them
-        self._filled = False  # every slot had a ready worker at some time
+        self._challenged = asyncio.Event()  # a worker has confirmed challenges
+        self._filled = False  # every slot has had a ready worker
         self._leaving = asyncio.Event()
         self._changed = asyncio.Event()  # a worker has started, or ended
 
     async def run(self) -> None:
-        """Keep the slots filled until `drain` or `stop` and the last worker is gone. Raises WorkersError at boot."""
+        """Keep the slots filled until `drain` or `stop` and the end of the last worker. Raises WorkersError at boot."""
         pulse = asyncio.create_task(self._watch_pulses())
         try:
             async with asyncio.TaskGroup() as group:
@@ -104,10 +104,10 @@ class Pool:
         return min((number for number in numbers if number), default=self._generation)
 
     async def prepare(self, prepared: Prepared) -> None:
-        """Have the workers compile a configuration. Raises RefusedError when one of them cannot.
+        """Make all workers compile a configuration. Raises RefusedError if one of them cannot.
 
-        Those that are starting get it when it is in force; those that hang, as soon as they turn again. A worker
-        that ends meanwhile is not waited for, but when all end, it is the configuration that ends them.
+        Workers that are starting get it when it is in force, workers that hang when their loop turns again. A worker
+        that ends meanwhile is not waited for; but if all end, the configuration is the cause, and refused.
         """
         generation = prepared.snapshot.generation
         await self._until_started()
@@ -134,7 +134,7 @@ class Pool:
             raise RefusedError("every worker ended while it prepared it")
 
     def commit(self, prepared: Prepared) -> None:
-        """Put a configuration in force, also for the workers that start later."""
+        """Put a configuration in force, also for workers that start later."""
         generation = self._generation = prepared.snapshot.generation
         commit = encode({"type": "commit", "generation": generation})
         self._configuration = prepared.message + commit
@@ -145,16 +145,16 @@ class Pool:
                 child.offer(generation, self._configuration)
 
     def abort(self, prepared: Prepared) -> None:
-        """Let the workers forget what they have prepared."""
+        """Make the workers drop a prepared configuration."""
         generation = prepared.snapshot.generation
         for child in self._children.values():
             if child.offered == generation:
                 child.send({"type": "abort", "generation": generation})
 
     async def set_challenges(self, texts: Mapping[str, str], certificates: Mapping[str, tuple[str, str]]) -> None:
-        """Have the workers answer these challenges of certificate authorities, and no others.
+        """Make the workers answer these challenges of certificate authorities, and no others.
 
-        Returns when they do: those that hang are not waited for, as others accept in their place.
+        Returns when they do. Workers that hang are not waited for, because others accept in their place.
         """
         self._challenges_number += 1
         number = self._challenges_number
@@ -174,7 +174,7 @@ class Pool:
                         await asyncio.wait_for(self._challenged.wait(), PULSE_S)
 
     async def _until_started(self) -> None:
-        """Wait for a worker that can prepare; before the first configuration, for all of them."""
+        """Wait until a worker can prepare a configuration; before the first configuration, until all can."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(START_S):
                 while not self._leaving.is_set():
@@ -193,8 +193,7 @@ class Pool:
         return child is not None and child.ready and not self._is_quiet(child)
 
     def _pass_sockets(self) -> None:
-        """Have the sockets of each worker that cannot accept accepted on by another one that can; undo it when it
-        can."""
+        """Let another worker accept on the sockets of each worker that cannot, until it can again."""
         if self._leaving.is_set():
             return
         for index in range(self._region.workers):
@@ -208,14 +207,14 @@ class Pool:
                 self._heirs.pop(index, None)
                 able = [other for other in heirs(index, self._region.workers) if self._is_serving(other)]
                 if able:
-                    # The one with the fewest sockets of others.
+                    # Prefer the worker that accepts in the place of the fewest others.
                     heir = min(able, key=lambda other: sum(1 for one in self._heirs.values() if one == other))
                     self._heirs[index] = heir
                     self._children[heir].send({"type": "adopt", "worker": index})
 
     @property
     def statuses(self) -> list[WorkerState]:
-        """Every worker from outside."""
+        """The state of every worker, for the API."""
         found = []
         for index in range(self._region.workers):
             child, heir = self._children.get(index), self._heirs.get(index)
@@ -238,30 +237,30 @@ class Pool:
         return [child.pid for child in self._children.values()]
 
     def terminate(self) -> None:
-        """Let the workers say by ping that they are about to go."""
+        """Make the workers answer pings with the status of an instance that is about to stop."""
         for child in self._children.values():
             child.send({"type": "terminate"})
 
     def reopen(self) -> None:
-        """Let the workers open their access logs anew."""
+        """Make the workers reopen their access logs."""
         for child in self._children.values():
             child.send({"type": "reopen"})
 
     def leave(self, entry_points: list[str]) -> None:
-        """Let the workers drain some entry points; the others go on."""
+        """Make the workers drain some entry points; the other entry points continue."""
         for child in self._children.values():
             child.send({"type": "leave", "entry_points": entry_points})
 
     def drain(self, grace_s: float) -> None:
-        """Let the workers finish what is under way, `grace_s` at most, and go."""
+        """Make the workers finish what is under way, for `grace_s` at most, and exit."""
         self._leave({"type": "drain", "grace_s": grace_s})
 
     def stop(self) -> None:
-        """Let the workers go now."""
+        """Make the workers exit now."""
         self._leave({"type": "stop"})
 
     def kill(self) -> None:
-        """Kill the workers that are left."""
+        """Kill the remaining workers."""
         self._leaving.set()
         for child in self._children.values():
             child.kill()
@@ -272,6 +271,7 @@ class Pool:
             child.send(message)
 
     async def _keep_filled(self, index: int) -> None:
+        """Run workers in a slot, one after the other, until the pool leaves. Raises WorkersError at boot."""
         quick_ends = 0
         while not self._leaving.is_set():
             try:
@@ -301,7 +301,7 @@ class Pool:
             if self._configuration:
                 child.offer(self._generation, self._configuration)
             outcome = await child.wait()
-            await asyncio.wait({reading}, timeout=1)  # its last words
+            await asyncio.wait({reading}, timeout=1)  # its last messages
             return outcome, child.served_s
         finally:
             impatience.cancel()
@@ -348,7 +348,7 @@ class Pool:
                     case unknown:
                         raise ControlError(f"unknown control message {unknown!r}")
         except (ControlError, KeyError, TypeError, ValueError) as error:
-            _log.error("worker %d sends what is no control message, killing it: %r", child.index, error)
+            _log.error("worker %d sends an invalid control message, killing it: %r", child.index, error)
             child.kill()
 
     def _note_committed(self, child: Child, generation: int) -> None:
@@ -360,7 +360,8 @@ class Pool:
             self._owner.running(self._generation)
 
     async def _watch_pulses(self) -> None:
-        """Find workers whose loop hangs. Counts turns of this loop, not time: one of the machine counts for none."""
+        """Find workers whose loop hangs. Counts iterations of this loop instead of time, so that a pause of the whole
+        machine does not count."""
         while True:
             await asyncio.sleep(PULSE_S)
             for child in list(self._children.values()):
@@ -376,8 +377,8 @@ class Pool:
                 others = any(self._is_serving(other) for other in heirs(child.index, self._region.workers))
                 if before < QUIET_S <= pulse.quiet_s:
                     text = "worker %d (pid %d) has not answered for %g s: %s in its place"
-                    who = "another one accepts" if others else "nobody accepts"
-                    _log.warning(text, child.index, child.pid, QUIET_S, who)
+                    instead = "another worker accepts" if others else "no worker accepts"
+                    _log.warning(text, child.index, child.pid, QUIET_S, instead)
                 elif pulse.quiet_s >= (HUNG_S if others else ALONE_S) and not pulse.killed:
                     pulse.killed = True
                     _log.error("worker %d (pid %d) hangs, killing it", child.index, child.pid)

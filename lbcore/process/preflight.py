@@ -1,4 +1,4 @@
-"""What would stop every worker from starting is found here, before one is started, and said in one line."""
+"""Checks before the first worker starts: a problem that would stop every worker becomes one line."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ADMIN_STANDS_IN = "unix:/"
 
 
 def check_start(static: StaticConfig, factory: EngineFactory = make_engine) -> None:
-    """Make the data plane of a worker once, with no configuration and no listener, and close it again.
+    """Make the data plane of a worker once, without configuration and listeners, and close it again.
 
-    Raises ConfigError with what would stop every worker: a log that cannot be opened, settings that cannot be used.
-    Files of logs are made, as they would be.
+    Raises ConfigError for what would stop every worker: a log that cannot be opened, settings that cannot be used.
+    Creates the files of logs, as a worker does.
     """
     if problems := _addresses(static):
         raise ConfigError(problems)
@@ -28,7 +28,7 @@ def check_start(static: StaticConfig, factory: EngineFactory = make_engine) -> N
 
 
 def start_problems(static: StaticConfig) -> list[Problem]:
-    """What `check_start` would raise, but for logs, which are not touched. No file is made."""
+    """The problems that `check_start` would raise, except those of logs. Creates no file."""
     try:
         check_start(static.model_copy(update={"access_log": None}))
     except ConfigError as error:

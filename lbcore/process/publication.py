@@ -1,11 +1,10 @@
 """Publishing a configuration is a transaction: compiled, prepared by every worker, then in force everywhere or nowhere.
 
-    merged configuration ─► compile, keep what runs in place of what is broken     a thread: the loop of the probes
-    goes on
-                         ─► prepare in the workers                                 all agree
-                         ─► commit                                                 workers, slots, health, API
+    merged configuration ─► compile, keep running versions of broken objects     in a thread, so that probes continue
+                         ─► prepare in the workers                               all have to agree
+                         ─► commit                                               workers, slots, health, API
 
-What is refused at any step changes nothing: neither what runs, nor what a worker that starts later gets.
+A refusal at any step changes nothing: neither the running configuration, nor the one that a new worker gets.
 """
 
 from __future__ import annotations
@@ -34,16 +33,16 @@ _log = logging.getLogger("lbcore.process")
 
 
 class RefusedError(LbcoreError):
-    """A worker cannot run a configuration that was found right: a bug, and what runs stays."""
+    """A worker cannot run a configuration that passed all checks: a bug, after which the running one stays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A configuration that was compiled and is not in force yet.
 
-    message  the `prepare` message for the workers, encoded.
-    kept     objects whose new version is broken, so that the one that runs stays.
-    warnings  what runs and is probably not what was meant.
+    message   the `prepare` message for the workers, encoded.
+    kept      objects whose new version is broken, so that the running version stays.
+    warnings  texts about what will run but is probably not intended.
     """
 
     snapshot: Snapshot
@@ -54,33 +53,33 @@ class Prepared:
 
     @property
     def is_clean(self) -> bool:
-        """Whether everything runs as it is written."""
+        """Whether all objects run as they are configured."""
         return not self.kept and not self.table.disabled
 
 
 class Workers(Protocol):
-    """The processes, or the one engine, that a configuration is published to."""
+    """The receivers of configurations: the worker processes, or the engine of a Proxy."""
 
     @property
     def oldest_generation(self) -> int:
         """The lowest number of the configurations that any of them may still use."""
 
     async def prepare(self, prepared: Prepared) -> None:
-        """Have all of them compile. Raises RefusedError when one cannot; one that does not answer is not waited for."""
+        """Make all of them compile. Raises RefusedError if one cannot; workers that hang are not waited for."""
 
     def commit(self, prepared: Prepared) -> None:
-        """Put in force what was prepared. Cannot fail."""
+        """Put a prepared configuration in force. Cannot fail."""
 
     def abort(self, prepared: Prepared) -> None:
-        """Forget what was prepared."""
+        """Drop a prepared configuration."""
 
 
 class Publication:
-    """Publishes one configuration at a time; of those that come meanwhile, the newest.
+    """Publishes one configuration at a time, and then the newest of those that have arrived meanwhile.
 
-    in_force  called with each configuration that was committed, at once after the workers.
-    status    is told how it went.
-    keeps     whether an object whose new version is broken runs on in the version before; otherwise it is disabled.
+    in_force  called with each configuration that was committed, immediately after the workers.
+    status    records the result of each reload.
+    keeps     whether an object whose new version is broken stays in its running version; otherwise it is disabled.
     """
 
     def __init__(
@@ -102,7 +101,7 @@ class Publication:
         self._admin = admin
         self._keeps = keeps
         self._wanted: DynamicConfig | None = None
-        self._fallback: Certificate | None = None  # made when TLS is first spoken; all workers have the same
+        self._fallback: Certificate | None = None  # made when TLS is first used, the same for all workers
         self._of_providers: list[str] = []
         self._woken = asyncio.Event()
         self._lock = asyncio.Lock()  # one transaction at a time
@@ -116,7 +115,7 @@ class Publication:
         self._woken.set()
 
     def note_provider_problems(self, problems: list[str]) -> None:
-        """What providers have refused to publish; empty when everything they have was published."""
+        """Record what providers have refused to publish; empty if they have published everything."""
         self._of_providers = problems
         self._status.refused = list(problems)
         if problems:
@@ -132,13 +131,13 @@ class Publication:
                 await self.publish(wanted)
 
     async def publish(self, wanted: DynamicConfig) -> bool:
-        """Publish now. Returns whether it is in force; if not, the reasons are logged, and in the status."""
+        """Publish now. Returns whether it is in force; if not, the reasons are in the log and in the status."""
         try:
             await self.replace(wanted)
         except Exception as error:
             self._refuse(error)
             if self.current is None and not wanted.is_empty:
-                # There is nothing to go back to: run what is lbcore's own, so that ping and the API answer.
+                # No configuration runs yet: run lbcore's own services alone, so that ping and the API answer.
                 refused = self._status.refused
                 if await self.publish(DynamicConfig()):
                     self._status.refused = refused
@@ -147,7 +146,7 @@ class Publication:
         return True
 
     async def replace(self, wanted: DynamicConfig) -> None:
-        """Publish now. Raises what is in the way, with nothing changed: ConfigError when it does not fit."""
+        """Publish now. Raises on failure, with nothing changed: ConfigError if the configuration does not fit."""
         async with self._lock:
             prepared = await asyncio.to_thread(self._prepare, wanted)
             try:
@@ -183,7 +182,7 @@ class Publication:
         try:
             self._in_force(prepared)
         except Exception as error:
-            # The workers route by it already: what follows them may lag behind, but it is in force.
+            # The workers route by it already: it is in force although health checks or the API may be behind.
             _log.error("configuration %d: what follows it fails: %s", prepared.snapshot.generation, _line(error))
             _log.debug("what follows a configuration fails", exc_info=error)
         self.first.set()
@@ -199,7 +198,7 @@ class Publication:
         self._status.fail()
 
     def _prepare(self, wanted: DynamicConfig) -> Prepared:
-        """Runs in a thread while the loop goes on; nothing else touches the publisher meanwhile."""
+        """Compile. Runs in a thread while the loop continues; nothing else touches the publisher meanwhile."""
         prepared = self._compiled(wanted, ())
         running = self.current
         if running is None or not self._keeps or not prepared.table.disabled:
@@ -217,7 +216,7 @@ class Publication:
         return self._compiled(dynamic, tuple(kept), instead_of=prepared.snapshot)
 
     def _compiled(self, dynamic: DynamicConfig, kept: tuple[Kept, ...], instead_of: Snapshot | None = None) -> Prepared:
-        # What is compiled here is what the workers will read.
+        # Compile the same JSON that the workers will read.
         dynamic = with_fallback(dynamic, self._static, self._fallback)
         self._fallback = dynamic.tls.generated or self._fallback
         data = to_json(dynamic)

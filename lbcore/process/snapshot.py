@@ -1,4 +1,4 @@
-"""One published configuration: what every worker runs, numbered, with the slots of its services and servers. No I/O."""
+"""Published configurations: numbered, with slots for their services and servers. No I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lbcore.state.slots import SlotAllocator, SlotMap
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A dynamic configuration ready to run. `generation` counts from 1."""
+    """A dynamic configuration that is ready to run. `generation` counts from 1."""
 
     generation: int
     dynamic: DynamicConfig
@@ -24,11 +24,11 @@ class Snapshot:
 
 
 class Publisher:
-    """Numbers configurations and gives what is in them slots. A configuration is reserved first, then in force or not.
+    """Numbers configurations and assigns slots to their objects: reserves them, then commits or aborts.
 
     admin  URL of the admin server, if there is one.
-    own    routers of lbcore's own that are counted.
-    oldest_generation  of the configurations that any worker may still use.
+    own    lbcore's own routers that are counted.
+    oldest_generation  returns the lowest number of the configurations that any worker may still use.
     """
 
     def __init__(
@@ -44,13 +44,13 @@ class Publisher:
         self._allocator = (
             SlotAllocator(region, oldest_generation=oldest_generation) if oldest_generation else SlotAllocator(region)
         )
-        self._numbered = region.generation  # the last number given; one that was not committed is not used again
+        self._numbered = region.generation  # the last number assigned; numbers of aborted configurations are not reused
         self.current: Snapshot | None = None
 
     def reserve(self, dynamic: DynamicConfig, instead_of: Snapshot | None = None) -> Snapshot:
-        """A snapshot of `dynamic` that is not in force yet. Raises ConfigError when it does not fit.
+        """A snapshot of `dynamic` that is not in force yet. Raises ConfigError if the slots do not suffice.
 
-        instead_of  one that was reserved, and that no worker has heard of: its number is taken over.
+        instead_of  a reserved snapshot that no worker has got: its number is taken over.
         """
         services, servers = identities(dynamic, self._admin)
         slots = self._allocator.reserve([*services, *self._own], servers)
@@ -59,13 +59,13 @@ class Publisher:
         return Snapshot(self._numbered, dynamic, slots)
 
     def commit(self, snapshot: Snapshot) -> None:
-        """Put a snapshot in force: what is not in it leaves."""
+        """Put a snapshot in force, and free the slots of objects that are not in it."""
         self.current = snapshot
         self._region.generation = snapshot.generation
         self._allocator.commit(snapshot.slots.services, snapshot.slots.servers, snapshot.generation)
 
     def abort(self, snapshot: Snapshot) -> None:
-        """Give up what was reserved beyond the configuration in force."""
+        """Free the slots that were reserved in addition to those of the configuration in force."""
         slots = self.current.slots if self.current else SlotMap()
         self._allocator.commit(slots.services, slots.servers, snapshot.generation)
 
@@ -79,13 +79,13 @@ class Publisher:
 def to_json(config: StaticConfig | DynamicConfig) -> dict[str, Any]:
     """A configuration as JSON values, for `model_validate` in a worker.
 
-    What is written is kept although it is the default: a section may need a key to stand at all.
+    Keys that were written are kept even with their default value, because a section may need one to exist at all.
     """
     return config.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def accepting_of(static: StaticConfig) -> dict[str, float]:
-    """Seconds for which each entry point accepts on after the signal to stop."""
+    """Seconds for which each entry point continues to accept after the signal to stop."""
     points = static.entry_points.items()
     return {name: point.transport.life_cycle.request_accept_grace_timeout.total_seconds() for name, point in points}
 

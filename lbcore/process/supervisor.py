@@ -1,4 +1,4 @@
-"""The supervisor: owns configuration, listeners, signals and the workers, and moves no byte of traffic itself."""
+"""The supervisor owns the configuration, the listeners, the signals and the workers. It moves no traffic itself."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ if TYPE_CHECKING:
 SetChallenges = Callable[[Mapping[str, str], Mapping[str, tuple[str, str]]], Awaitable[None]]
 EXIT_STOPPED = 0  # by a signal
 EXIT_CONFIG = 1  # configuration refused, or an address that cannot be listened on
-TICKET_KEY_S = 12 * 3600.0  # a session ticket of TLS is taken for two of these at least
-SWITCH_S = 0.001  # how long a thread that compiles may keep the loop of the health checks waiting
+TICKET_KEY_S = 12 * 3600.0  # interval between keys of TLS session tickets, which stay valid for at least two
+SWITCH_S = 0.001  # longest time that a compiling thread keeps the GIL while the loop with the health checks waits
 EXIT_WORKERS = 3  # the workers cannot be started
-STOP_S = 2.0  # how long a worker may take to go after its grace, before it is killed
+STOP_S = 2.0  # a worker that has not exited this time after its grace is killed
 
 _log = logging.getLogger("lbcore.process")
 
 
 async def rotate_ticket_keys(region: Region) -> None:
-    """Have the tickets of TLS sessions encrypted by a new key from time to time, until cancelled."""
+    """Replace the key of TLS session tickets every TICKET_KEY_S, until cancelled."""
     while True:
         await asyncio.sleep(TICKET_KEY_S)
         region.rotate_ticket_keys()
 
 
 def agent_of(static: StaticConfig, set_challenges: SetChallenges) -> AcmeAgent | None:
-    """What orders certificates; None where no resolver is configured, and then nothing of it is loaded."""
+    """The agent that orders certificates; None, without loading its modules, if no resolver is configured."""
     if not static.certificates_resolvers:
         return None
     from lbcore.acme.agent import AcmeAgent
@@ -109,10 +109,10 @@ class Supervisor:
         )
         self._accepting_s, self._graces_s = accepting_of(static), graces_of(static)
         self._grace_s = max(self._graces_s.values(), default=0.0)
-        self._left: set[str] = set()  # entry points that are not accepted on any more
+        self._left: set[str] = set()  # entry points that have stopped accepting
         self._stop = asyncio.Event()  # first SIGTERM or SIGINT: drain
         self._stop_now = asyncio.Event()  # second
-        self._is_announced = False  # where the API and the like are
+        self._is_announced = False  # the addresses of API and metrics were logged
 
     async def run(self) -> None:
         """Serve until stopped. Raises WorkersError when the workers cannot be started."""
@@ -171,7 +171,7 @@ class Supervisor:
         ]
         listeners = {}
         for owner in owners:
-            # A socket that is shared by all is the worker's own.
+            # A socket that all workers share counts as the worker's own.
             mine = [each for each in self._listeners if owner == worker or len(each.sockets) == self._region.workers]
             mine = [each for each in mine if each.entry_point not in self._left]
             listeners[owner] = {each.entry_point: each.for_worker(owner).fileno() for each in mine}
@@ -188,7 +188,7 @@ class Supervisor:
         return message, [self._region.fd, *(fd for points in listeners.values() for fd in points.values())]
 
     def _in_force(self, prepared: Prepared) -> None:
-        """Let health checks and the API follow the configuration that the workers run."""
+        """Make health checks and the API follow the configuration that the workers run."""
         if prepared.snapshot.generation > 1:
             self._notifier.reloading()
         self._health.apply(prepared.snapshot.dynamic, prepared.snapshot.slots)
@@ -197,7 +197,7 @@ class Supervisor:
             self._agent.configured(prepared.snapshot.dynamic, {entry.name for entry in prepared.table.disabled})
 
     def running(self, generation: int) -> None:
-        """Say that every worker runs a configuration."""
+        """Announce that every worker runs a configuration."""
         if self._stop.is_set():
             return
         status = f"{self._region.workers} workers run configuration {generation}"
@@ -215,9 +215,9 @@ class Supervisor:
             await asyncio.sleep(self._notifier.watchdog_s / 3)
 
     async def _shut_down(self, pool: asyncio.Task[None]) -> None:
-        """Accept on each entry point for its requestAcceptGraceTimeout more, drain it, then stop the workers."""
+        """Accept on each entry point for its requestAcceptGraceTimeout, drain it, then stop the workers."""
         longest_s = max(self._accepting_s.values(), default=0.0)
-        # What an entry point that closes early still has to drain goes on beside the others.
+        # An entry point that closes early drains while the others still accept.
         drain_s = max(
             (self._graces_s[name] - (longest_s - accept_s) for name, accept_s in self._accepting_s.items()), default=0.0
         )
@@ -248,7 +248,7 @@ class Supervisor:
         _log.info("stopped")
 
     async def _unless_now(self, waiting: Coroutine[Any, Any, Any]) -> None:
-        """Wait, but not beyond the second signal to stop."""
+        """Wait, until the second signal to stop at the latest."""
         now, task = asyncio.create_task(self._stop_now.wait()), asyncio.create_task(waiting)
         await asyncio.wait({now, task}, return_when=asyncio.FIRST_COMPLETED)
         now.cancel()
@@ -258,8 +258,8 @@ class Supervisor:
 def main(static: StaticConfig, workers: int | None = None, config_path: str = "") -> int:
     """Run the load balancer in this process and its workers until a signal stops it. Returns the exit code.
 
-    workers      processes that move the traffic; None: one per core this process may use.
-    config_path  where `static` came from, for the log.
+    workers      number of worker processes; None = one per core that this process may use.
+    config_path  the file of `static`, for the log.
     """
     settings = static.log
     try:
@@ -277,7 +277,7 @@ def supervise(
     reopen_log: Callable[[], None] = lambda: None,
     command: Sequence[str] = COMMAND,
 ) -> int:
-    """`main` with the log as the caller has set it up. `command` starts one worker."""
+    """`main` with the logging of the caller. `command` starts one worker."""
     count = workers or len(os.sched_getaffinity(0))
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_S)
@@ -315,7 +315,7 @@ def supervise(
 
 
 def _raise_file_limit() -> None:
-    """Let a process hold as many connections as the system allows; the soft limit is for users of select(2)."""
+    """Raise the limit of descriptors to the hard limit; the soft limit exists for users of select(2)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(OSError, ValueError):

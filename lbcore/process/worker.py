@@ -1,4 +1,4 @@
-"""The main function of a worker process: run the data plane on inherited sockets as the supervisor says."""
+"""The main function of a worker process: run the data plane on inherited sockets, as the supervisor commands."""
 
 from __future__ import annotations
 
@@ -27,55 +27,55 @@ if TYPE_CHECKING:
     from lbcore.routing.compile import Table
 
 HEARTBEAT_S = 0.25
-SWITCH_S = 0.001  # how long the thread that compiles may keep the one that moves traffic waiting
+SWITCH_S = 0.001  # longest time that the compiling thread keeps the GIL while the one that moves traffic waits
 DRAIN_POLL_S = 0.02
-LOG_QUEUE_BYTES = 1 << 20  # log events are dropped while the supervisor has this much to take
+LOG_QUEUE_BYTES = 1 << 20  # log events are dropped while this many bytes wait for the supervisor
 
 _log = logging.getLogger("lbcore.process.worker")
 
 
 class Engine(Protocol):
-    """The data plane as a worker drives it."""
+    """The interface of the data plane to its worker."""
 
     @property
     def connections(self) -> int:
         """Open client connections; 0 = drained."""
 
     def connections_of(self, entry_point: str) -> int:
-        """Those of one entry point."""
+        """Open client connections of one entry point."""
 
     def share_loop(self) -> None:
-        """The loop runs other tasks, too: the data plane holds them up no longer than it must."""
+        """Declare that other tasks use the loop as well, so that the data plane shortens its turns."""
 
     def listen(self, entry_point: str, sock: socket.socket) -> Any:
-        """Start accepting on a bound, listening, non-blocking socket, which is the engine's from now on."""
+        """Start accepting on a bound, listening, non-blocking socket, whose ownership passes to the engine."""
 
     def close_listener(self, listener: Any) -> None:
-        """Stop accepting on what `listen` gave; the others go on."""
+        """Stop accepting on a listener that `listen` returned; other listeners continue."""
 
     def prepare(self, dynamic: DynamicConfig, slots: SlotMap) -> Table:
-        """Compile; objects that are wrong are disabled alone. Changes nothing, and may be called in another thread."""
+        """Compile; invalid objects alone are disabled. Changes nothing, and may be called in another thread."""
 
     def commit(self, table: Table) -> None:
-        """Route by a table of `prepare` from now on; requests under way end on the one they began with."""
+        """Route by a table of `prepare` from now on. Requests under way finish by the previous table."""
 
     def reopen_log(self) -> None:
-        """Open the access log anew: it was moved aside."""
+        """Reopen the access log, because its file was moved aside."""
 
     def set_challenges(self, texts: Mapping[str, str], certificates: Mapping[str, tuple[str, str]]) -> None:
         """Answer these challenges of certificate authorities from now on, and no others."""
 
     def terminate(self) -> None:
-        """Tell whoever asks by ping that this instance is about to stop."""
+        """Answer pings with the status of an instance that is about to stop."""
 
     def stop_accepting(self) -> None:
         """Close the listening sockets of this process."""
 
     def leave(self, entry_point: str) -> None:
-        """Close the listening sockets of an entry point and drain it; the others go on."""
+        """Close the listening sockets of an entry point and drain it; other entry points continue."""
 
     def drain(self) -> None:
-        """Close idle connections now and the others when their exchange has ended."""
+        """Close idle connections now, and the others when their exchange has ended."""
 
     def cut(self, entry_point: str) -> None:
         """Close the connections of an entry point at once."""
@@ -97,7 +97,7 @@ def make_engine(
 
 
 async def drain_points(engine: Engine, graces: Mapping[str, float]) -> None:
-    """Wait until the connections of each entry point have ended, for its own grace in seconds; cut what is left."""
+    """Wait until the connections of each entry point have ended, for its own grace in seconds, then cut the rest."""
 
     async def drain(entry_point: str, grace_s: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -114,22 +114,23 @@ async def drain_points(engine: Engine, graces: Mapping[str, float]) -> None:
 class Worker:
     """One worker process, driven by the messages of its supervisor.
 
-    hello      worker, static, region, listeners, log_level: once, first. Answered by `started`.
-    prepare    generation, dynamic, slots: compile, beside the traffic. Answered by `prepared`, or `refused` with
-               the error.
-    commit     generation: route by what was prepared; the first one opens the doors. Answered by `committed`.
-    abort      generation: forget what was prepared.
-    adopt      worker: accept on the sockets of another one, too, which cannot.
-    release    worker: leave the sockets of another one to it.
-    challenges  number, texts, certificates: what challenges of certificate authorities are answered with from now on.
-               Answered by `challenged`.
-    reopen     the access log was moved aside.
-    terminate  it is about to stop: say so to whoever pings.
-    leave      entry_points: accept no more on these, finish what is under way there; the others go on.
-    drain      grace_s: accept no more, finish what is under way, exit.
-    stop       exit now.
+    hello       worker, static, region, listeners, log_level: the first message, once. Answered by `started`.
+    prepare     generation, dynamic, slots: compile, while traffic continues. Answered by `prepared`, or `refused` with
+                the error.
+    commit      generation: route by the prepared configuration; the first one starts accepting. Answered by
+                `committed`.
+    abort       generation: drop the prepared configuration.
+    adopt       worker: accept on the sockets of another worker as well, which cannot.
+    release     worker: stop accepting on the sockets of another worker.
+    challenges  number, texts, certificates: the answers to challenges of certificate authorities from now on. Answered
+                by `challenged`.
+    reopen      the access log was moved aside.
+    terminate   answer pings with the status of an instance that is about to stop.
+    leave       entry_points: stop accepting on these, and finish what is under way there; the others continue.
+    drain       grace_s: stop accepting, finish what is under way, exit.
+    stop        exit now.
 
-    When the supervisor is gone it drains by itself, so that no process is left behind.
+    When the supervisor has gone, the worker drains by itself, so that no process is left behind.
     """
 
     def __init__(self, control: socket.socket, factory: EngineFactory) -> None:
@@ -141,14 +142,14 @@ class Worker:
         self._publications: asyncio.Queue[Message] = asyncio.Queue()
         self._done = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
-        self._left: list[asyncio.Task[None]] = []  # entry points that drain while others accept
+        self._left: list[asyncio.Task[None]] = []  # the draining of entry points while others accept
         self._grace_s = 0.0
-        self._graces: dict[str, float] = {}  # of the entry points
-        self._sockets: dict[int, dict[str, socket.socket]] = {}  # by worker and entry point: those not accepted on
-        self._adopted: dict[int, list[Any]] = {}  # by worker: listeners on its sockets
+        self._graces: dict[str, float] = {}  # by entry point
+        self._sockets: dict[int, dict[str, socket.socket]] = {}  # inherited, by worker and entry point
+        self._adopted: dict[int, list[Any]] = {}  # listeners on sockets of other workers, by worker
 
     async def run(self) -> int:
-        """Serve until told to stop or drained. Returns the exit code."""
+        """Serve until `stop`, or until drained. Returns the exit code."""
         self._relay_log()
         reading = asyncio.create_task(self._read())
         done = asyncio.create_task(self._done.wait())
@@ -282,15 +283,15 @@ class Worker:
             self._engine.close_listener(listener)
 
     def _close_sockets(self) -> None:
-        """Close what is not accepted on: a socket that stays open in a process takes connections, and no process
-        answers."""
+        """Close the sockets that are not accepted on, because the kernel would queue connections on them that no
+        process accepts."""
         for points in self._sockets.values():
             for sock in points.values():
                 sock.close()
         self._sockets.clear()
 
     def _leave(self, entry_points: list[str]) -> None:
-        """Drain some entry points while the others go on accepting."""
+        """Drain some entry points while the others continue to accept."""
         if self._engine is None or self._draining is not None:
             return
         for name in entry_points:
@@ -325,7 +326,7 @@ class Worker:
 
 
 def _inherited(fd: int) -> socket.socket:
-    """A listening socket of the supervisor. Python takes a descriptor for blocking, and would make a copy so."""
+    """A listening socket inherited from the supervisor. Python assumes that it blocks: restore non-blocking."""
     sock = socket.socket(fileno=fd)
     sock.setblocking(False)
     return sock
@@ -336,7 +337,7 @@ def main(arguments: Sequence[str] | None = None, factory: EngineFactory = make_e
     parser = argparse.ArgumentParser(prog="python -m lbcore.process.worker", description="Started by the supervisor.")
     parser.add_argument("--control", type=int, required=True, help="descriptor of the control socket")
     options = parser.parse_args(arguments)
-    # A terminal or a service manager signals every process of the group; only the supervisor is to decide.
+    # A terminal or a service manager signals every process of the group, but only the supervisor decides.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     sys.setswitchinterval(SWITCH_S)

@@ -1,1 +1,1 @@
-"""Where dynamic configuration comes from: watch, drop what is not new, merge, validate, publish."""
+"""Providers, the sources of dynamic configuration: watch, ignore what is not new, validate, merge, publish."""

@@ -1,4 +1,4 @@
-"""What a source of dynamic configuration is, and how the sources become one configuration."""
+"""The interface of providers, and the aggregator, which makes one configuration of all they publish."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Protocol
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.provider.merge import merge
 
-FIRST_S = 5.0  # how long a provider is waited for at the start when others are ready
-RESTART_S = (1.0, 30.0)  # wait before a provider that failed is started again: first and longest
+FIRST_S = 5.0  # longest wait for a provider at the start if others are ready
+RESTART_S = (1.0, 30.0)  # wait before a failed provider is restarted: first and longest
 
 _log = logging.getLogger("lbcore.provider")
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """The whole configuration of one provider, valid on its own. Names in it are as the provider has them.
+    """The whole configuration of one provider, valid on its own, with names that are not qualified.
 
-    config    None: what the provider gave before stays.
-    problems  why it does; logged by the provider.
+    config    None = the previous configuration of the provider stays.
+    problems  the reasons for that, which the provider has logged.
     """
 
     provider: str
@@ -34,25 +34,25 @@ Publish = Callable[[Update], None]
 
 
 class Provider(Protocol):
-    """A source of configuration. It drops what is not new, refuses what is not valid and says so in the log."""
+    """A source of configuration. It ignores what is not new, and refuses and logs what is not valid."""
 
     @property
     def name(self) -> str:
-        """What its names are qualified with: `web` becomes `web@file`."""
+        """The suffix of its names: `web` becomes `web@file`."""
 
     async def run(self, publish: Publish) -> None:
-        """Publish each new configuration until cancelled; the first soon, an empty one where nothing can be read."""
+        """Publish each new configuration until cancelled; at first, soon, an empty one if none can be read."""
 
     def reload(self) -> None:
-        """Read again now and publish although nothing may have changed: an operator asks for it."""
+        """Read again now, and publish even if nothing has changed, because an operator has asked for it."""
 
 
 class Aggregator:
-    """Runs the providers, merges what they last published, and hands on the result.
+    """Runs the providers, and merges the last publications of all.
 
-    accept   called with each merged configuration: first when every provider has published once, or FIRST_S have
-    passed.
-    refused  called with the problems of all providers whenever those of one have changed.
+    accept   called with each merged configuration; for the first time when every provider has published, or after
+             FIRST_S.
+    refused  called with the problems of all providers when those of one have changed.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class Aggregator:
         self._refused = refused
         self._latest: dict[str, DynamicConfig] = {}
         self._problems: dict[str, tuple[str, ...]] = {}
-        self._late = False  # those that have not published yet are not waited for any more
-        self.complete = asyncio.Event()  # a configuration was handed on
+        self._late = False  # FIRST_S have passed: providers that have not published yet are not waited for
+        self.complete = asyncio.Event()  # `accept` was called
 
     async def run(self) -> None:
         """Run all providers until cancelled."""
@@ -86,7 +86,7 @@ class Aggregator:
             provider.reload()
 
     async def _start_without(self) -> None:
-        """One provider that hangs does not keep the others from being served."""
+        """After FIRST_S, accept the configuration without providers that hang."""
         await asyncio.sleep(FIRST_S)
         self._late = True
         missing = [provider.name for provider in self._providers if provider.name not in self._latest]

@@ -1,7 +1,7 @@
-"""Calls that may never return, such as reading a file of a network mount that is gone: made in threads, and given up.
+"""Calls that may never return, such as reading a file on a dead network mount: made in threads, with a timeout.
 
-A thread cannot be ended from outside. One that is stuck is left to itself: it keeps neither the loop nor the end of the
-process waiting, and what it stands for is not asked for again until it has returned.
+A thread cannot be ended from outside. A stuck thread is abandoned: it delays neither the loop nor the end of the
+process, and no call with its key is made until it has returned.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class BlockedError(OSError):
 
 
 class BlockingCalls:
-    """Makes calls by key; of one key, one at a time."""
+    """Makes calls with keys; for each key, one call at a time."""
 
     def __init__(self) -> None:
         self._running: set[str] = set()
 
     async def run(self, key: str, seconds: float, call: Callable[[], T]) -> T:
-        """The result of `call`. Raises what it raises, or BlockedError after `seconds`."""
+        """The result of `call`. Raises what it raises, or BlockedError: after `seconds`, or if too many are stuck."""
         if key in self._running or len(self._running) >= MOST_STUCK:
             raise BlockedError("it does not answer")
         loop = asyncio.get_running_loop()

@@ -21,10 +21,10 @@ from lbcore.provider.blocking import BlockingCalls
 from lbcore.provider.watch import changes, config_files, is_being_written
 from lbcore.tls.material import files_of, settle
 
-READ_S = 3.0  # how long reading a file, or a directory's names, may take before it is given up
-MATERIAL_S = 1.0  # files that `tls` names are looked at this often
-MATERIAL_REST_S = 0.2  # and read when they have not changed for this long
-WRITER_S = 2.0  # how long at most a file that is being written is waited for
+READ_S = 3.0  # timeout of reading a file, or the names in a directory
+MATERIAL_S = 1.0  # interval at which the files that `tls` names are checked
+MATERIAL_REST_S = 0.2  # they are read when they have not changed for this time
+WRITER_S = 2.0  # longest wait for a process that writes the file
 
 Signatures = dict[Path, tuple[int, ...]]
 Load = Callable[[Mapping[Path, str]], tuple[DynamicConfig, Iterable[Problem | str]]]
@@ -33,12 +33,12 @@ _log = logging.getLogger("lbcore.provider.file")
 
 
 class FileProvider:
-    """Publishes what stands at `path`; a state that cannot run is reported and passed over.
+    """Publishes the configuration at `path`; a state that cannot run is reported and skipped.
 
-    watch       read again when it changes; otherwise on `reload` only.
-    throttle    least time between two publications. The first change goes out at once, what follows waits.
+    watch       read again after changes; otherwise only on `reload`.
+    throttle    least time between two publications. The first change is published at once, later ones wait.
 
-    A file of a directory that cannot be read, or blocks, is taken as it was read last; the others are followed.
+    If a file of a directory cannot be read, or blocks, its last contents stay; the other files are followed.
     """
 
     name = "file"
@@ -51,8 +51,8 @@ class FileProvider:
         self._throttle_s = throttle.total_seconds()
         self._load = load
         self._calls = BlockingCalls()
-        self._texts: dict[Path, str] = {}  # as they were read last
-        self._unread: dict[Path, str] = {}  # why files could not be read; told once
+        self._texts: dict[Path, str] = {}  # last contents of the files
+        self._unread: dict[Path, str] = {}  # reasons why files could not be read, logged once
         self._current: DynamicConfig | None = None
         self._digest = b""
         self._material: Signatures = {}  # of the files that `tls` names, as they were read
@@ -63,7 +63,7 @@ class FileProvider:
         self._forced = asyncio.Event()
 
     def reload(self) -> None:
-        """Read again now and publish although nothing may have changed."""
+        """Read again now, and publish even if nothing has changed."""
         self._forced.set()
         self._changed.set()
 
@@ -100,9 +100,9 @@ class FileProvider:
             self._changed.set()
 
     async def _watch_material(self) -> None:
-        """Have certificates, keys and authorities read again when their files have changed, and have come to rest.
+        """Read certificates, keys and authorities again when their files have changed, and then rested.
 
-        A certificate and its key are rarely written at once.
+        A certificate and its key are rarely written at the same moment.
         """
         while True:
             await asyncio.sleep(MATERIAL_S)
@@ -123,7 +123,7 @@ class FileProvider:
             self._changed.set()
 
     async def _signatures(self, files: Iterable[Path]) -> Signatures | None:
-        """What tells a file from one that stood at its place before; None when that cannot be seen now."""
+        """The signatures of files, which differ when contents may differ; None if they cannot be read now."""
         names = list(files)
         try:
             return await self._calls.run("material", READ_S, lambda: {name: _signature(name) for name in names})
@@ -131,7 +131,7 @@ class FileProvider:
             return None
 
     async def _settled_tls(self, config: DynamicConfig) -> DynamicConfig:
-        """The configuration with what the files hold that its `tls` names. Raises ConfigError."""
+        """The configuration with the contents of the files that its `tls` names. Raises ConfigError."""
         files = files_of(config)
         self._material = await self._signatures(files) or dict.fromkeys(files, ())
         config, problems = await asyncio.to_thread(settle, config, self._current)
@@ -144,7 +144,7 @@ class FileProvider:
         return config
 
     async def _due(self) -> None:
-        """Wait until something may have changed and the throttle lets it through."""
+        """Wait until something may have changed, and the throttle has passed."""
         await self._changed.wait()
         rest_s = self._published_at + self._throttle_s - time.monotonic()
         if rest_s > 0:
@@ -152,7 +152,7 @@ class FileProvider:
                 await asyncio.wait_for(self._forced.wait(), rest_s)
 
     async def _read(self, forced: bool) -> DynamicConfig | None:
-        """The configuration to publish now, or None when there is nothing new or nothing good."""
+        """The configuration to publish now, or None if there is nothing new or nothing valid."""
         texts = await self._read_texts()
         if texts is None:
             return None
@@ -204,7 +204,7 @@ class FileProvider:
             return False
 
     async def _read_texts(self) -> dict[Path, str] | None:
-        """The texts of all files that are there; None when the directory cannot be read."""
+        """The texts of all existing files; None if the directory cannot be read."""
         try:
             files = await self._calls.run("listing", READ_S, lambda: list(config_files(self.path)))
         except OSError as error:
@@ -234,8 +234,7 @@ class FileProvider:
             _log.error("configuration: %s", reason)
 
     async def _settled(self, file: Path) -> None:
-        """Wait until no process writes a file: half of it may be a valid configuration, but not the one that is
-        meant."""
+        """Wait until no process writes a file, because half of it may be valid without being the intended one."""
         give_up = time.monotonic() + WRITER_S
         while await self._calls.run(str(file), READ_S, lambda: is_being_written(file)):
             if time.monotonic() > give_up:
@@ -244,7 +243,7 @@ class FileProvider:
 
 
 def _read(file: Path) -> str | None:
-    """The text of a file; None when it is not there. Raises ConfigError."""
+    """The text of a file; None if it does not exist. Raises ConfigError."""
     return read_text(file) if file.exists() else None
 
 

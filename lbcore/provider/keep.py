@@ -1,8 +1,8 @@
-"""What runs in place of what a reload has broken: a function of the configuration that runs and the new one. No I/O.
+"""Keeping the running versions of objects that a reload has broken. No I/O.
 
-A router, service or middleware whose new version is broken keeps the version that runs, with whatever that refers to
-and the new configuration lacks. What is new and broken is left to be disabled alone; what was deleted, and nothing
-kept refers to, goes. Where a kept object refers to one that is sound in its new version, the new version is taken.
+A router, service or middleware whose new version is broken stays in its running version, with all that this refers to
+and the new configuration lacks. Objects that are new and broken are disabled; deleted objects to which no kept object
+refers are removed. If a kept object refers to one whose new version is sound, it gets the new version.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Find = Callable[[DynamicConfig], Iterable[Disabled]]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An object that runs in the version before, and what is wrong with its new one."""
+    """An object that stays in its running version, and the errors of its new version."""
 
     kind: str
     name: str
@@ -52,13 +52,13 @@ def keep_running(
     static: StaticConfig,
     find: Find,
 ) -> tuple[DynamicConfig, list[Kept]]:
-    """The configuration to run in place of `new`, and what was kept of `running`.
+    """The configuration to run in place of `new`, and the objects that were kept from `running`.
 
-    running, disabled  the merged configuration in force, and the objects of it that do not run.
-    new, problems      the merged configuration that is to follow, and the objects of it that cannot run.
-    find               the objects of any merged configuration that cannot run.
+    running, disabled  the merged configuration in force, and its objects that do not run.
+    new, problems      the merged configuration to follow, and its objects that cannot run.
+    find               a function that returns the objects of a merged configuration that cannot run.
 
-    Cost  one `find` for each level of objects that hide each other's problems; none when there are no problems.
+    Cost  one `find` for each level of objects that hide each other's problems; none if there are no problems.
     """
     sound, objects = _objects(running), _objects(new)
     for entry in disabled:
@@ -71,7 +71,7 @@ def keep_running(
             for key in found
             if key not in kept and key in sound and key in objects and _differs(key, sound, objects, static)
         }
-        # What refers to a broken object that can be helped is looked at again when that was helped.
+        # An object that refers to a broken one is examined again after that one was restored.
         roots = {key for key in candidates if not any(part in candidates for part in _references(key, objects, static))}
         if not candidates:
             break
@@ -85,7 +85,7 @@ def keep_running(
 
 
 def _restore(key: Key, sound: Objects, objects: dict[Key, Any], static: StaticConfig) -> None:
-    """Put the version that runs in place, and whatever it refers to that is not there any more."""
+    """Restore the running version, and those objects to which it refers that do not exist any more."""
     objects[key] = sound[key]
     below, seen = [key], {key}
     while below:
@@ -98,7 +98,7 @@ def _restore(key: Key, sound: Objects, objects: dict[Key, Any], static: StaticCo
 
 
 def _differs(key: Key, sound: Objects, objects: Objects, static: StaticConfig) -> bool:
-    """Whether the version that runs would change anything: it is another one, or something below it has gone."""
+    """Whether restoring the running version changes anything: it differs, or an object below it is missing."""
     if sound[key] != objects[key]:
         return True
     below, seen = [key], {key}
@@ -132,7 +132,7 @@ def _config(objects: Objects, like: DynamicConfig) -> DynamicConfig:
 
 
 def _references(key: Key, objects: Objects, static: StaticConfig) -> list[Key]:
-    """What an object refers to, by kind and qualified name; nothing for one that is not there."""
+    """The objects to which an object refers, by kind and qualified name; none if it does not exist."""
     kind, name = key
     thing = objects.get(key)
     if thing is None:

@@ -1,4 +1,4 @@
-"""Make one configuration of what the providers publish: `web` of the file provider becomes `web@file`. No I/O."""
+"""Merging the configurations of all providers: `web` of the file provider becomes `web@file`. No I/O."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lbcore.config.tls import DEFAULT, TlsConfig
 
 
 def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
-    """The configurations of all providers, keyed by provider, in one.
+    """One configuration of those of all providers, which are keyed by provider.
 
-    Only the names of objects are qualified. A reference without a provider means the provider of the object it stands
-    in: whoever follows it has that object's name.
+    Only the names of objects are qualified. A reference without a provider means the provider of the object that
+    contains it, whose name the code that resolves the reference knows.
     """
 
     def objects(part: str, kind: str) -> dict[str, Any]:
@@ -34,6 +34,6 @@ def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
     stores = {name: store for config in configs.values() for name, store in config.tls.stores.items()}
     certificates = [certificate for config in configs.values() for certificate in config.tls.certificates]
     tls = {"certificates": certificates, "options": options, "stores": stores}
-    # What nobody has set stays unset: it is not written to the workers.
+    # Fields that no provider has set stay unset, so that they are not written to the workers.
     written = {"tls": TlsConfig.model_validate(tls)} if any(tls.values()) else {}
     return DynamicConfig(http=http, tcp=tcp, **written)

@@ -1,4 +1,4 @@
-"""Which providers a static configuration asks for."""
+"""The providers that a static configuration configures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tell when a configuration file or directory may have changed, whichever way it is changed."""
+"""Detecting that a configuration file or directory may have changed, in whatever way it was changed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from watchfiles import Change, watch
 from lbcore.provider.blocking import BlockingCalls
 
 SUFFIXES = frozenset({".yml", ".yaml", ".toml"})
-SETTLE_MS = 50  # changes that follow each other faster are one
-LOOK_S = 5.0  # how long looking at names and times may take before it is given up
-POLL_S = 2.0  # file times are compared this often, for file systems and moves that send no event
+SETTLE_MS = 50  # changes within this time of each other count as one
+LOOK_S = 5.0  # timeout of reading names and times
+POLL_S = 2.0  # interval at which file times are compared, for file systems and moves without events
 
 _log = logging.getLogger("lbcore.provider.file")
 
@@ -28,9 +28,9 @@ Signature = tuple[tuple[str, int, int, int], ...]
 
 
 def config_files(path: Path) -> Iterator[Path]:
-    """The files that make up a configuration: `path` itself, or those of a known type in the directory, in name order.
+    """The files of a configuration: `path` itself, or those of a known type in the directory, in the order of names.
 
-    Entries whose name starts with a dot are passed over: editors' files and the bookkeeping of Kubernetes config maps.
+    Skips entries whose name starts with a dot: files of editors, and the internals of Kubernetes config maps.
     """
     if not path.is_dir():
         yield path
@@ -43,7 +43,7 @@ def config_files(path: Path) -> Iterator[Path]:
 
 
 def signature(path: Path) -> Signature:
-    """Name, inode, size and time of every file that is there: differs when the content may."""
+    """Name, inode, size and time of every existing file, which differ when contents may differ."""
     entries = []
     for file in config_files(path):
         try:
@@ -55,16 +55,16 @@ def signature(path: Path) -> Signature:
 
 
 def is_being_written(file: Path) -> bool:
-    """Whether some process has the file open for writing now. False too where the kernel does not tell us.
+    """Whether a process has the file open for writing now. False also if the kernel cannot tell.
 
-    The kernel grants a read lease exactly when no process has the file open for writing; source: fcntl(2), F_SETLEASE.
+    The kernel grants a read lease exactly if no process has the file open for writing; source: fcntl(2), F_SETLEASE.
     """
     try:
         fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return False
     try:
-        # A writer that opens the file while we hold the lease makes the kernel signal us: with one that is ignored.
+        # The kernel signals a holder of the lease when a writer opens the file: choose a signal that is ignored.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -72,7 +72,7 @@ def is_being_written(file: Path) -> bool:
     except BlockingIOError:
         return True
     except OSError:
-        return False  # not our file, or a file system without leases
+        return False  # a file of another user, or a file system without leases
     finally:
         os.close(fd)
 
@@ -80,9 +80,9 @@ def is_being_written(file: Path) -> bool:
 async def changes(path: Path, calls: BlockingCalls) -> AsyncIterator[None]:
     """Yield each time the configuration at `path` may have changed, and once soon after watching has begun.
 
-    Directories are watched, not files: so that a file that is written, renamed over, swapped through a symbolic link
-    (the way of Kubernetes config maps) or created later is seen. Besides, names and times are compared every POLL_S,
-    for what sends no event, whatever else happens in the directories.
+    Directories are watched, not files, so that files that are written, renamed over, swapped through a symbolic link
+    (as Kubernetes does with config maps) or created later are noticed. In addition, names and times are compared every
+    POLL_S, for changes without events.
     """
     woken = asyncio.Event()
     watcher: _Watcher | None = None
@@ -94,7 +94,7 @@ async def changes(path: Path, calls: BlockingCalls) -> AsyncIterator[None]:
             try:
                 now, target = await calls.run("looking", LOOK_S, lambda: (signature(path), _Target.of(path)))
             except OSError:
-                pass  # what cannot be looked at has not changed
+                pass  # files that cannot be examined count as unchanged
             else:
                 if watcher is None or watcher.target != target:
                     if watcher is not None:
@@ -111,7 +111,7 @@ async def changes(path: Path, calls: BlockingCalls) -> AsyncIterator[None]:
 
 
 class _Watcher:
-    """Waits for the kernel's events of one target in a thread of its own, since setting it up may block as well."""
+    """Waits for the kernel's events of one target, in a thread of its own because the set-up may block, too."""
 
     def __init__(
         self, target: _Target, path: Path, loop: asyncio.AbstractEventLoop, woken: asyncio.Event, before: _Watcher |
@@ -126,7 +126,7 @@ class _Watcher:
         threading.Thread(target=self._run, name="lbcore watcher", daemon=True).start()
 
     def stop(self) -> None:
-        """End soon; no more is told."""
+        """End soon, without further events."""
         self._stopped.set()
 
     def _run(self) -> None:
@@ -153,7 +153,7 @@ class _Watcher:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What to watch for one path: where it stands and where it leads, or the nearest directories that exist."""
+    """The directories to watch for a path: its own, and the one its link leads to; or the nearest that exist."""
 
     directory: bool
     roots: tuple[Path, ...]

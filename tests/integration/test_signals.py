@@ -189,7 +189,7 @@ def test_a_worker_that_hangs_alone_is_replaced_before_clients_give_up(tmp_path: 
         with urllib.request.urlopen(f"http://127.0.0.1:{lb.port}/", timeout=60) as answer:
             assert answer.status == 200
         assert time.monotonic() - stopped_at < 8, "as long as it is waited for with others in its place"
-        lb.logged(rf"worker 0 \(pid {stuck}\) has not answered for \S+ s: nobody accepts in its place")
+        lb.logged(rf"worker 0 \(pid {stuck}\) has not answered for \S+ s: no worker accepts in its place")
         assert not is_alive(stuck)
         assert lb.workers != [stuck]
 

@@ -120,7 +120,7 @@ def test_pool_worker_sending_garbage_is_killed_and_replaced(caplog: pytest.LogCa
             await becomes_true(lambda: len(owner.generations) >= 2)
 
     run(test())
-    assert "sends what is no control message" in caplog.text
+    assert "sends an invalid control message" in caplog.text
 
 
 def test_pool_worker_never_ready_is_given_up_at_boot(
