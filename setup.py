@@ -2,8 +2,8 @@
 
 LBCORE_ONLY=lbcore/http,lbcore/proxy   build only modules under these paths (for development).
 LBCORE_LINETRACE=1                     build with line tracing, so that coverage sees `.pyx` lines.
-LBCORE_SANITIZE=1                      build with the address and undefined-behaviour sanitizers, and with Cython's own checks
-                                       of list indexes and of None (`ci/sanitize.py`).
+LBCORE_SANITIZE=1                      build with the address and undefined-behaviour sanitizers, and with Cython's own
+                                       checks of list indexes and of None (`ci/sanitize.py`).
 """
 
 import os
