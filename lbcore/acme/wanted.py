@@ -57,8 +57,7 @@ def wanted(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str
             if (tls := router.tls or static.entry_points[point].http.tls) is not None:
                 add_router(tls, hosts, f"router {name}")
     for name, tcp in dynamic.tcp.routers.items():
-        tls = getattr(tcp, "tls", None)
-        if tls is None or tcp.faults or name in disabled:
+        if (tls := tcp.tls) is None or tcp.faults or name in disabled:
             continue
         try:
             add_router(tls, hosts_in(parse_tcp_rule(tcp.rule), "HostSNI"), f"tcp router {name}")

@@ -79,7 +79,8 @@ def _same_rules(dynamic: DynamicConfig, static: StaticConfig, disabled: Containe
 def _cert_resolvers(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
     """Names of resolvers that are not there: what names them gets the default certificate."""
     known = {name for name, resolver in static.certificates_resolvers.items() if not resolver.faults}
-    users = {_place(router, "router", name): router.tls for name, router in dynamic.http.routers.items()}
+    users: dict[str, RouterTls | None] = {_place(router, "router", name): router.tls for name, router in dynamic.http.routers.items()}
+    users |= {f"tcp router {name}": tcp.tls for name, tcp in dynamic.tcp.routers.items()}
     users |= {f"entry point {name}": point.http.tls for name, point in static.entry_points.items()}
     for where, tls in users.items():
         if tls is not None and tls.cert_resolver and tls.cert_resolver not in known:

@@ -41,6 +41,21 @@ class Matcher:
         return f"{self.name}({', '.join(map(quote, self.args))})"
 
 
+def matchers_in(rule: Rule) -> list[Matcher]:
+    """All matchers of a rule, in order."""
+    found: list[Matcher] = []
+    below = [rule]
+    while below:
+        part = below.pop()
+        if isinstance(part, Matcher):
+            found.append(part)
+        elif isinstance(part, Not):
+            below.append(part.rule)
+        else:
+            below += (part.right, part.left)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Not:
     rule: Rule
@@ -91,16 +106,7 @@ def host_of(value: str) -> str:
 
 def hosts_in(rule: Rule, matcher: str = "Host") -> list[str]:
     """The hosts that the `Host` (or `HostSNI`) matchers of a rule name, in order; `*` is none."""
-    found: list[str] = []
-    below = [rule]
-    while below:
-        part = below.pop()
-        if isinstance(part, Matcher):
-            found += [host_of(argument) for argument in part.args] if part.name == matcher else []
-        elif isinstance(part, Not):
-            below.append(part.rule)
-        elif isinstance(part, And | Or):
-            below += (part.right, part.left)
+    found = [host_of(argument) for part in matchers_in(rule) if part.name == matcher for argument in part.args]
     return [host for host in dict.fromkeys(found) if host != "*"]
 
 
@@ -134,10 +140,13 @@ def _client_ip(value: str) -> None:
 
 
 def _host_sni(value: str) -> None:
-    if value != "*":
-        raise ValueError(
-            f"HostSNI(`{value}`) needs TLS, which is not supported by this version of lbcore: use HostSNI(`*`)"
-        )
+    if value != "*" and not _SERVER_NAME.fullmatch(value):
+        raise ValueError(f"invalid value for HostSNI matcher, {value!r} is not a valid hostname")
+
+
+def _protocol(value: str) -> None:
+    if value == "acme-tls/1":
+        raise ValueError(f"invalid protocol value for ALPN matcher, {value!r} is not allowed")
 
 
 def _any(value: str) -> None:
@@ -147,6 +156,7 @@ def _any(value: str) -> None:
 Matchers = Mapping[str, tuple[tuple[int, ...], tuple[Callable[[str], None], ...]]]
 
 
+_SERVER_NAME = re.compile(r"(?:\*\.)?[\w.:-]+", re.ASCII)
 _QUIET = re2.Options()
 _QUIET.log_errors = False
 
@@ -167,6 +177,8 @@ _MATCHERS: Matchers = {
 }
 _TCP_MATCHERS: Matchers = {
     "HostSNI": ((1,), (_host_sni,)),
+    "HostSNIRegexp": ((1,), (_regex,)),
+    "ALPN": ((1,), (_protocol,)),
     "ClientIP": ((1,), (_client_ip,)),
 }
 _NAMES = {

@@ -160,3 +160,11 @@ class RouterTls(Model):
     options: str = ""
     cert_resolver: str = ""
     domains: list[Domain] = []
+
+
+class TcpRouterTls(RouterTls):
+    """The same at layer 4. `passthrough`: TLS ends at the server, and lbcore reads no more than the hello."""
+
+    may_be_empty: ClassVar[bool] = True
+
+    passthrough: bool = False

@@ -15,7 +15,7 @@ from lbcore.config.model import Object
 from lbcore.config.network import UNIX, has_user, is_nowhere, is_relative, split_url
 from lbcore.config.rule import RuleError, parse_rule
 from lbcore.config.static import RedirectEntryPoint, StaticConfig
-from lbcore.config.tls import DEFAULT, RouterTls
+from lbcore.config.tls import DEFAULT, RouterTls, TlsConfig
 from lbcore.config.units import status_ranges
 
 INTERNAL_SERVICES = frozenset({"noop@internal", "ping@internal"})
@@ -206,6 +206,14 @@ def options_name(tls: RouterTls, owner: str) -> str:
     return DEFAULT if tls.options in ("", DEFAULT) else qualify(tls.options, owner)
 
 
+def options_errors(tls: TlsConfig, wanted: str) -> list[str]:
+    """Why TLS cannot be spoken by options of this name."""
+    options = tls.options.get(wanted)
+    if options is None:
+        return [] if wanted == DEFAULT else [f"unknown TLS options: {wanted}"]
+    return [f"TLS options {wanted}: {fault}" for fault in options.faults]
+
+
 def _tls_errors(name: str, router: Router, dynamic: DynamicConfig, static: StaticConfig) -> list[str]:
     errors: list[str] = []
     for point in entry_points_of(router, static):
@@ -214,11 +222,7 @@ def _tls_errors(name: str, router: Router, dynamic: DynamicConfig, static: Stati
             continue
         # Without sound default options there is no TLS at all: clients that ask for no known name would get them.
         for wanted in dict.fromkeys((options_name(tls, name if router.tls is tls else "@file"), DEFAULT)):
-            options = dynamic.tls.options.get(wanted)
-            if options is None and wanted != DEFAULT:
-                errors.append(f"unknown TLS options: {wanted}")
-            elif options is not None:
-                errors += [f"TLS options {wanted}: {fault}" for fault in options.faults]
+            errors += options_errors(dynamic.tls, wanted)
     return list(dict.fromkeys(errors))
 
 

@@ -6,13 +6,24 @@ from collections.abc import Mapping
 
 from lbcore.config.model import Object
 from lbcore.config.network import split_address
-from lbcore.config.rule import RuleError, parse_tcp_rule
+from lbcore.config.rule import RuleError, matchers_in, parse_tcp_rule
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig, TcpRouter, TcpService
-from lbcore.config.validate import DEFAULT_TRANSPORT, MULTIPLE, Disabled, Fault, children_first, find_cycle, qualify
+from lbcore.config.tls import TlsConfig
+from lbcore.config.validate import (
+    DEFAULT_TRANSPORT,
+    MULTIPLE,
+    Disabled,
+    Fault,
+    children_first,
+    find_cycle,
+    options_errors,
+    options_name,
+    qualify,
+)
 
 
-def check_tcp(tcp: TcpConfig, static: StaticConfig) -> list[Disabled]:
+def check_tcp(tcp: TcpConfig, static: StaticConfig, tls: TlsConfig) -> list[Disabled]:
     """The objects that cannot run, with their errors. Cost: linear in the configuration."""
     following: set[tuple[str, str]] = set()
     transports = {name: list(t.faults) for name, t in tcp.servers_transports.items() if t.faults}
@@ -27,6 +38,7 @@ def check_tcp(tcp: TcpConfig, static: StaticConfig) -> list[Disabled]:
     routers = {}
     for name, router in tcp.routers.items():
         own, others = _router_errors(name, router, tcp, static, services, middlewares)
+        own += _tls_errors(name, router, tls)
         if own or others:
             routers[name] = [*own, *others]
         if others and not own:
@@ -66,7 +78,11 @@ def _router_errors(
     errors: list[str] = []
     others: list[str] = []
     try:
-        parse_tcp_rule(router.rule)
+        rule = parse_tcp_rule(router.rule)
+        names = [matcher.args[0] for matcher in matchers_in(rule) if matcher.name == "HostSNI"]
+        if router.tls is None and names and names[0] != "*":
+            text = f'invalid rule: "{router.rule}" , has HostSNI matcher, but no TLS on router'
+            errors.append(Fault(text, "rule"))
     except RuleError as error:
         errors.append(Fault(str(error), "rule"))
     for point in router.entry_points:
@@ -85,6 +101,12 @@ def _router_errors(
     elif service not in tcp.services:
         errors.append(Fault(f'the service "{service}" does not exist', "service"))
     return errors, [*others, *services.get(service, [])]
+
+
+def _tls_errors(name: str, router: TcpRouter, tls: TlsConfig) -> list[str]:
+    if router.faults or router.tls is None or router.tls.passthrough:
+        return []
+    return options_errors(tls, options_name(router.tls, name))
 
 
 def _services(

@@ -36,4 +36,5 @@ cdef struct RequestHead:
     int minor_version      # of HTTP/1; 1 for requests in another version
     Header* headers        # in order of arrival
     Py_ssize_t n_headers
+    Span protocols         # offered by ALPN, as on the wire; set for connections of layer 4 alone, whose server name is `host`
     ClientAddress* client  # never NULL; a field of the request, or of an object that outlives it

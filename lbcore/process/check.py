@@ -12,6 +12,7 @@ from lbcore.config.lint import lint, lint_static
 from lbcore.config.load import Loaded, is_blank, is_static, load_objects, load_static_with_warnings
 from lbcore.config.report import lines
 from lbcore.config.static import StaticConfig
+from lbcore.config.tls import RouterTls
 from lbcore.config.tree import dotted
 from lbcore.config.validate import Disabled, Fault
 from lbcore.errors import ConfigError, Problem
@@ -134,7 +135,8 @@ def _assumed(dynamic: DynamicConfig) -> StaticConfig:
     names |= {name for tcp in dynamic.tcp.routers.values() for name in tcp.entry_points}
     points = {name: {"address": ":0"} for name in names or {"web"}}
     manual = {"manualRouting": True}
-    tls = [router.tls for router in dynamic.http.routers.values() if router.tls is not None]
+    tls: list[RouterTls] = [router.tls for router in dynamic.http.routers.values() if router.tls is not None]
+    tls += [tcp.tls for tcp in dynamic.tcp.routers.values() if tcp.tls is not None]
     resolvers: dict[str, object] = {each.cert_resolver: {"acme": {}} for each in tls if each.cert_resolver}
     return StaticConfig.model_validate(
         {

@@ -43,6 +43,7 @@ cdef class EntryPoint:
     cdef object encryption             # Encryption of the transport; None = TLS is not spoken here
     cdef dict options_by_host          # of TLS: their name by host, `*.x` for any label before x; None = all have the same
     cdef TcpRoutes tcp                 # routers of layer 4, which come first; None = there are none
+    cdef bint first_bytes_count        # what they are decides: TLS is spoken here
     cdef EntryPointStats* stats
     cdef uint32_t index                # position in the static configuration
     cdef Observer observer             # None = there is none

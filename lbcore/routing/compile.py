@@ -108,7 +108,11 @@ class Table:
     @property
     def speaks_tls(self) -> bool:
         """To clients, or to servers."""
-        return bool(self.acceptors) or any(server.target is not None for server in self.servers.values())
+        return (
+            bool(self.acceptors)
+            or any(server.target is not None for server in self.servers.values())
+            or any(route.acceptor is not None for routes in self.tcp.values() for route in routes.encrypted)
+        )
 
     def take_effect(self) -> None:
         """Change what this table shares with the one before it: until here, compiling has changed nothing that runs."""
@@ -152,7 +156,7 @@ def compile_table(
     found = check(dynamic, static)
     challenges = challenges or Challenges()
     compiler = _Compiler(dynamic, static, slots, region, worker, servers, found, ping or Ping(), admin, challenges)
-    tcp = TcpCompiler(dynamic.tcp, static, slots, region, worker, servers)
+    tcp = TcpCompiler(dynamic, static, slots, region, worker, servers)
     table = compiler.table(tcp)
     return replace(table, disabled=compiler.disabled_with_unused(tcp)) if finds_all else table
 
@@ -292,7 +296,7 @@ class _Compiler:
             encrypted_order[point], encrypted_indexes[point] = self.index(point, encrypted, all_encrypted)
             if all_encrypted:
                 self.tls.accept(point)
-        tcp_routes = tcp.routes()
+        tcp_routes = tcp.routes(self.tls)
         servers = {**self.servers, **tcp.servers}
         acceptors = self.tls.acceptors()
         disabled = self.found.disabled() + tcp.disabled

@@ -7,14 +7,16 @@ import math
 from collections.abc import Mapping
 
 from lbcore.config import tcp as model
+from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.network import split_address
 from lbcore.config.rule import Matcher, parse_tcp_rule
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import ServerTls
-from lbcore.config.validate import Disabled, qualify
+from lbcore.config.validate import Disabled, options_name, qualify
 from lbcore.config.validate_tcp import check_tcp, tcp_entry_points_of
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
 from lbcore.routing.compile_targets import TargetCompiler, is_made_by
+from lbcore.routing.compile_tls import TlsCompiler
 from lbcore.routing.hash_key import HashKey
 from lbcore.routing.matcher import Program
 from lbcore.routing.picker import Consistent
@@ -44,14 +46,14 @@ class TcpCompiler:
 
     def __init__(
         self,
-        tcp: model.TcpConfig,
+        dynamic: DynamicConfig,
         static: StaticConfig,
         slots: SlotMap,
         region: Region,
         worker: int,
         known: Mapping[str, Server],
     ) -> None:
-        self.tcp = tcp
+        self.tcp = dynamic.tcp
         self.static = static
         self.slots = slots
         self.region = region
@@ -61,10 +63,14 @@ class TcpCompiler:
         self.connections = KeyedTable(region, worker)
         self.servers: dict[str, Server] = {}
         self.services: dict[str, Service] = {}
-        self.disabled: list[Disabled] = check_tcp(tcp, static)
+        self.tls = dynamic.tls
+        self.disabled: list[Disabled] = check_tcp(dynamic.tcp, static, dynamic.tls)
 
-    def routes(self) -> dict[str, TcpRoutes]:
-        """The routers of each entry point that has any, in the order in which they are tried."""
+    def routes(self, tls: TlsCompiler) -> dict[str, TcpRoutes]:
+        """The routers of each entry point that has any, in the order in which they are tried.
+
+        tls  has been told of all routers of layer 7.
+        """
         wrong = {entry.name for entry in self.disabled if entry.kind == "tcpRouter"}
         ranked: dict[str, list[tuple[int, str, TcpRoute]]] = {}
         for name, router in self.tcp.routers.items():
@@ -72,14 +78,26 @@ class TcpCompiler:
                 continue
             try:
                 rule, service = Program(parse_tcp_rule(router.rule)), self.of(router, name)
-                route = TcpRoute(name, rule, self.allowed(name, router), service, self.limits(name, router))
+                allowed, limits = self.allowed(name, router), self.limits(name, router)
+                acceptor = None
+                if router.tls is not None and not router.tls.passthrough:
+                    acceptor = tls.acceptor_of_layer_4(options_name(router.tls, name))
+                takes_all = router.rule.strip() == CATCH_ALL
+                route = TcpRoute(name, rule, allowed, service, limits, router.tls is not None, acceptor, takes_all)
             except Exception as error:
                 self.disabled.append(Disabled("tcpRouter", name, [" ".join(str(error).split()) or repr(error)]))
                 continue
             for point in tcp_entry_points_of(router, self.static):
                 ranked.setdefault(point, []).append((-priority_of(router), name, route))
+                if router.tls is not None:
+                    tls.accept(point)  # what no router of layer 4 takes is HTTP
         return {
-            point: TcpRoutes([route for _, _, route in sorted(entries, key=lambda entry: entry[:2])])
+            point: TcpRoutes(
+                [route for _, _, route in sorted(entries, key=lambda entry: entry[:2])],
+                tls.hosts(point),
+                tls.takes_any(point),
+                tls.challenges,
+            )
             for point, entries in ranked.items()
         }
 

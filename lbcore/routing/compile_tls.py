@@ -28,12 +28,16 @@ class TlsCompiler:
         self._region = region
         self._warnings = warnings
         self._hosts: dict[str, dict[str, str]] = {}  # the name of the options, by entry point and host
+        self._without_host: set[str] = set()  # entry points where a router names no host
         self._options: dict[str, OptionSet] = {}
+        self._of_layer_4: dict[str, Acceptor] = {}  # by the name of the options
         self._certificates: Certificates | None = None
 
     def add(self, point: str, name: str, rule: Rule, options: str) -> None:
         """A router: the hosts it names go by its options."""
         hosts, found = self._hosts.setdefault(point, {}), hosts_in(rule)
+        if not found:
+            self._without_host.add(point)
         if not found and options != DEFAULT:
             self._warnings.append(f"router {name} names no host: its TLS options have no effect, the host's own count")
         for host in found:
@@ -47,6 +51,29 @@ class TlsCompiler:
     def accept(self, point: str) -> None:
         """An entry point speaks TLS, whatever its routers are."""
         self._hosts.setdefault(point, {})
+
+    @property
+    def challenges(self) -> dict[bytes, Pair]:
+        """What tls-alpn-01 is answered with, by name; it changes."""
+        return self._challenges
+
+    def hosts(self, point: str) -> frozenset[bytes]:
+        """The hosts that routers of an entry point name which take TLS."""
+        return frozenset(map(_key, self._hosts.get(point, ())))
+
+    def takes_any(self, point: str) -> bool:
+        """Whether a router of an entry point takes TLS for any host."""
+        return point in self._without_host
+
+    def acceptor_of_layer_4(self, options: str) -> Acceptor:
+        """What routers of layer 4 end TLS with. Raises ValueError for options that cannot be used, ImportError."""
+        from lbcore.tls.contexts import Acceptor
+        from lbcore.tls.tickets import TicketKeys
+
+        if options not in self._of_layer_4:
+            own, tickets = self._option_set(options), TicketKeys(self._region)
+            self._of_layer_4[options] = Acceptor(own, {}, self._all_certificates(), tickets, layer_4=True)
+        return self._of_layer_4[options]
 
     def options_by_host(self) -> dict[str, dict[bytes, str]]:
         """The name of the options by host, for the entry points where hosts have other options than the default."""

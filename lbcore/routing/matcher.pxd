@@ -21,6 +21,7 @@ cdef enum TestKind:
     TEST_QUERY_REGEX
     TEST_CLIENT
     TEST_COOKIE
+    TEST_ALPN
     TEST_NEVER
 
 cdef enum:

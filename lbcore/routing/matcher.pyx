@@ -25,7 +25,7 @@ KINDS = {
     "Host": TEST_HOST, "HostRegexp": TEST_HOST_REGEX, "Path": TEST_PATH, "PathPrefix": TEST_PATH_PREFIX,
     "PathRegexp": TEST_PATH_REGEX, "Method": TEST_METHOD, "Header": TEST_HEADER, "HeaderRegexp": TEST_HEADER_REGEX,
     "Query": TEST_QUERY, "QueryRegexp": TEST_QUERY_REGEX, "ClientIP": TEST_CLIENT,
-    "Cookie": TEST_COOKIE, "HostSNI": TEST_ANY,
+    "Cookie": TEST_COOKIE, "HostSNI": TEST_HOST, "HostSNIRegexp": TEST_HOST_REGEX, "ALPN": TEST_ALPN,
 }
 
 # Headers that Go's server keeps apart from the others: in Traefik no rule matches them.
@@ -96,9 +96,7 @@ cdef class Program:
         test.on_false = on_false
         self.count += 1
         value = args[len(args) - 1]
-        if name == "HostSNI":
-            value = "*"        # without TLS nothing else is accepted
-        elif name == "Cookie":
+        if name == "Cookie":
             test.name = self.keep(args[0])
         elif name in ("Header", "HeaderRegexp"):
             test.name = self.keep(args[0].lower())
@@ -109,7 +107,7 @@ cdef class Program:
             if len(args) == 1:
                 test.kind = TEST_QUERY
                 value = ""
-        elif name == "Host":
+        elif name in ("Host", "HostSNI"):
             value = host_of(value)
             if value == "*":
                 test.kind = TEST_ANY
@@ -238,9 +236,24 @@ cdef bint holds(const Test* test, const RequestHead* head) noexcept nogil:
         return client_holds(test, head)
     if test.kind == TEST_NEVER:
         return False
+    if test.kind == TEST_ALPN:
+        return offers(head.protocols, test.text)
     if test.kind == TEST_COOKIE:
         return equal(find_cookie(head.headers, head.n_headers, test.name.ptr, test.name.len), test.text)
     return query_holds(test, head.query)
+
+
+cdef bint offers(Span protocols, Span wanted) noexcept nogil:
+    """Whether a protocol is in a list of ALPN, as it is on the wire: each behind its length."""
+    cdef Py_ssize_t at = 0, length
+    while at < protocols.len:
+        length = <uint8_t>protocols.ptr[at]
+        if length > protocols.len - at - 1:
+            return False
+        if equal(span_of(protocols.ptr + at + 1, length), wanted):
+            return True
+        at += 1 + length
+    return False
 
 
 cdef bint header_holds(const Test* test, const RequestHead* head) noexcept nogil:

@@ -1,6 +1,7 @@
 from lbcore.routing.matcher import Program
 from lbcore.routing.service import Service
 from lbcore.state.keyed import KeyedTable
+from lbcore.tls.contexts import Acceptor, Pair
 
 class TcpPolicy:
     termination_ms: int
@@ -16,6 +17,8 @@ class TcpRoute:
     name: str
     limits: list[ConnectionLimit] | None
     service: Service
+    encrypted: bool
+    acceptor: Acceptor | None
     def __init__(
         self,
         name: str,
@@ -23,8 +26,18 @@ class TcpRoute:
         allowed: list[list[Program]],
         service: Service,
         limits: list[ConnectionLimit] | None = None,
+        encrypted: bool = False,
+        acceptor: Acceptor | None = None,
+        takes_all: bool = False,
     ) -> None: ...
 
 class TcpRoutes:
     routes: list[TcpRoute]
-    def __init__(self, routes: list[TcpRoute]) -> None: ...
+    encrypted: list[TcpRoute]
+    def __init__(
+        self,
+        routes: list[TcpRoute],
+        https_hosts: frozenset[bytes] = ...,
+        https_for_any: bool = False,
+        challenges: dict[bytes, Pair] | None = None,
+    ) -> None: ...

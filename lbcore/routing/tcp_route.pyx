@@ -1,9 +1,10 @@
 """Routers of layer 4. No I/O. Immutable."""
 
 cimport cython
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 from lbcore.http.head cimport ClientAddress, RequestHead
+from lbcore.http.span cimport Span, span_of
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.matcher cimport Program, run
 from lbcore.routing.service cimport Service
@@ -36,8 +37,15 @@ cdef class ConnectionLimit:
         self.table.release(self.group, client.ip)
 
 
+cdef Span CHALLENGE = span_of(b"\x0aacme-tls/1", 11)        # of RFC 8737: the one protocol that is offered
+
+
+cdef inline bint equal(Span a, Span b) noexcept nogil:
+    return a.len == b.len and memcmp(a.ptr, b.ptr, a.len) == 0
+
+
 cdef RequestHead head_of(Asker asker) noexcept:
-    """What rules look at, of a connection: its client's address."""
+    """What rules look at, of a connection: its client's address, and what is said in a hello."""
     cdef RequestHead head
     memset(&head, 0, sizeof(head))
     head.client = <ClientAddress*>asker.address
@@ -48,12 +56,16 @@ cdef RequestHead head_of(Asker asker) noexcept:
 cdef class TcpRoute:
     """A rule and where it leads. `allowed`: for each allow list, the programs of which one has to hold."""
 
-    def __init__(self, str name, Program rule, list allowed, Service service, list limits=None):
+    def __init__(self, str name, Program rule, list allowed, Service service, list limits=None, bint encrypted=False,
+                 acceptor=None, bint takes_all=False):
         self.limits = limits or None
         self.name = name
         self.rule = rule
         self.allowed = allowed
         self.service = service
+        self.encrypted = encrypted
+        self.acceptor = acceptor
+        self.takes_all = takes_all
 
     cdef bint admits(self, Asker asker) except *:
         """Whether the middlewares let the client through."""
@@ -71,13 +83,43 @@ cdef class TcpRoute:
 cdef class TcpRoutes:
     """Of one entry point, by priority. There are few: they are tried one after another."""
 
-    def __init__(self, list routes):
-        self.routes = routes
+    def __init__(self, list routes, frozenset https_hosts=frozenset(), bint https_for_any=False, dict challenges=None):
+        self.routes = [route for route in routes if not (<TcpRoute>route).encrypted]
+        self.encrypted = [route for route in routes if (<TcpRoute>route).encrypted]
+        self.https_hosts = https_hosts
+        self.https_for_any = https_for_any
+        self.challenges = {} if challenges is None else challenges
 
     cdef TcpRoute find(self, Asker asker):
-        """The first whose rule holds, or None: then the connection is taken for HTTP."""
+        """The first whose rule holds, of what comes without TLS, or None: then the connection is taken for HTTP."""
         cdef RequestHead head = head_of(asker)
-        for route in self.routes:
-            if run((<TcpRoute>route).rule.tests, &head):
-                return <TcpRoute>route
-        return None
+        return first_of(self.routes, &head)
+
+    cdef TcpRoute find_encrypted(self, Asker asker, bytes name, Span protocols, bint alone):
+        """The same for TLS, whose hello asks for this name, in lower case, and offers these protocols.
+
+        alone  HTTPS is out of the question. Otherwise it comes first where a router of it names the host, and before a
+               router of layer 4 that takes all where one of it names none.
+        """
+        cdef RequestHead head = head_of(asker)
+        cdef TcpRoute route
+        cdef Py_ssize_t dot
+        if self.challenges and not alone and name in self.challenges and equal(protocols, CHALLENGE):
+            return None
+        if not alone and name and self.https_hosts:
+            dot = name.find(b".")
+            if name in self.https_hosts or (dot > 0 and b"*" + name[dot:] in self.https_hosts):
+                return None
+        head.host = span_of(name, len(name))
+        head.protocols = protocols
+        route = first_of(self.encrypted, &head)
+        if route is not None and route.takes_all and self.https_for_any and not alone:
+            return None
+        return route
+
+
+cdef TcpRoute first_of(list routes, const RequestHead* head):
+    for route in routes:
+        if run((<TcpRoute>route).rule.tests, head):
+            return <TcpRoute>route
+    return None

@@ -18,6 +18,7 @@ cdef class Pair:
 cdef class OptionSet:
     cdef void* context                 # SSL_CTX, owned
     cdef readonly str name
+    cdef list protocols_of_layer_4     # the same, where bytes go on as they are
     cdef list protocols                # of ALPN, bytes, the first one that the client has is taken
     cdef bytes groups
     cdef bint strict                   # a name without a certificate is refused
@@ -45,6 +46,7 @@ cdef class Acceptor:
     cdef Certificates certificates
     cdef TicketKeys tickets
     cdef dict challenges               # Pair by name: what tls-alpn-01 is answered with now; shared, and changed by its owner
+    cdef bint layer_4
 
     cdef OptionSet options_of(self, bytes name)
 

@@ -26,6 +26,7 @@ class Acceptor:
         certificates: Certificates,
         tickets: TicketKeys,
         challenges: dict[bytes, Pair] | None = None,
+        layer_4: bool = False,
     ) -> None: ...
 
 class Handshake: ...

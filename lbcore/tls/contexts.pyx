@@ -257,6 +257,8 @@ cdef class OptionSet:
         self.protocols = [protocol.encode() for protocol in wanted if protocol not in unknown]
         if not self.protocols:
             raise ValueError(f"alpnProtocols: {', '.join(wanted)} is not supported by this version of lbcore: add http/1.1")
+        wanted = settings.alpn_protocols or ["h2", "http/1.1"]
+        self.protocols_of_layer_4 = [protocol.encode() for protocol in wanted if protocol != "acme-tls/1"]
         self.set_client_auth(settings.client_auth, authorities)
         self.make(ciphers, settings, authorities)
 
@@ -391,9 +393,12 @@ cdef class Acceptor:
 
     options  of hosts that are not in `hosts`; hosts: OptionSet by name.
     challenges  Pair by name, for those that see by tls-alpn-01 who holds a name; it may change.
+    layer_4  what is said over it goes on as it is: a client may agree on any protocol of the options.
     """
 
-    def __cinit__(self, OptionSet options, dict hosts, Certificates certificates, TicketKeys tickets, dict challenges=None):
+    def __cinit__(self, OptionSet options, dict hosts, Certificates certificates, TicketKeys tickets, dict challenges=None,
+                  bint layer_4=False):
+        self.layer_4 = layer_4
         self.options = options
         self.hosts = hosts
         self.certificates = certificates
@@ -528,7 +533,12 @@ cdef int on_protocols(void* ssl, const unsigned char** chosen, unsigned char* ch
     cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, 0)
     cdef unsigned int at
     cdef bytes protocol
-    for protocol in [CHALLENGE_PROTOCOL] if handshake.challenge is not None else handshake.options.protocols:
+    cdef list protocols = handshake.options.protocols
+    if handshake.challenge is not None:
+        protocols = [CHALLENGE_PROTOCOL]
+    elif handshake.acceptor.layer_4:
+        protocols = handshake.options.protocols_of_layer_4
+    for protocol in protocols:
         at = 0
         while at + 1 <= length and at + 1 + offered[at] <= length:
             if offered[at] == len(protocol) and memcmp(offered + at + 1, <const char*>protocol, offered[at]) == 0:

@@ -105,8 +105,10 @@ def with_fallback(dynamic: DynamicConfig, static: StaticConfig, fallback: Certif
 
 def speaks_tls(dynamic: DynamicConfig, static: StaticConfig) -> bool:
     """Whether any router takes what comes over TLS."""
-    return any(router.tls is not None for router in dynamic.http.routers.values()) or any(
-        point.http.tls is not None for point in static.entry_points.values()
+    return (
+        any(router.tls is not None for router in dynamic.http.routers.values())
+        or any(router.tls is not None for router in dynamic.tcp.routers.values())
+        or any(point.http.tls is not None for point in static.entry_points.values())
     )
 
 

@@ -1,25 +1,32 @@
 """An accepted connection whose protocol is not known yet: the chain of steps that find out.
 
-    PROXY header ─► first byte ─► handshake ─► which connection serves
+    PROXY header ─► first bytes ─► handshake ─► which connection serves
 
 Each step reads what it needs from the socket's input, stores what it has learned in `Learned`, and calls the next step; a step that
 lacks bytes waits for them in the reactor. Which steps there are depends on the entry point's configuration: the first byte
-distinguishes TLS from plain text, and only TLS has a handshake. Bytes that no step used stay with the socket, or its transport.
+distinguishes TLS from plain text, and only TLS has a handshake. If routers of layer 4 take TLS, the ClientHello is read as a whole
+first, and stays in the input: its server name decides which router matches, and whether TLS ends here. PostgreSQL's clients send an
+SSLRequest before it, and wait for the answer. Bytes that no step used stay with the socket, or its transport.
 """
 
 import logging
 
 cimport cython
 from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memcmp
 
 from lbcore.http.buffer cimport buffer_acquire, buffer_len, buffer_park, buffer_release, buffer_room
+from lbcore.routing.asker cimport Asker
+from lbcore.routing.tcp_route cimport TcpRoute, TcpRoutes
 from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT, ERROR_TLS
+from lbcore.transport.client_hello cimport HELLO_PARTIAL, ClientHello, hello_free, hello_read
 from lbcore.transport.connection cimport ClientConnection
 from lbcore.transport.encryption cimport EncryptedTransport, Encryption
 from lbcore.transport.protocols cimport serve_socket
 from lbcore.transport.proxy_protocol cimport PROXY_BAD, PROXY_PARTIAL, ProxyHeader, proxy_parse
 from lbcore.transport.reactor cimport Reactor
-from lbcore.transport.socket cimport IO_AGAIN, OwnedSocket
+from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
+from lbcore.transport.tcp_client cimport POSTGRES_ASKS, POSTGRES_CONSENTS, serve_route
 
 cdef enum:
     HANDSHAKE_RECORD = 0x16    # ContentType of RFC 8446, 5.1
@@ -62,7 +69,7 @@ cdef class Arrival(ClientConnection):
         """Continue the present step with the bytes that have arrived."""
         if self.socket.transport is not None:
             return self.shake_hands()
-        return self.read_first_byte() if self.proxy_done else self.read_proxy_header()
+        return self.read_first_bytes() if self.proxy_done else self.read_proxy_header()
 
     cdef int read_proxy_header(self) except -1:
         cdef OwnedSocket socket = self.socket
@@ -86,20 +93,25 @@ cdef class Arrival(ClientConnection):
                     self.learned.client = header.source
                     self.learned.local = header.target
                 self.proxy_done = True
-                return self.serve() if self.entry_point.encryption is None else self.read_first_byte()
+                return self.read_first_bytes() if self.entry_point.first_bytes_count else self.serve()
         if buffer_len(&socket.input) == 0:
             buffer_release(&socket.input)
         else:
             buffer_park(&socket.input)
         return 0
 
-    cdef int read_first_byte(self) except -1:
+    cdef int read_first_bytes(self) except -1:
         """Distinguish TLS by its first byte, the type of a handshake record, with which no other protocol here begins."""
         cdef OwnedSocket socket = self.socket
         cdef Py_ssize_t n
-        while buffer_len(&socket.input) == 0 and socket.readable:
+        while True:
+            if buffer_len(&socket.input) and self.understand():
+                return 0
+            if not socket.readable:
+                break
             if buffer_acquire(&socket.input) < 0:
                 raise MemoryError
+            # There is room: what is incomplete is shorter than a chunk.
             n = socket.receive(&socket.input, buffer_room(&socket.input))
             if n == IO_AGAIN:
                 break
@@ -108,18 +120,84 @@ cdef class Arrival(ClientConnection):
         if buffer_len(&socket.input) == 0:
             buffer_release(&socket.input)
             return 0
-        # The configuration may have changed meanwhile, so that there is no TLS here any more.
-        if self.entry_point.encryption is not None and socket.input.base[socket.input.start] == HANDSHAKE_RECORD:
-            return self.start_encryption()
-        return self.serve()
-
-    cdef int start_encryption(self) except -1:
-        cdef OwnedSocket socket = self.socket
-        cdef int64_t limit_ms = self.entry_point.limits.header_timeout_ms
-        socket.transport = (<Encryption>self.entry_point.encryption).accept(&socket.input)
+        buffer_park(&socket.input)
         if not self.waiting:
             self.wait()
-        self.reactor.arm(socket, limit_ms if limit_ms else HANDSHAKE_MS)
+        if not self.hurried:
+            self.hurried = True
+            self.reactor.arm(socket, self.handshake_ms())
+        return 0
+
+    def handshake_ms(self) -> int:
+        return self.entry_point.limits.header_timeout_ms or HANDSHAKE_MS
+
+    cdef int understand(self) except -1:
+        """Go on by the bytes that are here. 0: there are too few."""
+        cdef OwnedSocket socket = self.socket
+        cdef const char* bytes = socket.input.base + socket.input.start
+        cdef Py_ssize_t length = buffer_len(&socket.input)
+        # The configuration in force may be another one by now, without TLS here.
+        cdef bint reads_hello = self.entry_point.tcp is not None and len(self.entry_point.tcp.encrypted) > 0
+        if bytes[0] == HANDSHAKE_RECORD and (reads_hello or self.learned.postgres):
+            return self.read_hello()
+        if self.learned.postgres:
+            self.close()
+        elif bytes[0] == HANDSHAKE_RECORD and self.entry_point.encryption is not None:
+            self.start_encryption(<Encryption>self.entry_point.encryption)
+        elif reads_hello and memcmp(bytes, <const char*>POSTGRES_ASKS, min(length, len(POSTGRES_ASKS))) == 0:
+            return self.consent() if length >= len(POSTGRES_ASKS) else 0
+        else:
+            self.serve()
+        return 1
+
+    cdef int consent(self) except -1:
+        """PostgreSQL's client asks for TLS: it says hello when it has been told that it may. Returns as `understand`."""
+        cdef OwnedSocket socket = self.socket
+        socket.input.start += len(POSTGRES_ASKS)
+        self.learned.postgres = True
+        if not self.waiting:
+            self.wait()
+        if not self.hurried:
+            self.hurried = True
+            self.reactor.arm(socket, self.handshake_ms())
+        socket.put_text(POSTGRES_CONSENTS, len(POSTGRES_CONSENTS))
+        if socket.push() == IO_FAILED:
+            self.close()
+            return 1
+        return self.understand() if buffer_len(&socket.input) else 0
+
+    cdef int read_hello(self) except -1:
+        """Find who takes a connection by the name it asks for. Returns as `understand`."""
+        cdef OwnedSocket socket = self.socket
+        cdef TcpRoutes routes = self.entry_point.tcp
+        cdef ClientHello hello
+        cdef Asker asker = Asker.__new__(Asker)
+        cdef int result = hello_read(socket.input.base + socket.input.start, buffer_len(&socket.input), &hello)
+        try:
+            if result == HELLO_PARTIAL:
+                return 0
+            # What cannot be read asks for no name: TLS will refuse it in its own words.
+            asker.address = &self.learned.client
+            if routes is not None:
+                self.route = routes.find_encrypted(asker, hello.name[:hello.name_len], hello.protocols, self.learned.postgres)
+        finally:
+            hello_free(&hello)
+        if self.route is not None and self.route.acceptor is None:
+            self.serve()
+        elif self.route is not None:
+            self.start_encryption(<Encryption>self.route.encryption)
+        elif self.entry_point.encryption is None or self.learned.postgres:
+            self.close()
+        else:
+            self.start_encryption(<Encryption>self.entry_point.encryption)
+        return 1
+
+    cdef int start_encryption(self, Encryption encryption) except -1:
+        cdef OwnedSocket socket = self.socket
+        socket.transport = encryption.accept(&socket.input)
+        if not self.waiting:
+            self.wait()
+        self.reactor.arm(socket, self.handshake_ms())
         return self.shake_hands()
 
     cdef int shake_hands(self) except -1:
@@ -151,6 +229,8 @@ cdef class Arrival(ClientConnection):
             buffer_release(&socket.input)
         self.socket = None
         try:
+            if self.route is not None:
+                return serve_route(self.route, socket, &self.learned, self.entry_point, self.dialer, self.connections)
             return serve_socket(socket, &self.learned, self.entry_point, self.dialer, self.connections)
         except:
             if socket.owner is self:
@@ -162,9 +242,11 @@ cdef class Arrival(ClientConnection):
         return self.proceed()
 
     cdef int socket_timeout(self, OwnedSocket socket) except -1:
-        if socket.transport is None and buffer_len(&socket.input) == 0 and self.entry_point.tcp is not None:
+        cdef TcpRoutes routes = self.entry_point.tcp
+        cdef bint silent = socket.transport is None and buffer_len(&socket.input) == 0 and not self.learned.postgres
+        if silent and routes is not None and len(routes.routes):
             return self.serve()
-        if self.proxy_done and socket.transport is None:
+        if silent and self.proxy_done:
             return self.close()                        # the client has sent nothing
         return self.refuse(ERROR_CLIENT_TIMEOUT)
 

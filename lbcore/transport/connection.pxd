@@ -10,6 +10,7 @@ from lbcore.transport.socket cimport OwnedSocket, SocketOwner
 cdef struct Learned:
     ClientAddress client       # the address of the peer, or the one in a trusted PROXY header
     ClientAddress local        # the address to which the client connected, from a PROXY header; `text_len` 0 = ask the kernel
+    bint postgres              # the client sent PostgreSQL's SSLRequest, and TLS follows
     bint encrypted             # the socket has a transport, which is an EncryptedTransport
 
 

@@ -9,6 +9,7 @@ from lbcore.transport.socket cimport OwnedSocket, SocketOwner
 cdef enum DialStep:
     DIAL_RESOLVING = 0
     DIAL_CONNECTING
+    DIAL_QUESTION
     DIAL_HANDSHAKE
     DIAL_OVER                          # the socket was handed over, or is closed
 
@@ -23,6 +24,8 @@ cdef class Dial(SocketOwner):
     cdef int64_t until_ms              # the deadline of name and connect, by the reactor's clock; 0 = no deadline
     cdef int step                      # DialStep
     cdef bytes header                  # sent to the server before anything else, unencrypted; None = there is none
+    cdef bytes question                # sent next; the server has to answer with `consent`, one byte; None = there is none
+    cdef bytes consent
     cdef bytes protocols               # offered by ALPN, as on the wire; None = no ALPN
 
     cdef int established(self, OwnedSocket socket) except -1
@@ -33,6 +36,8 @@ cdef class Dial(SocketOwner):
     cdef int connect_next_address(self) except -1
     cdef int give_up_address(self, int error) except -1
     cdef int connected(self) except -1
+    cdef int read_consent(self) except -1
+    cdef int encrypt(self) except -1
     cdef int shake_hands(self) except -1
     cdef int hand_over(self) except -1
     cdef int fail(self, int error) except -1

@@ -1,6 +1,6 @@
 """The establishment of a connection to a server, whatever protocol it is for.
 
-    name ─► addresses, one after the other ─► header in clear text ─► handshake ─► `established`, or `failed`
+    name ─► addresses, one after the other ─► header ─► question and consent ─► handshake ─► `established`, or `failed`
 
 A Dial owns the socket meanwhile. The user of the connection derives from Dial, and gets exactly one call with the result.
 """
@@ -9,8 +9,11 @@ import logging
 
 from libc.stdint cimport int64_t, uint32_t
 
+from lbcore.http.buffer cimport buffer_acquire, buffer_release
 from lbcore.routing.server cimport Server
-from lbcore.state.layout cimport ERROR_INTERNAL, ERROR_REFUSED, ERROR_RESOLVE, ERROR_RESOURCE, ERROR_TIMEOUT, ERROR_TLS
+from lbcore.state.layout cimport (
+    ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_REFUSED, ERROR_RESOLVE, ERROR_RESOURCE, ERROR_TIMEOUT, ERROR_TLS,
+)
 from lbcore.transport.connect cimport CONNECTED, NO_ADDRESS_LEFT, NO_RESOURCE, connect_next
 from lbcore.transport.encryption cimport EncryptedTransport, ServerEncryption
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
@@ -97,13 +100,41 @@ cdef class Dial(SocketOwner):
         return self.connect_next_address()
 
     cdef int connected(self) except -1:
-        """The connection is accepted: send the header, begin the handshake."""
-        cdef ServerEncryption encryption
+        """An address has taken the connection."""
+        cdef OwnedSocket socket = self.socket
+        # A new connection takes more than these are long.
         if self.header is not None:
-            # The send buffer of a new connection is larger than any header.
-            self.socket.put_text(self.header, len(self.header))
-            if self.socket.push() == IO_FAILED:
-                return self.fail(ERROR_REFUSED)
+            socket.put_text(self.header, len(self.header))
+        if self.question is not None:
+            socket.put_text(self.question, len(self.question))
+        if socket.push() == IO_FAILED:
+            return self.fail(ERROR_REFUSED)
+        if self.question is None:
+            return self.encrypt()
+        self.step = DIAL_QUESTION
+        self.reactor.arm(socket, HANDSHAKE_MS)
+        return self.read_consent()
+
+    cdef int read_consent(self) except -1:
+        cdef OwnedSocket socket = self.socket
+        cdef Py_ssize_t n
+        cdef bint consents
+        if not socket.readable:
+            return 0
+        if buffer_acquire(&socket.input) < 0:
+            raise MemoryError
+        n = socket.receive(&socket.input, 1)
+        consents = n == 1 and socket.input.base[socket.input.start] == (<const char*>self.consent)[0]
+        buffer_release(&socket.input)
+        if n == IO_AGAIN:
+            return 0
+        if n <= 0:
+            return self.fail(ERROR_EOF)
+        return self.encrypt() if consents else self.fail(ERROR_GARBAGE)
+
+    cdef int encrypt(self) except -1:
+        """Begin TLS, if that is spoken to the server."""
+        cdef ServerEncryption encryption
         if self.server.target is None:
             return self.hand_over()
         encryption = <ServerEncryption>self.server.encryption
@@ -159,6 +190,8 @@ cdef class Dial(SocketOwner):
         events = socket.note(events)
         if self.step == DIAL_HANDSHAKE:
             return self.shake_hands()
+        if self.step == DIAL_QUESTION:
+            return self.read_consent()
         if self.step != DIAL_CONNECTING or not events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
             return 0
         # The server may have sent all its bytes and closed before this event: an error is only what connect_error says.
@@ -167,7 +200,7 @@ cdef class Dial(SocketOwner):
         return self.connected()
 
     cdef int socket_timeout(self, OwnedSocket socket) except -1:
-        if self.step == DIAL_HANDSHAKE:
+        if self.step == DIAL_HANDSHAKE or self.step == DIAL_QUESTION:
             return self.fail(ERROR_TIMEOUT)
         # Without addresses the name is still being resolved, which counts to the time of the connect.
         return self.give_up_address(ERROR_TIMEOUT)

@@ -5,6 +5,7 @@ from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.explainer cimport Explainer
 from lbcore.routing.index cimport RouteIndex
 from lbcore.routing.server cimport Server
+from lbcore.routing.tcp_route cimport TcpRoute
 from lbcore.state.region cimport Region
 from lbcore.transport.connection cimport ClientConnection
 from lbcore.transport.dialer cimport SocketDialer
@@ -70,8 +71,7 @@ cdef class Engine:
                                           self.connections_by_point[entry_point], self.reserve, sock)
         self.reactor.enter()
         listener.open(self.reactor)
-        if listener.entry_point.tcp is not None:
-            listener.serve_tcp()
+        listener.follow_routes()
         self.listeners.append(listener)
         return listener
 
@@ -98,10 +98,16 @@ cdef class Engine:
                 (<Explainer>entry_point.explainer).order = table.order[name]
                 (<Explainer>entry_point.explainer).encrypted_order = table.encrypted_order[name]
         for name, point in self.entry_points.items():
-            (<EntryPoint>point).tcp = table.tcp.get(name)
+            entry_point = <EntryPoint>point
+            entry_point.tcp = table.tcp.get(name)
+            entry_point.first_bytes_count = entry_point.encryption is not None
+            if entry_point.tcp is not None:
+                for route in entry_point.tcp.encrypted:
+                    entry_point.first_bytes_count = True
+                    if (<TcpRoute>route).acceptor is not None and (<TcpRoute>route).encryption is None:
+                        (<TcpRoute>route).encryption = encryption_of((<TcpRoute>route).acceptor)
         for listener in self.listeners:
-            if (<Listener>listener).entry_point.tcp is not None:
-                (<Listener>listener).serve_tcp()
+            (<Listener>listener).follow_routes()
         # One that is made otherwise is another server under the same name: connections of the old one are not used again.
         for name, server in self.servers.items():
             if table.servers.get(name) is not server:

@@ -20,4 +20,4 @@ cdef class Listener(Channel):
     cdef int pause(self, bint paused) except -1
     cdef int accept_one(self) except -1
     cdef int start(self, OwnedSocket socket, const Learned* learned) except -1
-    cdef int serve_tcp(self) except -1
+    cdef int follow_routes(self) except -1

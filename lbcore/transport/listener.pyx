@@ -128,7 +128,7 @@ cdef class Listener(Channel):
     cdef int start(self, OwnedSocket socket, const Learned* learned) except -1:
         """Start a connection, without an Arrival if its protocol is known already."""
         cdef Arrival arrival
-        if self.entry_point.proxies is None and self.entry_point.encryption is None:
+        if self.entry_point.proxies is None and not self.entry_point.first_bytes_count:
             socket.watch(self.reactor, False)
             return serve_socket(socket, learned, self.entry_point, self.dialer, self.connections)
         arrival = Arrival.__new__(Arrival)
@@ -147,8 +147,11 @@ cdef class Listener(Channel):
             arrival.socket_failed(socket, error)
             return 0
 
-    cdef int serve_tcp(self) except -1:
-        """Accept connections before they have sent bytes (no TCP_DEFER_ACCEPT), because the server may speak first."""
+    cdef int follow_routes(self) except -1:
+        """Accept connections before they have sent bytes (no TCP_DEFER_ACCEPT) if a router of layer 4 takes them without TLS,
+        because the server may speak first."""
+        if self.entry_point.tcp is None or not self.entry_point.tcp.routes:
+            return 0
         if self.sock is not None and self.sock.family != socket.AF_UNIX:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)
         return 0

@@ -14,6 +14,9 @@ from lbcore.transport.dialer cimport SocketDialer
 from lbcore.transport.socket cimport OwnedSocket
 from lbcore.transport.tunnel cimport Tunnel
 
+cdef bytes POSTGRES_ASKS           # SSLRequest
+cdef bytes POSTGRES_CONSENTS
+
 cdef enum TcpState:
     TCP_CONNECTING = 0
     TCP_TUNNEL
@@ -41,6 +44,7 @@ cdef class TcpConnection(ClientConnection):
     cdef int attempts                  # servers tried
     cdef int error                     # ErrorKind of the last attempt
     cdef Py_ssize_t limits_taken       # number of the route's limits that count this connection, and have to be given back
+    cdef bint postgres                 # the server has to be sent PostgreSQL's SSLRequest before the ClientHello
     cdef bint leaving                  # one side has ended, and terminationDelay runs
 
     cdef int open(self) except -1
@@ -53,4 +57,6 @@ cdef class TcpConnection(ClientConnection):
     cdef int close(self) except -1
 
 
+cdef int serve_route(TcpRoute route, OwnedSocket socket, const Learned* learned, EntryPoint entry_point, Dialer dialer,
+                     set connections) except -1
 cdef bint serve_tcp(OwnedSocket socket, const Learned* learned, EntryPoint entry_point, Dialer dialer, set connections) except *

@@ -10,7 +10,7 @@ from lbcore.proxy.exchange cimport Dialer
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
-from lbcore.routing.tcp_route cimport ConnectionLimit, TcpPolicy
+from lbcore.routing.tcp_route cimport ConnectionLimit, TcpPolicy, TcpRoute
 from lbcore.state.layout cimport ERROR_CLIENT_ABORT, ERROR_NO_SERVER, ERROR_RESOURCE
 from lbcore.transport.connection cimport ClientConnection, Learned
 from lbcore.transport.dial cimport Dial
@@ -23,6 +23,10 @@ from lbcore.transport.tunnel cimport Tunnel
 cdef enum:
     ATTEMPTS = 3               # most servers tried until one can be reached
     PROBED_AFTER_MS = 1000
+
+# Source: https://www.postgresql.org/docs/current/protocol-message-formats.html, SSLRequest.
+cdef bytes POSTGRES_ASKS = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+cdef bytes POSTGRES_CONSENTS = b"S"
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -80,6 +84,8 @@ cdef class TcpConnection(ClientConnection):
         dial.connection = self
         if self.balancer.tcp.proxy_protocol:
             dial.header = self.proxy_header()
+        if self.postgres:
+            dial.question, dial.consent = POSTGRES_ASKS, POSTGRES_CONSENTS
         return dial.dial(self.dialer.reactor, self.dialer.resolver, self.balancer.policy.dial_timeout_ms)
 
     cdef int pass_over(self, int error) except -1:
@@ -175,15 +181,27 @@ cdef class TcpConnection(ClientConnection):
 
 cdef bint serve_tcp(OwnedSocket socket, const Learned* learned, EntryPoint entry_point, Dialer dialer,
                     set connections) except *:
-    """Start a connection of layer 4 if a router matches. Returns whether one does."""
+    """Start a connection of layer 4 without TLS if a router matches. Returns whether one does."""
+    cdef Asker asker = Asker.__new__(Asker)
+    cdef TcpRoute route
+    asker.address = &learned.client
+    route = entry_point.tcp.find(asker)
+    if route is None:
+        return False
+    serve_route(route, socket, learned, entry_point, dialer, connections)
+    return True
+
+
+cdef int serve_route(TcpRoute route, OwnedSocket socket, const Learned* learned, EntryPoint entry_point, Dialer dialer,
+                     set connections) except -1:
+    """Start a connection of layer 4 by a router that matches. The connection becomes the socket's owner."""
     cdef TcpConnection connection = TcpConnection.__new__(TcpConnection)
     connection.address = learned.client
     connection.local = learned.local
+    connection.postgres = learned.postgres and route.acceptor is None
     connection.asker = Asker.__new__(Asker)
     connection.asker.address = &connection.address
-    connection.route = entry_point.tcp.find(connection.asker)
-    if connection.route is None:
-        return False
+    connection.route = route
     connection.entry_point = entry_point
     connection.connections = connections
     connection.dialer = <SocketDialer>dialer
@@ -193,4 +211,4 @@ cdef bint serve_tcp(OwnedSocket socket, const Learned* learned, EntryPoint entry
         connection.open()
     except Exception as error:
         connection.socket_failed(socket, error)
-    return True
+    return 0

@@ -213,7 +213,7 @@ def test_what_is_wrong_is_told_and_disabled_alone() -> None:
     with edge(config) as lb:
         found = {entry.name: entry.errors for entry in lb.proxy.disabled}
         assert found["all@file"][0] == "error parsing server address nohost: write host:port or unix:/path"
-        assert "needs TLS" in found["sni@file"][0]
+        assert "has HostSNI matcher, but no TLS on router" in found["sni@file"][0]
         assert "recursion detected" in found["loop@file"][0]
 
 

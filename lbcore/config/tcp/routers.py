@@ -8,16 +8,20 @@ from pydantic import Field
 
 from lbcore.config.model import Object, keys
 from lbcore.config.routers import MAX_USER_PRIORITY
+from lbcore.config.tls import TcpRouterTls
 
 
 class TcpRouter(Object):
-    """Rule to middlewares to service. `priority` 0: the length of the rule, -1 for the rule that takes everything."""
+    """Rule to middlewares to service. `priority` 0: the length of the rule, -1 for the rule that takes everything.
 
-    missing = keys("tls", "let something in front end TLS, or leave tls out: HostSNI(`*`) takes every connection")
+    tls  it takes what comes over TLS, and nothing else.
+    """
+
     ignored = keys("ruleSyntax", "rules are those of Traefik 3")
 
     rule: str = ""
     entry_points: list[str] = []
     service: str = ""
     middlewares: list[str] = []
+    tls: TcpRouterTls | None = None
     priority: Annotated[int, Field(ge=-MAX_USER_PRIORITY, le=MAX_USER_PRIORITY)] = 0
