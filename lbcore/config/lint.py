@@ -11,6 +11,7 @@ from lbcore.config.network import is_nowhere
 from lbcore.config.report import SHOWN
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig
+from lbcore.config.tls import RouterTls
 from lbcore.config.validate import entry_points_of, qualify, tls_of
 from lbcore.errors import Problem
 
@@ -79,7 +80,8 @@ def _same_rules(dynamic: DynamicConfig, static: StaticConfig, disabled: Containe
 def _cert_resolvers(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
     """Names of resolvers that are not there: what names them gets the default certificate."""
     known = {name for name, resolver in static.certificates_resolvers.items() if not resolver.faults}
-    users: dict[str, RouterTls | None] = {_place(router, "router", name): router.tls for name, router in dynamic.http.routers.items()}
+    users: dict[str, RouterTls | None] = {}
+    users |= {_place(router, "router", name): router.tls for name, router in dynamic.http.routers.items()}
     users |= {f"tcp router {name}": tcp.tls for name, tcp in dynamic.tcp.routers.items()}
     users |= {f"entry point {name}": point.http.tls for name, point in static.entry_points.items()}
     for where, tls in users.items():
