@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from lbcore import __version__
+from lbcore.process import standard
 
 if TYPE_CHECKING:
     from lbcore.config.static import StaticConfig
@@ -84,6 +85,7 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="lbcore")
 def main() -> None:
     """An L7 load balancer and edge proxy, configured by Traefik's own files."""
+    standard.fill()
 
 
 @main.command(cls=RunCommand, context_settings=FREE_FORM)
@@ -303,8 +305,10 @@ def weights(service: str, weights: tuple[str, ...], reset: bool, force: bool, to
     wanted = {}
     for pair in weights:
         key, _, number = pair.rpartition("=")
-        if not key or not number.isdigit():
+        if not key or not (number.isascii() and number.isdigit()):
             _fail(f"{pair!r} is no weight: write name=number")
+        if key in wanted:
+            _fail(f"{key} is given two weights")
         wanted[key] = int(number)
     if not token:
         _fail("a token is missing: give what `api.token` of the static file says as --token or in LBCORE_API_TOKEN")

@@ -159,7 +159,7 @@ class _Api:
         """Override the weights of a service's members until the overrides are reset, or the members leave."""
         token = self.runtime.static.api.token if self.runtime.static.api else ""
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not token or not hmac.compare_digest(token.encode(), given.encode()):
+        if not token or not hmac.compare_digest(token.encode(), given.encode("latin-1")):
             problem = "wrong token" if token else "weights cannot be changed: api.token is not set"
             return JSONResponse({"message": problem}, 403)
         name = request.path_params["name"]

@@ -97,6 +97,7 @@ def state(runtime: Runtime) -> View:
     return {
         "problems": problems(runtime),
         "accessLogLinesLost": runtime.region.log_lines_lost,
+        "logLinesLost": runtime.log_lines_lost(),
         "reload": {
             "inForce": reload.reloads,
             "failures": reload.failures,

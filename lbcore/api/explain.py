@@ -36,7 +36,10 @@ def explain(
     used = request.parse_bytes(head)
     if used <= 0:
         raise ExplainError(f"refused before any router is asked: status {-used or 400}")
-    request.come_from(client)
+    try:
+        request.come_from(client)
+    except ValueError:
+        raise ExplainError(f"the client {client!r} is no IP address") from None
     point = entry_point or next(iter(runtime.static.entry_points))
     if point not in runtime.static.entry_points:
         raise ExplainError(f"there is no entry point {point}")
@@ -67,7 +70,12 @@ def assumed_static(dynamic: DynamicConfig) -> StaticConfig:
 def head_of(asked: str, headers: Sequence[str]) -> bytes:
     """The head of the request that is asked about. Raises ExplainError."""
     method, _, url = asked.strip().rpartition(" ")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ExplainError(f"{url!r} is no URL: {error}") from None
+    if strange := next((header for header in headers if not header.partition(":")[1]), None):
+        raise ExplainError(f"{strange!r} is no header: write 'Name: value'")
     if not parts.netloc:
         raise ExplainError(f"{asked!r} names no host: write 'GET http://host/path'")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

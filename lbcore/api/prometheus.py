@@ -44,6 +44,9 @@ class RequestCollector(Collector):
                 "lbcore_access_log_lines_lost", "Lines of the access log that could not be written",
                 value=runtime.region.log_lines_lost,
             )  # fmt: skip
+        yield CounterMetricFamily(
+            "lbcore_log_lines_lost", "Lines of the log that could not be written", value=runtime.log_lines_lost(),
+        )  # fmt: skip
         yield from self._memory()
         yield from self._requests()
         yield from self._members()

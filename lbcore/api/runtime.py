@@ -75,6 +75,7 @@ class Runtime:
 
     check_error  why the last active check of a server (service, URL) failed; empty when it did not.
     admin        URL of the admin server.
+    log_lines_lost  lines of the log that could not be written.
     """
 
     static: StaticConfig
@@ -86,6 +87,7 @@ class Runtime:
     table: Table | None = None
     reload: ReloadStatus = field(default_factory=ReloadStatus)
     workers: Callable[[], list[WorkerState]] = _no_workers
+    log_lines_lost: Callable[[], int] = int
     started_unix_s: float = field(default_factory=time.time)
     _derived: dict[str, Any] = field(default_factory=dict)
 

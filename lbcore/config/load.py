@@ -93,7 +93,7 @@ def load_dynamic(path: str | os.PathLike[str]) -> tuple[DynamicConfig, list[Prob
 def load_objects(path: str | os.PathLike[str]) -> Loaded:
     """The same with all that is known about the objects."""
     path = Path(path)
-    if not path.is_dir():
+    if not is_folder(path):
         decoded = _decoded(path, read_text(path))
         return Loaded(decoded.model, decoded.broken, decoded.warnings, {str(path): decoded.line})
     return _load_files({file: partial(read_text, file) for file in _files(path)})
@@ -151,6 +151,14 @@ def dynamic_of(content: Mapping[str, Any]) -> DynamicConfig:
 
 def _plain(content: Mapping[str, Any], name: str) -> Tree:
     return parse(json.dumps(dict(content), ensure_ascii=False), name, toml=False, templates=False)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a directory, as far as that can be seen; `read_text` says what is wrong with others."""
+    try:
+        return path.is_dir()
+    except OSError:  # the name is too long, or what is around it may not be entered
+        return False
 
 
 def read_text(path: Path) -> str:
@@ -265,6 +273,6 @@ def _is_blank(tree: Tree) -> bool:
 
 def is_static(path: Path) -> bool:
     """Whether a file holds a static configuration: it does when it has any key of one. Raises ConfigError."""
-    if path.is_dir():
+    if is_folder(path):
         return False
     return any(key.lower() in STATIC_KEYS for key in _tree(path, read_text(path), templates=False).content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from pydantic.alias_generators import to_snake
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.lint import lint, lint_static
-from lbcore.config.load import Loaded, is_blank, is_static, load_objects, load_static_with_warnings
+from lbcore.config.load import Loaded, is_blank, is_folder, is_static, load_objects, load_static_with_warnings
 from lbcore.config.report import lines
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import RouterTls
@@ -42,7 +43,7 @@ def check_file(path: Path) -> Report:
     """The report of a static file with the dynamic configuration of its provider, or of a dynamic file or directory."""
     report = Report()
     try:
-        if not path.is_dir() and is_blank(path):
+        if not is_folder(path) and is_blank(path):
             hint = "set entryPoints and providers, or http or tcp"
             raise ConfigError([Problem("", "no configuration in this file", hint, str(path))])
         static = _static(path, report) if _is_static(path) else None
@@ -94,7 +95,7 @@ def _sort(notes: list[Problem], report: Report) -> None:
 def _beside(static: Path, source: Path, problem: Problem) -> Problem:
     """The same problem, with a hint if the missing file is beside the static one."""
     beside = static.parent / source
-    if source.is_absolute() or source.exists() or not beside.exists():
+    if source.is_absolute() or os.path.exists(source) or not os.path.exists(beside):
         return problem
     hint = f"{problem.hint}; there is {beside}, but paths are relative to the working directory"
     return Problem(problem.path, problem.problem, hint, problem.file, problem.line)

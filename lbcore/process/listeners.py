@@ -41,6 +41,8 @@ class Address:
             if not path.startswith("/"):
                 raise ValueError(f"unix socket path {path!r} is not absolute")
             return Address(path=path, mode=int(unix["mode"] or "660", 8))
+        if text.startswith("unix:"):
+            raise ValueError("write unix:/path, or unix:/path?mode=0660 with an octal mode")
         rest, _, protocol = text.partition("/")
         if protocol not in ("", "tcp"):
             raise ValueError(f"protocol {protocol!r} is not supported")
@@ -122,7 +124,7 @@ def open_listeners(
         try:
             listeners.append(_adopt(name, passed[name]) if name in passed else _open(name, text, workers, shared))
         except (OSError, ValueError) as error:
-            reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+            reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
             problems.append(Problem(f"entryPoints.{name}.address", f"cannot listen on {text}: {reason}"))
     problems += [
         Problem(f"entryPoints.{name}", f"the service manager passed a socket named {name!r}, which is no entry point")
@@ -172,10 +174,13 @@ def _open_unix(address: Address) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket file of a process that has gone; anything else stays, and makes bind fail."""
+    """Remove the socket file of a process that has gone; where a process listens, bind fails.
+
+    Raises OSError, ValueError for what is no socket: it stays.
+    """
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return
+            raise ValueError("a file that is no socket stands there")
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import os
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from lbcore.config.static import Log
+from lbcore.process.log_file import LogFile
 
 LEVELS = {
     "TRACE": 5,
@@ -86,11 +84,7 @@ def configure(level: str, format: str, file_path: str = "") -> Callable[[], None
 
     Returns a function that reopens the file, after it was moved aside. Raises OSError when the file cannot be opened.
     """
-    if file_path:
-        with contextlib.suppress(FileExistsError):  # if it is not a folder, opening the file reports that
-            os.makedirs(os.path.dirname(file_path) or ".", exist_ok=True)
-    handler: logging.StreamHandler[Any]
-    handler = logging.FileHandler(file_path, encoding="utf-8") if file_path else logging.StreamHandler(sys.stderr)
+    handler = LogFile(file_path)
     handler.setFormatter(JsonFormatter() if format == "json" else CommonFormatter())
     root = logging.getLogger()
     for old in root.handlers[:]:
@@ -99,12 +93,7 @@ def configure(level: str, format: str, file_path: str = "") -> Callable[[], None
     root.addHandler(handler)
     root.setLevel(LEVELS[level.upper()])
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it reports every event of a watched directory
-
-    def reopen() -> None:
-        if isinstance(handler, logging.FileHandler):
-            handler.close()  # the next event opens the file again
-
-    return reopen
+    return handler.reopen
 
 
 class RelayHandler(logging.Handler):

@@ -21,11 +21,12 @@ from lbcore.api.watch import ServiceWatch
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError, Problem
 from lbcore.health.monitor import HealthMonitor
-from lbcore.process import log
+from lbcore.process import log, standard
 from lbcore.process.announce import contents, places
 from lbcore.process.child import COMMAND
 from lbcore.process.control import Message
 from lbcore.process.listeners import Listener, open_listeners
+from lbcore.process.log_file import lines_lost
 from lbcore.process.notify import Notifier, passed_sockets
 from lbcore.process.pool import Pool, WorkersError, heirs
 from lbcore.process.preflight import check_start
@@ -89,7 +90,12 @@ class Supervisor:
         publisher = Publisher(self._region, admin_url, own_routers(static), lambda: self._pool.oldest_generation)
         self._health = HealthMonitor(self._region, static.servers_transport.server_tls())
         self._runtime = Runtime(
-            static, self._region, admin_url, self._health.error, workers=lambda: self._pool.statuses
+            static,
+            self._region,
+            admin_url,
+            self._health.error,
+            workers=lambda: self._pool.statuses,
+            log_lines_lost=lines_lost,
         )
         self._publication = Publication(
             static,
@@ -261,6 +267,7 @@ def main(static: StaticConfig, workers: int | None = None, config_path: str = ""
     workers      number of worker processes; None = one per core that this process may use.
     config_path  the file of `static`, for the log.
     """
+    standard.fill()
     settings = static.log
     try:
         reopen_log = log.configure(log.level_of(settings, sys.stderr.isatty()), settings.format, settings.file_path)

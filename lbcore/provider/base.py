@@ -101,6 +101,9 @@ class Aggregator:
             try:
                 await provider.run(self._published)
             except Exception as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    return  # it failed while it was ended
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 _log.error("provider %s failed, starting it again in %g s: %s", provider.name, wait_s, reason)
                 _log.debug("provider %s failed", provider.name, exc_info=error)

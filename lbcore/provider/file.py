@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from lbcore.tls.material import files_of, settle
 READ_S = 3.0  # timeout of reading a file, or the names in a directory
 MATERIAL_S = 1.0  # interval at which the files that `tls` names are checked
 MATERIAL_REST_S = 0.2  # they are read when they have not changed for this time
+WATCH_AGAIN_S = 2.0  # between a failure of watching and the next attempt
 WRITER_S = 2.0  # longest wait for a process that writes the file
 
 Signatures = dict[Path, tuple[int, ...]]
@@ -70,8 +71,8 @@ class FileProvider:
     async def run(self, publish: Publish) -> None:
         """Publish until cancelled. A file that is missing or wrong at the start gives an empty configuration."""
         told: tuple[str, ...] = ()
-        watchers = [self._watch_path(), self._watch_material()] if self._watch else []
-        watching = [asyncio.create_task(watcher) for watcher in watchers]
+        watchers = [self._watch_path, self._watch_material] if self._watch else []
+        watching = [asyncio.create_task(self._keep_watching(watcher)) for watcher in watchers]
         try:
             self._changed.set()
             while True:
@@ -94,6 +95,17 @@ class FileProvider:
                 watcher.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await watcher
+
+    async def _keep_watching(self, watcher: Callable[[], Awaitable[None]]) -> None:
+        """Watch until cancelled, whatever goes wrong: a configuration that is not followed any more shows nowhere."""
+        while True:
+            try:
+                await watcher()
+            except Exception as error:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                _log.error("watching %s failed, starting again in %g s: %s", self.path, WATCH_AGAIN_S, reason)
+            await asyncio.sleep(WATCH_AGAIN_S)
+            self._changed.set()
 
     async def _watch_path(self) -> None:
         async for _ in changes(self.path, self._calls):

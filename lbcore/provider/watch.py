@@ -161,7 +161,7 @@ class _Target:
 
     @staticmethod
     def of(path: Path) -> _Target:
-        directory, leads_to = path.is_dir(), path.resolve()
+        directory, leads_to = path.is_dir(), Path(os.path.realpath(path))  # of links that lead in a circle, the first
         folders = {path, leads_to} if directory else {path.parent, leads_to.parent}
         roots = tuple(sorted({_nearest(folder) for folder in folders}))
         return _Target(directory, roots, frozenset({path.name, leads_to.name}))

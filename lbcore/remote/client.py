@@ -18,23 +18,29 @@ class ApiClient:
     """`url`: where the API is, e.g. http://127.0.0.1:8080. `token`: what lets one change weights."""
 
     def __init__(self, url: str, token: str = "") -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            self._host, self._port = parts.hostname or "", parts.port or 80
+        except ValueError:  # brackets, ports
+            self._host = ""
+        if not self._host or parts.scheme != "http":
             raise ApiError(f"{url!r} is not the URL of an API: write http://host:port")
+        if not token.isprintable():
+            raise ApiError("the token holds control characters or line breaks")
         self._url = url
-        self._parts = parts
-        self._token = token
+        self._path = parts.path.rstrip("/")
+        self._token = token.encode()
 
     def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
         """The JSON under `/api/...`. Raises ApiError."""
-        connection = http.client.HTTPConnection(self._parts.hostname or "", self._parts.port or 80, timeout=TIMEOUT_S)
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
+        headers = {"Authorization": b"Bearer " + self._token} if self._token else {}
         try:
             data = json.dumps(body) if body is not None else None
-            connection.request(method, self._parts.path.rstrip("/") + path, data, headers)
+            connection.request(method, self._path + path, data, headers)
             answer = connection.getresponse()
             text = answer.read().decode(errors="replace")
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last of a host's name
             raise ApiError(
                 f"no answer from {self._url}: {error}; is `api` configured, and is this its address?"
             ) from None

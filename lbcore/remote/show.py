@@ -25,8 +25,10 @@ def problem_lines(state: Node) -> list[Text]:
         mark = ("LOST ", "bold red") if problem["severity"] == "lost" else ("DEGRADED ", "bold yellow")
         lines.append(Text.assemble(mark, problem["text"]))
         lines += [Text(f"  {traffic}", "dim") for traffic in problem["traffic"]]
-    if count := state["accessLogLinesLost"]:
-        lines.append(Text(f"{count} lines of the access log were lost", "yellow"))
+    for key, name in (("accessLogLinesLost", "access log"), ("logLinesLost", "log")):
+        if count := state[key]:
+            what = "line was" if count == 1 else "lines were"
+            lines.append(Text(f"{count} {what} lost of the {name}", "yellow"))
     return lines
 
 

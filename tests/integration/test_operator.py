@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.instance import Backend, Instance, eventually, running
+from tests.support.instance import Backend, Instance, dynamic_for, eventually, running
 
 TOKEN = "a token of some length"
 
@@ -253,3 +253,27 @@ def test_explain_refuses_what_is_no_request(tmp_path: Path, backends: list[Backe
     code, text = command("explain", "--config", str(tmp_path / "static.yml"), "GET /x")
     assert code == 1
     assert "names no host" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["status", "--api", "http://[::1"], "is not the URL of an API"),
+        (["status", "--api", "http://a:b"], "is not the URL of an API"),
+        (["status", "--api", "http://" + "a" * 70], "no answer from"),
+        (["weights", "s", "a=\N{SUPERSCRIPT TWO}", "--token", "x"], "is no weight"),
+        (["weights", "s", "a=1", "a=2", "--token", "x"], "a is given two weights"),
+        (["weights", "s", "a=1", "--token", "a\r\nX: y"], "control characters"),
+        (["weights", "s", "a=1", "--token", "\N{KEY}", "--api", "http://127.0.0.1:1"], "no answer from"),
+        (["check", "a" * 300 + ".yml"], "File name too long"),
+        (["explain", "--config", "DYNAMIC", "GET http://[::1/x"], "is no URL"),
+        (["explain", "--config", "DYNAMIC", "GET http://a/x", "-H", "x"], "write 'Name: value'"),
+        (["explain", "--config", "DYNAMIC", "GET http://a/x", "--client", "x"], "is no IP address"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_in_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
+    (tmp_path / "dynamic.yml").write_text(yaml.safe_dump(dynamic_for()))
+    code, text = command(*(str(tmp_path / "dynamic.yml") if each == "DYNAMIC" else each for each in arguments))
+    assert code == 1
+    assert said in text
+    assert "Traceback" not in text

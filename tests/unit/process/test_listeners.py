@@ -51,6 +51,12 @@ def test_address_parse_refuses_what_is_none(text: str) -> None:
         Address.parse(text)
 
 
+@pytest.mark.parametrize("text", ["unix:/run/a?mode=0999", "unix:/run/a?mood=0600", "unix:/run/a?"])
+def test_address_parse_says_how_a_unix_socket_is_written(text: str) -> None:
+    with pytest.raises(ValueError, match=r"write unix:/path, or unix:/path\?mode=0660"):
+        Address.parse(text)
+
+
 def connected(address: Any) -> socket.socket:
     """A client that has sent its first byte: before that its connection may not be handed over."""
     client = socket.create_connection(address)
@@ -170,7 +176,7 @@ def test_listener_unix_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
 def test_listener_unix_ordinary_file_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "notes"
     path.write_text("precious")
-    with pytest.raises(ConfigError, match="in use"):
+    with pytest.raises(ConfigError, match="a file that is no socket stands there"):
         open_one(f"unix:{path}")
     assert path.read_text() == "precious"
 

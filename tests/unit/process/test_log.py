@@ -68,11 +68,11 @@ def test_configure_file_moved_away_is_opened_again(tmp_path: Path) -> None:
     assert [line.split()[-1] for line in path.read_text().splitlines()] == ["third"]
 
 
-def test_configure_without_a_file_writes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_configure_without_a_file_writes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
     reopen = log.configure("INFO", "json")
     reopen()
     logging.getLogger("a").info("hello")
-    assert json.loads(capsys.readouterr().err)["message"] == "hello"
+    assert json.loads(capfd.readouterr().err)["message"] == "hello"
 
 
 def test_relay_event_of_a_worker_is_logged_with_its_number(tmp_path: Path) -> None:

@@ -154,6 +154,25 @@ def test_aggregator_provider_that_fails_is_started_again(
     assert caplog.text.count("lost the connection") == 3
 
 
+def test_aggregator_ends_although_a_provider_fails_while_it_is_ended() -> None:
+    class Clumsy(Scripted):
+        async def run(self, publish: Publish) -> None:
+            try:
+                await super().run(publish)
+            finally:
+                raise RuntimeError("cannot say good-bye")
+
+    async def test() -> None:
+        aggregator = Aggregator([Clumsy("one")], Accepted())
+        task = asyncio.create_task(aggregator.run())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=5)
+        assert done
+
+    asyncio.run(test())
+
+
 def test_aggregator_reload_asks_every_provider() -> None:
     one, two = Scripted("one"), Scripted("two")
 

@@ -403,6 +403,50 @@ def test_file_on_a_mount_that_is_gone_is_taken_as_it_was(tmp_path: Path, monkeyp
     run(test())
 
 
+def test_file_behind_links_in_a_circle_is_followed_once_it_is_one(tmp_path: Path) -> None:
+    async def test() -> None:
+        path = tmp_path / "dynamic.yml"
+        path.write_text(content("a"))
+        async with provider_of(path) as (_, published):
+            await eventually(lambda: published.names == [["a"]])
+            path.unlink()
+            path.symlink_to(path.name)
+            await eventually(lambda: any("is not there" in problem for problem in published.problems))
+            (tmp_path / "real.yml").write_text(content("b"))
+            path.unlink()
+            path.symlink_to("real.yml")
+            await eventually(lambda: published.names[-1] == ["b"])
+
+    run(test())
+
+
+def test_file_is_followed_on_after_watching_it_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(file_module, "WATCH_AGAIN_S", 0.05)
+    looks = 0
+
+    async def changes(*args: Any) -> AsyncIterator[None]:
+        nonlocal looks
+        looks += 1
+        raise RuntimeError("no idea")
+        yield
+
+    async def test() -> None:
+        path = tmp_path / "dynamic.yml"
+        path.write_text(content("a"))
+        monkeypatch.setattr(file_module, "changes", changes)
+        async with provider_of(path) as (_, published):
+            await eventually(lambda: published.names == [["a"]])
+            path.write_text(content("b"))
+            await eventually(lambda: published.names[-1] == ["b"])
+
+    run(test())
+    assert looks > 1
+    assert "watching" in caplog.text
+    assert "no idea" in caplog.text
+
+
 def test_blocking_call_that_never_returns_is_given_up_and_not_repeated() -> None:
     async def test() -> None:
         calls, stop = BlockingCalls(), threading.Event()

@@ -1,0 +1,21 @@
+"""The standard descriptors of the process: all three are open, whatever has started it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def fill() -> None:
+    """Open /dev/null where 0, 1 or 2 is closed.
+
+    Otherwise the next file or socket gets that number, and what is written to standard output or standard error goes
+    to a log, a client or a server. To be called before anything else is opened.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    # Python leaves these out where they were closed when it started.
+    sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8", closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
