@@ -213,6 +213,8 @@ class _Decoder:
             if not model.may_be_empty and all(item is None for item in value.values()):
                 return self.empty(path)
             return self.mapping(value, model, path, written)
+        if value == "" and model.may_be_empty and not issubclass(model, Object):
+            return {}  # as in Traefik
         if isinstance(value, str) and value.lower() in ("true", "false") and not issubclass(model, Object):
             if model.may_be_empty:
                 return {} if value.lower() == "true" else ABSENT
@@ -258,11 +260,13 @@ class _Decoder:
 
     def listed(self, value: Any, inner: Any, path: Path, written: Path) -> Any:
         wanted = plain(inner)
+        if value == {} or (isinstance(value, str) and not value.strip()):
+            return []  # as in Traefik
         if isinstance(value, str):
             if is_model(wanted):
                 return self.mismatch(path, value, "a list", wanted.meant)
             # As in Traefik: one text is a list, with commas between its parts.
-            value = [type(value)(part.strip()) for part in value.split(",")] if value.strip() else []
+            value = [type(value)(part.strip()) for part in value.split(",")]
         if not isinstance(value, list):
             hint = wanted.meant if is_model(wanted) else ""
             return self.mismatch(path, value, "a list", hint)

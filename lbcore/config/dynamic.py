@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, Self
+
+from pydantic import PrivateAttr
 
 from lbcore.config.middlewares import Middleware
 from lbcore.config.middlewares.add_prefix import AddPrefix
@@ -83,15 +86,44 @@ class HttpConfig(Model):
     servers_transports: dict[str, ServersTransport] = {}
 
 
+class Lines(dict[str, Callable[[tuple[str | int, ...]], int | None]]):
+    """By the name of a file: the line on which something is written, by its path.
+
+    Equal to any other: where things stand is no part of what a configuration means.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Lines)
+
+    __hash__ = None
+
+    def line(self, place: str, path: tuple[str | int, ...]) -> int | None:
+        """Of a part of an object whose place (`dynamic.yml:7`) is known."""
+        file, _, line = place.rpartition(":")
+        found = self[file](path) if file in self else None
+        return found or (int(line) if line.isdigit() else None)
+
+
 class DynamicConfig(Model):
     missing = {
         "udp": "lbcore balances HTTP and TCP",
     }
     may_be_empty: ClassVar[bool] = True
+    _lines: Lines = PrivateAttr(default_factory=Lines)
 
     http: HttpConfig = HttpConfig()
     tcp: TcpConfig = TcpConfig()
     tls: TlsConfig = TlsConfig()
+
+    @property
+    def lines(self) -> Lines:
+        """Where its parts are written, as far as they were read from files."""
+        return self._lines
+
+    def with_lines(self, lines: Lines) -> Self:
+        """The same, with where its parts are written."""
+        self._lines = lines
+        return self
 
     @property
     def is_empty(self) -> bool:

@@ -7,12 +7,12 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lbcore.config.decode import Decoded, Elsewhere, decode, known_to
-from lbcore.config.dynamic import DynamicConfig, HttpConfig
+from lbcore.config.dynamic import DynamicConfig, HttpConfig, Lines
 from lbcore.config.lint import static_notes
 from lbcore.config.model import Model, Object
 from lbcore.config.static import StaticConfig
@@ -53,13 +53,7 @@ class Loaded:
     config: DynamicConfig
     broken: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
-    lines: dict[str, Callable[[KeyPath], int | None]] = field(default_factory=dict)
-
-    def line(self, place: str, path: KeyPath) -> int | None:
-        """Where a part of an object is written, whose place (`dynamic.yml:7`) is known."""
-        file, _, line = place.rpartition(":")
-        found = self.lines[file](path) if file in self.lines else None
-        return found or (int(line) if line.isdigit() else None)
+    lines: Lines = field(default_factory=Lines)
 
 
 def load_static(path: str | os.PathLike[str]) -> StaticConfig:
@@ -95,14 +89,30 @@ def load_objects(path: str | os.PathLike[str]) -> Loaded:
     path = Path(path)
     if not is_folder(path):
         decoded = _decoded(path, read_text(path))
-        return Loaded(decoded.model, decoded.broken, decoded.warnings, {str(path): decoded.line})
+        return Loaded(decoded.model, decoded.broken, decoded.warnings, Lines({str(path): decoded.line}))
     return _load_files({file: partial(read_text, file) for file in _files(path)})
 
 
 def load_texts(texts: Mapping[Path, str]) -> tuple[DynamicConfig, list[Problem]]:
-    """`load_dynamic` of files whose texts were read already, in name order. No I/O."""
+    """`load_dynamic` of files whose texts were read already, in name order. No I/O.
+
+    Where things are written is found out when it is asked for.
+    """
     loaded = _load_files({file: partial(str, text) for file, text in texts.items()})
-    return loaded.config, loaded.warnings
+    lines = Lines({str(file): partial(_line_in, file, text) for file, text in texts.items()})
+    return loaded.config.with_lines(lines), loaded.warnings
+
+
+def _line_in(file: Path, text: str, path: KeyPath) -> int | None:
+    return _places(file, text)(path)
+
+
+@lru_cache(maxsize=1)  # what is told at once mostly stands in one file
+def _places(file: Path, text: str) -> Callable[[KeyPath], int | None]:
+    try:
+        return _decoded(file, text).line
+    except ConfigError:
+        return lambda path: None
 
 
 def _load_files(files: Mapping[Path, Callable[[], str]]) -> Loaded:

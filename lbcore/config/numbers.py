@@ -17,7 +17,7 @@ Weight = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]  # below 0: as 0, as i
 Count = Annotated[int, Field(ge=0, lt=1 << 31)]
 OrNone = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31), AfterValidator(lambda value: max(value, 0))]  # below 0: none
 Size = Annotated[int, Field(ge=0, le=INT64_MAX)]
-Limit = Annotated[int, Field(ge=-1, le=INT64_MAX)]  # of bytes; -1: none
+Limit = Annotated[int, AfterValidator(lambda value: max(value, -1))]  # of bytes; below 0: none
 Seconds = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from lbcore.config.validate import Disabled
+from lbcore.config.dynamic import Lines
+from lbcore.config.validate import Disabled, Fault
 from lbcore.errors import Problem
 
+SECTIONS = {"router": "http.routers", "service": "http.services", "middleware": "http.middlewares"}
+SECTIONS |= {"serversTransport": "http.serversTransports", "tcpServersTransport": "tcp.serversTransports"}
+SECTIONS |= {"tcpRouter": "tcp.routers", "tcpService": "tcp.services", "tcpMiddleware": "tcp.middlewares"}
 SHOWN = 3  # places that are named; the others are counted
 
 
@@ -40,19 +44,34 @@ def _key(problem: Problem) -> str:
     return re.sub(r"\[\d+\]", "[]", problem.key) or "all of"
 
 
-def disabled_lines(disabled: Sequence[Disabled]) -> list[str]:
+def disabled_lines(disabled: Sequence[Disabled], where: Lines) -> list[str]:
     """One line for each object that cannot run by itself, and one for all that refer to them."""
-    found = []
-    for entry in disabled:
-        if not entry.follows:
-            reasons = "; ".join(entry.errors)
-            file = entry.place.rpartition(":")[0]
-            where = f"{entry.place}: " if file and not reasons.startswith(f"{file}:") else ""
-            found.append(f"{entry.kind} {entry.name} is disabled: {where}{reasons}")
+    found = [
+        f"{entry.kind} {entry.name} is disabled: {reasons(entry.kind, entry.name, entry.errors, entry.place, where)}"
+        for entry in disabled
+        if not entry.follows
+    ]
     if followers := [f"{entry.kind} {entry.name}" for entry in disabled if entry.follows]:
         more = f" and {len(followers) - SHOWN} more" if len(followers) > SHOWN else ""
         found.append(f"disabled for what they refer to: {', '.join(followers[:SHOWN])}{more}")
     return found
+
+
+def reasons(kind: str, name: str, errors: Sequence[str], place: str, where: Lines) -> str:
+    """What is wrong with an object, each with file and line of the key that it concerns."""
+    file = place.rpartition(":")[0]
+    section, found, told = SECTIONS[kind].split("."), [], ""
+    for error in errors:
+        if not file or error.startswith(f"{file}:"):
+            found.append(error)
+            continue
+        key = error.key if isinstance(error, Fault) else ()
+        # What follows from another object stands there; what is written there is said of that object.
+        line = where.line(place, (*section, name.rpartition("@")[0] or name, *key))
+        at = f"{file}:{line}" if line else place
+        found.append(error if at == told else f"{at}: {error}")
+        told = at
+    return "; ".join(found)
 
 
 def places(problems: Sequence[Problem], *, with_files: bool = False) -> str:

@@ -6,15 +6,16 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
+from lbcore.config.model import Change
 from lbcore.config.scalars import Plain, to_int
 
 _UNIT_US = {"ns": 0.001, "us": 1.0, "µs": 1.0, "μs": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 NONE = timedelta(0)
 LONGEST = timedelta(days=3650)
-MAX_STATUS = 599  # that an answer may have
+MIN_STATUS, MAX_STATUS = 100, 599  # that an answer may have
 
 
 def parse_duration(value: Any) -> timedelta:
@@ -75,20 +76,39 @@ LimitDuration = Annotated[timedelta, BeforeValidator(lambda value: max(parse_sig
 SignedDuration = Annotated[timedelta, BeforeValidator(parse_signed_duration), _AS_TEXT]
 
 
+Interval = Annotated[SignedDuration, AfterValidator(lambda value: value if value > NONE else timedelta(seconds=30))]
+Patience = Annotated[SignedDuration, AfterValidator(lambda value: value if value > NONE else timedelta(seconds=5))]
+
+
+def not_above_zero(data: dict[str, Any], *names: str) -> list[Change]:
+    """What to say of durations as written that are not above 0, and so are as if they were not there."""
+    found = []
+    for name in names:
+        try:
+            if name in data and parse_signed_duration(data[name]) <= NONE:
+                found.append(Change(name, f"{data[name]} is not above 0, so the default holds"))
+        except ValueError:
+            pass  # what is no duration is told as such
+    return found
+
+
 def seconds(value: float) -> Any:
     """A field with this default."""
     return Field(default=timedelta(seconds=value))
 
 
 def status_ranges(texts: list[str]) -> list[tuple[int, int]]:
-    """`["500-504", "429"]` as first and last status of each; what is beyond 599 is cut off. Raises ValueError."""
+    """`["500-504", "429"]` as first and last status of each; what is outside 100 to 599 is cut off.
+
+    Raises ValueError.
+    """
     ranges = []
     for text in texts:
         first, dash, last = text.partition("-")
         if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in (first, last if dash else first)):
             raise ValueError(f"{text!r} is neither a status nor a range like 500-504")
         pair = int(first), int(last if dash else first)
-        if not (100 <= pair[0] <= MAX_STATUS and pair[0] <= pair[1]):
-            raise ValueError(f"{text!r} is not a range of statuses between 100 and {MAX_STATUS}")
-        ranges.append((pair[0], min(pair[1], MAX_STATUS)))
+        if not (pair[0] <= pair[1] and pair[0] <= MAX_STATUS and pair[1] >= MIN_STATUS):
+            raise ValueError(f"{text!r} is not a range of statuses between {MIN_STATUS} and {MAX_STATUS}")
+        ranges.append((max(pair[0], MIN_STATUS), min(pair[1], MAX_STATUS)))
     return ranges

@@ -466,15 +466,24 @@ def children_first(services: Mapping[str, object], children: Callable[[str], lis
     return list(order)
 
 
+def _has_status(name: str, services: Mapping[str, Service]) -> bool:
+    """Whether there is a status to watch; that of mirroring is the one of its main service."""
+    service = services[name]
+    while service.watches and service.mirroring is not None:
+        name = qualify(service.mirroring.service, name)
+        service = services[name]
+    return service.watches
+
+
 def _watch_error(name: str, services: Mapping[str, Service]) -> str:
     """A parent that watches needs children that have a status: it would take silence for health otherwise."""
     service = services[name]
-    if not service.watches or service.load_balancer is not None:
+    if not service.watches or service.load_balancer is not None or service.mirroring is not None:
         return ""
-    watched = service.children if service.mirroring is None else [service.mirroring.service]
-    for child in watched:
-        other = services[qualify(child, name)]
-        if other.watches or (other.failover is not None and other.failover.errors is not None):
+    for child in service.children:
+        part = qualify(child, name)
+        other = services[part]
+        if _has_status(part, services) or (other.failover is not None and other.failover.errors is not None):
             continue
         failover = service.failover
         if failover is None or child != failover.service or failover.errors is None:

@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_snake
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.lint import lint, lint_static
 from lbcore.config.load import Loaded, is_blank, is_folder, is_static, load_objects, load_static_with_warnings
-from lbcore.config.report import lines
+from lbcore.config.report import SECTIONS, lines
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import RouterTls
 from lbcore.config.tree import dotted
@@ -22,9 +22,6 @@ from lbcore.provider.merge import merge
 from lbcore.routing.compile import find_problems
 from lbcore.tls.material import settle, settle_static
 
-SECTIONS = {"router": "http.routers", "service": "http.services", "middleware": "http.middlewares"}
-SECTIONS |= {"serversTransport": "http.serversTransports", "tcpServersTransport": "tcp.serversTransports"}
-SECTIONS |= {"tcpRouter": "tcp.routers", "tcpService": "tcp.services", "tcpMiddleware": "tcp.middlewares"}
 # Objects refer only to objects of a lower rank.
 RANKS = {"serversTransport": 0, "middleware": 1, "service": 2, "router": 3}
 RANKS |= {"tcpServersTransport": 0, "tcpMiddleware": 1, "tcpService": 2, "tcpRouter": 3}
@@ -169,7 +166,7 @@ def _causes(disabled: list[Disabled], loaded: Loaded, path: Path) -> list[Proble
         for text in dict.fromkeys(entry.errors):
             if text not in told and lowest[id(text)] == RANKS[entry.kind]:
                 key = text.key if isinstance(text, Fault) else ()
-                where = loaded.line(entry.place, (part, kind, name, *key))
+                where = loaded.lines.line(entry.place, (part, kind, name, *key))
                 at = dotted((part, kind, name, *key))
                 found.append(Problem(at, text, "", file or str(path), where, "disabled", owner, number))
     return found

@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from lbcore.api.runtime import ReloadStatus
-from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.dynamic import DynamicConfig, Lines
 from lbcore.config.lint import lint
-from lbcore.config.report import disabled_lines
+from lbcore.config.report import disabled_lines, reasons
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import Certificate
 from lbcore.errors import ConfigError, LbcoreError
@@ -43,6 +43,7 @@ class Prepared:
     message   the `prepare` message for the workers, encoded.
     kept      objects whose new version is broken, so that the running version stays.
     warnings  texts about what will run but is probably not intended.
+    lines     where what is written stands.
     """
 
     snapshot: Snapshot
@@ -50,6 +51,7 @@ class Prepared:
     message: bytes
     kept: tuple[Kept, ...] = ()
     warnings: list[str] = field(default_factory=list)
+    lines: Lines = field(default_factory=Lines)
 
     @property
     def is_clean(self) -> bool:
@@ -174,10 +176,10 @@ class Publication:
             status.fail()
         for warning in prepared.warnings:
             _log.warning("%s", warning)
-        for line in disabled_lines(prepared.table.disabled):
+        for line in disabled_lines(prepared.table.disabled, prepared.lines):
             _log.error("%s", line)
         for kept in prepared.kept:
-            text = "; ".join(kept.errors)
+            text = reasons(kept.kind, kept.name, kept.errors, kept.place, prepared.lines)
             _log.error("%s %s is broken, the version that runs stays: %s", kept.kind, kept.name, text)
         try:
             self._in_force(prepared)
@@ -199,6 +201,9 @@ class Publication:
 
     def _prepare(self, wanted: DynamicConfig) -> Prepared:
         """Compile. Runs in a thread while the loop continues; nothing else touches the publisher meanwhile."""
+        return replace(self._kept_running(wanted), lines=wanted.lines)
+
+    def _kept_running(self, wanted: DynamicConfig) -> Prepared:
         prepared = self._compiled(wanted, ())
         running = self.current
         if running is None or not self._keeps or not prepared.table.disabled:

@@ -37,11 +37,12 @@ Find = Callable[[DynamicConfig], Iterable[Disabled]]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An object that stays in its running version, and the errors of its new version."""
+    """An object that stays in its running version, the errors of its new version, and where that is written."""
 
     kind: str
     name: str
     errors: list[str]
+    place: str = ""
 
 
 def keep_running(
@@ -76,7 +77,7 @@ def keep_running(
         if not candidates:
             break
         for key in roots or candidates:
-            kept[key] = Kept(*key, found[key])
+            kept[key] = Kept(*key, found[key], objects[key].place)
             _restore(key, sound, objects, static)
         found = {(entry.kind, entry.name): entry.errors for entry in find(_config(objects, new))}
     if not kept:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lbcore.config.dynamic import DynamicConfig, HttpConfig
+from lbcore.config.dynamic import DynamicConfig, HttpConfig, Lines
 from lbcore.config.tcp import TcpConfig
 from lbcore.config.tls import DEFAULT, TlsConfig
 
@@ -36,4 +36,5 @@ def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
     tls = {"certificates": certificates, "options": options, "stores": stores}
     # Fields that no provider has set stay unset, so that they are not written to the workers.
     written = {"tls": TlsConfig.model_validate(tls)} if any(tls.values()) else {}
-    return DynamicConfig(http=http, tcp=tcp, **written)
+    lines = Lines({file: line for config in configs.values() for file, line in config.lines.items()})
+    return DynamicConfig(http=http, tcp=tcp, **written).with_lines(lines)

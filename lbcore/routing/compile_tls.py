@@ -108,10 +108,8 @@ class TlsCompiler:
         return self._options[name]
 
     def _all_certificates(self) -> Certificates:
-        from lbcore.tls.contexts import Certificates, Pair, self_signed
-
-        def pair(certificate: Certificate) -> Pair:
-            return Pair(certificate.certificate_text.encode(), certificate.key_text.encode())
+        from lbcore.tls.contexts import Certificates, self_signed
+        from lbcore.tls.pairs import pair_of
 
         if self._certificates is None:
             store = self._tls.stores.get(DEFAULT)
@@ -120,8 +118,8 @@ class TlsCompiler:
             if default is None:
                 certificate, key = self_signed()
                 default = Certificate(certificate_text=certificate, key_text=key)
-            pairs = [pair(certificate) for certificate in self._tls.certificates if certificate.key_text]
-            self._certificates = Certificates(pairs, [pair(default)])
+            pairs = [pair_of(each.certificate_text, each.key_text) for each in self._tls.certificates if each.key_text]
+            self._certificates = Certificates(pairs, [pair_of(default.certificate_text, default.key_text)])
         return self._certificates
 
 

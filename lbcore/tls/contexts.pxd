@@ -11,6 +11,7 @@ cdef class Pair:
     cdef readonly tuple names          # bytes in lower case, `*.x` for any label before x
     cdef readonly str kind             # RSA, EC, …
     cdef readonly int days_left        # below 0: it has expired
+    cdef object __weakref__            # `pairs` finds those in use by their content
 
     cdef int use(self, void* ssl) noexcept
 

@@ -227,7 +227,7 @@ class _Settler:
         return store.model_copy(update={"default_certificate": found})
 
     def certificate(self, path: str, certificate: Certificate, owner: Object) -> Certificate | None:
-        from lbcore.tls.contexts import Pair
+        from lbcore.tls.pairs import pair_of
 
         if certificate.faults:
             return None  # told where it was read
@@ -237,7 +237,7 @@ class _Settler:
                 _text("keyFile", certificate.key_file),
             )
             try:
-                pair = Pair(text.encode(), key.encode())
+                pair = pair_of(text, key)
             except ValueError as error:
                 raise ValueError(f"{_named(certificate.cert_file)}: {error}") from None
         except ValueError as error:

@@ -291,3 +291,26 @@ def test_a_reload_that_breaks_a_transport_keeps_what_goes_by_it(tmp_path: Path) 
         lb.logged("serversTransport t@file is broken, the version that runs stays: ")
         assert lb.get() == (200, "one")
     backend.close()
+
+
+def test_run_logs_the_line_of_the_key_and_not_that_of_the_object(tmp_path: Path) -> None:
+    backend = Backend("one")
+    good = (
+        "http:\n  routers:\n    all:\n      rule: PathPrefix(`/`)\n      service: one\n"
+        f"  services:\n    one:\n      loadBalancer:\n        servers:\n          - url: {backend.url}\n"
+    )
+    bad = (
+        "    two:\n      loadBalancer:\n        servers:\n          - url: http://127.0.0.1:9\n          - url: http://\n"
+        "tcp:\n  routers:\n    t:\n      rule: HostSNI(`*`)\n      service: gone\n"
+    )
+    with running(tmp_path, None, workers=1) as lb:
+        lb.write(good + bad)
+        lb.logged(r"service two@file is disabled: \S+dynamic\.yml:15: error parsing server URL")
+        lb.logged(r"tcpRouter t@file is disabled: \S+dynamic\.yml:20: .*does not exist")
+        lb.write(good.replace("service: one", "service: gone\n      middlewares:\n        - lost"))
+        lb.logged(
+            r"router all@file is broken, the version that runs stays: "
+            r"\S+dynamic\.yml:7: middleware .*; \S+dynamic\.yml:5: "
+        )
+        assert lb.get() == (200, "one")
+    backend.close()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from lbcore.config.model import WHEN_SET, Model
+from lbcore.config.model import WHEN_SET, Change, Model
 from lbcore.config.numbers import ShortDuration
-from lbcore.config.units import Duration
+from lbcore.config.units import Interval, Patience, not_above_zero
 
 
 def _check_share(value: str) -> str:
@@ -59,9 +59,9 @@ class HealthCheck(ParentHealthCheck):
     method: str = ""
     status: Annotated[int, Field(ge=0, le=999)] = 0
     port: Annotated[int, Field(ge=0, le=65535)] = 0
-    interval: Duration = timedelta(seconds=30)
-    unhealthy_interval: Duration | None = None
-    timeout: Duration = timedelta(seconds=5)
+    interval: Interval = timedelta(seconds=30)
+    unhealthy_interval: Interval | None = None
+    timeout: Patience = timedelta(seconds=5)
     hostname: str = ""
     follow_redirects: bool = True
     headers: dict[str, str] = {}
@@ -69,6 +69,11 @@ class HealthCheck(ParentHealthCheck):
     fall: Annotated[int, Field(ge=1, le=1000), WHEN_SET] = 1
     expect_body: str = ""
     start_down: bool = False
+
+    @classmethod
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        """As in Traefik, the default holds in place of what is not above 0."""
+        return not_above_zero(data, "interval", "unhealthyInterval", "timeout")
 
 
 class PassiveHealthCheck(Model):
@@ -79,6 +84,6 @@ class PassiveHealthCheck(Model):
     """
 
     failure_window: ShortDuration = timedelta(seconds=10)
-    max_failed_attempts: Annotated[int, Field(ge=1, lt=1 << 31)] = 1
+    max_failed_attempts: Annotated[int, Field(lt=1 << 31), AfterValidator(lambda value: max(value, 1))] = 1
     max_ejection_percent: Annotated[int, Field(ge=0, le=100), WHEN_SET] = 100
     max_ejection_time: Annotated[ShortDuration, WHEN_SET] = timedelta(minutes=5)

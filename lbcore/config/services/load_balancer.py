@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, ClassVar
 
 from pydantic import field_validator
 
-from lbcore.config.model import WHEN_SET, Model
+from lbcore.config.model import WHEN_SET, Model, keys
 from lbcore.config.network import is_nowhere
 from lbcore.config.numbers import Count, Weight
 from lbcore.config.services.hash_on import HashOn
@@ -28,6 +29,7 @@ class Server(Model):
 
     may_be_empty: ClassVar[bool] = True
     meant: ClassVar[str] = "each server begins with a dash: - url: http://host:port"
+    ignored: ClassVar[Mapping[str, str]] = keys("scheme port", "write url: http://host:port")
 
     url: str = ""
     weight: Annotated[Weight, WHEN_SET] = 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from lbcore.config.model import WHEN_SET, Model, Object
+from lbcore.config.model import WHEN_SET, Change, Model, Object
 from lbcore.config.numbers import INT64_MAX, Weight
-from lbcore.config.units import Duration
+from lbcore.config.units import Interval, Patience, not_above_zero
 
 
 class TcpServer(Model):
@@ -31,12 +31,17 @@ class TcpHealthCheck(Model):
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     send: str = ""
     expect: str = ""
-    interval: Duration = timedelta(seconds=30)
-    unhealthy_interval: Duration | None = None
-    timeout: Duration = timedelta(seconds=5)
+    interval: Interval = timedelta(seconds=30)
+    unhealthy_interval: Interval | None = None
+    timeout: Patience = timedelta(seconds=5)
     rise: Annotated[int, Field(ge=1, le=1000), WHEN_SET] = 1
     fall: Annotated[int, Field(ge=1, le=1000), WHEN_SET] = 1
     start_down: bool = False
+
+    @classmethod
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        """As in Traefik, the default holds in place of what is not above 0."""
+        return not_above_zero(data, "interval", "unhealthyInterval", "timeout")
 
 
 class ProxyProtocol(Model):

@@ -139,8 +139,61 @@ def test_negative_numbers_with_a_meaning() -> None:
     assert (
         parse_static("serversTransport: {maxIdleConnsPerHost: -1}")[0].servers_transport.max_idle_conns_per_host == -1
     )
-    (found,) = faults(f"http: {{{SERVICE % ', healthCheck: {path: /, timeout: -1s}'}}}")["s"]
-    assert "'-1s' is negative" in found
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "-1s", "0s"])
+def test_times_of_health_checks_that_are_not_above_zero_are_the_default(value: str) -> None:
+    keys = f"{{path: /, interval: {value}, unhealthyInterval: {value}, timeout: {value}}}"
+    check = balancer(f", healthCheck: {keys}").health_check
+    assert check is not None
+    assert (check.interval, check.unhealthy_interval, check.timeout) == (
+        timedelta(seconds=30), timedelta(seconds=30), timedelta(seconds=5),
+    )  # fmt: skip
+    _, warnings = parse_dynamic(f"http: {{{SERVICE % f', healthCheck: {keys}'}}}")
+    assert [str(warning).split(" is ")[1] for warning in warnings] == ["not above 0, so the default holds"] * 3
+    tcp = f"tcp: {{services: {{s: {{loadBalancer: {{healthCheck: {{interval: {value}, timeout: {value}}}}}}}}}}}"
+    found = parse_dynamic(tcp)[0].tcp.services["s"].load_balancer
+    assert found is not None
+    assert found.health_check is not None
+    assert (found.health_check.interval, found.health_check.timeout) == (timedelta(seconds=30), timedelta(seconds=5))
+
+
+@pytest.mark.parametrize("value", ["-1", "-2", "-9223372036854775808"])
+def test_limits_of_bodies_below_zero_are_none(value: str) -> None:
+    config, _ = parse_dynamic(
+        "http: {services: {m: {mirroring: {service: s, maxBodySize: " + value + "}},"
+        " f: {failover: {service: s, fallback: s, errors: {maxRequestBodyBytes: " + value + "}}}}}"
+    )
+    mirroring, failover = config.http.services["m"].mirroring, config.http.services["f"].failover
+    assert mirroring is not None
+    assert mirroring.max_body_size == -1
+    assert failover is not None
+    assert failover.errors is not None
+    assert failover.errors.max_request_body_bytes == -1
+
+
+@pytest.mark.parametrize("value", ["0", "-1"])
+def test_one_failed_attempt_is_the_least(value: str) -> None:
+    passive = balancer(f", passiveHealthCheck: {{maxFailedAttempts: {value}}}").passive_health_check
+    assert passive is not None
+    assert passive.max_failed_attempts == 1
+
+
+def test_an_empty_text_is_an_empty_list_and_an_empty_section() -> None:
+    assert parse_dynamic("http: {services: {s: {loadBalancer: {servers: ''}}}}")[0].http.services["s"].faults == ()
+    assert parse_dynamic("http: {services: {s: {loadBalancer: {servers: {}}}}}")[0].http.services["s"].faults == ()
+    assert router("tls: ''").tls is not None
+    assert parse_static("ping: ''")[0].ping is not None
+
+
+def test_keys_of_labels_in_a_server_have_no_effect() -> None:
+    text = "http: {services: {s: {loadBalancer: {servers: [{url: 'http://a', scheme: https, port: 81}]}}}}"
+    config, warnings = parse_dynamic(text)
+    assert config.http.services["s"].faults == ()
+    assert [str(warning) for warning in warnings] == [
+        f"dynamic.yml:1: http.services.s.loadBalancer.servers[0].{key}: {key} has no effect (write url: http://host:port)"
+        for key in ("port", "scheme")
+    ]
 
 
 @pytest.mark.parametrize("text", ["1.5", "'1 s'", "''", "1d", "99999999999999999999", "9999999999999h", "1e999"])
