@@ -98,6 +98,7 @@ def state(runtime: Runtime) -> View:
         "problems": problems(runtime),
         "accessLogLinesLost": runtime.region.log_lines_lost,
         "logLinesLost": runtime.log_lines_lost(),
+        "connectionsShed": runtime.region.connections_shed,
         "reload": {
             "inForce": reload.reloads,
             "failures": reload.failures,

@@ -60,6 +60,8 @@ class RequestCollector(Collector):
         yield GaugeMetricFamily("lbcore_body_memory_limit_bytes", help_text, value=region.body_memory_limit)
         help_text = "Bodies of requests that were not kept, or no further, for want of room"
         yield CounterMetricFamily("lbcore_bodies_shed", help_text, value=region.bodies_shed)
+        help_text = "Idle connections that were closed for want of descriptors"
+        yield CounterMetricFamily("lbcore_connections_shed", help_text, value=region.connections_shed)
         help_text = "Clients of limits that were refused, or forgotten, since there are too many at once"
         yield CounterMetricFamily("lbcore_keys_shed", help_text, value=region.keys_shed)
 

@@ -195,7 +195,7 @@ class _Decoder:
         if value is None:  # as in Traefik: a key without anything behind it is not there
             if is_model(annotation) and not issubclass(annotation, Object):
                 written_so = f"write {path[-1]}: " + ("{}" if annotation.may_be_empty else "and its keys below it")
-                self.note(path, f"{path[-1]} is empty, so it is not there", written_so, "warning")
+                self.note(path, "is empty, so it is not there", written_so, "warning")
             return ABSENT
         if is_model(annotation):
             return self.section(value, annotation, path, written)
@@ -354,10 +354,10 @@ class _Decoder:
             return
         if name := missing.get(key.lower()):
             if not is_off:
-                self.note(here, f"{name} is {UNSUPPORTED}", model.missing[name], "missing")
+                self.note(here, UNSUPPORTED, model.missing[name], "missing")
         elif name := ignored.get(key.lower()):
             if not is_off:
-                self.note(here, f"{name} has no effect", model.ignored[name], "warning")
+                self.note(here, "has no effect", model.ignored[name], "warning")
         else:
             self.note(here, f"unknown key {key!r}", nearest(key, list(keys_of(model))))
 

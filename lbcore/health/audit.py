@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 from lbcore.state.region import Region
 
@@ -24,10 +24,14 @@ _log = logging.getLogger("lbcore.health")
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The slots of a service and of its servers whose exchanges in flight are counted."""
+    """The slots of a service and of its servers whose exchanges in flight are counted.
+
+    leaving  of servers that are not in the configuration any more, while they still have exchanges of the service.
+    """
 
     service: int
     servers: tuple[int, ...]
+    leaving: tuple[int, ...] = ()
 
 
 class InFlightAudit:
@@ -38,10 +42,21 @@ class InFlightAudit:
         self._services: Mapping[str, Counted] = {}
         self._found: dict[tuple[str, int], tuple[int, int]] = {}  # (kind, slot) -> difference, and number of looks
 
-    def watch(self, services: Mapping[str, Counted]) -> None:
-        """Set the services to audit, by name."""
-        self._services = services
+    def watch(self, services: Mapping[str, Counted], in_use: Collection[int]) -> None:
+        """Set the services to audit, by name. `in_use`: the slots of all servers in the configuration."""
+        found = {}
+        for name, counted in services.items():
+            before = self._services.get(name)
+            if before is not None and before.service == counted.service:
+                left = {*before.servers, *before.leaving}.difference(in_use)
+                counted = replace(counted, leaving=tuple(slot for slot in sorted(left) if self._held(slot)))
+            found[name] = counted
+        self._services = found
         self._found.clear()
+
+    def _held(self, slot: int) -> int:
+        """Exchanges of a server, as the workers count them."""
+        return self._region.counted_in_flight(slot) - self._region.in_flight_drift([slot])
 
     async def run(self) -> None:
         """Poll until cancelled. A look is O(counted servers and workers)."""
@@ -53,7 +68,7 @@ class InFlightAudit:
         for name, counted in self._services.items():
             for slot in counted.servers:
                 self._judge(name, "server", slot, self._region.in_flight_drift([slot]))
-            drift = self._region.in_flight_drift(counted.servers, counted.service)
+            drift = self._region.in_flight_drift([*counted.servers, *counted.leaving], counted.service)
             self._judge(name, "service", counted.service, drift)
         self._judge("", "memory", 0, self._region.body_memory_drift())
 

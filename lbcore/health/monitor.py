@@ -71,7 +71,7 @@ class HealthMonitor:
             gone.stop(forget=True)
         self._checks = checks
         self._ejections.watch(passive)
-        self._audit.watch(counted)
+        self._audit.watch(counted, frozenset(slots.servers.values()))
         # After the checks, which have marked servers that start down.
         self._slow_starts.watch(starting(dynamic, slots), frozenset(slots.servers))
 

@@ -14,7 +14,6 @@ cdef int buffer_acquire(Buffer* buffer) noexcept nogil
 cdef void buffer_give_back(Buffer* buffer) noexcept nogil
 cdef int buffer_make_room(Buffer* buffer, Py_ssize_t free_bytes) noexcept nogil
 cdef int buffer_park(Buffer* buffer) noexcept nogil
-cdef Py_ssize_t pool_chunks_held() noexcept nogil
 
 
 cdef inline Py_ssize_t buffer_len(const Buffer* buffer) noexcept nogil:

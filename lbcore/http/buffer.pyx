@@ -127,7 +127,3 @@ cdef int buffer_park(Buffer* buffer) noexcept nogil:
     buffer.start = 0
     buffer.end = length
     return 0
-
-
-cdef Py_ssize_t pool_chunks_held() noexcept nogil:
-    return pool_count

@@ -206,7 +206,8 @@ class Supervisor:
         """Announce that every worker runs a configuration."""
         if self._stop.is_set():
             return
-        status = f"{self._region.workers} workers run configuration {generation}"
+        count = self._region.workers
+        status = f"{count} worker{' runs' if count == 1 else 's run'} configuration {generation}"
         _log.info("%s: %s", status, contents(self._runtime))
         self._notifier.ready(status)
         if not self._is_announced:
@@ -290,7 +291,8 @@ def supervise(
     sys.setswitchinterval(SWITCH_S)
     notifier = Notifier(os.environ)
     listeners: list[Listener] = []
-    _log.info("lbcore %s starts with %d workers, configuration %s", __version__, count, config_path or "of the caller")
+    many, origin = "" if count == 1 else "s", config_path or "of the caller"
+    _log.info("lbcore %s starts with %d worker%s, configuration %s", __version__, count, many, origin)
     try:
         check_start(static)
         addresses = {name: (point.address, point.reuse_port) for name, point in static.entry_points.items()}

@@ -29,6 +29,9 @@ def problem_lines(state: Node) -> list[Text]:
         if count := state[key]:
             what = "line was" if count == 1 else "lines were"
             lines.append(Text(f"{count} {what} lost of the {name}", "yellow"))
+    if count := state["connectionsShed"]:
+        what = "connection was" if count == 1 else "connections were"
+        lines.append(Text(f"{count} idle {what} closed for want of descriptors", "yellow"))
     return lines
 
 

@@ -176,7 +176,8 @@ cdef struct WorkerStats:       # one per worker; its totals are the sums over it
     uint64_t metric_rows       # of its MetricRows, those in use: the first ones
     uint64_t body_memory       # of Header.body_memory, what this worker has taken
     uint64_t bodies_shed       # bodies, or parts of one, for which Header.body_memory_limit had no room
-    uint64_t reserve[3]
+    uint64_t connections_shed  # idle connections, of clients and to servers, that were closed for want of descriptors
+    uint64_t reserve[2]
     EntryPointStats entry_points[MAX_ENTRY_POINTS]  # index = position in the static configuration
 
 

@@ -554,6 +554,11 @@ cdef class Region:
         return sum([self.worker(worker).bodies_shed for worker in range(self.workers)])
 
     @property
+    def connections_shed(self):
+        """Idle connections that were closed since there were no descriptors for others."""
+        return sum([self.worker(worker).connections_shed for worker in range(self.workers)])
+
+    @property
     def keys_shed(self):
         """Keys of limits that were refused, or made room for others, since the tables of them were full."""
         return sum([self.keyed_part(part).evicted + self.keyed_part(part).refused for part in range(self.workers + 1)])

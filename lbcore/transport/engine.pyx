@@ -47,7 +47,7 @@ cdef class Engine:
                 entry_point.watch(observer)
             self.entry_points[name] = entry_point
         self.connections_by_point = {name: set() for name in self.entry_points}
-        self.reserve = self.reactor.relief = Reserve(list(self.connections_by_point.values()))
+        self.reserve = self.reactor.relief = Reserve(list(self.connections_by_point.values()), region, worker)
 
     def share_loop(self) -> None:
         """Declare that other tasks use the loop as well."""

@@ -1,7 +1,7 @@
 # The descriptors of this process: the share of clients, and what is closed when none is left.
 
-from libc.stdint cimport uint64_t
-
+from lbcore.state.layout cimport WorkerStats
+from lbcore.state.region cimport Region
 from lbcore.transport.reactor cimport Relief
 
 
@@ -10,10 +10,17 @@ cdef class Reserve(Relief):
     cdef object servers                # Server by identity, of the table in force
     cdef Py_ssize_t others             # descriptors that belong neither to clients nor to servers
     cdef Py_ssize_t most               # limit of client connections
-    cdef readonly uint64_t shed        # idle connections closed to make room
+    cdef Region region                 # the owner of `row`
+    cdef WorkerStats* row              # of this worker: counts the connections that were closed to make room
+    cdef list idle                     # clients found idle: since when, a number, the ClientConnection; the longest idle last
+    cdef list pools                    # of servers, found to hold connections
+    cdef Py_ssize_t at_once            # of `idle`, that one call closes
+    cdef double idle_again_s           # monotonic times before which there is no use in looking, ...
+    cdef double pools_again_s          # ... since nothing was idle
 
     cdef void measure(self) noexcept
     cdef Py_ssize_t clients(self) noexcept
     cdef bint has_room(self) noexcept
     cdef Py_ssize_t close_pooled(self) except -1
     cdef Py_ssize_t close_idle(self) except -1
+    cdef int look_for_idle(self) except -1

@@ -8,11 +8,13 @@ are closed: first those to servers, because a new one costs a client only time, 
 
 import os
 import resource
+import time
 
 cimport cython
 from libc.stdint cimport int64_t
 
 from lbcore.routing.server cimport Server
+from lbcore.state.region cimport Region
 from lbcore.transport.connection cimport ClientConnection
 from lbcore.transport.pool cimport Pool
 
@@ -21,15 +23,21 @@ cdef enum:
     CLOSED_AT_ONCE = 32        # idle connections closed together, which saves searching for each
 
 cdef Py_ssize_t UNLIMITED = <Py_ssize_t>1 << 40
+cdef double PAUSE_S = 0.05          # when nothing was idle, until it is looked for again
 
 
 @cython.final
 cdef class Reserve(Relief):
     """The descriptors of one worker."""
 
-    def __init__(self, list connections):
+    def __init__(self, list connections, Region region, worker: int):
+        region.check_worker(worker)
         self.connections = connections
+        self.region = region
+        self.row = region.worker(worker)
         self.servers = {}
+        self.idle = []
+        self.pools = []
         try:
             self.others = len(os.listdir("/proc/self/fd")) + SPARE
         except OSError:
@@ -59,34 +67,61 @@ cdef class Reserve(Relief):
             closed = self.close_idle()
         else:
             closed = self.close_pooled() or self.close_idle()
-        self.shed += closed
+        self.row.connections_shed += closed
         return closed > 0
 
     cdef Py_ssize_t close_pooled(self) except -1:
-        """Close the connection that has been idle longest in each server's pool. Returns their number."""
+        """Close the connection that has been idle longest in the pools of a few servers. Returns their number.
+
+        The servers with a pool are looked for once, and taken one after the other by the calls that follow.
+        """
         cdef Server server
         cdef Pool pool
         cdef Py_ssize_t closed = 0
-        for server in self.servers.values():
-            pool = <Pool>server.pool
-            if pool is not None and pool.oldest is not None:
+        if not self.pools and time.monotonic() >= self.pools_again_s:
+            for server in self.servers.values():
+                pool = <Pool>server.pool
+                if pool is not None and pool.oldest is not None:
+                    self.pools.append(pool)
+            if not self.pools:
+                self.pools_again_s = time.monotonic() + PAUSE_S
+        while self.pools and closed < CLOSED_AT_ONCE:
+            pool = <Pool>self.pools.pop()
+            if pool.oldest is not None:
                 pool.oldest.close()
                 closed += 1
-                if closed == CLOSED_AT_ONCE:
-                    break
         return closed
 
     cdef Py_ssize_t close_idle(self) except -1:
-        """Close the clients that have been idle longest, up to CLOSED_AT_ONCE. Returns their number."""
+        """Close a few of the clients that have been idle longest. Returns their number.
+
+        They are looked for once, and taken by the calls that follow: of those that became idle later, none has been
+        idle for longer. So a connection costs O(log n) of them, however many there are.
+        """
+        cdef ClientConnection connection
         cdef int64_t since_ms
-        idle = []
+        cdef Py_ssize_t closed = 0
+        if not self.idle and time.monotonic() >= self.idle_again_s:
+            self.look_for_idle()
+            if not self.idle:
+                self.idle_again_s = time.monotonic() + PAUSE_S
+        while self.idle and closed < self.at_once:
+            since, _, item = self.idle.pop()
+            since_ms, connection = since, <ClientConnection>item
+            # It may have closed, or served a request, in the meantime.
+            if connection in connection.connections and connection.idle_since_ms() == since_ms:
+                connection.abort()
+                closed += 1
+        return closed
+
+    cdef int look_for_idle(self) except -1:
+        """Note the clients that are idle, those that have been for longest last."""
+        cdef int64_t since_ms
         for found in self.connections:
             for item in <set>found:
                 since_ms = (<ClientConnection>item).idle_since_ms()
                 if since_ms >= 0:
-                    idle.append((since_ms, id(item), item))
-        idle.sort()
-        del idle[max(1, min(CLOSED_AT_ONCE, len(idle) // 8)):]
-        for _, _, item in idle:
-            (<ClientConnection>item).abort()
-        return len(idle)
+                    self.idle.append((since_ms, id(item), item))
+        self.idle.sort(reverse=True)
+        self.at_once = max(1, min(CLOSED_AT_ONCE, len(self.idle) // 8))
+        return 0

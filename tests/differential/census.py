@@ -208,7 +208,7 @@ http:
   routers:
     r: {{rule: "Host(`a`)", service: app, observability: {{accessLogs: "false", tracing: false, metrics: true}}}}
 {APP}"""),
-    SetUp("nothing at all", "same", "http:\n", ("http is empty",)),
+    SetUp("nothing at all", "same", "http:\n", ("http: is empty",)),
     SetUp("TLS and a resolver", "same", f"""http:
   routers:
     plain: {{rule: "Host(`a`)", service: app}}
@@ -224,23 +224,23 @@ http:
   middlewares:
     auth: {{basicAuth: {{users: ["a:$apr1$x"]}}}}
     limit: {{rateLimit: {{average: 100, burst: 50}}}}
-{APP}""", ("basicAuth is not supported", "rateLimit is not supported", "closed for what they refer to")),
+{APP}""", ("basicAuth: not supported", "rateLimit: not supported", "closed for what they refer to")),
     SetUp("compression by true", "missing", f"""http:
   routers: {{r: {{rule: "Host(`a`)", service: app, middlewares: [c]}}, plain: {{rule: "Host(`b`)", service: app}}}}
   middlewares: {{c: {{compress: true}}}}
-{APP}""", ("compress is not supported",)),
+{APP}""", ("compress: not supported",)),
     SetUp("a server behind TLS", "missing", f"""http:
   routers:
     a: {{rule: "Host(`a`)", service: app}}
     b: {{rule: "Host(`b`)", service: proxmox}}
 {APP}    proxmox: {{loadBalancer: {{serversTransport: lax, servers: [{{url: "https://192.168.1.5:8006"}}]}}}}
   serversTransports: {{lax: {{insecureSkipVerify: true}}}}
-""", ("https:// is not supported", "insecureSkipVerify has no effect")),
+""", ("https:// is not supported", "insecureSkipVerify: has no effect")),
     SetUp("datagrams", "missing", f"""http:
   routers: {{r: {{rule: "Host(`a`)", service: app}}}}
 {APP}udp:
   services: {{dns: {{loadBalancer: {{servers: [{{address: "10.0.0.1:53"}}]}}}}}}
-""", ("udp is not supported",)),
+""", ("udp: not supported",)),
     SetUp("rules of version 2", "missing", f"""http:
   routers:
     old: {{rule: "Host(`a`, `b`)", ruleSyntax: v2, service: app}}
@@ -299,7 +299,7 @@ SECURE = BASE + '  websecure:\n    address: "127.0.0.1:PORT2"\n'
 STATIC = [
     SetUp("one entry point", "same", BASE),
     SetUp("the usual sections by true", "same", BASE + "ping: true\naccessLog: true\nlog: {level: info}\n"),
-    SetUp("the usual sections, empty", "same", BASE + "accessLog: {}\nping:\n", ("ping is empty",)),
+    SetUp("the usual sections, empty", "same", BASE + "accessLog: {}\nping:\n", ("ping: is empty",)),
     SetUp("sections in TOML", "same", '[entryPoints.web]\naddress = "127.0.0.1:PORT1"\n[log]\nlevel = "DEBUG"\n[accessLog]\n', (), "toml"),
     SetUp("trusted networks as one text", "same", BASE + '    forwardedHeaders: {trustedIPs: "10.0.0.0/8,127.0.0.1/32"}\n'),
     SetUp("everything to HTTPS by port", "same", BASE + '    http: {redirections: {entryPoint: {to: ":443", scheme: https}}}\n'),
@@ -318,13 +318,13 @@ STATIC = [
     SetUp("streams of HTTP/2", "same", BASE + "    http2: {maxConcurrentStreams: 100}\n"),
     SetUp("timeouts as numbers", "same", BASE + "    transport: {respondingTimeouts: {readTimeout: 0, idleTimeout: 300}}\n"),
     SetUp("the usual TLS", "same", SECURE + "    http: {tls: {certResolver: le}}\ncertificatesResolvers:\n  le: {acme: {email: a@b.example, storage: FOLDER/acme.json, httpChallenge: {entryPoint: web}}}\n"),
-    SetUp("containers", "missing", BASE + "providers: {docker: {exposedByDefault: false}}\n", ("docker is not supported",)),
-    SetUp("telemetry", "missing", BASE + "tracing: {otlp: {http: {endpoint: \"http://127.0.0.1:1/v1/traces\"}}}\n", ("tracing is not supported",)),
+    SetUp("containers", "missing", BASE + "providers: {docker: {exposedByDefault: false}}\n", ("docker: not supported",)),
+    SetUp("telemetry", "missing", BASE + "tracing: {otlp: {http: {endpoint: \"http://127.0.0.1:1/v1/traces\"}}}\n", ("tracing: not supported",)),
     SetUp("a misspelt key", "broken", BASE + "    adress: x\n", ("did you mean address?",)),
     SetUp("an address without its colon", "broken", 'entryPoints: {web: {address: "PORT1"}}\n', ("has no port: write :",)),
     SetUp("nobody to trust", "broken", BASE + "    proxyProtocol: {}\n", ("no client is trusted",)),
     SetUp("a network that is none", "broken", BASE + '    forwardedHeaders: {trustedIPs: ["10.0.0.0/33"]}\n', ("neither an IP address nor a network",)),
     SetUp("no level", "strict", BASE + "log: {level: loud}\n", ("has to be one of",)),
-    SetUp("left over from version 2", "lenient", BASE + "pilot: {token: x}\nexperimental: {http3: true}\n", ("pilot", "http3 has no effect")),
-    SetUp("swarm as in version 2", "lenient", BASE + "providers: {docker: {swarmMode: true}}\n", ("docker is not supported",)),
+    SetUp("left over from version 2", "lenient", BASE + "pilot: {token: x}\nexperimental: {http3: true}\n", ("pilot", "http3: has no effect")),
+    SetUp("swarm as in version 2", "lenient", BASE + "providers: {docker: {swarmMode: true}}\n", ("docker: not supported",)),
 ]

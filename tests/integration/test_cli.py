@@ -59,7 +59,7 @@ def test_check_tells_a_fact_once_with_its_places(tmp_path: Path) -> None:
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert errors == [
-        "error: dyn.yml: parentRefs (routers r0:3, r1:4, r2:5 and 2 more): parentRefs is not supported by this "
+        "error: dyn.yml: parentRefs (routers r0:3, r1:4, r2:5 and 2 more): not supported by this "
         "version of lbcore (write the conditions of the parents into the rule)",
         "error: dyn.yml:12: http.services.dead.loadBalancer.servers[0].url: error parsing server URL http://a b: "
         "'a b' is no host",
@@ -129,7 +129,7 @@ def test_run_takes_flags(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lbcore", "run", "--workers", "1", *flags, "--log.filePath=log"]
     process = subprocess.Popen(command, cwd=tmp_path)
     try:
-        eventually(lambda: "1 workers run configuration 1" in (tmp_path / "log").read_text(), "it runs")
+        eventually(lambda: "1 worker runs configuration 1" in (tmp_path / "log").read_text(), "it runs")
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     finally:

@@ -67,9 +67,9 @@ def test_a_terminal_is_told_what_runs_where_unless_a_level_is_set(tmp_path: Path
             eventually(lambda: subprocess.run(status, capture_output=True).returncode == 0, "it runs", 60)
         else:
             eventually(lambda: shows(b"ping on " + url + b"/ping"), "all is said", 60)
-            assert b"INF lbcore " in shown and b"starts with 1 workers, configuration static.yml" in shown
+            assert b"INF lbcore " in shown and b"starts with 1 worker, configuration static.yml" in shown
             assert b"INF entry point web listens on 127.0.0.1:" in shown
-            assert b"run configuration 1: 1 router, 1 service, 2 servers, 0 middlewares" in shown
+            assert b"1 worker runs configuration 1: 1 router, 1 service, 2 servers, 0 middlewares" in shown
             assert b"API on " + url + b"/api/overview, dashboard on " + url + b"/dashboard/; lbcore status" in shown
             assert b"metrics on " + url + b"/metrics" in shown
         process.send_signal(signal.SIGTERM)

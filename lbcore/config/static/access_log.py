@@ -8,7 +8,7 @@ from pydantic import field_validator
 
 from lbcore.config.model import Model, keys
 from lbcore.config.numbers import Count
-from lbcore.config.units import Duration, seconds, status_ranges
+from lbcore.config.units import LimitDuration, seconds, status_ranges
 
 
 class AccessLogFilters(Model):
@@ -16,7 +16,7 @@ class AccessLogFilters(Model):
 
     status_codes: list[str] = []
     retry_attempts: bool = False
-    min_duration: Duration = seconds(0)
+    min_duration: LimitDuration = seconds(0)
 
     @field_validator("status_codes")
     @classmethod

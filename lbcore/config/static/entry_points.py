@@ -33,8 +33,8 @@ class RespondingTimeouts(Model):
 
 
 class LifeCycle(Model):
-    request_accept_grace_timeout: Duration = seconds(0)
-    grace_time_out: Duration = seconds(10)
+    request_accept_grace_timeout: LimitDuration = seconds(0)
+    grace_time_out: LimitDuration = seconds(10)
 
 
 class EntryPointTransport(Model):

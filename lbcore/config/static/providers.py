@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import model_validator
 
 from lbcore.config.model import Change, Model, keys
-from lbcore.config.units import Duration, seconds
+from lbcore.config.units import LimitDuration, seconds
 
 
 class FileProvider(Model):
@@ -50,6 +50,6 @@ class Providers(Model):
         **keys("marathon rancher", "gone since Traefik 3: describe routers and services in a file: providers.file"),
     }
 
-    providers_throttle_duration: Duration = seconds(2)
+    providers_throttle_duration: LimitDuration = seconds(2)
     file: FileProvider | None = None
     keep_running: bool = True

@@ -125,8 +125,8 @@ def test_a_key_with_nothing_behind_it_is_not_there() -> None:
     config, warnings = parse_static("ping:\naccessLog:\n")
     assert (config.ping, config.access_log) == (None, None)
     assert [str(warning) for warning in warnings] == [
-        "static.yml:1: ping: ping is empty, so it is not there (write ping: {})",
-        "static.yml:2: accessLog: accessLog is empty, so it is not there (write accessLog: {})",
+        "static.yml:1: ping: is empty, so it is not there (write ping: {})",
+        "static.yml:2: accessLog: is empty, so it is not there (write accessLog: {})",
     ]
     assert router("tls: ").faults == ()
 
@@ -191,7 +191,7 @@ def test_keys_of_labels_in_a_server_have_no_effect() -> None:
     config, warnings = parse_dynamic(text)
     assert config.http.services["s"].faults == ()
     assert [str(warning) for warning in warnings] == [
-        f"dynamic.yml:1: http.services.s.loadBalancer.servers[0].{key}: {key} has no effect (write url: http://host:port)"
+        f"dynamic.yml:1: http.services.s.loadBalancer.servers[0].{key}: has no effect (write url: http://host:port)"
         for key in ("port", "scheme")
     ]
 
@@ -227,9 +227,9 @@ def test_numbers_of_layer_4_and_transports_are_bounded() -> None:
 
 def test_what_has_no_effect_is_warned_of_with_what_to_use() -> None:
     assert warned("http: {middlewares: {m: {headers: {sslRedirect: true, featurePolicy: x, frameDeny: true}}}}") == [
-        "dynamic.yml:1: http.middlewares.m.headers.featurePolicy: featurePolicy has no effect "
+        "dynamic.yml:1: http.middlewares.m.headers.featurePolicy: has no effect "
         "(gone since Traefik 3: use permissionsPolicy)",
-        "dynamic.yml:1: http.middlewares.m.headers.sslRedirect: sslRedirect has no effect "
+        "dynamic.yml:1: http.middlewares.m.headers.sslRedirect: has no effect "
         "(gone since Traefik 3: use redirectScheme, or redirections of the entry point)",
     ]
     point = "entryPoints: {web: {address: ':80', http: {underscoreHeadersStrategy: delete}}}"
@@ -300,9 +300,9 @@ def test_missing_features_do_not_turn_away_the_rest() -> None:
         "http: {routers: {a: {rule: x, service: s, parentRefs: [b]}, b: {rule: x, service: s, tls: false}},"
         " middlewares: {m: {compress: true}}}\nudp: {routers: {}}\n"
     )
-    assert "parentRefs is not supported" in config.http.routers["a"].faults[0]
+    assert "parentRefs: not supported" in config.http.routers["a"].faults[0]
     assert config.http.routers["b"].faults == ()
-    assert "compress is not supported" in config.http.middlewares["m"].faults[0]
+    assert "compress: not supported" in config.http.middlewares["m"].faults[0]
     assert [(note.path, note.severity) for note in warnings] == [("udp", "missing")]
 
 

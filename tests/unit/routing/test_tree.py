@@ -101,6 +101,16 @@ def test_watching_a_child_without_status_is_refused_as_in_traefik() -> None:
     ]
 
 
+def test_mirroring_has_the_status_of_its_main_service_and_asks_for_none() -> None:
+    unwatched = {"mirroring": {"service": "x", **WATCH}}
+    services = {"x": servers(A), "m": unwatched, "outer": {"mirroring": {"service": "m", **WATCH}}}
+    assert Tree(services).disabled == {}
+    tree = Tree({**services, "top": weighted("outer", **WATCH)})
+    assert list(tree.disabled) == ["top@file"]
+    assert tree.disabled["top@file"][0].startswith("cannot register outer as updater for top@file: ")
+    assert Tree({"x": servers(A, **CHECK), "m": unwatched, "top": weighted("m", **WATCH)}).disabled == {}
+
+
 def test_recursion_is_refused_with_the_way_named() -> None:
     tree = Tree({"a": weighted("b"), "b": weighted("c"), "c": weighted("a"), "d": servers(A)})
     way = "recursion detected in service:a@file->service:b@file->service:c@file->service:a@file"
