@@ -1,1 +1,1 @@
-"""Configuration as Traefik writes it: models, units, the rule language, loading and checking. No other I/O."""
+"""Configuration in Traefik's format: models, units, the rule language, loading and checking. No other I/O."""

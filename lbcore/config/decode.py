@@ -1,8 +1,7 @@
-"""A tree of text to a configuration model, with every problem at once. No I/O.
+"""Decoding a tree of text to a configuration model, with all problems at once. No I/O.
 
-What is wrong inside an object (a router, a service, ...) disables that object alone; what is wrong elsewhere refuses
-the whole. Texts become lists, switches and numbers as in Traefik's decoder; where that loads nonsense in silence, it is
-refused here.
+A problem inside an object (a router, a service, ...) disables that object alone; a problem elsewhere refuses the whole.
+Texts become lists, switches and numbers as in Traefik's decoder; nonsense that Traefik loads in silence is refused.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from lbcore.errors import ConfigError, Problem, Severity
 
 M = TypeVar("M", bound=Model)
 EXTENSIONS = "lbcore"
-ABSENT = object()  # in place of a value that is not there, or that cannot be read
+ABSENT = object()  # stands for a value that is missing, or that cannot be read
 _SCALARS: dict[type, Callable[[str], Any]] = {bool: to_bool, int: to_int, float: to_float}
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Keys, in lower case, that belong in another file, and what to say of them."""
+    """Keys, in lower case, that belong into another file, and the text about them."""
 
     keys: frozenset[str]
     text: str
@@ -38,11 +37,11 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Decoded(Generic[M]):
-    """A model, and what there is to say about it.
+    """A model, and the problems found.
 
-    broken    what disables single objects; their models carry it, too.
-    warnings  what is ignored, and features that are missing and that lbcore runs without.
-    line      where something is written, or what is around it, by the canonical path; None: not in a file.
+    broken    problems that disable single objects, whose models have them, too.
+    warnings  ignored keys, and missing features without which lbcore runs.
+    line      the line of an element, or of the nearest one around it, by its canonical path; None = not in a file.
     """
 
     model: M
@@ -52,11 +51,11 @@ class Decoded(Generic[M]):
 
 
 def decode(tree: Tree, model: type[M], elsewhere: Elsewhere | None = None) -> Decoded[M]:
-    """Keys are matched without case; `lbcore:` is merged over the rest.
+    """Decode a tree. Keys are matched without regard to case; `lbcore:` is merged over the rest.
 
-    elsewhere  the top-level keys of the other kind of file: they are ignored with one warning.
+    elsewhere  the top-level keys of the other kind of file, which are ignored with one warning.
 
-    Raises ConfigError with all problems, each with its line, when any concerns the whole.
+    Raises ConfigError with all problems, each with its line, if any concerns the whole.
     """
     decoder = _Decoder(tree)
     data = decoder.top(model, elsewhere)
@@ -72,24 +71,24 @@ def _in_order(problems: list[Problem]) -> list[Problem]:
 
 
 def keys_of(model: type[Model]) -> dict[str, Any]:
-    """Annotation by key."""
+    """The annotations of a model's fields, by key."""
     return {field.alias or name: field.annotation for name, field in fields_of(model).items()}
 
 
 def known_to(model: type[Model]) -> set[str]:
-    """All keys that a model accepts or knows, in lower case."""
+    """All keys that a model accepts or recognises, in lower case."""
     return {key.lower() for key in (*keys_of(model), *model.missing, *model.ignored)}
 
 
 def nearest(key: str, keys: list[str]) -> str:
-    """A hint naming the key that was probably meant, or all when none is near."""
+    """A hint with the key that was probably meant, or with all keys if none is near."""
     lower = {name.lower(): name for name in keys}
     close = difflib.get_close_matches(key.lower(), list(lower), n=1, cutoff=0.6)
     return f"did you mean {lower[close[0]]}?" if close else "known here: " + ", ".join(sorted(keys))
 
 
 def plain(annotation: Any) -> Any:
-    """Without `| None` and `Annotated`."""
+    """An annotation without `| None` and `Annotated`."""
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, types.UnionType):
@@ -104,7 +103,7 @@ def is_model(annotation: Any) -> bool:
 
 @dataclass(slots=True)
 class _Owner:
-    """The object that is being read: what is said of anything below it belongs to it."""
+    """The object that is being read, to which problems of its parts belong."""
 
     name: str
     line: int | None
@@ -120,21 +119,21 @@ class _Decoder:
         self.warnings: list[Problem] = []
         self.owners: dict[Path, _Owner] = {}
         self.written: dict[Path, Path] = {}  # canonical path to the path as written
-        self.told: set[Path] = set()  # where a problem has been told, and ...
-        self.around: set[Path] = set()  # ... what is around it: what follows from it is not told
+        self.reported: set[Path] = set()  # paths with a reported problem, and ...
+        self.around: set[Path] = set()  # ... the paths around them: consequences are not reported
 
     def owner(self, path: Path) -> _Owner | None:
         return next((self.owners[path[:length]] for length in range(2, 4) if path[:length] in self.owners), None)
 
     def line(self, path: Path) -> int | None:
-        """Of an element, by its canonical path, or of the nearest one around it."""
+        """The line of an element, by its canonical path, or of the nearest one around it."""
         around = next((path[:length] for length in range(len(path), 0, -1) if path[:length] in self.written), ())
         return self.tree.line(self.written.get(around, ())) if around else None
 
     def note(
         self, path: Path, text: str, hint: str = "", severity: Severity = "error", line: int | None = None
     ) -> None:
-        """Say something of a place; what is wrong with an object disables it alone."""
+        """Report something about a place. A problem of an object disables that object alone."""
         owner = self.owner(path)
         line = line or self.tree.line(self.written.get(path, path))
         if severity == "error" and UNSUPPORTED in text:
@@ -152,7 +151,7 @@ class _Decoder:
             self.broken.append(problem)
             owner.faults.append(problem.inside())
         if severity != "warning":
-            self.told.add(path)
+            self.reported.add(path)
             self.around.update(path[:length] for length in range(len(path) + 1))
 
     # The tree, by the model
@@ -189,10 +188,10 @@ class _Decoder:
             self.note((*path, *written[len(path) :]) if written[: len(path)] == path else path, text, line=line)
 
     def value(self, value: Any, annotation: Any, path: Path, written: Path) -> Any:
-        """What is to be validated, or ABSENT."""
+        """The value to validate, or ABSENT."""
         self.written[path] = written
         annotation = plain(annotation)
-        if value is None:  # as in Traefik: a key without anything behind it is not there
+        if value is None:  # as in Traefik, a key without a value is missing
             if is_model(annotation) and not issubclass(annotation, Object):
                 written_so = f"write {path[-1]}: " + ("{}" if annotation.may_be_empty else "and its keys below it")
                 self.note(path, "is empty, so it is not there", written_so, "warning")
@@ -253,7 +252,7 @@ class _Decoder:
         return found
 
     def begin(self, model: type[Object], path: Path, written: Path) -> None:
-        """An object begins here, unless it goes on: extensions are merged over what stands elsewhere."""
+        """Begin an object, unless it was begun already: extensions are merged over another part of it."""
         self.written.setdefault(path, written)
         if path not in self.owners:
             self.owners[path] = _Owner(dotted(path), self.tree.line(written), model.runs_alone)
@@ -347,7 +346,7 @@ class _Decoder:
     def without_field(
         self, model: type[Model], key: str, item: Any, here: Path, missing: dict[str, str], ignored: dict[str, str]
     ) -> None:
-        """A key of Traefik's without an attribute, or one that is unknown."""
+        """Handle a key without an attribute: one of Traefik's, or an unknown one."""
         is_off = item is None or (isinstance(item, str) and item.lower() == "false")
         if item == {} and here[-1] in model.needs_keys:
             self.empty(here)
@@ -361,10 +360,10 @@ class _Decoder:
         else:
             self.note(here, f"unknown key {key!r}", nearest(key, list(keys_of(model))))
 
-    # From what was read to models, an object at a time
+    # From decoded values to models, an object at a time
 
     def built(self, value: Any, annotation: Any, path: Path) -> Any:
-        """`value` with its objects as models: each is valid by itself, whatever is wrong with the others."""
+        """`value` with its objects as models, each valid by itself, whatever problems others have."""
         annotation = plain(annotation)
         if isinstance(value, dict) and is_model(annotation):
             keys = keys_of(annotation)
@@ -380,7 +379,7 @@ class _Decoder:
         return value
 
     def validated(self, data: dict[str, Any], model: type[M]) -> M | None:
-        """The whole, without what cannot be: there is a problem for each part that was left out."""
+        """The model without invalid parts, each of which has a problem."""
         for _ in range(3):
             try:
                 return model.model_validate(data)
@@ -406,7 +405,7 @@ class _Decoder:
 
     def invalid(self, base: Path, detail: Any) -> None:
         path = (*base, *(part for part in detail["loc"] if part != "[key]"))
-        if path != () and (path in self.around or any(path[:length] in self.told for length in range(len(path)))):
+        if path != () and (path in self.around or any(path[:length] in self.reported for length in range(len(path)))):
             return None
         kind, context = detail["type"], detail.get("ctx", {})
         if kind == "missing":
@@ -422,7 +421,7 @@ class _Decoder:
 
 
 def _without(data: Any, path: Path) -> Any:
-    """A copy of nested mappings that does not hold what is at `path`, or what that is a part of."""
+    """A copy of nested mappings without the value at `path`, or without the list that contains it."""
     if not isinstance(data, dict) or not path or path[0] not in data:
         return data
     if len(path) > 1 and isinstance(data[path[0]], dict):

@@ -127,6 +127,6 @@ class DynamicConfig(Model):
 
     @property
     def is_empty(self) -> bool:
-        """Nothing is configured at all."""
+        """Whether nothing is configured at all."""
         parts = (self.http, self.tcp, self.tls)
         return not any(getattr(part, kind) for part in parts for kind in type(part).model_fields)

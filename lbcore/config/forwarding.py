@@ -1,4 +1,4 @@
-"""How long lbcore waits for servers: what static and dynamic transports share. No I/O."""
+"""Timeouts towards servers, which static and dynamic transports share. No I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from lbcore.config.units import Duration, LimitDuration, seconds
 
 
 class ForwardingTimeouts(Model):
-    """0 = no limit; but for dialTimeout, below 0 is as 0, as in Traefik."""
+    """0 = no limit. Values below 0 count as 0, except for dialTimeout, as in Traefik."""
 
     ignored = keys("readIdleTimeout pingTimeout", "servers are spoken to in HTTP/1.1")
 

@@ -1,4 +1,4 @@
-"""What runs and is probably not what was meant: a warning each. No I/O."""
+"""Warnings about configuration that runs but is probably not intended. No I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lbcore.errors import Problem
 
 
 def lint(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str] = ()) -> list[str]:
-    """Of a merged configuration, whose names are qualified. Cost: linear in it.
+    """The warnings about a merged configuration, whose names are qualified. Cost: linear in its size.
 
     disabled  names of routers that cannot run.
     """
@@ -27,7 +27,7 @@ def lint(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str] 
 
 
 def static_notes(decoded: Decoded[StaticConfig], file: str) -> list[Problem]:
-    """What there is to say of a static configuration that was read."""
+    """The problems and warnings of a static configuration that was read."""
     static, found = decoded.model, [*decoded.broken, *decoded.warnings]
     prometheus = static.metrics.prometheus if static.metrics else None
     for path, settings in ((("ping",), static.ping), (("metrics", "prometheus"), prometheus)):
@@ -41,7 +41,7 @@ def static_notes(decoded: Decoded[StaticConfig], file: str) -> list[Problem]:
 
 
 def lint_static(static: StaticConfig) -> list[str]:
-    """Of a static configuration."""
+    """The warnings about a static configuration."""
     found = []
     for name, point in static.entry_points.items():
         where = f"{point.place}: entry point {name}" if point.place else f"entry point {name}"
@@ -56,7 +56,7 @@ def _place(thing: Object, kind: str, name: str) -> str:
 
 
 def _same_rules(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str]) -> Iterable[str]:
-    """Routers that are never asked, as another one with the same rule is asked before."""
+    """Routers that get no requests, because another one with the same rule precedes them."""
     seen: dict[tuple[tuple[str, bool], str], str] = {}
     routers = dynamic.http.routers
     order = sorted(routers, key=lambda name: (-(routers[name].priority or len(routers[name].rule.encode())), name))
@@ -65,7 +65,7 @@ def _same_rules(dynamic: DynamicConfig, static: StaticConfig, disabled: Containe
         if router.faults or not router.rule or name in disabled:
             continue
         rule = "".join(router.rule.split())
-        # With TLS and without are two worlds.
+        # Routers with and without TLS do not compete.
         points = [(point, tls_of(router, point, static) is not None) for point in entry_points_of(router, static)]
         before = {seen[point, rule] for point in points if (point, rule) in seen}
         if points and len(before) == 1 and all((point, rule) in seen for point in points):
@@ -78,7 +78,7 @@ def _same_rules(dynamic: DynamicConfig, static: StaticConfig, disabled: Containe
 
 
 def _cert_resolvers(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
-    """Names of resolvers that are not there: what names them gets the default certificate."""
+    """References to resolvers that do not exist, which lead to the default certificate."""
     known = {name for name, resolver in static.certificates_resolvers.items() if not resolver.faults}
     users: dict[str, RouterTls | None] = {}
     users |= {_place(router, "router", name): router.tls for name, router in dynamic.http.routers.items()}
@@ -140,7 +140,7 @@ def _members(where: str, names: list[str], weights: list[int]) -> Iterable[str]:
 
 
 def _unused(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
-    """Objects that nothing leads to: one line for each kind."""
+    """Objects that no router uses: one line for each kind."""
     http, tcp = dynamic.http, dynamic.tcp
     middlewares = {qualify(m, name) for name, router in http.routers.items() for m in router.middlewares}
     middlewares |= {qualify(m, name) for name, service in http.services.items() for m in service.middlewares}
@@ -179,7 +179,7 @@ def _unused(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
 
 
 def _reached(wanted: set[str], objects: Mapping[str, Object], below: Callable[[str], list[str]]) -> set[str]:
-    """What `wanted` leads to."""
+    """The names in `wanted`, and all below them."""
     reached: set[str] = set()
     ahead = list(wanted)
     while ahead:

@@ -1,4 +1,4 @@
-"""Configuration from files: text to tree to model, with every problem at once and the line it stands on."""
+"""Loading configuration from files: text to tree to model, with all problems at once, each with its line."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ _ELSEWHERE: dict[type[Model], Elsewhere] = {
 
 @dataclass(slots=True)
 class Loaded:
-    """A dynamic configuration and what there is to say about its files.
+    """A dynamic configuration, and the problems found in its files.
 
-    broken    what disables single objects, which carry it, too.
-    warnings  what is ignored, and features that are missing and that lbcore runs without.
-    lines     of each file by its name: where something is written, by its path.
+    broken    problems that disable single objects, whose models have them, too.
+    warnings  ignored keys, and missing features without which lbcore runs.
+    lines     by file name: a function from the path of an element to its line.
     """
 
     config: DynamicConfig
@@ -62,7 +62,7 @@ def load_static(path: str | os.PathLike[str]) -> StaticConfig:
 
 
 def load_static_with_warnings(path: str | os.PathLike[str]) -> tuple[StaticConfig, list[Problem]]:
-    """The same, with what is ignored, what is missing, and the entry points that cannot run for that."""
+    """`load_static`, with warnings: ignored keys, missing features, and the entry points that cannot run for that."""
     path = Path(path)
     tree = _tree(path, read_text(path), templates=False)
     if _is_blank(tree):
@@ -77,15 +77,15 @@ def load_static_with_warnings(path: str | os.PathLike[str]) -> tuple[StaticConfi
 def load_dynamic(path: str | os.PathLike[str]) -> tuple[DynamicConfig, list[Problem]]:
     """The dynamic configuration in a file, or in all files of a directory, and the warnings. Raises ConfigError.
 
-    In a directory the first file, in name order, that gives an object its name wins; the others are warned about. An
-    object that could not be read is there, and says so (`Object.faults`).
+    If several files of a directory define an object, the first one in the order of names wins, with a warning. An
+    object that could not be read is included, with its `Object.faults`.
     """
     loaded = load_objects(path)
     return loaded.config, loaded.warnings
 
 
 def load_objects(path: str | os.PathLike[str]) -> Loaded:
-    """The same with all that is known about the objects."""
+    """`load_dynamic`, with all problems of objects and with lines."""
     path = Path(path)
     if not is_folder(path):
         decoded = _decoded(path, read_text(path))
@@ -136,26 +136,26 @@ def _load_files(files: Mapping[Path, Callable[[], str]]) -> Loaded:
 
 
 def parse_static(text: str, name: str = "static.yml") -> tuple[StaticConfig, list[Problem]]:
-    """From text; the name says how it is written (.yml, .yaml, .toml) and where problems are."""
+    """A configuration from text. The name gives the format (.yml, .yaml, .toml), and is part of problems."""
     tree = parse(text, name, toml=name.lower().endswith(".toml"), templates=False)
     decoded = decode(tree, StaticConfig, _ELSEWHERE[StaticConfig])
     return decoded.model, static_notes(decoded, name)
 
 
 def parse_dynamic(text: str, name: str = "dynamic.yml") -> tuple[DynamicConfig, list[Problem]]:
-    """From text; the name says how it is written (.yml, .yaml, .toml) and where problems are."""
+    """A configuration from text. The name gives the format (.yml, .yaml, .toml), and is part of problems."""
     tree = parse(text, name, toml=name.lower().endswith(".toml"))
     decoded = decode(tree, DynamicConfig, _ELSEWHERE[DynamicConfig])
     return decoded.model, decoded.warnings
 
 
 def static_of(content: Mapping[str, Any]) -> StaticConfig:
-    """From a dict of plain data, as a file would hold it. Raises ConfigError; TypeError for other data."""
+    """A configuration from a dict with the contents of its file. Raises ConfigError; TypeError for other data."""
     return decode(_plain(content, "static.yml"), StaticConfig, _ELSEWHERE[StaticConfig]).model
 
 
 def dynamic_of(content: Mapping[str, Any]) -> DynamicConfig:
-    """From a dict of plain data, as a file would hold it. Raises ConfigError; TypeError for other data."""
+    """A configuration from a dict with the contents of its file. Raises ConfigError; TypeError for other data."""
     return decode(_plain(content, "dynamic.yml"), DynamicConfig, _ELSEWHERE[DynamicConfig]).model
 
 
@@ -174,7 +174,7 @@ def is_folder(path: Path) -> bool:
 def read_text(path: Path) -> str:
     """A configuration file's text. Raises ConfigError."""
     try:
-        # A pipe or a device would be waited for: it is told by its kind, and opened without waiting.
+        # Opening a pipe or a device could block: refuse it by its kind, and open without blocking.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ConfigError([_unreadable(path, error)]) from None
@@ -269,7 +269,7 @@ def _twice(path: str, place: str, first: str) -> Problem:
 
 
 def is_blank(path: Path) -> bool:
-    """Whether a file can be read and holds nothing, or nothing but comments."""
+    """Whether a file can be read, and is empty but for comments."""
     try:
         tree = _tree(path, read_text(path), templates=False)
     except ConfigError:

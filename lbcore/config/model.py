@@ -1,4 +1,4 @@
-"""What all configuration models share: Traefik's names for keys, and the keys of Traefik that have no field. No I/O."""
+"""The base of all configuration models: Traefik's names of keys, and Traefik's keys without a field. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import SkipJsonSchema
 
-# Marks a field whose default says nothing to a reader of the API, such as an extension that is off: see `api.shape`.
+# Marks a field whose default is not shown in the API, such as an extension that is off: see `api.shape`.
 WHEN_SET = "shown where it is set"
 UNSUPPORTED = "not supported by this version of lbcore"
 # Attributes that no file can set.
@@ -17,7 +17,7 @@ HIDDEN = frozenset({"place", "faults", "closed", "certificate_text", "key_text",
 
 
 class Change(NamedTuple):
-    """What a section says otherwise than it is taken: a warning."""
+    """A warning about a section whose meaning differs from its text."""
 
     key: str
     text: str
@@ -27,13 +27,13 @@ class Change(NamedTuple):
 class Model(BaseModel):
     """Attributes are in snake case, keys in Traefik's camel case.
 
-    missing       keys of features that are not there yet, with what to do instead: the object around cannot run; where
-                  there is none, lbcore runs without the feature.
-    ignored       keys that have no effect, with the reason: a warning.
+    missing       keys of missing features, with a hint: the object around them cannot run; outside of objects, lbcore
+                  runs without the feature.
+    ignored       keys without effect, with the reason: a warning.
     renamed       old names of keys.
-    needs_keys    of the keys without a field, the sections that Traefik refuses when they are empty.
-    may_be_empty  whether the section may stand without any key, or as `true`: as in Traefik.
-    meant         what a text, or other keys, in place of this section were probably meant to be.
+    needs_keys    keys without a field whose sections Traefik refuses if they are empty.
+    may_be_empty  whether the section may be empty, or `true`, as in Traefik.
+    meant         a hint for a text, or for other keys, in place of this section.
     """
 
     model_config = ConfigDict(
@@ -53,16 +53,16 @@ class Model(BaseModel):
 
     @classmethod
     def adjust(cls, data: dict[str, Any]) -> list[Change]:
-        """Turn what was read of a section into what it means in Traefik, and say what was changed."""
+        """Change the data of a section to their meaning in Traefik, and return the changes to warn about."""
         return []
 
 
 class Object(Model):
     """A named part of a configuration that runs, or is disabled, by itself: a router, a service, a middleware, ...
 
-    place   where it is written, `dynamic.yml:7`; empty if not in a file. Objects that differ only in it are equal.
-    faults  what could not be read of it; with any it cannot run. What could be read stands in the other attributes.
-    runs_alone  whether a mistake in it leaves the others alone; otherwise only features that are missing do.
+    place       `dynamic.yml:7`; empty if not from a file. Objects that differ only in their place are equal.
+    faults      problems of its text, with any of which it cannot run. The other attributes have what could be read.
+    runs_alone  whether a mistake in it disables it alone; otherwise only missing features do.
     """
 
     runs_alone: ClassVar[bool] = True
@@ -85,5 +85,5 @@ def fields_of(model: type[Model]) -> dict[str, Any]:
 
 
 def keys(text: str, hint: str = "") -> dict[str, str]:
-    """Keys, written with spaces between them, that share a hint."""
+    """Keys, separated by spaces, that share a hint."""
     return dict.fromkeys(text.split(), hint)

@@ -46,7 +46,7 @@ def check_network(value: str) -> str:
 
 
 def split_address(address: str) -> tuple[str, int, str, str]:
-    """What `split_url` gives, of the address of a layer 4 server: host:port, or unix:/path. Raises ValueError."""
+    """`split_url` for the address of a layer 4 server: host:port, or unix:/path. Raises ValueError."""
     if address.startswith(UNIX):
         return split_url(address)
     try:
@@ -71,16 +71,16 @@ def is_relative(url: str) -> bool:
 
 
 def is_nowhere(url: str) -> bool:
-    """Whether a server's URL names no host at all, as `localhost` and `` do: people give a router that only redirects
-    such a server. Whoever is sent there is answered with 500, as in Traefik."""
+    """Whether a server's URL names no host at all, as `localhost` and `` do, which are common for routers that only
+    redirect. A request for such a server is answered with 500, as in Traefik."""
     return ":" not in url.partition("/")[0] and "//" not in url and _PLACEHOLDER.search(url) is None
 
 
 def split_url(url: str) -> tuple[str, int, str, str]:
     """`(host, port, authority, path)` of a server's URL. Raises ValueError.
 
-    http[s]://[user@]host[:port][/path], or (extension) unix:/path/of/socket: then the port is 0 and the host that path.
-    A user is accepted, as in Traefik, and not sent: the authority has none.
+    http[s]://[user@]host[:port][/path], or (extension) unix:/path/of/socket, with port 0 and the path as host.
+    A user is accepted, as in Traefik, and not sent: the authority is without it.
     Source: RFC 3986 section 3.
     """
     if url.startswith(UNIX):
@@ -105,10 +105,10 @@ def split_url(url: str) -> tuple[str, int, str, str]:
 
 
 def is_secure(url: str) -> bool:
-    """Whether a server is spoken to over TLS."""
+    """Whether connections to a server use TLS."""
     return url[:8].lower() == "https://"
 
 
 def has_user(url: str) -> bool:
-    """Whether a URL that `split_url` takes names a user."""
+    """Whether a URL that `split_url` accepts names a user."""
     return not url.startswith(UNIX) and "@" in urlsplit(url).netloc

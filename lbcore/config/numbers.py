@@ -1,4 +1,4 @@
-"""Whole numbers within the bounds of what runs by them. No I/O."""
+"""Numbers with the bounds of the code that uses them. No I/O."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lbcore.config.units import Duration, SignedDuration
 
 INT64_MAX = (1 << 63) - 1
 SHORT = timedelta(days=24)  # less than 2^31 ms
-KEEP_ALIVE = timedelta(seconds=32767)  # the most that Linux takes for TCP_KEEPIDLE
+KEEP_ALIVE = timedelta(seconds=32767)  # the greatest value of TCP_KEEPIDLE in Linux
 
-Weight = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]  # below 0: as 0, as in Traefik
+Weight = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]  # below 0 counts as 0, as in Traefik
 Count = Annotated[int, Field(ge=0, lt=1 << 31)]
 OrNone = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31), AfterValidator(lambda value: max(value, 0))]  # below 0: none
 Size = Annotated[int, Field(ge=0, le=INT64_MAX)]

@@ -1,4 +1,4 @@
-"""What is said of requests, as entry points and routers set it: the part that both share. No I/O."""
+"""`observability` of entry points and routers: the part that both share. No I/O."""
 
 from __future__ import annotations
 

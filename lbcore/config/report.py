@@ -1,4 +1,4 @@
-"""Problems as lines for people: one line for a fact, however many objects share it. No I/O."""
+"""Problems as lines for users: one line for a fact, however many objects share it. No I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOWN = 3  # places that are named; the others are counted
 
 
 def lines(problems: Iterable[Problem]) -> list[str]:
-    """One line for each fact, in the order in which it comes up first: file, line, path and what to do."""
+    """One line for each fact, in the order of first occurrence: file, line, path, problem and hint."""
     groups: dict[tuple[str, ...], list[Problem]] = {}
     for problem in dict.fromkeys(problems):
         groups.setdefault(_fact(problem), []).append(problem)
@@ -24,7 +24,7 @@ def lines(problems: Iterable[Problem]) -> list[str]:
 
 
 def _fact(problem: Problem) -> tuple[str, ...]:
-    """What makes two problems the same one: all but the object, and positions in lists."""
+    """The identity of a fact: all of a problem but its object, and positions in lists."""
     if not problem.object:
         return (problem.file, problem.path, problem.problem, problem.hint, str(problem.line))
     return (problem.severity, re.sub(r"\[\d+\]", "[]", problem.key), problem.problem, problem.hint)

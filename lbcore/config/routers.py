@@ -1,4 +1,4 @@
-"""`http.routers`: which requests go through which middlewares to which service. No I/O."""
+"""`http.routers`: rules, their middlewares and services. No I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_USER_PRIORITY = (1 << 63) - 1 - 1000
 
 
 class RouterObservability(Observability):
-    """Whether its requests are logged and counted; None: as its entry point says."""
+    """Whether requests of the router are logged and counted; None = as the entry point says."""
 
     access_logs: bool | None = None
     metrics: bool | None = None

@@ -1,10 +1,10 @@
-"""The rule language of routers, version 3: text to a tree, with every argument checked. No I/O.
+"""The rule language of routers, version 3: parsing to a tree, with all arguments checked. No I/O.
 
     rule   = and { "||" and }        and  = not { "&&" not }        not = "!" not | "(" rule ")" | call
     call   = Name "(" [ text { "," text } ] ")"                     text = `raw` | "escaped"
 
-Names are taken as `PathPrefix`, `pathprefix`, `PATHPREFIX` or `Pathprefix`. White space and comments (Go's) between
-tokens mean nothing.
+Names are accepted as `PathPrefix`, `pathprefix`, `PATHPREFIX` or `Pathprefix`. White space and comments (Go's) between
+tokens have no meaning.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DEPTH_LIMIT = 200  # of parentheses and negations
 
 
 class RuleError(ValueError):
-    """A rule that cannot be read. `position` is an offset into its text."""
+    """An invalid rule. `position` is an offset into its text."""
 
     def __init__(self, problem: str, position: int) -> None:
         self.position = position
@@ -99,7 +99,7 @@ def quote(text: str) -> str:
 
 
 def host_of(value: str) -> str:
-    """What the argument of `Host` is compared as: in lower case, without a last dot or an IPv6 address's brackets."""
+    """The argument of `Host` for comparison: in lower case, without a trailing dot and the brackets of IPv6."""
     host = value.lower().removesuffix(".")
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
@@ -160,7 +160,7 @@ _SERVER_NAME = re.compile(r"(?:\*\.)?[\w.:-]+", re.ASCII)
 _QUIET = re2.Options()
 _QUIET.log_errors = False
 
-# How often each argument may come, and what it has to be.
+# By matcher: the allowed numbers of arguments, and the check of each.
 _MATCHERS: Matchers = {
     "Host": ((1,), (_host,)),
     "HostRegexp": ((1,), (_regex,)),
@@ -186,7 +186,7 @@ _NAMES = {
     for name in (*_MATCHERS, *_TCP_MATCHERS)
     for spelling in (name, name.lower(), name.upper(), name.lower().capitalize())
 }
-_SPACE = r"(?:\s|//[^\n]*+|/\*(?s:.*?)\*/)*+"  # and comments; once taken, nothing of them is given back
+_SPACE = r"(?:\s|//[^\n]*+|/\*(?s:.*?)\*/)*+"  # and comments, without backtracking
 _BLANK = re.compile(_SPACE)
 _TOKEN = re.compile(
     _SPACE + r"(?:(?P<op>&&|\|\||[!(),])|(?P<name>[A-Za-z_]\w*)|(?P<raw>`[^`]*`)|(?P<text>\"(?:[^\"\\\n]|\\.)*\"))"
@@ -196,7 +196,7 @@ _PLAIN_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\
 
 
 def parse_rule(text: str) -> Rule:
-    """Read a rule. Raises RuleError with what is wrong and where."""
+    """Parse a rule. Raises RuleError with the problem and its position."""
     if len(text.encode(errors="surrogatepass")) > RULE_LIMIT_BYTES:
         raise RuleError(f"error while parsing rule: longer than {RULE_LIMIT_BYTES} bytes", 0)
     if not text.strip():
@@ -205,7 +205,7 @@ def parse_rule(text: str) -> Rule:
 
 
 def parse_tcp_rule(text: str) -> Rule:
-    """Read a rule of layer 4. Raises RuleError with what is wrong and where."""
+    """Parse a rule of layer 4. Raises RuleError with the problem and its position."""
     if not text.strip() or len(text.encode(errors="surrogatepass")) > RULE_LIMIT_BYTES:
         raise RuleError("empty rule" if not text.strip() else "rule too long", 0)
     return _Parser(text, _TCP_MATCHERS).whole()
@@ -305,7 +305,7 @@ class _Parser:
         return Matcher(name, tuple(args), position)
 
     def check(self, name: str, args: list[str], position: int) -> None:
-        """Refuse arguments that are missing, empty, too many or not of their kind, in Traefik's words."""
+        """Refuse arguments that are missing, empty, too many or invalid, in Traefik's words."""
         counts, checks = self.matchers[name]
         if not args:
             self.refuse(name, "checking", f"no args for matcher {name}", position)

@@ -1,1 +1,1 @@
-"""What the load balancer tells about itself: request counters, the access log, Prometheus' text."""
+"""The observation of requests: counters, and the access log."""

@@ -12,15 +12,15 @@ from lbcore.state.region cimport Region
 
 cdef class AccessLog:
     cdef Region region
-    cdef LineWriter lines              # whole ones, on their way to the worker that writes them
+    cdef LineWriter lines              # the ring for whole lines, which one of the workers empties
     cdef bint json
     cdef bint with_traefik_fields      # format `common`
-    cdef int min_retries               # of a request that is logged whatever its status; 0 = no such filter
-    cdef uint64_t min_ns               # likewise: its duration
-    cdef bytes statuses                # by status: 1 = logged; empty = all are
+    cdef int min_retries               # with this number of retries a request is logged whatever its status; 0 = no such filter
+    cdef uint64_t min_ns               # the same for its duration in ns
+    cdef bytes statuses                # by status: 1 = logged; empty = all statuses are
     cdef bint filters                  # one of the three is set
     cdef LogFields fields
-    cdef uint32_t shown                # CommonField bits: what the common format has; `-` in place of the others
+    cdef uint32_t shown                # CommonField bits of the fields that are shown; others are `-`
     cdef int referer_mode
     cdef int agent_mode
 

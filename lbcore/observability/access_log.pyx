@@ -1,6 +1,6 @@
-"""The access log of one worker: a line per exchange, in Traefik's common or JSON format. Writes into memory alone.
+"""The access log of one worker: a line per exchange, in Traefik's common or JSON format. No I/O.
 
-Lines go into the worker's ring in shared memory; `writer` takes them from there.
+Lines go into the worker's ring in shared memory, from which `writer` takes them.
 """
 
 cimport cython
@@ -25,7 +25,7 @@ cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 cdef enum:
-    FIXED_BYTES = 256          # of a line in the common format, beside what follows from the request and from names
+    FIXED_BYTES = 256          # most bytes of a line in the common format, without the parts of the request and names
 
 cdef enum CommonField:         # bits of AccessLog.shown
     SHOW_CLIENT = 1
@@ -58,7 +58,7 @@ cdef inline char* put_dash(char* out) noexcept nogil:
 
 
 cdef Span text_of(str text) except *:
-    """A name of the configuration as UTF-8, `-` for none; it lives as long as the name."""
+    """A name of the configuration as UTF-8, `-` for none; valid as long as the name."""
     cdef Py_ssize_t length
     cdef const char* data
     if not text:
@@ -77,7 +77,7 @@ cdef Py_ssize_t header_room(Request request, const char* lower, Py_ssize_t lengt
 
 
 cdef char* put_header(char* out, Request request, const char* lower, Py_ssize_t length, int mode) noexcept nogil:
-    """What a line says of a request header: its values, joined by commas, if they are kept; else `-`."""
+    """Write the values of a request header, joined by commas, if they are kept; else `-`. Returns the position behind them."""
     cdef Py_ssize_t i
     cdef char* start = out
     cdef bint found = False
@@ -121,11 +121,11 @@ cdef class AccessLog:
 
     @property
     def pending_bytes(self) -> int:
-        """What is not written yet."""
+        """Bytes that are not written yet."""
         return self.lines.pending_bytes
 
     cdef bint is_logged(self, const Record* record) noexcept:
-        """Whether a request passes the filters: any of them lets it through."""
+        """Whether a request passes at least one of the filters."""
         if not self.filters:
             return True
         if len(self.statuses) and 0 <= record.status < 600 and (<const char*>self.statuses)[record.status]:
@@ -161,7 +161,7 @@ cdef class AccessLog:
         cdef char* out
         cdef char* aside
         if headers and record.forward.trusted:
-            forwarded = request.find(b"x-forwarded-for", 15)     # the client as a trusted proxy before has named it
+            forwarded = request.find(b"x-forwarded-for", 15)     # the client, as named by a trusted proxy
         if forwarded.len == 0 and client != NULL:
             forwarded = span_of(client.text, client.text_len)
         size += ESCAPED * (forwarded.len + method.len + room) + room
@@ -170,7 +170,7 @@ cdef class AccessLog:
         out = self.lines.begin(size)
         if out == NULL:
             return 0
-        aside = out + size - room                # where the path is put together, behind what is written before it
+        aside = out + size - room                # scratch space for the path, behind the part of the line that precedes it
         out = put_quoted(out, forwarded) if forwarded.len and self.shown & SHOW_CLIENT else put_dash(out)
         out = put_text(out, b" - - [", 6)
         out = put_span(out, start_time(record.duration_ns)) if self.shown & SHOW_START else put_dash(out)

@@ -1,4 +1,4 @@
-# What a line of the access log tells of: which fields, which headers, and the path.
+# The contents of a line of the access log: fields, headers, and the path.
 
 from lbcore.http.request cimport Request
 from lbcore.http.span cimport Span
@@ -11,12 +11,12 @@ cdef enum HeaderMode:
 
 
 cdef class LogFields:
-    cdef dict kept                     # lower-case field name -> kept, for those named
+    cdef dict kept                     # lower-case name -> kept, for the fields that the configuration names
     cdef bint keep_others
-    cdef bint with_query               # RequestPath has it
+    cdef bint with_query               # RequestPath includes the query
     cdef dict header_modes             # lower-case name -> HeaderMode
-    cdef int header_mode               # of the others
-    cdef bint with_headers             # some header is told of
+    cdef int header_mode               # of all other headers
+    cdef bint with_headers             # at least one header is logged
 
     cdef bint keeps(self, str name) except -1
     cdef int mode_of(self, str name) except -1
@@ -24,10 +24,10 @@ cdef class LogFields:
 
 
 cdef inline bint is_read(Request request) noexcept nogil:
-    """Whether the head was read to its end. Nothing is told of the headers of one that was refused before."""
+    """Whether the head was read to its end. Headers of a head that was refused before are not logged."""
     return request.head.path.ptr != NULL
 
 
 cdef inline Py_ssize_t path_room(Request request) noexcept nogil:
-    """Bytes that `LogFields.put_path` writes at most."""
+    """Most bytes that `LogFields.put_path` writes."""
     return 2 + request.head.first_path.len + request.head.query.len + request.head.target.len

@@ -1,4 +1,4 @@
-"""What a line of the access log tells of: which fields, which headers, and the path. No I/O."""
+"""The contents of a line of the access log: fields, headers, and the path. No I/O."""
 
 cimport cython
 from libc.string cimport memcpy
@@ -17,7 +17,7 @@ cdef inline char* put_span(char* out, Span span) noexcept nogil:
 
 @cython.final
 cdef class LogFields:
-    """`settings.fields` of `config.static.AccessLog`."""
+    """The settings `accessLog.fields`."""
 
     def __init__(self, settings):
         fields = settings.fields
@@ -29,17 +29,17 @@ cdef class LogFields:
         self.with_headers = self.header_mode != MODE_DROP or any(self.header_modes.values())
 
     cdef bint keeps(self, str name) except -1:
-        """Whether a field is told."""
+        """Whether a field is logged."""
         return self.kept.get(name.lower(), self.keep_others)
 
     cdef int mode_of(self, str name) except -1:
-        """HeaderMode of a header, by its lower-case name."""
+        """The HeaderMode of a header, by its lower-case name."""
         return self.header_modes.get(name, self.header_mode)
 
     cdef Span put_path(self, Request request, char* out) noexcept:
-        """Path and query as they were routed by, before any middleware; of a head that was refused, the target as it came.
+        """Path and query before any middleware; of a head that was refused, the target as received.
 
-        Written at `out`, which has `path_room`; empty when no target was read.
+        Written to `out`, which has `path_room`; empty if no target was read.
         """
         cdef char* start = out
         if not is_read(request):

@@ -1,4 +1,4 @@
-# A line of the access log in Traefik's JSON format.
+# Lines of the access log in Traefik's JSON format.
 
 from libc.stdint cimport uint64_t
 

@@ -1,4 +1,4 @@
-"""A line of the access log in Traefik's JSON format: its fields, and the headers that are kept. No I/O."""
+"""Lines of the access log in Traefik's JSON format: fields, and the headers that are kept. No I/O."""
 
 import codecs
 import json
@@ -22,7 +22,7 @@ from lbcore.http.span cimport Span, span_bytes, span_of
 from lbcore.observability.fields cimport MODE_DROP, MODE_REDACT, LogFields, is_read, path_room
 from lbcore.observability.record cimport Record
 
-# As Go's encoder does: every byte that is no UTF-8 becomes U+FFFD, each for itself.
+# As in Go's encoder, each byte that is not UTF-8 becomes U+FFFD.
 codecs.register_error("lbcore.each", lambda error: ("\ufffd" * (error.end - error.start), error.end))
 
 
@@ -31,12 +31,12 @@ cdef inline str text_of(Span span):
 
 
 cdef str canonical(str name):
-    """A header's name as Go writes it."""
+    """The canonical form of a header's name, as in Go."""
     return "-".join([part.capitalize() for part in name.split("-")])
 
 
 cdef class Headers:
-    """The headers of one message that a line tells of, by name; several values are joined by commas."""
+    """The logged headers of one message, by name; several values are joined by commas."""
 
     cdef LogFields log
     cdef str prefix
@@ -63,7 +63,7 @@ cdef class Headers:
 
 
 cdef dict request_headers(LogFields log, const Record* record, Request request):
-    """Headers of the request as middlewares have left them, and those that tell the server of the client."""
+    """The headers of the request after all middlewares, and those that name the client to the server."""
     cdef Headers headers = Headers(log, "request_")
     cdef Buffer forwarded
     cdef Py_ssize_t i
@@ -73,7 +73,7 @@ cdef dict request_headers(LogFields log, const Record* record, Request request):
         if kind in (H_DROPPED, H_HOST, H_TRANSFER_ENCODING, H_TRAILER, H_X_FORWARDED_SERVER):
             continue
         if kind & H_OWN and request.headers[i].value.len == 0:
-            continue                   # a managed one that a middleware took out
+            continue                   # a managed header that a middleware has removed
         if kind == H_CONNECTION:
             if request.framing.upgrade:
                 headers.add(span_of(b"Connection", 10), span_of(b"Upgrade", 7))
@@ -182,7 +182,7 @@ cdef dict fields_of(LogFields log, const Record* record, Request request, str en
 
 cdef bytes json_line(LogFields log, const Record* record, Request request, Response response, str entry_point, str router,
                      str service, str url, uint64_t count):
-    """The line of an exchange, its end included."""
+    """The line of an exchange, with its line end."""
     fields = fields_of(log, record, request, entry_point, router, service, url, count)
     shown = {name: value for name, value in fields.items() if log.keeps(name)}
     if log.with_headers:
@@ -195,6 +195,6 @@ cdef bytes json_line(LogFields log, const Record* record, Request request, Respo
     shown["msg"] = ""
     shown["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     text = json.dumps(shown, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
-    if not text.isprintable():         # controls that JSON lets pass: some take them for the end of the line
+    if not text.isprintable():         # control characters that JSON allows, and that some readers take for the end of a line
         text = "".join([char if char.isprintable() else json.dumps(char).strip('"') for char in text])
     return text.encode() + b"\n"

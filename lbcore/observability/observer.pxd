@@ -1,4 +1,4 @@
-# What watches the exchanges of an entry point.
+# The observer of the exchanges of an entry point.
 
 from libc.stdint cimport uint32_t
 

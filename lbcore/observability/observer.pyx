@@ -1,4 +1,4 @@
-"""What watches the exchanges of an entry point: counts them, and writes their lines of the access log. No I/O."""
+"""The observer of the exchanges of an entry point: counts them, and makes their lines of the access log. No I/O."""
 
 import logging
 
@@ -21,7 +21,7 @@ cdef const char* NAMES = b"GET    HEAD   POST   PUT    DELETE CONNECTOPTIONSTRAC
 
 
 cdef int method_index(const char* method, Py_ssize_t length) noexcept nogil:
-    """Index into METHODS; 0 for a method that has no name there."""
+    """The index of a method in METHODS; 0 for others."""
     cdef int i
     if length == 0 or length > 7:
         return 0
@@ -33,10 +33,10 @@ cdef int method_index(const char* method, Py_ssize_t length) noexcept nogil:
 
 @cython.final
 cdef class Observer:
-    """One per entry point and worker.
+    """There is one per entry point and worker.
 
-    by_*           which labels requests are counted under.
-    tells_retries  put requests that were sent more than once into the log.
+    by_*           the labels by which requests are counted.
+    tells_retries  log requests that were sent more than once.
     """
 
     def __init__(self, Series series=None, AccessLog log=None, by_entry_point=True, by_router=False, by_service=True,
@@ -50,7 +50,7 @@ cdef class Observer:
 
     cdef int note(self, Record* record, Request request, Response response, str entry_point, str router, str service,
                   str url) except -1:
-        """An exchange is over."""
+        """Count and log an exchange that has ended."""
         cdef Span accept
         record.method = method_index(request.head.method.ptr, request.head.method.len)
         if self.series is not None and record.counted:

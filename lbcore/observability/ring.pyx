@@ -1,8 +1,7 @@
-"""Lines of the access log on their way from the workers to the one process that writes them, through shared memory. No I/O.
+"""Rings in shared memory, through which workers pass lines of the access log to the process that writes them. No I/O.
 
-Each worker has a ring that it alone fills, without a lock, and that whoever writes the log empties: a line whose head is
-complete before `LogRing.filled` passes it. What a worker had put in before it died is written all the same. A ring that
-has no room loses the line, and counts it.
+Each worker alone fills its ring, without a lock; one process empties all rings. A line is complete before `LogRing.filled` is advanced
+past it. Lines of a worker that has died are written. If a ring has no room, the line is dropped and counted.
 """
 
 cimport cython
@@ -21,24 +20,24 @@ cdef extern from *:
     static inline uint64_t lb_load_acquire(const uint64_t *cell) { return __atomic_load_n(cell, __ATOMIC_ACQUIRE); }
     static inline void lb_store_release(uint64_t *cell, uint64_t value) { __atomic_store_n(cell, value, __ATOMIC_RELEASE); }
     """
-    # Position of a ring: what was written before the store is seen after the load.
+    # The position of a ring: a load that sees a store also sees all writes before that store.
     uint64_t load_acquire "lb_load_acquire"(const uint64_t* cell) noexcept nogil
     void store_release "lb_store_release"(uint64_t* cell, uint64_t value) noexcept nogil
 
 cdef enum:
     HEAD_BYTES = 16            # of LineHead
-    LOW_BYTES = 1 << 20        # an empty ring that was filled beyond starts again at its beginning: memory is used again
-    MERGE_BYTES = 1 << 20      # what is merged at a time, and one line more
+    LOW_BYTES = 1 << 20        # an empty ring that was filled beyond this starts again at its beginning, so that memory is reused
+    MERGE_BYTES = 1 << 20      # a merge ends with the line that passes this size
 
 
 cdef inline uint64_t room_for(Py_ssize_t length) noexcept nogil:
-    """Bytes that a line of this length takes in a ring."""
+    """Bytes that a line of this length occupies in a ring."""
     return HEAD_BYTES + ((<uint64_t>length + HEAD_BYTES - 1) & ~<uint64_t>(HEAD_BYTES - 1))
 
 
 @cython.final
 cdef class LineWriter:
-    """Fills the ring of one worker. For one thread."""
+    """Fills the ring of one worker. To be used by one thread."""
 
     def __init__(self, Region region, worker):
         region.check_worker(worker)
@@ -46,7 +45,7 @@ cdef class LineWriter:
         self.ring = region.log_ring(worker)
 
     cdef char* begin(self, Py_ssize_t length) noexcept:
-        """Room for a line of at most that many bytes, until `commit`; NULL when there is none: the line is lost."""
+        """Room for a line of at most `length` bytes, valid until `commit`; NULL if there is none: the line is dropped and counted."""
         cdef LogRing* ring = self.ring
         cdef uint64_t filled = ring.filled, emptied = load_acquire(&ring.emptied)
         cdef uint64_t at = filled & (LOG_RING_BYTES - 1)
@@ -63,7 +62,7 @@ cdef class LineWriter:
         return ring.data + (self.at & (LOG_RING_BYTES - 1)) + HEAD_BYTES
 
     cdef void commit(self, const char* end, uint64_t time_ns) noexcept:
-        """The line is whole, and ends there."""
+        """Publish the line, which ends at `end`."""
         cdef LineHead* head = <LineHead*>(self.ring.data + (self.at & (LOG_RING_BYTES - 1)))
         head.time_ns = time_ns
         head.length = <uint32_t>(end - <char*>head - HEAD_BYTES)
@@ -80,22 +79,22 @@ cdef class LineWriter:
 
     @property
     def pending_bytes(self) -> int:
-        """What is not written yet."""
+        """Bytes that are not written yet."""
         return self.ring.filled - load_acquire(&self.ring.emptied)
 
 
-cdef struct Cursor:                    # of the reader, in one ring
-    uint64_t at                        # the next line, as in LogRing.filled
+cdef struct Cursor:                    # position of the reader in one ring
+    uint64_t at                        # of the next line, counted as LogRing.filled
     uint64_t end
 
 
 @cython.final
 cdef class LineReader:
-    """Takes the lines of all workers in the order of their time. One process at a time may, in one thread."""
+    """Takes the lines of all workers in the order of time. Only one process at a time may read, in one thread."""
 
     cdef Region region                 # keeps the rings mapped
-    cdef Cursor* cursors               # [worker]
-    cdef char* text                    # of the merged lines
+    cdef Cursor* cursors               # owned; by worker
+    cdef char* text                    # owned; the merged lines
     cdef size_t room                   # bytes at text
 
     def __cinit__(self, Region region):
@@ -122,7 +121,7 @@ cdef class LineReader:
         return NULL
 
     cdef Py_ssize_t gather(self, uint64_t until_ns) noexcept nogil:
-        """Merge lines into `text`. Their length, or -1 without memory."""
+        """Merge lines into `text`. Returns their length, or -1 without memory."""
         cdef Py_ssize_t length = 0
         cdef LineHead* head
         cdef LineHead* first
@@ -134,7 +133,7 @@ cdef class LineReader:
             self.cursors[worker].end = load_acquire(&self.region.log_ring(worker).filled)
         while length < MERGE_BYTES:
             first = NULL
-            limit_ns = until_ns            # up to which the ring with the oldest line may be read without another look
+            limit_ns = until_ns            # up to this time, the ring with the oldest line can be read without comparing the others
             for worker in range(self.region.workers):
                 head = self.next_line(worker)
                 if head == NULL or head.time_ns > limit_ns:
@@ -161,7 +160,7 @@ cdef class LineReader:
         return length
 
     def merge(self, until_ns: int) -> bytes:
-        """Lines up to a time, oldest first, 1 MiB or a little more at most; empty: there are none. They stay in their rings
+        """The lines up to a time, oldest first, 1 MiB or slightly more at most; empty if there are none. They stay in their rings
         until `release`. Raises MemoryError."""
         cdef uint64_t until = until_ns
         cdef Py_ssize_t length
@@ -172,10 +171,10 @@ cdef class LineReader:
         return PyBytes_FromStringAndSize(self.text, length)
 
     def release(self) -> None:
-        """What `merge` gave last is written, or lost."""
+        """Remove the lines of the last `merge` from their rings, because they are written, or lost."""
         cdef uint32_t worker
         for worker in range(self.region.workers):
-            # A ring is not touched before a worker has put something in: untouched memory costs none.
+            # An unused ring is not touched, so that its memory is never allocated.
             if self.cursors[worker].at != self.region.log_ring(worker).emptied:
                 store_release(&self.region.log_ring(worker).emptied, self.cursors[worker].at)
 

@@ -1,4 +1,4 @@
-# Counters of requests by what they were about, in the shared region.
+# Counters of requests by labels, in the shared region.
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -19,10 +19,10 @@ cdef enum Protocol:
 
 
 cdef class Series:
-    cdef MetricRow* rows               # of this worker, in the region
-    cdef uint64_t* used                # how many of them are, in the region
-    cdef uint32_t* index               # by hash of the key: row + 1; 0 = none. Owned, until this object dies
-    cdef object region                 # keeps them mapped
+    cdef MetricRow* rows               # the rows of this worker, in the region
+    cdef uint64_t* used                # number of rows in use, in the region
+    cdef uint32_t* index               # by hash of the key: row + 1; 0 = none. Owned
+    cdef object region                 # keeps the memory mapped
     cdef uint64_t bounds_ns[MAX_BUCKETS]           # upper, ascending
     cdef int n_bounds
 
@@ -31,6 +31,6 @@ cdef class Series:
 
 
 cdef inline uint64_t series_key(int kind, uint32_t index, int status, int method, int protocol) noexcept nogil:
-    """Never 0: the top bit is set."""
+    """The key of a set of labels. It is never 0, because the top bit is set."""
     return (<uint64_t>1 << 63 | <uint64_t>kind << 61 | <uint64_t>index << 32 | <uint64_t>status << 16
             | <uint64_t>method << 8 | <uint64_t>protocol)

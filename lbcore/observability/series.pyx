@@ -1,6 +1,6 @@
-"""Counters of requests by what they were about: one row per set of labels and worker, in the shared region. No I/O.
+"""Counters of requests by labels: one row per set of labels and worker, in the shared region. No I/O.
 
-A worker writes its own rows alone, without lock and without a Python object; whoever reads adds the workers' rows up.
+A worker alone writes its rows, without locks and Python objects; readers add up the rows of all workers.
 """
 
 cimport cython
@@ -16,7 +16,7 @@ PROTOCOLS = ("http", "sse", "websocket", "grpc", "grpc-web")
 KINDS = ("entrypoint", "router", "service")
 MOST_BUCKETS = MAX_BUCKETS
 
-cdef double LONGEST_NS = 9e18  # what is above it is never reached
+cdef double LONGEST_NS = 9e18  # longer bounds are never reached
 
 cdef enum:
     INDEX_SIZE = 131072        # twice the rows, a power of two
@@ -36,7 +36,7 @@ cdef class Series:
         self.index = <uint32_t*>calloc(INDEX_SIZE, sizeof(uint32_t))
         if self.index == NULL:
             raise MemoryError
-        for row in range(self.used[0]):        # of the worker that had this number before
+        for row in range(self.used[0]):        # of the previous worker with this number
             self.enter(self.rows[<Py_ssize_t>row].key, <uint32_t>row)
         self.n_bounds = len(buckets)
         for number, bound in enumerate(sorted(buckets)):
@@ -52,7 +52,7 @@ cdef class Series:
         self.index[at & (INDEX_SIZE - 1)] = row + 1
 
     cdef void add(self, uint64_t key, uint64_t duration_ns, uint64_t bytes_in, uint64_t bytes_out) noexcept nogil:
-        """Count one request. O(1). When there are no rows left, a new set of labels is not counted."""
+        """Count a request. O(1). If no row is left, requests with new labels are not counted."""
         cdef uint64_t at = mix64(key)
         cdef MetricRow* row
         cdef uint32_t* entry
@@ -82,6 +82,6 @@ cdef class Series:
 
 
 def labels_of(key: int) -> tuple[str, int, int, str, str]:
-    """Kind, index, status, method and protocol that a row's key stands for."""
+    """The labels of a row's key: kind, index, status, method and protocol."""
     kind = KINDS[key >> 61 & 3]
     return kind, key >> 32 & 0xFFFFFF, key >> 16 & 0x3FF, METHODS[key >> 8 & 0xFF], PROTOCOLS[key & 0xFF]

@@ -1,11 +1,11 @@
-# Text of clients and servers in a line of the access log, and the time in it.
+# Text of clients and servers, and times, in lines of the access log.
 
 from libc.stdint cimport uint64_t
 
 from lbcore.http.span cimport Span
 
 cdef enum:
-    ESCAPED = 4                # bytes that `put_quoted` writes for one, at most
+    ESCAPED = 4                # most bytes that `put_quoted` writes for one byte
 
 
 cdef inline char* put_text(char* out, const char* text, Py_ssize_t length) noexcept nogil:

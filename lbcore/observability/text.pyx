@@ -1,4 +1,4 @@
-"""Text of clients and servers in a line of the access log, and the time in it. No I/O."""
+"""Text of clients and servers, and times, in lines of the access log. No I/O."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdio cimport snprintf
@@ -20,7 +20,7 @@ cdef time_t stamp_at = 0
 
 
 cdef Span start_time(uint64_t duration_ns) noexcept nogil:
-    """When an exchange that ends now has begun, e.g. `24/Nov/2026:09:00:00 +0000`; it lives until the next call."""
+    """The start of an exchange that ends now, e.g. `24/Nov/2026:09:00:00 +0000`; valid until the next call."""
     global stamp_len, stamp_at
     cdef timespec now
     cdef time_t began
@@ -39,7 +39,7 @@ cdef Span start_time(uint64_t duration_ns) noexcept nogil:
 
 
 cdef int read_utf8(const unsigned char* at, Py_ssize_t left, uint32_t* point) noexcept nogil:
-    """Decode one code point of two to four bytes. Its length, or 0 for what is no UTF-8."""
+    """Decode one code point of two to four bytes. Returns its length, or 0 for invalid UTF-8."""
     cdef unsigned char first = at[0]
     cdef int length, i
     cdef uint32_t value, least
@@ -64,7 +64,7 @@ cdef int read_utf8(const unsigned char* at, Py_ssize_t left, uint32_t* point) no
 
 
 cdef inline bint is_shown(uint32_t point) noexcept nogil:
-    """Whether a terminal shows a code point as it is: no control, no format, no separator but the space."""
+    """Whether a terminal shows a code point: not for control, format, and separator characters other than the space."""
     if point < 0xA1:
         return False
     if point in (0xAD, 0x1680, 0x180E, 0x3000, 0xFEFF) or 0x2000 <= point <= 0x200F or 0x2028 <= point <= 0x202F:
@@ -86,8 +86,8 @@ cdef char* put_hex(char* out, char kind, uint32_t value, int digits) noexcept no
 
 
 cdef char* put_quoted(char* out, Span span) noexcept nogil:
-    """Text inside quotes, as Go's `strconv.Quote` has it: what could end the quotes or the line, what a terminal does not
-    show and what is no UTF-8 is escaped, to ESCAPED bytes for one at most."""
+    """Write text for inside quotes, as Go's `strconv.Quote`: bytes that could end the quotes or the line, that a terminal does not
+    show, or that are not UTF-8 are escaped, to at most ESCAPED bytes each."""
     cdef const unsigned char* text = <const unsigned char*>span.ptr
     cdef uint32_t point
     cdef Py_ssize_t i = 0

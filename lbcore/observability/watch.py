@@ -1,4 +1,4 @@
-"""What watches the requests of a worker: its counters and its part of the access log, as configured."""
+"""The observation of the requests of one worker, as configured: its counters and its part of the access log."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lbcore.state.region import Region
 
 _log = logging.getLogger("lbcore.proxy")
 
-LOG_WAIT_S = 0.02  # how long a line of the access log waits for older ones of other workers
+LOG_WAIT_S = 0.02  # a line of the access log waits this long for older lines of other workers
 
 
 class Watch:
-    """One of a worker.
+    """There is one per worker.
 
-    observer  to be told of every request; None: there is none.
-    say       takes a log level and a text; called on the thread that writes the access log.
+    observer  for the engine; None = requests are neither counted nor logged.
+    say       a function of log level and text, called on the thread that writes the access log.
     Raises OSError when the access log cannot be opened.
     """
 
@@ -59,12 +59,12 @@ class Watch:
             )
 
     def reopen(self) -> None:
-        """Open the access log anew: it was moved aside."""
+        """Reopen the access log, because its file was moved aside."""
         if self._writer is not None:
             self._writer.reopen()
 
     def close(self) -> None:
-        """Write what is there, and stop. Safe to call twice."""
+        """Write the pending lines, and stop. Safe to call twice."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

@@ -1,4 +1,4 @@
-"""Writes the access log of all workers in the order of time, on a thread of one; no request waits for a disk."""
+"""The writer of the access log of all workers, in the order of time, on a thread: no request waits for a disk."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-STANDBY_S = 0.25  # how often a worker looks whether the one that writes is gone
-STOP_S = 2.0  # how long `close` waits until what there is has been written
-REPORT_S = 60.0  # one line about lost lines at most in this time
-RETRY_S = 1.0  # between two tries to open the file anew
-PIECE_BYTES = 4096  # a pipe that is ready takes as much without blocking
+STANDBY_S = 0.25  # interval at which a worker checks whether the writing worker has gone
+STOP_S = 2.0  # longest time that `close` waits for the pending lines to be written
+REPORT_S = 60.0  # lost lines are reported at most once in this time
+RETRY_S = 1.0  # between two attempts to reopen the file
+PIECE_BYTES = 4096  # a pipe that is ready takes this much without blocking
 
 Say = Callable[[int, str], None]
 
 
 class Lines(Protocol):
-    """Where the lines come from: `observability.ring.LineReader`."""
+    """The source of the lines: `observability.ring.LineReader`."""
 
     def merge(self, until_ns: int) -> bytes:
-        """Whole lines that ended up to then, oldest first; empty when there are no more."""
+        """Whole lines up to a time, oldest first; empty if there are no more."""
 
     def release(self) -> None:
-        """What was given last is written, or lost."""
+        """The lines of the last `merge` are written, or lost."""
 
     def note_lost(self, lines: int) -> None:
         """Count lines that could not be written."""
 
 
 class LogWriter:
-    """Appends to a file, or to standard output. One of all the writers that share `lock_fd` does, the others stand by.
+    """Appends to a file, or to standard output. One of the writers that share `lock_fd` writes, the others stand by.
 
-    path        empty: standard output.
-    lock_fd     a file that all share; the one that holds its lock writes; the lock goes with its process.
-    pending     how many bytes of this worker are not written yet.
-    lost        how many lines of all workers were lost so far.
-    interval_s  how long a line waits, so that older ones of other workers come before it.
-    say         takes a log level and a text; called on the thread.
+    path        empty = standard output.
+    lock_fd     a file that all writers share; the holder of its lock writes; the lock ends with its process.
+    pending     returns the number of this worker's bytes that are not written yet.
+    lost        returns the number of lines of all workers that were lost so far.
+    interval_s  the time that a line waits for older lines of other workers.
+    say         a function of log level and text, called on the thread.
     Raises OSError when the file cannot be opened.
     """
 
@@ -69,10 +69,10 @@ class LogWriter:
         self._say = say
         self._fd = -1
         self._is_regular = False
-        self._is_torn = False  # the last line of the file has no end
+        self._is_torn = False  # the last line of the file has no line end
         self._reported_lost = 0
         self._reported_at = -REPORT_S
-        self._reason = ""  # why lines were lost since the last report
+        self._reason = ""  # reason of the losses since the last report
         self._reopen = threading.Event()
         self._retry_at = 0.0
         self._stop = threading.Event()
@@ -82,11 +82,11 @@ class LogWriter:
         self._thread.start()
 
     def reopen(self) -> None:
-        """Open the file anew, after what was handed over so far: it was moved aside."""
+        """Reopen the file, which was moved aside, after writing the lines so far to the old one."""
         self._reopen.set()
 
     def close(self) -> None:
-        """Write what there is, or leave it to the worker that writes, and end."""
+        """Write the pending lines, or leave them to the worker that writes, and end."""
         self._stopped_at = time.monotonic()
         self._stop.set()
         self._thread.join(STOP_S)
@@ -114,7 +114,7 @@ class LogWriter:
                 fcntl.lockf(self._lock_fd, fcntl.LOCK_UN)
 
     def _lead(self) -> bool:
-        """Become the one that writes, if there is none."""
+        """Become the writing worker, if there is none."""
         try:
             fcntl.lockf(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -124,7 +124,7 @@ class LogWriter:
         return True
 
     def _open(self) -> bool:
-        """Open the file, anew or for the first time. What was open stays when that fails."""
+        """Open or reopen the file. If that fails, the old one stays open."""
         try:
             fd = open_log(self._path)
         except OSError as error:
@@ -144,7 +144,7 @@ class LogWriter:
         return True
 
     def _follow(self) -> None:
-        """The file was moved aside: all that was told before goes there."""
+        """Reopen the file after the lines so far, because it was moved aside."""
         if time.monotonic() < self._retry_at:
             return
         self._reopen.clear()
@@ -153,14 +153,14 @@ class LogWriter:
         self._open()
 
     def _drain(self, until_ns: int) -> None:
-        """Write the lines that ended up to then."""
-        with contextlib.suppress(MemoryError):  # they are tried again
+        """Write the lines up to a time."""
+        with contextlib.suppress(MemoryError):  # tried again later
             while block := self._lines.merge(until_ns):
                 self._write(block)
                 self._lines.release()
 
     def _write(self, block: bytes) -> None:
-        """Write whole lines. Those that cannot be written are counted; the next ones begin on a line of their own."""
+        """Write whole lines. Count those that cannot be written; the next ones begin on a new line."""
         done = 0
         try:
             if self._fd < 0:
@@ -177,7 +177,7 @@ class LogWriter:
             self._lines.note_lost(block.count(b"\n", done))
 
     def _put(self, data: bytes | memoryview) -> int:
-        """Write what the file takes. Raises OSError."""
+        """Write as much as the file takes. Returns the number of bytes. Raises OSError."""
         while not self._is_regular and not _is_ready(self._fd):
             if self._stop.is_set() and time.monotonic() > self._stopped_at + STOP_S / 2:
                 raise OSError(errno.EAGAIN, "no process reads it")
@@ -186,7 +186,7 @@ class LogWriter:
         return os.write(self._fd, data)
 
     def _report(self, now: bool = False) -> None:
-        """Say once in a while how many lines were lost."""
+        """Report the number of lost lines, at most once in REPORT_S."""
         lost = self._lost()
         count, at = lost - self._reported_lost, time.monotonic()
         if count and (now or at >= self._reported_at + REPORT_S):
@@ -196,25 +196,23 @@ class LogWriter:
 
 
 def check_writable(path: str) -> None:
-    """Raise OSError when an access log cannot be written there. No pipe is opened for that: its reader would notice."""
+    """Raise OSError if an access log cannot be written to `path`. Does not open a pipe, whose reader would notice."""
     if path and not _is_pipe(path):
         os.close(open_log(path))
 
 
 def open_log(path: str) -> int:
-    """A descriptor that appends to a file, which is made with its folder; standard output for an empty path.
+    """A descriptor that appends to a file, which is created with its folder; standard output for an empty path.
 
-    Raises OSError.
-
-    Blocks no longer than the file system does: a pipe is opened without a reader, too.
+    Raises OSError. Blocks no longer than the file system does, because a pipe is opened even without a reader.
     """
     if not path:
         return os.dup(1)
-    with contextlib.suppress(FileExistsError):  # what is no folder is told by opening
+    with contextlib.suppress(FileExistsError):  # if it is not a folder, opening the file reports that
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     flags = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
     try:
-        # Read, too: for the end of the last line; and a pipe opens without a reader.
+        # For reading, too: to look at the end of the last line, and so that a pipe opens without a reader.
         return os.open(path, os.O_RDWR | flags, 0o644)
     except OSError as error:
         if error.errno == errno.EISDIR:
@@ -230,7 +228,7 @@ def _is_pipe(path: str) -> bool:
 
 
 def _ends_whole(fd: int) -> bool:
-    """Whether the last line of a file has its end, as far as one may look."""
+    """Whether the last line of a file has its line end, or cannot be read."""
     try:
         size = os.fstat(fd).st_size
         return size == 0 or os.pread(fd, 1, size - 1) == b"\n"
@@ -239,7 +237,7 @@ def _ends_whole(fd: int) -> bool:
 
 
 def _is_ready(fd: int) -> bool:
-    """Whether something that is no file takes a piece without blocking; waits a little for it."""
+    """Whether a descriptor that is no file takes a piece without blocking; waits briefly for that."""
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     return bool(poll.poll(200))

@@ -1,1 +1,1 @@
-"""What the command line says and asks of an instance that runs, through its API."""
+"""The part of the command line that asks a running instance, through its API."""

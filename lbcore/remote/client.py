@@ -1,4 +1,4 @@
-"""Questions to the API of a running instance."""
+"""A client of the API of a running instance."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ TIMEOUT_S = 10
 
 
 class ApiError(Exception):
-    """The instance cannot be reached, or does not do what was asked."""
+    """The instance cannot be reached, or refuses the request."""
 
 
 class ApiClient:
-    """`url`: where the API is, e.g. http://127.0.0.1:8080. `token`: what lets one change weights."""
+    """`url`: of the API, e.g. http://127.0.0.1:8080. `token`: the permission to change weights."""
 
     def __init__(self, url: str, token: str = "") -> None:
         try:

@@ -14,12 +14,12 @@ UNLIMITED = 100_000  # columns
 
 
 def console_for(output: TextIO) -> Console:
-    """Where to print; what does not go to a terminal is not cut into lines."""
+    """The console for an output; lines are wrapped only for a terminal."""
     return Console(file=output, soft_wrap=False) if output.isatty() else Console(file=output, width=UNLIMITED)
 
 
 def problem_lines(state: Node) -> list[Text]:
-    """What is wrong, and which traffic that concerns."""
+    """The problems of an instance, and the traffic that each concerns."""
     lines = []
     for problem in state["problems"]:
         mark = ("LOST ", "bold red") if problem["severity"] == "lost" else ("DEGRADED ", "bold yellow")
@@ -51,7 +51,7 @@ def _add(tree: Tree, node: Node) -> None:
 
 
 def label(node: Node) -> Text:
-    """Name, status, weight, and why it is down."""
+    """Name, status and weight of a node, and the reason why it is down."""
     up = node["status"] == "UP"
     text = Text()
     text.append("● ", "green" if up else "red")
@@ -84,7 +84,7 @@ def label(node: Node) -> Text:
 
 
 def servers_of(roots: list[Node]) -> dict[tuple[str, str], Node]:
-    """Every server by service and URL, each once."""
+    """All servers, by service and URL."""
     found: dict[tuple[str, str], Node] = {}
     below = list(roots)
     while below:
@@ -96,7 +96,7 @@ def servers_of(roots: list[Node]) -> dict[tuple[str, str], Node]:
 
 
 def rates(before: list[Node], now: list[Node], seconds: float) -> Table:
-    """Requests per second of every server between two looks."""
+    """Requests per second of every server between two states."""
     columns = [Column(name, overflow="fold") for name in ("service", "server", "status")]
     table = Table(*columns, "weight", "in flight", "requests/s", "requests")
     old = servers_of(before)

@@ -15,30 +15,30 @@ from lbcore.state.layout cimport ServerCell
 
 
 cdef struct Quorum:                    # minHealthy
-    uint32_t count                     # members that have to be up; 0 = no such bound
-    uint32_t percent                   # of the weight that has to be up; 0 likewise
-    uint32_t recover                   # percent of the weight, or count, at which it is up again; 0 = the same
+    uint32_t count                     # members that must be up; 0 = no such bound
+    uint32_t percent                   # of the weight that must be up; 0 = no such bound
+    uint32_t recover                   # percent of the weight, or count, at which a service that is down is up again; 0 = the same
 
 
 cdef struct Ejection:                  # passive health check
     uint32_t attempts                  # failures that eject a server; 0 = none do
-    uint32_t window_ms                 # within which they have to be
+    uint32_t window_ms                 # time within which the failures must be
     uint32_t percent                   # of the servers that may be ejected at once
 
 
 cdef class Balancer(Service):
     cdef readonly list members         # Member, in the order of the file
     cdef Py_ssize_t count
-    cdef uint32_t* weights             # configured, by index in `members`; owned, with `current` and `computed` behind them
-    cdef uint32_t* current             # effective weight, 0 when not eligible: what the picker was built from
-    cdef uint32_t scale                # that `current` is multiplied with, for parts of a weight
-    cdef uint32_t* computed            # room to work out the next ones
-    cdef ServerCell** cells            # of `members`, which hold the region; the array is owned
+    cdef uint32_t* weights             # configured, by index in `members`; owns the allocation into which `current` and `computed` point, too
+    cdef uint32_t* current             # effective weights from which the picker was built; 0 = not eligible
+    cdef uint32_t scale                # factor of `current`, so that parts of a weight are whole numbers
+    cdef uint32_t* computed            # scratch space for the next effective weights
+    cdef ServerCell** cells            # the array is owned; the cells are in the region, which `members` keep mapped
     cdef Picker picker
     cdef StickyCookie sticky           # None = no sessions
-    cdef bint watches                  # its status follows its members'
+    cdef bint watches                  # its status follows the status of its members
     cdef Quorum quorum
-    cdef bint limited                  # servers that are full are passed over
+    cdef bint limited                  # servers may have limits, and are passed over when full
 
     cdef bint may_serve(self, Py_ssize_t index) except *
     cdef int read_weights(self) except -1
@@ -54,7 +54,7 @@ cdef class LoadBalancer(Balancer):
     cdef bint pass_host
     cdef readonly UpstreamPolicy policy
     cdef readonly TcpPolicy tcp        # None at layer 7
-    cdef public WaitQueue queue        # of requests that find all servers full; None = no server has a limit
+    cdef public WaitQueue queue        # for requests that find all servers full; None = no server has a limit
     cdef bint counts                   # exchanges in flight are counted for all workers
     cdef bint times                    # the time to first byte is measured
     cdef Ejection ejection

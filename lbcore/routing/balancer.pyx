@@ -27,16 +27,16 @@ MAX_WEIGHT = 1 << 30
 MAX_MEMBERS = CYCLE_LIMIT // 2
 
 cdef enum:
-    MOST_LOOKS = 8             # at the state anew, for one request, since a service went down while it was asked
-    DRAWS = 16                 # until a member comes up that is not passed over
-    MOST_DEBT = 64             # picks by cookie that are charged, per member
-    PARTS = 128                # of a weight; a power of two, for which consistent hashing keeps every place
-    MOST_SCALED = 1 << 24      # weights above are fine enough by themselves
-    SLOW_NS = 1000 * 1000 * 1000  # what a request that failed counts at least, so that failing does not look fast
+    MOST_LOOKS = 8             # most attempts of one request to choose by new state, because services went down meanwhile
+    DRAWS = 16                 # picks until one is not passed over
+    MOST_DEBT = 64             # most picks by cookie that are charged to a member
+    PARTS = 128                # parts of a weight; a power of two, with which consistent hashing keeps all places
+    MOST_SCALED = 1 << 24      # larger weights are not scaled
+    SLOW_NS = 1000 * 1000 * 1000  # least latency that a failed request counts as, so that failing does not look fast
 
 
 cdef inline bint has_failed(Balancer balancer, Py_ssize_t index, Decision decision) except *:
-    """Whether a server could not be reached for this very request, or enough others beside it could not."""
+    """Whether this server, or enough servers of this balancer, could not be reached for this request."""
     return decision.failed is not None and (
         decision.spent or balancer in decision.failed or balancer.members[index] in decision.failed)
 
@@ -44,8 +44,8 @@ cdef inline bint has_failed(Balancer balancer, Py_ssize_t index, Decision decisi
 cdef class Balancer(Service):
     """Members with weights, a strategy, and sessions if it is sticky.
 
-    A member of weight 0 takes no new client; sessions that name it stay. One that goes up or down, or changes its weight,
-    makes the picker anew: a member is not just skipped, which would favour its neighbour.
+    A member of weight 0 gets no new clients; sessions that name it stay. When a member goes up or down, or changes its weight, the
+    picker is rebuilt: skipping the member instead would favour its neighbour.
     """
 
     def __cinit__(self, str name, list members, list weights, Region region, uint32_t slot, *more, **named):
@@ -72,10 +72,10 @@ cdef class Balancer(Service):
         free(self.cells)
 
     def use(self, Picker picker=None, StickyCookie sticky=None, watches: bool = False, quorum: tuple = (0, 0, 0)) -> None:
-        """Settings beyond the defaults; before the first request.
+        """Set options that differ from the defaults, before the first request.
 
-        watches  whether its status follows its members': it is up while enough of them are.
-        quorum   members that have to be up, per cent of the weight, and what it takes to be up again; 0 = at least one.
+        watches  whether its status follows that of its members: it is up while enough of them are.
+        quorum   (count, percent of the weight, recovery) of members that must be up; 0 = at least one.
         """
         if picker is not None:
             self.picker = picker
@@ -84,11 +84,11 @@ cdef class Balancer(Service):
         self.quorum.count, self.quorum.percent, self.quorum.recover = quorum
 
     cdef bint may_serve(self, Py_ssize_t index) except *:
-        """Whether a member, its weight aside, may be picked: the one predicate."""
+        """Whether a member, its weight aside, may be picked. The only predicate for that."""
         return atomic_load_u32(&self.cells[index].down) == 0
 
     cdef int read_weights(self) except -1:
-        """Work out `computed`: the effective weights, those of members that are down included."""
+        """Derive `computed`, the effective weights, including those of members that are down."""
         cdef Py_ssize_t i
         for i in range(self.count):
             self.computed[i] = self.weights[i]
@@ -112,7 +112,7 @@ cdef class Balancer(Service):
         return self.settle(enough or not self.watches)
 
     cdef int apply_ramps(self) noexcept:
-        """Take of the weight of a member that starts slowly what it is to have by now. All are scaled, for the parts."""
+        """Reduce the weights of members in slow start. All weights are scaled, so that the parts are whole numbers."""
         cdef Py_ssize_t i
         cdef uint32_t percent, most = 0
         cdef bint ramps = False
@@ -129,10 +129,10 @@ cdef class Balancer(Service):
         return 0
 
     cdef bint take_out_the_down(self) except *:
-        """Make the weight of members that do not stand 0. Returns whether enough do stand.
+        """Set the weight of members that may not serve to 0. Returns whether enough members may serve.
 
-        A service that was down needs `recover` of them; members of weight 0 count as one. Each member is looked at once, so
-        that the weights and the status say the same of it, whatever happens meanwhile.
+        A service that was down needs `recover` of them; members of weight 0 count as one. Each member is examined once, so that
+        weights and status agree, whatever changes meanwhile.
         """
         cdef uint64_t up = 0, weight = 0, total = 0
         cdef uint64_t wanted = self.quorum.count, percent = self.quorum.percent
@@ -170,7 +170,7 @@ cdef class Balancer(Service):
                 return -1
             cell = self.cells[index]
             if self.sticky is not None and atomic_load_u32(&cell.debt):
-                # It had a request by cookie meanwhile: that request counts as this pick.
+                # The member has had a request by cookie, which counts as this pick.
                 atomic_add_u32(&cell.debt, <uint32_t>-1)
                 if attempt < DRAWS - 1:
                     continue
@@ -188,7 +188,7 @@ cdef class Balancer(Service):
         return index
 
     cdef Py_ssize_t find_session(self, Asker asker, Decision decision) except -2:
-        """The member of a request's session, or -1. `decision.session_server`: it is full, and the request is to wait for it."""
+        """The member of a request's session, or -1. If it is full, `decision.session_server` is the server to wait for."""
         cdef bint stale = False
         cdef Py_ssize_t index = self.sticky.find(asker, &stale)
         if index < 0 or not self.may_serve(index):
@@ -207,22 +207,22 @@ cdef class Balancer(Service):
         return index
 
     cdef bint is_full(self, Decision decision) except *:
-        """Whether all members that stand are full. `decision.queue` is set if any stands."""
+        """Whether all members that may serve are full. `decision.queue` is set if any may serve."""
         return False
 
     cdef bint refuses(self, Py_ssize_t index, Decision decision) except *:
-        """Whether a member that stands is not to take this very request."""
+        """Whether a member that may serve must not get this request."""
         return False
 
     def remember(self, Py_ssize_t index, Decision decision) -> None:
-        """Have the client told which member it was given."""
+        """Add the cookie that names the client's member."""
         if decision.cookies is None:
             decision.cookies = []
         decision.cookies.append(self.sticky.line(index))
 
     @property
     def effective_weights(self) -> list:
-        """By index: as configured or overridden, less while it starts slowly, 0 for a member that may not be picked."""
+        """By index: the weight as configured or overridden, less during slow start, 0 for a member that may not be picked."""
         self.refresh()
         found = [self.current[i] for i in range(self.count)]
         return found if self.scale <= 1 else [int(w) if w.is_integer() else round(w, 2) for w in (x / self.scale for x in found)]
@@ -240,22 +240,22 @@ cdef class Balancer(Service):
 
     @property
     def is_watching(self) -> bool:
-        """Whether its status follows its members'."""
+        """Whether its status follows that of its members."""
         return self.watches
 
 
 @cython.final
 cdef class LoadBalancer(Balancer):
-    """Servers."""
+    """A service that chooses among servers."""
 
     def configure(self, UpstreamPolicy policy, bint pass_host=True, bint counts=False, bint times=False,
                  tuple ejection=(0, 0, 100), WaitQueue queue=None) -> None:
-        """How its servers are spoken to and observed; before the first request.
+        """Set the options of connections to its servers, before the first request.
 
-        counts    exchanges in flight are counted over all workers, for strategies that go by them.
-        times     the time to first byte is averaged, likewise.
-        ejection  failures, window in ms, and the per cent of servers that may be ejected at once.
-        queue     where to wait when all servers are full; None: they have no limits.
+        counts    count exchanges in flight over all workers, for strategies that need it.
+        times     average the time to first byte, likewise.
+        ejection  (failures, window in ms, percent of servers that may be ejected at once).
+        queue     for requests that find all servers full; None = servers have no limits.
         """
         self.policy = policy
         self.pass_host = pass_host
@@ -268,7 +268,7 @@ cdef class LoadBalancer(Balancer):
         self.ejection.attempts, self.ejection.window_ms, self.ejection.percent = ejection
 
     def configure_tcp(self, TcpPolicy policy) -> None:
-        """How connections of layer 4 are treated."""
+        """Set the options of connections of layer 4."""
         self.tcp = policy
 
     def __init__(self, *arguments, **named):
@@ -296,7 +296,7 @@ cdef class LoadBalancer(Balancer):
         return <Server>self.members[index]
 
     cdef Py_ssize_t look_again(self, Asker asker, Decision decision) except -2:
-        """Choose by the present state, when none was found and servers have come or gone meanwhile."""
+        """Choose by the present state, if no server was found and servers have gone up or down meanwhile."""
         cdef int looks = MOST_LOOKS
         cdef Py_ssize_t index
         while looks and self.has_moved():
@@ -307,10 +307,10 @@ cdef class LoadBalancer(Balancer):
                 return index
         return -1
 
-    # Limits: a server that has as many exchanges in flight as it may is passed over, whatever the strategy
+    # Limits: a server with as many exchanges in flight as its limit is passed over, whatever the strategy
 
     cdef Server choose_or_wait(self, Asker asker, Decision decision):
-        """`choose` where servers have limits. A request that comes now overtakes none that waits already: see `decision.queue`."""
+        """`choose` if servers have limits. A new request overtakes none that waits already: see `decision.queue`."""
         cdef Py_ssize_t index
         cdef bint stale = False
         decision.since_ns = 0
@@ -329,7 +329,7 @@ cdef class LoadBalancer(Balancer):
         return None
 
     cdef Server admit(self, Asker asker, Decision decision):
-        """A server with a slot, which is taken. None: `decision.queue` says whether it makes sense to wait."""
+        """A server, of which a slot was taken; or None, with `decision.queue` set if waiting makes sense."""
         cdef Py_ssize_t index
         decision.queue = None
         decision.session_server = None
@@ -342,7 +342,7 @@ cdef class LoadBalancer(Balancer):
             if decision.session_server is not None:
                 decision.queue = self.queue
             elif decision.queue is None:
-                self.is_full(decision)         # another request was faster, if there is a queue to wait in now
+                self.is_full(decision)         # another request was faster: set the queue to wait in
             return None
         decision.balancer = self
         decision.queue = None
@@ -354,17 +354,17 @@ cdef class LoadBalancer(Balancer):
             if self.current[i] and not has_failed(self, i, decision):
                 if self.ejection.attempts and atomic_load_u32(&self.cells[i].trial) == 2:
                     decision.on_trial = True
-                    continue               # it is not full, and may soon be out again: no request waits for it
+                    continue               # it is on trial, not full, and may be ejected again: no request waits for it
                 decision.queue = self.queue
                 if not (<Server>self.members[i]).is_full():
                     return False
         return True
 
     cdef bint take_slot(self, Server server) noexcept:
-        """Count one more exchange in flight at a server, unless it is full. Every worker may try at the same moment."""
+        """Count one more exchange in flight at a server, unless it is full. Several workers may try at the same moment."""
         cdef ServerCell* cell = server.cell
         cdef uint64_t count = atomic_load_u64(&cell.load.in_flight)
-        # Before the shared count, so that what is counted there is always some worker's.
+        # Before the shared count, so that the workers' counts always cover that.
         server.stats.held += 1
         while not server.limit or count < server.limit:
             if atomic_swap_if_u64(&cell.load.in_flight, count, count + 1):
@@ -375,7 +375,7 @@ cdef class LoadBalancer(Balancer):
         return False
 
     cdef int give_back(self, Server server) noexcept:
-        """One exchange less is in flight at a server: whoever waits for that goes there."""
+        """Count one exchange less in flight at a server, and wake a request that waits for it."""
         atomic_add_u64(&server.cell.load.in_flight, <uint64_t>-1)
         atomic_add_u64(&self.cell.in_flight, <uint64_t>-1)
         server.stats.held -= 1
@@ -394,7 +394,7 @@ cdef class LoadBalancer(Balancer):
             if server.is_full() or (decision.since_ns and self.queue.is_claimed(server, decision.since_ns)):
                 return True
         if self.ejection.attempts and atomic_load_u32(&cell.trial):
-            # Back from an ejection: one request at a time finds out how it is.
+            # After an ejection, one request at a time tries the server.
             if not atomic_swap_if_u32(&cell.trial, 1, 2):
                 decision.on_trial = True
                 return True
@@ -413,7 +413,7 @@ cdef class LoadBalancer(Balancer):
             self.give_back(server)
         return 0
 
-    # What happens to the requests it has given out
+    # The outcome of requests
 
     cdef int note_start(self, Server server) except -1:
         server.stats.requests += 1
@@ -427,7 +427,7 @@ cdef class LoadBalancer(Balancer):
     cdef int note_end(self, Server server) noexcept:
         server.stats.in_flight -= 1
         if self.ejection.attempts and atomic_load_u32(&server.cell.trial) == 2:
-            # Its client may have gone before the trial has shown anything: another one may try.
+            # The client may have gone before the trial had a result: another request may try.
             atomic_swap_if_u32(&server.cell.trial, 2, 1)
         if self.counts:
             self.give_back(server)
@@ -443,7 +443,7 @@ cdef class LoadBalancer(Balancer):
         return 0
 
     cdef int note_failure(self, Server server) except -1:
-        """The server could not be reached, broke off, or answered with 500 or more: too often means to be ejected."""
+        """The server could not be reached, broke the connection, or answered with 500 or more; too many failures eject it."""
         cdef ServerCell* cell = server.cell
         cdef uint32_t now_ms, attempts = self.ejection.attempts, stride, n, wanted
         cdef timespec now
@@ -453,7 +453,7 @@ cdef class LoadBalancer(Balancer):
         if attempts == 0:
             return 0
         now_ms = <uint32_t>(<uint64_t>now.tv_sec * 1000 + <uint64_t>now.tv_nsec // 1000000)
-        # As many failures as there is room for are remembered one by one; of more, every stride-th.
+        # Up to FAILURE_TIMES failures are stored one by one; of more, every stride-th.
         stride = (attempts + FAILURE_TIMES - 1) // FAILURE_TIMES
         n = atomic_add_u32(&cell.failures, 1) + 1
         if atomic_load_u32(&cell.trial) == 0:
@@ -476,14 +476,14 @@ cdef class LoadBalancer(Balancer):
         return 0
 
     def may_eject(self) -> bool:
-        """Whether one more server may be out."""
+        """Whether one more server may be ejected."""
         cdef Py_ssize_t i, out = 1
         for i in range(self.count):
             out += atomic_load_u32(&self.cells[i].down) & DOWN_EJECTED != 0
         return out * 100 <= <Py_ssize_t>self.ejection.percent * self.count
 
     cdef int note_latency(self, Server server, double elapsed_ns, double now_ns) noexcept:
-        """Average the time to first byte, as the strategy does."""
+        """Add a sample to the average time to first byte, in the way of the strategy."""
         self.picker.note(&server.cell.load, <uint64_t>max(elapsed_ns, 1), <uint64_t>now_ns)
         return 0
 
@@ -498,10 +498,10 @@ cdef class Child(Member):
 
 @cython.final
 cdef class Weighted(Balancer):
-    """Services."""
+    """A service that chooses among other services."""
 
     cdef bint may_serve(self, Py_ssize_t index) except *:
-        """A service that does not watch its children sends to one that is down, too, as Traefik does."""
+        """As in Traefik, a service that does not watch its children also chooses those that are down."""
         if atomic_load_u32(&self.cells[index].down):
             return False
         return not self.watches or (<Child>self.members[index]).service.up
@@ -540,7 +540,7 @@ cdef class Weighted(Balancer):
             if server is not None or decision.queue is not None:
                 return server
             if self.watches and not child.service.up and looks:
-                # It went down after the state that it was chosen by: by the present one there are others, or none.
+                # It went down after it was chosen: look again at the present state.
                 looks -= 1
                 child.stats.requests -= 1
                 decision.go_back(before)
@@ -548,7 +548,7 @@ cdef class Weighted(Balancer):
                 continue
             if not decision.on_trial and (decision.failed is None or others == 0):
                 return None
-            # All that stand there are on trial, each with a request already, or cannot be reached: another one takes this.
+            # All its members are on trial with another request, or cannot be reached: pass over it.
             others -= not decision.on_trial
             on_trial = on_trial or decision.on_trial
             child.stats.requests -= 1

@@ -1,4 +1,4 @@
-"""From a configuration to a table: the only place where models become what the data plane runs."""
+"""Compilation of a configuration to a table: the only place where models become objects of the data plane."""
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ from lbcore.state.slots import SlotMap
 if TYPE_CHECKING:
     from lbcore.tls.contexts import Acceptor
 
-GO_MAX_IDLE = 2  # connections kept per server by a transport that does not say how many, as in Go
-NOBODY = Service()  # behind routers that answer by themselves
+GO_MAX_IDLE = 2  # idle connections per server of a transport without maxIdleConnsPerHost, as in Go
+NO_SERVICE = Service()  # behind routers whose middlewares answer
 PING_RULE = "PathPrefix(`/ping`)"
-BY_LOAD = frozenset({"p2c", "leastconn", "leasttime", "peakewma"})  # strategies that go by exchanges in flight
+BY_LOAD = frozenset({"p2c", "leastconn", "leasttime", "peakewma"})  # strategies that choose by exchanges in flight
 BY_LATENCY = frozenset({"leasttime", "peakewma"})
 METRICS_RULE = "PathPrefix(`/metrics`)"
 API, DASHBOARD, METRICS = "api@internal", "dashboard@internal", "prometheus@internal"
 PING, NOOP, ACME_HTTP = "ping@internal", "noop@internal", "acme-http@internal"
 SERVED_BY_ADMIN = frozenset({API, DASHBOARD, METRICS})
-ADMIN_STANDS_IN = "unix:/"  # for the admin server where nothing is served
+ADMIN_STANDS_IN = "unix:/"  # stands for the admin server when a configuration is only checked
 NO_SLOT = 0xFFFFFFFF
 CHALLENGE_RULE = "PathPrefix(`/.well-known/acme-challenge/`)"
 ANY_RULE = "HostRegexp(`^.+$`)"
@@ -75,19 +75,19 @@ Compiled = tuple[Rule, Route]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What one worker routes by. Immutable.
+    """The routing table of one worker. Immutable.
 
-    indexes   the routers of each entry point that take what comes without TLS; `encrypted_indexes`: over TLS.
-    acceptors  what the entry points accept TLS with that speak it.
-    options_by_host  names of TLS options by host, for the entry points where not all hosts have the same.
-    tcp       the layer 4 routers of those that have any.
-    servers   by identity, `service@provider|url`.
-    services  that routers lead to, and those below them, by qualified name.
-    balancers  of these, the ones that choose among servers, without what guards them.
-    disabled  what could not be compiled.
-    limits    exchanges that may be under way at each server at once; in force from `take_effect` on.
-    order     rules and routes of each entry point, as they are tried, and those of TLS; empty unless `explain` is
-              configured.
+    indexes          by entry point: the routers of requests without TLS; `encrypted_indexes`: of those over TLS.
+    acceptors        by entry point with TLS: the settings of handshakes.
+    options_by_host  by entry point whose hosts have different TLS options: their names by host.
+    tcp              by entry point: the routers of layer 4.
+    servers          by identity, `service@provider|url`.
+    services         by qualified name: those that routers lead to, and those below them.
+    balancers        the services among these that choose among servers, without their gates.
+    disabled         objects that could not be compiled.
+    limits           limits of exchanges in flight by server; in force from `take_effect` on.
+    order            rules and routes of each entry point in the order of trial, and those of TLS; empty unless
+                     `explain` is configured.
     """
 
     indexes: Mapping[str, RouteIndex]
@@ -107,7 +107,7 @@ class Table:
 
     @property
     def speaks_tls(self) -> bool:
-        """To clients, or to servers."""
+        """Whether there is TLS, to clients or to servers."""
         return (
             bool(self.acceptors)
             or any(server.target is not None for server in self.servers.values())
@@ -115,17 +115,17 @@ class Table:
         )
 
     def take_effect(self) -> None:
-        """Change what this table shares with the one before it: until here, compiling has changed nothing that runs."""
+        """Change the objects that this table shares with the previous one. Compiling has changed none of them."""
         for server, limit in self.limits:
             server.limit = limit
 
 
 class _Broken(ValueError):
-    """A service that was found right and yet cannot be built; its reason is noted."""
+    """A service that has passed the checks but cannot be built; its reason is recorded."""
 
 
 def reason_of(error: Exception) -> str:
-    """Why an object cannot be built, in one line."""
+    """The reason why an object cannot be built, in one line."""
     text = " ".join(str(error).split())
     return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}"
 
@@ -145,13 +145,13 @@ def compile_table(
 ) -> Table:
     """Compile a merged configuration.
 
-    servers  those of the table in force: one whose identity stays is taken over, with its state.
-    ping     what `ping@internal` leads to; it outlives tables.
-    admin    URL of the server behind `api@internal` and `prometheus@internal`; empty: there is none.
-    challenges  of certificate authorities, and what they are answered with; it outlives tables.
-    finds_all  whether `disabled` names services that cannot be built and that no router leads to, too.
+    servers     those of the table in force: a server whose identity stays is reused, with its state.
+    ping        the middleware of `ping@internal`; it outlives tables.
+    admin       URL of the server behind `api@internal` and `prometheus@internal`; empty = there is none.
+    challenges  the answers to challenges of certificate authorities; they outlive tables.
+    finds_all   whether `disabled` also has broken services to which no router leads.
 
-    Objects that are wrong are left out alone. Cost: linear in the configuration, but for sorting the routers.
+    Broken objects alone are left out. Cost: linear in the configuration, except for sorting the routers.
     """
     found = check(dynamic, static)
     challenges = challenges or Challenges()
@@ -162,7 +162,7 @@ def compile_table(
 
 
 def find_problems(dynamic: model.DynamicConfig, static: StaticConfig) -> tuple[list[Disabled], list[str]]:
-    """What `compile_table` would leave out of a merged configuration, and what is strange but runs."""
+    """The objects that `compile_table` would leave out of a merged configuration, and warnings about others."""
     region = Region.create(1)
     members = [f"{name}|{member}" for name, service in dynamic.http.services.items() for member in service.members]
     members.append(f"{API}|{ADMIN_STANDS_IN}")
@@ -176,17 +176,17 @@ def find_problems(dynamic: model.DynamicConfig, static: StaticConfig) -> tuple[l
 
 
 def router_identity(name: str) -> str:
-    """What the counters of a router are kept under, by its qualified name."""
+    """The identity of a router's counters, by its qualified name."""
     return f"router:{name}"
 
 
 def redirection_name(point: str, redirect: RedirectEntryPoint) -> str:
-    """Of the router that sends everything of an entry point to another one."""
+    """The name of the router that redirects an entry point to another one."""
     return f"{point}-to-{redirect.to}@internal"
 
 
 def own_routers(static: StaticConfig) -> dict[str, str]:
-    """Routers of lbcore's own that are counted, and what they lead to; none unless `metrics.addInternals` is set."""
+    """lbcore's own routers that are counted, with their services; none unless `metrics.addInternals` is set."""
     if static.metrics is None or not static.metrics.add_internals:
         return {}
     redirects = {name: point.http.redirections for name, point in static.entry_points.items()}
@@ -195,7 +195,7 @@ def own_routers(static: StaticConfig) -> dict[str, str]:
 
 
 def insert(ranked: list[tuple[int, Compiled]], priority: int, pair: Compiled) -> None:
-    """Put a router among others by its priority: before those that have the same."""
+    """Insert a router into others by its priority, before those of the same priority."""
     ranked.insert(sum(1 for other, _ in ranked if other > priority), (priority, pair))
 
 
@@ -204,12 +204,12 @@ def milliseconds(duration: timedelta) -> int:
 
 
 def ejection_of(config: model.PassiveHealthCheck) -> tuple[int, int, int]:
-    """Failures, the window in ms within which they have to be, and the per cent of servers that may be out."""
+    """`LoadBalancer.configure`'s ejection: failures, window in ms, percent of servers that may be ejected at once."""
     return config.max_failed_attempts, milliseconds(config.failure_window), config.max_ejection_percent
 
 
 def quorum_of(config: model.ParentHealthCheck) -> tuple[int, int, int]:
-    """`Balancer.use`'s quorum: count, per cent, and what it takes to be up again."""
+    """`Balancer.use`'s quorum: count, percent of the weight, recovery."""
     least, recover = config.min_healthy, int(config.recover_healthy.removesuffix("%") or 0)
     if least.endswith("%"):
         return 0, int(least[:-1]), recover
@@ -217,7 +217,7 @@ def quorum_of(config: model.ParentHealthCheck) -> tuple[int, int, int]:
 
 
 def hash_key(config: model.HashOn | None) -> HashKey:
-    """What decides where consistent hashing sends a request."""
+    """The key by which consistent hashing chooses."""
     if config is None:
         return HashKey()
     for source in ("header", "cookie", "query"):
@@ -229,7 +229,7 @@ def hash_key(config: model.HashOn | None) -> HashKey:
 
 
 def dashboard_rule(base: str) -> str:
-    """What leads to the dashboard; `base` is the API's base path, without a slash at its end."""
+    """The rule of the dashboard. `base`: the API's base path, without a trailing slash."""
     return f"Path(`{base}/`) || PathPrefix(`{base}/dashboard`)"
 
 
@@ -287,7 +287,7 @@ class _Compiler:
                     self.found.warnings.append(f"router {name} is not on entry point {point}: {text}")
         indexes, order, encrypted_indexes, encrypted_order = {}, {}, {}, {}
         for point, entries in routers.items():
-            # Highest priority first; by name where it is equal, so that every worker and every run agrees.
+            # Highest priority first, then by name, so that all workers and all runs agree.
             entries.sort(key=lambda entry: (-entry[0], entry[1]))
             encrypted = [entry for entry in entries if tls_of(entry[2], point, self.static) is not None]
             plain = [entry for entry in entries if tls_of(entry[2], point, self.static) is None]
@@ -320,7 +320,7 @@ class _Compiler:
         )
 
     def disabled_with_unused(self, tcp: TcpCompiler) -> list[Disabled]:
-        """What cannot run, services that no router leads to included. The table that was made stays as it is."""
+        """The objects that cannot run, including services to which no router leads. Does not change the table."""
         self.services, self.servers = dict(self.services), dict(self.servers)
         self.balancers, self.limits = dict(self.balancers), list(self.limits)
         for name in self.http.services:
@@ -329,9 +329,9 @@ class _Compiler:
         return self.found.disabled() + tcp.disabled_with_unused()
 
     def index(self, point: str, entries: list[Ranked], own: bool) -> tuple[list[Compiled], RouteIndex]:
-        """Routers of an entry point as they are tried, lbcore's own among them where `own`, and their index.
+        """The routers of an entry point in the order of trial, with lbcore's own if `own`, and their index.
 
-        One that cannot be built is left out.
+        Routers that cannot be built are left out.
         """
         sound: list[Ranked] = []
         compiled: list[Compiled] = []
@@ -363,7 +363,7 @@ class _Compiler:
         return True
 
     def errors_of_entry_point(self, point: str) -> list[str]:
-        """Why no router can run on an entry point: its own middlewares are missing or broken."""
+        """The reasons why no router can run on an entry point: its own middlewares are missing or broken."""
         errors = []
         own = [qualify(reference, "@file") for reference in self.static.entry_points[point].http.middlewares]
         for reference in self.expand(own):
@@ -387,7 +387,7 @@ class _Compiler:
                 self.found.middlewares[name] = [reason_of(error)]
 
     def errors_of(self, router: model.Router, name: str) -> list[str]:
-        """Middlewares that turned out wrong only when they were built; those of services, also of asked ones, too."""
+        """Errors of middlewares that only building has shown, also of those of services, and of services they ask."""
         errors = []
         ways = [qualify(reference, name) for reference in router.middlewares]
         below, seen = [qualify(router.service, name)], set[str]()
@@ -406,7 +406,7 @@ class _Compiler:
         return errors
 
     def expand(self, names: list[str]) -> list[str]:
-        """Middlewares in the order in which they run, chains unfolded."""
+        """Middlewares in the order in which they run, with chains expanded."""
         flat: list[str] = []
         for name in names:
             config = self.http.middlewares.get(name)
@@ -428,7 +428,7 @@ class _Compiler:
         if service in SERVED_BY_ADMIN:
             return Route(name, tuple(steps), self.admin_service(), slot).observe(*observed)
         if service.endswith("@internal"):
-            return Route(name, (*steps, self.internal_answer(service)), NOBODY, slot).observe(*observed)
+            return Route(name, (*steps, self.internal_answer(service)), NO_SERVICE, slot).observe(*observed)
         return Route(name, tuple(steps), self.service(service), slot).observe(*observed)
 
     def observed(self, point: str, service: str, own: model.RouterObservability) -> tuple[bool, bool, bool]:
@@ -442,12 +442,12 @@ class _Compiler:
         return logged and bool(logs and logs.add_internals), counted and bool(metrics and metrics.add_internals), True
 
     def own_route(self, point: str, name: str, service: str, service_of: Service, *steps: Middleware) -> Route:
-        """The route of a router of lbcore's own."""
+        """The route of one of lbcore's own routers."""
         slot = self.slots.services.get(router_identity(name), NO_SLOT)
         return Route(name, steps, service_of, slot).observe(*self.observed(point, service, model.RouterObservability()))
 
     def admin_service(self) -> Service:
-        """The instance's own server, where the supervisor answers."""
+        """The service of the admin server, in the supervisor."""
         if API not in self.services:
             server = self.server(API, model.Server(url=self.admin))
             self.services[API] = LoadBalancer(API, [server], [1], self.region, self.slots.services[API])
@@ -459,7 +459,7 @@ class _Compiler:
         return Respond(name, 418, b"") if name == NOOP else self.ping
 
     def internal(self, point: str, entries: list[Ranked], compiled: list[Compiled]) -> list[Compiled]:
-        """Add the routers of lbcore's own to those of an entry point: ping, and its redirection."""
+        """Add lbcore's own routers to those of an entry point: ping, API, and its redirection."""
         settings, ping = self.static.entry_points[point], self.static.ping
         redirections = settings.http.redirections
         ranked = [(priority, pair) for (priority, _, _), pair in zip(entries, compiled, strict=True)]
@@ -469,7 +469,7 @@ class _Compiler:
         redirect = redirections.entry_point if redirections is not None else None
         port = redirection_port(redirect, self.static) if redirect is not None else None
         if redirect is not None and port is not None:
-            # A request that reached a trusted proxy encrypted is where the redirection leads: the next router takes it.
+            # A request that reached a trusted proxy encrypted needs no redirection: the next router takes it.
             rule = NOT_ENCRYPTED_RULE if redirect.scheme == "https" and port == "443" else ANY_RULE
             insert(ranked, redirect.priority, (parse_rule(rule), self.redirection(point, redirect, port)))
         result = [pair for _, pair in ranked]
@@ -478,7 +478,7 @@ class _Compiler:
             own.append((CHALLENGE_RULE, self.challenge_route(point)))
         if ping is not None and not ping.manual_routing and ping.entry_point == point:
             answer = self.internal_answer(PING)
-            own.append((PING_RULE, self.own_route(point, PING, PING, NOBODY, answer)))
+            own.append((PING_RULE, self.own_route(point, PING, PING, NO_SERVICE, answer)))
         prometheus = self.static.metrics.prometheus if self.static.metrics else None
         if self.admin and prometheus is not None and not prometheus.manual_routing and prometheus.entry_point == point:
             own.append((METRICS_RULE, self.own_route(point, METRICS, METRICS, self.admin_service())))
@@ -493,16 +493,16 @@ class _Compiler:
         return result
 
     def challenge_route(self, point: str) -> Route:
-        """Where a certificate authority asks by http-01."""
-        return self.own_route(point, ACME_HTTP, ACME_HTTP, NOBODY, self.challenges)
+        """The route of http-01 challenges of certificate authorities."""
+        return self.own_route(point, ACME_HTTP, ACME_HTTP, NO_SERVICE, self.challenges)
 
     def redirection(self, point: str, redirect: RedirectEntryPoint, port: str) -> Route:
         config = model.RedirectScheme(scheme=redirect.scheme, port=port, permanent=redirect.permanent)
         name = redirection_name(point, redirect)
-        return self.own_route(point, name, NOOP, NOBODY, RedirectScheme(name, config), self.internal_answer(NOOP))
+        return self.own_route(point, name, NOOP, NO_SERVICE, RedirectScheme(name, config), self.internal_answer(NOOP))
 
     def service(self, name: str) -> Service:
-        """A service that was found right, built once and shared by all that refer to it."""
+        """A service that has passed the checks, built once and shared by all that refer to it."""
         if name not in self.services:
             if name in self.found.services:
                 raise _Broken(self.found.services[name][0])
@@ -517,7 +517,7 @@ class _Compiler:
         return self.services[name]
 
     def guarded(self, name: str, config: model.Service) -> Service:
-        """A service with its middlewares in front."""
+        """A service, with its middlewares as a gate."""
         service = self.chooser(name, config, self.slots.services[name])
         if not config.middlewares:
             return service
@@ -529,7 +529,7 @@ class _Compiler:
         return Guarded(name, tuple(self.middlewares[reference] for reference in flat), service)
 
     def chooser(self, name: str, config: model.Service, slot: int) -> Service:
-        """The one way to choose that a service has."""
+        """The service of the configured kind."""
         if config.load_balancer is not None:
             balancer = self.load_balancer(name, config.load_balancer, slot)
             if config.load_balancer.servers and not config.load_balancer.sited:
@@ -587,7 +587,7 @@ class _Compiler:
         weights: list[int],
         strategy: str,
     ) -> None:
-        """Strategy, sessions and status."""
+        """Set strategy, sessions and status of a service."""
         sticky = None if isinstance(config, model.HighestRandomWeight) else config.sticky
         cookie = None
         picker: Picker | None = None
@@ -632,7 +632,7 @@ class _Compiler:
         return Child(identity, name, self.region, self.worker, slot, self.service(qualify(name, parent)))
 
     def server(self, service: str, config: model.Server, transport: str = DEFAULT_TRANSPORT) -> Server:
-        """One that is kept has the connections of the one before, so all that they were made by has to be the same."""
+        """A server, the one in force if all settings of its connections are the same, because it keeps these."""
         identity = f"{service}|{config.url}"
         if identity not in self.servers:
             known = self.known.get(identity)

@@ -1,4 +1,4 @@
-"""From settings of TLS towards servers to what connections are made by. OpenSSL is loaded when one asks for TLS."""
+"""Compilation of the TLS settings towards servers to targets. OpenSSL is loaded if a server uses TLS."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def is_made_by(server: Server, settings: ServerTls | None) -> bool:
-    """Whether the connections of a server are made by these settings; None: without TLS."""
+    """Whether the connections of a server have these settings; None = no TLS."""
     if server.target is None or settings is None:
         return server.target is None and settings is None
     return server.target.connector.settings == settings
 
 
 class TargetCompiler:
-    """Makes a Target for each server, with one Connector for all that have the same settings.
+    """Makes a Target for each server, and one Connector for all servers with the same settings.
 
-    known  servers in force, whose Connectors are used again.
+    known  servers in force, whose Connectors are reused.
     """
 
     def __init__(self, known: Mapping[str, Server]) -> None:
@@ -32,7 +32,7 @@ class TargetCompiler:
         }
 
     def target(self, settings: ServerTls | None, host: str) -> Target | None:
-        """None without settings. Raises ValueError for those that cannot be used; ImportError: there is no OpenSSL."""
+        """The target of a host; None without settings. Raises ValueError, or ImportError without OpenSSL."""
         if settings is None:
             return None
         from lbcore.tls.connector import Connector, Target

@@ -1,4 +1,4 @@
-"""From the layer 4 part of a configuration to what the data plane runs."""
+"""Compilation of the layer 4 part of a configuration."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from lbcore.state.keyed import KeyedTable
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
-GO_KEEP_ALIVE_S = 15  # of connections to servers, where nothing else is said
+GO_KEEP_ALIVE_S = 15  # default of connections to servers
 CATCH_ALL = "HostSNI(`*`)"
 
 
 def tcp_identity(name: str) -> str:
-    """What a layer 4 service is kept under, by its qualified name: one of layer 7 may have the same."""
+    """The identity of a layer 4 service, by its qualified name, which a service of layer 7 may have, too."""
     return f"tcp:{name}"
 
 
 def priority_of(router: model.TcpRouter) -> int:
-    """As configured, else the length of the rule in bytes; the rule that takes everything comes last."""
+    """The configured priority, else the length of the rule in bytes; the rule that matches everything comes last."""
     return router.priority or (-1 if router.rule == CATCH_ALL else len(router.rule.encode()))
 
 
 class TcpCompiler:
-    """Builds the services that routers lead to, each once."""
+    """Builds routers, and the services to which they lead, each once."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class TcpCompiler:
         self.disabled: list[Disabled] = check_tcp(dynamic.tcp, static, dynamic.tls)
 
     def routes(self, tls: TlsCompiler) -> dict[str, TcpRoutes]:
-        """The routers of each entry point that has any, in the order in which they are tried.
+        """The routers of each entry point that has any, in the order of trial.
 
-        tls  has been told of all routers of layer 7.
+        tls  the compiler, to which all routers of layer 7 were added.
         """
         wrong = {entry.name for entry in self.disabled if entry.kind == "tcpRouter"}
         ranked: dict[str, list[tuple[int, str, TcpRoute]]] = {}
@@ -102,7 +102,7 @@ class TcpCompiler:
         }
 
     def disabled_with_unused(self) -> list[Disabled]:
-        """What cannot run, services that no router leads to included. The routes that were made stay as they are."""
+        """The objects that cannot run, including services to which no router leads. Does not change the routes."""
         self.services, self.servers = dict(self.services), dict(self.servers)
         wrong = {entry.name for entry in self.disabled if entry.kind == "tcpService"}
         unused = []
@@ -127,7 +127,7 @@ class TcpCompiler:
         return lists
 
     def limits(self, name: str, router: model.TcpRouter) -> list[ConnectionLimit]:
-        """Each router counts by itself, as in Traefik; by name, so that a reload forgets no connection."""
+        """Each router counts on its own, as in Traefik, and by its name, so that a reload keeps the counts."""
         limits = []
         for reference in dict.fromkeys(qualify(reference, name) for reference in router.middlewares):
             config = self.tcp.middlewares[reference].in_flight_conn

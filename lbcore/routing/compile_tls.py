@@ -1,4 +1,4 @@
-"""From the TLS of a configuration to what entry points accept it with. OpenSSL is loaded when a router asks for TLS."""
+"""Compilation of the TLS settings of entry points. OpenSSL is loaded if a router uses TLS."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class TlsCompiler:
-    """Is told of every router that takes TLS, and then asked for what an entry point accepts it with.
+    """Collects all routers with TLS, and then makes the acceptors of the entry points.
 
-    warnings  grows with what is strange.
-    challenges  what tls-alpn-01 is answered with, by name.
+    warnings    a list to which warnings are added.
+    challenges  certificates of tls-alpn-01, by name.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class TlsCompiler:
         self._certificates: Certificates | None = None
 
     def add(self, point: str, name: str, rule: Rule, options: str) -> None:
-        """A router: the hosts it names go by its options."""
+        """Add a router, whose hosts use its options."""
         hosts, found = self._hosts.setdefault(point, {}), hosts_in(rule)
         if not found:
             self._without_host.add(point)
@@ -49,7 +49,7 @@ class TlsCompiler:
                 hosts[host] = DEFAULT
 
     def accept(self, point: str) -> None:
-        """An entry point speaks TLS, whatever its routers are."""
+        """Make an entry point accept TLS, whatever its routers are."""
         self._hosts.setdefault(point, {})
 
     @property
@@ -76,12 +76,12 @@ class TlsCompiler:
         return self._of_layer_4[options]
 
     def options_by_host(self) -> dict[str, dict[bytes, str]]:
-        """The name of the options by host, for the entry points where hosts have other options than the default."""
+        """By entry point whose hosts do not all have the default options: the names of the options, by host."""
         found = {point: _others(hosts) for point, hosts in self._hosts.items()}
         return {point: {_key(host): name for host, name in hosts.items()} for point, hosts in found.items() if hosts}
 
     def acceptors(self) -> dict[str, Acceptor]:
-        """By entry point; those that are not in it speak no TLS. ImportError: there is no OpenSSL."""
+        """The acceptors of the entry points with TLS. Raises ImportError without OpenSSL."""
         default = self._tls.options.get(DEFAULT)
         if not self._hosts or (default is not None and default.faults):
             return {}
@@ -124,7 +124,7 @@ class TlsCompiler:
 
 
 def _others(hosts: dict[str, str]) -> dict[str, str]:
-    """Those with other options than the default."""
+    """The hosts with other options than the default."""
     return {host: name for host, name in hosts.items() if name != DEFAULT}
 
 

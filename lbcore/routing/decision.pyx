@@ -1,4 +1,4 @@
-"""What choosing a server for a request found out. No I/O."""
+"""The decision: the results of choosing a server for a request. No I/O."""
 
 cimport cython
 from libc.string cimport memset
@@ -13,7 +13,7 @@ cdef class FailoverStep:
 
 @cython.final
 cdef class Decision:
-    """Filled by `Service.choose`, which changes nothing else; one per exchange, used again after `clear`."""
+    """`Service.choose` fills it, and changes nothing else. There is one per exchange, which is reused after `clear`."""
 
     def __cinit__(self):
         self.clear()
@@ -28,7 +28,7 @@ cdef class Decision:
         return now
 
     cdef int go_back(self, Savepoint before) except -1:
-        """Undo what was decided after a savepoint, by services that found no server in the end."""
+        """Undo all that was decided after a savepoint, by services that found no server."""
         while self.failovers > before.failovers:
             self.failover = self.failover.outer
             self.failovers -= 1
@@ -47,14 +47,14 @@ cdef class Decision:
         return 0
 
     cdef int pass_gate(self, object service) except -1:
-        """The request goes through the middlewares of a Guarded service, if it finds a server behind."""
+        """Add a Guarded service, whose middlewares the request passes if a server is found."""
         if self.gates is None:
             self.gates = []
         self.gates.append(service)
         return 0
 
     cdef int mirror(self, object mirror) except -1:
-        """A Mirror gets a copy of the request, as it is behind the gates passed so far."""
+        """Add a Mirror, which gets a copy of the request as it is behind the gates so far."""
         if self.mirrors is None:
             self.mirrors = []
             self.mirrored_behind = []
@@ -64,14 +64,14 @@ cdef class Decision:
         return 0
 
     cdef int exclude(self, object member) except -1:
-        """A member is not to be chosen for this request."""
+        """Exclude a member from this request."""
         if self.failed is None:
             self.failed = []
         self.failed.append(member)
         return 0
 
     cdef int may_fail_over(self, object service) except -1:
-        """The main service of a Failover, which this is, is about to choose."""
+        """Begin the choice of the main service of a Failover, which is `service`."""
         cdef FailoverStep step = FailoverStep.__new__(FailoverStep)
         step.service = service
         step.before = self.savepoint()
@@ -81,7 +81,7 @@ cdef class Decision:
         return 0
 
     cdef int fall_back(self, FailoverStep step) except -1:
-        """The main service of a Failover has answered badly: the fallback is about to choose, as if for another request."""
+        """Begin the choice of a fallback, as if for another request, because the main service's answer is dropped."""
         self.go_back(step.before)
         self.drawn = None
         self.failed = None
@@ -93,7 +93,7 @@ cdef class Decision:
         return 0
 
     cdef int use_fallback(self, object failover) except -1:
-        """The main service of a Failover has no server: for the rest of this request its fallback is asked instead."""
+        """Ask only the fallback of a Failover for the rest of this request, because its main service has no server."""
         if self.fallen is None:
             self.fallen = []
         if failover not in self.fallen:
@@ -103,8 +103,8 @@ cdef class Decision:
         return 0
 
     cdef int begin_again(self, object server) except -1:
-        """A server could not be reached: all that was found out since `start` is void, but for the copies, which mirrors may
-        have by now. The lists are replaced, not changed: the former ones hold again if there is no other server."""
+        """Undo all results since `start`, because a server could not be reached, except copies, which mirrors may have already.
+        The lists are replaced, not changed: the previous ones are restored if there is no other server."""
         cdef Savepoint before = self.start
         self.exclude(server)
         if self.tried is None:

@@ -1,4 +1,4 @@
-"""What there is to say about a decision: rules that do not hold, levels of service with weights and health. No I/O."""
+"""Explanations of decisions: rules that do not match, levels of services with weights and health. No I/O."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lbcore.routing.matcher import Program
 from lbcore.routing.mirroring import Mirroring
 from lbcore.routing.service import Service
 
-MOST_MEMBERS = 16  # of one service that are named
+MOST_MEMBERS = 16  # members of a service that are named
 
 
 def unmet(rule: Rule, holds: Callable[[Program], bool]) -> Iterator[str]:
-    """The parts of a rule that would have to hold and do not."""
+    """The parts of a rule that would have to match and do not."""
     if holds(Program(rule)):
         return
     if isinstance(rule, (And, Or)):
@@ -27,12 +27,12 @@ def unmet(rule: Rule, holds: Callable[[Program], bool]) -> Iterator[str]:
 
 
 def kind_of(service: Service) -> str:
-    """As the key of the configuration, but for the two that weigh children."""
+    """The kind of a service, as the key in the configuration, except for the two kinds of Weighted."""
     return "loadBalancer" if isinstance(service, LoadBalancer) else type(service).__name__.lower()
 
 
 def role_of(service: Service, index: int) -> str:
-    """Of a child that is not chosen by weight."""
+    """The role of a child that is not chosen by weight."""
     if isinstance(service, Failover):
         return ("main", "fallback")[index]
     return f"mirror, {service.mirrors[index - 1].percent} %" if index and isinstance(service, Mirroring) else "main"

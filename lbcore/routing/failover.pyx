@@ -1,4 +1,4 @@
-"""`failover`: a main service, and a fallback for when that is down or answers badly. No I/O."""
+"""`failover`: a main service, and a fallback for when it is down or its answers are dropped. No I/O."""
 
 cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -12,17 +12,17 @@ from lbcore.selection.atomic cimport atomic_load_u64
 from lbcore.state.region cimport Region
 
 cdef enum:
-    MOST_LOOKS = 8             # at the state anew, for one request, since it changed while the services were asked
+    MOST_LOOKS = 8             # most attempts of one request to choose by new state, because it changed meanwhile
 
 cdef bytes BOTH_DOWN = b"Service Unavailable\n"
 
 
 @cython.final
 cdef class Failover(Service):
-    """The main service while it is up and finds a server that can be reached, else the fallback while that is up.
+    """Chooses the main service while it is up and finds a server that can be reached, else the fallback while that is up.
 
-    statuses  `(first, last)` of the main service's answers that are dropped: the request goes to the fallback once more.
-    max_body  of a request for that; a longer one is refused. -1 = any.
+    statuses  ranges `(first, last)` of answers of the main service that are dropped, after which the fallback gets the request.
+    max_body  longest body of a request for that; longer ones are refused. -1 = any.
     """
 
     def __cinit__(self, str name, Child main, Child fallback, Region region, uint32_t slot, bint watches=False,
@@ -54,12 +54,12 @@ cdef class Failover(Service):
             server = self.choose_one(asker, decision)
             if server is not None or decision.queue is not None or looks == 0 or not self.has_moved():
                 return server
-            # One of the two went down, or came up, while they were asked: by the present state there may be a server.
+            # A service has gone down or up meanwhile: look again at the present state.
             looks -= 1
             decision.go_back(before)
 
     cdef Server choose_one(self, Asker asker, Decision decision):
-        """By the state of the last look: of the main service, else of the fallback."""
+        """A server of the main service, else of the fallback, by the state of the last `refresh`."""
         cdef Server server
         cdef Savepoint before
         if self.main.service.up and (decision.fallen is None or self not in decision.fallen):
@@ -94,7 +94,7 @@ cdef class Failover(Service):
 
     @property
     def is_watching(self) -> bool:
-        """Whether its status follows its children's."""
+        """Whether its status follows that of its children."""
         return self.watches
 
 
@@ -109,7 +109,7 @@ cdef FailoverStep step_to_leave(FailoverStep step, int status):
 
 
 cdef int64_t most_repeatable(FailoverStep step) noexcept:
-    """Bytes of a body that every Failover on the way can send again; -1 = any number."""
+    """The longest body that every Failover on the way can send again; -1 = any."""
     cdef int64_t most = -1, limit
     while step is not None:
         limit = (<Failover>step.service).max_body

@@ -10,7 +10,7 @@ from lbcore.routing.service cimport Service
 
 @cython.final
 cdef class Guarded(Service):
-    """A gate: its service chooses, and its middlewares run when a server was found. Its status is its service's."""
+    """A gate: its service chooses, and its middlewares run after a server was found. Its status is that of its service."""
 
     def __cinit__(self, str name, tuple middlewares, Service service):
         self.name = name

@@ -1,4 +1,4 @@
-# What of a request decides where consistent hashing sends it.
+# The hash key: the part of a request by which consistent hashing chooses.
 
 from libc.stdint cimport uint64_t
 

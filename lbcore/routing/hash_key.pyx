@@ -1,4 +1,4 @@
-"""What of a request decides where consistent hashing sends it. No I/O."""
+"""The hash key: the part of a request by which consistent hashing chooses. No I/O."""
 
 cimport cython
 from libc.stdint cimport uint64_t
@@ -14,7 +14,7 @@ SOURCES = {"clientIP": KEY_ADDRESS, "header": KEY_HEADER, "cookie": KEY_COOKIE, 
 
 
 cdef Span find_parameter(Span query, const char* name, Py_ssize_t length) noexcept:
-    """The value of the first parameter of a name, as it came; a NULL pointer when there is none."""
+    """The undecoded value of the first parameter with a name, a part of `query`; a NULL pointer if there is none."""
     cdef Py_ssize_t at = 0, end
     while at < query.len:
         end = at
@@ -27,7 +27,7 @@ cdef Span find_parameter(Span query, const char* name, Py_ssize_t length) noexce
 
 
 cdef Span nth_from_right(Span addresses, int depth) noexcept:
-    """The address `depth` entries from the right; a NULL pointer when there are fewer."""
+    """The address `depth` entries from the right; a NULL pointer if there are fewer."""
     cdef Py_ssize_t end = addresses.len, start
     while depth > 0 and end > 0:
         start = end
@@ -46,7 +46,7 @@ cdef Span nth_from_right(Span addresses, int depth) noexcept:
 
 @cython.final
 cdef class HashKey:
-    """A source (a key of SOURCES), with the name or the depth it needs."""
+    """A source (a key of SOURCES), with its name or depth."""
 
     def __init__(self, str source="clientIP", str name="", int depth=0):
         self.source = SOURCES[source]
@@ -54,7 +54,7 @@ cdef class HashKey:
         self.depth = depth
 
     cdef bint read(self, Asker asker, uint64_t* hash) except *:
-        """Hash the key of a request. False: there is none."""
+        """Hash the key of a request. Returns False if the request has none."""
         cdef const ClientAddress* client = asker.address
         cdef Request request = asker.request
         cdef Span found = span_of(NULL, 0)

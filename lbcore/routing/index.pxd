@@ -1,4 +1,4 @@
-# Which router takes a request: found through its host and path, whatever the number of routers.
+# The route index: finds the router of a request by its host and path, whatever the number of routers.
 
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t

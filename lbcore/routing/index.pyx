@@ -1,10 +1,10 @@
-"""Which router takes a request. No I/O.
+"""The route index: finds the router of a request. No I/O.
 
-From each rule follows something that has to hold: one of some exact hosts, one of some paths or path prefixes. Routers are
-filed under that, in order of priority. A request looks under its host and under no host, there under its path, under
-every prefix of it that is filed, and under no path; what it finds is checked with the whole rule. So the cost is that of
-the few routers that might match, and does not grow with the others. Nor does what it reads of memory: with many routers
-each of its reads misses the caches, so a host's slot holds all that a lookup wants to know of the host.
+Each rule implies necessary conditions: one of some exact hosts, and one of some paths or path prefixes. Routers are filed under these,
+in the order of priority. A lookup searches under the request's host and under no host; there under its path, under every filed prefix
+of it, and under no path; and checks the candidates with their whole rules. The cost therefore depends on the few routers that might
+match, not on the others. With many routers every read of memory misses the caches, so a host's slot holds all that a lookup needs to
+know of the host.
 """
 
 cimport cython
@@ -28,7 +28,7 @@ cdef enum:
     AT_PREFIX = 3
     AT_REST = 4                # no path asked for: no key
     NO_HOST = 0                # a key is never 0
-    MAX_LENGTHS = 64           # prefix lengths of one bucket that are looked up; longer lists are cut to the shortest
+    MAX_LENGTHS = 64           # most prefix lengths of a bucket that are looked up; routers with others are filed under the shortest
 
 cdef uint64_t PRIME = 0x100000001B3
 
@@ -41,7 +41,7 @@ cdef inline uint64_t mix(uint64_t h) noexcept nogil:
 
 
 cdef inline uint64_t extend(uint64_t h, const char* ptr, Py_ssize_t length) noexcept nogil:
-    """FNV-1a over some more bytes. Who makes keys collide makes a request check a router more, nothing else."""
+    """Continue FNV-1a. Colliding keys only make a request check more routers."""
     cdef Py_ssize_t i
     for i in range(length):
         h = (h ^ <uint8_t>ptr[i]) * PRIME
@@ -53,7 +53,7 @@ cdef inline uint64_t key_of(uint64_t h, uint64_t kind, uint64_t bucket) noexcept
 
 
 cdef uint64_t table_size(uint64_t count) noexcept nogil:
-    """Slots of a hash table that is at most half full: a power of two."""
+    """The number of slots of a hash table that is at most half full, a power of two."""
     cdef uint64_t size = 16
     while size < 2 * count:
         size *= 2
@@ -61,7 +61,7 @@ cdef uint64_t table_size(uint64_t count) noexcept nogil:
 
 
 def exact_hosts(rule):
-    """Hosts of which one has to be the request's, `*.x` for any label before x; None when the rule asks for none of the kind."""
+    """The hosts of which a rule requires one, with `*.x` for any label before x; None if it requires none."""
     if isinstance(rule, Matcher):
         host = host_of(rule.args[0]) if rule.name == "Host" else "*"
         return None if host == "*" else frozenset({host})
@@ -75,7 +75,7 @@ def exact_hosts(rule):
 
 
 def paths(rule):
-    """`(AT_PATH or AT_PREFIX, path)` pairs of which one has to hold; None when the rule asks for none."""
+    """The `(AT_PATH or AT_PREFIX, path)` pairs of which a rule requires one; None if it requires none."""
     if isinstance(rule, Matcher):
         if rule.name == "Path":
             return frozenset({(AT_PATH, rule.args[0])})
@@ -96,9 +96,9 @@ def paths(rule):
 cdef class RouteIndex:
     """The routers of one entry point.
 
-    routes  `(rule, payload)` pairs, a rule as `config.rule.parse_rule` gives it, in the order in which they are tried.
+    routes  `(rule, payload)` pairs, with rules as `config.rule.parse_rule` returns them, in the order of trial.
 
-    Immutable. Building costs O(routes); a lookup does not grow with routes that cannot match.
+    Immutable. Building is O(routes); the cost of a lookup does not depend on routes that cannot match.
     """
 
     def __cinit__(self, routes):
@@ -199,21 +199,21 @@ cdef class RouteIndex:
         return key_of(extend(self.seed, encoded, len(encoded)), kind, bucket)
 
     cdef Bucket* bucket(self, uint64_t key) noexcept nogil:
-        """The slot of a host, or the empty one where it would be."""
+        """The slot of a host, or the empty slot in its place."""
         cdef uint64_t at = key & self.host_mask
         while self.hosts[at].key and self.hosts[at].key != key:
             at = (at + 1) & self.host_mask
         return &self.hosts[at]
 
     cdef Slot* lookup(self, uint64_t key) noexcept nogil:
-        """The slot of a path, or the empty one where it would be."""
+        """The slot of a path, or the empty slot in its place."""
         cdef uint64_t at = key & self.mask
         while self.slots[at].count and self.slots[at].key != key:
             at = (at + 1) & self.mask
         return &self.slots[at]
 
     cdef const Entry* scan(self, uint32_t first, uint32_t count, const RequestHead* head, const Entry* best) noexcept nogil:
-        """The first router of a list that matches and comes before `best`, else `best`."""
+        """The first router of a list that matches and precedes `best`, else `best`."""
         cdef const Entry* entry
         cdef uint32_t i
         for i in range(count):
@@ -225,7 +225,7 @@ cdef class RouteIndex:
         return best
 
     cdef const Entry* search(self, const Bucket* bucket, const RequestHead* head, const Entry* best) noexcept nogil:
-        """The first router of a bucket that matches and comes before `best`, else `best`."""
+        """The first router of a bucket that matches and precedes `best`, else `best`."""
         cdef Span path = head.route_path
         cdef const uint32_t* lengths = self.lengths + bucket.first_length
         cdef const Slot* slot
@@ -271,6 +271,6 @@ cdef class RouteIndex:
         return None if entry == NULL else <object>entry.payload
 
     def route(self, head: bytes, client: str = "192.0.2.1"):
-        """`find` for the bytes of a request head, for tests and tools. Raises ValueError when the head is refused."""
+        """`find` for the bytes of a request head, for tests and tools. Raises ValueError if the head is refused."""
         cdef Request request = read_head(head, client)
         return self.find(&request.head)

@@ -33,16 +33,16 @@ cdef struct Test:
     int on_true                # the next test, always a later one, or ACCEPT or REJECT
     int on_false
     int bits                   # of `ip`, of 128
-    Span text                  # what is compared with
+    Span text                  # the text to compare with
     Span name                  # of a header, in lower case; of a query key, decoded
     void* regex
     uint8_t ip[16]
 
 
 cdef class Program:
-    cdef Test* tests           # the texts they point to behind them
+    cdef Test* tests           # owned, in one block with the texts to which they point
     cdef int count
-    cdef list kept             # what else they point to
+    cdef list kept             # owns other objects to which they point
 
     cdef int add(self, object matcher, int on_true, int on_false) except -1
     cdef Span keep(self, str text)

@@ -1,6 +1,6 @@
-"""Rules compiled to programs: short-circuit tests with jumps, each test run at most once. No I/O.
+"""Rules compiled to programs: short-circuit tests with jumps, each run at most once. No I/O.
 
-Meaning of each matcher: Traefik's, version 3. Source for query strings: Go's url.ParseQuery.
+The matchers have the meaning of Traefik's, version 3. Source for query strings: Go's url.ParseQuery.
 """
 
 import ipaddress
@@ -19,7 +19,7 @@ from lbcore.regex.regex cimport Regex, regex_search
 from lbcore.config.rule import And, Matcher, Not, Or, host_of, parse_rule
 
 cdef enum:
-    VALUE_BYTES = 1024         # of a query value that are decoded on the stack
+    VALUE_BYTES = 1024         # longest query value that is decoded on the stack
 
 KINDS = {
     "Host": TEST_HOST, "HostRegexp": TEST_HOST_REGEX, "Path": TEST_PATH, "PathPrefix": TEST_PATH_PREFIX,
@@ -28,12 +28,12 @@ KINDS = {
     "Cookie": TEST_COOKIE, "HostSNI": TEST_HOST, "HostSNIRegexp": TEST_HOST_REGEX, "ALPN": TEST_ALPN,
 }
 
-# Headers that Go's server keeps apart from the others: in Traefik no rule matches them.
+# Headers that Go's server stores apart from the others, so that in Traefik no rule matches them.
 NO_HEADERS = ("host", "transfer-encoding")
 
 
 def operands(rule, kind) -> list:
-    """The operands of a chain of `And`s or `Or`s, in order, however it is nested; one that is neither gives itself."""
+    """The operands of a chain of `And`s or `Or`s in order, however nested; of another rule, the rule itself."""
     found, stack = [], [rule]
     while stack:
         rule = stack.pop()
@@ -59,7 +59,7 @@ def count_matchers(rule) -> int:
 
 @cython.final
 cdef class Program:
-    """A compiled rule. Immutable. Running it costs the tests that decide, in the order of the rule."""
+    """A compiled rule. Immutable. A run executes the tests that decide, in the order of the rule."""
 
     def __cinit__(self, rule):
         self.kept = []
@@ -139,7 +139,7 @@ cdef class Program:
         return span_of(encoded, len(encoded))
 
     cdef int pack(self) except -1:
-        """Lay the texts behind the tests, so that a rule is one stretch of memory: among many rules, each stretch is a cache miss."""
+        """Move the texts behind the tests, so that a rule is one block of memory: with many rules, each block is a cache miss."""
         cdef Py_ssize_t size = self.count * sizeof(Test)
         cdef Test* packed
         cdef char* end
@@ -164,13 +164,13 @@ cdef class Program:
         return run(self.tests, &request.head)
 
     def matches(self, head: bytes, client: str = "192.0.2.1") -> bool:
-        """Whether the rule matches a request head, for tests and tools. Raises ValueError when the head is refused."""
+        """Whether the rule matches a request head, for tests and tools. Raises ValueError if the head is refused."""
         cdef Request request = read_head(head, client)
         return run(self.tests, &request.head)
 
 
 cdef inline char* move_text(Span* text, char* to) noexcept nogil:
-    """Returns where the text ends."""
+    """Move a text to `to`. Returns the position behind it."""
     if text.len:
         memcpy(to, text.ptr, text.len)
         text.ptr = to
@@ -178,7 +178,7 @@ cdef inline char* move_text(Span* text, char* to) noexcept nogil:
 
 
 cdef Request read_head(bytes head, str client):
-    """A request from the bytes of its head, which have to outlive it, and the client's address. Raises ValueError."""
+    """A request from the bytes of its head and the client's address. Raises ValueError."""
     cdef Request request = Request()
     request.come_from(client)
     used = request.parse_bytes(head)
@@ -257,7 +257,7 @@ cdef bint offers(Span protocols, Span wanted) noexcept nogil:
 
 
 cdef bint header_holds(const Test* test, const RequestHead* head) noexcept nogil:
-    """Any value of the header will do."""
+    """Whether any value of the header matches."""
     cdef Py_ssize_t i, j
     cdef Span name
     for i in range(head.n_headers):
@@ -293,7 +293,7 @@ cdef inline int hex_value(char c) noexcept nogil:
 
 
 cdef Py_ssize_t decode(Span text, char* out) noexcept nogil:
-    """Undo `+` and %XX into `out`, which has `text.len` bytes. The length, or -1 for a broken escape."""
+    """Decode `+` and %XX into `out`, which has `text.len` bytes. Returns the length, or -1 for an invalid escape."""
     cdef Py_ssize_t i = 0, n = 0
     cdef int high, low
     while i < text.len:
@@ -314,7 +314,7 @@ cdef Py_ssize_t decode(Span text, char* out) noexcept nogil:
 
 
 cdef bint query_holds(const Test* test, Span query) noexcept nogil:
-    """Any value of the key will do. A pair with a semicolon or a broken escape is passed over."""
+    """Whether any value of the key matches. Skips pairs with a semicolon or an invalid escape."""
     cdef char stack[VALUE_BYTES]
     cdef char* buffer = stack
     cdef Py_ssize_t start = 0, end, equals, key_len, value_len

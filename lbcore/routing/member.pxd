@@ -1,4 +1,4 @@
-# What a service chooses among: one of its servers, or one of its child services. Kept by identity over reloads.
+# Members, among which a service chooses: servers, or child services. Reloads keep them by identity.
 
 from libc.stdint cimport uint32_t
 

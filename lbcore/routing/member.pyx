@@ -1,4 +1,4 @@
-"""What a service chooses among. No I/O."""
+"""Members, among which a service chooses. No I/O."""
 
 from libc.stdint cimport uint32_t
 
@@ -6,7 +6,7 @@ from lbcore.state.region cimport Region
 
 
 cdef class Member:
-    """One server, or one child, of a service: its shared cell and this worker's counters."""
+    """A server, or a child, of a service: its shared cell and this worker's counters."""
 
     def __cinit__(self, str name, str key, Region region, uint32_t worker, uint32_t slot, *more):
         region.check_server(slot)

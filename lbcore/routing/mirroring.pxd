@@ -1,4 +1,4 @@
-# A main service, and others that get copies of some of its requests.
+# `mirroring`: a main service, and mirrors that get copies of some of its requests.
 
 from libc.stdint cimport int64_t, uint32_t
 

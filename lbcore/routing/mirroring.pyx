@@ -1,4 +1,4 @@
-"""A main service, and others that get copies of some of its requests. No I/O."""
+"""`mirroring`: a main service, and mirrors that get copies of some of its requests. No I/O."""
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
@@ -15,7 +15,7 @@ from lbcore.state.region cimport Region
 
 @cython.final
 cdef class MirrorPolicy:
-    """What holds for all copies of a mirroring service."""
+    """The options of all copies of a mirroring service."""
 
     def __init__(self, with_body=True, max_body=-1, timeout_ms=30000, max_concurrent=256, max_buffered=64 << 20,
                  headers=(), methods=()):
@@ -30,7 +30,7 @@ cdef class MirrorPolicy:
 
 @cython.final
 cdef class Mirror:
-    """One service that gets copies of `percent` per cent of the requests."""
+    """A service that gets copies of `percent` % of the requests."""
 
     def __init__(self, Child child, percent: int, MirrorPolicy policy):
         self.child = child
@@ -38,22 +38,22 @@ cdef class Mirror:
         self.policy = policy
 
     cdef bint has_room(self, Py_ssize_t length) noexcept:
-        """Whether one more copy, with a body of that length, may be under way."""
+        """Whether there is room for one more copy, with a body of this length."""
         return self.under_way < self.policy.max_concurrent and length <= self.policy.max_buffered - self.buffered
 
 
 cdef inline bint is_due(uint64_t number, uint32_t percent) noexcept nogil:
-    """Whether request `number`, counted from 1, is one that is mirrored.
+    """Whether request `number`, counted from 1, is mirrored.
 
-    After n requests ceil(n * percent / 100) have been, as in Traefik: at 10 per cent the 1st, 11th, 21st. From the number
-    alone, so that all workers together keep to it.
+    Of n requests ceil(n * percent / 100) are, as in Traefik: at 10 % the 1st, 11th, 21st. It follows from the number alone, so that
+    it holds for all workers together.
     """
     return (number * percent + 99) // 100 > ((number - 1) * percent + 99) // 100
 
 
 @cython.final
 cdef class Mirroring(Service):
-    """The main service chooses; which mirrors get a copy follows from how many requests came before."""
+    """The main service chooses; the number of the request decides which mirrors get a copy."""
 
     def __cinit__(self, str name, Child main, list mirrors, MirrorPolicy policy, Region region, uint32_t slot):
         self.name = name
@@ -79,7 +79,7 @@ cdef class Mirroring(Service):
         return self.main.service.choose(asker, decision)
 
     cdef list draw(self, Decision decision):
-        """The mirrors that are due, by the number of the request: another try of the same one has none of its own."""
+        """The mirrors that are due, by the number of the request. Further tries of the same request keep its number."""
         cdef uint64_t number
         cdef list due
         if decision.drawn is None:
@@ -99,5 +99,5 @@ cdef class Mirroring(Service):
 
 
 def due(number: int, percent: int) -> bool:
-    """Whether the request of a number, counted from 1, is mirrored."""
+    """`is_due` for Python."""
     return is_due(number, percent)

@@ -1,4 +1,4 @@
-# Strategies: which of its members a balancer gives the next request.
+# Strategies: the choice among the members of a balancer.
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -38,12 +38,12 @@ cdef class Consistent(Picker):
     cdef HashKey key
     cdef Places places
     cdef uint64_t* names               # hashes; owned
-    cdef uint32_t* configured          # weights that the places were built from; owned, with `open` behind them
+    cdef uint32_t* configured          # weights from which the places were built; owns the allocation into which `open` points, too
     cdef uint32_t* open
     cdef Py_ssize_t count
     cdef Py_ssize_t n_open
-    cdef bint equal                    # the weights of those that may be picked
-    cdef uint64_t spread               # 0 = no bound, else permitted load in per cent of the average
+    cdef bint equal                    # the members that may be picked have equal weights
+    cdef uint64_t spread               # 0 = no bound, else the highest load in percent of the average
     cdef ServerCell** cells
 
     cdef Py_ssize_t choice(self, uint64_t hash, Py_ssize_t before) noexcept

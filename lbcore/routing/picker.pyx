@@ -1,4 +1,4 @@
-"""Strategies: which of its members a balancer gives the next request. No I/O, no lock, no allocation in `pick`."""
+"""Strategies: the choice among the members of a balancer. No I/O, no lock, no allocation in `pick`."""
 
 import os
 
@@ -26,15 +26,15 @@ from lbcore.selection.sweep cimport sweep_next
 from lbcore.state.layout cimport ServerCell, ServiceCell
 
 cdef enum:
-    FEW = 64                   # members that rendezvous hashing, which looks at all of them, is fast enough for
-    CANDIDATES = 64            # of a bounded load, before the bound is let go
+    FEW = 64                   # up to this number of members, rendezvous hashing is used, which examines all of them
+    CANDIDATES = 64            # members tried with a bounded load, before the bound is ignored
 
 cdef uint64_t KEEP_RATE = decay_rate(<uint64_t>10 * 1000000000)     # of averages: tau is 10 s
 cdef dict KINDS = {"p2c": COST_WAITING, "leastconn": COST_QUEUE, "leasttime": COST_LATENCY, "peakewma": COST_PEAK}
 
 
 cdef int build_cycle(Cycle* cycle, const uint32_t* weights, Py_ssize_t count) except -1:
-    """The order over members 0..count-1; weights that are too large for one are scaled down."""
+    """Build the order over members 0..count-1; weights whose period is too long are scaled down. Raises MemoryError."""
     cdef uint32_t* values
     if chairman_build(cycle, weights, count) == 0:
         return 0
@@ -51,7 +51,7 @@ cdef int build_cycle(Cycle* cycle, const uint32_t* weights, Py_ssize_t count) ex
 
 
 cdef void scale_down(uint32_t* weights, Py_ssize_t count) noexcept:
-    """Make the sum fit a cycle, to the nearest: beyond CYCLE_LIMIT picks the shares are off by less than one in it."""
+    """Scale weights to fit a cycle, rounding to the nearest: shares are off by less than one pick in CYCLE_LIMIT."""
     cdef uint64_t total = 0, weight
     cdef Py_ssize_t i
     for i in range(count):
@@ -68,15 +68,15 @@ cdef class Picker:
     """Immutable between two calls of `build`."""
 
     cdef int build(self, const uint32_t* weights, ServerCell** cells, Py_ssize_t count) except -1:
-        """Take over the members that may be picked: those of weight above 0. The arrays live as long as the picker."""
+        """Take over the members that may be picked, those with a weight above 0. The arrays outlive the picker."""
         return 0
 
     cdef Py_ssize_t pick(self, ServiceCell* cell, Asker asker, int attempt) except -2:
-        """Which member, or -1 when none may be picked. `attempt` counts the picks made for the same request before."""
+        """The index of a member, or -1 if none may be picked. `attempt`: number of earlier picks for the same request."""
         return -1
 
     cdef void note(self, Load* load, uint64_t latency_ns, uint64_t now_ns) noexcept:
-        """A member took so long."""
+        """Add a latency to a member's average."""
         note_mean(load, latency_ns, now_ns, KEEP_RATE)
 
 
@@ -99,8 +99,8 @@ cdef class RoundRobin(Picker):
 @cython.final
 cdef class LeastOf(Picker):
     """The best of some members: `p2c` and `peakewma` compare two different ones drawn by weight, `leastconn` and `leasttime` all
-    of them, or 16 where there are more; those that go by latency ask every member once in ten seconds at least, where the requests
-    suffice. O(members compared). See `selection.P2C`, `PeakEWMA`, `LeastConnections`, `LeastTime`.
+    of them, or 16 if there are more. Strategies by latency pick every member at least once in ten seconds if there are enough
+    requests. O(members compared). See `selection.P2C`, `PeakEWMA`, `LeastConnections`, `LeastTime`.
     """
 
     def __cinit__(self, str strategy):
@@ -156,9 +156,9 @@ cdef class LeastOf(Picker):
 cdef class Consistent(Picker):
     """`hrw`, `sticky.sourceIP` and `hashOn`: the same key always goes to the same member.
 
-    Among FEW by rendezvous hashing (`selection.hrw`), where no change moves a key that it need not; among more by places
-    (`selection.consistent`), O(1) expected. A request without the key goes where a random one would. With `spread`, a member that has more than that many per cent
-    of the average of exchanges in flight is passed over (Mirrokni, Thorup and Zadimoghaddam, Consistent Hashing with
+    Up to FEW members by rendezvous hashing (`selection.hrw`), with which a change moves only the keys that it must; above by places
+    (`selection.consistent`), in O(1) expected. A request without the key gets a random one. With `spread`, a member with more than
+    this percentage of the average of exchanges in flight is passed over (Mirrokni, Thorup and Zadimoghaddam, Consistent Hashing with
     Bounded Loads, 2018).
     """
 
@@ -185,7 +185,7 @@ cdef class Consistent(Picker):
         free(self.configured)
 
     cdef int build(self, const uint32_t* weights, ServerCell** cells, Py_ssize_t count) except -1:
-        """One that closes keeps its places, so only its own keys move; another weight makes other places."""
+        """A member that closes keeps its places, so that only its own keys move; new weights make new places."""
         cdef Py_ssize_t i
         cdef uint32_t first = 0
         cdef bint same = True
@@ -205,7 +205,7 @@ cdef class Consistent(Picker):
         return 0
 
     cdef Py_ssize_t choice(self, uint64_t hash, Py_ssize_t before) noexcept:
-        """The member of a key after so many others; the last one there is when there are fewer."""
+        """The member of a key after `before` others; the last one if there are fewer."""
         cdef uint8_t barred[FEW]
         cdef Py_ssize_t i, found = -1, following
         if self.count > FEW:

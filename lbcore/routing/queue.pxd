@@ -1,4 +1,4 @@
-# The queue of a service whose servers are all full, and the requests that wait in it.
+# The queue of requests that find all servers of a service full.
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -12,21 +12,21 @@ from lbcore.state.region cimport Region
 
 
 cdef class Waiter(Pending):
-    cdef WaitQueue queue               # None = it is in no queue
+    cdef WaitQueue queue               # None = not in a queue
     cdef Waiter older                  # neighbours in it
     cdef Waiter newer
-    cdef uint64_t since_ns             # when it came, by the clock of `tick`
-    cdef Asker asker                   # of the exchange that waits, like `decision`: both live until it ends
+    cdef uint64_t since_ns             # time of its arrival, by the clock of `tick`
+    cdef Asker asker                   # of the waiting exchange, like `decision`; both are valid until its end
     cdef Decision decision
-    cdef Server session_server         # that of its session; None = any
-    cdef Server server                 # when settled: where it goes, a slot of which is held for it; None = it waited in vain
+    cdef Server session_server         # of its session; None = any server will do
+    cdef Server server                 # when settled: the server of which a slot was taken for it; None = it has waited in vain
 
 
 cdef class WaitQueue:
     cdef Waiter first                  # the oldest
     cdef Waiter last
     cdef readonly Py_ssize_t length
-    cdef readonly Service service      # the LoadBalancer that lets them in; after a reload the new one
+    cdef readonly Service service      # its LoadBalancer; after a reload the new one
     cdef readonly uint64_t max_requests
     cdef readonly uint64_t timeout_ns
     cdef readonly uint32_t slot        # of the service
@@ -34,7 +34,7 @@ cdef class WaitQueue:
     cdef Region region
     cdef ServiceStats* row             # this worker's, mapped as long as `region` lives
     cdef bint waking
-    cdef uint64_t now_ns               # as of the last look
+    cdef uint64_t now_ns               # time of the last `tick`
 
     cdef bint is_busy(self) noexcept
     cdef bint enter(self, Waiter waiter, uint64_t now_ns) except *

@@ -1,10 +1,9 @@
-"""The queue of a service whose servers are all full: first come, first served. No I/O.
+"""The queue of requests that find all servers of a service full, in the order of arrival. No I/O.
 
-Each worker has a queue of its own for a service, since it alone can speak to its clients. A slot that is given back in a
-worker goes to its own oldest request at once; one that another worker gave back is found by `tick`, which is called every
-few milliseconds while the queue is not empty. Each worker shows in shared memory since when its oldest request waits; none takes
-a slot while another one has a request that came more than FAIR_NS earlier: so over all workers, too, the order is that of
-arrival, to within that time.
+Each worker has its own queue for a service, because only it has the connections of its clients. A slot that is given back in a worker
+goes to its own oldest request at once; `tick`, which is called every few milliseconds while the queue is not empty, finds slots that
+other workers give back. Each worker publishes the time since which its oldest request waits, and takes no slot while another
+worker has a request that arrived more than FAIR_NS earlier. So the order over all workers is that of arrival, to within that time.
 """
 
 cimport cython
@@ -20,16 +19,16 @@ from lbcore.state.layout cimport ServiceStats
 from lbcore.state.region cimport Region
 
 cdef enum:
-    FAIR_NS = 20 * 1000 * 1000         # how much earlier one has to have come to go before those of another worker
-    STALE_NS = 100 * 1000 * 1000       # what a worker shows counts for so long: a worker that hangs holds up no request
+    FAIR_NS = 20 * 1000 * 1000         # requests that arrived this much earlier precede those of other workers
+    STALE_NS = 100 * 1000 * 1000       # published times are valid for this time, so that a worker that hangs delays no request
 
 
 @cython.final
 cdef class Waiter(Pending):
-    """A request that waits for a server. It is settled once, when it is in no queue any more."""
+    """A request that waits for a server. It is settled once, after it has left the queue."""
 
     cdef int cancel(self) except -1:
-        """The client has gone: its place is free."""
+        """Leave the queue, because the client has gone."""
         cdef WaitQueue queue = self.queue
         if queue is None:
             return 0
@@ -38,13 +37,13 @@ cdef class Waiter(Pending):
 
 
 cdef inline bint may_go_anywhere(Waiter waiter) noexcept:
-    """Whether it stands for the others: not one that was tried in vain somewhere, and waits for what is left to it."""
+    """Whether any server will do: not if some were tried in vain, so that the request waits for the others."""
     return waiter.session_server is None and waiter.decision.failed is None
 
 
 @cython.final
 cdef class WaitQueue:
-    """Of one worker and service. At most `max_requests` wait in all workers, `timeout_ms` each; then they are turned away."""
+    """The queue of one worker and service. At most `max_requests` wait in all workers, for `timeout_ms` each; more are rejected."""
 
     def __init__(self, Region region, uint32_t worker, uint32_t slot, max_requests: int, timeout_ms: int):
         region.check_service(slot)
@@ -57,7 +56,7 @@ cdef class WaitQueue:
         self.timeout_ns = timeout_ms * 1000000
 
     def belong_to(self, Service service, WaitQueue settings=None) -> None:
-        """Be the queue of this LoadBalancer from now on, by these settings. Requests in it go on waiting."""
+        """Become the queue of this LoadBalancer, with these settings. Requests in it continue to wait."""
         cdef Waiter waiter = self.first
         self.service = service
         if settings is not None:
@@ -69,7 +68,7 @@ cdef class WaitQueue:
             waiter = waiter.newer
 
     cdef bint is_busy(self) noexcept:
-        """Whether any request waits, in any worker: then a request that comes now has to line up. O(workers)."""
+        """Whether any request waits, in any worker, so that a new request has to enter the queue. O(workers)."""
         cdef uint32_t worker
         if self.length:
             return True
@@ -79,7 +78,7 @@ cdef class WaitQueue:
         return False
 
     cdef bint enter(self, Waiter waiter, uint64_t now_ns) except *:
-        """Line a waiter up. False: there is no room; workers that do so at the same moment may let one too many in each. O(workers)."""
+        """Add a waiter. Returns False if there is no room; workers that do so at the same moment may each add one too many. O(workers)."""
         cdef uint64_t waiting = 0
         cdef uint32_t worker
         for worker in range(self.region.workers):
@@ -108,7 +107,7 @@ cdef class WaitQueue:
         return True
 
     cdef int leave(self, Waiter waiter) except -1:
-        """Take a waiter out. O(1), but for the search of the one that is the oldest now."""
+        """Remove a waiter. O(1), except for the search for the new oldest one."""
         cdef Waiter newer = waiter.newer
         waiter.queue = None
         if waiter.older is None:
@@ -131,7 +130,7 @@ cdef class WaitQueue:
         return 0
 
     cdef int release(self, Waiter waiter) except -1:
-        """The server that a waiter waits for has gone: any other will do."""
+        """Let a waiter take any server, because the one that it waits for has gone."""
         cdef Server server = waiter.session_server
         waiter.session_server = None
         self.row.wanting -= 1
@@ -139,7 +138,7 @@ cdef class WaitQueue:
         return self.note_oldest(None, self.first)
 
     cdef int note_oldest(self, Server server, Waiter waiter) noexcept:
-        """Show since when the oldest of those that want this server (None: any) waits; the search begins at `waiter`."""
+        """Publish since when the oldest waiter for this server (None = any) waits; the search begins at `waiter`."""
         while waiter is not None and (waiter.session_server is not server or (server is None and not may_go_anywhere(waiter))):
             waiter = waiter.newer
         atomic_store_u64(
@@ -147,13 +146,13 @@ cdef class WaitQueue:
         return 0
 
     cdef int wake(self) except -1:
-        """A slot is free, or may be: let the request in that it is for."""
+        """Settle the waiter for which a slot is, or may be, free."""
         if self.first is None or self.waking:
             return 0
         return self.look(False, monotonic_ns())
 
     cdef int tick(self, uint64_t now_ns) except -1:
-        """Look for slots that others have given back, and turn away requests that have waited too long by `now_ns`."""
+        """Find slots that other workers have given back, and reject requests whose timeout has passed at `now_ns`."""
         if self.first is None or self.waking:
             return 0
         return self.look(True, now_ns)
@@ -180,14 +179,14 @@ cdef class WaitQueue:
                     self.row.timed_out += 1
                     self.leave(waiter)
                     waiter.settle()
-                # What that led to may have taken others out.
+                # The consequences of that may have removed other waiters.
                 waiter = newer if newer is None or newer.queue is self else self.first
         finally:
             self.waking = False
         return 0
 
     cdef bint let_in(self, Waiter waiter) except *:
-        """Let a waiter in, or turn it away since no server is left. False: it has to go on waiting."""
+        """Settle a waiter with a server, or without one if no server is left. Returns False if it has to continue to wait."""
         cdef Server server
         waiter.decision.since_ns = waiter.since_ns
         server = self.service.admit(waiter.asker, waiter.decision)
@@ -199,11 +198,11 @@ cdef class WaitQueue:
         return True
 
     cdef bint is_fresh(self, ServiceStats* row) noexcept:
-        """Whether what another worker shows counts."""
+        """Whether the published times of another worker are valid."""
         return atomic_load_u64(&row.waiting) and atomic_load_u64(&row.polled_ns) + STALE_NS > self.now_ns
 
     cdef uint64_t oldest_elsewhere(self) noexcept:
-        """Since when the oldest request for any server waits in the other workers. The greatest number: none does."""
+        """The time since which the oldest request for any server waits in other workers; the greatest number if none does."""
         cdef uint64_t oldest = <uint64_t>-1 - FAIR_NS, since
         cdef ServiceStats* row
         cdef uint32_t worker
@@ -216,7 +215,7 @@ cdef class WaitQueue:
         return oldest
 
     cdef bint is_claimed(self, Server server, uint64_t since_ns) noexcept:
-        """Whether a request in another worker has waited for this very server for longer than one that waits here."""
+        """Whether a request in another worker waits for exactly this server, and has done so for longer."""
         cdef ServiceStats* row
         cdef uint64_t since
         cdef uint32_t worker
@@ -230,13 +229,13 @@ cdef class WaitQueue:
 
 
 def adopt(known: dict, balancers: dict) -> dict:
-    """Have the queues of the table in force go on in a new one. Returns all queues, by the name of their service.
+    """Move the queues of the table in force to a new one. Returns all queues, by the name of their service.
 
     known      queues by name.
-    balancers  LoadBalancer by name, of the new table.
+    balancers  LoadBalancers of the new table, by name.
 
-    Requests wait on in the order in which they came, for the servers of the new table. A service that has gone leaves its
-    queue to itself, and one that has no limits any more lets everybody in.
+    Requests continue to wait in the order of arrival, for the servers of the new table. The queue of a service that has been removed
+    empties itself; a service that has no limits any more takes all waiting requests.
     """
     found = {}
     for name, balancer in balancers.items():

@@ -1,4 +1,4 @@
-# Slow start for strategies that go by load.
+# Slow start for strategies by load.
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -7,9 +7,9 @@ from lbcore.selection.cycle cimport Cycle
 
 
 cdef class Ramped(Picker):
-    cdef Picker picker                 # for the members that do not start slowly
+    cdef Picker picker                 # for the members that are not in slow start
     cdef Cycle cycle                   # over all
-    cdef uint32_t* rest                # weights of those that do not; 0 for those that do. Owned
+    cdef uint32_t* rest                # weights of the members that are not in slow start, 0 for the others. Owned
     cdef Py_ssize_t count
-    cdef bint any                      # any member starts slowly
+    cdef bint any                      # at least one member is in slow start
     cdef uint64_t position             # in the cycle

@@ -1,7 +1,7 @@
-"""Slow start for strategies that go by load: an idle member looks best to them, however little it may get.
+"""Slow start for strategies by load, to which an idle member looks best however small its share.
 
-While members start slowly they get exactly their share in the smooth order over all, and the strategy chooses among the
-rest. No I/O, no lock, no allocation in `pick`.
+Members in slow start get exactly their share, by the smooth order over all members, and the strategy chooses among the others.
+No I/O, no lock, no allocation in `pick`.
 """
 
 cimport cython
@@ -17,7 +17,7 @@ from lbcore.state.layout cimport ServerCell, ServiceCell
 
 @cython.final
 cdef class Ramped(Picker):
-    """`picker`, with members that start slowly in front. O(1) more than it costs."""
+    """`picker`, preceded by the members in slow start. O(1) more than `picker`."""
 
     def __cinit__(self, Picker picker):
         self.picker = picker
@@ -44,7 +44,7 @@ cdef class Ramped(Picker):
         cdef Py_ssize_t index, other
         if not self.any:
             return self.picker.pick(cell, asker, attempt)
-        # Its own position: the one in the cell moves on with the picks of the strategy.
+        # A position of its own, because the strategy advances the one in the cell.
         index = self.cycle.order[self.position % <uint64_t>self.cycle.period]
         self.position += 1
         if self.rest[index]:

@@ -1,4 +1,4 @@
-# What a router leads to: its middlewares in order, and its service.
+# Routes: the middlewares of a router in order, and its service.
 
 from libc.stdint cimport uint32_t
 
@@ -9,8 +9,8 @@ cdef class Route:
     cdef readonly str name             # of the router, `name@provider`
     cdef readonly tuple middlewares    # Middleware
     cdef readonly Service service
-    cdef readonly uint32_t slot        # its counters'; NO_SLOT for a router of lbcore's own
+    cdef readonly uint32_t slot        # of its counters; NO_SLOT for lbcore's own routers
     cdef bint logged                   # in the access log
     cdef bint counted                  # in metrics
-    cdef bint internal                 # lbcore answers itself: no service is named
+    cdef bint internal                 # lbcore itself answers, so that no service is named
     cdef bint sees_answers             # some middleware wants the answer

@@ -1,4 +1,4 @@
-"""What a router leads to. Immutable: a request that has taken it finishes on it, whatever is loaded meanwhile."""
+"""Routes. Immutable: a request finishes by the route that it was given, whatever is loaded meanwhile."""
 
 cimport cython
 from libc.stdint cimport uint32_t
@@ -22,7 +22,7 @@ cdef class Route:
             self.sees_answers = self.sees_answers or middleware.sees_answer
 
     def observe(self, bint logged, bint counted, bint internal=False):
-        """Whether its requests are logged and counted; before the first one. Returns itself."""
+        """Set whether its requests are logged and counted, before the first one. Returns the route."""
         self.logged = logged
         self.counted = counted
         self.internal = internal

@@ -1,4 +1,4 @@
-# What every way to choose a server is.
+# The base of services, which choose a server for a request.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 

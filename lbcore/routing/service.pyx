@@ -1,4 +1,4 @@
-"""What every way to choose a server is. No I/O."""
+"""The base of services, which choose a server for a request. No I/O."""
 
 import time
 
@@ -13,7 +13,7 @@ from lbcore.state.region cimport Region
 
 
 cdef Asker asker_of(Request request):
-    """The sender of a request; None: nothing is known of it. To be used while `request` lives."""
+    """The asker of a request; None = nothing is known of the client. Valid as long as `request`."""
     cdef Asker asker = Asker.__new__(Asker)
     asker.request = request
     if request is not None:
@@ -33,10 +33,10 @@ cdef class UpstreamPolicy:
 
 
 cdef class Service:
-    """Anything a router, or another service, can send a request to.
+    """The destination of a router, or of another service.
 
-    Whether it is up is a function of its children and servers alone. Each worker derives it, when the region's counter of
-    eligibility has moved: children before parents, each service once, however many parents it has.
+    Its status is a function of its children and servers alone. Each worker derives it when the region's counter of eligibility has
+    changed: children before parents, and each service once, however many parents it has.
     """
 
     def __cinit__(self, *arguments, **named):
@@ -53,22 +53,22 @@ cdef class Service:
         return 0
 
     cdef Server choose(self, Asker asker, Decision decision):
-        """The server for a request, or None when none may take it. Bounded; O(1) unless something changed.
+        """The server for a request, or None if none may take it. Bounded; O(1) unless something has changed.
 
-        Nothing of the request is changed, and no middleware runs: `decision.gates` says which are to.
+        Does not change the request, and runs no middleware: `decision.gates` lists those to run.
         """
         return None
 
     cdef Server admit(self, Asker asker, Decision decision):
-        """`choose` for a request that has waited in the queue, and is the next."""
+        """`choose` for the first request in the queue."""
         return None
 
     cdef int let_go(self, Server server) noexcept:
-        """A request that was given the server does not go there: what `choose` has taken for it is free."""
+        """Give back what `choose` has taken for a request that is not sent to the server."""
         return 0
 
     cdef int refresh(self) except -1:
-        """Bring what follows from the state of servers up to date. O(1) when nothing changed, else O(what is below)."""
+        """Derive all that depends on the state of servers. O(1) if nothing has changed, else O(members below)."""
         cdef uint64_t now
         if self.region_header == NULL:
             return 0
@@ -79,15 +79,15 @@ cdef class Service:
         return 0
 
     cdef bint has_moved(self) noexcept:
-        """Whether any server of the region went up, down or changed its weight since the last `refresh`."""
+        """Whether any server of the region has gone up or down, or changed its weight, since the last `refresh`."""
         return self.region_header != NULL and self.seen != atomic_load_u64(&self.region_header.eligibility)
 
     cdef int derive(self) except -1:
-        """Work out `up`, and whatever choosing needs, from the children and servers."""
+        """Derive `up`, and what `choose` needs, from children and servers."""
         return 0
 
     cdef int settle(self, bint up) except -1:
-        """Make `up` the status; the first worker to see it change notes the time."""
+        """Set the status; the first worker that changes it stores the time."""
         self.up = up
         if atomic_load_u32(&self.cell.down) == <uint32_t>up:
             if atomic_swap_if_u32(&self.cell.down, <uint32_t>up, <uint32_t>(not up)):
@@ -107,7 +107,7 @@ cdef class Service:
 
     @property
     def children(self) -> list:
-        """`(key, Service)` of each child; empty for one that chooses among servers."""
+        """`(key, Service)` of each child; empty for a service that chooses among servers."""
         return []
 
     def trace(self, Request request) -> tuple:
@@ -123,9 +123,9 @@ cdef class Service:
         return server, decision.path
 
     def pick(self, Request request=None, *, bint under_way=False):
-        """The server for a request (None: one that says nothing), or None when none may be picked: `choose` for Python.
+        """`choose` for Python: the server for a request (None = an empty one), or None if none may be picked.
 
-        under_way  what it takes there, its slot or its trial, is not given back: it is a request that does not end.
+        under_way  whether the slot or trial that was taken is kept, as for a request that does not end.
         """
         cdef Decision decision = Decision()
         cdef Server server

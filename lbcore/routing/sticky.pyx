@@ -1,6 +1,7 @@
-"""Sticky sessions: a cookie that names the member a client was given. No I/O.
+"""Sticky sessions: a cookie that names the client's member. No I/O.
 
-Its name follows Traefik's rule, its values are those of `selection.sticky`, Traefik's too: sessions survive a move between the two.
+Its name follows Traefik's rule, and its values are those of `selection.sticky`, which are Traefik's, too: sessions survive a move
+between Traefik and lbcore.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ SAME_SITE = {"none": "None", "lax": "Lax", "strict": "Strict"}
 
 
 def cookie_name(name: str, service: str) -> str:
-    """The configured name with `_` for what a name may not hold, or the one that follows from the service's."""
+    """The configured name, with `_` for bytes that are not allowed in names, or one derived from the service's name."""
     if name:
         return "".join(letter if letter in NAME_BYTES else "_" for letter in name)
     return ("_" + hashlib.sha1(f"_TRAEFIK_BACKEND_{service}".encode(), usedforsecurity=False).hexdigest())[:6]
@@ -40,7 +41,7 @@ cdef class StickyCookie:
         self.codec = StickyCodec(keys, keys=cookie.signed.keys if cookie.signed else (), context=self.name.decode())
 
     cdef Py_ssize_t find(self, Asker asker, bint* stale) except -2:
-        """The index of the member a request names; -1 when it names none. `stale`: the client needs a new value."""
+        """The index of the member that a request names; -1 if it names none. `stale`: the client needs a new value."""
         cdef Span found
         stale[0] = False
         if asker.request is None:
@@ -61,7 +62,7 @@ cdef class StickyCookie:
         return self.line(index)
 
     def member_of(self, request: Request) -> tuple[int, bool]:
-        """What `find` finds, and whether the client needs a new value."""
+        """`find` for Python: the index, and whether the client needs a new value."""
         cdef bint stale = False
         cdef Asker asker = Asker.__new__(Asker)
         asker.request = request

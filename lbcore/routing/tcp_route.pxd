@@ -1,4 +1,4 @@
-# Routers of layer 4: which service a connection goes to, by its client's address and what the client says when it begins TLS.
+# Routers of layer 4: from the client's address of a connection, and its TLS hello, to a service.
 
 from libc.stdint cimport int64_t, uint64_t
 
@@ -11,7 +11,7 @@ from lbcore.state.keyed cimport KeyedTable
 
 
 cdef class TcpPolicy:                  # of the service that was chosen
-    cdef readonly int64_t termination_ms           # how long the other side lives on when one has ended; -1 = as it likes
+    cdef readonly int64_t termination_ms           # time that one side may continue after the other has ended; -1 = no limit
     cdef readonly int64_t keep_alive_s             # after which an idle connection is probed, and how often; below 0 = never
     cdef readonly int proxy_protocol               # version of the header sent to servers; 0 = none
 
@@ -28,23 +28,23 @@ cdef class ConnectionLimit:            # of one client
 cdef class TcpRoute:
     cdef readonly str name             # of the router, `name@provider`
     cdef Program rule
-    cdef list allowed                  # lists of Programs, of which one each has to hold
+    cdef list allowed                  # lists of Programs; in each list, one has to match
     cdef readonly list limits          # ConnectionLimit; None = none
     cdef readonly Service service
-    cdef readonly bint encrypted       # it takes what comes over TLS, and nothing else
-    cdef readonly object acceptor      # what TLS ends with, a tls.contexts.Acceptor; None = it ends at the server
-    cdef object encryption             # the same to `transport`, which sets and reads it alone
-    cdef bint takes_all                # HostSNI(`*`) is all its rule says: HTTPS for any host goes before it
+    cdef readonly bint encrypted       # it takes connections with TLS, and no others
+    cdef readonly object acceptor      # a tls.contexts.Acceptor, which ends TLS here; None = TLS ends at the server
+    cdef object encryption             # the Encryption of `acceptor`; `transport` alone sets and reads it
+    cdef bint takes_all                # its rule is HostSNI(`*`), which HTTPS for any host precedes
 
     cdef bint admits(self, Asker asker) except *
 
 
 cdef class TcpRoutes:
-    cdef readonly list routes          # TcpRoute, in the order in which they are tried: of what comes without TLS
-    cdef readonly list encrypted       # likewise, of TLS
-    cdef frozenset https_hosts         # names, `*.x` for any label before x, that routers of layer 7 take over TLS
-    cdef bint https_for_any            # such a router names no host
-    cdef dict challenges               # by name: what tls-alpn-01 is answered with now, by HTTPS; shared, and changed by its owner
+    cdef readonly list routes          # TcpRoute of connections without TLS, in the order of trial
+    cdef readonly list encrypted       # TcpRoute of connections with TLS, likewise
+    cdef frozenset https_hosts         # hosts of the routers of layer 7 with TLS, with `*.x` for any label before x
+    cdef bint https_for_any            # a router of layer 7 with TLS names no host
+    cdef dict challenges               # the present answers to tls-alpn-01, by name, which HTTPS gives; shared, and changed by its owner
 
     cdef TcpRoute find(self, Asker asker)
     cdef TcpRoute find_encrypted(self, Asker asker, bytes name, Span protocols, bint alone)

@@ -13,7 +13,7 @@ from lbcore.state.keyed cimport KeyedTable
 
 @cython.final
 cdef class TcpPolicy:
-    """How connections to the servers of a load balancer are treated."""
+    """The options of connections to the servers of a load balancer."""
 
     def __init__(self, termination_ms: int = -1, proxy_protocol: int = 0, keep_alive_s: int = 15):
         self.keep_alive_s = keep_alive_s
@@ -23,7 +23,7 @@ cdef class TcpPolicy:
 
 @cython.final
 cdef class ConnectionLimit:
-    """`amount` connections at once of each client, within a group."""
+    """A limit of `amount` connections of each client at once, within a group."""
 
     def __init__(self, KeyedTable table, group: int, amount: int):
         self.table = table
@@ -37,7 +37,7 @@ cdef class ConnectionLimit:
         self.table.release(self.group, client.ip)
 
 
-cdef Span CHALLENGE = span_of(b"\x0aacme-tls/1", 11)        # of RFC 8737: the one protocol that is offered
+cdef Span CHALLENGE = span_of(b"\x0aacme-tls/1", 11)        # the only protocol that a challenge of RFC 8737 offers
 
 
 cdef inline bint equal(Span a, Span b) noexcept nogil:
@@ -45,7 +45,7 @@ cdef inline bint equal(Span a, Span b) noexcept nogil:
 
 
 cdef RequestHead head_of(Asker asker) noexcept:
-    """What rules look at, of a connection: its client's address, and what is said in a hello."""
+    """A head for rules, with the client's address alone."""
     cdef RequestHead head
     memset(&head, 0, sizeof(head))
     head.client = <ClientAddress*>asker.address
@@ -54,7 +54,7 @@ cdef RequestHead head_of(Asker asker) noexcept:
 
 @cython.final
 cdef class TcpRoute:
-    """A rule and where it leads. `allowed`: for each allow list, the programs of which one has to hold."""
+    """A rule and its service. `allowed`: for each allow list, the programs of which one has to match."""
 
     def __init__(self, str name, Program rule, list allowed, Service service, list limits=None, bint encrypted=False,
                  acceptor=None, bint takes_all=False):
@@ -68,7 +68,7 @@ cdef class TcpRoute:
         self.takes_all = takes_all
 
     cdef bint admits(self, Asker asker) except *:
-        """Whether the middlewares let the client through."""
+        """Whether the middlewares admit the client."""
         cdef RequestHead head = head_of(asker)
         for programs in self.allowed:
             for program in programs:
@@ -81,7 +81,7 @@ cdef class TcpRoute:
 
 @cython.final
 cdef class TcpRoutes:
-    """Of one entry point, by priority. There are few: they are tried one after another."""
+    """The routers of one entry point by priority. There are few, so they are tried one after the other."""
 
     def __init__(self, list routes, frozenset https_hosts=frozenset(), bint https_for_any=False, dict challenges=None):
         self.routes = [route for route in routes if not (<TcpRoute>route).encrypted]
@@ -91,15 +91,15 @@ cdef class TcpRoutes:
         self.challenges = {} if challenges is None else challenges
 
     cdef TcpRoute find(self, Asker asker):
-        """The first whose rule holds, of what comes without TLS, or None: then the connection is taken for HTTP."""
+        """The first router without TLS whose rule matches, or None: then the connection is HTTP."""
         cdef RequestHead head = head_of(asker)
         return first_of(self.routes, &head)
 
     cdef TcpRoute find_encrypted(self, Asker asker, bytes name, Span protocols, bint alone):
-        """The same for TLS, whose hello asks for this name, in lower case, and offers these protocols.
+        """The first router with TLS whose rule matches a hello with this name, in lower case, and these protocols; or None: HTTPS.
 
-        alone  HTTPS is out of the question. Otherwise it comes first where a router of it names the host, and before a
-               router of layer 4 that takes all where one of it names none.
+        alone  there is no HTTPS. Otherwise HTTPS comes first for the hosts that its routers name, and a router of HTTPS without a
+               host precedes a router of layer 4 that matches everything.
         """
         cdef RequestHead head = head_of(asker)
         cdef TcpRoute route

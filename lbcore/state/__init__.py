@@ -1,1 +1,1 @@
-"""What all workers share: one memory region of typed cells and counters, addressed by slots."""
+"""The state that all workers share: one memory region of typed cells and counters, addressed by slots."""

@@ -1,4 +1,4 @@
-# The memory that bodies of requests may take while they are kept, over all workers.
+# The memory budget for request bodies that are kept, over all workers.
 
 from libc.stdint cimport int64_t
 

@@ -1,7 +1,6 @@
-"""The memory that bodies of requests may take while they are kept, over all workers. No I/O.
+"""The memory budget for request bodies that are kept, over all workers. No I/O.
 
-The limit stands in the region and holds for the instance. What a worker that dies had taken is given back by
-`Region.clear_worker`.
+The limit is in the region, and holds for the instance. `Region.clear_worker` gives back the memory of a worker that has died.
 """
 
 cimport cython
@@ -11,12 +10,12 @@ from lbcore.selection.atomic cimport atomic_add_u64, atomic_load_u64
 from lbcore.state.region cimport Region
 
 cdef enum:
-    SHARES = 4                 # of the limit: one request that says no limit of its own gets this part
+    SHARES = 4                 # a request without a limit of its own gets one of this many parts of the budget
 
 
 @cython.final
 cdef class MemoryBudget:
-    """The budget as one worker sees and uses it."""
+    """The budget in the hands of one worker."""
 
     def __cinit__(self, Region region, uint32_t worker):
         region.check_worker(worker)
@@ -25,10 +24,10 @@ cdef class MemoryBudget:
         self.row = region.worker(worker)
 
     cdef bint take(self, int64_t amount) noexcept:
-        """Take so many bytes (0 or more). False: there is no room, which is counted; nothing is taken. O(1)."""
+        """Take `amount` bytes (0 or more). Returns False, and counts it, if there is no room; then nothing is taken. O(1)."""
         cdef uint64_t limit = self.header.body_memory_limit
         if <uint64_t>amount <= limit:
-            # Before the shared count, so that what is counted there is always some worker's.
+            # Before the shared count, so that the workers' counts always cover that.
             self.row.body_memory += amount
             if atomic_add_u64(&self.header.body_memory, <uint64_t>amount) + amount <= limit:
                 return True
@@ -37,12 +36,12 @@ cdef class MemoryBudget:
         return False
 
     cdef void give(self, int64_t amount) noexcept:
-        """Give back what was taken."""
+        """Give back `amount` bytes."""
         atomic_add_u64(&self.header.body_memory, <uint64_t>-amount)
         self.row.body_memory -= amount
 
     cdef int64_t share(self) noexcept:
-        """Bytes that one body may have where nothing else limits it."""
+        """The limit in bytes of one body without a limit of its own."""
         return <int64_t>(self.header.body_memory_limit // SHARES)
 
     def reserve(self, amount: int) -> bool:

@@ -1,4 +1,4 @@
-"""Counters as Python reads them: plain sums over workers, taken at one moment without a lock. No I/O."""
+"""Counters for Python: sums over all workers, read without a lock. No I/O."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ ERROR_NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class ServerCounters:
-    """What one server was given and answered since its slot was assigned.
+    """The counters of one server since its slot was assigned.
 
-    requests        exchanges sent, retries included.
-    in_flight       of these, not ended yet.
+    requests        exchanges sent to it, retries included.
+    in_flight       exchanges that have not ended.
     responses       by status class; index 0 counts exchanges that ended without an answer, 1 to 5 are 1xx to 5xx.
     bytes_in/out    body bytes from and to the server.
-    shed            copies for a mirror that were not sent: too many under way, or their client went away.
-    oversized       likewise: their body was too long.
-    first_byte_s    sum of the times to first byte, in seconds, where metrics or an access log are on.
+    shed            copies for a mirror that were not sent: too many under way, or their client has gone.
+    oversized       copies that were not sent because their body was too long.
+    first_byte_s    sum of the times to first byte, in seconds, if metrics or an access log are on.
     """
 
     requests: int
@@ -51,13 +51,13 @@ class ServerCounters:
 
 @dataclass(frozen=True, slots=True)
 class QueueCounters:
-    """What became of requests that found all servers of a service full.
+    """The counters of requests that found all servers of a service full.
 
-    waiting    in the queue now.
-    queued     had to wait, since the slot of the service was assigned.
-    timed_out  of these, waited in vain.
-    rejected   found the queue full, too.
-    abandoned  of `queued`, those whose client went away.
+    waiting    requests in the queue now.
+    queued     requests that had to wait, since the slot of the service was assigned.
+    timed_out  those of them that waited in vain.
+    rejected   requests that found the queue full, too.
+    abandoned  those of `queued` whose client has gone.
     """
 
     waiting: int
@@ -69,7 +69,7 @@ class QueueCounters:
 
 @dataclass(frozen=True, slots=True)
 class EntryPointCounters:
-    """What one entry point accepted and answered since the start.
+    """The counters of one entry point since the start.
 
     responses       by status class, as in ServerCounters.
     errors          failed exchanges by cause, keyed by ERROR_NAMES.

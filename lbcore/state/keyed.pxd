@@ -1,4 +1,4 @@
-# What is known of keys (addresses, hashes of users) over all workers: how many of each are held, and what they have used.
+# The keyed table: counts of keys (addresses, hashes of users) over all workers, of what is held now and of what was used.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 

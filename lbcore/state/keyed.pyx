@@ -1,14 +1,14 @@
-"""What is known of keys over all workers: how many of each are held, and what they have used. No I/O.
+"""The keyed table: counts of keys over all workers, of what is held now and of what was used. No I/O.
 
-A key is 16 bytes: an address, or a hash of something longer. Keys are limited in groups, each for itself.
+A key is 16 bytes: an address, or a hash of something longer. Keys belong to groups, which are independent.
 
-- `hold` and `release` count what is open or under way. Each worker counts in a part of its own, so that what a dead worker
-  held can be taken back; the parts are added up. A row lives while its count is above 0.
-- `take` gives the one row of a key that all workers share, for what is used up over time (a bucket). Such rows stay, and
-  when there is no room the one that was not used for longest, of some that are looked at, is evicted.
+- `hold` and `release` count what is open or under way. Each worker counts in a part of its own, so that the counts of a dead worker
+  can be dropped; the parts are added up. A row exists while its count is above 0.
+- `take` returns the one row of a key that all workers share, for what is used up over time (a token bucket). Such rows stay; if there
+  is no room, the least recently used of some rows is evicted.
 
-One lock of the region makes both exact. It is held for a few lookups, and is taken from a worker that dies with it. Every
-part is bounded; what was refused or evicted for want of room is counted.
+One lock of the region makes both exact. It is held for a few lookups, and is broken if its owner has died. Every part is bounded;
+keys that are refused or evicted for lack of room are counted.
 """
 
 cimport cython
@@ -25,14 +25,14 @@ cdef extern from "<sched.h>" nogil:
 
 cdef enum:
     MASK = KEYED_ROWS - 1
-    FULL = KEYED_ROWS // 4 * 3         # rows of a part in use
-    LOOKED_AT = 64                     # rows, of which the oldest is evicted
-    SPINS = 20000                      # then the owner of the lock is dead, and it is not waited for any longer
+    FULL = KEYED_ROWS // 4 * 3         # most rows of a part in use
+    LOOKED_AT = 64                     # rows examined for an eviction, of which the oldest is evicted
+    SPINS = 20000                      # after this number of attempts the owner of the lock counts as dead
 
 
 @cython.final
 cdef class KeyedTable:
-    """The rows as one worker sees and changes them."""
+    """The table in the hands of one worker."""
 
     def __cinit__(self, Region region, uint32_t worker):
         region.check_worker(worker)
@@ -41,7 +41,7 @@ cdef class KeyedTable:
         self.seed = mix64(<uint64_t>region.header.started_unix_ns ^ <uint64_t>region.header.started_ns)
 
     cdef bint hold(self, uint64_t group, const uint8_t* key, int64_t amount) noexcept nogil:
-        """Hold one more of a key in a group, unless `amount` are held already. Returns whether it is held. O(workers)."""
+        """Hold one more of a key in a group, unless `amount` are held already. Returns whether it is held now. O(workers)."""
         cdef bint locked = self.lock(), held = False
         cdef KeyedRow* row
         cdef int64_t count = 0
@@ -58,7 +58,7 @@ cdef class KeyedTable:
         return held
 
     cdef void release(self, uint64_t group, const uint8_t* key) noexcept nogil:
-        """One that was held by this worker is not any more."""
+        """Give back one that this worker holds."""
         cdef bint locked = self.lock()
         cdef KeyedRow* row = self.find(self.worker, group, key)
         if row.count > 1:
@@ -68,9 +68,9 @@ cdef class KeyedTable:
         self.unlock(locked)
 
     cdef KeyedRow* take(self, uint64_t group, const uint8_t* key, uint64_t now_ns) noexcept nogil:
-        """The row of a key that all workers share, new (all zero but its key) if there was none; NULL: there is no room.
+        """The row of a key that all workers share, with all fields but the key zero if it is new; NULL = there is no room.
 
-        To be called, and the row to be used, between `lock` and `unlock` alone: rows move.
+        Only between `lock` and `unlock`, where the row is valid: rows move.
         """
         cdef KeyedRow* row = self.insert(self.region.workers, group, key)
         if row != NULL:
@@ -78,13 +78,13 @@ cdef class KeyedTable:
         return row
 
     cdef uint32_t home(self, uint64_t group, const uint8_t* key) noexcept nogil:
-        """Where a row belongs. Seeded, so that a client cannot choose keys that meet."""
+        """The first place of a row. Seeded, so that clients cannot choose keys that collide."""
         cdef uint64_t words[2]
         memcpy(words, key, 16)
         return <uint32_t>mix64(mix64(mix64(self.seed ^ group) ^ words[0]) ^ words[1]) & MASK
 
     cdef KeyedRow* find(self, uint32_t part, uint64_t group, const uint8_t* key) noexcept nogil:
-        """The row of a key in a part, or the empty one where it would be."""
+        """The row of a key in a part, or the empty row in its place."""
         cdef KeyedRow* rows = self.region.keyed_rows(part)
         cdef uint32_t at = self.home(group, key)
         while rows[at].used and (rows[at].group != group or memcmp(rows[at].key, key, 16)):
@@ -92,7 +92,7 @@ cdef class KeyedTable:
         return &rows[at]
 
     cdef KeyedRow* insert(self, uint32_t part, uint64_t group, const uint8_t* key) noexcept nogil:
-        """The row of a key in a part; a new one if there was none. NULL: there is no room, which is counted."""
+        """The row of a key in a part, a new one if there was none. NULL = there is no room, which is counted."""
         cdef KeyedPart* header = self.region.keyed_part(part)
         cdef KeyedRow* row = self.find(part, group, key)
         if row.used:
@@ -109,7 +109,7 @@ cdef class KeyedTable:
         return row
 
     cdef bint evict(self, uint32_t part) noexcept nogil:
-        """Make room: of the rows behind the hand that hold nothing, the one not used for longest goes. O(LOOKED_AT)."""
+        """Evict the least recently used row among those behind the hand that hold nothing. O(LOOKED_AT)."""
         cdef KeyedPart* header = self.region.keyed_part(part)
         cdef KeyedRow* rows = self.region.keyed_rows(part)
         cdef uint32_t at, oldest = KEYED_ROWS, i
@@ -126,7 +126,7 @@ cdef class KeyedTable:
         return True
 
     cdef void remove(self, uint32_t part, uint32_t gap) noexcept nogil:
-        """Empty a row, and close the gap for those that would have stood there (Knuth 6.4, algorithm R)."""
+        """Empty a row, and move rows into the gap whose first place it is (Knuth 6.4, algorithm R)."""
         cdef KeyedRow* rows = self.region.keyed_rows(part)
         cdef uint32_t at = gap, home
         while True:
@@ -141,7 +141,7 @@ cdef class KeyedTable:
         self.region.keyed_part(part).rows -= 1
 
     cdef bint lock(self) noexcept nogil:
-        """Returns whether the lock is held; what is done without it, after its owner has died, is done all the same."""
+        """Take the lock. Returns whether it is held; if not, its owner has died, and the caller continues without it."""
         cdef int spin
         for spin in range(SPINS):
             if atomic_lock_u32(&self.region.header.keyed_lock, self.worker + 1):
@@ -164,7 +164,7 @@ cdef class KeyedTable:
         self.release(group, <const uint8_t*><const char*>key)
 
     def spend(self, group: int, bytes key, amount: int, now_ns: int) -> int:
-        """Add to what a key has used, over all workers. Returns the sum."""
+        """Add to the use of a key, over all workers. Returns the sum."""
         assert len(key) == 16
         cdef bint locked = self.lock()
         cdef KeyedRow* row = self.take(group, <const uint8_t*><const char*>key, now_ns)
@@ -177,15 +177,15 @@ cdef class KeyedTable:
 
     @property
     def rows(self) -> int:
-        """Keys that this worker holds something of."""
+        """Number of keys that this worker holds."""
         return self.region.keyed_part(self.worker).rows
 
     @property
     def shared_rows(self) -> int:
-        """Keys that all workers share."""
+        """Number of keys that all workers share."""
         return self.region.keyed_part(self.region.workers).rows
 
     @property
     def evictions(self) -> int:
-        """Rows that made room for others, and keys that found none, over all parts."""
+        """Number of evicted rows, and of keys that found no room, over all parts."""
         return self.region.keys_shed

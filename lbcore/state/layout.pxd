@@ -1,11 +1,11 @@
-# The data dictionary of the shared region: every struct in it, each a multiple of a cache line (64 bytes).
+# The layout of the shared region: every struct in it, each a multiple of a cache line (64 bytes).
 #
 # Region = Header page, ServiceCell[services], ServerCell[servers], WorkerStats[workers], ServerStats[workers][servers],
 # ServiceStats[workers][services], MetricRow[workers][METRIC_ROWS], KeyedPart[workers + 1], KeyedRow[workers + 1][KEYED_ROWS],
 # LogRing[workers].
-# A cell of several writers is touched with the helpers of atomic.pxd only. A row of one writer (its worker) is
-# incremented plainly; readers sum the rows of all workers. A page that was never touched costs no memory.
-# Changing a struct means raising LAYOUT_VERSION.
+# Cells with several writers are accessed only with the functions of atomic.pxd. Rows with one writer, a worker, are incremented
+# plainly; readers sum the rows of all workers. A page that was never touched costs no memory.
+# A change of a struct has to raise LAYOUT_VERSION.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -16,7 +16,7 @@ cdef enum:
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
-    FAILURE_TIMES = 16         # failures whose time is remembered
+    FAILURE_TIMES = 16         # number of failures whose times are stored
     STATUS_CLASSES = 6         # index = status // 100; 0 counts exchanges that ended without an answer
     MAX_BUCKETS = 11           # of the histogram of durations, less the one for everything
     METRIC_ROWS = 65536        # per worker: sets of labels
@@ -28,9 +28,9 @@ cdef enum:
 
 
 cdef enum ErrorKind:           # why an exchange failed; index into EntryPointStats.errors
-    ERROR_BAD_REQUEST          # the client broke the protocol: answered 4xx by us
+    ERROR_BAD_REQUEST          # the client broke the protocol: answered with 4xx
     ERROR_CLIENT_TIMEOUT       # the client was too slow with its head or body
-    ERROR_CLIENT_ABORT         # the client went away before its answer was complete
+    ERROR_CLIENT_ABORT         # the client has gone before its answer was complete
     ERROR_NO_ROUTER            # no rule matched
     ERROR_NO_SERVER            # no server may be picked
     ERROR_REFUSED              # the rest is UpstreamError.kind
@@ -40,8 +40,8 @@ cdef enum ErrorKind:           # why an exchange failed; index into EntryPointSt
     ERROR_RESOLVE
     ERROR_TLS
     ERROR_GARBAGE
-    ERROR_INTERNAL             # a bug of ours: answered 500
-    ERROR_RESOURCE             # we had no descriptor, port or memory for a connection: answered 503, and says nothing of the server
+    ERROR_INTERNAL             # a bug of lbcore: answered with 500
+    ERROR_RESOURCE             # lbcore lacked a descriptor, port or memory: answered with 503, and no failure of the server
     ERROR_ABUSE                # a connection of HTTP/2 was ended: it cost more than it brought
 
 
@@ -57,12 +57,12 @@ cdef struct Header:
     uint32_t services_used     # likewise
     uint32_t keyed_lock        # worker + 1 that holds all KeyedRows; 0 = none; atomic
     uint64_t generation        # configurations published so far; atomic
-    uint64_t eligibility       # counts the times any server went up, down or changed weight; atomic
+    uint64_t eligibility       # number of times that any server has gone up or down, or changed its weight; atomic
     int64_t started_unix_ns    # wall clock at creation
     int64_t started_ns         # monotonic clock at creation
-    uint64_t body_memory       # bytes that bodies of requests take, kept by any worker; atomic
-    uint64_t body_memory_limit # that may be taken; set at creation
-    uint64_t apart[8]          # what follows changes with every logged request: not on a cache line with the above
+    uint64_t body_memory       # bytes of request bodies that all workers keep; atomic
+    uint64_t body_memory_limit # limit of `body_memory`; set at creation
+    uint64_t apart[8]          # keeps the fields below, which change with every logged request, off the cache lines above
     uint64_t log_requests      # counted by the access log, over all workers; atomic
     uint64_t log_lost          # lines of the access log that were lost; atomic
     uint64_t ticket_epoch      # the key `ticket_epoch` modulo TICKET_KEYS encrypts; atomic, written by the supervisor alone
@@ -84,22 +84,22 @@ cdef struct ServiceCell:       # one per service; shared by all workers, atomic
 cdef enum DownReason:          # bits of ServerCell.down
     DOWN_CHECK = 1             # an active check failed
     DOWN_EJECTED = 2           # too many failed requests
-    DOWN_ADMIN = 4             # taken out by hand
+    DOWN_ADMIN = 4             # excluded by an operator
 
 
 cdef struct ServerCell:        # one per server, and per child of a service that chooses among services; shared, atomic
     uint32_t down              # DownReason bits; 0 = may be picked
-    uint32_t generation        # how many identities this slot had before
-    uint32_t weight            # in place of the configured one
-    uint32_t weight_set        # 1 = `weight` counts
-    Load load                  # exchanges not ended, of all workers, and their time to first byte: kept where one goes by it
+    uint32_t generation        # number of identities that this slot had before
+    uint32_t weight            # overrides the configured weight, ...
+    uint32_t weight_set        # ... if this is 1
+    Load load                  # exchanges in flight of all workers, and their time to first byte; kept if a strategy or limit needs it
     uint64_t changed_ns        # monotonic time of the last change of `down`
-    uint32_t debt              # picks it got by a cookie and has not been charged for
-    uint32_t trial             # after an ejection: 1 = one request may try it, 2 = one does
+    uint32_t debt              # picks by a cookie that were not charged yet
+    uint32_t trial             # after an ejection: 1 = one request may try the server, 2 = one does
     uint32_t failures          # failed requests since the last success
-    uint32_t ejections         # in a row: each makes the next one longer
-    uint32_t failed_at_ms[FAILURE_TIMES]  # of the last failures, monotonic; a ring
-    uint32_t ramp_percent      # of its weight that counts while it starts slowly, 1 to 99; 0 = all of it
+    uint32_t ejections         # consecutive ejections, each longer than the previous one
+    uint32_t failed_at_ms[FAILURE_TIMES]  # monotonic times of the last failures; a ring
+    uint32_t ramp_percent      # part of its weight that counts during slow start, 1 to 99; 0 = all of it
     uint32_t reserve[13]
 
 
@@ -107,15 +107,15 @@ cdef struct ServerStats:       # one per worker and server; written by that work
     uint64_t requests          # exchanges sent to the server, retries included
     uint64_t in_flight         # of these, not ended yet
     uint64_t connect_errors    # connection refused, timed out, unreachable, name not resolved
-    uint64_t retries           # of `requests`, those that repeat one that failed elsewhere or on a stale connection
+    uint64_t retries           # those of `requests` that repeat one after a failure, elsewhere or on a stale connection
     uint64_t responses[STATUS_CLASSES]
     uint64_t bytes_in          # body bytes from the server
     uint64_t bytes_out         # body bytes to the server
     uint64_t shed              # copies for a mirror that were not sent: too many under way, or their client went away
     uint64_t oversized         # likewise: the body was too long
-    uint64_t first_byte_ns     # sum of the times to first byte, where an observer or a strategy needs them
+    uint64_t first_byte_ns     # sum of the times to first byte, if an observer or a strategy needs them
     uint64_t held              # exchanges of this worker that `ServerCell.load` counts
-    uint64_t wanted_since_ns   # monotonic time since which the oldest request for this very server waits; 0 = none does
+    uint64_t wanted_since_ns   # monotonic time since which the oldest request for exactly this server waits; 0 = none does
     uint64_t reserve[7]
 
 
@@ -123,15 +123,15 @@ cdef struct ServiceStats:      # one per worker and service; written by that wor
     uint64_t waiting           # requests in the queue of the service
     uint64_t wanting           # of these, those that wait for the server of their session
     uint64_t oldest_ns         # monotonic time since which the oldest of the others waits; 0 = none does
-    uint64_t polled_ns         # monotonic time at which this worker last looked after its queue
+    uint64_t polled_ns         # monotonic time at which this worker last served its queue
     uint64_t queued            # requests that had to wait
-    uint64_t timed_out         # of these, those that waited in vain
+    uint64_t timed_out         # those of `queued` that waited in vain
     uint64_t rejected          # requests for which the queue had no room
-    uint64_t abandoned         # of `queued`, those whose client went away
+    uint64_t abandoned         # those of `queued` whose client has gone
 
 
 cdef struct MetricRow:         # requests with one set of labels; written by one worker alone
-    uint64_t key               # which labels: see observability.series
+    uint64_t key               # the labels: see observability.series
     uint64_t count
     uint64_t duration_ns       # sum
     uint64_t bytes_in          # of bodies
@@ -139,20 +139,20 @@ cdef struct MetricRow:         # requests with one set of labels; written by one
     uint64_t buckets[MAX_BUCKETS]  # requests that took no longer than this bound and longer than the one before
 
 
-cdef struct KeyedPart:         # the rows of one worker, or, behind those of all workers, the shared ones; under Header.keyed_lock
+cdef struct KeyedPart:         # the rows of one worker, or, in the last part, the shared ones; protected by Header.keyed_lock
     uint64_t rows              # in use
-    uint64_t evicted           # rows that made room for others
+    uint64_t evicted           # rows evicted to make room
     uint64_t refused           # keys for which there was no room
-    uint32_t hand              # where the next one to be evicted is looked for
+    uint32_t hand              # position at which the next eviction begins to search
     uint32_t unused
     uint64_t reserve[4]
 
 
-cdef struct KeyedRow:          # what is known of one key in a group; under Header.keyed_lock
+cdef struct KeyedRow:          # one key in a group; protected by Header.keyed_lock
     uint8_t key[16]            # an address as in ClientAddress, or a hash
-    uint64_t group             # what is limited together
-    int64_t count              # held just now: such a row is not evicted
-    int64_t value              # used so far, as its user counts it
+    uint64_t group             # identity of the limit
+    int64_t count              # held now; rows above 0 are not evicted
+    int64_t value              # use so far, in units of its user
     uint64_t touched_ns        # monotonic time of the last use
     uint32_t used              # 0 = the row is free
     uint32_t unused
@@ -171,17 +171,17 @@ cdef struct EntryPointStats:   # one per worker and entry point; written by that
 
 
 cdef struct WorkerStats:       # one per worker; its totals are the sums over its entry points
-    uint64_t heartbeat_ns      # monotonic time at which its loop was last seen turning
-    uint64_t generation        # configuration it runs
-    uint64_t metric_rows       # of its MetricRows, those in use: the first ones
-    uint64_t body_memory       # of Header.body_memory, what this worker has taken
+    uint64_t heartbeat_ns      # monotonic time of the last iteration of its loop
+    uint64_t generation        # of the configuration that it runs
+    uint64_t metric_rows       # number of its MetricRows in use, which are the first ones
+    uint64_t body_memory       # this worker's part of Header.body_memory
     uint64_t bodies_shed       # bodies, or parts of one, for which Header.body_memory_limit had no room
     uint64_t connections_shed  # idle connections, of clients and to servers, that were closed for want of descriptors
     uint64_t reserve[2]
     EntryPointStats entry_points[MAX_ENTRY_POINTS]  # index = position in the static configuration
 
 
-cdef struct LogRing:           # lines of the access log that a worker has made and that are not written yet
+cdef struct LogRing:           # lines of the access log of one worker that are not written yet
     uint64_t filled            # bytes put since the beginning; atomic, stored by the worker
     uint64_t apart[7]
     uint64_t emptied           # bytes written or lost since the beginning; atomic, stored by the writer of the log

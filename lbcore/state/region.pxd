@@ -1,4 +1,4 @@
-# C access to the shared region. Slots come from a SlotMap and are not checked here.
+# The shared region, for C. Slots come from a SlotMap, and are not checked here.
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
@@ -11,14 +11,14 @@ from lbcore.state.layout cimport (
 
 @cython.final
 cdef class Region:
-    cdef char* base                    # page-aligned, mapped until the object dies
+    cdef char* base                    # page-aligned, owned: mapped until the object is deallocated
     cdef size_t size                   # bytes
     cdef readonly int fd               # of the memfd; owned
     cdef Header* header
     cdef ServiceCell* service_cells
     cdef ServerCell* server_cells
     cdef WorkerStats* worker_rows
-    cdef ServerStats* server_rows      # [worker][server]; like those below within `base`
+    cdef ServerStats* server_rows      # [worker][server]; points into `base`, like the pointers below
     cdef ServiceStats* service_rows    # [worker][service]
     cdef MetricRow* metrics            # [worker][METRIC_ROWS]
     cdef KeyedPart* keyed_parts        # [worker, or `workers` for the shared one]

@@ -1,8 +1,8 @@
 """The shared region: one sealed memfd, mapped by the supervisor and every worker.
 
-The supervisor creates it, workers attach by file descriptor. It is sparse: its virtual size follows from the number of
-cells, its memory only from the cells in use. It is unmapped when the Region object dies, never before, since compiled
-tables hold pointers into it.
+The supervisor creates it, workers attach by file descriptor. It is sparse: its virtual size depends on the number of cells, its
+memory only on the cells in use. It is unmapped when the Region object is deallocated, never before, because compiled tables have
+pointers into it.
 """
 
 import fcntl
@@ -86,7 +86,11 @@ cdef class Region:
 
     @staticmethod
     def create(uint32_t workers, uint32_t services=DEFAULT_SERVICES, uint32_t servers=DEFAULT_SERVERS, body_memory=None):
-        """Create an empty region. `body_memory`: bytes for bodies that are kept; None: `default_body_memory`. Raises ValueError for a size out of range, OSError when the system gives no memory."""
+        """Create an empty region.
+
+        body_memory  bytes for request bodies that are kept; None = `default_body_memory`.
+        Raises ValueError for a size out of range, OSError when there is no memory.
+        """
         limits: tuple = (("workers", workers, MAX_WORKERS), ("services", services, MAX_CELLS), ("servers", servers, MAX_CELLS))
         for name, value, limit in limits:
             if not 1 <= value <= limit:
@@ -96,7 +100,7 @@ cdef class Region:
         fd = os.memfd_create("lbcore-state", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(fd, size)
-            # It cannot be shrunk under a mapping: an access never ends in SIGBUS.
+            # Sealed against shrinking, so that no access to the mapping causes SIGBUS.
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
             region.map(fd, size)
         except BaseException:
@@ -120,9 +124,9 @@ cdef class Region:
         memcpy(self.header.ticket_keys, <const char*>keys, sizeof(self.header.ticket_keys))
 
     def rotate_ticket_keys(self) -> None:
-        """Have a new key encrypt the session tickets of TLS. Those of the two keys before are taken still.
+        """Make a new key, which encrypts the TLS session tickets from now on. Tickets of the two previous keys stay valid.
 
-        To be called by one process only, and not twice within the time of a handshake: the key is written where nobody reads.
+        To be called by one process only, and not twice during a handshake: it overwrites a key that no handshake uses any more.
         """
         cdef uint64_t epoch = self.header.ticket_epoch + 1
         cdef bytes key = os.urandom(TICKET_KEY_BYTES)
@@ -131,9 +135,9 @@ cdef class Region:
 
     @staticmethod
     def attach(int fd):
-        """Map the region behind `fd`, which then belongs to the Region.
+        """Map the region of `fd`, whose ownership passes to the Region.
 
-        Raises ValueError (and leaves `fd` open) when it is no region, or one of another build.
+        Raises ValueError, leaving `fd` open, if it is no region, or one of another build.
         """
         cdef Region region = Region.__new__(Region)
         size = os.fstat(fd).st_size
@@ -208,7 +212,7 @@ cdef class Region:
     # Cells. Slots are checked here: these are for the control plane.
 
     def reset_service(self, uint32_t slot):
-        """Make the cell of a service new. Only while no table uses the slot."""
+        """Reset the cell of a service. Only while no table uses the slot."""
         self.check_service(slot)
         cdef uint32_t worker
         if slot < self.header.services_used:
@@ -220,7 +224,7 @@ cdef class Region:
             atomic_store_u32(&self.header.services_used, slot + 1)
 
     def reset_server(self, uint32_t slot):
-        """Make the cell and the counters of a server new and the server up. Only while no table uses the slot."""
+        """Reset the cell and the counters of a server, which is up then. Only while no table uses the slot."""
         self.check_server(slot)
         cdef ServerCell* cell = self.server(slot)
         cdef uint32_t generation = atomic_load_u32(&cell.generation)
@@ -235,7 +239,7 @@ cdef class Region:
         cell.generation = generation
 
     def server_generation(self, uint32_t slot):
-        """How many identities the slot had before its present one."""
+        """The number of identities that the slot had before its present one."""
         self.check_server(slot)
         return atomic_load_u32(&self.server(slot).generation)
 
@@ -245,7 +249,7 @@ cdef class Region:
         return atomic_load_u32(&self.server(slot).down) == 0
 
     def down_reasons(self, uint32_t slot):
-        """Why it may not: DownReason bits, 0 when it may."""
+        """DownReason bits; 0 = the server may be picked."""
         self.check_server(slot)
         return atomic_load_u32(&self.server(slot).down)
 
@@ -255,9 +259,9 @@ cdef class Region:
         return atomic_load_u64(&self.server(slot).changed_ns)
 
     def set_up(self, uint32_t slot, bint up, uint32_t reason=DOWN_CHECK):
-        """Add or take away one reason not to pick the server, in every worker at once.
+        """Remove (`up`) or set a reason not to pick the server, for all workers at once.
 
-        Returns whether the server went up or down by that: it is up while no reason is left.
+        Returns whether the server has gone up or down by that; it is up while it has no reason.
         """
         self.check_server(slot)
         cdef ServerCell* cell = self.server(slot)
@@ -274,7 +278,7 @@ cdef class Region:
         return True
 
     def clear_down(self, uint32_t slot):
-        """Forget every reason, failure and trial: nothing is known against the server."""
+        """Remove all reasons, failures and trials of a server."""
         self.check_server(slot)
         cdef ServerCell* cell = self.server(slot)
         atomic_store_u32(&cell.failures, 0)
@@ -283,34 +287,34 @@ cdef class Region:
         return self.set_up(slot, True, ~<uint32_t>0)
 
     def ejections(self, uint32_t slot):
-        """How often in a row the server was ejected."""
+        """The number of consecutive ejections of the server."""
         self.check_server(slot)
         return atomic_load_u32(&self.server(slot).ejections)
 
     def try_again(self, uint32_t slot):
-        """End an ejection, for one request at first: the outcome of that decides."""
+        """End an ejection for one request at first, whose outcome decides."""
         self.check_server(slot)
         atomic_store_u32(&self.server(slot).trial, 1)
         return self.set_up(slot, True, DOWN_EJECTED)
 
     def weight_override(self, uint32_t slot):
-        """The weight that rules in place of the configured one, or None."""
+        """The weight that overrides the configured one, or None."""
         self.check_server(slot)
         cdef ServerCell* cell = self.server(slot)
         return atomic_load_u32(&cell.weight) if atomic_load_u32(&cell.weight_set) else None
 
     def latency_ns(self, uint32_t slot):
-        """Moving average of the time to first byte; 0 when nothing was measured."""
+        """The moving average of the time to first byte; 0 = not measured."""
         self.check_server(slot)
         return atomic_load_u64(&self.server(slot).load.latency_ewma_ns)
 
     @property
     def eligibility(self):
-        """Counts the times any server went up or down or changed its weight."""
+        """The number of times that any server has gone up or down, or changed its weight."""
         return atomic_load_u64(&self.header.eligibility)
 
     def set_weight(self, uint32_t slot, weight):
-        """Override a server's configured weight in every worker at once; None ends the override."""
+        """Override a server's configured weight, for all workers at once; None ends the override."""
         self.check_server(slot)
         cdef ServerCell* cell = self.server(slot)
         atomic_store_u32(&cell.weight, weight or 0)
@@ -318,12 +322,12 @@ cdef class Region:
         atomic_add_u64(&self.header.eligibility, 1)
 
     def ramp_percent(self, uint32_t slot):
-        """How much of its weight counts while a server starts slowly; 0 = all of it, it does not."""
+        """The part of its weight that counts during slow start, in percent; 0 = all of it."""
         self.check_server(slot)
         return atomic_load_u32(&self.server(slot).ramp_percent)
 
     def set_ramp(self, uint32_t slot, uint32_t percent):
-        """Have that much of a server's weight count in every worker at once; 0 ends it."""
+        """Set the part of a server's weight that counts, for all workers at once; 0 = all of it."""
         self.check_server(slot)
         if not 0 <= percent < 100:
             raise ValueError(f"{percent} per cent")
@@ -332,17 +336,17 @@ cdef class Region:
             atomic_add_u64(&self.header.eligibility, 1)
 
     def service_is_up(self, uint32_t slot):
-        """Whether the service is up, as whoever asked last has found out from its children."""
+        """Whether the service was up when a worker last derived that from its children."""
         self.check_service(slot)
         return atomic_load_u32(&self.service(slot).down) == 0
 
     def service_changed_ns(self, uint32_t slot):
-        """Monotonic time at which that was last found to have changed; 0 = never."""
+        """Monotonic time of the last change of `service_is_up`; 0 = never."""
         self.check_service(slot)
         return atomic_load_u64(&self.service(slot).changed_ns)
 
     def sequence(self, uint32_t slot):
-        """Picks the service has taken so far, over all workers."""
+        """The picks of the service so far, over all workers."""
         self.check_service(slot)
         return atomic_load_u64(&self.service(slot).sequence)
 
@@ -376,7 +380,7 @@ cdef class Region:
         return self.total(slot).in_flight
 
     cdef uint64_t counted_by_workers(self, uint32_t slot) noexcept nogil:
-        """Exchanges that the workers say `in_flight` of a server counts."""
+        """The sum of the workers' own counts of exchanges in flight at a server."""
         cdef uint64_t held = 0
         cdef uint32_t worker
         for worker in range(self.workers):
@@ -384,12 +388,12 @@ cdef class Region:
         return held
 
     def in_flight_drift(self, slots, service=None):
-        """By how much the shared count of exchanges in flight is above what the workers hold; 0 when all is well.
+        """The difference between the shared count of exchanges in flight and the sum of the workers' own counts; 0 if right.
 
-        slots    of the servers: of one, or of all that a service has.
-        service  slot of the service whose count is meant; None: that of the one server.
+        slots    of one server, or of all servers of a service.
+        service  the slot of the service whose count is compared; None = the count of the one server.
 
-        Whoever reads while exchanges begin and end may see a difference that is none: only one that stays is.
+        Exchanges that begin and end meanwhile can cause a difference; only one that persists is an error.
         """
         cdef uint64_t held = 0, counted
         cdef uint32_t slot
@@ -404,7 +408,7 @@ cdef class Region:
         return <int64_t>(counted - held)
 
     def correct_in_flight(self, uint32_t slot, int64_t drift, bint of_service=False):
-        """Take a drift out of the shared count of a server, or of a service."""
+        """Subtract a drift from the shared count of a server, or of a service."""
         if of_service:
             self.check_service(slot)
             atomic_add_u64(&self.service(slot).in_flight, <uint64_t>-drift)
@@ -413,7 +417,7 @@ cdef class Region:
             atomic_add_u64(&self.server(slot).load.in_flight, <uint64_t>-drift)
 
     def counted_in_flight(self, uint32_t slot):
-        """Exchanges not ended at a server, as the shared count has it; 0 where it is not kept."""
+        """The shared count of exchanges in flight at a server; 0 if it is not kept."""
         self.check_server(slot)
         return atomic_load_u64(&self.server(slot).load.in_flight)
 
@@ -509,7 +513,7 @@ cdef class Region:
         return found
 
     def forget_requests(self, uint32_t slot):
-        """Make the counters of requests for a service or router new: its slot has another identity."""
+        """Reset the request counters of a service or router, because its slot gets another identity."""
         cdef uint32_t worker
         cdef Py_ssize_t i
         cdef MetricRow* row
@@ -528,11 +532,11 @@ cdef class Region:
 
     @property
     def body_memory(self):
-        """Bytes that bodies of requests take, kept by any worker."""
+        """Bytes of request bodies that all workers keep."""
         return atomic_load_u64(&self.header.body_memory)
 
     def body_memory_drift(self):
-        """By how much `body_memory` is above what the workers say they have taken: see `in_flight_drift`."""
+        """The difference between `body_memory` and the sum of the workers' own counts: see `in_flight_drift`."""
         cdef uint64_t taken = 0
         cdef uint32_t worker
         for worker in range(self.workers):
@@ -540,17 +544,17 @@ cdef class Region:
         return <int64_t>(atomic_load_u64(&self.header.body_memory) - taken)
 
     def correct_body_memory(self, int64_t drift):
-        """Take a drift out of `body_memory`."""
+        """Subtract a drift from `body_memory`."""
         atomic_add_u64(&self.header.body_memory, <uint64_t>-drift)
 
     @property
     def body_memory_limit(self):
-        """Bytes that they may take."""
+        """The limit of `body_memory`."""
         return self.header.body_memory_limit
 
     @property
     def bodies_shed(self):
-        """How often a body was not kept (any more), since there was no room for it."""
+        """The number of bodies that were not kept, or dropped, for lack of room."""
         return sum([self.worker(worker).bodies_shed for worker in range(self.workers)])
 
     @property
@@ -560,18 +564,18 @@ cdef class Region:
 
     @property
     def keys_shed(self):
-        """Keys of limits that were refused, or made room for others, since the tables of them were full."""
+        """The number of keys of limits that were refused or evicted because their tables were full."""
         return sum([self.keyed_part(part).evicted + self.keyed_part(part).refused for part in range(self.workers + 1)])
 
     # Life of a worker.
 
     def beat(self, uint32_t worker):
-        """Say that the worker's loop turns. Called by the worker."""
+        """Record an iteration of the worker's loop. Called by the worker."""
         self.check_worker(worker)
         atomic_store_u64(&self.worker(worker).heartbeat_ns, time.monotonic_ns())
 
     def heartbeat_ns(self, uint32_t worker):
-        """Monotonic time at which the worker's loop was last seen turning; 0 before the first time."""
+        """Monotonic time of the last iteration of the worker's loop; 0 = there was none."""
         self.check_worker(worker)
         return atomic_load_u64(&self.worker(worker).heartbeat_ns)
 
@@ -581,12 +585,12 @@ cdef class Region:
         return atomic_load_u64(&self.worker(worker).generation)
 
     def set_worker_generation(self, uint32_t worker, uint64_t generation):
-        """Say which configuration the worker runs. Called by the worker."""
+        """Set the configuration that the worker runs. Called by the worker."""
         self.check_worker(worker)
         atomic_store_u64(&self.worker(worker).generation, generation)
 
     def clear_worker(self, uint32_t worker):
-        """Drop what a dead worker had under way: its open connections and exchanges are gone, its totals stay."""
+        """Subtract the open connections and exchanges of a dead worker; its totals stay."""
         self.check_worker(worker)
         cdef uint32_t slot
         cdef int index
@@ -601,10 +605,10 @@ cdef class Region:
         cdef ServiceStats* service
         for slot in range(self.header.servers_used):
             server = self.server_stats(worker, slot)
-            if server.held:                # writing zeros everywhere would dirty the cache for nothing
+            if server.held:                # writing zeros to all rows would touch memory for nothing
                 atomic_add_u64(&self.server(slot).load.in_flight, <uint64_t>0 - server.held)
                 server.held = 0
-            # Whose trial it was is not known: at worst one request more tries a server that is on trial.
+            # Which worker had the trial is not known: at worst one more request tries a server on trial.
             if atomic_load_u32(&self.server(slot).trial) == 2:
                 atomic_swap_if_u32(&self.server(slot).trial, 2, 1)
             if server.in_flight or server.wanted_since_ns:
@@ -639,7 +643,7 @@ cdef class Region:
 
 
 def default_body_memory() -> int:
-    """A thirty-second part of the machine's memory, or of what its control group allows; 16 MiB to 256 MiB."""
+    """1/32 of the machine's memory, or of the limit of the control group; 16 MiB to 256 MiB."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         with open("/sys/fs/cgroup/memory.max") as file:

@@ -12,15 +12,15 @@ from lbcore.errors import ConfigError, Problem
 from lbcore.state.region import Region
 
 _NEWEST = 1 << 63  # later than any generation
-GRACE_S = 60.0  # how long at least a slot rests after its identity left the configuration
+GRACE_S = 60.0  # least time that a slot rests after its identity has left the configuration
 
 
 @dataclass(frozen=True, slots=True)
 class SlotMap:
     """Slots of one configuration.
 
-    services    slot by identity, `name@provider`.
-    servers     slot by identity, `name@provider|url as written`; children of a service likewise, `name@provider|child`.
+    services    slots by identity, `name@provider`.
+    servers     slots by identity, `name@provider|url as written`, or `name@provider|child` for children of a service.
     """
 
     services: Mapping[str, int] = field(default_factory=dict)
@@ -32,20 +32,20 @@ class SlotMap:
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> SlotMap:
-        """What `to_json` gave."""
+        """The map from the result of `to_json`."""
         return SlotMap(dict(data["services"]), dict(data["servers"]))
 
 
 class SlotAllocator:
-    """Gives identities their slots; owned by the supervisor, the only writer of assignments.
+    """Assigns slots to identities. The supervisor owns it, and is the only writer of assignments.
 
-    An identity keeps its slot, and so its state, over any number of configurations. `reserve` gives new ones theirs and
-    takes none away; `commit` makes a configuration the one in force: an identity that is not in it has left. Its
-    slot then rests for `grace_s` seconds at least, while anything is in flight there, and until every worker runs
-    that configuration or a later one; an identity that comes back meanwhile finds its counters again. Then another
-    identity may get it, reset.
+    An identity keeps its slot, and with it its state, over any number of configurations. `reserve` assigns slots to new
+    identities and frees none; `commit` puts a configuration in force, so that identities that are not in it leave. The
+    slot of an identity that has left rests for at least `grace_s` seconds, as long as anything is in flight there, and
+    until every worker runs that configuration or a later one. An identity that returns meanwhile keeps its counters;
+    afterwards the slot is reset for another identity.
 
-    oldest_generation  of the configurations that any worker may still use.
+    oldest_generation  returns the lowest number of the configurations that any worker may still use.
     """
 
     def __init__(
@@ -68,10 +68,9 @@ class SlotAllocator:
         return self._region.server_in_flight(slot) == 0
 
     def reserve(self, services: Iterable[str], servers: Iterable[str]) -> SlotMap:
-        """The slots of a configuration that may come into force; what runs keeps its own.
+        """The slots of a configuration that may come into force. Running identities keep theirs.
 
-        Raises ConfigError, with nothing changed, when the region has no room.
-        Cost  O(identities).
+        Raises ConfigError, with nothing changed, if the region has no room. O(identities).
         """
         service_names, server_names = dict.fromkeys(services), dict.fromkeys(servers)
         now, oldest = self._now(), self._oldest_generation()
@@ -82,12 +81,12 @@ class SlotAllocator:
         returned = [name for name in server_names if name in self._servers.resting]
         slots = SlotMap(self._services.take(service_names), self._servers.take(server_names))
         for name in returned:
-            # What was known of its health before it left is stale.
+            # Its health from before it left is stale.
             self._region.clear_down(slots.servers[name])
         return slots
 
     def commit(self, services: Iterable[str], servers: Iterable[str], generation: int = 0) -> None:
-        """The configuration with these identities, all of which have slots, is in force under this number."""
+        """Put the configuration with these identities, all of which have slots, in force under this number."""
         now = self._now()
         self._services.leave(dict.fromkeys(services), now, generation)
         self._servers.leave(dict.fromkeys(servers), now, generation)
@@ -102,7 +101,7 @@ class SlotAllocator:
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
-    """A slot whose identity left, when, and with which configuration."""
+    """A slot whose identity has left, with the time and the configuration of that."""
 
     slot: int
     left_at: float
@@ -110,7 +109,7 @@ class _Rest:
 
 
 class _Pool:
-    """Slots 0..size-1 of one kind: live, resting after their identity left, or free. The lowest free one goes first."""
+    """Slots 0..size-1 of one kind: live, resting (their identity has left), or free. The lowest free slot is next."""
 
     def __init__(
         self, kind: str, size: int, grace_s: float, reset: Callable[[int], None], is_quiet: Callable[[int], bool]
@@ -121,12 +120,12 @@ class _Pool:
         self.reset = reset
         self.is_quiet = is_quiet
         self.live: dict[str, int] = {}
-        self.resting: dict[str, _Rest] = {}  # the longest gone first
-        self.free: list[int] = []  # heap of slots used before
+        self.resting: dict[str, _Rest] = {}  # in the order of leaving
+        self.free: list[int] = []  # heap of free slots that were used before
         self.next = 0  # slots from here on were never used
 
     def shortage(self, names: Mapping[str, None], now: float, oldest: int) -> list[Problem]:
-        """Why `names` do not fit; empty when they do."""
+        """The problem if `names` do not fit; empty if they do."""
         self._recycle(names, now, oldest)
         new = sum(1 for name in names if name not in self.live and name not in self.resting)
         room = len(self.free) + self.size - self.next
@@ -138,14 +137,14 @@ class _Pool:
         return [Problem("", problem, hint if rest else "")]
 
     def take(self, names: Mapping[str, None]) -> dict[str, int]:
-        """The slots of `names`, all of which live from now on; there is room, as `shortage` said."""
+        """Make `names` live, and return their slots. There must be room, see `shortage`."""
         for name in names:
             if name not in self.live:
                 self.live[name] = self.resting.pop(name).slot if name in self.resting else self._fresh()
         return {name: self.live[name] for name in names}
 
     def leave(self, names: Mapping[str, None], now: float, generation: int) -> None:
-        """Let the identities rest that live and are not among `names`."""
+        """Let the slots of live identities rest that are not among `names`."""
         for name in [name for name in self.live if name not in names]:
             self.resting[name] = _Rest(self.live.pop(name), now, generation)
 
@@ -158,7 +157,7 @@ class _Pool:
         return slot
 
     def _recycle(self, keep: Mapping[str, None], now: float, oldest: int) -> None:
-        """Free the slots that rested long enough, that no worker may use, and that are quiet."""
+        """Free the slots that have rested long enough, that no worker may use, and that are quiet."""
         over = []
         for name, rest in self.resting.items():
             if rest.left_at + self.grace_s > now:
