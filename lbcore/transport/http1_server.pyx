@@ -153,7 +153,7 @@ cdef class Drain(Sink):
     def __cinit__(self):
         self.left = DRAINED_BYTES
         self.trailers = Message()
-        self.trailers.mends = True
+        self.trailers.repairs = True
 
     cdef int put(self, Span data) except -1:
         self.left -= data.len
