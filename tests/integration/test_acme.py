@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import http.server
 import json
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dns.message
+import dns.query
 import pytest
 from cryptography import x509
 
 from tests.support.ca import Authority, authority
 from tests.support.instance import Backend, Instance, eventually, running
+from tests.support.name_server import ALGORITHM, KEY_NAME, SECRET, name_server
 
 
 @pytest.fixture
@@ -82,7 +88,10 @@ def issued(ca: Authority, name: str, instance: Instance) -> x509.Certificate:
     """Wait until a name is served by a certificate of the CA."""
 
     def find() -> x509.Certificate | None:
-        found = served(ca, name)
+        try:
+            found = served(ca, name)
+        except OSError:
+            return None
         return found if "Pebble" in found.issuer.rfc4514_string() else None
 
     return eventually(find, f"a certificate for {name}", 60)
@@ -103,3 +112,204 @@ def test_http_01_gives_every_router_its_certificate(ca: Authority, backend: Back
         assert sorted(entry["domain"]["main"] for entry in stored["Certificates"]) == ["a.test", "c.test"]
         assert (tmp_path / "acme.json").stat().st_mode & 0o777 == 0o600
         instance.logged(r"le: a certificate for a.test, b.test, until")
+
+
+def test_tls_alpn_01_is_answered_beside_traffic_whatever_the_options(
+    ca: Authority, backend: Backend, tmp_path: Path
+) -> None:
+    static = static_for(ca, tmp_path, tlsChallenge={})
+    dynamic = dynamic_for(backend, one="Host(`a.test`)")
+    dynamic["tls"] = {"options": {"default": {"sniStrict": True}}}
+    with running(tmp_path, dynamic, static=static) as instance:
+        assert get_when_issued(ca, "a.test", instance).endswith("served")
+        # It is over: nobody else gets a handshake by that protocol.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols(["acme-tls/1"])
+        with socket.create_connection(("127.0.0.1", ca.tls_port), timeout=10) as plain:
+            with pytest.raises(ssl.SSLError):
+                context.wrap_socket(plain, server_hostname="a.test")
+
+
+def get_when_issued(ca: Authority, name: str, instance: Instance) -> str:
+    def find() -> str | None:
+        try:
+            return get(ca, name)
+        except (ssl.SSLError, OSError):
+            return None
+
+    return eventually(find, f"a certificate for {name}", 60)
+
+
+def script_for(ca: Authority, folder: Path) -> Path:
+    """What the provider `exec` runs."""
+    script = folder / "update-dns"
+    text = f"""#!/bin/sh
+echo "$@" >> {folder}/calls
+case "$1" in
+present) curl -sf -d '{{"host": "'"$2"'", "value": "'"$3"'"}}' http://127.0.0.1:{ca.dns_api_port}/set-txt ;;
+esac
+"""
+    script.write_text(text)
+    script.chmod(0o755)
+    return script
+
+
+def test_dns_01_by_a_program_gives_wildcards(ca: Authority, backend: Backend, tmp_path: Path) -> None:
+    challenge = {
+        "provider": "exec",
+        "resolvers": [f"127.0.0.1:{ca.dns_port}"],
+        "propagation": {"disableANSChecks": True, "requireAllRNS": True},
+    }
+    static = static_for(ca, tmp_path, dnsChallenge=challenge)
+    dynamic = dynamic_for(backend, one="Host(`x.a.test`)", two="Host(`b.test`)")
+    dynamic["http"]["routers"]["one"]["tls"]["domains"] = [{"main": "*.a.test"}]
+    environ = {"EXEC_PATH": str(script_for(ca, tmp_path)), "EXEC_POLLING_INTERVAL": "1"}
+    with running(tmp_path, dynamic, static=static, environ=environ) as instance:
+        assert names_in(issued(ca, "x.a.test", instance)) == {"*.a.test"}
+        assert names_in(issued(ca, "b.test", instance)) == {"b.test"}
+        calls = [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
+        assert {call[1] for call in calls} == {"_acme-challenge.a.test.", "_acme-challenge.b.test."}
+        kinds = [call[0] for call in calls]
+        assert kinds.count("present") == kinds.count("cleanup") == 2
+
+
+def test_dns_01_by_an_address(ca: Authority, backend: Backend, tmp_path: Path) -> None:
+    challenge = {"provider": "httpreq", "resolvers": [f"127.0.0.1:{ca.dns_port}"]}
+    challenge["propagation"] = {"disableChecks": True, "delayBeforeChecks": "100ms"}  # type: ignore[assignment]
+    static = static_for(ca, tmp_path, dnsChallenge=challenge)
+    posts: list[tuple[str, str, dict[str, str]]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            posts.append((self.path, self.headers["Authorization"], content))
+            if self.path.endswith("/present"):
+                ca.dns("set-txt", {"host": content["fqdn"], "value": content["value"]})
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    environ = {
+        "HTTPREQ_ENDPOINT": f"http://127.0.0.1:{server.server_address[1]}/dns",
+        "HTTPREQ_USERNAME": "me",
+        "HTTPREQ_PASSWORD": "secret",
+    }
+    try:
+        with running(tmp_path, dynamic_for(backend, one="Host(`a.test`)"), static=static, environ=environ) as instance:
+            assert names_in(issued(ca, "a.test", instance)) == {"a.test"}
+            eventually(lambda: len(posts) == 2, "the record is taken away")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert [path for path, _, _ in posts] == ["/dns/present", "/dns/cleanup"]
+    assert posts[0][1] == "Basic " + base64.b64encode(b"me:secret").decode()
+    assert posts[0][2] == posts[1][2]
+    assert posts[0][2]["fqdn"] == "_acme-challenge.a.test."
+
+
+def test_external_accounts(backend: Backend, tmp_path: Path) -> None:
+    key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+    with authority(tmp_path / "ca", keys={"kid-1": key}) as ca:
+        static = static_for(ca, tmp_path, tlsChallenge={}, eab={"kid": "kid-1", "hmacEncoded": key}, retryDelay="1s")
+        wrong = ca.settings(tmp_path, tlsChallenge={}, eab={"kid": "kid-2", "hmacEncoded": key})
+        static["certificatesResolvers"]["wrong"] = {"acme": wrong}
+        dynamic = dynamic_for(backend, one="Host(`a.test`)", two="Host(`b.test`)")
+        dynamic["http"]["routers"]["two"]["tls"]["certResolver"] = "wrong"
+        with running(tmp_path, dynamic, static=static) as instance:
+            assert get_when_issued(ca, "a.test", instance).endswith("served")
+            instance.logged(r"wrong: no certificate for b.test, trying again in \S+ min: the account is refused: ")
+            assert key not in instance.log
+
+
+def test_dns_01_by_updates(backend: Backend, tmp_path: Path) -> None:
+    with name_server(tmp_path / "dns") as server, authority(tmp_path / "ca", dns=server) as ca:
+        checks = {"disableANSChecks": True, "requireAllRNS": True}
+        challenge = {"provider": "rfc2136", "resolvers": [server], "propagation": checks}
+        static = static_for(ca, tmp_path, dnsChallenge=challenge)
+        dynamic = dynamic_for(backend, one="Host(`a.test`)", two="Host(`alias.test`)")
+        dynamic["http"]["routers"]["one"]["tls"]["domains"] = [{"main": "a.test", "sans": ["*.a.test"]}]
+        environ = {
+            "RFC2136_NAMESERVER": server,
+            "RFC2136_TSIG_KEY": KEY_NAME,
+            "RFC2136_TSIG_SECRET": SECRET,
+            "RFC2136_TSIG_ALGORITHM": f"{ALGORITHM}.",
+            "RFC2136_POLLING_INTERVAL": "1",
+        }
+        with running(tmp_path, dynamic, static=static, environ=environ) as instance:
+            # Both names are validated by one name of the DNS, with two values.
+            assert names_in(issued(ca, "x.a.test", instance)) == {"a.test", "*.a.test"}
+            # The record stands where the alias leads to.
+            assert names_in(issued(ca, "alias.test", instance)) == {"alias.test"}
+            host, _, port = server.partition(":")
+
+            def is_clean() -> bool:
+                question = dns.message.make_query("_acme-challenge.a.test.", "TXT")
+                return not dns.query.udp(question, host, 5, int(port)).answer
+
+            eventually(is_clean, "the records are taken away")
+
+
+def test_renewal_loses_no_request(backend: Backend, tmp_path: Path) -> None:
+    with authority(tmp_path / "ca", lasts_s=20) as ca:
+        static = static_for(ca, tmp_path, httpChallenge={"entryPoint": "web"})
+        with running(tmp_path, dynamic_for(backend, one="Host(`a.test`)"), static=static) as instance:
+            first = issued(ca, "a.test", instance).serial_number
+            seen, problems, done = {first}, list[str](), threading.Event()
+
+            def load() -> None:
+                while not done.is_set():
+                    try:
+                        answer = get(ca, "a.test")
+                        if not answer.endswith("served"):
+                            problems.append(answer)
+                    except (OSError, ssl.SSLError) as error:
+                        problems.append(repr(error))
+
+            clients = [threading.Thread(target=load) for _ in range(4)]
+            for client in clients:
+                client.start()
+            try:
+
+                def renewed() -> bool:
+                    seen.add(served(ca, "a.test").serial_number)
+                    return len(seen) >= 3
+
+                eventually(renewed, "two renewals", 90)
+            finally:
+                done.set()
+                for client in clients:
+                    client.join()
+            assert problems == []
+            assert len(json.loads((tmp_path / "acme.json").read_text())["le"]["Certificates"]) == 1
+
+
+def test_a_name_that_fails_does_not_hold_up_the_others(backend: Backend, tmp_path: Path) -> None:
+    with authority(tmp_path / "ca", blocked=("blocked.test",)) as ca:
+        static = static_for(ca, tmp_path, httpChallenge={"entryPoint": "web"}, retryDelay="1s")
+        static["certificatesResolvers"]["away"] = {
+            "acme": {"caServer": "https://127.0.0.1:1/dir", "storage": str(tmp_path / "acme.json"), "tlsChallenge": {}}
+        }
+        dynamic = dynamic_for(
+            backend,
+            bad="Host(`x.blocked.test`)",
+            good="Host(`a.test`)",
+            away="Host(`b.test`)",
+            unknown="Host(`c.test`)",
+        )
+        for name in ("away", "unknown"):
+            dynamic["http"]["routers"][name]["tls"]["certResolver"] = name
+        with running(tmp_path, dynamic, static=static) as instance:
+            assert get_when_issued(ca, "a.test", instance).endswith("served")
+            instance.logged(r"le: no certificate for x.blocked.test, trying again in 1 s: .*: rejectedIdentifier: ")
+            instance.logged(r"le: no certificate for x.blocked.test, trying again in [56] s: ")
+            instance.logged(r"away: no certificate for b.test, trying again in 1\S* min: it cannot be reached: ")
+            instance.logged(r"router unknown uses a nonexistent certificate resolver: unknown")
+            failures = json.loads((tmp_path / "acme.json").read_text())["le"]["Failures"]
+            assert failures[0]["names"] == ["x.blocked.test"]
+            for name in ("b.test", "c.test", "x.blocked.test"):  # they are served meanwhile
+                assert "LBCORE DEFAULT CERT" in served(ca, name).subject.rfc4514_string()
