@@ -64,7 +64,7 @@ def wanted(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str
         except RuleError:
             continue
     store = dynamic.tls.stores.get(DEFAULT)
-    if store is not None and store.default_generated_cert is not None:
+    if store is not None and store.default_generated_cert is not None and store.default_certificate is None:
         generated = store.default_generated_cert
         add(generated.resolver, map(plain_name, generated.domain.names), "the default store")
     return list(found.values())

@@ -114,13 +114,25 @@ class TlsCompiler:
         if self._certificates is None:
             store = self._tls.stores.get(DEFAULT)
             default = store.default_certificate if store is not None else None
-            default = default or self._tls.generated
-            if default is None:
-                certificate, key = self_signed()
-                default = Certificate(certificate_text=certificate, key_text=key)
             pairs = [pair_of(each.certificate_text, each.key_text) for each in self._tls.certificates if each.key_text]
-            self._certificates = Certificates(pairs, [pair_of(default.certificate_text, default.key_text)])
+            fallback = self._default_among(pairs) if default is None else None
+            if fallback is None:
+                default = default or self._tls.generated
+                if default is None:
+                    certificate, key = self_signed()
+                    default = Certificate(certificate_text=certificate, key_text=key)
+                fallback = pair_of(default.certificate_text, default.key_text)
+            self._certificates = Certificates(pairs, [fallback])
         return self._certificates
+
+    def _default_among(self, pairs: list[Pair]) -> Pair | None:
+        """The certificate that was ordered by `defaultGeneratedCert`; None: there is none, or none yet."""
+        store = self._tls.stores.get(DEFAULT)
+        if store is None or store.default_generated_cert is None:
+            return None
+        names = {name.encode() for name in store.default_generated_cert.domain.names}
+        fitting = [pair for pair in pairs if names and names <= set(pair.names)]
+        return max(fitting, key=lambda pair: pair.days_left, default=None)
 
 
 def _others(hosts: dict[str, str]) -> dict[str, str]:

@@ -15,10 +15,19 @@ from typing import Any
 import dns.message
 import dns.query
 import pytest
-from cryptography import x509
 
-from tests.support.ca import Authority, authority
-from tests.support.instance import Backend, Instance, eventually, running
+from tests.support.ca import (
+    Authority,
+    authority,
+    dynamic_for,
+    get,
+    get_when_issued,
+    issued,
+    names_in,
+    served,
+    static_for,
+)
+from tests.support.instance import Backend, eventually, running
 from tests.support.name_server import ALGORITHM, KEY_NAME, SECRET, name_server
 
 
@@ -35,76 +44,14 @@ def backend() -> Iterator[Backend]:
     found.close()
 
 
-def static_for(ca: Authority, folder: Path, **acme: Any) -> dict[str, Any]:
-    """Entry points where the CA looks, and the resolver `le`."""
-    return {
-        "entryPoints": {
-            "web": {"address": f"127.0.0.1:{ca.http_port}"},
-            "websecure": {"address": f"127.0.0.1:{ca.tls_port}"},
-        },
-        "certificatesResolvers": {"le": {"acme": ca.settings(folder, **acme)}},
-    }
-
-
-def dynamic_for(backend: Backend, **rules: str) -> dict[str, Any]:
-    routers = {
-        name: {"rule": rule, "service": "app", "entryPoints": ["websecure"], "tls": {"certResolver": "le"}}
-        for name, rule in rules.items()
-    }
-    services = {"app": {"loadBalancer": {"servers": [{"url": backend.url}]}}}
-    return {"http": {"routers": routers, "services": services}}
-
-
-def served(ca: Authority, name: str) -> x509.Certificate:
-    """What a client gets that asks for a name."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection(("127.0.0.1", ca.tls_port), timeout=10) as plain:
-        with context.wrap_socket(plain, server_hostname=name) as encrypted:
-            data = encrypted.getpeercert(binary_form=True)
-            assert data
-            return x509.load_der_x509_certificate(data)
-
-
-def get(ca: Authority, name: str, path: str = "/") -> str:
-    """A request whose certificate is verified by the CA's root. Raises ssl.SSLError."""
-    context = ssl.create_default_context(cadata=ca.root)
-    with socket.create_connection(("127.0.0.1", ca.tls_port), timeout=10) as plain:
-        with context.wrap_socket(plain, server_hostname=name) as encrypted:
-            request = f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
-            encrypted.sendall(request.encode())
-            found = b""
-            while data := encrypted.recv(65536):
-                found += data
-            return found.decode()
-
-
-def names_in(certificate: x509.Certificate) -> set[str]:
-    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return set(found.get_values_for_type(x509.DNSName))
-
-
-def issued(ca: Authority, name: str, instance: Instance) -> x509.Certificate:
-    """Wait until a name is served by a certificate of the CA."""
-
-    def find() -> x509.Certificate | None:
-        try:
-            found = served(ca, name)
-        except OSError:
-            return None
-        return found if "Pebble" in found.issuer.rfc4514_string() else None
-
-    return eventually(find, f"a certificate for {name}", 60)
-
-
 def test_http_01_gives_every_router_its_certificate(ca: Authority, backend: Backend, tmp_path: Path) -> None:
     static = static_for(ca, tmp_path, httpChallenge={"entryPoint": "web"})
     dynamic = dynamic_for(backend, two="Host(`a.test`) || Host(`b.test`)", one="Host(`c.test`)")
     with running(tmp_path, dynamic, static=static) as instance:
         instance.runs(1)
         assert "LBCORE DEFAULT CERT" in served(ca, "other.test").subject.rfc4514_string()
-        assert names_in(issued(ca, "a.test", instance)) == {"a.test", "b.test"}
-        assert names_in(issued(ca, "c.test", instance)) == {"c.test"}
+        assert names_in(issued(ca, "a.test")) == {"a.test", "b.test"}
+        assert names_in(issued(ca, "c.test")) == {"c.test"}
         for name in ("a.test", "b.test", "c.test"):
             assert get(ca, name).endswith("served")
         stored = json.loads((tmp_path / "acme.json").read_text())["le"]
@@ -120,8 +67,8 @@ def test_tls_alpn_01_is_answered_beside_traffic_whatever_the_options(
     static = static_for(ca, tmp_path, tlsChallenge={})
     dynamic = dynamic_for(backend, one="Host(`a.test`)")
     dynamic["tls"] = {"options": {"default": {"sniStrict": True}}}
-    with running(tmp_path, dynamic, static=static) as instance:
-        assert get_when_issued(ca, "a.test", instance).endswith("served")
+    with running(tmp_path, dynamic, static=static):
+        assert get_when_issued(ca, "a.test").endswith("served")
         # It is over: nobody else gets a handshake by that protocol.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -129,16 +76,6 @@ def test_tls_alpn_01_is_answered_beside_traffic_whatever_the_options(
         with socket.create_connection(("127.0.0.1", ca.tls_port), timeout=10) as plain:
             with pytest.raises(ssl.SSLError):
                 context.wrap_socket(plain, server_hostname="a.test")
-
-
-def get_when_issued(ca: Authority, name: str, instance: Instance) -> str:
-    def find() -> str | None:
-        try:
-            return get(ca, name)
-        except (ssl.SSLError, OSError):
-            return None
-
-    return eventually(find, f"a certificate for {name}", 60)
 
 
 def script_for(ca: Authority, folder: Path) -> Path:
@@ -165,9 +102,9 @@ def test_dns_01_by_a_program_gives_wildcards(ca: Authority, backend: Backend, tm
     dynamic = dynamic_for(backend, one="Host(`x.a.test`)", two="Host(`b.test`)")
     dynamic["http"]["routers"]["one"]["tls"]["domains"] = [{"main": "*.a.test"}]
     environ = {"EXEC_PATH": str(script_for(ca, tmp_path)), "EXEC_POLLING_INTERVAL": "1"}
-    with running(tmp_path, dynamic, static=static, environ=environ) as instance:
-        assert names_in(issued(ca, "x.a.test", instance)) == {"*.a.test"}
-        assert names_in(issued(ca, "b.test", instance)) == {"b.test"}
+    with running(tmp_path, dynamic, static=static, environ=environ):
+        assert names_in(issued(ca, "x.a.test")) == {"*.a.test"}
+        assert names_in(issued(ca, "b.test")) == {"b.test"}
         calls = [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
         assert {call[1] for call in calls} == {"_acme-challenge.a.test.", "_acme-challenge.b.test."}
         kinds = [call[0] for call in calls]
@@ -200,8 +137,8 @@ def test_dns_01_by_an_address(ca: Authority, backend: Backend, tmp_path: Path) -
         "HTTPREQ_PASSWORD": "secret",
     }
     try:
-        with running(tmp_path, dynamic_for(backend, one="Host(`a.test`)"), static=static, environ=environ) as instance:
-            assert names_in(issued(ca, "a.test", instance)) == {"a.test"}
+        with running(tmp_path, dynamic_for(backend, one="Host(`a.test`)"), static=static, environ=environ):
+            assert names_in(issued(ca, "a.test")) == {"a.test"}
             eventually(lambda: len(posts) == 2, "the record is taken away")
     finally:
         server.shutdown()
@@ -221,7 +158,7 @@ def test_external_accounts(backend: Backend, tmp_path: Path) -> None:
         dynamic = dynamic_for(backend, one="Host(`a.test`)", two="Host(`b.test`)")
         dynamic["http"]["routers"]["two"]["tls"]["certResolver"] = "wrong"
         with running(tmp_path, dynamic, static=static) as instance:
-            assert get_when_issued(ca, "a.test", instance).endswith("served")
+            assert get_when_issued(ca, "a.test").endswith("served")
             instance.logged(r"wrong: no certificate for b.test, trying again in \S+ min: the account is refused: ")
             assert key not in instance.log
 
@@ -240,11 +177,11 @@ def test_dns_01_by_updates(backend: Backend, tmp_path: Path) -> None:
             "RFC2136_TSIG_ALGORITHM": f"{ALGORITHM}.",
             "RFC2136_POLLING_INTERVAL": "1",
         }
-        with running(tmp_path, dynamic, static=static, environ=environ) as instance:
+        with running(tmp_path, dynamic, static=static, environ=environ):
             # Both names are validated by one name of the DNS, with two values.
-            assert names_in(issued(ca, "x.a.test", instance)) == {"a.test", "*.a.test"}
+            assert names_in(issued(ca, "x.a.test")) == {"a.test", "*.a.test"}
             # The record stands where the alias leads to.
-            assert names_in(issued(ca, "alias.test", instance)) == {"alias.test"}
+            assert names_in(issued(ca, "alias.test")) == {"alias.test"}
             host, _, port = server.partition(":")
 
             def is_clean() -> bool:
@@ -257,8 +194,8 @@ def test_dns_01_by_updates(backend: Backend, tmp_path: Path) -> None:
 def test_renewal_loses_no_request(backend: Backend, tmp_path: Path) -> None:
     with authority(tmp_path / "ca", lasts_s=20) as ca:
         static = static_for(ca, tmp_path, httpChallenge={"entryPoint": "web"})
-        with running(tmp_path, dynamic_for(backend, one="Host(`a.test`)"), static=static) as instance:
-            first = issued(ca, "a.test", instance).serial_number
+        with running(tmp_path, dynamic_for(backend, one="Host(`a.test`)"), static=static):
+            first = issued(ca, "a.test").serial_number
             seen, problems, done = {first}, list[str](), threading.Event()
 
             def load() -> None:
@@ -304,7 +241,7 @@ def test_a_name_that_fails_does_not_hold_up_the_others(backend: Backend, tmp_pat
         for name in ("away", "unknown"):
             dynamic["http"]["routers"][name]["tls"]["certResolver"] = name
         with running(tmp_path, dynamic, static=static) as instance:
-            assert get_when_issued(ca, "a.test", instance).endswith("served")
+            assert get_when_issued(ca, "a.test").endswith("served")
             instance.logged(r"le: no certificate for x.blocked.test, trying again in 1 s: .*: rejectedIdentifier: ")
             instance.logged(r"le: no certificate for x.blocked.test, trying again in [56] s: ")
             instance.logged(r"away: no certificate for b.test, trying again in 1\S* min: it cannot be reached: ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import ssl
 import subprocess
 import urllib.request
@@ -13,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+
 from tests.support.certificates import CURVE
-from tests.support.instance import eventually
+from tests.support.instance import Backend, eventually
 from tests.support.ports import free_ports
 
 
@@ -139,3 +142,75 @@ def authority(
         yield found
     finally:
         found.stop()
+
+
+def static_for(ca: Authority, folder: Path, **acme: Any) -> dict[str, Any]:
+    """Entry points where the CA looks, and the resolver `le`."""
+    return {
+        "entryPoints": {
+            "web": {"address": f"127.0.0.1:{ca.http_port}"},
+            "websecure": {"address": f"127.0.0.1:{ca.tls_port}"},
+        },
+        "certificatesResolvers": {"le": {"acme": ca.settings(folder, **acme)}},
+    }
+
+
+def dynamic_for(backend: Backend, **rules: str) -> dict[str, Any]:
+    routers = {
+        name: {"rule": rule, "service": "app", "entryPoints": ["websecure"], "tls": {"certResolver": "le"}}
+        for name, rule in rules.items()
+    }
+    services = {"app": {"loadBalancer": {"servers": [{"url": backend.url}]}}}
+    return {"http": {"routers": routers, "services": services}}
+
+
+def served(ca: Authority, name: str) -> x509.Certificate:
+    """What a client gets that asks for a name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", ca.tls_port), timeout=10) as plain:
+        with context.wrap_socket(plain, server_hostname=name) as encrypted:
+            data = encrypted.getpeercert(binary_form=True)
+            assert data
+            return x509.load_der_x509_certificate(data)
+
+
+def get(ca: Authority, name: str, path: str = "/") -> str:
+    """A request whose certificate is verified by the CA's root. Raises ssl.SSLError."""
+    context = ssl.create_default_context(cadata=ca.root)
+    with socket.create_connection(("127.0.0.1", ca.tls_port), timeout=10) as plain:
+        with context.wrap_socket(plain, server_hostname=name) as encrypted:
+            request = f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
+            encrypted.sendall(request.encode())
+            found = b""
+            while data := encrypted.recv(65536):
+                found += data
+            return found.decode()
+
+
+def names_in(certificate: x509.Certificate) -> set[str]:
+    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return set(found.get_values_for_type(x509.DNSName))
+
+
+def issued(ca: Authority, name: str) -> x509.Certificate:
+    """Wait until a name is served by a certificate of the CA."""
+
+    def find() -> x509.Certificate | None:
+        try:
+            found = served(ca, name)
+        except OSError:
+            return None
+        return found if "Pebble" in found.issuer.rfc4514_string() else None
+
+    return eventually(find, f"a certificate for {name}", 60)
+
+
+def get_when_issued(ca: Authority, name: str) -> str:
+    def find() -> str | None:
+        try:
+            return get(ca, name)
+        except (ssl.SSLError, OSError):
+            return None
+
+    return eventually(find, f"a certificate for {name}", 60)
