@@ -368,6 +368,59 @@ def explain(config: str, request: str, headers: tuple[str, ...], client: str, en
         _fail(str(error))
 
 
+@main.group(cls=Commands)
+def cert() -> None:
+    """Certificates that are ordered by certificatesResolvers."""
+
+
+@cert.command()
+@click.argument("names", nargs=-1)
+@click.option("--token", envvar="LBCORE_API_TOKEN", default="", help="What api.token says.")
+@API_OPTION
+def renew(names: tuple[str, ...], token: str, url: str) -> None:
+    """Have a running instance order certificates now: those that serve any of NAMES, or all.
+
+    Waits of orders that failed are over, too. What is served meanwhile stays.
+    """
+    from lbcore.remote.client import ApiClient, ApiError
+
+    if not token:
+        _fail("a token is missing: give what `api.token` of the static file says as --token or in LBCORE_API_TOKEN")
+    try:
+        answer = ApiClient(url, token).ask("/api/certificates/renew", "POST", {"names": list(names)})
+    except ApiError as error:
+        _fail(str(error))
+    for ordered in answer["ordered"]:
+        click.echo(f"ordering a certificate for {', '.join(ordered)}")
+
+
+@cert.command("import")
+@click.option("--config", "--configFile", "config", required=True, type=click.Path(exists=True, dir_okay=False))
+@click.option("--resolver", default="", help="Whose storage it is put into; default: the only one.")
+@click.argument("certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("key", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def import_certificate(config: str, resolver: str, certificate: Path, key: Path | None) -> None:
+    """Put a certificate with its chain and key into the storage of a resolver, so that it is served and not ordered.
+
+    Without KEY the file is an acme.json of Traefik or lbcore: all certificates of the resolver in it are taken. A
+    running instance serves them within seconds.
+    """
+    from lbcore.config.load import load_static
+    from lbcore.errors import ConfigError
+
+    try:
+        static = load_static(config)
+        from lbcore.acme.importing import import_into
+
+        for line in import_into(static, resolver, certificate, key):
+            click.echo(line)
+    except ConfigError as error:
+        _print_problems(error.problems)
+        sys.exit(1)
+    except ValueError as error:
+        _fail(str(error))
+
+
 def _fail(problem: str) -> NoReturn:
     click.echo(f"error: {problem}", err=True)
     sys.exit(1)

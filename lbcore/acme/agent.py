@@ -38,16 +38,18 @@ ORDERS_AT_ONCE = 4  # of one resolver
 ORDERS_BURST, ORDER_S = 100, 36.0  # of one resolver: so many at once, and one more in so many seconds
 LOOK_S = 10.0  # the clock, and the files, are looked at this often
 END_S = 5.0  # that orders under way get to take back what they have left with others
+ASK_AGAIN_S = 6 * 3600.0  # a CA is asked this often when to renew, where it does not say how often
 NEVER = float("inf")
-SOON_S = 14 * 86400.0  # an end this near, after a failure, is said
 
 _log = logging.getLogger("lbcore.acme")
+for _library in ("acme", "urllib3"):  # what they say at DEBUG is every byte of every request
+    logging.getLogger(_library).setLevel(logging.INFO)
 
 T = TypeVar("T")
 Key = tuple[str, frozenset[str]]
 
 
-@dataclass
+@dataclass(eq=False)
 class Held:
     """A certificate that is served. `due`: when it is to be renewed, seconds since 1970."""
 
@@ -56,8 +58,15 @@ class Held:
     certificate: x509.Certificate
     names: frozenset[str]
     share: float = field(default_factory=random.random)
-    suggested: float | None = None  # by the CA
+    window: tuple[float, float] | None = None  # in which the CA suggests to renew it
+    suggested: float | None = None  # a time in it
     ask_again: float = 0.0
+
+    def suggest(self, window: tuple[float, float] | None) -> None:
+        """The CA suggests to renew it in a window; None: it suggests nothing."""
+        if window != self.window:
+            self.window = window
+            self.suggested = None if window is None else random.uniform(*window)
 
     def due(self, duration_h: int) -> float:
         """When to renew it: as the CA suggests, else by its life."""
@@ -101,7 +110,8 @@ class Resolver:
         self.slots = asyncio.Semaphore(ORDERS_AT_ONCE)
         self.allowance = Allowance(ORDERS_BURST, ORDER_S)
         self.solvers: list[Solver] = []
-        self.not_before = 0.0  # nothing is asked of the CA before
+        self.not_before = 0.0  # nothing is ordered before
+        self.asking = False  # when to renew
 
     @property
     def has_dns(self) -> bool:
@@ -135,8 +145,10 @@ class AcmeAgent:
     # As a provider
 
     def reload(self) -> None:
-        """Look at the storage again."""
+        """Look at the storage again, and ask anew when to renew."""
         self._signatures.clear()
+        for held in self._held.values():
+            held.ask_again = 0.0
         self._changed.set()
 
     async def run(self, publish: Publish) -> None:
@@ -150,6 +162,7 @@ class AcmeAgent:
             while True:
                 self._plan()
                 self._start()
+                self._ask()
                 self._changed.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), self._rest_s())
@@ -362,6 +375,59 @@ class AcmeAgent:
                 job.running = False
                 self._changed.set()
 
+    # When to renew, as the CA says (RFC 9773)
+
+    def _ask(self) -> None:
+        """Ask each CA that says so, now and then."""
+        now = time.time()
+        for resolver in self._resolvers.values():
+            due = [held for held in self._held.values() if held.resolver == resolver.name and held.ask_again <= now]
+            if due and not resolver.asking:
+                resolver.asking = True
+                task = asyncio.create_task(self._take_suggestions(resolver, due))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _take_suggestions(self, resolver: Resolver, held: list[Held]) -> None:
+        mark = time.time() + ASK_AGAIN_S
+        for each in held:
+            each.ask_again = mark
+        try:
+            found = await in_thread(self._suggestions, resolver, held)
+        except Exception as error:
+            found = {}
+            _log.debug("resolver %s: the CA does not say when to renew", resolver.name, exc_info=error)
+        finally:
+            resolver.asking = False
+        now = time.time()
+        for each in held:
+            window, again_s = found.get(each, (each.window, ASK_AGAIN_S))
+            each.suggest(window)
+            if each.ask_again == mark:  # nobody wants it earlier by now
+                each.ask_again = now + again_s
+        self._changed.set()
+
+    def _suggestions(
+        self, resolver: Resolver, held: list[Held]
+    ) -> dict[Held, tuple[tuple[float, float] | None, float]]:
+        """Windows, and in how many seconds to ask again. Blocks. Raises OrderError and StoppedError."""
+        found: dict[Held, tuple[tuple[float, float] | None, float]] = {}
+        connection = resolver.authority.connect(registers=False)
+        try:
+            for each in held:
+                self._stop.check()
+                if each.ends < time.time():
+                    continue  # nothing is asked of one that has ended
+                suggestion = connection.renewal_window(each.certificate)
+                if suggestion is None:
+                    found[each] = None, ASK_AGAIN_S
+                else:
+                    begins, ends, again_s = suggestion
+                    found[each] = (begins.timestamp(), max(ends, begins).timestamp()), again_s
+        finally:
+            connection.close()
+        return found
+
     def _ordered(self, resolver: Resolver, names: tuple[str, ...], old: Held | None) -> StoredCertificate:
         """Blocks. Raises OrderError, StorageError and StoppedError."""
         replaces = old.certificate if old is not None else None
@@ -387,6 +453,9 @@ class AcmeAgent:
             resolver.not_before = max(resolver.not_before, time.time() + asked_s)
         names = ", ".join(job.wanted.names)
         reason = " ".join(str(error).split()) or type(error).__name__
+        served = [held.ends for held in self._held.values() if covers(held.names, job.wanted.names)]
+        if served:
+            reason += f" (the one that is served ends in {_time(max(served) - time.time())})"
         text = "resolver %s: no certificate for %s, trying again in %s: %s"
         _log.error(text, resolver.name, names, _time(wait_s), reason)
         if not isinstance(error, OrderError | StorageError):

@@ -49,6 +49,7 @@ from lbcore.config.static import Acme
 POLL_S = (0.25, 5.0)  # between two looks at an authorization: first and longest
 AUTHORIZATION_S = 180.0  # that a CA may take to validate a challenge
 CONNECT_S = 10.0
+NONCES = 3  # that may be refused in a row, each of them twice by the library
 PREFERRED = ("tls-alpn-01", "http-01", "dns-01")  # where several challenges are configured, as lego
 BUNDLE = "-----BEGIN CERTIFICATE-----"
 
@@ -132,6 +133,16 @@ class Network(ClientNetwork):
         self._limits = (min(CONNECT_S, limit_s), limit_s)
         self.retry_after_s = 0.0
 
+    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+        """Sign and send. A nonce that is refused is no failure: the next one may be taken."""
+        for _ in range(NONCES):
+            try:
+                return super().post(*args, **kwargs)
+            except messages.Error as error:
+                if error.code != "badNonce":
+                    raise
+        return super().post(*args, **kwargs)
+
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         kwargs.setdefault("timeout", self._limits)
         response = super()._send_request(method, url, *args, **kwargs)
@@ -205,8 +216,11 @@ class Authority:
         self._account: messages.RegistrationResource | None = None
         self._directory: messages.Directory | None = None
 
-    def connect(self) -> Connection:
-        """A client with the account, registered where it is not yet. Raises OrderError and StorageError."""
+    def connect(self, registers: bool = True) -> Connection:
+        """A client with the account, registered where it is not yet. Raises OrderError and StorageError.
+
+        registers  False: what is asked for needs no account.
+        """
         with self._lock:
             if self._trust is None:
                 try:
@@ -219,7 +233,7 @@ class Authority:
             network = Network(self._key, *self._trust, self._settings)
             connection = Connection(self._settings, network, self._key)
             connection.open(self._directory, self._account)
-            if self._account is None:
+            if self._account is None and registers:
                 self._account = self._register(connection)
                 self._store()
             self._directory = connection.client.directory
@@ -338,7 +352,7 @@ class Connection:
 
         None: it suggests nothing. Raises OrderError.
         """
-        base, name = getattr(self.client.directory, "_jobj", {}).get("renewalInfo"), renewal_id(certificate)
+        base, name = getattr(self.client.directory, "renewalInfo", ""), renewal_id(certificate)
         if not base or not name:
             return None
         with _told("it does not say when to renew", self):
@@ -357,7 +371,7 @@ class Connection:
             )
             for name in names
         ]
-        offered = "renewalInfo" in getattr(self.client.directory, "_jobj", {})
+        offered = hasattr(self.client.directory, "renewalInfo")
         replaced = renewal_id(replaces) if replaces is not None and offered else ""
         try:
             response = self._post_order(identifiers, replaced)

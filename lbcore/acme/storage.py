@@ -69,7 +69,7 @@ class Storage:
         """Make the file where it is not there yet. Raises StorageError, too, where others may read it."""
         try:
             with contextlib.suppress(FileExistsError):
-                os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+                os.close(os.open(self.path.resolve(), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             self.check()
         except OSError as error:
             raise StorageError(f"{self.path} cannot be used: {(error.strerror or str(error)).lower()}") from None

@@ -41,6 +41,7 @@ def make_app(runtime: Runtime) -> Starlette:
         Route(f"{base}/api/entrypoints", api.entry_points),
         Route(f"{base}/api/entrypoints/{{name}}", api.entry_point),
         Route(f"{base}/api/http/services/{{name}}/weights", api.weights, methods=["PUT", "DELETE"]),
+        Route(f"{base}/api/certificates/renew", api.renew, methods=["POST"]),
         Route(f"{base}/api/certificates", lambda request: _page(request, [])),
         Route(f"{base}/api/{{layer}}/{{kind}}", api.objects),
         Route(f"{base}/api/{{layer}}/{{kind}}/{{name}}", api.object),
@@ -155,13 +156,33 @@ class _Api:
         found = catalogue.objects(runtime, layer, kind).get(name)
         return JSONResponse(found) if found is not None else _missing(kind.removesuffix("s"), name)
 
-    async def weights(self, request: Request) -> Response:
-        """Override the weights of a service's members until the overrides are reset, or the members leave."""
+    def refusal(self, request: Request, what: str) -> Response | None:
+        """Why a request may not change anything; None: it may."""
         token = self.runtime.static.api.token if self.runtime.static.api else ""
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not token or not hmac.compare_digest(token.encode(), given.encode("latin-1")):
-            problem = "wrong token" if token else "weights cannot be changed: api.token is not set"
-            return JSONResponse({"message": problem}, 403)
+        if token and hmac.compare_digest(token.encode(), given.encode("latin-1")):
+            return None
+        problem = "wrong token" if token else f"{what} cannot be changed: api.token is not set"
+        return JSONResponse({"message": problem}, 403)
+
+    async def renew(self, request: Request) -> Response:
+        """Order certificates anew: those that serve any of `names`, or all."""
+        if (refusal := self.refusal(request, "certificates")) is not None:
+            return refusal
+        try:
+            names = [str(name) for name in (json.loads(await request.body() or b"{}").get("names") or [])]
+        except (ValueError, AttributeError, TypeError):
+            return JSONResponse({"message": 'needs a JSON object: {"names": ["a.example"]}'}, 400)
+        found = self.runtime.renew(names)
+        if not found:
+            what = f"for {', '.join(names)}" if names else "at all"
+            return JSONResponse({"message": f"no resolver orders a certificate {what}"}, 404)
+        return JSONResponse({"ordered": [list(each) for each in found]})
+
+    async def weights(self, request: Request) -> Response:
+        """Override the weights of a service's members until the overrides are reset, or the members leave."""
+        if (refusal := self.refusal(request, "weights")) is not None:
+            return refusal
         name = request.path_params["name"]
         name = name if "@" in name else f"{name}@file"
         service = self.runtime.dynamic.http.services.get(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,10 @@ class WorkerState:
     generation: int
     quiet_s: float = 0.0
     accepted_by: int | None = None
+
+
+def _nothing_to_renew(names: Sequence[str]) -> list[tuple[str, ...]]:
+    return []
 
 
 def _no_workers() -> list[WorkerState]:
@@ -76,6 +80,7 @@ class Runtime:
     check_error  why the last active check of a server (service, URL) failed; empty when it did not.
     admin        URL of the admin server.
     log_lines_lost  lines of the log that could not be written.
+    renew        orders certificates that serve any of some names anew, or all; returns the names of each.
     """
 
     static: StaticConfig
@@ -88,6 +93,7 @@ class Runtime:
     reload: ReloadStatus = field(default_factory=ReloadStatus)
     workers: Callable[[], list[WorkerState]] = _no_workers
     log_lines_lost: Callable[[], int] = int
+    renew: Callable[[Sequence[str]], list[tuple[str, ...]]] = _nothing_to_renew
     started_unix_s: float = field(default_factory=time.time)
     _derived: dict[str, Any] = field(default_factory=dict)
 

@@ -194,6 +194,8 @@ class Proxy:
             )
             self._agent = agent_of(self._static, workers.set_challenges)
             agents = [] if self._agent is None else [self._agent]
+            for agent in agents:
+                self._runtime.renew = agent.renew
             self._tasks.append(asyncio.create_task(self._publication.run(), name="lbcore publication"))
             if self._dynamic is not None:
                 await self.apply(self._dynamic)

@@ -108,6 +108,8 @@ class Supervisor:
             static.providers.keep_running,
         )
         self._agent = agent_of(static, self._pool.set_challenges)
+        if self._agent is not None:
+            self._runtime.renew = self._agent.renew
         self._aggregator = Aggregator(
             [*providers_of(static), *([self._agent] if self._agent is not None else [])],
             self._publication.want,

@@ -5,10 +5,18 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import os
+import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +24,10 @@ import dns.message
 import dns.query
 import pytest
 
+from lbcore.acme.keys import renewal_id
 from tests.support.ca import (
     Authority,
+    Between,
     authority,
     dynamic_for,
     get,
@@ -27,8 +37,10 @@ from tests.support.ca import (
     served,
     static_for,
 )
+from tests.support.certificates import certificate
 from tests.support.instance import Backend, eventually, running
 from tests.support.name_server import ALGORITHM, KEY_NAME, SECRET, name_server
+from tests.support.ports import free_port
 
 
 @pytest.fixture
@@ -250,3 +262,172 @@ def test_a_name_that_fails_does_not_hold_up_the_others(backend: Backend, tmp_pat
             assert failures[0]["names"] == ["x.blocked.test"]
             for name in ("b.test", "c.test", "x.blocked.test"):  # they are served meanwhile
                 assert "LBCORE DEFAULT CERT" in served(ca, name).subject.rfc4514_string()
+
+
+def test_a_ca_that_is_busy_is_left_alone_and_one_that_suggests_a_time_is_followed(
+    ca: Authority, backend: Backend, tmp_path: Path
+) -> None:
+    between = Between(ca)
+    begun = time.time()
+
+    def limited(path: str, content: Any) -> tuple[int, dict[str, str], Any] | None:
+        if path != "/order-plz" or time.time() - begun > 12:
+            return None
+        problem = {"type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many new orders", "status": 429}
+        return 429, {"Retry-After": "8", "Replay-Nonce": base64.urlsafe_b64encode(os.urandom(12)).decode()}, problem
+
+    between.answer = limited
+    between.directory_entries["renewalInfo"] = f"{between.url}/ari"
+    static = static_for(ca, tmp_path, httpChallenge={"entryPoint": "web"}, retryDelay="1s")
+    static["certificatesResolvers"]["le"]["acme"]["caServer"] = f"{between.url}/dir"
+    dynamic = dynamic_for(backend, one="Host(`a.test`)", two="Host(`b.test`)")
+
+    def orders() -> list[Any]:
+        return [content for method, path, content in between.requests if path == "/order-plz"]
+
+    with running(tmp_path, dynamic, static=static) as instance:
+        instance.logged(r"le: no certificate for .\.test, trying again in \S+ s: .*rateLimited: too many new orders")
+        first, second = issued(ca, "a.test"), issued(ca, "b.test")
+        # Each was refused once at most before the time that the CA has named, and once more within the 12 seconds.
+        assert len(orders()) <= 6
+        between.requests.clear()
+        hour = 3600
+
+        def suggests(path: str, content: Any) -> tuple[int, dict[str, str], Any] | None:
+            if not path.startswith("/ari/"):
+                return None
+            begins = time.time() + (-hour if path.endswith(renewal_id(first)) else 90 * 24 * hour)
+            window = [datetime.fromtimestamp(at, UTC).isoformat() for at in (begins, begins + hour / 2)]
+            return 200, {"Retry-After": "21600"}, {"suggestedWindow": {"start": window[0], "end": window[1]}}
+
+        between.answer = suggests
+        instance.signal(signal.SIGHUP)
+        eventually(lambda: served(ca, "a.test") != first, "the certificate is renewed when the CA suggests it")
+        assert served(ca, "b.test") == second
+        assert orders()[0]["replaces"] == renewal_id(first)
+    between.close()
+
+
+def test_an_end_amid_an_order_takes_back_what_was_left_in_the_dns(
+    ca: Authority, backend: Backend, tmp_path: Path
+) -> None:
+    challenge = {"provider": "exec", "resolvers": [f"127.0.0.1:{ca.dns_port}"]}
+    challenge["propagation"] = {"delayBeforeChecks": "1h"}  # type: ignore[assignment]
+    static = static_for(ca, tmp_path, dnsChallenge=challenge)
+    environ = {"EXEC_PATH": str(script_for(ca, tmp_path))}
+    with running(tmp_path, dynamic_for(backend, one="Host(`a.test`)"), static=static, environ=environ) as instance:
+        eventually((tmp_path / "calls").exists, "an order is under way")
+        # A reload does not end it, and traffic goes on.
+        instance.write(dynamic_for(backend, one="Host(`a.test`)", two="Host(`b.test`)"))
+        instance.logged(r"ordering a certificate for b.test")
+        assert "LBCORE DEFAULT CERT" in served(ca, "b.test").subject.rfc4514_string()
+        instance.signal(signal.SIGTERM)
+        assert instance.process.wait(20) == 0
+        calls = [line.split()[:2] for line in (tmp_path / "calls").read_text().splitlines()]
+        for name in ("_acme-challenge.a.test.", "_acme-challenge.b.test."):
+            assert [call for call, of in calls if of == name] == ["present", "cleanup"]
+
+
+def test_a_new_ca_gets_a_new_account_and_the_certificates_stay(backend: Backend, tmp_path: Path) -> None:
+    with authority(tmp_path / "ca") as ca:
+        static = static_for(ca, tmp_path, tlsChallenge={})
+        with running(tmp_path, dynamic_for(backend, one="Host(`a.test`)"), static=static) as instance:
+            first = issued(ca, "a.test")
+            # The CA has lost all it knew: the account is made anew.
+            ca.stop()
+            ca.start()
+            instance.write(dynamic_for(backend, one="Host(`a.test`)", two="Host(`b.test`)"))
+            instance.logged(r"the CA does not know the account: registering it anew")
+            issued(ca, "b.test")
+            assert served(ca, "a.test") == first
+        settings = static["certificatesResolvers"]["le"]["acme"]
+        settings["caServer"] = settings["caServer"].replace("127.0.0.1", "localhost")
+        (tmp_path / "lbcore.log").unlink()
+        before = json.loads((tmp_path / "acme.json").read_text())["le"]["Account"]
+        dynamic = dynamic_for(backend, one="Host(`a.test`)", three="Host(`c.test`)")
+        with running(tmp_path, dynamic, static=static) as instance:
+            instance.logged(r"the account's URI does not match caServer: the account is reset")
+            issued(ca, "c.test")
+            assert served(ca, "a.test") == first
+        after = json.loads((tmp_path / "acme.json").read_text())["le"]["Account"]
+        assert after["PrivateKey"] != before["PrivateKey"]
+        assert after["Registration"]["uri"].startswith("https://localhost:")
+
+
+def test_a_storage_that_others_may_read_leaves_the_resolver_out(
+    ca: Authority, backend: Backend, tmp_path: Path
+) -> None:
+    (tmp_path / "acme.json").write_text("{}")
+    (tmp_path / "acme.json").chmod(0o644)
+    static = static_for(ca, tmp_path, tlsChallenge={})
+    with running(tmp_path, dynamic_for(backend, one="Host(`a.test`)"), static=static) as instance:
+        instance.logged(r"permissions 644 for \S+acme.json are too open, please use 600: the resolver is left out")
+        instance.runs(1)
+        assert "LBCORE DEFAULT CERT" in served(ca, "a.test").subject.rfc4514_string()
+        command = [sys.executable, "-m", "lbcore", "check", str(tmp_path / "static.yml")]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert "certificatesResolvers.le: storage: permissions 644" in done.stderr
+
+
+def test_certificates_are_imported_and_renewed_by_command(ca: Authority, backend: Backend, tmp_path: Path) -> None:
+    files = certificate(tmp_path, "own", "a.test")
+    static = static_for(ca, tmp_path, tlsChallenge={})
+    static |= {"api": {"insecure": True, "token": "a secret of some length"}}
+    port = free_port()
+    static["entryPoints"]["traefik"] = {"address": f"127.0.0.1:{port}"}
+
+    def lbcore(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "lbcore", "cert", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    with running(tmp_path, dynamic_for(backend, two="Host(`b.test`)"), static=static) as instance:
+        first = issued(ca, "b.test")
+        config = str(tmp_path / "static.yml")
+        done = lbcore("import", "--config", config, str(files.certificate), str(files.key))
+        assert (done.returncode, done.stdout) == (0, f"{tmp_path}/acme.json: le: a.test, own\n")
+        eventually(lambda: "own" in served(ca, "a.test").subject.rfc4514_string(), "what was imported is served")
+        instance.write(dynamic_for(backend, one="Host(`a.test`)", two="Host(`b.test`)"))
+        api = f"http://127.0.0.1:{port}"
+        done = lbcore("renew", "b.test", "--api", api, "--token", "a secret of some length")
+        assert (done.returncode, done.stdout) == (0, "ordering a certificate for b.test\n")
+        eventually(lambda: served(ca, "b.test") != first, "it is renewed")
+        assert "own" in served(ca, "a.test").subject.rfc4514_string()
+        done = lbcore("renew", "c.test", "--api", api, "--token", "a secret of some length")
+        assert (done.returncode, done.stderr) == (1, "error: no resolver orders a certificate for c.test\n")
+        assert lbcore("renew", "--api", api, "--token", "wrong").returncode == 1
+        done = lbcore("import", "--config", config, str(files.certificate), str(ca.trusted))
+        assert (done.returncode, done.stderr) == (1, "error: a.test, own: the key cannot be read\n")
+
+
+def test_by_pass_leaves_challenges_of_others_to_the_routers(ca: Authority, backend: Backend, tmp_path: Path) -> None:
+    static = static_for(ca, tmp_path, httpChallenge={"entryPoint": "web"})
+    dynamic = dynamic_for(backend, one="Host(`a.test`)")
+    path = "/.well-known/acme-challenge/"
+    dynamic["http"]["routers"]["all"] = {"rule": "PathPrefix(`/`)", "service": "app", "entryPoints": ["web"]}
+    dynamic["http"]["routers"]["other"] = {
+        "rule": f"Host(`other.test`) && PathPrefix(`{path}`)",
+        "service": "app",
+        "entryPoints": ["web"],
+    }
+
+    def asked(host: str) -> tuple[int, str]:
+        request = urllib.request.Request(f"http://127.0.0.1:{ca.http_port}{path}token", headers={"Host": host})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    with running(tmp_path, dynamic, static=static) as instance:
+        instance.runs(1)
+        assert asked("other.test") == (404, "")
+        issued(ca, "a.test")
+    static["entryPoints"]["web"]["allowACMEByPass"] = True
+    (tmp_path / "acme.json").unlink()
+    (tmp_path / "lbcore.log").unlink()
+    with running(tmp_path, dynamic, static=static) as instance:
+        instance.runs(1)
+        assert asked("other.test") == (200, "served")
+        assert asked("a.test") == (404, "")
+        issued(ca, "a.test")

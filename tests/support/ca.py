@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import http.client
+import http.server
 import json
 import os
 import socket
 import ssl
 import subprocess
+import threading
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,6 +146,80 @@ def authority(
         yield found
     finally:
         found.stop()
+
+
+class Between:
+    """Stands between an instance and a CA, and is the CA to the instance.
+
+    answer    given path and content of a request: status, headers and JSON to answer with; None: the CA answers.
+    requests  method, path and, for what is signed, the JSON of each.
+    """
+
+    def __init__(self, ca: Authority) -> None:
+        self.answer: Callable[[str, Any], tuple[int, dict[str, str], Any] | None] = lambda path, content: None
+        self.requests: list[tuple[str, str, Any]] = []
+        self.directory_entries: dict[str, str] = {}
+        between = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                content = payload_of(body)
+                between.requests.append((self.command, self.path, content))
+                found = between.answer(self.path, content)
+                if found is not None:
+                    status, headers, text = found
+                    self.reply(status, headers, json.dumps(text).encode())
+                    return
+                context = ssl.create_default_context(cafile=str(ca.trusted))
+                upstream = http.client.HTTPSConnection("127.0.0.1", ca.port, context=context, timeout=30)
+                upstream.request(self.command, self.path, body, dict(self.headers))
+                response = upstream.getresponse()
+                data = response.read()
+                if self.path == "/dir":
+                    data = json.dumps({**json.loads(data), **between.directory_entries}).encode()
+                hop = ("content-length", "transfer-encoding", "connection")
+                self.reply(
+                    response.status, {k: v for k, v in response.getheaders() if k.lower() not in hop}, data
+                )
+                upstream.close()
+
+            do_POST = do_HEAD = do_GET
+
+            def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
+                self.send_response_only(status)
+                kind = {"Content-Type": "application/problem+json" if status >= 400 else "application/json"}
+                for name, value in {**kind, **headers, "Content-Length": str(len(body))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(ca.trusted, ca.folder / "ca.key")
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"https://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def payload_of(body: bytes) -> Any:
+    """What is signed in a request."""
+    try:
+        text = json.loads(body)["payload"]
+        return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)) or "null")
+    except (ValueError, KeyError):
+        return None
 
 
 def static_for(ca: Authority, folder: Path, **acme: Any) -> dict[str, Any]:
