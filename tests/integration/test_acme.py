@@ -66,9 +66,13 @@ def test_http_01_gives_every_router_its_certificate(ca: Authority, backend: Back
         assert names_in(issued(ca, "c.test")) == {"c.test"}
         for name in ("a.test", "b.test", "c.test"):
             assert get(ca, name).endswith("served")
-        stored = json.loads((tmp_path / "acme.json").read_text())["le"]
-        assert stored["Account"]["Registration"]["uri"].startswith("https://127.0.0.1")
-        assert sorted(entry["domain"]["main"] for entry in stored["Certificates"]) == ["a.test", "c.test"]
+
+        def stored() -> dict[str, Any]:
+            return dict(json.loads((tmp_path / "acme.json").read_text())["le"])
+
+        eventually(lambda: len(stored()["Certificates"] or ()) == 2, "both are stored")
+        assert stored()["Account"]["Registration"]["uri"].startswith("https://127.0.0.1")
+        assert sorted(entry["domain"]["main"] for entry in stored()["Certificates"]) == ["a.test", "c.test"]
         assert (tmp_path / "acme.json").stat().st_mode & 0o777 == 0o600
         instance.logged(r"le: a certificate for a.test, b.test, until")
 
