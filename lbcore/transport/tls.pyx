@@ -243,6 +243,9 @@ cdef class TlsTransport(EncryptedTransport):
                 break
             into.end += <Py_ssize_t>got
             total += <Py_ssize_t>got
+            # What was received is used up, and nothing more is here: another call would find that out for the price of a record.
+            if self.dry and buffer_len(&self.received) == 0 and SSL_pending(self.session.ssl) == 0:
+                break
         self.socket = NULL
         if buffer_len(&self.outgoing):         # an answer to a change of keys, or an alert
             if self.flush(socket) == IO_AGAIN:
