@@ -1,4 +1,4 @@
-# HTTP/1.1 towards a client: a connection, and its one stream, which carries one request after another.
+# HTTP/1.1 towards a client: a connection, and the stream that carries its present request.
 
 from libc.stdint cimport int64_t, uint32_t
 
@@ -21,13 +21,10 @@ cdef enum ClientState:         # state of the connection; MOVES in the .pyx has 
 
 cdef class Http1ClientConnection(ClientConnection):
     cdef OwnedSocket socket
-    cdef Http1ClientStream stream      # its only stream; refers back until the reactor has released the socket
+    cdef Http1ClientStream stream      # refers back; None while the connection is idle and has nothing to send
     cdef Dialer dialer
     cdef ClientAddress address
     cdef bint encrypted                # the connection is TLS
-    cdef const char* tls_version       # points to a constant; NULL without TLS
-    cdef const char* tls_cipher        # likewise
-    cdef bytes server_name             # SNI; None without TLS
     cdef bint trusted                  # the client may set the managed forwarding headers
     cdef int state                     # ClientState
     cdef int64_t requests
@@ -51,6 +48,8 @@ cdef class Http1ClientConnection(ClientConnection):
     cdef int limit_answer(self) except -1
     cdef int close(self) except -1
     cdef int move(self, int state) except -1
+    cdef int hold_stream(self) except -1
+    cdef void give_stream(self) noexcept
     cdef int arm(self, int64_t delay_ms) except -1
     cdef int read_requests(self) except -1
     cdef void skip_empty_lines(self) noexcept
@@ -90,6 +89,7 @@ cdef class Http1ClientStream(ClientStream):
     cdef int64_t began_ms              # arrival of the complete head, by the reactor's clock
     cdef int64_t excused_ms            # time since then in which the server was blocked, which does not count for the rate of the body
     cdef int64_t blocked_ms            # time since which the server is blocked; 0 = it is not
+    cdef Http1ClientStream next_kept   # in the list of streams that wait for reuse
 
     cdef void clear(self) noexcept
     cdef int64_t patience_ms(self) noexcept

@@ -11,6 +11,7 @@ from lbcore.http.framing cimport BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_UNTI
 from lbcore.http.message cimport HEAD_PARTIAL, Message
 from lbcore.http.render cimport render_response
 from lbcore.http.response cimport Response
+from lbcore.http.sanitizer cimport POOLS
 from lbcore.http.span cimport Span, span_of
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.exchange cimport Dialer, Exchange, ServerStream, exchange_give, exchange_take
@@ -36,6 +37,7 @@ cdef enum:
     LINGER_MS = 2000           # CLIENT_LINGERING ends when the client has sent nothing for this time, ...
     LINGER_MOST_MS = 10000     # ... after this time in any case, ...
     LINGER_BYTES = 67108864    # ... or after this number of bytes
+    KEPT_STREAMS = 1024        # streams of idle connections that are kept for reuse
 
 cdef bytes PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -50,6 +52,9 @@ cdef int[6] MOVES = [
     0,                                                                                              # from CLIENT_CLOSED
 ]
 
+cdef Http1ClientStream kept = None     # the first of the streams that wait for reuse, linked by `next_kept`
+cdef int kept_count = 0
+
 _log = logging.getLogger("lbcore.transport")
 
 
@@ -57,13 +62,8 @@ cdef int serve_http1(OwnedSocket socket, const Learned* learned, EntryPoint entr
                      set connections) except -1:
     """Start an HTTP/1 connection on a socket in the reactor. Bytes in its input are the beginning of the first request."""
     cdef Http1ClientConnection connection = Http1ClientConnection.__new__(Http1ClientConnection)
-    cdef EncryptedTransport transport
     connection.address = learned.client
-    if learned.encrypted:
-        transport = <EncryptedTransport>socket.transport
-        connection.encrypted = True
-        connection.tls_version, connection.tls_cipher = transport.version, transport.cipher
-        connection.server_name = transport.server_name
+    connection.encrypted = learned.encrypted
     connection.entry_point = entry_point
     connection.dialer = dialer
     connection.connections = connections
@@ -85,9 +85,6 @@ cdef class Http1ClientConnection(ClientConnection):
     """A connection of HTTP/1. `serve_http1` makes it and calls `open`."""
 
     cdef int open(self) except -1:
-        self.stream = Http1ClientStream.__new__(Http1ClientStream)
-        self.stream.connection = self
-        self.stream.socket = self.socket
         self.trusted = self.entry_point.trusted.hold(&self.address)
         self.opened_ms = self.idle_ms = self.socket.reactor.now_ms
         return self.watch()
@@ -101,7 +98,42 @@ cdef class Http1ClientConnection(ClientConnection):
 
     cdef int arm(self, int64_t delay_ms) except -1:
         """Set the timeout, unless the connection is broken and waits for the call of `socket_timeout` that will end it."""
-        return 0 if self.stream.broken else self.socket.reactor.arm(self.socket, delay_ms)
+        if self.stream is not None and self.stream.broken:
+            return 0
+        return self.socket.reactor.arm(self.socket, delay_ms)
+
+    cdef int hold_stream(self) except -1:
+        """Have a stream, for a request or for output. MemoryError."""
+        global kept, kept_count
+        cdef Http1ClientStream stream
+        if self.stream is not None:
+            return 0
+        stream = kept
+        if stream is not None:
+            kept = stream.next_kept
+            stream.next_kept = None
+            kept_count -= 1
+        else:
+            stream = Http1ClientStream.__new__(Http1ClientStream)
+        stream.connection = self
+        stream.socket = self.socket
+        self.stream = stream
+        return 0
+
+    cdef void give_stream(self) noexcept:
+        """Give the stream back, which has no exchange and no output: an idle connection does without. One of its methods may be
+        running, so it is kept for reuse, or stays where it is; it does not die here."""
+        global kept, kept_count
+        cdef Http1ClientStream stream = self.stream
+        if not POOLS or kept_count == KEPT_STREAMS:
+            return
+        stream.connection = None
+        stream.socket = None
+        stream.blocked = stream.broken = False
+        stream.next_kept = kept
+        kept = stream
+        kept_count += 1
+        self.stream = None
 
     # Events
 
@@ -135,11 +167,12 @@ cdef class Http1ClientConnection(ClientConnection):
     cdef int socket_timeout(self, OwnedSocket socket) except -1:
         cdef Http1ClientStream stream = self.stream
         cdef int64_t left_ms
-        if stream.broken:
+        if stream is not None and stream.broken:
             return self.abort()
         if self.state == CLIENT_IDLE and buffer_len(&self.socket.input):
             # The head is incomplete (RFC 9110 section 15.5.9).
-            self.take(exchange_take(self.entry_point, stream, self.dialer))
+            self.hold_stream()
+            self.take(exchange_take(self.entry_point, self.stream, self.dialer))
             return self.refuse(408, ERROR_CLIENT_TIMEOUT)
         if self.state == CLIENT_BUSY:
             if stream.body.kind != BODY_NONE:
@@ -168,7 +201,7 @@ cdef class Http1ClientConnection(ClientConnection):
             _log.error("internal error while ending an exchange", exc_info=again)
 
     cdef void socket_released(self, OwnedSocket socket) noexcept:
-        if self.state == CLIENT_CLOSED:
+        if self.state == CLIENT_CLOSED and self.stream is not None:
             self.stream.connection = None
 
     cdef int drain(self) except -1:
@@ -226,7 +259,7 @@ cdef class Http1ClientConnection(ClientConnection):
     cdef int abort(self) except -1:
         """Abort the exchange under way, because the client is lost, and close."""
         try:
-            if self.stream.exchange is not None:
+            if self.stream is not None and self.stream.exchange is not None:
                 self.stream.exchange.client_gone()
         finally:
             self.close()           # even if ending the exchange has failed
@@ -243,6 +276,7 @@ cdef class Http1ClientConnection(ClientConnection):
             return 0
         self.serving = True
         try:
+            self.hold_stream()
             while self.state == CLIENT_IDLE:
                 if self.seen == 0:
                     self.skip_empty_lines()
@@ -325,6 +359,7 @@ cdef class Http1ClientConnection(ClientConnection):
 
     cdef int take(self, Exchange exchange) except -1:
         """Take over an exchange: prepare it and the stream for a request."""
+        cdef EncryptedTransport transport
         self.move(CLIENT_BUSY)
         self.seen = 0
         self.requests += 1
@@ -335,8 +370,9 @@ cdef class Http1ClientConnection(ClientConnection):
         exchange.forward.trusted = self.trusted
         exchange.forward.encrypted = exchange.request.head.encrypted = self.encrypted
         if self.encrypted:
-            exchange.request.head.tls_version, exchange.request.head.tls_cipher = self.tls_version, self.tls_cipher
-            exchange.server_name = self.server_name
+            transport = <EncryptedTransport>self.socket.transport
+            exchange.request.head.tls_version, exchange.request.head.tls_cipher = transport.version, transport.cipher
+            exchange.server_name = transport.server_name
         return 0
 
     cdef int refuse(self, int status, int error) except -1:
@@ -390,6 +426,7 @@ cdef class Http1ClientConnection(ClientConnection):
             return self.move(CLIENT_FLUSHING)
         if buffer_len(&socket.input) == 0:
             buffer_release(&socket.input)
+            self.give_stream()
         else:
             buffer_park(&socket.input)
         return 0
@@ -488,10 +525,11 @@ cdef class Http1ClientConnection(ClientConnection):
             return 0
         self.move(CLIENT_CLOSED)
         self.leave()
-        if self.stream.exchange is not None:
-            exchange_give(self.stream.exchange)
-            self.stream.exchange = None
-        body_forget(&self.stream.body)
+        if self.stream is not None:
+            if self.stream.exchange is not None:
+                exchange_give(self.stream.exchange)
+                self.stream.exchange = None
+            body_forget(&self.stream.body)
         self.socket.shut()
         if self.upstream is not None:
             self.upstream.shut()
@@ -501,7 +539,7 @@ cdef class Http1ClientConnection(ClientConnection):
 
 @cython.final
 cdef class Http1ClientStream(ClientStream):
-    """The stream of a connection: carries its present exchange."""
+    """The stream of a connection: carries its present exchange. Kept for reuse, by any connection, while its own is idle."""
 
     cdef void clear(self) noexcept:
         """Prepare for the next request. Output of the connection that waits to be sent stays."""
@@ -629,7 +667,8 @@ cdef class Http1ClientStream(ClientStream):
         return 0 if self.broken else note_output(self, body_end(self.socket, self.chunking, trailers))
 
     cdef int flush(self) except -1:
-        return 0 if self.broken or self.connection.state == CLIENT_CLOSED else note_output(self, self.socket.push())
+        # Without a connection, it has been given back: nothing waits.
+        return 0 if self.broken or self.connection is None or self.connection.state == CLIENT_CLOSED else note_output(self, self.socket.push())
 
     cdef void spliced(self, int64_t count) noexcept:
         self.exchange.response_bytes += count
