@@ -1253,12 +1253,14 @@ cdef void exchange_give(Exchange exchange) noexcept:
         exchange.request_filters = None
     exchange.route = None
     exchange.service = None
-    exchange.recording = None
-    exchange.replay = None
-    exchange.copies = None
-    exchange.attempts = None
-    exchange.states = None
-    exchange.explanation = None
+    if exchange.recording is not None or exchange.replay is not None or exchange.copies is not None:
+        exchange.recording = None
+        exchange.replay = None
+        exchange.copies = None
+    if exchange.attempts is not None or exchange.states is not None or exchange.explanation is not None:
+        exchange.attempts = None
+        exchange.states = None
+        exchange.explanation = None
     exchange.asker.request = None
     exchange.asker.address = NULL
     exchange.decision.clear()

@@ -57,3 +57,4 @@ cdef class Decision:
     cdef int go_back(self, Savepoint before) except -1
     cdef Savepoint savepoint(self) noexcept
     cdef void clear(self) noexcept
+    cdef void clear_rest(self) noexcept

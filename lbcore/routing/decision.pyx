@@ -126,6 +126,17 @@ cdef class Decision:
 
     cdef void clear(self) noexcept:
         self.balancer = None
+        self.slot_taken = self.on_trial = self.spent = False
+        self.since_ns = 0
+        memset(&self.start, 0, sizeof(self.start))     # the savepoint of an empty decision
+        # Nearly always there is none of them, and a look costs less than setting them all.
+        if self.failover is not None or self.cookies is not None or self.drawn is not None or self.mirrors is not None \
+                or self.gates is not None or self.failed is not None or self.tried is not None or self.fallen is not None \
+                or self.path is not None or self.queue is not None or self.session_server is not None \
+                or self.refusal is not NO_SERVER:
+            self.clear_rest()
+
+    cdef void clear_rest(self) noexcept:
         self.failover = None
         self.failovers = 0
         self.cookies = None
@@ -135,12 +146,7 @@ cdef class Decision:
         self.gates = None
         self.failed = None
         self.tried = self.fallen = None
-        self.spent = False
         self.path = None
-        memset(&self.start, 0, sizeof(self.start))     # the savepoint of an empty decision
-        self.on_trial = False
         self.queue = None
         self.session_server = None
-        self.since_ns = 0
-        self.slot_taken = False
         self.refusal = NO_SERVER
