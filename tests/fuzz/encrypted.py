@@ -37,7 +37,8 @@ class Secrets:
             for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
             for with_certificate in (None, client, self.files[2])
         ]
-        for context, protocols in zip(self.contexts, (["http/1.1"], ["h2", "http/1.1"], [], ["http/1.1"], ["h2"])):
+        both = ["h2", "http/1.1"]
+        for context, protocols in zip(self.contexts, (["http/1.1"], both, [], both, ["h2"])):
             context.set_alpn_protocols(protocols)
         self.sessions: dict[ssl.SSLContext, Any] = {}
 

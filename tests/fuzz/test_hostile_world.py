@@ -22,6 +22,7 @@ import pytest
 
 from tests.fuzz.encrypted import Secrets
 from tests.fuzz.world import ANSWER_BODY, REQUEST_BODY, HostileClient, HostileServer, draw_config
+from tests.support.http2 import Http2Client
 from tests.support.instance import eventually
 from tests.support.native import with_filters, with_steps
 from tests.support.tls import handshakes, trusting
@@ -66,6 +67,8 @@ def ask_well(lb: Edge, context: ssl.SSLContext) -> None:
     sock = socket.create_connection(lb.proxy.addresses["secure"], timeout=TIMEOUT_S)  # type: ignore[arg-type]
     with context.wrap_socket(sock, server_hostname="good.test") as encrypted:
         assert Peer(encrypted).ask(GOOD)[0] == "HTTP/1.1 200 OK"
+    with socket.create_connection(lb.proxy.addresses["web"], timeout=TIMEOUT_S) as sock:  # type: ignore[arg-type]
+        assert Http2Client(sock).ask("GET", "/good").status == 200
 
 
 def no_line_tells_of_two(log: str) -> None:

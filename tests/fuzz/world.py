@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+import ssl
 import struct
 import threading
 import time
 from typing import Any
 
 from tests.fuzz.encrypted import EncryptedClient, Secrets
+from tests.fuzz.http2 import Http2Client
 from tests.support.wire import Peer, Server
 
 # What a client writes into its heads. A line of the log that carries two of them tells one client about another.
@@ -253,7 +255,9 @@ def draw_config(draw: random.Random, urls: list[str], secrets: Secrets) -> dict[
 
 
 class HostileClient:
-    """One connection after another, each with a token of its own, to one of the entry points, over TLS or not.
+    """One connection after another, each with a token of its own, to one of the entry points.
+
+    Over TLS or not, by HTTP/1 or HTTP/2.
 
     web: HTTP and TLS on one port. secure: TLS. raw: layer 4 and TLS behind a PROXY header.
     """
@@ -262,6 +266,7 @@ class HostileClient:
         self.draw = random.Random(seed)
         self.addresses = addresses
         self.encrypted = EncryptedClient(self.draw, secrets)
+        self.http2 = Http2Client(self.draw, REQUEST_BODY)
         self.next_token = count_from
         self.connections = 0
 
@@ -280,6 +285,14 @@ class HostileClient:
                     self.encrypted.run(sock, token, self.act)
                 else:
                     self.act(sock, token)
+
+    def act(self, sock: socket.socket, token: bytes) -> None:
+        """Over a connection that stands: by HTTP/2 where that was agreed on, and sometimes where it was not."""
+        agreed = isinstance(sock, ssl.SSLSocket) and sock.selected_alpn_protocol() == "h2"
+        if self.draw.random() < (0.9 if agreed else 0.15):
+            self.http2.run(sock, token)
+        else:
+            self.act_by_http1(sock, token)
 
     def proxy_header(self) -> bytes:
         """One of layer 4; half of one, or none, at times."""
@@ -336,7 +349,7 @@ class HostileClient:
                 lines.append(b"Expect: 100-continue")
         return b"\r\n".join([*lines, b"", b""]) + body
 
-    def act(self, sock: socket.socket, token: bytes) -> None:
+    def act_by_http1(self, sock: socket.socket, token: bytes) -> None:
         draw = self.draw
         kind = draw.random()
         data = b"".join(self.request(token) for _ in range(draw.choice([1, 1, 1, 2, 5])))
