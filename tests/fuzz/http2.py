@@ -91,7 +91,8 @@ class Http2Connection:
 
     def everything(self) -> bytes:
         draw = self.draw
-        preface = PREFACE if self.sound or draw.random() < 0.95 else draw.choice([PREFACE[:10], PREFACE + b"x", PREFACE * 2])
+        bad = draw.choice([PREFACE[:10], PREFACE + b"x", PREFACE * 2])
+        preface = PREFACE if self.sound or draw.random() < 0.95 else bad
         first = frame(SETTINGS, 0, 0, b"") if self.sound or draw.random() < 0.5 else self.settings()
         count = draw.choice([1, 2, 5, 30, 200] if draw.random() < 0.3 else [1, 2, 5])
         return preface + first + self.request() + b"".join(self.one() for _ in range(count))
