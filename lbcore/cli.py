@@ -27,7 +27,7 @@ FREE_FORM = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 class Command(click.Command):
-    """A command to which `-host` is a mistyped option, and not `-h` with more behind it."""
+    """A command to which `-host` is a mistyped option, and not `-h` with a value."""
 
     def parse_args(self, ctx: click.Context, args: Arguments) -> Arguments:
         """The arguments that no option takes."""
@@ -35,7 +35,7 @@ class Command(click.Command):
 
 
 class RunCommand(click.Command):
-    """A command that takes Traefik's flags in all of their forms: with one dash or two, in any case."""
+    """A command that accepts Traefik's flags in all their forms: with one dash or two, in any case."""
 
     def parse_args(self, ctx: click.Context, args: Arguments) -> Arguments:
         """The arguments that no option takes: flags of the static configuration."""
@@ -48,7 +48,7 @@ class RunCommand(click.Command):
 
 
 class StatusCommand(Command):
-    """A command that ends with 1 when it cannot be understood: 2 has another meaning."""
+    """A command that exits with 1 if its arguments are wrong, because 2 has another meaning."""
 
     def parse_args(self, ctx: click.Context, args: Arguments) -> Arguments:
         """The arguments that no option takes."""
@@ -60,7 +60,7 @@ class StatusCommand(Command):
 
 
 class Commands(click.Group):
-    """The commands; says which one was meant."""
+    """The group of commands, which suggests the command that was probably meant."""
 
     command_class = Command
 
@@ -97,9 +97,9 @@ def main() -> None:
 def run(context: click.Context, config: str | None, workers: int | None) -> None:
     """Run the load balancer until a signal stops it.
 
-    The static configuration comes from flags (--entryPoints.web.address=:80 ...), or from the file, or from LBCORE_...
-    (or TRAEFIK_...) variables: from the first of these that is there. Without --config the usual names and folders are
-    looked through. SIGTERM drains, a second one stops at once; SIGHUP reads the dynamic configuration again.
+    The static configuration comes from the first of these that exists: flags (--entryPoints.web.address=:80 ...), a
+    file, LBCORE_... (or TRAEFIK_...) variables. Without --config, the usual names and folders are searched for a file.
+    SIGTERM drains, a second one stops at once; SIGHUP reads the dynamic configuration again.
     """
     from lbcore.config.lint import lint_static
     from lbcore.config.report import lines
@@ -138,7 +138,7 @@ def _static(config: str | None, flags: Sequence[str]) -> tuple[StaticConfig, lis
 
 
 def _refuse_mistyped(flags: Sequence[str]) -> None:
-    """Raise UsageError for what is no flag of the static configuration and looks like something else."""
+    """Raise UsageError for an argument that is no flag of the static configuration, and looks like something else."""
     from lbcore.config.decode import keys_of
     from lbcore.config.static import StaticConfig
 
@@ -163,13 +163,13 @@ def _usual_file() -> Path | None:
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def check(files: tuple[Path, ...]) -> None:
-    """Check configuration files: static or dynamic, told apart by their keys; or a directory of dynamic ones.
+    """Check configuration files, static or dynamic as their keys show, or a directory of dynamic ones.
 
-    A static file is checked together with the dynamic configuration its file provider names. Prints what would run,
-    every problem and every warning, one line each.
+    A static file is checked together with the dynamic configuration that its file provider names. Prints what would
+    run, and all problems and warnings, one line each.
 
-    Exits with 0 when everything runs, with 1 when the configuration is refused or a part of it cannot run, and with 2
-    when the command is wrong.
+    Exits with 0 if everything runs, with 1 if the configuration is refused or a part of it cannot run, and with 2 if
+    the command is wrong.
     """
     from lbcore.process.check import check_file
 
@@ -219,10 +219,10 @@ API_OPTION = click.option(
 @main.command(cls=StatusCommand)
 @API_OPTION
 def status(url: str) -> None:
-    """Show the services of a running instance as a tree: what is up, what is down and why, weights, requests.
+    """Show the services of a running instance as a tree: status, causes, weights, requests.
 
-    Exit code 0: all is well. 2: traffic or redundancy is lost, or what was configured is not in force; each of these is
-    named, with the routers that it concerns. 1: the instance cannot be asked.
+    Exits with 0 if there is no problem; with 2 if traffic or redundancy is lost, or configuration is not in force, and
+    names each problem with the routers concerned; with 1 if the instance cannot be reached.
     """
     from lbcore.remote.client import ApiClient, ApiError
     from lbcore.remote.show import console_for, problem_lines, trees
@@ -293,7 +293,7 @@ def top(url: str, seconds: float, count: int) -> None:
 def weights(service: str, weights: tuple[str, ...], reset: bool, force: bool, token: str, url: str) -> None:
     """Override weights of a service of a running instance: lbcore weights shop v1=90 v2=10.
 
-    Overrides hold until they are reset, over reloads too, and are shown by `lbcore status`. Weights that leave the
+    Overrides stay until they are reset, also over reloads, and `lbcore status` shows them. Weights that leave the
     service without a member to choose need --force.
     """
     from urllib.parse import quote
@@ -330,11 +330,11 @@ def weights(service: str, weights: tuple[str, ...], reset: bool, force: bool, to
 @click.option("--client", default="192.0.2.1", help="Address of the client.")
 @click.option("--entry-point", default="", help="Where it comes in; default: the first one.")
 def explain(config: str, request: str, headers: tuple[str, ...], client: str, entry_point: str) -> None:
-    """Say why a request would go where: lbcore explain --config traefik.yml 'GET http://shop.test/cart' -H 'X-QA: 1'.
+    """Explain the route of a request: lbcore explain --config traefik.yml 'GET http://shop.test/cart' -H 'X-QA: 1'.
 
-    The file is a static one, or a dynamic one alone: then the entry points that it names are assumed.
-    Which router matches and why the others do not, the middlewares, each level of service with its weights, the server.
-    Health is taken as good: nothing is asked.
+    The file is a static one, or a dynamic one alone, whose entry points are then assumed. Shows which router matches
+    and why the others do not, the middlewares, each level of services with its weights, and the server. Assumes that
+    all servers are healthy; no request is sent.
     """
     from lbcore.api.explain import assumed_static
     from lbcore.api.explain import explain as explain_lines

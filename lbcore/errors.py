@@ -1,4 +1,4 @@
-"""The one tree of errors. No I/O, imports nothing of lbcore."""
+"""All exceptions of lbcore. No I/O; imports nothing of lbcore."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Literal
 
 Severity = Literal["error", "disabled", "missing", "warning"]
 
-# errno of what fails for a lack of this process or machine (descriptors, memory, ports): it says nothing of a server.
+# errno values of resources that this process or machine lacks (descriptors, memory, ports): no failure of a server.
 OUR_LACK = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC, errno.EADDRNOTAVAIL})
 
 
 class LbcoreError(Exception):
-    """Base of every error lbcore raises on purpose."""
+    """The base of all exceptions that lbcore raises intentionally."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with a configuration.
+    """One problem of a configuration.
 
-    file, line  where (line counts from 1; None when the source has no lines, as environment variables and flags).
+    file, line  its place (line counts from 1; None if the source has no lines, as environment variables and flags).
     path        dotted path of keys and indexes, e.g. `http.services.web.loadBalancer.servers[0].weight`.
     problem     what is wrong, lower case, with the offending value.
     hint        what to do about it, e.g. the nearest valid key; may be empty.
@@ -59,7 +59,7 @@ class Problem:
 
 
 class ConfigError(LbcoreError):
-    """A configuration that is refused, with every problem found at once."""
+    """A configuration is refused, with all problems found."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
@@ -80,7 +80,7 @@ class ProtocolError(LbcoreError):
 
 
 class UpstreamError(LbcoreError):
-    """A server could not be talked to. `kind`: refused, timeout, reset, eof, resolve, tls, garbage."""
+    """The exchange with a server failed. `kind`: refused, timeout, reset, eof, resolve, tls, garbage."""
 
     def __init__(self, kind: str, problem: str) -> None:
         self.kind = kind

@@ -1,1 +1,1 @@
-"""The view from outside: what is configured, how it is, and what it has done, as JSON, and as Prometheus' text."""
+"""The view from outside: configuration, health and counters, as JSON and in Prometheus' format."""

@@ -1,4 +1,4 @@
-"""The admin server's application: Traefik's API, a page to look at, Prometheus' text, weights that can be changed."""
+"""The application of the admin server: Traefik's API, the dashboard, Prometheus' metrics, changes of weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Handler = Callable[[Request], Any]
 
 
 def make_app(runtime: Runtime) -> Starlette:
-    """The application; everything it shows it reads from `runtime` when it is asked."""
+    """The application, which reads all that it shows from `runtime` at each request."""
     api = _Api(runtime)
     base = (runtime.static.api.base_path if runtime.static.api else "/").rstrip("/")
     routes = [
@@ -68,7 +68,7 @@ def _missing(kind: str, name: str) -> Response:
 
 
 def _page(request: Request, views: list[View]) -> Response:
-    """The part of a list that was asked for."""
+    """The requested page of a list."""
     query = request.query_params
     try:
         page, per_page = int(query.get("page", 1)), int(query.get("per_page", PER_PAGE))
@@ -85,7 +85,7 @@ Make = Callable[["_Api", Runtime, Request], Response]
 
 
 def _aside(make: Make) -> Callable[[_Api, Request], Awaitable[Response]]:
-    """Make an answer in a thread, one at a time: the loop has the probes of health checks to keep punctual."""
+    """Make answers in a thread, one at a time, so that the loop keeps the probes of health checks punctual."""
 
     async def endpoint(api: _Api, request: Request) -> Response:
         async with api.turn:
@@ -122,7 +122,7 @@ class _Api:
         return JSONResponse(catalogue.tree(runtime))
 
     async def state(self, request: Request) -> Response:
-        """What is wrong, for `lbcore status`: see `condition.problems`."""
+        """The problems of the instance, for `lbcore status`: see `condition.problems`."""
         return JSONResponse(catalogue.state(self.runtime))
 
     async def entry_points(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""All objects by layer and kind, with the filters, sums and dumps of Traefik's API over them. No I/O."""
+"""All objects by layer and kind, with the filters, sums and dumps of Traefik's API. No I/O."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT_RAW = frozenset({"name", "provider", "type", "priorityStr"})
 
 
 def objects(runtime: Runtime, layer: str, kind: str) -> Views:
-    """By qualified name; empty for a layer that is not there yet."""
+    """The objects of a layer and kind by qualified name; empty for a layer that does not exist."""
     http, tcp, static = runtime.dynamic.http, runtime.dynamic.tcp, runtime.static
     match layer, kind:
         case "http", "routers":
@@ -48,7 +48,7 @@ def objects(runtime: Runtime, layer: str, kind: str) -> Views:
 
 
 def overview(runtime: Runtime) -> View:
-    """How many objects there are, and how many do not run, or not as written."""
+    """The numbers of objects, and of those that do not run, or not as configured."""
     static = runtime.static
     found: View = {}
     for layer, kinds in KINDS.items():
@@ -73,7 +73,7 @@ def overview(runtime: Runtime) -> View:
 
 
 def raw_data(runtime: Runtime) -> View:
-    """Everything at once, by name; kinds without an object are left out, as in Traefik."""
+    """All objects by name; kinds without objects are omitted, as in Traefik."""
     found = {}
     for layer, kinds in KINDS.items():
         for kind in kinds:
@@ -87,12 +87,12 @@ def raw_data(runtime: Runtime) -> View:
 
 
 def tree(runtime: Runtime) -> list[View]:
-    """The services that routers lead to, each with all below it."""
+    """The services to which routers lead, each with all services below it."""
     return [health_of(runtime, service) | {"layer": layer} for layer, _, service, _ in runtime.roots()]
 
 
 def state(runtime: Runtime) -> View:
-    """What is wrong, how reloads went, and what the workers do: what `lbcore status` goes by."""
+    """Problems, reloads and workers, for `lbcore status`."""
     reload = runtime.reload
     return {
         "problems": problems(runtime),
@@ -115,7 +115,7 @@ def state(runtime: Runtime) -> View:
 
 
 def select(views: Iterable[View], search: str, status: str, service: str, middleware: str) -> list[View]:
-    """Those that fit the filters of a list; empty ones let everything through."""
+    """The objects that match the filters of a list; empty filters match all."""
     found = []
     for view in views:
         text = " ".join(str(view.get(key, "")) for key in ("name", "rule", "service"))
@@ -130,5 +130,5 @@ def select(views: Iterable[View], search: str, status: str, service: str, middle
 
 
 def instant(unix_s: float) -> str:
-    """As ISO 8601, in UTC."""
+    """A time as ISO 8601, in UTC."""
     return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

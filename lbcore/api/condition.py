@@ -1,4 +1,4 @@
-"""What is wrong with an instance: lost traffic, lost redundancy, configuration that is not in force. No I/O."""
+"""The problems of an instance: lost traffic, lost redundancy, configuration that is not in force. No I/O."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ LOST, DEGRADED = "lost", "degraded"
 
 @dataclass
 class Condition:
-    """Of a service.
+    """The condition of a service.
 
     lost    the share of its requests that find no server, 0 to 1.
-    causes  why, and what else is not as it should be below it.
+    causes  the reasons for that, and other problems below it.
     """
 
     lost: float = 0.0
@@ -30,7 +30,7 @@ class Condition:
 
 
 def problems(runtime: Runtime) -> list[dict[str, Any]]:
-    """Every problem: its severity (`lost`, `degraded`), object, the traffic it concerns, a text. Lost traffic first."""
+    """All problems: severity (`lost`, `degraded`), object, traffic concerned, text. Lost traffic comes first."""
     found = [*_routers(runtime), *service_problems(runtime), *_objects(runtime)]
     found += [*_reload(runtime), *_workers(runtime)]
     return sorted(found, key=lambda problem: problem["severity"] != LOST)
@@ -53,7 +53,7 @@ def _routers(runtime: Runtime) -> Iterator[dict[str, Any]]:
 
 
 def service_problems(runtime: Runtime) -> Iterator[dict[str, Any]]:
-    """Services that routers lead to, each once with all of these; `share` of its requests is lost."""
+    """The problems of services, each once with all routers that lead to it, and `share`, the part of lost requests."""
     for layer, name, service, users in runtime.roots():
         routers = runtime.dynamic.http.routers if layer == "http" else runtime.dynamic.tcp.routers
         traffic = [f"{user}: {routers[user].rule}" for user in users]
@@ -69,7 +69,7 @@ def service_problems(runtime: Runtime) -> Iterator[dict[str, Any]]:
 
 
 def condition_of(runtime: Runtime, service: Service) -> Condition:
-    """How many of a service's requests find a server, and what is wrong below it."""
+    """The share of a service's requests that find no server, and the problems below it."""
     inner = service.service if isinstance(service, Guarded) else service
     if isinstance(inner, LoadBalancer):
         return _of_servers(runtime, inner)
@@ -122,9 +122,9 @@ def _of_children(runtime: Runtime, balancer: Balancer) -> Condition:
 
 
 def weights_after(runtime: Runtime, name: str, overrides: Mapping[str, int | None]) -> bool:
-    """Whether a service that finds servers for its requests now still does with other weights of its members.
+    """Whether a service that finds servers for its requests now would still do so with other weights.
 
-    overrides  by key of the member; None ends an override.
+    overrides  by the key of a member; None ends an override.
     """
     service = runtime.table.services.get(name) if runtime.table is not None else None
     inner = service.service if isinstance(service, Guarded) else service
@@ -150,7 +150,7 @@ def _objects(runtime: Runtime) -> Iterator[dict[str, Any]]:
 
 
 def _reload(runtime: Runtime) -> Iterator[dict[str, Any]]:
-    """Configuration that was written and is not in force."""
+    """Configuration that is not in force."""
     for reason in runtime.reload.refused:
         yield _problem(DEGRADED, "configuration", f"a configuration was refused, the one before is in force: {reason}")
     for (kind, name), errors in runtime.reload.kept.items():

@@ -1,4 +1,4 @@
-"""A page that shows the tree of services, refreshed every two seconds. No script or style from elsewhere."""
+"""The dashboard: a page with the tree of services, refreshed every two seconds. Loads nothing from elsewhere."""
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>lbcore</title>

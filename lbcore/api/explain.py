@@ -1,4 +1,4 @@
-"""Why a request goes where it goes: routers tried, middlewares, each level of service, the server. No I/O."""
+"""Explanations of the route of a request: routers tried, middlewares, each level of services, the server. No I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lbcore.routing.service import Service
 
 
 class ExplainError(ValueError):
-    """The request that is asked about is none."""
+    """The request to explain is invalid."""
 
 
 def explain(
@@ -25,11 +25,11 @@ def explain(
 ) -> Iterator[str]:
     """Lines of text, outermost decision first.
 
-    asked        e.g. `GET https://shop.example/cart`; the method may be left out.
+    asked        e.g. `GET https://shop.example/cart`; the method may be omitted.
     headers      `Name: value`.
-    entry_point  where it comes in; empty: the first one.
+    entry_point  of the request; empty = the first one.
 
-    Picks a server as a request would, so `runtime` has to be one that serves no requests. Raises ExplainError.
+    Picks a server like a request, so `runtime` must be one that serves no requests. Raises ExplainError.
     """
     head = head_of(asked, headers)
     request = Request()
@@ -68,7 +68,7 @@ def assumed_static(dynamic: DynamicConfig) -> StaticConfig:
 
 
 def head_of(asked: str, headers: Sequence[str]) -> bytes:
-    """The head of the request that is asked about. Raises ExplainError."""
+    """The head of the request to explain. Raises ExplainError."""
     method, _, url = asked.strip().rpartition(" ")
     try:
         parts = urlsplit(url)
@@ -86,7 +86,7 @@ def head_of(asked: str, headers: Sequence[str]) -> bytes:
 
 
 def _routers(runtime: Runtime, point: str, head: bytes, client: str) -> Iterator[tuple[str, str]]:
-    """A line for each router of the entry point, highest priority first, and its name if it takes the request."""
+    """A line for each router of the entry point, highest priority first, and its name if it gets the request."""
     disabled = runtime.errors("router")
     entries = []
     for name, router in runtime.dynamic.http.routers.items():
@@ -117,7 +117,7 @@ def _kind(runtime: Runtime, name: str) -> str:
 
 
 def _services(runtime: Runtime, root: Service, request: Request) -> Iterator[str]:
-    """Each level below a service, with weights and health, and which way the request goes."""
+    """Each level below a service, with weights and health, and the member that gets the request."""
     server, path = root.trace(request)
     for depth, (service, chosen) in enumerate(path):
         indent = "  " * depth

@@ -1,4 +1,4 @@
-"""The tree of a service with the status of every part, and why it is what it is. No I/O."""
+"""The tree of a service with the status of every part, and its cause. No I/O."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Node = dict[str, Any]
 
 
 def type_of(service: Service) -> str:
-    """Traefik's name for the way a service chooses."""
+    """Traefik's name for the kind of a service."""
     if isinstance(service, Guarded):
         return type_of(service.service)
     if isinstance(service, LoadBalancer):
@@ -33,7 +33,7 @@ def type_of(service: Service) -> str:
 
 
 def health_of(runtime: Runtime, service: Service) -> Node:
-    """Status, cause, time of the last change, and the same for all below."""
+    """Status, cause, and time of the last change of a service, and of all below it."""
     inner = service.service if isinstance(service, Guarded) else service
     node: Node = {"name": service.name, "type": type_of(service), "status": "UP" if service.is_up else "DOWN"}
     if since := _since(service.changed_ns):
@@ -85,7 +85,7 @@ def _server(runtime: Runtime, balancer: LoadBalancer, index: int) -> Node:
 
 
 def down_cause(runtime: Runtime, service: str, member: Member) -> str:
-    """Why a server of a service may not be picked; empty when it may."""
+    """The reason why a server of a service may not be picked; empty if it may."""
     reasons = runtime.region.down_reasons(member.slot)
     texts = []
     if reasons & CHECK:
@@ -129,7 +129,7 @@ def _children(runtime: Runtime, service: Service) -> list[Node]:
 
 
 def _add_weights(node: Node, region: Region, slot: int) -> None:
-    """What makes the effective weight another one than the configured."""
+    """Add the reasons why the effective weight differs from the configured one."""
     override, percent = region.weight_override(slot), region.ramp_percent(slot)
     if override is not None:
         node["overriddenWeight"] = override
@@ -138,7 +138,7 @@ def _add_weights(node: Node, region: Region, slot: int) -> None:
 
 
 def _cause(node: Node) -> str:
-    """One sentence for a service that is down."""
+    """The cause why a service is down, in one sentence."""
     if node["status"] == "UP":
         return ""
     kind = "servers" if "servers" in node else "children"

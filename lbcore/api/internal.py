@@ -1,4 +1,4 @@
-"""The routers, services and middlewares that lbcore has of its own, as Traefik lists them. No I/O."""
+"""lbcore's own routers, services and middlewares, in the form of Traefik's lists. No I/O."""
 
 from __future__ import annotations
 

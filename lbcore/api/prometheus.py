@@ -25,7 +25,7 @@ class RequestCollector(Collector):
         self._runtime = runtime
 
     def describe(self) -> list[Metric]:
-        """Nothing: a registry would collect everything once to know the names."""
+        """No metrics, because a registry would otherwise collect everything once to learn the names."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -66,7 +66,7 @@ class RequestCollector(Collector):
         yield CounterMetricFamily("lbcore_keys_shed", help_text, value=region.keys_shed)
 
     def _reloads(self) -> Iterator[Metric]:
-        """How taking over configurations went."""
+        """The results of reloads."""
         runtime, reload = self._runtime, self._runtime.reload
         yield CounterMetricFamily("lbcore_config_reloads", "Config reloads", value=reload.reloads)
         help_text = "Configurations that were refused, or are not in force as they are written"
@@ -85,7 +85,7 @@ class RequestCollector(Collector):
         yield broken
 
     def _names(self) -> dict[str, dict[int, list[str]]]:
-        """By kind and index: the values of the labels that name the object."""
+        """The values of the labels that name an object, by kind and index."""
         runtime = self._runtime
         routers, services = {}, {}
         for name, router in runtime.dynamic.http.routers.items():
@@ -134,7 +134,7 @@ class RequestCollector(Collector):
             yield from (requests, durations, bytes_in, bytes_out)
 
     def _members(self) -> Iterator[Metric]:
-        """What Traefik has no metrics for: servers, choices of parents, mirrors, retries, sessions."""
+        """Metrics that Traefik does not have: servers, choices of parents, mirrors, retries, sessions."""
         up = GaugeMetricFamily("lbcore_service_server_up", "service server is up, described by gauge value of 0 or 1",
                                labels=["service", "url"])  # fmt: skip
         service_up = GaugeMetricFamily(

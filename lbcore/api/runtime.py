@@ -1,4 +1,4 @@
-"""What the views are made from: the configuration in force, its services, and the shared state. No I/O."""
+"""The source of all views: the configuration in force, its services, and the shared state. No I/O."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def _no_workers() -> list[WorkerState]:
 
 @dataclass
 class ReloadStatus:
-    """How taking over configurations went.
+    """The results of reloads.
 
-    reloads            configurations that came into force.
-    failures           configurations that were refused, or did not come into force as they are written.
-    succeeded_unix_s   when the last one came into force as it is written; 0: none has.
-    failed_unix_s      when that last went wrong.
-    refused            why a provider's configuration, or all of it, is not in force; empty when it is.
-    kept               by kind and qualified name: why an object runs in the version before.
+    reloads            number of configurations that have come into force.
+    failures           number of configurations that were refused, or are not in force as they are written.
+    succeeded_unix_s   time of the last configuration that is in force as it is written; 0 = there was none.
+    failed_unix_s      time of the last failure.
+    refused            reasons why the configuration of a provider, or all of it, is not in force; empty if it is.
+    kept               by kind and qualified name: the errors of objects that stay in their previous version.
     """
 
     reloads: int = 0
@@ -77,7 +77,7 @@ class ReloadStatus:
 class Runtime:
     """One per instance; `update` follows its configurations.
 
-    check_error  why the last active check of a server (service, URL) failed; empty when it did not.
+    check_error  returns the reason why the last active check of a server (service, URL) failed; empty if it did not.
     admin        URL of the admin server.
     log_lines_lost  lines of the log that could not be written.
     renew        orders certificates that serve any of some names anew, or all; returns the names of each.
@@ -98,7 +98,7 @@ class Runtime:
     _derived: dict[str, Any] = field(default_factory=dict)
 
     def update(self, dynamic: DynamicConfig, slots: SlotMap, table: Table | None = None) -> None:
-        """Take over another configuration; `table` if it was compiled already: no request is routed by it."""
+        """Follow a new configuration; `table`: its compiled form, if there is one, by which no request is routed."""
         if table is None:
             known = self.table.servers if self.table is not None else {}
             table = compile_table(dynamic, self.static, slots, self.region, 0, known, None, self.admin)
@@ -106,18 +106,18 @@ class Runtime:
         self.dynamic, self.slots, self.table, self._derived = dynamic, slots, table, {}
 
     def derived(self, key: str, make: Callable[[], Any]) -> Any:
-        """What follows from the configuration alone: made once for each, and not to be changed."""
+        """A value that depends on the configuration alone, which `make` computes once. It must not be changed."""
         if key not in self._derived:
             self._derived[key] = make()
         return self._derived[key]
 
     def findings(self, kind: str, name: str) -> tuple[list[str], list[str]]:
-        """Of an object: why it does not run, and why it runs in the version before."""
+        """The reasons why an object does not run, and those why it runs in its previous version."""
         kept = [f"the version before runs: {error}" for error in self.reload.kept.get((kind, name), [])]
         return list(self.errors(kind).get(name, [])), kept
 
     def roots(self) -> Iterator[tuple[str, str, Service, list[str]]]:
-        """Services that running routers lead to: layer (`http`, `tcp`), qualified name, service, names of routers."""
+        """The services to which running routers lead: layer (`http`, `tcp`), qualified name, service, router names."""
         if self.table is None:
             return
         http, tcp = self.dynamic.http.routers, self.dynamic.tcp.routers
@@ -135,7 +135,7 @@ class Runtime:
                     yield layer, name, services[name], using
 
     def errors(self, kind: str) -> Mapping[str, list[str]]:
-        """Of the disabled objects of a kind (router, service, middleware), by qualified name."""
+        """The errors of disabled objects of a kind (router, service, middleware), by qualified name."""
         table = self.table
         if table is None:
             return {}

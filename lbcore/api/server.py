@@ -1,4 +1,4 @@
-"""Serves the admin application on a Unix socket, where the workers send the requests for it."""
+"""The admin server: serves the admin application on a Unix socket, to which the workers forward its requests."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ STOP_S = 1.0
 
 
 def is_wanted(static: StaticConfig) -> bool:
-    """Whether anything of it is configured."""
+    """Whether the configuration needs the admin server."""
     return static.api is not None or (static.metrics is not None and static.metrics.prometheus is not None)
 
 
 class AdminServer:
-    """`url` is where it is reached; `close` removes the socket."""
+    """`url`: its address for workers. `close` removes the socket."""
 
     def __init__(self) -> None:
         self._folder = tempfile.mkdtemp(prefix="lbcore-")
         self.path = os.path.join(self._folder, "admin.sock")
         self.url = f"unix:{self.path}"
-        # Bound at once, so that a request that comes before the application does waits for it.
+        # Bound at once, so that requests before the start of the application wait for it.
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._sock.bind(self.path)
         self._sock.listen(128)
@@ -41,10 +41,10 @@ class AdminServer:
         config = uvicorn.Config(
             make_app(runtime), lifespan="off", log_config=None, access_log=False, server_header=False
         )
-        # Its own events are of no interest to an operator; what fails is.
+        # Its own events are of no interest to an operator, but its failures are.
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         server = uvicorn.Server(config)
-        # Signals are the supervisor's.
+        # The supervisor handles signals.
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
         serving = asyncio.create_task(server.serve([self._sock]), name="lbcore admin")
         try:

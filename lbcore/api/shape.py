@@ -1,4 +1,4 @@
-"""A configuration's models as the JSON of Traefik's API. No I/O."""
+"""Configuration models in the JSON form of Traefik's API. No I/O."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ View = dict[str, Any]
 
 
 def shape(value: Any) -> Any:
-    """A model as JSON values by Traefik's names; what is empty, zero or false is left out, as Go does.
+    """A model as JSON values with Traefik's names. Omits empty, zero and false values, as Go does.
 
-    So is a field that is marked WHEN_SET, where the configuration does not set it.
+    Also omits fields marked WHEN_SET that the configuration does not set.
     """
     if isinstance(value, Model):
         found = {}
@@ -35,7 +35,7 @@ def shape(value: Any) -> Any:
 
 
 def named(view: View, name: str, errors: list[str], warnings: list[str] | None = None) -> View:
-    """Add what every object has: its name, provider and status, and what is wrong with it."""
+    """Add the fields of every object: name, provider, status, and errors."""
     view["status"] = "disabled" if errors else "warning" if warnings else "enabled"
     view["name"] = name
     view["provider"] = name.rpartition("@")[2]

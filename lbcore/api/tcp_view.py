@@ -1,4 +1,4 @@
-"""Objects of layer 4 as Traefik's API shows them. No I/O."""
+"""Objects of layer 4 in the form of Traefik's API. No I/O."""
 
 from __future__ import annotations
 

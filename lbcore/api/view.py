@@ -1,4 +1,4 @@
-"""Objects of layer 7 and entry points as Traefik's API shows them. No I/O."""
+"""Objects of layer 7 and entry points in the form of Traefik's API. No I/O."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def service_view(runtime: Runtime, name: str, service: Service, with_health: boo
 
 
 def server_status(runtime: Runtime, identity: str) -> str:
-    """UP or DOWN; a server that no worker runs yet is up, as in Traefik."""
+    """UP or DOWN; a server that no worker has yet is up, as in Traefik."""
     slot = runtime.slots.servers.get(identity)
     return "UP" if slot is None or runtime.region.is_up(slot) else "DOWN"
 

@@ -1,4 +1,4 @@
-"""Puts into the log what becomes of services: which lose traffic, or redundancy, and which are well again."""
+"""Logs changes of services: which lose traffic or redundancy, and which recover."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lbcore.api.condition import LOST, service_problems
 from lbcore.api.runtime import Runtime
 from lbcore.routing.compile import Table
 
-LOOK_S = 0.5  # how often it is asked whether any server went up or down; more costs only when one did
+LOOK_S = 0.5  # interval of checks whether any server has gone up or down, which are cheap if none has
 
 _log = logging.getLogger("lbcore.health")
 
 
 class ServiceWatch:
-    """Compares what is wrong with the services that routers lead to with what was, whenever a server changes."""
+    """Compares the problems of services with the previous ones whenever a server changes."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -31,7 +31,7 @@ class ServiceWatch:
             self.look()
 
     def look(self) -> None:
-        """Log what has changed since the last look. Costs nothing while no server, weight or configuration changed."""
+        """Log changes since the last look. Costs nothing if no server, weight or configuration has changed."""
         now = self._runtime.region.eligibility, self._runtime.table
         if now == self._seen or now[1] is None:
             return

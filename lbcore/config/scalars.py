@@ -13,7 +13,7 @@ _LIKE_A_SWITCH = {"yes": "true", "y": "true", "on": "true", "no": "false", "n": 
 
 
 class Plain(str):
-    """A scalar that stands in a file without quotes: YAML reads `0x10` and `1_000` as numbers, but not `"0x10"`."""
+    """A scalar without quotes in its file: YAML reads `0x10` and `1_000` as numbers, but not `"0x10"`."""
 
     __slots__ = ()
 
@@ -29,7 +29,7 @@ def to_bool(text: str) -> bool:
 
 
 def to_int(text: str) -> int:
-    """A whole number of 64 bits: decimal, or without quotes in any of YAML's forms. Raises ValueError."""
+    """A whole number of 64 bits: decimal, or, without quotes, in any form of YAML. Raises ValueError."""
     number = _plain_int(text) if isinstance(text, Plain) else int(text) if _WHOLE.fullmatch(text) else None
     if number is None:
         hint = ": it stands in quotes" if _plain_int(text) is not None else ""

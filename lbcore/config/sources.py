@@ -1,10 +1,10 @@
 """The static configuration from flags or from the environment, in place of a file. No I/O.
 
-As in Traefik one source holds: flags if there are any, else the file, else the environment.
+As in Traefik, only one source counts: flags if there are any, else the file, else the environment.
 
 Flags        `--entryPoints.web.address=:80` or `--log.level info`; a switch alone means true.
 Environment  `LBCORE_ENTRYPOINTS_WEB_ADDRESS`, or `TRAEFIK_...`. Variables that name no section (`LBCORE_SERVICE_HOST`,
-             which Kubernetes sets, or `TRAEFIK_VERSION`) are no configuration.
+             which Kubernetes sets, or `TRAEFIK_VERSION`) are not configuration.
 Lists        comma-separated, or with indexes: `...trustedIPs[0]`, `..._TRUSTEDIPS_0`.
 """
 
@@ -27,7 +27,7 @@ SECTIONS = frozenset(known_to(StaticConfig))
 
 
 def from_flags(flags: Sequence[str]) -> tuple[StaticConfig, list[Problem]]:
-    """The configuration that flags give. Raises ConfigError."""
+    """The configuration from flags. Raises ConfigError."""
     settings: list[tuple[str, list[str], str]] = []
     problems = []
     rest = list(flags)
@@ -46,7 +46,7 @@ def from_flags(flags: Sequence[str]) -> tuple[StaticConfig, list[Problem]]:
 
 
 def from_environment(environ: Mapping[str, str]) -> tuple[StaticConfig, list[Problem]]:
-    """The configuration that environment variables give. Raises ConfigError."""
+    """The configuration from environment variables. Raises ConfigError."""
     settings, strange = [], []
     for name, value in sorted(environ.items()):
         if not name.startswith(PREFIXES) or name in RESERVED:
@@ -64,7 +64,7 @@ def from_environment(environ: Mapping[str, str]) -> tuple[StaticConfig, list[Pro
 
 
 def is_in_environment(environ: Mapping[str, str]) -> bool:
-    """Whether any variable sets something."""
+    """Whether any variable sets an option."""
     return any(map(_is_setting, environ))
 
 
@@ -90,14 +90,14 @@ def _decode(settings: list[tuple[str, list[str], str]], source: str) -> tuple[St
 
 
 def _put(node: dict[str, Any], annotation: Any, parts: list[str], value: str) -> None:
-    """Place one setting; the model says what is a list, what a switch, and what a name."""
+    """Put one setting into the tree; the model decides what is a list, a switch, or a name."""
     annotation = plain(annotation)
     key, *rest = parts
     if isinstance(annotation, type) and issubclass(annotation, Model):
         keys = {name.lower(): name for name in keys_of(annotation)}
         name = keys.get(key.lower())
         if name is None and key.lower() in known_to(annotation):
-            node[key] = value if not rest else "true"  # what there is to say of it, `decode` says
+            node[key] = value if not rest else "true"  # `decode` reports the problem
             return
         if name is None:
             raise ValueError(f"unknown key {key!r}: {nearest(key, list(keys.values()))}")
@@ -127,7 +127,7 @@ def _put(node: dict[str, Any], annotation: Any, parts: list[str], value: str) ->
 
 
 def _lists(node: Any) -> Any:
-    """Mappings whose keys are all positions become lists."""
+    """Turn mappings whose keys are all positions into lists."""
     if not isinstance(node, dict):
         return node
     if node and all(key.isdigit() for key in node):

@@ -1,4 +1,4 @@
-"""Files as trees of text with line marks: YAML, TOML, and what both must not hold. No I/O."""
+"""Files as trees of text with lines: YAML, TOML, and what neither may contain. No I/O."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ NULL = "tag:yaml.org,2002:null"
 
 @dataclass(slots=True)
 class Tree:
-    """A file's content: mappings, lists, and scalars as text (None where there is nothing), as Traefik reads them.
+    """The content of a file: mappings, lists, and scalars as text (None = empty), as Traefik reads them.
 
-    lines     where each element stands, counted from 1, by its path.
-    problems  what is wrong at a path and leaves the rest of the file readable, with its line.
-    fatal     what is wrong with the file as a whole; the content is still checked, so that nothing else is hidden.
-    warnings  what is odd about the file as a whole.
+    lines     the line of each element, counted from 1, by its path.
+    problems  problems of elements, with their lines, after which the rest of the file is readable.
+    fatal     problems of the file as a whole; its content is checked nevertheless, so that all problems are reported.
+    warnings  warnings about the file as a whole.
     """
 
     content: dict[str, Any]
@@ -54,9 +54,9 @@ def dotted(path: Path) -> str:
 
 
 def parse(text: str, file: str, *, toml: bool, templates: bool = True) -> Tree:
-    """Read a file's text. Raises ConfigError.
+    """Parse a file's text. Raises ConfigError.
 
-    templates  whether Traefik renders Go templates in such a file: they are refused then, and plain text otherwise.
+    templates  whether Traefik renders Go templates in such a file: then they are refused, otherwise plain text.
     """
     rendered = [number for number, line in enumerate(text.splitlines(), 1) if "{{" in line] if templates else []
     rendered = [number for number in rendered if not text.splitlines()[number - 1].lstrip().startswith("#")]
@@ -64,7 +64,7 @@ def parse(text: str, file: str, *, toml: bool, templates: bool = True) -> Tree:
     try:
         tree = _parse_toml(text, file) if toml else _parse_yaml(text, file)
     except ConfigError as error:
-        # A template is rarely valid YAML: what the parser says of its lines follows from it.
+        # A template is rarely valid YAML, so errors of the parser on its lines are consequences.
         lines = {*rendered, *(number + 1 for number in rendered)}
         others = [problem for problem in error.problems if problem.line not in lines]
         raise ConfigError([*fatal, *others]) from None
@@ -109,7 +109,7 @@ def _as_text(value: Any) -> Any:
 
 
 def _toml_lines(text: str) -> Iterator[tuple[Path, int]]:
-    """Lines of tables and keys, found by reading headers and the beginnings of `key = value`."""
+    """The lines of tables and keys, found by their headers and by the beginnings of `key = value`."""
     table: Path = ()
     seen: dict[Path, int] = {}
     key = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
@@ -136,7 +136,7 @@ def _split_key(text: str) -> list[str]:
 
 
 def _is_bottomless(text: str) -> bool:
-    """Whether YAML may be nested so deep that the parser, which recurses in C, would run out of stack."""
+    """Whether YAML may be nested so deeply that the parser, which recurses in C, would run out of stack."""
     depth = 0
     for found in re.finditer(r"[\[{]|[\]}]", text):
         depth = depth + 1 if found[0] in "[{" else max(0, depth - 1)
@@ -154,7 +154,7 @@ def _parse_yaml(text: str, file: str) -> Tree:
         loader = yaml.CSafeLoader(text)
         try:
             node = loader.get_node() if loader.check_node() else None
-            with contextlib.suppress(yaml.YAMLError):  # what is behind the first document is not read
+            with contextlib.suppress(yaml.YAMLError):  # later documents are not read
                 second = loader.get_node() if loader.check_node() else None
                 if second is not None and second.tag != NULL:
                     text, line = "a second document, ignored", second.start_mark.line + 1
@@ -189,7 +189,7 @@ def _no_yaml(error: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
 
 
 class _YamlReader:
-    """Turns YAML nodes into the tree and collects what is wrong with them."""
+    """Turns YAML nodes into the tree, and collects problems."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree

@@ -1,4 +1,4 @@
-"""Durations as Go writes them, and ranges of statuses. No I/O."""
+"""Durations in Go's format, and ranges of statuses. No I/O."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def parse_duration(value: Any) -> timedelta:
 
 
 def parse_signed_duration(value: Any) -> timedelta:
-    """The same where a negative one has a meaning."""
+    """`parse_duration`, with negative durations allowed."""
     if isinstance(value, timedelta):
         return value
     if isinstance(value, bool) or not isinstance(value, (str, int)):
@@ -88,7 +88,7 @@ def not_above_zero(data: dict[str, Any], *names: str) -> list[Change]:
             if name in data and parse_signed_duration(data[name]) <= NONE:
                 found.append(Change(name, f"{data[name]} is not above 0, so the default holds"))
         except ValueError:
-            pass  # what is no duration is told as such
+            pass  # The error for a text that is not a duration follows from its type.
     return found
 
 
@@ -98,9 +98,9 @@ def seconds(value: float) -> Any:
 
 
 def status_ranges(texts: list[str]) -> list[tuple[int, int]]:
-    """`["500-504", "429"]` as first and last status of each; what is outside 100 to 599 is cut off.
+    """Parse `["500-504", "429"]` into pairs of first and last status, cut to 100 to 599.
 
-    Raises ValueError.
+    Raises ValueError for a text that is neither a status nor a range of them.
     """
     ranges = []
     for text in texts:

@@ -1,6 +1,6 @@
-"""What is wrong with the objects of a dynamic configuration: each problem disables its object alone. No I/O.
+"""Validation of the objects of a dynamic configuration: each problem disables its object alone. No I/O.
 
-Names are qualified (`web@file`), as providers are merged; a reference without provider means the provider of its owner.
+Names are qualified (`web@file`), because providers are merged; a reference without provider means that of its owner.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MULTIPLE = "cannot create {0}: multi-types {0} not supported, consider declaring
 
 
 class Fault(str):
-    """What is wrong with an object, and the key of it where that stands; empty: the object as a whole."""
+    """A problem of an object, and the key that has it; empty = the object as a whole."""
 
     key: tuple[str | int, ...]
 
@@ -43,8 +43,8 @@ class Fault(str):
 class Disabled:
     """An object that cannot run. `kind`: router, service, middleware or serversTransport; of layer 4 tcpRouter, ...
 
-    place    where it is written, `dynamic.yml:7`.
-    follows  whether all its errors are those of objects it refers to.
+    place    `dynamic.yml:7`.
+    follows  whether all of its errors are those of objects to which it refers.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class Disabled:
 
 @dataclass(slots=True)
 class Findings:
-    """Errors by qualified name, and what is strange but runs."""
+    """Errors of objects by qualified name, and warnings about objects that run."""
 
     routers: dict[str, list[str]] = field(default_factory=dict)
     services: dict[str, list[str]] = field(default_factory=dict)
@@ -82,7 +82,7 @@ def qualify(name: str, owner: str) -> str:
 
 
 def entry_points_of(router: Router, static: StaticConfig) -> list[str]:
-    """Where a router listens: what it names, else the default entry points, else all but Traefik's internal one."""
+    """The entry points of a router: those it names, else the default ones, else all but Traefik's internal one."""
     if router.entry_points:
         return [name for name in router.entry_points if name in static.entry_points]
     default = [name for name, point in static.entry_points.items() if point.as_default]
@@ -90,7 +90,7 @@ def entry_points_of(router: Router, static: StaticConfig) -> list[str]:
 
 
 def redirection_port(redirect: RedirectEntryPoint, static: StaticConfig) -> str | None:
-    """The port that a redirection leads to: that of an entry point, or `:port`. None: it leads nowhere."""
+    """The port of a redirection: that of an entry point, or `:port`; None = the entry point does not exist."""
     target = static.entry_points.get(redirect.to) or static.closed.get(redirect.to)
     if target is not None:
         return target.address.rpartition(":")[2].partition("/")[0] if not target.address.startswith(UNIX) else ""
@@ -99,7 +99,7 @@ def redirection_port(redirect: RedirectEntryPoint, static: StaticConfig) -> str 
 
 
 def unknown_entry_points(router: Router, static: StaticConfig) -> list[str]:
-    """What there is to say of entry points that a router names and that are not there."""
+    """Warnings about entry points that a router names and that do not exist."""
     return [
         f'entryPoint "{name}" cannot run' if name in static.closed else f'entryPoint "{name}" doesn\'t exist'
         for name in router.entry_points
@@ -194,7 +194,7 @@ def challenge_points(static: StaticConfig) -> set[str]:
 
 
 def tls_of(router: Router, point: str, static: StaticConfig) -> RouterTls | None:
-    """The `tls` of a router on an entry point: its own, with the options of the entry point where it names none."""
+    """The `tls` of a router on an entry point: its own, with the entry point's options if it names none."""
     of_point = static.entry_points[point].http.tls
     if router.tls is None or of_point is None:
         return router.tls or of_point
@@ -202,7 +202,7 @@ def tls_of(router: Router, point: str, static: StaticConfig) -> RouterTls | None
 
 
 def options_name(tls: RouterTls, owner: str) -> str:
-    """Of TLS options, as the merged configuration has them."""
+    """The qualified name of TLS options."""
     return DEFAULT if tls.options in ("", DEFAULT) else qualify(tls.options, owner)
 
 
@@ -220,7 +220,7 @@ def _tls_errors(name: str, router: Router, dynamic: DynamicConfig, static: Stati
         tls = tls_of(router, point, static)
         if tls is None:
             continue
-        # Without sound default options there is no TLS at all: clients that ask for no known name would get them.
+        # TLS needs sound default options, because clients that ask for no known name get them.
         for wanted in dict.fromkeys((options_name(tls, name if router.tls is tls else "@file"), DEFAULT)):
             errors += options_errors(dynamic.tls, wanted)
     return list(dict.fromkeys(errors))
@@ -242,7 +242,7 @@ def _middleware_errors(middleware: Middleware) -> list[str]:
 
 
 def _without_effect(middleware: Middleware) -> list[str]:
-    """What a middleware says that does nothing, in Traefik neither."""
+    """The settings of a middleware that have no effect, as in Traefik."""
     if middleware.headers is not None:
         return middleware.headers.without_effect()
     if middleware.strip_prefix is not None:
@@ -255,11 +255,11 @@ def _without_effect(middleware: Middleware) -> list[str]:
 
 
 def find_cycle(start: str, edges: Callable[[str], list[str]], done: set[str]) -> list[str]:
-    """The first way from `start` back to a name on the way, as names; empty when there is none.
+    """A cycle that `start` leads to, as the names on the way and back; empty if there is none.
 
-    done  names from which there is no such way; grows.
+    done  names that lead to no cycle; grows.
 
-    Iterative, and each name is walked once: O(names and edges), however deep, wide or tangled.
+    Iterative, and visits each name once: O(names and edges).
     """
     names: dict[str, None] = {start: None}  # on the way, in order
     rests = [iter(edges(start))]
@@ -278,7 +278,7 @@ def find_cycle(start: str, edges: Callable[[str], list[str]], done: set[str]) ->
 
 
 def _asking_errors(http: HttpConfig, found: Findings) -> None:
-    """Middlewares that ask a service which does not exist, or one whose requests come by them again."""
+    """Errors of middlewares that ask a service which does not exist, or whose requests pass them again."""
 
     def ahead(node: str) -> list[str]:
         kind, _, name = node.partition(":")
@@ -310,7 +310,7 @@ def _asking_errors(http: HttpConfig, found: Findings) -> None:
 
 
 def _chain_errors(middlewares: Mapping[str, Middleware], found: Findings) -> None:
-    """Chains that contain themselves, or what does not exist or cannot run."""
+    """Errors of chains that contain themselves, or middlewares that do not exist or cannot run."""
 
     def parts(name: str) -> list[str]:
         chain = middlewares[name].chain if name in middlewares else None
@@ -343,7 +343,7 @@ def _chain_errors(middlewares: Mapping[str, Middleware], found: Findings) -> Non
 
 
 def _service_errors(name: str, service: Service, http: HttpConfig, found: Findings) -> list[str]:
-    """What is wrong with a service by itself, and with its middlewares."""
+    """Errors of a service by itself, and of its middlewares."""
     if service.faults:
         return list(service.faults)
     if len(service.kinds) > 1:
@@ -376,7 +376,7 @@ def _service_errors(name: str, service: Service, http: HttpConfig, found: Findin
 
 
 def _header_errors(headers: Mapping[str, str]) -> list[str]:
-    """Why lines cannot be set on a copy of a request."""
+    """Errors of headers that are set on copies of requests."""
     errors = []
     for name, value in headers.items():
         if not HEADER_NAME.fullmatch(name):
@@ -415,7 +415,7 @@ def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig, found:
 
 
 def _tree_errors(services: Mapping[str, Service], found: Findings) -> None:
-    """Services that contain themselves, or what does not exist, cannot run, or has no status to watch."""
+    """Errors of services that contain themselves, or services that do not exist, cannot run, or have no status."""
 
     def children(name: str) -> list[str]:
         return [qualify(child, name) for child in services[name].children] if name in services else []
@@ -448,7 +448,7 @@ def _tree_errors(services: Mapping[str, Service], found: Findings) -> None:
 
 
 def children_first(services: Mapping[str, object], children: Callable[[str], list[str]]) -> list[str]:
-    """Every service after those below it."""
+    """All services, each after those below it."""
     order: dict[str, None] = {}
     for root in services:
         way = [(root, False)]
@@ -460,7 +460,7 @@ def children_first(services: Mapping[str, object], children: Callable[[str], lis
                 order[name] = None
             else:
                 way.append((name, True))
-                # One that contains itself is met again on its own way: it was found wrong before.
+                # A service that contains itself comes up again; that error was reported before.
                 on_way = {above for above, _ in way}
                 way += [(part, False) for part in children(name) if part not in order and part not in on_way]
     return list(order)
@@ -476,7 +476,7 @@ def _has_status(name: str, services: Mapping[str, Service]) -> bool:
 
 
 def _watch_error(name: str, services: Mapping[str, Service]) -> str:
-    """A parent that watches needs children that have a status: it would take silence for health otherwise."""
+    """The error of a parent that watches children without a status, which it would take for healthy."""
     service = services[name]
     if not service.watches or service.load_balancer is not None or service.mirroring is not None:
         return ""

@@ -1,4 +1,4 @@
-"""What is wrong with the layer 4 objects of a dynamic configuration: each problem disables its object alone. No I/O."""
+"""Validation of the layer 4 objects of a dynamic configuration: each problem disables its object alone. No I/O."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def check_tcp(tcp: TcpConfig, static: StaticConfig, tls: TlsConfig) -> list[Disa
 
 
 def tcp_entry_points_of(router: TcpRouter, static: StaticConfig) -> list[str]:
-    """Where a router listens: what it names, else the default entry points, else all but Traefik's internal one."""
+    """The entry points of a router: those it names, else the default ones, else all but Traefik's internal one."""
     if router.entry_points:
         return [name for name in router.entry_points if name in static.entry_points]
     default = [name for name, point in static.entry_points.items() if point.as_default]
@@ -72,7 +72,7 @@ def _router_errors(
     services: dict[str, list[str]],
     middlewares: dict[str, list[str]],
 ) -> tuple[list[str], list[str]]:
-    """What is wrong with a router, and with the objects it refers to."""
+    """Errors of a router, and of the objects to which it refers."""
     if router.faults:
         return list(router.faults), []
     errors: list[str] = []

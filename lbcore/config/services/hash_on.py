@@ -13,7 +13,7 @@ from lbcore.config.services.sticky import SourceIP
 class HashOn(Model):
     """Extension: what decides where strategy `hrw` sends a request. Exactly one; the client's address if none.
 
-    boundedLoad  per cent of the average load that a member may have before its keys go to the next one; 0: no bound.
+    boundedLoad  percent of the average load above which a member's keys go to the next member; 0 = no bound.
     """
 
     may_be_empty: ClassVar[bool] = True

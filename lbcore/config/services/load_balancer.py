@@ -22,9 +22,9 @@ MaxConnections = Count
 
 
 class Server(Model):
-    """`url`: http://host:port, or (extension) unix:/path. `weight` 0: takes no request.
+    """`url`: http://host:port, or (extension) unix:/path. `weight` 0: gets no requests.
 
-    maxConnections  (extension) requests that may be under way there at once; 0: any number. Its service's, if not set.
+    maxConnections  (extension) requests that may be in flight at once; 0 = no limit. Default: that of its service.
     """
 
     may_be_empty: ClassVar[bool] = True
@@ -38,7 +38,7 @@ class Server(Model):
 
 
 class ResponseForwarding(Model):
-    """Accepted for Traefik's sake: lbcore sends every byte on as soon as it comes."""
+    """Accepted for compatibility with Traefik: lbcore forwards every byte as soon as it arrives."""
 
     flush_interval: SignedDuration = timedelta(milliseconds=100)
 
@@ -65,12 +65,12 @@ class LoadBalancer(Model):
         return value or "wrr"
 
     def limit_of(self, server: Server) -> int:
-        """Requests that may be under way at a server; 0: any number."""
+        """Requests that may be in flight at a server; 0 = no limit."""
         return self.max_connections if server.max_connections is None else server.max_connections
 
     @property
     def sited(self) -> list[Server]:
-        """The servers that are somewhere: those with a host."""
+        """The servers whose URLs name a host."""
         return [server for server in self.servers if not is_nowhere(server.url)]
 
     @property

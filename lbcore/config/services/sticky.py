@@ -22,13 +22,13 @@ Secret = Annotated[str, AfterValidator(_check_secret)]
 
 
 class Signed(Model):
-    """Extension: values that no client can make up. The first key signs, all are accepted."""
+    """Extension: values that clients cannot forge. The first key signs, all keys are accepted."""
 
     keys: Annotated[list[Secret], Field(min_length=1)]
 
 
 class StickyCookie(Model):
-    """`name` empty: one that follows from the service's. `maxAge` in seconds, 0: until the browser closes."""
+    """`name` empty: derived from the service's name. `maxAge` in seconds, 0: until the browser closes."""
 
     may_be_empty: ClassVar[bool] = True
 

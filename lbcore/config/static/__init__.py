@@ -81,7 +81,7 @@ INTERNAL_ENTRY_POINT = {"traefik": {"address": ":8080"}}
 
 
 class Global(Model):
-    """Accepted for Traefik's sake: lbcore asks for no updates and sends no statistics, whatever stands here."""
+    """Accepted for compatibility with Traefik: lbcore checks for no updates and sends no statistics in any case."""
 
     check_new_version: bool = True
     send_anonymous_usage: bool = False
@@ -111,11 +111,11 @@ class Core(Model):
 
 
 class StaticConfig(Model):
-    """What stands in the static file.
+    """The contents of the static file.
 
     closed           entry points that cannot run, for features that are missing.
-    bodyMemoryBytes  (extension) that bodies of requests may take while they are kept for fallbacks and mirrors, in all
-                     workers; what does not fit is not kept. Default: a thirty-second part of the memory, 16 to 256 MiB.
+    bodyMemoryBytes  (extension) limit of request bodies that are kept for fallbacks and mirrors, in all workers;
+                     bodies beyond it are not kept. Default: 1/32 of the memory, 16 to 256 MiB.
     """
 
     missing = {
@@ -149,7 +149,7 @@ class StaticConfig(Model):
     @model_validator(mode="before")
     @classmethod
     def _entry_points(cls, data: Any) -> Any:
-        """Traefik's own entry points: `http` on :80 when there is none, `traefik` on :8080 when something needs it."""
+        """Add Traefik's default entry points: `http` on :80 if there is none, `traefik` on :8080 if it is needed."""
         if not isinstance(data, dict):
             return data
         points = data.get("entryPoints", data.get("entry_points")) or DEFAULT_ENTRY_POINT
@@ -167,7 +167,7 @@ class StaticConfig(Model):
 
 
 def _needs_internal(data: dict[str, Any]) -> bool:
-    """Whether something is to be had on the entry point `traefik`."""
+    """Whether the entry point `traefik` is needed."""
     parts = [data.get("ping"), _value(data.get("metrics"), "prometheus")]
     wanted = [
         _value(part, "entryPoint", "traefik")

@@ -1,4 +1,4 @@
-"""`entryPoints`: where lbcore listens, and what is done there before a router is asked. No I/O."""
+"""`entryPoints`: addresses to listen on, and the options of requests before routing. No I/O."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class EntryPointTransport(Model):
 
 
 class ForwardedHeaders(Model):
-    """Whose X-Forwarded-* are believed."""
+    """The clients whose X-Forwarded-* headers are trusted."""
 
     insecure: bool = False
     trusted_ips: list[str] = Field(default=[], alias="trustedIPs")
@@ -59,7 +59,7 @@ class ForwardedHeaders(Model):
 
 
 class EntryPointProxyProtocol(Model):
-    """Connections may begin with a PROXY protocol header (version 1 or 2). `trustedIPs`: whose header is believed."""
+    """Connections may begin with a PROXY protocol header (version 1 or 2), trusted from `trustedIPs` alone."""
 
     may_be_empty: ClassVar[bool] = True
 
@@ -90,7 +90,7 @@ class Redirections(Model):
 
 
 class EncodedCharacters(Model):
-    """Whether a path may hold these characters in encoded form; if not it is answered with 400."""
+    """Whether paths may contain these characters in encoded form; otherwise they are answered with 400."""
 
     allow_encoded_slash: bool = True
     allow_encoded_back_slash: bool = True
@@ -138,7 +138,7 @@ class EntryPointHttp(Model):
 
 
 class EntryPointObservability(Observability):
-    """Whether requests are logged and counted: those of routers that do not say, and those that no router takes."""
+    """Whether requests are logged and counted, unless their router says so; includes those that no router matches."""
 
     access_logs: bool = True
     metrics: bool = True

@@ -1,4 +1,4 @@
-"""`log`: what lbcore says about itself. No I/O."""
+"""`log`: the log of lbcore's own events. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`providers`: where the dynamic configuration comes from. No I/O."""
+"""`providers`: the sources of the dynamic configuration. No I/O."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class FileProvider(Model):
 
 
 class Providers(Model):
-    """Where the dynamic configuration comes from.
+    """The sources of the dynamic configuration.
 
-    keepRunning  (extension) whether a router, service or middleware whose new version is broken runs on in the version
-                 before; otherwise it is disabled, as in Traefik.
+    keepRunning  (extension) whether a router, service or middleware whose new version is broken stays in its running
+                 version; otherwise it is disabled, as in Traefik.
     """
 
     missing = keys(
