@@ -11,112 +11,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
-import threading
 import time
-from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
 
-from cryptography import x509
-
-from lbcore.acme.answers import Answers, HttpSolver, SetChallenges, TlsSolver
-from lbcore.acme.client import Authority, OrderError, Solver, Stop, StoppedError
-from lbcore.acme.dns.solver import make_solver
-from lbcore.acme.keys import names_of
-from lbcore.acme.schedule import Allowance, next_try, renewal_due
+from lbcore.acme.answers import Answers, SetChallenges
+from lbcore.acme.client import OrderError, Stop, StoppedError
+from lbcore.acme.plan import NEVER, Needs, plan
+from lbcore.acme.schedule import next_try
 from lbcore.acme.setup import problems_of
+from lbcore.acme.state import Held, Job, Key, Resolver, held_of, solvers_of
 from lbcore.acme.storage import Storage, StorageError, StoredCertificate, StoredFailure
-from lbcore.acme.wanted import Wanted, covers, problem_of, wanted
+from lbcore.acme.threads import in_thread
+from lbcore.acme.wanted import Wanted, covers, wanted
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.config.static import Acme, StaticConfig
+from lbcore.config.static import StaticConfig
 from lbcore.config.tls import Certificate, TlsConfig
 from lbcore.provider.base import Publish, Update
 
-ORDERS_AT_ONCE = 4  # of one resolver
-ORDERS_BURST, ORDER_S = 100, 36.0  # of one resolver: so many at once, and one more in so many seconds
 LOOK_S = 10.0  # the clock, and the files, are looked at this often
 END_S = 5.0  # that orders under way get to take back what they have left with others
 ASK_AGAIN_S = 6 * 3600.0  # a CA is asked this often when to renew, where it does not say how often
-NEVER = float("inf")
 
 _log = logging.getLogger("lbcore.acme")
 for _library in ("acme", "urllib3"):  # what they say at DEBUG is every byte of every request
     logging.getLogger(_library).setLevel(logging.INFO)
 
-T = TypeVar("T")
-Key = tuple[str, frozenset[str]]
-
-
-@dataclass(eq=False)
-class Held:
-    """A certificate that is served. `due`: when it is to be renewed, seconds since 1970."""
-
-    resolver: str
-    stored: StoredCertificate
-    certificate: x509.Certificate
-    names: frozenset[str]
-    share: float = field(default_factory=random.random)
-    window: tuple[float, float] | None = None  # in which the CA suggests to renew it
-    suggested: float | None = None  # a time in it
-    ask_again: float = 0.0
-
-    def suggest(self, window: tuple[float, float] | None) -> None:
-        """The CA suggests to renew it in a window; None: it suggests nothing."""
-        if window != self.window:
-            self.window = window
-            self.suggested = None if window is None else random.uniform(*window)
-
-    def due(self, duration_h: int) -> float:
-        """When to renew it: as the CA suggests, else by its life."""
-        if self.suggested is not None:
-            return self.suggested
-        begins, ends = self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc
-        return renewal_due(begins.timestamp(), ends.timestamp(), duration_h, self.share)
-
-    @property
-    def ends(self) -> float:
-        """When it ends."""
-        return self.certificate.not_valid_after_utc.timestamp()
-
-
-@dataclass
-class Job:
-    """One certificate that is wanted. `due`: when to order it; `not_before`: a failure has it wait."""
-
-    wanted: Wanted
-    due: float = 0.0
-    failures: int = 0
-    not_before: float = 0.0
-    running: bool = False
-    forced: bool = False
-    told: str = ""
-
-    @property
-    def at(self) -> float:
-        """When the next order may begin."""
-        return max(self.due if not self.forced else 0.0, self.not_before)
-
-
-class Resolver:
-    """One of `certificatesResolvers`, with its account, storage and what it has."""
-
-    def __init__(self, name: str, settings: Acme, storage: Storage) -> None:
-        self.name = name
-        self.settings = settings
-        self.storage = storage
-        self.authority = Authority(name, settings, storage, lambda text: _log.info("resolver %s: %s", name, text))
-        self.slots = asyncio.Semaphore(ORDERS_AT_ONCE)
-        self.allowance = Allowance(ORDERS_BURST, ORDER_S)
-        self.solvers: list[Solver] = []
-        self.not_before = 0.0  # nothing is ordered before
-        self.asking = False  # when to renew
-
-    @property
-    def has_dns(self) -> bool:
-        """Whether it can order wildcards."""
-        return self.settings.dns_challenge is not None and bool(self.settings.dns_challenge.provider)
 
 
 class AcmeAgent:
@@ -141,6 +61,8 @@ class AcmeAgent:
         self._tasks: set[asyncio.Task[None]] = set()
         self._signatures: dict[Path, tuple[int, ...]] = {}
         self._publish: Publish | None = None
+        self._needs: Needs | None = None  # of the configuration in force, once it was looked at
+        self._own_texts: set[str] = set()  # certificates that were ordered, at any time
 
     # As a provider
 
@@ -160,7 +82,7 @@ class AcmeAgent:
         self._tell()
         try:
             while True:
-                self._plan()
+                self._plan_anew()
                 self._start()
                 self._ask()
                 self._changed.clear()
@@ -174,7 +96,7 @@ class AcmeAgent:
 
     def configured(self, dynamic: DynamicConfig, disabled: Container[str] = ()) -> None:
         """A merged configuration is in force. `disabled`: names of its routers that cannot run."""
-        self._dynamic, self._disabled = dynamic, disabled
+        self._dynamic, self._disabled, self._needs = dynamic, disabled, None
         self._changed.set()
 
     def renew(self, names: Iterable[str] = ()) -> list[tuple[str, ...]]:
@@ -207,7 +129,7 @@ class AcmeAgent:
                 _log.error("certificatesResolvers.%s: %s: the resolver is left out", name, error)
                 continue
             found = Resolver(name, resolver.acme, storage)
-            found.solvers = _solvers(resolver.acme, answers)
+            found.solvers = solvers_of(resolver.acme, answers)
             self._resolvers[name] = found
             await self._load(found)
             for failure in await in_thread(storage.failures, name):
@@ -226,15 +148,16 @@ class AcmeAgent:
             return False
         found = {}
         for entry in stored:
-            held = _held(resolver.name, entry)
+            held = held_of(resolver.name, entry)
             if held is None:
-                _log.error("resolver %s: the certificate for %s in %s cannot be used", resolver.name,
-                           ", ".join(entry.names), resolver.storage.path)
+                text = "resolver %s: the certificate for %s in %s cannot be used"
+                _log.error(text, resolver.name, ", ".join(entry.names), resolver.storage.path)
                 continue
             key = resolver.name, frozenset(entry.names)
             known = self._held.get(key)
             found[key] = known if known is not None and known.stored == held.stored else held
         before = {key: held for key, held in self._held.items() if key[0] == resolver.name}
+        found |= {key: held for key, held in before.items() if not held.stored_yet}
         if before == found:
             return False
         for key in before:
@@ -258,6 +181,7 @@ class AcmeAgent:
     def _tell(self) -> None:
         """Hand on the certificates."""
         assert self._publish is not None
+        self._own_texts |= {held.stored.certificate for held in self._held.values()}
         certificates = [
             Certificate(certificate_text=held.stored.certificate, key_text=held.stored.key)
             for held in self._held.values()
@@ -267,61 +191,14 @@ class AcmeAgent:
 
     # What is wanted
 
-    def _plan(self) -> None:
+    def _plan_anew(self) -> None:
         """Have a job for each certificate that is wanted, and know when it is due."""
         if self._dynamic is None:
             return
-        given = self._given_names(self._dynamic)
-        jobs: dict[Key, Job] = {}
-        ordered: set[str] = set()  # names that other jobs see to
-        asked = wanted(self._dynamic, self._static, self._disabled)
-        # Wildcards first: what falls under one needs no certificate of its own.
-        for want in sorted(asked, key=lambda want: not any(name.startswith("*") for name in want.names)):
-            resolver = self._resolvers.get(want.resolver)
-            if resolver is None:
-                continue
-            key = want.resolver, frozenset(want.names)
-            job = self._jobs.get(key) or Job(want)
-            job.wanted = want
-            if not job.running and covers(ordered, want.names) and key not in self._held:
-                continue
-            job.due = min(self._due(name, given) for name in want.names)
-            if job.due == NEVER and not job.running:
-                continue
-            if problem := problem_of(want.names, resolver.has_dns):
-                self._complain(job, problem)
-                jobs[key] = job
-                job.not_before = NEVER
-                continue
-            jobs[key] = job
-            if not job.failures:
-                ordered |= set(want.names)
-        for key, job in self._jobs.items():
-            if job.running:
-                jobs.setdefault(key, job)
-        self._jobs = jobs
-
-    def _given_names(self, dynamic: DynamicConfig) -> set[str]:
-        """Names that have a certificate which is not one of ours."""
-        own = {held.stored.certificate for held in self._held.values()}
-        found: set[str] = set()
-        for certificate in dynamic.tls.certificates:
-            if certificate.certificate_text and certificate.certificate_text not in own:
-                with contextlib.suppress(ValueError):
-                    found |= set(names_of(x509.load_pem_x509_certificate(certificate.certificate_text.encode())))
-        return found
-
-    def _due(self, name: str, given: set[str]) -> float:
-        """When a name needs another certificate."""
-        if covers(given, [name]):
-            return NEVER
-        found = 0.0
-        for held in self._held.values():
-            if covers(held.names, [name]):
-                resolver = self._resolvers.get(held.resolver)
-                hours = resolver.settings.certificates_duration if resolver is not None else 0
-                found = max(found, held.due(hours))
-        return found
+        if self._needs is None:
+            asked = wanted(self._dynamic, self._static, self._disabled)
+            self._needs = Needs.of(asked, self._dynamic, self._own_texts)
+        self._jobs = plan(self._needs, self._resolvers, self._held, self._jobs, self._complain)
 
     def _complain(self, job: Job, text: str) -> None:
         """Say it once."""
@@ -357,15 +234,16 @@ class AcmeAgent:
             _log.info("resolver %s: ordering a certificate for %s (%s)", resolver.name, names, job.wanted.user)
             try:
                 stored = await in_thread(self._ordered, resolver, job.wanted.names, old)
-                held = _held(resolver.name, stored)
+                held = held_of(resolver.name, stored)
                 if held is None:
                     raise OrderError("what was issued is no certificate for the key")
+                held.stored_yet = False
                 self._held[key] = held
                 job.failures, job.not_before, job.told = 0, 0.0, ""
                 ends = held.certificate.not_valid_after_utc
                 _log.info("resolver %s: a certificate for %s, until %s", resolver.name, names, f"{ends:%Y-%m-%d %H:%M}")
                 self._tell()
-                await self._store(resolver, stored)
+                await self._store(resolver, held)
             except StoppedError:
                 pass
             except Exception as error:
@@ -461,13 +339,14 @@ class AcmeAgent:
         if not isinstance(error, OrderError | StorageError):
             _log.debug("an order failed by an error of lbcore's own", exc_info=error)
 
-    async def _store(self, resolver: Resolver, stored: StoredCertificate) -> None:
+    async def _store(self, resolver: Resolver, held: Held) -> None:
         try:
-            await in_thread(resolver.storage.add_certificate, resolver.name, stored)
+            await in_thread(resolver.storage.add_certificate, resolver.name, held.stored)
+            held.stored_yet = True
             await self._keep_failures(resolver)
         except StorageError as error:
-            _log.error("resolver %s: the certificate for %s is served, but not stored: %s", resolver.name,
-                       ", ".join(stored.names), error)
+            text = "resolver %s: the certificate for %s is served, but not stored: %s"
+            _log.error(text, resolver.name, ", ".join(held.stored.names), error)
         self._signatures[resolver.storage.path] = resolver.storage.signature
 
     async def _keep_failures(self, resolver: Resolver) -> None:
@@ -481,56 +360,6 @@ class AcmeAgent:
         except StorageError as error:
             _log.error("resolver %s: %s", resolver.name, error)
         self._signatures[resolver.storage.path] = resolver.storage.signature
-
-
-async def in_thread(call: Callable[..., T], *args: Any) -> T:
-    """The result of a call that blocks. Its thread keeps neither the loop nor the end of the process waiting."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: Any, error: Exception | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    def work() -> None:
-        result, failure = None, None
-        try:
-            result = call(*args)
-        except Exception as error:
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(settle, result, failure)
-
-    threading.Thread(target=work, name="lbcore acme", daemon=True).start()
-    return await future
-
-
-def _solvers(settings: Acme, answers: Answers) -> list[Solver]:
-    """Raises ValueError."""
-    found: list[Solver] = []
-    if settings.dns_challenge is not None and settings.dns_challenge.provider:
-        found.append(make_solver(settings.dns_challenge))
-    if settings.http_challenge is not None and settings.http_challenge.entry_point:
-        found.append(HttpSolver(answers, settings.http_challenge.delay))
-    if settings.tls_challenge is not None:
-        found.append(TlsSolver(answers, settings.tls_challenge.delay))
-    return found
-
-
-def _held(resolver: str, stored: StoredCertificate) -> Held | None:
-    """None where the certificate cannot be served."""
-    from lbcore.tls.contexts import Pair
-
-    try:
-        Pair(stored.certificate.encode(), stored.key.encode())
-        certificate = x509.load_pem_x509_certificate(stored.certificate.encode())
-    except ValueError:
-        return None
-    return Held(resolver, stored, certificate, frozenset(names_of(certificate)))
 
 
 def _time(seconds: float) -> str:

@@ -83,10 +83,10 @@ def plain_name(name: str) -> str:
 
 def covers(known: Container[str], names: Iterable[str]) -> bool:
     """Whether certificates that stand for `known` serve all `names`."""
-    return all(name in known or _wildcard(name) in known for name in names)
+    return all(name in known or wildcard_of(name) in known for name in names)
 
 
-def _wildcard(name: str) -> str:
+def wildcard_of(name: str) -> str:
     """The one that a name falls under; what starts with `*` falls under none but itself."""
     return f"*.{name.partition('.')[2]}" if not name.startswith("*") and as_address(name) is None else name
 

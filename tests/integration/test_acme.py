@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.server
 import json
@@ -23,7 +24,10 @@ from typing import Any
 import dns.message
 import dns.query
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from lbcore import Proxy
 from lbcore.acme.keys import renewal_id
 from tests.support.ca import (
     Authority,
@@ -435,3 +439,46 @@ def test_by_pass_leaves_challenges_of_others_to_the_routers(ca: Authority, backe
         assert asked("other.test") == (200, "served")
         assert asked("a.test") == (404, "")
         issued(ca, "a.test")
+
+
+def test_a_router_of_layer_4_gets_its_certificate(ca: Authority, backend: Backend, tmp_path: Path) -> None:
+    """The challenge comes before a router that passes everything on."""
+    static = static_for(ca, tmp_path, tlsChallenge={})
+    services = {"app": {"loadBalancer": {"servers": [{"address": backend.url.removeprefix("http://")}]}}}
+    routers: dict[str, dict[str, Any]] = {
+        "one": {"rule": "HostSNI(`a.test`)", "tls": {"certResolver": "le"}},
+        "rest": {"rule": "HostSNI(`*`)", "tls": {"passthrough": True}},
+    }
+    named = {name: {**router, "service": "app", "entryPoints": ["websecure"]} for name, router in routers.items()}
+    with running(tmp_path, {"tcp": {"routers": named, "services": services}}, static=static):
+        assert get_when_issued(ca, "a.test").endswith("served")
+
+
+def test_the_default_certificate_is_ordered(ca: Authority, backend: Backend, tmp_path: Path) -> None:
+    static = static_for(ca, tmp_path, httpChallenge={"entryPoint": "web"})
+    dynamic = dynamic_for(backend, one="Host(`a.test`)")
+    del dynamic["http"]["routers"]["one"]["tls"]["certResolver"]
+    generated = {"resolver": "le", "domain": {"main": "d.test", "sans": ["e.test"]}}
+    dynamic["tls"] = {"stores": {"default": {"defaultGeneratedCert": generated}}}
+    with running(tmp_path, dynamic, static=static):
+        assert names_in(issued(ca, "a.test")) == {"d.test", "e.test"}
+
+
+def test_inside_a_program(backend: Backend, tmp_path: Path) -> None:
+    async def test(ca: Authority) -> None:
+        root = x509.load_pem_x509_certificate(ca.roots[1].encode()).subject
+        name = str(root.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
+        static = static_for(ca, tmp_path, httpChallenge={"entryPoint": "web"}, preferredChain=name, keyType="EC384")
+        async with Proxy(static, dynamic_for(backend, one="Host(`a.test`)")) as proxy:
+            first = await asyncio.to_thread(issued, ca, "a.test")
+            await proxy.apply(dynamic_for(backend, one="Host(`a.test`)", two="Host(`b.test`)"))
+            assert names_in(await asyncio.to_thread(issued, ca, "b.test")) == {"b.test"}
+            assert await asyncio.to_thread(served, ca, "a.test") == first
+        assert isinstance(first.public_key(), ec.EllipticCurvePublicKey)
+        assert first.public_key().curve.name == "secp384r1"
+        entry = json.loads((tmp_path / "acme.json").read_text())["le"]["Certificates"][0]
+        chain = x509.load_pem_x509_certificates(base64.b64decode(entry["certificate"]))
+        assert chain[-1].issuer == root
+
+    with authority(tmp_path / "ca", environ={"PEBBLE_ALTERNATE_ROOTS": "1"}) as ca:
+        asyncio.run(test(ca))

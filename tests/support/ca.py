@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -54,7 +55,16 @@ class Authority:
     @property
     def root(self) -> str:
         """The certificate at the top of what it issues, as PEM."""
-        return self._get(f"https://127.0.0.1:{self.management_port}/roots/0")
+        return self.roots[0]
+
+    @property
+    def roots(self) -> list[str]:
+        """The same of all its chains."""
+        found = []
+        with contextlib.suppress(urllib.error.HTTPError):
+            while True:
+                found.append(self._get(f"https://127.0.0.1:{self.management_port}/roots/{len(found)}"))
+        return found
 
     def settings(self, folder: Path, **more: Any) -> dict[str, Any]:
         """The `acme` of a resolver that orders here."""

@@ -1,0 +1,124 @@
+"""What the agent knows: its resolvers, the certificates that are served, and those that are wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass, field
+
+from cryptography import x509
+
+from lbcore.acme.answers import Answers, HttpSolver, TlsSolver
+from lbcore.acme.client import Authority, Solver
+from lbcore.acme.dns.solver import make_solver
+from lbcore.acme.keys import names_of
+from lbcore.acme.schedule import Allowance, renewal_due
+from lbcore.acme.storage import Storage, StoredCertificate
+from lbcore.acme.wanted import Wanted
+from lbcore.config.static import Acme
+
+ORDERS_AT_ONCE = 4  # of one resolver
+ORDERS_BURST, ORDER_S = 100, 36.0  # of one resolver: so many at once, and one more in so many seconds
+
+_log = logging.getLogger("lbcore.acme")
+
+Key = tuple[str, frozenset[str]]  # name of the resolver, names of the certificate
+
+
+@dataclass(eq=False)
+class Held:
+    """A certificate that is served. Times are seconds since 1970.
+
+    stored_yet  False: it is not in the storage so far.
+    """
+
+    resolver: str
+    stored: StoredCertificate
+    certificate: x509.Certificate
+    names: frozenset[str]
+    share: float = field(default_factory=random.random)
+    window: tuple[float, float] | None = None  # in which the CA suggests to renew it
+    suggested: float | None = None  # a time in it
+    ask_again: float = 0.0
+    stored_yet: bool = True
+
+    def suggest(self, window: tuple[float, float] | None) -> None:
+        """The CA suggests to renew it in a window; None: it suggests nothing."""
+        if window != self.window:
+            self.window = window
+            self.suggested = None if window is None else random.uniform(*window)
+
+    def due(self, duration_h: int) -> float:
+        """When to renew it: as the CA suggests, else by its life."""
+        if self.suggested is not None:
+            return self.suggested
+        begins, ends = self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc
+        return renewal_due(begins.timestamp(), ends.timestamp(), duration_h, self.share)
+
+    @property
+    def ends(self) -> float:
+        """When it ends."""
+        return self.certificate.not_valid_after_utc.timestamp()
+
+
+@dataclass
+class Job:
+    """One certificate that is wanted. `due`: when to order it; `not_before`: a failure has it wait."""
+
+    wanted: Wanted
+    due: float = 0.0
+    failures: int = 0
+    not_before: float = 0.0
+    running: bool = False
+    forced: bool = False
+    told: str = ""
+
+    @property
+    def at(self) -> float:
+        """When the next order may begin."""
+        return max(self.due if not self.forced else 0.0, self.not_before)
+
+
+class Resolver:
+    """One of `certificatesResolvers`, with its account, storage and what it has."""
+
+    def __init__(self, name: str, settings: Acme, storage: Storage) -> None:
+        self.name = name
+        self.settings = settings
+        self.storage = storage
+        self.authority = Authority(name, settings, storage, lambda text: _log.info("resolver %s: %s", name, text))
+        self.slots = asyncio.Semaphore(ORDERS_AT_ONCE)
+        self.allowance = Allowance(ORDERS_BURST, ORDER_S)
+        self.solvers: list[Solver] = []
+        self.not_before = 0.0  # nothing is ordered before
+        self.asking = False  # when to renew
+
+    @property
+    def has_dns(self) -> bool:
+        """Whether it can order wildcards."""
+        return self.settings.dns_challenge is not None and bool(self.settings.dns_challenge.provider)
+
+
+def held_of(resolver: str, stored: StoredCertificate) -> Held | None:
+    """None where the certificate cannot be served."""
+    from lbcore.tls.pairs import pair_of
+
+    try:
+        pair_of(stored.certificate, stored.key)
+        certificate = x509.load_pem_x509_certificate(stored.certificate.encode())
+    except ValueError:
+        return None
+    return Held(resolver, stored, certificate, frozenset(names_of(certificate)))
+
+
+def solvers_of(settings: Acme, answers: Answers) -> list[Solver]:
+    """Raises ValueError."""
+    found: list[Solver] = []
+    if settings.dns_challenge is not None and settings.dns_challenge.provider:
+        found.append(make_solver(settings.dns_challenge))
+    if settings.http_challenge is not None and settings.http_challenge.entry_point:
+        found.append(HttpSolver(answers, settings.http_challenge.delay))
+    if settings.tls_challenge is not None:
+        found.append(TlsSolver(answers, settings.tls_challenge.delay))
+    return found
