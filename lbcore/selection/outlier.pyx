@@ -105,7 +105,7 @@ cdef class OutlierDetector(Wrapper):
                 if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
                     raise TypeError(f"{name} has to be {'an int' if whole else 'a number'}, not {value!r}")
                 if not least <= value <= most:
-                    raise ValueError(f"{name} has to be between {least:g} and {most:g}, not {value!r}")
+                    raise ValueError(f"{name} has to be between {least:.12g} and {most:.12g}, not {value!r}")
         for name, function in (("on_eject", on_eject), ("on_return", on_return), ("clock", clock)):
             if function is not None and not callable(function):
                 raise TypeError(f"{name} has to be a function, not {function!r}")

@@ -112,7 +112,7 @@ cdef double checked(str name, object value, double least, double most) except? -
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} has to be a number, not {value!r}")
     if not least <= value <= most:
-        raise ValueError(f"{name} has to be between {least:g} and {most:g}, not {value!r}")
+        raise ValueError(f"{name} has to be between {least:.12g} and {most:.12g}, not {value!r}")
     return value
 
 

@@ -7,16 +7,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Container, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from lbcore.errors import NoServerError
+from lbcore.selection.selector import Selector
 
 if TYPE_CHECKING:
     from lbcore.selection.lease import Lease
-    from lbcore.selection.selector import Key, Selector
+    from lbcore.selection.selector import Key
 
 S = TypeVar("S")
 
@@ -35,8 +37,8 @@ class RetryBudget:
         for name, value in (("ratio", ratio), ("reserve", reserve)):
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"the {name} of a budget has to be a number, not {value!r}")
-            if value < 0:
-                raise ValueError(f"the {name} of a budget has to be 0 at least, not {value!r}")
+            if not 0 <= value < math.inf:
+                raise ValueError(f"the {name} of a budget has to be a finite number, 0 at least, not {value!r}")
         self.ratio = ratio
         self.reserve = self.stock = float(reserve)
         self._lock = threading.Lock()
@@ -80,6 +82,17 @@ class Retry(Generic[S]):
         exclude: Container[object] = (),
         cost: int = 1,
     ) -> None:
+        if not isinstance(selector, Selector):
+            raise TypeError(f"a selector is needed, not {selector!r}")
+        types = retry_on if isinstance(retry_on, tuple) else (retry_on,)
+        if not all(isinstance(each, type) and issubclass(each, BaseException) for each in types) and (
+            isinstance(retry_on, (type, tuple)) or not callable(retry_on)
+        ):
+            raise TypeError(f"retry_on has to be a type of exceptions, several, or a function, not {retry_on!r}")
+        if budget is not None and not isinstance(budget, RetryBudget):
+            raise TypeError(f"the budget has to be a RetryBudget, not {budget!r}")
+        if accept is not None and not callable(accept):
+            raise TypeError(f"accept has to be a function, not {accept!r}")
         if isinstance(attempts, bool) or not isinstance(attempts, int):
             raise TypeError(f"attempts have to be an int, not {attempts!r}")
         if not 1 <= attempts <= MOST_ATTEMPTS:

@@ -207,3 +207,42 @@ def test_the_client_that_is_idle_longest_makes_room_for_a_new_one(tmp_path: Path
             assert client.ask(GET)[0] == "HTTP/1.1 200 OK"
         for client in idle:
             client.close()
+
+
+def is_open(client: Peer) -> bool:
+    client.sock.settimeout(0)
+    try:
+        return client.sock.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False
+    finally:
+        client.sock.settimeout(30)
+
+
+def test_the_clients_that_have_been_idle_for_longest_make_room_and_are_counted(tmp_path: Path) -> None:
+    static = {"api": {"insecure": True}, "metrics": {"prometheus": {"entryPoint": "web"}}}
+    static["entryPoints"] = {"web": {"address": "127.0.0.1:0"}, "traefik": {"address": "127.0.0.1:0"}}
+    with serving() as server, running(tmp_path, config_for(server.url), workers=1, static=static) as lb:
+        lb.runs(1)
+        clients = [client_of(lb) for _ in range(40)]
+        for client in clients:
+            assert client.ask(GET)[0] == "HTTP/1.1 200 OK"
+        assert clients[1].ask(GET)[0] == "HTTP/1.1 200 OK"  # now the last one
+        order = [clients[0], *clients[2:], clients[1]]
+        closed = 0
+        with without_descriptors(lb.workers[0]):
+            for _ in range(3):
+                newcomers = [client_of(lb) for _ in range(4)]
+                for newcomer in newcomers:
+                    assert newcomer.ask(GET)[0] == "HTTP/1.1 200 OK"
+                still = [is_open(client) for client in order]
+                before, closed = closed, still.count(False)
+                assert closed >= max(before, 1)
+                assert still == [False] * closed + [True] * (len(order) - closed)
+                for newcomer in newcomers:
+                    newcomer.close()
+        assert closed < len(order)
+        metrics = client_of(lb).ask(GET.replace(b"/ ", b"/metrics ", 1))[2].decode()
+        assert float(re.findall(r"lbcore_connections_shed_total (\S+)", metrics)[0]) >= closed

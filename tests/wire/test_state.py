@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lbcore.health.audit import SURE
 from tests.support.instance import eventually
 from tests.support.ports import free_port
 from tests.support.recorder import recorders
@@ -186,3 +187,29 @@ def test_weights_of_members_that_are_down_are_no_way_out() -> None:
             assert api(lb, path, "PUT", {one.url: 0})[0] == 409
             assert api(lb, path, "PUT", {two.url: 0})[0] == 200
 
+
+
+def test_requests_at_a_server_that_has_left_stay_counted_in_its_service() -> None:
+    """Their part of the count of the service was taken for a drift, and the count went below 0 when they ended."""
+    with recorders("one", "two") as (one, two):
+        two.delay_s = 3.0
+        balancer: dict[str, Any] = {"strategy": "leastconn", "servers": [{"url": one.url}, {"url": two.url}]}
+        with watched({"services": {"all": {"loadBalancer": balancer}}}) as lb:
+            slots = lb.proxy._publication.current.snapshot.slots  # type: ignore[union-attr]
+            service = slots.services["all@file"]
+            first, second = (slots.servers[f"all@file|{server.url}"] for server in (one, two))
+            region, audit = lb.proxy._region, lb.proxy._health._audit
+            assert region is not None
+            clients = [lb.client(), lb.client()]
+            for client in clients:
+                client.send(GET)
+            eventually(lambda: region.counted_in_flight(second) == 1, "a request waits for the second server")
+            balancer["servers"] = [{"url": one.url}]
+            routers = {"all": {"rule": "PathPrefix(`/`)", "service": "all", "entryPoints": ["web"]}}
+            lb.apply({"http": {"routers": routers, "services": {"all": {"loadBalancer": balancer}}}})
+            for _ in range(2 * SURE):
+                audit._look()
+            assert region.in_flight_drift([first, second], service) == 0
+            for client in clients:
+                assert client.message()[0].startswith("HTTP/1.1 200")
+            eventually(lambda: region.in_flight_drift([first], service) == 0, "nothing is counted any more")

@@ -73,6 +73,37 @@ def test_budgets_that_are_none_are_refused() -> None:
             RetryBudget(*wrong)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1])
+def test_a_budget_that_would_bound_nothing_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="finite number"):
+        RetryBudget(ratio=value)
+    with pytest.raises(ValueError, match="finite number"):
+        RetryBudget(reserve=value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"retry_on": "x"},
+        {"retry_on": 5},
+        {"retry_on": int},
+        {"retry_on": (ConnectionError, 5)},
+        {"budget": 0.2},
+        {"accept": "a"},
+        {"attempts": True},
+    ],
+)
+def test_settings_of_other_types_are_refused_at_once(settings: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        Retry(SmoothWRR(["a"]), **settings)
+
+
+@pytest.mark.parametrize("selector", [None, "a", SmoothWRR, ["a"]])
+def test_what_is_no_selector_is_refused(selector: Any) -> None:
+    with pytest.raises(TypeError, match="a selector is needed"):
+        Retry(selector)
+
+
 def test_the_number_of_attempts_is_bounded_by_the_budget() -> None:
     lb, budget, attempts = SmoothWRR(["a", "b", "c"]), RetryBudget(ratio=0.1, reserve=5), 0
     for _ in range(1000):
