@@ -101,17 +101,22 @@ cdef class Reserve(Relief):
         cdef ClientConnection connection
         cdef int64_t since_ms
         cdef Py_ssize_t closed = 0
-        if not self.idle and time.monotonic() >= self.idle_again_s:
-            self.look_for_idle()
+        cdef bint looked = False
+        while closed == 0:
             if not self.idle:
-                self.idle_again_s = time.monotonic() + PAUSE_S
-        while self.idle and closed < self.at_once:
-            since, _, item = self.idle.pop()
-            since_ms, connection = since, <ClientConnection>item
-            # It may have closed, or served a request, in the meantime.
-            if connection in connection.connections and connection.idle_since_ms() == since_ms:
-                connection.abort()
-                closed += 1
+                if looked or time.monotonic() < self.idle_again_s:
+                    break
+                looked = True
+                self.look_for_idle()
+                if not self.idle:
+                    self.idle_again_s = time.monotonic() + PAUSE_S
+            while self.idle and closed < self.at_once:
+                since, _, item = self.idle.pop()
+                since_ms, connection = since, <ClientConnection>item
+                # It may have closed, or served a request, in the meantime.
+                if connection in connection.connections and connection.idle_since_ms() == since_ms:
+                    connection.abort()
+                    closed += 1
         return closed
 
     cdef int look_for_idle(self) except -1:
