@@ -26,10 +26,13 @@ def lowest_free(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def without_descriptors(pid: int) -> Iterator[None]:
-    """A process that can open nothing more while the block lasts."""
+def without_descriptors(pid: int, limit: int = 0) -> Iterator[None]:
+    """A process that can open nothing more while the block lasts.
+
+    limit  3, for one that opens and closes all the time: what it has open now may be free a moment later.
+    """
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest_free(pid), before[1]))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit or lowest_free(pid), before[1]))
     try:
         yield
     finally:
@@ -83,7 +86,7 @@ def test_a_health_check_without_descriptors_says_nothing_of_the_server(tmp_path:
         with running(tmp_path, dynamic, workers=1) as lb:
             lb.runs(1)
             eventually(lambda: server.connections >= 2, "the server is probed")
-            with without_descriptors(lb.process.pid):
+            with without_descriptors(lb.process.pid, 3):
                 lb.logged("Health check cannot be made", 3)
                 assert client_of(lb).ask(GET)[0] == "HTTP/1.1 200 OK"
             assert "Health check failed" not in lb.log
