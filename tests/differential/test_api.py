@@ -6,8 +6,6 @@ import contextlib
 import http.client
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.differential.test_traefik import TRAEFIK
 from tests.support.instance import eventually
 from tests.support.ports import free_ports
+from tests.support.traefik import start
 from tests.wire.test_health import Patient
 
 WHICH = ("traefik", "lbcore")
@@ -113,14 +111,8 @@ class Watched:
             "ping": {},
             "metrics": {"prometheus": {"addRoutersLabels": True}},
             "accessLog": {"filePath": str(self.log), "fields": {"headers": {"names": {"User-Agent": "keep"}}}},
-            "log": {"filePath": str(folder / f"{name}.log")},
         }
-        file = folder / f"{name}.yml"
-        file.write_text(yaml.safe_dump(static))
-        command = [str(TRAEFIK), f"--configFile={file}"]
-        if name == "lbcore":
-            command = [sys.executable, "-m", "lbcore", "run", "--workers", "1", "--config", str(file)]
-        self.process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+        self.process = start(name, folder, static)
         try:
             eventually(self.is_ready, f"{name} answers", 30)
         except AssertionError:

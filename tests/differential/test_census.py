@@ -14,9 +14,9 @@ import pytest
 
 from lbcore.process.check import Report, check_file
 from tests.differential.census import DYNAMIC, STATIC, SetUp
-from tests.differential.test_traefik import TRAEFIK
 from tests.support.instance import eventually
 from tests.support.ports import free_ports
+from tests.support.traefik import TRAEFIK
 
 
 @contextlib.contextmanager

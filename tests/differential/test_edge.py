@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,14 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.differential.test_traefik import TRAEFIK, connect, describe, get
+from tests.differential.test_traefik import connect, describe, get
 from tests.support.instance import eventually
 from tests.support.ports import free_port
+from tests.support.traefik import NAMES, start
 from tests.support.wire import Peer, Server, config_for
 from tests.unit.transport.test_proxy_protocol import BROKEN, GOOD, TLVS, V1, block4, v2
 from tests.wire.test_tcp import address, echoes, tcp
 
-NAMES = ("traefik", "lbcore")
 # Read as the specification and HAProxy do: Traefik takes the address of a datagram, refuses a header of an unspecified
 # family, a LOCAL one whose family is to be ignored, and more than 4 KiB.
 READ_OTHERWISE = {
@@ -51,13 +50,7 @@ class Twins:
             for point, settings in own["entryPoints"].items():
                 settings["address"] = f"127.0.0.1:{self.ports[name][point]}"
             own["providers"] = {"file": {"filename": str(folder / "dynamic.yml"), "watch": False}}
-            own["log"] = {"filePath": str(folder / f"log-{name}")}
-            file = folder / f"static-{name}.yml"
-            file.write_text(yaml.safe_dump(own))
-            command = [str(TRAEFIK), f"--configFile={file}"]
-            if name == "lbcore":
-                command = [sys.executable, "-m", "lbcore", "run", "--workers", "2", "--config", str(file)]
-            self.processes[name] = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+            self.processes[name] = start(name, folder, own, workers=2)
 
     def client(self, name: str, point: str) -> Peer:
         return connect(self.ports[name][point])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.differential.test_traefik import TRAEFIK
 from tests.support.instance import eventually
 from tests.support.ports import free_port
 from tests.support.recorder import Recorder
+from tests.support.traefik import start
 from tests.wire.test_health import Patient
 
 CHECK = {"path": "/health", "interval": "100ms", "timeout": "100ms"}
@@ -47,14 +46,8 @@ class Both:
             static = {
                 "entryPoints": {"web": {"address": f"127.0.0.1:{port}"}},
                 "providers": {"file": {"filename": str(folder / "dynamic.yml"), "watch": False}},
-                "log": {"filePath": str(folder / f"{name}.log")},
             }
-            file = folder / f"{name}.yml"
-            file.write_text(yaml.safe_dump(static))
-            command = [str(TRAEFIK), f"--configFile={file}"]
-            if name == "lbcore":
-                command = [sys.executable, "-m", "lbcore", "run", "--workers", "2", "--config", str(file)]
-            self.processes.append(subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL))
+            self.processes.append(start(name, folder, static, workers=2))
         first = next(iter(services))
         for name in self.ports:
             eventually(lambda name=name: self.is_ready(name, first), f"{name} routes", 30)  # type: ignore[misc]

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.differential.test_edge import NAMES, Twins, twins
+from tests.differential.test_edge import Twins, twins
 from tests.differential.test_traefik import connect, describe, get
 from tests.support.certificates import RSA, Files, certificate
+from tests.support.traefik import NAMES
 from tests.support.wire import Peer, Server, config_for, serving
 
 POINTS = {"entryPoints": {"web": {"address": ""}, "secure": {"address": "", "http": {"tls": {"options": "new@file"}}}}}

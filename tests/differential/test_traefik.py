@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +14,8 @@ import yaml
 
 from tests.support.instance import eventually
 from tests.support.ports import free_port, free_ports
+from tests.support.traefik import NAMES, start
 from tests.support.wire import Peer, Server
-
-TRAEFIK = Path(sys.executable).with_name("traefik")
 
 # Different on purpose, see docs/differences.md: lbcore does not ask servers for compressed answers on its own.
 IGNORED = {"accept-encoding"}
@@ -255,11 +251,10 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("differential")
     server = Server(describe)
     (folder / "dynamic.yml").write_text(yaml.safe_dump(dynamic(server.url, f"http://127.0.0.1:{free_port()}")))
-    commands = {"traefik": [str(TRAEFIK)], "lbcore": [sys.executable, "-m", "lbcore", "run", "--workers", "1"]}
     ports: dict[str, dict[str, int]] = {}
     processes = []
     try:
-        for name, command in commands.items():
+        for name in NAMES:
             ports[name] = dict(zip(("web", "trusting"), free_ports(2)))
             static = {
                 "entryPoints": {
@@ -270,13 +265,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
                     },
                 },
                 "providers": {"file": {"filename": str(folder / "dynamic.yml"), "watch": False}},
-                "log": {"filePath": str(folder / f"{name}.log")},
             }
-            (folder / f"{name}.yml").write_text(yaml.safe_dump(static))
-            config = str(folder / f"{name}.yml")
-            arguments = [f"--configFile={config}"] if name == "traefik" else ["--config", config]
-            processes.append(subprocess.Popen([*command, *arguments], cwd=folder, stdout=subprocess.DEVNULL))
-        for name in commands:
+            processes.append(start(name, folder, static))
+        for name in NAMES:
             eventually(lambda port=ports[name]["web"]: is_ready(port), f"{name} routes", 30)  # type: ignore[misc]
         yield Pair(ports["traefik"], ports["lbcore"])
     finally:
