@@ -69,6 +69,14 @@ def h2load(url: str, seconds: int, connections: int, rate: int, folder: Path) ->
     return read_h2load(text, log.read_text(), seconds)
 
 
+def h2load_streams(url: str, seconds: int, connections: int, streams: int, folder: Path) -> Load:
+    """Over HTTP/2, as fast as it goes, with so many requests under way on each connection."""
+    log = folder / "h2load.log"
+    log.unlink(missing_ok=True)
+    text = run("h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-D{seconds}", f"--log-file={log}", url)
+    return read_h2load(text, log.read_text(), seconds)
+
+
 def read_h2load(text: str, log: str, seconds: int) -> Load:
     """From its summary and its log (start in µs, status, duration in µs). Raises LoadError when a request failed."""
     found = re.search(

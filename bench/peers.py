@@ -90,9 +90,9 @@ def nginx(program: str, folder: Path, job: Job) -> list[str]:
         "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme; "
         "proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Forwarded-Port $server_port; }"
     )
-    listen = f"listen 127.0.0.1:{job.port}"
+    listen = f"listen 127.0.0.1:{job.port}{' ssl http2' if job.tls else ''}"
     blocks = "\n".join(
-        f"server {{ {listen}{' ssl' if job.tls else ''}{'' if n else ' backlog=4096'}; server_name {name}; {proxy} }}"
+        f"server {{ {listen}{'' if n else ' backlog=4096'}; server_name {name}; {proxy} }}"
         for n, name in enumerate(names)
     )
     servers = " ".join(f"server 127.0.0.1:{port};" for port in job.servers)
@@ -123,7 +123,7 @@ def haproxy(program: str, folder: Path, job: Job) -> list[str]:
     if job.tls is not None:
         pair = write(folder, "pair.pem", job.tls.certificate.read_text() + job.tls.key.read_text())
         encrypted = (
-            f" ssl crt {pair} alpn http/1.1 ssl-min-ver TLSv1.2 ciphersuites {SUITES} ciphers {CIPHERS} "
+            f" ssl crt {pair} alpn h2,http/1.1 ssl-min-ver TLSv1.2 ciphersuites {SUITES} ciphers {CIPHERS} "
             f"curves X25519:P-256{'' if job.tls.tickets else ' no-tls-tickets'}"
         )
     text = f"""

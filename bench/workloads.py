@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from bench.load import Load, LoadError, h2load, wrk
+from bench.load import Load, LoadError, h2load, h2load_streams, wrk
 from bench.process import cpu, memory_bytes
 
 REALISTIC = {
@@ -99,6 +99,21 @@ def rate(target: Target, seconds: int) -> Sample:
     return per_request(target, lambda: h2load(target.url + "/", seconds, 64, FIXED_RATE, target.folder))
 
 
+def streams(connections: int, each: int, path: str = "/") -> Callable[[Target, int], Sample]:
+    """Over HTTP/2: `each` requests under way on each connection."""
+
+    def drive(target: Target, seconds: int) -> Sample:
+        url = target.url + path
+        return per_request(target, lambda: h2load_streams(url, seconds, connections, each, target.folder))
+
+    return drive
+
+
+def streams10m(target: Target, seconds: int) -> Sample:
+    """CPU milliseconds per GiB."""
+    return per_gib(streams(4, 1, "/10m")(target, seconds))
+
+
 def headers(target: Target, seconds: int) -> Sample:
     return per_request(target, lambda: wrk(target.url + "/", seconds, 64, REALISTIC))
 
@@ -109,7 +124,11 @@ def connect(target: Target, seconds: int) -> Sample:
 
 def body10m(target: Target, seconds: int) -> Sample:
     """CPU milliseconds per GiB."""
-    sample = per_request(target, lambda: wrk(target.url + "/10m", seconds, 4))
+    return per_gib(per_request(target, lambda: wrk(target.url + "/10m", seconds, 4)))
+
+
+def per_gib(sample: Sample) -> Sample:
+    """Of a sample by requests of 10 MB."""
     factor = 1024 / 10 / 1000
     return Sample(sample.cost * factor, sample.user * factor, sample.system * factor, sample.load)
 
@@ -176,6 +195,9 @@ WORKLOADS = {
         Workload(
             "tlsidle", f"TLS 1.3: {IDLE_CONNECTIONS} idle client connections", "KiB/connection", idle, key="ecdsa"
         ),
+        Workload("h2", "HTTP/2 over TLS 1.3: 16 connections with 16 requests each", US, streams(16, 16), key="ecdsa"),
+        Workload("h2single", "HTTP/2 over TLS 1.3: 64 connections, one request each", US, streams(64, 1), key="ecdsa"),
+        Workload("h210m", "HTTP/2 over TLS 1.3: answers of 10 MB", MS, streams10m, key="ecdsa"),
         Workload("routers10", "10 routers, one host each", US, routers(10), 10),
         Workload("routers1000", "1,000 routers, one host each", US, routers(1000), 1000),
         Workload("routers10000", "10,000 routers, one host each", US, routers(10000), 10000),

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 UNIX = "unix:"
-PORTS = {"http": 80, "https": 443}  # of URLs without one
+PORTS = {"http": 80, "https": 443, "h2c": 80}  # of URLs without one
 _PLACEHOLDER = re.compile(r"[$<>{}]|%[A-Z_]+%")
 _HOST = re.compile(r"[^\s\x00-\x20\x7f\"#$&'()*+,/;<=>?@\\^`{|}]+")
 
@@ -79,8 +79,8 @@ def is_nowhere(url: str) -> bool:
 def split_url(url: str) -> tuple[str, int, str, str]:
     """`(host, port, authority, path)` of a server's URL. Raises ValueError.
 
-    http[s]://[user@]host[:port][/path], or (extension) unix:/path/of/socket, with port 0 and the path as host.
-    A user is accepted, as in Traefik, and not sent: the authority is without it.
+    http://, https:// or h2c://, then [user@]host[:port][/path]; or (extension) unix:/path/of/socket, with port 0 and
+    the path as host. A user is accepted, as in Traefik, and not sent: the authority is without it.
     Source: RFC 3986 section 3.
     """
     if url.startswith(UNIX):
@@ -93,15 +93,19 @@ def split_url(url: str) -> tuple[str, int, str, str]:
         port = parts.port
     except ValueError as error:
         raise ValueError(f"error parsing server URL {url}: {error}") from None
-    if parts.scheme == "h2c":
-        raise ValueError(f"error parsing server URL {url}: h2c:// is not supported by this version of lbcore")
     if parts.scheme not in PORTS or not parts.hostname:
-        raise ValueError(f"error parsing server URL {url}: write http://host:port, https://host:port or unix:/path")
+        known = "http://host:port, https://host:port, h2c://host:port or unix:/path"
+        raise ValueError(f"error parsing server URL {url}: write {known}")
     if _PLACEHOLDER.search(parts.netloc):
         raise ValueError(f"error parsing server URL {url}: a placeholder was not filled in")
     if not _HOST.fullmatch(parts.hostname):
         raise ValueError(f"error parsing server URL {url}: {parts.hostname!r} is no host")
     return parts.hostname, PORTS[parts.scheme] if port is None else port, parts.netloc.rpartition("@")[2], parts.path
+
+
+def is_http2(url: str) -> bool:
+    """Whether a server is spoken to in HTTP/2 without TLS."""
+    return url[:6].lower() == "h2c://"
 
 
 def is_secure(url: str) -> bool:

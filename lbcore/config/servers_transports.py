@@ -8,18 +8,18 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from lbcore.config.forwarding import ForwardingTimeouts
-from lbcore.config.model import Object, keys
+from lbcore.config.model import Object
 from lbcore.config.tls import NamedServers, ServerTls
 
 
 class ServersTransport(Object, NamedServers):
     """How servers are spoken to. `maxIdleConnsPerHost` 0: 2, as in Traefik."""
 
-    ignored = keys("disableHTTP2", "servers are spoken to in HTTP/1.1 anyway")
     meant: ClassVar[str] = "the name of a transport is missing: write serversTransports: {NAME: {...}}"
 
     max_idle_conns_per_host: Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)] = 0
     forwarding_timeouts: ForwardingTimeouts = ForwardingTimeouts()
+    disable_http2: Annotated[bool, Field(alias="disableHTTP2")] = False
     cipher_suites: list[str] = []
     min_version: str = ""
     max_version: str = ""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
 from lbcore.config.dynamic import HealthCheck
-from lbcore.config.network import PORTS, is_secure, split_address, split_url
+from lbcore.config.network import PORTS, is_http2, is_secure, split_address, split_url
 from lbcore.config.tcp import TcpHealthCheck
 from lbcore.config.tls import ServerTls
 from lbcore.health.grpc import ask_grpc
+from lbcore.health.http2 import ask_http2
 from lbcore.http.framing import decode_chunked
 from lbcore.http.response import Response
 
@@ -57,6 +58,7 @@ class Target:
     authority: str
     path: str
     tls: TlsTarget | None = None
+    http2: bool = False  # without TLS
 
     @property
     def url(self) -> str:
@@ -97,7 +99,8 @@ def target_of(url: str, check: HealthCheck, tls: ServerTls | None = None) -> Tar
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     path = urlsplit(urljoin(f"http://server{own_path or '/'}", check.path))
     over = _over_tls(_connector(tls or ServerTls()), host) if is_secure(url) else None
-    return Target(host, port, authority, (path.path or "/") + (f"?{path.query}" if path.query else ""), over)
+    asked = (path.path or "/") + (f"?{path.query}" if path.query else "")
+    return Target(host, port, authority, asked, over, is_http2(url))
 
 
 def tcp_probe_for(address: str, check: TcpHealthCheck, tls: ServerTls | None = None) -> Probe:
@@ -161,7 +164,7 @@ async def _http(target: Target, check: HealthCheck, tls: ServerTls) -> None:
         if not (check.follow_redirects and location and status in (301, 302, 303, 307, 308)):
             return _judge(status, body, check)
         follow = urlsplit(urljoin(target.url, location))
-        if follow.scheme not in PORTS or not follow.hostname:
+        if follow.scheme not in ("http", "https") or not follow.hostname:
             raise ProbeError(f"redirected to {location}, which cannot be followed")
         if (follow.scheme, follow.netloc) != (target.scheme, target.authority):
             over = None
@@ -193,10 +196,24 @@ async def _ask(target: Target, method: str, host: str, check: HealthCheck) -> An
         raise ProbeError("the request of the check holds line breaks")
     reader, writer = await open_to(target)
     try:
+        if target.http2:
+            return await _ask_http2(reader, writer, target, method, host, check)
         writer.write("\r\n".join([*lines, "", ""]).encode())
         return await _read_answer(reader, method == "HEAD", bool(check.expect_body))
     finally:
         writer.close()
+
+
+async def _ask_http2(
+    reader: Reader, writer: Writer, target: Target, method: str, host: str, check: HealthCheck
+) -> Answer:
+    pseudo = [(":method", method), (":scheme", target.scheme), (":path", target.path), (":authority", host)]
+    more = [(name.lower(), value) for name, value in check.headers.items() if name.lower() != "host"]
+    limit = BODY_LIMIT_BYTES if check.expect_body else 0
+    answer = await ask_http2(reader, writer, [*pseudo, ("user-agent", AGENT), *more], limit)
+    if isinstance(answer, str):
+        raise ProbeError(answer)
+    return answer
 
 
 async def _read_answer(

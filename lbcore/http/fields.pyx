@@ -9,7 +9,7 @@ import os
 
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcpy, strlen
 
 from lbcore.http.arena cimport arena_alloc
 from lbcore.http.framing cimport BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_UNTIL_CLOSE, connection_lists, frame_request, frame_response
@@ -20,6 +20,7 @@ from lbcore.http.known cimport (
 )
 from lbcore.http.message cimport Message
 from lbcore.http.pico cimport pico_parse_headers
+from lbcore.http.render cimport status_text
 from lbcore.http.request cimport Request, RequestPolicy
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_eq, span_ieq, span_of
@@ -371,6 +372,38 @@ cdef int list_response(Response response, Span date, FieldList* into) noexcept:
                response.headers[i].value.len) < 0:
             return -1
     return 0 if dated else add(into, b"date", 4, date.ptr, date.len)
+
+
+cdef bint is_grpc(Request request) noexcept:
+    """Whether a request is a call of gRPC, whose client looks for a status of gRPC in the answer."""
+    cdef Span kind = request.find(b"content-type", 12)
+    return kind.len >= 16 and span_ieq(span_of(kind.ptr, 16), b"application/grpc", 16)
+
+
+cdef int list_grpc_status(int status, FieldList* into) noexcept:
+    """The fields of an answer without a body that tells a client of gRPC what this status of HTTP means. 0, or -1 without memory.
+
+    Source: https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
+    """
+    cdef const char* code = b"2"   # UNKNOWN
+    cdef Span text = status_text(status)
+    if status == 400:
+        code = b"13"               # INTERNAL
+    elif status == 401:
+        code = b"16"               # UNAUTHENTICATED
+    elif status == 403:
+        code = b"7"                # PERMISSION_DENIED
+    elif status == 404:
+        code = b"12"               # UNIMPLEMENTED
+    elif status == 413 or status == 431:
+        code = b"8"                # RESOURCE_EXHAUSTED
+    elif status == 429 or 502 <= status <= 504:
+        code = b"14"               # UNAVAILABLE
+    into.count = 0
+    if add(into, b":status", 7, b"200", 3) or add(into, b"content-type", 12, b"application/grpc", 16) \
+            or add(into, b"grpc-status", 11, code, strlen(code)):
+        return -1
+    return add(into, b"grpc-message", 12, text.ptr, text.len) if text.len else 0
 
 
 cdef int list_trailers(Message trailers, FieldList* into) noexcept:

@@ -10,6 +10,7 @@ from lbcore.routing.server cimport Server
 cdef enum Outcome:                     # of an attempt that did not bring the answer for the client
     OUTCOME_STALE                      # its connection had been idle, and was dead by the time the request was sent
     OUTCOME_UNREACHED                  # no connection could be made: the server has seen nothing of the request
+    OUTCOME_REFUSED                    # the server has said that it did not look at the request
     OUTCOME_BAD                        # the server may have seen the request, and failed or answered badly
 
 

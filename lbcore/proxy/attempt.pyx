@@ -34,6 +34,8 @@ cdef int next_attempt(Attempt attempt, int outcome, int status, bint repeatable,
     """
     if outcome == OUTCOME_STALE and repeatable and not attempt.again:
         return NEXT_SAME
+    if outcome == OUTCOME_REFUSED and repeatable:
+        return NEXT_OTHER if attempt.again else NEXT_SAME
     if outcome == OUTCOME_UNREACHED:
         return NEXT_OTHER
     if repeatable and step_to_leave(decision.failover, status) is not None:

@@ -45,6 +45,7 @@ cdef class ServerStream(Sink):         # the end that answers: takes the request
 
     cdef bint was_connected(self) noexcept
     cdef bint was_reused(self) noexcept
+    cdef bint was_refused(self) noexcept
     cdef int start(self, Exchange exchange) except -1
     cdef int resume(self) except -1
     cdef object take_socket(self)

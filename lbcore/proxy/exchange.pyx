@@ -18,7 +18,7 @@ from lbcore.http.span cimport Span, span_bytes, span_eq, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending, Reply
 from lbcore.observability.record cimport Record
 from lbcore.proxy.attempt cimport (
-    NEXT_FALLBACK, NEXT_OTHER, NEXT_SAME, OUTCOME_BAD, OUTCOME_STALE, OUTCOME_UNREACHED, Attempt, next_attempt,
+    NEXT_FALLBACK, NEXT_OTHER, NEXT_SAME, OUTCOME_BAD, OUTCOME_REFUSED, OUTCOME_STALE, OUTCOME_UNREACHED, Attempt, next_attempt,
 )
 from lbcore.proxy.copies cimport Copy, make_copy
 from lbcore.proxy.entry_point cimport EntryPoint
@@ -114,6 +114,10 @@ cdef class ServerStream(Sink):
 
     cdef bint was_reused(self) noexcept:
         """Whether its connection had answered before, so that it may have died unnoticed."""
+        return False
+
+    cdef bint was_refused(self) noexcept:
+        """Whether the server has said that it did not look at the request, which may be sent once more, whatever it asks for."""
         return False
 
     cdef int start(self, Exchange exchange) except -1:
@@ -1063,8 +1067,11 @@ cdef class Exchange(Context):
         cdef Attempt attempt = self.attempt
         cdef bint reused = self.stream.was_reused()
         cdef bint connected = self.stream.was_connected()
+        cdef bint refused = self.stream.was_refused()
         cdef int status = 502
         attempt.error = error
+        if refused and not self.status and not attempt.again and self.follow(OUTCOME_REFUSED, status):
+            return 0
         if reused and not heard and not self.status and (error == ERROR_EOF or error == ERROR_RESET) \
                 and self.follow(OUTCOME_STALE, status):
             return 0
@@ -1084,7 +1091,8 @@ cdef class Exchange(Context):
         elif error == ERROR_INTERNAL:
             status = 500
         self.error = -1
-        if not self.way_back.begun and self.follow(OUTCOME_BAD if connected else OUTCOME_UNREACHED, status):
+        if not self.way_back.begun \
+                and self.follow(OUTCOME_REFUSED if refused else OUTCOME_BAD if connected else OUTCOME_UNREACHED, status):
             return 0
         self.error = error
         return self.answer(status, <bytes>FAILURES[status], False)

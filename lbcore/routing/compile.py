@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from lbcore.config import dynamic as model
-from lbcore.config.network import is_secure, split_url
+from lbcore.config.network import is_http2, is_secure, split_url
 from lbcore.config.rule import Rule, parse_rule
 from lbcore.config.static import RedirectEntryPoint, StaticConfig, StaticServersTransport
 from lbcore.config.units import status_ranges
@@ -25,6 +25,7 @@ from lbcore.config.validate import (
     redirection_port,
     tls_of,
 )
+from lbcore.http2.library import is_available as http2_is_available
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.build import build
 from lbcore.middleware.challenges import Challenges
@@ -637,15 +638,21 @@ class _Compiler:
         if identity not in self.servers:
             known = self.known.get(identity)
             slot = self.slots.servers[identity]
-            tls = self.transport(transport).server_tls() if is_secure(config.url) else None
+            settings = self.transport(transport)
+            tls = settings.server_tls() if is_secure(config.url) else None
+            http2 = tls is not None and not getattr(settings, "disable_http2", False)
+            if is_http2(config.url) and not http2_is_available():
+                raise ValueError(f"server {config.url}: HTTP/2 needs libnghttp2; install the package pycurl or nghttp2")
             if (
                 known is None
                 or known.slot != slot
                 or known.preserve_path != config.preserve_path
+                or known.offers_http2 != http2
                 or not is_made_by(known, tls)
             ):
                 target = self.targets.target(tls, split_url(config.url)[0])
-                known = Server(identity, config.url, self.region, self.worker, slot, config.preserve_path, target)
+                place = (self.region, self.worker, slot)
+                known = Server(identity, config.url, *place, config.preserve_path, target, http2)
             self.servers[identity] = known
         return self.servers[identity]
 
@@ -662,4 +669,6 @@ class _Compiler:
             response_header_timeout_ms=milliseconds(timeouts.response_header_timeout),
             idle_timeout_ms=milliseconds(timeouts.idle_conn_timeout),
             max_idle=max(0, idle) if idle or declared is None else GO_MAX_IDLE,
+            read_idle_timeout_ms=milliseconds(timeouts.read_idle_timeout),
+            ping_timeout_ms=milliseconds(timeouts.ping_timeout),
         )

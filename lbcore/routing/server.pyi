@@ -8,6 +8,8 @@ class Server(Member):
     preserve_path: bool
     limit: int
     target: Target | None
+    offers_http2: bool
+    is_http2: bool
     @property
     def url(self) -> str: ...
     def __init__(
@@ -19,4 +21,5 @@ class Server(Member):
         slot: int,
         preserve_path: bool = False,
         target: Target | None = None,
+        offers_http2: bool = False,
     ) -> None: ...

@@ -13,6 +13,8 @@ cdef class UpstreamPolicy:             # of a servers transport
     cdef public int64_t dial_timeout_ms
     cdef public int64_t response_header_timeout_ms     # 0 = none
     cdef public int64_t idle_timeout_ms                # 0 = none
+    cdef public int64_t read_idle_timeout_ms           # of HTTP/2: a server that is silent is sent a PING; 0 = never
+    cdef public int64_t ping_timeout_ms                # and has that long to answer it; 0 = any time
     cdef public Py_ssize_t max_idle                    # connections kept per server; 0 = none
 
 

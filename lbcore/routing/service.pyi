@@ -6,12 +6,16 @@ class UpstreamPolicy:
     response_header_timeout_ms: int
     idle_timeout_ms: int
     max_idle: int
+    read_idle_timeout_ms: int
+    ping_timeout_ms: int
     def __init__(
         self,
         dial_timeout_ms: int = 30000,
         response_header_timeout_ms: int = 0,
         idle_timeout_ms: int = 90000,
         max_idle: int = 200,
+        read_idle_timeout_ms: int = 0,
+        ping_timeout_ms: int = 15000,
     ) -> None: ...
 
 class Service:

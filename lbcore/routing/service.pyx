@@ -25,11 +25,14 @@ cdef Asker asker_of(Request request):
 cdef class UpstreamPolicy:
     """Timeouts and limits of connections to servers."""
 
-    def __init__(self, dial_timeout_ms=30000, response_header_timeout_ms=0, idle_timeout_ms=90000, max_idle=200):
+    def __init__(self, dial_timeout_ms=30000, response_header_timeout_ms=0, idle_timeout_ms=90000, max_idle=200,
+                 read_idle_timeout_ms=0, ping_timeout_ms=15000):
         self.dial_timeout_ms = dial_timeout_ms
         self.response_header_timeout_ms = response_header_timeout_ms
         self.idle_timeout_ms = idle_timeout_ms
         self.max_idle = max_idle
+        self.read_idle_timeout_ms = read_idle_timeout_ms
+        self.ping_timeout_ms = ping_timeout_ms
 
 
 cdef class Service:

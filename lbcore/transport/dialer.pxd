@@ -11,13 +11,16 @@ cdef class WaitDeadline(Timed):
 
 
 cdef class DialStream(ServerStream):
-    cdef Dial dial             # None after its end
+    cdef ExchangeDial dial     # None after its end
 
 
 cdef class ExchangeDial(Dial):
-    cdef DialStream stream     # refers back; both references end when the exchange gets its stream, or none
+    cdef SocketDialer dialer
+    cdef list waiting          # DialStreams, which refer back; both references end when the exchange gets its stream, or none
 
-    cdef void leave(self) noexcept
+    cdef int join(self, DialStream stream) except -1
+    cdef int leave(self, DialStream stream) except -1
+    cdef list end(self)
 
 
 cdef class SocketDialer(Dialer):

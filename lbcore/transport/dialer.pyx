@@ -15,7 +15,10 @@ from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
 from lbcore.transport.ask_stream cimport ask_service
 from lbcore.transport.dial cimport Dial
+from lbcore.transport.encryption cimport EncryptedTransport
 from lbcore.transport.http1_server cimport http1_to
+from lbcore.transport.http2_client cimport http2_is_available
+from lbcore.transport.http2_server cimport http2_to
 from lbcore.transport.mirror_stream cimport MirrorStream
 from lbcore.transport.pool cimport Pool
 from lbcore.transport.reactor cimport Reactor, Timed
@@ -24,6 +27,12 @@ from lbcore.transport.socket cimport OwnedSocket
 from lbcore.transport.timers cimport timer_clear
 
 from lbcore.transport.resolver import Resolver
+
+cdef enum:
+    MOST_WAITING = 100         # for one connection: as many streams as one may open before the server has said how many
+
+cdef bytes OFFER_BOTH = b"\x02h2\x08http/1.1"      # in ALPN
+cdef bytes OFFER_HTTP1 = b"\x08http/1.1"
 
 POLL_S = 0.002                 # a slot that another worker gives back is noticed after this time at the latest
 
@@ -49,10 +58,14 @@ cdef class WaitDeadline(Timed):
 
 
 cdef ServerConnection connection_to(Server server, OwnedSocket socket):
-    """The connection for a socket to the server, which becomes its owner. ALPN decides the protocol.
+    """The connection for a socket to the server, which becomes its owner. The URL, or ALPN, decides the protocol.
 
     The one place that knows all protocols towards servers, as `protocols.serve_socket` does towards clients.
     """
+    if server.is_http2 or (socket.transport is not None and (<EncryptedTransport>socket.transport).protocol == b"h2"):
+        server.multiplexes = True
+        return http2_to(server, socket)
+    server.multiplexes = False
     return http1_to(server, socket)
 
 
@@ -64,43 +77,94 @@ cdef class DialStream(ServerStream):
         return False
 
     cdef int abort(self) except -1:
-        cdef Dial dial = self.dial
+        cdef ExchangeDial dial = self.dial
         self.dial = None
-        return 0 if dial is None else dial.abort()
+        return 0 if dial is None else dial.leave(self)
 
 
 @cython.final
 cdef class ExchangeDial(Dial):
-    """A new connection for an exchange, whose stream starts when the connection is established."""
+    """A new connection for an exchange, whose stream starts when the connection is established. Others may join it, where
+    the server's connections are expected to take many streams."""
 
     cdef int established(self, OwnedSocket socket) except -1:
-        cdef Exchange exchange = self.stream.exchange
         cdef ServerConnection connection = connection_to(self.server, socket)
-        cdef ServerStream stream = connection.open_stream()
-        self.leave()
-        if connection.available:
-            (<Pool>self.server.pool).give(connection, exchange.attempt.balancer.policy.max_idle)
+        cdef list waiting = self.end()
+        cdef bint first = True
+        for item in waiting:
+            if first or connection.available:
+                open_stream((<DialStream>item), connection)
+            else:
+                # It is another protocol than the last time.
+                dial_again(<DialStream>item, self.dialer)
+            first = False
+        return connection.go_on()
+
+    cdef int failed(self, int error) except -1:
+        cdef Exchange exchange
+        cdef uint64_t serial
+        for item in self.end():
+            exchange = (<DialStream>item).exchange
+            (<DialStream>item).exchange = None
+            serial = exchange.serial
+            try:
+                exchange.server_failed(error, False)
+            except Exception as problem:
+                exchange.internal_error(problem, serial)
+        return 0
+
+    cdef int join(self, DialStream stream) except -1:
+        """Wait for this connection, too."""
+        stream.dial = self
+        self.waiting.append(stream)
+        return 0
+
+    cdef int leave(self, DialStream stream) except -1:
+        """An exchange does not wait any more; without any the connection is not made."""
+        self.waiting.remove(stream)
+        if not self.waiting:
+            self.end()
+            self.abort()
+        return 0
+
+    cdef list end(self):
+        """The streams that wait, which refer to this dial no more."""
+        cdef list waiting = self.waiting
+        self.waiting = []
+        if self.server.dialling is self:
+            self.server.dialling = None
+        for item in waiting:
+            (<DialStream>item).dial = None
+        return waiting
+
+
+cdef int open_stream(DialStream waiting, ServerConnection connection) except -1:
+    """Give an exchange its stream, and start it."""
+    cdef Exchange exchange = waiting.exchange
+    cdef uint64_t serial = exchange.serial
+    cdef ServerStream stream
+    waiting.exchange = None
+    try:
+        stream = connection.open_stream()
         exchange.attach(stream)
         stream.start(exchange)
         if not stream.blocked:
             exchange.server_ready()
-        return connection.go_on()
+    except Exception as error:
+        exchange.internal_error(error, serial)
+    return 0
 
-    cdef int failed(self, int error) except -1:
-        cdef Exchange exchange = self.stream.exchange
-        cdef uint64_t serial = exchange.serial
-        self.leave()
-        try:
-            exchange.server_failed(error, False)
-        except Exception as problem:
-            exchange.internal_error(problem, serial)
-        return 0
 
-    cdef void leave(self) noexcept:
-        """Separate from the exchange, for which this dial has ended."""
-        self.stream.exchange = None
-        self.stream.dial = None
-        self.stream = None
+cdef int dial_again(DialStream waiting, SocketDialer dialer) except -1:
+    """Have an exchange wait for a connection of its own."""
+    cdef Exchange exchange = waiting.exchange
+    cdef uint64_t serial = exchange.serial
+    waiting.exchange = None
+    try:
+        dialer.dial(exchange)
+    except Exception as error:
+        exchange.internal_error(error, serial)
+    return 0
 
 
 @cython.final
@@ -119,7 +183,7 @@ cdef class SocketDialer(Dialer):
         cdef ServerStream stream = None
         if server.pool is None:
             server.pool = Pool()
-        elif not anew:
+        elif not anew and not (server.multiplexes and server.target is not None and exchange.request.framing.upgrade):
             stream = (<Pool>server.pool).open_stream()
         if stream is None:
             return self.dial(exchange)
@@ -128,15 +192,26 @@ cdef class SocketDialer(Dialer):
         return 0 if stream.blocked else exchange.server_ready()
 
     cdef int dial(self, Exchange exchange) except -1:
-        """Begin a new connection, over which the stream of the exchange will start."""
-        cdef ExchangeDial dial = ExchangeDial.__new__(ExchangeDial)
+        """Begin a new connection, or wait for one that is being made; the stream starts when it is established."""
+        cdef Server server = exchange.attempt.server
+        cdef ExchangeDial dial = server.dialling
         cdef DialStream stream = DialStream.__new__(DialStream)
-        dial.server = stream.server = exchange.attempt.server
-        dial.stream = stream
-        stream.dial = dial
+        cdef bint upgrade = server.target is not None and exchange.request.framing.upgrade     # spoken in HTTP/1.1 alone
+        stream.server = server
         stream.exchange = exchange
         stream.blocked = True
         exchange.attach(stream)
+        if dial is not None and not upgrade and len(dial.waiting) < MOST_WAITING:
+            return dial.join(stream)
+        dial = ExchangeDial.__new__(ExchangeDial)
+        dial.server = server
+        dial.dialer = self
+        dial.waiting = []
+        dial.join(stream)
+        if server.multiplexes and not upgrade:
+            server.dialling = dial
+        if server.offers_http2 and http2_is_available():
+            dial.protocols = OFFER_HTTP1 if upgrade else OFFER_BOTH
         return dial.dial(self.reactor, self.resolver, exchange.attempt.balancer.policy.dial_timeout_ms)
 
     cdef int arm(self, Pending pending, int64_t timeout_ms) except -1:

@@ -8,7 +8,7 @@ from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.exchange cimport ClientStream, Dialer
 from lbcore.transport.connection cimport ClientConnection, Learned
 from lbcore.transport.http2_session cimport Flow, Http2Session
-from lbcore.transport.socket cimport OwnedSocket
+from lbcore.transport.socket cimport OwnedSocket, SocketOwner
 
 cdef enum Http2ClientState:
     HTTP2_OPEN = 0
@@ -70,14 +70,28 @@ cdef class Http2ClientConnection(ClientConnection):
         return most and self.socket.reactor.now_ms - self.opened_ms >= most
 
 
+cdef class Http2Tunnel(SocketOwner):
+    cdef Http2ClientStream stream      # None once it is over
+    cdef OwnedSocket upstream          # the server's end, owned
+    cdef bint up_ended                 # the client has ended its side, and the server was told
+    cdef bint down_ended               # the other way round
+
+    cdef int pump(self) except -1
+    cdef bint pump_up(self) except *
+    cdef bint pump_down(self) except *
+    cdef int finish(self, bint broken) except -1
+
+
 cdef class Http2ClientStream(ClientStream):
     cdef Http2ClientConnection connection      # None once the stream is closed
     cdef Http2ClientStream newer       # neighbours among those of the connection
     cdef Http2ClientStream older       # also the next one of those that are kept for reuse
     cdef Flow flow
     cdef RequestFields fields
+    cdef Http2Tunnel tunnel            # after a switch of protocols; None = there was none
     cdef bint begun                    # its exchange has begun, or was refused
     cdef bint told_end                 # the exchange knows that the request is complete
+    cdef bint mute                     # the answer is said with its head: its body is dropped
     cdef bint continue_sent            # 100 Continue went out, or is not wanted
     cdef int64_t began_ms              # when the head was complete, by the reactor's clock
     cdef int64_t excused_ms            # of the time since then, the server has taken nothing

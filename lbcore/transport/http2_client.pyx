@@ -6,9 +6,9 @@ cimport cython
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from lbcore.http.buffer cimport buffer_len, buffer_release
+from lbcore.http.buffer cimport buffer_acquire, buffer_len, buffer_release, buffer_room
 from lbcore.http.fields cimport (
-    FIELDS_MALFORMED, complete_request, list_response, take_request_field, take_trailer_field,
+    FIELDS_MALFORMED, complete_request, is_grpc, list_grpc_status, list_response, take_request_field, take_trailer_field,
 )
 from lbcore.http.framing cimport BODY_NONE
 from lbcore.http.message cimport Message
@@ -25,7 +25,7 @@ from lbcore.transport.connection cimport ClientConnection, Learned
 from lbcore.transport.encryption cimport EncryptedTransport
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from lbcore.transport.http2_session cimport FLOW_CLOSED, FLOW_INPUT, FLOW_ROOM, Flow, Http2Session, queue_len
-from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
+from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket, SocketOwner
 
 cdef enum:
     KEPT_STREAMS = 1024        # kept for reuse
@@ -357,8 +357,107 @@ cdef class Http2ClientConnection(ClientConnection):
         if self.state == HTTP2_CLOSED:
             return 0
         self.state = HTTP2_CLOSED
+        self.session.broken = True     # nothing is sent any more
         self.leave()
         self.socket.shut()
+        return 0
+
+
+@cython.final
+cdef class Http2Tunnel(SocketOwner):
+    """Bytes both ways between a stream (RFC 8441) and a server's socket, after a switch of protocols."""
+
+    cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
+        socket.note(events)
+        return self.pump()
+
+    cdef void socket_failed(self, OwnedSocket socket, object error) noexcept:
+        _log.error("internal error in a tunnel", exc_info=error)
+        try:
+            self.finish(True)
+        except Exception as again:
+            _log.error("internal error at the end of a tunnel", exc_info=again)
+
+    cdef int pump(self) except -1:
+        """Move what there is, both ways, as far as it goes. Called when either end has something, or takes something."""
+        if self.stream is None:
+            return 0
+        if self.pump_up() or self.pump_down():
+            return self.finish(True)
+        return self.finish(False) if self.up_ended and self.down_ended else 0
+
+    cdef bint pump_up(self) except *:
+        """From the client to the server. True: the server's end broke."""
+        cdef Flow* flow = &self.stream.flow
+        cdef Http2ClientSession session = self.stream.connection.session
+        cdef OwnedSocket upstream = self.upstream
+        cdef Py_ssize_t n
+        cdef int result
+        while not self.up_ended:
+            result = upstream.push()
+            if result == IO_FAILED:
+                return True
+            if result == IO_AGAIN:
+                return False
+            n = queue_len(&flow.input)
+            if n:
+                if upstream.put(span_of(flow.input.base + flow.input.start, n)) == IO_FAILED:
+                    return True
+                session.consume(flow, n)
+            elif flow.ended:
+                self.up_ended = True
+                if not self.down_ended:
+                    upstream.shut_write()
+            else:
+                break
+        return False
+
+    cdef bint pump_down(self) except *:
+        """The other way round."""
+        cdef Flow* flow = &self.stream.flow
+        cdef Http2ClientSession session = self.stream.connection.session
+        cdef OwnedSocket upstream = self.upstream
+        cdef Py_ssize_t n
+        while not self.down_ended and not flow.full:
+            n = buffer_len(&upstream.input)
+            if n:
+                session.put(flow, span_of(upstream.input.base + upstream.input.start, n))
+            buffer_release(&upstream.input)
+            if n:
+                continue
+            if not upstream.readable:
+                break
+            if buffer_acquire(&upstream.input) < 0:
+                raise MemoryError
+            n = upstream.receive(&upstream.input, buffer_room(&upstream.input))
+            if n == IO_FAILED:
+                return True
+            if n == 0:
+                self.down_ended = True
+                session.put_end(flow, None)
+            if n <= 0:
+                buffer_release(&upstream.input)
+        return False
+
+    cdef int finish(self, bint broken) except -1:
+        """Both ends have ended, or one broke, or the stream was reset."""
+        cdef Http2ClientStream stream = self.stream
+        cdef Exchange exchange
+        if stream is None:
+            return 0
+        self.stream = None
+        self.upstream.shut()
+        exchange = stream.exchange
+        stream.exchange = None
+        if stream.connection is not None and not stream.flow.closed:
+            stream.connection.session.discard(&stream.flow)
+            if broken:
+                stream.connection.session.reset(&stream.flow, NGHTTP2_CONNECT_ERROR)
+        if exchange is not None:
+            try:
+                exchange.tunnel_ended()
+            finally:
+                exchange_give(exchange)
         return 0
 
 
@@ -371,6 +470,8 @@ cdef class Http2ClientStream(ClientStream):
             return self.closed()
         if not self.begun:
             return self.begin() if self.flow.head_complete else 0
+        if self.tunnel is not None:
+            return self.tunnel.pump()
         if events & FLOW_ROOM and self.blocked:
             self.blocked = False
             if self.exchange is not None:
@@ -429,7 +530,13 @@ cdef class Http2ClientStream(ClientStream):
     cdef int closed(self) except -1:
         """The library has closed the stream, or the connection ends: nothing of it stays."""
         cdef Http2ClientConnection connection = self.connection
-        cdef Exchange exchange = self.exchange
+        cdef Exchange exchange
+        cdef Http2Tunnel tunnel = self.tunnel
+        if tunnel is not None:
+            self.tunnel = None
+            self.flow.closed = True
+            tunnel.finish(False)
+        exchange = self.exchange
         self.connection = None
         self.exchange = None
         self.flow.closed = True
@@ -555,9 +662,17 @@ cdef class Http2ClientStream(ClientStream):
         if self.connection is None:
             return 0
         session = self.connection.session
+        if self.exchange.stream is None and response.status != 200 and is_grpc(self.exchange.request):
+            # An answer of lbcore's own.
+            self.mute = True
+            if list_grpc_status(response.status, &session.list) < 0:
+                raise MemoryError
+            return session.respond(&self.flow, False)
+        if response.status == 101:
+            response.drop(b"sec-websocket-accept", 20)     # of a key that the client has not sent
         if list_response(response, http_date(), &session.list) < 0:
             raise MemoryError
-        return session.respond(&self.flow, response.framing.body != BODY_NONE)
+        return session.respond(&self.flow, response.framing.body != BODY_NONE or response.status == 101)
 
     cdef int put_interim(self, Response response) except -1:
         cdef Http2ClientSession session
@@ -569,7 +684,7 @@ cdef class Http2ClientStream(ClientStream):
         return session.inform(&self.flow, 0)
 
     cdef int put(self, Span data) except -1:
-        if self.connection is None or data.len == 0:
+        if self.connection is None or data.len == 0 or self.mute:
             return 0
         self.connection.session.put(&self.flow, data)
         self.blocked = self.flow.full
@@ -585,7 +700,17 @@ cdef class Http2ClientStream(ClientStream):
         return 0
 
     cdef int switch(self, ServerStream server) except -1:
-        return self.exchange.answer_refused(502)
+        cdef object upstream = server.take_socket()
+        cdef Http2Tunnel tunnel
+        if upstream is None or self.connection is None:
+            return self.exchange.answer_refused(502)
+        tunnel = Http2Tunnel.__new__(Http2Tunnel)
+        tunnel.stream = self
+        tunnel.upstream = <OwnedSocket>upstream
+        tunnel.upstream.owner = tunnel
+        self.tunnel = tunnel
+        self.answer_until_ms = 0
+        return tunnel.pump()
 
     cdef int finish(self) except -1:
         cdef Exchange exchange = self.exchange
@@ -624,8 +749,9 @@ cdef Http2ClientStream stream_take(Http2ClientConnection connection, int32_t str
     memset(&stream.fields, 0, sizeof(stream.fields))
     stream.flow.id = stream_id
     stream.flow.owner = <void*>stream
-    stream.blocked = stream.begun = stream.told_end = False
+    stream.blocked = stream.begun = stream.told_end = stream.mute = False
     stream.continue_sent = True
+    stream.tunnel = None
     stream.began_ms = stream.excused_ms = stream.blocked_ms = stream.answer_until_ms = 0
     stream.exchange = exchange_take(connection.entry_point, stream, connection.dialer)
     stream.connection = connection

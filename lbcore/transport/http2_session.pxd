@@ -76,6 +76,7 @@ cdef class Http2Session(Flushable):
     cdef int encode(self) except -1
     cdef int serve_ready(self) except -1
     cdef void mark(self, Flow* flow, uint8_t events) noexcept
+    cdef void unmark(self, Flow* flow) noexcept
     cdef void spend(self, int cost) noexcept
     cdef bint is_over(self) noexcept
 
@@ -83,9 +84,10 @@ cdef class Http2Session(Flushable):
     cdef int put(self, Flow* flow, Span data) except -1
     cdef int put_end(self, Flow* flow, Message trailers) except -1
     cdef int resume(self, Flow* flow) except -1
-    cdef void consume(self, Flow* flow, Py_ssize_t count) noexcept
-    cdef void discard(self, Flow* flow) noexcept
+    cdef int consume(self, Flow* flow, Py_ssize_t count) except -1
+    cdef int discard(self, Flow* flow) except -1
     cdef int reset(self, Flow* flow, uint32_t code) except -1
+    cdef int request(self, Flow* flow, bint has_body) except -1
     cdef int respond(self, Flow* flow, bint has_body) except -1
     cdef int inform(self, Flow* flow, int status) except -1
     cdef int end_both(self, Flow* flow) except -1
@@ -94,6 +96,7 @@ cdef class Http2Session(Flushable):
     # Implemented by the sides; all but `flow_ready` are called by the library, and may not call it
     cdef Flow* begin_section(self, int32_t stream_id) noexcept
     cdef int take_field(self, Flow* flow, Span name, Span value) noexcept
+    cdef void section_complete(self, Flow* flow) noexcept
     cdef void frame_received(self, const FrameHead* frame) noexcept
     cdef int flow_ready(self, Flow* flow, uint8_t events) except -1
     cdef int after_send(self) except -1

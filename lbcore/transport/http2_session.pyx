@@ -123,7 +123,7 @@ cdef int on_frame(void* session, const FrameHead* frame, void* data) noexcept:
             self.section = NULL
             if flow == NULL or flow.id != frame.stream_id:
                 return 0
-            flow.head_complete = True
+            self.section_complete(flow)
             self.mark(flow, FLOW_INPUT)
         elif frame.length == 0 and not frame.flags & NGHTTP2_FLAG_END_STREAM:
             self.spend(1)
@@ -315,6 +315,25 @@ cdef class Http2Session(Flushable):
             self.last_ready = flow
         flow.events |= events
 
+    cdef void unmark(self, Flow* flow) noexcept:
+        """Take it out of the list: it is about to go. O(length of the list), usually nothing."""
+        cdef Flow* before = NULL
+        cdef Flow* at = self.first_ready
+        if flow.events == 0:
+            return
+        flow.events = 0
+        while at != NULL and at != flow:
+            before = at
+            at = at.next_ready
+        if at == NULL:
+            return
+        if before == NULL:
+            self.first_ready = flow.next_ready
+        else:
+            before.next_ready = flow.next_ready
+        if self.last_ready == flow:
+            self.last_ready = before
+
     cdef int serve_ready(self) except -1:
         """Look after the flows that something has come for. The owner may free the session meanwhile."""
         cdef Flow* flow
@@ -476,23 +495,41 @@ cdef class Http2Session(Flushable):
             nghttp2_session_resume_data(self.session, flow.id)
         return self.socket.reactor.touch(self)
 
-    cdef void consume(self, Flow* flow, Py_ssize_t count) noexcept:
-        """Bytes at the front of `input` were taken: the peer may send as many more."""
+    cdef int consume(self, Flow* flow, Py_ssize_t count) except -1:
+        """Bytes at the front of `input` were taken: the peer may send as many more, and is told so."""
         queue_take(&flow.input, count)
-        if self.session != NULL:
-            nghttp2_session_consume(self.session, flow.id, <size_t>count)
+        if self.session == NULL:
+            return 0
+        nghttp2_session_consume(self.session, flow.id, <size_t>count)
+        return self.socket.reactor.touch(self)
 
-    cdef void discard(self, Flow* flow) noexcept:
+    cdef int discard(self, Flow* flow) except -1:
         """Nobody wants what has come or still comes of the body: it does not hold up other streams."""
         cdef Py_ssize_t held = queue_len(&flow.input)
         flow.discards = True
-        if held:
-            self.consume(flow, held)
+        return self.consume(flow, held) if held else 0
 
     cdef int reset(self, Flow* flow, uint32_t code) except -1:
         if self.session == NULL or flow.closed:
             return 0
         nghttp2_submit_rst_stream(self.session, NGHTTP2_FLAG_NONE, flow.id, code)
+        return self.socket.reactor.touch(self)
+
+    cdef int request(self, Flow* flow, bint has_body) except -1:
+        """Begin a stream with the head that is in `list`; the body, if there is one, is put then. The library copies the fields."""
+        cdef DataProvider provider
+        cdef DataProvider* body = NULL
+        cdef int32_t stream_id
+        if has_body:
+            provider.source.ptr = flow
+            provider.read = on_read
+            body = &provider
+        else:
+            flow.put_ended = flow.eof = True
+        stream_id = nghttp2_submit_request(self.session, NULL, self.list.fields, <size_t>self.list.count, body, flow)
+        if stream_id < 0:
+            raise MemoryError
+        flow.id = stream_id
         return self.socket.reactor.touch(self)
 
     cdef int respond(self, Flow* flow, bint has_body) except -1:
@@ -543,8 +580,13 @@ cdef class Http2Session(Flushable):
         return 0
 
     cdef void forget(self, Flow* flow) noexcept:
-        """The stream is over: give back what its flow holds, to the windows, too."""
+        """The stream is over: give back what its flow holds, to the windows, too. No callback may come for it any more."""
         cdef Py_ssize_t held = queue_len(&flow.input)
+        self.unmark(flow)
+        if self.section == flow:
+            self.section = NULL
+        if not flow.closed and flow.id and self.session != NULL:
+            nghttp2_session_set_stream_user_data(self.session, flow.id, NULL)
         self.buffered -= queue_len(&flow.output)
         if held and self.session != NULL:
             nghttp2_session_consume_connection(self.session, <size_t>held)
@@ -561,6 +603,10 @@ cdef class Http2Session(Flushable):
     cdef int take_field(self, Flow* flow, Span name, Span value) noexcept:
         """A field of the section at work. 0, or NGHTTP2_ERR_…"""
         return 0
+
+    cdef void section_complete(self, Flow* flow) noexcept:
+        """A field section has come: a head, unless there was one before, or trailers."""
+        flow.head_complete = True
 
     cdef void frame_received(self, const FrameHead* frame) noexcept:
         """A whole frame, or a whole section, has come."""

@@ -21,7 +21,7 @@ ALLOWED = {
     "config": set(),
     "tls": {"config", "http2", "selection", "state"},
     "middleware": {"config", "http", "regex", "state"},
-    "routing": {"config", "http", "middleware", "regex", "selection", "state", "tls"},
+    "routing": {"config", "http", "http2", "middleware", "regex", "selection", "state", "tls"},
     "observability": {"config", "http", "selection", "state"},
     "proxy": {"http", "middleware", "observability", "routing", "selection", "state"},
     "api": {"config", "http", "observability", "routing", "state"},
@@ -43,8 +43,8 @@ INTERNAL = {
         "proxy": "attempt copies entry_point exchange explainer gates networks observation recording way_back",
         "routing": "asker decision",
         "transport": "arrival ask_stream clock connect connection dial dialer encryption http1_body http1_client "
-        "http1_server http2_client http2_session listener local_stream mirror_stream pool protocols reserve scarcity "
-        "server_connection socket splice tcp_client timers tunnel",
+        "http1_server http2_client http2_server http2_session listener local_stream mirror_stream pool protocols "
+        "reserve scarcity server_connection socket splice tcp_client timers tunnel",
     }.items()
     for name in names.split()
 }

@@ -531,3 +531,95 @@ def test_half_a_head_is_not_waited_for() -> None:
         h2.frame(HeadersFrame(1, h2.block(request()), flags=["END_STREAM"]))
         h2.to_the_end()
         eventually(lambda: lb.open_connections == 0, "the connection ends")
+
+
+def test_a_server_that_reads_slowly_gets_all_of_a_body() -> None:
+    body = bytes(range(256)) * 16384  # 4 MiB
+    seen: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        length = int(peer.head()[1]["content-length"])
+        while sum(map(len, seen)) < length:
+            seen.append(peer.exactly(min(65536, length - sum(map(len, seen)))))
+            threading.Event().wait(0.002)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with serving(script) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        stream = h2.open()
+        h2.headers(stream, request("PUT", "/", ("content-length", str(len(body)))), end=False)
+        h2.upload(stream, body)
+        assert h2.answer(stream).status == 200
+    assert b"".join(seen) == body
+
+
+# Other protocols over a stream
+
+
+def websocket(h2: Http2Client) -> int:
+    stream = h2.open()
+    more = [(":protocol", "websocket"), ("sec-websocket-version", "13")]
+    h2.headers(stream, [*request("CONNECT", "/chat"), *more], end=False)
+    return stream
+
+
+def switching(peer: Peer) -> None:
+    """Switch, then answer every byte in upper case until the client has ended, then say so."""
+    first, headers = peer.head()
+    assert first == "GET /chat HTTP/1.1"
+    assert (headers["connection"], headers["upgrade"]) == ("Upgrade", "websocket")
+    assert (headers["sec-websocket-version"], len(headers["sec-websocket-key"])) == ("13", 24)
+    assert headers["x-forwarded-proto"] == "ws"
+    peer.send(b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\nhello ")
+    rest, peer.rest = peer.rest, b""
+    peer.send(rest.upper())
+    while piece := peer.sock.recv(65536):
+        peer.send(piece.upper())
+    peer.send(b" bye")
+
+
+def test_a_websocket_over_a_stream() -> None:
+    with serving(switching) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        h2.ping()
+        assert h2.settings[SettingsFrame.ENABLE_CONNECT_PROTOCOL] == 1
+        stream = websocket(h2)
+        answer = h2.head_of(stream)
+        assert answer.status == 200
+        assert not {"upgrade", "connection", "sec-websocket-accept"} & set(answer.head)
+        h2.data(stream, b"abc")
+        h2.until(lambda: answer.body == b"hello ABC")
+        h2.data(stream, b"", end=True)
+        assert h2.answer(stream).body == b"hello ABC bye"
+
+
+def test_a_websocket_that_carries_much_both_ways() -> None:
+    body = bytes(range(97, 123)) * 40000  # 1 MB
+    with serving(switching) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        stream = websocket(h2)
+        h2.head_of(stream)
+        h2.upload(stream, body)
+        assert h2.answer(stream).body == b"hello " + body.upper() + b" bye"
+
+
+def test_a_websocket_that_is_reset_ends_at_the_server() -> None:
+    ended = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        peer.to_the_end()
+        ended.set()
+
+    with serving(script) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        stream = websocket(h2)
+        h2.head_of(stream)
+        h2.reset(stream)
+        assert ended.wait(TIMEOUT_S)
+        h2.ping()
+        assert lb.open_connections == 1
+
+
+def test_a_websocket_that_the_server_refuses() -> None:
+    with serving(Heads(b"HTTP/1.1 403 X\r\nContent-Length: 2\r\n\r\nno")) as server, edge(config_for(server.url)) as lb:
+        with client(lb) as h2:
+            answer = h2.answer(websocket(h2))
+            assert (answer.status, answer.body) == (403, b"no")

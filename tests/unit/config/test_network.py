@@ -23,7 +23,7 @@ def test_urls(url: str, parts: tuple[str, int, str, str]) -> None:
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("h2c://a.test:80", "h2c:// is not supported by this version"),
+        ("ftp://a.test:80", "write http://host:port"),
         ("a.test:80", "write http://host:port"),
         ("http://a.test:99999", "error parsing server URL"),
         ("unix:", "needs the path of a socket"),

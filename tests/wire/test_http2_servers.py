@@ -1,0 +1,464 @@
+"""HTTP/2 to servers: `h2c://`, and `https://` where the handshake agrees on it; many streams on few connections."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+
+from tests.support.certificates import certificate
+from tests.support.http2 import Http2Client
+from tests.support.instance import eventually
+from tests.support.wire import TIMEOUT_S, Edge, config_for, edge, serving
+
+Fields = dict[str, str]
+
+
+class Call:
+    """A request that a server was sent, on its stream."""
+
+    def __init__(self, connection: Connection, stream: int, fields: Fields) -> None:
+        self.connection, self.stream, self.fields = connection, stream, fields
+        self.body = b""
+        self.trailers: Fields = {}
+        self.ended = threading.Event()
+        self.reset = threading.Event()
+
+    def answer(self, status: int = 200, body: bytes = b"ok", *headers: tuple[str, str], end: bool = True) -> None:
+        self.head(status, *headers)
+        self.data(body, end=end)
+
+    def head(self, status: int, *headers: tuple[str, str], end: bool = False) -> None:
+        self.connection.do(lambda h: h.send_headers(self.stream, [(":status", str(status)), *headers], end_stream=end))
+
+    def data(self, data: bytes, *, end: bool = False) -> None:
+        """As the windows allow."""
+        while data:
+            count = len(data)
+            with self.connection.lock, contextlib.suppress(OSError, h2.exceptions.ProtocolError):
+                count = min(len(data), self.connection.h2.local_flow_control_window(self.stream), 16384)
+                if count > 0:
+                    self.connection.h2.send_data(self.stream, data[:count])
+                    self.connection.flush()
+            data = data[max(count, 0) :]
+            if count <= 0:
+                time.sleep(0.005)
+        if end:
+            self.connection.do(lambda h: h.end_stream(self.stream))
+
+    def end(self, *trailers: tuple[str, str]) -> None:
+        self.connection.do(lambda h: h.send_headers(self.stream, trailers, end_stream=True))
+
+    def break_off(self, code: int) -> None:
+        self.connection.do(lambda h: h.reset_stream(self.stream, code))
+
+
+class Connection:
+    """One connection of a server; each request runs `script` on a thread once its head has come."""
+
+    def __init__(self, sock: socket.socket, script: Callable[[Call], None], reads: bool, limit: int | None) -> None:
+        self.sock, self.script, self.reads = sock, script, reads
+        self.lock = threading.RLock()
+        self.calls: dict[int, Call] = {}
+        self.pings = 0
+        config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
+        self.h2 = h2.connection.H2Connection(config)
+        if limit is not None:
+            self.h2.local_settings.max_concurrent_streams = limit
+        with self.lock:
+            self.h2.initiate_connection()
+            self.flush()
+
+    def flush(self) -> None:
+        self.sock.sendall(self.h2.data_to_send())
+
+    def do(self, action: Callable[[h2.connection.H2Connection], None]) -> None:
+        with self.lock, contextlib.suppress(OSError, h2.exceptions.ProtocolError):
+            action(self.h2)
+            self.flush()
+
+    def go_away(self, last: int, code: int = 0) -> None:
+        self.do(lambda h: h.close_connection(code, last_stream_id=last))
+
+    def serve(self) -> None:
+        with contextlib.suppress(OSError, h2.exceptions.ProtocolError):
+            while data := self.sock.recv(65536):
+                with self.lock:
+                    for event in self.h2.receive_data(data):
+                        self.take(event)
+                    self.flush()
+        for call in self.calls.values():
+            call.reset.set()
+        self.sock.close()
+
+    def take(self, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RequestReceived):
+            call = self.calls[event.stream_id] = Call(self, event.stream_id, dict(event.headers))  # type: ignore[arg-type]
+            threading.Thread(target=self.script, args=(call,), daemon=True).start()
+        elif isinstance(event, h2.events.DataReceived):
+            self.calls[event.stream_id].body += event.data
+            if self.reads:
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, h2.events.TrailersReceived):
+            self.calls[event.stream_id].trailers = dict(event.headers)  # type: ignore[arg-type]
+        elif isinstance(event, h2.events.StreamEnded):
+            self.calls[event.stream_id].ended.set()
+        elif isinstance(event, h2.events.StreamReset):
+            self.calls[event.stream_id].reset.set()
+        elif isinstance(event, h2.events.PingReceived):
+            self.pings += 1
+
+
+class Http2Server:
+    """A server of HTTP/2, over TLS with a context, else without."""
+
+    def __init__(
+        self,
+        script: Callable[[Call], None],
+        context: ssl.SSLContext | None = None,
+        *,
+        reads: bool = True,
+        limit: int | None = None,
+    ) -> None:
+        self.script, self.context, self.reads, self.limit = script, context, reads, limit
+        self.connections: list[Connection] = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        scheme = "https" if context else "h2c"
+        self.url = f"{scheme}://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    @property
+    def calls(self) -> list[Call]:
+        return [call for connection in self.connections for call in list(connection.calls.values())]
+
+    def accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = self.listener.accept()
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+
+    def serve(self, sock: socket.socket) -> None:
+        if self.context is not None:
+            sock = self.context.wrap_socket(sock, server_side=True)
+            assert sock.selected_alpn_protocol() == "h2"
+        connection = Connection(sock, self.script, self.reads, self.limit)
+        self.connections.append(connection)
+        connection.serve()
+
+
+def echo(call: Call) -> None:
+    call.ended.wait(TIMEOUT_S)
+    call.answer(200, f"{call.fields[':method']} {call.fields[':path']}\n".encode() + call.body, ("x-served", "1"))
+
+
+@contextlib.contextmanager
+def through(server: Http2Server, **settings: Any) -> Iterator[Edge]:
+    with edge(config_for(server.url, **settings)) as lb:
+        yield lb
+    server.listener.close()
+
+
+@contextlib.contextmanager
+def client(lb: Edge) -> Iterator[Http2Client]:
+    found = Http2Client(socket.create_connection(lb.address, timeout=TIMEOUT_S))
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def test_a_request_of_http1_becomes_one_of_http2_and_back() -> None:
+    server = Http2Server(echo)
+    with through(server) as lb:
+        more = b"X-One: 1\r\nConnection: X-Gone\r\nX-Gone: 1\r\n"
+        request = b"POST /a?b=c HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n" + more + b"\r\nbody"
+        first, headers, body = lb.ask(request)
+        assert (first, body) == ("HTTP/1.1 200 OK", b"POST /a?b=c\nbody")
+        assert headers["x-served"] == "1"
+        assert headers["transfer-encoding"] == "chunked"
+    fields = server.calls[0].fields
+    assert (fields[":scheme"], fields[":authority"], fields[":path"]) == ("http", "a.test", "/a?b=c")
+    assert (fields["content-length"], fields["x-one"], fields["x-forwarded-proto"]) == ("4", "1", "http")
+    assert not {"connection", "x-gone", "host", "transfer-encoding", "upgrade"} & set(fields)
+
+
+def test_many_requests_share_a_connection() -> None:
+    release = threading.Event()
+
+    def script(call: Call) -> None:
+        release.wait(TIMEOUT_S)
+        call.answer()
+
+    server = Http2Server(script)
+    with through(server) as lb, client(lb) as h2:
+        streams = [h2.send("GET", f"/{i}") for i in range(50)]
+        eventually(lambda: len(server.calls) == 50, "all are asked")
+        release.set()
+        assert [h2.answer(stream).body for stream in streams] == [b"ok"] * 50
+        assert h2.ask().body == b"ok"
+        assert len(server.connections) == 1
+
+
+def test_more_than_the_server_allows_use_more_connections() -> None:
+    release = threading.Event()
+
+    def script(call: Call) -> None:
+        if call.fields[":path"] != "/first":
+            release.wait(TIMEOUT_S)
+        call.answer()
+
+    server = Http2Server(script, limit=2)
+    with through(server) as lb, client(lb) as h2:
+        assert h2.ask("GET", "/first").body == b"ok"
+        streams = [h2.send() for _ in range(5)]
+        eventually(lambda: len(server.calls) >= 6, "all are asked")
+        release.set()
+        assert [h2.answer(stream).body for stream in streams] == [b"ok"] * 5
+
+
+def test_bodies_go_both_ways_whole() -> None:
+    body = bytes(range(256)) * 4096  # 1 MiB
+    server = Http2Server(echo)
+    with through(server) as lb, client(lb) as h2:
+        stream = h2.open()
+        h2.headers(stream, [(":method", "PUT"), (":scheme", "http"), (":path", "/"), (":authority", "a")], end=False)
+        h2.upload(stream, body)
+        assert h2.answer(stream).body == b"PUT /\n" + body
+        request = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        assert lb.ask(request)[2].endswith(body)
+
+
+def test_trailers_and_interim_answers() -> None:
+    def script(call: Call) -> None:
+        call.ended.wait(TIMEOUT_S)
+        call.head(103, ("link", "</x>"))
+        call.head(200)
+        call.data(b"abc")
+        call.end(("x-sum", call.trailers["x-sum"]))
+
+    server = Http2Server(script)
+    with through(server) as lb, client(lb) as h2:
+        stream = h2.open()
+        head = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "a"), ("trailer", "x-sum")]
+        h2.headers(stream, head, end=False)
+        h2.data(stream, b"x")
+        h2.headers(stream, [("x-sum", "7")])
+        answer = h2.answer(stream)
+        assert [dict(part).get(":status") for part in answer.heads] == ["103", "200", None]
+        assert (answer.body, answer.trailers) == (b"abc", {"x-sum": "7"})
+
+
+def test_a_server_that_does_not_read_stops_its_client() -> None:
+    server = Http2Server(lambda call: None, reads=False)
+    with through(server) as lb, client(lb) as h2:
+        h2.ping()
+        stream = h2.open()
+        h2.headers(stream, [(":method", "PUT"), (":scheme", "http"), (":path", "/"), (":authority", "a")], end=False)
+        h2.windows[stream] = 262144
+        sent = 0
+        while h2.windows[0] > 0 and h2.windows[stream] > 0:
+            count = min(16384, h2.windows[0], h2.windows[stream])
+            h2.data(stream, bytes(count))
+            h2.windows[0] -= count
+            h2.windows[stream] -= count
+            sent += count
+            h2.ping()
+        assert sent < 1 << 20
+
+
+def test_what_the_server_has_not_looked_at_is_sent_once_more() -> None:
+    tries = [0]
+
+    def script(call: Call) -> None:
+        tries[0] += 1
+        if tries[0] == 1:
+            call.break_off(7)
+        else:
+            call.ended.wait(TIMEOUT_S)
+            call.answer(200, call.fields[":method"].encode())
+
+    server = Http2Server(script)
+    with through(server) as lb:
+        assert lb.ask(b"DELETE / HTTP/1.1\r\nHost: a\r\n\r\n")[2] == b"DELETE"
+    assert tries[0] == 2
+
+
+def test_streams_behind_the_last_one_of_a_goaway_are_sent_over_another_connection() -> None:
+    gone = threading.Event()
+
+    def script(call: Call) -> None:
+        if call.connection is server.connections[0] and call.fields[":path"] != "/first":
+            gone.wait(TIMEOUT_S)
+            return
+        call.answer()
+
+    server = Http2Server(script)
+    with through(server) as lb, client(lb) as h2:
+        assert h2.ask("GET", "/first").body == b"ok"
+        streams = [h2.send("POST") for _ in range(10)]
+        eventually(lambda: len(server.calls) == 11, "all are asked")
+        server.connections[0].go_away(1)
+        assert [h2.answer(stream).body for stream in streams] == [b"ok"] * 10
+        assert len(server.connections) == 2
+        gone.set()
+
+
+def test_a_request_that_the_server_may_have_seen_is_not_sent_again() -> None:
+    tries = [0]
+
+    def script(call: Call) -> None:
+        tries[0] += 1
+        call.break_off(2)
+
+    server = Http2Server(script)
+    with through(server) as lb:
+        assert lb.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")[0] == "HTTP/1.1 502 Bad Gateway"
+    assert tries[0] == 1
+
+
+def test_a_client_that_goes_away_resets_its_stream_and_no_other() -> None:
+    server = Http2Server(lambda call: call.answer() if call.fields[":path"] == "/" else None)
+    with through(server) as lb, client(lb) as h2:
+        stream = h2.send("GET", "/hang")
+        eventually(lambda: server.calls, "the server is asked")
+        h2.reset(stream)
+        assert server.calls[0].reset.wait(TIMEOUT_S)
+        assert h2.ask().body == b"ok"
+        assert len(server.connections) == 1
+
+
+def test_an_answer_that_breaks_off_is_seen_to_be_incomplete() -> None:
+    def script(call: Call) -> None:
+        call.answer(200, b"half", end=False)
+        call.break_off(2)
+
+    server = Http2Server(script)
+    with through(server) as lb:
+        peer = lb.client()
+        peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert not peer.to_the_end().endswith(b"0\r\n\r\n")
+
+
+def test_time_limits_of_answers() -> None:
+    server = Http2Server(lambda call: None)
+    timeouts = {"forwardingTimeouts": {"responseHeaderTimeout": "200ms"}}
+    with through(server, transport=timeouts) as lb:
+        assert lb.ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")[0] == "HTTP/1.1 504 Gateway Timeout"
+    assert server.calls[0].reset.wait(TIMEOUT_S)
+
+
+def test_a_silent_connection_is_pinged_and_given_up() -> None:
+    stop = threading.Event()
+
+    def script(call: Call) -> None:
+        if call.fields[":path"] == "/dead":
+            call.connection.lock.acquire()  # it answers nothing any more
+            stop.wait(TIMEOUT_S)
+        elif call.fields[":path"] == "/slow":
+            time.sleep(1)
+            call.answer()
+
+    server = Http2Server(script)
+    timeouts = {"forwardingTimeouts": {"readIdleTimeout": "200ms", "pingTimeout": "300ms"}}
+    with through(server, transport=timeouts) as lb:
+        assert lb.ask(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")[2] == b"ok"
+        assert server.connections[0].pings >= 2
+        assert " 504 " in lb.ask(b"POST /dead HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")[0]
+        stop.set()
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_https_servers_are_offered_http2(tmp_path: Path, disabled: bool) -> None:
+    files = certificate(tmp_path, "a", "a.test")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+    context.set_alpn_protocols(["h2"] if not disabled else ["http/1.1"])
+    transport: dict[str, Any] = {"insecureSkipVerify": True, "disableHTTP2": disabled}
+    if not disabled:
+        server = Http2Server(echo, context)
+        with through(server, transport=transport) as lb:
+            for _ in range(3):
+                assert lb.ask(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")[2] == b"GET /x\n"
+            assert len(server.connections) == 1
+            assert server.calls[0].fields[":scheme"] == "https"
+        return
+    seen: list[str | None] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        sock = context.wrap_socket(listener.accept()[0], server_side=True)
+        seen.append(sock.selected_alpn_protocol())
+        sock.recv(65536)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    threading.Thread(target=accept, daemon=True).start()
+    with edge(config_for(f"https://127.0.0.1:{listener.getsockname()[1]}", transport=transport)) as lb:
+        assert lb.ask(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")[2] == b"ok"
+    listener.close()
+    assert seen == [None]
+
+
+def test_mirrors_and_fallbacks_over_http2() -> None:
+    copies = Http2Server(echo)
+    bad = Http2Server(lambda call: call.answer(503))
+    with serving() as good:
+        services: dict[str, Any] = {
+            "bad": {"loadBalancer": {"servers": [{"url": bad.url}]}},
+            "good": {"loadBalancer": {"servers": [{"url": good.url}]}},
+            "copies": {"loadBalancer": {"servers": [{"url": copies.url}]}},
+            "failover": {"failover": {"service": "bad", "fallback": "good", "errors": {"status": ["503"]}}},
+            "all": {"mirroring": {"service": "failover", "mirrors": [{"name": "copies", "percent": 100}]}},
+        }
+        routers = {"all": {"rule": "PathPrefix(`/`)", "service": "all"}}
+        with edge({"http": {"routers": routers, "services": services}}) as lb, client(lb) as h2:
+            assert h2.ask("POST", "/", body=b"body").body == b"POST / HTTP/1.1\nbody"
+            eventually(lambda: copies.calls and copies.calls[0].ended.is_set(), "the copy has come")
+            assert copies.calls[0].body == b"body"
+
+
+def test_health_checks_over_http2() -> None:
+    healthy = threading.Event()
+    healthy.set()
+
+    def script(call: Call) -> None:
+        if call.fields[":path"] == "/health":
+            call.answer(200 if healthy.is_set() else 503)
+        else:
+            call.answer()
+
+    server = Http2Server(script)
+    check = {"path": "/health", "interval": "100ms", "timeout": "2s"}
+    with through(server, healthCheck=check) as lb:
+        eventually(lambda: lb.ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")[2] == b"ok", "it is up")
+        healthy.clear()
+        eventually(lambda: " 503 " in lb.ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")[0], "it is down")
+        healthy.set()
+        eventually(lambda: lb.ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")[2] == b"ok", "it is up again")
+
+
+def test_a_server_that_leaves_the_configuration_keeps_its_requests() -> None:
+    release = threading.Event()
+
+    def script(call: Call) -> None:
+        release.wait(TIMEOUT_S)
+        call.answer()
+
+    server = Http2Server(script)
+    with serving() as other, through(server) as lb, client(lb) as h2:
+        stream = h2.send()
+        eventually(lambda: server.calls, "the server is asked")
+        lb.apply(config_for(other.url))
+        release.set()
+        assert h2.answer(stream).body == b"ok"
+        assert h2.ask().body.startswith(b"GET /")
