@@ -61,6 +61,8 @@ class AcmeAgent:
         self._tasks: set[asyncio.Task[None]] = set()
         self._signatures: dict[Path, tuple[int, ...]] = {}
         self._publish: Publish | None = None
+        self._told_at = float("-inf")
+        self._telling: asyncio.TimerHandle | None = None  # certificates are handed on then
         self._needs: Needs | None = None  # of the configuration in force, once it was looked at
         self._own_texts: set[str] = set()  # certificates that were ordered, at any time
 
@@ -91,6 +93,9 @@ class AcmeAgent:
                 await self._look_at_files()
         finally:
             self._stop.set()
+            if self._telling is not None:
+                self._telling.cancel()
+                self._telling = None
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=END_S)
 
@@ -179,8 +184,18 @@ class AcmeAgent:
             self._tell()
 
     def _tell(self) -> None:
-        """Hand on the certificates."""
+        """Hand on the certificates: at once, or as soon as the throttle of providers lets them through."""
+        loop = asyncio.get_running_loop()
+        if self._telling is None:
+            rest_s = self._told_at + self._static.providers.providers_throttle_duration.total_seconds() - loop.time()
+            if rest_s > 0:
+                self._telling = loop.call_later(rest_s, self._tell_now)
+            else:
+                self._tell_now()
+
+    def _tell_now(self) -> None:
         assert self._publish is not None
+        self._told_at, self._telling = asyncio.get_running_loop().time(), None
         self._own_texts |= {held.stored.certificate for held in self._held.values()}
         certificates = [
             Certificate(certificate_text=held.stored.certificate, key_text=held.stored.key)

@@ -62,6 +62,8 @@ def backend() -> Iterator[Backend]:
 
 def test_http_01_gives_every_router_its_certificate(ca: Authority, backend: Backend, tmp_path: Path) -> None:
     static = static_for(ca, tmp_path, httpChallenge={"entryPoint": "web"})
+    # What leads elsewhere does not lead challenges elsewhere.
+    static["entryPoints"]["web"]["http"] = {"redirections": {"entryPoint": {"to": "websecure"}}}
     dynamic = dynamic_for(backend, two="Host(`a.test`) || Host(`b.test`)", one="Host(`c.test`)")
     with running(tmp_path, dynamic, static=static) as instance:
         instance.runs(1)
@@ -270,6 +272,17 @@ def test_a_name_that_fails_does_not_hold_up_the_others(backend: Backend, tmp_pat
             assert failures[0]["names"] == ["x.blocked.test"]
             for name in ("b.test", "c.test", "x.blocked.test"):  # they are served meanwhile
                 assert "LBCORE DEFAULT CERT" in served(ca, name).subject.rfc4514_string()
+        # A restart does not begin anew.
+        static["certificatesResolvers"]["le"]["acme"]["retryDelay"] = "1h"
+        (tmp_path / "lbcore.log").unlink()
+        stored = json.loads((tmp_path / "acme.json").read_text())
+        stored["le"]["Failures"][0]["notBefore"] = time.time() + 3600
+        (tmp_path / "acme.json").write_text(json.dumps(stored))
+        dynamic["http"]["routers"]["more"] = {**dynamic["http"]["routers"]["good"], "rule": "Host(`d.test`)"}
+        with running(tmp_path, dynamic, static=static) as instance:
+            issued(ca, "d.test")
+            assert "x.blocked.test" not in instance.log
+            assert "ordering a certificate for a.test" not in instance.log
 
 
 def test_a_ca_that_is_busy_is_left_alone_and_one_that_suggests_a_time_is_followed(
