@@ -1,1 +1,1 @@
-# TLS by OpenSSL's functions, called by pointer.
+# TLS with OpenSSL's functions, called through pointers.

@@ -1,4 +1,4 @@
-"""TLS by OpenSSL's functions, called by pointer: the library, certificates, and what a handshake is made with.
+"""TLS with OpenSSL's functions, called through pointers: the library, certificates, and the settings of handshakes.
 
-Nothing in here is loaded before a configuration asks for TLS.
+These modules are imported only if a configuration uses TLS.
 """

@@ -1,11 +1,11 @@
-"""Where a system keeps the certificates of the authorities it trusts."""
+"""Where a system stores the certificates of its trusted authorities."""
 
 from __future__ import annotations
 
 import os
 import ssl
 
-# As distributions lay them out; the first file that is there has them all, and so have the folders.
+# The places in common distributions. The first file that exists has all authorities, and so have the folders.
 FILES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -17,9 +17,9 @@ FOLDERS = ("/etc/ssl/certs", "/etc/pki/tls/certs")
 
 
 def system_places() -> tuple[list[str], list[str]]:
-    """Files and folders with the authorities' certificates; both empty: the system trusts nobody.
+    """Files and folders with the certificates of authorities; both empty: the system has no trusted authority.
 
-    SSL_CERT_FILE and SSL_CERT_DIR take the place of the system's, as everywhere.
+    SSL_CERT_FILE and SSL_CERT_DIR replace the places of the system, as in OpenSSL and Go.
     """
     file, folder = os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")
     if file or folder:

@@ -1,4 +1,4 @@
-# What connections to servers are encrypted with: settings shared by servers, and for each server its name and last session.
+# TLS for connections to servers: settings that servers share, and for each server its name and most recent session.
 
 from lbcore.tls.contexts cimport End
 
@@ -6,16 +6,16 @@ from lbcore.tls.contexts cimport End
 cdef class Connector:
     cdef void* context                 # SSL_CTX, owned
     cdef readonly object settings      # config.tls.ServerTls
-    cdef str peer_uri                  # that the server's certificate has to name, in lower case; empty: none
-    cdef bint verifies                 # the name of the server, too
+    cdef str peer_uri                  # required in the server's certificate, in lower case; empty: none
+    cdef bint verifies                 # whether the name of the server is verified
 
 
 cdef class Target:
     cdef readonly Connector connector
     cdef readonly str host
-    cdef bytes name                    # as verified
-    cdef bint is_address               # an IP address: not asked for
-    cdef void* session                 # SSL_SESSION, owned: the one that the server gave last; NULL: none
+    cdef bytes name                    # the name to verify
+    cdef bint is_address               # an IP address: not sent as SNI
+    cdef void* session                 # SSL_SESSION, owned: the most recent one of the server; NULL: none
 
     cdef void keep(self, void* session) noexcept
 

@@ -1,10 +1,10 @@
-"""What connections to servers are encrypted with.
+"""TLS for connections to servers.
 
-A Connector has the settings: whom to trust, own certificates, versions, suites. A Target is one server: its name, and the session
-that it gave last, which the next connection resumes. A session says that its server was verified by the settings it was made
-under, so other settings are another Connector, and have Targets of their own.
+A Connector holds settings: trusted authorities, client certificates, versions, suites. A Target is one server: its name, and its
+most recent session, which the next connection resumes. A session proves that its server was verified under the settings of that
+connection; therefore other settings are another Connector, with Targets of their own.
 
-Verified are the chain, up to an authority that is trusted, and the name: among the alternative names alone, as in Go.
+A handshake verifies the chain up to a trusted authority, and the name: only among the alternative names, as in Go.
 """
 
 cimport cython
@@ -28,7 +28,7 @@ cdef enum:
     NAME_URI = 6               # GEN_URI
 
 cdef class Store:
-    """X509_STORE with the authorities that the system trusts. Made once, when it is first asked for."""
+    """X509_STORE with the authorities that the system trusts. Created once, at the first use."""
     cdef void* store
 
     def __cinit__(self):
@@ -53,7 +53,7 @@ cdef Store of_system = None
 
 @cython.final
 cdef class Connector:
-    """By a `config.tls.ServerTls`. Immutable. Raises ValueError for settings that cannot be used."""
+    """Made from a `config.tls.ServerTls`. Immutable. Raises ValueError for settings that cannot be used."""
 
     def __cinit__(self, settings):
         self.settings = settings
@@ -64,13 +64,13 @@ cdef class Connector:
             raise MemoryError
         self.set_versions(settings)
         self.set_trust(settings.authorities)
-        for certificate, key in reversed(settings.pairs):      # the first is the one that counts, of those of a kind
+        for certificate, key in reversed(settings.pairs):      # OpenSSL keeps the last of each kind: the first in the list wins
             if not use_pair(self.context, Pair(certificate.encode(), key.encode())):
                 raise ValueError(f"certificates: {failure()}")
 
     def __dealloc__(self):
         if self.context != NULL:
-            SSL_CTX_free(self.context)         # what still runs with it holds it
+            SSL_CTX_free(self.context)         # open connections hold references of their own
 
     def set_versions(self, settings) -> None:
         cdef void* context = self.context
@@ -86,14 +86,14 @@ cdef class Connector:
         if not settings.cipher_suites:
             ciphers = f"{CIPHERS}:{OLD_CIPHERS}"
         if not ciphers:
-            lowest = TLS_1_3                   # no suite is left for those before
+            lowest = TLS_1_3                   # earlier versions have no suite left
         if lowest > highest:
             raise ValueError("no version of TLS is left between minVersion and maxVersion")
         SSL_CTX_set_security_level(context, 0 if lowest < TLS_1_2 else 1)
         SSL_CTX_ctrl(context, CTRL_MIN_VERSION, lowest, NULL)
         SSL_CTX_ctrl(context, CTRL_MAX_VERSION, highest, NULL)
         SSL_CTX_ctrl(context, CTRL_MODE, MODE_PARTIAL_WRITE | MODE_MOVING_BUFFER | MODE_RELEASE_BUFFERS, NULL)
-        # An end that is not announced may have been forged: a body that it would complete is incomplete.
+        # An end without close_notify may be forged: a body that lasts until the end of the connection is then incomplete.
         SSL_CTX_set_options(context, OP_NO_COMPRESSION | OP_NO_RENEGOTIATION)
         text = ciphers.encode()
         if ciphers and SSL_CTX_set_cipher_list(context, text) != 1:
@@ -116,7 +116,7 @@ cdef class Connector:
             SSL_CTX_set1_cert_store(self.context, of_system.store)
             return
         store = SSL_CTX_get_cert_store(self.context)
-        X509_STORE_set_flags(store, STORE_PARTIAL_CHAIN)       # what is listed is trusted, a root or not
+        X509_STORE_set_flags(store, STORE_PARTIAL_CHAIN)       # a listed certificate is trusted, also if it is not a root
         for authority in authorities:
             try:
                 addresses = certificates_in(authority.encode())
@@ -133,7 +133,7 @@ cdef bint use_pair(void* context, Pair pair) noexcept:
 
 
 cdef int on_session(void* ssl, void* session) noexcept:
-    """A server gave a session. 1: it is kept, with the reference that comes with it."""
+    """A server issued a session. Returns 1: the Target keeps it, together with the reference."""
     cdef End end = <End>SSL_get_ex_data(ssl, 0)
     (<Dialled>end).target.keep(session)
     return 1
@@ -141,7 +141,7 @@ cdef int on_session(void* ssl, void* session) noexcept:
 
 @cython.final
 cdef class Target:
-    """A server that connections are made to by a Connector. `host`: of its URL. ValueError for one that can be no name."""
+    """A server to which a Connector connects. `host`: the host of its URL. Raises ValueError if it cannot be a name."""
 
     def __cinit__(self, Connector connector, str host):
         name = (connector.settings.server_name or host).partition("%")[0]
@@ -162,7 +162,7 @@ cdef class Target:
             SSL_SESSION_free(self.session)
 
     cdef void keep(self, void* session) noexcept:
-        """Have the next connection resume this session. The reference is the Target's."""
+        """Store the session that the next connection resumes. Takes over the reference."""
         if self.session != NULL:
             SSL_SESSION_free(self.session)
         self.session = session
@@ -170,7 +170,7 @@ cdef class Target:
 
 @cython.final
 cdef class Dialled(End):
-    """With a server."""
+    """An End that is connected to a server."""
 
     cdef str check(self):
         cdef void* certificate
@@ -205,7 +205,7 @@ cdef list uris_of(void* certificate):
 
 
 cdef Dialled connect(Target target, bytes protocols):
-    """An end that is about to say hello. `protocols`: offered by ALPN, as on the wire; None: none. Raises MemoryError."""
+    """Create an End that has not sent its ClientHello yet. `protocols`: the ALPN offer in wire format, or None. Raises MemoryError."""
     cdef Dialled end = Dialled.__new__(Dialled)
     cdef Connector connector = target.connector
     cdef bint fine = True
@@ -230,5 +230,5 @@ cdef Dialled connect(Target target, bytes protocols):
         SSL_set_session(end.ssl, target.session)
     ERR_clear_error()
     if not fine:
-        raise MemoryError                      # nothing else is left that these calls fail for
+        raise MemoryError                      # these calls have no other reason to fail
     return end

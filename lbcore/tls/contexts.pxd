@@ -1,4 +1,4 @@
-# What handshakes are made with: certificates by name, sets of options, and which of them a client gets.
+# TLS for connections from clients: certificates by name, sets of options, and the choice among them.
 
 from lbcore.tls.openssl cimport verify_fn
 from lbcore.tls.tickets cimport TicketKeys
@@ -11,7 +11,7 @@ cdef class Pair:
     cdef readonly tuple names          # bytes in lower case, `*.x` for any label before x
     cdef readonly str kind             # RSA, EC, …
     cdef readonly int days_left        # below 0: it has expired
-    cdef object __weakref__            # `pairs` finds those in use by their content
+    cdef object __weakref__            # `tls.pairs` finds the pairs in use by their content
 
     cdef int use(self, void* ssl) noexcept
 
@@ -19,13 +19,13 @@ cdef class Pair:
 cdef class OptionSet:
     cdef void* context                 # SSL_CTX, owned
     cdef readonly str name
-    cdef list protocols_of_layer_4     # the same, where bytes go on as they are
-    cdef list protocols                # of ALPN, bytes, the first one that the client has is taken
+    cdef list protocols_of_layer_4     # the same for layer 4, where bytes are forwarded unread
+    cdef list protocols                # for ALPN, bytes, in the order of preference
     cdef bytes groups
     cdef bint strict                   # a name without a certificate is refused
     cdef bint tickets
     cdef int verify                    # SSL_VERIFY_…
-    cdef bint any_certificate          # a client's certificate is asked for and not verified
+    cdef bint any_certificate          # a client's certificate is requested and not verified
     cdef long min_version
     cdef long max_version
 
@@ -42,19 +42,19 @@ cdef class Certificates:
 
 
 cdef class Acceptor:
-    cdef readonly OptionSet options    # of all hosts that have no others
+    cdef readonly OptionSet options    # for hosts that are not in `hosts`
     cdef dict hosts                    # OptionSet by host, as in `Pair.names`
     cdef Certificates certificates
     cdef TicketKeys tickets
-    cdef dict challenges               # Pair by name: what tls-alpn-01 is answered with now; shared, and changed by its owner
+    cdef dict challenges               # Pair by name: the present answers to tls-alpn-01; shared, and changed by its owner
     cdef bint layer_4
 
     cdef OptionSet options_of(self, bytes name)
 
 
 cdef class End:
-    cdef void* ssl                     # owned; NULL when it has been freed
-    cdef bytes server_name             # SNI in lower case, without a dot at its end; empty: the client names none
+    cdef void* ssl                     # SSL, owned; NULL after `free`
+    cdef bytes server_name             # SNI in lower case, without a dot at its end; empty: none
 
     cdef void free(self) noexcept
     cdef str check(self)
@@ -64,7 +64,7 @@ cdef class End:
 cdef class Handshake(End):
     cdef Acceptor acceptor
     cdef OptionSet options             # by `server_name`
-    cdef Pair challenge                # the handshake is the answer to a challenge, and all there is; None: it is a client's
+    cdef Pair challenge                # the challenge that this handshake answers before it ends; None: a client's handshake
 
 
 cdef list certificates_in(bytes text)

@@ -1,10 +1,10 @@
-"""What handshakes are made with: certificates by name, sets of options, and which of them a client gets.
+"""TLS for connections from clients: certificates by name, sets of options, and the choice among them.
 
-A certificate is chosen by the name that the client asks for (SNI): exact, with a wildcard, else the default one. A name may have
-certificates with several kinds of keys: the client gets the cheapest one that it can verify. The options are those of the host.
+The server name of the client (SNI) selects the certificate: an exact match, a wildcard, or the default. A name may have
+certificates with several kinds of keys: the client gets the cheapest one that it can verify. The host selects the options.
 
-Callbacks of OpenSSL run inside its calls, on the thread that made them, with the GIL. They find their Handshake in the SSL's
-ex data, where it is borrowed: the Handshake owns the SSL.
+Callbacks of OpenSSL run inside its calls, on the calling thread, with the GIL. They find their Handshake in the SSL's ex data,
+as a borrowed reference: the Handshake owns the SSL.
 """
 
 cimport cython
@@ -50,12 +50,12 @@ cdef void* TICKET_CIPHER = EVP_CIPHER_fetch(NULL, b"AES-256-CBC", NULL)
 # Certificates and keys from text
 
 cdef int no_password(char* into, int size, int writing, void* data) noexcept:
-    """Nobody is asked: a key with a password is refused."""
+    """Give no password: a key with a password is refused."""
     return -1
 
 
 cdef list certificates_in(bytes text):
-    """Addresses of all certificates, each to be freed. Raises ValueError for one that cannot be read."""
+    """Addresses (X509) of all certificates in a PEM text; the caller frees each. Raises ValueError."""
     cdef void* source = BIO_new_mem_buf(<const char*>text, <int>len(text))
     cdef void* certificate
     found = []
@@ -76,7 +76,7 @@ cdef list certificates_in(bytes text):
 
 
 cdef tuple names_of(void* certificate):
-    """DNS names that a certificate stands for, in lower case; what it is called, where that is one."""
+    """DNS names of a certificate, in lower case: its alternative names, or else its common name if that is a DNS name."""
     cdef char common[256]
     cdef void* names
     cdef void* name
@@ -100,7 +100,7 @@ cdef tuple names_of(void* certificate):
 
 @cython.final
 cdef class Pair:
-    """A certificate with its key, from PEM. Raises ValueError, which never shows what the key is."""
+    """A certificate with its key, from PEM. Raises ValueError, whose text never contains the key."""
 
     def __cinit__(self, bytes certificate, bytes key):
         cdef void* source
@@ -138,12 +138,12 @@ cdef class Pair:
         EVP_PKEY_free(self.key)
 
     cdef int use(self, void* ssl) noexcept:
-        """Have a handshake offer it. 1, or 0 when it may not."""
+        """Set it as the certificate of a handshake. Returns 1, or 0 if OpenSSL refuses it."""
         return SSL_use_cert_and_key(ssl, self.certificate, self.key, self.chain, 1) == 1
 
 
 def self_signed() -> tuple:
-    """A new certificate for nobody and its key, as PEM: what clients get that ask for no name there is one for."""
+    """A new self-signed certificate and its key, as PEM: the default for names that have no certificate."""
     cdef void* maker = EVP_PKEY_CTX_new_from_name(NULL, b"EC", NULL)
     cdef void* key = NULL
     cdef void* certificate = X509_new()
@@ -199,12 +199,12 @@ cdef str written(void* thing, bint is_key):
 # Options
 
 cdef int accept_any(int sound, void* store) noexcept:
-    """A client's certificate is taken as it is: the options ask for one, and for no authority."""
+    """Accept any certificate of a client: the options require one, without naming an authority."""
     return 1
 
 
 def cipher_list(names, min_version: int) -> str:
-    """OpenSSL's names of cipher suites by Go's; those of TLS 1.3 are always there. Raises ValueError."""
+    """Translate Go's names of cipher suites into OpenSSL's. The suites of TLS 1.3 are always enabled. Raises ValueError."""
     found = []
     for name in names:
         name = SAME_CIPHERS.get(name, name)
@@ -221,7 +221,7 @@ def cipher_list(names, min_version: int) -> str:
 
 
 def group_list(names) -> str:
-    """Raises ValueError."""
+    """Translate Go's names of curves into an OpenSSL list of groups. Raises ValueError."""
     if not names:
         return ("X25519MLKEM768:" if library.number >= HYBRID_SINCE else "") + "X25519:P-256:P-384:P-521"
     for name in names:
@@ -234,7 +234,7 @@ def group_list(names) -> str:
 
 @cython.final
 cdef class OptionSet:
-    """`tls.options.NAME`, with the texts of its certificate authorities. Raises ValueError."""
+    """One entry of `tls.options`, with the PEM texts of its certificate authorities. Raises ValueError."""
 
     def __cinit__(self, str name, settings, authorities=()):
         cdef bytes text
@@ -248,7 +248,7 @@ cdef class OptionSet:
         self.max_version = VERSIONS[settings.max_version or "VersionTLS13"]
         ciphers = cipher_list(settings.cipher_suites, self.min_version)
         if not ciphers:
-            self.min_version = TLS_1_3     # no suite is left for those before
+            self.min_version = TLS_1_3     # earlier versions have no suite left
         if self.min_version > self.max_version:
             raise ValueError("no version of TLS is left between minVersion and maxVersion")
         self.groups = group_list(settings.curve_preferences).encode()
@@ -299,12 +299,12 @@ cdef class OptionSet:
             raise ValueError(f"cipher suites of TLS 1.3: {failure()}")
         if SSL_CTX_ctrl(context, CTRL_GROUPS, 0, <void*><char*>self.groups) != 1:
             raise ValueError(f"curvePreferences: {failure()}")
-        # A session is resumed under the same options only: one made without a client's certificate never where it is asked for.
+        # A session is resumed only under its own options: one without a client's certificate never where the options require one.
         digest = hashlib.sha256(repr((settings.model_dump(mode="json"), tuple(authorities))).encode()).digest()
         SSL_CTX_set_session_id_context(context, digest, 32)
         SSL_CTX_set_verify(context, self.verify, self.verifier())
         store = SSL_CTX_get_cert_store(context)
-        X509_STORE_set_flags(store, STORE_PARTIAL_CHAIN)       # what is listed is trusted, a root or not
+        X509_STORE_set_flags(store, STORE_PARTIAL_CHAIN)       # a listed certificate is trusted, also if it is not a root
         for authority in authorities:
             self.trust(store, authority)
         SSL_CTX_set_client_hello_cb(context, on_hello, NULL)
@@ -326,17 +326,17 @@ cdef class OptionSet:
 
     def __dealloc__(self):
         if self.context != NULL:
-            SSL_CTX_free(self.context)         # what still runs with it holds it
+            SSL_CTX_free(self.context)         # open connections hold references of their own
 
     cdef verify_fn verifier(self) noexcept:
         cdef verify_fn none = NULL
         return accept_any if self.any_certificate else none
 
     cdef int take_over(self, void* ssl) noexcept:
-        """Have a handshake go on with these options. 1, or 0.
+        """Switch a handshake to these options. Returns 1, or 0 on failure.
 
-        SSL_set_SSL_CTX takes over what belongs to certificates, and what is looked up in the context; the rest was copied into
-        the SSL when it was made.
+        SSL_set_SSL_CTX switches the certificates, and the settings that OpenSSL reads from the context. The other settings were
+        copied into the SSL when it was created, so they are set here.
         """
         if SSL_set_SSL_CTX(ssl, self.context) == NULL:
             return 0
@@ -354,7 +354,7 @@ cdef class OptionSet:
 # Who gets what
 
 cdef object looked_up(dict table, bytes name):
-    """What stands under a name, or under it with its first label any; None."""
+    """The entry for a name, or for the wildcard that replaces its first label, or None."""
     cdef object found = table.get(name)
     cdef Py_ssize_t dot
     if found is None and name:
@@ -366,7 +366,7 @@ cdef object looked_up(dict table, bytes name):
 
 @cython.final
 cdef class Certificates:
-    """`pairs` by the names they stand for; of several with one name and kind of key, the one that lasts longest. `fallback`: for other names."""
+    """`pairs` by name; of several with the same name and kind of key, the one that expires last. `fallback`: for other names."""
 
     def __cinit__(self, pairs, fallback):
         cdef Pair pair
@@ -389,11 +389,12 @@ cdef class Certificates:
 
 @cython.final
 cdef class Acceptor:
-    """What an entry point accepts TLS with. Immutable.
+    """The TLS settings of an entry point. Immutable, except for `challenges`.
 
-    options  of hosts that are not in `hosts`; hosts: OptionSet by name.
-    challenges  Pair by name, for those that see by tls-alpn-01 who holds a name; it may change.
-    layer_4  what is said over it goes on as it is: a client may agree on any protocol of the options.
+    options     for hosts that are not in `hosts`.
+    hosts       OptionSet by name.
+    challenges  Pair by name, for the validation by tls-alpn-01; its owner changes it.
+    layer_4     bytes are forwarded unread, so ALPN may select any protocol of the options.
     """
 
     def __cinit__(self, OptionSet options, dict hosts, Certificates certificates, TicketKeys tickets, dict challenges=None,
@@ -411,7 +412,7 @@ cdef class Acceptor:
 
 
 cdef class End:
-    """One end of a connection as OpenSSL sees it."""
+    """One end of a connection: an SSL of OpenSSL, which it owns."""
 
     def __cinit__(self):
         self.server_name = b""
@@ -430,11 +431,11 @@ cdef class End:
             SSL_free(ssl)
 
     cdef str check(self):
-        """What is wrong with the peer, now that the handshake is done, or None."""
+        """Verify the peer after the handshake. Returns the reason for a refusal, or None."""
         return None
 
     cdef str failure(self):
-        """What the call that failed says; the queue of errors is empty then."""
+        """The reason of the last failed call. Empties the queue of errors."""
         cdef long verified = SSL_get_verify_result(self.ssl)
         text = failure()
         if verified == 0 or "verify failed" not in text:
@@ -444,11 +445,11 @@ cdef class End:
 
 @cython.final
 cdef class Handshake(End):
-    """With a client."""
+    """An End that is connected to a client."""
 
 
 cdef Handshake accept(Acceptor acceptor):
-    """One with a client that is about to say hello. Raises MemoryError."""
+    """Create a Handshake for a client that has not sent its ClientHello yet. Raises MemoryError."""
     cdef Handshake handshake = Handshake.__new__(Handshake)
     handshake.acceptor = acceptor
     handshake.options = acceptor.options
@@ -462,7 +463,7 @@ cdef Handshake accept(Acceptor acceptor):
 
 
 cdef bytes name_in_hello(void* ssl):
-    """The name that the client asks for; empty: it asks for none, or for what is none."""
+    """The server name in a ClientHello; empty if there is none, or it is invalid."""
     cdef const unsigned char* data
     cdef size_t size
     cdef size_t length
@@ -475,7 +476,7 @@ cdef bytes name_in_hello(void* ssl):
 
 
 cdef bint is_challenge(void* ssl):
-    """Whether the client offers the protocol of tls-alpn-01 alone."""
+    """Whether the client offers the protocol of tls-alpn-01, and no other."""
     cdef const unsigned char* data
     cdef size_t size
     cdef size_t length = len(<bytes>CHALLENGE_PROTOCOL)
@@ -485,7 +486,7 @@ cdef bint is_challenge(void* ssl):
 
 
 cdef int take_challenge(Handshake handshake, Pair challenge) except -1:
-    """Answer a challenge: with its certificate, whatever the options, and without a session that could be resumed under them."""
+    """Answer a challenge with its certificate, whatever the options, and without a session that could be resumed under them."""
     cdef verify_fn none = NULL
     handshake.challenge = challenge
     SSL_set_verify(handshake.ssl, 0, none)
@@ -529,7 +530,7 @@ cdef int on_certificate(void* ssl, void* data) noexcept:
 
 cdef int on_protocols(void* ssl, const unsigned char** chosen, unsigned char* chosen_length, const unsigned char* offered,
                       unsigned int length, void* data) noexcept:
-    """The first protocol of ours that the client offers; none: the handshake fails, as in Go."""
+    """Select our first protocol that the client offers. Without a common one, the handshake fails, as in Go."""
     cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, 0)
     cdef unsigned int at
     cdef bytes protocol
@@ -550,7 +551,7 @@ cdef int on_protocols(void* ssl, const unsigned char** chosen, unsigned char* ch
 
 
 cdef int on_ticket(void* ssl, unsigned char* name, unsigned char* iv, void* cipher, void* mac, int encrypting) noexcept:
-    """Set up what a ticket is encrypted or read with. 1; 2: read, and to be renewed; 0: by an unknown key; -1: failed."""
+    """Set the key for a ticket. Returns 1, 2 (valid, and to be renewed), 0 (unknown key), or -1 (failure)."""
     cdef TicketKeys keys = (<Handshake>SSL_get_ex_data(ssl, 0)).acceptor.tickets
     cdef const unsigned char* key
     cdef ossl_param settings[3]

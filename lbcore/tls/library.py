@@ -1,7 +1,7 @@
-"""Find an OpenSSL (3.0 or later) to call: the one that the package pycurl brings, else the system's.
+"""Find an OpenSSL (3.0 or later): the copy in the package pycurl, else the system's.
 
-Several of them may live in one process as long as no object of one is given to another. A library is opened so that
-neither sees the symbols of the other, nor of an executable that has an OpenSSL of its own linked in.
+A process may load several copies, as long as no object of one is passed to another. Each is opened such that it uses
+neither the symbols of another copy, nor those of an executable with OpenSSL linked in.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from cffi import FFI  # type: ignore[import-untyped]
 
 OLDEST = 0x30000000
-DEEP_BIND = 8  # glibc's; no constant of cffi
+DEEP_BIND = 8  # RTLD_DEEPBIND of glibc, which cffi does not define
 NAMES = ("libcrypto", "libssl")
 
 _ffi = FFI()
@@ -26,7 +26,7 @@ _ffi = FFI()
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """`origin`: bundled, system or python; `version`: as the library says it."""
+    """A pair of open libraries. `origin`: bundled, system or python; `version`: the text of the library."""
 
     origin: str
     version: str
@@ -35,7 +35,7 @@ class Library:
     ssl: Any
 
     def address(self, name: str) -> int:
-        """Of a function. Raises ImportError."""
+        """The address of a function. Raises ImportError."""
         _ffi.cdef(f"void {name}(void);", override=True)
         for library in (self.ssl, self.crypto):
             try:
@@ -46,7 +46,7 @@ class Library:
 
 
 def find() -> Library:
-    """The first library that can be opened. Raises ImportError with what was tried."""
+    """Open the first usable library. Raises ImportError, which lists the attempts."""
     tried = []
     for origin, crypto, tls in _candidates():
         try:
@@ -82,14 +82,14 @@ def _bundled() -> dict[str, str]:
 
 
 def _mapped() -> dict[str, str]:
-    """Paths of the libraries that Python's own module `ssl` uses, where they are files."""
+    """Paths of the libraries that Python's module `ssl` uses, if they are files."""
     assert ssl.OPENSSL_VERSION
     found = re.findall(r"\s(/\S*/(libcrypto|libssl)\.so\.3)$", _maps(), re.MULTILINE)
     return {name: path for path, name in found}
 
 
 def _maps() -> str:
-    """What is mapped into this process; empty where that cannot be seen."""
+    """The memory map of this process; empty if the system does not show it."""
     try:
         return Path("/proc/self/maps").read_text()
     except OSError:
@@ -100,7 +100,7 @@ def _open(origin: str, crypto: str, tls: str) -> Library:
     flags = _ffi.RTLD_NOW | _ffi.RTLD_LOCAL
     if _is_glibc():
         flags |= DEEP_BIND
-    # The address sanitizer refuses a library that is opened past it.
+    # The address sanitizer does not support RTLD_DEEPBIND.
     if "libasan" in _maps():
         flags &= ~DEEP_BIND
     _ffi.cdef(

@@ -1,7 +1,7 @@
-"""Read the files that a configuration's `tls` names, and see that what they hold can be used.
+"""Read the files that a configuration names for TLS, and check their contents.
 
-One that cannot is a problem of its own, with the line it is named on: what was read before under the same names
-stays in force. What was never sound is left out (a certificate), or says so (options).
+A file that cannot be used is one problem, with the line that names it: its previous contents stay in force. Without
+previous contents, a certificate is left out, and options or a transport are disabled.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ S = TypeVar("S", bound=NamedServers)
 PEM = "-----BEGIN"
 FILE_LIMIT_BYTES = 1 << 20
 LONGEST_NAME = 1024
-SOON_DAYS = 14  # an end this near is said
+SOON_DAYS = 14  # warn if a certificate expires within this time
 
 
 def settle(config: DynamicConfig, before: DynamicConfig | None = None) -> tuple[DynamicConfig, list[Problem]]:
-    """The configuration with the texts of its certificates and authorities, and what there is to say of them.
+    """The configuration with the PEM texts of its certificates and authorities, and their problems.
 
-    before  the one that was settled last. Raises ConfigError when there is no OpenSSL.
+    before  the previous result, whose texts stay in use where a file is broken.
+    Raises ConfigError if OpenSSL is missing. Cost: reads all files.
     """
     tls = config.tls
     if not (tls.certificates or tls.options or tls.stores or speaks_to_servers(config)):
@@ -46,7 +47,7 @@ def settle(config: DynamicConfig, before: DynamicConfig | None = None) -> tuple[
 
 
 def settle_static(static: StaticConfig) -> StaticConfig:
-    """The static configuration with the texts of the authorities that servers are trusted by. Raises ConfigError."""
+    """The static configuration with the PEM texts of the authorities for servers. Raises ConfigError."""
     transport = static.servers_transport
     if not (transport.root_cas or transport.insecure_skip_verify):
         return static
@@ -62,7 +63,7 @@ def settle_static(static: StaticConfig) -> StaticConfig:
 
 
 def speaks_to_servers(config: DynamicConfig) -> bool:
-    """Whether TLS is spoken to any server, or a transport says how."""
+    """Whether any server uses TLS, or any transport configures it."""
     balancers = (service.load_balancer for service in config.http.services.values())
     tcp = (service.load_balancer for service in config.tcp.services.values())
     return (
@@ -92,9 +93,9 @@ def files_of(config: DynamicConfig) -> list[Path]:
 
 
 def with_fallback(dynamic: DynamicConfig, static: StaticConfig, fallback: Certificate | None) -> DynamicConfig:
-    """With a certificate for clients that ask for no name there is one for, where TLS is spoken and none is configured.
+    """Add a default certificate, if clients use TLS and none is configured.
 
-    fallback  one that was made before.
+    fallback  the one that was generated earlier; None: generate one.
     """
     store = dynamic.tls.stores.get(DEFAULT)
     if (store is not None and store.default_certificate is not None) or not speaks_tls(dynamic, static):
@@ -104,7 +105,7 @@ def with_fallback(dynamic: DynamicConfig, static: StaticConfig, fallback: Certif
 
 
 def speaks_tls(dynamic: DynamicConfig, static: StaticConfig) -> bool:
-    """Whether any router takes what comes over TLS."""
+    """Whether any router serves TLS."""
     return (
         any(router.tls is not None for router in dynamic.http.routers.values())
         or any(router.tls is not None for router in dynamic.tcp.routers.values())
@@ -113,14 +114,14 @@ def speaks_tls(dynamic: DynamicConfig, static: StaticConfig) -> bool:
 
 
 def library_name() -> str:
-    """Version and origin of the library that speaks TLS."""
+    """Version and origin of the TLS library."""
     from lbcore.tls.openssl import library
 
     return f"{library.version} ({library.origin})"
 
 
 def made() -> Certificate:
-    """A new self-signed certificate. Raises ConfigError when there is no OpenSSL."""
+    """A new self-signed certificate. Raises ConfigError if OpenSSL is missing."""
     try:
         from lbcore.tls.contexts import self_signed
     except ImportError as error:
@@ -171,7 +172,7 @@ class _Settler:
         return transport.model_copy(update={"faults": (found,)} if isinstance(found, str) else {"tls": found})
 
     def servers(self, path: str, owner: Object, servers: S, before: S | None) -> S | str:
-        """With what its files hold, or with what they held before; or why it cannot be used."""
+        """The transport with the contents of its files, present or previous; or the reason why it cannot be used."""
         from lbcore.tls.connector import Connector
 
         try:
@@ -198,7 +199,7 @@ class _Settler:
             return str(error) if kept is None else kept
         for pair in servers.certificates:
             if _is_open(pair.key_file):
-                self.say(path, owner, f"{pair.key_file}: everybody may read this key", "warning")
+                self.say(path, owner, f"{pair.key_file}: all users of the system may read this key", "warning")
         return read
 
     def tls(self, tls: TlsConfig) -> TlsConfig:
@@ -230,7 +231,7 @@ class _Settler:
         from lbcore.tls.pairs import pair_of
 
         if certificate.faults:
-            return None  # told where it was read
+            return None  # reported when the configuration was read
         try:
             text, key = (
                 _text("certFile", certificate.cert_file),
@@ -248,11 +249,11 @@ class _Settler:
             left = f"ends in {pair.days_left} days" if pair.days_left >= 0 else "has expired"
             self.say(path, owner, f"{_named(certificate.cert_file)}: the certificate {left}", "warning")
         if _is_open(certificate.key_file):
-            self.say(path, owner, f"{certificate.key_file}: everybody may read this key", "warning")
+            self.say(path, owner, f"{certificate.key_file}: all users of the system may read this key", "warning")
         return certificate.model_copy(update={"certificate_text": text, "key_text": key})
 
     def known(self, certificate: Certificate) -> Certificate | None:
-        """The one that was read before under the same names."""
+        """The certificate that was read earlier under the same names, or None."""
         for known in _certificates(self.before):
             if (known.cert_file, known.key_file) == (certificate.cert_file, certificate.key_file) and known.key_text:
                 texts = {"certificate_text": known.certificate_text, "key_text": known.key_text}
@@ -285,7 +286,7 @@ class _Settler:
 
 
 def _with_texts(servers: S, before: S) -> S | None:
-    """With the texts that were read before under the same names; None: the names are others."""
+    """The transport with the texts that were read earlier; None if its files have other names."""
 
     def names(of: NamedServers) -> tuple[list[str], list[tuple[str, str]]]:
         return of.root_cas, [(pair.cert_file, pair.key_file) for pair in of.certificates]
@@ -296,12 +297,12 @@ def _with_texts(servers: S, before: S) -> S | None:
 
 
 def _named(text: str) -> str:
-    """A file as it is called; what is no name, and may be a key, is not shown."""
+    """The name of a file for messages. Other texts are not shown: they may be keys."""
     return "the text" if PEM in text or "\n" in text or len(text) > LONGEST_NAME else text
 
 
 def _text(key: str, text: str) -> str:
-    """PEM, or what the file holds that is named. Raises ValueError."""
+    """The PEM text itself, or the contents of the named file. Raises ValueError."""
     if not text:
         raise ValueError(f"{key} is missing")
     if PEM in text:

@@ -1,4 +1,4 @@
-# One end of a connection to a server, in memory: bytes go in and out by hand.
+# A TLS client in memory: the caller moves the bytes.
 
 from lbcore.tls.connector cimport Dialled
 

@@ -1,6 +1,6 @@
-"""One end of a connection to a server, in memory, for what does not run in the data plane: bytes go in and out by hand.
+"""A TLS client in memory, for code outside the data plane: the caller moves the bytes.
 
-It is made by the same Target as the connections of the data plane, so that a health check trusts whom they trust.
+It uses the same Target as the connections of the data plane, so a health check trusts the same servers as they do.
 """
 
 cimport cython
@@ -13,12 +13,12 @@ cdef enum:
 
 
 class HandshakeError(OSError):
-    """TLS could not be agreed on, or broke; says why."""
+    """A TLS handshake or connection failed; the text is the reason."""
 
 
 @cython.final
 cdef class MemoryEnd:
-    """`protocols`: offered by ALPN, as on the wire; empty: none."""
+    """A client end whose bytes the caller moves. `protocols`: the ALPN offer in wire format; empty: no offer."""
 
     def __cinit__(self, Target target, bytes protocols=b""):
         self.end = connect(target, protocols or None)
@@ -31,7 +31,7 @@ cdef class MemoryEnd:
         SSL_set_bio(self.end.ssl, self.incoming, self.outgoing)
 
     cdef bint settle(self, int result) except -1:
-        """After a call that gave nothing: 1: it needs bytes of the server; 0: the server has ended."""
+        """After a call without a result: 1 if bytes of the server are missing, 0 if the server closed. Raises HandshakeError."""
         cdef int error = SSL_get_error(self.end.ssl, result)
         if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE:
             ERR_clear_error()
@@ -42,13 +42,13 @@ cdef class MemoryEnd:
         raise HandshakeError(self.end.failure())
 
     def feed(self, bytes data) -> None:
-        """Bytes that the server has sent."""
+        """Add bytes that the server has sent. Raises MemoryError."""
         cdef size_t written = 0
         if data and BIO_write_ex(self.incoming, <const char*>data, len(data), &written) != 1:
             raise MemoryError
 
     def take(self) -> bytes:
-        """Bytes to be sent to the server."""
+        """Remove and return the bytes to send to the server."""
         cdef size_t waiting = BIO_ctrl_pending(self.outgoing)
         cdef size_t got = 0
         cdef bytes data = bytes(waiting)
@@ -57,7 +57,7 @@ cdef class MemoryEnd:
         return data
 
     def shake_hands(self) -> bool:
-        """Go on with the handshake. True: it is done. Raises HandshakeError."""
+        """Continue the handshake. Returns whether it is complete. Raises HandshakeError."""
         cdef int result = SSL_do_handshake(self.end.ssl)
         if result != 1:
             if not self.settle(result):
@@ -69,19 +69,19 @@ cdef class MemoryEnd:
         return True
 
     def protocol(self) -> bytes:
-        """That ALPN agreed on; empty: none."""
+        """The protocol that ALPN selected; empty: none."""
         cdef const unsigned char* protocol = NULL
         cdef unsigned int length = 0
         SSL_get0_alpn_selected(self.end.ssl, &protocol, &length)
         return protocol[:length]
 
     def finish(self) -> None:
-        """Tell the server that nothing more comes; `take` has it then."""
+        """Add close_notify to the bytes that `take` returns."""
         SSL_shutdown(self.end.ssl)
         ERR_clear_error()
 
     def read(self) -> object:
-        """Bytes that the server has said; empty: it has ended; None: more of its bytes are needed. Raises HandshakeError."""
+        """Decrypted bytes; empty: the server closed; None: bytes of the server are missing. Raises HandshakeError."""
         cdef char into[READ_BYTES]
         cdef size_t got = 0
         cdef int result = SSL_read_ex(self.end.ssl, into, READ_BYTES, &got)
@@ -90,7 +90,7 @@ cdef class MemoryEnd:
         return None if self.settle(result) else b""
 
     def write(self, bytes data) -> None:
-        """Say something to the server; `take` has it then. Raises HandshakeError."""
+        """Encrypt bytes for the server; `take` returns them. Raises HandshakeError."""
         cdef size_t written = 0
         cdef int result
         if data:

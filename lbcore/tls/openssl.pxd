@@ -1,5 +1,5 @@
-# OpenSSL's functions, as pointers into the library that was found; all are there once the module is imported.
-# They are called with the GIL, so that the callbacks are plain calls on the same thread. What a callback is given is borrowed.
+# OpenSSL's functions, as pointers into the library that was found; all are set once the module is imported.
+# Call them with the GIL, because callbacks run on the same thread and use Python objects. Arguments of callbacks are borrowed.
 
 from libc.stdint cimport uint64_t
 

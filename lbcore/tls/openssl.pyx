@@ -1,7 +1,7 @@
-"""OpenSSL's functions, found when this module is imported. ImportError says what is missing.
+"""OpenSSL's functions, loaded when this module is imported. Raises ImportError, which names the missing function.
 
-Errors stand in a queue of the thread, whatever connection they are of: who sees a call fail takes them out, with `failure` or
-ERR_clear_error, before the next call.
+OpenSSL keeps errors in one queue per thread, for all connections. After a failed call, the caller empties the queue with `failure`
+or ERR_clear_error before the next call.
 """
 
 from libc.stdint cimport uint64_t, uintptr_t
@@ -14,7 +14,7 @@ OP_NO_COMPRESSION = <uint64_t>1 << 17
 OP_SERVER_PREFERENCE = <uint64_t>1 << 22
 OP_NO_RENEGOTIATION = <uint64_t>1 << 30
 
-library = find()       # keeps it open
+library = find()       # keeps the library open
 
 
 cdef void* at(str name) except NULL:
@@ -22,7 +22,7 @@ cdef void* at(str name) except NULL:
 
 
 cdef str failure():
-    """What the last call that failed says; the queue is empty then. It names no secret."""
+    """The reason of the last failed call, without secrets. Empties the queue of errors."""
     cdef const char* text
     cdef unsigned long code = ERR_peek_last_error()
     ERR_clear_error()

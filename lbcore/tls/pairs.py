@@ -1,7 +1,7 @@
-"""Certificates with their keys, each read once: a configuration is checked and compiled several times at a reload.
+"""A cache of certificates with their keys: a reload checks and compiles a configuration several times.
 
-Reading one costs milliseconds. What is in use is found again by its content, and so are the last ones that were read;
-no other key is kept.
+Parsing one takes milliseconds. Pairs in use, and the most recent ones, are found by their content; no other key stays
+in memory.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from weakref import WeakValueDictionary
 
 from lbcore.tls.contexts import Pair
 
-RECENT = 1024  # that are kept between reading, checking and compiling, when nothing uses them yet
+RECENT = 1024  # pairs that are kept between reading, checking and compiling, before a configuration uses them
 
 _in_use: WeakValueDictionary[bytes, Pair] = WeakValueDictionary()
 _recent: deque[Pair] = deque(maxlen=RECENT)
 
 
 def pair_of(certificate: str, key: str) -> Pair:
-    """From PEM. Raises ValueError."""
+    """Parse a certificate and its key from PEM, or find the pair in use. Raises ValueError."""
     name = b"".join(hashlib.sha256(text.encode()).digest() for text in (certificate, key))
     pair = _in_use.get(name)
     if pair is None:

@@ -1,7 +1,7 @@
-"""The keys of session tickets, which all workers of an instance share: the newest encrypts, it and two older ones decrypt.
+"""The keys of session tickets, which all workers of an instance share: the newest encrypts, all three decrypt.
 
-The supervisor makes them, and a new one twice a day, in a place that no worker reads meanwhile: a key that is given here stays
-as it is for far longer than a handshake.
+The supervisor creates them, and a new one twice a day, in a slot that no worker reads at that time: a returned key stays unchanged
+for far longer than a handshake.
 """
 
 cimport cython
@@ -15,17 +15,17 @@ from lbcore.state.region cimport Region
 
 @cython.final
 cdef class TicketKeys:
-    """Those of a region."""
+    """The ticket keys in a Region, which it keeps alive."""
 
     def __cinit__(self, Region region):
         self.region = region
 
     cdef const unsigned char* newest(self) noexcept:
-        """KEY_BYTES of the key that encrypts. Borrowed from the region."""
+        """The key that encrypts, KEY_BYTES long. Borrowed from the region."""
         return self.region.header.ticket_keys[atomic_load_u64(&self.region.header.ticket_epoch) % TICKET_KEYS]
 
     cdef const unsigned char* named(self, const unsigned char* name, bint* is_newest) noexcept:
-        """The key with a name, or NULL. Borrowed from the region."""
+        """The key with this name, or NULL. Borrowed from the region."""
         cdef uint64_t epoch = atomic_load_u64(&self.region.header.ticket_epoch)
         cdef const unsigned char* key
         cdef uint64_t age

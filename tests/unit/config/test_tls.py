@@ -121,7 +121,7 @@ def test_an_end_that_is_near_and_a_key_that_is_open_are_told(tmp_path: Path) -> 
     made.key.chmod(0o644)
     found = told(f"tls: {{certificates: [{{certFile: {made.certificate}, keyFile: {made.key}}}]}}")
     assert re.search("the certificate ends in [23] days", found[0])
-    assert "everybody may read this key" in found[1]
+    assert "all users of the system may read this key" in found[1]
 
 
 def test_stores_other_than_the_default_have_no_effect(tmp_path: Path) -> None:
