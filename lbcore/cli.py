@@ -288,7 +288,7 @@ def top(url: str, seconds: float, count: int) -> None:
 @click.argument("weights", nargs=-1)
 @click.option("--reset", is_flag=True, help="End all overrides of the service.")
 @click.option("--force", is_flag=True, help="Even if no member is left to choose, and requests are refused.")
-@click.option("--token", envvar="LBCORE_API_TOKEN", default="", help="What api.token says.")
+@click.option("--token", envvar="LBCORE_API_TOKEN", default="", help="The value of api.token.")
 @API_OPTION
 def weights(service: str, weights: tuple[str, ...], reset: bool, force: bool, token: str, url: str) -> None:
     """Override weights of a service of a running instance: lbcore weights shop v1=90 v2=10.
@@ -311,7 +311,7 @@ def weights(service: str, weights: tuple[str, ...], reset: bool, force: bool, to
             _fail(f"{key} is given two weights")
         wanted[key] = int(number)
     if not token:
-        _fail("a token is missing: give what `api.token` of the static file says as --token or in LBCORE_API_TOKEN")
+        _fail("a token is missing: give the value of `api.token` in the static file as --token or in LBCORE_API_TOKEN")
     try:
         path = f"/api/http/services/{quote(service, safe='@')}/weights{'?force=true' if force else ''}"
         answer = ApiClient(url, token).ask(path, "DELETE" if reset else "PUT", None if reset else wanted)
@@ -328,7 +328,7 @@ def weights(service: str, weights: tuple[str, ...], reset: bool, force: bool, to
 @click.argument("request")
 @click.option("-H", "--header", "headers", multiple=True, help="A header of the request, 'Name: value'.")
 @click.option("--client", default="192.0.2.1", help="Address of the client.")
-@click.option("--entry-point", default="", help="Where it comes in; default: the first one.")
+@click.option("--entry-point", default="", help="The entry point that receives it; default: the first one.")
 def explain(config: str, request: str, headers: tuple[str, ...], client: str, entry_point: str) -> None:
     """Explain the route of a request: lbcore explain --config traefik.yml 'GET http://shop.test/cart' -H 'X-QA: 1'.
 
@@ -350,7 +350,7 @@ def explain(config: str, request: str, headers: tuple[str, ...], client: str, en
             static = load_static(config)
             file = static.providers.file
             if file is None:
-                _fail(f"{config} names no file provider: there is nothing to explain")
+                _fail(f"{config} names no file provider: it has nothing to explain")
             dynamic, _ = load_dynamic(file.filename or file.directory)
         else:
             dynamic, _ = load_dynamic(config)
@@ -370,22 +370,22 @@ def explain(config: str, request: str, headers: tuple[str, ...], client: str, en
 
 @main.group(cls=Commands)
 def cert() -> None:
-    """Certificates that are ordered by certificatesResolvers."""
+    """Manage certificates of the certificatesResolvers."""
 
 
 @cert.command()
 @click.argument("names", nargs=-1)
-@click.option("--token", envvar="LBCORE_API_TOKEN", default="", help="What api.token says.")
+@click.option("--token", envvar="LBCORE_API_TOKEN", default="", help="The value of api.token.")
 @API_OPTION
 def renew(names: tuple[str, ...], token: str, url: str) -> None:
-    """Have a running instance order certificates now: those that serve any of NAMES, or all.
+    """Make a running instance order certificates now: those that serve any of NAMES, or all.
 
-    Waits of orders that failed are over, too. What is served meanwhile stays.
+    This also ends the waits after failed orders. The present certificates are served meanwhile.
     """
     from lbcore.remote.client import ApiClient, ApiError
 
     if not token:
-        _fail("a token is missing: give what `api.token` of the static file says as --token or in LBCORE_API_TOKEN")
+        _fail("a token is missing: give the value of `api.token` in the static file as --token or in LBCORE_API_TOKEN")
     try:
         answer = ApiClient(url, token).ask("/api/certificates/renew", "POST", {"names": list(names)})
     except ApiError as error:
@@ -396,14 +396,14 @@ def renew(names: tuple[str, ...], token: str, url: str) -> None:
 
 @cert.command("import")
 @click.option("--config", "--configFile", "config", required=True, type=click.Path(exists=True, dir_okay=False))
-@click.option("--resolver", default="", help="Whose storage it is put into; default: the only one.")
+@click.option("--resolver", default="", help="The resolver whose storage to use; default: the only one.")
 @click.argument("certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("key", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def import_certificate(config: str, resolver: str, certificate: Path, key: Path | None) -> None:
-    """Put a certificate with its chain and key into the storage of a resolver, so that it is served and not ordered.
+    """Add a certificate with its chain and key to the storage of a resolver, which serves it instead of ordering one.
 
-    Without KEY the file is an acme.json of Traefik or lbcore: all certificates of the resolver in it are taken. A
-    running instance serves them within seconds.
+    Without KEY the file is an acme.json of Traefik or lbcore, and all certificates of the resolver in it are added. A
+    running instance serves them within ten seconds.
     """
     from lbcore.config.load import load_static
     from lbcore.errors import ConfigError

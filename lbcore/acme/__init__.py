@@ -1,1 +1,1 @@
-"""Certificates that are ordered: by whom, when, and where they are kept. The protocol is that of the library `acme`."""
+"""Certificates by ACME (RFC 8555), with the library `acme`: orders, renewals, answers to challenges, storage."""

@@ -1,9 +1,9 @@
-"""Orders and renews the certificates that routers ask for, and hands them on as the provider `acme` does in Traefik.
+"""Orders and renews the certificates that routers need, and publishes them, like the provider `acme` of Traefik.
 
     configuration in force ─► what is wanted ─► orders, each in a thread ─► acme.json ─► publish ─► workers
 
-One runs in an instance. What is stored is served at once; what an order waits for holds up neither traffic nor the
-others.
+An instance runs one agent. It serves stored certificates at once. A waiting order delays neither traffic nor other
+orders.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from lbcore.config.static import StaticConfig
 from lbcore.config.tls import Certificate, TlsConfig
 from lbcore.provider.base import Publish, Update
 
-LOOK_S = 10.0  # the clock, and the files, are looked at this often
-END_S = 5.0  # that orders under way get to take back what they have left with others
-ASK_AGAIN_S = 6 * 3600.0  # a CA is asked this often when to renew, where it does not say how often
+LOOK_S = 10.0  # between two checks of the clock and of the files
+END_S = 5.0  # for running orders to remove their records, at the end of the process
+ASK_AGAIN_S = 6 * 3600.0  # between two requests for renewal information, if the CA sets no interval
 
 _log = logging.getLogger("lbcore.acme")
-for _library in ("acme", "urllib3"):  # what they say at DEBUG is every byte of every request
+for _library in ("acme", "urllib3"):  # at DEBUG they log every byte of every request
     logging.getLogger(_library).setLevel(logging.INFO)
 
 
@@ -42,8 +42,8 @@ for _library in ("acme", "urllib3"):  # what they say at DEBUG is every byte of 
 class AcmeAgent:
     """A provider of certificates.
 
-    static          whose resolvers it orders by.
-    set_challenges  has the workers answer challenges.
+    static          has the resolvers.
+    set_challenges  makes the workers answer challenges.
     """
 
     name = "acme"
@@ -61,27 +61,27 @@ class AcmeAgent:
         self._tasks: set[asyncio.Task[None]] = set()
         self._signatures: dict[Path, tuple[int, ...]] = {}
         self._publish: Publish | None = None
-        self._told_at = float("-inf")
-        self._telling: asyncio.TimerHandle | None = None  # certificates are handed on then
-        self._needs: Needs | None = None  # of the configuration in force, once it was looked at
-        self._own_texts: set[str] = set()  # certificates that were ordered, at any time
+        self._published_at = float("-inf")
+        self._publish_timer: asyncio.TimerHandle | None = None  # set while a publication waits for the throttle
+        self._needs: Needs | None = None  # of the configuration in force; None before the first one
+        self._own_texts: set[str] = set()  # all certificates that this agent has served
 
     # As a provider
 
     def reload(self) -> None:
-        """Look at the storage again, and ask anew when to renew."""
+        """Read the storage again, and ask the CAs when to renew."""
         self._signatures.clear()
         for held in self._held.values():
             held.ask_again = 0.0
         self._changed.set()
 
     async def run(self, publish: Publish) -> None:
-        """Publish what is stored, then order what is wanted, until cancelled."""
+        """Publish the stored certificates, then order the wanted ones, until cancelled."""
         self._publish = publish
         loop = asyncio.get_running_loop()
         answers = Answers(loop, self._set_challenges)
         await self._open(answers)
-        self._tell()
+        self._schedule_publish()
         try:
             while True:
                 self._plan_anew()
@@ -93,19 +93,19 @@ class AcmeAgent:
                 await self._look_at_files()
         finally:
             self._stop.set()
-            if self._telling is not None:
-                self._telling.cancel()
-                self._telling = None
+            if self._publish_timer is not None:
+                self._publish_timer.cancel()
+                self._publish_timer = None
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=END_S)
 
     def configured(self, dynamic: DynamicConfig, disabled: Container[str] = ()) -> None:
-        """A merged configuration is in force. `disabled`: names of its routers that cannot run."""
+        """Follow a merged configuration that came into force. `disabled`: names of its routers that cannot run."""
         self._dynamic, self._disabled, self._needs = dynamic, disabled, None
         self._changed.set()
 
     def renew(self, names: Iterable[str] = ()) -> list[tuple[str, ...]]:
-        """Order certificates now that serve any of `names`, or all; back-off is over. Returns their names."""
+        """Order the certificates that serve any of `names` now, or all, and end their back-off. Returns their names."""
         asked = {name.lower() for name in names}
         found = []
         for job in self._jobs.values():
@@ -145,7 +145,7 @@ class AcmeAgent:
         self._signatures = {path: storage.signature for path, storage in storages.items()}
 
     async def _load(self, resolver: Resolver) -> bool:
-        """Take what is stored. Returns whether anything is new."""
+        """Read the stored certificates. Returns whether any is new."""
         try:
             stored = await in_thread(resolver.storage.certificates, resolver.name)
         except StorageError as error:
@@ -171,7 +171,7 @@ class AcmeAgent:
         return True
 
     async def _look_at_files(self) -> None:
-        """Take what another process has put into a file."""
+        """Read certificates that another process has stored."""
         news = False
         for path in {resolver.storage.path for resolver in self._resolvers.values()}:
             users = [resolver for resolver in self._resolvers.values() if resolver.storage.path == path]
@@ -181,21 +181,22 @@ class AcmeAgent:
                 for resolver in users:
                     news |= await self._load(resolver)
         if news:
-            self._tell()
+            self._schedule_publish()
 
-    def _tell(self) -> None:
-        """Hand on the certificates: at once, or as soon as the throttle of providers lets them through."""
+    def _schedule_publish(self) -> None:
+        """Publish the certificates at once, or as soon as `providersThrottleDuration` allows it."""
         loop = asyncio.get_running_loop()
-        if self._telling is None:
-            rest_s = self._told_at + self._static.providers.providers_throttle_duration.total_seconds() - loop.time()
+        if self._publish_timer is None:
+            throttle_s = self._static.providers.providers_throttle_duration.total_seconds()
+            rest_s = self._published_at + throttle_s - loop.time()
             if rest_s > 0:
-                self._telling = loop.call_later(rest_s, self._tell_now)
+                self._publish_timer = loop.call_later(rest_s, self._publish_now)
             else:
-                self._tell_now()
+                self._publish_now()
 
-    def _tell_now(self) -> None:
+    def _publish_now(self) -> None:
         assert self._publish is not None
-        self._told_at, self._telling = asyncio.get_running_loop().time(), None
+        self._published_at, self._publish_timer = asyncio.get_running_loop().time(), None
         self._own_texts |= {held.stored.certificate for held in self._held.values()}
         certificates = [
             Certificate(certificate_text=held.stored.certificate, key_text=held.stored.key)
@@ -207,7 +208,7 @@ class AcmeAgent:
     # What is wanted
 
     def _plan_anew(self) -> None:
-        """Have a job for each certificate that is wanted, and know when it is due."""
+        """Compute the jobs: one for each wanted certificate, with its due time."""
         if self._dynamic is None:
             return
         if self._needs is None:
@@ -216,9 +217,9 @@ class AcmeAgent:
         self._jobs = plan(self._needs, self._resolvers, self._held, self._jobs, self._complain)
 
     def _complain(self, job: Job, text: str) -> None:
-        """Say it once."""
-        if job.told != text:
-            job.told = text
+        """Log a problem of a job, once."""
+        if job.complaint != text:
+            job.complaint = text
             _log.error("resolver %s: %s (%s)", job.wanted.resolver, text, job.wanted.user)
 
     def _rest_s(self) -> float:
@@ -254,10 +255,10 @@ class AcmeAgent:
                     raise OrderError("what was issued is no certificate for the key")
                 held.stored_yet = False
                 self._held[key] = held
-                job.failures, job.not_before, job.told = 0, 0.0, ""
+                job.failures, job.not_before, job.complaint = 0, 0.0, ""
                 ends = held.certificate.not_valid_after_utc
                 _log.info("resolver %s: a certificate for %s, until %s", resolver.name, names, f"{ends:%Y-%m-%d %H:%M}")
-                self._tell()
+                self._schedule_publish()
                 await self._store(resolver, held)
             except StoppedError:
                 pass
@@ -271,7 +272,7 @@ class AcmeAgent:
     # When to renew, as the CA says (RFC 9773)
 
     def _ask(self) -> None:
-        """Ask each CA that says so, now and then."""
+        """Start a request to each CA whose next one is due."""
         now = time.time()
         for resolver in self._resolvers.values():
             due = [held for held in self._held.values() if held.resolver == resolver.name and held.ask_again <= now]
@@ -296,21 +297,21 @@ class AcmeAgent:
         for each in held:
             window, again_s = found.get(each, (each.window, ASK_AGAIN_S))
             each.suggest(window)
-            if each.ask_again == mark:  # nobody wants it earlier by now
+            if each.ask_again == mark:  # no earlier request was asked for meanwhile
                 each.ask_again = now + again_s
         self._changed.set()
 
     def _suggestions(
         self, resolver: Resolver, held: list[Held]
     ) -> dict[Held, tuple[tuple[float, float] | None, float]]:
-        """Windows, and in how many seconds to ask again. Blocks. Raises OrderError and StoppedError."""
+        """The suggested windows, and the seconds until the next request. Blocks. Raises OrderError and StoppedError."""
         found: dict[Held, tuple[tuple[float, float] | None, float]] = {}
         connection = resolver.authority.connect(registers=False)
         try:
             for each in held:
                 self._stop.check()
                 if each.ends < time.time():
-                    continue  # nothing is asked of one that has ended
+                    continue  # an expired certificate has no renewal information
                 suggestion = connection.renewal_window(each.certificate)
                 if suggestion is None:
                     found[each] = None, ASK_AGAIN_S
@@ -322,7 +323,7 @@ class AcmeAgent:
         return found
 
     def _ordered(self, resolver: Resolver, names: tuple[str, ...], old: Held | None) -> StoredCertificate:
-        """Blocks. Raises OrderError, StorageError and StoppedError."""
+        """Order a certificate. Blocks. Raises OrderError, StorageError and StoppedError."""
         replaces = old.certificate if old is not None else None
         for attempt in (1, 2):
             connection = resolver.authority.connect()
@@ -331,7 +332,7 @@ class AcmeAgent:
             except OrderError as error:
                 if attempt == 2 or error.code != "accountDoesNotExist":
                     raise
-                _log.warning("resolver %s: the CA does not know the account: registering it anew", resolver.name)
+                _log.warning("resolver %s: the CA does not know the account: registering it again", resolver.name)
                 resolver.authority.forget()
             finally:
                 connection.close()

@@ -1,4 +1,4 @@
-"""The answers to challenges that the workers of this instance give: those of http-01 and tls-alpn-01."""
+"""Answers to the challenges http-01 and tls-alpn-01, which the workers of this instance give."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from lbcore.acme.keys import as_address, challenge_certificate
 Texts = Mapping[str, str]
 Certificates = Mapping[str, tuple[str, str]]
 SetChallenges = Callable[[Texts, Certificates], Awaitable[None]]
-PUBLISH_S = 10.0  # that it may take until all workers answer
+PUBLISH_S = 10.0  # limit until all workers answer
 
 
 class Answers:
-    """What is answered at present. Changed in threads of orders, and given to the workers on the loop.
+    """The present answers. Threads of orders change them; the loop sends them to the workers.
 
-    set_challenges  has the workers answer these, and no others: texts of http-01 by token, and certificates and keys of
-                    tls-alpn-01 by name.
+    set_challenges  makes the workers give these answers, and no others: texts of http-01 by token, and certificates and
+                    keys of tls-alpn-01 by name.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, set_challenges: SetChallenges) -> None:
@@ -34,7 +34,7 @@ class Answers:
         self._certificates: dict[str, tuple[str, str]] = {}
 
     def add(self, texts: Texts, certificates: Certificates) -> None:
-        """Returns when all workers answer these, too. Raises OrderError and StoppedError."""
+        """Add answers. Returns when all workers give them. Raises OrderError and StoppedError."""
         with self._changing:
             self._texts |= texts
             self._certificates |= certificates
@@ -46,7 +46,7 @@ class Answers:
             raise StoppedError from None
 
     def remove(self, tokens: Sequence[str], names: Sequence[str]) -> None:
-        """Answer these no more."""
+        """Stop giving these answers. Does not wait."""
         with self._changing:
             for token in tokens:
                 self._texts.pop(token, None)
@@ -72,12 +72,12 @@ class HttpSolver(Solver):
         self._delay_s = delay.total_seconds()
 
     def present(self, challenges: Sequence[Challenge], stop: Stop) -> None:
-        """Have the workers answer."""
+        """Make the workers answer."""
         self._answers.add({challenge.token: challenge.authorization for challenge in challenges}, {})
         stop.wait(self._delay_s)
 
     def clean(self, challenges: Sequence[Challenge]) -> None:
-        """Have the workers answer no more."""
+        """Make the workers stop answering."""
         self._answers.remove([challenge.token for challenge in challenges], [])
 
 
@@ -91,7 +91,7 @@ class TlsSolver(Solver):
         self._delay_s = delay.total_seconds()
 
     def present(self, challenges: Sequence[Challenge], stop: Stop) -> None:
-        """Have the workers answer."""
+        """Make the workers answer."""
         made = {
             _asked_name(challenge.name): challenge_certificate(challenge.name, challenge.authorization)
             for challenge in challenges
@@ -100,11 +100,11 @@ class TlsSolver(Solver):
         stop.wait(self._delay_s)
 
     def clean(self, challenges: Sequence[Challenge]) -> None:
-        """Have the workers answer no more."""
+        """Make the workers stop answering."""
         self._answers.remove([], [_asked_name(challenge.name) for challenge in challenges])
 
 
 def _asked_name(name: str) -> str:
-    """What a handshake names: for an address, its name in the DNS (RFC 8738)."""
+    """The server name (SNI) of a validation: for an address, its reverse name in the DNS (RFC 8738, section 6)."""
     address = as_address(name)
     return name.lower() if address is None else address.reverse_pointer

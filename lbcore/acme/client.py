@@ -1,7 +1,7 @@
-"""One CA as a resolver sees it: the account, and orders from the first request to the certificate. All calls block.
+"""A client of one CA: the account, and orders from the first request to the certificate. All calls block.
 
-The protocol is that of the library `acme`. Added to it here: whom a CA's own server is trusted by, `replaces` of RFC
-9773, waits that end when the process does, and what a CA says about when to come again.
+The library `acme` implements the protocol. This module adds: trust in the server of the CA, `replaces` of RFC 9773,
+waits that end with the process, and the times that a CA sets for the next request.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ from lbcore.acme.schedule import RATE_LIMITED_S
 from lbcore.acme.storage import Storage, StoredAccount, StoredCertificate
 from lbcore.config.static import Acme
 
-POLL_S = (0.25, 5.0)  # between two looks at an authorization: first and longest
-AUTHORIZATION_S = 180.0  # that a CA may take to validate a challenge
+POLL_S = (0.25, 5.0)  # between two polls of an authorization: the first, and the longest
+AUTHORIZATION_S = 180.0  # limit for the validation of a challenge
 CONNECT_S = 10.0
-NONCES = 3  # that may be refused in a row, each of them twice by the library
-PREFERRED = ("tls-alpn-01", "http-01", "dns-01")  # where several challenges are configured, as lego
+NONCES = 3  # refusals in a row that are tolerated; the library itself tries each twice
+PREFERRED = ("tls-alpn-01", "http-01", "dns-01")  # the order of several configured challenges, as in lego
 BUNDLE = "-----BEGIN CERTIFICATE-----"
 
 
 class OrderError(Exception):
-    """No certificate came of an order. The text is for users.
+    """An order failed. The text is for users.
 
-    wait_s  that the CA wants to be left alone for.
-    is_temporary  nothing is wrong with the names: the CA cannot be reached, or is busy.
-    code  what the CA calls it.
+    wait_s        the CA demands this pause.
+    is_temporary  the names are not the cause: the CA cannot be reached, or is busy.
+    code          the error type of the CA (RFC 8555, section 6.7).
     """
 
     def __init__(self, text: str, wait_s: float = 0.0, is_temporary: bool = False, code: str = "") -> None:
@@ -75,7 +75,7 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True)
 class Challenge:
-    """What a CA asks for, to see who holds a name. `name` is without its wildcard."""
+    """The proof of control over a name that a CA requests. `name` is without its wildcard."""
 
     kind: str
     name: str
@@ -89,42 +89,45 @@ class Solver:
     kinds: tuple[str, ...] = ()
 
     def present(self, challenges: Sequence[Challenge], stop: Stop) -> None:
-        """Answer them. When it returns the CA may look. Raises OrderError; `clean` is called in any case."""
+        """Answer the challenges; the CA may validate once this returns. Raises OrderError.
+
+        The caller calls `clean` in any case.
+        """
         raise NotImplementedError
 
     def clean(self, challenges: Sequence[Challenge]) -> None:
-        """Answer them no more. Raises nothing."""
+        """Remove the answers. Never raises."""
         raise NotImplementedError
 
 
 class Stop:
-    """Whether the process ends."""
+    """An event: the process ends."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def set(self) -> None:
-        """It does."""
+        """Set the event; waits in other threads end."""
         self._event.set()
 
     def wait(self, seconds: float) -> None:
-        """Sleep. Raises StoppedError."""
+        """Sleep for this time. Raises StoppedError once the event is set."""
         if self._event.wait(max(seconds, 0.0)):
             raise StoppedError
 
     def check(self) -> None:
-        """Raises StoppedError."""
+        """Raise StoppedError if the event is set."""
         self.wait(0.0)
 
 
 class Order(messages.NewOrder):
-    """With the name of the certificate that the new one is for."""
+    """An order with `replaces`, which names the certificate to renew (RFC 9773, section 5)."""
 
     replaces: str = field("replaces", omitempty=True)
 
 
 class Network(ClientNetwork):
-    """The library's, with trust of our own. `retry_after`: what the last answer that had a limit said."""
+    """The library's network, with our own trust. `retry_after`: the last Retry-After of the CA."""
 
     def __init__(self, key: JWKRSA, trust: ssl.SSLContext, server_name: str, settings: Acme) -> None:
         limit_s = min(settings.client_timeout, settings.client_response_header_timeout).total_seconds() or 30.0
@@ -134,7 +137,7 @@ class Network(ClientNetwork):
         self.retry_after_s = 0.0
 
     def post(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """Sign and send. A nonce that is refused is no failure: the next one may be taken."""
+        """Sign and send a request. A refused nonce is not an error: the next one may be accepted."""
         for _ in range(NONCES):
             try:
                 return super().post(*args, **kwargs)
@@ -153,7 +156,7 @@ class Network(ClientNetwork):
 
 
 class _Adapter(HTTPAdapter):
-    """Whom a server is trusted by is said by one TLS context alone."""
+    """An adapter of requests in which one TLS context alone decides about trust."""
 
     def __init__(self, trust: ssl.SSLContext, server_name: str) -> None:
         self._settings: dict[str, Any] = {"ssl_context": trust}
@@ -176,9 +179,9 @@ class _Adapter(HTTPAdapter):
 
 
 def trust_of(settings: Acme, environ: dict[str, str] | None = None) -> tuple[ssl.SSLContext, str]:
-    """Whom the server of a CA is trusted by, and the name its certificate has to have; empty: that of its address.
+    """The TLS context for the server of a CA, and the name that its certificate must have; empty: the host of its URL.
 
-    lego's variables hold where the configuration says nothing. Raises ValueError.
+    lego's variables apply where the configuration sets nothing. Raises ValueError.
     """
     environ = dict(os.environ) if environ is None else environ
     files, system = list(settings.ca_certificates), settings.ca_system_cert_pool
@@ -187,7 +190,7 @@ def trust_of(settings: Acme, environ: dict[str, str] | None = None) -> tuple[ssl
         system = environ.get("LEGO_CA_SYSTEM_CERT_POOL", "").lower() in ("1", "t", "true")
     context = ssl.create_default_context() if system or not files else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if not files and not context.cert_store_stats()["x509_ca"]:
-        context.load_verify_locations(certifi.where())  # a system without authorities of its own
+        context.load_verify_locations(certifi.where())  # for a system without authorities
     for file in files:
         try:
             text = file if BUNDLE in file else Path(file).read_text()
@@ -199,9 +202,9 @@ def trust_of(settings: Acme, environ: dict[str, str] | None = None) -> tuple[ssl
 
 
 class Authority:
-    """A CA with the account of one resolver. `connect` and what it gives may be used by several threads.
+    """A CA with the account of one resolver. Threads may call `connect` at the same time, each for its own Connection.
 
-    say  is told what should be logged.
+    say  logs a text.
     """
 
     def __init__(self, resolver: str, settings: Acme, storage: Storage, say: Callable[[str], None]) -> None:
@@ -209,7 +212,7 @@ class Authority:
         self._settings = settings
         self._storage = storage
         self._say = say
-        self._lock = threading.Lock()  # one account, however many orders begin at once
+        self._lock = threading.Lock()  # only one of several simultaneous orders registers the account
         self._trust: tuple[ssl.SSLContext, str] | None = None
         self._key: JWKRSA | None = None
         self._account_key: rsa.RSAPrivateKey
@@ -217,9 +220,9 @@ class Authority:
         self._directory: messages.Directory | None = None
 
     def connect(self, registers: bool = True) -> Connection:
-        """A client with the account, registered where it is not yet. Raises OrderError and StorageError.
+        """A Connection with the account, which is registered first if necessary. Raises OrderError and StorageError.
 
-        registers  False: what is asked for needs no account.
+        registers  False: the requests need no account.
         """
         with self._lock:
             if self._trust is None:
@@ -240,12 +243,12 @@ class Authority:
             return connection
 
     def forget(self) -> None:
-        """The CA does not know the account any more: register it anew."""
+        """Drop the account, which the CA no longer knows: the next `connect` registers it again."""
         with self._lock:
             self._account = None
 
     def _load(self) -> None:
-        """The account that is stored, if it is one of this CA."""
+        """Read the stored account, if it belongs to this CA."""
         stored = self._storage.account(self._resolver)
         if stored is not None and stored.uri and _host(stored.uri) != _host(self._settings.ca_server):
             self._say("the account's URI does not match caServer: the account is reset")
@@ -295,7 +298,7 @@ class Authority:
             contact=contact, terms_of_service_agreed=True, external_account_binding=binding
         )
         self._say(f"registering an account with {settings.ca_server}")
-        with _told("the account is refused", connection):
+        with _as_order_error("the account is refused", connection):
             try:
                 return client.new_account(new)
             except errors.ConflictError as error:
@@ -306,7 +309,7 @@ class Authority:
 
 
 class Connection:
-    """To the CA, for one thread."""
+    """A client of the CA, for one thread."""
 
     def __init__(self, settings: Acme, network: Network, key: JWKRSA) -> None:
         self.network = network
@@ -315,9 +318,9 @@ class Connection:
         self._settings = settings
 
     def open(self, directory: messages.Directory | None, account: messages.RegistrationResource | None) -> None:
-        """Read the directory of the CA where it is not known. Raises OrderError."""
+        """Read the directory of the CA, if it is not known yet. Raises OrderError."""
         self.network.account = account
-        with _told("it cannot be reached", self):
+        with _as_order_error("it cannot be reached", self):
             directory = directory or ClientV2.get_directory(self._settings.ca_server, self.network)
         self.client = ClientV2(directory, self.network)
 
@@ -330,32 +333,32 @@ class Connection:
     ) -> StoredCertificate:
         """Order a certificate. Raises OrderError and StoppedError.
 
-        replaces  the certificate that the new one is for.
+        replaces  the certificate to renew.
         """
         settings = self._settings
         key = make_key(settings.key_type)
         request = request_pem(key, names, settings.email_addresses, not settings.disable_common_name)
         stop.check()
-        with _told("the order is refused", self):
+        with _as_order_error("the order is refused", self):
             resource = self._new_order(names, request, replaces)
         try:
             self._authorize(resource, solvers, stop)
         except BaseException:
             self._deactivate(resource)
             raise
-        with _told("no certificate was issued", self):
+        with _as_order_error("no certificate was issued", self):
             chains = self._finalize(resource, stop)
         return StoredCertificate(tuple(names), self._preferred(chains), key_pem(key))
 
     def renewal_window(self, certificate: x509.Certificate) -> tuple[datetime, datetime, float] | None:
-        """When the CA suggests to renew a certificate, between two times, and in how many seconds to ask again.
+        """Begin and end of the suggested renewal window (RFC 9773), and the seconds until the next request.
 
-        None: it suggests nothing. Raises OrderError.
+        None: the CA suggests nothing. Raises OrderError.
         """
         base, name = getattr(self.client.directory, "renewalInfo", ""), renewal_id(certificate)
         if not base or not name:
             return None
-        with _told("it does not say when to renew", self):
+        with _as_order_error("it does not say when to renew", self):
             answer = self.network.get(f"{base.rstrip('/')}/{name}")
             window = messages.RenewalInfo.from_json(answer.json()).suggested_window
             again = (ClientV2.retry_after(answer, 6 * 3600) - datetime.now()).total_seconds()
@@ -378,7 +381,7 @@ class Connection:
         except messages.Error as error:
             if not replaced or error.code in ("rateLimited", "accountDoesNotExist"):
                 raise
-            response = self._post_order(identifiers, "")  # it is not that certificate that the new one may replace
+            response = self._post_order(identifiers, "")  # the CA does not accept `replaces` for that certificate
         body = messages.Order.from_json(response.json())
         authorizations = [
             messages.AuthorizationResource(body=messages.Authorization.from_json(self._read(url).json()), uri=url)
@@ -399,7 +402,7 @@ class Connection:
         return self._post(url, None)
 
     def _authorize(self, resource: messages.OrderResource, solvers: Sequence[Solver], stop: Stop) -> None:
-        """Have the CA see that the names are ours."""
+        """Prove control over the names to the CA."""
         asked: list[tuple[messages.AuthorizationResource, messages.ChallengeBody, Challenge, Solver]] = []
         for authorization in resource.authorizations:
             if authorization.body.status == messages.STATUS_PENDING:
@@ -411,7 +414,7 @@ class Connection:
             for solver, challenges in by_solver.items():
                 solver.present(challenges, stop)
             for _, body, challenge, _ in asked:
-                with _told(f"the challenge for {challenge.name} is refused", self):
+                with _as_order_error(f"the challenge for {challenge.name} is refused", self):
                     self._post(body.uri, kinds.HTTP01Response())
             for authorization, _, challenge, _ in asked:
                 self._wait_for(authorization, challenge.name, stop)
@@ -439,7 +442,7 @@ class Connection:
     def _wait_for(self, authorization: messages.AuthorizationResource, name: str, stop: Stop) -> None:
         give_up, (wait_s, longest_s) = time.monotonic() + AUTHORIZATION_S, POLL_S
         while True:
-            with _told(f"{name} cannot be validated", self):
+            with _as_order_error(f"{name} cannot be validated", self):
                 response = self._read(authorization.uri)
                 body = messages.Authorization.from_json(response.json())
             if body.status == messages.STATUS_VALID:
@@ -453,7 +456,7 @@ class Connection:
             wait_s = min(2 * wait_s, longest_s)
 
     def _finalize(self, resource: messages.OrderResource, stop: Stop) -> list[str]:
-        """The chains that the CA offers, the usual one first."""
+        """Finish the order. Returns the chains that the CA offers, its default first."""
         give_up = time.monotonic() + (self._settings.certificate_timeout.total_seconds() or 30.0)
         csr = messages.CertificateRequest(csr=x509.load_pem_x509_csr(resource.csr_pem))
         body, asked, wait_s = resource.body, False, POLL_S[0]
@@ -483,7 +486,7 @@ class Connection:
         return chains
 
     def _preferred(self, chains: Sequence[str]) -> str:
-        """The one whose top was issued by preferredChain, or the usual one."""
+        """The chain whose topmost certificate preferredChain issued, or the default one."""
         for text in chains if self._settings.preferred_chain else ():
             top = x509.load_pem_x509_certificates(text.encode())[-1]
             names = top.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
@@ -492,7 +495,7 @@ class Connection:
         return chains[0]
 
     def _deactivate(self, resource: messages.OrderResource) -> None:
-        """Leave no authorization behind that waits: a CA counts them. Best effort."""
+        """Deactivate pending authorizations, because a CA limits their number. Best effort."""
         for authorization in resource.authorizations:
             if authorization.body.status == messages.STATUS_PENDING:
                 try:
@@ -501,8 +504,8 @@ class Connection:
                     return
 
 
-class _told:
-    """Turns what the library raises into an OrderError."""
+class _as_order_error:
+    """A context that turns exceptions of the library into OrderError."""
 
     def __init__(self, what: str, connection: Connection) -> None:
         self._what = what
@@ -525,14 +528,14 @@ class _told:
 
 
 def _problem(error: messages.Error) -> str:
-    """What a CA says, in one line."""
+    """An error of the CA, in one line."""
     parts = [f"{error.code or error.typ}: {error.detail or error.title or ''}"]
     parts += [f"{each.identifier.value if each.identifier else ''}: {each.detail}" for each in error.subproblems or ()]
     return " ".join("; ".join(parts).split())
 
 
 def _reason(error: BaseException) -> str:
-    """In one line, without what a library wraps around it."""
+    """The innermost cause of an exception, in one line."""
     inner: Any = error
     while (deeper := getattr(inner, "reason", None)) is not None and isinstance(deeper, BaseException):
         inner = deeper
@@ -549,7 +552,7 @@ def _host(url: str) -> str:
 
 
 def _urlsafe(text: str) -> str:
-    """base64 as some CAs hand it out, in the alphabet that the library reads."""
+    """Convert base64 of any alphabet, as CAs issue it, into the alphabet of the library."""
     return text.strip().replace("+", "-").replace("/", "_").rstrip("=")
 
 

@@ -1,4 +1,4 @@
-"""Certificates that were ordered elsewhere are put into the storage of a resolver."""
+"""Import certificates into the storage of a resolver."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from lbcore.config.static import StaticConfig
 
 
 def import_into(static: StaticConfig, resolver: str, certificate: Path, key: Path | None) -> list[str]:
-    """Put a certificate, or what an acme.json has of the resolver, into its storage. Returns what to tell of it.
+    """Add a certificate, or all of the resolver in an acme.json, to its storage. Returns lines for the user.
 
-    resolver  empty: the only one. Raises ValueError, with what went in so far in the storage.
+    resolver  empty: the only one.
+    Raises ValueError; certificates before the invalid one are then stored.
     """
     known = {name: each.acme for name, each in static.certificates_resolvers.items() if each.acme is not None}
     if not resolver and len(known) == 1:
@@ -24,7 +25,7 @@ def import_into(static: StaticConfig, resolver: str, certificate: Path, key: Pat
         names = ", ".join(known) or "none"
         raise ValueError(f"no such certificate resolver: {resolver!r}; there are {names}" if resolver else
                          f"name a certificate resolver by --resolver: there are {names}")
-    storage, told = Storage(Path(settings.storage)), []
+    storage, lines = Storage(Path(settings.storage)), []
     try:
         storage.open()
         found = [_read(certificate, key)] if key is not None else Storage(certificate).certificates(resolver)
@@ -33,14 +34,14 @@ def import_into(static: StaticConfig, resolver: str, certificate: Path, key: Pat
         for entry in found:
             check(entry)
             storage.add_certificate(resolver, entry)
-            told.append(f"{settings.storage}: {resolver}: {', '.join(entry.names)}")
+            lines.append(f"{settings.storage}: {resolver}: {', '.join(entry.names)}")
     except StorageError as error:
         raise ValueError(str(error)) from None
-    return told
+    return lines
 
 
 def check(entry: StoredCertificate) -> None:
-    """Raises ValueError for a certificate that cannot be served."""
+    """Raise ValueError for a certificate that cannot be served."""
     try:
         from lbcore.tls.contexts import Pair
     except ImportError as error:
@@ -60,5 +61,5 @@ def _read(certificate: Path, key: Path) -> StoredCertificate:
     except ValueError:
         raise ValueError(f"{certificate} is no certificate in PEM form") from None
     if not names:
-        raise ValueError(f"{certificate} stands for no name")
+        raise ValueError(f"{certificate} has no name")
     return StoredCertificate(names, text, secret)

@@ -25,7 +25,7 @@ Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 def make_key(kind: str) -> Key:
-    """A new key of a `keyType`; the interpreter is not held up by it."""
+    """Generate a key of a `keyType`. Releases the GIL meanwhile."""
     if kind in _CURVES:
         return ec.generate_private_key(_CURVES[kind]())
     if not kind.startswith("RSA"):
@@ -34,22 +34,22 @@ def make_key(kind: str) -> Key:
 
 
 def key_pem(key: Key) -> str:
-    """As Traefik keeps keys of certificates: PKCS#8."""
+    """PEM of PKCS#8, the format of Traefik for keys of certificates."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def make_account_key() -> rsa.RSAPrivateKey:
-    """Of an account. Traefik reads RSA keys only."""
+    """Generate a key for an account: RSA, because Traefik reads no other kind."""
     return rsa.generate_private_key(65537, ACCOUNT_KEY_BITS)
 
 
 def account_key_der(key: rsa.RSAPrivateKey) -> bytes:
-    """As Traefik keeps it: PKCS#1."""
+    """DER of PKCS#1, the format of Traefik for account keys."""
     return key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
 
 
 def read_account_key(data: bytes) -> rsa.RSAPrivateKey:
-    """Raises ValueError."""
+    """Parse the DER of an account key. Raises ValueError."""
     try:
         key = load_der_private_key(data, None)
     except (ValueError, TypeError):
@@ -60,7 +60,7 @@ def read_account_key(data: bytes) -> rsa.RSAPrivateKey:
 
 
 def as_address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The IP address that a name is; None: it is none."""
+    """Parse a name as an IP address; None: it is not one."""
     try:
         return ipaddress.ip_address(name)
     except ValueError:
@@ -74,7 +74,7 @@ def general_name(name: str) -> x509.GeneralName:
 
 
 def request_pem(key: Key, names: Sequence[str], emails: Sequence[str], common_name: bool) -> bytes:
-    """A request for a certificate for `names`, the first of which is its common name unless it is too long for one."""
+    """A certificate signing request as PEM; the first of `names` is the common name, if it is short enough."""
     others: list[x509.GeneralName] = [general_name(name) for name in names]
     others += [x509.RFC822Name(email) for email in emails]
     subject = []
@@ -101,7 +101,7 @@ def challenge_certificate(name: str, authorization: str) -> tuple[str, str]:
 
 
 def renewal_id(certificate: x509.Certificate) -> str:
-    """What a certificate is called where its renewal is asked for (RFC 9773, 4.1); empty where it has no such name."""
+    """The identifier of a certificate for renewal information (RFC 9773, section 4.1); empty if it has none."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
     except x509.ExtensionNotFound:
@@ -114,7 +114,7 @@ def renewal_id(certificate: x509.Certificate) -> str:
 
 
 def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
-    """DNS names and IP addresses that a certificate stands for, in lower case."""
+    """DNS names and IP addresses of a certificate, in lower case."""
     found: list[str] = []
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -1,4 +1,4 @@
-"""Which certificates to order, and when: a function of what is wanted and what there is. No I/O."""
+"""Which certificates to order, and when: a function of the wanted and the present certificates. No I/O."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ NEVER = float("inf")
 
 @dataclass(frozen=True)
 class Needs:
-    """Of one configuration. `given`: names that have a certificate which was not ordered."""
+    """The needs of one configuration. `given`: names with a certificate of the user's own."""
 
     wanted: tuple[Wanted, ...]
     given: frozenset[str]
 
     @staticmethod
     def of(asked: Collection[Wanted], dynamic: DynamicConfig, own: Collection[str]) -> Needs:
-        """`own`: certificates that were ordered, as PEM."""
+        """The needs of a configuration. `own`: the certificates of this agent, as PEM."""
         given: set[str] = set()
         for certificate in dynamic.tls.certificates:
             text = certificate.certificate_text
             if text and text not in own:
                 with contextlib.suppress(ValueError):
                     given |= set(names_of(x509.load_pem_x509_certificate(text.encode())))
-        # Wildcards first: what falls under one needs no certificate of its own.
+        # Wildcards first: a name under one needs no certificate of its own.
         ranked = sorted(asked, key=lambda want: not any(name.startswith("*") for name in want.names))
         return Needs(tuple(ranked), frozenset(given))
 
@@ -44,16 +44,16 @@ def plan(
     before: Mapping[Key, Job],
     complain: Callable[[Job, str], None],
 ) -> dict[Key, Job]:
-    """A job for each certificate that is wanted, with the time when it is due; those under way stay.
+    """A job for each wanted certificate, with its due time; running jobs stay.
 
-    before    the jobs so far: what is known of failures stays.
-    complain  is told why a certificate cannot be ordered at all.
+    before    the previous jobs, whose failures stay known.
+    complain  is called with the reason why a certificate can never be ordered.
 
     Cost: linear in the names.
     """
     dues = _dues(resolvers, held)
     jobs: dict[Key, Job] = {}
-    seen_to: set[str] = set()  # names that other jobs see to
+    seen_to: set[str] = set()  # names that earlier jobs cover
     for want in needs.wanted:
         resolver = resolvers.get(want.resolver)
         if resolver is None:
@@ -79,7 +79,7 @@ def plan(
 
 
 def _dues(resolvers: Mapping[str, Resolver], held: Mapping[Key, Held]) -> dict[str, float]:
-    """When the last certificate for each name is to be renewed."""
+    """The time of renewal of the last certificate for each name."""
     found: dict[str, float] = {}
     for each in held.values():
         resolver = resolvers.get(each.resolver)
@@ -90,7 +90,7 @@ def _dues(resolvers: Mapping[str, Resolver], held: Mapping[Key, Held]) -> dict[s
 
 
 def _due(name: str, given: Collection[str], dues: Mapping[str, float]) -> float:
-    """When a name needs another certificate; 0: it has none."""
+    """The time at which a name needs another certificate; 0: it has none."""
     if covers(given, [name]):
         return NEVER
     return max(dues.get(name, 0.0), dues.get(wildcard_of(name), 0.0))

@@ -1,4 +1,4 @@
-"""What of `certificatesResolvers` cannot work is found before it is needed. Nothing is asked of a CA or the DNS."""
+"""Check `certificatesResolvers` before use. Sends nothing to a CA or the DNS."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from lbcore.errors import Problem
 
 
 def problems_of(static: StaticConfig) -> list[Problem]:
-    """Resolvers that order nothing, and why. No file is made."""
+    """The reasons why resolvers cannot order. Creates no file."""
     found = []
     for name, resolver in static.certificates_resolvers.items():
         if resolver.faults:
-            continue  # told where it was read
+            continue  # reported when the configuration was read
         if resolver.acme is None:
             found.append(_problem(name, resolver, "has no acme: it orders nothing"))
             continue
@@ -35,7 +35,7 @@ def _texts(acme: Acme, static: StaticConfig) -> Iterator[str]:
             if path.exists():
                 Storage(path).check()
             elif not path.absolute().parent.is_dir():
-                yield f"storage: the folder of {path} is not there"
+                yield f"storage: the folder of {path} does not exist"
         except (StorageError, OSError) as error:
             yield f"storage: {error}"
     http, dns = acme.http_challenge, acme.dns_challenge

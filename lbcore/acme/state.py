@@ -1,4 +1,4 @@
-"""What the agent knows: its resolvers, the certificates that are served, and those that are wanted."""
+"""The state of the agent: its resolvers, the served certificates, and the wanted ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lbcore.acme.wanted import Wanted
 from lbcore.config.static import Acme
 
 ORDERS_AT_ONCE = 4  # of one resolver
-ORDERS_BURST, ORDER_S = 100, 36.0  # of one resolver: so many at once, and one more in so many seconds
+ORDERS_BURST, ORDER_S = 100, 36.0  # of one resolver: this many at once, then one in this many seconds
 
 _log = logging.getLogger("lbcore.acme")
 
@@ -30,7 +30,7 @@ Key = tuple[str, frozenset[str]]  # name of the resolver, names of the certifica
 class Held:
     """A certificate that is served. Times are seconds since 1970.
 
-    stored_yet  False: it is not in the storage so far.
+    stored_yet  False: writing it to the storage failed so far.
     """
 
     resolver: str
@@ -38,19 +38,19 @@ class Held:
     certificate: x509.Certificate
     names: frozenset[str]
     share: float = field(default_factory=random.random)
-    window: tuple[float, float] | None = None  # in which the CA suggests to renew it
-    suggested: float | None = None  # a time in it
+    window: tuple[float, float] | None = None  # the CA suggests to renew it within
+    suggested: float | None = None  # a random time in the window
     ask_again: float = 0.0
     stored_yet: bool = True
 
     def suggest(self, window: tuple[float, float] | None) -> None:
-        """The CA suggests to renew it in a window; None: it suggests nothing."""
+        """Record the window in which the CA suggests to renew it; None: no suggestion."""
         if window != self.window:
             self.window = window
             self.suggested = None if window is None else random.uniform(*window)
 
     def due(self, duration_h: int) -> float:
-        """When to renew it: as the CA suggests, else by its life."""
+        """When to renew it: at the time that the CA suggests, else by its life."""
         if self.suggested is not None:
             return self.suggested
         begins, ends = self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc
@@ -64,7 +64,7 @@ class Held:
 
 @dataclass
 class Job:
-    """One certificate that is wanted. `due`: when to order it; `not_before`: a failure has it wait."""
+    """One wanted certificate. `due`: when to order it; `not_before`: end of the wait after a failure."""
 
     wanted: Wanted
     due: float = 0.0
@@ -72,7 +72,7 @@ class Job:
     not_before: float = 0.0
     running: bool = False
     forced: bool = False
-    told: str = ""
+    complaint: str = ""
 
     @property
     def at(self) -> float:
@@ -81,7 +81,7 @@ class Job:
 
 
 class Resolver:
-    """One of `certificatesResolvers`, with its account, storage and what it has."""
+    """One of `certificatesResolvers`, with its account, storage and certificates."""
 
     def __init__(self, name: str, settings: Acme, storage: Storage) -> None:
         self.name = name
@@ -91,8 +91,8 @@ class Resolver:
         self.slots = asyncio.Semaphore(ORDERS_AT_ONCE)
         self.allowance = Allowance(ORDERS_BURST, ORDER_S)
         self.solvers: list[Solver] = []
-        self.not_before = 0.0  # nothing is ordered before
-        self.asking = False  # when to renew
+        self.not_before = 0.0  # no order begins before this time
+        self.asking = False  # a request for renewal information is running
 
     @property
     def has_dns(self) -> bool:
@@ -101,7 +101,7 @@ class Resolver:
 
 
 def held_of(resolver: str, stored: StoredCertificate) -> Held | None:
-    """None where the certificate cannot be served."""
+    """A stored certificate for serving; None if it cannot be served."""
     from lbcore.tls.pairs import pair_of
 
     try:
@@ -113,7 +113,7 @@ def held_of(resolver: str, stored: StoredCertificate) -> Held | None:
 
 
 def solvers_of(settings: Acme, answers: Answers) -> list[Solver]:
-    """Raises ValueError."""
+    """The solvers of the configured challenges. Raises ValueError."""
     found: list[Solver] = []
     if settings.dns_challenge is not None and settings.dns_challenge.provider:
         found.append(make_solver(settings.dns_challenge))

@@ -1,10 +1,10 @@
-"""Where accounts and certificates are kept: Traefik's `acme.json`, read and written as Traefik does.
+"""The storage of accounts and certificates: `acme.json` in Traefik's format.
 
     {RESOLVER: {"Account": {"Email", "Registration": {"body", "uri"}, "PrivateKey"},
                 "Certificates": [{"domain": {"main", "sans"}, "certificate", "key", "Store"}]}}
 
-`PrivateKey` is base64 of DER, `certificate` and `key` are base64 of PEM. What else stands in the file is kept.
-`Failures` (an extension, which Traefik drops): orders that failed, so that a restart does not try them again at once.
+`PrivateKey` is base64 of DER, `certificate` and `key` are base64 of PEM. Other keys of the file are kept.
+`Failures` (an extension, which Traefik drops): failed orders, so that a restart does not repeat them at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 FILE_LIMIT_BYTES = 256 << 20
-OTHERS = 0o077  # what nobody but the owner may
+OTHERS = 0o077  # permissions of group and others, which the file must not have
 
 
 class StorageError(Exception):
@@ -41,7 +41,7 @@ class StoredCertificate:
 
 @dataclass(frozen=True)
 class StoredAccount:
-    """An account with a CA. `key` is DER; `uri` is what the CA calls it, empty where it has not been registered."""
+    """An account with a CA. `key` is DER; `uri` is its URL at the CA, empty before the registration."""
 
     email: str
     uri: str
@@ -51,7 +51,7 @@ class StoredAccount:
 
 @dataclass(frozen=True)
 class StoredFailure:
-    """Orders for names have failed, one after the other. Times are seconds since 1970."""
+    """A row of failed orders for the same names. Times are seconds since 1970."""
 
     names: tuple[str, ...]
     count: int
@@ -66,7 +66,7 @@ class Storage:
         self._lock = threading.Lock()
 
     def open(self) -> None:
-        """Make the file where it is not there yet. Raises StorageError, too, where others may read it."""
+        """Create the file if it does not exist. Raises StorageError, also if other users may read it."""
         try:
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(self.path.resolve(), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -75,7 +75,7 @@ class Storage:
             raise StorageError(f"{self.path} cannot be used: {(error.strerror or str(error)).lower()}") from None
 
     def check(self) -> None:
-        """Raises StorageError for a file that others may read, or that is none, and OSError."""
+        """Raise StorageError if other users may read the file, or it is not a regular file. Raises OSError."""
         status = self.path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise StorageError(f"{self.path} is not a file")
@@ -85,7 +85,7 @@ class Storage:
         self.read_all()
 
     def read_all(self) -> dict[str, Any]:
-        """What the file holds, by resolver. Raises StorageError."""
+        """The contents of the file, by resolver. Raises StorageError."""
         try:
             with self.path.open("rb") as file:
                 data = file.read(FILE_LIMIT_BYTES)
@@ -106,7 +106,7 @@ class Storage:
         return content
 
     def account(self, resolver: str) -> StoredAccount | None:
-        """Of a resolver. Raises StorageError."""
+        """The account of a resolver. Raises StorageError."""
         found = (self.read_all().get(resolver) or {}).get("Account")
         if not isinstance(found, dict):
             return None
@@ -120,7 +120,7 @@ class Storage:
             raise StorageError(f"{self.path}: the account of {resolver} cannot be read") from None
 
     def certificates(self, resolver: str) -> list[StoredCertificate]:
-        """Of a resolver, those that can be read. Raises StorageError."""
+        """The valid certificates of a resolver. Raises StorageError."""
         found = []
         for entry in (self.read_all().get(resolver) or {}).get("Certificates") or []:
             with contextlib.suppress(binascii.Error, UnicodeDecodeError, AttributeError, TypeError, KeyError):
@@ -132,7 +132,7 @@ class Storage:
         return found
 
     def failures(self, resolver: str) -> list[StoredFailure]:
-        """Of a resolver. Raises StorageError."""
+        """The failed orders of a resolver. Raises StorageError."""
         found = []
         for entry in (self.read_all().get(resolver) or {}).get("Failures") or []:
             with contextlib.suppress(AttributeError, TypeError, KeyError, ValueError):
@@ -141,7 +141,7 @@ class Storage:
         return found
 
     def set_account(self, resolver: str, account: StoredAccount | None) -> None:
-        """Raises StorageError."""
+        """Store the account of a resolver; None: remove it. Raises StorageError."""
         entry = None
         if account is not None:
             entry = {
@@ -155,7 +155,7 @@ class Storage:
             part["Account"] = None if entry is None else {**known, **entry}
 
     def add_certificate(self, resolver: str, certificate: StoredCertificate) -> None:
-        """In place of one for the same names. Raises StorageError."""
+        """Add a certificate; it replaces one for the same names. Raises StorageError."""
         with self._changing() as content:
             part = _part(content, resolver)
             entries = part["Certificates"] if isinstance(part["Certificates"], list) else []
@@ -176,7 +176,7 @@ class Storage:
             part["Certificates"] = entries
 
     def set_failures(self, resolver: str, failures: list[StoredFailure]) -> None:
-        """Raises StorageError."""
+        """Store the failed orders of a resolver. Raises StorageError."""
         entries = [
             {"names": list(failure.names), "count": failure.count, "notBefore": failure.not_before}
             for failure in failures
@@ -190,7 +190,7 @@ class Storage:
 
     @property
     def signature(self) -> tuple[int, ...]:
-        """What tells the file from one that stood at its place before."""
+        """A value that differs whenever the file has been replaced or changed."""
         try:
             status = self.path.stat()
         except OSError:
@@ -199,9 +199,9 @@ class Storage:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[dict[str, Any]]:
-        """What the file holds now; what was made of it stands there when this is left, whole or not at all.
+        """A context with the contents of the file, whose changes are written at its end, entirely or not at all.
 
-        Another process that changes it, such as `lbcore cert import`, has to wait.
+        Other processes that change the file, such as `lbcore cert import`, wait meanwhile.
         """
         with self._lock, self._locked():
             content = self.read_all()
@@ -212,8 +212,8 @@ class Storage:
                 raise StorageError(f"{self.path} cannot be written: {(error.strerror or str(error)).lower()}") from None
 
     def _write(self, data: bytes) -> None:
-        """Replace the file. A mount of its own, as in a container, cannot be replaced: it is written over."""
-        target = self.path.resolve()  # what a link leads to stays where it is
+        """Replace the file. A file that is itself a mount, as in a container, is overwritten in place."""
+        target = self.path.resolve()  # replace the target of a symbolic link, not the link
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
             _write_file(temporary, data)
@@ -231,13 +231,13 @@ class Storage:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """The folder's lock: the file itself is replaced by each change."""
+        """Lock the folder, because each change replaces the file itself."""
         try:
             folder = os.open(self.path.resolve().parent, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise StorageError(f"{self.path} cannot be written: {(error.strerror or str(error)).lower()}") from None
         try:
-            with contextlib.suppress(OSError):  # not every file system can
+            with contextlib.suppress(OSError):  # some file systems have no locks
                 fcntl.flock(folder, fcntl.LOCK_EX)
             yield
         finally:
@@ -261,7 +261,7 @@ def _names(entry: Any) -> set[str]:
 
 
 def _write_file(path: Path, data: bytes) -> None:
-    """Write a file that nobody else may read, to the disk."""
+    """Write and sync a file that only its owner may read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(descriptor, 0o600)

@@ -1,4 +1,4 @@
-"""Calls that block are made in threads that keep neither the loop nor the end of the process waiting."""
+"""Run blocking calls in daemon threads, for which neither the loop nor the end of the process waits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 async def in_thread(call: Callable[..., T], *args: Any) -> T:
-    """The result of a call. Raises what it raises."""
+    """Run a call in a new thread and return its result, or raise its exception."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 

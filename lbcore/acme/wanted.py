@@ -1,4 +1,4 @@
-"""Which certificates a configuration asks for: by which resolver, for which names. No I/O."""
+"""The certificates that a configuration needs: by which resolver, for which names. No I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lbcore.config.validate import entry_points_of
 
 @dataclass(frozen=True)
 class Wanted:
-    """One certificate for some names, the first of which is its main one. `user`: what asks for it, for the log."""
+    """One certificate for some names, the first of which is its main one. `user`: its router or store, for the log."""
 
     resolver: str
     names: tuple[str, ...]
@@ -25,7 +25,7 @@ class Wanted:
 
 
 def wanted(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str] = ()) -> list[Wanted]:
-    """What the routers of a merged configuration want, and the default store; each certificate once.
+    """The certificates that the routers of a merged configuration and the default store need, each once.
 
     A router that has a `tls` of its own does not get the certResolver of its entry point, as in Traefik.
     disabled  names of routers that cannot run.
@@ -71,7 +71,7 @@ def wanted(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str
 
 
 def plain_name(name: str) -> str:
-    """A name as certificates have it: in ASCII."""
+    """A name as in certificates: in ASCII (IDNA)."""
     if name.isascii():
         return name
     star = "*." if name.startswith("*.") else ""
@@ -82,17 +82,17 @@ def plain_name(name: str) -> str:
 
 
 def covers(known: Container[str], names: Iterable[str]) -> bool:
-    """Whether certificates that stand for `known` serve all `names`."""
+    """Whether certificates for the names `known` serve all `names`."""
     return all(name in known or wildcard_of(name) in known for name in names)
 
 
 def wildcard_of(name: str) -> str:
-    """The one that a name falls under; what starts with `*` falls under none but itself."""
+    """The wildcard that covers a name; a wildcard and an address are returned as they are."""
     return f"*.{name.partition('.')[2]}" if not name.startswith("*") and as_address(name) is None else name
 
 
 def problem_of(names: Iterable[str], has_dns: bool) -> str:
-    """Why no certificate can be ordered for names; empty: there is no reason."""
+    """Why no certificate can be ordered for these names; empty: it can."""
     for name in names:
         if name.startswith("*") and not has_dns:
             return f"a certificate for {name} needs a dnsChallenge"

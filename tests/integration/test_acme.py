@@ -361,7 +361,7 @@ def test_a_new_ca_gets_a_new_account_and_the_certificates_stay(backend: Backend,
             ca.stop()
             ca.start()
             instance.write(dynamic_for(backend, one="Host(`a.test`)", two="Host(`b.test`)"))
-            instance.logged(r"the CA does not know the account: registering it anew")
+            instance.logged(r"the CA does not know the account: registering it again")
             issued(ca, "b.test")
             assert served(ca, "a.test") == first
         settings = static["certificatesResolvers"]["le"]["acme"]

@@ -1,1 +1,1 @@
-"""dns-01: records, and the providers that are told of them by lego's names and variables."""
+"""dns-01: records, and the DNS providers, with lego's names and variables."""

@@ -1,4 +1,4 @@
-"""What a DNS provider is, and where its settings come from: the environment variables of lego."""
+"""The interface of DNS providers, and their settings: the environment variables of lego."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Record:
 
 
 class Environment:
-    """Variables, each of which may stand in a file that `NAME_FILE` names, as with lego."""
+    """Environment variables. `NAME_FILE` may name a file with the value of NAME, as in lego."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
 
     def get(self, *names: str) -> str:
-        """The first that is set; empty: none is. Raises ValueError for a file that cannot be read."""
+        """The first value that is set, or an empty text. Raises ValueError for a file that cannot be read."""
         for name in names:
             if value := self._variables.get(name, ""):
                 return value
@@ -41,13 +41,13 @@ class Environment:
         return ""
 
     def need(self, *names: str) -> str:
-        """The same. Raises ValueError when none is set."""
+        """The first value that is set. Raises ValueError if none is."""
         if not (value := self.get(*names)):
             raise ValueError(f"the environment variable {' or '.join(names)} is missing")
         return value
 
     def seconds(self, name: str, default: float) -> float:
-        """A number of seconds. Raises ValueError."""
+        """A variable as a number of seconds. Raises ValueError."""
         value = self.get(name)
         try:
             return float(value.removesuffix("s")) if value else default
@@ -56,10 +56,11 @@ class Environment:
 
 
 class DnsProvider:
-    """Puts records into the DNS. Methods block.
+    """Creates records in the DNS. Methods block.
 
-    timeout_s, interval_s  until a record is seen everywhere, and between two looks.
-    sequential  records are put one after the other, each seen before the next one.
+    timeout_s   limit until a record has propagated.
+    interval_s  time between two checks.
+    sequential  create one record at a time, and wait until it has propagated.
     """
 
     timeout_s = TIMEOUT_S
@@ -67,14 +68,14 @@ class DnsProvider:
     sequential = False
 
     def set_times(self, environ: Environment, prefix: str) -> None:
-        """By lego's variables. Raises ValueError."""
+        """Read the times from lego's variables. Raises ValueError."""
         self.timeout_s = environ.seconds(f"{prefix}_PROPAGATION_TIMEOUT", self.timeout_s)
         self.interval_s = max(environ.seconds(f"{prefix}_POLLING_INTERVAL", self.interval_s), 0.1)
 
     def present(self, record: Record, stop: Stop) -> None:
-        """Raises OrderError."""
+        """Create a record. Raises OrderError."""
         raise NotImplementedError
 
     def clean(self, record: Record) -> None:
-        """Raises OrderError."""
+        """Delete a record. Raises OrderError."""
         raise NotImplementedError

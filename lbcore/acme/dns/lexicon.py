@@ -1,6 +1,6 @@
-"""DNS providers that `dns-lexicon` speaks to, by lego's names and variables.
+"""DNS providers of the library `dns-lexicon`, with lego's names and variables.
 
-It runs in a process of its own: it sets no limit to how long an answer may take, and its settings are a process's.
+The library runs in a separate process, because it sets no timeouts, and its settings are global to a process.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from lbcore.acme.client import OrderError, Stop
 from lbcore.acme.dns.base import TTL_S, DnsProvider, Environment, Record
 from lbcore.acme.dns.lookup import Lookup, LookupError_
 
-CALL_S = 90.0  # that a provider may take
+CALL_S = 90.0  # limit for a call
 LONGEST_LINE = 300
 
 Options = dict[str, str]
-Settings = Sequence[tuple[str, Sequence[str]]]  # options of lexicon, and the variables that each may stand in
+Settings = Sequence[tuple[str, Sequence[str]]]  # options of lexicon, each with the variables that set it
 
 
 def _cloudflare(environ: Environment) -> Options:
@@ -30,7 +30,7 @@ def _cloudflare(environ: Environment) -> Options:
     raise ValueError("the environment variable CLOUDFLARE_DNS_API_TOKEN or CF_DNS_API_TOKEN is missing")
 
 
-# lego's name: lexicon's name, the prefix of lego's variables, and how its options follow from them.
+# lego's name: lexicon's name, the prefix of lego's variables, and the options that they set.
 PROVIDERS: dict[str, tuple[str, str, Settings | Callable[[Environment], Options]]] = {
     "cloudflare": ("cloudflare", "CLOUDFLARE", _cloudflare),
     "cloudns": (
@@ -74,7 +74,7 @@ PROVIDERS: dict[str, tuple[str, str, Settings | Callable[[Environment], Options]
 
 
 class LexiconProvider(DnsProvider):
-    """One of PROVIDERS. Raises ValueError for variables that are missing."""
+    """One of PROVIDERS. Raises ValueError for missing variables."""
 
     sequential = False
 
@@ -90,11 +90,11 @@ class LexiconProvider(DnsProvider):
         self.set_times(environ, prefix)
 
     def present(self, record: Record, stop: Stop) -> None:
-        """Have it make the record."""
+        """Create the record."""
         self._call("create", record)
 
     def clean(self, record: Record) -> None:
-        """Have it delete the record."""
+        """Delete the record."""
         self._call("delete", record)
 
     def _call(self, action: str, record: Record) -> None:

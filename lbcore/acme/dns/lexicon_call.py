@@ -1,4 +1,4 @@
-"""`python -m lbcore.acme.dns.lexicon_call`: one call of dns-lexicon, as the JSON on standard input says."""
+"""`python -m lbcore.acme.dns.lexicon_call`: one call of dns-lexicon, which JSON on standard input describes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import socket
 import sys
 import warnings
 
-ANSWER_S = 30.0  # that the provider's server may be silent
+ANSWER_S = 30.0  # limit between two reads from the provider's server
 
 
 def main() -> int:
-    """Returns the exit code; standard error says in a line what went wrong, and no settings."""
+    """Returns the exit code. An error is one line on standard error, without settings."""
     warnings.simplefilter("ignore")
     call = json.load(sys.stdin)
     socket.setdefaulttimeout(ANSWER_S)

@@ -1,4 +1,4 @@
-"""What the DNS says: aliases, zones, and whether a record is seen. All calls block."""
+"""DNS queries: aliases, zones, and the propagation of records. All calls block."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_ALIASES = 50
 
 
 class LookupError_(Exception):
-    """The DNS does not say it. The text is for users."""
+    """A DNS query failed. The text is for users."""
 
 
 def split_server(text: str) -> tuple[str, int]:
@@ -30,7 +30,7 @@ def split_server(text: str) -> tuple[str, int]:
 
 
 def address_of(host: str) -> str:
-    """An address of a name server, by the system. Raises LookupError_."""
+    """Resolve a name server with the system's resolver. Raises LookupError_."""
     try:
         return str(socket.getaddrinfo(host, 53, type=socket.SOCK_DGRAM)[0][4][0])
     except OSError as error:
@@ -38,14 +38,14 @@ def address_of(host: str) -> str:
 
 
 class Lookup:
-    """Asks recursive name servers: `host:port`, or the system's where none are named."""
+    """Queries recursive name servers: `host:port` each, or the system's if the list is empty."""
 
     def __init__(self, resolvers: Sequence[str]) -> None:
         self._named = [split_server(text) for text in resolvers]
 
     @property
     def servers(self) -> list[tuple[str, int]]:
-        """Addresses and ports; empty: the system's. Raises LookupError_."""
+        """Addresses and ports of the name servers; empty: the system's. Raises LookupError_."""
         return [(address_of(host), port) for host, port in self._named]
 
     def _resolver(self, server: tuple[str, int] | None = None) -> dns.resolver.Resolver:
@@ -63,7 +63,7 @@ class Lookup:
         return [self._resolver(server) for server in self.servers] or [self._resolver()]
 
     def _ask(self, name: str, kind: str) -> dns.resolver.Answer | None:
-        """The first answer; None: there is no such record. Raises LookupError_."""
+        """The first answer of any server; None: the record does not exist. Raises LookupError_."""
         problem = "no name server"
         for resolver in self._resolvers():
             try:
@@ -75,7 +75,7 @@ class Lookup:
         raise LookupError_(f"{name} {kind}: {problem}")
 
     def alias_end(self, name: str) -> str:
-        """Where a chain of CNAMEs that begins at a name ends; the name itself, if it is none."""
+        """The end of the chain of CNAMEs that begins at a name; the name itself if it has none."""
         for _ in range(MOST_ALIASES):
             try:
                 answer = self._ask(name, "CNAME")
@@ -87,7 +87,7 @@ class Lookup:
         return name
 
     def zone_of(self, name: str) -> str:
-        """The zone that a name is in. Raises LookupError_."""
+        """The zone that contains a name. Raises LookupError_."""
         found = dns.name.from_text(name)
         while len(found) > 1:
             answer = self._ask(str(found), "SOA")
@@ -114,7 +114,7 @@ class Lookup:
         return found
 
     def seen_by_resolvers(self, name: str, value: str) -> str:
-        """Empty: every recursive name server says that a TXT record has a value. Else why not."""
+        """Empty if all recursive name servers return this value in a TXT record, else the reason why not."""
         for resolver in self._resolvers():
             try:
                 values = _values(resolver.resolve(name, "TXT", raise_on_no_answer=False).rrset)
@@ -126,7 +126,7 @@ class Lookup:
 
 
 def seen_by(addresses: Iterable[str], name: str, value: str, port: int = 53) -> str:
-    """Empty: every one of the name servers says that a TXT record has a value. Else why not."""
+    """Empty if all these name servers return this value in a TXT record, else the reason why not."""
     question = dns.message.make_query(name, dns.rdatatype.TXT)
     for address in addresses:
         try:

@@ -1,4 +1,4 @@
-"""The providers `exec` and `httpreq` of lego: a program, or an address, that is told of records."""
+"""The providers `exec` and `httpreq` of lego: a program, or a web server, creates the records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import requests
 from lbcore.acme.client import OrderError, Stop
 from lbcore.acme.dns.base import DnsProvider, Environment, Record
 
-PROGRAM_S = 120.0  # that a program may take
+PROGRAM_S = 120.0  # limit for a run of the program
 LONGEST_LINE = 300
 
 
@@ -25,11 +25,11 @@ class ExecProvider(DnsProvider):
         self.set_times(environ, "EXEC")
 
     def present(self, record: Record, stop: Stop) -> None:
-        """Run it."""
+        """Run the program."""
         self._run("present", record)
 
     def clean(self, record: Record) -> None:
-        """Run it."""
+        """Run the program."""
         self._run("cleanup", record)
 
     def _run(self, command: str, record: Record) -> None:
@@ -55,7 +55,7 @@ class HttpreqProvider(DnsProvider):
     def __init__(self, environ: Environment) -> None:
         self._endpoint = environ.need("HTTPREQ_ENDPOINT")
         if urlsplit(self._endpoint).scheme not in ("http", "https"):
-            raise ValueError(f"HTTPREQ_ENDPOINT: {self._endpoint!r} is no address")
+            raise ValueError(f"HTTPREQ_ENDPOINT: {self._endpoint!r} is not a URL")
         self._raw = environ.get("HTTPREQ_MODE") == "RAW"
         user, password = environ.get("HTTPREQ_USERNAME"), environ.get("HTTPREQ_PASSWORD")
         self._auth = (user, password) if user and password else None
@@ -63,11 +63,11 @@ class HttpreqProvider(DnsProvider):
         self.set_times(environ, "HTTPREQ")
 
     def present(self, record: Record, stop: Stop) -> None:
-        """Post it."""
+        """Post the record."""
         self._post("present", record)
 
     def clean(self, record: Record) -> None:
-        """Post it."""
+        """Post the record."""
         self._post("cleanup", record)
 
     def _post(self, command: str, record: Record) -> None:

@@ -1,4 +1,4 @@
-"""The provider `rfc2136` of lego: dynamic updates, signed by TSIG."""
+"""The provider `rfc2136` of lego: dynamic updates (RFC 2136), signed with TSIG (RFC 8945)."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class Rfc2136Provider(DnsProvider):
         self.set_times(environ, "RFC2136")
 
     def present(self, record: Record, stop: Stop) -> None:
-        """Add the record to what stands there."""
+        """Add the record, and leave other values of its name."""
         update = self._update(record)
         update.add(dns.name.from_text(record.name), self._ttl, "TXT", f'"{record.value}"')
         self._send(update)
 
     def clean(self, record: Record) -> None:
-        """Take away this value alone."""
+        """Delete this value, and leave others."""
         update = self._update(record)
         update.delete(dns.name.from_text(record.name), "TXT", f'"{record.value}"')
         self._send(update)
@@ -63,7 +63,7 @@ class Rfc2136Provider(DnsProvider):
         return update
 
     def _zone_of(self, name: str) -> dns.name.Name:
-        """As the server itself says."""
+        """The zone of a name, according to the server itself."""
         found = dns.name.from_text(name)
         while len(found) > 1:
             question = dns.message.make_query(found, dns.rdatatype.SOA)
@@ -89,7 +89,7 @@ class Rfc2136Provider(DnsProvider):
 
 
 def read_key(file: Path) -> tuple[str, str, str]:
-    """Name, secret and algorithm of a file of `tsig-keygen`. Raises ValueError."""
+    """Name, secret and algorithm in a file of `tsig-keygen`. Raises ValueError."""
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:

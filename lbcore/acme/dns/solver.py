@@ -1,4 +1,4 @@
-"""dns-01: has a provider put records into the DNS, and waits until the world sees them."""
+"""dns-01: creates records through a provider, and waits until they have propagated."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAMES = tuple(sorted({*OWN, *PROVIDERS}))
 
 
 def make_solver(settings: DnsChallenge, variables: Mapping[str, str] | None = None) -> DnsSolver:
-    """By the provider's name and lego's variables. Raises ValueError."""
+    """Make a solver by the provider's name and lego's variables. Raises ValueError."""
     environ = Environment(os.environ if variables is None else variables)
     lookup = Lookup(settings.resolvers)
     name = settings.provider
@@ -48,7 +48,7 @@ def make_solver(settings: DnsChallenge, variables: Mapping[str, str] | None = No
 
 
 class DnsSolver(Solver):
-    """`dnsChallenge` of a resolver."""
+    """Answers dns-01 by the `dnsChallenge` of a resolver."""
 
     kinds = ("dns-01",)
 
@@ -57,10 +57,10 @@ class DnsSolver(Solver):
         self._provider = provider
         self._lookup = lookup
         self._follows_aliases = follows_aliases
-        self._records: dict[Challenge, Record] = {}  # that were put, or may have been
+        self._records: dict[Challenge, Record] = {}  # records that exist, or may exist
 
     def present(self, challenges: Sequence[Challenge], stop: Stop) -> None:
-        """Put the records, and wait until they are seen."""
+        """Create the records, and wait until they have propagated."""
         waiting: list[Record] = []
         for challenge in challenges:
             stop.check()
@@ -75,7 +75,7 @@ class DnsSolver(Solver):
             self._wait(waiting, stop)
 
     def clean(self, challenges: Sequence[Challenge]) -> None:
-        """Take the records away again."""
+        """Delete the records."""
         for challenge in challenges:
             record = self._records.pop(challenge, None)
             if record is None:
@@ -108,7 +108,7 @@ class DnsSolver(Solver):
                 stop.wait(self._provider.interval_s)
 
     def _unseen(self, record: Record) -> str:
-        """Why a record is not seen; empty: it is."""
+        """Why a record has not propagated; empty: it has."""
         try:
             if self._checks.require_all_rns and (problem := self._lookup.seen_by_resolvers(record.name, record.value)):
                 return problem
