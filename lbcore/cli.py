@@ -104,10 +104,11 @@ def run(context: click.Context, config: str | None, workers: int | None) -> None
     from lbcore.config.lint import lint_static
     from lbcore.config.report import lines
     from lbcore.errors import ConfigError
-    from lbcore.tls.material import settle_static
+    from lbcore.tls.material import choose_library, settle_static
 
     try:
         static, warnings, origin = _static(config, context.args)
+        choose_library(static)
         static = settle_static(static)
     except ConfigError as error:
         _print_problems(error.problems)
@@ -235,6 +236,8 @@ def status(url: str) -> None:
         _fail(str(error))
     console = console_for(sys.stdout)
     console.print(f"lbcore {version['Version']}, since {version['startDate']}", highlight=False)
+    if state["tls"]:
+        console.print(f"TLS by {state['tls']}", highlight=False)
     for layer in ("http", "tcp"):
         counts = ", ".join(f"{n['total']} {kind} ({n['errors']} disabled)" for kind, n in overview[layer].items())
         if layer == "http" or any(n["total"] for n in overview[layer].values()):
@@ -371,6 +374,77 @@ def explain(config: str, request: str, headers: tuple[str, ...], client: str, en
 @main.group(cls=Commands)
 def cert() -> None:
     """Manage certificates of the certificatesResolvers."""
+
+
+@cert.command("list")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@API_OPTION
+def list_certificates(files: tuple[Path, ...], url: str) -> None:
+    """List certificates with the days they have left: those of PEM files, or of a running instance.
+
+    Exit code 0: all is well. 2: one has expired. 1: a file cannot be read, or the instance cannot be asked.
+    """
+    views = [view for file in files for view in _certificates_in(file)] if files else _certificates_of(url)
+    for view in views:
+        names = ", ".join(view["sans"]) or view["commonName"] or "no name"
+        click.echo(f"{_left(view)}  {view['keyType']} {view['keySize']}  {names}  {view['name'][:16]}")
+    sys.exit(2 if any(view["status"] == "expired" for view in views) else 0)
+
+
+@cert.command("show")
+@click.argument("name")
+@API_OPTION
+def show_certificate(name: str, url: str) -> None:
+    """Show one certificate: of a PEM file, or of a running instance by a host, a common name, or a fingerprint."""
+    if Path(name).is_file():
+        views = _certificates_in(Path(name))
+    else:
+        star = f"*.{name.partition('.')[2]}"
+        views = [
+            view
+            for view in _certificates_of(url)
+            if name in (*view["sans"], view["commonName"]) or star in view["sans"] or view["name"].startswith(name)
+        ]
+    if not views:
+        _fail(f"no certificate for {name}: see lbcore cert list")
+    for view in views:
+        for key, value in view.items():
+            click.echo(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
+        click.echo(f"left: {_left(view)}")
+
+
+def _left(view: dict[str, Any]) -> str:
+    """How long a certificate is good for."""
+    from datetime import UTC, datetime
+
+    days = (datetime.fromisoformat(view["notAfter"]) - datetime.now(UTC)).days
+    return f"{days:>4} days" if view["status"] != "expired" else "expired  "
+
+
+def _certificates_in(file: Path) -> list[dict[str, Any]]:
+    from lbcore.tls.describe import described
+
+    try:
+        text = file.read_text()
+        end = "-----END CERTIFICATE-----"
+        parts = [part + end for part in text.split(end)[:-1]]
+        if not parts:
+            raise ValueError("no certificate in PEM form")
+        return [described(part).view() for part in parts]
+    except OSError as error:
+        _fail(f"{file} cannot be read: {(error.strerror or str(error)).lower()}")
+    except ValueError as error:
+        _fail(f"{file}: {error}")
+
+
+def _certificates_of(url: str) -> list[dict[str, Any]]:
+    from lbcore.remote.client import ApiClient, ApiError
+
+    try:
+        found: list[dict[str, Any]] = ApiClient(url).ask("/api/certificates?per_page=10000")
+    except ApiError as error:
+        _fail(str(error))
+    return found
 
 
 @cert.command()

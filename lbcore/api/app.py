@@ -42,7 +42,8 @@ def make_app(runtime: Runtime) -> Starlette:
         Route(f"{base}/api/entrypoints/{{name}}", api.entry_point),
         Route(f"{base}/api/http/services/{{name}}/weights", api.weights, methods=["PUT", "DELETE"]),
         Route(f"{base}/api/certificates/renew", api.renew, methods=["POST"]),
-        Route(f"{base}/api/certificates", lambda request: _page(request, [])),
+        Route(f"{base}/api/certificates", api.certificates),
+        Route(f"{base}/api/certificates/{{name}}", api.certificate),
         Route(f"{base}/api/{{layer}}/{{kind}}", api.objects),
         Route(f"{base}/api/{{layer}}/{{kind}}/{{name}}", api.object),
         Route(f"{base}/dashboard/", lambda request: HTMLResponse(PAGE)),
@@ -133,6 +134,25 @@ class _Api:
         name = request.path_params["name"]
         point = self.runtime.static.entry_points.get(name)
         return JSONResponse(view.entry_point_view(name, point)) if point else _missing("entry point", name)
+
+    @_aside
+    def certificates(self, runtime: Runtime, request: Request) -> Response:
+        """A list, filtered and in pages."""
+        search, status = (request.query_params.get(key, "").lower() for key in ("search", "status"))
+        views = [certificate.view() for certificate in runtime.certificates()]
+        found = [
+            each
+            for each in views
+            if (not status or each["status"] == status)
+            and search in f"{each['commonName']} {each['sans']} {each['issuerCN']} {each['name']}".lower()
+        ]
+        return _page(request, found)
+
+    @_aside
+    def certificate(self, runtime: Runtime, request: Request) -> Response:
+        name = request.path_params["name"]
+        found = next((each for each in runtime.certificates() if each.fingerprint == name), None)
+        return JSONResponse(found.view()) if found is not None else _missing("certificate", name)
 
     @_aside
     def objects(self, runtime: Runtime, request: Request) -> Response:

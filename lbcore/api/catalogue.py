@@ -50,6 +50,7 @@ def objects(runtime: Runtime, layer: str, kind: str) -> Views:
 def overview(runtime: Runtime) -> View:
     """The numbers of objects, and of those that do not run, or not as configured."""
     static = runtime.static
+    certificates = runtime.certificates()
     found: View = {}
     for layer, kinds in KINDS.items():
         found[layer] = {}
@@ -62,7 +63,11 @@ def overview(runtime: Runtime) -> View:
             }
     return {
         **found,
-        "certificates": {"total": 0, "warnings": 0, "errors": 0},
+        "certificates": {
+            "total": len(certificates),
+            "warnings": sum(each.status == "warning" for each in certificates),
+            "errors": sum(each.status == "expired" for each in certificates),
+        },
         "features": {
             "tracing": "",
             "metrics": "Prometheus" if static.metrics and static.metrics.prometheus else "",
@@ -95,6 +100,7 @@ def state(runtime: Runtime) -> View:
     """Problems, reloads and workers, for `lbcore status`."""
     reload = runtime.reload
     return {
+        "tls": runtime.tls_library(),
         "problems": problems(runtime),
         "accessLogLinesLost": runtime.region.log_lines_lost,
         "logLinesLost": runtime.log_lines_lost(),

@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from lbcore.api.runtime import Runtime
-from lbcore.observability.series import KINDS, labels_of
+from lbcore.observability.series import KINDS, labels_of, tls_labels_of
 from lbcore.routing.balancer import Balancer, LoadBalancer
 from lbcore.routing.compile import own_routers, router_identity
 from lbcore.routing.guarded import Guarded
@@ -39,6 +39,7 @@ class RequestCollector(Collector):
         for index, name in enumerate(runtime.static.entry_points):
             connections.add_metric([name, "TCP"], runtime.region.entry_point_counters(index).open_connections)
         yield connections
+        yield from self._tls()
         if runtime.static.access_log is not None:
             yield CounterMetricFamily(
                 "lbcore_access_log_lines_lost", "Lines of the access log that could not be written",
@@ -50,6 +51,25 @@ class RequestCollector(Collector):
         yield from self._memory()
         yield from self._requests()
         yield from self._members()
+
+    def _tls(self) -> Iterator[Metric]:
+        """Certificates and when they end; handshakes that failed."""
+        runtime = self._runtime
+        ends = GaugeMetricFamily(
+            "lbcore_tls_certs_not_after", "Certificate expiration timestamp", labels=["cn", "serial", "sans"]
+        )
+        for each in runtime.certificates():
+            ends.add_metric(
+                [each.common_name, str(each.serial), ",".join(each.dns_names)], each.not_after.timestamp()
+            )
+        failed = CounterMetricFamily(
+            "lbcore_tls_handshakes_failed", "Failed handshakes of clients, by cause", labels=["entrypoint", "cause"]
+        )
+        for index, name in enumerate(runtime.static.entry_points):
+            for cause, count in runtime.region.entry_point_counters(index).handshakes_failed.items():
+                if count:
+                    failed.add_metric([name, cause], count)
+        yield from (ends, failed)
 
     def _memory(self) -> Iterator[Metric]:
         """What bodies of requests take that are kept for fallbacks and mirrors."""
@@ -119,6 +139,8 @@ class RequestCollector(Collector):
                 f"{prefix}_request_duration_seconds", f"How long it took to process the request {about}", labels=labels
             )
             for key, (count, seconds, received, sent, buckets) in counters.items():
+                if tls_labels_of(key) is not None:
+                    continue
                 found, index, status, method, protocol = labels_of(key)
                 if found != kind or index not in names[kind]:
                     continue
@@ -132,6 +154,16 @@ class RequestCollector(Collector):
                     cumulative.append((f"{bound:g}", upto))
                 durations.add_metric(values, [*cumulative, ("+Inf", count)], seconds)
             yield from (requests, durations, bytes_in, bytes_out)
+            by_tls = CounterMetricFamily(
+                f"{prefix}_requests_tls",
+                f"How many HTTP requests with TLS processed {about}, partitioned by TLS version and TLS cipher used",
+                labels=["tls_version", "tls_cipher", *own[kind]],
+            )
+            for key, (count, *_) in counters.items():
+                labelled = tls_labels_of(key)
+                if labelled is not None and labelled[0] == kind and labelled[1] in names[kind]:
+                    by_tls.add_metric([*labelled[2:], *names[kind][labelled[1]]], count)
+            yield by_tls
 
     def _members(self) -> Iterator[Metric]:
         """Metrics that Traefik does not have: servers, choices of parents, mirrors, retries, sessions."""

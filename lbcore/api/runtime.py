@@ -14,6 +14,8 @@ from lbcore.routing.compile import Table, compile_table
 from lbcore.routing.service import Service
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
+from lbcore.tls.describe import Described, certificates_of
+from lbcore.tls.material import library_name
 
 
 def _no_error(service: str, url: str) -> str:
@@ -104,6 +106,15 @@ class Runtime:
             table = compile_table(dynamic, self.static, slots, self.region, 0, known, None, self.admin)
             table.take_effect()
         self.dynamic, self.slots, self.table, self._derived = dynamic, slots, table, {}
+
+    def certificates(self) -> list[Described]:
+        """Those of the configuration in force, by their names."""
+        found: list[Described] = self.derived("certificates", lambda: certificates_of(self.dynamic.tls))
+        return found
+
+    def tls_library(self) -> str:
+        """Version and origin of what speaks TLS; empty: nothing does."""
+        return library_name() if self.table is not None and self.table.speaks_tls else ""
 
     def derived(self, key: str, make: Callable[[], Any]) -> Any:
         """A value that depends on the configuration alone, which `make` computes once. It must not be changed."""

@@ -77,7 +77,7 @@ def keys_of(model: type[Model]) -> dict[str, Any]:
 
 def known_to(model: type[Model]) -> set[str]:
     """All keys that a model accepts or recognises, in lower case."""
-    return {key.lower() for key in (*keys_of(model), *model.missing, *model.ignored)}
+    return {key.lower() for key in (*keys_of(model), *model.missing, *model.ignored)} - model.extensions
 
 
 def nearest(key: str, keys: list[str]) -> str:

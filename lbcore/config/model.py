@@ -32,6 +32,7 @@ class Model(BaseModel):
     ignored       keys without effect, with the reason: a warning.
     renamed       old names of keys.
     needs_keys    keys without a field whose sections Traefik refuses if they are empty.
+    extensions    keys that are accepted below `lbcore` only, because without it they have another meaning.
     may_be_empty  whether the section may be empty, or `true`, as in Traefik.
     meant         a hint for a text, or for other keys, in place of this section.
     """
@@ -49,6 +50,7 @@ class Model(BaseModel):
     renamed: ClassVar[Mapping[str, str]] = {}
     needs_keys: ClassVar[frozenset[str]] = frozenset()
     may_be_empty: ClassVar[bool] = False
+    extensions: ClassVar[frozenset[str]] = frozenset()
     meant: ClassVar[str] = ""
 
     @classmethod

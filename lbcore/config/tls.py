@@ -140,6 +140,16 @@ class TlsOptions(Object):
     authorities: SkipJsonSchema[tuple[str, ...]] = Field(default=(), repr=False)
 
 
+class TlsLibrary(Model):
+    """`lbcore: {tls: {library: ...}}` of the static file (extension): the OpenSSL that speaks TLS.
+
+    library  `bundled` (that of the package pycurl), `system`, or the path of a libssl, with its libcrypto beside it.
+             Empty: the bundled one, else the system's, else Python's.
+    """
+
+    library: str = ""
+
+
 class TlsConfig(Model):
     """generated: for clients that ask for no name there is a certificate for, where the default store has none."""
 

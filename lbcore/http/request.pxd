@@ -33,6 +33,7 @@ cdef class Request(Message):
     cdef bint lacks_host       # the request is refused because it has no Host
     cdef bint has_host         # a Host header was sent; HTTP/1.0 may omit it
     cdef Message trailers      # the trailer section; None until one was parsed, empty when the request has none
+    cdef bytes tls_subject     # of the client's certificate; None without one. Set anew for each request by the connection
     cdef ClientAddress address # of the client; all zero when nothing is known
 
     cdef inline Span present_host(self) noexcept nogil:

@@ -170,6 +170,8 @@ cdef dict fields_of(LogFields log, const Record* record, Request request, str en
     if request.head.tls_version != NULL:
         fields["TLSVersion"] = request.head.tls_version.decode()
         fields["TLSCipher"] = request.head.tls_cipher.decode()
+        if request.tls_subject is not None:
+            fields["TLSClientSubject"] = request.tls_subject.decode("utf-8", "replace")
     if router:
         fields["RouterName"] = router
     if service:

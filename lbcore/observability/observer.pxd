@@ -17,7 +17,7 @@ cdef class Observer:
     cdef bint by_service
     cdef bint tells_retries            # at level DEBUG
 
-    cdef void count(self, const Record* record, int kind, uint32_t index) noexcept
+    cdef void count(self, const Record* record, Request request, int kind, uint32_t index) noexcept
 
     cdef int note(self, Record* record, Request request, Response response, str entry_point, str router, str service,
                   str url) except -1

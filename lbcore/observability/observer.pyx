@@ -12,7 +12,8 @@ from lbcore.http.span cimport Span, span_bytes, span_ieq
 from lbcore.observability.access_log cimport AccessLog
 from lbcore.observability.record cimport NO_SLOT, Record
 from lbcore.observability.series cimport (
-    PROTOCOL_SSE, SERIES_ENTRY_POINT, SERIES_ROUTER, SERIES_SERVICE, Series, series_key,
+    PROTOCOL_SSE, SERIES_ENTRY_POINT, SERIES_ROUTER, SERIES_SERVICE, Series, series_key, suite_index,
+    tls_series_key,
 )
 
 _log = logging.getLogger("lbcore.proxy")
@@ -59,11 +60,11 @@ cdef class Observer:
                 if accept.len == 17 and span_ieq(accept, b"text/event-stream", 17):
                     record.protocol = PROTOCOL_SSE
             if self.by_entry_point:
-                self.count(record, SERIES_ENTRY_POINT, record.entry_point)
+                self.count(record, request, SERIES_ENTRY_POINT, record.entry_point)
             if self.by_router and record.router != NO_SLOT:
-                self.count(record, SERIES_ROUTER, record.router)
+                self.count(record, request, SERIES_ROUTER, record.router)
             if self.by_service and record.service != NO_SLOT:
-                self.count(record, SERIES_SERVICE, record.service)
+                self.count(record, request, SERIES_SERVICE, record.service)
         if record.retries and self.tells_retries:
             _log.debug("%s %s was sent %d times; service %s, in the end to %s: status %d",
                        span_bytes(request.head.method).decode("latin-1"),
@@ -72,6 +73,9 @@ cdef class Observer:
             self.log.note(record, request, response, entry_point, router, service, url)
         return 0
 
-    cdef void count(self, const Record* record, int kind, uint32_t index) noexcept:
+    cdef void count(self, const Record* record, Request request, int kind, uint32_t index) noexcept:
+        cdef const char* version = request.head.tls_version
         self.series.add(series_key(kind, index, record.status, record.method, record.protocol), record.duration_ns,
                         record.request_bytes, record.response_bytes)
+        if version != NULL:
+            self.series.add(tls_series_key(kind, index, version[2] - c"0", suite_index(request.head.tls_cipher)), 0, 0, 0)

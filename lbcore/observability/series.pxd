@@ -9,6 +9,7 @@ cdef enum SeriesKind:
     SERIES_ENTRY_POINT = 0
     SERIES_ROUTER
     SERIES_SERVICE
+    SERIES_TLS                 # of one of these: over TLS, by version and suite
 
 cdef enum Protocol:
     PROTOCOL_HTTP = 0
@@ -28,6 +29,15 @@ cdef class Series:
 
     cdef void enter(self, uint64_t key, uint32_t row) noexcept
     cdef void add(self, uint64_t key, uint64_t duration_ns, uint64_t bytes_in, uint64_t bytes_out) noexcept nogil
+
+
+cdef int suite_index(const char* name) noexcept
+
+
+cdef inline uint64_t tls_series_key(int kind, uint32_t index, int version, int suite) noexcept nogil:
+    """Likewise; of requests over TLS 1.`version`. `kind`: not SERIES_TLS itself."""
+    return (<uint64_t>1 << 63 | <uint64_t>SERIES_TLS << 61 | <uint64_t>kind << 56 | <uint64_t>index << 32
+            | <uint64_t>version << 8 | <uint64_t>suite)
 
 
 cdef inline uint64_t series_key(int kind, uint32_t index, int status, int method, int protocol) noexcept nogil:

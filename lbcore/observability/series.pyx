@@ -13,8 +13,18 @@ from lbcore.state.region cimport Region
 
 METHODS = ("EXTENSION_METHOD", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 PROTOCOLS = ("http", "sse", "websocket", "grpc", "grpc-web")
-KINDS = ("entrypoint", "router", "service")
+KINDS = ("entrypoint", "router", "service")  # SeriesKind, less SERIES_TLS
 MOST_BUCKETS = MAX_BUCKETS
+# Suites of TLS by IANA's names; what is not among them counts as the first.
+SUITES = (
+    "other", "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256",
+    *(f"TLS_ECDHE_{key}_WITH_{cipher}" for key in ("ECDSA", "RSA") for cipher in (
+        "AES_128_GCM_SHA256", "AES_256_GCM_SHA384", "CHACHA20_POLY1305_SHA256", "AES_128_CBC_SHA256", "AES_128_CBC_SHA",
+        "AES_256_CBC_SHA", "AES_256_CBC_SHA384", "3DES_EDE_CBC_SHA", "RC4_128_SHA")),
+    *(f"TLS_RSA_WITH_{cipher}" for cipher in (
+        "AES_128_GCM_SHA256", "AES_256_GCM_SHA384", "AES_128_CBC_SHA256", "AES_256_CBC_SHA256", "AES_128_CBC_SHA",
+        "AES_256_CBC_SHA", "3DES_EDE_CBC_SHA", "RC4_128_SHA")),
+)
 
 cdef double LONGEST_NS = 9e18  # longer bounds are never reached
 
@@ -79,6 +89,36 @@ cdef class Series:
             if duration_ns <= self.bounds_ns[bucket]:
                 row.buckets[bucket] += 1
                 break
+
+
+cdef enum:
+    SEEN_SUITES = 16
+
+cdef const char* seen[SEEN_SUITES]     # names that were asked for, which are constants of OpenSSL's
+cdef int seen_index[SEEN_SUITES]
+cdef int n_seen = 0
+
+
+cdef int suite_index(const char* name) noexcept:
+    """Index into SUITES of the name that OpenSSL has for a suite."""
+    global n_seen
+    cdef int i, found
+    for i in range(n_seen):
+        if seen[i] == name:
+            return seen_index[i]
+    text = name.decode("ascii", "replace")
+    found = SUITES.index(text) if text in SUITES else 0
+    if n_seen < SEEN_SUITES:
+        seen[n_seen], seen_index[n_seen] = name, found
+        n_seen += 1
+    return found
+
+
+def tls_labels_of(key: int) -> tuple[str, int, str, str] | None:
+    """Kind, index, version and suite that a row's key stands for; None: the row is none of TLS."""
+    if key >> 61 & 3 != SERIES_TLS:
+        return None
+    return KINDS[key >> 56 & 3], key >> 32 & 0xFFFFFF, f"1.{key >> 8 & 0xFF}", SUITES[key & 0xFF]
 
 
 def labels_of(key: int) -> tuple[str, int, int, str, str]:

@@ -20,7 +20,7 @@ from lbcore.errors import ConfigError, Problem
 from lbcore.process.preflight import start_problems
 from lbcore.provider.merge import merge
 from lbcore.routing.compile import find_problems
-from lbcore.tls.material import settle, settle_static
+from lbcore.tls.material import choose_library, library_name, settle, settle_static
 
 # Objects refer only to objects of a lower rank.
 RANKS = {"serversTransport": 0, "middleware": 1, "service": 2, "router": 3}
@@ -72,7 +72,10 @@ def _static(path: Path, report: Report) -> StaticConfig:
     _sort(notes, report)
     report.warnings += lint_static(static)
     try:
+        choose_library(static)
         static = settle_static(static)
+        if static.tls.library:
+            report.runs.append(f"{path}: TLS is spoken by {library_name()}")
     except ConfigError as error:
         report.problems += lines(replace(problem, file=str(path)) for problem in error.problems)
     report.problems += lines(replace(problem, file=str(path)) for problem in start_problems(static))

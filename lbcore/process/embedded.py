@@ -27,7 +27,7 @@ from lbcore.provider.merge import merge
 from lbcore.provider.registry import providers_of
 from lbcore.routing.compile import Table, own_routers
 from lbcore.state.region import Region
-from lbcore.tls.material import settle, settle_static
+from lbcore.tls.material import choose_library, settle, settle_static
 
 if TYPE_CHECKING:
     from lbcore.acme.agent import AcmeAgent
@@ -45,6 +45,7 @@ def run(config: StaticConfig | str | os.PathLike[str], *, workers: int | None = 
     `log` of the configuration says, unless the program has set up logging already.
     """
     static, path = (config, "") if isinstance(config, StaticConfig) else (load_static(config), os.fspath(config))
+    choose_library(static)
     static = settle_static(static)
     if logging.getLogger().handlers:
         return supervise(static, workers, path)
@@ -104,7 +105,9 @@ class Proxy:
     ) -> None:
         if isinstance(static, Mapping):
             static = static_of(static)
-        self._static = settle_static(static if isinstance(static, StaticConfig) else load_static(static))
+        static = static if isinstance(static, StaticConfig) else load_static(static)
+        choose_library(static)
+        self._static = settle_static(static)
         self._dynamic = dynamic
         self._applied: DynamicConfig | None = None  # the last argument of `apply`
         self._agent: AcmeAgent | None = None

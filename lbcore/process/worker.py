@@ -22,6 +22,7 @@ from lbcore.process.log import RelayHandler
 from lbcore.process.snapshot import graces_of
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
+from lbcore.tls.library import choose
 
 if TYPE_CHECKING:
     from lbcore.routing.compile import Table
@@ -215,6 +216,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         static = StaticConfig.model_validate(hello["static"])
         self._graces = graces_of(static)
+        choose(static.tls.library)  # where the supervisor could, this process can
         self._engine = self._factory(loop, static, self._region, self._index, str(hello.get("admin", "")))
         self._channel.send({"type": "started"})
         self._beat()

@@ -24,6 +24,10 @@ ERROR_NAMES = (
 )
 
 
+# Of the counters of failed handshakes, in the order of HandshakeCause in layout.pxd.
+HANDSHAKE_CAUSES = ("closed", "refused", "unshared", "certificate", "garbage")
+
+
 @dataclass(frozen=True, slots=True)
 class ServerCounters:
     """The counters of one server since its slot was assigned.
@@ -74,6 +78,7 @@ class EntryPointCounters:
     responses       by status class, as in ServerCounters.
     errors          failed exchanges by cause, keyed by ERROR_NAMES.
     bytes_in/out    from and to clients, heads included.
+    handshakes_failed  by cause, keyed by HANDSHAKE_CAUSES.
     """
 
     accepted: int
@@ -83,3 +88,4 @@ class EntryPointCounters:
     errors: dict[str, int]
     bytes_in: int
     bytes_out: int
+    handshakes_failed: dict[str, int]

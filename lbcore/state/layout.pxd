@@ -21,10 +21,19 @@ cdef enum:
     MAX_BUCKETS = 11           # of the histogram of durations, less the one for everything
     METRIC_ROWS = 65536        # per worker: sets of labels
     KEYED_ROWS = 65536         # per worker, and shared by all: keys that are limited; a power of two
+    HANDSHAKE_CAUSES = 5       # HandshakeCause
     ERROR_KINDS = 16           # room; ErrorKind uses the first ones
     LOG_RING_BYTES = 1 << 24   # of each worker's lines that wait to be written; a power of two
     TICKET_KEYS = 4            # of session tickets of TLS: one that encrypts, two older ones, and one being made
     TICKET_KEY_BYTES = 80      # name 16, AES-256 32, HMAC 32
+
+
+cdef enum HandshakeCause:      # why a client's handshake failed; index into EntryPointStats.handshakes_failed
+    HANDSHAKE_CLOSED           # the connection ended, or its time
+    HANDSHAKE_REFUSED          # the client sent an alert: it does not trust the certificate, for one
+    HANDSHAKE_UNSHARED         # no version, suite or protocol in common, or no certificate for the name
+    HANDSHAKE_CERTIFICATE      # the client's certificate is missing, or not trusted
+    HANDSHAKE_GARBAGE          # what came is not TLS as it should be
 
 
 cdef enum ErrorKind:           # why an exchange failed; index into EntryPointStats.errors
@@ -167,7 +176,7 @@ cdef struct EntryPointStats:   # one per worker and entry point; written by that
     uint64_t errors[ERROR_KINDS]
     uint64_t bytes_in          # from clients, heads included
     uint64_t bytes_out         # to clients, heads included
-    uint64_t reserve[5]
+    uint64_t handshakes_failed[HANDSHAKE_CAUSES]   # of ERROR_TLS, by cause
 
 
 cdef struct WorkerStats:       # one per worker; its totals are the sums over its entry points

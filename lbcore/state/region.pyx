@@ -30,7 +30,7 @@ from lbcore.state.layout cimport (
     DOWN_ADMIN,
     DOWN_CHECK,
     DOWN_EJECTED,
-    ERROR_KINDS,
+    ERROR_KINDS, HANDSHAKE_CAUSES,
     HEADER_BYTES,
     KEYED_ROWS,
     LAYOUT_VERSION,
@@ -52,7 +52,7 @@ from lbcore.state.layout cimport (
     WorkerStats,
 )
 
-from lbcore.state.counters import ERROR_NAMES, EntryPointCounters, QueueCounters, ServerCounters
+from lbcore.state.counters import HANDSHAKE_CAUSES as HANDSHAKE_NAMES, ERROR_NAMES, EntryPointCounters, QueueCounters, ServerCounters
 
 cdef enum:
     DEFAULT_SERVICES = 65536           # routers have cells too
@@ -481,6 +481,8 @@ cdef class Region:
                 total.errors[i] += row.errors[i]
             total.bytes_in += row.bytes_in
             total.bytes_out += row.bytes_out
+            for i in range(HANDSHAKE_CAUSES):
+                total.handshakes_failed[i] += row.handshakes_failed[i]
         return EntryPointCounters(
             total.accepted,
             total.open_connections,
@@ -489,6 +491,7 @@ cdef class Region:
             {name: total.errors[i] for i, name in enumerate(ERROR_NAMES)},
             total.bytes_in,
             total.bytes_out,
+            {name: total.handshakes_failed[i] for i, name in enumerate(HANDSHAKE_NAMES)},
         )
 
     def request_counters(self) -> dict:

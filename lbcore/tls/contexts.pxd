@@ -8,7 +8,8 @@ cdef class Pair:
     cdef void* certificate             # X509, owned
     cdef void* key                     # EVP_PKEY, owned
     cdef void* chain                   # STACK_OF(X509), owned with what is in it; NULL: no further certificates
-    cdef readonly tuple names          # bytes in lower case, `*.x` for any label before x
+    cdef readonly tuple names          # bytes in lower case, `*.x` for any label before x; addresses as text
+    cdef readonly bint has_address     # one of them is an address
     cdef readonly str kind             # RSA, EC, …
     cdef readonly int days_left        # below 0: it has expired
     cdef object __weakref__            # `tls.pairs` finds the pairs in use by their content
@@ -36,6 +37,7 @@ cdef class OptionSet:
 
 cdef class Certificates:
     cdef dict by_name                  # tuples of Pair by name, as in `Pair.names`
+    cdef readonly bint has_addresses   # some are addresses: clients that ask for no name get those of the address they connected to
     cdef tuple fallback                # Pair: for all other names
 
     cdef tuple find(self, bytes name)
@@ -54,18 +56,21 @@ cdef class Acceptor:
 
 cdef class End:
     cdef void* ssl                     # SSL, owned; NULL after `free`
+    cdef bint asks_for_certificate     # the options ask a client for its certificate
     cdef bytes server_name             # SNI in lower case, without a dot at its end; empty: none
 
     cdef void free(self) noexcept
     cdef str check(self)
     cdef str failure(self)
+    cdef bytes peer_subject(self)
 
 
 cdef class Handshake(End):
     cdef Acceptor acceptor
+    cdef bytes address                 # that the client connected to, as text; empty: it does not matter
     cdef OptionSet options             # by `server_name`
     cdef Pair challenge                # the challenge that this handshake answers before it ends; None: a client's handshake
 
 
 cdef list certificates_in(bytes text)
-cdef Handshake accept(Acceptor acceptor)
+cdef Handshake accept(Acceptor acceptor, bytes address)

@@ -11,6 +11,7 @@ cimport cython
 from libc.string cimport memcmp, memcpy
 
 import hashlib
+import ipaddress
 
 from lbcore.http2.library import is_available as http2_is_available
 from lbcore.tls.openssl cimport *
@@ -24,6 +25,8 @@ cdef enum:
     NID_COMMON_NAME = 13
     NID_ALT_NAME = 85
     NAME_DNS = 2               # GEN_DNS
+    NAME_ADDRESS = 7           # GEN_IPADD
+    SUBJECT_STYLE = 0x1110317  # XN_FLAG_RFC2253
     STORE_PARTIAL_CHAIN = 0x80000
     ALERT_INTERNAL = 80
     ALERT_UNRECOGNISED_NAME = 112
@@ -76,7 +79,7 @@ cdef list certificates_in(bytes text):
 
 
 cdef tuple names_of(void* certificate):
-    """DNS names of a certificate, in lower case: its alternative names, or else its common name if that is a DNS name."""
+    """DNS names of a certificate, in lower case, and its addresses as text: the alternative names, and the common name."""
     cdef char common[256]
     cdef void* names
     cdef void* name
@@ -89,6 +92,9 @@ cdef tuple names_of(void* certificate):
             value = GENERAL_NAME_get0_value(OPENSSL_sk_value(names, i), &kind)
             if kind == NAME_DNS:
                 found.append((<const char*>ASN1_STRING_get0_data(value))[:ASN1_STRING_length(value)].lower())
+            elif kind == NAME_ADDRESS and ASN1_STRING_length(value) in (4, 16):
+                packed = (<const char*>ASN1_STRING_get0_data(value))[:ASN1_STRING_length(value)]
+                found.append(str(ipaddress.ip_address(packed)).encode())
         GENERAL_NAMES_free(names)
     name = X509_get_subject_name(certificate)
     length = X509_NAME_get_text_by_NID(name, NID_COMMON_NAME, common, sizeof(common))
@@ -96,6 +102,14 @@ cdef tuple names_of(void* certificate):
         found.append(common[:length].lower())
     ERR_clear_error()
     return tuple(dict.fromkeys(found))
+
+
+def is_address(name: bytes) -> bool:
+    try:
+        ipaddress.ip_address(name.decode("latin-1"))
+    except ValueError:
+        return False
+    return True
 
 
 @cython.final
@@ -123,6 +137,7 @@ cdef class Pair:
             ERR_clear_error()
             raise ValueError("the key is not that of the certificate")
         self.names = names_of(self.certificate)
+        self.has_address = any(is_address(name) for name in self.names)
         self.kind = next((kind for kind in ("EC", "RSA", "ED25519", "ED448") if EVP_PKEY_is_a(self.key, kind.encode())), "other")
         if ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(self.certificate)) == 1:
             self.days_left = days if seconds >= 0 else days - 1
@@ -378,6 +393,7 @@ cdef class Certificates:
                     kinds[pair.kind] = pair
         self.by_name = {name: tuple(kinds.values()) for name, kinds in chosen.items()}
         self.fallback = tuple(fallback)
+        self.has_addresses = any((<Pair>pair).has_address for pair in pairs)
 
     cdef tuple find(self, bytes name):
         found = looked_up(self.by_name, name)
@@ -434,6 +450,25 @@ cdef class End:
         """Verify the peer after the handshake. Returns the reason for a refusal, or None."""
         return None
 
+    cdef bytes peer_subject(self):
+        """The subject of the peer's certificate, as in RFC 2253; None: it has shown none."""
+        cdef void* certificate = SSL_get1_peer_certificate(self.ssl)
+        cdef void* into
+        cdef char* text = NULL
+        cdef long length
+        if certificate == NULL:
+            return None
+        into = BIO_new(BIO_s_mem())
+        try:
+            if into == NULL or X509_NAME_print_ex(into, X509_get_subject_name(certificate), 0, SUBJECT_STYLE) < 0:
+                return b""
+            length = BIO_ctrl(into, BIO_CTRL_INFO, 0, &text)
+            return text[:length]
+        finally:
+            BIO_free(into)
+            X509_free(certificate)
+            ERR_clear_error()
+
     cdef str failure(self):
         """The reason of the last failed call. Empties the queue of errors."""
         cdef long verified = SSL_get_verify_result(self.ssl)
@@ -448,10 +483,11 @@ cdef class Handshake(End):
     """An End that is connected to a client."""
 
 
-cdef Handshake accept(Acceptor acceptor):
+cdef Handshake accept(Acceptor acceptor, bytes address):
     """Create a Handshake for a client that has not sent its ClientHello yet. Raises MemoryError."""
     cdef Handshake handshake = Handshake.__new__(Handshake)
     handshake.acceptor = acceptor
+    handshake.address = address
     handshake.options = acceptor.options
     handshake.ssl = SSL_new(acceptor.options.context)
     if handshake.ssl == NULL:
@@ -504,6 +540,7 @@ cdef int on_hello(void* ssl, int* alert, void* data) noexcept:
             take_challenge(handshake, <Pair?>acceptor.challenges[handshake.server_name])
             return 1
         handshake.options = acceptor.options_of(handshake.server_name)
+        handshake.asks_for_certificate = handshake.options.verify != 0
         if handshake.options.strict and looked_up(acceptor.certificates.by_name, handshake.server_name) is None:
             alert[0] = ALERT_UNRECOGNISED_NAME
             return 0
@@ -521,7 +558,7 @@ cdef int on_certificate(void* ssl, void* data) noexcept:
     if handshake.challenge is not None:
         return handshake.challenge.use(ssl)
     try:
-        for pair in handshake.acceptor.certificates.find(handshake.server_name):
+        for pair in handshake.acceptor.certificates.find(handshake.server_name or handshake.address):
             used |= (<Pair>pair).use(ssl)
     except Exception:
         return 0

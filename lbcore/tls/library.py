@@ -26,7 +26,7 @@ _ffi = FFI()
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A pair of open libraries. `origin`: bundled, system or python; `version`: the text of the library."""
+    """A pair of open libraries. `origin`: bundled, system, python, or the path in use; `version`: the text of the library."""
 
     origin: str
     version: str
@@ -45,6 +45,24 @@ class Library:
         raise ImportError(f"{self.version} ({self.origin}) has no {name}")
 
 
+_chosen = ""
+
+
+def choose(which: str) -> None:
+    """Say what `find` has to look for, before anything asks for TLS: bundled, system, a path, or nothing in particular.
+
+    Raises ValueError for a path that is none, and for another choice than the one that TLS is spoken by already.
+    """
+    global _chosen
+    if which in ("", _chosen):
+        return
+    if which not in ("", "bundled", "system") and not Path(which).is_file():
+        raise ValueError(f"tls.library: {which} is not a file: write bundled, system, or the path of a libssl")
+    if "lbcore.tls.openssl" in sys.modules:
+        raise ValueError(f"tls.library: TLS is spoken by another library already, {which} cannot take its place")
+    _chosen = which
+
+
 def find() -> Library:
     """Open the first usable library. Raises ImportError, which lists the attempts."""
     tried = []
@@ -58,6 +76,17 @@ def find() -> Library:
 
 
 def _candidates() -> list[tuple[str, str, str]]:
+    if _chosen in ("bundled", "system"):
+        return [candidate for candidate in _known() if candidate[0] == _chosen]
+    if _chosen:
+        # As distributions and wheels name them: libssl.so.3, libssl-1a2b3c.so.3
+        folder = Path(_chosen).parent
+        beside = sorted(folder.glob("libcrypto*.so*"), key=lambda path: path.name != "libcrypto.so.3")
+        return [(_chosen, str(path), _chosen) for path in beside[:1]]
+    return _known()
+
+
+def _known() -> list[tuple[str, str, str]]:
     found = []
     bundled = _bundled()
     if len(bundled) == len(NAMES):

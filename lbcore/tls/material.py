@@ -20,6 +20,7 @@ from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpServersTransport
 from lbcore.config.tls import DEFAULT, Certificate, NamedServers, ServerTls, Store, TlsConfig, TlsOptions
 from lbcore.errors import ConfigError, Problem, Severity
+from lbcore.tls.library import choose
 
 S = TypeVar("S", bound=NamedServers)
 
@@ -44,6 +45,16 @@ def settle(config: DynamicConfig, before: DynamicConfig | None = None) -> tuple[
         raise ConfigError([Problem("tls", str(error))]) from error
     settler = _Settler(before or DynamicConfig())
     return settler.settled(config), settler.problems
+
+
+def choose_library(static: StaticConfig) -> None:
+    """Have TLS be spoken by the library that the static configuration names. Raises ConfigError."""
+    try:
+        choose(static.tls.library)
+        if static.tls.library:
+            import lbcore.tls.openssl  # noqa: F401
+    except (ValueError, ImportError) as error:
+        raise ConfigError([Problem("tls.library", str(error))]) from error
 
 
 def settle_static(static: StaticConfig) -> StaticConfig:

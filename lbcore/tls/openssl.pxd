@@ -187,6 +187,7 @@ ctypedef int (*X509_STORE_load_path_fn)(void*, const char*) noexcept
 ctypedef int (*BIO_read_ex_fn)(void*, void*, size_t, size_t*) noexcept
 ctypedef int (*BIO_write_ex_fn)(void*, const void*, size_t, size_t*) noexcept
 ctypedef size_t (*BIO_ctrl_pending_fn)(void*) noexcept
+ctypedef int (*X509_NAME_print_ex_fn)(void*, const void*, int, unsigned long) noexcept
 
 cdef SSL_CTX_new_fn SSL_CTX_new
 cdef SSL_CTX_free_fn SSL_CTX_free
@@ -323,5 +324,7 @@ cdef X509_STORE_load_path_fn X509_STORE_load_path
 cdef BIO_read_ex_fn BIO_read_ex
 cdef BIO_write_ex_fn BIO_write_ex
 cdef BIO_ctrl_pending_fn BIO_ctrl_pending
+cdef X509_NAME_print_ex_fn X509_NAME_print_ex
 
+cdef int failure_reason() noexcept
 cdef str failure()

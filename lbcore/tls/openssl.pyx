@@ -21,6 +21,11 @@ cdef void* at(str name) except NULL:
     return <void*><uintptr_t>library.address(name)
 
 
+cdef int failure_reason() noexcept:
+    """The number of what the last call that failed says; the queue stays. Above 1000: an alert of the peer."""
+    return <int>(ERR_peek_last_error() & 0x7FFFFF)
+
+
 cdef str failure():
     """The reason of the last failed call, without secrets. Empties the queue of errors."""
     cdef const char* text
@@ -165,3 +170,4 @@ X509_STORE_load_path = <X509_STORE_load_path_fn>at("X509_STORE_load_path")
 BIO_read_ex = <BIO_read_ex_fn>at("BIO_read_ex")
 BIO_write_ex = <BIO_write_ex_fn>at("BIO_write_ex")
 BIO_ctrl_pending = <BIO_ctrl_pending_fn>at("BIO_ctrl_pending")
+X509_NAME_print_ex = <X509_NAME_print_ex_fn>at("X509_NAME_print_ex")

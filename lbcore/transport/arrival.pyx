@@ -18,7 +18,7 @@ from libc.string cimport memcmp
 from lbcore.http.buffer cimport buffer_acquire, buffer_len, buffer_park, buffer_release, buffer_room
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.tcp_route cimport TcpRoute, TcpRoutes
-from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT, ERROR_TLS
+from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT, ERROR_TLS, HANDSHAKE_CLOSED
 from lbcore.transport.client_hello cimport HELLO_PARTIAL, ClientHello, hello_free, hello_read
 from lbcore.transport.connection cimport ClientConnection
 from lbcore.transport.encryption cimport EncryptedTransport, Encryption
@@ -194,7 +194,12 @@ cdef class Arrival(ClientConnection):
 
     cdef int start_encryption(self, Encryption encryption) except -1:
         cdef OwnedSocket socket = self.socket
-        socket.transport = encryption.accept(&socket.input)
+        cdef bytes address = b""
+        if encryption.wants_address:
+            if self.learned.local.text_len == 0:
+                socket.local_address(&self.learned.local)
+            address = self.learned.local.text[:self.learned.local.text_len]
+        socket.transport = encryption.accept(&socket.input, address)
         if not self.waiting:
             self.wait()
         self.reactor.arm(socket, self.handshake_ms())
@@ -210,10 +215,15 @@ cdef class Arrival(ClientConnection):
                 return self.close()                    # of tls-alpn-01 the handshake is all
             self.learned.encrypted = True
             return self.serve()
+        self.tell_failure(transport.failure())
+        self.entry_point.stats.handshakes_failed[transport.cause()] += 1
+        return self.refuse(ERROR_TLS)
+
+    def tell_failure(self, why: str) -> None:
+        """One line of the log for a handshake that failed: who and why, at DEBUG, since anybody may cause any number of them."""
         if _log.isEnabledFor(logging.DEBUG):
             host = self.learned.client.text[:self.learned.client.text_len].decode()
-            _log.debug("entry point %s: handshake with %s failed: %s", self.entry_point.name, host, transport.failure())
-        return self.refuse(ERROR_TLS)
+            _log.debug("entry point %s: handshake with %s failed: %s", self.entry_point.name, host, why)
 
     cdef int serve(self) except -1:
         """All is known: hand the socket over to the connection that serves it."""
@@ -248,6 +258,9 @@ cdef class Arrival(ClientConnection):
             return self.serve()
         if silent and self.proxy_done:
             return self.close()                        # the client has sent nothing
+        if socket.transport is not None or self.hurried:
+            self.tell_failure("it took too long")
+            self.entry_point.stats.handshakes_failed[<int>HANDSHAKE_CLOSED] += 1
         return self.refuse(ERROR_CLIENT_TIMEOUT)
 
     cdef void socket_failed(self, OwnedSocket socket, object error) noexcept:

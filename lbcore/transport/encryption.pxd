@@ -10,12 +10,17 @@ cdef class EncryptedTransport(Transport):
     cdef bytes server_name             # SNI of a client, in lower case; empty = none; not set towards servers
     cdef bytes protocol                # the result of ALPN; empty = none
 
+    cdef bytes client_subject          # of the client's certificate, as in RFC 2253; None: it has shown none
+
     cdef int handshake(self, Socket socket) noexcept
     cdef str failure(self)
+    cdef int cause(self) noexcept
 
 
 cdef class Encryption:
-    cdef EncryptedTransport accept(self, Buffer* received)
+    cdef bint wants_address            # a client that asks for no name gets the certificate of the address it connected to
+
+    cdef EncryptedTransport accept(self, Buffer* received, bytes address)
 
 
 cdef class ServerEncryption:

@@ -4,6 +4,7 @@ import logging
 import time
 
 from lbcore.http.buffer cimport Buffer
+from lbcore.state.layout cimport HANDSHAKE_CLOSED
 from lbcore.transport.socket cimport IO_FAILED, Socket, Transport
 
 LOG_EVERY_S = 10.0             # failed handshakes of a server are logged once in this time
@@ -22,11 +23,15 @@ cdef class EncryptedTransport(Transport):
         """The reason of a failed handshake, in a few words without secrets."""
         return ""
 
+    cdef int cause(self) noexcept:
+        """The kind of that failure, a HandshakeCause."""
+        return HANDSHAKE_CLOSED
+
 
 cdef class Encryption:
     """The encryption of one entry point. Immutable: a new configuration makes a new one; connections keep the one of their start."""
 
-    cdef EncryptedTransport accept(self, Buffer* received):
+    cdef EncryptedTransport accept(self, Buffer* received, bytes address):
         """A transport for a client that has sent these bytes, which it takes over. Raises MemoryError, with nothing taken."""
         raise NotImplementedError
 

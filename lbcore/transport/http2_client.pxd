@@ -35,6 +35,7 @@ cdef class Http2ClientConnection(ClientConnection):
     cdef bint encrypted                # the client speaks through a transport: TLS
     cdef const char* tls_version       # of it; a constant, NULL without TLS
     cdef const char* tls_cipher        # likewise
+    cdef bytes tls_subject             # of the client's certificate; None without one
     cdef bytes server_name             # that it asked for; None without TLS
     cdef bint trusted                  # may set the managed forwarding headers
     cdef int state                     # Http2ClientState

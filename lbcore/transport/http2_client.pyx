@@ -62,6 +62,7 @@ cdef int serve_http2(OwnedSocket socket, const Learned* learned, EntryPoint entr
         transport = <EncryptedTransport>socket.transport
         connection.encrypted = True
         connection.tls_version, connection.tls_cipher = transport.version, transport.cipher
+        connection.tls_subject = transport.client_subject
         connection.server_name = transport.server_name
     connection.entry_point = entry_point
     connection.dialer = dialer
@@ -519,6 +520,7 @@ cdef class Http2ClientStream(ClientStream):
         exchange.forward = connection.entry_point.forward
         exchange.forward.trusted = connection.trusted
         exchange.forward.encrypted = exchange.request.head.encrypted = connection.encrypted
+        exchange.request.tls_subject = connection.tls_subject
         if connection.encrypted:
             exchange.request.head.tls_version, exchange.request.head.tls_cipher = connection.tls_version, connection.tls_cipher
             exchange.server_name = connection.server_name

@@ -26,6 +26,7 @@ cdef class TlsTransport(EncryptedTransport):
     cdef bint read_wants_room  # reading continues when there is room to send
     cdef bint failed           # no byte can be read or written any more
     cdef str reason            # of the failure
+    cdef int reason_number     # as OpenSSL numbers it; above 1000: an alert of the peer; 0: it is none of OpenSSL's
 
     cdef bint is_open(self) noexcept
     cdef int flush(self, Socket socket) noexcept

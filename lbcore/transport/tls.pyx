@@ -20,6 +20,9 @@ from libc.string cimport memcpy, strcmp
 
 from lbcore.http.buffer cimport CHUNK_BYTES, Buffer, buffer_acquire, buffer_len, buffer_release, buffer_reserve, buffer_room
 from lbcore.http.span cimport Span, span_of
+from lbcore.state.layout cimport (
+    HANDSHAKE_CERTIFICATE, HANDSHAKE_CLOSED, HANDSHAKE_GARBAGE, HANDSHAKE_REFUSED, HANDSHAKE_UNSHARED,
+)
 from lbcore.tls.connector cimport Target, connect
 from lbcore.tls.contexts cimport Acceptor, End, accept
 from lbcore.tls.openssl cimport *
@@ -30,6 +33,13 @@ from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, Socket
 cdef enum:
     OUTGOING_BYTES = 131072    # most bytes encrypted before they are sent: eight full records
     BIO_DESCRIPTOR = 0x0400    # BIO_TYPE_SOURCE_SINK
+    PEER_ALERT = 1000          # SSL_AD_REASON_OFFSET
+    VERIFY_FAILED = 134        # SSL_R_CERTIFICATE_VERIFY_FAILED
+    NO_PEER_CERTIFICATE = 199  # SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE
+
+
+# No suitable key share, signature algorithm, group; no shared cipher; the hello was refused; no application protocol; versions.
+UNSHARED = frozenset({101, 118, 193, 234, 235, 258, 268, 390})
 
 
 cdef int bio_read(void* bio, char* into, size_t size, size_t* got) noexcept:
@@ -163,6 +173,7 @@ cdef class TlsTransport(EncryptedTransport):
         """The reason why a call of OpenSSL returned nothing: 0 = the end, IO_AGAIN, with the socket's state set, or IO_FAILED."""
         cdef int error = SSL_get_error(self.session.ssl, result)
         if error == SSL_ERROR_SSL and self.reason is None:
+            self.reason_number = failure_reason()
             self.reason = self.session.failure()
         ERR_clear_error()
         self.read_wants_room = error == SSL_ERROR_WANT_WRITE
@@ -205,6 +216,8 @@ cdef class TlsTransport(EncryptedTransport):
             self.version = short_version(SSL_get_version(ssl))
             self.cipher = SSL_CIPHER_standard_name(SSL_get_current_cipher(ssl))
             self.server_name = self.session.server_name
+            if self.session.asks_for_certificate:
+                self.client_subject = self.session.peer_subject()
             SSL_get0_alpn_selected(ssl, &protocol, &length)
             self.protocol = protocol[:length]
         elif state != IO_AGAIN:
@@ -223,6 +236,18 @@ cdef class TlsTransport(EncryptedTransport):
 
     cdef str failure(self):
         return self.reason or "the connection broke"
+
+    cdef int cause(self) noexcept:
+        cdef int number = self.reason_number
+        if number == 0:
+            return HANDSHAKE_CLOSED
+        if number > PEER_ALERT:
+            return HANDSHAKE_REFUSED
+        if number == VERIFY_FAILED or number == NO_PEER_CERTIFICATE:
+            return HANDSHAKE_CERTIFICATE
+        if number in UNSHARED:
+            return HANDSHAKE_UNSHARED
+        return HANDSHAKE_GARBAGE
 
     # As of Transport
 
@@ -397,9 +422,10 @@ cdef class TlsEncryption(Encryption):
 
     def __cinit__(self, Acceptor acceptor):
         self.acceptor = acceptor
+        self.wants_address = acceptor.certificates.has_addresses
 
-    cdef EncryptedTransport accept(self, Buffer* received):
-        cdef End session = accept(self.acceptor)
+    cdef EncryptedTransport accept(self, Buffer* received, bytes address):
+        cdef End session = accept(self.acceptor, address)
         cdef TlsTransport transport = transport_of(session, new_bio())
         transport.received = received[0]
         received.base = NULL

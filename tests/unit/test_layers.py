@@ -24,7 +24,7 @@ ALLOWED = {
     "routing": {"config", "http", "http2", "middleware", "regex", "selection", "state", "tls"},
     "observability": {"config", "http", "selection", "state"},
     "proxy": {"http", "middleware", "observability", "routing", "selection", "state"},
-    "api": {"config", "http", "observability", "routing", "state"},
+    "api": {"config", "http", "observability", "routing", "state", "tls"},
     "remote": set(),
     "transport": BELOW_TRANSPORT,
     "provider": {"config", "tls"},

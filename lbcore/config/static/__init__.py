@@ -38,6 +38,7 @@ from lbcore.config.static.log import Log
 from lbcore.config.static.metrics import Metrics, Prometheus
 from lbcore.config.static.providers import FileProvider, Providers
 from lbcore.config.static.servers_transport import StaticServersTransport
+from lbcore.config.tls import TlsLibrary
 
 __all__ = [
     "DEFAULT_ENTRY_POINT",
@@ -122,13 +123,14 @@ class StaticConfig(Model):
         **keys("tracing", "tell requests by the access log, or by explain"),
         **keys("tcpServersTransport", "name a transport in the service: tcp.serversTransports"),
         **keys("hostResolver", "name all hosts in the rule"),
-        **keys("spiffe", "servers are spoken to without TLS"),
+        **keys("spiffe", "name the certificates in http.serversTransports: rootCAs, certificates, peerCertURI"),
     }
     ignored = {
         **keys("pilot", "gone since Traefik 3: leave it out"),
-        **keys("ocsp", "lbcore serves no certificates"),
+        **keys("ocsp", "lbcore staples no answers"),
     }
     may_be_empty: ClassVar[bool] = True
+    extensions: ClassVar[frozenset[str]] = frozenset({"tls"})
 
     entry_points: dict[str, EntryPoint] = {}
     closed: SkipJsonSchema[dict[str, EntryPoint]] = {}
@@ -144,6 +146,7 @@ class StaticConfig(Model):
     experimental: Experimental = Experimental()
     core: Core = Core()
     body_memory_bytes: Size | None = None
+    tls: TlsLibrary = TlsLibrary()
     global_: Global = Field(default=Global(), alias="global")
 
     @model_validator(mode="before")
