@@ -373,7 +373,7 @@ def explain(config: str, request: str, headers: tuple[str, ...], client: str, en
 
 @main.group(cls=Commands)
 def cert() -> None:
-    """Manage certificates of the certificatesResolvers."""
+    """See the certificates of files and of a running instance, and manage those of the certificatesResolvers."""
 
 
 @cert.command("list")

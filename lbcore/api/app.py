@@ -64,7 +64,7 @@ def _no_page() -> Response:
 
 
 def _missing(kind: str, name: str) -> Response:
-    text = json.dumps({"message": f"{kind} not found: {name}"}) + "\n"
+    text = json.dumps({"message": f"{kind} not found: {name}"}, separators=(",", ":")) + "\n"
     return PlainTextResponse(text, 404, headers={"X-Content-Type-Options": "nosniff"})
 
 

@@ -20,6 +20,8 @@ def tcp_router_view(runtime: Runtime, name: str, router: TcpRouter) -> View:
         view["using"] = using
     view["priority"] = priority_of(router)
     view["priorityStr"] = str(view["priority"])
+    if router.tls is not None:
+        view["tls"] = {"passthrough": router.tls.passthrough, **shape(router.tls)}
     if router.middlewares:
         view["middlewares"] = [qualify(reference, name) for reference in router.middlewares]
     return view
@@ -31,6 +33,8 @@ def tcp_service_view(runtime: Runtime, name: str, service: TcpService) -> View:
     routers = runtime.dynamic.tcp.routers
     add_users(view, [router for router, config in routers.items() if qualify(config.service, router) == name])
     view["type"] = "loadbalancer" if service.load_balancer is not None else "weighted"
+    if service.load_balancer is not None and service.load_balancer.servers_transport:
+        view["loadBalancer"]["serversTransport"] = qualify(service.load_balancer.servers_transport, name)
     if service.load_balancer is not None and service.load_balancer.servers:
         view["serverStatus"] = {
             server.address: server_status(runtime, f"tcp:{name}|{server.address}")

@@ -9,7 +9,8 @@ from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View, add_users, named, shape
 from lbcore.config.dynamic import Middleware, Router, Service
 from lbcore.config.static import EntryPoint
-from lbcore.config.validate import entry_points_of, qualify, unknown_entry_points
+from lbcore.config.tls import DEFAULT
+from lbcore.config.validate import entry_points_of, qualify, tls_of, unknown_entry_points
 from lbcore.routing.sticky import cookie_name
 
 TYPES = {
@@ -33,6 +34,9 @@ def router_view(runtime: Runtime, name: str, router: Router) -> View:
         view["using"] = using
     view["priority"] = router.priority or len(router.rule.encode())
     view["priorityStr"] = str(view["priority"])
+    tls = next((found for point in using if (found := tls_of(router, point, runtime.static)) is not None), router.tls)
+    if tls is not None:
+        view["tls"] = {**shape(tls), "options": tls.options or DEFAULT}
     if router.middlewares:
         view["middlewares"] = [qualify(reference, name) for reference in router.middlewares]
     return view
@@ -43,6 +47,8 @@ def service_view(runtime: Runtime, name: str, service: Service, with_health: boo
     view = named(shape(service), name, *runtime.findings("service", name))
     add_users(view, service_users(runtime).get(name, []))
     view["type"] = TYPES[service.kinds[0]] if service.kinds else ""
+    if service.load_balancer is not None and service.load_balancer.servers_transport:
+        view["loadBalancer"]["serversTransport"] = qualify(service.load_balancer.servers_transport, name)
     for kind in ("loadBalancer", "weighted"):
         cookie = view.get(kind, {}).get("sticky", {}).get("cookie")
         if cookie is not None:

@@ -96,7 +96,7 @@ def test_objects_as_traefik_shows_them() -> None:
             router = api(lb, "/api/http/routers/bad@file")[1]
             assert router["status"] == "disabled"
             assert "unsupported function: Hst" in router["error"][0]
-            assert api(lb, "/api/http/services/no@file")[:2] == (404, '{"message": "service not found: no@file"}\n')
+            assert api(lb, "/api/http/services/no@file")[:2] == (404, '{"message":"service not found: no@file"}\n')
             assert api(lb, "/api/entrypoints/web")[1]["name"] == "web"
             assert set(api(lb, "/api/rawdata")[1]["middlewares"]) == {"strip@file"}
             assert api(lb, "/dashboard/")[0] == 200
