@@ -8,6 +8,7 @@ from typing import Any
 
 from lbcore.api.health import down_cause
 from lbcore.api.runtime import Runtime
+from lbcore.config.validate import qualify
 from lbcore.routing.balancer import Balancer, LoadBalancer
 from lbcore.routing.failover import Failover
 from lbcore.routing.guarded import Guarded
@@ -56,6 +57,10 @@ def service_problems(runtime: Runtime) -> Iterator[dict[str, Any]]:
     """The problems of services, each once with all routers that lead to it, and `share`, the part of lost requests."""
     for layer, name, service, users in runtime.roots():
         routers = runtime.dynamic.http.routers if layer == "http" else runtime.dynamic.tcp.routers
+        if layer == "http" and _is_nobody(service):
+            users = [user for user in users if not _redirects(runtime, user)]
+            if not users:
+                continue  # no request comes that far
         traffic = [f"{user}: {routers[user].rule}" for user in users]
         about = f"service {name}" if layer == "http" else f"TCP service {name}"
         condition = condition_of(runtime, service)
@@ -66,6 +71,30 @@ def service_problems(runtime: Runtime) -> Iterator[dict[str, Any]]:
             yield _problem(LOST, about, text, traffic) | {"share": round(condition.lost, 4)}
         elif causes:
             yield _problem(DEGRADED, about, f"{about}: {causes}", traffic) | {"share": 0.0}
+
+
+def _is_nobody(service: Service) -> bool:
+    """Whether a service has no server at all, as people write it for routers that only redirect (`url: localhost`)."""
+    inner = service.service if isinstance(service, Guarded) else service
+    return isinstance(inner, LoadBalancer) and not inner.members
+
+
+def _redirects(runtime: Runtime, name: str) -> bool:
+    """Whether a router, or a chain of its, has a middleware that redirects."""
+    middlewares = runtime.dynamic.http.middlewares
+    below = [qualify(reference, name) for reference in runtime.dynamic.http.routers[name].middlewares]
+    seen: set[str] = set()
+    while below:
+        reference = below.pop()
+        middleware = middlewares.get(reference)
+        if middleware is None or reference in seen:
+            continue
+        if middleware.redirect_scheme is not None or middleware.redirect_regex is not None:
+            return True
+        seen.add(reference)
+        if middleware.chain is not None:
+            below += [qualify(part, reference) for part in middleware.chain.middlewares]
+    return False
 
 
 def condition_of(runtime: Runtime, service: Service) -> Condition:
@@ -151,8 +180,9 @@ def _objects(runtime: Runtime) -> Iterator[dict[str, Any]]:
 
 def _reload(runtime: Runtime) -> Iterator[dict[str, Any]]:
     """Configuration that is not in force."""
+    stays = "nothing of it runs" if runtime.dynamic.is_empty else "the one before is in force"
     for reason in runtime.reload.refused:
-        yield _problem(DEGRADED, "configuration", f"a configuration was refused, the one before is in force: {reason}")
+        yield _problem(DEGRADED, "configuration", f"a configuration was refused, {stays}: {reason}")
     for (kind, name), errors in runtime.reload.kept.items():
         text = f"{kind} {name} runs in the version before: {'; '.join(errors)}"
         yield _problem(DEGRADED, f"{kind} {name}", text)

@@ -27,6 +27,9 @@ class Change(NamedTuple):
 class Model(BaseModel):
     """Attributes are in snake case, keys in Traefik's camel case.
 
+    `model_validate` takes data of the right types. What people write (one text for a list, `true` for a section) is
+    read by `config.decode`; for dicts there are `config.load.static_of` and `dynamic_of`.
+
     missing       keys of missing features, with a hint: the object around them cannot run; outside of objects, lbcore
                   runs without the feature.
     ignored       keys without effect, with the reason: a warning.

@@ -213,3 +213,23 @@ def test_requests_at_a_server_that_has_left_stay_counted_in_its_service() -> Non
             for client in clients:
                 assert client.message()[0].startswith("HTTP/1.1 200")
             eventually(lambda: region.in_flight_drift([first], service) == 0, "nothing is counted any more")
+
+
+def test_a_service_without_servers_behind_a_redirection_loses_nothing() -> None:
+    """As people write it for routers that only redirect."""
+    routers = {
+        "plain": {"rule": "Path(`/a`)", "service": "nobody", "entryPoints": ["web"], "middlewares": ["https"]},
+        "chained": {"rule": "Path(`/b`)", "service": "nobody", "entryPoints": ["web"], "middlewares": ["all"]},
+    }
+    middlewares = {"https": {"redirectScheme": {"scheme": "https"}}, "all": {"chain": {"middlewares": ["https"]}}}
+    http = {
+        "routers": routers,
+        "middlewares": middlewares,
+        "services": {"nobody": {"loadBalancer": {"servers": [{"url": "localhost"}]}}},
+    }
+    with watched(http) as lb:
+        assert problems(lb) == []
+        routers["lost"] = {"rule": "Path(`/c`)", "service": "nobody", "entryPoints": ["web"]}
+        lb.apply({"http": http})
+        (problem,) = problems(lb)
+        assert (problem["severity"], problem["traffic"]) == ("lost", ["lost@file: Path(`/c`)"])
