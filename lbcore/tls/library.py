@@ -26,7 +26,7 @@ _ffi = FFI()
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A pair of open libraries. `origin`: bundled, system, python, or a chosen path; `version`: what the library says."""
+    """A pair of open libraries. `origin`: bundled, system, python, or a chosen path; `version`: in its own words."""
 
     origin: str
     version: str
