@@ -19,7 +19,7 @@ cdef class Server(Member):
     cdef readonly object target        # what TLS to it is made by, a tls.connector.Target; None = it is spoken to in clear text
     cdef readonly bint offers_http2    # towards it, by ALPN, beside HTTP/1.1
     cdef readonly bint is_http2        # it is spoken to in HTTP/2 without TLS
-    cdef bint multiplexes              # its connections take many streams: it was so last time, or it is_http2; set by transport.dialer
+    cdef int multiplexes               # streams that its latest connection could take at a time; 0 = one; set by transport
     cdef object dialling               # ExchangeDial that others may join; None = none; likewise
     cdef object encryption             # the same to `transport`, which sets and reads it alone
     cdef object pool                   # its idle connections; set and read by `transport` alone. One is enough: docs/extending.md

@@ -10,6 +10,10 @@ from lbcore.state.region cimport Region
 from lbcore.config.network import is_http2, split_address, split_url
 
 
+cdef enum:
+    UNKNOWN_STREAMS = 100      # at a time, where the server has not said how many it allows (RFC 9113 section 6.5.2)
+
+
 @cython.final
 cdef class Server(Member):
     """A member reached under a URL, or at layer 4 an address, which is its key. ValueError for one it cannot use."""
@@ -24,7 +28,8 @@ cdef class Server(Member):
         self.preserve_path = preserve_path
         self.target = target
         self.offers_http2 = offers_http2
-        self.is_http2 = self.multiplexes = is_http2(url)
+        self.is_http2 = is_http2(url)
+        self.multiplexes = UNKNOWN_STREAMS if self.is_http2 else 0
 
     @property
     def url(self) -> str:

@@ -63,9 +63,9 @@ cdef ServerConnection connection_to(Server server, OwnedSocket socket):
     The one place that knows all protocols towards servers, as `protocols.serve_socket` does towards clients.
     """
     if server.is_http2 or (socket.transport is not None and (<EncryptedTransport>socket.transport).protocol == b"h2"):
-        server.multiplexes = True
+        server.multiplexes = server.multiplexes or MOST_WAITING
         return http2_to(server, socket)
-    server.multiplexes = False
+    server.multiplexes = 0
     return http1_to(server, socket)
 
 
@@ -201,7 +201,7 @@ cdef class SocketDialer(Dialer):
         stream.exchange = exchange
         stream.blocked = True
         exchange.attach(stream)
-        if dial is not None and not upgrade and len(dial.waiting) < MOST_WAITING:
+        if dial is not None and not upgrade and len(dial.waiting) < min(server.multiplexes, <int>MOST_WAITING):
             return dial.join(stream)
         dial = ExchangeDial.__new__(ExchangeDial)
         dial.server = server

@@ -45,7 +45,7 @@ cdef ServerConnection http2_to(Server server, OwnedSocket socket):
     connection.server = server
     connection.socket = socket
     connection.encrypted = socket.transport is not None
-    connection.most = connection.available = FIRST_STREAMS
+    connection.most = connection.available = min(server.multiplexes, <int>FIRST_STREAMS)
     connection.heard_ms = connection.idle_ms = socket.reactor.now_ms
     connection.session = Http2ServerSession.__new__(Http2ServerSession)
     connection.session.connection = connection
@@ -85,6 +85,7 @@ cdef class Http2ServerSession(Http2Session):
         if frame.type == NGHTTP2_SETTINGS and not frame.flags & NGHTTP2_FLAG_END_STREAM:
             most = nghttp2_session_get_remote_settings(self.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
             connection.most = MOST_STREAMS if most > MOST_STREAMS else most
+            connection.server.multiplexes = max(1, <int>connection.most)
         elif frame.type == NGHTTP2_GOAWAY:
             connection.leaving = True
         elif frame.type == NGHTTP2_PING and frame.flags & NGHTTP2_FLAG_END_STREAM:
