@@ -68,7 +68,8 @@ def secure_serving(files: Files, script: Script = answer_all, adjust: Adjust | N
         seen.certificates.append(sock.getpeercert())
         seen.versions.append(sock.version())
         seen.ciphers.append((sock.cipher() or ("",))[0])
-        script(peer)
+        with contextlib.suppress(ssl.SSLEOFError):  # it has gone, as ConnectionError says without TLS
+            script(peer)
         with contextlib.suppress(OSError):
             sock.unwrap()
 

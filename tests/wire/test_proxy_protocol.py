@@ -197,7 +197,7 @@ def test_an_entry_point_that_is_closed_lets_go_of_who_has_not_finished() -> None
     with echoes("a") as (a,):
         life = {"transport": {"lifeCycle": {"graceTimeOut": "200ms"}}}
         with edge(tcp([address(a)]), **life, **TRUSTED) as lb:
-            silent, half = lb.client(), lb.client()
+            silent, half = lb.client(stays=True), lb.client(stays=True)
             half.send(V1[:5])
             eventually(lambda: lb.open_connections == 2, "they have come")
         assert half.to_the_end() == silent.to_the_end() == b""
