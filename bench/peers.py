@@ -153,6 +153,17 @@ backend app
     return [program, "-db", "-f", write(folder, "haproxy.cfg", text)]
 
 
+def envoy_tls(tls: Tls) -> str:
+    files = f"{{certificate_chain: {{filename: '{tls.certificate}'}}, private_key: {{filename: '{tls.key}'}}}}"
+    kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+    more = (
+        "" if tls.tickets else ", disable_stateless_session_resumption: true, disable_stateful_session_resumption: true"
+    )
+    context = f"common_tls_context: {{alpn_protocols: [http/1.1], tls_certificates: [{files}], "
+    context += "tls_params: {tls_minimum_protocol_version: TLSv1_2, tls_maximum_protocol_version: TLSv1_3}}"
+    return f"{{name: tls, typed_config: {{'@type': {kind}, {context}{more}}}}}"
+
+
 def envoy(program: str, folder: Path, job: Job) -> list[str]:
     names = [f"h{n}.test" for n in range(job.hosts)] or ["*"]
     route = '[{match: {prefix: "/"}, route: {cluster: app}}]'
@@ -161,12 +172,14 @@ def envoy(program: str, folder: Path, job: Job) -> list[str]:
     )
     place = "        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {}}}}}}}"
     ends = "\n".join(place.format(port) for port in job.servers)
+    encrypted = "" if job.tls is None else f"transport_socket: {envoy_tls(job.tls)}"
     text = f"""
 static_resources:
   listeners:
   - address: {{socket_address: {{address: 127.0.0.1, port_value: {job.port}}}}}
     filter_chains:
-    - filters:
+    - {encrypted}
+      filters:
       - name: envoy.filters.network.http_connection_manager
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
@@ -213,7 +226,7 @@ PEERS = {
         Peer(
             "traefik", "traefik", lambda path: version_of(path, "version"), traefik, peers_tcp.traefik, ONE_THREAD, True
         ),
-        Peer("envoy", "envoy", lambda path: version_of(path, "--version"), envoy, peers_tcp.envoy),
+        Peer("envoy", "envoy", lambda path: version_of(path, "--version"), envoy, peers_tcp.envoy, (), True),
         Peer("caddy", "caddy", lambda path: version_of(path, "version"), caddy, None, ONE_THREAD),
     )
 }
