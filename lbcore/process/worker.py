@@ -20,6 +20,7 @@ from lbcore.config.static import StaticConfig
 from lbcore.process.control import Channel, ControlError, Message
 from lbcore.process.log import RelayHandler
 from lbcore.process.snapshot import graces_of
+from lbcore.process.threads import PassingThreads
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 from lbcore.tls.library import choose
@@ -214,6 +215,7 @@ class Worker:
         for worker, points in hello["listeners"].items():
             self._sockets[int(worker)] = {name: _inherited(int(fd)) for name, fd in points.items()}
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(PassingThreads())
         static = StaticConfig.model_validate(hello["static"])
         self._graces = graces_of(static)
         choose(static.tls.library)  # where the supervisor could, this process can

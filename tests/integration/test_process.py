@@ -36,6 +36,17 @@ def test_process_started_serves_on_all_workers_and_stops_clean(tmp_path: Path, b
         assert "ERR" not in lb.log
 
 
+def test_process_worker_has_no_thread_but_its_own_while_it_serves(tmp_path: Path, backend: Backend) -> None:
+    with running(tmp_path, dynamic_for(backend), workers=1) as lb:
+        lb.runs(1)
+        (worker,) = lb.workers
+        for generation in (2, 3):
+            eventually(lambda: len(list(Path(f"/proc/{worker}/task").iterdir())) == 1, "one thread is left")
+            assert lb.get() == (200, "one")
+            lb.write(dynamic_for(*[backend] * generation))
+            lb.runs(generation)
+
+
 def test_process_worker_killed_is_replaced_and_no_connection_is_refused(tmp_path: Path, backend: Backend) -> None:
     with running(tmp_path, dynamic_for(backend), workers=2) as lb:
         lb.runs(1)
