@@ -152,13 +152,14 @@ def _refuse_mistyped(flags: Sequence[str]) -> None:
             meant = f"did you mean {close[0]}?" if close else "see lbcore run --help"
             raise click.UsageError(f"no such option: {name}; {meant}")
     if not flags[0].startswith("-"):
-        meant = f"did you mean --config {flags[0]}?" if Path(flags[0]).is_file() else "options are --key=value"
+        meant = f"did you mean --config {flags[0]}?" if os.path.isfile(flags[0]) else "options are --key=value"
         raise click.UsageError(f"{flags[0]!r} is no option; {meant}")
 
 
 def _usual_file() -> Path | None:
-    found = (Path(folder).expanduser() / name for folder in USUAL_FOLDERS for name in USUAL_FILES)
-    return next((path for path in found if path.is_file()), None)
+    # Of a user without a home, the folder is taken literally.
+    found = (Path(os.path.expanduser(folder), name) for folder in USUAL_FOLDERS for name in USUAL_FILES)
+    return next((path for path in found if os.path.isfile(path)), None)  # False also for what may not be seen
 
 
 @main.command()
@@ -396,7 +397,7 @@ def list_certificates(files: tuple[Path, ...], url: str) -> None:
 @API_OPTION
 def show_certificate(name: str, url: str) -> None:
     """Show one certificate: of a PEM file, or of a running instance by a host, a common name, or a fingerprint."""
-    if Path(name).is_file():
+    if os.path.isfile(name):
         views = _certificates_in(Path(name))
     else:
         star = f"*.{name.partition('.')[2]}"

@@ -86,16 +86,19 @@ class Pool:
     async def run(self) -> None:
         """Keep the slots filled until `drain` or `stop` and the end of the last worker. Raises WorkersError at boot."""
         pulse = asyncio.create_task(self._watch_pulses())
+        failed: list[BaseException] = []
         try:
             async with asyncio.TaskGroup() as group:
                 for index in range(self._region.workers):
                     group.create_task(self._keep_filled(index))
         except* WorkersError as errors:
-            raise errors.exceptions[0] from None
+            failed += errors.exceptions
         finally:
             pulse.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await pulse
+        if failed:  # not in the block above: some releases of Python would make a group of it again
+            raise failed[0]
 
     @property
     def oldest_generation(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shlex
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lbcore import cli
 from tests.support.instance import Backend, Instance, dynamic_for, eventually, running
 
 TOKEN = "a token of some length"
@@ -277,3 +279,16 @@ def test_what_cannot_be_meant_is_told_in_one_line(tmp_path: Path, arguments: lis
     assert code == 1
     assert said in text
     assert "Traceback" not in text
+
+
+def test_a_name_that_no_file_can_have_is_no_option() -> None:
+    code, text = command("run", "a" * 300)
+    assert code == 2
+    assert "is no option" in text
+    assert "Traceback" not in text
+
+
+def test_a_user_without_a_home_is_told_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])  # as in a container with any user
+    assert cli._usual_file() in (None, *map(Path, cli.USUAL_FILES))
