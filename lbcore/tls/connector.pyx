@@ -74,7 +74,7 @@ cdef class Connector:
 
     def set_versions(self, settings) -> None:
         cdef void* context = self.context
-        cdef bytes suites = SUITES_1_3, groups = group_list(()).encode(), text
+        cdef bytes suites = SUITES_1_3, groups = f"{group_list(())}:P-521".encode(), text
         for key, version in (("minVersion", settings.min_version), ("maxVersion", settings.max_version)):
             if version and version not in VERSIONS:
                 raise ValueError(f"{key}: {version!r} has to be one of {', '.join(VERSIONS)}")

@@ -238,7 +238,7 @@ def cipher_list(names, min_version: int) -> str:
 def group_list(names) -> str:
     """Translate Go's names of curves into an OpenSSL list of groups. Raises ValueError."""
     if not names:
-        return ("X25519MLKEM768:" if library.number >= HYBRID_SINCE else "") + "X25519:P-256:P-384:P-521"
+        return ("X25519MLKEM768:" if library.number >= HYBRID_SINCE else "") + "X25519:P-256:P-384"
     for name in names:
         if name not in CURVES:
             raise ValueError(f"invalid CurveID in curvePreferences: {name}")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import ssl
+import subprocess
 import threading
 import time
 import zlib
@@ -550,3 +551,17 @@ def test_connections_leave_nothing_behind(made: dict[str, Files]) -> None:
             with socket.create_connection(lb.address, timeout=TIMEOUT_S) as sock:
                 sock.sendall(b"\x16\x03\x01\x02\x00\x01")
         eventually(lambda: handshakes() == 0, "all connections have gone")
+
+
+@pytest.mark.parametrize(("settings", "agrees"), [({}, False), ({"curvePreferences": ["CurveP521"]}, True)])
+def test_curves_are_those_of_mozillas_intermediate_configuration(
+    made: dict[str, Files], settings: dict[str, Any], agrees: bool
+) -> None:
+    with secure({"certificates": [made["a"].entry], "options": {"default": settings}}) as lb:
+        host, port = lb.address
+        command = ["openssl", "s_client", "-connect", f"{host}:{port}", "-servername", "a.test", "-groups"]
+        for groups, expected in (("P-521", agrees), ("P-384", not agrees), ("X25519", not agrees)):
+            found = subprocess.run(
+                [*command, groups], input="", capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            )
+            assert ("BEGIN CERTIFICATE" in found.stdout) == expected, groups
