@@ -498,3 +498,28 @@ def test_inside_a_program(backend: Backend, tmp_path: Path) -> None:
 
     with authority(tmp_path / "ca", environ={"PEBBLE_ALTERNATE_ROOTS": "1"}) as ca:
         asyncio.run(test(ca))
+
+
+def test_a_ca_is_trusted_by_what_is_configured_alone(ca: Authority, backend: Backend, tmp_path: Path) -> None:
+    files = certificate(tmp_path, "other", "other.test")
+    static = static_for(ca, tmp_path, tlsChallenge={})
+    resolvers = static["certificatesResolvers"]
+
+    def add(name: str, **more: Any) -> None:
+        resolvers[name] = {"acme": ca.settings(tmp_path, tlsChallenge={}, **more)}
+
+    add("wrong", caCertificates=[str(files.certificate)])
+    add("named", caServerName="pebble.test")
+    add("misnamed", caServerName="other.test")
+    add("system", caSystemCertPool=True, caCertificates=[ca.trusted.read_text()])
+    del resolvers["le"]["acme"]["caCertificates"]  # lego's variable holds
+    names = {"le": "a.test", "wrong": "b.test", "named": "c.test", "misnamed": "d.test", "system": "e.test"}
+    dynamic = dynamic_for(backend, **{resolver: f"Host(`{name}`)" for resolver, name in names.items()})
+    for resolver in names:
+        dynamic["http"]["routers"][resolver]["tls"]["certResolver"] = resolver
+    environ = {"LEGO_CA_CERTIFICATES": str(ca.trusted)}
+    with running(tmp_path, dynamic, static=static, environ=environ) as instance:
+        for resolver in ("le", "named", "system"):
+            assert names_in(issued(ca, names[resolver])) == {names[resolver]}
+        instance.logged(r"wrong: no certificate for b.test, .*: it cannot be reached: .*certificate verify failed")
+        instance.logged(r"misnamed: no certificate for d.test, .*: it cannot be reached: .*'other.test'")

@@ -1,0 +1,112 @@
+"""Settings of DNS providers, and what is asked of name servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lbcore.acme.client import Challenge, OrderError, Stop
+from lbcore.acme.dns.base import Environment, Record
+from lbcore.acme.dns.lexicon import PROVIDERS
+from lbcore.acme.dns.lookup import Lookup, LookupError_, seen_by, split_server
+from lbcore.acme.dns.programs import ExecProvider
+from lbcore.acme.dns.rfc2136 import Rfc2136Provider, read_key
+from lbcore.acme.dns.solver import make_solver
+from lbcore.config.static import DnsChallenge
+from tests.support.name_server import ALGORITHM, KEY_NAME, SECRET, name_server
+
+RECORD = Record("_acme-challenge.a.test.", "value", Challenge("dns-01", "a.test", "token", "token.thumb"))
+
+
+def settings(**more: Any) -> DnsChallenge:
+    return DnsChallenge.model_validate(more)
+
+
+def test_variables_may_stand_in_files(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("from a file\n")
+    files = {"A_FILE": str(tmp_path / "secret"), "B_FILE": "not looked at", "C_FILE": "/gone"}
+    environ = Environment({**files, "B": "own"})
+    assert (environ.get("A"), environ.get("X", "B"), environ.get("X")) == ("from a file", "own", "")
+    with pytest.raises(ValueError, match="C_FILE: /gone cannot be read"):
+        environ.get("C")
+    with pytest.raises(ValueError, match="the environment variable X or Y is missing"):
+        environ.need("X", "Y")
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("1.1.1.1", ("1.1.1.1", 53)),
+        ("1.1.1.1:5353", ("1.1.1.1", 5353)),
+        ("dns.example:53", ("dns.example", 53)),
+        ("[::1]:5353", ("::1", 5353)),
+        ("::1", ("::1", 53)),
+    ],
+)
+def test_name_servers(text: str, server: tuple[str, int]) -> None:
+    assert split_server(text) == server
+
+
+@pytest.mark.parametrize("text", ["", ":53", "a:b", "a:70000"])
+def test_what_is_no_name_server(text: str) -> None:
+    with pytest.raises(ValueError, match="is no name server"):
+        split_server(text)
+
+
+def test_providers_that_are_not_there_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"'route53' is not supported .*exec and httpreq reach any other"):
+        make_solver(settings(provider="route53"), {})
+    for name in PROVIDERS:
+        with pytest.raises(ValueError, match=r"the environment variable .* is missing"):
+            make_solver(settings(provider=name), {})
+
+
+def test_old_options_mean_what_the_new_ones_do() -> None:
+    old = settings(delayBeforeCheck="5s", disablePropagationCheck=True).checks
+    assert old == settings(propagation={"delayBeforeChecks": "5s", "disableChecks": True}).checks
+
+
+def test_a_program_in_raw_mode_and_one_that_fails(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n[ "$1" = present ] || {{ echo no >&2; exit 3; }}\n')
+    script.chmod(0o755)
+    provider = ExecProvider(Environment({"EXEC_PATH": str(script), "EXEC_MODE": "RAW"}))
+    provider.present(RECORD, Stop())
+    assert (tmp_path / "calls").read_text() == "present -- a.test token token.thumb\n"
+    with pytest.raises(OrderError, match="cleanup: exit code 3: no"):
+        provider.clean(RECORD)
+    with pytest.raises(OrderError, match="cannot be run: no such file"):
+        ExecProvider(Environment({"EXEC_PATH": "/gone"})).present(RECORD, Stop())
+
+
+def test_updates_and_what_the_servers_of_the_zone_say(tmp_path: Path) -> None:
+    with name_server(tmp_path / "dns") as server:
+        host, port = split_server(server)
+        file = tmp_path / "key"
+        file.write_text(f'key "{KEY_NAME}" {{\n  algorithm {ALGORITHM};\n  secret "{SECRET}";\n}};\n')
+        assert read_key(file) == (KEY_NAME, SECRET, ALGORITHM)
+        environ = {"RFC2136_NAMESERVER": server, "RFC2136_TSIG_FILE": str(file)}
+        provider = Rfc2136Provider(Environment(environ))
+        other = Record(RECORD.name, "another", RECORD.challenge)
+        assert "does not say it" in seen_by([host], RECORD.name, "value", port)
+        provider.present(RECORD, Stop())
+        provider.present(other, Stop())
+        assert seen_by([host], RECORD.name, "value", port) == seen_by([host], RECORD.name, "another", port) == ""
+        provider.clean(RECORD)
+        assert "does not say it" in seen_by([host], RECORD.name, "value", port)
+        assert seen_by([host], RECORD.name, "another", port) == ""
+        unsigned = Rfc2136Provider(Environment({"RFC2136_NAMESERVER": server}))
+        with pytest.raises(OrderError, match=r"refuses the update: (REFUSED|NOTAUTH)"):
+            unsigned.present(RECORD, Stop())
+
+        lookup = Lookup([server])
+        assert lookup.zone_of("_acme-challenge.x.y.test.") == "test."
+        assert lookup.authorities_of("test.") == ["127.0.0.1"]
+        assert lookup.alias_end("_acme-challenge.alias.test.") == "_acme-challenge.target.test."
+        assert lookup.alias_end("plain.test.") == "plain.test."
+        assert lookup.seen_by_resolvers(RECORD.name, "another") == ""
+        assert "does not say it" in lookup.seen_by_resolvers(RECORD.name, "value")
+        with pytest.raises(LookupError_):
+            lookup.zone_of("a.elsewhere.")
