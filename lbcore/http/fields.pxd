@@ -31,6 +31,7 @@ cdef struct RequestFields:     # what has come of a request's field section; zer
     Py_ssize_t bytes           # of names and values, as RFC 9113 section 6.5.2 counts them, but for the 32 of each
     Py_ssize_t lines
     int cookies                # lines of Cookie
+    bint prioritised           # it has a Priority (RFC 9218)
     bint too_large
     bint malformed
 

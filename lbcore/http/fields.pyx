@@ -129,6 +129,8 @@ cdef int take_request_field(RequestFields* fields, Request request, Span name, S
         fields.malformed = True
     elif name.len == 6 and span_eq(name, b"cookie", 6):
         fields.cookies += 1
+    elif name.len == 8 and span_eq(name, b"priority", 8):
+        fields.prioritised = True
     return 0
 
 

@@ -497,6 +497,8 @@ cdef class Http2ClientStream(ClientStream):
             self.exchange = None
             exchange_give(exchange)
             return connection.session.reset(&self.flow, NGHTTP2_PROTOCOL_ERROR)
+        if not self.fields.prioritised:
+            connection.session.share(&self.flow)
         connection.requests += 1
         if connection.reached_keep_alive_limit():
             connection.leave_softly()

@@ -87,6 +87,7 @@ cdef class Http2Session(Flushable):
     cdef int consume(self, Flow* flow, Py_ssize_t count) except -1
     cdef int discard(self, Flow* flow) except -1
     cdef int reset(self, Flow* flow, uint32_t code) except -1
+    cdef void share(self, Flow* flow) noexcept
     cdef int request(self, Flow* flow, bint has_body) except -1
     cdef int respond(self, Flow* flow, bint has_body) except -1
     cdef int inform(self, Flow* flow, int status) except -1

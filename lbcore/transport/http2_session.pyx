@@ -33,6 +33,7 @@ cdef enum:
     BUFFERED_BYTES = 524288    # and of all streams of a session: then one piece of each is enough
     FIRST_BLOCK = 1024
     HEADER_BLOCK_BYTES = 2097152       # of a head that is sent
+    DEFAULT_URGENCY = 3        # RFC 9218 section 4.1
     CREDIT = 1000              # see `spend`
     CREDIT_PER_S = 100
 
@@ -514,6 +515,13 @@ cdef class Http2Session(Flushable):
             return 0
         nghttp2_submit_rst_stream(self.session, NGHTTP2_FLAG_NONE, flow.id, code)
         return self.socket.reactor.touch(self)
+
+    cdef void share(self, Flow* flow) noexcept:
+        """Have a stream take turns with others; else it would be sent whole before those that began after it."""
+        cdef ExtendedPriority priority
+        priority.urgency = DEFAULT_URGENCY
+        priority.incremental = 1
+        nghttp2_session_change_extpri_stream_priority(self.session, flow.id, &priority, 0)
 
     cdef int request(self, Flow* flow, bint has_body) except -1:
         """Begin a stream with the head that is in `list`; the body, if there is one, is put then. The library copies the fields."""

@@ -623,3 +623,22 @@ def test_a_websocket_that_the_server_refuses() -> None:
         with client(lb) as h2:
             answer = h2.answer(websocket(h2))
             assert (answer.status, answer.body) == (403, b"no")
+
+
+@pytest.mark.parametrize(("priority", "even"), [(None, True), ("u=3, i", True), ("u=3", False)])
+def test_streams_share_a_connection_as_their_priority_says(priority: str | None, even: bool) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + bytes(400000)
+    more = [] if priority is None else [("priority", priority)]
+    with serving(Heads(answer)) as server, edge(config_for(server.url)) as lb, client(lb, window=65535) as h2:
+        h2.reads = False
+        streams = [h2.send("GET", f"/{i}", *more) for i in range(2)]
+        answers = [h2.head_of(stream) for stream in streams]
+        h2.until(lambda: sum(len(found.body) for found in answers) == 65535)  # the window of the connection
+        for found, stream in zip(answers, streams, strict=True):
+            h2.frame(WindowUpdateFrame(stream, window_increment=400000))
+            assert found.reset is None
+        before = [len(found.body) for found in answers]
+        h2.frame(WindowUpdateFrame(0, window_increment=131072))
+        h2.until(lambda: sum(len(found.body) for found in answers) == 65535 + 131072)
+        shares = [len(found.body) - length for found, length in zip(answers, before, strict=True)]
+        assert (min(shares) > 30000) is even

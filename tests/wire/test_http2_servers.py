@@ -14,6 +14,7 @@ from typing import Any
 import h2.config
 import h2.connection
 import h2.events
+import h2.settings
 import pytest
 
 from tests.support.certificates import certificate
@@ -73,10 +74,10 @@ class Connection:
         self.pings = 0
         config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
         self.h2 = h2.connection.H2Connection(config)
-        if limit is not None:
-            self.h2.local_settings.max_concurrent_streams = limit
         with self.lock:
             self.h2.initiate_connection()
+            if limit is not None:
+                self.h2.update_settings({h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: limit})
             self.flush()
 
     def flush(self) -> None:
