@@ -240,7 +240,10 @@ def status(url: str) -> None:
     if state["tls"]:
         console.print(f"TLS by {state['tls']}", highlight=False)
     for layer in ("http", "tcp"):
-        counts = ", ".join(f"{n['total']} {kind} ({n['errors']} disabled)" for kind, n in overview[layer].items())
+        counts = ", ".join(
+            f"{n['total']} {kind.removesuffix('s') if n['total'] == 1 else kind} ({n['errors']} disabled)"
+            for kind, n in overview[layer].items()
+        )
         if layer == "http" or any(n["total"] for n in overview[layer].values()):
             console.print(f"{layer.upper()}: {counts}", highlight=False)
     for line in problem_lines(state):

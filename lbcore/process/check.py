@@ -121,7 +121,8 @@ def _check_dynamic(path: Path, static: StaticConfig | None, report: Report) -> N
         if ("tcpRouter", name) not in broken:
             report.runs.append(f"{path}: tcp router {name}: {tcp.rule} -> {tcp.service}")
     kinds = ("routers", "services", "middlewares")
-    counts = [f"{len(getattr(dynamic.http, kind)) + len(getattr(dynamic.tcp, kind))} {kind}" for kind in kinds]
+    numbers = {kind: len(getattr(dynamic.http, kind)) + len(getattr(dynamic.tcp, kind)) for kind in kinds}
+    counts = [f"{number} {kind.removesuffix('s') if number == 1 else kind}" for kind, number in numbers.items()]
     followers = sorted(entry.name.removesuffix("@file") for entry in disabled if entry.follows)
     for_them = f", {len(broken)} disabled" if broken else ""
     if followers:
