@@ -107,7 +107,7 @@ def _line_in(file: Path, text: str, path: KeyPath) -> int | None:
     return _places(file, text)(path)
 
 
-@lru_cache(maxsize=1)  # what is told at once mostly stands in one file
+@lru_cache(maxsize=1)  # consecutive problems are mostly in one file
 def _places(file: Path, text: str) -> Callable[[KeyPath], int | None]:
     try:
         return _decoded(file, text).line

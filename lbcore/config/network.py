@@ -104,7 +104,7 @@ def split_url(url: str) -> tuple[str, int, str, str]:
 
 
 def is_http2(url: str) -> bool:
-    """Whether a server is spoken to in HTTP/2 without TLS."""
+    """Whether connections to a server use HTTP/2 without TLS."""
     return url[:6].lower() == "h2c://"
 
 

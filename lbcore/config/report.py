@@ -58,9 +58,9 @@ def disabled_lines(disabled: Sequence[Disabled], where: Lines) -> list[str]:
 
 
 def reasons(kind: str, name: str, errors: Sequence[str], place: str, where: Lines) -> str:
-    """What is wrong with an object, each with file and line of the key that it concerns."""
+    """The errors of an object, each with the file and line of its key."""
     file = place.rpartition(":")[0]
-    section, found, told = SECTIONS[kind].split("."), [], ""
+    section, found, previous = SECTIONS[kind].split("."), [], ""
     for error in errors:
         if not file or error.startswith(f"{file}:"):
             found.append(error)
@@ -69,8 +69,8 @@ def reasons(kind: str, name: str, errors: Sequence[str], place: str, where: Line
         # What follows from another object stands there; what is written there is said of that object.
         line = where.line(place, (*section, name.rpartition("@")[0] or name, *key))
         at = f"{file}:{line}" if line else place
-        found.append(error if at == told else f"{at}: {error}")
-        told = at
+        found.append(error if at == previous else f"{at}: {error}")
+        previous = at
     return "; ".join(found)
 
 

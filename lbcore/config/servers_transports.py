@@ -1,4 +1,4 @@
-"""`http.serversTransports`: how servers are spoken to. No I/O."""
+"""`http.serversTransports`: connections to servers. No I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lbcore.config.tls import NamedServers, ServerTls
 
 
 class ServersTransport(Object, NamedServers):
-    """How servers are spoken to. `maxIdleConnsPerHost` 0: 2, as in Traefik."""
+    """Settings of connections to servers. `maxIdleConnsPerHost` 0 means 2, as in Traefik."""
 
     meant: ClassVar[str] = "the name of a transport is missing: write serversTransports: {NAME: {...}}"
 

@@ -1,7 +1,7 @@
-"""`tls`: certificates, what clients may agree on, and the `tls` of routers and entry points. No I/O.
+"""`tls`: certificates, options of handshakes, and the `tls` of routers and entry points. No I/O.
 
-Certificates and authorities are written as PEM, or as the path of a file that holds it. What the files held stands in
-attributes that no configuration can set: `lbcore.tls.material` fills them.
+A configuration gives certificates and authorities as PEM, or as the path of a PEM file. `lbcore.tls.material` reads the
+files and stores their contents in attributes that no configuration can set.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pydantic.json_schema import SkipJsonSchema
 
 from lbcore.config.model import Model, Object, keys
 
-DEFAULT = "default"  # the options, and the store, that hold where none are named
+DEFAULT = "default"  # the options, and the store, that apply unless others are named
 
 
 class KeyPair(Model):
     """A certificate and its key.
 
-    certificate_text, key_text  as they were read; empty until then.
+    certificate_text, key_text  PEM; empty until `lbcore.tls.material` has read the files.
     """
 
     cert_file: str = Field(default="", repr=False)
@@ -30,18 +30,18 @@ class KeyPair(Model):
 
 
 class Certificate(Object, KeyPair):
-    """One of lbcore's own, for clients."""
+    """A certificate that lbcore presents to clients."""
 
     stores: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """How servers are spoken to over TLS, with what was read of files. Equal ones make connections that are alike.
+    """TLS settings for servers, with the contents of the files. Connections with equal settings are interchangeable.
 
-    authorities   PEM of whom to trust; empty: of whom the system trusts.
-    pairs         certificates and keys, as PEM, that servers get which ask for one.
-    server_name   asked for and verified in place of the host of a server.
+    authorities   PEM of the trusted authorities; empty: those of the system.
+    pairs         client certificates and keys, as PEM, for servers that request one.
+    server_name   requested (SNI) and verified in place of the host of a server.
     """
 
     insecure_skip_verify: bool = False
@@ -55,9 +55,9 @@ class ServerTls:
 
 
 class TrustedServers(Model):
-    """Which servers are trusted: those that one of `rootCAs` vouches for, else one of the system's authorities.
+    """The trust in servers: by the authorities in `rootCAs`, else by those of the system.
 
-    authorities  the texts behind `rootCAs`, as they were read.
+    authorities  the PEM texts of `rootCAs`.
     """
 
     insecure_skip_verify: bool = False
@@ -65,12 +65,12 @@ class TrustedServers(Model):
     authorities: SkipJsonSchema[tuple[str, ...]] = Field(default=(), repr=False)
 
     def server_tls(self) -> ServerTls:
-        """The settings, with what was read."""
+        """The settings, with the contents of the files."""
         return ServerTls(self.insecure_skip_verify, self.authorities)
 
 
 class NamedServers(TrustedServers):
-    """`serverName`, and a certificate of lbcore's own; `peerCertURI` has to stand in the server's."""
+    """Adds `serverName`, client certificates, and `peerCertURI`, a URI that the certificate of a server must have."""
 
     missing = keys("spiffe", "name the certificates in rootCAs and certificates, and the identity in peerCertURI")
 

@@ -207,7 +207,7 @@ def options_name(tls: RouterTls, owner: str) -> str:
 
 
 def options_errors(tls: TlsConfig, wanted: str) -> list[str]:
-    """Why TLS cannot be spoken by options of this name."""
+    """Why the TLS options of this name cannot be used; empty if they can."""
     options = tls.options.get(wanted)
     if options is None:
         return [] if wanted == DEFAULT else [f"unknown TLS options: {wanted}"]

@@ -88,9 +88,9 @@ cdef Span own_copy(Message message, Span text) noexcept:
 # Requests
 
 cdef int take_request_field(RequestFields* fields, Request request, Span name, Span value, const RequestPolicy* policy) noexcept:
-    """One more field of a request's section. What is wrong with it is told by `complete_request`. 0, or -1 without memory.
+    """Add a field to the section of a request; `complete_request` reports its errors. Returns 0, or -1 without memory.
 
-    Nothing is kept of a section that has become too large.
+    A section that has become too large is dropped.
     """
     fields.bytes += name.len + value.len
     fields.lines += 1
@@ -383,7 +383,7 @@ cdef bint is_grpc(Request request) noexcept:
 
 
 cdef int list_grpc_status(int status, FieldList* into) noexcept:
-    """The fields of an answer without a body that tells a client of gRPC what this status of HTTP means. 0, or -1 without memory.
+    """List the fields of a gRPC answer without a body for a status of HTTP. Returns 0, or -1 without memory.
 
     Source: https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
     """
@@ -420,8 +420,10 @@ cdef int list_trailers(Message trailers, FieldList* into) noexcept:
 
 
 cdef int list_request(Request request, const char* text, Py_ssize_t length, bint encrypted, FieldList* into) noexcept:
-    """The fields of the head that a server is sent, from the one that `render_request` has written: what a server is told is
-    decided there, whatever it speaks. 0, or -1 without memory. The list refers to `text`."""
+    """List the fields of a request for HTTP/2 from the HTTP/1 head that `render_request` wrote, which alone decides what is sent.
+
+    Returns 0, or -1 without memory. The list refers to `text`.
+    """
     cdef const char* line = <const char*>memchr(text, c"\n", length)
     cdef const char* path = text + request.head.method.len + 1
     cdef size_t count = request.n_headers + 16

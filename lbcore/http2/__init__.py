@@ -1,1 +1,1 @@
-"""HTTP/2 by libnghttp2, whose functions are found when they are first needed; without it, HTTP/2 is not offered."""
+"""HTTP/2 with libnghttp2, which is loaded at the first use; if it is missing, HTTP/2 is not offered."""

@@ -1,4 +1,4 @@
-"""Find libnghttp2: the one that the package pycurl brings, else the system's."""
+"""Find libnghttp2: the copy in the package pycurl, else the system's."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _ffi.cdef(
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """`origin`: bundled or system; `version`: as the library says it."""
+    """An open libnghttp2. `origin`: bundled or system; `version`: the text of the library."""
 
     origin: str
     version: str
     handle: Any
 
     def address(self, *names: str) -> int:
-        """Of the first of these functions that it has; 0: it has none of them."""
+        """The address of the first of these functions that exists; 0: none does."""
         for name in names:
             _ffi.cdef(f"void {name}(void);", override=True)
             try:
@@ -40,7 +40,7 @@ class Library:
 
 @cache
 def find() -> Library | None:
-    """The first library that can be opened and is not too old, or None."""
+    """Open the first library that is new enough; None: there is none."""
     for origin, path in _candidates():
         try:
             handle = _ffi.dlopen(path, _ffi.RTLD_NOW | _ffi.RTLD_LOCAL)
@@ -54,7 +54,7 @@ def find() -> Library | None:
 
 
 def is_available() -> bool:
-    """Whether HTTP/2 can be spoken here."""
+    """Whether HTTP/2 is available."""
     return find() is not None
 
 

@@ -1,6 +1,6 @@
-# libnghttp2 by pointer: what is used of its API, of 1.52 and later. NULL until `load`.
+# The functions of libnghttp2 (1.52 or later) that lbcore uses, as pointers. NULL before `load`.
 #
-# A callback is a plain C call on the thread that called the library, which holds the GIL. None may raise, and none may call
+# The library calls callbacks on the calling thread, which holds the GIL. A callback must neither raise, nor call
 # `nghttp2_session_mem_recv`, `nghttp2_session_mem_send` or `nghttp2_session_del`.
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t

@@ -1,14 +1,14 @@
-"""libnghttp2's functions, found by `load`."""
+"""libnghttp2's functions, which `load` finds."""
 
 from libc.stdint cimport uintptr_t
 
 from lbcore.http2.library import find
 
-cdef object library = None     # keeps it open; None until it was found
+cdef object library = None     # keeps the library open; None before `load`
 
 
 cdef void* at(str name, str older="") except NULL:
-    """The address of a function, or of the one that had its place in older versions."""
+    """The address of a function, or of its equivalent in older versions. Raises ImportError."""
     cdef uintptr_t found = library.address(name, older) if older else library.address(name)
     if found == 0:
         raise ImportError(f"libnghttp2 {library.version} ({library.origin}) has no {older or name}")
@@ -16,7 +16,7 @@ cdef void* at(str name, str older="") except NULL:
 
 
 cdef int load() except -1:
-    """Find all functions, once. Returns 1, or 0: there is no library. ImportError: it lacks one."""
+    """Find all functions, once. Returns 1, or 0 without a library. Raises ImportError if a function is missing."""
     global library
     global nghttp2_option_del, nghttp2_option_new, nghttp2_option_set_builtin_recv_extension_type
     global nghttp2_option_set_max_deflate_dynamic_table_size, nghttp2_option_set_max_outbound_ack, nghttp2_option_set_max_send_header_block_length

@@ -1,1 +1,1 @@
-"""Selectors inside other libraries; each module needs the library that it is named after."""
+"""Selectors inside other libraries; each module needs the library of its name."""

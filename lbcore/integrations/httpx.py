@@ -4,8 +4,8 @@
     client = httpx.Client(mounts={"http://orders": BalancedTransport(selector)})
     client.get("http://orders/items/7")
 
-The replica takes the place of scheme, host and port. A failed attempt is made again at another
-replica where that is safe.
+The replica replaces scheme, host and port. A failed attempt is repeated at another replica if
+that is safe (RFC 9110, section 9.2.2).
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ __all__ = ["GATEWAY", "IDEMPOTENT", "AsyncBalancedTransport", "BalancedTransport
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 GATEWAY = frozenset({502, 503, 504})
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
-NAMED = 8  # replicas that an error names
-OWN_FAULT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.PoolTimeout)  # tell nothing about the replica
+NAMED = 8  # most replicas that an error lists
+OWN_FAULT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.PoolTimeout)  # not the fault of the replica
 
 
 class _Balanced:
-    """What both transports share: everything but the sending."""
+    """The common part of both transports: all but the sending."""
 
     def __init__(
         self,
@@ -53,12 +53,12 @@ class _Balanced:
     ) -> None:
         """Take the replicas from a selector, which may be shared and changed.
 
-        key             what a request's replica goes by, for selectors that choose by a key.
-        url             the URL of a server of the selector; a path of it goes in front of the request's.
-        attempts        at different replicas, 1 = no retries.
-        budget          of retries; None makes one of 20 % of the requests, and 10 in stock.
-        retry_statuses  answers after which another replica is asked. 5xx count as failures of the replica in any case.
-        keep_host       send the service's host, also as the name in TLS, or else the replica's.
+        key             returns the key of a request, for selectors that choose by key.
+        url             returns the URL of a server of the selector; its path precedes that of the request.
+        attempts        most attempts, each at a different replica; 1 = no retries.
+        budget          limit of retries; None: 20 % of the requests, and 10 in reserve.
+        retry_statuses  statuses after which another replica is tried. 5xx count as failures in any case.
+        keep_host       send the host of the service, also as the name in TLS, instead of the replica's.
         """
         if isinstance(attempts, bool) or not isinstance(attempts, int):
             raise TypeError(f"attempts have to be an int, not {attempts!r}")
@@ -73,7 +73,7 @@ class _Balanced:
         self._keep_host = keep_host
 
     def _begin(self, request: httpx.Request) -> _Attempt:
-        """The first attempt. Raises httpx.ConnectError, from NoServerError, when nobody may be picked."""
+        """The first attempt. Raises httpx.ConnectError, from NoServerError, if no replica may be picked."""
         self.budget.request()
         key = self._key(request) if self._key is not None else None
         try:
@@ -82,14 +82,14 @@ class _Balanced:
             raise httpx.ConnectError(f"{error}{self._replicas()}", request=request) from error
 
     def _replicas(self) -> str:
-        """How the replicas are, for an error."""
+        """The states of the replicas, for an error message."""
         stats = self.selector.stats()
         named = [f"{self._url(server)} is {stats[server].state}" for server in list(stats)[:NAMED]]
         more = f", and {len(stats) - NAMED} more" if len(stats) > NAMED else ""
         return f" ({', '.join(named)}{more})" if named else ""
 
     def _aimed(self, request: httpx.Request, server: Any) -> httpx.Request:
-        """The request as it goes to a replica."""
+        """The request for a replica."""
         base = httpx.URL(self._url(server))
         path = base.raw_path.rstrip(b"/") + request.url.raw_path
         target = request.url.copy_with(scheme=base.scheme, host=base.host, port=base.port, raw_path=path)
@@ -116,17 +116,17 @@ class _Attempt:
         self.failure = ""
 
     def answered(self, status: int) -> None:
-        """The head of an answer is here: the latency that counts."""
+        """The head of an answer arrived: this is the latency that counts."""
         self.latency_s = max(time.monotonic() - self.begun_s, 1e-9)
         if status >= 500:
             self.failure = "gateway" if status in GATEWAY else "error"
 
     def over(self) -> None:
-        """The last byte of the answer is here, or is wanted no more."""
+        """The last byte of the answer arrived, or the client stopped reading."""
         self.lease.end(ok=not self.failure, latency_s=self.latency_s, kind=self.failure or "error")
 
     def failed(self, error: BaseException) -> None:
-        """There is no answer, or no end of it; the error names the replicas from now on."""
+        """The answer is missing or incomplete; adds the replicas to the error message."""
         if isinstance(error, httpx.TransportError):
             urls = [self.owner._url(server) for server in self.tried]
             before = f" (before: {', '.join(urls[:-1])})" if urls[:-1] else ""
@@ -137,7 +137,7 @@ class _Attempt:
             self.lease.forget()
 
     def next_after(self, error: BaseException | None, status: int = 0) -> _Attempt | None:
-        """The attempt that follows a failed one; None where there is no safe one, no other replica, or no budget."""
+        """The attempt after a failed one; None if a retry is unsafe, no replica is left, or the budget is spent."""
         if len(self.tried) >= self.owner._attempts:
             return None
         if error is not None:
@@ -179,7 +179,7 @@ class _Body(httpx.SyncByteStream):
 
 
 class BalancedTransport(_Balanced, httpx.BaseTransport):
-    """For httpx.Client; see `_Balanced` for the settings. `transport` sends: an HTTPTransport unless given."""
+    """For httpx.Client; `_Balanced` documents the settings. `transport` sends; None: an HTTPTransport."""
 
     def __init__(
         self,
@@ -253,7 +253,7 @@ class _AsyncBody(httpx.AsyncByteStream):
 
 
 class AsyncBalancedTransport(_Balanced, httpx.AsyncBaseTransport):
-    """For httpx.AsyncClient; see `_Balanced` for the settings. `transport` sends; None: an AsyncHTTPTransport."""
+    """For httpx.AsyncClient; `_Balanced` documents the settings. `transport` sends; None: an AsyncHTTPTransport."""
 
     def __init__(
         self,

@@ -163,12 +163,12 @@ def _causes(disabled: list[Disabled], loaded: Loaded, path: Path) -> list[Proble
         section, name = SECTIONS[entry.kind], entry.name.removesuffix("@file")
         part, _, kind = section.partition(".")
         thing = getattr(getattr(loaded.config, part), to_snake(kind)).get(name)
-        told = set(thing.faults) if thing is not None else set()
+        reported = set(thing.faults) if thing is not None else set()
         file, _, line = entry.place.rpartition(":")
         number = int(line) if line.isdigit() else None
         owner = f"{section}.{name}"
         for text in dict.fromkeys(entry.errors):
-            if text not in told and lowest[id(text)] == RANKS[entry.kind]:
+            if text not in reported and lowest[id(text)] == RANKS[entry.kind]:
                 key = text.key if isinstance(text, Fault) else ()
                 where = loaded.lines.line(entry.place, (part, kind, name, *key))
                 at = dotted((part, kind, name, *key))

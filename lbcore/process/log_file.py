@@ -1,7 +1,7 @@
-"""Where the lines of the log go: a file, or standard error.
+"""The output of the log: a file, or standard error.
 
-Neither a full disk nor a reader that stops holds anything up: a line is whole or it is lost. Lost lines are counted,
-and told of in the log before the next line that can be written.
+Neither a full disk nor a stopped reader delays lbcore: a line is written entirely, or it is lost. Lost lines are
+counted, and reported in the log before the next line that can be written.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import select
 import stat
 import time
 
-REPORT_S = 60.0  # between two words on standard error about a log file that takes no lines
-RETRY_S = 1.0  # between two tries to open a file anew
-READER_S = 0.2  # how long a pipe or a terminal that is full is waited for, until a line is lost for it
-PIECE_BYTES = 4096  # what a pipe that is ready takes without blocking; source: pipe(7), PIPE_BUF
+REPORT_S = 60.0  # between two messages on standard error about a log file that cannot be written
+RETRY_S = 1.0  # between two attempts to reopen a file
+READER_S = 0.2  # wait for a full pipe or terminal, before a line is lost
+PIECE_BYTES = 4096  # a ready pipe accepts this much without blocking; source: pipe(7), PIPE_BUF
 
 
 class LogFile(logging.Handler):
-    """Appends to a file, which is made with its folder; to standard error when `path` is empty. Raises OSError.
+    """Appends to a file, which it creates with its folder, or to standard error if `path` is empty. Raises OSError.
 
     lost  lines that were lost.
     """
@@ -30,7 +30,7 @@ class LogFile(logging.Handler):
         super().__init__()
         self.path = path
         self.lost = 0
-        self._untold = 0  # of these, those that the log does not tell of yet
+        self._unreported = 0  # lost lines that the log does not mention yet
         self._reason = ""
         self._is_torn = False  # the last line has no end
         self._is_stuck = False  # the last line was lost for a reader that does not read
@@ -53,8 +53,8 @@ class LogFile(logging.Handler):
             return
         if self._wants_reopening and time.monotonic() >= self._retry_at:
             self._open_again()
-        if self._untold:
-            lines = f"{self._untold} line{'s' if self._untold > 1 else ''}"
+        if self._unreported:
+            lines = f"{self._unreported} line{'s' if self._unreported > 1 else ''}"
             text = f"{self._about(f'{lines} of the log lost: {self._reason}')}\n{text}"
         self._write(text.encode("utf-8", "backslashreplace") + b"\n")
 
@@ -68,7 +68,7 @@ class LogFile(logging.Handler):
     def _open(self) -> None:
         fd = 2
         if self.path:
-            with contextlib.suppress(FileExistsError):  # what is no folder is told by opening
+            with contextlib.suppress(FileExistsError):  # if the path is not a folder, opening the file fails
                 os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
             flags = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
             # A pipe opens without a reader that way, too.
@@ -109,11 +109,11 @@ class LogFile(logging.Handler):
             self._is_stuck = error.errno == errno.EAGAIN
             self._reason = "no process reads it" if self._is_stuck else error.strerror or str(error)
             self.lost += 1
-            self._untold += 1
+            self._unreported += 1
             self._complain()
         else:
             self._is_torn = self._is_stuck = False
-            self._untold = 0
+            self._unreported = 0
 
     def _put(self, data: bytes) -> int:
         if self._is_regular:

@@ -164,7 +164,7 @@ class Publication:
         self._workers.commit(prepared)
         prepared.table.take_effect()
         if prepared.table.speaks_tls and (self.current is None or not self.current.table.speaks_tls):
-            _log.info("TLS is spoken by %s", library_name())
+            _log.info("TLS uses %s", library_name())
         self.current = prepared
         status = self._status
         status.reloads += 1

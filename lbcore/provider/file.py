@@ -70,7 +70,7 @@ class FileProvider:
 
     async def run(self, publish: Publish) -> None:
         """Publish until cancelled. A file that is missing or wrong at the start gives an empty configuration."""
-        told: tuple[str, ...] = ()
+        published: tuple[str, ...] = ()
         watchers = [self._watch_path, self._watch_material] if self._watch else []
         watching = [asyncio.create_task(self._keep_watching(watcher)) for watcher in watchers]
         try:
@@ -87,8 +87,8 @@ class FileProvider:
                     self._current = config
                     self._published_at = time.monotonic()
                 problems = (*self._problems, *self._unread.values())
-                if config is not None or problems != told:
-                    told = problems
+                if config is not None or problems != published:
+                    published = problems
                     publish(Update(self.name, config, problems))
         finally:
             for watcher in watching:

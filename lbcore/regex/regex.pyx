@@ -1,8 +1,8 @@
-"""RE2 through the C++ functions that the `google-re2` package exports: a search costs what the search costs.
+"""RE2, called through the C++ functions that the package `google-re2` exports, without the cost of Python calls.
 
 The package compiles RE2 into its extension module. Three of its functions are called by pointer; `std::string_view` is a
 length and a pointer in two registers (System V and AAPCS64 calling conventions, libstdc++'s and libc++'s order differs: the
-check at import would notice).
+check at import detects a mismatch).
 """
 
 cimport cython
@@ -36,7 +36,7 @@ cdef match_fn match
 
 
 def _resolve() -> None:
-    """Find the functions, and see that they do what they should. Raises ImportError."""
+    """Find the functions and check them. Raises ImportError."""
     global construct, destroy, match
     names = {
         "construct": "_ZN3re23RE2C1ESt17basic_string_viewIcSt11char_traitsIcEE",
@@ -52,7 +52,7 @@ def _resolve() -> None:
             found[key] = int(ffi.cast("uintptr_t", ffi.addressof(library, name)))
     except (AttributeError, OSError) as error:
         raise ImportError(f"the installed google-re2 does not export what lbcore calls: {error}") from error
-    globals()["_library"] = library        # keeps it open
+    globals()["_library"] = library        # keeps the library open
     construct = <construct_fn><uintptr_t>found["construct"]
     destroy = <destroy_fn><uintptr_t>found["destroy"]
     match = <match_fn><uintptr_t>found["match"]
@@ -65,7 +65,7 @@ cdef class Regex:
     Raises ValueError with RE2's reason. A search is linear in the text. Patterns may use 8 MiB compiled; Go has no such
     limit but one on repetition (1000), which RE2 shares.
 
-    captures  whether groups are asked for, of which there may be MAX_GROUPS - 1; without, it only searches.
+    captures  whether matches report groups, at most MAX_GROUPS - 1; if not, the pattern only searches.
     """
 
     def __cinit__(self, str pattern, bint captures=True):
@@ -91,7 +91,7 @@ cdef class Regex:
         return regex_search(self.compiled, text)
 
     cdef bint match_from(self, Span text, Py_ssize_t start, Span* found, int count) noexcept nogil:
-        """The first match at or after `start`: the whole and then each group; a group that took no part has a NULL pointer."""
+        """The first match at or after `start`: the whole and then each group; a group outside the match has a NULL pointer."""
         cdef View views[MAX_GROUPS]
         cdef int i
         if not match(self.compiled, text.len, text.ptr, start, text.len, UNANCHORED, views, count):
@@ -101,7 +101,7 @@ cdef class Regex:
         return True
 
     def find(self, text: bytes) -> list | None:
-        """The first match: the whole and each group as bytes, None for a group that took no part; None without a match."""
+        """The first match: the whole and each group as bytes, None for a group outside the match; None without a match."""
         cdef Span found[MAX_GROUPS]
         cdef int i
         if not self.match_from(span_of(text, len(text)), 0, found, self.groups + 1):
@@ -117,7 +117,7 @@ cdef class Regex:
         while at <= len(text) and self.match_from(span_of(text, len(text)), at, found, self.groups + 1):
             start = found[0].ptr - base if found[0].ptr != NULL else at
             end = start + found[0].len
-            if end > start or start != previous:      # no empty match right behind another match
+            if end > start or start != previous:      # no empty match directly after another match
                 parts.append(text[taken:start])
                 for part in template:
                     if isinstance(part, bytes):
@@ -170,7 +170,7 @@ def check(pattern: str):
 
 
 def _prove() -> None:
-    """Call what was found on a case whose answer is known: a library of another shape must not get past the import."""
+    """Run a case with a known answer, so that the import fails for an incompatible library."""
     if Regex("b(.)").find(b"abcd") != [b"bc", b"c"]:
         raise ImportError("the installed google-re2 does not work as lbcore calls it")
 

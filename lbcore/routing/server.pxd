@@ -16,10 +16,10 @@ cdef class Server(Member):
     cdef Span prefix                   # of the path, without a trailing slash; empty unless preservePath. In `prefix_bytes`
     cdef readonly bint preserve_path
     cdef public uint32_t limit         # exchanges it may have in flight, of all workers; 0 = any number
-    cdef readonly object target        # what TLS to it is made by, a tls.connector.Target; None = it is spoken to in clear text
-    cdef readonly bint offers_http2    # towards it, by ALPN, beside HTTP/1.1
-    cdef readonly bint is_http2        # it is spoken to in HTTP/2 without TLS
-    cdef int multiplexes               # streams that its latest connection could take at a time; 0 = one; set by transport
+    cdef readonly object target        # tls.connector.Target for TLS; None = no TLS
+    cdef readonly bint offers_http2    # whether ALPN offers HTTP/2 to it, beside HTTP/1.1
+    cdef readonly bint is_http2        # whether it gets HTTP/2 without TLS (h2c)
+    cdef int multiplexes               # streams that its latest connection can carry at a time; 0 = one; set by transport
     cdef object dialling               # ExchangeDial that others may join; None = none; likewise
     cdef object encryption             # the same to `transport`, which sets and reads it alone
     cdef object pool                   # its idle connections; set and read by `transport` alone. One is enough: docs/extending.md

@@ -151,7 +151,7 @@ cdef class Arrival(ClientConnection):
         return 1
 
     cdef int consent(self) except -1:
-        """PostgreSQL's client asks for TLS: it says hello when it has been told that it may. Returns as `understand`."""
+        """Agree to TLS with a PostgreSQL client, which sends its ClientHello afterwards. Returns as `understand`."""
         cdef OwnedSocket socket = self.socket
         socket.input.start += len(POSTGRES_ASKS)
         self.learned.postgres = True
@@ -167,7 +167,7 @@ cdef class Arrival(ClientConnection):
         return self.understand() if buffer_len(&socket.input) else 0
 
     cdef int read_hello(self) except -1:
-        """Find who takes a connection by the name it asks for. Returns as `understand`."""
+        """Find the router for a connection by its ClientHello. Returns as `understand`."""
         cdef OwnedSocket socket = self.socket
         cdef TcpRoutes routes = self.entry_point.tcp
         cdef ClientHello hello

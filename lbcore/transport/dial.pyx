@@ -133,7 +133,7 @@ cdef class Dial(SocketOwner):
         return self.encrypt() if consents else self.fail(ERROR_GARBAGE)
 
     cdef int encrypt(self) except -1:
-        """Begin TLS, if that is spoken to the server."""
+        """Begin TLS, if the server uses it."""
         cdef ServerEncryption encryption
         if self.server.target is None:
             return self.hand_over()

@@ -1,4 +1,4 @@
-"""`headers`: headers of requests and answers, cross-origin answers, what browsers are told. No I/O."""
+"""`headers`: headers of requests and answers, CORS, security headers for browsers. No I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lbcore.config.numbers import Seconds, Size
 
 GONE = "gone since Traefik 3"
 
-# Headers that say how one connection is used, or where a message ends: lbcore writes its own.
+# Headers of one connection, and headers that delimit a message: lbcore writes its own.
 OF_CONNECTIONS = frozenset(
     {
         "connection",
@@ -29,7 +29,7 @@ OF_CONNECTIONS = frozenset(
 
 
 class Headers(Model):
-    """Headers to set or, with an empty value, to delete; cross-origin answers; what browsers are told."""
+    """Headers to set or, with an empty value, to delete; CORS; security headers for browsers."""
 
     ignored = {
         **keys("sslRedirect sslTemporaryRedirect", f"{GONE}: use redirectScheme, or redirections of the entry point"),
@@ -39,7 +39,7 @@ class Headers(Model):
 
     @classmethod
     def adjust(cls, data: dict[str, Any]) -> list[Change]:
-        """What lbcore itself says of a connection is not set."""
+        """Remove the headers that lbcore itself writes (OF_CONNECTIONS)."""
         changes = []
         for key in ("customRequestHeaders", "customResponseHeaders"):
             lines = data.get(key, {})

@@ -120,7 +120,7 @@ class StaticConfig(Model):
     """
 
     missing = {
-        **keys("tracing", "tell requests by the access log, or by explain"),
+        **keys("tracing", "use the access log, or explain, to follow requests"),
         **keys("tcpServersTransport", "name a transport in the service: tcp.serversTransports"),
         **keys("hostResolver", "name all hosts in the rule"),
         **keys("spiffe", "name the certificates in http.serversTransports: rootCAs, certificates, peerCertURI"),

@@ -72,7 +72,7 @@ class EntryPointProxyProtocol(Model):
         return [check_network(value) for value in values]
 
     @model_validator(mode="after")
-    def _somebody(self) -> EntryPointProxyProtocol:
+    def _trusts_a_client(self) -> EntryPointProxyProtocol:
         if not self.insecure and not self.trusted_ips:
             raise ValueError("no client is trusted: set trustedIPs or insecure")
         return self

@@ -1,4 +1,4 @@
-"""`serversTransport`: how servers are spoken to where a service names no transport of its own. No I/O."""
+"""`serversTransport`: connections to the servers of services that name no transport. No I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lbcore.config.tls import TrustedServers
 
 
 class StaticServersTransport(TrustedServers):
-    """How servers are spoken to where a service names no transport of its own."""
+    """Settings of connections to the servers of services that name no transport."""
 
     missing = keys("spiffe", "name the certificates in http.serversTransports: rootCAs, certificates, peerCertURI")
 
