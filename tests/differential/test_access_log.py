@@ -99,7 +99,7 @@ def ask(both: Twins, name: str, folder: Path, request: bytes) -> None:
         eventually(lambda: len(log.read_bytes().splitlines()) > before, f"a line of {name} for {request!r}")
 
 
-def told(folder: Path, settings: dict[str, Any], requests: list[bytes], **point: Any) -> dict[str, list[str]]:
+def logged(folder: Path, settings: dict[str, Any], requests: list[bytes], **point: Any) -> dict[str, list[str]]:
     """The lines of both for these requests."""
     server = Server(answer)
     points = {"web": point, "quiet": {"observability": {"accessLogs": False}}}
@@ -145,7 +145,7 @@ HEADERS = {
 @pytest.mark.parametrize("trusted", [False, True])
 def test_same_json(tmp_path: Path, headers: str, trusted: bool) -> None:
     settings = {"format": "json", "fields": HEADERS[headers]}
-    lines = told(tmp_path, settings, REQUESTS, forwardedHeaders={"insecure": trusted})
+    lines = logged(tmp_path, settings, REQUESTS, forwardedHeaders={"insecure": trusted})
     for request, theirs, ours in zip(REQUESTS, lines["traefik"], lines["lbcore"], strict=True):
         if "RequestPath" in json.loads(theirs):
             assert fields(ours) == fields(theirs), request
@@ -163,7 +163,7 @@ def plain(line: str) -> str:
 @pytest.mark.parametrize("form", ["common", "genericCLF"])
 @pytest.mark.parametrize("headers", ["keep", "redact", "few"])
 def test_same_text(tmp_path: Path, form: str, headers: str) -> None:
-    lines = told(tmp_path, {"format": form, "fields": HEADERS[headers]}, REQUESTS)
+    lines = logged(tmp_path, {"format": form, "fields": HEADERS[headers]}, REQUESTS)
     assert [plain(line) for line in lines["lbcore"]] == [plain(line) for line in lines["traefik"]]
 
 
@@ -180,7 +180,7 @@ def test_same_text(tmp_path: Path, form: str, headers: str) -> None:
 def test_same_filters(tmp_path: Path, filters: dict[str, Any], count: int) -> None:
     paths = ("/x", "/none", "/gone/x", "/empty")
     requests = [f"GET {path} HTTP/1.1\r\nHost: a\r\nX-Filtered: 1\r\n\r\n".encode() for path in paths]
-    lines = told(tmp_path, {"filters": filters}, requests)
+    lines = logged(tmp_path, {"filters": filters}, requests)
     ours, theirs = ([plain(line) for line in lines[name]] for name in ("lbcore", "traefik"))
     assert ours == theirs
     assert len(ours) == count

@@ -160,7 +160,7 @@ def test_same_number_of_connections_of_one_client(tmp_path: Path, amount: int) -
             assert len(greeted.get("lbcore", [])) == amount
 
 
-# What is told about requests
+# Logs and metrics of requests
 
 PATHS = ("/plain?a=b", "/nolog", "/nomet", "/yes", "/noop", "/none?x", "/dead", "/empty")
 

@@ -1,4 +1,4 @@
-"""TLS at layer 4, of real Traefik and of lbcore: who takes a connection, where TLS ends, PostgreSQL's question."""
+"""TLS at layer 4, of real Traefik and of lbcore: routers of connections, where TLS ends, SSLRequest of PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS to servers, of real Traefik and of lbcore: who is trusted, and what servers see.
+"""TLS to servers, of real Traefik and of lbcore: trust, and what servers receive.
 
 A server that is not trusted is answered with 500 by Traefik and with 502 here (docs/differences.md).
 """

@@ -193,7 +193,7 @@ def test_parents_follow_their_children(both: Both, nodes: dict[str, Patient]) ->
         eventually(lambda: set(same("two") or ()) == {"c", "d"}, "the other data centre serves")
         assert same("spare") == {"Service Unavailable\n": 12}
         nodes["c"].status = nodes["d"].status = 500
-        eventually(lambda: same("two") == {"no available server\n": 12}, "nobody serves")
+        eventually(lambda: same("two") == {"no available server\n": 12}, "no server answers")
     finally:
         for node in nodes.values():
             node.status = 200

@@ -158,7 +158,7 @@ def test_what_comes_without_tls(world: World, point: str) -> None:
     assert found[0] == found[1]
 
 
-def test_servers_are_told_the_same(world: World) -> None:
+def test_servers_get_the_same_headers_and_certificates(world: World) -> None:
     found = []
     for name in NAMES:
         context = ssl.create_default_context()

@@ -143,7 +143,7 @@ def test_the_metrics_are_the_same(both: Twins) -> None:
     assert lbcore == traefik
 
 
-def test_the_access_log_tells_the_same(both: Twins) -> None:
+def test_the_access_log_has_the_same_fields(both: Twins) -> None:
     def lines(name: str) -> list[dict[str, Any]]:
         file = both.folder / f"access-{name}"
         found = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []

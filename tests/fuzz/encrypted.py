@@ -43,7 +43,7 @@ class Secrets:
         self.sessions: dict[ssl.SSLContext, Any] = {}
 
     def draw_config(self, draw: random.Random) -> dict[str, Any]:
-        """Certificates, and the options `odd`; those of other hosts let everybody in."""
+        """Certificates, and the options `odd`; those of other hosts accept every client."""
         odd: dict[str, Any] = {"sniStrict": draw.random() < 0.3, "disableSessionTickets": draw.random() < 0.3}
         odd["clientAuth"] = {"clientAuthType": draw.choice(KINDS), "caFiles": [self.authority]}
         if draw.random() < 0.3:

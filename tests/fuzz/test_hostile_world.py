@@ -1,4 +1,4 @@
-"""Hostile clients, hostile servers, reloads and a log at once: the good are served, nothing is told of others."""
+"""Hostile clients, hostile servers, reloads and a log at once: good clients are served, and learn nothing of others."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Errors(logging.Handler):
 
 
 def each(stop: threading.Event, act: object, pause_s: float, failures: list[BaseException]) -> threading.Thread:
-    """A thread that acts until it is told to stop; what it raises is kept."""
+    """A thread that acts until `stop`; keeps its exception."""
 
     def run() -> None:
         try:
@@ -101,7 +101,7 @@ def without_descriptors(pause_s: float) -> None:
 
 
 def nothing_is_left(lb: Edge, used: dict[str, int]) -> None:
-    """No slot is in flight, no copy under way, nobody in a queue, no byte of a body is kept, no connection is open.
+    """No request in flight, no mirror, no request in a queue, no byte of a body kept, no open connection.
 
     Of the connections that were encrypted, nothing of OpenSSL's is left.
     """
@@ -158,7 +158,7 @@ def test_the_good_are_served_and_nothing_is_told_of_others(tmp_path: Path, monke
                 ask_well(lb, context)
 
         def starve() -> None:
-            with asking:  # who asks well needs descriptors, too
+            with asking:  # good clients need descriptors, too
                 without_descriptors(0.03)
 
         reload()

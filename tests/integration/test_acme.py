@@ -91,7 +91,7 @@ def test_tls_alpn_01_is_answered_beside_traffic_whatever_the_options(
     dynamic["tls"] = {"options": {"default": {"sniStrict": True}}}
     with running(tmp_path, dynamic, static=static):
         assert get_when_issued(ca, "a.test").endswith("served")
-        # It is over: nobody else gets a handshake by that protocol.
+        # The challenge has ended: the protocol is refused again.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.set_alpn_protocols(["acme-tls/1"])

@@ -87,7 +87,7 @@ def test_a_library_that_is_not_there(tmp_path: Path) -> None:
     assert "tls.library: /nowhere/libssl.so is not a file" in found.stderr
 
 
-def test_tls_of_a_dynamic_file_is_still_told_apart(tmp_path: Path) -> None:
+def test_tls_of_a_dynamic_file_is_not_taken_for_a_static_one(tmp_path: Path) -> None:
     dynamic = tmp_path / "dynamic.yml"
     dynamic.write_text("tls: {options: {default: {minVersion: VersionTLS13}}}\n")
     assert lbcore("check", str(dynamic)).returncode == 0

@@ -142,7 +142,7 @@ def test_a_service_that_cannot_be_built_is_named_though_no_router_leads_to_it(tm
     assert check_file(path).problems
 
 
-def test_looking_for_what_cannot_run_leaves_the_table_as_it_is(tmp_path: Path) -> None:
+def test_a_check_for_errors_does_not_change_the_table(tmp_path: Path) -> None:
     from lbcore.process.snapshot import Publisher
     from lbcore.state.region import Region
 

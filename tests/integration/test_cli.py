@@ -31,7 +31,7 @@ def test_check_says_what_would_run(tmp_path: Path) -> None:
     assert "router r: Host(`a`) -> s" in done.stdout
 
 
-def test_check_tells_every_problem(tmp_path: Path) -> None:
+def test_check_prints_every_problem(tmp_path: Path) -> None:
     (tmp_path / "bad.yml").write_text("http:\n  routers:\n    r: {rul: x}\n    s: {priority: high}\n")
     (tmp_path / "odd.yml").write_text("http: {routers: {r: {rule: Hst(`a`), service: nowhere, middlewares: [m]}}}")
     done = lbcore("check", "bad.yml", "odd.yml", folder=tmp_path)
@@ -47,7 +47,7 @@ def test_check_tells_every_problem(tmp_path: Path) -> None:
     assert "5 problems" in done.stderr
 
 
-def test_check_tells_a_fact_once_with_its_places(tmp_path: Path) -> None:
+def test_check_prints_a_problem_once_with_its_places(tmp_path: Path) -> None:
     routers = "".join(f"    r{n}: {{rule: Host(`a{n}`), service: s, parentRefs: [x]}}\n" for n in range(5))
     (tmp_path / "dyn.yml").write_text(
         f"http:\n  routers:\n{routers}    x: {{rule: Host(`x`), service: dead}}\n"

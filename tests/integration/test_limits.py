@@ -1,4 +1,4 @@
-"""Limits of servers over several workers: the count is one for all, whoever dies, and nobody waits for ever."""
+"""Limits of servers over several workers: one count for all, also after one dies, and no request waits for ever."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def test_two_workers_never_send_more_than_the_limit(tmp_path: Path) -> None:
             assert statuses == {"200": 1200}
             assert [server.most for server in servers] == [2, 2, 2]
             assert sum(server.total for server in servers) == 1200
-            eventually(lambda: health(lb)["queue"]["waiting"] == 0, "nobody waits")
+            eventually(lambda: health(lb)["queue"]["waiting"] == 0, "no request waits")
             assert all(server["inFlight"] == 0 for server in health(lb)["servers"])
 
 
 def test_a_slot_is_shared_fairly_by_the_workers(tmp_path: Path) -> None:
-    """One slot, and clients of both workers: nobody waits much longer than the others."""
+    """One slot, and clients of both workers: no client waits much longer than the others."""
     found: list[float] = []
     statuses = Counter[str]()
     with counting(1, delay_s=0.005) as (server,):
@@ -113,7 +113,7 @@ def test_a_worker_that_is_killed_leaves_no_count_behind(tmp_path: Path) -> None:
             assert statuses == {"closed": 30, "200": 200}
 
 
-def test_a_slot_of_a_killed_worker_goes_to_those_who_wait_in_the_other(tmp_path: Path) -> None:
+def test_a_slot_of_a_killed_worker_goes_to_requests_that_wait_in_the_other(tmp_path: Path) -> None:
     found: list[float] = []
     statuses = Counter[str]()
     with counting(1) as (server,):
@@ -130,7 +130,7 @@ def test_a_slot_of_a_killed_worker_goes_to_those_who_wait_in_the_other(tmp_path:
             eventually(lambda: health(lb)["servers"][0]["inFlight"] == 0, "nothing is under way")
 
 
-def test_a_worker_that_hangs_holds_up_nobody_in_the_other(tmp_path: Path) -> None:
+def test_a_worker_that_hangs_does_not_delay_requests_in_the_other(tmp_path: Path) -> None:
     found: list[float] = []
     statuses = Counter[str]()
     with counting(1) as (server,):
@@ -144,7 +144,7 @@ def test_a_worker_that_hangs_holds_up_nobody_in_the_other(tmp_path: Path) -> Non
             os.kill(hangs, signal.SIGSTOP)
             try:
                 server.go.release(1000)
-                # The slot may be the hanging worker's: then nobody can have it.
+                # The hanging worker may hold the slot, which is then unavailable.
                 eventually(lambda: server.total > 1 or statuses["200"] == 0, "the others go on")
             finally:
                 os.kill(hangs, signal.SIGCONT)

@@ -88,7 +88,7 @@ def test_status_weights_and_top(tmp_path: Path, backends: list[Backend]) -> None
         assert backends[0].url in text
 
 
-def test_status_tells_why_something_is_down_and_says_so_by_its_code(tmp_path: Path, backends: list[Backend]) -> None:
+def test_status_gives_the_reason_for_a_down_server_and_an_exit_code(tmp_path: Path, backends: list[Backend]) -> None:
     check = {"healthCheck": {"path": "/slow/500", "timeout": "50ms", "interval": "100ms"}}
     with running(tmp_path, canary(backends, **check), static=STATIC) as lb:
         lb.runs(1)
@@ -101,7 +101,7 @@ def test_status_tells_why_something_is_down_and_says_so_by_its_code(tmp_path: Pa
         assert lb.get()[0] == 503
 
 
-def test_status_of_nobody_is_an_error() -> None:
+def test_status_without_a_running_instance_is_an_error() -> None:
     code, text = command("status", "--api", "http://127.0.0.1:1")
     assert code == 1
     assert "no answer from http://127.0.0.1:1" in text
@@ -214,7 +214,7 @@ def test_status_of_lost_traffic_is_2_and_not_cut_into_lines(tmp_path: Path, back
         assert "LOST service shop@file loses all requests: the weights of all" in text
 
 
-def test_status_tells_of_configuration_that_is_not_in_force(tmp_path: Path, backends: list[Backend]) -> None:
+def test_status_reports_configuration_that_is_not_in_force(tmp_path: Path, backends: list[Backend]) -> None:
     with running(tmp_path, canary(backends), static=STATIC) as lb:
         lb.runs(1)
         api = api_of(lb)
@@ -233,7 +233,7 @@ def test_status_tells_of_configuration_that_is_not_in_force(tmp_path: Path, back
         eventually(lambda: command("status", "--api", api)[0] == 0, "all is well")
 
 
-def test_status_tells_of_a_worker_that_hangs(tmp_path: Path, backends: list[Backend]) -> None:
+def test_status_reports_a_worker_that_hangs(tmp_path: Path, backends: list[Backend]) -> None:
     with running(tmp_path, canary(backends), static=STATIC) as lb:
         lb.runs(1)
         api, pid = api_of(lb), lb.workers[0]
@@ -273,7 +273,7 @@ def test_explain_refuses_what_is_no_request(tmp_path: Path, backends: list[Backe
         (["explain", "--config", "DYNAMIC", "GET http://a/x", "--client", "x"], "is no IP address"),
     ],
 )
-def test_what_cannot_be_meant_is_told_in_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_an_invalid_argument_is_reported_in_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
     (tmp_path / "dynamic.yml").write_text(yaml.safe_dump(dynamic_for()))
     code, text = command(*(str(tmp_path / "dynamic.yml") if each == "DYNAMIC" else each for each in arguments))
     assert code == 1

@@ -163,7 +163,7 @@ def test_process_unix_socket_entry_point_serves_and_is_removed(tmp_path: Path, b
         assert not path.exists()
 
 
-def test_process_under_a_service_manager_uses_its_socket_and_tells_its_states(tmp_path: Path, backend: Backend) -> None:
+def test_process_under_a_service_manager_uses_its_socket_and_reports_states(tmp_path: Path, backend: Backend) -> None:
     with contextlib.ExitStack() as stack:
         manager = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         manager.bind(str(tmp_path / "notify"))

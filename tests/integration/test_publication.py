@@ -83,7 +83,7 @@ def test_entry_point_with_a_missing_middleware_disables_its_routers_alone(
         assert len(lb.workers) == 2
 
 
-def test_reload_refused_by_nobody_reaches_a_worker_that_starts_later(tmp_path: Path, backends: list[Backend]) -> None:
+def test_an_accepted_reload_reaches_a_worker_that_starts_later(tmp_path: Path, backends: list[Backend]) -> None:
     with running(tmp_path, dynamic_for(backends[0])) as lb:
         lb.runs(1)
         lb.write(with_parts(dynamic_for(backends[1]), routers={"odd": {"rule": GROUPS, "service": "backends"}}))

@@ -25,7 +25,7 @@ def backend_of(port: int) -> str | None:
     return connection.getresponse().headers["X-Backend"]
 
 
-def test_demo_shows_who_answers_and_leaves_nothing_behind_after_ctrl_c(tmp_path: Path) -> None:
+def test_demo_shows_the_answering_server_and_leaves_no_files_after_ctrl_c(tmp_path: Path) -> None:
     folder = tmp_path / "examples" / "quickstart"
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     ports = replace_ports(folder, "8000", "8080", "8101", "8102", "8103")

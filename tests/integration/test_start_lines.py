@@ -45,7 +45,7 @@ def read_terminal(terminal: int) -> bytes:
 
 
 @pytest.mark.parametrize("level", ["", "ERROR"])
-def test_a_terminal_is_told_what_runs_where_unless_a_level_is_set(tmp_path: Path, level: str) -> None:
+def test_a_terminal_shows_the_start_lines_unless_a_level_is_set(tmp_path: Path, level: str) -> None:
     points = {"web": {"address": "127.0.0.1:0"}, "traefik": {"address": f"127.0.0.1:{free_port()}"}}
     more: dict[str, Any] = {"entryPoints": points, "api": {"insecure": True}, "metrics": {"prometheus": {}}, "ping": {}}
     if level:

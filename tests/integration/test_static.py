@@ -46,7 +46,7 @@ def started(
 
 
 def answer(port: int, path: str = "/") -> str:
-    """Status line and body, or nothing while nobody listens."""
+    """Status line and body, or nothing while the port is closed."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
         sock.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
         data = b""

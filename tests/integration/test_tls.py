@@ -142,7 +142,7 @@ def test_a_configuration_with_a_bad_certificate_runs_without_it(tmp_path: Path, 
         lb.logged(r"TLS options broken@file: minVersion: 'VersionTLS9' has to be one of VersionTLS10")
 
 
-def test_who_talks_nonsense_is_counted_and_told_at_debug(tmp_path: Path, backends: list[Backend]) -> None:
+def test_a_client_that_sends_garbage_is_counted_and_logged_at_debug(tmp_path: Path, backends: list[Backend]) -> None:
     files = certificate(tmp_path, "a", "a.test")
     log = {"level": "DEBUG", "filePath": str(tmp_path / "lbcore.log")}
     with running(tmp_path, secured(files, *backends), static={"log": log}) as lb:

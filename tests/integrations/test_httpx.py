@@ -193,7 +193,7 @@ def test_the_budget_bounds_retries(asynchronous: bool) -> None:
 
 
 @kinds
-def test_nobody_and_keys(asynchronous: bool) -> None:
+def test_without_an_available_replica_and_with_keys(asynchronous: bool) -> None:
     (answer,) = ask(asynchronous, SmoothWRR([]), get(1))
     assert isinstance(answer, httpx.ConnectError) and isinstance(answer.__cause__, NoServerError)
     asked: list[str] = []

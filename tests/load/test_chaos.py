@@ -182,7 +182,7 @@ def test_only_what_is_under_way_at_a_server_that_breaks_fails(tmp_path: Path) ->
         while time.monotonic() < end:
             working = at_work(servers)
             if len(broken) < 5 and len(working) > 2 and (not broken or draw.random() < 0.6):
-                # Somebody else is at work then, so nobody may hear that there is no server.
+                # Another server is up then, so no client may get an answer without a server.
                 server = draw.choice(working)
                 server.break_down(FAULTS[faults % len(FAULTS)])
                 broken.append(server)

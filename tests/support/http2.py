@@ -1,4 +1,4 @@
-"""A client of HTTP/2 that says exactly what it is told to, well-formed or not, and keeps what it is answered."""
+"""An HTTP/2 client that sends exactly the given frames, valid or not, and keeps the answers."""
 
 from __future__ import annotations
 

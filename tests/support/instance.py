@@ -55,7 +55,7 @@ class Backend:
                     backend.slow_requests.release()
                     time.sleep(int(self.path.removeprefix("/slow/")) / 1000)
                 body = backend.name.encode()
-                with contextlib.suppress(ConnectionError):  # who asked may have lost patience
+                with contextlib.suppress(ConnectionError):  # the client may have disconnected
                     self.send_response(200)
                     self.send_header("Content-Length", str(len(body)))
                     self.end_headers()

@@ -36,7 +36,7 @@ _ports = claimed()
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """Ports of `host` that nobody listens on; no other call, of this process or another, gives them."""
+    """Closed ports of `host`; no other call, of this process or another, returns them."""
     found: list[int] = []
     while len(found) < count:
         port = next(_ports)

@@ -1,4 +1,4 @@
-"""Clients of TLS: contexts that trust everybody, and one whose records a test moves itself."""
+"""TLS clients: contexts that accept any certificate, and a client whose records a test moves itself."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def lines_of(path: Path, count: int) -> list[str]:
     return eventually(lambda: len(lines := path.read_text().splitlines()) >= count and lines, f"{count} lines")
 
 
-def told(path: Path, number: int = 1) -> dict[str, Any]:
+def logged(path: Path, number: int = 1) -> dict[str, Any]:
     """The fields of a line."""
     found: dict[str, Any] = json.loads(lines_of(path, number)[number - 1])
     return found
@@ -57,8 +57,8 @@ def test_a_tunnel_is_told_of_as_it_was_asked_for(tmp_path: Path, form: str) -> N
             assert "secret" not in line and "frame" not in line and "of-the-server" not in line
             if form == "json":
                 found = json.loads(line)
-                told = [found[key] for key in ("RequestMethod", "RequestPath", "DownstreamStatus")]
-                assert told == ["GET", "/ws?a=1", 101]
+                logged = [found[key] for key in ("RequestMethod", "RequestPath", "DownstreamStatus")]
+                assert logged == ["GET", "/ws?a=1", 101]
                 assert found["request_X-Forwarded-Proto"] == "ws"
                 assert found["origin_X-A"] == found["downstream_X-A"] == "1"
             else:
@@ -93,7 +93,7 @@ def test_head_requests_and_their_sizes(tmp_path: Path) -> None:
         client = lb.client()
         client.send(b"HEAD /h HTTP/1.1\r\nHost: h\r\n\r\n")
         client.head()
-        found = told(path)
+        found = logged(path)
         assert (found["RequestMethod"], found["DownstreamContentSize"], found["OriginContentSize"]) == ("HEAD", 0, 0)
         assert found["downstream_Content-Length"] == found["origin_Content-Length"] != "0"
 
@@ -114,7 +114,7 @@ def test_a_body_that_comes_late_and_its_trailers_change_nothing_that_is_told(tmp
         client.head()
         client.send(b"go")
         assert client.chunks()[0] == b"X-Kind: b"
-        found = told(path)
+        found = logged(path)
         assert found["downstream_X-Kind"] == found["origin_X-Kind"] == "head"
         assert found["downstream_Set-Cookie"] == "a=1,b=2"
         assert (found["request_X-Up"], found["RequestContentSize"], found["DownstreamContentSize"]) == ("1", 2, 9)
@@ -135,7 +135,7 @@ def test_trailers_that_an_answer_announces_are_told_with_its_headers(tmp_path: P
             client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             client.head()
             assert client.chunks()[0] == b"a"
-            found = told(path, number)
+            found = logged(path, number)
             for side in ("origin", "downstream"):
                 assert found.get(f"{side}_X-Sum") == wanted
                 assert found[f"{side}_X-Kind"] == ("head,end" if wanted else "head")
@@ -151,7 +151,7 @@ def test_a_client_that_goes_away_is_told_of_with_its_own_request(tmp_path: Path)
         client.send(b"GET /gone HTTP/1.1\r\nHost: a\r\nX-V: 1\r\nX-V: 2\r\n\r\n")
         eventually(lambda: a.requests, "the request arrives")
         client.close()
-        found = told(path)
+        found = logged(path)
         assert (found["DownstreamStatus"], found["RequestPath"], found["request_X-V"]) == (499, "/gone", "1,2")
         assert not any(key.startswith("origin_") for key in found)
 
@@ -168,7 +168,7 @@ def test_utf_8_stays_and_what_is_none_becomes_the_replacement_character(tmp_path
     path = tmp_path / "log"
     with serving() as server, edge(config_for(server.url), static=as_json(path)) as lb:
         ask_strangely(lb)
-        found = told(path)
+        found = logged(path)
         assert found["request_X-U"] == "été " + "\ufffd" * 5  # each byte for itself, as in Go
         assert found["request_User-Agent"] == 'é \ufffd \x85 \u202e "'
         assert found["request_Referer"] == "http://one/,http://two/"

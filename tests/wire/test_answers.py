@@ -262,7 +262,7 @@ def test_upgrade_that_the_server_refuses_is_an_ordinary_answer() -> None:
         assert client.ask(GET)[0].split()[1] == "401"
 
 
-def test_switch_of_protocols_nobody_asked_for_is_refused() -> None:
+def test_an_unrequested_switch_of_protocols_is_refused() -> None:
     with serving(saying(SWITCHED)) as server, edge(config_for(server.url)) as lb:
         assert lb.ask(GET)[0].split()[1] == "502"
 

@@ -1,4 +1,4 @@
-"""Why a request went where it went, in a header of its answer: for who knows the secret, on every kind of answer."""
+"""The reasons of a route in a header of the answer: only with the secret, and on every kind of answer."""
 
 from __future__ import annotations
 

@@ -247,7 +247,7 @@ def test_a_fallback_is_asked_whatever_stands_in_front_of_the_servers_that_cannot
 
 
 def refusing(count: int) -> list[dict[str, str]]:
-    """Servers that nobody can reach."""
+    """Unreachable servers."""
     return [{"url": f"http://127.0.0.1:{free_port()}"} for _ in range(count)]
 
 
@@ -284,7 +284,7 @@ def test_tries_at_one_service_are_not_held_against_another_one() -> None:
                 assert (body, headers["set-cookie"]) == (b"b", f"s={value('second')}; Path=/")
 
 
-def test_an_answer_that_nobody_could_be_reached_for_has_the_headers_of_the_last_one_asked() -> None:
+def test_an_answer_without_a_reachable_server_has_the_headers_of_the_last_attempt() -> None:
     services = {
         "all": sticky("first", "second"),
         "first": {"loadBalancer": {"servers": refusing(1)}, "middlewares": ["first"]},
@@ -515,7 +515,7 @@ def test_an_error_in_the_next_request_of_a_connection_ends_only_that_connection(
             assert main.connections == 1
 
 
-def test_a_request_that_may_not_go_everywhere_holds_up_nobody_in_the_queue() -> None:
+def test_a_request_that_excludes_servers_delays_no_other_in_the_queue() -> None:
     port = free_port()
     servers = [{"url": f"http://127.0.0.1:{port}", "maxConnections": 1}]
     with counting(1) as (busy,):
@@ -537,7 +537,7 @@ def test_a_request_that_may_not_go_everywhere_holds_up_nobody_in_the_queue() -> 
             assert [first.message()[2], waits.message()[2]] == [b"."] * 2
 
 
-def test_nobody_waits_for_a_server_on_trial_while_a_sibling_is_free() -> None:
+def test_no_request_waits_for_a_server_on_trial_while_a_sibling_is_free() -> None:
     with counting(1) as (tried,), recorders("free") as (free,):
         services = {
             "all": {"weighted": {"services": [{"name": "first", "weight": 3}, {"name": "second"}]}},

@@ -54,7 +54,7 @@ def test_a_slow_server_holds_up_the_client(tap: Any) -> None:
 
     def slow(peer: Peer) -> None:
         peer.until(b"\r\n\r\n")
-        eventually(lambda: tap.up.stalls, "the filter is told that nothing more is taken")
+        eventually(lambda: tap.up.stalls, "the filter learns that the receiver is full")
         before = tap.up.bytes
         for _ in range(20):
             lb.settle()  # nothing more may be read of the client meanwhile
@@ -77,7 +77,7 @@ def test_a_slow_client_holds_up_the_server(tap: Any) -> None:
         server.answer = lambda first, headers, got: (200, body)
         client = lb.client()
         client.send(GET)
-        eventually(lambda: tap.down.stalls, "the filter is told that nothing more is taken")
+        eventually(lambda: tap.down.stalls, "the filter learns that the receiver is full")
         before = tap.down.bytes
         for _ in range(20):
             lb.settle()

@@ -1,4 +1,4 @@
-"""What is told of a head belongs to that head, however late it is told and whatever became of the connection."""
+"""Log fields of a head belong to that head, however late the line is written and whatever the connection does."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_a_failing_check_takes_a_server_out_and_a_good_one_brings_it_back() -> N
         a.status = 503
         eventually(lambda: served_by(lb) == {"b"}, "a is out")
         b.status = 404
-        eventually(lambda: served_by(lb) == {"503"}, "nobody is left")
+        eventually(lambda: served_by(lb) == {"503"}, "no server is left")
         a.status = b.status = 302
         eventually(lambda: served_by(lb) == {"a", "b"}, "both are back")
 
@@ -271,7 +271,7 @@ def test_two_data_centres_with_machines_in_and_outside_of_kubernetes() -> None:
         pod.status = 500
         eventually(lambda: served_by(lb) == {"other"}, "the other data centre takes over")
         other.status = 500
-        eventually(lambda: served_by(lb) == {"503"}, "nobody is left")
+        eventually(lambda: served_by(lb) == {"503"}, "no server is left")
         vm.status = 200
         eventually(lambda: served_by(lb) == {"vm"}, "the first data centre is back")
 

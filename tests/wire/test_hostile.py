@@ -116,7 +116,7 @@ def test_answers_without_end(tmp_path: Path, begin: bytes, piece: bytes) -> None
 
 
 @pytest.mark.parametrize("upload", [False, True])
-def test_bodies_wait_at_their_sender_while_nobody_takes_them(tmp_path: Path, upload: bool) -> None:
+def test_bodies_wait_at_their_sender_while_they_have_no_reader(tmp_path: Path, upload: bool) -> None:
     size = 64_000_000
     flood = b"%x\r\n%s\r\n" % (len(PIECE), PIECE)
     over = threading.Event()

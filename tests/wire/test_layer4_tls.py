@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Files]:
 
 
 def named(text: bytes) -> Any:
-    """A server that says who it is, then gives back what it is told."""
+    """A server that sends its name, then echoes."""
 
     def script(peer: Peer) -> None:
         with contextlib.suppress(OSError):
@@ -94,7 +94,7 @@ def over_tls(lb: Edge, name: str | None, *protocols: str, client: Files | None =
 
 
 def reached(lb: Edge, name: str | None, *protocols: str, first: bytes = b"", client: Files | None = None) -> str:
-    """Who answers over TLS: a server, `http` with its status, or nobody."""
+    """What answers over TLS: a server, `http` with its status, or `nobody`."""
     try:
         peer = over_tls(lb, name, *protocols, first=first, client=client)
         request = b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n" % (name or "none.test").encode()

@@ -25,7 +25,7 @@ UNTRUSTED = {"proxyProtocol": {"trustedIPs": ["192.0.2.0/24"]}}
 
 
 def tell(peer: Peer) -> None:
-    """Answer with the headers that say who the client is."""
+    """Answer with the headers that name the client."""
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             _, headers, _ = peer.message()
@@ -72,7 +72,7 @@ def test_who_is_not_trusted_has_its_header_read_past(header: bytes) -> None:
         assert seen(lb, header) == "192.0.2.7 192.0.2.7"
     with web() as lb:
         client = lb.client()
-        assert client.ask(header + GET)[0].startswith("HTTP/1.1 400"), "nobody has asked for headers here"
+        assert client.ask(header + GET)[0].startswith("HTTP/1.1 400"), "no header is expected here"
 
 
 @pytest.mark.parametrize("entry_point", [TRUSTED, UNTRUSTED])
@@ -115,7 +115,7 @@ def test_a_client_that_leaves_or_is_too_slow_inside_its_header(header: bytes) ->
             started = time.monotonic()
             assert client.to_the_end() == b""
             assert time.monotonic() - started < 3
-        eventually(lambda: lb.open_connections == 0, "nobody is left")
+        eventually(lambda: lb.open_connections == 0, "no server is left")
 
 
 def test_the_address_decides_rules_and_whose_forwarding_headers_are_believed() -> None:
@@ -132,7 +132,7 @@ def test_the_address_decides_rules_and_whose_forwarding_headers_are_believed() -
             assert client.ask(other + ask)[2] == b"192.0.2.8 192.0.2.8"
             client.close()
             client = lb.client()
-            assert client.ask(ask)[0].startswith("HTTP/1.1 404"), "without header it is who it is"
+            assert client.ask(ask)[0].startswith("HTTP/1.1 404"), "without a header the peer is the client"
             client.close()
 
 

@@ -21,7 +21,7 @@ POST = b"POST /x HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 5\r\n\r\nhello"
 
 
 class Counting(Server):
-    """Answers when it is told to, or after `delay_s`; knows how many requests it had at once."""
+    """Answers on demand, or after `delay_s`; records its most simultaneous requests."""
 
     def __init__(self, delay_s: float | None = None) -> None:
         self.now = self.most = self.total = 0
@@ -141,7 +141,7 @@ def test_a_full_queue_refuses_at_once() -> None:
         assert [client.message()[2] for client in clients] == [b"."] * 3
 
 
-def test_without_room_nobody_waits() -> None:
+def test_without_room_no_request_waits() -> None:
     with counting() as (server,), edge(limited(server, room=0)) as lb:
         client = sent(lb, "/1")
         eventually(lambda: server.total == 1, "the server is full")
@@ -315,7 +315,7 @@ def test_a_reload_helps_those_that_wait(change: Change) -> None:
         waiting(lb, 0)
 
 
-def test_reloads_lose_nobody_and_keep_the_count() -> None:
+def test_reloads_lose_no_request_and_keep_the_count() -> None:
     with counting(2, delay_s=0.005) as servers, edge(limited(*servers, limit=2, timeout="20s")) as lb:
         answers: list[bytes] = []
 
@@ -367,7 +367,7 @@ def test_whatever_clients_do_no_count_is_left(seed: int) -> None:
             while any(thread.is_alive() for thread in threads):
                 more = {"strategy": next(strategies), "sticky": sticky}
                 lb.apply(limited(*servers, limit=2, timeout="100ms", room=10, **more))
-            eventually(lambda: queue_of(lb).waiting == 0, "nobody waits")
+            eventually(lambda: queue_of(lb).waiting == 0, "no request waits")
             eventually(lambda: [in_flight(lb, server) for server in servers] == [0, 0], "nothing is under way")
             found = queue_of(lb)
             assert found.queued > found.abandoned > 0
@@ -430,7 +430,7 @@ def test_copies_are_made_of_a_request_that_waits_in_vain() -> None:
             assert held.message()[2] == b"."
 
 
-def test_a_fallback_that_has_nobody_answers_for_itself() -> None:
+def test_a_fallback_without_servers_answers_for_itself() -> None:
     with counting() as (main,):
         dynamic = limited(main, room=0)
         services = dynamic["http"]["services"]
@@ -552,7 +552,7 @@ def test_a_server_that_dies_gives_its_slots_back() -> None:
 
 
 def test_a_connection_that_died_idle_is_replaced_in_its_place() -> None:
-    """The second try keeps the slot of the first: nobody who waits gets between."""
+    """The second attempt keeps the slot of the first: no waiting request takes it."""
     answers = threading.Semaphore(0)
 
     def once(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""Redirections, of entry points and by middlewares: who is sent elsewhere, where to, and who passes."""
+"""Redirections, of entry points and by middlewares: which requests are redirected, where to, and which pass."""
 
 from __future__ import annotations
 

@@ -406,7 +406,7 @@ def test_connection_that_closes_with_lbcores_own_answer_leaves_nothing_behind() 
         eventually(lambda: lb.open_connections == 0, "no open connection")
 
 
-def test_a_connection_whose_descriptor_a_child_still_has_is_nobodys_once_it_is_closed() -> None:
+def test_a_closed_connection_stays_closed_although_a_child_has_its_descriptor() -> None:
     """What a fork does at the wrong moment: the kernel goes on telling of a connection that has been closed."""
 
     def proxys_end(client: Peer) -> int:

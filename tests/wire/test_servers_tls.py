@@ -1,4 +1,4 @@
-"""TLS to servers: who is trusted and by what, sessions and pools that go by their settings, and bytes both ways."""
+"""TLS to servers: trust, sessions and pools by their settings, and bytes in both directions."""
 
 from __future__ import annotations
 
@@ -388,7 +388,7 @@ def checked(server: SecureServer, transport: dict[str, Any], **check: Any) -> di
     return config_for(server.url, transport=transport, healthCheck=settings)
 
 
-def test_health_checks_trust_whom_requests_trust(made: dict[str, Files]) -> None:
+def test_health_checks_trust_the_same_servers_as_requests(made: dict[str, Files]) -> None:
     with secure_serving(made["ip"]) as server:
         with edge(checked(server, trusting(made))) as lb:
             eventually(lambda: is_up(lb), "the server is up")

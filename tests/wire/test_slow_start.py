@@ -79,7 +79,7 @@ def test_it_ends_with_the_whole_weight() -> None:
         assert member(lb, 1)["effectiveWeight"] == 1
 
 
-def test_at_the_start_everybody_has_the_whole_weight() -> None:
+def test_at_the_start_every_server_has_its_full_weight() -> None:
     with recorders("one", "two") as (one, two), edge(pool(one, two), POINTS, STATIC) as lb:
         assert ask(lb, 20) == {"one": 10, "two": 10}
         lb.apply(pool(one, two))

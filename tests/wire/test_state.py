@@ -64,7 +64,7 @@ def test_all_is_well() -> None:
             assert problems(lb) == []
 
 
-def test_all_servers_ejected_is_lost_traffic_though_nobody_watches() -> None:
+def test_all_servers_ejected_is_lost_traffic_without_health_checks() -> None:
     passive = {"passiveHealthCheck": {"maxFailedAttempts": 1, "failureWindow": "60s"}}
     with watched({"services": {"all": servers(dead(), **passive)}}) as lb:
         assert problems(lb) == []
@@ -116,7 +116,7 @@ def test_failover_is_degraded_on_its_fallback_and_lost_without() -> None:
             one.status = 500
             eventually(lambda: severity(lb, "service all@file") == "degraded", "it fails over")
             two.status = 500
-            eventually(lambda: severity(lb, "service all@file") == "lost", "nobody is left")
+            eventually(lambda: severity(lb, "service all@file") == "lost", "no server is left")
 
 
 def test_a_mirror_that_is_down_loses_no_request() -> None:

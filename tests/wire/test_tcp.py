@@ -92,7 +92,7 @@ def test_bytes_come_back_as_they_went_and_half_closing_is_passed_on(size: int) -
         eventually(lambda: lb.open_connections == 0, "the connection is gone")
 
 
-def test_a_server_that_cannot_be_reached_is_passed_over_and_nobody_left_means_closed() -> None:
+def test_an_unreachable_server_is_skipped_and_without_any_the_connection_is_closed() -> None:
     dead = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     with echoes("a") as (a,), edge(tcp([dead[0], address(a)])) as lb:
         assert [first_line(lb) for _ in range(6)] == ["a"] * 6
@@ -346,7 +346,7 @@ def test_who_cannot_be_served_is_not_counted() -> None:
         assert "multi-types middleware" in lb.proxy.disabled[0].errors[0]
 
 
-def test_a_stream_at_full_speed_keeps_nobody_waiting() -> None:
+def test_a_stream_at_full_speed_does_not_delay_other_connections() -> None:
     """One worker carries a stream that never pauses; another connection is answered between its turns."""
     stop = threading.Event()
 
@@ -400,8 +400,8 @@ def cpu_share(during_s: float = 0.5) -> float:
 
 
 @pytest.mark.parametrize(("up_bytes", "down_bytes"), [(0, 20_000_000), (20_000_000, 0), (20_000_000, 20_000_000)])
-def test_streams_that_nobody_takes_wait_without_work_and_go_on(up_bytes: int, down_bytes: int) -> None:
-    """More is sent than all buffers hold, and nobody receives, until both do."""
+def test_streams_without_a_reader_wait_without_work_and_continue(up_bytes: int, down_bytes: int) -> None:
+    """Both sides send more than all buffers hold before they receive."""
     up, down = os.urandom(up_bytes), os.urandom(down_bytes)
     go_on = threading.Event()
     got: list[bytes] = []
@@ -435,7 +435,7 @@ def test_streams_that_nobody_takes_wait_without_work_and_go_on(up_bytes: int, do
 
 
 def test_what_waits_for_a_server_goes_out_though_it_streams_all_the_while() -> None:
-    """A client sends until nobody takes any more, and the server streams; then it takes, and says nothing more."""
+    """A client sends until all buffers are full while the server streams; then it only receives."""
     taking = threading.Event()
     got = 0
 
@@ -477,7 +477,7 @@ def test_what_waits_for_a_server_goes_out_though_it_streams_all_the_while() -> N
     server.close()
 
 
-def test_a_client_that_breaks_off_while_nobody_takes_its_stream_is_let_go() -> None:
+def test_a_client_that_aborts_while_its_stream_has_no_reader_is_closed() -> None:
     forever = threading.Event()
     server = Server(lambda peer: forever.wait())
     with edge(tcp([address(server)])) as lb:
@@ -511,7 +511,7 @@ def test_a_stream_that_ended_one_way_costs_nothing_while_the_other_is_open() -> 
     server.close()
 
 
-def test_data_on_its_way_arrives_whole_whoever_ends_first() -> None:
+def test_data_in_flight_arrives_completely_whichever_side_ends_first() -> None:
     """The server sends and ends while the client still sends; then the client ends."""
     got: list[bytes] = []
     data = os.urandom(3_000_000)

@@ -1,4 +1,4 @@
-"""TLS from clients, spoken by Python's `ssl`: who gets which certificate and options, and bytes in both directions."""
+"""TLS from clients, with Python's `ssl`: the choice of certificates and options, and bytes in both directions."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_the_certificate_is_that_of_the_name(made: dict[str, Files]) -> None:
             assert served(over_tls(lb, name)) == of(made[files]), name
 
 
-def test_a_name_without_a_certificate_gets_one_that_was_made_for_nobody(made: dict[str, Files]) -> None:
+def test_a_name_without_a_certificate_gets_the_self_signed_one(made: dict[str, Files]) -> None:
     with secure({}) as lb:
         first, second = served(over_tls(lb)), served(over_tls(lb, None))
         assert first == second
@@ -433,7 +433,7 @@ def test_a_client_that_ends_its_side_gets_its_answer(made: dict[str, Files]) -> 
             while piece := sock.recv(65536):
                 received += piece
             if ends_tls:
-                assert len(received) > 100  # OpenSSL lets nobody read who has said goodbye
+                assert len(received) > 100  # after close_notify, OpenSSL does not read
                 continue
             client.incoming.write(received)
             client.incoming.write_eof()

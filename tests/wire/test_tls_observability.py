@@ -1,4 +1,4 @@
-"""What is told of TLS: certificates and their ends, versions and suites, clients' certificates, failed handshakes."""
+"""Observing TLS: certificates and their expiry, versions and suites, clients' certificates, failed handshakes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from tests.support.certificates import RSA, Files, authority, certificate, signed
 from tests.support.instance import eventually
 from tests.support.wire import TIMEOUT_S, Edge, Peer, config_for, serving
-from tests.wire.test_access_log import told
+from tests.wire.test_access_log import logged
 from tests.wire.test_observability import api, metric, metrics, watched
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -134,7 +134,7 @@ def test_the_access_log_names_the_clients_certificate(made: dict[str, Files], tm
     with secured(made, ["a"], path, options=options) as lb:
         for files, expected in ((made["client"], "CN=client"), (None, None)):
             over_tls(lb, context=context_for(files)).ask(GET)
-            line = told(path, 1 if files else 2)
+            line = logged(path, 1 if files else 2)
             assert line.get("TLSClientSubject") == expected
             assert (line["TLSVersion"], line["RequestScheme"]) == ("1.3", "https")
 

@@ -76,11 +76,11 @@ def test_what_there_is_nothing_for_is_ordered_now(planned: Callable[..., Planned
     assert planned(("a.test",), resolver="gone") == {}
 
 
-def test_what_is_held_is_ordered_when_it_is_to_be_renewed(planned: Callable[..., Planned]) -> None:
+def test_a_stored_certificate_is_ordered_again_when_its_renewal_is_due(planned: Callable[..., Planned]) -> None:
     assert planned(("a.test",), have=held(made(("a.test",)))) == {("a.test",): pytest.approx(60, abs=2)}
     old = held(made(("a.test",), begun=80 * DAY))
     assert planned(("a.test",), have=old)[("a.test",)] < 0
-    # The name is served by one that lasts longer, whoever has ordered it.
+    # A certificate with a longer life serves the name, from any resolver.
     other = old | held(made(("*.test",)), resolver="plain")
     assert planned(("a.test",), have=other) == {("a.test",): pytest.approx(60, abs=2)}
 
@@ -100,7 +100,7 @@ def test_names_with_a_certificate_of_the_users_are_left_alone(planned: Callable[
 
 def test_a_wildcard_that_is_ordered_serves_what_falls_under_it(planned: Callable[..., Planned]) -> None:
     assert planned(("a.test",), ("*.test",), ("b.c.test",)) == {("*.test",): 0, ("b.c.test",): 0}
-    # But nobody waits for one that fails.
+    # But a failed one delays no other.
     failing = Job(Wanted("le", ("*.test",), "a test"), failures=2, not_before=time.time() + 10 * DAY)
     before: dict[Key, Job] = {("le", frozenset({"*.test"})): failing}
     assert planned(("a.test",), ("*.test",), before=before) == {("*.test",): 10, ("a.test",): 0}

@@ -19,7 +19,7 @@ def storage(tmp_path: Path) -> Storage:
     return found
 
 
-def test_a_new_file_is_nobody_elses(storage: Storage) -> None:
+def test_only_the_owner_may_read_a_new_file(storage: Storage) -> None:
     assert storage.path.stat().st_mode & 0o777 == 0o600
     assert storage.account("le") is None
     assert storage.certificates("le") == []

@@ -72,7 +72,7 @@ def test_what_certificates_cover(known: set[str], names: list[str], covered: boo
     assert covers(known, names) is covered
 
 
-def test_names_that_nobody_gets_a_certificate_for() -> None:
+def test_names_for_which_no_ca_issues_certificates() -> None:
     assert problem_of(["a.test", "*.b.test"], has_dns=True) == ""
     assert problem_of(["*.b.test"], has_dns=False) == "a certificate for *.b.test needs a dnsChallenge"
     assert problem_of(["*.*.b.test"], has_dns=True) == "there are no certificates for '*.*.b.test'"

@@ -111,7 +111,7 @@ def test_true_is_an_empty_section_and_false_is_none() -> None:
     assert parse_static("[ping]\n[accessLog]\n", "a.toml")[0].ping is not None
 
 
-def test_sections_that_need_keys_are_refused_when_they_are_empty() -> None:
+def test_empty_sections_that_need_keys_are_refused() -> None:
     for section in ("healthCheck", "responseForwarding"):
         for nothing in ("{}", "true"):
             (found,) = faults(f"http: {{{SERVICE % f', {section}: {nothing}'}}}")["s"]
@@ -121,7 +121,7 @@ def test_sections_that_need_keys_are_refused_when_they_are_empty() -> None:
     assert "stripPrefix cannot be" in faults("http: {middlewares: {m: {stripPrefix: {}}}}")["m"][0]
 
 
-def test_a_key_with_nothing_behind_it_is_not_there() -> None:
+def test_a_key_without_a_value_is_absent() -> None:
     config, warnings = parse_static("ping:\naccessLog:\n")
     assert (config.ping, config.access_log) == (None, None)
     assert [str(warning) for warning in warnings] == [

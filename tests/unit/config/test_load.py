@@ -39,7 +39,7 @@ def problems(text: str, name: str = "file.yml", *, static: bool = False) -> list
     return found
 
 
-def test_every_problem_is_told_with_its_line() -> None:
+def test_every_problem_is_reported_with_its_line() -> None:
     assert problems(STATIC, static=True) == [
         "file.yml:4: entryPoints.web.adress: unknown key 'adress' (did you mean address?)",
         "file.yml:5: entryPoints.web.transport: needs keys and values, not a list",
@@ -62,7 +62,7 @@ def test_keys_are_matched_without_case_and_scalars_may_be_quoted() -> None:
     assert (balancer.servers[0].weight, balancer.pass_host_header, warnings) == (3, False, [])
 
 
-def test_text_values_stay_as_they_are_written() -> None:
+def test_text_values_stay_as_written() -> None:
     config, _ = parse_dynamic("http: {middlewares: {h: {headers: {customRequestHeaders: {A: 1.10, B: yes, C: 0x1}}}}}")
     headers = config.http.middlewares["h"].headers
     assert headers is not None

@@ -61,7 +61,7 @@ def test_bad_flag_is_refused(flag: str, problem: str) -> None:
         from_flags([flag])
 
 
-def test_features_that_are_missing_are_told_and_the_rest_runs() -> None:
+def test_missing_features_are_reported_and_the_rest_runs() -> None:
     flags = ["--tracing.serviceName=x", "--providers.docker", "--log.maxSize=3", "--entryPoints.web.address=:80"]
     config, notes = from_flags(flags)
     assert set(config.entry_points) == {"web"}

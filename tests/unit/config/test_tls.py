@@ -1,4 +1,4 @@
-"""The TLS of a configuration: what is read, what is told with its line, and what the files hold."""
+"""The TLS of a configuration: parsing, problems with their lines, and the contents of files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def told(text: str) -> list[str]:
     return [str(problem) for problem in settle(config)[1]]
 
 
-def test_what_is_missing_of_certificates_is_told_with_the_line(tmp_path: Path) -> None:
+def test_missing_parts_of_certificates_are_reported_with_the_line(tmp_path: Path) -> None:
     made, other = certificate(tmp_path, "a", "a.test"), certificate(tmp_path, "b", "b.test")
     (tmp_path / "folder").mkdir()
     entries = {
@@ -116,7 +116,7 @@ def test_what_was_read_before_stays(tmp_path: Path) -> None:
     assert third.tls.options["o"].faults
 
 
-def test_an_end_that_is_near_and_a_key_that_is_open_are_told(tmp_path: Path) -> None:
+def test_a_near_expiry_and_a_key_that_others_may_read_are_reported(tmp_path: Path) -> None:
     made = certificate(tmp_path, "a", "a.test", days=3)
     made.key.chmod(0o644)
     found = told(f"tls: {{certificates: [{{certFile: {made.certificate}, keyFile: {made.key}}}]}}")

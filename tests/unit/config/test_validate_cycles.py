@@ -7,7 +7,7 @@ import time
 from lbcore.config.validate import find_cycle
 
 
-def test_one_name_with_very_many_parts_costs_what_it_is_long() -> None:
+def test_one_name_with_very_many_parts_has_linear_cost() -> None:
     edges = {"all": [f"part{number}" for number in range(200_000)]}
     done: set[str] = set()
     begun = time.process_time()
@@ -16,7 +16,7 @@ def test_one_name_with_very_many_parts_costs_what_it_is_long() -> None:
     assert len(done) == 200_001
 
 
-def test_a_long_way_costs_what_it_is_long_and_the_way_back_is_named() -> None:
+def test_a_long_cycle_has_linear_cost_and_is_named() -> None:
     size = 100_000
     begun = time.process_time()
     way = find_cycle("0", lambda name: [str((int(name) + 1) % size)], set())

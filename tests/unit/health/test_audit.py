@@ -7,7 +7,7 @@ from lbcore.state.budget import MemoryBudget
 from lbcore.state.region import Region
 
 
-def test_memory_for_bodies_that_nobody_has_is_given_back() -> None:
+def test_memory_of_bodies_without_an_owner_is_given_back() -> None:
     region = Region.create(2, body_memory=1000)
     budget, audit = MemoryBudget(region, 0), InFlightAudit(region)
     assert budget.reserve(300)

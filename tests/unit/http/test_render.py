@@ -115,7 +115,7 @@ def test_request_to_server_hop_by_hop_headers_are_dropped() -> None:
     assert sent[b"X-Kept"] == b"1"
 
 
-def test_request_to_server_host_is_the_servers_when_it_is_not_passed_or_was_not_sent() -> None:
+def test_request_to_server_has_the_servers_host_unless_the_clients_is_passed() -> None:
     assert b"\r\nHost: 10.0.0.1:80\r\n" in rewrite_request(request(), pass_host=False)
     bare = rewrite_request(b"GET / HTTP/1.0\r\n\r\n")
     assert b"\r\nHost: 10.0.0.1:80\r\n" in bare

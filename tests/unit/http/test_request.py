@@ -142,7 +142,7 @@ def test_request_what_was_written_is_what_is_read(
 
 
 @given(st.binary(max_size=400), st.integers(0, 400))
-def test_request_any_bytes_give_one_outcome_however_they_come(noise: bytes, cut: int) -> None:
+def test_request_any_bytes_give_one_outcome_however_they_are_split(noise: bytes, cut: int) -> None:
     wire = GET[:-2] + noise + b"\r\n\r\n"
     cut %= len(wire)
     request = Request()

@@ -1,4 +1,4 @@
-"""The writer of the access log: full disks, files that cannot be opened, pipes that nobody reads, several writers."""
+"""The writer of the access log: full disks, files that cannot be opened, pipes without a reader, several writers."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_file_that_cannot_be_opened_anew_is_said_once_and_tried_again(
     assert log.region.log_lines_lost == 0
 
 
-def test_what_was_told_before_a_rotation_is_in_the_old_file(tmp_path: Path) -> None:
+def test_lines_before_a_rotation_are_in_the_old_file(tmp_path: Path) -> None:
     path, old = tmp_path / "log", tmp_path / "log.1"
     log = Log(path)
     for number in range(100):
@@ -128,7 +128,7 @@ def test_what_was_told_before_a_rotation_is_in_the_old_file(tmp_path: Path) -> N
     assert path.read_text() == "new\n"
 
 
-def test_a_pipe_that_nobody_reads_blocks_nothing_and_is_said(tmp_path: Path) -> None:
+def test_a_pipe_without_a_reader_blocks_nothing_and_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     log = Log(path)

@@ -47,7 +47,7 @@ def test_a_full_disk_costs_lines_and_nothing_else(capfd: pytest.CaptureFixture[s
     log.close()
 
 
-def test_lost_lines_are_told_of_in_front_of_the_next_one(tmp_path: Path) -> None:
+def test_lost_lines_are_reported_before_the_next_line(tmp_path: Path) -> None:
     log = opened(str(tmp_path / "log"))
     log._use(os.open("/dev/full", os.O_WRONLY))
     log.handle(event("one"))
@@ -116,7 +116,7 @@ def test_a_log_that_cannot_be_opened_anew_goes_on_in_the_old_file(tmp_path: Path
     log.close()
 
 
-def test_a_pipe_that_nobody_reads_yet_can_be_the_log(tmp_path: Path) -> None:
+def test_a_pipe_without_a_reader_can_be_the_log(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     log = opened(str(tmp_path / "pipe"))
     log.handle(event("one"))

@@ -98,7 +98,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(test, 40))
 
 
-def test_pool_every_worker_gets_each_configuration_and_goes_when_told() -> None:
+def test_pool_every_worker_gets_each_configuration_and_stops_on_request() -> None:
     async def test() -> None:
         async with pool_of(command(), workers=2) as (pool, owner, task):
             await publish(pool, 1)

@@ -21,7 +21,7 @@ def config(*services: str) -> DynamicConfig:
 
 
 class Scripted:
-    """A provider that publishes when told."""
+    """A provider that publishes on demand."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -70,7 +70,7 @@ def test_merge_qualifies_names_with_their_provider() -> None:
     assert merge({}).is_empty
 
 
-def test_merge_leaves_its_parts_as_they_are() -> None:
+def test_merge_does_not_change_its_parts() -> None:
     part = config("a")
     merge({"file": part})
     assert list(part.http.services) == ["a"]
@@ -118,7 +118,7 @@ def test_aggregator_starts_without_a_provider_that_hangs(
     assert "provider silent has given no configuration" in caplog.text
 
 
-def test_aggregator_tells_the_problems_of_all_providers_when_they_change() -> None:
+def test_aggregator_reports_the_problems_of_all_providers_when_they_change() -> None:
     one, two = Scripted("one"), Scripted("two")
     told: list[list[str]] = []
 
@@ -154,7 +154,7 @@ def test_aggregator_provider_that_fails_is_started_again(
     assert caplog.text.count("lost the connection") == 3
 
 
-def test_aggregator_ends_although_a_provider_fails_while_it_is_ended() -> None:
+def test_aggregator_ends_although_a_provider_fails_during_its_cancellation() -> None:
     class Clumsy(Scripted):
         async def run(self, publish: Publish) -> None:
             try:

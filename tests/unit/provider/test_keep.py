@@ -47,7 +47,7 @@ def names(dynamic: DynamicConfig) -> dict[str, list[str]]:
     }
 
 
-def test_sound_configuration_is_taken_as_it_is() -> None:
+def test_a_valid_configuration_is_taken_unchanged() -> None:
     running = config(routers={"r": router()}, services={"s": service()})
     new = config(routers={"q": router()}, services={"s": service("http://b")})
     result, kept = keep(running, new)

@@ -58,7 +58,7 @@ def flapping(tree: Tree, reason: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("reason", [CHECK, EJECTED])
 @pytest.mark.parametrize("shape", TREES)
-def test_a_service_that_goes_down_while_it_is_asked_leaves_the_request_to_a_sibling(shape: str, reason: int) -> None:
+def test_a_service_that_goes_down_during_a_pick_leaves_the_request_to_a_sibling(shape: str, reason: int) -> None:
     tree = Tree({"x": servers(A, **CHECKED), "y": servers(B, **CHECKED), **TREES[shape]})
     top = tree.service("top")
     with flapping(tree, reason):

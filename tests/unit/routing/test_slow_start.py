@@ -1,4 +1,4 @@
-"""Slow start: shares while a member's weight grows, by every strategy; who begins a ramp, and who does not."""
+"""Slow start: shares while a member's weight grows, with every strategy; which members ramp up, and which do not."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ class Watch:
         return [self.region.ramp_percent(self.slots[name]) for name in names]
 
 
-def test_nobody_starts_slowly_at_the_start_of_the_process() -> None:
+def test_no_server_starts_slowly_at_the_start_of_the_process() -> None:
     watch = Watch()
     watch.slot("c")
     watch.region.set_up(watch.slots["c"], False, CHECK)

@@ -118,7 +118,7 @@ def test_recursion_is_refused_with_the_way_named() -> None:
     assert tree.pick("d") == A
 
 
-def test_deep_diamonds_cost_what_they_are_long_and_too_deep_is_refused() -> None:
+def test_deep_diamonds_have_linear_cost_and_too_deep_trees_are_refused() -> None:
     deep = {f"s{n}": weighted(f"s{n + 1}", f"s{n + 1}") for n in range(120)}
     tree = Tree({**deep, "s120": servers(A)})
     assert tree.pick("s21") == A
@@ -141,7 +141,7 @@ def test_only_a_drained_server_is_up_defect_a(strategy: str) -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @settings(max_examples=30)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=6), st.lists(st.tuples(st.integers(0, 5), st.booleans())))
-def test_every_strategy_picks_who_stands_or_nobody(
+def test_every_strategy_picks_an_available_server_or_none(
     strategy: str, weights: list[int], events: list[tuple[int, bool]]
 ) -> None:
     urls = [f"http://10.0.0.{n}:80" for n in range(len(weights))]
@@ -199,7 +199,7 @@ def moved(tree: Tree, change: Any) -> tuple[float, dict[tuple[Any, Any], int]]:
     return sum(ways.values()) / len(clients), dict(ways)
 
 
-def test_by_source_address_only_the_clients_of_a_server_that_fails_move_and_they_come_back() -> None:
+def test_by_source_address_only_the_clients_of_a_failed_server_move_and_return() -> None:
     tree = Tree({"s": servers(A, B, C, D, sticky={"sourceIP": {}}, **CHECK)})
     part, ways = moved(tree, lambda: tree.set_up("s", B, False))
     assert {before for before, _ in ways} == {B}
@@ -215,7 +215,7 @@ def test_by_source_address_a_new_server_takes_only_its_share() -> None:
     assert 0.2 < part < 0.3
 
 
-def test_a_canary_by_user_grows_from_10_to_20_per_cent_and_nobody_moves_back() -> None:
+def test_a_canary_by_user_grows_from_10_to_20_per_cent_and_no_user_moves_back() -> None:
     def canary(old: int, new: int) -> dict[str, Any]:
         return {
             "old": servers(A),

@@ -107,7 +107,7 @@ def test_published_vectors() -> None:
     assert [many.pick(f"user-{number}") for number in range(6)] == [126, 241, 203, 261, 119, 54]
 
 
-def test_many_servers_of_unlike_weights_share_as_they_should() -> None:
+def test_many_servers_of_different_weights_get_their_shares() -> None:
     weights = {number: 1 + number % 50 for number in range(2000)}
     counts = Counter(number % 50 for number in Consistent(weights).pick_many(range(200_000)))
     for number in range(50):

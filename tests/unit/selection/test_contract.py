@@ -67,7 +67,7 @@ def test_wrong_servers_are_refused_and_change_nothing(make: Make) -> None:
 
 
 @every
-def test_nobody_may_be_picked(make: Make) -> None:
+def test_without_an_available_server_a_pick_raises(make: Make) -> None:
     lb = make()
     for _ in range(2):
         with pytest.raises(NoServerError, match="no servers"):
@@ -129,7 +129,7 @@ def test_pick_n_gives_different_servers(make: Make) -> None:
 
 
 @pytest.mark.parametrize("make", KEYED.values(), ids=KEYED)
-def test_the_first_of_pick_n_is_the_pick_and_the_rest_is_who_takes_over(make: Make) -> None:
+def test_the_first_of_pick_n_is_the_pick_and_the_others_are_the_fallbacks(make: Make) -> None:
     lb = make({f"app-{number}": 1 for number in range(12)})
     for number in range(50):
         first, second, third = lb.pick_n(f"user-{number}", 3)

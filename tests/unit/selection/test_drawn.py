@@ -39,7 +39,7 @@ def test_shares_are_those_of_the_weights(kind: Any, weights: list[int], seed: in
     assert found < freedom + 6 * (2 * freedom) ** 0.5 + 12
 
 
-def test_weights_of_any_size_are_drawn_as_they_are() -> None:
+def test_weights_of_any_size_are_drawn_exactly() -> None:
     lb = RandomWeighted({0: 1 << 30, 1: 1, 2: 0, 3: (1 << 30) - 1})
     counts = indexes(lb, 100_000)
     assert set(counts) <= {0, 1, 3} and abs(counts[0] - 50_000) < 1000
@@ -76,7 +76,7 @@ def test_the_others_keep_their_ratio_when_one_is_down(kind: Any, count: int) -> 
 
 
 @pytest.mark.parametrize("kind", [RandomWeighted, P2C, PeakEWMA, LeastConnections])
-def test_who_is_barred_leaves_its_share_to_the_others_by_weight(kind: Any) -> None:
+def test_an_excluded_server_leaves_its_share_to_the_others_by_weight(kind: Any) -> None:
     lb = kind({number: 1 + number % 2 for number in range(40)})
     counts = Counter(lb.pick(exclude=range(4, 40)) for _ in range(6000))
     if kind is LeastConnections:

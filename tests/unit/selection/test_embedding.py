@@ -260,7 +260,7 @@ def test_through_ctypes() -> None:
         capsule({"a": 1})
 
 
-def test_a_wrapper_is_told_the_time() -> None:
+def test_a_wrapper_gets_the_time() -> None:
     now = [0.0]
     lb = SlowStart(Tijdeman(["a"]), 10.0, clock=lambda: now[0])
     lb.add("b")

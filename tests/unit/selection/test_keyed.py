@@ -165,7 +165,7 @@ def test_a_full_server_is_passed_over_and_a_server_that_goes_takes_its_requests_
     counts = Counter(lease.server for lease in leases)
     # 30 requests of one key: the first is full at ceil(1.25 * 30 / 3), the second too, the rest is the third's.
     assert counts == {first: 13, second: 13, third: 4} or (counts[first] == 13 and name == "Ketama")
-    # With everybody else barred, the only one left is picked though it is full.
+    # With all others excluded, the only server left is picked although it is full.
     assert lb.pick("user-1", exclude={second, third}) == first
     lb.remove(first)
     for lease in leases:
@@ -191,7 +191,7 @@ def test_names_that_differ_in_every_process_are_refused(name: str) -> None:
 
 
 @every
-def test_almost_everybody_is_closed(name: str) -> None:
+def test_almost_all_servers_are_down(name: str) -> None:
     lb = KEYED[name](range(3000))
     for number in range(3000):
         lb.set_up(number, number in (17, 2500))

@@ -59,7 +59,7 @@ def test_the_fullest_is_as_full_as_weights_ask_for() -> None:
 
 
 @pytest.mark.parametrize("kind", [LeastConnections, LeastTime])
-def test_a_sample_bounds_the_servers_compared_and_everybody_comes_up(kind: Any) -> None:
+def test_a_sample_bounds_the_servers_compared_and_reaches_all_of_them(kind: Any) -> None:
     lb = kind(range(1000), sample=2)
     leases = [lb.lease() for _ in range(4000)]
     counts = Counter(lease.server for lease in leases)
@@ -278,8 +278,8 @@ def test_with_one_slow_server_going_by_load_or_latency_beats_round_robin(kind: A
 
 
 @pytest.mark.parametrize("kind", [PeakEWMA, Prequal])
-def test_with_a_server_that_is_slow_at_low_load_only_latency_tells(kind: Any) -> None:
-    """A fifth of capacity: nobody queues, so that requests in flight say little."""
+def test_only_latency_reveals_a_server_that_is_slow_at_low_load(kind: Any) -> None:
+    """A fifth of capacity: no requests queue, so requests in flight say little."""
     blind = p99(RandomWeighted(range(20)), slow=20, rate=80)
     by_load = p99(P2C(range(20)), slow=20, rate=80)
     assert p99(kind(range(20)), slow=20, rate=80) < min(0.5 * blind, 0.8 * by_load)
@@ -350,7 +350,7 @@ def test_one_that_comes_back_is_asked_at_once_and_few_requests_are_not_spent_on_
     lb.set_time(61)
     assert "b" in [lb.pick() for _ in range(9)]
     rare = kind(["a", "b", "c"], seed=3)
-    for number in range(400):  # one in a minute: everybody would be due at each
+    for number in range(400):  # one in a minute: all servers would be due at each
         rare.set_time(60.0 * number)
         rare.pick()
         for server, latency_s in (("a", 0.001), ("b", 0.9), ("c", 0.9)):

@@ -97,7 +97,7 @@ def test_first_come_first_served() -> None:
     asyncio.run(run())
 
 
-def test_nobody_overtakes_one_that_needs_more_room_and_a_lease_takes_nothing_from_it() -> None:
+def test_no_request_overtakes_one_with_a_larger_cost() -> None:
     async def run() -> None:
         lb = InFlightLimit(SmoothWRR(["a"]), 4)
         held = [lb.lease() for _ in range(4)]
@@ -187,7 +187,7 @@ def test_time_and_room_to_wait_are_bounded() -> None:
     asyncio.run(run())
 
 
-def test_what_waits_in_vain_is_told_and_changes_are_seen() -> None:
+def test_a_wait_that_cannot_succeed_raises_and_changes_are_noticed() -> None:
     async def run() -> None:
         lb = InFlightLimit(SmoothWRR(["a"]), 1)
         lb.set_up("a", False)
@@ -211,7 +211,7 @@ def test_what_waits_in_vain_is_told_and_changes_are_seen() -> None:
     asyncio.run(run())
 
 
-def test_without_a_limit_nobody_waits() -> None:
+def test_without_a_limit_no_request_waits() -> None:
     async def run() -> None:
         for lb in (SmoothWRR(["a"]), SlowStart(SmoothWRR(["a"]))):
             async with await lb.acquire(timeout=1, cost=3) as server:

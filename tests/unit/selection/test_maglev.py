@@ -42,7 +42,7 @@ def oracle(weights: dict[str, int], size: int) -> list[str]:
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=9).filter(any), st.sampled_from([11, 13, 101, 251]))
-def test_it_is_the_paper_with_envoys_turns(weights: list[int], size: int) -> None:
+def test_the_table_follows_the_paper_with_envoys_order(weights: list[int], size: int) -> None:
     servers = {f"app-{number}": weight for number, weight in enumerate(weights)}
     lb = Maglev(servers, table_size=size)
     table = oracle(servers, size)

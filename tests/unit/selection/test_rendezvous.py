@@ -30,7 +30,7 @@ def oracle(weights: dict[Any, int], key: str | int, seed: int = 0) -> Any:
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 1 << 30), min_size=1, max_size=20).filter(any), st.integers(0, 1 << 64))
-def test_it_is_the_formula(weights: list[int], seed: int) -> None:
+def test_picks_follow_the_formula(weights: list[int], seed: int) -> None:
     servers = {f"app-{number}": weight for number, weight in enumerate(weights)}
     lb = Rendezvous(servers, seed=seed)
     for key in range(30):
@@ -42,7 +42,7 @@ def test_published_vector() -> None:
     assert "".join(lb.pick(f"user-{number}")[-1] for number in range(20)) == "21111131321111111111"
 
 
-def test_many_servers_of_two_weights_share_as_they_should() -> None:
+def test_many_servers_of_two_weights_get_their_shares() -> None:
     lb = Rendezvous({f"10.0.{n // 256}.{n % 256}:80": 1 + 2 * (n < 500) for n in range(1000)})
     heavy = sum(index < 500 for index in lb.pick_many(range(40_000)))
     assert abs(heavy / 40_000 - 0.75) < 0.01

@@ -20,7 +20,7 @@ from lbcore.selection import (
 
 
 def served(retry: Retry[Any], fails: Any, error: type[BaseException] = ConnectionError) -> tuple[Any, list[Any]]:
-    """Who answered, and who was asked."""
+    """The server that answered, and the servers that were tried."""
     asked: list[Any] = []
     for attempt in retry:
         with attempt as server:
@@ -39,7 +39,7 @@ def test_no_server_is_asked_twice() -> None:
         assert server == "c" and sorted(asked) == sorted(set(asked))
     with pytest.raises(ConnectionError):
         served(Retry(lb, attempts=2), "abc")
-    with pytest.raises(ConnectionError):  # of the last one: nobody is left
+    with pytest.raises(ConnectionError):  # of the last attempt: no server is left
         served(Retry(lb, attempts=9), "abc")
     assert {lb.in_flight(server) for server in lb} == {0}
     assert served(Retry(lb, exclude="a", attempts=9), "b")[0] == "c"

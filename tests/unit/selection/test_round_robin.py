@@ -60,7 +60,7 @@ def test_weights_without_a_short_period_are_followed_pick_by_pick(kind: type[Sel
 
 @pytest.mark.parametrize("kind", [SmoothWRR, Tijdeman])
 @pytest.mark.parametrize("scale", [1, 100_003])
-def test_weights_that_change_before_every_pick_starve_nobody(kind: type[Selector[str]], scale: int) -> None:
+def test_weights_that_change_before_every_pick_starve_no_server(kind: type[Selector[str]], scale: int) -> None:
     lb = kind({"a": 5 * scale, "b": 3 * scale, "c": 2 * scale})
     counts = Counter[str]()
     for turn in range(3000):

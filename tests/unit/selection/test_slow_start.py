@@ -65,7 +65,7 @@ def test_those_that_are_there_at_first_have_come_before() -> None:
 
 
 @pytest.mark.parametrize("how", ["up", "weight", "added again"])
-def test_who_comes_ramps(how: str) -> None:
+def test_a_new_server_ramps_up(how: str) -> None:
     clock = Clock()
     lb = SlowStart(SmoothWRR({"a": 1, "b": 1}), window_s=10.0, clock=clock)
     if how == "up":
@@ -85,7 +85,7 @@ def test_who_comes_ramps(how: str) -> None:
     assert counted(lb, 100) == {"a": 50, "b": 50}
 
 
-def test_a_change_of_weight_of_who_is_there_is_no_coming() -> None:
+def test_a_change_of_weight_does_not_start_a_ramp() -> None:
     lb = SlowStart(SmoothWRR({"a": 1, "b": 1}), clock=Clock())
     lb.set_weight("b", 3)
     assert lb.ramp("b") == 100 and counted(lb, 40)["b"] == 30
@@ -104,7 +104,7 @@ def test_the_order_is_built_twenty_times_in_a_window_and_then_no_more() -> None:
     assert 15 < len(shares) <= 21
     asked = clock.asked
     counted(lb, 1000)
-    assert clock.asked == asked  # nobody ramps: not even a look at the clock
+    assert clock.asked == asked  # no server ramps up, so the clock is not read
 
 
 def test_accept_leases_and_many() -> None:

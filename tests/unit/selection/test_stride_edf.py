@@ -150,7 +150,7 @@ def test_edf_weights_that_change_all_the_time_have_the_shares_of_their_means() -
 
 
 def test_edf_a_server_keeps_the_part_of_its_wait_that_is_left() -> None:
-    """Half of its wait is over when its weight changes: it comes after half of the new one."""
+    """After half of its wait its weight changes: the rest is half of the new wait."""
     lb = EDF({"heavy": 100, "light": 1})
     for _ in range(50):
         assert lb.pick() == "heavy"

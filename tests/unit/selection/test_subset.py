@@ -1,4 +1,4 @@
-"""Subsets: who talks to whom."""
+"""Subsets: which client connects to which servers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SERVERS = [f"10.0.0.{number}:8080" for number in range(100)]
 CLIENTS = [f"web-{number}" for number in range(1000)]
 
 
-def test_it_is_the_smallest_hashes_by_the_clients_seed() -> None:
+def test_a_subset_is_the_smallest_hashes_by_the_clients_seed() -> None:
     for client in CLIENTS[:20]:
         seed = hash_of(client, "xxh64")
         ranked = sorted(SERVERS, key=lambda server: hash_of(server, "xxh64", seed))

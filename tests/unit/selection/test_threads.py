@@ -97,7 +97,7 @@ class Watched:
         return self.number
 
 
-def test_what_is_looked_up_while_another_server_goes_is_found_where_it_is_then() -> None:
+def test_a_lookup_during_a_removal_finds_the_new_position() -> None:
     servers = [Watched(number) for number in range(10)]
     lb = SmoothWRR({server: 1 + server.number for server in servers})
     lease = lb.lease(accept=lambda server: server is servers[5])

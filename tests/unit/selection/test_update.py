@@ -66,7 +66,7 @@ def test_a_text_that_is_excluded_is_one_server(make: Make) -> None:
 
 @every
 @given(before=weights, after=weights)
-def test_update_makes_it_what_it_is_told(make: Make, before: dict[int, int], after: dict[int, int]) -> None:
+def test_update_sets_the_given_servers_and_weights(make: Make, before: dict[int, int], after: dict[int, int]) -> None:
     lb = make(before)
     lb.update(after)
     assert dict(lb.items()) == after
@@ -122,7 +122,7 @@ def test_positions_waits_and_latencies_stay() -> None:
     assert guarded.ejected == {"b": "by hand"} and guarded.ramp("d") == 10 and guarded.ramp("c") == 100
 
 
-def test_keys_stay_where_they_are() -> None:
+def test_keys_keep_their_servers() -> None:
     lb = Rendezvous({"a": 1, "b": 1, "c": 1})
     before = {n: lb.pick(n) for n in range(300)}
     lb.update(["c", "b", "d", "a"])
@@ -183,7 +183,7 @@ def test_tiers_keep_weights_within_and_follow_ejections() -> None:
     assert lb.stats()["c"].state == "standby"
     lb.layer(OutlierDetector).eject("a")
     assert shares(lb) == {"a": 0, "b": 0.25, "c": 0.75, "d": 0}
-    lb.set_tier("c", 3)  # the one that nobody named comes after all that are
+    lb.set_tier("c", 3)  # the tier that was not named comes last
     assert shares(lb)["c"] == 0.75
     lb.set_up("c", False)
     assert shares(lb) == {"a": 0, "b": 0.25, "c": 0, "d": 0.75}
@@ -211,7 +211,7 @@ def test_tiers_that_are_none_are_refused() -> None:
 # Hooks
 
 
-def test_hooks_are_called_once_it_is_done_and_may_use_the_selector(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hooks_are_called_after_the_update_and_may_use_the_selector(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     seen: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""Keys counted over workers: exact, whoever comes and goes, and whoever dies; bounded, and what is shed is counted."""
+"""Keys counted over workers: exact, also when workers start, stop and die; bounded, and shed entries are counted."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_full_table_lets_no_new_client_in_and_forgets_none() -> None:
     while table.admit(1, ip(admitted), 2):
         admitted += 1
     assert admitted == 49152
-    assert table.admit(1, ip(5), 2), "who is in it may have a second one"
+    assert table.admit(1, ip(5), 2), "a key in the table may have a second one"
     assert not table.admit(1, ip(5), 2)
     assert table.evictions == 1, "the one without room was counted"
     table.leave(1, ip(7))

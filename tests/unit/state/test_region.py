@@ -74,7 +74,7 @@ def test_region_sequence_taken_by_many_processes_is_exact() -> None:
     assert region.sequence(1) == 60000
 
 
-def test_region_set_up_tells_a_flip_from_a_repetition() -> None:
+def test_region_set_up_distinguishes_a_change_from_a_repetition() -> None:
     region = Region.create(1, services=1, servers=1)
     region.reset_server(0)
     assert region.is_up(0)

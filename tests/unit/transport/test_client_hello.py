@@ -1,4 +1,4 @@
-"""What is read of a hello: every cut of a real one is partial, records have any size, nonsense is told from both."""
+"""Parsing a ClientHello: every prefix of a real one is partial, records have any size, garbage is recognised."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_nonsense(data: bytes) -> None:
     assert described(data) == (BAD, b"", b"")
 
 
-def test_a_hello_longer_than_allowed_is_told_before_it_is_whole() -> None:
+def test_a_client_hello_over_the_limit_is_refused_before_it_is_complete() -> None:
     assert described(b"\x16\x03\x01\x40\x00\x01\x00\x40\x00")[0] == BAD
     first = b"\x16\x03\x01\x30\x00" + b"\x01\x00\x3f\x00" + bytes(0x3000 - 4)
     assert described(first + b"\x16\x03\x01\x05\x00")[0] == PARTIAL

@@ -43,7 +43,7 @@ async def passes(reactor: Reactor) -> None:
             channel.close()
 
 
-def test_reactor_readable_descriptor_is_told_once_per_edge() -> None:
+def test_reactor_reports_a_readable_descriptor_once_per_edge() -> None:
     async def body(reactor: Reactor) -> None:
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -53,7 +53,7 @@ def test_reactor_readable_descriptor_is_told_once_per_edge() -> None:
             theirs.send(b"a")
             await becomes_true(lambda: len(seen) == 1)
             await passes(reactor)
-            assert len(seen) == 1  # edge-triggered: unread bytes are not told again
+            assert len(seen) == 1  # edge-triggered: unread bytes are not reported again
             theirs.close()
             await becomes_true(lambda: bool(seen[-1] & select.EPOLLRDHUP))
             channel.close()
