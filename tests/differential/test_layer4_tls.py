@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tests.differential.test_edge import Twins, twins
 from tests.differential.test_traefik import describe
 from tests.support.certificates import Files, certificate
 from tests.support.secure import secure_serving
+from tests.support.tls import trusting
 from tests.support.traefik import NAMES
 from tests.support.wire import Peer, Server, serving
 from tests.unit.transport.test_client_hello import hello, in_records
@@ -111,9 +111,7 @@ def outcome(
     both: Twins, name: str, point: str, server_name: str | None, *protocols: str, first: bytes = b""
 ) -> tuple[Any, ...]:
     """Who answers, by which protocol and with whose certificate."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    context = trusting()
     if protocols:
         context.set_alpn_protocols(list(protocols))
     try:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.certificates import Files, certificate
 from tests.support.secure import secure_serving
+from tests.support.tls import trusting
 from tests.support.wire import TIMEOUT_S, Edge, Peer, config_for, edge, serving
 from tests.unit.transport.test_client_hello import hello, in_records
 
@@ -75,13 +76,9 @@ def world(
 
 
 def client_context(client: Files | None = None, *protocols: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    context = trusting(client)
     if protocols:
         context.set_alpn_protocols(list(protocols))
-    if client is not None:
-        context.load_cert_chain(client.certificate, client.key)
     return context
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -132,7 +131,8 @@ def test_an_answer_that_waits_holds_up_its_server(known: Steps, place: str) -> N
         a.answer = large
         client = sent(lb, asks("one=back-wait"))
         held(lb, known["one"], 1)
-        time.sleep(0.2)  # nothing may be read of the server meanwhile
+        for _ in range(20):
+            lb.settle()  # nothing may be read of the server meanwhile
         assert counters(lb, f"all@file|{a.url}").bytes_in == 0
         assert in_flight(lb, f"all@file|{a.url}") == 1
         in_loop(lb, known["one"].release)
@@ -222,14 +222,14 @@ def test_the_deadline_of_the_entry_point_ends_the_wait_of_an_answer(known: Steps
 def test_reload_and_drain_wait_for_answers_that_wait(known: Steps, place: str) -> None:
     with recorders("a", "b") as (a, b):
         with edge(stepped(place, limited(a.url))) as lb:
-            client = sent(lb, asks("one=back-wait"))
+            client = sent(lb, asks("one=back-wait"), stays=True)
             held(lb, known["one"], 1)
             lb.apply(stepped(place, limited(b.url)))
             assert lb.ask(GET)[2] == b"b"
             lb._loop.call_soon_threadsafe(lb._loop.call_later, 0.3, known["one"].release)
         assert client.message()[2] == b"a"
         with edge(stepped(place, limited(a.url)), transport={"lifeCycle": {"graceTimeOut": "300ms"}}) as lb:
-            client = sent(lb, asks("one=back-wait"))
+            client = sent(lb, asks("one=back-wait"), stays=True)
             held(lb, known["one"], 1)
         assert client.to_the_end() == b""
 

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcore.transport.client_hello import described
+from tests.support.tls import trusting
 
 WHOLE, PARTIAL, BAD = 0, -1, -2
 
 
 def hello(name: str | None = "shop.test", protocols: tuple[str, ...] = ()) -> bytes:
-    context = ssl.create_default_context()
-    context.check_hostname = False
+    context = trusting()
     if protocols:
         context.set_alpn_protocols(list(protocols))
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
