@@ -31,6 +31,17 @@ cdef class Reply(Pending):             # what a service answers to a request of 
     cdef int error                     # ErrorKind; -1 = the answer is the server's own
 
 
+cdef class Tries:                      # how often, and for what, the servers of a route are asked again; immutable
+    cdef readonly int most             # attempts, the first one included
+    cdef readonly bint repeats_unsafe  # also requests whose method is not idempotent
+    cdef readonly int64_t max_body_bytes   # a longer body is not kept, and its request not repeated after an answer; -1 = a share of the budget
+    cdef readonly int64_t pause_ms     # before the second attempt, doubled for each one after that; 0 = none
+    cdef readonly int64_t within_ms    # of the first attempt: no other one begins later; 0 = any time
+    cdef readonly list statuses        # [first, last] of answers that are not wanted; empty = a server is asked again only if it was not reached
+
+    cdef bint drops(self, int status) noexcept
+
+
 cdef class Context:                    # an exchange, as middlewares see it
     cdef Pending pending               # what it waits for; None = nothing
     cdef bint waiting                  # it waits: who called `wait` has returned. Else a `pending` that is settled is `settled_early`
@@ -47,6 +58,9 @@ cdef class Context:                    # an exchange, as middlewares see it
     cdef int add_request_filter(self, Filter filter) except -1
     cdef int add_answer_filter(self, Filter filter) except -1
     cdef int discard_answer(self) except -1
+    cdef int set_tries(self, Tries tries) except -1
+    cdef list attempts_made(self)
+    cdef str place(self)
     cdef int owe_end(self, Middleware middleware) except -1
     cdef int leave_steps(self, Py_ssize_t step) except -1
 

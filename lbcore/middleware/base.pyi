@@ -1,5 +1,26 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+from lbcore.state.holdings import State
+
+class Tries:
+    most: int
+    statuses: list[tuple[int, int]]
+    repeats_unsafe: bool
+    max_body_bytes: int
+    pause_ms: int
+    within_ms: int
+    def __init__(
+        self,
+        most: int,
+        statuses: Iterable[tuple[int, int]] = (),
+        *,
+        repeats_unsafe: bool = False,
+        max_body_bytes: int = -1,
+        pause_ms: int = 0,
+        within_ms: int = 0,
+    ) -> None: ...
 
 class Middleware:
     name: str
     def bind(self, find: Callable[[str], object]) -> None: ...
+    def keep_in(self, state: State) -> None: ...

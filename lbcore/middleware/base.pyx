@@ -39,6 +39,28 @@ cdef class Reply(Pending):
     """What a service answers to a request of lbcore's own: see `Context.ask`."""
 
 
+cdef class Tries:
+    """What a route wants beside the attempts that lbcore makes by itself: see `Context.set_tries`."""
+
+    def __init__(self, int most, statuses=(), *, bint repeats_unsafe=False, int64_t max_body_bytes=-1, int64_t pause_ms=0,
+                 int64_t within_ms=0):
+        if most < 1:
+            raise ValueError("at least one attempt is made")
+        self.most = most
+        self.statuses = [(<int>first, <int>last) for first, last in statuses]
+        self.repeats_unsafe = repeats_unsafe
+        self.max_body_bytes = max_body_bytes
+        self.pause_ms = pause_ms
+        self.within_ms = within_ms
+
+    cdef bint drops(self, int status) noexcept:
+        """Whether another answer than one of this status is wanted."""
+        for first, last in self.statuses:
+            if <int>first <= status <= <int>last:
+                return True
+        return False
+
+
 cdef class Context:
     """An exchange, as middlewares see it."""
 
@@ -93,6 +115,19 @@ cdef class Context:
         Within `on_response`; to be followed by ANSWER, or by WAIT and then ANSWER. What ANSWER replaces is discarded anyhow."""
         raise NotImplementedError
 
+    cdef int set_tries(self, Tries tries) except -1:
+        """Have servers asked as often as this says. Within `on_request` or `on_settled`; the last one that is set counts."""
+        raise NotImplementedError
+
+    cdef list attempts_made(self):
+        """What became of each attempt so far, in order: (server, sent_ns, origin_ns, ended_ns, status, error, abandoned), as in
+        `Attempt`; times stand there where the entry point has an observer."""
+        raise NotImplementedError
+
+    cdef str place(self):
+        """The router or the service in front of which the middleware at work stands: the same one may stand in front of several."""
+        raise NotImplementedError
+
     cdef int owe_end(self, Middleware middleware) except -1:
         """The request has passed this middleware, which is at work, or waits in it: its `on_end` is to be called."""
         if self.ends is None:
@@ -113,6 +148,12 @@ cdef class Middleware:
         """Take the services that this middleware asks (`Context.ask`): `find(name)` returns one, or raises ValueError.
 
         Called once, when all middlewares of a configuration are built and before any request comes.
+        """
+
+    def keep_in(self, state):
+        """Take what this middleware has beyond one exchange: `state` is a `lbcore.state.holdings.State`.
+
+        Called once, when it is built.
         """
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:

@@ -7,6 +7,7 @@ from lbcore.middleware.base import Middleware
 from lbcore.middleware.headers import Headers
 from lbcore.middleware.paths import AddPrefix, ReplacePath, ReplacePathRegex, StripPrefix, StripPrefixRegex
 from lbcore.middleware.redirect import RedirectRegex, RedirectScheme
+from lbcore.state.holdings import State
 
 KINDS = {
     "add_prefix": AddPrefix,
@@ -20,7 +21,12 @@ KINDS = {
 }
 
 
-def build(name: str, config: Config) -> Middleware:
-    """The middleware of a configuration with one kind other than `chain`. Raises ValueError with what is wrong."""
+def build(name: str, config: Config, state: State) -> Middleware:
+    """The middleware of a configuration with one kind other than `chain`. Raises ValueError with what is wrong.
+
+    state  where it keeps what lives longer than an exchange.
+    """
     (kind,) = config.kinds
-    return KINDS[kind](name, getattr(config, kind))
+    middleware = KINDS[kind](name, getattr(config, kind))
+    middleware.keep_in(state)
+    return middleware

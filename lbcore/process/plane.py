@@ -17,6 +17,7 @@ from lbcore.observability.watch import Watch
 from lbcore.routing.compile import Table, compile_table
 from lbcore.routing.queue import WaitQueue, adopt
 from lbcore.routing.server import Server
+from lbcore.state.holdings import State
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 from lbcore.transport.engine import Engine
@@ -43,6 +44,7 @@ class DataPlane:
         self._admin = admin
         self._ping = Ping()
         self._challenges = Challenges()
+        self._state = State(region, worker)
         self._servers: dict[str, Server] = {}  # of the table in force, by identity
         self._queues: dict[str, WaitQueue] = {}  # of the table in force, by service
         self._watch = Watch(static, region, worker, self._say)
@@ -98,6 +100,7 @@ class DataPlane:
             self._ping,
             self._admin,
             challenges=self._challenges,
+            state=self._state,
         )
         if table.speaks_tls:
             import lbcore.transport.tls  # noqa: F401 -- a failure here is a refusal; `commit` must not fail

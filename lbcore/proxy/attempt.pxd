@@ -2,6 +2,9 @@
 
 from libc.stdint cimport uint64_t
 
+from lbcore.http.response cimport Response
+from lbcore.http.sink cimport Sink
+from lbcore.middleware.base cimport Tries
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.server cimport Server
@@ -18,19 +21,26 @@ cdef enum Next:                        # what follows
     NEXT_NONE                          # nothing: the client is told
     NEXT_SAME                          # the same server, over a new connection
     NEXT_OTHER                         # another server of the same service
+    NEXT_RETRY                         # what the service chooses once more, since the route wants another answer
     NEXT_FALLBACK                      # the fallback of the innermost Failover that drops the status
 
 
-cdef class Attempt:                    # the connection of the one under way is `Exchange.stream`; a past one keeps none
+cdef class Attempt:
     cdef Server server                 # None until one is chosen
     cdef LoadBalancer balancer         # that chose the server
+    cdef bint counted                  # at the server, as under way: whoever ends it takes that back
     cdef bint again                    # at the server of the attempt before, in its place there
     cdef uint64_t sent_ns              # monotonic time of the dispatch, where an observer or the strategy needs it
     cdef uint64_t origin_ns            # from the dispatch to the head of the server's answer; 0 = none came
     cdef int origin_status             # of the server's answer; 0 = none came
+    cdef uint64_t ended_ns             # when its connection was free again, or broke; set where `sent_ns` is
     cdef int error                     # ErrorKind, -1 when all went well
+    cdef bint abandoned                # another attempt, under way at the same time, was faster
+    cdef Sink stream                   # the ServerStream of an attempt under way that is not the present one; else None
+    cdef Response response             # likewise: where its head is read into, owned
+    cdef list cookies                  # likewise: Set-Cookie values for its answer
 
     cdef void clear(self) noexcept
 
 
-cdef int next_attempt(Attempt attempt, int outcome, int status, bint repeatable, Decision decision) noexcept
+cdef int next_attempt(Attempt attempt, int outcome, int status, bint repeatable, Decision decision, Tries tries, int made) noexcept

@@ -1,11 +1,12 @@
 """One attempt to have a request answered by a server, and what may follow a failed one. No I/O.
 
-Every reason to ask once more is here: an idle connection that was dead, a server that could not be reached, an answer that a
-Failover does not want. What is done about it is the exchange's.
+Every reason for another attempt is here: an idle connection that was dead, a server that could not be reached, an answer that the
+route or a Failover does not want. What is done about it is the exchange's.
 """
 
 cimport cython
 
+from lbcore.middleware.base cimport Tries
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.failover cimport step_to_leave
 
@@ -17,20 +18,23 @@ cdef class Attempt:
     cdef void clear(self) noexcept:
         self.server = None
         self.balancer = None
-        self.again = False
-        self.sent_ns = self.origin_ns = 0
+        self.again = self.counted = False
+        self.sent_ns = self.origin_ns = self.ended_ns = 0
+        self.abandoned = False
         self.origin_status = 0
         self.error = -1
 
 
-cdef int next_attempt(Attempt attempt, int outcome, int status, bint repeatable, Decision decision) noexcept:
+cdef int next_attempt(Attempt attempt, int outcome, int status, bint repeatable, Decision decision, Tries tries, int made) noexcept:
     """What follows an attempt that failed. Returns a Next.
 
     status      that the client would be answered with: what a Failover goes by.
     repeatable  whether the whole request can be sent once more: nothing of its body is lost.
+    tries       what the route wants; None: nothing of its own.
+    made        attempts at the service so far that `tries` counts.
 
-    Bounded: a server is asked again once, and how many others are tried is bounded by the decision (MOST_TRIES,
-    MOST_IN_ALL); each Failover is left for good by its fallback.
+    Bounded: a server is asked again once, and how many others are tried is bounded by the decision (`most_tries`,
+    MOST_IN_ALL) and by `tries`; each Failover is left for good by its fallback.
     """
     if outcome == OUTCOME_STALE and repeatable and not attempt.again:
         return NEXT_SAME
@@ -38,6 +42,8 @@ cdef int next_attempt(Attempt attempt, int outcome, int status, bint repeatable,
         return NEXT_OTHER if attempt.again else NEXT_SAME
     if outcome == OUTCOME_UNREACHED:
         return NEXT_OTHER
+    if tries is not None and repeatable and made < tries.most and tries.drops(status):
+        return NEXT_RETRY
     if repeatable and step_to_leave(decision.failover, status) is not None:
         return NEXT_FALLBACK
     return NEXT_NONE

@@ -9,7 +9,7 @@ from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span
-from lbcore.middleware.base cimport Context, Pending, Reply
+from lbcore.middleware.base cimport Context, Pending, Reply, Tries
 from lbcore.proxy.attempt cimport Attempt
 from lbcore.proxy.copies cimport Copy
 from lbcore.proxy.entry_point cimport EntryPoint
@@ -77,13 +77,17 @@ cdef enum Sender:                      # who sends the rest of an answer whose h
     SENDER_WAITS                       # none so far: the answer waits in a middleware, and its head was not sent
 
 
+cdef class Pause(Pending):
+    pass
+
+
 cdef class Exchange(Context):
     cdef Request request
     cdef Response response
     cdef EntryPoint entry_point
     cdef uint64_t serial               # never used twice: tells an exchange from one that uses the same object later
     cdef ClientStream client
-    cdef ServerStream stream           # of the attempt under way; None until it is dispatched, and after its part is done
+    cdef ServerStream stream           # of the present attempt; None until it is dispatched, and after its part is done
     cdef Sink answer_sink              # where the answer's body goes now: `answer_filters`, or HELD while the answer waits
     cdef Sink answer_filters           # the first filter of the chain that ends at `client`, or that itself; set once there is an answer
     cdef Sink request_sink             # where the request's body goes: `stream`, or the first filter of a chain that ends there;
@@ -101,6 +105,11 @@ cdef class Exchange(Context):
     cdef WayBack way_back
     cdef Attempt attempt               # the present or the last one
     cdef list attempts                 # Attempts before it, the first one first; None = none
+    cdef list rivals                   # Attempts under way beside the present one, which hold their streams; None = none
+    cdef Tries tries                   # that the route wants; None = none of its own
+    cdef int tried                     # attempts that `tries` counts
+    cdef bint is_retry                 # the attempt that comes next is one of these
+    cdef uint64_t tries_until_ns       # no other one begins later, by the dialer's clock; 0 = any time
     cdef int retries                   # attempts after the first one, without those at fallbacks
     cdef ForwardPolicy forward
     cdef bytes server_name             # that the client's handshake asked for; read only where `head.encrypted` is set
@@ -139,6 +148,22 @@ cdef class Exchange(Context):
     cdef int dispatch(self, bint again) except -1
     cdef bint follow(self, int outcome, int status) except *
     cdef bint is_repeatable(self) noexcept
+    cdef Tries tries_left(self)
+    cdef bint repeats_answers(self) noexcept
+    cdef int prepare_again(self, Service service) except -1
+    cdef bint retry(self) except *
+    cdef bint hedge(self) except *
+    cdef int set_aside(self, list cookies) except -1
+    cdef int make_present(self, ServerStream stream) except -1
+    cdef int take_up(self, Attempt attempt) except -1
+    cdef int go_on_with_rival(self) except -1
+    cdef int end_rivals(self) except -1
+
+    cdef inline int heed(self, ServerStream stream) except -1:
+        """To be called first by a stream that is about to say something: of several attempts under way its own is the present
+        one from here on."""
+        return 0 if self.rivals is None else self.make_present(stream)
+
     cdef int ask_same(self) except -1
     cdef bint ask_other(self) except *
     cdef int fall_back(self, int status) except -1

@@ -15,10 +15,11 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sanitizer cimport POOLS
 from lbcore.http.span cimport Span, span_bytes, span_eq, span_of
-from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending, Reply
+from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending, Reply, Tries
 from lbcore.observability.record cimport Record
 from lbcore.proxy.attempt cimport (
-    NEXT_FALLBACK, NEXT_OTHER, NEXT_SAME, OUTCOME_BAD, OUTCOME_REFUSED, OUTCOME_STALE, OUTCOME_UNREACHED, Attempt, next_attempt,
+    NEXT_FALLBACK, NEXT_OTHER, NEXT_RETRY, NEXT_SAME, OUTCOME_BAD, OUTCOME_REFUSED, OUTCOME_STALE, OUTCOME_UNREACHED, Attempt,
+    next_attempt,
 )
 from lbcore.proxy.copies cimport Copy, make_copy
 from lbcore.proxy.entry_point cimport EntryPoint
@@ -46,6 +47,7 @@ from lbcore.state.counters import ERROR_NAMES
 
 cdef enum:
     KEPT_EXCHANGES = 1024      # kept for reuse
+    LONGEST_PAUSE_MS = 60000   # between two attempts
     PART_BYTES = 65536         # of an answer of lbcore's own, put at once
 
 # Bodies of lbcore's own answers, as Traefik's clients know them.
@@ -174,6 +176,11 @@ cdef class Dialer:
 
 
 @cython.final
+cdef class Pause(Pending):
+    """The time between two attempts."""
+
+
+@cython.final
 cdef class Exchange(Context):
     """A request, its answer, and every decision taken on the way. Reused: get one with `exchange_take`."""
 
@@ -245,6 +252,7 @@ cdef class Exchange(Context):
             self.service = self.route.service
             self.phase = PHASE_CHOOSE
         if self.phase == PHASE_CHOOSE:
+            settled = None                     # a pause
             if not self.choose():
                 return self.no_server()
             self.phase = PHASE_GATES
@@ -287,6 +295,21 @@ cdef class Exchange(Context):
             self.passed += 1
         self.gates.first_step = self.passed
         return PASS
+
+    cdef list attempts_made(self):
+        cdef Attempt attempt
+        cdef list made = []
+        for item in (self.attempts or []) + (self.rivals or []) + [self.attempt]:
+            attempt = <Attempt>item
+            if attempt.server is not None:
+                made.append((attempt.server.key, attempt.sent_ns, attempt.origin_ns, attempt.ended_ns, attempt.origin_status,
+                             attempt.error, attempt.abandoned))
+        return made
+
+    cdef str place(self):
+        if self.gates.entered and self.step >= self.gates.first_step:
+            return self.gates.place_of(self.step)
+        return self.route.name
 
     # Waiting
 
@@ -365,6 +388,9 @@ cdef class Exchange(Context):
             self.keep_attempt()
         self.attempt.server = server
         if server is not None:
+            if self.is_retry:
+                self.is_retry = False
+                server.stats.retries += 1
             self.attempt.balancer = <LoadBalancer>self.decision.balancer
             self.forward.pass_host = self.attempt.balancer.pass_host
         return 0
@@ -429,7 +455,7 @@ cdef class Exchange(Context):
     cdef int ask_server(self) except -1:
         """Send the request to the server of the attempt; its body is kept if it may have to be sent once more."""
         self.phase = PHASE_SERVER
-        if (self.decision.mirrors is None and self.decision.failover is None and self.recording is None) \
+        if (self.decision.mirrors is None and self.decision.failover is None and self.recording is None and self.tries is None) \
                 or self.start_recording():
             return self.dispatch(False)
         return 0
@@ -441,6 +467,7 @@ cdef class Exchange(Context):
             attempt.server.stats.requests += 1
         else:
             attempt.balancer.note_start(attempt.server)
+            attempt.counted = True
             self.decision.slot_taken = False
         if attempt.balancer.times or self.entry_point.observer is not None:
             attempt.sent_ns = monotonic_ns()
@@ -449,18 +476,158 @@ cdef class Exchange(Context):
     cdef bint follow(self, int outcome, int status) except *:
         """Make the attempt that may follow a failed one. False: none does, and `status` is the answer."""
         cdef bint repeatable = self.request.is_idempotent() if outcome == OUTCOME_STALE else self.is_repeatable()
-        cdef int step = next_attempt(self.attempt, outcome, status, repeatable, self.decision)
+        cdef int step = next_attempt(self.attempt, outcome, status, repeatable, self.decision, self.tries_left(), self.tried)
         if step == NEXT_SAME:
             self.ask_same()
             return True
         if step == NEXT_OTHER:
             if self.ask_other():
                 return True
-            step = next_attempt(self.attempt, OUTCOME_BAD, status, repeatable, self.decision)
+            step = next_attempt(self.attempt, OUTCOME_BAD, status, repeatable, self.decision, self.tries_left(), self.tried)
+        if step == NEXT_RETRY:
+            return self.retry()
         if step == NEXT_FALLBACK:
             self.fall_back(status)
             return True
         return False
+
+    cdef int set_tries(self, Tries tries) except -1:
+        self.tries = tries
+        self.tried = 1
+        self.is_retry = False
+        self.decision.most_tries = tries.most
+        self.tries_until_ns = self.dialer.now_ns() + <uint64_t>tries.within_ms * 1000000 if tries.within_ms else 0
+        return 0
+
+    cdef Tries tries_left(self):
+        """What the route wants, if it still does; None: no other attempt for an answer of a server."""
+        if self.tries is None or (self.tries_until_ns and self.dialer.now_ns() >= self.tries_until_ns) \
+                or not (self.tries.repeats_unsafe or self.request.is_idempotent()):
+            return None
+        return self.tries
+
+    cdef bint retry(self) except *:
+        """The route wants another answer: what the service chooses now is asked, after a pause if the route says so."""
+        cdef Pause pause
+        cdef int64_t pause_ms = self.tries.pause_ms << min(self.tried - 1, 20)
+        cdef uint64_t serial = self.serial
+        self.discard_answer()
+        if self.recording is not None and self.recording is not self.request_tail:
+            # Filters behind the recording have seen some of the body, which comes once more: their gates are passed anew.
+            self.gates.go_back(min(self.recorded_behind, len(self.gates.entered)), self.request, self)
+        self.decision.choose_anew()
+        self.tried += 1
+        self.retries += 1
+        self.is_retry = True
+        self.prepare_again(self.service)
+        try:
+            if not pause_ms:
+                self.go_on(None)
+                return True
+            pause = Pause.__new__(Pause)
+            self.wait(pause, min(pause_ms, <int64_t>LONGEST_PAUSE_MS))
+            self.waiting = True
+        except Exception as error:
+            self.internal_error(error, serial)
+        return True
+
+    cdef bint hedge(self) except *:
+        """Begin one more attempt beside those under way: the first answer is the client's, and ends the others. At another
+        server, behind the same gates, for a request without a body. False: this cannot be, and nothing was done."""
+        cdef Decision decision = self.decision
+        cdef LoadBalancer balancer = self.attempt.balancer
+        cdef list cookies = decision.cookies, gates = decision.gates, path = decision.path
+        cdef Server server
+        if self.phase != PHASE_SERVER or self.way_back.begun or self.stream is None \
+                or self.request.framing.body != BODY_NONE or self.request.framing.upgrade:
+            return False
+        decision.begin_again(self.attempt.server)
+        server = self.find_server()
+        if server is None or decision.gates != gates:
+            if server is not None and decision.slot_taken:
+                decision.slot_taken = False
+                (<LoadBalancer>decision.balancer).let_go(server)
+            decision.cookies, decision.gates, decision.path = cookies, gates, path
+            decision.balancer = balancer
+            decision.queue = None
+            return False
+        self.set_aside(cookies)
+        self.attempt_at(server)
+        self.retries += 1
+        server.stats.retries += 1
+        self.dispatch(False)
+        return True
+
+    cdef int set_aside(self, list cookies) except -1:
+        """The present attempt goes on, and another one is made the present one."""
+        cdef Attempt attempt = self.attempt
+        attempt.stream, attempt.response, attempt.cookies = self.stream, self.response, cookies
+        if self.rivals is None:
+            self.rivals = []
+        self.rivals.append(attempt)
+        self.attempt = Attempt()
+        self.attempt.clear()
+        self.response = Response()
+        self.stream = None
+        return 0
+
+    cdef int make_present(self, ServerStream stream) except -1:
+        """Of several attempts under way, have that of this stream be the present one."""
+        cdef Attempt attempt
+        cdef Py_ssize_t i
+        if stream is self.stream:
+            return 0
+        for i in range(len(self.rivals)):
+            attempt = <Attempt>self.rivals[i]
+            if attempt.stream is stream:
+                self.attempt.stream, self.attempt.response = self.stream, self.response
+                self.attempt.cookies = self.decision.cookies
+                self.rivals[i] = self.attempt
+                return self.take_up(attempt)
+        return 0
+
+    cdef int take_up(self, Attempt attempt) except -1:
+        """Make an attempt that is under way the present one."""
+        self.attempt = attempt
+        self.response = attempt.response
+        self.decision.cookies = attempt.cookies
+        self.decision.balancer = attempt.balancer
+        self.forward.pass_host = attempt.balancer.pass_host
+        self.forward.server_authority = attempt.server.authority
+        self.attach(<ServerStream>attempt.stream)
+        attempt.stream = attempt.response = attempt.cookies = None
+        return 0
+
+    cdef int go_on_with_rival(self) except -1:
+        """The present attempt has failed, and another one is under way."""
+        cdef Attempt rival = <Attempt>self.rivals.pop()
+        self.attempts = [] if self.attempts is None else self.attempts
+        self.attempts.append(self.attempt)
+        if not self.rivals:
+            self.rivals = None
+        self.error = -1
+        return self.take_up(rival)
+
+    cdef int end_rivals(self) except -1:
+        """The present attempt alone is wanted: break off the others."""
+        cdef Attempt attempt
+        cdef ServerStream stream
+        cdef list rivals = self.rivals
+        self.rivals = None
+        for item in rivals:
+            attempt = <Attempt>item
+            stream = <ServerStream>attempt.stream
+            attempt.stream = attempt.response = attempt.cookies = None
+            attempt.abandoned = True
+            if attempt.sent_ns:
+                attempt.ended_ns = monotonic_ns()
+            self.attempts = [] if self.attempts is None else self.attempts
+            self.attempts.append(attempt)
+            attempt.counted = False
+            attempt.balancer.note_end(attempt.server)
+            stream.exchange = None
+            stream.abort()
+        return 0
 
     cdef bint is_repeatable(self) noexcept:
         """Whether all of the request that was sent can be sent once more."""
@@ -474,7 +641,8 @@ cdef class Exchange(Context):
         self.keep_attempt()
         self.attempt.server = before.server
         self.attempt.balancer = before.balancer
-        self.attempt.again = True
+        self.attempt.again = self.attempt.counted = True
+        before.counted = False
         self.retries += 1
         before.server.stats.retries += 1
         self.stream = None
@@ -523,13 +691,18 @@ cdef class Exchange(Context):
 
     cdef int ask_again(self, Service service) except -1:
         """Ask a service as if the request had just passed its router; no server is at work for it, and it is repeatable."""
+        self.prepare_again(service)
+        return self.go_on(None)
+
+    cdef int prepare_again(self, Service service) except -1:
+        """Be as if the request had just passed its router, on its way to a service."""
         self.response.clear()
         self.error = -1
         self.client.rewind()
         self.attempt_at(None)
         self.service = service
         self.phase = PHASE_CHOOSE
-        return self.go_on(None)
+        return 0
 
     # The request's body
 
@@ -543,7 +716,10 @@ cdef class Exchange(Context):
             return True
         if recording is not None and recording.size == 0 and not recording.complete:
             self.place_recording()         # for an attempt that did not come to a server
-        if self.decision.failover is None:
+        if self.decision.failover is None and self.repeats_answers():
+            if self.request.framing.body != BODY_NONE and self.replay is None and self.is_repeatable():
+                self.begin_replay(self.repeatable_bytes(self.tries.max_body_bytes), self.request.framing.length, False)
+        elif self.decision.failover is None:
             if self.replay is not None and recording.size == 0 and not recording.complete:
                 self.end_replay()          # for a Failover that was asked before
         elif self.request.framing.body != BODY_NONE:
@@ -561,6 +737,10 @@ cdef class Exchange(Context):
                 and not self.request.framing.upgrade:
             self.make_copies()
         return True
+
+    cdef bint repeats_answers(self) noexcept:
+        """Whether the route may want another answer than that of the first server."""
+        return self.tries is not None and len(self.tries.statuses) > 0
 
     cdef int64_t repeatable_bytes(self, int64_t most) noexcept:
         """What a Failover without a limit of its own may keep is a share of the instance's budget."""
@@ -763,7 +943,7 @@ cdef class Exchange(Context):
         cdef FailoverStep outermost = self.decision.failover
         cdef list filters = [item for item in self.listed_filters() if item is not self.recording]
         cdef Py_ssize_t step, place = 0
-        self.recorded_behind = len(self.gates.entered)
+        self.recorded_behind = 0 if self.repeats_answers() else len(self.gates.entered)
         if outermost is not None:
             while outermost.outer is not None:
                 outermost = outermost.outer
@@ -823,6 +1003,7 @@ cdef class Exchange(Context):
                 self.send_copies()
             self.request_sink.flush()
             if self.recording is not None and self.decision.failover is None and self.copies is None \
+                    and not self.repeats_answers() \
                     and not self.recording.complete and not self.recording.is_behind():
                 self.end_replay()          # the rest of it need not be kept
             if self.request_sink.blocked:
@@ -1021,7 +1202,9 @@ cdef class Exchange(Context):
             attempt.balancer.note_success(attempt.server)
             if attempt.balancer.times:
                 attempt.balancer.note_latency(attempt.server, attempt.origin_ns, now_ns)
-        if self.decision.failover is not None and self.follow(OUTCOME_BAD, status):
+        if self.rivals is not None:
+            self.end_rivals()
+        if (self.decision.failover is not None or self.tries is not None) and self.follow(OUTCOME_BAD, status):
             return 1
         if self.replay is not None:
             self.replay.required = False
@@ -1034,7 +1217,8 @@ cdef class Exchange(Context):
 
     cdef int interim_head(self) except -1:
         """The head of a 1xx answer is in `response`; the final one is still to come."""
-        if self.decision.failover is None:     # else nothing is certain before the status
+        if self.decision.failover is None and self.rivals is None and not self.repeats_answers():
+            # Else nothing is certain before the status.
             self.client.put_interim(self.response)
         self.response.clear()
         return self.client.flush()
@@ -1070,9 +1254,9 @@ cdef class Exchange(Context):
         cdef bint refused = self.stream.was_refused()
         cdef int status = 502
         attempt.error = error
-        if refused and not self.status and not attempt.again and self.follow(OUTCOME_REFUSED, status):
+        if refused and self.rivals is None and not self.status and not attempt.again and self.follow(OUTCOME_REFUSED, status):
             return 0
-        if reused and not heard and not self.status and (error == ERROR_EOF or error == ERROR_RESET) \
+        if reused and not heard and self.rivals is None and not self.status and (error == ERROR_EOF or error == ERROR_RESET) \
                 and self.follow(OUTCOME_STALE, status):
             return 0
         self.leave_server()
@@ -1080,6 +1264,8 @@ cdef class Exchange(Context):
             attempt.server.stats.connect_errors += 1
         if error != ERROR_RESOURCE and not (reused and not heard):
             attempt.balancer.note_failure(attempt.server)
+        if self.rivals is not None:
+            return self.go_on_with_rival()
         self.error = error
         if self.status:
             self.count()
@@ -1162,6 +1348,8 @@ cdef class Exchange(Context):
             if self.pending is not None:
                 self.end_wait().cancel()
         finally:                               # whatever went wrong there
+            if self.rivals is not None:
+                self.end_rivals()
             self.leave_server()
             if stream is not None:
                 stream.exchange = None
@@ -1169,8 +1357,11 @@ cdef class Exchange(Context):
         return 0
 
     cdef void leave_server(self) noexcept:
-        if self.stream is not None:
+        if self.attempt.counted:
+            self.attempt.counted = False
             self.attempt.balancer.note_end(self.attempt.server)
+            if self.attempt.sent_ns:
+                self.attempt.ended_ns = monotonic_ns()
             self.stream = None
             self.request_sink = None
 
@@ -1207,6 +1398,8 @@ cdef dict outcome_of(Attempt attempt):
         found["error"] = ERROR_NAMES[attempt.error]
     if attempt.origin_status:
         found["status"] = attempt.origin_status
+    if attempt.abandoned:
+        found["abandoned"] = True
     return found
 
 
@@ -1269,6 +1462,8 @@ cdef void exchange_give(Exchange exchange) noexcept:
         exchange.attempts = None
         exchange.states = None
         exchange.explanation = None
+    if exchange.tries is not None:
+        exchange.tries = None
     exchange.asker.request = None
     exchange.asker.address = NULL
     exchange.decision.clear()

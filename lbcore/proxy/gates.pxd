@@ -19,6 +19,7 @@ cdef class Gates:
     cdef Request behind(self, Py_ssize_t count, Request request)
     cdef Py_ssize_t count_passed(self) noexcept
     cdef Middleware at(self, Py_ssize_t step)
+    cdef str place_of(self, Py_ssize_t step)
     cdef list names(self)
     cdef Middleware at_work(self)
     cdef void clear(self) noexcept

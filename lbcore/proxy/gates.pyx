@@ -100,6 +100,17 @@ cdef class Gates:
             step -= len(gate.middlewares)
         raise IndexError("no gate has such a step")
 
+    cdef str place_of(self, Py_ssize_t step):
+        """The service whose middleware a step is."""
+        cdef Guarded gate
+        step -= self.first_step
+        for item in self.entered:
+            gate = <Guarded>item
+            if step < len(gate.middlewares):
+                return gate.name
+            step -= len(gate.middlewares)
+        raise IndexError("no gate has such a step")
+
     cdef list names(self):
         """Of the middlewares that were passed, in order."""
         found = []

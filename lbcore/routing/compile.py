@@ -49,6 +49,7 @@ from lbcore.routing.server import Server
 from lbcore.routing.service import Service, UpstreamPolicy
 from lbcore.routing.sticky import StickyCookie
 from lbcore.routing.tcp_route import TcpRoutes
+from lbcore.state.holdings import State
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
@@ -143,6 +144,7 @@ def compile_table(
     *,
     challenges: Challenges | None = None,
     finds_all: bool = False,
+    state: State | None = None,
 ) -> Table:
     """Compile a merged configuration.
 
@@ -150,13 +152,15 @@ def compile_table(
     ping        the middleware of `ping@internal`; it outlives tables.
     admin       URL of the server behind `api@internal` and `prometheus@internal`; empty = there is none.
     challenges  the answers to challenges of certificate authorities; they outlive tables.
+    state       what middlewares have beyond exchanges; it outlives tables. None = nothing so far.
     finds_all   whether `disabled` also has broken services to which no router leads.
 
     Broken objects alone are left out. Cost: linear in the configuration, except for sorting the routers.
     """
     found = check(dynamic, static)
     challenges = challenges or Challenges()
-    compiler = _Compiler(dynamic, static, slots, region, worker, servers, found, ping or Ping(), admin, challenges)
+    ping, state = ping or Ping(), state or State(region, worker)
+    compiler = _Compiler(dynamic, static, slots, region, worker, servers, found, ping, admin, challenges, state)
     tcp = TcpCompiler(dynamic, static, slots, region, worker, servers)
     table = compiler.table(tcp)
     return replace(table, disabled=compiler.disabled_with_unused(tcp)) if finds_all else table
@@ -247,9 +251,11 @@ class _Compiler:
         ping: Ping,
         admin: str,
         challenges: Challenges,
+        state: State,
     ) -> None:
         self.admin = admin
         self.challenges = challenges
+        self.state = state
         self.http = dynamic.http
         self.tls = TlsCompiler(dynamic, region, found.warnings, challenges.certificates)
         self.static = static
@@ -378,7 +384,7 @@ class _Compiler:
             if name in self.found.middlewares or config.chain is not None:
                 continue
             try:
-                self.middlewares[name] = build(name, config)
+                self.middlewares[name] = build(name, config, self.state)
             except Exception as error:
                 self.found.middlewares[name] = [reason_of(error)]
         for name, middleware in self.middlewares.items():

@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 
 
 cdef enum:
-    MOST_TRIES = 3                     # most servers of one LoadBalancer that are tried when servers cannot be reached
+    MOST_TRIES = 3                     # most servers of one LoadBalancer that are tried when servers cannot be reached; default of `most_tries`
     MOST_IN_ALL = 6                    # most servers of all LoadBalancers, until a fallback is asked
 
 
@@ -37,6 +37,7 @@ cdef class Decision:
     cdef list gates                    # Guarded services passed, outermost first: their middlewares run next; None = none
     cdef list failed                   # Members, and LoadBalancers, that could not be reached and are not tried again; None = none
     cdef list tried                    # the LoadBalancer of each server tried in vain since the last fallback; None = none
+    cdef int most_tries                # most servers of one LoadBalancer that are tried in vain; a route may set it
     cdef bint spent                    # MOST_IN_ALL is reached: only servers of a fallback are tried
     cdef list fallen                   # Failovers of which only the fallback is asked from now on; None = none
     cdef list path                     # (service, index of its member; -1 = none) of each level; None = not recorded
@@ -54,6 +55,8 @@ cdef class Decision:
     cdef int may_fail_over(self, object service) except -1
     cdef int fall_back(self, FailoverStep step) except -1
     cdef int begin_again(self, object server) except -1
+    cdef int choose_anew(self) except -1
+    cdef int forget_choice(self) except -1
     cdef int go_back(self, Savepoint before) except -1
     cdef Savepoint savepoint(self) noexcept
     cdef void clear(self) noexcept

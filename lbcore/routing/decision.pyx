@@ -105,14 +105,17 @@ cdef class Decision:
     cdef int begin_again(self, object server) except -1:
         """Undo all results since `start`, because a server could not be reached, except copies, which mirrors may have already.
         The lists are replaced, not changed: the previous ones are restored if there is no other server."""
-        cdef Savepoint before = self.start
         self.exclude(server)
         if self.tried is None:
             self.tried = []
         self.tried.append(self.balancer)
-        if self.tried.count(self.balancer) >= MOST_TRIES:
+        if self.tried.count(self.balancer) >= self.most_tries:
             self.exclude(self.balancer)
-        self.spent = len(self.tried) >= MOST_IN_ALL
+        self.spent = len(self.tried) >= max(<int>MOST_IN_ALL, self.most_tries)
+        return self.forget_choice()
+
+    cdef int forget_choice(self) except -1:
+        cdef Savepoint before = self.start
         if self.mirrors is not None:
             before.mirrors = len(self.mirrors)
         if self.cookies is not None:
@@ -124,10 +127,18 @@ cdef class Decision:
         self.on_trial = False
         return self.go_back(before)
 
+    cdef int choose_anew(self) except -1:
+        """Undo all results since `start`, because a server gave an answer that the route does not accept, except copies.
+        Any server may be chosen."""
+        self.tried = self.failed = None
+        self.spent = False
+        return self.forget_choice()
+
     cdef void clear(self) noexcept:
         self.balancer = None
         self.slot_taken = self.on_trial = self.spent = False
         self.since_ns = 0
+        self.most_tries = MOST_TRIES
         memset(&self.start, 0, sizeof(self.start))     # the savepoint of an empty decision
         # Nearly always there is none of them, and a look costs less than setting them all.
         if self.failover is not None or self.cookies is not None or self.drawn is not None or self.mirrors is not None \

@@ -105,6 +105,7 @@ cdef class ExchangeDial(Dial):
         cdef uint64_t serial
         for item in self.end():
             exchange = (<DialStream>item).exchange
+            exchange.heed(<DialStream>item)
             (<DialStream>item).exchange = None
             serial = exchange.serial
             try:
@@ -143,6 +144,7 @@ cdef int open_stream(DialStream waiting, ServerConnection connection) except -1:
     cdef Exchange exchange = waiting.exchange
     cdef uint64_t serial = exchange.serial
     cdef ServerStream stream
+    exchange.heed(waiting)
     waiting.exchange = None
     try:
         stream = connection.open_stream()
@@ -159,6 +161,7 @@ cdef int dial_again(DialStream waiting, SocketDialer dialer) except -1:
     """Have an exchange wait for a connection of its own."""
     cdef Exchange exchange = waiting.exchange
     cdef uint64_t serial = exchange.serial
+    exchange.heed(waiting)
     waiting.exchange = None
     try:
         dialer.dial(exchange)

@@ -102,6 +102,7 @@ cdef class Http1ServerConnection(ServerConnection):
         if exchange is None:
             return 0
         serial = exchange.serial
+        exchange.heed(self.stream)
         try:
             exchange.server_failed(error, heard)
         except Exception as problem:
@@ -231,13 +232,15 @@ cdef class Http1ServerStream(ServerStream):
 
     cdef int on_ready(self, uint32_t events) except -1:
         cdef OwnedSocket socket = self.socket
+        if self.exchange is not None:
+            self.exchange.heed(self)
         if events & EPOLLOUT and self.blocked and not self.waiting_continue and not socket.hangup:
             if socket.push() == 0:
                 self.blocked = False
                 if not self.sent:
                     self.exchange.server_ready()
-        if socket.readable and self.exchange is not None:
-            return self.read()
+        if self.exchange is not None:
+            return self.read() if socket.readable else 0
         return self.read_past() if self.drain is not None else 0
 
     cdef int on_timeout(self) except -1:

@@ -67,6 +67,7 @@ cdef class Http2ServerSession(Http2Session):
         if exchange is None or stream.malformed:
             return 0
         try:
+            exchange.heed(stream)
             if not flow.head_complete:
                 if take_response_field(exchange.response, name, value) < 0:
                     stream.malformed = True
@@ -399,6 +400,8 @@ cdef class Http2ServerStream(ServerStream):
             self.malformed = self.flow.head_complete = True
 
     cdef int ready(self, int events) except -1:
+        if self.exchange is not None:
+            self.exchange.heed(self)
         if self.exchange is not None and events & FLOW_INPUT and self.flow.head_complete and not self.in_body:
             if self.read_head():
                 return self.over(events)
@@ -499,6 +502,7 @@ cdef class Http2ServerStream(ServerStream):
         if self.connection is not None:
             self.connection.session.discard(&self.flow)
         serial = exchange.serial
+        exchange.heed(self)
         try:
             exchange.server_failed(error, self.heard)
         except Exception as problem:

@@ -1,0 +1,24 @@
+# What middlewares know beyond one exchange: keys that are limited, over all workers, and objects of a worker.
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from lbcore.state.keyed cimport KeyedTable
+from lbcore.state.layout cimport KeyedRow
+
+
+cdef class Group:
+    cdef KeyedTable table
+    cdef readonly uint64_t number      # of the group in the table: the same in all workers, and after a reload
+    cdef str identity
+    cdef dict parts                    # Group by name: those of the routers and services it is used by
+
+    cdef Group part(self, str place)
+    cdef bint hold(self, const uint8_t* key, int64_t amount) noexcept
+    cdef void release(self, const uint8_t* key) noexcept
+    cdef KeyedRow* take(self, const uint8_t* key, uint64_t now_ns) noexcept
+    cdef void key_of(self, const char* text, Py_ssize_t length, uint8_t* key) noexcept
+
+
+cdef class State:
+    cdef readonly KeyedTable table
+    cdef object objects                # WeakValueDictionary, by identity

@@ -1,0 +1,17 @@
+from collections.abc import Callable
+from typing import TypeVar
+
+from lbcore.state.keyed import KeyedTable
+from lbcore.state.region import Region
+
+T = TypeVar("T")
+
+class Group:
+    number: int
+    def __init__(self, table: KeyedTable, identity: str) -> None: ...
+
+class State:
+    table: KeyedTable
+    def __init__(self, region: Region, worker: int) -> None: ...
+    def group(self, identity: str) -> Group: ...
+    def keep(self, identity: str, make: Callable[[], T]) -> T: ...

@@ -1,0 +1,84 @@
+"""What middlewares know beyond one exchange, by their identity, so that it outlives reloads. No I/O.
+
+- A Group has keys that are limited over all workers: what is held (`hold`, `release`), what is used up (`take`). Its rows lie in
+  the region's KeyedTable, which is bounded and counts what it evicts or refuses. What a worker held that dies is given back.
+- `State.keep` keeps an object of this worker, for as long as any configuration uses it.
+"""
+
+import hashlib
+from weakref import WeakValueDictionary
+
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from lbcore.selection.mix cimport mix64
+from lbcore.state.keyed cimport KeyedTable
+from lbcore.state.layout cimport KeyedRow
+from lbcore.state.region cimport Region
+
+
+@cython.final
+cdef class Group:
+    """The keys of one middleware, or of its use by one router or service."""
+
+    def __cinit__(self, KeyedTable table, str identity):
+        self.table = table
+        self.identity = identity
+        self.number = int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=8).digest(), "little")
+        self.parts = {}
+
+    cdef Group part(self, str place):
+        """The group of its use by one router or service: see `Context.place`. Bounded by the configuration. Usually O(1) without a
+        heap call."""
+        cdef Group found = self.parts.get(place)
+        if found is None:
+            found = self.parts[place] = Group(self.table, f"{self.identity}|{place}")
+        return found
+
+    cdef bint hold(self, const uint8_t* key, int64_t amount) noexcept:
+        """Hold one more of a key of 16 bytes, unless `amount` are held already, or there is no room. To be released by `on_end`."""
+        return self.table.hold(self.number, key, amount)
+
+    cdef void release(self, const uint8_t* key) noexcept:
+        self.table.release(self.number, key)
+
+    cdef KeyedRow* take(self, const uint8_t* key, uint64_t now_ns) noexcept:
+        """The row of a key, between `table.lock` and `table.unlock` alone: see `KeyedTable.take`."""
+        return self.table.take(self.number, key, now_ns)
+
+    cdef void key_of(self, const char* text, Py_ssize_t length, uint8_t* key) noexcept:
+        """Make a key of a text: 128 bits, seeded, so that a client cannot choose texts with the same one. O(length)."""
+        cdef uint64_t first = mix64(self.table.seed ^ <uint64_t>length), second = mix64(first ^ self.number), word
+        cdef Py_ssize_t i, n
+        for i in range(0, length, 8):
+            word = 0
+            n = min(<Py_ssize_t>8, length - i)
+            memcpy(&word, text + i, n)
+            first = mix64(first ^ word)
+            second = mix64(second + first)
+        memcpy(key, &first, 8)
+        memcpy(key + 8, &second, 8)
+
+
+@cython.final
+cdef class State:
+    """What the middlewares of one worker have. It outlives configurations."""
+
+    def __cinit__(self, Region region, uint32_t worker):
+        self.table = KeyedTable(region, worker)
+        self.objects = WeakValueDictionary()
+
+    def group(self, str identity):
+        """The group of that identity, `name@provider`: the same rows in every worker, before and after a reload."""
+        return Group(self.table, identity)
+
+    def keep(self, str identity, make):
+        """The object of that identity, made by `make()` unless a configuration that is in use has it. It needs `__weakref__`.
+
+        Whoever uses it has to hold it: with the last configuration that does it is gone.
+        """
+        found = self.objects.get(identity)
+        if found is None:
+            found = self.objects[identity] = make()
+        return found
