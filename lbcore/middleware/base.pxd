@@ -31,20 +31,20 @@ cdef class Reply(Pending):             # what a service answers to a request of 
     cdef int error                     # ErrorKind; -1 = the answer is the server's own
 
 
-cdef class Tries:                      # how often, and for what, the servers of a route are asked again; immutable
+cdef class Tries:                      # how many attempts a route makes, and after what; immutable
     cdef readonly int most             # attempts, the first one included
     cdef readonly bint repeats_unsafe  # also requests whose method is not idempotent
     cdef readonly int64_t max_body_bytes   # a longer body is not kept, and its request not repeated after an answer; -1 = a share of the budget
     cdef readonly int64_t pause_ms     # before the second attempt, doubled for each one after that; 0 = none
     cdef readonly int64_t within_ms    # of the first attempt: no other one begins later; 0 = any time
-    cdef readonly list statuses        # [first, last] of answers that are not wanted; empty = a server is asked again only if it was not reached
+    cdef readonly list statuses        # [first, last] of answers that another attempt follows; empty = only a server that was not reached is followed by one
 
     cdef bint drops(self, int status) noexcept
 
 
 cdef class Context:                    # an exchange, as middlewares see it
     cdef Pending pending               # what it waits for; None = nothing
-    cdef bint waiting                  # it waits: who called `wait` has returned. Else a `pending` that is settled is `settled_early`
+    cdef bint waiting                  # for `pending`: the middleware has returned WAIT. Until then a `pending` that is settled is `settled_early`
     cdef bint settled_early            # `pending` was settled before the exchange began to wait, which goes on at once
     cdef Py_ssize_t step               # of the middleware at work, among all that the request passes
     cdef list states                   # by step: what a middleware keeps for this exchange; None = no middleware does

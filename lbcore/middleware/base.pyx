@@ -13,8 +13,8 @@ from lbcore.http.sink cimport Filter
 cdef class Pending:
     """What an exchange waits for: an answer from elsewhere, a slot, a moment. Begun by `Context.wait`, ended once.
 
-    It ends by `settle` (what was waited for is here), by `expire` (its time is over), or by `cancel` (the exchange is over:
-    the client has gone, or the instance stops).
+    It ends by `settle` (the result is available), `expire` (timeout), or `cancel` (the exchange has ended: the client has gone,
+    or the instance stops).
     """
 
     cdef int cancel(self) except -1:
@@ -22,7 +22,7 @@ cdef class Pending:
         return 0
 
     cdef int settle(self) except -1:
-        """What was waited for is here: the exchange goes on, within this call. Nothing happens if it waits no more.
+        """The result is available: the exchange continues, within this call. No effect if it does not wait any more.
 
         Before the middleware that called `Context.wait` has returned WAIT, the exchange goes on when that has happened.
         """
@@ -40,7 +40,7 @@ cdef class Reply(Pending):
 
 
 cdef class Tries:
-    """What a route wants beside the attempts that lbcore makes by itself: see `Context.set_tries`."""
+    """Attempts beside those that lbcore makes by default: see `Context.set_tries`."""
 
     def __init__(self, int most, statuses=(), *, bint repeats_unsafe=False, int64_t max_body_bytes=-1, int64_t pause_ms=0,
                  int64_t within_ms=0):
@@ -54,7 +54,7 @@ cdef class Tries:
         self.within_ms = within_ms
 
     cdef bint drops(self, int status) noexcept:
-        """Whether another answer than one of this status is wanted."""
+        """Whether an answer of this status is to be followed by another attempt."""
         for first, last in self.statuses:
             if <int>first <= status <= <int>last:
                 return True
@@ -106,12 +106,11 @@ cdef class Context:
     cdef int add_answer_filter(self, Filter filter) except -1:
         """Have the answer's body pass a filter on its way to the client, behind those that were added earlier: it sees what
         the middlewares nearer to the server have made of the body. Within `on_response` or `on_response_settled`, to be
-        followed by `return PASS`; one that changes the length sees to it that neither `answer.framing` nor a header tells
-        one."""
+        followed by `return PASS`; one that changes the length has to remove it from `answer.framing` and from the headers."""
         raise NotImplementedError
 
     cdef int discard_answer(self) except -1:
-        """The body that the server is about to send is not wanted, whatever comes instead: its slot is free from here on.
+        """Discard the body that the server is about to send: the slot at the server is free from here on.
         Within `on_response`; to be followed by ANSWER, or by WAIT and then ANSWER. What ANSWER replaces is discarded anyhow."""
         raise NotImplementedError
 
@@ -161,7 +160,7 @@ cdef class Middleware:
         return PASS
 
     cdef int on_settled(self, Request request, Response answer, Context context, Pending pending) except -1:
-        """What this middleware had the exchange wait for is here, or `pending.expired`. Returns a Verdict."""
+        """The wait of this middleware has ended: with a result, or with `pending.expired`. Returns a Verdict."""
         return PASS
 
     cdef int on_response(self, Request request, Response answer, Context context) except -1:
@@ -175,7 +174,7 @@ cdef class Middleware:
         return PASS
 
     cdef int on_response_settled(self, Request request, Response answer, Context context, Pending pending) except -1:
-        """What this middleware had the answer wait for is here, or `pending.expired`. Returns a Verdict."""
+        """The wait of this middleware for the answer has ended: with a result, or with `pending.expired`. Returns a Verdict."""
         return PASS
 
     cdef int on_end(self, Request request, int status, Context context) except -1:

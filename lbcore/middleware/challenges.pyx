@@ -1,4 +1,4 @@
-"""Answers to the challenges by which a certificate authority sees who holds a name (RFC 8555): those of http-01. No I/O."""
+"""Answers to the http-01 challenges by which a certificate authority verifies control of a name (RFC 8555). No I/O."""
 
 cimport cython
 

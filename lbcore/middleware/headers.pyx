@@ -1,4 +1,4 @@
-"""headers: set or take out headers both ways, answer cross-origin questions, tell browsers about security. No I/O."""
+"""headers: set or remove headers in both directions, answer CORS preflight requests, set security headers. No I/O."""
 
 cimport cython
 from libc.string cimport memcpy
@@ -41,7 +41,7 @@ cdef class Line:
 
 
 def lines_of(headers: dict) -> list:
-    """Lines to set. Those that belong to the connection are left out: `config` warns of them."""
+    """Lines to set, without headers of the connection, of which `config` warns."""
     return [Line(name, value) for name, value in headers.items() if name.lower() not in OF_CONNECTIONS]
 
 

@@ -97,7 +97,7 @@ cdef class AddPrefix(Middleware):
 
 @cython.final
 cdef class StripPrefix(Middleware):
-    """The first of `prefixes` that fits is taken off, and told to the server as X-Forwarded-Prefix."""
+    """The first of `prefixes` that fits is removed, and sent to the server as X-Forwarded-Prefix."""
 
     cdef list prefixes
     cdef list texts
@@ -159,7 +159,7 @@ cdef class StripPrefixRegex(Middleware):
 
 @cython.final
 cdef class ReplacePath(Middleware):
-    """`path` in place of the request's, which is told to the server as X-Replaced-Path."""
+    """`path` in place of the request's, which is sent to the server as X-Replaced-Path."""
 
     cdef bytes path
 

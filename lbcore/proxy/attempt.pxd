@@ -18,17 +18,17 @@ cdef enum Outcome:                     # of an attempt that did not bring the an
 
 
 cdef enum Next:                        # what follows
-    NEXT_NONE                          # nothing: the client is told
+    NEXT_NONE                          # nothing: the client gets an error
     NEXT_SAME                          # the same server, over a new connection
     NEXT_OTHER                         # another server of the same service
-    NEXT_RETRY                         # what the service chooses once more, since the route wants another answer
+    NEXT_RETRY                         # a server that the service chooses once more: the route does not accept the answer
     NEXT_FALLBACK                      # the fallback of the innermost Failover that drops the status
 
 
 cdef class Attempt:
     cdef Server server                 # None until one is chosen
     cdef LoadBalancer balancer         # that chose the server
-    cdef bint counted                  # at the server, as under way: whoever ends it takes that back
+    cdef bint counted                  # the server counts it as under way; `leave_server` and `end_rivals` take it back
     cdef bint again                    # at the server of the attempt before, in its place there
     cdef uint64_t sent_ns              # monotonic time of the dispatch, where an observer or the strategy needs it
     cdef uint64_t origin_ns            # from the dispatch to the head of the server's answer; 0 = none came

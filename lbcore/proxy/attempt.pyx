@@ -1,7 +1,7 @@
 """One attempt to have a request answered by a server, and what may follow a failed one. No I/O.
 
-Every reason for another attempt is here: an idle connection that was dead, a server that could not be reached, an answer that the
-route or a Failover does not want. What is done about it is the exchange's.
+All reasons for another attempt: an idle connection that was dead, a server that could not be reached, an answer that the route or a
+Failover does not accept. The exchange does what follows.
 """
 
 cimport cython
@@ -28,9 +28,9 @@ cdef class Attempt:
 cdef int next_attempt(Attempt attempt, int outcome, int status, bint repeatable, Decision decision, Tries tries, int made) noexcept:
     """What follows an attempt that failed. Returns a Next.
 
-    status      that the client would be answered with: what a Failover goes by.
+    status      that the client would get, by which `tries` and Failovers decide.
     repeatable  whether the whole request can be sent once more: nothing of its body is lost.
-    tries       what the route wants; None: nothing of its own.
+    tries       what the route prescribes; None: nothing.
     made        attempts at the service so far that `tries` counts.
 
     Bounded: a server is asked again once, and how many others are tried is bounded by the decision (`most_tries`,

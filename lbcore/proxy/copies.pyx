@@ -1,4 +1,4 @@
-"""Copies of a request for mirrors: made when its head is here, sent when its body is. No I/O."""
+"""Copies of a request for mirrors: made when its head is complete, sent when its body is. No I/O."""
 
 cimport cython
 from libc.stdint cimport int64_t

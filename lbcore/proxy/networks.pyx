@@ -11,7 +11,7 @@ from lbcore.http.head cimport ClientAddress
 
 @cython.final
 cdef class Networks:
-    """`texts`: addresses and networks in CIDR form, checked before. `everybody`: whatever they are, all are in it."""
+    """`texts`: addresses and networks in CIDR form, checked before. `everybody`: every address is in the list, whatever `texts` says."""
 
     def __cinit__(self, list texts, bint everybody=False):
         networks = [ipaddress.ip_network(text, strict=False) for text in texts]

@@ -1,4 +1,4 @@
-# What is told of an exchange that is over.
+# The record of a finished exchange for the observer.
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response

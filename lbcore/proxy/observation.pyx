@@ -1,4 +1,4 @@
-"""What is told of an exchange that is over. No I/O."""
+"""The record of a finished exchange for the observer. No I/O."""
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
@@ -10,7 +10,7 @@ from lbcore.routing.route cimport Route
 
 
 cdef int observe(Record* record, EntryPoint entry_point, Route route, Attempt attempt, Request request, Response response) except -1:
-    """Tell the observer of the entry point what became of an exchange.
+    """Pass the record of a finished exchange to the observer of the entry point.
 
     record   filled by the exchange: forward, status, retries, ended_ns, duration_ns, request_bytes, response_bytes. The rest is set here.
     route    None when none matched.

@@ -1,7 +1,7 @@
 """The way of an answer back through the middlewares that its request has passed, from the innermost one outwards. No I/O.
 
-Each is asked once for an exchange. An answer that comes instead of another one, whoever made it, goes on where that one was:
-the middleware that has it wait, or that broke, is not asked again.
+Each middleware is called once for an exchange. An answer that replaces another one, for whatever reason, continues at the same place:
+the middleware in which the former one waited, or which failed, is not called again.
 """
 
 cimport cython

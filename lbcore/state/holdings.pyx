@@ -76,7 +76,7 @@ cdef class State:
     def keep(self, str identity, make):
         """The object of that identity, made by `make()` unless a configuration that is in use has it. It needs `__weakref__`.
 
-        Whoever uses it has to hold it: with the last configuration that does it is gone.
+        Every user has to keep a reference: the object ends with the last configuration that uses it.
         """
         found = self.objects.get(identity)
         if found is None:

@@ -11,8 +11,9 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_of
 from lbcore.middleware.base cimport Pending, Reply
-from lbcore.proxy.exchange cimport Exchange, exchange_give, exchange_take
+from lbcore.proxy.exchange cimport Exchange
 from lbcore.proxy.recording cimport Owner, Recording
+from lbcore.proxy.whole cimport exchange_give, exchange_take
 from lbcore.routing.service cimport Service
 from lbcore.state.layout cimport ERROR_INTERNAL
 from lbcore.transport.local_stream cimport LocalStream

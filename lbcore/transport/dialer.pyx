@@ -7,8 +7,9 @@ from libc.stdint cimport int64_t, uint64_t
 
 from lbcore.http.request cimport Request
 from lbcore.middleware.base cimport Pending, Reply
-from lbcore.proxy.exchange cimport Exchange, ServerStream, exchange_take
+from lbcore.proxy.exchange cimport Exchange, ServerStream
 from lbcore.proxy.recording cimport Recording
+from lbcore.proxy.whole cimport exchange_take
 from lbcore.routing.mirroring cimport Mirror
 from lbcore.routing.queue cimport WaitQueue
 from lbcore.routing.server cimport Server

@@ -14,7 +14,8 @@ from lbcore.http.response cimport Response
 from lbcore.http.sanitizer cimport POOLS
 from lbcore.http.span cimport Span, span_of
 from lbcore.proxy.entry_point cimport EntryPoint
-from lbcore.proxy.exchange cimport Dialer, Exchange, ServerStream, exchange_give, exchange_take
+from lbcore.proxy.exchange cimport Dialer, Exchange, ServerStream
+from lbcore.proxy.whole cimport exchange_give, exchange_take
 from lbcore.http.sink cimport Sink
 from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_TIMEOUT
 from lbcore.transport.clock cimport http_date

@@ -18,7 +18,8 @@ from lbcore.http.sink cimport Sink
 from lbcore.http.span cimport Span, span_of
 from lbcore.http2.nghttp2 cimport *
 from lbcore.proxy.entry_point cimport EntryPoint
-from lbcore.proxy.exchange cimport ClientStream, Dialer, Exchange, ServerStream, exchange_give, exchange_take
+from lbcore.proxy.exchange cimport ClientStream, Dialer, Exchange, ServerStream
+from lbcore.proxy.whole cimport exchange_give, exchange_take
 from lbcore.state.layout cimport ERROR_ABUSE, ERROR_BAD_REQUEST, ERROR_CLIENT_TIMEOUT, ERROR_INTERNAL
 from lbcore.transport.clock cimport http_date
 from lbcore.transport.connection cimport ClientConnection, Learned

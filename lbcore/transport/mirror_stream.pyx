@@ -8,7 +8,8 @@ import logging
 
 cimport cython
 
-from lbcore.proxy.exchange cimport Exchange, exchange_give
+from lbcore.proxy.exchange cimport Exchange
+from lbcore.proxy.whole cimport exchange_give
 from lbcore.state.layout cimport ERROR_TIMEOUT
 from lbcore.transport.local_stream cimport LocalStream
 from lbcore.transport.reactor cimport Timed

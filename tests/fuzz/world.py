@@ -22,6 +22,7 @@ REQUEST_BODY = b"BODYOFREQUEST"
 ANSWER_BODY = b"BODYOFANSWER"
 # What `tests.support.steps` can do with a request, and with its answer.
 WISHES = [b"wait", b"wait", b"early", b"answer", b"late-answer"]
+WISHES += [b"tries", b"tries", b"hedge", b"hedge"]
 WISHES += [b"back-wait", b"back-wait", b"back-early", b"back-answer", b"back-late-answer", b"back-discard"]
 RESET = struct.pack("ii", 1, 0)
 

@@ -6,7 +6,7 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware, Tries
-from lbcore.proxy.exchange cimport Exchange
+from lbcore.proxy.attempts cimport Attempting
 from lbcore.state.holdings cimport Group, State
 from lbcore.state.layout cimport KeyedRow
 
@@ -120,4 +120,4 @@ cdef class Trying(Middleware):
 
     def hedge(self) -> bool:
         """Begin another attempt for the oldest exchange. In the event loop of the proxy."""
-        return (<Exchange>self.under_way[0]).hedge()
+        return (<Attempting>self.under_way[0]).hedge()

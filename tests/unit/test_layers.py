@@ -40,7 +40,8 @@ INTERNAL = {
         "http": "arena buffer cookie fields lenient pico reflect sink",
         "http2": "nghttp2",
         "observability": "json_line text",
-        "proxy": "attempt copies entry_point exchange explainer gates networks observation recording way_back",
+        "proxy": "answer_way attempt attempts copies entry_point exchange explainer gates networks observation "
+        "recording request_way way_back whole",
         "routing": "asker decision",
         "transport": "arrival ask_stream clock connect connection dial dialer encryption http1_body http1_client "
         "http1_server http2_client http2_server http2_session listener local_stream mirror_stream pool protocols "

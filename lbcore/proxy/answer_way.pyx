@@ -1,0 +1,421 @@
+"""The way of an answer to the client, a server's or lbcore's own, through the middlewares; and all ends of an exchange. No I/O."""
+
+import logging
+
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
+
+from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE
+from lbcore.http.number cimport put_decimal
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span, span_of
+from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending
+from lbcore.observability.record cimport Record
+from lbcore.proxy.attempt cimport OUTCOME_BAD, OUTCOME_REFUSED, OUTCOME_STALE, OUTCOME_UNREACHED, Attempt
+from lbcore.proxy.observation cimport observe
+from lbcore.http.sink cimport Filter, Sink
+from lbcore.routing.server cimport Server
+from lbcore.routing.service cimport Service
+from lbcore.selection.clock cimport monotonic_ns
+from lbcore.state.layout cimport (
+    ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT, ERROR_EOF, ERROR_INTERNAL, ERROR_REFUSED, ERROR_RESET,
+    ERROR_RESOLVE, ERROR_RESOURCE, ERROR_TIMEOUT, ERROR_TLS,
+)
+from lbcore.state.counters import ERROR_NAMES
+from lbcore.proxy.attempts cimport PHASE_ROUTE, Attempting
+from lbcore.proxy.exchange cimport ServerStream
+
+cdef enum:
+    PART_BYTES = 65536         # of an answer of lbcore's own, put at once
+
+_log = logging.getLogger("lbcore.proxy")
+
+
+# Bodies of lbcore's own answers, as Traefik's clients know them.
+cdef dict REFUSALS = {
+    400: b"400 Bad Request",
+    408: b"408 Request Timeout",
+    417: b"",
+    431: b"431 Request Header Fields Too Large",
+    501: b"Unsupported transfer encoding",
+    505: b"505 HTTP Version Not Supported: unsupported protocol version",
+}
+cdef dict FAILURES = {502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout", 500: b"Internal Server Error"}
+cdef Sink HELD = Sink()        # where the body of an answer goes while it waits: takes nothing
+HELD.blocked = True
+
+
+cdef class AnswerWay(Attempting):
+    """The part of an exchange that its answer goes through."""
+
+    cdef int add_answer_filter(self, Filter filter) except -1:
+        cdef Filter last
+        filter.step = self.step
+        filter.connect(self.client)
+        if self.answer_filters is self.client:
+            self.answer_filters = filter
+            return 0
+        last = <Filter>self.answer_filters
+        while last.next is not self.client:
+            last = <Filter>last.next
+        last.connect(filter)
+        return 0
+
+    cdef int refuse(self, int status, int error) except -1:
+        """Answer a request that was not understood; its connection cannot go on."""
+        self.entry_point.stats.requests += 1
+        if self.entry_point.observer is not None:
+            self.started_ns = monotonic_ns()
+        self.error = error
+        self.request.framing.keep_alive = False
+        if status == 400 and self.request.lacks_host:
+            return self.answer(400, b"400 Bad Request: missing required Host header", True)
+        return self.answer(status, REFUSALS.get(status, b""), True)
+
+    cdef int answer(self, int status, bytes text, bint plain) except -1:
+        """Answer in the server's place. `text` has to be a constant; None: the usual one of the status."""
+        cdef Response response = self.response
+        response.clear()
+        response.status = status
+        if text is None:
+            text = REFUSALS.get(status, b"")
+        response.text = span_of(text, len(text))
+        if plain:
+            response.append(span_of(b"Content-Type", 12), span_of(b"text/plain; charset=utf-8", 25))
+            response.append(span_of(b"X-Content-Type-Options", 22), span_of(b"nosniff", 7))
+        return self.send_answer()
+
+    cdef int send_answer(self) except -1:
+        """Send the answer that was made in `response`: status, headers, `text`. It may come instead of another one that waits."""
+        if self.pending is not None:
+            self.end_wait().cancel()
+        if self.way_back.begun:
+            self.answer_filters = self.client
+            self.answer_ended = False
+        self.frame_answer()
+        self.go_back(None)
+        return 0
+
+    cdef int frame_answer(self) except -1:
+        """What lbcore's own answer needs beside status, headers and `text`, which stand in `response`."""
+        cdef Response response = self.response
+        cdef char* digits = response.alloc(20)
+        response.minor_version = 1
+        response.reason = span_of(NULL, 0)
+        response.append(span_of(b"Content-Length", 14), span_of(digits, put_decimal(digits, response.text.len) - digits))
+        response.framing.body = BODY_LENGTH if response.text.len and not self.request.is_head else BODY_NONE
+        response.framing.length = response.text.len
+        response.framing.names_headers = False
+        return 0
+
+    cdef int go_back(self, Pending settled) except -1:
+        """Have the answer in `response` pass the middlewares that are left on its way back, and send its head. Returns a Sender.
+
+        settled  what was waited for; None: nothing was.
+        """
+        cdef int verdict = PASS
+        if not self.way_back.begun:
+            self.begin_way_back()
+        while self.way_back.left or settled is not None:
+            verdict = self.way_back.run(self.route, self.gates, self.request, self.response, self, settled)
+            settled = None
+            if verdict == ANSWER:
+                self.replace_answer()
+            elif verdict == WAIT and self.settled_early:
+                settled = self.end_wait()
+            else:
+                break
+        if verdict == WAIT:
+            self.begin_wait()
+            self.answer_sink = HELD            # nothing of the body is read
+            return SENDER_WAITS
+        if self.pending is not None:
+            raise RuntimeError("a middleware has called `wait`, and returned another verdict than WAIT")
+        if self.explanation is not None:
+            self.explanation.put(self.request, self.response, self.outcome())
+        self.status = self.response.status
+        self.answer_sink = self.answer_filters
+        self.client.put_head(self.response)
+        if self.stream is not None:
+            return SENDER_STREAM
+        self.answer_ended = False              # a server's answer without a body has ended meanwhile: its end comes next
+        self.put_answer()
+        return SENDER_EXCHANGE
+
+    cdef int go_on_back(self, Pending settled) except -1:
+        """Continue with the answer after a wait."""
+        if self.go_back(settled) != SENDER_STREAM:
+            return 0
+        if self.status == 101:
+            return self.client.switch(self.stream)
+        self.client.flush()
+        return self.stream.resume()
+
+    cdef int begin_way_back(self) except -1:
+        """There is an answer. From here on no other server is asked."""
+        self.way_back.begin(self.route, self.passed, self.gates)
+        self.answer_filters = self.client      # filters are those of this answer
+        if self.decision.cookies is not None:
+            self.set_cookies()
+        return 0
+
+    cdef int replace_answer(self) except -1:
+        """A middleware on the way back has put another answer into `response`: what there was of the other's body is dropped,
+        with the filters that had it to change."""
+        self.discard_answer()
+        self.response.drop(b"content-length", 14)
+        self.response.drop(b"transfer-encoding", 17)
+        self.answer_filters = self.client
+        self.answer_ended = False
+        return self.frame_answer()
+
+    cdef int put_answer(self) except -1:
+        """Put what is left of the answer that is lbcore's own, and its end; the exchange is over when the filters have passed
+        all of it on. Goes on at `client_drained`."""
+        cdef Sink sink = self.answer_sink
+        cdef Span part
+        cdef int status
+        while self.response.text.len:
+            if sink.blocked:
+                return 0
+            part = span_of(self.response.text.ptr, min(self.response.text.len, PART_BYTES))
+            self.response.text = span_of(part.ptr + part.len, self.response.text.len - part.len)
+            status = sink.put(part)
+            if status:
+                return self.answer_refused(status)
+        if not self.answer_ended:
+            self.answer_ended = True
+            status = sink.end(None)
+            if status:
+                return self.answer_refused(status)
+        return self.finish()
+
+    cdef int finish(self) except -1:
+        """The answer's end was put: the exchange is over when the filters have passed it on."""
+        if self.answer_sink is not self.client and self.answer_sink.blocked:
+            return 0
+        self.count()
+        return self.client.finish()
+
+    cdef dict outcome(self):
+        """What an explanation says of the exchange."""
+        cdef Attempt attempt = self.attempt
+        found = {}
+        if self.route is not None and self.phase == PHASE_ROUTE and self.passed < len(self.route.middlewares):
+            found["answeredBy"] = (<Middleware>self.route.middlewares[self.passed]).name
+        elif self.gates.at_work() is not None:
+            found["answeredBy"] = self.gates.at_work().name
+        if names := self.gates.names():
+            found["serviceMiddlewares"] = names
+        if attempt.server is not None:
+            found["server"] = attempt.server.key
+        if self.attempts is not None:
+            found["attempts"] = [outcome_of(<Attempt>item) for item in self.attempts]
+        if self.retries:
+            found["retries"] = self.retries
+        if self.error >= 0:
+            found["error"] = ERROR_NAMES[self.error]
+        return found
+
+    cdef int set_cookies(self) except -1:
+        """Add the session cookies of the services, the outermost one's first."""
+        cdef bytes line
+        cdef char* copy
+        for line in self.decision.cookies:
+            copy = self.response.alloc(len(line) + 1)
+            memcpy(copy, <char*>line, len(line))
+            self.response.append(span_of(b"Set-Cookie", 10), span_of(copy, len(line)))
+        return 0
+
+    cdef int response_head(self) except -1:
+        """The server's final head is in `response`. Returns 0, or 1: the stream is none of this exchange any more, since its
+        answer is not the one that the client gets."""
+        cdef Attempt attempt = self.attempt
+        cdef int status = self.response.status, sender
+        cdef uint64_t now_ns = 0
+        attempt.server.stats.responses[status // 100 if status < 600 else 0] += 1
+        attempt.origin_status = status
+        if attempt.balancer.times or self.entry_point.observer is not None:
+            now_ns = monotonic_ns()
+            attempt.origin_ns = now_ns - attempt.sent_ns
+            attempt.server.stats.first_byte_ns += attempt.origin_ns
+        if status >= 500:
+            attempt.balancer.note_failure(attempt.server)
+        else:
+            attempt.balancer.note_success(attempt.server)
+            if attempt.balancer.times:
+                attempt.balancer.note_latency(attempt.server, attempt.origin_ns, now_ns)
+        if self.rivals is not None:
+            self.end_rivals()
+        if (self.decision.failover is not None or self.tries is not None) and self.follow(OUTCOME_BAD, status):
+            return 1
+        if self.replay is not None:
+            self.replay.required = False
+            if not self.recording.is_behind():
+                self.end_replay()          # this answer counts
+        sender = self.go_back(None)
+        if sender == SENDER_WAITS:
+            return self.stream is None
+        return sender == SENDER_EXCHANGE
+
+    cdef int interim_head(self) except -1:
+        """The head of a 1xx answer is in `response`; the final one is still to come."""
+        if self.decision.failover is None and self.rivals is None and not self.repeats_answers():
+            # Else nothing is certain before the status.
+            self.client.put_interim(self.response)
+        self.response.clear()
+        return self.client.flush()
+
+    cdef int switch_protocols(self) except -1:
+        """The server has switched to the protocol that the client asked for; the head that says so is in `response`."""
+        if self.response_head() or self.pending is not None:
+            return 0
+        return self.client.switch(self.stream)
+
+    cdef int answer_refused(self, int status) except -1:
+        """A filter does not let the rest of the answer's body pass: the client has to see that it is incomplete."""
+        self.error = ERROR_INTERNAL
+        self.lose_server()
+        self.count()
+        return self.client.abort()
+
+    cdef int response_end(self) except -1:
+        """The server's answer is complete, its end was put; its connection has taken itself back."""
+        self.leave_server()
+        self.answer_ended = True
+        return 0 if self.pending is not None else self.finish()
+
+    cdef int server_failed(self, int error, bint heard) except -1:
+        """The server's end broke and closed.
+
+        heard  some of the answer had come. If not, and the connection had been idle before, it was dead already when the
+               request was sent.
+        """
+        cdef Attempt attempt = self.attempt
+        cdef bint reused = self.stream.was_reused()
+        cdef bint connected = self.stream.was_connected()
+        cdef bint refused = self.stream.was_refused()
+        cdef int status = 502
+        attempt.error = error
+        if refused and self.rivals is None and not self.status and not attempt.again and self.follow(OUTCOME_REFUSED, status):
+            return 0
+        if reused and not heard and self.rivals is None and not self.status and (error == ERROR_EOF or error == ERROR_RESET) \
+                and self.follow(OUTCOME_STALE, status):
+            return 0
+        self.leave_server()
+        if error == ERROR_REFUSED or error == ERROR_RESOLVE or error == ERROR_TLS:
+            attempt.server.stats.connect_errors += 1
+        if error != ERROR_RESOURCE and not (reused and not heard):
+            attempt.balancer.note_failure(attempt.server)
+        if self.rivals is not None:
+            return self.go_on_with_rival()
+        self.error = error
+        if self.status:
+            self.count()
+            return self.client.abort()
+        if error == ERROR_TIMEOUT:
+            status = 504
+        elif error == ERROR_RESOURCE:
+            status = 503
+        elif error == ERROR_INTERNAL:
+            status = 500
+        self.error = -1
+        if not self.way_back.begun \
+                and self.follow(OUTCOME_REFUSED if refused else OUTCOME_BAD if connected else OUTCOME_UNREACHED, status):
+            return 0
+        self.error = error
+        return self.answer(status, <bytes>FAILURES[status], False)
+
+    cdef int internal_error(self, error, uint64_t serial) except -1:
+        """An unexpected error, in the exchange of that serial number, while the client's end was not at work: the
+        client has to see that the exchange is over."""
+        _log.error("internal error in an exchange", exc_info=error)
+        if self.serial != serial or self.client is None:
+            return 0               # the exchange has ended meanwhile
+        self.error = ERROR_INTERNAL
+        self.lose_server()
+        self.count()
+        return self.client.abort()
+
+    cdef int client_drained(self) except -1:
+        """The client has taken what it was given."""
+        cdef int status
+        if self.answer_sink is not self.client:
+            status = self.answer_sink.drained()
+            if status:
+                return self.answer_refused(status)
+            if self.answer_sink.blocked:
+                return 0
+        if self.stream is not None:
+            return self.stream.resume()
+        return self.put_answer() if self.status else 0
+
+    cdef int client_gone(self) except -1:
+        """The client went away, or broke off its body; it has closed."""
+        self.error = ERROR_CLIENT_ABORT
+        self.status = 499
+        self.lose_server()
+        self.count()
+        return 0
+
+    cdef int client_stalled(self, int status) except -1:
+        """The client's body does not come, or its answer is not taken, in the time allowed: 408 or 504."""
+        self.error = ERROR_CLIENT_TIMEOUT
+        self.lose_server()
+        if self.status == 0:
+            return self.answer(status, REFUSALS[408] if status == 408 else <bytes>FAILURES[504], status == 408)
+        self.count()
+        return self.client.abort()
+
+    cdef int bad_body(self) except -1:
+        """The framing of the request's body is broken."""
+        self.error = ERROR_BAD_REQUEST
+        self.lose_server()
+        if self.status == 0:
+            return self.answer(400, <bytes>REFUSALS[400], True)
+        self.count()
+        return self.client.abort()
+
+    cdef int tunnel_ended(self) except -1:
+        """Both ends of a switched protocol have closed."""
+        self.leave_server()
+        self.count()
+        return 0
+
+    cdef void count(self) noexcept:
+        if self.copies is not None:
+            self.shed_copies()
+        if self.is_subrequest:
+            return
+        if self.error >= 0:
+            self.entry_point.stats.errors[self.error] += 1
+        self.entry_point.stats.responses[self.status // 100 if self.status < 600 else 0] += 1
+        if self.entry_point.observer is not None:
+            try:
+                self.tell_observer()
+            except Exception as error:
+                _log.error("internal error while noting an exchange", exc_info=error)
+
+    cdef int tell_observer(self) except -1:
+        cdef Record record
+        record.forward = &self.forward
+        record.status = self.status
+        record.retries = self.retries
+        record.ended_ns = monotonic_ns()
+        record.duration_ns = record.ended_ns - self.started_ns
+        record.request_bytes = self.request_bytes
+        record.response_bytes = self.response_bytes
+        return observe(&record, self.entry_point, self.route, self.attempt, self.request, self.response)
+
+
+cdef dict outcome_of(Attempt attempt):
+    """What became of an attempt, for an explanation."""
+    found = {"server": attempt.server.key}
+    if attempt.error >= 0:
+        found["error"] = ERROR_NAMES[attempt.error]
+    if attempt.origin_status:
+        found["status"] = attempt.origin_status
+    if attempt.abandoned:
+        found["abandoned"] = True
+    return found

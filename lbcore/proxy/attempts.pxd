@@ -1,0 +1,58 @@
+# What asks servers for an exchange.
+
+from libc.stdint cimport uint64_t
+
+from lbcore.middleware.base cimport Pending, Tries
+from lbcore.proxy.attempt cimport Attempt
+from lbcore.routing.asker cimport Asker
+from lbcore.routing.server cimport Server
+from lbcore.routing.service cimport Service
+from lbcore.proxy.request_way cimport RequestWay
+
+
+cdef enum Phase:                       # of an exchange, on the way of its request
+    PHASE_ROUTE = 0                    # passes the middlewares of its router
+    PHASE_CHOOSE                       # a server is chosen
+    PHASE_QUEUE                        # waits for one, since all are full
+    PHASE_GATES                        # passes the middlewares of the services that it goes through
+    PHASE_SERVER                       # was sent
+
+
+cdef class Pause(Pending):
+    pass
+
+
+cdef class Attempting(RequestWay):
+    cdef int phase                     # Phase
+    cdef Service service               # that chooses the server; None until the router's middlewares were passed
+    cdef Asker asker                   # what it chooses by
+    cdef list attempts                 # Attempts before it, the first one first; None = none
+    cdef int retries                   # attempts after the first one, without those at fallbacks
+    cdef int tried                     # attempts that `tries` counts
+    cdef bint is_retry                 # the attempt that comes next is one of these
+    cdef uint64_t tries_until_ns       # no other one begins later, by the dialer's clock; 0 = any time
+
+    cdef Server find_server(self)
+    cdef bint choose(self) except *
+    cdef int attempt_at(self, Server server) except -1
+    cdef int keep_attempt(self) except -1
+    cdef int release_slot(self) noexcept
+    cdef int no_server(self) except -1
+    cdef int line_up(self) except -1
+    cdef int overloaded(self) except -1
+    cdef int ask_server(self) except -1
+    cdef int dispatch(self, bint again) except -1
+    cdef bint follow(self, int outcome, int status) except *
+    cdef Tries tries_left(self)
+    cdef bint retry(self) except *
+    cdef bint hedge(self) except *
+    cdef int set_aside(self, list cookies) except -1
+    cdef int take_up(self, Attempt attempt) except -1
+    cdef int go_on_with_rival(self) except -1
+    cdef int end_rivals(self) except -1
+    cdef int ask_same(self) except -1
+    cdef bint ask_other(self) except *
+    cdef int fall_back(self, int status) except -1
+    cdef int ask_again(self, Service service) except -1
+    cdef int prepare_again(self, Service service) except -1
+    cdef void leave_server(self) noexcept

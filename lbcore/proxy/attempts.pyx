@@ -1,0 +1,404 @@
+"""What asks servers for an exchange: choosing, waiting for a free one, attempts, and what follows a failed one. No I/O."""
+
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+
+from lbcore.http.framing cimport BODY_NONE
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.middleware.base cimport Pending, Tries
+from lbcore.proxy.attempt cimport (
+    NEXT_FALLBACK, NEXT_OTHER, NEXT_RETRY, NEXT_SAME, OUTCOME_BAD, OUTCOME_STALE, Attempt, next_attempt,
+)
+from lbcore.routing.balancer cimport LoadBalancer
+from lbcore.routing.decision cimport Decision, FailoverStep
+from lbcore.routing.failover cimport Failover, step_to_leave
+from lbcore.routing.queue cimport Waiter, WaitQueue
+from lbcore.routing.server cimport Server
+from lbcore.routing.service cimport Service
+from lbcore.selection.clock cimport monotonic_ns
+from lbcore.state.layout cimport ERROR_NO_SERVER
+from lbcore.proxy.exchange cimport ServerStream
+from lbcore.proxy.request_way cimport RequestWay
+
+cdef enum:
+    LONGEST_PAUSE_MS = 60000   # between two attempts
+
+
+@cython.final
+cdef class Pause(Pending):
+    """The time between two attempts."""
+
+
+cdef class Attempting(RequestWay):
+    """The part of an exchange that chooses servers and asks them."""
+
+    cdef Server find_server(self):
+        """The server that the service chooses, by the request before any gate has changed it; None: there is none."""
+        cdef Request request = self.request
+        if self.gates.entered:
+            request = self.gates.behind(0, request)
+        self.asker.request = request
+        self.asker.address = request.head.client
+        return self.service.choose(self.asker, self.decision)
+
+    cdef bint choose(self) except *:
+        """Choose a server for a new attempt. False: there is none."""
+        self.attempt_at(self.find_server())
+        return self.attempt.server is not None
+
+    cdef int attempt_at(self, Server server) except -1:
+        """Make another attempt the present one, at a server that was chosen; None: at none so far."""
+        if self.attempt.server is not None:
+            self.keep_attempt()
+        self.attempt.server = server
+        if server is not None:
+            if self.is_retry:
+                self.is_retry = False
+                server.stats.retries += 1
+            self.attempt.balancer = <LoadBalancer>self.decision.balancer
+            self.forward.pass_host = self.attempt.balancer.pass_host
+        return 0
+
+    cdef int keep_attempt(self) except -1:
+        """The present attempt is one of the past."""
+        if self.attempts is None:
+            self.attempts = []
+        self.attempts.append(self.attempt)
+        self.attempt = Attempt()
+        self.attempt.clear()
+        return 0
+
+    cdef int release_slot(self) noexcept:
+        """The server that was chosen is not asked: what was taken there for this request is free."""
+        cdef Attempt attempt = self.attempt
+        if attempt.server is not None:
+            if self.decision.slot_taken:
+                self.decision.slot_taken = False
+                attempt.balancer.let_go(attempt.server)
+            attempt.server = None
+            attempt.balancer = None
+        return 0
+
+    cdef int no_server(self) except -1:
+        """None was chosen: wait, if all are full; else answer."""
+        if self.decision.queue is not None:
+            return self.line_up()
+        return self.overloaded()
+
+    cdef int line_up(self) except -1:
+        """Wait in the queue that `decision` names. A server that has become free is taken at once.
+
+        Nothing of the request's body is read meanwhile. What services decided before (copies, cookies, a fallback) stays.
+        """
+        cdef WaitQueue queue = <WaitQueue>self.decision.queue
+        cdef Waiter waiter = Waiter.__new__(Waiter)
+        self.attempt.balancer = <LoadBalancer>queue.service
+        waiter.asker = self.asker
+        waiter.decision = self.decision
+        waiter.session_server = self.decision.session_server
+        if not queue.enter(waiter, self.dialer.now_ns()):
+            return self.overloaded()
+        self.phase = PHASE_QUEUE
+        waiter.context = self
+        self.pending = waiter
+        self.waiting = True
+        self.dialer.watch_queue(queue)
+        return queue.wake()
+
+    cdef int overloaded(self) except -1:
+        """No server may be picked, or none has had room in time: a fallback is asked if there is one, else 503 is answered."""
+        self.error = ERROR_NO_SERVER
+        self.decision.queue = None         # the fallback, if it has no server either, has no queue to wait in
+        if self.follow(OUTCOME_BAD, 503):
+            return 0
+        self.phase = PHASE_GATES           # the answer passes the middlewares of the services that have no server
+        return self.go_on(None)
+
+    cdef int ask_server(self) except -1:
+        """Send the request to the server of the attempt; its body is kept if it may have to be sent once more."""
+        self.phase = PHASE_SERVER
+        if (self.decision.mirrors is None and self.decision.failover is None and self.recording is None and self.tries is None) \
+                or self.start_recording():
+            return self.dispatch(False)
+        return 0
+
+    cdef int dispatch(self, bint again) except -1:
+        """Send the request to the server chosen, over a connection that is idle; `again`: over a new one, in the same place."""
+        cdef Attempt attempt = self.attempt
+        if again:
+            attempt.server.stats.requests += 1
+        else:
+            attempt.balancer.note_start(attempt.server)
+            attempt.counted = True
+            self.decision.slot_taken = False
+        if attempt.balancer.times or self.entry_point.observer is not None:
+            attempt.sent_ns = monotonic_ns()
+        return self.dialer.connect(self, again)
+
+    cdef bint follow(self, int outcome, int status) except *:
+        """Make the attempt that may follow a failed one. False: none does, and `status` is the answer."""
+        cdef bint repeatable = self.request.is_idempotent() if outcome == OUTCOME_STALE else self.is_repeatable()
+        cdef int step = next_attempt(self.attempt, outcome, status, repeatable, self.decision, self.tries_left(), self.tried)
+        if step == NEXT_SAME:
+            self.ask_same()
+            return True
+        if step == NEXT_OTHER:
+            if self.ask_other():
+                return True
+            step = next_attempt(self.attempt, OUTCOME_BAD, status, repeatable, self.decision, self.tries_left(), self.tried)
+        if step == NEXT_RETRY:
+            return self.retry()
+        if step == NEXT_FALLBACK:
+            self.fall_back(status)
+            return True
+        return False
+
+    cdef int set_tries(self, Tries tries) except -1:
+        self.tries = tries
+        self.tried = 1
+        self.is_retry = False
+        self.decision.most_tries = tries.most
+        self.tries_until_ns = self.dialer.now_ns() + <uint64_t>tries.within_ms * 1000000 if tries.within_ms else 0
+        return 0
+
+    cdef Tries tries_left(self):
+        """`tries`, if it allows one more attempt after an answer of a server; else None."""
+        if self.tries is None or (self.tries_until_ns and self.dialer.now_ns() >= self.tries_until_ns) \
+                or not (self.tries.repeats_unsafe or self.request.is_idempotent()):
+            return None
+        return self.tries
+
+    cdef bint retry(self) except *:
+        """Discard the answer of the server, and ask the service again, after the pause that `tries` prescribes."""
+        cdef Pause pause
+        cdef int64_t pause_ms = self.tries.pause_ms << min(self.tried - 1, 20)
+        cdef uint64_t serial = self.serial
+        self.discard_answer()
+        if self.recording is not None and self.recording is not self.request_tail:
+            # Filters behind the recording have seen some of the body, which comes once more: their gates are passed anew.
+            self.gates.go_back(min(self.recorded_behind, len(self.gates.entered)), self.request, self)
+        self.decision.choose_anew()
+        self.tried += 1
+        self.retries += 1
+        self.is_retry = True
+        self.prepare_again(self.service)
+        try:
+            if not pause_ms:
+                self.go_on(None)
+                return True
+            pause = Pause.__new__(Pause)
+            self.wait(pause, min(pause_ms, <int64_t>LONGEST_PAUSE_MS))
+            self.waiting = True
+        except Exception as error:
+            self.internal_error(error, serial)
+        return True
+
+    cdef bint hedge(self) except *:
+        """Begin one more attempt beside those under way: the first answer is the client's, and ends the others. At another
+        server, behind the same gates, for a request without a body. False: this cannot be, and nothing was done."""
+        cdef Decision decision = self.decision
+        cdef LoadBalancer balancer = self.attempt.balancer
+        cdef list cookies = decision.cookies, gates = decision.gates, path = decision.path
+        cdef Server server
+        if self.phase != PHASE_SERVER or self.stream is None or self.attempt.origin_status \
+                or self.request.framing.body != BODY_NONE or self.request.framing.upgrade:
+            return False
+        decision.begin_again(self.attempt.server)
+        server = self.find_server()
+        if server is None or decision.gates != gates:
+            if server is not None and decision.slot_taken:
+                decision.slot_taken = False
+                (<LoadBalancer>decision.balancer).let_go(server)
+            decision.cookies, decision.gates, decision.path = cookies, gates, path
+            decision.balancer = balancer
+            decision.queue = None
+            return False
+        self.set_aside(cookies)
+        self.attempt_at(server)
+        self.retries += 1
+        server.stats.retries += 1
+        self.dispatch(False)
+        return True
+
+    cdef int set_aside(self, list cookies) except -1:
+        """The present attempt goes on, and another one is made the present one."""
+        cdef Attempt attempt = self.attempt
+        attempt.stream, attempt.response, attempt.cookies = self.stream, self.response, cookies
+        if self.rivals is None:
+            self.rivals = []
+        self.rivals.append(attempt)
+        self.attempt = Attempt()
+        self.attempt.clear()
+        self.response = Response()
+        self.stream = None
+        return 0
+
+    cdef int make_present(self, ServerStream stream) except -1:
+        """Of several attempts under way, have that of this stream be the present one."""
+        cdef Attempt attempt
+        cdef Py_ssize_t i
+        if stream is self.stream:
+            return 0
+        for i in range(len(self.rivals)):
+            attempt = <Attempt>self.rivals[i]
+            if attempt.stream is stream:
+                self.attempt.stream, self.attempt.response = self.stream, self.response
+                self.attempt.cookies = self.decision.cookies
+                self.rivals[i] = self.attempt
+                return self.take_up(attempt)
+        return 0
+
+    cdef int take_up(self, Attempt attempt) except -1:
+        """Make an attempt that is under way the present one."""
+        self.attempt = attempt
+        self.response = attempt.response
+        self.decision.cookies = attempt.cookies
+        self.decision.balancer = attempt.balancer
+        self.forward.pass_host = attempt.balancer.pass_host
+        self.forward.server_authority = attempt.server.authority
+        self.attach(<ServerStream>attempt.stream)
+        attempt.stream = attempt.response = attempt.cookies = None
+        return 0
+
+    cdef int go_on_with_rival(self) except -1:
+        """The present attempt has failed, and another one is under way."""
+        cdef Attempt rival = <Attempt>self.rivals.pop()
+        self.attempts = [] if self.attempts is None else self.attempts
+        self.attempts.append(self.attempt)
+        if not self.rivals:
+            self.rivals = None
+        self.error = -1
+        return self.take_up(rival)
+
+    cdef int end_rivals(self) except -1:
+        """Abort all attempts but the present one."""
+        cdef Attempt attempt
+        cdef ServerStream stream
+        cdef list rivals = self.rivals
+        self.rivals = None
+        for item in rivals:
+            attempt = <Attempt>item
+            stream = <ServerStream>attempt.stream
+            attempt.stream = attempt.response = attempt.cookies = None
+            attempt.abandoned = True
+            if attempt.sent_ns:
+                attempt.ended_ns = monotonic_ns()
+            self.attempts = [] if self.attempts is None else self.attempts
+            self.attempts.append(attempt)
+            attempt.counted = False
+            attempt.balancer.note_end(attempt.server)
+            stream.exchange = None
+            stream.abort()
+        return 0
+
+    cdef int ask_same(self) except -1:
+        """The connection was dead before the request was sent: over a new one, in its place at the server."""
+        cdef Attempt before = self.attempt
+        self.keep_attempt()
+        self.attempt.server = before.server
+        self.attempt.balancer = before.balancer
+        self.attempt.again = self.attempt.counted = True
+        before.counted = False
+        self.retries += 1
+        before.server.stats.retries += 1
+        self.stream = None
+        self.request_sink = None
+        return self.dispatch(True)
+
+    cdef bint ask_other(self) except *:
+        """No connection to the server could be made: choose another one. False: there is none."""
+        cdef Decision decision = self.decision
+        cdef Server server
+        cdef list cookies = decision.cookies, gates = decision.gates, path = decision.path
+        decision.begin_again(self.attempt.server)
+        server = self.find_server()
+        if server is None and decision.queue is None:
+            # No other: the answer is about the one that failed.
+            decision.cookies, decision.gates, decision.path = cookies, gates, path
+            return False
+        self.attempt_at(server)
+        self.retries += 1
+        if server is None:
+            self.line_up()
+            return True
+        server.stats.retries += 1
+        self.phase = PHASE_GATES
+        self.go_on(None)
+        return True
+
+    cdef int fall_back(self, int status) except -1:
+        """Ask the fallback of the innermost Failover that drops this status, with which its main service has answered."""
+        cdef FailoverStep step = step_to_leave(self.decision.failover, status)
+        cdef Failover failover = <Failover>step.service
+        cdef uint64_t serial = self.serial
+        if not self.start_recording():     # one that has waited for a server and got none
+            return 0
+        self.discard_answer()
+        if self.recording is not None and self.recording is not self.request_tail:
+            # Filters behind the recording have seen some of the body, which comes once more: their gates are passed anew.
+            self.gates.go_back(min(self.recorded_behind, len(self.gates.entered)), self.request, self)
+        self.decision.fall_back(step)
+        failover.fallback.stats.requests += 1
+        try:
+            self.ask_again(failover.fallback.service)
+        except Exception as error:
+            self.internal_error(error, serial)
+        return 0
+
+    cdef int ask_again(self, Service service) except -1:
+        """Ask a service as if the request had just passed its router; no server is at work for it, and it is repeatable."""
+        self.prepare_again(service)
+        return self.go_on(None)
+
+    cdef int prepare_again(self, Service service) except -1:
+        """Be as if the request had just passed its router, on its way to a service."""
+        self.response.clear()
+        self.error = -1
+        self.client.rewind()
+        self.attempt_at(None)
+        self.service = service
+        self.phase = PHASE_CHOOSE
+        return 0
+
+    cdef int discard_answer(self) except -1:
+        cdef ServerStream stream = self.stream
+        if stream is not None:
+            self.leave_server()
+            stream.exchange = None
+            stream.discard()
+        return 0
+
+    cdef int lose_server(self) except -1:
+        """Break off with the server, if one is at work."""
+        cdef ServerStream stream = self.stream
+        try:
+            if self.pending is not None:
+                self.end_wait().cancel()
+        finally:                               # whatever went wrong there
+            if self.rivals is not None:
+                self.end_rivals()
+            self.leave_server()
+            if stream is not None:
+                stream.exchange = None
+                stream.abort()
+        return 0
+
+    cdef void leave_server(self) noexcept:
+        if self.attempt.counted:
+            self.attempt.counted = False
+            self.attempt.balancer.note_end(self.attempt.server)
+            if self.attempt.sent_ns:
+                self.attempt.ended_ns = monotonic_ns()
+            self.stream = None
+            self.request_sink = None
+
+    cdef list attempts_made(self):
+        cdef Attempt attempt
+        cdef list made = []
+        for item in (self.attempts or []) + (self.rivals or []) + [self.attempt]:
+            attempt = <Attempt>item
+            if attempt.server is not None:
+                made.append((attempt.server.key, attempt.sent_ns, attempt.origin_ns, attempt.ended_ns, attempt.origin_status,
+                             attempt.error, attempt.abandoned))
+        return made

@@ -1,0 +1,47 @@
+# The way of a request's body to the server.
+
+from libc.stdint cimport int64_t
+
+from lbcore.middleware.base cimport Tries
+from lbcore.proxy.copies cimport Copy
+from lbcore.proxy.gates cimport Gates
+from lbcore.proxy.recording cimport Recording, Replay
+from lbcore.http.sink cimport Filter
+from lbcore.routing.decision cimport Decision
+from lbcore.proxy.exchange cimport Exchange
+
+
+cdef class RequestWay(Exchange):
+    cdef Decision decision
+    cdef Gates gates
+    cdef Filter request_filters        # the first of that chain, kept from one stream to the next; None = none
+    cdef Filter request_tail           # the last one of it: what goes on to the stream
+    cdef Recording recording           # the filter that keeps the request's body for others; None = none needs it. It stands
+                                       # before the filters of the gates that a fallback does not go through
+    cdef Py_ssize_t recorded_behind    # how many gates it stands behind
+    cdef Replay replay                 # its owner for a fallback or another attempt; None = it is not kept for one
+    cdef list copies                   # Copy, that wait for the end of the body; None = none
+    cdef bint body_ended               # the client's body has come to its end
+    cdef Tries tries                   # what the route prescribes for further attempts; None = nothing
+
+    cdef int leave_filters(self, Py_ssize_t step) except -1
+    cdef list listed_filters(self)
+    cdef int link_filters(self, list filters) except -1
+    cdef int add_recording(self) except -1
+    cdef int place_recording(self) except -1
+    cdef int drop_recording(self) except -1
+    cdef bint start_recording(self) except *
+    cdef bint repeats_answers(self) noexcept
+    cdef int64_t repeatable_bytes(self, int64_t most) noexcept
+    cdef bint is_repeatable(self) noexcept
+    cdef int begin_replay(self, int64_t limit, int64_t length, bint required) except -1
+    cdef int end_replay(self) except -1
+    cdef int make_copies(self) except -1
+    cdef int send_copies(self) except -1
+    cdef int send_copy(self, Copy copy, Recording body) except -1
+    cdef void shed_copies(self) noexcept
+    cdef int too_large(self) except -1
+
+    cdef inline bint is_replayable(self) noexcept:
+        """Whether all of the body that has come is kept for a fallback."""
+        return self.replay is not None and not self.replay.overflowed

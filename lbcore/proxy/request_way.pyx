@@ -1,0 +1,300 @@
+"""The way of a request's body to the server: filters, what is kept of it for others, and where it goes now. No I/O."""
+
+import logging
+
+from libc.stdint cimport int64_t
+
+from lbcore.http.framing cimport BODY_NONE
+from lbcore.http.message cimport Message
+from lbcore.http.request cimport Request
+from lbcore.proxy.copies cimport Copy, make_copy
+from lbcore.proxy.recording cimport Recording, Replay
+from lbcore.http.sink cimport Filter, Sink
+from lbcore.routing.decision cimport Decision, FailoverStep
+from lbcore.routing.failover cimport Failover, most_repeatable
+from lbcore.routing.mirroring cimport Mirror
+from lbcore.state.layout cimport ERROR_BAD_REQUEST
+from lbcore.proxy.exchange cimport Exchange, ServerStream
+
+_log = logging.getLogger("lbcore.proxy")
+
+
+cdef class RequestWay(Exchange):
+    """The part of an exchange that the body of its request goes through."""
+
+    cdef void attach(self, ServerStream stream) noexcept:
+        """A stream to the server chosen is there, if not connected yet: the body goes to it from now on."""
+        self.stream = stream
+        if self.request_tail is None:
+            self.request_sink = stream
+        else:
+            self.request_tail.connect(stream)
+            self.request_sink = self.request_filters
+            self.request_sink.blocked = True       # until `server_ready` has asked the whole chain
+
+    cdef int add_request_filter(self, Filter filter) except -1:
+        filter.step = self.step
+        if self.request_tail is None:
+            self.request_filters = filter
+        else:
+            self.request_tail.connect(filter)
+        self.request_tail = filter
+        return 0
+
+    cdef int leave_filters(self, Py_ssize_t step) except -1:
+        """Take the filters of the middlewares from `step` on out of the request's chain, which leads to no stream just now."""
+        cdef Filter filter
+        cdef list kept = []
+        if self.request_tail is None:
+            return 0
+        for item in self.listed_filters():
+            filter = <Filter>item
+            if filter.step < step or filter is self.recording:
+                kept.append(filter)
+            else:
+                filter.connect(None)
+        return self.link_filters(kept)
+
+    cdef list listed_filters(self):
+        """The filters of the request's chain, the client's side first."""
+        cdef list found = []
+        cdef Filter filter = self.request_filters
+        while filter is not None:
+            found.append(filter)
+            filter = None if filter is self.request_tail else <Filter>filter.next
+        return found
+
+    cdef int link_filters(self, list filters) except -1:
+        """Have these be the request's chain. One whose next filter stays goes on as it was."""
+        cdef Py_ssize_t i, last = len(filters) - 1
+        if last < 0:
+            self.request_filters = self.request_tail = None
+            return 0
+        for i in range(last):
+            if (<Filter>filters[i]).next is not filters[i + 1]:
+                (<Filter>filters[i]).connect(<Filter>filters[i + 1])
+        self.request_filters = <Filter>filters[0]
+        if self.request_tail is not filters[last]:
+            self.request_tail = <Filter>filters[last]
+            self.request_tail.connect(self.stream)
+        return 0
+
+    cdef int add_recording(self) except -1:
+        """Keep the body as it goes on to the server, which is not chosen or not asked yet."""
+        self.recording = Recording(self.entry_point.budget)
+        return self.place_recording()
+
+    cdef int place_recording(self) except -1:
+        """Put the recording, which has seen nothing so far, where all that may be asked for the request have the same body:
+        before the filters of gates behind the outermost Failover. Copies get the body as it is there, too."""
+        cdef FailoverStep outermost = self.decision.failover
+        cdef list filters = [item for item in self.listed_filters() if item is not self.recording]
+        cdef Py_ssize_t step, place = 0
+        self.recorded_behind = 0 if self.repeats_answers() else len(self.gates.entered)
+        if outermost is not None:
+            while outermost.outer is not None:
+                outermost = outermost.outer
+            # A request that no service has taken, for want of a server, has not come to the gates in front of the Failover.
+            self.recorded_behind = min(outermost.before.gates, self.recorded_behind)
+        step = self.gates.step_of(self.recorded_behind)
+        while place < len(filters) and (<Filter>filters[place]).step < step:
+            place += 1
+        filters.insert(place, self.recording)
+        return self.link_filters(filters)
+
+    cdef int drop_recording(self) except -1:
+        """The body is not needed again: it goes on past the recording, spliced where that is possible."""
+        cdef Recording recording = self.recording
+        cdef Sink behind
+        if recording is None:
+            return 0
+        behind = self.stream if recording is self.request_tail else recording.next
+        self.link_filters([item for item in self.listed_filters() if item is not recording])
+        self.recording = None
+        self.copies = None                     # without owners: each of these was shed, and counted, already
+        recording.connect(None)
+        if self.request_sink is recording:
+            self.request_sink = behind
+        return 0
+
+    cdef bint start_recording(self) except *:
+        """Have the body kept from here on, for the Failover and the mirrors that the decision names. False: it is too large to
+        be sent a second time, which was answered."""
+        cdef Recording recording = self.recording
+        cdef int64_t most = most_repeatable(self.decision.failover)
+        cdef int64_t length
+        if self.is_subrequest:             # has its body, and makes no copies of its own
+            return True
+        if recording is not None and recording.size == 0 and not recording.complete:
+            self.place_recording()         # for an attempt that did not come to a server
+        if self.decision.failover is None and self.repeats_answers():
+            if self.request.framing.body != BODY_NONE and self.replay is None and self.is_repeatable():
+                self.begin_replay(self.repeatable_bytes(self.tries.max_body_bytes), self.request.framing.length, False)
+        elif self.decision.failover is None:
+            if self.replay is not None and recording.size == 0 and not recording.complete:
+                self.end_replay()          # for a Failover that was asked before
+        elif self.request.framing.body != BODY_NONE:
+            length = max(self.request.framing.length, 0 if recording is None else recording.size)
+            if 0 <= most < length:
+                self.lose_server()
+                self.too_large()
+                return False
+            if self.is_replayable():
+                self.replay.limit = self.repeatable_bytes(most)
+                self.replay.required = most >= 0
+            elif self.is_repeatable():
+                self.begin_replay(self.repeatable_bytes(most), length, most >= 0)
+        if self.decision.mirrors is not None and self.decision.copied < len(self.decision.mirrors) \
+                and not self.request.framing.upgrade:
+            self.make_copies()
+        return True
+
+    cdef bint repeats_answers(self) noexcept:
+        """Whether the route may want another answer than that of the first server."""
+        return self.tries is not None and len(self.tries.statuses) > 0
+
+    cdef int64_t repeatable_bytes(self, int64_t most) noexcept:
+        """What a Failover without a limit of its own may keep is a share of the instance's budget."""
+        return most if most >= 0 else self.entry_point.budget.share()
+
+    cdef bint is_repeatable(self) noexcept:
+        """Whether all of the request that was sent can be sent once more."""
+        if self.request.framing.body == BODY_NONE or self.is_subrequest or self.is_replayable():
+            return True
+        return self.request_bytes == 0 and not self.body_ended
+
+    cdef int begin_replay(self, int64_t limit, int64_t length, bint required) except -1:
+        """Keep the body for a fallback; one that will be longer than the budget allows is not begun."""
+        if length > limit:
+            self.entry_point.budget.row.bodies_shed += 1
+            return 0
+        if self.recording is None:
+            self.add_recording()
+        self.replay = Replay()
+        self.replay.budget = self.entry_point.budget
+        self.replay.limit = limit
+        self.replay.required = required
+        if not self.recording.join(self.replay):
+            self.replay = None
+        return 0
+
+    cdef int end_replay(self) except -1:
+        """The body is no longer kept for a fallback, or for another attempt."""
+        if self.recording is None:
+            return 0
+        if self.replay is not None:
+            self.recording.leave(self.replay)
+            self.replay = None
+        if self.copies is None or self.recording.is_spent():
+            self.drop_recording()
+        return 0
+
+    cdef int make_copies(self) except -1:
+        """Copy the head for each mirror, before the server is asked: nothing of it may be left when it has answered."""
+        cdef Decision decision = self.decision
+        cdef Mirror mirror
+        cdef Copy copy
+        cdef Py_ssize_t i
+        for i in range(decision.copied, len(decision.mirrors)):
+            mirror = <Mirror>decision.mirrors[i]
+            copy = make_copy(self.gates.behind(decision.mirrored_behind[i], self.request), mirror)
+            if copy is None:
+                continue
+            if not copy.has_body:
+                self.send_copy(copy, None)
+                continue
+            if self.recording is None:
+                if not self.is_repeatable():
+                    copy.shed()
+                    continue
+                self.add_recording()
+            if self.recording.join(copy):
+                if self.copies is None:
+                    self.copies = []
+                self.copies.append(copy)
+        decision.copied = len(decision.mirrors)
+        if self.copies is not None and self.recording.complete:
+            self.send_copies()
+        return 0
+
+    cdef int send_copies(self) except -1:
+        """The request is complete: the mirrors get it."""
+        cdef Copy copy
+        cdef list copies = self.copies
+        self.copies = None
+        for item in copies:
+            copy = <Copy>item
+            if copy.overflowed:
+                continue                   # which was counted
+            if copy.mirror.has_room(0):
+                self.send_copy(copy, self.recording)
+            else:
+                copy.shed()
+        return 0
+
+    cdef int send_copy(self, Copy copy, Recording body) except -1:
+        """Hand a copy over; what it is charged with is its own from now on. What goes wrong there is not the client's."""
+        copy.charged = 0
+        try:
+            self.dialer.mirror(self, copy.request, copy.mirror, body)
+        except Exception as error:
+            _log.error("internal error in a copy for %s", copy.mirror.child.name, exc_info=error)
+        return 0
+
+    cdef void shed_copies(self) noexcept:
+        """The request will not be complete: the mirrors do not get it."""
+        for item in self.copies:
+            if not (<Copy>item).overflowed:
+                (<Copy>item).shed()
+        self.copies = None
+
+    cdef int too_large(self) except -1:
+        """Refuse a body that could not be sent a second time."""
+        self.error = ERROR_BAD_REQUEST
+        return self.answer(413, b"Request body too large\n", True)
+
+    cdef int request_end(self, Message trailers) except -1:
+        """The request is complete."""
+        cdef int status
+        self.body_ended = True
+        status = self.request_sink.end(trailers)
+        if status:
+            return self.body_refused(status)
+        if self.copies is not None and self.recording.complete:
+            self.send_copies()
+        return self.request_sink.flush()
+
+    cdef int body_refused(self, int status) except -1:
+        """A filter does not let the request's body pass."""
+        self.lose_server()
+        self.error = ERROR_BAD_REQUEST
+        if self.status == 0:
+            return self.too_large() if status == 413 else self.answer(status, None, True)
+        self.count()
+        return self.client.abort()
+
+    cdef int server_ready(self) except -1:
+        """The server's end takes more of the request's body: first what filters have kept back, or recorded."""
+        cdef int status
+        if self.request_filters is None and self.request.framing.body == BODY_NONE:
+            return 0                           # there is none
+        if self.request_filters is not None:
+            status = self.request_sink.drained()
+            if status:
+                return self.body_refused(status)
+            if self.copies is not None and self.recording.complete:
+                self.send_copies()
+            self.request_sink.flush()
+            if self.recording is not None and self.decision.failover is None and self.copies is None \
+                    and not self.repeats_answers() \
+                    and not self.recording.complete and not self.recording.is_behind():
+                self.end_replay()          # the rest of it need not be kept
+            if self.request_sink.blocked:
+                return 0
+        return self.client.want_body()
+
+    cdef Sink body_sink(self):
+        """Where the request's body goes now; None while there is no stream. A recording without owners is taken out."""
+        if self.recording is not None and self.recording.is_spent() and not self.recording.is_behind():
+            self.end_replay()
+        return self.request_sink

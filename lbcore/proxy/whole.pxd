@@ -1,0 +1,17 @@
+# One exchange from its first byte to its last.
+
+from lbcore.middleware.base cimport Pending
+from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.answer_way cimport AnswerWay
+from lbcore.proxy.exchange cimport ClientStream, Dialer, Exchange
+
+
+cdef class WholeExchange(AnswerWay):
+    cdef WholeExchange next_kept            # the next one of the freelist
+
+    cdef int run_middlewares(self, Pending settled) except -1
+    cdef void end_steps(self, Py_ssize_t step) noexcept
+
+
+cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer dialer)
+cdef void exchange_give(Exchange exchange) noexcept

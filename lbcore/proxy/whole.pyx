@@ -1,0 +1,258 @@
+"""One exchange from its first byte to its last: the request's way through routing, middlewares and waits. No I/O."""
+
+import logging
+
+cimport cython
+from libc.stdint cimport uint64_t
+
+from lbcore.http.head cimport RequestHead
+from lbcore.http.reflect cimport reflect
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.http.sanitizer cimport POOLS
+from lbcore.http.span cimport span_bytes, span_eq
+from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending
+from lbcore.proxy.attempt cimport Attempt
+from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.proxy.explainer cimport explain_if_asked
+from lbcore.proxy.gates cimport Gates
+from lbcore.proxy.way_back cimport WayBack
+from lbcore.routing.asker cimport Asker
+from lbcore.routing.decision cimport Decision
+from lbcore.routing.queue cimport Waiter
+from lbcore.routing.route cimport Route
+from lbcore.routing.service cimport Service
+from lbcore.selection.clock cimport monotonic_ns
+from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_NO_ROUTER
+from lbcore.proxy.answer_way cimport AnswerWay
+from lbcore.proxy.attempts cimport PHASE_CHOOSE, PHASE_GATES, PHASE_QUEUE, PHASE_ROUTE
+from lbcore.proxy.exchange cimport ClientStream, Dialer, Exchange
+
+cdef enum:
+    KEPT_EXCHANGES = 1024      # kept for reuse
+
+_log = logging.getLogger("lbcore.proxy")
+
+
+cdef WholeExchange kept = None      # the first one of the freelist, linked by `next_kept`
+cdef int kept_count = 0
+cdef uint64_t last_serial = 0
+
+
+@cython.final
+cdef class WholeExchange(AnswerWay):
+    """A request, its answer, and every decision taken on the way. Reused: get one with `exchange_take`."""
+
+    def __cinit__(self):
+        self.request = Request()
+        self.response = Response()
+        self.decision = Decision()
+        self.attempt = Attempt()
+        self.asker = Asker()
+        self.gates = Gates()
+        self.way_back = WayBack()
+
+    cdef int begin(self) except -1:
+        """Route the request, whose head is complete, and send it to a server."""
+        cdef RequestHead* head = &self.request.head
+        self.entry_point.stats.requests += 1
+        if self.entry_point.observer is not None:
+            self.started_ns = monotonic_ns()
+        if self.request.is_last_hop:
+            if reflect(self.request, self.response):
+                return self.send_answer()
+            return self.answer(200, b"", False)
+        if span_eq(head.method, b"CONNECT", 7):
+            self.error = ERROR_BAD_REQUEST
+            return self.answer(501, b"Not Implemented", False)
+        if self.forward.trusted:
+            self.request.release_aliases()
+        else:
+            self.request.drop_managed()
+        if self.request.framing.names_headers:
+            self.request.drop_listed(self.entry_point.visible_hop_headers)
+        self.forward.pass_host = True
+        if not head.encrypted:
+            self.route = <Route>self.entry_point.routes.find(head)
+        elif self.entry_point.options_by_host is not None \
+                and self.entry_point.misdirected(self.server_name, span_bytes(head.host)):
+            self.error = ERROR_BAD_REQUEST
+            return self.answer(421, b"Misdirected Request\n", True)
+        else:
+            self.route = <Route>self.entry_point.encrypted_routes.find(head)
+        if self.entry_point.explainer is not None:
+            self.explanation = explain_if_asked(self.entry_point, self.route, self.request, self.decision)
+        if self.route is None:
+            self.error = ERROR_NO_ROUTER
+            return self.answer(404, b"404 page not found\n", True)
+        return self.go_on(None)
+
+    cdef int begin_subrequest(self, Service service) except -1:
+        """Ask a service for lbcore itself: `request` is complete, and its client is a LocalStream."""
+        self.is_subrequest = True
+        self.service = service
+        self.gates.first_step = 0
+        self.phase = PHASE_CHOOSE
+        return self.go_on(None)
+
+    cdef int go_on(self, Pending settled) except -1:
+        """Go through the phases that are left, until something has to be waited for, or an answer is made, or a server asked.
+
+        settled  what was waited for; None: nothing was.
+        """
+        cdef int verdict
+        if self.phase == PHASE_ROUTE:
+            verdict = self.run_middlewares(settled)
+            if verdict != PASS:
+                return self.send_answer() if verdict == ANSWER else self.begin_wait()
+            settled = None
+            self.service = self.route.service
+            self.phase = PHASE_CHOOSE
+        if self.phase == PHASE_CHOOSE:
+            settled = None                     # a pause
+            if not self.choose():
+                return self.no_server()
+            self.phase = PHASE_GATES
+        elif self.phase == PHASE_QUEUE:
+            if (<Waiter>settled).server is None:
+                return self.overloaded()
+            self.attempt_at((<Waiter>settled).server)
+            settled = None
+            self.phase = PHASE_GATES
+        if self.decision.gates is not None:
+            verdict = self.gates.run(self.decision.gates, self.request, self.response, self, settled)
+            if verdict != PASS:
+                if verdict == WAIT:
+                    return self.begin_wait()
+                self.release_slot()
+                return self.send_answer()
+        if self.pending is not None:
+            raise RuntimeError("a middleware has called `wait`, and returned another verdict than WAIT")
+        if self.attempt.server is None:
+            return self.answer(503, self.decision.refusal, True)
+        return self.ask_server()
+
+    cdef int run_middlewares(self, Pending settled) except -1:
+        """Have the request pass the middlewares of the router, from `passed` on. Returns a Verdict."""
+        cdef Middleware middleware
+        cdef tuple middlewares = self.route.middlewares
+        cdef int verdict
+        while self.passed < len(middlewares):
+            middleware = <Middleware>middlewares[self.passed]
+            self.step = self.passed
+            if settled is None:
+                verdict = middleware.on_request(self.request, self.response, self)
+                if middleware.sees_end and verdict != ANSWER:
+                    self.owe_end(middleware)
+            else:
+                verdict = middleware.on_settled(self.request, self.response, self, settled)
+                settled = None
+            if verdict != PASS:
+                return verdict
+            self.passed += 1
+        self.gates.first_step = self.passed
+        return PASS
+
+    cdef int settled(self, Pending pending) except -1:
+        """Continue after a wait, with the request or with the answer."""
+        return self.go_on_back(pending) if self.way_back.begun else self.go_on(pending)
+
+    cdef str place(self):
+        if self.gates.entered and self.step >= self.gates.first_step:
+            return self.gates.place_of(self.step)
+        return self.route.name
+
+    cdef int leave_steps(self, Py_ssize_t step) except -1:
+        self.leave_filters(step)
+        if self.ends is not None:
+            self.end_steps(step)
+        if self.states is not None:
+            del self.states[step:]
+        return 0
+
+    cdef void end_steps(self, Py_ssize_t step) noexcept:
+        """Call `on_end` of the middlewares from `step` on, the last one first."""
+        cdef Py_ssize_t last = len(self.ends) - 1
+        cdef tuple item
+        while last >= 0:
+            item = <tuple>self.ends[last]
+            self.step = <Py_ssize_t>item[0]
+            if self.step < step:
+                break
+            del self.ends[last]
+            last -= 1
+            try:
+                (<Middleware>item[1]).on_end(self.request, self.status, self)
+            except Exception as error:
+                _log.error("internal error of middleware %s at the end of an exchange", (<Middleware>item[1]).name, exc_info=error)
+
+
+cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer dialer):
+    """An exchange ready to parse a request into. Usually O(1) without a heap call."""
+    global last_serial, kept, kept_count
+    cdef WholeExchange exchange = kept
+    if exchange is not None:
+        kept = exchange.next_kept
+        exchange.next_kept = None
+        kept_count -= 1
+    else:
+        exchange = WholeExchange.__new__(WholeExchange)
+    exchange.entry_point = entry_point
+    last_serial += 1
+    exchange.serial = last_serial
+    exchange.client = client
+    exchange.answer_sink = client
+    exchange.dialer = dialer
+    exchange.status = 0
+    exchange.error = -1
+    exchange.retries = 0
+    exchange.phase = PHASE_ROUTE
+    exchange.passed = 0
+    exchange.is_subrequest = exchange.body_ended = exchange.answer_ended = False
+    exchange.started_ns = exchange.request_bytes = exchange.response_bytes = 0
+    exchange.attempt.clear()
+    exchange.way_back.clear()
+    return exchange
+
+
+cdef void exchange_give(Exchange given) noexcept:
+    """The exchange is over and nothing of it is read any more."""
+    global kept, kept_count
+    cdef WholeExchange exchange = <WholeExchange>given
+    if exchange.ends is not None:
+        exchange.end_steps(0)
+        exchange.ends = None
+    exchange.release_slot()
+    if exchange.gates.entered:
+        exchange.gates.clear()
+    exchange.request.clear()
+    exchange.response.clear()
+    exchange.client = None
+    exchange.stream = None
+    exchange.answer_sink = exchange.answer_filters = None
+    exchange.request_sink = None
+    if exchange.request_tail is not None:
+        if exchange.recording is not None:
+            exchange.recording.connect(None)   # it may live on, in a mirror's copy
+        exchange.request_tail.connect(None)
+        exchange.request_tail = None
+        exchange.request_filters = None
+    exchange.route = None
+    exchange.service = None
+    if exchange.recording is not None or exchange.replay is not None or exchange.copies is not None:
+        exchange.recording = None
+        exchange.replay = None
+        exchange.copies = None
+    if exchange.attempts is not None or exchange.states is not None or exchange.explanation is not None:
+        exchange.attempts = None
+        exchange.states = None
+        exchange.explanation = None
+    if exchange.tries is not None:
+        exchange.tries = None
+    exchange.asker.request = None
+    exchange.asker.address = NULL
+    exchange.decision.clear()
+    if POOLS and kept_count < KEPT_EXCHANGES:
+        exchange.next_kept = kept
+        kept = exchange
+        kept_count += 1
