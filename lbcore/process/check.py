@@ -75,7 +75,7 @@ def _static(path: Path, report: Report) -> StaticConfig:
         choose_library(static)
         static = settle_static(static)
         if static.tls.library:
-            report.runs.append(f"{path}: TLS is spoken by {library_name()}")
+            report.runs.append(f"{path}: TLS uses {library_name()}")
     except ConfigError as error:
         report.problems += lines(replace(problem, file=str(path)) for problem in error.problems)
     report.problems += lines(replace(problem, file=str(path)) for problem in start_problems(static))

@@ -51,7 +51,7 @@ _chosen = ""
 def choose(which: str) -> None:
     """Say what `find` has to look for, before anything asks for TLS: bundled, system, a path, or nothing in particular.
 
-    Raises ValueError for a path that is none, and for another choice than the one that TLS is spoken by already.
+    Raises ValueError for an invalid path, and if another library is in use already.
     """
     global _chosen
     if which in ("", _chosen):
@@ -59,7 +59,7 @@ def choose(which: str) -> None:
     if which not in ("", "bundled", "system") and not Path(which).is_file():
         raise ValueError(f"tls.library: {which} is not a file: write bundled, system, or the path of a libssl")
     if "lbcore.tls.openssl" in sys.modules:
-        raise ValueError(f"tls.library: TLS is spoken by another library already, {which} cannot take its place")
+        raise ValueError(f"tls.library: another library is in use already, {which} cannot replace it")
     _chosen = which
 
 

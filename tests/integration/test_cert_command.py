@@ -76,7 +76,7 @@ def test_the_library_of_a_path(tmp_path: Path) -> None:
     config.write_text(f"entryPoints: {{web: {{address: '127.0.0.1:0'}}}}\nlbcore: {{tls: {{library: {path}}}}}\n")
     found = lbcore("check", str(config))
     assert found.returncode == 0, found.stderr
-    assert f"TLS is spoken by {known.version} ({path})" in found.stdout
+    assert f"TLS uses {known.version} ({path})" in found.stdout
 
 
 def test_a_library_that_is_not_there(tmp_path: Path) -> None:
