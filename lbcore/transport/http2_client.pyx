@@ -106,6 +106,8 @@ cdef class Http2ClientSession(Http2Session):
         if not flow.head_complete:
             if take_request_field(&stream.fields, exchange.request, name, value, &self.connection.entry_point.policy) < 0:
                 return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+            if stream.fields.bytes > 2 * self.connection.entry_point.policy.max_header_bytes:
+                self.spend(1)          # a few bytes may stand for so many by way of the table
             return 0
         try:
             if take_trailer_field(exchange.request.trailer_section(), name, value) == 0:
@@ -360,6 +362,7 @@ cdef class Http2ClientConnection(ClientConnection):
             return 0
         self.state = HTTP2_CLOSED
         self.session.broken = True     # nothing is sent any more
+        self.session.first_ready = self.session.last_ready = NULL      # the streams have gone, and their flows with them
         self.leave()
         self.socket.shut()
         return 0

@@ -58,6 +58,7 @@ cdef class Http2Session(Flushable):
     cdef bint full                     # as much is encoded as is sent at once
     cdef bint blocked                  # the socket takes no more for now
     cdef bint in_library               # a call of the library is under way
+    cdef bint heard                    # it has told of something since bytes were last given to it
     cdef bint ended                    # the peer has ended the connection
     cdef bint broken                   # it broke
     cdef bint failed                   # the library cannot go on: what the peer has sent is no HTTP/2, or memory is out

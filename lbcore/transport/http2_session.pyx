@@ -36,6 +36,7 @@ cdef enum:
     DEFAULT_URGENCY = 3        # RFC 9218 section 4.1
     CREDIT = 1000              # see `spend`
     CREDIT_PER_S = 100
+    SILENT_BYTES = 64          # of the peer, in frames that the library passes over in silence, that cost one
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -91,6 +92,7 @@ cdef void drop_trailers(Flow* flow) noexcept:
 
 cdef int on_begin_headers(void* session, const FrameHead* frame, void* data) noexcept:
     cdef Http2Session self = <Http2Session>data
+    self.heard = True
     self.section = <Flow*>nghttp2_session_get_stream_user_data(session, frame.stream_id)
     if self.section == NULL:
         self.section = self.begin_section(frame.stream_id)
@@ -103,6 +105,7 @@ cdef int on_begin_headers(void* session, const FrameHead* frame, void* data) noe
 cdef int on_header(void* session, const FrameHead* frame, const uint8_t* name, size_t name_length, const uint8_t* value,
                    size_t value_length, uint8_t flags, void* data) noexcept:
     cdef Http2Session self = <Http2Session>data
+    self.heard = True
     if self.section == NULL or self.section.id != frame.stream_id:
         return 0
     return self.take_field(self.section, span_of(<const char*>name, <Py_ssize_t>name_length),
@@ -118,6 +121,7 @@ cdef int on_invalid_header(void* session, const FrameHead* frame, const uint8_t*
 cdef int on_frame(void* session, const FrameHead* frame, void* data) noexcept:
     cdef Http2Session self = <Http2Session>data
     cdef Flow* flow
+    self.heard = True
     if frame.type == NGHTTP2_DATA or frame.type == NGHTTP2_HEADERS:
         if frame.type == NGHTTP2_HEADERS:
             flow = self.section
@@ -147,6 +151,7 @@ cdef int on_invalid_frame(void* session, const FrameHead* frame, int error, void
 cdef int on_chunk(void* session, uint8_t flags, int32_t stream_id, const uint8_t* bytes, size_t length, void* data) noexcept:
     cdef Http2Session self = <Http2Session>data
     cdef Flow* flow = <Flow*>nghttp2_session_get_stream_user_data(session, stream_id)
+    self.heard = True
     if flow == NULL or flow.discards:
         nghttp2_session_consume(session, stream_id, length)
         return 0
@@ -392,8 +397,11 @@ cdef class Http2Session(Flushable):
                 input.start = input.end            # after its end nothing of it means anything
                 break
             self.in_library = True
+            self.heard = False
             used = nghttp2_session_mem_recv(self.session, <const uint8_t*>(input.base + input.start), <size_t>buffer_len(input))
             self.in_library = False
+            if not self.heard:
+                self.spend(<int>(buffer_len(input) // SILENT_BYTES))
             input.start = input.end
             if used < 0:
                 self.ended = self.failed = True
