@@ -89,7 +89,8 @@ class AcmeAgent:
                 self._ask()
                 self._changed.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), self._rest_s())
+                    async with asyncio.timeout(self._rest_s()):
+                        await self._changed.wait()
                 await self._look_at_files()
         finally:
             self._stop.set()

@@ -52,7 +52,8 @@ class AdminServer:
         finally:
             server.should_exit = server.force_exit = True
             with contextlib.suppress(asyncio.CancelledError, TimeoutError):
-                await asyncio.wait_for(serving, STOP_S)
+                async with asyncio.timeout(STOP_S):
+                    await serving
 
     def close(self) -> None:
         """Remove the socket."""

@@ -174,7 +174,8 @@ class Pool:
                         return
                     self._challenged.clear()
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._challenged.wait(), PULSE_S)
+                        async with asyncio.timeout(PULSE_S):
+                            await self._challenged.wait()
 
     async def _until_started(self) -> None:
         """Wait until a worker can prepare a configuration; before the first configuration, until all can."""
@@ -290,7 +291,8 @@ class Pool:
             wait_s = min(first_s * 2.0 ** (quick_ends - 2), longest_s) if quick_ends > 1 else 0.0
             _log.error("worker %d ended: %s, starting another%s", index, outcome, f" in {wait_s:g} s" if wait_s else "")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._leaving.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._leaving.wait()
 
     async def _serve(self, index: int) -> tuple[str, float]:
         """Run one worker in a slot. Returns how it ended and how many seconds it served."""

@@ -176,7 +176,8 @@ class Worker:
                 self._engine.close()
             self._close_sockets()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._channel.flushed(), 1)
+                async with asyncio.timeout(1):
+                    await self._channel.flushed()
             self._channel.close()
 
     async def _read(self) -> None:

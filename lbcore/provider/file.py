@@ -161,7 +161,8 @@ class FileProvider:
         rest_s = self._published_at + self._throttle_s - time.monotonic()
         if rest_s > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._forced.wait(), rest_s)
+                async with asyncio.timeout(rest_s):
+                    await self._forced.wait()
 
     async def _read(self, forced: bool) -> DynamicConfig | None:
         """The configuration to publish now, or None if there is nothing new or nothing valid."""

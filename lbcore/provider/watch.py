@@ -104,7 +104,8 @@ async def changes(path: Path, calls: BlockingCalls) -> AsyncIterator[None]:
                     seen = now
                     yield
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(woken.wait(), POLL_S)
+                async with asyncio.timeout(POLL_S):
+                    await woken.wait()
     finally:
         if watcher is not None:
             watcher.stop()
