@@ -7,7 +7,7 @@ import json
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 VERSION = 1
@@ -36,30 +36,30 @@ class Decoder:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[Message]:
-        """The messages that are complete now. Raises ControlError for invalid bytes."""
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Yield the messages that are complete now. Raises ControlError at invalid bytes, after the ones in front."""
         self._buffer += data
-        messages = []
         start = 0
-        while len(self._buffer) - start >= _PREFIX.size:
-            version, length = _PREFIX.unpack_from(self._buffer, start)
-            if version != VERSION:
-                raise ControlError(f"control message of version {version}, this build speaks {VERSION}")
-            if length > MAX_BYTES:
-                raise ControlError(f"control message of {length} bytes is over the limit of {MAX_BYTES}")
-            end = start + _PREFIX.size + length
-            if len(self._buffer) < end:
-                break
-            try:
-                message = json.loads(self._buffer[start + _PREFIX.size : end])
-            except ValueError as error:
-                raise ControlError(f"control message is not JSON: {error}") from None
-            if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-                raise ControlError("control message without a type")
-            messages.append(message)
-            start = end
-        del self._buffer[:start]
-        return messages
+        try:
+            while len(self._buffer) - start >= _PREFIX.size:
+                version, length = _PREFIX.unpack_from(self._buffer, start)
+                if version != VERSION:
+                    raise ControlError(f"control message of version {version}, this build speaks {VERSION}")
+                if length > MAX_BYTES:
+                    raise ControlError(f"control message of {length} bytes is over the limit of {MAX_BYTES}")
+                end = start + _PREFIX.size + length
+                if len(self._buffer) < end:
+                    break
+                try:
+                    message = json.loads(self._buffer[start + _PREFIX.size : end])
+                except ValueError as error:
+                    raise ControlError(f"control message is not JSON: {error}") from None
+                if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+                    raise ControlError("control message without a type")
+                start = end
+                yield message
+        finally:
+            del self._buffer[:start]
 
 
 class Channel:

@@ -63,7 +63,8 @@ def test_a_request_goes_over_tls_and_the_connection_is_used_again(made: dict[str
             first, _, body = client.ask(GET)
             assert (first, body) == ("HTTP/1.1 200 OK", b"GET / HTTP/1.1\n")
         assert server.server.connections == 1
-        assert server.seen.names == [None], "an address is no name"
+        # A server that wants another key share reads the name twice.
+        assert set(server.seen.names) == {None}, "an address is no name"
 
 
 @pytest.mark.parametrize(

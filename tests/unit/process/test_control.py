@@ -20,6 +20,14 @@ values = st.recursive(
 messages = st.builds(lambda rest: {**rest, "type": "m"}, st.dictionaries(st.text(), values, max_size=3))
 
 
+def test_messages_before_invalid_bytes_are_given() -> None:
+    found = []
+    with pytest.raises(ControlError):
+        for message in Decoder().feed(encode({"type": "a"}) + bytes(64)):
+            found.append(message["type"])
+    assert found == ["a"]
+
+
 @given(st.lists(messages, max_size=4), st.lists(st.integers(1, 50), min_size=1))
 def test_decoder_bytes_cut_anywhere_give_the_messages(sent: list[dict[str, Any]], sizes: list[int]) -> None:
     data = b"".join(map(encode, sent))
@@ -44,7 +52,7 @@ def test_decoder_bytes_cut_anywhere_give_the_messages(sent: list[dict[str, Any]]
 )
 def test_decoder_foreign_bytes_are_refused(data: bytes, problem: str) -> None:
     with pytest.raises(ControlError, match=problem):
-        Decoder().feed(data)
+        list(Decoder().feed(data))
 
 
 def test_channel_message_larger_than_any_socket_buffer_arrives() -> None:
