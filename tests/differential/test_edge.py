@@ -65,8 +65,9 @@ class Twins:
 def twins(
     folder: Path, static: dict[str, Any], dynamic: dict[str, Any], only: str = "", path: str = "/"
 ) -> Iterator[Twins]:
-    """Both, once they answer requests on each entry point, or on one."""
+    """Both, once they answer requests on each entry point, or on one; then nothing has connected to the others."""
     both = Twins(folder, static, dynamic)
+    points = [only] if only else list(static["entryPoints"])
 
     def listens(name: str, point: str) -> bool:
         assert both.processes[name].poll() is None, f"{name} has ended: see log-{name} in {folder}"
@@ -81,9 +82,9 @@ def twins(
 
     try:
         for name in NAMES:
-            for point in static["entryPoints"]:
+            for point in points:
                 eventually(lambda name=name, point=point: listens(name, point), f"{name} has {point}", 30)  # type: ignore[misc]
-            for point in [only] if only else static["entryPoints"]:
+            for point in points:
                 eventually(lambda name=name, point=point: is_ready(name, point), f"{name} serves {point}", 30)  # type: ignore[misc]
         yield both
     finally:
