@@ -1,8 +1,8 @@
 """An executor whose threads end when nothing is left to do.
 
 In a process with a second thread, even an idle one, each system call on a descriptor counts itself as a user of it:
-a call that finds nothing then costs 257 ns in place of 220. A worker makes four of them per request, and needs a thread
-a few times a day.
+even a call that finds nothing costs more then. A worker makes several of them per request, and needs a thread a few
+times a day.
 """
 
 from __future__ import annotations
