@@ -64,6 +64,8 @@ class _Balanced:
             raise TypeError(f"attempts have to be an int, not {attempts!r}")
         if attempts < 1:
             raise ValueError(f"{attempts} attempts: 1 at least")
+        if not isinstance(keep_host, bool):
+            raise TypeError(f"keep_host has to be a bool, not {keep_host!r}")
         self.selector = selector
         self.budget = budget if budget is not None else RetryBudget()
         self._key = key

@@ -123,12 +123,17 @@ def _check_dynamic(path: Path, static: StaticConfig | None, report: Report) -> N
     kinds = ("routers", "services", "middlewares")
     numbers = {kind: len(getattr(dynamic.http, kind)) + len(getattr(dynamic.tcp, kind)) for kind in kinds}
     counts = [f"{number} {kind.removesuffix('s') if number == 1 else kind}" for kind, number in numbers.items()]
-    followers = sorted(entry.name.removesuffix("@file") for entry in disabled if entry.follows)
+    followers = [f"{_named(entry.kind)} {entry.name.removesuffix('@file')}" for entry in disabled if entry.follows]
     for_them = f", {len(broken)} disabled" if broken else ""
     if followers:
         shown = ", ".join(followers[:3]) + (f" and {len(followers) - 3} more" if len(followers) > 3 else "")
         for_them += f" ({shown} for what they refer to)"
     report.runs.append(f"{path}: {', '.join(counts)}{for_them}")
+
+
+def _named(kind: str) -> str:
+    """The kind of an object for users: `tcpRouter` is `tcp router`."""
+    return to_snake(kind).replace("_", " ") if kind.startswith("tcp") else kind
 
 
 def _assumed(dynamic: DynamicConfig) -> StaticConfig:

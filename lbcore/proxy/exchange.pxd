@@ -31,10 +31,18 @@ cdef class ClientStream(Sink):         # the end the request came from: takes th
     cdef int abort(self) except -1
 
 
+cdef enum Interim:             # what became of an interim answer
+    INTERIM_PASSED = 0         # it was passed on, unless the client must not see it
+    INTERIM_CONTINUE           # 100 Continue, which ends here
+    INTERIM_TOO_MANY           # a failure of the server
+
+
 cdef class ServerStream(Sink):         # the end that answers: takes the request, as a sink its body
     cdef Exchange exchange             # None while it has none
     cdef Server server
+    cdef int interims                  # 1xx answers to the present request
 
+    cdef int take_interim(self) except -1
     cdef bint was_connected(self) noexcept
     cdef bint was_reused(self) noexcept
     cdef bint was_refused(self) noexcept

@@ -17,6 +17,10 @@ from lbcore.routing.queue cimport WaitQueue
 from lbcore.routing.service cimport Service
 
 
+cdef enum:
+    INTERIM_LIMIT = 64         # most 1xx answers to a request
+
+
 cdef class ClientStream(Sink):
     """The end a request came from, as its protocol implements it. As a sink it takes the body of the answer."""
 
@@ -69,6 +73,18 @@ cdef class ServerStream(Sink):
     cdef bint was_refused(self) noexcept:
         """Whether the server has said that it did not look at the request, which may be sent once more, whatever it asks for."""
         return False
+
+    cdef int take_interim(self) except -1:
+        """Process the interim answer in `exchange.response`, except 101. Returns an Interim. `exchange` may be None afterwards."""
+        cdef Response response = self.exchange.response
+        self.interims += 1
+        if self.interims > INTERIM_LIMIT:
+            return INTERIM_TOO_MANY
+        if response.status == 100:
+            response.clear()
+            return INTERIM_CONTINUE
+        self.exchange.interim_head()
+        return INTERIM_PASSED
 
     cdef int start(self, Exchange exchange) except -1:
         """Send the head of a request. Failures are reported later, through `Exchange.server_failed`."""

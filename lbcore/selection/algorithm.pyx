@@ -20,6 +20,7 @@ from posix.unistd cimport usleep
 from lbcore.selection.abi cimport SELECTION_ABI
 from lbcore.selection.atomic cimport atomic_add_u64, atomic_load_u64
 from lbcore.selection.clock cimport monotonic_ns
+from lbcore.selection.flag cimport checked_flag
 from lbcore.selection.hashing cimport HASH_MIX64, hash_key, hash_text
 from lbcore.selection.load cimport Load
 from lbcore.selection.rng cimport random_seeded
@@ -404,6 +405,7 @@ cdef class Algorithm(Selector):
     def report(self, server, *, latency_s: float | None = None, ok: bool = True, kind: str = "error") -> None:
         """Report the outcome of a request that had no lease. `latency_s`: None = not known. `kind`: see OutlierDetector."""
         cdef Py_ssize_t index = self.find(server)
+        checked_flag("ok", ok)
         self.note_end(index, 0 if latency_s is None else <uint64_t>max(1, int(latency_s * 1e9)), ok, monotonic_ns())
 
     @cython.critical_section
@@ -637,12 +639,12 @@ cdef class Algorithm(Selector):
     def set_up(self, server, up: bool = True) -> None:
         """Allow or forbid picks of a server; it keeps its weight and state. Raises KeyError."""
         cdef Py_ssize_t index
-        cdef bint changed = False
+        cdef bint changed = False, value = checked_flag("up", up)
         self.begin_change()
         try:
             index = self.find(server)
-            changed = self.up[index] != <bint>up
-            self.up[index] = <bint>up
+            changed = self.up[index] != value
+            self.up[index] = value
         finally:
             self.end_change(changed)
 

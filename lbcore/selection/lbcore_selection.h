@@ -25,7 +25,7 @@
 
 #define LBCORE_SELECTION_ABI 1
 #define LBCORE_SELECTOR_NAME "lbcore.selection.selector"
-#define LBCORE_NOBODY (-1)
+#define LBCORE_NO_SERVER (-1)
 
 typedef struct lbcore_selector {
     uint32_t abi;        /* LBCORE_SELECTION_ABI of the package; if it differs from this file's, use no other field */
@@ -33,7 +33,7 @@ typedef struct lbcore_selector {
     uint32_t keyed;      /* not 0: chooses by the key, which is a hash; 0: ignores the key */
     uint32_t reserved;
     void *state;
-    /* The index of the server for the next request, or LBCORE_NOBODY. */
+    /* The index of the server for the next request, or LBCORE_NO_SERVER if none may be picked. */
     int64_t (*pick)(void *state, uint64_t key);
     /* The key for `pick`: the hash of the UTF-8 of a str, or of bytes. */
     uint64_t (*hash)(void *state, const char *data, size_t length);

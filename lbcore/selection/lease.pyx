@@ -5,6 +5,7 @@ from libc.stdint cimport uint64_t
 
 from lbcore.selection.algorithm cimport Algorithm, Shaper, checked_cost
 from lbcore.selection.clock cimport monotonic_ns
+from lbcore.selection.flag cimport checked_flag
 
 KINDS = ("error", "gateway", "local")
 
@@ -79,6 +80,7 @@ cdef class Lease:
         """
         cdef uint64_t latency_ns = monotonic_ns() - self.started_ns
         checked_kind(kind)
+        checked_flag("ok", ok)
         if latency_s is not None:
             latency_ns = <uint64_t>max(0, int(latency_s * 1e9))
         if self.finish(max(latency_ns, <uint64_t>1), ok, True) and self.watchers is not None:

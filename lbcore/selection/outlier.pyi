@@ -63,7 +63,7 @@ class OutlierDetector(Wrapper[_S]):
         clock: Callable[[], float] | None = None,
         seed: int = 0,
     ) -> None: ...
-    def told(self, server: _S, *, ok: bool = True, kind: str = "error") -> None:
+    def observe(self, server: _S, *, ok: bool = True, kind: str = "error") -> None:
         """`report` to the detector alone, for requests whose outcome the selector already knows by a lease."""
     def eject(self, server: _S, reason: str = "by hand") -> bool:
         """Eject a server for the usual time, within the limits. Returns whether it is ejected now. Raises KeyError."""

@@ -14,6 +14,7 @@ cimport cython
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport uint64_t
 
+from lbcore.selection.flag cimport checked_flag
 from lbcore.selection.lease cimport Lease, checked_kind
 from lbcore.selection.rng cimport random_next, random_seeded
 from lbcore.selection.algorithm cimport Algorithm
@@ -95,8 +96,7 @@ cdef class OutlierDetector(Wrapper):
         }
         for name, value in self.settings.items():
             if name in FLAGS:
-                if not isinstance(value, bool):
-                    raise TypeError(f"{name} has to be a bool, not {value!r}")
+                checked_flag(name, value)
             elif name == "seed":
                 if isinstance(value, bool) or not isinstance(value, int):
                     raise TypeError(f"a seed has to be an int, not {value!r}")
@@ -143,10 +143,11 @@ cdef class OutlierDetector(Wrapper):
         Raises KeyError, or ValueError for another kind.
         """
         self.selector.report(server, latency_s=latency_s, ok=ok, kind=kind)
-        self.told(server, ok=ok, kind=kind)
+        self.observe(server, ok=ok, kind=kind)
 
-    def told(self, server, *, ok: bool = True, kind: str = "error") -> None:
+    def observe(self, server, *, ok: bool = True, kind: str = "error") -> None:
         """`report` to the detector alone, for requests whose outcome the selector already knows by a lease."""
+        checked_flag("ok", ok)
         self.ahead()
         with cython.critical_section(self.base):
             self.note(server, ok, kind)

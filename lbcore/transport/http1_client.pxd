@@ -4,9 +4,11 @@ from libc.stdint cimport int64_t, uint32_t
 
 from lbcore.http.head cimport ClientAddress
 from lbcore.proxy.entry_point cimport EntryPoint, Limits
-from lbcore.proxy.exchange cimport ClientStream, Dialer, Exchange
+from lbcore.proxy.exchange cimport Dialer, Exchange
 from lbcore.transport.connection cimport ClientConnection, Learned
 from lbcore.transport.http1_body cimport BodyReader
+from lbcore.transport.linger cimport Linger
+from lbcore.transport.request_stream cimport RequestStream
 from lbcore.transport.socket cimport OwnedSocket
 from lbcore.transport.tunnel cimport Tunnel
 
@@ -37,8 +39,7 @@ cdef class Http1ClientConnection(ClientConnection):
     cdef int64_t taken_bytes           # answer bytes that a half-closed client had taken at the last check; -1 = no check yet
     cdef int64_t answer_until_ms       # deadline of the answer, by the reactor's clock; 0 = none
     cdef Py_ssize_t seen               # bytes of an incomplete head that were parsed already
-    cdef Py_ssize_t lingered           # bytes discarded
-    cdef int64_t linger_until_ms       # end of discarding, by the reactor's clock
+    cdef Linger lingering
     cdef Tunnel tunnel                 # after a switch of protocols
     cdef OwnedSocket upstream          # the server's end of the tunnel, owned
 
@@ -78,22 +79,15 @@ cdef class Http1ClientConnection(ClientConnection):
         return limits.keep_alive_max_ms and self.socket.reactor.now_ms - self.opened_ms >= limits.keep_alive_max_ms
 
 
-cdef class Http1ClientStream(ClientStream):
+cdef class Http1ClientStream(RequestStream):
     cdef Http1ClientConnection connection
-    cdef OwnedSocket socket            # the connection's
     cdef int minor_version             # of the request
     cdef BodyReader body               # of the request
-    cdef bint continue_sent            # 100 Continue was sent, or is not expected
     cdef bint chunking                 # the answer is sent in chunks
     cdef bint broken                   # a write failed
-    cdef int64_t began_ms              # arrival of the complete head, by the reactor's clock
-    cdef int64_t excused_ms            # time since then in which the server was blocked, which does not count for the rate of the body
-    cdef int64_t blocked_ms            # time since which the server is blocked; 0 = it is not
     cdef Http1ClientStream next_kept   # in the list of streams that wait for reuse
 
     cdef void clear(self) noexcept
-    cdef int64_t patience_ms(self) noexcept
-    cdef int wait_for_server(self) except -1
     cdef void skip_body(self) noexcept
 
 

@@ -27,6 +27,8 @@ from lbcore.transport.http1_body cimport (
     note_output,
 )
 from lbcore.transport.http2_client cimport http2_is_available, serve_http2
+from lbcore.transport.linger cimport linger_begin, linger_read
+from lbcore.transport.request_stream cimport RequestStream
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
 from lbcore.transport.tunnel cimport Tunnel
 
@@ -34,10 +36,6 @@ cdef enum:
     CORKED_BYTES = 65536       # bytes of answers to pipelined requests that are gathered before they are sent
     HALF_CLOSED_MS = 500       # time until an answer must begin if the client has ended its sending side
     HALF_CLOSED_PAUSE_MS = 30000   # longest pause in the body of such an answer
-    BODY_GRACE_MS = 10000      # time before the rate of a body counts
-    LINGER_MS = 2000           # CLIENT_LINGERING ends when the client has sent nothing for this time, ...
-    LINGER_MOST_MS = 10000     # ... after this time in any case, ...
-    LINGER_BYTES = 67108864    # ... or after this number of bytes
     KEPT_STREAMS = 1024        # streams of idle connections that are kept for reuse
 
 cdef bytes PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -386,17 +384,16 @@ cdef class Http1ClientConnection(ClientConnection):
 
     cdef int begin_exchange(self, Exchange exchange) except -1:
         cdef Http1ClientStream stream = self.stream
+        cdef int64_t left_ms
         stream.minor_version = exchange.request.head.minor_version
         self.keep_alive = exchange.request.framing.keep_alive and not self.entry_point.draining \
             and not self.reached_keep_alive_limit()
         body_begin(&stream.body, &exchange.request.framing)
         if stream.body.kind != BODY_NONE:
             self.answer_until_ms = 0
-            stream.continue_sent = not exchange.request.framing.expects_continue or stream.minor_version == 0
-            stream.began_ms = self.socket.reactor.now_ms
-            stream.excused_ms = stream.blocked_ms = 0
-            if self.entry_point.limits.read_timeout_ms or self.entry_point.limits.min_body_rate:
-                self.arm(stream.patience_ms())
+            left_ms = stream.begin_body(exchange.request.framing.expects_continue and stream.minor_version > 0)
+            if left_ms != INT64_MAX:
+                self.arm(left_ms)
         else:
             self.limit_answer()
             if self.half_closed:
@@ -501,26 +498,11 @@ cdef class Http1ClientConnection(ClientConnection):
         if not self.unread and buffer_len(&self.socket.input) == 0 and not self.socket.readable:
             return self.close()
         self.move(CLIENT_LINGERING)
-        buffer_release(&self.socket.input)
-        self.socket.shut_write()
-        self.linger_until_ms = self.socket.reactor.now_ms + LINGER_MOST_MS
-        self.arm(LINGER_MS)
+        linger_begin(&self.lingering, self.socket)
         return self.read_past()
 
     cdef int read_past(self) except -1:
-        """Discard what the client still sends, within the limits of lingering."""
-        cdef Py_ssize_t n
-        cdef int64_t left_ms = self.linger_until_ms - self.socket.reactor.now_ms
-        if left_ms <= 0:
-            return self.close()
-        while self.socket.readable and self.lingered < LINGER_BYTES:
-            n = self.socket.discard()
-            if n == IO_AGAIN:
-                break
-            if n <= 0:
-                return self.close()
-            self.lingered += n
-        return self.close() if self.lingered >= LINGER_BYTES else self.arm(min(<int64_t>LINGER_MS, left_ms))
+        return 0 if linger_read(&self.lingering, self.socket) else self.close()
 
     cdef int close(self) except -1:
         if self.state == CLIENT_CLOSED:
@@ -540,7 +522,7 @@ cdef class Http1ClientConnection(ClientConnection):
 
 
 @cython.final
-cdef class Http1ClientStream(ClientStream):
+cdef class Http1ClientStream(RequestStream):
     """The stream of a connection: carries its present exchange. Kept for reuse, by any connection, while its own is idle."""
 
     cdef void clear(self) noexcept:
@@ -551,29 +533,21 @@ cdef class Http1ClientStream(ClientStream):
 
     # The request's body
 
-    cdef int want_body(self) except -1:
+    cdef bint has_body(self) noexcept:
+        return self.body.kind != BODY_NONE
+
+    cdef int put_continue(self) except -1:
+        if buffer_len(&self.socket.input) == 0:
+            if self.socket.put_text(CONTINUE, len(CONTINUE)) < 0:
+                self.write_failed()
+            self.flush()
+        return 0
+
+    cdef int read_body(self, Sink sink) except -1:
         cdef Http1ClientConnection connection = self.connection
         cdef Exchange exchange = self.exchange
-        cdef Sink sink = exchange.body_sink()
-        cdef uint64_t before
-        cdef int event
-        if self.body.kind == BODY_NONE:
-            if sink is not None:
-                sink.flush()
-            return connection.leave_if_gone()
-        if sink is None or sink.blocked:
-            return self.wait_for_server()
-        if self.blocked_ms:
-            self.excused_ms += self.socket.reactor.now_ms - self.blocked_ms
-            self.blocked_ms = 0
-        if not self.continue_sent:
-            self.continue_sent = True
-            if buffer_len(&self.socket.input) == 0:    # else the client has not waited for it
-                if self.socket.put_text(CONTINUE, len(CONTINUE)) < 0:
-                    self.write_failed()
-                self.flush()
-        before = self.body.received
-        event = body_read(&self.body, self.socket, sink, exchange.request.trailer_section())
+        cdef uint64_t before = self.body.received
+        cdef int event = body_read(&self.body, self.socket, sink, exchange.request.trailer_section())
         connection.entry_point.stats.bytes_in += self.body.received - before
         exchange.request_bytes = self.body.forwarded
         if event == BODY_WAITS:
@@ -592,27 +566,14 @@ cdef class Http1ClientStream(ClientStream):
             return exchange.body_refused(self.body.refusal)
         return connection.abort()      # BODY_ENDED, BODY_RESET
 
+    cdef int body_rests(self) except -1:
+        return self.connection.leave_if_gone()
+
     cdef int wait_for_server(self) except -1:
-        """Stop reading, because the server is blocked or not known yet; this time does not count for the rate of the body."""
-        if not self.blocked_ms:
-            self.blocked_ms = self.socket.reactor.now_ms
+        RequestStream.wait_for_server(self)
         if self.broken or self.socket.broken or (self.socket.hangup and self.exchange.pending is not None):
             return self.connection.abort()
         return 0
-
-    cdef int64_t patience_ms(self) noexcept:
-        """The time in ms that is left for the body, by `minBodyRate` and `readTimeout`. INT64_MAX = no limit; 0 or less = it is over."""
-        cdef EntryPoint entry_point = self.connection.entry_point
-        cdef int64_t now_ms = self.socket.reactor.now_ms, left_ms = INT64_MAX, waited_ms
-        if entry_point.limits.read_timeout_ms:
-            left_ms = self.began_ms + entry_point.limits.read_timeout_ms - now_ms
-        if entry_point.limits.min_body_rate:
-            waited_ms = now_ms - self.began_ms - self.excused_ms
-            if self.blocked_ms:
-                waited_ms -= now_ms - self.blocked_ms
-            left_ms = min(left_ms, BODY_GRACE_MS - waited_ms
-                          + <int64_t>(self.body.forwarded * 1000 // <uint64_t>entry_point.limits.min_body_rate))
-        return left_ms
 
     cdef int rewind(self) except -1:
         return 0               # the body that was forwarded is in the recording; a connection cannot be read again

@@ -46,7 +46,6 @@ cdef class Http1ServerStream(ServerStream):
     cdef bint sent                     # all of the request was put
     cdef bint keep_alive               # the head of the answer lets the connection be used again
     cdef Drain drain                   # takes the rest of an answer that no exchange wants; None = the answer is wanted
-    cdef int interims                  # 1xx answers to the present request
     cdef bint waiting_continue         # the body waits for 100 Continue, or for CONTINUE_MS
 
     cdef int on_ready(self, uint32_t events) except -1

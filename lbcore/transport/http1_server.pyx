@@ -12,7 +12,7 @@ from lbcore.http.message cimport HEAD_PARTIAL, Message
 from lbcore.http.render cimport render_request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span
-from lbcore.proxy.exchange cimport Exchange, ServerStream
+from lbcore.proxy.exchange cimport INTERIM_CONTINUE, INTERIM_TOO_MANY, Exchange, ServerStream
 from lbcore.http.sink cimport Sink
 from lbcore.state.layout cimport ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_RESET, ERROR_TIMEOUT
 from lbcore.transport.server_connection cimport ServerConnection
@@ -29,7 +29,6 @@ from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket, Socket
 cdef enum:
     CONTINUE_MS = 1000         # time for the server to send 100 Continue, after which the body is sent anyway (RFC 9110 section 10.1.1)
     PROBE_S = 30               # interval of the kernel's keep-alive probes to a silent server
-    INTERIM_LIMIT = 64         # most 1xx answers to a request; more are a failure of the server
     DRAINED_BYTES = 65536      # most bytes of an unwanted answer that are read past, so that its connection can be used again
     DRAIN_MS = 1000            # time for them
 
@@ -324,7 +323,7 @@ cdef class Http1ServerStream(ServerStream):
         """Process a 1xx answer, after which the final answer follows. Returns as `read_head`."""
         cdef Exchange exchange = self.exchange
         cdef Response response = exchange.response
-        self.interims += 1
+        cdef int result
         if response.status == 101:
             # Allowed only to a protocol that the client asked for, and only after all of the request was sent.
             if not self.sent or not exchange.request.framing.upgrade or not response.framing.upgrade or not upgrade_agreed(
@@ -336,15 +335,11 @@ cdef class Http1ServerStream(ServerStream):
             self.keep_alive = False
             exchange.switch_protocols()
             return 1
-        if self.interims > INTERIM_LIMIT:
+        result = self.take_interim()
+        if result == INTERIM_TOO_MANY:
             self.connection.failed(ERROR_GARBAGE)
-            return 1
-        if response.status == 100:
-            response.clear()
-            if self.waiting_continue:
-                self.go_on()
-        else:
-            exchange.interim_head()
+        elif result == INTERIM_CONTINUE and self.waiting_continue:
+            self.go_on()
         return self.exchange is None
 
     cdef int read_body(self) except -1:

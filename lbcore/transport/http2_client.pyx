@@ -1,9 +1,9 @@
-"""HTTP/2 towards a client: each stream is one exchange, a session carries them all."""
+"""HTTP/2 towards a client: a connection, its session, and a stream for each exchange (RFC 9113)."""
 
 import logging
 
 cimport cython
-from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
 from lbcore.http.buffer cimport buffer_acquire, buffer_len, buffer_release, buffer_room
@@ -18,33 +18,31 @@ from lbcore.http.sink cimport Sink
 from lbcore.http.span cimport Span, span_of
 from lbcore.http2.nghttp2 cimport *
 from lbcore.proxy.entry_point cimport EntryPoint
-from lbcore.proxy.exchange cimport ClientStream, Dialer, Exchange, ServerStream
+from lbcore.proxy.exchange cimport Dialer, Exchange, ServerStream
 from lbcore.proxy.whole cimport exchange_give, exchange_take
 from lbcore.state.layout cimport ERROR_ABUSE, ERROR_BAD_REQUEST, ERROR_CLIENT_TIMEOUT, ERROR_INTERNAL
 from lbcore.transport.clock cimport http_date
 from lbcore.transport.connection cimport ClientConnection, Learned
 from lbcore.transport.encryption cimport EncryptedTransport
-from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from lbcore.transport.epoll cimport EPOLLIN
 from lbcore.transport.http2_session cimport FLOW_CLOSED, FLOW_INPUT, FLOW_ROOM, Flow, Http2Session, queue_len
+from lbcore.transport.linger cimport linger_begin, linger_read
+from lbcore.transport.request_stream cimport RequestStream
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket, SocketOwner
 
 cdef enum:
-    KEPT_STREAMS = 1024        # kept for reuse
-    RESET_COST = 10            # of the session's credit: a stream that ended before its answer was complete
-    LEAVE_MS = 1000            # how long a client that was told to begin no more streams may not know it yet
-    BODY_GRACE_MS = 10000      # before the rate of a body counts
-    LINGER_MS = 2000           # how long a client may send nothing, when the last frame is out
-    LINGER_MOST_MS = 10000     # how long what it sends is read past
-    LINGER_BYTES = 16777216    # as much of it is read past
+    KEPT_STREAMS = 1024        # closed streams that are kept for reuse
+    RESET_COST = 10            # charge for a stream that ended before its answer was complete
+    NOTICE_MS = 1000           # longest time between the two GOAWAYs of a graceful shutdown
 
-cdef Http2ClientStream kept = None     # the first of those that wait to be used again, linked by `older`
+cdef Http2ClientStream kept = None     # the first of the streams that wait for reuse, linked by `next_kept`
 cdef int kept_count = 0
 
 _log = logging.getLogger("lbcore.transport")
 
 
 cdef bint http2_is_available() noexcept:
-    """Whether there is a library for it."""
+    """Whether the library for HTTP/2 can be loaded."""
     try:
         return load()
     except Exception as error:
@@ -54,7 +52,7 @@ cdef bint http2_is_available() noexcept:
 
 cdef int serve_http2(OwnedSocket socket, const Learned* learned, EntryPoint entry_point, Dialer dialer,
                      set connections) except -1:
-    """Start a connection of HTTP/2 on a socket in the reactor. What it has received already are the first bytes of the preface."""
+    """Start an HTTP/2 connection on a socket in the reactor. Bytes in its input are the beginning of the preface."""
     cdef Http2ClientConnection connection = Http2ClientConnection.__new__(Http2ClientConnection)
     cdef EncryptedTransport transport
     load()
@@ -79,7 +77,7 @@ cdef int serve_http2(OwnedSocket socket, const Learned* learned, EntryPoint entr
     socket.owner = connection
     connection.enter()
     try:
-        connection.check_by(connection.opened_ms)      # sets the timer by what is configured
+        connection.session.check_by(connection.opened_ms)      # `check` then sets the timer by the limits
         connection.socket_ready(socket, 0 if connection.encrypted else EPOLLIN)
     except Exception as error:
         connection.socket_failed(socket, error)
@@ -88,7 +86,7 @@ cdef int serve_http2(OwnedSocket socket, const Learned* learned, EntryPoint entr
 
 @cython.final
 cdef class Http2ClientSession(Http2Session):
-    """The session of one connection."""
+    """The session of a connection: field sections become requests."""
 
     cdef Flow* begin_section(self, int32_t stream_id) noexcept:
         cdef Http2ClientStream stream
@@ -107,7 +105,7 @@ cdef class Http2ClientSession(Http2Session):
             if take_request_field(&stream.fields, exchange.request, name, value, &self.connection.entry_point.policy) < 0:
                 return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
             if stream.fields.bytes > 2 * self.connection.entry_point.policy.max_header_bytes:
-                self.spend(1)          # a few bytes may stand for so many by way of the table
+                self.charge(1)         # a few bytes of input expand to that many through the table
             return 0
         try:
             if take_trailer_field(exchange.request.trailer_section(), name, value) == 0:
@@ -118,10 +116,10 @@ cdef class Http2ClientSession(Http2Session):
 
     cdef void frame_received(self, const FrameHead* frame) noexcept:
         cdef Http2ClientConnection connection = self.connection
-        if frame.type == NGHTTP2_PING and frame.flags & NGHTTP2_FLAG_END_STREAM and connection.leaving == LEAVING_TOLD:
-            connection.leave_ms = 0        # the client has read what was sent before the PING that this acknowledges
+        if frame.type == NGHTTP2_PING and frame.flags & NGHTTP2_FLAG_END_STREAM and connection.shutdown == SHUTDOWN_NOTICE:
+            connection.notice_until_ms = 0     # the client has read the GOAWAY that was sent before the acknowledged PING
         elif frame.type == NGHTTP2_GOAWAY:
-            connection.client_leaves = True
+            connection.client_shuts_down = True
 
     cdef int flow_ready(self, Flow* flow, uint8_t events) except -1:
         cdef Http2ClientStream stream = <Http2ClientStream>flow.owner
@@ -133,46 +131,31 @@ cdef class Http2ClientSession(Http2Session):
     cdef int after_send(self) except -1:
         return 0 if self.connection is None else self.connection.proceed()
 
-    cdef void batch_end_failed(self, object error) noexcept:
-        if self.connection is not None:
-            self.connection.socket_failed(self.socket, error)
-
 
 @cython.final
 cdef class Http2ClientConnection(ClientConnection):
-    """One connection. `serve_http2` makes it."""
+    """A connection of HTTP/2. `serve_http2` makes it."""
 
     # Events
 
     cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
         cdef Http2ClientSession session = self.session
-        cdef int result
         events = socket.note(events)
         if self.state == HTTP2_LINGERING:
             return self.read_past()
         if self.state == HTTP2_CLOSED:
             return 0
-        if events & EPOLLOUT and session.blocked:
-            result = socket.push()
-            if result == IO_FAILED:
-                session.broken = True
-            elif result == 0:
-                session.blocked = False
-                socket.reactor.touch(session)
-        if (socket.readable or buffer_len(&socket.input)) and not session.broken:
-            session.receive()
+        session.socket_event(events)
         if session.section == NULL:
             self.section_ms = 0
         elif self.section_ms == 0:
             self.section_ms = socket.reactor.now_ms
             if self.entry_point.limits.header_timeout_ms:
-                self.check_by(self.section_ms + self.entry_point.limits.header_timeout_ms)
-        if events & (EPOLLERR | EPOLLHUP) and session.blocked:
-            session.broken = True
+                session.check_by(self.section_ms + self.entry_point.limits.header_timeout_ms)
         return self.proceed()
 
     cdef int proceed(self) except -1:
-        """See whether the connection is over, after anything that was received or sent."""
+        """Count what was received and sent, and close if the session has ended."""
         cdef Http2ClientSession session = self.session
         self.entry_point.stats.bytes_in += session.bytes_in
         self.entry_point.stats.bytes_out += session.bytes_out
@@ -182,16 +165,16 @@ cdef class Http2ClientConnection(ClientConnection):
         if session.broken:
             return self.abort()
         if session.ended:
-            session.send()             # what is complete is on its way
+            session.send()             # complete answers
             return self.abort()
-        if self.leaving == LEAVING_TOLD and self.leave_ms == 0:
-            self.leave_for_good()
-        if session.is_over() and not session.blocked:
+        if self.shutdown == SHUTDOWN_NOTICE and self.notice_until_ms == 0:
+            self.finish_shutdown()
+        if session.is_finished() and not session.blocked:
             return self.linger()
         return 0
 
     cdef int socket_timeout(self, OwnedSocket socket) except -1:
-        self.check_ms = 0
+        self.session.check_ms = 0
         if self.state == HTTP2_LINGERING:
             return self.close()
         return self.check() if self.state == HTTP2_OPEN else 0
@@ -210,141 +193,100 @@ cdef class Http2ClientConnection(ClientConnection):
 
     # Time
 
-    cdef int check_by(self, int64_t until_ms) except -1:
-        """Call `check` by then."""
-        if self.check_ms and self.check_ms <= until_ms:
-            return 0
-        self.check_ms = until_ms
-        return self.socket.reactor.arm(self.socket, max(<int64_t>0, until_ms - self.socket.reactor.now_ms))
-
     cdef int check(self) except -1:
-        """Look at everything that has a time limit, and see when to look again."""
+        """End everything that has reached its time limit, and set the timer for the rest."""
+        cdef Http2ClientSession session = self.session
         cdef int64_t now_ms = self.socket.reactor.now_ms, limit_ms
-        cdef Http2ClientStream stream = self.first, older
-        if self.leaving == LEAVING_TOLD:
-            if now_ms >= self.leave_ms:
-                self.leave_for_good()
+        cdef Http2ClientStream stream, older
+        if self.shutdown == SHUTDOWN_NOTICE:
+            if now_ms >= self.notice_until_ms:
+                self.finish_shutdown()
             else:
-                self.check_by(self.leave_ms)
-        if self.streams == 0 and self.leaving == LEAVING_NOT:
+                session.check_by(self.notice_until_ms)
+        if session.open_flows == 0 and self.shutdown == SHUTDOWN_NOT:
             limit_ms = self.entry_point.limits.idle_timeout_ms if self.requests else self.entry_point.limits.read_timeout_ms
             if limit_ms and now_ms >= self.idle_ms + limit_ms:
-                return self.leave_softly() if self.requests else self.leave_for_good()
+                return self.begin_shutdown() if self.requests else self.finish_shutdown()
             if limit_ms:
-                self.check_by(self.idle_ms + limit_ms)
+                session.check_by(self.idle_ms + limit_ms)
         limit_ms = self.entry_point.limits.header_timeout_ms
         if self.section_ms and limit_ms:
             if now_ms >= self.section_ms + limit_ms:
                 self.entry_point.stats.errors[<int>ERROR_CLIENT_TIMEOUT] += 1
                 return self.abort()
-            self.check_by(self.section_ms + limit_ms)
+            session.check_by(self.section_ms + limit_ms)
+        stream = stream_of(session.newest)
         while stream is not None and self.state == HTTP2_OPEN:
-            older = stream.older
+            older = stream_of(stream.flow.older)       # a reference: the check may end streams
             if stream.exchange is not None:
                 stream.check(now_ms)
             stream = older
         return 0
 
     cdef int64_t idle_since_ms(self) noexcept:
-        return self.idle_ms if self.state == HTTP2_OPEN and self.streams == 0 and self.section_ms == 0 else -1
-
-    # Streams
-
-    cdef void link(self, Http2ClientStream stream) noexcept:
-        stream.older = self.first
-        if self.first is not None:
-            self.first.newer = stream
-        self.first = stream
-        self.streams += 1
-
-    cdef void unlink(self, Http2ClientStream stream) noexcept:
-        if stream.newer is not None:
-            stream.newer.older = stream.older
-        else:
-            self.first = stream.older
-        if stream.older is not None:
-            stream.older.newer = stream.newer
-        stream.newer = stream.older = None
-        self.streams -= 1
+        return self.idle_ms if self.state == HTTP2_OPEN and self.session.open_flows == 0 and self.section_ms == 0 else -1
 
     # The end
 
     cdef int drain(self) except -1:
-        return self.leave_softly() if self.state == HTTP2_OPEN else 0
+        return self.begin_shutdown() if self.state == HTTP2_OPEN else 0
 
-    cdef int leave_softly(self) except -1:
-        """Tell the client to begin no more streams. Those that it begins before it knows are served: `leave_for_good` follows
-        when it has acknowledged that, or after LEAVE_MS."""
-        if self.leaving != LEAVING_NOT:
+    cdef int begin_shutdown(self) except -1:
+        """Ask the client to begin no more streams (RFC 9113 section 6.8). Streams that it begins before it has read that are served:
+        `finish_shutdown` follows when it has acknowledged a PING, or after NOTICE_MS."""
+        if self.shutdown != SHUTDOWN_NOT:
             return 0
-        self.leaving = LEAVING_TOLD
+        self.shutdown = SHUTDOWN_NOTICE
         self.session.graceful = True
         nghttp2_submit_shutdown_notice(self.session.session)
         nghttp2_submit_ping(self.session.session, NGHTTP2_FLAG_NONE, NULL)
-        self.leave_ms = self.socket.reactor.now_ms + LEAVE_MS
-        self.check_by(self.leave_ms)
+        self.notice_until_ms = self.socket.reactor.now_ms + NOTICE_MS
+        self.session.check_by(self.notice_until_ms)
         return self.socket.reactor.touch(self.session)
 
-    cdef int leave_for_good(self) except -1:
-        """The connection ends with the streams that it has now."""
-        if self.leaving == LEAVING_FOR_GOOD:
+    cdef int finish_shutdown(self) except -1:
+        """Serve no more streams than those that are open, and close after them."""
+        if self.shutdown == SHUTDOWN_FINAL:
             return 0
-        self.leaving = LEAVING_FOR_GOOD
+        self.shutdown = SHUTDOWN_FINAL
         self.session.graceful = False
         nghttp2_submit_goaway(self.session.session, NGHTTP2_FLAG_NONE,
                               nghttp2_session_get_last_proc_stream_id(self.session.session), NGHTTP2_NO_ERROR, NULL, 0)
         return self.socket.reactor.touch(self.session)
 
     cdef int linger(self) except -1:
-        """Close so that the client gets the last frame: closing at once would reset the connection if it is still sending."""
-        cdef OwnedSocket socket = self.socket
+        """Close in a way that the client gets the last frame."""
         if self.session.abused:
             self.entry_point.stats.errors[<int>ERROR_ABUSE] += 1
-        elif self.leaving == LEAVING_NOT and not self.client_leaves:
-            self.entry_point.stats.errors[<int>ERROR_BAD_REQUEST] += 1     # the library has ended it
+        elif self.shutdown == SHUTDOWN_NOT and not self.client_shuts_down:
+            self.entry_point.stats.errors[<int>ERROR_BAD_REQUEST] += 1     # the library has ended the session
         self.end_streams()
-        if self.session.ended or socket.hangup:
+        if self.session.ended or self.socket.hangup:
             return self.close()
         self.state = HTTP2_LINGERING
-        buffer_release(&socket.input)
-        socket.shut_write()
-        self.linger_until_ms = socket.reactor.now_ms + LINGER_MOST_MS
+        linger_begin(&self.lingering, self.socket)
         return self.read_past()
 
     cdef int read_past(self) except -1:
-        cdef int64_t left_ms = self.linger_until_ms - self.socket.reactor.now_ms
-        cdef Py_ssize_t n
-        if left_ms <= 0:
-            return self.close()
-        while self.socket.readable and self.lingered < LINGER_BYTES:
-            n = self.socket.discard()
-            if n == IO_AGAIN:
-                break
-            if n <= 0:
-                return self.close()
-            self.lingered += n
-        if self.lingered >= LINGER_BYTES:
-            return self.close()
-        return self.socket.reactor.arm(self.socket, min(<int64_t>LINGER_MS, left_ms))
+        return 0 if linger_read(&self.lingering, self.socket) else self.close()
 
     cdef int end_streams(self) except -1:
-        """Whatever is under way is told that its client is lost."""
+        """End all exchanges under way, because their client is lost."""
         cdef Http2ClientStream stream
         cdef object problem = None
-        while self.first is not None:
-            stream = self.first
+        while self.session.newest != NULL:
+            stream = stream_of(self.session.newest)
             try:
                 stream.closed()
             except Exception as error:
                 problem = error
-                if self.first is stream:
-                    self.unlink(stream)
+                self.session.unlink(&stream.flow)
         if problem is not None:
             raise problem
         return 0
 
     cdef int abort(self) except -1:
-        """The client is lost: break off whatever is under way, and close."""
+        """Abort the exchanges under way, because the client is lost, and close."""
         if self.state == HTTP2_CLOSED:
             return 0
         if self.session.abused:
@@ -361,8 +303,8 @@ cdef class Http2ClientConnection(ClientConnection):
         if self.state == HTTP2_CLOSED:
             return 0
         self.state = HTTP2_CLOSED
-        self.session.broken = True     # nothing is sent any more
-        self.session.first_ready = self.session.last_ready = NULL      # the streams have gone, and their flows with them
+        self.session.broken = True     # nothing more is sent
+        self.session.first_ready = self.session.last_ready = NULL      # flows of streams that were closed
         self.leave()
         self.socket.shut()
         return 0
@@ -370,7 +312,7 @@ cdef class Http2ClientConnection(ClientConnection):
 
 @cython.final
 cdef class Http2Tunnel(SocketOwner):
-    """Bytes both ways between a stream (RFC 8441) and a server's socket, after a switch of protocols."""
+    """Moves bytes both ways between a stream (RFC 8441) and a server's socket after a switch of protocols."""
 
     cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
         socket.note(events)
@@ -384,7 +326,7 @@ cdef class Http2Tunnel(SocketOwner):
             _log.error("internal error at the end of a tunnel", exc_info=again)
 
     cdef int pump(self) except -1:
-        """Move what there is, both ways, as far as it goes. Called when either end has something, or takes something."""
+        """Move bytes both ways. Called when either end has sent bytes, or takes more."""
         if self.stream is None:
             return 0
         if self.pump_up() or self.pump_down():
@@ -392,7 +334,7 @@ cdef class Http2Tunnel(SocketOwner):
         return self.finish(False) if self.up_ended and self.down_ended else 0
 
     cdef bint pump_up(self) except *:
-        """From the client to the server. True: the server's end broke."""
+        """Move bytes from the client to the server. Returns True if the server's connection is broken."""
         cdef Flow* flow = &self.stream.flow
         cdef Http2ClientSession session = self.stream.connection.session
         cdef OwnedSocket upstream = self.upstream
@@ -418,7 +360,7 @@ cdef class Http2Tunnel(SocketOwner):
         return False
 
     cdef bint pump_down(self) except *:
-        """The other way round."""
+        """Move bytes from the server to the client. Returns True if the server's connection is broken."""
         cdef Flow* flow = &self.stream.flow
         cdef Http2ClientSession session = self.stream.connection.session
         cdef OwnedSocket upstream = self.upstream
@@ -445,7 +387,7 @@ cdef class Http2Tunnel(SocketOwner):
         return False
 
     cdef int finish(self, bint broken) except -1:
-        """Both ends have ended, or one broke, or the stream was reset."""
+        """End the tunnel and its exchange, because both ends have ended, one is broken, or the stream was reset."""
         cdef Http2ClientStream stream = self.stream
         cdef Exchange exchange
         if stream is None:
@@ -467,8 +409,8 @@ cdef class Http2Tunnel(SocketOwner):
 
 
 @cython.final
-cdef class Http2ClientStream(ClientStream):
-    """One stream. It is kept by the connection until the library has closed it, whatever becomes of its exchange."""
+cdef class Http2ClientStream(RequestStream):
+    """The stream of one exchange. The session keeps it until the library has closed it, even after its exchange has ended."""
 
     cdef int ready(self, int events) except -1:
         if events & FLOW_CLOSED:
@@ -486,12 +428,13 @@ cdef class Http2ClientStream(ClientStream):
         return 0
 
     cdef int begin(self) except -1:
-        """The head is complete."""
+        """Begin the exchange of a complete head."""
         cdef Http2ClientConnection connection = self.connection
         cdef Exchange exchange = self.exchange
         cdef Message trailers = exchange.request.trailers
-        # The end may have come in the same breath, with a body or trailers before it.
+        # The end may have arrived together with a body or trailers before it.
         cdef bint ended = self.flow.ended and queue_len(&self.flow.input) == 0 and (trailers is None or trailers.n_headers == 0)
+        cdef int64_t left_ms
         cdef int status
         self.begun = True
         self.take()
@@ -502,24 +445,23 @@ cdef class Http2ClientStream(ClientStream):
             exchange_give(exchange)
             return connection.session.reset(&self.flow, NGHTTP2_PROTOCOL_ERROR)
         if not self.fields.prioritised:
-            connection.session.share(&self.flow)
+            connection.session.make_incremental(&self.flow)
         connection.requests += 1
         if connection.reached_keep_alive_limit():
-            connection.leave_softly()
+            connection.begin_shutdown()
         if status:
             return self.refuse(status, ERROR_BAD_REQUEST)
         if exchange.request.framing.body == BODY_NONE:
-            self.told_end = True
+            self.request_ended = True
             self.limit_answer()
         else:
-            self.continue_sent = not exchange.request.framing.expects_continue
-            self.began_ms = connection.socket.reactor.now_ms
-            if connection.entry_point.limits.read_timeout_ms or connection.entry_point.limits.min_body_rate:
-                connection.check_by(self.began_ms + self.patience_ms())
+            left_ms = self.begin_body(exchange.request.framing.expects_continue)
+            if left_ms != INT64_MAX:
+                connection.session.check_by(self.began_ms + left_ms)
         return exchange.begin()
 
     cdef int take(self) except -1:
-        """Tell the exchange whose request it is."""
+        """Describe the client to the exchange: its address, trust, and TLS."""
         cdef Http2ClientConnection connection = self.connection
         cdef Exchange exchange = self.exchange
         exchange.request.set_client(&connection.address)
@@ -536,7 +478,7 @@ cdef class Http2ClientStream(ClientStream):
         return self.exchange.refuse(status, error)
 
     cdef int closed(self) except -1:
-        """The library has closed the stream, or the connection ends: nothing of it stays."""
+        """Release the stream, because the library has closed it or the connection ends; an exchange under way ends."""
         cdef Http2ClientConnection connection = self.connection
         cdef Exchange exchange
         cdef Http2Tunnel tunnel = self.tunnel
@@ -551,13 +493,13 @@ cdef class Http2ClientStream(ClientStream):
         if exchange is None:
             connection.session.credit += RESET_COST
         else:
-            connection.session.spend(RESET_COST)
-        connection.session.forget(&self.flow)
-        connection.unlink(self)
-        if connection.streams == 0:
+            connection.session.charge(RESET_COST)
+        connection.session.release(&self.flow)
+        connection.session.unlink(&self.flow)
+        if connection.session.open_flows == 0:
             connection.idle_ms = connection.socket.reactor.now_ms
             if connection.state == HTTP2_OPEN and connection.entry_point.limits.idle_timeout_ms:
-                connection.check_by(connection.idle_ms + connection.entry_point.limits.idle_timeout_ms)
+                connection.session.check_by(connection.idle_ms + connection.entry_point.limits.idle_timeout_ms)
         try:
             if exchange is not None and self.begun:
                 exchange.client_gone()
@@ -568,7 +510,7 @@ cdef class Http2ClientStream(ClientStream):
         return 0
 
     cdef int failed(self, object error) except -1:
-        """An unexpected error, in this stream alone."""
+        """End the exchange after an unexpected error in this stream; the connection goes on."""
         cdef Exchange exchange = self.exchange
         _log.error("internal error in a stream of HTTP/2", exc_info=error)
         if exchange is None or self.connection is None:
@@ -586,82 +528,59 @@ cdef class Http2ClientStream(ClientStream):
     # Time
 
     cdef int limit_answer(self) except -1:
-        """The request is complete: limit the time until the answer is out."""
+        """Limit the time until the answer is sent, because the request is complete."""
         cdef int64_t limit_ms = self.connection.entry_point.limits.write_timeout_ms
         self.answer_until_ms = 0
         if limit_ms:
             self.answer_until_ms = self.connection.socket.reactor.now_ms + limit_ms
-            return self.connection.check_by(self.answer_until_ms)
+            return self.connection.session.check_by(self.answer_until_ms)
         return 0
 
     cdef int check(self, int64_t now_ms) except -1:
+        """End the exchange if it has reached its time limit; else set the timer."""
         cdef int64_t left_ms
-        if not self.told_end and self.begun:
+        if not self.request_ended and self.begun:
             left_ms = self.patience_ms()
             if left_ms <= 0:
                 return self.exchange.client_stalled(408)
-            return 0 if left_ms == INT64_MAX else self.connection.check_by(now_ms + left_ms)
+            return 0 if left_ms == INT64_MAX else self.connection.session.check_by(now_ms + left_ms)
         if self.answer_until_ms:
             if now_ms >= self.answer_until_ms:
                 return self.exchange.client_stalled(504)
-            return self.connection.check_by(self.answer_until_ms)
+            return self.connection.session.check_by(self.answer_until_ms)
         return 0
-
-    cdef int64_t patience_ms(self) noexcept:
-        """How long the body may still take before it is given up: by its rate and by the time for a whole request."""
-        cdef EntryPoint entry_point = self.connection.entry_point
-        cdef int64_t now_ms = self.connection.socket.reactor.now_ms, left_ms = INT64_MAX, waited_ms
-        if entry_point.limits.read_timeout_ms:
-            left_ms = self.began_ms + entry_point.limits.read_timeout_ms - now_ms
-        if entry_point.limits.min_body_rate:
-            waited_ms = now_ms - self.began_ms - self.excused_ms
-            if self.blocked_ms:
-                waited_ms -= now_ms - self.blocked_ms
-            left_ms = min(left_ms, BODY_GRACE_MS - waited_ms
-                          + <int64_t>(self.exchange.request_bytes * 1000 // <uint64_t>entry_point.limits.min_body_rate))
-        return left_ms
 
     # The request's body
 
-    cdef int want_body(self) except -1:
-        cdef Http2ClientConnection connection = self.connection
+    cdef bint has_body(self) noexcept:
+        return not self.request_ended
+
+    cdef int put_continue(self) except -1:
+        if queue_len(&self.flow.input) == 0 and not self.flow.ended:
+            return self.connection.session.submit_interim(&self.flow, 100)
+        return 0
+
+    cdef int read_body(self, Sink sink) except -1:
+        cdef Http2ClientSession session = self.connection.session
         cdef Exchange exchange = self.exchange
-        cdef Sink sink = exchange.body_sink()
         cdef Py_ssize_t n
         cdef int status
-        if self.told_end:
-            return 0 if sink is None else sink.flush()
-        if sink is None or sink.blocked:
-            return self.wait_for_server()
-        if self.blocked_ms:
-            self.excused_ms += connection.socket.reactor.now_ms - self.blocked_ms
-            self.blocked_ms = 0
-        if not self.continue_sent:
-            self.continue_sent = True
-            if queue_len(&self.flow.input) == 0 and not self.flow.ended:    # else it did not wait for that
-                connection.session.inform(&self.flow, 100)
         while True:
             n = queue_len(&self.flow.input)
             if n == 0:
                 break
             status = sink.put(span_of(self.flow.input.base + self.flow.input.start, n))
             exchange.request_bytes += n
-            connection.session.consume(&self.flow, n)
+            session.consume(&self.flow, n)
             if status:
                 return exchange.body_refused(status)
             if sink.blocked:
                 return self.wait_for_server()
         if not self.flow.ended:
             return sink.flush()
-        self.told_end = True
+        self.request_ended = True
         self.limit_answer()
         return exchange.request_end(exchange.request.trailers_to_forward())
-
-    cdef int wait_for_server(self) except -1:
-        """The server takes no more for now, or there is none yet: nothing is taken meanwhile, and time does not count."""
-        if not self.blocked_ms:
-            self.blocked_ms = self.connection.socket.reactor.now_ms
-        return 0
 
     # The answer
 
@@ -671,16 +590,16 @@ cdef class Http2ClientStream(ClientStream):
             return 0
         session = self.connection.session
         if self.exchange.stream is None and response.status != 200 and is_grpc(self.exchange.request):
-            # An answer of lbcore's own.
-            self.mute = True
+            # lbcore's own answer.
+            self.drops_body = True
             if list_grpc_status(response.status, &session.list) < 0:
                 raise MemoryError
-            return session.respond(&self.flow, False)
+            return session.submit_response(&self.flow, False)
         if response.status == 101:
-            response.drop(b"sec-websocket-accept", 20)     # of a key that the client has not sent
+            response.drop(b"sec-websocket-accept", 20)     # answers a key that the client has not sent
         if list_response(response, http_date(), &session.list) < 0:
             raise MemoryError
-        return session.respond(&self.flow, response.framing.body != BODY_NONE or response.status == 101)
+        return session.submit_response(&self.flow, response.framing.body != BODY_NONE or response.status == 101)
 
     cdef int put_interim(self, Response response) except -1:
         cdef Http2ClientSession session
@@ -689,10 +608,10 @@ cdef class Http2ClientStream(ClientStream):
         session = self.connection.session
         if list_response(response, span_of(NULL, 0), &session.list) < 0:
             raise MemoryError
-        return session.inform(&self.flow, 0)
+        return session.submit_interim(&self.flow, 0)
 
     cdef int put(self, Span data) except -1:
-        if self.connection is None or data.len == 0 or self.mute:
+        if self.connection is None or data.len == 0 or self.drops_body:
             return 0
         self.connection.session.put(&self.flow, data)
         self.blocked = self.flow.full
@@ -727,13 +646,12 @@ cdef class Http2ClientStream(ClientStream):
         if self.connection is None:
             return 0
         if not self.flow.ended:
-            # What the client still sends of its request is wanted by nobody (RFC 9113 section 8.1).
             self.connection.session.discard(&self.flow)
             self.connection.session.end_both(&self.flow)
         return 0
 
     cdef int abort(self) except -1:
-        """A client must not take half an answer for a whole one."""
+        """Reset the stream, so that the client does not take half an answer for a whole one."""
         cdef Exchange exchange = self.exchange
         self.exchange = None
         exchange_give(exchange)
@@ -744,12 +662,12 @@ cdef class Http2ClientStream(ClientStream):
 
 
 cdef Http2ClientStream stream_take(Http2ClientConnection connection, int32_t stream_id):
-    """A stream that has just begun, among those of its connection. Usually O(1) without a heap call."""
+    """A new stream of a connection, with an exchange. Usually O(1) without a heap call."""
     global kept, kept_count
     cdef Http2ClientStream stream = kept
     if stream is not None:
-        kept = stream.older
-        stream.older = None
+        kept = stream.next_kept
+        stream.next_kept = None
         kept_count -= 1
     else:
         stream = Http2ClientStream.__new__(Http2ClientStream)
@@ -757,19 +675,27 @@ cdef Http2ClientStream stream_take(Http2ClientConnection connection, int32_t str
     memset(&stream.fields, 0, sizeof(stream.fields))
     stream.flow.id = stream_id
     stream.flow.owner = <void*>stream
-    stream.blocked = stream.begun = stream.told_end = stream.mute = False
+    stream.blocked = stream.begun = stream.request_ended = stream.drops_body = False
     stream.continue_sent = True
     stream.tunnel = None
     stream.began_ms = stream.excused_ms = stream.blocked_ms = stream.answer_until_ms = 0
     stream.exchange = exchange_take(connection.entry_point, stream, connection.dialer)
     stream.connection = connection
-    connection.link(stream)
+    stream.socket = connection.socket
+    connection.session.link(&stream.flow)
     return stream
 
 
 cdef void stream_give(Http2ClientStream stream) noexcept:
+    """Keep a closed stream for reuse, unless there are enough."""
     global kept, kept_count
+    stream.socket = None
     if POOLS and kept_count < KEPT_STREAMS:
-        stream.older = kept
+        stream.next_kept = kept
         kept = stream
         kept_count += 1
+
+
+cdef inline Http2ClientStream stream_of(Flow* flow):
+    """The stream of a flow; None for NULL."""
+    return None if flow == NULL else <Http2ClientStream>flow.owner

@@ -1,7 +1,7 @@
-"""HTTP/2 towards a server: each stream is one exchange, a session carries them all.
+"""HTTP/2 towards a server: a connection, its session, and a stream for each exchange (RFC 9113).
 
-A connection stays in the pool while it can open a stream. What the server has said it did not look at (REFUSED_STREAM, or a stream
-behind the last one of a GOAWAY) is sent once more.
+A connection stays in the pool while it can open a stream. A request that the server has refused unprocessed (REFUSED_STREAM, or a
+stream above the last one of a GOAWAY) is sent once more.
 """
 
 import logging
@@ -19,26 +19,24 @@ from lbcore.http.response cimport Response
 from lbcore.http.sink cimport Sink
 from lbcore.http.span cimport Span, span_of
 from lbcore.http2.nghttp2 cimport *
-from lbcore.proxy.exchange cimport Exchange, ServerStream
+from lbcore.proxy.exchange cimport INTERIM_TOO_MANY, Exchange, ServerStream
 from lbcore.state.layout cimport ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_RESET, ERROR_TIMEOUT
-from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
 from lbcore.transport.http2_session cimport FLOW_CLOSED, FLOW_INPUT, FLOW_ROOM, Flow, Http2Session, queue_len
 from lbcore.transport.pool cimport Pool
 from lbcore.transport.server_connection cimport ServerConnection
-from lbcore.transport.socket cimport IO_FAILED, OwnedSocket
+from lbcore.transport.socket cimport OwnedSocket
 
 cdef enum:
-    FIRST_STREAMS = 100        # at a time, until the server has said how many it allows
-    MOST_STREAMS = 1000        # at a time, whatever it says
-    INTERIM_LIMIT = 64         # 1xx answers to one request; a server that sends more never comes to the point
-    PROBE_S = 30               # between the kernel's questions whether a silent server is still there
-    ANY_NUMBER = 1 << 30       # of connections in a pool that have streams: only idle ones are too many
+    FIRST_STREAMS = 100        # most open streams until the server's SETTINGS have arrived
+    MOST_STREAMS = 1000        # most open streams, even if the server allows more
+    PROBE_S = 30               # interval of the kernel's keep-alive probes to a silent server
+    ANY_NUMBER = 1 << 30       # connections with open streams have no limit in the pool, only idle ones have
 
 _log = logging.getLogger("lbcore.transport")
 
 
 cdef ServerConnection http2_to(Server server, OwnedSocket socket):
-    """A connection over a socket that is connected to the server. It owns the socket from here on."""
+    """A connection over a socket that is connected to the server, of which it becomes the owner."""
     cdef Http2ServerConnection connection = Http2ServerConnection.__new__(Http2ServerConnection)
     if not load():
         raise ImportError("HTTP/2 needs libnghttp2")
@@ -58,7 +56,7 @@ cdef ServerConnection http2_to(Server server, OwnedSocket socket):
 
 @cython.final
 cdef class Http2ServerSession(Http2Session):
-    """The session of one connection."""
+    """The session of a connection: field sections become answers."""
 
     cdef int take_field(self, Flow* flow, Span name, Span value) noexcept:
         cdef Http2ServerStream stream = <Http2ServerStream>flow.owner
@@ -88,7 +86,7 @@ cdef class Http2ServerSession(Http2Session):
             connection.most = MOST_STREAMS if most > MOST_STREAMS else most
             connection.server.multiplexes = max(1, <int>connection.most)
         elif frame.type == NGHTTP2_GOAWAY:
-            connection.leaving = True
+            connection.ending = True
         elif frame.type == NGHTTP2_PING and frame.flags & NGHTTP2_FLAG_END_STREAM:
             connection.asked_ms = 0
 
@@ -109,14 +107,10 @@ cdef class Http2ServerSession(Http2Session):
     cdef int after_send(self) except -1:
         return 0 if self.connection is None else self.connection.proceed()
 
-    cdef void batch_end_failed(self, object error) noexcept:
-        if self.connection is not None:
-            self.connection.socket_failed(self.socket, error)
-
 
 @cython.final
 cdef class Http2ServerConnection(ServerConnection):
-    """One connection. Made by `http2_to`."""
+    """A connection of HTTP/2. `http2_to` makes it."""
 
     def __dealloc__(self):
         buffer_release(&self.text)
@@ -129,28 +123,16 @@ cdef class Http2ServerConnection(ServerConnection):
 
     cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
         cdef Http2ServerSession session = self.session
-        cdef int result
         if self.closed:
             return 0
-        events = socket.note(events)
-        if events & EPOLLOUT and session.blocked:
-            result = socket.push()
-            if result == IO_FAILED:
-                session.broken = True
-            elif result == 0:
-                session.blocked = False
-                socket.reactor.touch(session)
-        if (socket.readable or buffer_len(&socket.input)) and not session.broken:
-            session.receive()
-            if session.bytes_in:
-                session.bytes_in = 0
-                self.heard_ms = socket.reactor.now_ms
-        if events & (EPOLLERR | EPOLLHUP) and session.blocked:
-            session.broken = True
+        session.socket_event(socket.note(events))
+        if session.bytes_in:
+            session.bytes_in = 0
+            self.heard_ms = socket.reactor.now_ms
         return self.proceed()
 
     cdef int proceed(self) except -1:
-        """See whether the connection is over, after anything that was received or sent."""
+        """Close if the session has ended. Called after anything was received or sent."""
         cdef Http2ServerSession session = self.session
         if self.closed:
             return 0
@@ -158,15 +140,15 @@ cdef class Http2ServerConnection(ServerConnection):
             return self.failed(
                 ERROR_GARBAGE if session.failed else
                 ERROR_RESET if self.socket.fault == ECONNRESET or self.socket.fault == EPIPE else ERROR_EOF)
-        if self.streams == 0 and (self.leaving or session.is_over()):
+        if session.open_flows == 0 and (self.ending or session.is_finished()):
             return self.close()
-        if session.is_over():
+        if session.is_finished():
             return self.failed(ERROR_GARBAGE)
         return self.settle()
 
     cdef int settle(self) except -1:
-        """Be in the pool while a stream can be opened."""
-        self.available = 0 if self.leaving or self.closed else max(<Py_ssize_t>0, self.most - self.streams)
+        """Put the connection into the pool, or take it out, by whether a stream can be opened."""
+        self.available = 0 if self.ending or self.closed else max(<Py_ssize_t>0, self.most - self.session.open_flows)
         if self.available == 0:
             if self.pool is not None:
                 (<Pool>self.pool).remove(self)
@@ -175,7 +157,7 @@ cdef class Http2ServerConnection(ServerConnection):
         return 0
 
     cdef int socket_timeout(self, OwnedSocket socket) except -1:
-        self.check_ms = 0
+        self.session.check_ms = 0
         return 0 if self.closed else self.check()
 
     cdef void socket_failed(self, OwnedSocket socket, object error) noexcept:
@@ -192,45 +174,40 @@ cdef class Http2ServerConnection(ServerConnection):
 
     # Time
 
-    cdef int check_by(self, int64_t until_ms) except -1:
-        """Call `check` by then."""
-        if self.check_ms and self.check_ms <= until_ms:
-            return 0
-        self.check_ms = until_ms
-        return self.socket.reactor.arm(self.socket, max(<int64_t>0, until_ms - self.socket.reactor.now_ms))
-
     cdef int check(self) except -1:
-        """Look at everything that has a time limit, and see when to look again."""
+        """End everything that has reached its time limit, and set the timer for the rest."""
+        cdef Http2ServerSession session = self.session
         cdef int64_t now_ms = self.socket.reactor.now_ms
         cdef UpstreamPolicy policy = self.policy
-        cdef Http2ServerStream stream = self.first, older
-        if self.streams == 0:
+        cdef Http2ServerStream stream, older
+        if session.open_flows == 0:
             if policy.idle_timeout_ms and now_ms >= self.idle_ms + policy.idle_timeout_ms:
                 return self.close()
             if policy.idle_timeout_ms:
-                self.check_by(self.idle_ms + policy.idle_timeout_ms)
+                session.check_by(self.idle_ms + policy.idle_timeout_ms)
         if self.asked_ms and self.heard_ms >= self.asked_ms:
             self.asked_ms = 0
         if policy.ping_timeout_ms and self.asked_ms:
             if now_ms >= self.asked_ms + policy.ping_timeout_ms:
                 return self.failed(ERROR_TIMEOUT)
-            self.check_by(self.asked_ms + policy.ping_timeout_ms)
+            session.check_by(self.asked_ms + policy.ping_timeout_ms)
         if policy.read_idle_timeout_ms and not self.asked_ms:
             if now_ms >= self.heard_ms + policy.read_idle_timeout_ms:
                 self.asked_ms = now_ms
-                nghttp2_submit_ping(self.session.session, NGHTTP2_FLAG_NONE, NULL)
-                self.socket.reactor.touch(self.session)
-                self.check_by(now_ms + (policy.ping_timeout_ms or policy.read_idle_timeout_ms))
+                nghttp2_submit_ping(session.session, NGHTTP2_FLAG_NONE, NULL)
+                self.socket.reactor.touch(session)
+                session.check_by(now_ms + (policy.ping_timeout_ms or policy.read_idle_timeout_ms))
             else:
-                self.check_by(self.heard_ms + policy.read_idle_timeout_ms)
+                session.check_by(self.heard_ms + policy.read_idle_timeout_ms)
+        stream = stream_of(session.newest)
         while stream is not None:
-            older = stream.older
+            older = stream_of(stream.flow.older)       # a reference: the end of a stream may end others
             if stream.answer_until_ms and stream.exchange is not None:
                 if now_ms >= stream.answer_until_ms:
-                    self.session.reset(&stream.flow, NGHTTP2_CANCEL)
+                    session.reset(&stream.flow, NGHTTP2_CANCEL)
                     stream.fail(ERROR_TIMEOUT)
                 else:
-                    self.check_by(stream.answer_until_ms)
+                    session.check_by(stream.answer_until_ms)
             stream = older
         return 0
 
@@ -242,52 +219,40 @@ cdef class Http2ServerConnection(ServerConnection):
         stream.server = self.server
         stream.first_used = self.reused
         stream.flow.owner = <void*>stream
-        stream.older = self.first
-        if self.first is not None:
-            self.first.newer = stream
-        self.first = stream
-        stream.linked = True
-        self.streams += 1
+        self.session.link(&stream.flow)
         self.available -= 1
         return stream
 
-    cdef int stream_over(self, Http2ServerStream stream) except -1:
-        """The stream is closed, and nothing of it is waited for any more."""
-        if not stream.linked:
+    cdef int stream_closed(self, Http2ServerStream stream) except -1:
+        """Release a stream that is closed and of which nothing is awaited any more. The caller holds a reference to it."""
+        cdef Http2ServerSession session = self.session
+        if not stream.flow.linked:
             return 0
-        stream.linked = False
-        if stream.newer is not None:
-            stream.newer.older = stream.older
-        else:
-            self.first = stream.older
-        if stream.older is not None:
-            stream.older.newer = stream.newer
-        stream.newer = stream.older = None
         stream.connection = None
-        self.session.forget(&stream.flow)
-        self.streams -= 1
-        if self.streams == 0 and not self.closed:
+        session.release(&stream.flow)
+        session.unlink(&stream.flow)
+        if session.open_flows == 0 and not self.closed:
             self.idle_ms = self.socket.reactor.now_ms
-            if self.leaving or self.policy is None or self.policy.max_idle <= 0 or (
+            if self.ending or self.policy is None or self.policy.max_idle <= 0 or (
                     self.pool is not None and (<Pool>self.pool).count > self.policy.max_idle):
-                self.leaving = True
-                self.socket.reactor.touch(self.session)        # `proceed` closes it
+                self.ending = True
+                self.socket.reactor.touch(session)     # `proceed` closes it
             elif self.policy.idle_timeout_ms:
-                self.check_by(self.idle_ms + self.policy.idle_timeout_ms)
+                session.check_by(self.idle_ms + self.policy.idle_timeout_ms)
         return self.settle()
 
     # The end
 
     cdef int failed(self, int error) except -1:
-        """Close, and tell every exchange."""
+        """Close, and report the error to every exchange."""
         cdef Http2ServerStream stream
         if self.closed:
             return 0
-        self.leaving = True
+        self.ending = True
         self.shut()
-        while self.first is not None:
-            stream = self.first
-            self.stream_over(stream)
+        while self.session.newest != NULL:
+            stream = stream_of(self.session.newest)
+            self.stream_closed(stream)
             stream.fail(error)
         return 0
 
@@ -295,14 +260,14 @@ cdef class Http2ServerConnection(ServerConnection):
         """Open no more streams, and close when the last one has ended: now, if there is none."""
         if self.closed:
             return 0
-        self.leaving = True
-        if self.streams == 0:
+        self.ending = True
+        if self.session.open_flows == 0:
             return self.shut()
         return self.settle()
 
     cdef int shut(self) except -1:
         self.closed = True
-        self.session.broken = True     # nothing is sent any more
+        self.session.broken = True     # nothing more is sent
         self.settle()
         self.socket.shut()
         return 0
@@ -310,7 +275,7 @@ cdef class Http2ServerConnection(ServerConnection):
 
 @cython.final
 cdef class Http2ServerStream(ServerStream):
-    """One exchange."""
+    """The stream of one exchange."""
 
     cdef bint was_reused(self) noexcept:
         return self.first_used
@@ -334,7 +299,7 @@ cdef class Http2ServerStream(ServerStream):
             result = list_request(exchange.request, connection.text.base + connection.text.start, buffer_len(&connection.text),
                                   connection.encrypted, &session.list)
         if result == 0:
-            result = session.request(&self.flow, has_body)
+            result = session.submit_request(&self.flow, has_body)
         buffer_release(&connection.text)
         if result < 0:
             raise MemoryError
@@ -342,16 +307,16 @@ cdef class Http2ServerStream(ServerStream):
         if self.sent:
             self.await_answer()
         if connection.policy.read_idle_timeout_ms:
-            connection.check_by(connection.socket.reactor.now_ms + connection.policy.read_idle_timeout_ms)
+            connection.session.check_by(connection.socket.reactor.now_ms + connection.policy.read_idle_timeout_ms)
         return 0
 
     cdef int await_answer(self) except -1:
-        """The request is complete: limit the time until the answer begins."""
+        """Limit the time until the answer begins, because the request is complete."""
         cdef int64_t limit_ms = self.connection.policy.response_header_timeout_ms
         if not limit_ms or self.in_body:
             return 0
         self.answer_until_ms = self.connection.socket.reactor.now_ms + limit_ms
-        return self.connection.check_by(self.answer_until_ms)
+        return self.connection.session.check_by(self.answer_until_ms)
 
     cdef int put(self, Span data) except -1:
         if self.connection is None or data.len == 0:
@@ -373,10 +338,10 @@ cdef class Http2ServerStream(ServerStream):
             return self.connection.socket.reactor.touch(self.connection.session)
         return 0
 
-    # What comes
+    # The answer
 
     cdef void section_complete(self) noexcept:
-        """A field section has come: an interim answer, the head of the final one, or its trailers. Called by the library."""
+        """Process a complete field section: an interim head, the final one, or trailers. Called by the library."""
         cdef Exchange exchange = self.exchange
         cdef Response response
         if self.flow.head_complete or exchange is None or self.malformed:
@@ -386,15 +351,12 @@ cdef class Http2ServerStream(ServerStream):
         if not 100 <= response.status < 200:
             self.flow.head_complete = True
             return
-        self.interims += 1
-        if self.interims > INTERIM_LIMIT or complete_response(response, False, False) < 0:
+        if complete_response(response, False, False) < 0:
             self.malformed = self.flow.head_complete = True
             return
-        if response.status == 100:
-            response.clear()
-            return
         try:
-            exchange.interim_head()
+            if self.take_interim() == INTERIM_TOO_MANY:
+                self.malformed = self.flow.head_complete = True
         except Exception as error:
             _log.error("internal error while passing on an interim answer", exc_info=error)
             self.malformed = self.flow.head_complete = True
@@ -404,29 +366,29 @@ cdef class Http2ServerStream(ServerStream):
             self.exchange.heed(self)
         if self.exchange is not None and events & FLOW_INPUT and self.flow.head_complete and not self.in_body:
             if self.read_head():
-                return self.over(events)
+                return self.end_if_closed()
         if self.exchange is not None and self.in_body:
             self.read_body()
         if self.exchange is not None and events & FLOW_ROOM and self.blocked:
             self.blocked = False
             if not self.sent:
                 self.exchange.server_ready()
-        return self.over(events)
+        return self.end_if_closed()
 
-    cdef int over(self, int events) except -1:
-        """See what the end of the stream means, if it has come."""
+    cdef int end_if_closed(self) except -1:
+        """End the stream if the library has closed it. An exchange whose answer is incomplete gets the error."""
         cdef Http2ServerConnection connection = self.connection
         if not self.flow.closed or connection is None:
             return 0
         if self.exchange is not None and self.in_body and self.flow.ended:
-            return 0                   # all has come, and waits for the client
+            return 0                   # the answer is complete, and waits for the client
         if self.exchange is not None:
             self.refused = self.flow.code == NGHTTP2_REFUSED_STREAM and not self.in_body
             self.fail(ERROR_GARBAGE if self.malformed or self.flow.code == NGHTTP2_PROTOCOL_ERROR else ERROR_RESET)
-        return connection.stream_over(self)
+        return connection.stream_closed(self)
 
     cdef int read_head(self) except -1:
-        """The head of the final answer is complete. Returns 0, or 1: this stream has nothing more to read for the exchange."""
+        """Process the complete head of the final answer. Returns 0, or 1 if the stream reads nothing more for the exchange."""
         cdef Exchange exchange = self.exchange
         cdef Message trailers = exchange.response.trailers
         cdef bint ended = self.flow.ended and queue_len(&self.flow.input) == 0 and (trailers is None or trailers.n_headers == 0)
@@ -443,10 +405,10 @@ cdef class Http2ServerStream(ServerStream):
         if not self.in_body:
             return 0
         stream.read_body()
-        return stream.over(0)
+        return stream.end_if_closed()
 
     cdef int read_body(self) except -1:
-        """Pass on what has come, as far as the client takes it."""
+        """Pass on the input, as far as the client takes it."""
         cdef Exchange exchange = self.exchange
         cdef Sink sink = exchange.answer_sink
         cdef Py_ssize_t n
@@ -456,7 +418,7 @@ cdef class Http2ServerStream(ServerStream):
             if n == 0:
                 break
             if sink.blocked:
-                return 0               # `resume` goes on
+                return 0               # until `resume`
             status = 0
             if exchange.response.framing.body != BODY_NONE:
                 status = sink.put(span_of(self.flow.input.base + self.flow.input.start, n))
@@ -467,10 +429,10 @@ cdef class Http2ServerStream(ServerStream):
                 return exchange.answer_refused(status)
         if not self.flow.ended:
             return sink.flush()
-        return 0 if exchange.pending is not None else self.complete()      # `resume` comes when the answer waits no more
+        return 0 if exchange.pending is not None else self.complete()      # `resume` is called after the wait
 
     cdef int complete(self) except -1:
-        """The answer is complete. The exchange is told last: it may be used again within that call."""
+        """End the answer. The call of the exchange comes last, because the exchange may be used again within it."""
         cdef Exchange exchange = self.exchange
         cdef Http2ServerConnection connection = self.connection
         cdef Message trailers = exchange.response.trailers
@@ -487,13 +449,13 @@ cdef class Http2ServerStream(ServerStream):
         if not self.sent:
             connection.session.reset(&self.flow, NGHTTP2_CANCEL)
         if self.flow.closed:
-            connection.stream_over(self)
+            connection.stream_closed(self)
         return exchange.response_end()
 
     # The end
 
     cdef int fail(self, int error) except -1:
-        """Tell the exchange, if there is one, that there will be no answer, or no more of it."""
+        """Report the error to the exchange, if there is one: its answer will not be completed."""
         cdef Exchange exchange = self.exchange
         cdef uint64_t serial
         self.exchange = None
@@ -516,5 +478,10 @@ cdef class Http2ServerStream(ServerStream):
             return 0
         connection.session.discard(&self.flow)
         if self.flow.id == 0 or self.flow.closed:
-            return connection.stream_over(self)
+            return connection.stream_closed(self)
         return connection.session.reset(&self.flow, NGHTTP2_CANCEL)
+
+
+cdef inline Http2ServerStream stream_of(Flow* flow):
+    """The stream of a flow; None for NULL."""
+    return None if flow == NULL else <Http2ServerStream>flow.owner

@@ -10,38 +10,41 @@ from lbcore.transport.reactor cimport Flushable
 from lbcore.transport.socket cimport OwnedSocket
 
 cdef enum:
-    STREAM_WINDOW = 262144     # bytes of a stream that the peer may send before they were taken
-    SESSION_WINDOW = 1048576   # of all streams of a session together
+    STREAM_WINDOW = 262144     # bytes of a stream that the peer may send before they are consumed
+    SESSION_WINDOW = 1048576   # the same for all streams of a session together
 
-cdef enum FlowEvent:           # bits: what `flow_ready` is to look after
-    FLOW_INPUT = 1             # a head, bytes of the body, or its end have come
-    FLOW_ROOM = 2              # of what was put enough has gone out: more may be put
-    FLOW_CLOSED = 4            # the stream is closed; said once, last
+cdef enum FlowEvent:           # bits
+    FLOW_INPUT = 1             # a head, bytes of the body, or its end have arrived
+    FLOW_ROOM = 2              # enough of the output was sent: more may be put
+    FLOW_CLOSED = 4            # the stream is closed; the last event of a flow
 
-cdef struct ByteQueue:         # bytes in a block of the heap of their own: most streams hold few, or none
+cdef struct ByteQueue:         # bytes in a block of the heap of its own: most streams hold few, or none
     char* base                 # owned
     Py_ssize_t size
     Py_ssize_t start
     Py_ssize_t end
 
-cdef struct Flow:              # one stream of a session, embedded in the object that the session's owner has for it
+cdef struct Flow:              # one stream of a session, embedded in the stream object of the session's side
     int32_t id
-    void* owner                # that object, borrowed: the owner keeps it until it was told FLOW_CLOSED
-    ByteQueue input            # of the peer's body, not taken yet: it counts against the windows
-    ByteQueue output           # of ours, not sent yet
-    void* trailers             # Message, behind `output`; a counted reference, see `flow_forget`; NULL: none
-    uint8_t events             # FlowEvent bits; not 0: it is in the list of the session
-    Flow* next_ready
-    uint32_t code              # why it was closed
-    bint head_complete         # of the peer
+    void* owner                # that object: borrowed, but a counted reference while the flow is `linked`
+    Flow* newer                # neighbours among the open flows of the session
+    Flow* older
+    ByteQueue input            # bytes of the peer's body that are not consumed: they count against the windows
+    ByteQueue output           # bytes of our body that are not sent
+    void* trailers             # Message behind `output`; a counted reference, dropped by `release`; NULL = none
+    uint8_t events             # FlowEvent bits; not 0 = the flow is in the session's list of marked flows
+    Flow* next_ready           # in that list
+    uint32_t code              # error code with which the stream was closed
+    bint linked                # the flow is among the open flows of the session
+    bint head_complete         # the peer's head is complete
     bint ended                 # the peer has ended its side
-    bint discards              # what still comes of the body is wanted by nobody
-    bint put_ended             # nothing is put behind `output` any more
-    bint eof                   # the end of our side is on its way
-    bint deferred              # the library waits to be told of more output
-    bint full                  # the one who puts waits for FLOW_ROOM
-    bint resets_after          # the peer is to send no more once our side has ended
-    bint closed
+    bint discards              # input is dropped when it arrives
+    bint put_ended             # `output` is complete
+    bint eof                   # the end of our side was given to the library
+    bint deferred              # the library waits to be resumed when there is more output
+    bint full                  # the source of `output` waits for FLOW_ROOM
+    bint resets_after          # the stream is reset without an error when our side has ended
+    bint closed                # the library has closed the stream
 
 
 cdef inline Py_ssize_t queue_len(const ByteQueue* queue) noexcept nogil:
@@ -49,26 +52,29 @@ cdef inline Py_ssize_t queue_len(const ByteQueue* queue) noexcept nogil:
 
 
 cdef class Http2Session(Flushable):
-    cdef void* session                 # nghttp2_session, owned; NULL before `open` and once freed
+    cdef void* session                 # nghttp2_session, owned; NULL before `open` and after `free`
     cdef OwnedSocket socket
-    cdef Flow* first_ready             # borrowed
+    cdef Flow* newest                  # the newest of the open flows
+    cdef Py_ssize_t open_flows         # their number
+    cdef Flow* first_ready             # the first marked flow, borrowed; NULL = none
     cdef Flow* last_ready
-    cdef Flow* section                 # whose field section is coming; NULL: none is
+    cdef Flow* section                 # the flow whose field section is being received; NULL = none
     cdef Py_ssize_t buffered           # bytes in `output` of all flows
-    cdef bint full                     # as much is encoded as is sent at once
-    cdef bint blocked                  # the socket takes no more for now
+    cdef bint batch_full               # the output holds a batch, and the library has more
+    cdef bint blocked                  # the socket takes no more now
     cdef bint in_library               # a call of the library is under way
-    cdef bint heard                    # it has told of something since bytes were last given to it
+    cdef bint called_back              # the library has called back since it was last given input
     cdef bint ended                    # the peer has ended the connection
-    cdef bint broken                   # it broke
-    cdef bint failed                   # the library cannot go on: what the peer has sent is no HTTP/2, or memory is out
-    cdef int64_t bytes_in
+    cdef bint broken                   # the connection is broken
+    cdef bint failed                   # the library cannot continue: the input is not HTTP/2, or there is no memory
+    cdef int64_t bytes_in              # since the owner has last counted them
     cdef int64_t bytes_out
-    cdef int64_t credit                # for frames that cost us and bring nothing; below 0 the peer is sent away
-    cdef int64_t credited_ms           # when it was last refilled, by the reactor's clock
-    cdef bint abused
-    cdef bint graceful                 # a GOAWAY that ends nothing yet was sent: streams may begin still
-    cdef FieldList list
+    cdef int64_t credit                # see `charge`; below 0 the connection is ended
+    cdef int64_t credited_ms           # time of its last increase, by the reactor's clock
+    cdef bint abused                   # the credit was used up
+    cdef bint graceful                 # a GOAWAY was sent after which streams may still begin
+    cdef int64_t check_ms              # expiry of the socket's timer, by the reactor's clock; 0 = it is not set
+    cdef FieldList list                # of the head that is submitted next
 
     cdef int open(self, bint is_server, uint32_t streams, uint32_t decoder_bytes, uint32_t encoder_bytes) except -1
     cdef void free(self) noexcept
@@ -78,8 +84,12 @@ cdef class Http2Session(Flushable):
     cdef int serve_ready(self) except -1
     cdef void mark(self, Flow* flow, uint8_t events) noexcept
     cdef void unmark(self, Flow* flow) noexcept
-    cdef void spend(self, int cost) noexcept
-    cdef bint is_over(self) noexcept
+    cdef void link(self, Flow* flow) noexcept
+    cdef void unlink(self, Flow* flow) noexcept
+    cdef void charge(self, int cost) noexcept
+    cdef bint is_finished(self) noexcept
+    cdef int socket_event(self, uint32_t events) except -1
+    cdef int check_by(self, int64_t until_ms) except -1
 
     # Of one stream
     cdef int put(self, Flow* flow, Span data) except -1
@@ -88,19 +98,17 @@ cdef class Http2Session(Flushable):
     cdef int consume(self, Flow* flow, Py_ssize_t count) except -1
     cdef int discard(self, Flow* flow) except -1
     cdef int reset(self, Flow* flow, uint32_t code) except -1
-    cdef void share(self, Flow* flow) noexcept
-    cdef int request(self, Flow* flow, bint has_body) except -1
-    cdef int respond(self, Flow* flow, bint has_body) except -1
-    cdef int inform(self, Flow* flow, int status) except -1
+    cdef void make_incremental(self, Flow* flow) noexcept
+    cdef int submit_request(self, Flow* flow, bint has_body) except -1
+    cdef int submit_response(self, Flow* flow, bint has_body) except -1
+    cdef int submit_interim(self, Flow* flow, int status) except -1
     cdef int end_both(self, Flow* flow) except -1
-    cdef void forget(self, Flow* flow) noexcept
+    cdef void release(self, Flow* flow) noexcept
 
-    # Implemented by the sides; all but `flow_ready` are called by the library, and may not call it
+    # Implemented by the sides; all but `flow_ready` and `after_send` are called by the library, and must not call it
     cdef Flow* begin_section(self, int32_t stream_id) noexcept
     cdef int take_field(self, Flow* flow, Span name, Span value) noexcept
     cdef void section_complete(self, Flow* flow) noexcept
     cdef void frame_received(self, const FrameHead* frame) noexcept
     cdef int flow_ready(self, Flow* flow, uint8_t events) except -1
     cdef int after_send(self) except -1
-
-

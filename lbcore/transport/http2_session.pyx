@@ -1,14 +1,14 @@
-"""A session of HTTP/2 over a socket: what was received goes through the library, and what it makes is sent once for each batch.
+"""A session of HTTP/2 over a socket: input goes through the library, and the library's output is sent once for each batch of events.
 
-The library (`lbcore.http2`) reads and writes frames, and keeps the windows. Its callbacks only note what has come, in the flow
-that it concerns; when the library has returned, `flow_ready` looks after each of these. So no exchange is at work inside of
-the library, and a request that was reset in the same breath was never begun.
+The library (`lbcore.http2`) parses and serialises frames, and does the flow control. Its callbacks only record events, in the flow
+concerned; after the library has returned, `flow_ready` is called for each of these flows. So exchanges never run inside the library,
+and a request that the same input resets is never begun.
 
-    receive:  socket ─► library ─► callbacks note ─► flow_ready
+    receive:  socket ─► library ─► callbacks record ─► flow_ready
     send:     flow.output ─► library ─► socket.output ─► one call
 
-A byte of a body is given back to the peer's windows when it was taken, not when it came: that is the back-pressure. What is put
-towards the peer waits in `output`, and the one who puts it is stopped when that is much.
+The windows of the peer grow when bytes of a body are consumed, not when they arrive: that is the back-pressure. Bytes that were put
+wait in the `output` of their flow, whose source is stopped while there are many.
 """
 
 import logging
@@ -24,19 +24,20 @@ from lbcore.http.known cimport H_OTHER
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span, span_of
 from lbcore.http2.nghttp2 cimport *
+from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
 from lbcore.transport.reactor cimport Flushable
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
 
 cdef enum:
-    SENT_BYTES = 65536         # encoded before it is sent
-    FLOW_BYTES = 65536         # put and not sent, of one stream, that stop the one who puts
-    BUFFERED_BYTES = 524288    # and of all streams of a session: then one piece of each is enough
-    FIRST_BLOCK = 1024
-    HEADER_BLOCK_BYTES = 2097152       # of a head that is sent
+    BATCH_BYTES = 65536        # serialised output that is sent with one call
+    FLOW_BYTES = 65536         # unsent output of a flow that stops its source ...
+    BUFFERED_BYTES = 524288    # ... and of all flows of a session, above which one piece of each is enough
+    FIRST_BLOCK = 1024         # bytes of a queue's first block
+    HEADER_BLOCK_BYTES = 2097152       # most bytes of a head that is sent
     DEFAULT_URGENCY = 3        # RFC 9218 section 4.1
-    CREDIT = 1000              # see `spend`
+    CREDIT = 1000              # largest credit, see `charge`
     CREDIT_PER_S = 100
-    SILENT_BYTES = 64          # of the peer, in frames that the library passes over in silence, that cost one
+    SILENT_BYTES = 64          # bytes of the peer that cost 1 if the library ignores them without a callback
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -48,7 +49,7 @@ cdef void queue_free(ByteQueue* queue) noexcept nogil:
 
 
 cdef int queue_add(ByteQueue* queue, const char* data, Py_ssize_t length) noexcept nogil:
-    """Append a copy. 0, or -1 without memory."""
+    """Append a copy of the bytes. Returns 0, or -1 if there is no memory."""
     cdef Py_ssize_t held = queue.end - queue.start, size
     cdef char* moved
     if queue.size - queue.end < length:
@@ -74,7 +75,7 @@ cdef int queue_add(ByteQueue* queue, const char* data, Py_ssize_t length) noexce
 
 
 cdef void queue_take(ByteQueue* queue, Py_ssize_t length) noexcept nogil:
-    """Forget the first bytes; the memory, too, when none are left."""
+    """Drop the first bytes; free the memory when none are left."""
     queue.start += length
     if queue.start == queue.end:
         queue_free(queue)
@@ -88,11 +89,11 @@ cdef void drop_trailers(Flow* flow) noexcept:
         Py_DECREF(trailers)
 
 
-# What the library calls. `data` is the Http2Session, borrowed.
+# The callbacks of the library. `data` is the Http2Session, borrowed.
 
 cdef int on_begin_headers(void* session, const FrameHead* frame, void* data) noexcept:
     cdef Http2Session self = <Http2Session>data
-    self.heard = True
+    self.called_back = True
     self.section = <Flow*>nghttp2_session_get_stream_user_data(session, frame.stream_id)
     if self.section == NULL:
         self.section = self.begin_section(frame.stream_id)
@@ -105,7 +106,7 @@ cdef int on_begin_headers(void* session, const FrameHead* frame, void* data) noe
 cdef int on_header(void* session, const FrameHead* frame, const uint8_t* name, size_t name_length, const uint8_t* value,
                    size_t value_length, uint8_t flags, void* data) noexcept:
     cdef Http2Session self = <Http2Session>data
-    self.heard = True
+    self.called_back = True
     if self.section == NULL or self.section.id != frame.stream_id:
         return 0
     return self.take_field(self.section, span_of(<const char*>name, <Py_ssize_t>name_length),
@@ -114,14 +115,14 @@ cdef int on_header(void* session, const FrameHead* frame, const uint8_t* name, s
 
 cdef int on_invalid_header(void* session, const FrameHead* frame, const uint8_t* name, size_t name_length,
                            const uint8_t* value, size_t value_length, uint8_t flags, void* data) noexcept:
-    """A field that is not allowed is not left out: it makes the message malformed."""
+    """Make the message malformed: the library would ignore the invalid field."""
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
 
 
 cdef int on_frame(void* session, const FrameHead* frame, void* data) noexcept:
     cdef Http2Session self = <Http2Session>data
     cdef Flow* flow
-    self.heard = True
+    self.called_back = True
     if frame.type == NGHTTP2_DATA or frame.type == NGHTTP2_HEADERS:
         if frame.type == NGHTTP2_HEADERS:
             flow = self.section
@@ -131,27 +132,27 @@ cdef int on_frame(void* session, const FrameHead* frame, void* data) noexcept:
             self.section_complete(flow)
             self.mark(flow, FLOW_INPUT)
         elif frame.length == 0 and not frame.flags & NGHTTP2_FLAG_END_STREAM:
-            self.spend(1)
+            self.charge(1)
         if frame.flags & NGHTTP2_FLAG_END_STREAM:
             flow = <Flow*>nghttp2_session_get_stream_user_data(session, frame.stream_id)
             if flow != NULL:
                 flow.ended = True
                 self.mark(flow, FLOW_INPUT)
     else:
-        self.spend(1)
+        self.charge(1)
     self.frame_received(frame)
     return 0
 
 
 cdef int on_invalid_frame(void* session, const FrameHead* frame, int error, void* data) noexcept:
-    (<Http2Session>data).spend(1)
+    (<Http2Session>data).charge(1)
     return 0
 
 
 cdef int on_chunk(void* session, uint8_t flags, int32_t stream_id, const uint8_t* bytes, size_t length, void* data) noexcept:
     cdef Http2Session self = <Http2Session>data
     cdef Flow* flow = <Flow*>nghttp2_session_get_stream_user_data(session, stream_id)
-    self.heard = True
+    self.called_back = True
     if flow == NULL or flow.discards:
         nghttp2_session_consume(session, stream_id, length)
         return 0
@@ -176,7 +177,7 @@ cdef int on_close(void* session, int32_t stream_id, uint32_t code, void* data) n
 
 cdef ssize_t on_read(void* session, int32_t stream_id, uint8_t* into, size_t length, uint32_t* flags, DataSource* source,
                      void* data) noexcept:
-    """How much of a flow's output goes into the next frame."""
+    """Return the number of bytes of a flow's output that go into the next frame."""
     cdef Http2Session self = <Http2Session>data
     cdef Flow* flow = <Flow*>source.ptr
     cdef Py_ssize_t n = queue_len(&flow.output)
@@ -203,12 +204,12 @@ cdef ssize_t on_read(void* session, int32_t stream_id, uint8_t* into, size_t len
 
 cdef int on_send_data(void* session, const FrameHead* frame, const uint8_t* head, size_t length, DataSource* source,
                       void* data) noexcept:
-    """Write a frame whose bytes are the flow's."""
+    """Write a DATA frame with the first bytes of a flow's output."""
     cdef Http2Session self = <Http2Session>data
     cdef Flow* flow = <Flow*>source.ptr
     cdef Buffer* output = &self.socket.output
-    if buffer_len(output) >= SENT_BYTES:
-        self.full = True
+    if buffer_len(output) >= BATCH_BYTES:
+        self.batch_full = True
         return NGHTTP2_ERR_WOULDBLOCK
     if buffer_reserve(output, <Py_ssize_t>length + 9) < 0:
         return NGHTTP2_ERR_CALLBACK_FAILURE
@@ -218,7 +219,7 @@ cdef int on_send_data(void* session, const FrameHead* frame, const uint8_t* head
     queue_take(&flow.output, <Py_ssize_t>length)
     self.buffered -= <Py_ssize_t>length
     if self.credit < CREDIT:
-        self.credit += 4       # the peer answers frames of ours with frames of its own
+        self.credit += 4       # the peer answers our frames with frames of its own
     if flow.full and queue_len(&flow.output) <= (0 if self.buffered > BUFFERED_BYTES else FLOW_BYTES // 2):
         flow.full = False
         self.mark(flow, FLOW_ROOM)
@@ -246,17 +247,17 @@ cdef int make_callbacks() except -1:
 
 
 cdef class Http2Session(Flushable):
-    """One session. Its owner, a connection, opens and frees it, and implements what the library tells."""
+    """The session of one connection, which opens and frees it. Subclasses implement the calls for events of their side."""
 
     def __dealloc__(self):
         self.free()
         free(self.list.fields)
 
     cdef int open(self, bint is_server, uint32_t streams, uint32_t decoder_bytes, uint32_t encoder_bytes) except -1:
-        """Begin: our settings are the first that is sent.
+        """Begin the session with our SETTINGS.
 
-        streams        the peer may have open at a time.
-        decoder_bytes  of the table by which the peer may encode fields; `encoder_bytes`: of ours, at most.
+        streams        most streams that the peer may have open at a time.
+        decoder_bytes  size of the table by which the peer may encode fields; `encoder_bytes`: largest size of ours.
         """
         cdef void* option = NULL
         cdef Setting settings[6]
@@ -271,7 +272,7 @@ cdef class Http2Session(Flushable):
         nghttp2_option_set_max_deflate_dynamic_table_size(option, encoder_bytes)
         nghttp2_option_set_builtin_recv_extension_type(option, NGHTTP2_PRIORITY_UPDATE)
         if nghttp2_option_set_stream_reset_rate_limit != NULL:
-            nghttp2_option_set_stream_reset_rate_limit(option, 1 << 30, 1 << 30)       # `spend` limits resets
+            nghttp2_option_set_stream_reset_rate_limit(option, 1 << 30, 1 << 30)       # `charge` limits resets
         if is_server:
             result = nghttp2_session_server_new2(&self.session, CALLBACKS, <void*>self, option)
         else:
@@ -303,7 +304,7 @@ cdef class Http2Session(Flushable):
         return 0
 
     cdef void free(self) noexcept:
-        """Let go of the library's memory. Flows are the owner's. Safe to call twice; not from within the library."""
+        """Free the library's memory, but not the flows, which belong to the owner. Safe to call twice; not from a callback."""
         cdef void* session = self.session
         self.session = NULL
         self.first_ready = self.last_ready = self.section = NULL
@@ -311,7 +312,7 @@ cdef class Http2Session(Flushable):
             nghttp2_session_del(session)
 
     cdef void mark(self, Flow* flow, uint8_t events) noexcept:
-        """Have `flow_ready` called for it."""
+        """Have `flow_ready` called for a flow."""
         if flow.events == 0:
             flow.next_ready = NULL
             if self.first_ready == NULL:
@@ -322,7 +323,7 @@ cdef class Http2Session(Flushable):
         flow.events |= events
 
     cdef void unmark(self, Flow* flow) noexcept:
-        """Take it out of the list: it is about to go. O(length of the list), usually nothing."""
+        """Take a flow out of the list of `mark`. O(length of the list), which is usually 0."""
         cdef Flow* before = NULL
         cdef Flow* at = self.first_ready
         if flow.events == 0:
@@ -341,7 +342,7 @@ cdef class Http2Session(Flushable):
             self.last_ready = before
 
     cdef int serve_ready(self) except -1:
-        """Look after the flows that something has come for. The owner may free the session meanwhile."""
+        """Call `flow_ready` for all marked flows. The owner may free the session meanwhile."""
         cdef Flow* flow
         cdef uint8_t events
         while self.first_ready != NULL:
@@ -352,9 +353,9 @@ cdef class Http2Session(Flushable):
             self.flow_ready(flow, events)
         return 0
 
-    cdef void spend(self, int cost) noexcept:
-        """Count a frame of the peer that costs us and brings nothing: acknowledgements, priorities, windows, resets, empty data.
-        Some are in order; without any end they are an attack. Answers, and frames of ours, give credit."""
+    cdef void charge(self, int cost) noexcept:
+        """Charge the peer for a frame that costs us and carries no payload: acknowledgements, priorities, windows, resets, empty data.
+        A flood of them uses up the credit and ends the connection. Answers and frames of ours give credit."""
         cdef int64_t now_ms = self.socket.reactor.now_ms
         if now_ms > self.credited_ms:
             self.credit = min(<int64_t>CREDIT, self.credit + (now_ms - self.credited_ms) * CREDIT_PER_S // 1000)
@@ -364,8 +365,9 @@ cdef class Http2Session(Flushable):
             self.abused = True
             nghttp2_session_terminate_session(self.session, NGHTTP2_ENHANCE_YOUR_CALM)
 
-    cdef bint is_over(self) noexcept:
-        """Whether the library has nothing more to receive or to send: an error, or all streams have ended after a GOAWAY."""
+    cdef bint is_finished(self) noexcept:
+        """Whether the library has nothing more to receive or to send: after an error, or because all streams have ended after a
+        GOAWAY."""
         if self.graceful and not self.abused:
             return False
         return self.session == NULL or (not nghttp2_session_want_read(self.session) and not nghttp2_session_want_write(self.session))
@@ -373,7 +375,7 @@ cdef class Http2Session(Flushable):
     # Input
 
     cdef int receive(self) except -1:
-        """Take what the socket has, as long as what we say is taken, too. `ended` and `broken` say how it stands then."""
+        """Process the socket's input, as long as the peer takes our output. Sets `ended` and `broken`."""
         cdef OwnedSocket socket = self.socket
         cdef Buffer* input = &socket.input
         cdef Py_ssize_t n
@@ -394,14 +396,14 @@ cdef class Http2Session(Flushable):
                     break
                 self.bytes_in += n
             if not nghttp2_session_want_read(self.session) and (self.abused or not self.graceful):
-                input.start = input.end            # after its end nothing of it means anything
+                input.start = input.end            # input behind the end of the session has no meaning
                 break
             self.in_library = True
-            self.heard = False
+            self.called_back = False
             used = nghttp2_session_mem_recv(self.session, <const uint8_t*>(input.base + input.start), <size_t>buffer_len(input))
             self.in_library = False
-            if not self.heard:
-                self.spend(<int>(buffer_len(input) // SILENT_BYTES))
+            if not self.called_back:
+                self.charge(<int>(buffer_len(input) // SILENT_BYTES))
             input.start = input.end
             if used < 0:
                 self.ended = self.failed = True
@@ -426,14 +428,14 @@ cdef class Http2Session(Flushable):
         return 0
 
     cdef int encode(self) except -1:
-        """Have the library put frames behind `socket.output`, as much as is sent at once."""
+        """Have the library append frames to `socket.output`, up to one batch."""
         cdef Buffer* output = &self.socket.output
         cdef const uint8_t* frames
         cdef Py_ssize_t before = buffer_len(output)
         cdef ssize_t n = 0
-        self.full = False
+        self.batch_full = False
         self.in_library = True
-        while buffer_len(output) < SENT_BYTES:
+        while buffer_len(output) < BATCH_BYTES:
             n = nghttp2_session_mem_send(self.session, &frames)
             if n <= 0:
                 break
@@ -443,7 +445,7 @@ cdef class Http2Session(Flushable):
             memcpy(output.base + output.end, frames, n)
             output.end += n
         else:
-            self.full = True
+            self.batch_full = True
         self.in_library = False
         self.bytes_out += buffer_len(output) - before
         if n < 0:
@@ -451,7 +453,7 @@ cdef class Http2Session(Flushable):
         return 0
 
     cdef int send(self) except -1:
-        """Send what there is, as far as the socket takes it; whoever waits for room goes on meanwhile."""
+        """Send the output as far as the socket takes it, and resume the sources that wait for room."""
         cdef int result
         while self.session != NULL and not self.blocked and not self.broken and not self.failed:
             self.encode()
@@ -463,14 +465,14 @@ cdef class Http2Session(Flushable):
                     self.blocked = True
             if self.first_ready != NULL:
                 self.serve_ready()
-            elif not self.full:
+            elif not self.batch_full:
                 break
         return 0
 
     # Streams
 
     cdef int put(self, Flow* flow, Span data) except -1:
-        """Put bytes of a body. `flow.full` says whether that is enough for now."""
+        """Put bytes of a body. Sets `flow.full`, after which the source has to wait for FLOW_ROOM."""
         if self.session == NULL or flow.closed:
             return 0
         if queue_add(&flow.output, data.ptr, data.len) < 0:
@@ -480,7 +482,7 @@ cdef class Http2Session(Flushable):
         return self.resume(flow)
 
     cdef int put_end(self, Flow* flow, Message trailers) except -1:
-        """The body is complete. The trailers are copied."""
+        """End the body. The trailers are copied."""
         cdef Py_ssize_t i
         cdef Message copy
         if self.session == NULL or flow.closed:
@@ -498,14 +500,14 @@ cdef class Http2Session(Flushable):
         return self.resume(flow)
 
     cdef int resume(self, Flow* flow) except -1:
-        """The library is to ask for output again."""
+        """Have the library ask for output again."""
         if flow.deferred:
             flow.deferred = False
             nghttp2_session_resume_data(self.session, flow.id)
         return self.socket.reactor.touch(self)
 
     cdef int consume(self, Flow* flow, Py_ssize_t count) except -1:
-        """Bytes at the front of `input` were taken: the peer may send as many more, and is told so."""
+        """Drop bytes at the front of `input`, and let the peer send as many more."""
         queue_take(&flow.input, count)
         if self.session == NULL:
             return 0
@@ -513,7 +515,7 @@ cdef class Http2Session(Flushable):
         return self.socket.reactor.touch(self)
 
     cdef int discard(self, Flow* flow) except -1:
-        """Nobody wants what has come or still comes of the body: it does not hold up other streams."""
+        """Drop the input of a flow, now and in future, so that it does not hold up other streams."""
         cdef Py_ssize_t held = queue_len(&flow.input)
         flow.discards = True
         return self.consume(flow, held) if held else 0
@@ -524,15 +526,15 @@ cdef class Http2Session(Flushable):
         nghttp2_submit_rst_stream(self.session, NGHTTP2_FLAG_NONE, flow.id, code)
         return self.socket.reactor.touch(self)
 
-    cdef void share(self, Flow* flow) noexcept:
-        """Have a stream take turns with others; else it would be sent whole before those that began after it."""
+    cdef void make_incremental(self, Flow* flow) noexcept:
+        """Have a stream take turns with others (RFC 9218); else all of it would be sent before streams that began later."""
         cdef ExtendedPriority priority
         priority.urgency = DEFAULT_URGENCY
         priority.incremental = 1
         nghttp2_session_change_extpri_stream_priority(self.session, flow.id, &priority, 0)
 
-    cdef int request(self, Flow* flow, bint has_body) except -1:
-        """Begin a stream with the head that is in `list`; the body, if there is one, is put then. The library copies the fields."""
+    cdef int submit_request(self, Flow* flow, bint has_body) except -1:
+        """Begin a stream with the head that is in `list`; a body is put afterwards. The library copies the fields."""
         cdef DataProvider provider
         cdef DataProvider* body = NULL
         cdef int32_t stream_id
@@ -548,8 +550,8 @@ cdef class Http2Session(Flushable):
         flow.id = stream_id
         return self.socket.reactor.touch(self)
 
-    cdef int respond(self, Flow* flow, bint has_body) except -1:
-        """Send the head that is in `list`; the body, if there is one, is put then. The library copies the fields."""
+    cdef int submit_response(self, Flow* flow, bint has_body) except -1:
+        """Send the head that is in `list`; a body is put afterwards. The library copies the fields."""
         cdef DataProvider provider
         cdef DataProvider* body = NULL
         if self.session == NULL or flow.closed:
@@ -564,8 +566,8 @@ cdef class Http2Session(Flushable):
             raise MemoryError
         return self.socket.reactor.touch(self)
 
-    cdef int inform(self, Flow* flow, int status) except -1:
-        """Send an interim head: the one that is in `list`, or one of that status alone."""
+    cdef int submit_interim(self, Flow* flow, int status) except -1:
+        """Send an interim head: one of that status without fields; 0 = the one that is in `list`."""
         cdef Field field
         cdef char[3] text
         cdef int32_t result
@@ -587,16 +589,17 @@ cdef class Http2Session(Flushable):
         return self.socket.reactor.touch(self)
 
     cdef int end_both(self, Flow* flow) except -1:
-        """The peer is to send no more on this stream, once all that was put has gone out."""
+        """Have the peer stop sending on this stream (RFC 9113 section 8.1), after all that was put has been sent."""
         if self.session == NULL or flow.closed:
             return 0
         if flow.eof:
-            return self.reset(flow, NGHTTP2_NO_ERROR)      # behind what ends our side
+            return self.reset(flow, NGHTTP2_NO_ERROR)      # follows the end of our side
         flow.resets_after = True
         return 0
 
-    cdef void forget(self, Flow* flow) noexcept:
-        """The stream is over: give back what its flow holds, to the windows, too. No callback may come for it any more."""
+    cdef void release(self, Flow* flow) noexcept:
+        """Free the memory of a flow whose stream has ended, and give its input back to the session's window. No callback comes for
+        it afterwards."""
         cdef Py_ssize_t held = queue_len(&flow.input)
         self.unmark(flow)
         if self.section == flow:
@@ -610,28 +613,84 @@ cdef class Http2Session(Flushable):
         queue_free(&flow.output)
         drop_trailers(flow)
 
-    # Of the sides
+    cdef void link(self, Flow* flow) noexcept:
+        """Add a flow to the open ones, whose owners the session keeps alive."""
+        Py_INCREF(<object>flow.owner)
+        flow.linked = True
+        flow.newer = NULL
+        flow.older = self.newest
+        if self.newest != NULL:
+            self.newest.newer = flow
+        self.newest = flow
+        self.open_flows += 1
+
+    cdef void unlink(self, Flow* flow) noexcept:
+        """Take a flow out of the open ones. Its owner dies with this call unless the caller holds a reference."""
+        if not flow.linked:
+            return
+        flow.linked = False
+        if flow.newer != NULL:
+            flow.newer.older = flow.older
+        else:
+            self.newest = flow.older
+        if flow.older != NULL:
+            flow.older.newer = flow.newer
+        flow.newer = flow.older = NULL
+        self.open_flows -= 1
+        Py_DECREF(<object>flow.owner)
+
+    # Of the connection
+
+    cdef int socket_event(self, uint32_t events) except -1:
+        """Send and receive after an event of the socket, which has passed `socket.note`."""
+        cdef OwnedSocket socket = self.socket
+        cdef int result
+        if events & EPOLLOUT and self.blocked:
+            result = socket.push()
+            if result == IO_FAILED:
+                self.broken = True
+            elif result == 0:
+                self.blocked = False
+                socket.reactor.touch(self)
+        if (socket.readable or buffer_len(&socket.input)) and not self.broken:
+            self.receive()
+        if events & (EPOLLERR | EPOLLHUP) and self.blocked:
+            self.broken = True
+        return 0
+
+    cdef int check_by(self, int64_t until_ms) except -1:
+        """Have the socket's timer expire by that time, by the reactor's clock. The owner sets `check_ms` to 0 when it has."""
+        if self.check_ms and self.check_ms <= until_ms:
+            return 0
+        self.check_ms = until_ms
+        return self.socket.reactor.arm(self.socket, max(<int64_t>0, until_ms - self.socket.reactor.now_ms))
+
+    cdef void batch_end_failed(self, object error) noexcept:
+        if self.socket.owner is not None:
+            self.socket.fail(error)
+
+    # Implemented by the sides
 
     cdef Flow* begin_section(self, int32_t stream_id) noexcept:
-        """A field section begins on a stream that has no flow. NULL: the stream is refused."""
+        """The flow of a stream that has just begun with a field section. NULL refuses the stream."""
         return NULL
 
     cdef int take_field(self, Flow* flow, Span name, Span value) noexcept:
-        """A field of the section at work. 0, or NGHTTP2_ERR_…"""
+        """Take a field of the present section. Returns 0, or NGHTTP2_ERR_…"""
         return 0
 
     cdef void section_complete(self, Flow* flow) noexcept:
-        """A field section has come: a head, unless there was one before, or trailers."""
+        """A field section is complete: a head, or trailers if there was a head before."""
         flow.head_complete = True
 
     cdef void frame_received(self, const FrameHead* frame) noexcept:
-        """A whole frame, or a whole section, has come."""
+        """A frame, or a field section, was received completely."""
         pass
 
     cdef int flow_ready(self, Flow* flow, uint8_t events) except -1:
-        """Look after a flow: see FlowEvent."""
+        """Process events of a flow (FlowEvent)."""
         return 0
 
     cdef int after_send(self) except -1:
-        """What was to be sent has been handed to the socket, or waits for it."""
+        """The output of a batch was handed to the socket, or waits for it."""
         return 0

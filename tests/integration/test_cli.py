@@ -65,7 +65,26 @@ def test_check_prints_a_problem_once_with_its_places(tmp_path: Path) -> None:
         "'a b' is no host",
     ]
     assert "router y: Host(`y`) -> s" in done.stdout
-    assert "7 disabled (x for what they refer to)" in done.stdout
+    assert "7 disabled (router x for what they refer to)" in done.stdout
+
+
+def test_the_summary_names_the_kinds_of_objects_of_one_name(tmp_path: Path) -> None:
+    (tmp_path / "dyn.yml").write_text(
+        "http:\n"
+        "  routers: {a: {rule: Host(`a`), service: a}}\n"
+        "  services:\n"
+        "    a: {weighted: {services: [{name: b}]}}\n"
+        "    b: {loadBalancer: {servers: [{url: 'http://a b'}]}}\n"
+        "tcp:\n"
+        "  routers: {a: {rule: HostSNI(`*`), service: a, entryPoints: [tcp]}}\n"
+        "  services:\n"
+        "    a: {weighted: {services: [{name: b}]}}\n"
+        "    b: {loadBalancer: {servers: [{address: 'no port'}]}}\n"
+    )
+    done = lbcore("check", "dyn.yml", folder=tmp_path)
+    assert done.returncode == 1
+    summary = done.stdout.splitlines()[-1]
+    assert "6 disabled (router a, service a, tcp router a and 1 more for what they refer to)" in summary
 
 
 def test_check_agrees_with_run_about_what_is_assumed_and_where_files_are(tmp_path: Path) -> None:

@@ -44,8 +44,8 @@ INTERNAL = {
         "recording request_way way_back whole",
         "routing": "asker decision",
         "transport": "arrival ask_stream clock connect connection dial dialer encryption http1_body http1_client "
-        "http1_server http2_client http2_server http2_session listener local_stream mirror_stream pool protocols "
-        "reserve scarcity server_connection socket splice tcp_client timers tunnel",
+        "http1_server http2_client http2_server http2_session linger listener local_stream mirror_stream pool "
+        "protocols request_stream reserve scarcity server_connection socket splice tcp_client timers tunnel",
     }.items()
     for name in names.split()
 }

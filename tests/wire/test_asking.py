@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.support.instance import eventually
-from tests.support.native import with_asking
+from tests.support.native import with_asking, with_filters
 from tests.support.ports import free_port
 from tests.support.recorder import GET, config, counters, post, recorders
-from tests.support.wire import Edge, edge
+from tests.support.wire import Edge, Peer, edge, serving
 
 PLACES = ["router", "service"]
 
@@ -85,6 +85,41 @@ def test_without_an_answer_the_middleware_is_told_why(asking: Any, place: str) -
             assert asking.errors[2:] == ["long", -1]
             assert a.requests == []
             idle(lb, f"auth@file|{auth.url}")
+
+
+@pytest.mark.parametrize(
+    ("headers", "auth_answers", "status"),
+    [
+        (b"X-Limit: 100000", 200, 413),  # the body that goes along
+        (b"X-Answer-Limit: 10", 200, 500),  # the answer of the server
+        (b"X-Answer-Limit: 1", 0, 500),  # an answer of lbcore's own: the server cannot be reached
+        (b"X-Unused: 1", -1, 500),  # the server ends inside its answer
+    ],
+)
+def test_what_a_filter_refuses_of_the_question_or_its_answer_is_heard(
+    asking: Any, monkeypatch: pytest.MonkeyPatch, headers: bytes, auth_answers: int, status: int
+) -> None:
+    with_filters(monkeypatch)
+    asking.sends, asking.limit_bytes = os.urandom(500_000), 1_000_000
+
+    def partly(peer: Peer) -> None:
+        peer.until(b"\r\n\r\n")
+        peer.exactly(500_000)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nx")
+
+    with recorders("a", "auth") as (a, auth), serving(partly) as broken:
+        auth.answer = lambda *request: (200, b"x" * 300_000)
+        url = {200: auth.url, 0: f"http://127.0.0.1:{free_port()}", -1: broken.url}[auth_answers]
+        dynamic = guarded("router", url, a.url)
+        dynamic["http"]["middlewares"]["tap"] = {"addPrefix": {"prefix": "/unused"}}
+        dynamic["http"]["services"]["auth"]["middlewares"] = ["tap"]
+        with edge(dynamic) as lb:
+            asked = GET.replace(b"\r\n\r\n", b"\r\n" + headers + b"\r\n\r\n")
+            for count in (1, 2):
+                assert lb.ask(asked)[0].split()[1] == str(status)
+                assert len(asking.errors) == count
+                idle(lb, f"auth@file|{url}", f"all@file|{a.url}")
+            assert a.requests == []
 
 
 @pytest.mark.parametrize("place", PLACES)

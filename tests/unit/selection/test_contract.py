@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcore.selection import NoServerError, hash_of
+from lbcore.selection import NoServerError, OutlierDetector, hash_of
 from tests.support.threads import together
 from tests.unit.selection.algorithms import ALL, EXACT, KEYED, UNKEYED, WEIGHTED, Make, key
 
@@ -64,6 +64,25 @@ def test_wrong_servers_are_refused_and_change_nothing(make: Make) -> None:
     assert lb == make(WEIGHTS)
     with pytest.raises(ValueError):
         make(["a", "a"])
+
+
+@every
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("value", ["no", "", 0, 1, None, 0.0])
+def test_what_is_no_bool_is_no_flag(make: Make, wrapped: bool, value: Any) -> None:
+    bare: Any = make(WEIGHTS)
+    lb = OutlierDetector(bare) if wrapped else bare
+    lease = lb.lease(key(bare, 1))
+    for change in (
+        lambda: lb.set_up("app-1", value),
+        lambda: lb.report("app-1", ok=value),
+        lambda: lb.observe("app-1", ok=value) if wrapped else lb.set_up("app-2", up=value),
+        lambda: lease.end(ok=value),
+    ):
+        with pytest.raises(TypeError, match=r"(up|ok) has to be a bool, not "):
+            change()
+    assert lb.is_up("app-1") and lb.is_up("app-2")
+    lease.end(ok=False)
 
 
 @every

@@ -76,6 +76,8 @@ REFUSED = (
     'SlowStart({"a": 1})',
     'SmoothWRR(["a"], seed="x")',
     'SmoothWRR(["a"]).ejectd',
+    'SmoothWRR(["a"]).set_up("a", "no")',
+    'OutlierDetector(SmoothWRR(["a"])).observe("a", ok="no")',
 )
 
 
