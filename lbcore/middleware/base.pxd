@@ -1,11 +1,12 @@
 # What every middleware is: a step of a request on its way in and of its answer on its way out; and what an exchange is to it.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sink cimport Filter
 from lbcore.http.span cimport Span
+from lbcore.state.budget cimport MemoryBudget
 
 
 cdef enum Verdict:                     # of a middleware, about the request or the answer
@@ -24,6 +25,11 @@ cdef class Pending:                    # what an exchange waits for
     cdef int expire(self) except -1
 
 
+cdef class Deadline(Pending):          # the end of the time that an exchange has
+
+    cdef int end(self) except -1
+
+
 cdef class Reply(Pending):             # what a service answers to a request of lbcore's own
     cdef Response response             # head of the answer, owned; None until this is settled, and when no whole answer came
     cdef Span body                     # of the answer, valid as long as this object lives; empty when there is none
@@ -31,15 +37,20 @@ cdef class Reply(Pending):             # what a service answers to a request of 
     cdef int error                     # ErrorKind; -1 = the answer is the server's own
 
 
-cdef class Tries:                      # how many attempts a route makes, and after what; immutable
+cdef class Tries:                      # how many attempts a route makes, and after what; immutable, unless it is of one exchange
     cdef readonly int most             # attempts, the first one included
     cdef readonly bint repeats_unsafe  # also requests whose method is not idempotent
     cdef readonly int64_t max_body_bytes   # a longer body is not kept, and its request not repeated after an answer; -1 = a share of the budget
     cdef readonly int64_t pause_ms     # before the second attempt, doubled for each one after that; 0 = none
     cdef readonly int64_t within_ms    # of the first attempt: no other one begins later; 0 = any time
     cdef readonly list statuses        # [first, last] of answers that another attempt follows; empty = only a server that was not reached is followed by one
+    cdef readonly bint sees_answers    # `drops` may say yes: the body is kept, and no interim answer goes out
+    cdef readonly bint goes_on         # another server is tried when one could not be reached
+    cdef readonly bint begins_anew     # so are all of them again, when none of them could be reached
 
-    cdef bint drops(self, int status) noexcept
+    cdef bint repeats(self, Request request) noexcept
+    cdef bint drops(self, int status, int made) noexcept
+    cdef int64_t pause(self, int made) noexcept
 
 
 cdef class Context:                    # an exchange, as middlewares see it
@@ -57,10 +68,17 @@ cdef class Context:                    # an exchange, as middlewares see it
     cdef int keep_state(self, object state) except -1
     cdef int add_request_filter(self, Filter filter) except -1
     cdef int add_answer_filter(self, Filter filter) except -1
+    cdef int take_body(self) except -1
+    cdef MemoryBudget budget(self)
     cdef int discard_answer(self) except -1
+    cdef int hold_head(self) except -1
+    cdef int release_head(self) except -1
     cdef int set_tries(self, Tries tries) except -1
+    cdef Deadline set_deadline(self, int64_t timeout_ms)
+    cdef int be_overdue(self) except -1
     cdef list attempts_made(self)
     cdef str place(self)
+    cdef uint64_t now_ns(self) noexcept
     cdef int owe_end(self, Middleware middleware) except -1
     cdef int leave_steps(self, Py_ssize_t step) except -1
 

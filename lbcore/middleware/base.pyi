@@ -9,6 +9,9 @@ class Tries:
     max_body_bytes: int
     pause_ms: int
     within_ms: int
+    sees_answers: bool
+    goes_on: bool
+    begins_anew: bool
     def __init__(
         self,
         most: int,
@@ -18,6 +21,8 @@ class Tries:
         max_body_bytes: int = -1,
         pause_ms: int = 0,
         within_ms: int = 0,
+        goes_on: bool = True,
+        begins_anew: bool = False,
     ) -> None: ...
 
 class Middleware:

@@ -3,11 +3,12 @@
 And what an exchange is to it: the Context.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sink cimport Filter
+from lbcore.state.budget cimport MemoryBudget
 
 
 cdef class Pending:
@@ -35,6 +36,22 @@ cdef class Pending:
         return self.settle()
 
 
+cdef class Deadline(Pending):
+    """The end of the time that an exchange has: see `Context.set_deadline`."""
+
+    cdef int expire(self) except -1:
+        cdef Context context = self.context
+        self.timer = self.context = None
+        return 0 if context is None else context.be_overdue()
+
+    cdef int end(self) except -1:
+        """The exchange has no deadline any more. No effect if it has passed."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = self.context = None
+        return 0
+
+
 cdef class Reply(Pending):
     """What a service answers to a request of lbcore's own: see `Context.ask`."""
 
@@ -43,7 +60,7 @@ cdef class Tries:
     """Attempts beside those that lbcore makes by default: see `Context.set_tries`."""
 
     def __init__(self, int most, statuses=(), *, bint repeats_unsafe=False, int64_t max_body_bytes=-1, int64_t pause_ms=0,
-                 int64_t within_ms=0):
+                 int64_t within_ms=0, bint goes_on=True, bint begins_anew=False):
         if most < 1:
             raise ValueError("at least one attempt is made")
         self.most = most
@@ -52,9 +69,20 @@ cdef class Tries:
         self.max_body_bytes = max_body_bytes
         self.pause_ms = pause_ms
         self.within_ms = within_ms
+        self.sees_answers = len(self.statuses) > 0
+        self.goes_on = goes_on
+        self.begins_anew = begins_anew
 
-    cdef bint drops(self, int status) noexcept:
-        """Whether an answer of this status is to be followed by another attempt."""
+    cdef bint repeats(self, Request request) noexcept:
+        """Whether a request may be sent again after a server has answered it."""
+        return self.repeats_unsafe or request.is_idempotent()
+
+    cdef int64_t pause(self, int made) noexcept:
+        """ms from the last attempt of those made to the next."""
+        return self.pause_ms << min(made - 1, 20)
+
+    cdef bint drops(self, int status, int made) noexcept:
+        """Whether an answer of this status, to the last attempt of those made, is to be followed by another one."""
         for first, last in self.statuses:
             if <int>first <= status <= <int>last:
                 return True
@@ -109,13 +137,42 @@ cdef class Context:
         followed by `return PASS`; one that changes the length has to remove it from `answer.framing` and from the headers."""
         raise NotImplementedError
 
+    cdef int take_body(self) except -1:
+        """Have the request's body come now, before a server is chosen, into the filters that were added; the last one `keeps_all` of
+        it. Within `on_request` or `on_settled`, after `wait`: that filter settles the Pending when the body has come."""
+        raise NotImplementedError
+
+    cdef MemoryBudget budget(self):
+        """The memory of the instance for bodies that are kept."""
+        raise NotImplementedError
+
     cdef int discard_answer(self) except -1:
         """Discard the body that the server is about to send: the slot at the server is free from here on.
         Within `on_response`; to be followed by ANSWER, or by WAIT and then ANSWER. What ANSWER replaces is discarded anyhow."""
         raise NotImplementedError
 
+    cdef int hold_head(self) except -1:
+        """Send the head of the answer when `release_head` says so: a filter that this middleware has added for the answer decides
+        about headers by the body. Within `on_response`, to be followed by PASS. While a head is held the answer may still be
+        replaced: if the server fails, or a filter refuses."""
+        raise NotImplementedError
+
+    cdef int release_head(self) except -1:
+        """The head, as it is now, may be sent: in `put`, `give` or `end` of a filter, before it puts anything. Once for each
+        `hold_head`: the last one sends it."""
+        raise NotImplementedError
+
     cdef int set_tries(self, Tries tries) except -1:
         """Have servers asked as often as this says. Within `on_request` or `on_settled`; the last one that is set counts."""
+        raise NotImplementedError
+
+    cdef Deadline set_deadline(self, int64_t timeout_ms):
+        """Have the exchange end after that time (above 0), whatever it does: by 504, or by breaking the answer off. The middleware
+        calls `Deadline.end` in its `on_end`, at the latest."""
+        raise NotImplementedError
+
+    cdef int be_overdue(self) except -1:
+        """A deadline of the exchange has passed. Raises nothing of what that leads to."""
         raise NotImplementedError
 
     cdef list attempts_made(self):
@@ -126,6 +183,10 @@ cdef class Context:
     cdef str place(self):
         """The router or the service in front of which the middleware at work stands: the same one may stand in front of several."""
         raise NotImplementedError
+
+    cdef uint64_t now_ns(self) noexcept:
+        """The monotonic time."""
+        return 0
 
     cdef int owe_end(self, Middleware middleware) except -1:
         """The request has passed this middleware, which is at work, or waits in it: its `on_end` is to be called."""

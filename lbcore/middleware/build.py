@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from lbcore.config.dynamic import Middleware as Config
 from lbcore.middleware.base import Middleware
+from lbcore.middleware.compress import Compress
+from lbcore.middleware.content_type import ContentType
+from lbcore.middleware.encoded_characters import EncodedCharacters
 from lbcore.middleware.headers import Headers
 from lbcore.middleware.paths import AddPrefix, ReplacePath, ReplacePathRegex, StripPrefix, StripPrefixRegex
 from lbcore.middleware.redirect import RedirectRegex, RedirectScheme
@@ -18,6 +21,9 @@ KINDS = {
     "redirect_scheme": RedirectScheme,
     "redirect_regex": RedirectRegex,
     "headers": Headers,
+    "compress": Compress,
+    "content_type": ContentType,
+    "encoded_characters": EncodedCharacters,
 }
 
 

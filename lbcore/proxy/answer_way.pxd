@@ -21,6 +21,7 @@ cdef class AnswerWay(Attempting):
     cdef Py_ssize_t passed             # middlewares of it that let the request through: these see the answer
     cdef WayBack way_back
     cdef Sink answer_filters           # the first filter of the chain that ends at `client`, or `client`; set with the answer
+    cdef int held_heads                # middlewares that hold the head of the answer back; 0: it is sent
     cdef bint answer_ended             # the answer's end was put, into `answer_sink`
     cdef Explanation explanation       # None = none is asked for
     cdef uint64_t started_ns           # monotonic, where the entry point has an observer
@@ -31,6 +32,7 @@ cdef class AnswerWay(Attempting):
     cdef int go_on_back(self, Pending settled) except -1
     cdef int begin_way_back(self) except -1
     cdef int replace_answer(self) except -1
+    cdef int put_head(self) except -1
     cdef int put_answer(self) except -1
     cdef int finish(self) except -1
     cdef dict outcome(self)

@@ -2,7 +2,7 @@
 
 import logging
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE
@@ -10,7 +10,7 @@ from lbcore.http.number cimport put_decimal
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_of
-from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending
+from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Deadline, Middleware, Pending
 from lbcore.observability.record cimport Record
 from lbcore.proxy.attempt cimport OUTCOME_BAD, OUTCOME_REFUSED, OUTCOME_STALE, OUTCOME_UNREACHED, Attempt
 from lbcore.proxy.observation cimport observe
@@ -36,6 +36,7 @@ _log = logging.getLogger("lbcore.proxy")
 cdef dict REFUSALS = {
     400: b"400 Bad Request",
     408: b"408 Request Timeout",
+    413: b"Request Entity Too Large",
     417: b"",
     431: b"431 Request Header Fields Too Large",
     501: b"Unsupported transfer encoding",
@@ -61,6 +62,21 @@ cdef class AnswerWay(Attempting):
             last = <Filter>last.next
         last.connect(filter)
         return 0
+
+    cdef int hold_head(self) except -1:
+        self.held_heads += 1
+        return 0
+
+    cdef int release_head(self) except -1:
+        self.held_heads -= 1
+        return 0 if self.held_heads else self.put_head()
+
+    cdef int put_head(self) except -1:
+        """Send the head of the answer."""
+        if self.explanation is not None:
+            self.explanation.put(self.request, self.response, self.outcome())
+        self.status = self.response.status
+        return self.client.put_head(self.response)
 
     cdef int refuse(self, int status, int error) except -1:
         """Answer a request that was not understood; its connection cannot go on."""
@@ -93,6 +109,7 @@ cdef class AnswerWay(Attempting):
         if self.way_back.begun:
             self.answer_filters = self.client
             self.answer_ended = False
+            self.held_heads = 0
         self.frame_answer()
         self.go_back(None)
         return 0
@@ -132,11 +149,9 @@ cdef class AnswerWay(Attempting):
             return SENDER_WAITS
         if self.pending is not None:
             raise RuntimeError("a middleware has called `wait`, and returned another verdict than WAIT")
-        if self.explanation is not None:
-            self.explanation.put(self.request, self.response, self.outcome())
-        self.status = self.response.status
         self.answer_sink = self.answer_filters
-        self.client.put_head(self.response)
+        if not self.held_heads:
+            self.put_head()
         if self.stream is not None:
             return SENDER_STREAM
         self.answer_ended = False              # a server's answer without a body has ended meanwhile: its end comes next
@@ -147,7 +162,7 @@ cdef class AnswerWay(Attempting):
         """Continue with the answer after a wait."""
         if self.go_back(settled) != SENDER_STREAM:
             return 0
-        if self.status == 101:
+        if self.response.status == 101:
             return self.client.switch(self.stream)
         self.client.flush()
         return self.stream.resume()
@@ -156,6 +171,7 @@ cdef class AnswerWay(Attempting):
         """There is an answer. From here on no other server is asked."""
         self.way_back.begin(self.route, self.passed, self.gates)
         self.answer_filters = self.client      # filters are those of this answer
+        self.held_heads = 0
         if self.decision.cookies is not None:
             self.set_cookies()
         return 0
@@ -168,6 +184,7 @@ cdef class AnswerWay(Attempting):
         self.response.drop(b"transfer-encoding", 17)
         self.answer_filters = self.client
         self.answer_ended = False
+        self.held_heads = 0
         return self.frame_answer()
 
     cdef int put_answer(self) except -1:
@@ -277,6 +294,8 @@ cdef class AnswerWay(Attempting):
         """A filter does not let the rest of the answer's body pass: the client has to see that it is incomplete."""
         self.error = ERROR_INTERNAL
         self.lose_server()
+        if self.held_heads:
+            return self.answer(500, <bytes>FAILURES[500], False)
         self.count()
         return self.client.abort()
 
@@ -298,10 +317,11 @@ cdef class AnswerWay(Attempting):
         cdef bint refused = self.stream.was_refused()
         cdef int status = 502
         attempt.error = error
-        if refused and self.rivals is None and not self.status and not attempt.again and self.follow(OUTCOME_REFUSED, status):
+        if refused and self.rivals is None and not self.way_back.begun and not attempt.again \
+                and self.follow(OUTCOME_REFUSED, status):
             return 0
-        if reused and not heard and self.rivals is None and not self.status and (error == ERROR_EOF or error == ERROR_RESET) \
-                and self.follow(OUTCOME_STALE, status):
+        if reused and not heard and self.rivals is None and not self.way_back.begun \
+                and (error == ERROR_EOF or error == ERROR_RESET) and self.follow(OUTCOME_STALE, status):
             return 0
         self.leave_server()
         if error == ERROR_REFUSED or error == ERROR_RESOLVE or error == ERROR_TLS:
@@ -349,7 +369,7 @@ cdef class AnswerWay(Attempting):
                 return 0
         if self.stream is not None:
             return self.stream.resume()
-        return self.put_answer() if self.status else 0
+        return self.put_answer() if self.status or self.held_heads else 0
 
     cdef int client_gone(self) except -1:
         """The client went away, or broke off its body; it has closed."""
@@ -367,6 +387,24 @@ cdef class AnswerWay(Attempting):
             return self.answer(status, REFUSALS[408] if status == 408 else <bytes>FAILURES[504], status == 408)
         self.count()
         return self.client.abort()
+
+    cdef Deadline set_deadline(self, int64_t timeout_ms):
+        cdef Deadline deadline = Deadline.__new__(Deadline)
+        deadline.context = self
+        self.dialer.arm(deadline, timeout_ms)
+        return deadline
+
+    cdef int be_overdue(self) except -1:
+        cdef uint64_t serial = self.serial
+        try:
+            self.error = ERROR_TIMEOUT
+            self.lose_server()
+            if self.status == 0:
+                return self.answer(504, <bytes>FAILURES[504], False)
+            self.count()
+            return self.client.abort()
+        except Exception as error:
+            return self.internal_error(error, serial)
 
     cdef int bad_body(self) except -1:
         """The framing of the request's body is broken."""

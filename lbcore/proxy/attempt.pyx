@@ -40,9 +40,9 @@ cdef int next_attempt(Attempt attempt, int outcome, int status, bint repeatable,
         return NEXT_SAME
     if outcome == OUTCOME_REFUSED and repeatable:
         return NEXT_OTHER if attempt.again else NEXT_SAME
-    if outcome == OUTCOME_UNREACHED:
+    if outcome == OUTCOME_UNREACHED and (tries is None or (tries.goes_on and made < tries.most)):
         return NEXT_OTHER
-    if tries is not None and repeatable and made < tries.most and tries.drops(status):
+    if tries is not None and repeatable and made < tries.most and tries.drops(status, made):
         return NEXT_RETRY
     if repeatable and step_to_leave(decision.failover, status) is not None:
         return NEXT_FALLBACK

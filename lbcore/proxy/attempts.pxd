@@ -44,7 +44,9 @@ cdef class Attempting(RequestWay):
     cdef int dispatch(self, bint again) except -1
     cdef bint follow(self, int outcome, int status) except *
     cdef Tries tries_left(self)
-    cdef bint retry(self) except *
+    cdef bint retry(self, bint anew) except *
+    cdef bint is_late(self) noexcept
+    cdef bint begins_anew(self) noexcept
     cdef bint hedge(self) except *
     cdef int set_aside(self, list cookies) except -1
     cdef int take_up(self, Attempt attempt) except -1

@@ -8,7 +8,8 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.middleware.base cimport Pending, Tries
 from lbcore.proxy.attempt cimport (
-    NEXT_FALLBACK, NEXT_OTHER, NEXT_RETRY, NEXT_SAME, OUTCOME_BAD, OUTCOME_STALE, Attempt, next_attempt,
+    NEXT_FALLBACK, NEXT_NONE, NEXT_OTHER, NEXT_RETRY, NEXT_SAME, OUTCOME_BAD, OUTCOME_STALE, OUTCOME_UNREACHED, Attempt,
+    next_attempt,
 )
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision, FailoverStep
@@ -44,8 +45,12 @@ cdef class Attempting(RequestWay):
 
     cdef bint choose(self) except *:
         """Choose a server for a new attempt. False: there is none."""
-        self.attempt_at(self.find_server())
-        return self.attempt.server is not None
+        cdef Server server = self.find_server()
+        if server is None and self.is_retry and self.decision.failed is not None and self.decision.queue is None:
+            self.decision.choose_anew()        # of those that have answered
+            server = self.find_server()
+        self.attempt_at(server)
+        return server is not None
 
     cdef int attempt_at(self, Server server) except -1:
         """Make another attempt the present one, at a server that was chosen; None: at none so far."""
@@ -139,7 +144,12 @@ cdef class Attempting(RequestWay):
     cdef bint follow(self, int outcome, int status) except *:
         """Make the attempt that may follow a failed one. False: none does, and `status` is the answer."""
         cdef bint repeatable = self.request.is_idempotent() if outcome == OUTCOME_STALE else self.is_repeatable()
-        cdef int step = next_attempt(self.attempt, outcome, status, repeatable, self.decision, self.tries_left(), self.tried)
+        cdef bint unreached = outcome == OUTCOME_UNREACHED
+        cdef int step
+        if unreached and self.is_late():
+            outcome = OUTCOME_BAD
+        step = next_attempt(self.attempt, outcome, status, repeatable, self.decision,
+                            self.tries if outcome == OUTCOME_UNREACHED else self.tries_left(), self.tried)
         if step == NEXT_SAME:
             self.ask_same()
             return True
@@ -147,14 +157,18 @@ cdef class Attempting(RequestWay):
             if self.ask_other():
                 return True
             step = next_attempt(self.attempt, OUTCOME_BAD, status, repeatable, self.decision, self.tries_left(), self.tried)
+        if step == NEXT_NONE and unreached and repeatable and self.begins_anew():
+            return self.retry(True)
         if step == NEXT_RETRY:
-            return self.retry()
+            return self.retry(False)
         if step == NEXT_FALLBACK:
             self.fall_back(status)
             return True
         return False
 
     cdef int set_tries(self, Tries tries) except -1:
+        if tries is self.tries:
+            return 0                           # its middleware is passed once more
         self.tries = tries
         self.tried = 1
         self.is_retry = False
@@ -164,21 +178,33 @@ cdef class Attempting(RequestWay):
 
     cdef Tries tries_left(self):
         """`tries`, if it allows one more attempt after an answer of a server; else None."""
-        if self.tries is None or (self.tries_until_ns and self.dialer.now_ns() >= self.tries_until_ns) \
-                or not (self.tries.repeats_unsafe or self.request.is_idempotent()):
-            return None
-        return self.tries
+        return None if self.tries is None or self.is_late() or not self.tries.repeats(self.request) else self.tries
 
-    cdef bint retry(self) except *:
-        """Discard the answer of the server, and ask the service again, after the pause that `tries` prescribes."""
+    cdef bint is_late(self) noexcept:
+        """Whether the time is over in which `tries` allows one more attempt."""
+        return self.tries_until_ns and self.tries is not None and self.dialer.now_ns() >= self.tries_until_ns
+
+    cdef bint begins_anew(self) noexcept:
+        """Whether servers that could not be reached are tried once more, there being no others."""
+        return self.tries is not None and self.tries.begins_anew and self.tried < self.tries.most and not self.is_late()
+
+    cdef bint retry(self, bint anew) except *:
+        """Discard the answer of the server, and ask the service again, after the pause that `tries` prescribes.
+
+        anew  all servers may be chosen; else those that have not answered come first.
+        """
         cdef Pause pause
-        cdef int64_t pause_ms = self.tries.pause_ms << min(self.tried - 1, 20)
+        cdef int64_t pause_ms = self.tries.pause(self.tried)
         cdef uint64_t serial = self.serial
         self.discard_answer()
         if self.recording is not None and self.recording is not self.request_tail:
             # Filters behind the recording have seen some of the body, which comes once more: their gates are passed anew.
             self.gates.go_back(min(self.recorded_behind, len(self.gates.entered)), self.request, self)
-        self.decision.choose_anew()
+        if anew:
+            self.decision.choose_anew()
+        else:
+            self.decision.exclude(self.attempt.server)
+            self.decision.forget_choice()
         self.tried += 1
         self.retries += 1
         self.is_retry = True
@@ -319,6 +345,7 @@ cdef class Attempting(RequestWay):
             return False
         self.attempt_at(server)
         self.retries += 1
+        self.tried += 1
         if server is None:
             self.line_up()
             return True

@@ -34,6 +34,7 @@ cdef class RequestWay(Exchange):
     cdef bint repeats_answers(self) noexcept
     cdef int64_t repeatable_bytes(self, int64_t most) noexcept
     cdef bint is_repeatable(self) noexcept
+    cdef bint keeps_body(self) noexcept
     cdef int begin_replay(self, int64_t limit, int64_t length, bint required) except -1
     cdef int end_replay(self) except -1
     cdef int make_copies(self) except -1

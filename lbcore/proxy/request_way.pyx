@@ -13,6 +13,7 @@ from lbcore.http.sink cimport Filter, Sink
 from lbcore.routing.decision cimport Decision, FailoverStep
 from lbcore.routing.failover cimport Failover, most_repeatable
 from lbcore.routing.mirroring cimport Mirror
+from lbcore.state.budget cimport MemoryBudget
 from lbcore.state.layout cimport ERROR_BAD_REQUEST
 from lbcore.proxy.exchange cimport Exchange, ServerStream
 
@@ -40,6 +41,17 @@ cdef class RequestWay(Exchange):
             self.request_tail.connect(filter)
         self.request_tail = filter
         return 0
+
+    cdef int take_body(self) except -1:
+        self.request_sink = self.request_filters
+        return self.client.want_body()
+
+    cdef MemoryBudget budget(self):
+        return self.entry_point.budget
+
+    cdef bint keeps_body(self) noexcept:
+        """Whether the last filter has all of the body, for each server that is asked."""
+        return self.request_tail is not None and self.request_tail.keeps_all and self.request_tail.complete
 
     cdef int leave_filters(self, Py_ssize_t step) except -1:
         """Take the filters of the middlewares from `step` on out of the request's chain, which leads to no stream just now."""
@@ -125,6 +137,8 @@ cdef class RequestWay(Exchange):
         cdef int64_t length
         if self.is_subrequest:             # has its body, and makes no copies of its own
             return True
+        if self.decision.failover is None and self.decision.mirrors is None and recording is None and self.keeps_body():
+            return True
         if recording is not None and recording.size == 0 and not recording.complete:
             self.place_recording()         # for an attempt that did not come to a server
         if self.decision.failover is None and self.repeats_answers():
@@ -151,7 +165,7 @@ cdef class RequestWay(Exchange):
 
     cdef bint repeats_answers(self) noexcept:
         """Whether the route may want another answer than that of the first server."""
-        return self.tries is not None and len(self.tries.statuses) > 0
+        return self.tries is not None and self.tries.sees_answers
 
     cdef int64_t repeatable_bytes(self, int64_t most) noexcept:
         """What a Failover without a limit of its own may keep is a share of the instance's budget."""
@@ -161,7 +175,7 @@ cdef class RequestWay(Exchange):
         """Whether all of the request that was sent can be sent once more."""
         if self.request.framing.body == BODY_NONE or self.is_subrequest or self.is_replayable():
             return True
-        return self.request_bytes == 0 and not self.body_ended
+        return (self.request_bytes == 0 and not self.body_ended) or self.keeps_body()
 
     cdef int begin_replay(self, int64_t limit, int64_t length, bint required) except -1:
         """Keep the body for a fallback; one that will be longer than the budget allows is not begun."""
@@ -269,7 +283,9 @@ cdef class RequestWay(Exchange):
         self.lose_server()
         self.error = ERROR_BAD_REQUEST
         if self.status == 0:
-            return self.too_large() if status == 413 else self.answer(status, None, True)
+            if status == 413 and self.replay is not None and self.replay.overflowed:
+                return self.too_large()
+            return self.answer(status, None, status != 413)
         self.count()
         return self.client.abort()
 

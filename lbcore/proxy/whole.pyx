@@ -162,6 +162,9 @@ cdef class WholeExchange(AnswerWay):
             return self.gates.place_of(self.step)
         return self.route.name
 
+    cdef uint64_t now_ns(self) noexcept:
+        return self.dialer.now_ns()
+
     cdef int leave_steps(self, Py_ssize_t step) except -1:
         self.leave_filters(step)
         if self.ends is not None:
@@ -204,6 +207,7 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
     exchange.answer_sink = client
     exchange.dialer = dialer
     exchange.status = 0
+    exchange.held_heads = 0
     exchange.error = -1
     exchange.retries = 0
     exchange.phase = PHASE_ROUTE

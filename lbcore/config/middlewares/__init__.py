@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from lbcore.config.middlewares.add_prefix import AddPrefix
 from lbcore.config.middlewares.chain import Chain
+from lbcore.config.middlewares.compress import Compress
+from lbcore.config.middlewares.content_type import ContentType
+from lbcore.config.middlewares.encoded_characters import EncodedCharacters
 from lbcore.config.middlewares.headers import Headers
 from lbcore.config.middlewares.redirect_regex import RedirectRegex
 from lbcore.config.middlewares.redirect_scheme import RedirectScheme
@@ -21,9 +24,8 @@ class Middleware(Object):
         **keys("retry", "lbcore tries other servers by itself where none has seen the request"),
         **keys("circuitBreaker", "passiveHealthCheck of the service takes failing servers out"),
         **keys("inFlightReq", "maxConnections of the service limits what each server has under way"),
-        **keys("encodedCharacters", "the entry point has it: http.encodedCharacters"),
-        **keys("errors rateLimit buffering ipAllowList ipWhiteList basicAuth digestAuth forwardAuth compress"),
-        **keys("passTLSClientCert contentType grpcWeb plugin"),
+        **keys("errors rateLimit buffering ipAllowList ipWhiteList basicAuth digestAuth forwardAuth"),
+        **keys("passTLSClientCert grpcWeb plugin"),
     }
 
     add_prefix: AddPrefix | None = None
@@ -34,6 +36,9 @@ class Middleware(Object):
     redirect_scheme: RedirectScheme | None = None
     redirect_regex: RedirectRegex | None = None
     headers: Headers | None = None
+    compress: Compress | None = None
+    content_type: ContentType | None = None
+    encoded_characters: EncodedCharacters | None = None
     chain: Chain | None = None
 
     @property
