@@ -84,6 +84,8 @@ class RequestCollector(Collector):
         yield CounterMetricFamily("lbcore_connections_shed", help_text, value=region.connections_shed)
         help_text = "Clients of limits that were refused, or forgotten, since there are too many at once"
         yield CounterMetricFamily("lbcore_keys_shed", help_text, value=region.keys_shed)
+        help_text = "Checks of passwords that were refused since too many waited"
+        yield CounterMetricFamily("lbcore_passwords_shed", help_text, value=region.passwords_shed)
 
     def _reloads(self) -> Iterator[Metric]:
         """The results of reloads."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from lbcore.config.model import WHEN_SET, Model, fields_of
+from lbcore.config.model import SECRETS, WHEN_SET, Model, fields_of
 from lbcore.config.units import format_duration
 
 View = dict[str, Any]
+HIDDEN = "xxxx"  # in place of a secret
 
 
 def shape(value: Any) -> Any:
@@ -25,6 +26,8 @@ def shape(value: Any) -> Any:
             empty = item is None or item is False or item == "" or item == 0 or item == [] or item == {}
             if empty or (isinstance(item, timedelta) and not item):
                 continue
+            if SECRETS in info.metadata:
+                item = HIDDEN if isinstance(item, str) else [f"{text.rpartition(':')[0]}:{HIDDEN}" for text in item]
             found[info.alias or name] = shape(item)
         return found
     if isinstance(value, dict):

@@ -11,9 +11,11 @@ from pydantic.json_schema import SkipJsonSchema
 
 # Marks a field whose default is not shown in the API, such as an extension that is off: see `api.shape`.
 WHEN_SET = "shown where it is set"
+# Marks a secret, or a list of texts `name:...:secret`, of which the API shows what precedes the last colon.
+SECRETS = "not shown"
 UNSUPPORTED = "not supported by this version of lbcore"
 # Attributes that no file can set.
-HIDDEN = frozenset({"place", "faults", "closed", "certificate_text", "key_text", "authorities", "generated"})
+HIDDEN = frozenset({"place", "faults", "closed", "certificate_text", "key_text", "authorities", "generated", "settled"})
 
 
 class Change(NamedTuple):

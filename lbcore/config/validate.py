@@ -243,8 +243,9 @@ def _middleware_errors(middleware: Middleware) -> list[str]:
 
 def _without_effect(middleware: Middleware) -> list[str]:
     """The settings of a middleware that have no effect, as in Traefik."""
-    if middleware.headers is not None:
-        return middleware.headers.without_effect()
+    (kind,) = middleware.kinds
+    if (of_kind := getattr(getattr(middleware, kind), "without_effect", None)) is not None:
+        return [*of_kind()]
     if middleware.strip_prefix is not None:
         return [
             f"stripPrefix.prefixes: no path begins with {prefix!r}: write /{prefix}"

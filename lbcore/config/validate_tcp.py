@@ -22,6 +22,8 @@ from lbcore.config.validate import (
     qualify,
 )
 
+EMPTY_RANGE = "sourceRange is empty, IPAllowLister not created"
+
 
 def check_tcp(tcp: TcpConfig, static: StaticConfig, tls: TlsConfig) -> list[Disabled]:
     """The objects that cannot run, with their errors. Cost: linear in the configuration."""
@@ -35,6 +37,8 @@ def check_tcp(tcp: TcpConfig, static: StaticConfig, tls: TlsConfig) -> list[Disa
         elif len(config.kinds) != 1:
             none = "the middleware does not have any type defined"
             middlewares[name] = [MULTIPLE.format("middleware") if config.kinds else none]
+        elif config.ip_allow_list is not None and not config.ip_allow_list.source_range:
+            middlewares[name] = [Fault(EMPTY_RANGE, "ipAllowList", "sourceRange")]
     routers = {}
     for name, router in tcp.routers.items():
         own, others = _router_errors(name, router, tcp, static, services, middlewares)

@@ -24,7 +24,8 @@ cdef enum:
     FIXED_BYTES = 512          # room for all that lbcore adds to a head, except host names
 
 _texts = {int(status): status.phrase.encode() for status in HTTPStatus}
-_texts.update({413: b"Request Entity Too Large", 418: b"I'm a teapot", 499: b"Client Closed Request"})
+_texts.update({413: b"Request Entity Too Large", 414: b"Request URI Too Long", 416: b"Requested Range Not Satisfiable"})
+_texts.update({418: b"I'm a teapot", 422: b"Unprocessable Entity", 499: b"Client Closed Request"})
 cdef Span TEXTS[600]
 
 

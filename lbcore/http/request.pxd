@@ -34,6 +34,8 @@ cdef class Request(Message):
     cdef bint has_host         # a Host header was sent; HTTP/1.0 may omit it
     cdef Message trailers      # the trailer section; None until one was parsed, empty when the request has none
     cdef bytes tls_subject     # of the client's certificate; None without one. Set anew for each request by the connection
+    cdef tuple tls_chain       # the client's certificates, its own first, each as the base64 of its DER; None or empty without one
+    cdef bytes user            # that the client is, or says to be; None = nobody has looked
     cdef ClientAddress address # of the client; all zero when nothing is known
 
     cdef inline Span present_host(self) noexcept nogil:

@@ -223,6 +223,8 @@ cdef class Request(Message):
         self.forwarded_host = span_of(NULL, 0)
         self.lacks_host = False
         self.has_host = False
+        self.user = None
+        self.tls_chain = None
 
     cdef void set_client(self, const ClientAddress* address) noexcept:
         """Set the client's address, which is copied."""

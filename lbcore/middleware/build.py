@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from lbcore.config.dynamic import Middleware as Config
+from lbcore.middleware.allow_list import AllowList
+from lbcore.middleware.api_key import ApiKey
 from lbcore.middleware.base import Middleware
+from lbcore.middleware.basic_auth import BasicAuth
+from lbcore.middleware.client_cert import PassTLSClientCert
 from lbcore.middleware.compress import Compress
 from lbcore.middleware.content_type import ContentType
+from lbcore.middleware.digest_auth import DigestAuth
 from lbcore.middleware.encoded_characters import EncodedCharacters
+from lbcore.middleware.forward_auth import ForwardAuth
 from lbcore.middleware.headers import Headers
+from lbcore.middleware.in_flight import InFlightReq
+from lbcore.middleware.jwt_auth import JwtAuth
 from lbcore.middleware.paths import AddPrefix, ReplacePath, ReplacePathRegex, StripPrefix, StripPrefixRegex
 from lbcore.middleware.redirect import RedirectRegex, RedirectScheme
+from lbcore.middleware.request_id import RequestID
 from lbcore.state.holdings import State
 
 KINDS = {
@@ -24,6 +33,16 @@ KINDS = {
     "compress": Compress,
     "content_type": ContentType,
     "encoded_characters": EncodedCharacters,
+    "ip_allow_list": AllowList,
+    "ip_white_list": AllowList,
+    "basic_auth": BasicAuth,
+    "digest_auth": DigestAuth,
+    "forward_auth": ForwardAuth,
+    "in_flight_req": InFlightReq,
+    "pass_tls_client_cert": PassTLSClientCert,
+    "api_key": ApiKey,
+    "jwt_auth": JwtAuth,
+    "request_id": RequestID,
 }
 
 

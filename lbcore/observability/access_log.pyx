@@ -39,9 +39,10 @@ cdef enum CommonField:         # bits of AccessLog.shown
     SHOW_ROUTER = 256
     SHOW_URL = 512
     SHOW_DURATION = 1024
+    SHOW_USER = 2048
 
 COMMON_FIELDS = {
-    "ClientHost": SHOW_CLIENT, "StartUTC": SHOW_START, "RequestMethod": SHOW_METHOD, "RequestPath": SHOW_PATH,
+    "ClientHost": SHOW_CLIENT, "ClientUsername": SHOW_USER, "StartUTC": SHOW_START, "RequestMethod": SHOW_METHOD, "RequestPath": SHOW_PATH,
     "RequestProtocol": SHOW_PROTOCOL, "DownstreamStatus": SHOW_STATUS, "DownstreamContentSize": SHOW_SIZE,
     "RequestCount": SHOW_COUNT, "RouterName": SHOW_ROUTER, "ServiceURL": SHOW_URL, "Duration": SHOW_DURATION,
 }
@@ -153,7 +154,7 @@ cdef class AccessLog:
     cdef int note_common(self, const Record* record, Request request, str router, str url, uint64_t count) except -1:
         """The common format, without an allocation."""
         cdef const ClientAddress* client = request.head.client
-        cdef Span method = request.head.method, path, forwarded = span_of(NULL, 0)
+        cdef Span method = request.head.method, path, forwarded = span_of(NULL, 0), user = span_of(NULL, 0)
         cdef Span router_text = text_of(router), url_text = text_of(url)
         cdef bint headers = is_read(request)
         cdef Py_ssize_t size = FIXED_BYTES + router_text.len + url_text.len
@@ -164,7 +165,9 @@ cdef class AccessLog:
             forwarded = request.find(b"x-forwarded-for", 15)     # the client, as named by a trusted proxy
         if forwarded.len == 0 and client != NULL:
             forwarded = span_of(client.text, client.text_len)
-        size += ESCAPED * (forwarded.len + method.len + room) + room
+        if request.user is not None and self.shown & SHOW_USER:
+            user = span_of(request.user, len(request.user))
+        size += ESCAPED * (user.len + forwarded.len + method.len + room) + room
         if headers:
             size += ESCAPED * (header_room(request, b"referer", 7) + header_room(request, b"user-agent", 10))
         out = self.lines.begin(size)
@@ -172,7 +175,9 @@ cdef class AccessLog:
             return 0
         aside = out + size - room                # scratch space for the path, behind the part of the line that precedes it
         out = put_quoted(out, forwarded) if forwarded.len and self.shown & SHOW_CLIENT else put_dash(out)
-        out = put_text(out, b" - - [", 6)
+        out = put_text(out, b" - ", 3)
+        out = put_quoted(out, user) if user.len else put_dash(out)
+        out = put_text(out, b" [", 2)
         out = put_span(out, start_time(record.duration_ns)) if self.shown & SHOW_START else put_dash(out)
         out = put_text(out, b'] "', 3)
         out = put_quoted(out, method) if method.len and self.shown & SHOW_METHOD else put_dash(out)

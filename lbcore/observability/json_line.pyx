@@ -138,7 +138,7 @@ cdef dict fields_of(LogFields log, const Record* record, Request request, str en
         "ClientAddr": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         "ClientHost": text_of(forwarded) if forwarded.len else host,
         "ClientPort": str(port),
-        "ClientUsername": "-",
+        "ClientUsername": "-" if request.user is None else request.user.decode("utf-8", "replace"),
         "RequestMethod": text_of(request.head.method) or "-",
         "RequestPath": text_of(log.put_path(request, path)) or "-",
         "RequestProtocol": version if request.head.method.len else "-",

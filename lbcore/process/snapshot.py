@@ -8,7 +8,7 @@ from typing import Any
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
-from lbcore.routing.compile import API, router_identity
+from lbcore.routing.compile import API, router_identity, upstreams_of
 from lbcore.routing.compile_tcp import tcp_identity
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotAllocator, SlotMap
@@ -106,6 +106,9 @@ def identities(dynamic: DynamicConfig, admin: str = "") -> tuple[list[str], list
     for name, service in dynamic.tcp.services.items():
         services.append(tcp_identity(name))
         members += [f"{tcp_identity(name)}|{member}" for member in service.members]
+    for identity, origin in upstreams_of(dynamic).items():
+        services.append(identity)
+        members.append(f"{identity}|{origin}")
     if admin:
         services.append(API)
         members.append(f"{API}|{admin}")

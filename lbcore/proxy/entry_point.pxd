@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 from lbcore.http.render cimport ForwardPolicy
 from lbcore.http.request cimport RequestPolicy
 from lbcore.observability.observer cimport Observer
-from lbcore.proxy.networks cimport Networks
+from lbcore.http.networks cimport Networks
 from lbcore.routing.index cimport RouteIndex
 from lbcore.routing.tcp_route cimport TcpRoutes
 from lbcore.state.budget cimport MemoryBudget

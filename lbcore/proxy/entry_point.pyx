@@ -11,7 +11,7 @@ from lbcore.http.path cimport (
 from lbcore.http.request cimport ALIAS_DELETE, ALIAS_KEEP, ALIAS_REJECT
 from lbcore.http.span cimport span_of
 from lbcore.observability.observer cimport Observer
-from lbcore.proxy.networks cimport Networks
+from lbcore.http.networks cimport Networks
 from lbcore.state.budget cimport MemoryBudget
 from lbcore.state.region cimport Region
 

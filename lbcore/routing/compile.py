@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from lbcore.config import dynamic as model
+from lbcore.config.middlewares.upstream import origin_of
 from lbcore.config.network import is_http2, is_secure, split_url
 from lbcore.config.rule import Rule, parse_rule
 from lbcore.config.static import RedirectEntryPoint, StaticConfig, StaticServersTransport
+from lbcore.config.tls import ServerTls
 from lbcore.config.units import status_ranges
 from lbcore.config.validate import (
     DEFAULT_TRANSPORT,
@@ -68,6 +70,7 @@ SERVED_BY_ADMIN = frozenset({API, DASHBOARD, METRICS})
 ADMIN_STANDS_IN = "unix:/"  # stands for the admin server when a configuration is only checked
 NO_SLOT = 0xFFFFFFFF
 CHALLENGE_RULE = "PathPrefix(`/.well-known/acme-challenge/`)"
+UPSTREAM_POLICY = UpstreamPolicy(dial_timeout_ms=30_000, idle_timeout_ms=90_000, max_idle=200)
 ANY_RULE = "HostRegexp(`^.+$`)"
 NOT_ENCRYPTED_RULE = f"{ANY_RULE} && !HeaderRegexp(`X-Forwarded-Proto`, `(?i)^(https|wss)$`)"
 
@@ -166,18 +169,32 @@ def compile_table(
     return replace(table, disabled=compiler.disabled_with_unused(tcp)) if finds_all else table
 
 
+def upstreams_of(dynamic: model.DynamicConfig) -> dict[str, str]:
+    """The servers that middlewares ask by their URLs, by the identities of the services that stand for them."""
+    urls = {name: middleware.upstream for name, middleware in dynamic.http.middlewares.items()}
+    return {upstream_identity(name): origin_of(url) for name, url in urls.items() if url}
+
+
 def find_problems(dynamic: model.DynamicConfig, static: StaticConfig) -> tuple[list[Disabled], list[str]]:
     """The objects that `compile_table` would leave out of a merged configuration, and warnings about others."""
     region = Region.create(1)
     members = [f"{name}|{member}" for name, service in dynamic.http.services.items() for member in service.members]
     members.append(f"{API}|{ADMIN_STANDS_IN}")
     services = [*dynamic.http.services, API]
+    for identity, origin in upstreams_of(dynamic).items():
+        services.append(identity)
+        members.append(f"{identity}|{origin}")
     for name, tcp in dynamic.tcp.services.items():
         services.append(tcp_identity(name))
         members += [f"{tcp_identity(name)}|{member}" for member in tcp.members]
     slots = SlotMap(dict.fromkeys(services, 0), dict.fromkeys(members, 0))
     table = compile_table(dynamic, static, slots, region, 0, {}, None, ADMIN_STANDS_IN, finds_all=True)
     return table.disabled, table.warnings
+
+
+def upstream_identity(name: str) -> str:
+    """The identity of the service for the server that a middleware asks by its URL, by its qualified name."""
+    return f"middleware:{name}"
 
 
 def router_identity(name: str) -> str:
@@ -389,9 +406,24 @@ class _Compiler:
                 self.found.middlewares[name] = [reason_of(error)]
         for name, middleware in self.middlewares.items():
             try:
-                middleware.bind(self.service)
+                middleware.bind(self.finder(name))
             except Exception as error:
                 self.found.middlewares[name] = [reason_of(error)]
+
+    def finder(self, name: str) -> Callable[[str], Service]:
+        """What a middleware finds services by: their names, or no name for the server of its own URL."""
+        return lambda asked: self.service(qualify(asked, name)) if asked else self.upstream(name)
+
+    def upstream(self, name: str) -> Service:
+        """The service that stands for the server which a middleware asks by its URL."""
+        config, identity = self.http.middlewares[name], upstream_identity(name)
+        if identity not in self.services:
+            origin = origin_of(config.upstream)
+            server = self.server(identity, model.Server(url=origin), tls=config.upstream_tls.server_tls())
+            balancer = LoadBalancer(identity, [server], [1], self.region, self.slots.services[identity])
+            balancer.configure(UPSTREAM_POLICY, False)
+            self.services[identity] = balancer
+        return self.services[identity]
 
     def errors_of(self, router: model.Router, name: str) -> list[str]:
         """Errors of middlewares that only building has shown, also of those of services, and of services they ask."""
@@ -638,14 +670,23 @@ class _Compiler:
         slot = self.slots.servers[identity]
         return Child(identity, name, self.region, self.worker, slot, self.service(qualify(name, parent)))
 
-    def server(self, service: str, config: model.Server, transport: str = DEFAULT_TRANSPORT) -> Server:
-        """A server, the one in force if all settings of its connections are the same, because it keeps these."""
+    def server(
+        self,
+        service: str,
+        config: model.Server,
+        transport: str = DEFAULT_TRANSPORT,
+        tls: ServerTls | None = None,
+    ) -> Server:
+        """A server, the one in force if all settings of its connections are the same, because it keeps these.
+
+        tls  settings for https:// in place of those of the transport.
+        """
         identity = f"{service}|{config.url}"
         if identity not in self.servers:
             known = self.known.get(identity)
             slot = self.slots.servers[identity]
             settings = self.transport(transport)
-            tls = settings.server_tls() if is_secure(config.url) else None
+            tls = (tls or settings.server_tls()) if is_secure(config.url) else None
             http2 = tls is not None and not getattr(settings, "disable_http2", False)
             if is_http2(config.url) and not http2_is_available():
                 raise ValueError(f"server {config.url}: HTTP/2 needs libnghttp2; install the package pycurl or nghttp2")

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from lbcore.config import tcp as model
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.network import split_address
-from lbcore.config.rule import Matcher, parse_tcp_rule
+from lbcore.config.rule import parse_tcp_rule
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import ServerTls
 from lbcore.config.validate import Disabled, options_name, qualify
 from lbcore.config.validate_tcp import check_tcp, tcp_entry_points_of
+from lbcore.http.networks import Networks
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
 from lbcore.routing.compile_targets import TargetCompiler, is_made_by
 from lbcore.routing.compile_tls import TlsCompiler
@@ -118,13 +119,10 @@ class TcpCompiler:
     def of(self, router: model.TcpRouter, name: str) -> Service:
         return self.service(qualify(router.service, name))
 
-    def allowed(self, name: str, router: model.TcpRouter) -> list[list[Program]]:
-        lists = []
-        for reference in router.middlewares:
-            config = self.tcp.middlewares[qualify(reference, name)].ip_allow_list
-            if config is not None:
-                lists.append([Program(Matcher("ClientIP", (network,))) for network in config.source_range])
-        return lists
+    def allowed(self, name: str, router: model.TcpRouter) -> list[Networks]:
+        references = dict.fromkeys(qualify(reference, name) for reference in router.middlewares)
+        configs = [self.tcp.middlewares[reference].ip_allow_list for reference in references]
+        return [Networks(config.source_range) for config in configs if config is not None]
 
     def limits(self, name: str, router: model.TcpRouter) -> list[ConnectionLimit]:
         """Each router counts on its own, as in Traefik, and by its name, so that a reload keeps the counts."""

@@ -28,7 +28,7 @@ cdef class ConnectionLimit:            # of one client
 cdef class TcpRoute:
     cdef readonly str name             # of the router, `name@provider`
     cdef Program rule
-    cdef list allowed                  # lists of Programs; in each list, one has to match
+    cdef list allowed                  # Networks; the client has to be in each of them
     cdef readonly list limits          # ConnectionLimit; None = none
     cdef readonly Service service
     cdef readonly bint encrypted       # it takes connections with TLS, and no others
@@ -36,7 +36,7 @@ cdef class TcpRoute:
     cdef object encryption             # the Encryption of `acceptor`; `transport` alone sets and reads it
     cdef bint takes_all                # its rule is HostSNI(`*`), which HTTPS for any host precedes
 
-    cdef bint admits(self, Asker asker) except *
+    cdef bint admits(self, Asker asker) noexcept
 
 
 cdef class TcpRoutes:

@@ -1,3 +1,4 @@
+from lbcore.http.networks import Networks
 from lbcore.routing.matcher import Program
 from lbcore.routing.service import Service
 from lbcore.state.keyed import KeyedTable
@@ -23,7 +24,7 @@ class TcpRoute:
         self,
         name: str,
         rule: Program,
-        allowed: list[list[Program]],
+        allowed: list[Networks],
         service: Service,
         limits: list[ConnectionLimit] | None = None,
         encrypted: bool = False,

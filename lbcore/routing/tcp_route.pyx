@@ -4,6 +4,7 @@ cimport cython
 from libc.string cimport memcmp, memset
 
 from lbcore.http.head cimport ClientAddress, RequestHead
+from lbcore.http.networks cimport Networks
 from lbcore.http.span cimport Span, span_of
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.matcher cimport Program, run
@@ -54,7 +55,7 @@ cdef RequestHead head_of(Asker asker) noexcept:
 
 @cython.final
 cdef class TcpRoute:
-    """A rule and its service. `allowed`: for each allow list, the programs of which one has to match."""
+    """A rule and its service. `allowed`: sets of networks, in each of which the client has to be."""
 
     def __init__(self, str name, Program rule, list allowed, Service service, list limits=None, bint encrypted=False,
                  acceptor=None, bint takes_all=False):
@@ -67,14 +68,10 @@ cdef class TcpRoute:
         self.acceptor = acceptor
         self.takes_all = takes_all
 
-    cdef bint admits(self, Asker asker) except *:
+    cdef bint admits(self, Asker asker) noexcept:
         """Whether the middlewares admit the client."""
-        cdef RequestHead head = head_of(asker)
-        for programs in self.allowed:
-            for program in programs:
-                if run((<Program>program).tests, &head):
-                    break
-            else:
+        for networks in self.allowed:
+            if not (<Networks>networks).hold(asker.address):
                 return False
         return True
 

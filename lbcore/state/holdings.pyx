@@ -73,6 +73,15 @@ cdef class State:
         """The group of that identity, `name@provider`: the same rows in every worker, before and after a reload."""
         return Group(self.table, identity)
 
+    @property
+    def secret(self) -> bytes:
+        """Of the instance: see `Region.secret`."""
+        return self.table.region.secret
+
+    def count_shed_password(self) -> None:
+        """A check of a password was refused since too many waited."""
+        self.table.region.worker(self.table.worker).passwords_shed += 1
+
     def keep(self, str identity, make):
         """The object of that identity, made by `make()` unless a configuration that is in use has it. It needs `__weakref__`.
 

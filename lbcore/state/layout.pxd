@@ -12,7 +12,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from lbcore.selection.load cimport Load
 
 cdef enum:
-    LAYOUT_VERSION = 12
+    SECRET_BYTES = 32          # of the secret of the instance
+    LAYOUT_VERSION = 13
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -76,6 +77,7 @@ cdef struct Header:
     uint64_t log_lost          # lines of the access log that were lost; atomic
     uint64_t ticket_epoch      # the key `ticket_epoch` modulo TICKET_KEYS encrypts; atomic, written by the supervisor alone
     uint8_t ticket_keys[TICKET_KEYS][TICKET_KEY_BYTES]
+    uint8_t secret[SECRET_BYTES]           # of the instance, from which keys are derived that all workers share; set at creation
 
 
 cdef struct ServiceCell:       # one per service; shared by all workers, atomic
@@ -186,7 +188,8 @@ cdef struct WorkerStats:       # one per worker; its totals are the sums over it
     uint64_t body_memory       # this worker's part of Header.body_memory
     uint64_t bodies_shed       # bodies, or parts of one, for which Header.body_memory_limit had no room
     uint64_t connections_shed  # idle connections, of clients and to servers, that were closed for want of descriptors
-    uint64_t reserve[2]
+    uint64_t passwords_shed    # checks of passwords that were refused since too many waited
+    uint64_t reserve[1]
     EntryPointStats entry_points[MAX_ENTRY_POINTS]  # index = position in the static configuration
 
 

@@ -30,6 +30,7 @@ cdef class Region:
     cdef readonly uint32_t servers     # cells; a server's slot is below it
 
     cdef int map(self, int fd, size_t size) except -1
+    cdef void set_secret(self, bytes secret) noexcept
     cdef void set_ticket_keys(self, bytes keys) noexcept
     cdef void place(self) noexcept
     cdef uint64_t counted_by_workers(self, uint32_t slot) noexcept nogil

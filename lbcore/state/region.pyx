@@ -34,6 +34,7 @@ from lbcore.state.layout cimport (
     HEADER_BYTES,
     KEYED_ROWS,
     LAYOUT_VERSION,
+    SECRET_BYTES,
     MAX_BUCKETS,
     MAX_ENTRY_POINTS,
     MAX_WORKERS,
@@ -116,12 +117,21 @@ cdef class Region:
         region.header.started_ns = time.monotonic_ns()
         region.header.body_memory_limit = default_body_memory() if body_memory is None else body_memory
         region.set_ticket_keys(os.urandom(TICKET_KEYS * TICKET_KEY_BYTES))
+        region.set_secret(os.urandom(SECRET_BYTES))
         region.header.magic = REGION_MAGIC
         region.place()
         return region
 
     cdef void set_ticket_keys(self, bytes keys) noexcept:
         memcpy(self.header.ticket_keys, <const char*>keys, sizeof(self.header.ticket_keys))
+
+    cdef void set_secret(self, bytes secret) noexcept:
+        memcpy(self.header.secret, <const char*>secret, SECRET_BYTES)
+
+    @property
+    def secret(self) -> bytes:
+        """The secret of the instance, the same in all of its processes, another one after a restart."""
+        return (<char*>self.header.secret)[:SECRET_BYTES]
 
     def rotate_ticket_keys(self) -> None:
         """Make a new key, which encrypts the TLS session tickets from now on. Tickets of the two previous keys stay valid.
@@ -564,6 +574,11 @@ cdef class Region:
     def connections_shed(self):
         """Idle connections that were closed since there were no descriptors for others."""
         return sum([self.worker(worker).connections_shed for worker in range(self.workers)])
+
+    @property
+    def passwords_shed(self):
+        """Checks of passwords that were refused since too many waited."""
+        return sum([self.worker(worker).passwords_shed for worker in range(self.workers)])
 
     @property
     def keys_shed(self):

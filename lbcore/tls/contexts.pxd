@@ -63,6 +63,7 @@ cdef class End:
     cdef str check(self)
     cdef str failure(self)
     cdef bytes peer_subject(self)
+    cdef tuple peer_chain(self)
 
 
 cdef class Handshake(End):

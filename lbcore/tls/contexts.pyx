@@ -211,6 +211,11 @@ cdef str written(void* thing, bint is_key):
         BIO_free(into)
 
 
+cdef bytes bare(str pem):
+    """The base64 of a text in PEM, in one line."""
+    return "".join([line for line in pem.splitlines() if not line.startswith("-----")]).encode()
+
+
 # Options
 
 cdef int accept_any(int sound, void* store) noexcept:
@@ -468,6 +473,25 @@ cdef class End:
             BIO_free(into)
             X509_free(certificate)
             ERR_clear_error()
+
+    cdef tuple peer_chain(self):
+        """The certificates that the peer has shown, its own first, as the base64 of their DER; empty: none. Of a session that was
+        resumed the first one alone is known."""
+        cdef void* certificate = SSL_get1_peer_certificate(self.ssl)
+        cdef void* chain = SSL_get_peer_cert_chain(self.ssl)       # without the first one; owned by the session
+        cdef int i
+        cdef list found = []
+        if certificate == NULL:
+            return ()
+        try:
+            found.append(bare(written(certificate, False)))
+            if chain != NULL:
+                for i in range(OPENSSL_sk_num(chain)):
+                    found.append(bare(written(OPENSSL_sk_value(chain, i), False)))
+        finally:
+            X509_free(certificate)
+            ERR_clear_error()
+        return tuple(found)
 
     cdef str failure(self):
         """The reason of the last failed call. Empties the queue of errors."""

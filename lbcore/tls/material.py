@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.dynamic import DynamicConfig, Middleware
 from lbcore.config.model import Model, Object
 from lbcore.config.network import is_secure
 from lbcore.config.servers_transports import ServersTransport
@@ -82,6 +82,7 @@ def speaks_to_servers(config: DynamicConfig) -> bool:
         or any(server.tls for balancer in tcp if balancer is not None for server in balancer.servers)
         or any(_says_anything(transport) for transport in config.http.servers_transports.values())
         or any(transport.tls is not None for transport in config.tcp.servers_transports.values())
+        or any(is_secure(middleware.upstream) for middleware in config.http.middlewares.values())
     )
 
 
@@ -149,6 +150,7 @@ def _certificates(tls: TlsConfig) -> Iterator[Certificate]:
 def _towards_servers(config: DynamicConfig) -> Iterator[NamedServers]:
     yield from config.http.servers_transports.values()
     yield from (tcp.tls for tcp in config.tcp.servers_transports.values() if tcp.tls is not None)
+    yield from (middleware.upstream_tls.servers for middleware in config.http.middlewares.values())
 
 
 class _Settler:
@@ -156,14 +158,16 @@ class _Settler:
         self.before = before.tls
         self.http_before = before.http.servers_transports
         self.tcp_before = before.tcp.servers_transports
+        self.middlewares_before = before.http.middlewares
         self.problems: list[Problem] = []
 
     def settled(self, config: DynamicConfig) -> DynamicConfig:
         http = {name: self.http_transport(name, thing) for name, thing in config.http.servers_transports.items()}
         tcp = {name: self.tcp_transport(name, thing) for name, thing in config.tcp.servers_transports.items()}
         parts: dict[str, Model] = {"tls": self.tls(config.tls)}
-        if http:
-            parts["http"] = config.http.model_copy(update={"servers_transports": http})
+        middlewares = {name: self.middleware(name, thing) for name, thing in config.http.middlewares.items()}
+        if http or middlewares:
+            parts["http"] = config.http.model_copy(update={"servers_transports": http, "middlewares": middlewares})
         if tcp:
             parts["tcp"] = config.tcp.model_copy(update={"servers_transports": tcp})
         return config.model_copy(update=parts)
@@ -173,6 +177,20 @@ class _Settler:
             return transport
         found = self.servers(f"http.serversTransports.{name}", transport, transport, self.http_before.get(name))
         return transport.model_copy(update={"faults": (found,)}) if isinstance(found, str) else found
+
+    def middleware(self, name: str, middleware: Middleware) -> Middleware:
+        """The middleware, with the contents of the files for the server that it asks."""
+        tls = middleware.upstream_tls
+        kind = middleware.kinds[0] if len(middleware.kinds) == 1 else ""
+        if middleware.faults or getattr(getattr(middleware, kind, None), "tls", None) is None:
+            return middleware
+        known = self.middlewares_before.get(name)
+        before = known.upstream_tls.settled if known is not None else None
+        found = self.servers(f"http.middlewares.{name}", middleware, tls.servers, before)
+        if isinstance(found, str):
+            return middleware.model_copy(update={"faults": (found,)})
+        settled = getattr(middleware, kind).model_copy(update={"tls": tls.model_copy(update={"settled": found})})
+        return middleware.model_copy(update={kind: settled})
 
     def tcp_transport(self, name: str, transport: TcpServersTransport) -> TcpServersTransport:
         if transport.faults or transport.tls is None:

@@ -178,6 +178,7 @@ ctypedef int (*SSL_set_session_fn)(void*, void*) noexcept
 ctypedef void (*SSL_SESSION_free_fn)(void*) noexcept
 ctypedef long (*SSL_get_verify_result_fn)(const void*) noexcept
 ctypedef void* (*SSL_get1_peer_certificate_fn)(const void*) noexcept
+ctypedef void* (*SSL_get_peer_cert_chain_fn)(const void*) noexcept
 ctypedef const char* (*X509_verify_cert_error_string_fn)(long) noexcept
 ctypedef int (*X509_VERIFY_PARAM_set1_ip_asc_fn)(void*, const char*) noexcept
 ctypedef void* (*X509_STORE_new_fn)() noexcept
@@ -315,6 +316,7 @@ cdef SSL_set_session_fn SSL_set_session
 cdef SSL_SESSION_free_fn SSL_SESSION_free
 cdef SSL_get_verify_result_fn SSL_get_verify_result
 cdef SSL_get1_peer_certificate_fn SSL_get1_peer_certificate
+cdef SSL_get_peer_cert_chain_fn SSL_get_peer_cert_chain
 cdef X509_verify_cert_error_string_fn X509_verify_cert_error_string
 cdef X509_VERIFY_PARAM_set1_ip_asc_fn X509_VERIFY_PARAM_set1_ip_asc
 cdef X509_STORE_new_fn X509_STORE_new

@@ -11,6 +11,7 @@ cdef class EncryptedTransport(Transport):
     cdef bytes protocol                # the result of ALPN; empty = none
 
     cdef bytes client_subject          # of the client's certificate, as in RFC 2253; None: it has shown none
+    cdef tuple client_chain            # its certificates, as in `Request.tls_chain`; None likewise
 
     cdef int handshake(self, Socket socket) noexcept
     cdef str failure(self)

@@ -372,6 +372,7 @@ cdef class Http1ClientConnection(ClientConnection):
             transport = <EncryptedTransport>self.socket.transport
             exchange.request.head.tls_version, exchange.request.head.tls_cipher = transport.version, transport.cipher
             exchange.request.tls_subject = transport.client_subject
+            exchange.request.tls_chain = transport.client_chain
             exchange.server_name = transport.server_name
         return 0
 

@@ -36,6 +36,7 @@ cdef class Http2ClientConnection(ClientConnection):
     cdef const char* tls_version       # a constant; NULL without TLS
     cdef const char* tls_cipher        # likewise
     cdef bytes tls_subject             # subject of the client's certificate; None = it has none
+    cdef tuple tls_chain               # all of its certificates, likewise
     cdef bytes server_name             # the name that the handshake asked for; None without TLS
     cdef bint trusted                  # the client may set the managed forwarding headers
     cdef int state                     # Http2ClientState

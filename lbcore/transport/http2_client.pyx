@@ -61,7 +61,7 @@ cdef int serve_http2(OwnedSocket socket, const Learned* learned, EntryPoint entr
         transport = <EncryptedTransport>socket.transport
         connection.encrypted = True
         connection.tls_version, connection.tls_cipher = transport.version, transport.cipher
-        connection.tls_subject = transport.client_subject
+        connection.tls_subject, connection.tls_chain = transport.client_subject, transport.client_chain
         connection.server_name = transport.server_name
     connection.entry_point = entry_point
     connection.dialer = dialer
@@ -468,7 +468,7 @@ cdef class Http2ClientStream(RequestStream):
         exchange.forward = connection.entry_point.forward
         exchange.forward.trusted = connection.trusted
         exchange.forward.encrypted = exchange.request.head.encrypted = connection.encrypted
-        exchange.request.tls_subject = connection.tls_subject
+        exchange.request.tls_subject, exchange.request.tls_chain = connection.tls_subject, connection.tls_chain
         if connection.encrypted:
             exchange.request.head.tls_version, exchange.request.head.tls_cipher = connection.tls_version, connection.tls_cipher
             exchange.server_name = connection.server_name

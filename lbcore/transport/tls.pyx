@@ -218,6 +218,7 @@ cdef class TlsTransport(EncryptedTransport):
             self.server_name = self.session.server_name
             if self.session.asks_for_certificate:
                 self.client_subject = self.session.peer_subject()
+                self.client_chain = self.session.peer_chain()
             SSL_get0_alpn_selected(ssl, &protocol, &length)
             self.protocol = protocol[:length]
         elif state != IO_AGAIN:

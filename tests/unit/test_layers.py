@@ -10,7 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2] / "lbcore"
 BELOW_TRANSPORT = {
-    "config", "http", "http2", "middleware", "observability", "proxy", "regex", "routing", "selection", "state", "tls",
+    "config", "http", "http2", "middleware", "observability", "passwords", "proxy", "regex", "routing", "selection",
+    "state", "tls",
 }  # fmt: skip
 ALLOWED = {
     "selection": set(),
@@ -18,9 +19,10 @@ ALLOWED = {
     "http2": {"http"},
     "regex": {"http"},
     "state": {"selection"},
-    "config": set(),
+    "passwords": set(),
+    "config": {"passwords"},
     "tls": {"config", "http2", "selection", "state"},
-    "middleware": {"config", "http", "regex", "state"},
+    "middleware": {"config", "http", "passwords", "regex", "state"},
     "routing": {"config", "http", "http2", "middleware", "regex", "selection", "state", "tls"},
     "observability": {"config", "http", "selection", "state"},
     "proxy": {"http", "middleware", "observability", "routing", "selection", "state"},
@@ -40,7 +42,7 @@ INTERNAL = {
         "http": "arena buffer cookie fields lenient pico reflect sink",
         "http2": "nghttp2",
         "observability": "json_line text",
-        "proxy": "answer_way attempt attempts copies entry_point exchange explainer gates networks observation "
+        "proxy": "answer_way attempt attempts copies entry_point exchange explainer gates observation "
         "recording request_way way_back whole",
         "routing": "asker decision",
         "transport": "arrival ask_stream clock connect connection dial dialer encryption http1_body http1_client "

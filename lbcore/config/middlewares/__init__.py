@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from lbcore.config.middlewares.add_prefix import AddPrefix
+from lbcore.config.middlewares.api_key import ApiKey
+from lbcore.config.middlewares.basic_auth import BasicAuth
 from lbcore.config.middlewares.chain import Chain
 from lbcore.config.middlewares.compress import Compress
 from lbcore.config.middlewares.content_type import ContentType
+from lbcore.config.middlewares.digest_auth import DigestAuth
 from lbcore.config.middlewares.encoded_characters import EncodedCharacters
+from lbcore.config.middlewares.forward_auth import ForwardAuth
 from lbcore.config.middlewares.headers import Headers
+from lbcore.config.middlewares.in_flight_req import InFlightReq
+from lbcore.config.middlewares.ip_allow_list import IPAllowList, IPWhiteList
+from lbcore.config.middlewares.jwt_auth import JwtAuth
+from lbcore.config.middlewares.pass_tls_client_cert import PassTLSClientCert
 from lbcore.config.middlewares.redirect_regex import RedirectRegex
 from lbcore.config.middlewares.redirect_scheme import RedirectScheme
 from lbcore.config.middlewares.replace_path import ReplacePath
 from lbcore.config.middlewares.replace_path_regex import ReplacePathRegex
+from lbcore.config.middlewares.request_id import RequestID
 from lbcore.config.middlewares.strip_prefix import StripPrefix
 from lbcore.config.middlewares.strip_prefix_regex import StripPrefixRegex
+from lbcore.config.middlewares.upstream import UpstreamTls
 from lbcore.config.model import Object, fields_of, keys
 
 
@@ -23,9 +35,8 @@ class Middleware(Object):
     missing = {
         **keys("retry", "lbcore tries other servers by itself where none has seen the request"),
         **keys("circuitBreaker", "passiveHealthCheck of the service takes failing servers out"),
-        **keys("inFlightReq", "maxConnections of the service limits what each server has under way"),
-        **keys("errors rateLimit buffering ipAllowList ipWhiteList basicAuth digestAuth forwardAuth"),
-        **keys("passTLSClientCert grpcWeb plugin"),
+        **keys("errors rateLimit buffering"),
+        **keys("grpcWeb plugin"),
     }
 
     add_prefix: AddPrefix | None = None
@@ -39,12 +50,32 @@ class Middleware(Object):
     compress: Compress | None = None
     content_type: ContentType | None = None
     encoded_characters: EncodedCharacters | None = None
+    ip_allow_list: IPAllowList | None = None
+    ip_white_list: IPWhiteList | None = None
+    basic_auth: BasicAuth | None = None
+    digest_auth: DigestAuth | None = None
+    forward_auth: ForwardAuth | None = None
+    in_flight_req: InFlightReq | None = None
+    pass_tls_client_cert: PassTLSClientCert | None = Field(default=None, alias="passTLSClientCert")
+    api_key: ApiKey | None = None
+    jwt_auth: JwtAuth | None = None
+    request_id: RequestID | None = Field(default=None, alias="requestID")
     chain: Chain | None = None
 
     @property
     def kinds(self) -> list[str]:
         """Attributes that are set; one in a middleware that can run."""
         return [name for name in fields_of(type(self)) if getattr(self, name) is not None]
+
+    @property
+    def upstream(self) -> str:
+        """The URL of a server that it asks beside all services: `url` of its kind, which may have `tls`. Or empty."""
+        return next((url for kind in self.kinds if (url := getattr(getattr(self, kind), "url", ""))), "")
+
+    @property
+    def upstream_tls(self) -> UpstreamTls:
+        """The settings of connections to that server, if it uses TLS."""
+        return next((tls for kind in self.kinds if (tls := getattr(getattr(self, kind), "tls", None))), UpstreamTls())
 
     @property
     def asks(self) -> list[str]:

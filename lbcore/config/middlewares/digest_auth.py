@@ -1,0 +1,23 @@
+"""`digestAuth`: requests of known users alone, who show their password without sending it. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lbcore.config.middlewares.basic_auth import Users
+
+_DIGEST = re.compile(r"[0-9a-f]{32}")
+
+
+class DigestAuth(Users):
+    def without_effect(self) -> Iterator[str]:
+        """Users that no password lets in, as in Traefik."""
+        realm = self.realm or "traefik"
+        for text in self.users:
+            name, _, rest = text.partition(":")
+            of, _, digest = rest.partition(":")
+            if of != realm:
+                yield f"digestAuth.users: {name!r} is of realm {of!r}, and does not come in here, where it is {realm!r}"
+            elif not _DIGEST.fullmatch(digest):
+                yield f"digestAuth.users: no password lets {name!r} in: what follows the realm is not MD5 in lower case"

@@ -1,0 +1,39 @@
+"""`ipAllowList`, and `ipWhiteList`, its old form: requests from some networks alone. No I/O."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from pydantic import field_validator
+
+from lbcore.config.middlewares.source import IPStrategy
+from lbcore.config.model import Model
+from lbcore.config.network import check_network
+
+STATUSES = frozenset(int(status) for status in HTTPStatus if status >= 200)
+
+
+class IPWhiteList(Model):
+    source_range: list[str] = []
+    ip_strategy: IPStrategy | None = None
+
+    @field_validator("source_range")
+    @classmethod
+    def _networks(cls, values: list[str]) -> list[str]:
+        return [check_network(value) for value in values]
+
+    def without_effect(self) -> list[str]:
+        return [] if self.ip_strategy is None else self.ip_strategy.without_effect()
+
+
+class IPAllowList(IPWhiteList):
+    """reject_status_code  0: 403."""
+
+    reject_status_code: int = 0
+
+    @field_validator("reject_status_code")
+    @classmethod
+    def _status(cls, value: int) -> int:
+        if value and value not in STATUSES:
+            raise ValueError(f"invalid HTTP status code {value}")
+        return value

@@ -1,0 +1,219 @@
+"""basicAuth: the user that a request names has to have the password that it gives. No I/O.
+
+Passwords are checked by a process of their own, whose queue is bounded: meanwhile the request waits. A pair that was right is
+remembered for a while, as a hash of the header under a key of this process. An unknown user costs what a known one costs.
+"""
+
+import binascii
+import hashlib
+import os
+import time
+
+cimport cython
+from libc.stdint cimport int64_t
+
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span, span_bytes, span_ieq, span_of
+from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pending
+from lbcore.middleware.identity cimport IdentityHeader
+from lbcore.middleware.users import Users
+from lbcore.passwords.checker import Checker
+from lbcore.passwords.hashes import kind_of
+from lbcore.state.holdings cimport State
+
+cdef enum:
+    MOST_BYTES = 8192          # of an Authorization header that is looked at
+    MOST_REMEMBERED = 4096     # pairs of one middleware; the oldest one is forgotten
+    REFRESH_NS = 1000 * 1000 * 1000        # between two looks at the file of users
+    WAIT_MS = 10000            # for the check of a password
+
+DIGEST_BYTES = 32
+cdef int64_t REMEMBERED_NS = 60_000_000_000
+
+cdef bytes KEY = os.urandom(64)
+cdef object monotonic_ns = time.monotonic_ns
+cdef object blake2b = hashlib.blake2b
+
+
+cdef class Remembered:
+    """The pairs of user and password that were right, of one middleware in this worker. It outlives reloads."""
+
+    cdef object __weakref__
+    cdef dict pairs            # by digest: (end in ns, user, secret that the password had)
+
+    def __init__(self):
+        self.pairs = {}
+
+    cdef int add(self, bytes digest, bytes user, bytes secret) except -1:
+        self.pairs.pop(digest, None)           # to the end of the order
+        if len(self.pairs) >= MOST_REMEMBERED:
+            del self.pairs[next(iter(self.pairs))]
+        self.pairs[digest] = (monotonic_ns() + REMEMBERED_NS, user, secret)
+        return 0
+
+
+@cython.final
+cdef class Check(Pending):
+    """A request that waits for the check of its password."""
+
+    cdef object checker
+    cdef object job            # None = it was refused
+    cdef object done
+    cdef object result         # whether the password is right; None: it is not known
+    cdef bytes digest
+    cdef bytes user
+    cdef bytes secret          # that it is checked against
+
+    cdef int cancel(self) except -1:
+        self.checker.forget(self.job, self.done)
+        self.done = None
+        return 0
+
+    cdef int expire(self) except -1:
+        self.checker.forget(self.job, self.done)
+        self.done = None
+        return Pending.expire(self)
+
+    def take(self, result) -> None:
+        """The check is done."""
+        self.done = None
+        self.result = result
+        self.settle()
+
+
+cdef tuple credentials_of(Span header):
+    """User and password, or None: no header of the scheme Basic (RFC 7617)."""
+    if header.len < 6 or header.len > MOST_BYTES or not span_ieq(span_of(header.ptr, 6), b"basic ", 6):
+        return None
+    try:
+        text = binascii.a2b_base64(header.ptr[6:header.len], strict_mode=True)
+    except binascii.Error:
+        return None
+    user, colon, password = text.partition(b":")
+    return (user, password) if colon else None
+
+
+@cython.final
+cdef class BasicAuth(Middleware):
+    """A user of the list passes; anybody else is answered with 401, and asked for a password."""
+
+    cdef object users                  # Users
+    cdef dict secrets                  # those that a password may have, by user
+    cdef list decoys                   # the same, for users that there are not
+    cdef int64_t look_at_ns            # the file of users is looked at again from then on
+    cdef object checker
+    cdef Remembered remembered
+    cdef bytes challenge
+    cdef IdentityHeader header         # for the user's name; None = none
+    cdef bint remove_header
+
+    def __init__(self, str name, config):
+        self.name = name
+        self.users = Users(config.users, config.users_file, 2)
+        self.take_users()
+        realm = config.realm or "traefik"
+        if not realm.isprintable():
+            raise ValueError("the realm has control characters")
+        self.challenge = f'Basic realm="{realm}"'.encode()
+        self.header = IdentityHeader(config.header_field) if config.header_field else None
+        self.remove_header = config.remove_header
+
+    def keep_in(self, State state):
+        self.checker = state.keep("passwords", lambda: Checker(state.count_shed_password))
+        self.remembered = state.keep(f"basicAuth|{self.name}", Remembered)
+
+    def take_users(self) -> None:
+        self.secrets = {user: secret for user, secret in self.users.secrets.items() if kind_of(secret)}
+        self.decoys = list(self.secrets.values())
+
+    cdef int refresh(self) except -1:
+        """Look at the file of users, once a second at most."""
+        cdef int64_t now_ns = monotonic_ns()
+        if now_ns >= self.look_at_ns:
+            self.look_at_ns = now_ns + REFRESH_NS
+            if self.users.refresh():
+                self.take_users()
+        return 0
+
+    cdef bytes decoy(self, bytes user):
+        """What the password of an unknown user is checked against, always the same for a name, so that the time of an answer
+        says nothing about who is there."""
+        cdef bytes digest
+        if not self.decoys:
+            return None
+        digest = blake2b(user, key=KEY, digest_size=8).digest()
+        return <bytes>self.decoys[int.from_bytes(digest, "little") % len(self.decoys)]
+
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
+        cdef Span header = request.find(b"authorization", 13)
+        cdef bytes digest, user, password, secret
+        cdef tuple found
+        cdef Check check
+        self.refresh()
+        request.user = b""
+        if header.len == 0 or header.len > MOST_BYTES:
+            return self.challenged(answer)
+        digest = blake2b(header.ptr[:header.len], key=KEY, digest_size=DIGEST_BYTES).digest()
+        found = self.remembered.pairs.get(digest)
+        if found is not None:
+            user = <bytes>found[1]
+            if found[0] > monotonic_ns() and self.secrets.get(user) == found[2]:
+                return self.admit(request, user)
+            del self.remembered.pairs[digest]
+        found = credentials_of(header)
+        if found is None:
+            return self.challenged(answer)
+        user, password = found
+        request.user = user
+        secret = self.secrets.get(user)
+        check = Check.__new__(Check)
+        check.user = user if secret is not None else None
+        check.secret = secret if secret is not None else self.decoy(user)
+        check.digest = digest
+        check.checker = self.checker
+        check.done = check.take
+        if check.secret is None:
+            return self.challenged(answer)     # nobody can come in
+        check.job = self.checker.check(check.secret, password, check.done)
+        if check.job is None:
+            return unavailable(answer)
+        context.wait(check, WAIT_MS)
+        return WAIT
+
+    cdef int on_settled(self, Request request, Response answer, Context context, Pending pending) except -1:
+        cdef Check check = <Check>pending
+        if check.expired or check.result is None:
+            return unavailable(answer)
+        if not check.result or check.user is None:
+            return self.challenged(answer)
+        self.remembered.add(check.digest, check.user, check.secret)
+        return self.admit(request, check.user)
+
+    cdef int admit(self, Request request, bytes user) except -1:
+        request.user = user
+        if self.remove_header:
+            request.drop(b"authorization", 13)
+        if self.header is not None:
+            self.header.put(request, user)
+        return PASS
+
+    cdef int challenged(self, Response answer) except -1:
+        return challenge(answer, self.challenge)
+
+
+cdef int challenge(Response answer, bytes value) except -1:
+    """401, with what the client has to do."""
+    answer.status = 401
+    answer.append(span_of(b"Content-Type", 12), span_of(b"text/plain", 10))
+    answer.append(span_of(b"Www-Authenticate", 16), answer.keep(span_of(value, len(value))))
+    answer.text = span_of(b"401 Unauthorized\n", 17)
+    return ANSWER
+
+
+cdef int unavailable(Response answer) except -1:
+    """503: the password could not be checked."""
+    answer.status = 503
+    answer.append(span_of(b"Retry-After", 11), span_of(b"1", 1))
+    answer.text = span_of(b"Service Unavailable", 19)
+    return ANSWER

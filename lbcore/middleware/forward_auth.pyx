@@ -1,0 +1,339 @@
+"""forwardAuth: another server is asked about each request, over connections that are kept. No I/O.
+
+An answer of 2xx lets the request pass, with headers of that answer if the configuration says so; any other answer is the client's.
+Without an answer the request is refused.
+"""
+
+from urllib.parse import urljoin, urlsplit
+
+cimport cython
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memset
+
+from lbcore.http.framing cimport connection_lists
+from lbcore.http.head cimport ClientAddress, RequestHead
+from lbcore.http.known cimport (
+    H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_PROXY_AUTHENTICATE, H_PROXY_AUTHORIZATION, H_TRANSFER_ENCODING,
+    H_X_FORWARDED_FOR, H_X_FORWARDED_HOST, H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP,
+    header_kind, is_hop_by_hop, is_managed,
+)
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span, span_bytes, span_ieq, span_of
+from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pending, Reply
+from lbcore.middleware.identity cimport IdentityHeader
+from lbcore.regex.regex cimport Regex
+
+cdef enum:
+    TIMEOUT_MS = 30000         # for an answer, as in Traefik
+
+cdef enum:                     # bits of what a question says already
+    REAL_IP_BIT = 1
+    PROTO_BIT = 2
+    PORT_BIT = 4
+    HOST_BIT = 8
+    METHOD_BIT = 16
+    URI_BIT = 32
+
+cdef enum Trust:               # in X-Forwarded headers: `trustForwardHeader`
+    TRUST_UNSET = 0            # as before it had a meaning: some of them are replaced
+    TRUST_NO
+    TRUST_YES
+
+
+cdef bytes canonical(bytes name):
+    """The form of a header's name that expressions are written for."""
+    return b"-".join([part[:1].upper() + part[1:].lower() for part in name.split(b"-")])
+
+
+cdef bytes folded(bytes name):
+    """What a server may take a name for."""
+    return bytes([byte if chr(byte).isalnum() and byte < 128 else 45 for byte in name])
+
+
+cdef bint is_framing(uint8_t kind) noexcept:
+    """Whether a header belongs to a connection, or says where a message ends and to whom it goes."""
+    kind &= <uint8_t>(~H_OWN)
+    return is_hop_by_hop(kind) or kind in (H_CONTENT_LENGTH, H_TRANSFER_ENCODING, H_EXPECT, H_HOST)
+
+
+@cython.final
+cdef class ForwardAuth(Middleware):
+    """Asks one server, which a service of its own stands for."""
+
+    cdef object service
+    cdef bytes path
+    cdef bytes query
+    cdef bint has_query
+    cdef str address
+    cdef int trust                     # Trust
+    cdef frozenset wanted              # names, in lower case, of headers that the server gets; None = all
+    cdef list headers                  # IdentityHeader: what its answer says about the client
+    cdef Regex pattern                 # of further ones; None = none
+    cdef frozenset cookies             # names of those that go on to the client
+    cdef bytes user_header             # in lower case; empty = the answer does not name the user
+    cdef int64_t limit_bytes
+    cdef bint keeps_location
+    cdef bint keeps_method
+    cdef bytes sign_in                 # where a client goes that is not known; empty = it gets the 401
+
+    def __init__(self, str name, config):
+        self.name = name
+        if not config.address:
+            raise ValueError("forwardAuth has no address")
+        if config.forward_body:
+            raise ValueError("forwardBody is not supported by this version of lbcore")
+        parts = urlsplit(config.address)
+        self.address = config.address
+        self.path = (parts.path or "/").encode()
+        self.query = parts.query.encode()
+        self.has_query = "?" in config.address
+        self.trust = TRUST_UNSET if config.trust_forward_header is None else TRUST_YES if config.trust_forward_header else TRUST_NO
+        wanted = [header.lower().encode() for header in config.auth_request_headers]
+        self.wanted = frozenset(wanted) if wanted else None
+        self.headers = [IdentityHeader(header) for header in config.auth_response_headers if not is_framing(kind_of(header.encode()))]
+        self.pattern = Regex(config.auth_response_headers_regex) if config.auth_response_headers_regex else None
+        self.cookies = frozenset([cookie.encode() for cookie in config.add_auth_cookies_to_response])
+        self.sees_answer = bool(self.cookies)
+        self.user_header = config.header_field.lower().encode()
+        self.limit_bytes = -1 if config.max_response_body_size is None else config.max_response_body_size
+        self.keeps_location = config.preserve_location_header
+        self.keeps_method = config.preserve_request_method
+        self.sign_in = config.auth_signin_url.encode()
+
+    def bind(self, find):
+        self.service = find("")
+
+    # The question
+
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
+        context.ask(self.service, self.question(request), b"", self.limit_bytes, TIMEOUT_MS)
+        return WAIT
+
+    cdef Request question(self, Request request):
+        """The request to the server: the headers of the client's, and what that asks for."""
+        cdef Request own = Request()
+        cdef RequestHead* head = &own.head
+        cdef ClientAddress nobody
+        own.copy(request)
+        if not self.keeps_method:
+            head.method = span_of(b"GET", 3)
+            own.is_head = False
+        head.path = head.first_path = head.route_path = own.keep(span_of(self.path, len(self.path)))
+        head.query = own.keep(span_of(self.query, len(self.query)))
+        head.has_query = self.has_query
+        own.forwarded_host = span_of(NULL, 0)
+        memset(&nobody, 0, sizeof(nobody))
+        own.set_client(&nobody)                # whom it comes from is said below
+        self.say_where(request, own, self.choose_headers(request, own))
+        own.framing.te_trailers = own.framing.names_headers = own.framing.expects_continue = False
+        return own
+
+    cdef int choose_headers(self, Request request, Request own) except -1:
+        """Remove what the server does not get. Returns the kinds of managed headers that stay, as bits."""
+        cdef Py_ssize_t i
+        cdef uint8_t kind
+        cdef Span name
+        cdef int present = 0
+        for i in range(own.n_headers):
+            kind = own.kinds[i] & <uint8_t>(~H_OWN)
+            name = own.headers[i].name
+            if kind == H_DROPPED:
+                continue
+            if is_managed(kind):
+                if not self.passes_on(kind, name):
+                    own.drop_at(i)
+                    continue
+                present |= self.bit_of(kind, name)
+                own.kinds[i] |= H_OWN
+            elif kind == H_PROXY_AUTHORIZATION or kind == H_PROXY_AUTHENTICATE:
+                # These are for the server that is asked (RFC 9110 section 11.7).
+                if self.is_wanted(name):
+                    own.kinds[i] |= H_OWN
+            elif is_framing(kind) or not self.is_wanted(name) or (request.framing.names_headers and connection_lists(
+                    request.headers, request.kinds, request.n_headers, request.headers[i].name)):
+                own.drop_at(i)
+        return present
+
+    cdef bint is_wanted(self, Span name) except *:
+        return self.wanted is None or span_bytes(name).lower() in self.wanted
+
+    cdef bint passes_on(self, uint8_t kind, Span name) except *:
+        """Whether a managed header that the client, or another middleware, has set goes to the server."""
+        if self.trust == TRUST_NO or kind == H_X_FORWARDED_FOR or kind == H_X_FORWARDED_SERVER:
+            return False
+        if self.trust == TRUST_YES:
+            return self.is_wanted(name) or not span_ieq(name, b"forwarded", 9)
+        if kind == H_X_FORWARDED_PROTO or kind == H_X_FORWARDED_HOST or self.bit_of(kind, name) & (METHOD_BIT | URI_BIT):
+            return False
+        return self.is_wanted(name)
+
+    cdef int bit_of(self, uint8_t kind, Span name) noexcept:
+        if kind == H_X_REAL_IP:
+            return REAL_IP_BIT
+        if kind == H_X_FORWARDED_PROTO:
+            return PROTO_BIT
+        if kind == H_X_FORWARDED_PORT:
+            return PORT_BIT
+        if kind == H_X_FORWARDED_HOST:
+            return HOST_BIT
+        if span_ieq(name, b"x-forwarded-method", 18):
+            return METHOD_BIT
+        return URI_BIT if span_ieq(name, b"x-forwarded-uri", 15) else 0
+
+    cdef int say_where(self, Request request, Request own, int present) except -1:
+        """Say who asks for what. `present`: bits of what is said already. Port and host are written when the head is."""
+        cdef RequestHead* head = &request.head
+        cdef bint secure = head.encrypted, asked = self.trust != TRUST_NO
+        cdef bytes client = head.client.text[:head.client.text_len]
+        cdef bytes chain = self.chain(request, client)
+        put(own, b"X-Forwarded-For", chain)
+        if not present & METHOD_BIT:
+            put(own, b"X-Forwarded-Method", span_bytes(head.method))
+        if not present & PROTO_BIT:
+            if self.trust == TRUST_YES and request.framing.upgrade:
+                put(own, b"X-Forwarded-Proto", b"wss" if secure else b"ws")
+            else:
+                put(own, b"X-Forwarded-Proto", b"https" if secure else b"http")
+        if not present & URI_BIT:
+            put(own, b"X-Forwarded-Uri", span_bytes(head.path) + (b"?" + span_bytes(head.query) if head.has_query else b""))
+        if not present & REAL_IP_BIT and asked and self.names(b"x-real-ip"):
+            put(own, b"X-Real-Ip", client)
+        if not (asked and self.names(b"x-forwarded-server")):
+            put(own, b"X-Forwarded-Server", b"")
+        if self.trust == TRUST_UNSET and not present & PORT_BIT and not self.names(b"x-forwarded-port"):
+            put(own, b"X-Forwarded-Port", b"")
+        return 0
+
+    cdef bint names(self, bytes name) except *:
+        """Whether a header that the entry point has set goes on."""
+        return self.trust == TRUST_YES or self.wanted is None or name in self.wanted
+
+    cdef bytes chain(self, Request request, bytes client):
+        """X-Forwarded-For: the client, behind those that it has named, if it is trusted."""
+        cdef Py_ssize_t i
+        cdef list found = []
+        if self.trust == TRUST_YES:
+            for i in range(request.n_headers):
+                if request.kinds[i] & <uint8_t>(~H_OWN) == H_X_FORWARDED_FOR and request.headers[i].value.len:
+                    found.append(span_bytes(request.headers[i].value))
+        if client:
+            found.append(client)
+        return b", ".join(found)
+
+    # The answer
+
+    cdef int on_settled(self, Request request, Response answer, Context context, Pending pending) except -1:
+        cdef Reply reply = <Reply>pending
+        cdef Span user
+        if reply.response is None or reply.error >= 0:     # an error of lbcore's own is no answer of the server
+            answer.status = 401 if reply.overflowed else 500
+            return ANSWER
+        if self.user_header:
+            user = reply.response.find(self.user_header, len(self.user_header))
+            if user.ptr != NULL:
+                request.user = span_bytes(user)
+        if reply.response.status == 401 and self.sign_in:
+            return self.send_away(answer)
+        if not 200 <= reply.response.status < 300:
+            return self.pass_answer(reply, answer)
+        self.take_headers(request, reply.response)
+        if self.cookies:
+            context.keep_state(cookies_of(reply.response))
+        return PASS
+
+    cdef int send_away(self, Response answer) except -1:
+        """302 to where the client can say who it is."""
+        answer.status = 302
+        answer.append(span_of(b"Location", 8), span_of(self.sign_in, len(self.sign_in)))
+        return ANSWER
+
+    cdef int pass_answer(self, Reply reply, Response answer) except -1:
+        """Have the client get the server's answer, with an address that is right for it."""
+        cdef Response found = reply.response
+        cdef Py_ssize_t i
+        cdef Span value
+        cdef bytes location
+        answer.status = found.status
+        for i in range(found.n_headers):
+            if found.kinds[i] == H_DROPPED or is_framing(found.kinds[i]) or (found.framing.names_headers and connection_lists(
+                    found.headers, found.kinds, found.n_headers, found.headers[i].name)):
+                continue
+            value = found.headers[i].value
+            if not self.keeps_location and value.len and span_ieq(found.headers[i].name, b"location", 8):
+                location = self.absolute(span_bytes(value))
+                value = span_of(location, len(location))
+            answer.append(answer.keep(found.headers[i].name), answer.keep(value))
+        answer.text = answer.keep(reply.body)
+        return ANSWER
+
+    cdef bytes absolute(self, bytes location):
+        """An address as seen from the server that was asked."""
+        try:
+            return urljoin(self.address, location.decode("latin-1")).encode("latin-1")
+        except ValueError:
+            return location
+
+    cdef int take_headers(self, Request request, Response found) except -1:
+        """Set the headers that the server answers for; what the client has sent by their names is gone."""
+        cdef IdentityHeader header
+        cdef Py_ssize_t i
+        cdef bytes name
+        for item in self.headers:
+            header = <IdentityHeader>item
+            header.remove(request)
+            for i in range(found.n_headers):
+                if found.kinds[i] != H_DROPPED and span_ieq(found.headers[i].name, header.lower, len(header.lower)):
+                    header.add(request, request.keep(found.headers[i].value))
+        if self.pattern is None:
+            return 0
+        for i in range(request.n_headers):
+            if request.kinds[i] != H_DROPPED and not is_framing(request.kinds[i]):
+                name = span_bytes(request.headers[i].name)
+                if self.matches(name) or self.matches(folded(name)):
+                    request.drop_at(i)
+        for i in range(found.n_headers):
+            if found.kinds[i] != H_DROPPED and not is_framing(found.kinds[i]) and self.matches(span_bytes(found.headers[i].name)):
+                request.add_own(request.keep(found.headers[i].name), request.keep(found.headers[i].value))
+        return 0
+
+    cdef bint matches(self, bytes name) except *:
+        name = canonical(name)
+        return self.pattern.search(span_of(name, len(name)))
+
+    cdef int on_response(self, Request request, Response answer, Context context) except -1:
+        """Give the client the cookies of the server that was asked, in place of those of the same name."""
+        cdef list cookies = <list>context.state()
+        cdef Py_ssize_t i
+        cdef bytes value
+        if not cookies:
+            return PASS
+        for i in range(answer.n_headers):
+            if answer.kinds[i] == H_OTHER and span_ieq(answer.headers[i].name, b"set-cookie", 10) \
+                    and cookie_name(span_bytes(answer.headers[i].value)) in self.cookies:
+                answer.drop_at(i)
+        for item in cookies:
+            value = <bytes>item
+            if cookie_name(value) in self.cookies:
+                answer.append(span_of(b"Set-Cookie", 10), answer.keep(span_of(value, len(value))))
+        return PASS
+
+
+cdef uint8_t kind_of(bytes name) noexcept:
+    return header_kind(span_of(name, len(name)))
+
+
+cdef int put(Request own, bytes name, bytes value) except -1:
+    """Set a header whose name is a constant; an empty value keeps it from being written."""
+    return own.add_own(span_of(name, len(name)), own.keep(span_of(value, len(value))))
+
+
+cdef list cookies_of(Response found):
+    """The values of Set-Cookie."""
+    cdef Py_ssize_t i
+    return [span_bytes(found.headers[i].value) for i in range(found.n_headers)
+            if found.kinds[i] == H_OTHER and span_ieq(found.headers[i].name, b"set-cookie", 10)]
+
+
+cdef bytes cookie_name(bytes value):
+    return value.partition(b"=")[0].strip()

@@ -1,0 +1,4 @@
+class IdentityHeader:
+    name: bytes
+    lower: bytes
+    def __init__(self, name: str) -> None: ...

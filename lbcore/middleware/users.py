@@ -1,0 +1,102 @@
+"""The users of basicAuth and digestAuth: those of the configuration, and those of a file, which is followed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+MOST_BYTES = 16 << 20  # of a file of users
+
+_log = logging.getLogger("lbcore.users")
+
+
+def parse(lines: Sequence[bytes], parts: int) -> dict[bytes, bytes]:
+    """Secrets by what is in front of them. `parts`: of a line, by colons. Raises ValueError, without the secret."""
+    found = {}
+    for line in lines:
+        fields = line.split(b":")
+        if len(fields) != parts:
+            what = "name:hash" if parts == 2 else "name:realm:hash"
+            raise ValueError(f"error parsing user {fields[0].decode(errors='replace')!r}: a user is {what}")
+        if any(byte < 32 or byte == 127 for byte in line):
+            raise ValueError(f"error parsing user {fields[0].decode(errors='replace')!r}: control characters")
+        found[b":".join(fields[:-1])] = fields[-1]
+    return found
+
+
+def lines_of(data: bytes) -> list[bytes]:
+    """The lines of a file that say something."""
+    return [line for line in map(bytes.strip, data.split(b"\n")) if line and not line.startswith(b"#")]
+
+
+class Users:
+    """Secrets by user. Raises ValueError if there is a mistake, or nobody.
+
+    check  raises ValueError for a secret that is none.
+    """
+
+    def __init__(
+        self,
+        users: Sequence[str],
+        file: str,
+        parts: int,
+        *,
+        least: int = 1,
+        check: Callable[[bytes, bytes], object] = lambda user, secret: None,
+    ) -> None:
+        self._own = parse([user.encode() for user in users], parts)
+        self._file = file
+        self._parts = parts
+        self._least = least
+        self._check = check
+        self._seen: tuple[int, ...] = ()  # of the file that was read
+        self._error = ""
+        self.secrets: dict[bytes, bytes] = {}
+        self._read()
+
+    def _read(self) -> None:
+        """Raises ValueError."""
+        of_file: dict[bytes, bytes] = {}
+        if self._file:
+            try:
+                with Path(self._file).open("rb") as source:
+                    self._seen = _signature(os.fstat(source.fileno()))
+                    data = source.read(MOST_BYTES + 1)
+            except OSError as error:
+                raise ValueError(f"{self._file}: {error.strerror or error}") from None
+            if len(data) > MOST_BYTES:
+                raise ValueError(f"{self._file}: more than {MOST_BYTES >> 20} MiB")
+            of_file = parse(lines_of(data), self._parts)
+        secrets = of_file | self._own
+        if len(secrets) < self._least:
+            raise ValueError(f"no users found in {self._file}")
+        for user, secret in secrets.items():
+            self._check(user, secret)
+        self.secrets = secrets
+
+    def refresh(self) -> bool:
+        """Read the file again if it has changed. With a mistake in it the users stay, and it is logged once.
+
+        Returns whether the users are others.
+        """
+        if not self._file:
+            return False
+        before = self.secrets
+        try:
+            if _signature(os.stat(self._file)) == self._seen:
+                return False
+            self._read()
+        except (OSError, ValueError) as error:
+            text = str(error)
+            if text != self._error:
+                _log.error("users stay as they are: %s", text)
+            self._error = text
+            return False
+        self._error = ""
+        return self.secrets != before
+
+
+def _signature(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev

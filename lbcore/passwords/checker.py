@@ -1,0 +1,202 @@
+"""The worker's side of checks of passwords: a bounded queue, and a process that is started when the first one comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Callable
+
+from lbcore.passwords.wire import RIGHT, WRONG, question
+
+MOST_WAITING = 128  # checks that wait for the process; one more is refused
+IDLE_S = 60.0  # without a check, after which the process ends
+PAUSE_S = 1.0  # after a process that has ended by itself, until another one is started
+COMMAND = (sys.executable, "-P", "-m", "lbcore.passwords.child")
+
+_log = logging.getLogger("lbcore.passwords")
+Done = Callable[[bool | None], None]
+
+
+class Job:
+    """A check that is under way. Several requests with the same password share it."""
+
+    def __init__(self, stored: bytes, password: bytes) -> None:
+        self.key = (stored, password)
+        self.waiting: list[Done] = []
+
+
+class Checker:
+    """Checks passwords for one worker, on its event loop.
+
+    shed  called for each check that is refused, because too many wait.
+    """
+
+    def __init__(self, shed: Callable[[], None], command: tuple[str, ...] = COMMAND) -> None:
+        self._shed = shed
+        self._command = command
+        self._jobs: dict[tuple[bytes, bytes], Job] = {}  # in the order in which they came; the first one is being done
+        self._process: subprocess.Popen[bytes] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asked = False  # the process works on the first job
+        self._idle: asyncio.TimerHandle | None = None
+        self._rests_until = 0.0
+
+    def check(self, stored: bytes, password: bytes, done: Done) -> Job | None:
+        """Have a password checked. None: too many wait.
+
+        done  called later, on the loop, with the result; None = the process has failed.
+        """
+        job = self._jobs.get((stored, password))
+        if job is None:
+            if len(self._jobs) > MOST_WAITING:
+                self._shed()
+                return None
+            job = Job(stored, password)
+            self._jobs[job.key] = job
+        job.waiting.append(done)
+        if not self._asked:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        return job
+
+    def forget(self, job: Job, done: Done) -> None:
+        """The result is not wanted any more."""
+        with contextlib.suppress(ValueError):
+            job.waiting.remove(done)
+        under_way = self._asked and next(iter(self._jobs.values()), None) is job
+        if not job.waiting and not under_way:
+            self._jobs.pop(job.key, None)
+
+    @property
+    def waiting(self) -> int:
+        """Checks that are not done."""
+        return len(self._jobs)
+
+    def _go_on(self) -> None:
+        """Give the process the first job, if it has none."""
+        if self._asked or not self._jobs:
+            return
+        if self._process is None and not self._start():
+            self._fail()
+            return
+        assert self._process is not None and self._process.stdin is not None
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        job = next(iter(self._jobs.values()))
+        try:
+            self._process.stdin.write(question(*job.key))
+        except OSError:
+            self._lose()
+            return
+        self._asked = True
+
+    def _start(self) -> bool:
+        if time.monotonic() < self._rests_until:
+            return False
+        path = os.pathsep.join(filter(None, sys.path))
+        try:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                env={**os.environ, "PYTHONPATH": path},
+            )
+        except OSError as error:
+            _log.error("the process that checks passwords cannot be started: %s", error)
+            self._rests_until = time.monotonic() + PAUSE_S
+            return False
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._process.stdout.fileno(), _answered, weakref.ref(self))
+        return True
+
+    def _read(self) -> None:
+        """The process has answered, or ended."""
+        assert self._process is not None and self._process.stdout is not None
+        try:
+            data = os.read(self._process.stdout.fileno(), 1)
+        except BlockingIOError:
+            return
+        if data not in (RIGHT, WRONG) or not self._asked:
+            self._lose()
+            return
+        self._asked = False
+        self._settle(self._jobs.pop(next(iter(self._jobs))), data == RIGHT)
+        if self._jobs:
+            self._go_on()
+        elif self._loop is not None and self._process is not None:
+            self._idle = self._loop.call_later(IDLE_S, _idle, weakref.ref(self))
+
+    def _lose(self) -> None:
+        """The process has ended by itself."""
+        _log.error("the process that checks passwords has ended")
+        self._rests_until = time.monotonic() + PAUSE_S
+        self.close()
+        self._fail()
+
+    def _fail(self) -> None:
+        """No check that waits can be done."""
+        jobs, self._jobs = self._jobs, {}
+        for job in jobs.values():
+            self._settle(job, None)
+
+    def _settle(self, job: Job, result: bool | None) -> None:
+        for done in [*job.waiting]:
+            done(result)
+
+    def close(self) -> None:
+        """End the process; the next check starts another one."""
+        process, self._process = self._process, None
+        self._asked = False
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if process is None:
+            return
+        assert process.stdin is not None and process.stdout is not None
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(process.stdout.fileno())
+        _end(process)
+
+    def __del__(self) -> None:
+        """The last configuration that has used it is gone, maybe in another thread than that of the loop."""
+        process, loop = self._process, self._loop
+        if process is None or loop is None or process.stdout is None:
+            return
+        fd = process.stdout.fileno()
+
+        def end() -> None:
+            loop.remove_reader(fd)
+            _end(process)
+
+        try:
+            loop.call_soon_threadsafe(end)
+        except RuntimeError:  # the loop is closed
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that has nothing to lose."""
+    process.kill()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
+    process.wait()
+
+
+def _answered(checker: weakref.ref[Checker]) -> None:
+    if (found := checker()) is not None:
+        found._read()
+
+
+def _idle(checker: weakref.ref[Checker]) -> None:
+    if (found := checker()) is not None and not found.waiting:
+        found.close()

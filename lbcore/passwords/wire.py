@@ -1,0 +1,13 @@
+"""What goes between a worker and the process that checks its passwords. No I/O."""
+
+from __future__ import annotations
+
+import struct
+
+QUESTION = struct.Struct(">HH")  # lengths of the stored hash and of the password, which follow
+RIGHT, WRONG = b"1", b"0"
+MOST = 0xFFFF  # bytes of either
+
+
+def question(stored: bytes, password: bytes) -> bytes:
+    return QUESTION.pack(len(stored), len(password)) + stored + password

@@ -1,0 +1,413 @@
+"""forwardAuth over the wire: what the other server is asked, what its answers do, and what happens without one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.certificates import authority, certificate, signed
+from tests.support.instance import eventually
+from tests.support.problems import errors_of, warnings_of
+from tests.support.secure import secure_serving
+from tests.support.wire import Peer, Server, config_for, edge, serving
+from tests.wire.test_basic_auth import echo
+
+GET = b"GET /a/b?c=d HTTP/1.1\r\nHost: shop.test:8080\r\n%s\r\n"
+
+
+class Auth(Server):
+    """The server that is asked: it keeps what it was asked, and answers as the test says."""
+
+    def __init__(self, answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") -> None:
+        self.answer = answer
+        self.asked: list[tuple[str, dict[str, str], bytes]] = []
+        self.held = threading.Event()
+        self.held.set()
+        super().__init__(self.serve)
+
+    def serve(self, peer: Peer) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self.asked.append(peer.message())
+                self.held.wait(60)
+                peer.send(self.answer)
+
+
+@contextlib.contextmanager
+def asking(answer: bytes | None = None) -> Iterator[Auth]:
+    auth = Auth() if answer is None else Auth(answer)
+    try:
+        yield auth
+    finally:
+        auth.held.set()
+        auth.close()
+
+
+def guarded(url: str, address: str, *, of_service: bool = False, **options: Any) -> dict[str, Any]:
+    config = config_for(url)
+    config["http"]["middlewares"] = {"auth": {"forwardAuth": {"address": address, **options}}}
+    config["http"]["services" if of_service else "routers"]["all"]["middlewares"] = ["auth"]
+    return config
+
+
+def reply(status: str, *lines: str, body: str = "") -> bytes:
+    return "\r\n".join([f"HTTP/1.1 {status}", *lines, f"Content-Length: {len(body)}", "", body]).encode()
+
+
+def seen(answer: tuple[str, dict[str, str], bytes]) -> dict[str, str]:
+    """The headers that the server got."""
+    assert answer[0] == "HTTP/1.1 200 OK", answer
+    found: dict[str, str] = json.loads(answer[2])
+    return found
+
+
+@pytest.mark.parametrize("of_service", [False, True])
+def test_2xx_lets_a_request_pass(of_service: bool) -> None:
+    for status in ("200 OK", "204 No Content", "299 X"):
+        with serving(echo) as server, asking(reply(status, body="" if "204" in status else "secret")) as auth:
+            with edge(guarded(server.url, f"{auth.url}/check?x=1", of_service=of_service)) as proxy:
+                for _ in range(3):
+                    assert "x-auth" not in seen(proxy.ask(GET % b"X-Mine: 1\r\n"))
+                assert auth.connections == 1  # which is kept
+            assert len(auth.asked) == 3
+            first, headers, body = auth.asked[0]
+            assert (first, body) == ("GET /check?x=1 HTTP/1.1", b"")
+            assert headers["host"] == auth.url.removeprefix("http://")
+            assert headers["x-mine"] == "1"
+
+
+@pytest.mark.parametrize("address", ["", "/", "/?", "/p", "/p?q", "?q=1"])
+def test_the_path_of_the_address(address: str) -> None:
+    with serving(echo) as server, asking() as auth, edge(guarded(server.url, auth.url + address)) as proxy:
+        seen(proxy.ask(GET % b""))
+        wanted = {"": "/", "/?": "/?", "?q=1": "/?q=1"}.get(address, address)
+        assert auth.asked[0][0] == f"GET {wanted} HTTP/1.1"
+
+
+FORWARDED = (
+    b"X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Uri: /evil\r\n"
+    b"X-Forwarded-Method: EVIL\r\nX-Forwarded-Port: 1\r\nX-Forwarded-Prefix: /p\r\n"
+    b"X-Real-Ip: 10.0.0.1\r\nX-Forwarded-Server: evil\r\n"
+    b"Forwarded: for=10.0.0.1\r\nX_Forwarded_For: 10.0.0.1\r\n"
+)
+OWN = {
+    "x-forwarded-method": "POST",
+    "x-forwarded-proto": "http",
+    "x-forwarded-host": "shop.test:8080",
+    "x-forwarded-uri": "/a/b?c=d",
+    "x-forwarded-for": "127.0.0.1",
+}
+
+
+@pytest.mark.parametrize("trust", [None, False, True])
+@pytest.mark.parametrize("believed", [False, True])
+def test_what_is_said_of_the_client(trust: bool | None, believed: bool) -> None:
+    options = {} if trust is None else {"trustForwardHeader": trust}
+    with serving(echo) as server, asking() as auth:
+        with edge(guarded(server.url, auth.url, **options), forwardedHeaders={"insecure": believed}) as proxy:
+            request = (GET % (FORWARDED + b"Content-Length: 2\r\n")).replace(b"GET", b"POST") + b"hi"
+            seen(proxy.ask(request))
+            headers = auth.asked[0][1]
+    managed = {
+        name: value for name, value in headers.items() if name.startswith(("x-forwarded", "x-real", "forwarded"))
+    }
+    managed.pop("x-forwarded-server", None)
+    if not believed:
+        rest = {} if trust is False else {"x-real-ip": "127.0.0.1"}
+        assert managed == OWN | rest | {"x-forwarded-port": "8080"}
+    elif trust is None:
+        assert managed == OWN | {
+            "x-real-ip": "10.0.0.1",
+            "x-forwarded-port": "1",
+            "x-forwarded-prefix": "/p",
+            "forwarded": "for=10.0.0.1",
+        }
+    elif trust:
+        assert managed == {
+            "x-forwarded-for": "10.0.0.1, 127.0.0.1",
+            "x-forwarded-proto": "https",
+            "x-forwarded-host": "evil",
+            "x-real-ip": "10.0.0.1",
+            "x-forwarded-uri": "/evil",
+            "x-forwarded-method": "EVIL",
+            "x-forwarded-port": "1",
+            "x-forwarded-prefix": "/p",
+            "forwarded": "for=10.0.0.1",
+        }
+    else:
+        assert managed == OWN | {"x-forwarded-port": "8080"}
+    assert "evil" not in headers.get("x-forwarded-server", "")
+    assert "content-length" not in headers
+
+
+def test_which_headers_the_server_gets() -> None:
+    lines = b"X-One: 1\r\nX-Two: 2\r\nCookie: a=b\r\nProxy-Authorization: p\r\nKeep-Alive: x\r\n"
+    lines += b"Te: trailers\r\nConnection: X-Two\r\n"
+    with serving(echo) as server, asking() as auth:
+        config = guarded(server.url, auth.url)
+        with edge(config) as proxy:
+            seen(proxy.ask(GET % lines))
+            headers = auth.asked[-1][1]
+            assert headers["x-one"] == "1" and headers["cookie"] == "a=b" and headers["proxy-authorization"] == "p"
+            assert not {"x-two", "keep-alive", "te", "upgrade", "expect"} & set(headers)
+            proxy.apply(guarded(server.url, auth.url, authRequestHeaders=["x-ONE", "Absent"]))
+            seen(proxy.ask(GET % lines))
+            headers = auth.asked[-1][1]
+            wanted = {"host", "x-one", *OWN}
+            assert set(headers) == wanted
+            proxy.apply(guarded(server.url, auth.url, authRequestHeaders=["x-ONE"], trustForwardHeader=True))
+            seen(proxy.ask(GET % lines))
+            assert set(auth.asked[-1][1]) == wanted | {"x-real-ip", "x-forwarded-port", "x-forwarded-server"}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PURGE"])
+def test_the_method(method: str) -> None:
+    request = (GET % b"").replace(b"GET", method.encode(), 1)
+    with serving(echo) as server, asking() as auth:
+        with edge(guarded(server.url, auth.url)) as proxy:
+            client = proxy.client()
+            client.send(request)
+            client.head()
+            assert auth.asked[-1][0].startswith("GET / ")
+            assert auth.asked[-1][1]["x-forwarded-method"] == method
+            proxy.apply(guarded(server.url, auth.url, preserveRequestMethod=True))
+            client = proxy.client()
+            client.send(request)
+            client.head()
+            assert auth.asked[-1][0].startswith(f"{method} / ")
+
+
+def test_headers_of_its_answer_replace_those_of_the_client() -> None:
+    answer = reply(
+        "200 OK", "X-User: ann", "X-Role: a", "X-Role: b", "X-Other: no", "Connection: close, X-Hop", "X-Hop: h"
+    )
+    spoofed = b"x-user: root\r\nX_User: root\r\nX.USER: root\r\nX-Groups: root\r\nX-Mine: 1\r\n"
+    with serving(echo) as server, asking(answer) as auth:
+        with edge(guarded(server.url, auth.url, authResponseHeaders=["X-User", "X-Groups", "X-Role"])) as proxy:
+            headers = seen(proxy.ask(GET % spoofed))
+            assert headers["x-user"] == "ann"
+            assert headers["x-mine"] == "1"
+            assert headers["x-role"] == "b"  # the last of two lines
+            assert not {"x_user", "x.user", "x-groups", "x-other"} & set(headers)
+        with edge(guarded(server.url, auth.url, authResponseHeadersRegex="^X-(User|Groups)$")) as proxy:
+            headers = seen(proxy.ask(GET % spoofed))
+            assert headers["x-user"] == "ann" and headers["x-mine"] == "1"
+            assert not {"x_user", "x.user", "x-groups", "x-other", "x-role"} & set(headers)
+        with edge(guarded(server.url, auth.url, authResponseHeadersRegex=".*")) as proxy:
+            # Neither the framing nor the host can be changed.
+            headers = seen(proxy.ask((GET % b"Content-Length: 2\r\n").replace(b"GET", b"POST") + b"hi"))
+            assert (headers["content-length"], headers["host"], headers["x-other"]) == ("2", "shop.test:8080", "no")
+
+
+REFUSALS = {
+    "401": reply(
+        "401 No",
+        "WWW-Authenticate: Basic",
+        "X-A: 1",
+        "Set-Cookie: a=b",
+        "Set-Cookie: c=d",
+        "Content-Type: text/x",
+        body="no!",
+    ),
+    "302": reply("302 Found", "Location: /login?x"),
+    "302 far": reply("302 Found", "Location: https://login.test/x"),
+    "304": reply("304 Not Modified"),
+    "500": reply("500 X", body="oops"),
+    "chunked": b"HTTP/1.1 403 X\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n3\r\nno!\r\n0\r\nX-T: 1\r\n\r\n",
+    "hop by hop": reply(
+        "403 X", "Connection: X-Hop, keep-alive", "X-Hop: 1", "Keep-Alive: 5", "Proxy-Authenticate: x", "Upgrade: x"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST"])
+def test_another_answer_is_the_clients(case: str, method: bytes) -> None:
+    with asking(REFUSALS[case]) as auth, edge(guarded("http://127.0.0.1:1", auth.url)) as proxy:
+        client = proxy.client()
+        for _ in range(2):  # the connection of the client can be used again
+            client.send((GET % b"Content-Length: 0\r\n").replace(b"GET", method, 1))
+            first, headers, body = client.message(body=method != b"HEAD")
+            text = {"401": b"no!", "500": b"oops", "chunked": b"no!"}.get(case, b"")
+            assert first.split()[1] == REFUSALS[case].split()[1].decode()
+            assert body == (text if method != b"HEAD" else b"")
+            assert not {
+                "x-hop",
+                "keep-alive",
+                "proxy-authenticate",
+                "upgrade",
+                "trailer",
+                "x-t",
+                "transfer-encoding",
+            } & set(headers)
+            if case == "302":
+                assert headers["location"] == f"{auth.url}/login?x"
+            if case == "302 far":
+                assert headers["location"] == "https://login.test/x"
+            if case == "401":
+                assert (headers["www-authenticate"], headers["x-a"], headers["content-type"]) == (
+                    "Basic",
+                    "1",
+                    "text/x",
+                )
+        client.close()
+        with edge(guarded("http://127.0.0.1:1", auth.url, preserveLocationHeader=True)) as other:
+            if case == "302":
+                assert other.ask(GET % b"")[1]["location"] == "/login?x"
+
+
+def test_where_to_sign_in() -> None:
+    options = {"authSigninURL": 'https://login.test/?a=1&b="2"<\''}
+    with (
+        asking(reply("401 No", "X-A: 1", body="no")) as auth,
+        edge(guarded("http://127.0.0.1:1", auth.url, **options)) as proxy,
+    ):
+        first, headers, body = proxy.ask(GET % b"")
+        assert first == "HTTP/1.1 302 Found"
+        assert headers["location"] == options["authSigninURL"]
+        assert "x-a" not in headers
+        assert body == b"" and "content-type" not in headers
+        assert proxy.ask((GET % b"Content-Length: 0\r\n").replace(b"GET", b"POST"))[2] == b""
+        auth.answer = reply("403 No", body="no")
+        assert proxy.ask(GET % b"")[0].startswith("HTTP/1.1 403")
+
+
+def test_cookies_of_both_servers() -> None:
+    def cookies(peer: Peer) -> None:
+        with contextlib.suppress(EOFError, ConnectionError):
+            while True:
+                peer.message()
+                peer.send(reply("200 OK", "Set-Cookie: own=1; Path=/", "Set-Cookie: sid=server", "X-A: b"))
+
+    answer = reply("200 OK", "Set-Cookie: sid=auth; Secure", "Set-Cookie: hidden=1", "Set-Cookie: sid=second")
+    with serving(cookies) as server, asking(answer) as auth:
+        with edge(guarded(server.url, auth.url, addAuthCookiesToResponse=["sid"])) as proxy:
+            client = proxy.client()
+            for wanted in ([b"own=1; Path=/", b"sid=auth; Secure", b"sid=second"], [b"own=1; Path=/", b"sid=server"]):
+                client.send(GET % b"")
+                head = client.until(b"\r\n\r\n")
+                found = [line[12:] for line in head.split(b"\r\n") if line.startswith(b"Set-Cookie: ")]
+                assert found == wanted
+                auth.answer = reply("200 OK")
+
+
+def test_a_long_answer() -> None:
+    with serving(echo) as server, asking(reply("403 No", body="x" * 101)) as auth:
+        with edge(guarded(server.url, auth.url, maxResponseBodySize=100)) as proxy:
+            first, _, body = proxy.ask(GET % b"")
+            assert (first, body) == ("HTTP/1.1 401 Unauthorized", b"")
+            auth.answer = reply("403 No", body="x" * 100)
+            assert proxy.ask(GET % b"")[2] == b"x" * 100
+        with edge(guarded(server.url, auth.url)) as proxy:
+            auth.answer = reply("403 No", body="x" * 300_000)
+            assert proxy.ask(GET % b"")[2] == b"x" * 300_000
+
+
+BROKEN: dict[str, Callable[[Peer], None]] = {
+    "closes": lambda peer: peer.message() and None,  # type: ignore[func-returns-value]
+    "half a head": lambda peer: (peer.message(), peer.send(b"HTTP/1.1 200 OK\r\nX-"))[1],
+    "half a body": lambda peer: (peer.message(), peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"))[1],
+    "no HTTP": lambda peer: (peer.message(), peer.send(b"SSH-2.0-x\r\n\r\n"))[1],
+    "switches": lambda peer: (
+        peer.message(),
+        peer.send(b"HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"),
+    )[1],
+}
+
+
+@pytest.mark.parametrize("case", [*BROKEN, "nobody"])
+def test_without_an_answer_nobody_passes(case: str) -> None:
+    with serving(echo) as server, serving(BROKEN.get(case, echo)) as auth:
+        url = "http://127.0.0.1:1" if case == "nobody" else auth.url
+        with edge(guarded(server.url, url)) as proxy:
+            first, _, body = proxy.ask(GET % b"")
+            assert (first, body) == ("HTTP/1.1 500 Internal Server Error", b"")
+            assert server.connections == 0
+
+
+def test_a_server_that_does_not_answer_and_a_client_that_goes_away() -> None:
+    with serving(echo) as server, asking() as auth, edge(guarded(server.url, auth.url)) as proxy:
+        auth.held.clear()
+        proxy.drive()
+        client, gone = proxy.client(), proxy.client()
+        client.send(GET % b"")
+        eventually(lambda: len(auth.asked) == 1, "it was asked")
+        gone.send(GET % b"")
+        eventually(lambda: len(auth.asked) == 2, "it was asked again")
+        proxy.apply(guarded(server.url, auth.url))
+        gone.close()
+        proxy.settle()
+        proxy.drive(29_000)
+        proxy.drive(2_000)
+        assert client.message()[0] == "HTTP/1.1 500 Internal Server Error"
+        assert server.connections == 0
+
+
+def test_tls_to_the_server(tmp_path: Path) -> None:
+    ca, mine = authority(tmp_path, "ca"), certificate(tmp_path, "mine", "client.test")
+    files = signed(tmp_path, ca, "auth", "IP:127.0.0.1")
+
+    def wants_mine(context: ssl.SSLContext) -> None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(mine.certificate)
+
+    def status(url: str, tls: dict[str, Any]) -> str:
+        with edge(guarded(server.url, url, **({"tls": tls} if tls else {}))) as proxy:
+            return proxy.ask(GET % b"")[0].split()[1]
+
+    with serving(echo) as server, secure_serving(files) as auth, secure_serving(files, adjust=wants_mine) as strict:
+        trusting = {"ca": str(ca.certificate)}
+        assert status(auth.url, {}) == "500"
+        assert status(auth.url, {"ca": str(mine.certificate)}) == "500"
+        assert status(auth.url, trusting) == "200"
+        assert status(auth.url, {"ca": Path(ca.certificate).read_text()}) == "200"
+        assert status(auth.url, {"insecureSkipVerify": True}) == "200"
+        assert status(strict.url, trusting) == "500"
+        assert status(strict.url, trusting | {"cert": str(mine.certificate), "key": str(mine.key)}) == "200"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"headerField": "X-A"}, "forwardAuth has no address"),
+        ({"address": "auth:80"}, "address"),
+        ({"address": "ftp://a"}, "write http://"),
+        ({"address": "h2c://a"}, "does not begin with http"),
+        ({"address": "http://u:p@a"}, "a user in the URL is not sent"),
+        ({"address": "http://a/b c"}, "letters that a URL does not have"),
+        ({"address": "http://a", "authResponseHeadersRegex": "("}, "("),
+        ({"address": "http://a", "forwardBody": True}, "forwardBody is not supported"),
+        ({"address": "http://a", "authSigninURL": "http://a\r\nX: 1"}, "control characters"),
+        ({"address": "http://a", "headerField": "a b"}, "is not the name of a header"),
+    ],
+)
+def test_what_cannot_run(options: dict[str, Any], text: str) -> None:
+    found = errors_of({"forwardAuth": options})
+    assert any(text in error for error in found), found
+
+
+def test_headers_without_effect_are_named() -> None:
+    (text,) = warnings_of(
+        {"forwardAuth": {"address": "http://127.0.0.1:1", "authResponseHeaders": ["Content-Length", "X-A"]}}
+    )
+    assert "Content-Length has no effect" in text
+
+
+def test_the_log_names_the_user(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    settings = {"accessLog": {"filePath": str(path), "format": "json"}}
+    with serving(echo) as server, asking(reply("200 OK", "X-User: ann")) as auth:
+        with edge(guarded(server.url, auth.url, headerField="x-user"), static=settings) as proxy:
+            assert "x-user" not in seen(proxy.ask(GET % b""))
+            auth.answer = reply("403 No")
+            proxy.ask(GET % b"")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["ClientUsername"] for line in lines] == ["ann", "-"]
+    assert [line.get("ServiceName") for line in lines] == ["all@file", None]
