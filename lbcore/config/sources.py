@@ -5,7 +5,7 @@ As in Traefik, only one source counts: flags if there are any, else the file, el
 Flags        `--entryPoints.web.address=:80` or `--log.level info`; a switch alone means true.
 Environment  `LBCORE_ENTRYPOINTS_WEB_ADDRESS`, or `TRAEFIK_...`. Variables that name no section (`LBCORE_SERVICE_HOST`,
              which Kubernetes sets, or `TRAEFIK_VERSION`) are not configuration.
-Lists        comma-separated, or with indexes: `...trustedIPs[0]`, `..._TRUSTEDIPS_0`.
+Lists        comma-separated, or with indexes: `...trustedIPs[0]`, `..._TRUSTEDIPS_0`. A flag for a list may be repeated.
 """
 
 from __future__ import annotations
@@ -111,17 +111,19 @@ def _put(node: dict[str, Any], annotation: Any, parts: list[str], value: str) ->
     else:
         raise ValueError(f"{key!r} goes deeper than the option does")
     if rest:
-        deeper = node.setdefault(name, {})
-        if not isinstance(deeper, dict):
-            deeper = node[name] = {}
+        before = node.get(name)
+        deeper = before if isinstance(before, dict) else {}
         _put(deeper, inner, rest, value)
+        if deeper or before is not None:  # a section that is off makes nothing of those around it
+            node[name] = deeper
     elif isinstance(inner, type) and issubclass(inner, Model):
         if value.lower() not in ("true", "false", ""):
             raise ValueError(f"{value!r}: needs keys below it, or true")
         if value.lower() != "false":
             node.setdefault(name, {})
     elif get_origin(inner) is list:
-        node[name] = [part.strip() for part in value.split(",") if part.strip()]
+        listed = [part.strip() for part in value.split(",") if part.strip()]
+        node[name] = [*node[name], *listed] if isinstance(node.get(name), list) else listed
     else:
         node[name] = value
 

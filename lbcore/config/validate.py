@@ -138,8 +138,12 @@ def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
             found.services[name] = errors
     _tree_errors(http.services, found)
     for name, router in http.routers.items():
-        if errors := _router_errors(name, router, http, static, found) or _tls_errors(name, router, dynamic, static):
+        if errors := _router_errors(name, router, http, static, found):
             found.routers[name] = errors
+        elif errors := _tls_errors(name, router, dynamic, static):
+            found.routers[name] = errors
+            if not any(isinstance(error, Fault) for error in errors):
+                found.following.add(("router", name))
     return found
 
 
@@ -207,10 +211,10 @@ def options_name(tls: RouterTls, owner: str) -> str:
 
 
 def options_errors(tls: TlsConfig, wanted: str) -> list[str]:
-    """Why the TLS options of this name cannot be used; empty if they can."""
+    """Why the TLS options of this name cannot be used; empty if they can. A Fault if there are no such options."""
     options = tls.options.get(wanted)
     if options is None:
-        return [] if wanted == DEFAULT else [f"unknown TLS options: {wanted}"]
+        return [] if wanted == DEFAULT else [Fault(f"unknown TLS options: {wanted}", "tls", "options")]
     return [f"TLS options {wanted}: {fault}" for fault in options.faults]
 
 

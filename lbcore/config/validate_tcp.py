@@ -42,7 +42,8 @@ def check_tcp(tcp: TcpConfig, static: StaticConfig, tls: TlsConfig) -> list[Disa
     routers = {}
     for name, router in tcp.routers.items():
         own, others = _router_errors(name, router, tcp, static, services, middlewares)
-        own += _tls_errors(name, router, tls)
+        for error in _tls_errors(name, router, tls):
+            (own if isinstance(error, Fault) else others).append(error)
         if own or others:
             routers[name] = [*own, *others]
         if others and not own:

@@ -302,6 +302,8 @@ class _Compiler:
             wanted = entry_points_of(router, self.static)
             if not (sound := [point for point in wanted if not points[point]]):
                 self.found.routers[name] = list(dict.fromkeys(error for point in wanted for error in points[point]))
+                if not any(self.lacks_middlewares(point) for point in wanted):
+                    self.found.following.add(("router", name))
                 continue
             for point in wanted:
                 if point in sound:
@@ -395,6 +397,11 @@ class _Compiler:
                 errors.append(f'middleware "{reference}" does not exist')
             errors += self.found.middlewares.get(reference, [])
         return errors
+
+    def lacks_middlewares(self, point: str) -> bool:
+        """Whether a middleware of an entry point does not exist."""
+        own = [qualify(reference, "@file") for reference in self.static.entry_points[point].http.middlewares]
+        return any(reference not in self.http.middlewares for reference in self.expand(own))
 
     def build_middlewares(self) -> None:
         for name, config in self.http.middlewares.items():

@@ -68,6 +68,34 @@ def test_check_prints_a_problem_once_with_its_places(tmp_path: Path) -> None:
     assert "7 disabled (router x for what they refer to)" in done.stdout
 
 
+def test_what_follows_from_tls_options_or_an_entry_point_is_named_and_not_listed(tmp_path: Path) -> None:
+    (tmp_path / "static.yml").write_text(
+        "entryPoints: {web: {address: ':0'}, closed: {address: ':0', http: {middlewares: [auth@file]}}}\n"
+        "providers: {file: {filename: dyn.yml}}\n"
+    )
+    (tmp_path / "dyn.yml").write_text(
+        "http:\n"
+        "  routers:\n"
+        "    a: {rule: Host(`a`), service: s, entryPoints: [web], tls: {options: mutual}}\n"
+        "    b: {rule: Host(`b`), service: s, entryPoints: [closed]}\n"
+        "    c: {rule: Host(`c`), service: s, entryPoints: [web], tls: {options: none}}\n"
+        "  services: {s: {loadBalancer: {servers: [{url: 'http://a'}]}}}\n"
+        "  middlewares: {auth: {plugin: {x: {}}}}\n"
+        "tcp:\n"
+        "  routers: {d: {rule: HostSNI(`d`), service: s, entryPoints: [web], tls: {options: mutual}}}\n"
+        "  services: {s: {loadBalancer: {servers: [{address: 'a:1'}]}}}\n"
+        "tls: {options: {mutual: {clientAuth: {caFiles: [none.pem], clientAuthType: RequireAndVerifyClientCert}}}}\n"
+    )
+    done = lbcore("check", "static.yml", folder=tmp_path)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert [line.split(": ")[1:3] for line in errors] == [
+        ["dyn.yml:7", "http.middlewares.auth.plugin"],
+        ["dyn.yml:11", "tls.options.mutual"],
+        ["dyn.yml:5", "http.routers.c.tls.options"],
+    ]
+    assert "(router a, router b, tcp router d for what they refer to)" in done.stdout
+
+
 def test_the_summary_names_the_kinds_of_objects_of_one_name(tmp_path: Path) -> None:
     (tmp_path / "dyn.yml").write_text(
         "http:\n"

@@ -46,6 +46,20 @@ def test_environment_says_the_same_as_the_file(prefix: str) -> None:
     assert from_environment({**environ, "PATH": "/bin"})[0] == parse_static(FILE)[0]
 
 
+def test_a_flag_for_a_list_may_be_repeated() -> None:
+    key = "--entryPoints.web.forwardedHeaders.trustedIPs"
+    config, _ = from_flags([f"{key}=10.0.0.0/8,10.1.0.0/16", f"{key.lower()}=127.0.0.1", key, "192.168.0.1"])
+    expected = ["10.0.0.0/8", "10.1.0.0/16", "127.0.0.1", "192.168.0.1"]
+    assert config.entry_points["web"].forwarded_headers.trusted_ips == expected
+
+
+@pytest.mark.parametrize("flag", ["--metrics.prometheus=false", "--providers.file=FALSE", "--ping=false"])
+def test_a_section_that_is_off_makes_nothing_of_those_around_it(flag: str) -> None:
+    assert from_flags(["--entryPoints.web.address=:80", flag])[0] == from_flags(["--entryPoints.web.address=:80"])[0]
+    environ = {f"TRAEFIK_{flag[2:].partition('=')[0].replace('.', '_').upper()}": "false"}
+    assert from_environment({**environ, "TRAEFIK_LOG_LEVEL": "ERROR"})[0] == parse_static("log: {level: ERROR}")[0]
+
+
 @pytest.mark.parametrize(
     ("flag", "problem"),
     [
