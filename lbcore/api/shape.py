@@ -15,7 +15,8 @@ HIDDEN = "xxxx"  # in place of a secret
 def shape(value: Any) -> Any:
     """A model as JSON values with Traefik's names. Omits empty, zero and false values, as Go does.
 
-    Also omits fields marked WHEN_SET that the configuration does not set.
+    A zero or false that is not the default is shown, as Traefik shows it. Fields marked WHEN_SET are omitted if the
+    configuration does not set them.
     """
     if isinstance(value, Model):
         found = {}
@@ -23,8 +24,7 @@ def shape(value: Any) -> Any:
             item = getattr(value, name)
             if WHEN_SET in info.metadata and name not in value.model_fields_set:
                 continue
-            empty = item is None or item is False or item == "" or item == 0 or item == [] or item == {}
-            if empty or (isinstance(item, timedelta) and not item):
+            if not item and not isinstance(item, Model) and (item == info.default or not isinstance(item, int)):
                 continue
             if SECRETS in info.metadata:
                 item = HIDDEN if isinstance(item, str) else [f"{text.rpartition(':')[0]}:{HIDDEN}" for text in item]

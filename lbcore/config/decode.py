@@ -212,7 +212,7 @@ class _Decoder:
             if not model.may_be_empty and all(item is None for item in value.values()):
                 return self.empty(path)
             return self.mapping(value, model, path, written)
-        if value == "" and model.may_be_empty and not issubclass(model, Object):
+        if value in ("", []) and model.may_be_empty and not issubclass(model, Object):
             return {}  # as in Traefik
         if isinstance(value, str) and value.lower() in ("true", "false") and not issubclass(model, Object):
             if model.may_be_empty:

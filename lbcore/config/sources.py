@@ -5,7 +5,8 @@ As in Traefik, only one source counts: flags if there are any, else the file, el
 Flags        `--entryPoints.web.address=:80` or `--log.level info`; a switch alone means true.
 Environment  `LBCORE_ENTRYPOINTS_WEB_ADDRESS`, or `TRAEFIK_...`. Variables that name no section (`LBCORE_SERVICE_HOST`,
              which Kubernetes sets, or `TRAEFIK_VERSION`) are not configuration.
-Lists        comma-separated, or with indexes: `...trustedIPs[0]`, `..._TRUSTEDIPS_0`. A flag for a list may be repeated.
+Lists        comma-separated, or with indexes: `...trustedIPs[0]`, `..._TRUSTEDIPS_0`. A flag
+             may be repeated.
 """
 
 from __future__ import annotations

@@ -218,6 +218,10 @@ http:
     s: {loadBalancer: {sticky: {cookie: ""}, servers: [{url: "http://a"}]}}
     none: {loadBalancer: {servers: ""}}
 """, ("nothing to send requests to",)),
+    SetUp("empty lists for sections", "same", """http:
+  routers: {r: {rule: "Host(`a`)", service: s}, t: {rule: "Host(`b`)", service: s, tls: []}}
+  services: {s: {loadBalancer: {sticky: {cookie: []}, servers: [{url: "http://a"}]}}}
+"""),
     SetUp("limits below nothing", "same", """http:
   routers: {m: {rule: "Host(`a`)", service: m}, f: {rule: "Host(`b`)", service: f}}
   services:

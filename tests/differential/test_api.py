@@ -73,10 +73,19 @@ def configuration(a: str, b: str) -> dict[str, Any]:
                         "sticky": {"cookie": {"httpOnly": True}},
                     }
                 },
-                "mirrored": {"mirroring": {"service": "plain", "mirrors": [{"name": "ejecting", "percent": 10}]}},
+                "mirrored": {
+                    "mirroring": {
+                        "service": "plain",
+                        "mirrors": [{"name": "ejecting", "percent": 10}],
+                        "mirrorBody": False,
+                        "maxBodySize": 0,
+                    },
+                },
                 "spare": {"failover": {"service": "checked", "fallback": "plain", "errors": {"status": ["500-599"]}}},
-                "rendezvous": {"highestRandomWeight": {"services": [{"name": "plain"}]}},
-                "empty": {"loadBalancer": {"servers": []}},
+                "rendezvous": {
+                    "highestRandomWeight": {"services": [{"name": "plain"}, {"name": "empty", "weight": 0}]},
+                },
+                "empty": {"loadBalancer": {"servers": [], "passHostHeader": False}},
             },
         },
         "tcp": {

@@ -42,6 +42,13 @@ def warned(text: str, *, static: bool = False) -> list[str]:
     return [str(note) for note in (parse_static if static else parse_dynamic)(text)[1]]
 
 
+def test_an_empty_list_is_an_empty_section() -> None:
+    assert router("tls: []").tls == router("tls: {}").tls is not None
+    assert balancer(", sticky: {cookie: []}").sticky == balancer(", sticky: {cookie: {}}").sticky
+    assert parse_static("ping: []\naccessLog: []\n") == parse_static("ping: {}\naccessLog: {}\n")
+    assert faults(f"http: {{{SERVICE % ', healthCheck: []'}}}")["s"]
+
+
 def test_one_text_is_a_list_split_at_commas() -> None:
     assert router("entryPoints: 'web, websecure'").entry_points == ["web", "websecure"]
     assert router("middlewares: m").middlewares == ["m"]
