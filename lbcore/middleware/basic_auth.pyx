@@ -175,7 +175,7 @@ cdef class BasicAuth(Middleware):
         check.done = check.take
         if check.secret is None:
             return self.challenged(answer)     # nobody can come in
-        check.job = self.checker.check(check.secret, password, check.done)
+        check.job = self.checker.check(user, check.secret, password, check.done)
         if check.job is None:
             return unavailable(answer)
         context.wait(check, WAIT_MS)

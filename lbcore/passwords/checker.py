@@ -24,10 +24,10 @@ Done = Callable[[bool | None], None]
 
 
 class Job:
-    """A check that is under way. Several requests with the same password share it."""
+    """A check that is under way. Several requests of a user with the same password share it."""
 
-    def __init__(self, stored: bytes, password: bytes) -> None:
-        self.key = (stored, password)
+    def __init__(self, user: bytes, stored: bytes, password: bytes) -> None:
+        self.key = (user, stored, password)
         self.waiting: list[Done] = []
 
 
@@ -40,24 +40,26 @@ class Checker:
     def __init__(self, shed: Callable[[], None], command: tuple[str, ...] = COMMAND) -> None:
         self._shed = shed
         self._command = command
-        self._jobs: dict[tuple[bytes, bytes], Job] = {}  # in the order in which they came; the first one is being done
+        self._jobs: dict[tuple[bytes, bytes, bytes], Job] = {}  # in order; the first one is being done
         self._process: subprocess.Popen[bytes] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked = False  # the process works on the first job
         self._idle: asyncio.TimerHandle | None = None
         self._rests_until = 0.0
 
-    def check(self, stored: bytes, password: bytes, done: Done) -> Job | None:
+    def check(self, user: bytes, stored: bytes, password: bytes, done: Done) -> Job | None:
         """Have a password checked. None: too many wait.
 
+        user  who says to have it. Two users share no check, since the time of an answer would tell that both are
+              checked against the same hash.
         done  called later, on the loop, with the result; None = the process has failed.
         """
-        job = self._jobs.get((stored, password))
+        job = self._jobs.get((user, stored, password))
         if job is None:
             if len(self._jobs) > MOST_WAITING:
                 self._shed()
                 return None
-            job = Job(stored, password)
+            job = Job(user, stored, password)
             self._jobs[job.key] = job
         job.waiting.append(done)
         if not self._asked:
@@ -90,7 +92,7 @@ class Checker:
             self._idle = None
         job = next(iter(self._jobs.values()))
         try:
-            self._process.stdin.write(question(*job.key))
+            self._process.stdin.write(question(*job.key[1:]))
         except OSError:
             self._lose()
             return

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import bcrypt
@@ -14,7 +16,8 @@ import pytest
 from tests.differential.test_edge import Twins, twins
 from tests.differential.test_traefik import IGNORED, describe, get
 from tests.support.instance import eventually
-from tests.support.wire import Peer, Server
+from tests.support.traefik import NAMES
+from tests.support.wire import Peer, Server, config_for
 
 # Of an answer: what differs from run to run, or on purpose (see docs/differences.md).
 VARYING = {"date", "content-length"}
@@ -294,3 +297,44 @@ def test_none_at_once(both: Twins) -> None:
     assert outcome(both, "lbcore", "web", request) == outcome(both, "traefik", "web", request)
     request = get("/some-at-once/")
     assert outcome(both, "lbcore", "web", request) == outcome(both, "traefik", "web", request)
+
+
+def test_so_many_at_once_over_all_workers(tmp_path: Path) -> None:
+    """Connections go to either of two workers, which count together."""
+    released = threading.Event()
+    under_way: list[str] = []
+
+    def holds(peer: Peer) -> None:
+        with contextlib.suppress(EOFError, ConnectionError):
+            while True:
+                first, _, _ = peer.message()
+                if " /held" in first:
+                    under_way.append(first)
+                    released.wait(60)
+                peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    server = Server(holds)
+    config = config_for(server.url)
+    config["http"]["middlewares"] = {
+        "few": {"inFlightReq": {"amount": 3, "sourceCriterion": {"requestHeaderName": "X-Key"}}}
+    }
+    config["http"]["routers"]["all"]["middlewares"] = ["few"]
+    try:
+        with twins(tmp_path, {"entryPoints": {"web": {}}}, config) as both:
+            for name in NAMES:
+                with contextlib.ExitStack() as stack:
+                    clients = [stack.enter_context(contextlib.closing(both.client(name, "web"))) for _ in range(12)]
+                    before = len(under_way)
+                    for client in clients[:3]:
+                        client.send(get("/held", "a", "X-Key: one"))
+                    eventually(lambda before=before: len(under_way) == before + 3, "three are under way")  # type: ignore[misc]
+                    refused = [client.ask(get("/", "a", "X-Key: one"))[0] for client in clients[3:]]
+                    assert refused == ["HTTP/1.1 429 Too Many Requests"] * 9
+                    assert clients[4].ask(get("/", "b", "X-Key: two"))[0] == "HTTP/1.1 200 OK"
+                    released.set()
+                    assert [client.message()[0] for client in clients[:3]] == ["HTTP/1.1 200 OK"] * 3
+                    assert clients[3].ask(get("/", "a", "X-Key: one"))[0] == "HTTP/1.1 200 OK"
+                    released.clear()
+    finally:
+        released.set()
+        server.close()

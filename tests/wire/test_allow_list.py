@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,10 @@ def test_what_has_no_effect() -> None:
 def test_layer_4_refuses_an_empty_list() -> None:
     assert errors_of({"ipAllowList": {"sourceRange": []}}, "tcp") == ["sourceRange is empty, IPAllowLister not created"]
     assert errors_of({"ipWhiteList": {"sourceRange": ["10.0.0.0/8"]}}, "tcp") == []
+
+
+def test_an_explanation_names_who_has_refused() -> None:
+    config = listed("http://127.0.0.1:1", sourceRange=["10.0.0.0/8"])
+    with edge(config, static={"explain": {"secret": "correct horse battery"}}) as proxy:
+        _, headers, _ = proxy.ask(GET % b"X-Lbcore-Explain: correct horse battery\r\n")
+        assert json.loads(headers["x-lbcore-explain"])["answeredBy"] == "list@file"

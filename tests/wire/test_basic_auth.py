@@ -72,9 +72,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, bytes]]:
     found: list[tuple[bytes, bytes]] = []
     check = Checker.check
 
-    def watched(self: Checker, stored: bytes, password: bytes, done: Done) -> Job | None:
+    def watched(self: Checker, user: bytes, stored: bytes, password: bytes, done: Done) -> Job | None:
         found.append((stored, password))
-        return check(self, stored, password, done)
+        return check(self, user, stored, password, done)
 
     monkeypatch.setattr(Checker, "check", watched)
     return found
@@ -231,7 +231,7 @@ class Slow:
         monkeypatch.setattr(Checker, "check", self.check)
         monkeypatch.setattr(Checker, "forget", self.forget)
 
-    def check(self, stored: bytes, password: bytes, done: Done) -> object:
+    def check(self, user: bytes, stored: bytes, password: bytes, done: Done) -> object:
         self.waiting.append((password, done))
         self.come.release()
         return object()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lbcore.config.middlewares.source import SourceCriterion
 from lbcore.http.request import Request
@@ -92,3 +94,23 @@ def test_one_criterion_at_most(criterion: dict[str, Any], text: str) -> None:
 def test_bits_that_ipv6_does_not_have(bits: int) -> None:
     with pytest.raises(ValueError, match=f"invalid IPv6 subnet {bits}"):
         source_of({"ipStrategy": {"ipv6Subnet": bits}})
+
+
+ENTRIES = st.sampled_from(
+    ["10.0.0.1", "203.0.113.9", "2001:db8::5", "junk", "", " ", "10.0.0.2:80", "[2001:db8::6]:1", ":", "%", "\t"]
+)
+
+
+@given(st.lists(st.lists(ENTRIES, max_size=5).map(",".join), max_size=4), st.integers(1, 8))
+def test_entries_over_lines_as_a_list_has_them(lines: list[str], depth: int) -> None:
+    entries = [entry.strip(" \t") for line in lines for entry in line.split(",")]
+    found = source_of({"ipStrategy": {"depth": depth}}, *(f"X-Forwarded-For: {line}" for line in lines))
+    assert found == (address_of(entries[-depth]) if depth <= len(entries) else "")
+    found = source_of({"ipStrategy": {"excludedIPs": ["10.0.0.0/8"]}}, *(f"X-Forwarded-For: {line}" for line in lines))
+    left = [entry for entry in entries if entry and not address_of(entry).startswith("10.")]
+    assert found == (address_of(left[-1]) if left else "")
+
+
+def address_of(entry: str) -> str:
+    """Without its port."""
+    return {"10.0.0.2:80": "10.0.0.2", "[2001:db8::6]:1": "2001:db8::6"}.get(entry, entry)

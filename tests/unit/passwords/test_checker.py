@@ -36,7 +36,7 @@ class Shed:
 
 async def ask(checker: Checker, password: bytes, stored: bytes = STORED) -> bool | None:
     future: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
-    assert checker.check(stored, password, future.set_result) is not None
+    assert checker.check(b"ann", stored, password, future.set_result) is not None
     return await future
 
 
@@ -66,12 +66,13 @@ def test_one_more_than_the_queue_is_refused_and_counted() -> None:
     async def body() -> None:
         shed = Shed()
         checker = Checker(shed, SILENT)
-        jobs = [checker.check(STORED, b"%d" % i, lambda result: None) for i in range(module.MOST_WAITING + 1)]
+        jobs = [checker.check(b"ann", STORED, b"%d" % i, lambda result: None) for i in range(module.MOST_WAITING + 1)]
         assert None not in jobs
-        assert checker.check(STORED, b"one more", lambda result: None) is None
+        assert checker.check(b"ann", STORED, b"one more", lambda result: None) is None
         assert shed.count == 1
-        # The same password as one that waits costs nothing.
-        assert checker.check(STORED, b"0", lambda result: None) is jobs[0]
+        assert checker.check(b"bob", STORED, b"0", lambda result: None) is None
+        # The same password of the same user as one that waits costs nothing.
+        assert checker.check(b"ann", STORED, b"0", lambda result: None) is jobs[0]
         checker.close()
 
     run(body)
@@ -81,9 +82,9 @@ def test_what_is_given_up_is_not_asked() -> None:
     async def body() -> None:
         checker = Checker(Shed(), SILENT)
         seen: list[bool | None] = []
-        first = checker.check(STORED, b"1", seen.append)
+        first = checker.check(b"ann", STORED, b"1", seen.append)
         await asyncio.sleep(0)
-        second = checker.check(STORED, b"2", seen.append)
+        second = checker.check(b"ann", STORED, b"2", seen.append)
         assert first is not None and second is not None
         checker.forget(second, seen.append)
         assert checker.waiting == 1
