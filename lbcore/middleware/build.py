@@ -7,11 +7,14 @@ from lbcore.middleware.allow_list import AllowList
 from lbcore.middleware.api_key import ApiKey
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.basic_auth import BasicAuth
+from lbcore.middleware.buffering import Buffering
+from lbcore.middleware.circuit_breaker import CircuitBreaker
 from lbcore.middleware.client_cert import PassTLSClientCert
 from lbcore.middleware.compress import Compress
 from lbcore.middleware.content_type import ContentType
 from lbcore.middleware.digest_auth import DigestAuth
 from lbcore.middleware.encoded_characters import EncodedCharacters
+from lbcore.middleware.errors import Errors
 from lbcore.middleware.forward_auth import ForwardAuth
 from lbcore.middleware.headers import Headers
 from lbcore.middleware.in_flight import InFlightReq
@@ -19,6 +22,8 @@ from lbcore.middleware.jwt_auth import JwtAuth
 from lbcore.middleware.paths import AddPrefix, ReplacePath, ReplacePathRegex, StripPrefix, StripPrefixRegex
 from lbcore.middleware.redirect import RedirectRegex, RedirectScheme
 from lbcore.middleware.request_id import RequestID
+from lbcore.middleware.retry import Retry
+from lbcore.middleware.timeout import Timeout
 from lbcore.state.holdings import State
 
 KINDS = {
@@ -43,6 +48,11 @@ KINDS = {
     "api_key": ApiKey,
     "jwt_auth": JwtAuth,
     "request_id": RequestID,
+    "retry": Retry,
+    "errors": Errors,
+    "circuit_breaker": CircuitBreaker,
+    "buffering": Buffering,
+    "timeout": Timeout,
 }
 
 

@@ -31,6 +31,7 @@ from lbcore.transport.resolver import Resolver
 
 cdef enum:
     MOST_WAITING = 100         # for one connection: as many streams as one may open before the server has said how many
+    SHORT_MS = 500             # waits below that are exact to 1 ms: the wheel of timers has coarser ticks
 
 cdef bytes OFFER_BOTH = b"\x02h2\x08http/1.1"      # in ALPN
 cdef bytes OFFER_HTTP1 = b"\x08http/1.1"
@@ -219,10 +220,22 @@ cdef class SocketDialer(Dialer):
         return dial.dial(self.reactor, self.resolver, exchange.attempt.balancer.policy.dial_timeout_ms)
 
     cdef int arm(self, Pending pending, int64_t timeout_ms) except -1:
-        cdef WaitDeadline deadline = WaitDeadline.__new__(WaitDeadline)
+        cdef WaitDeadline deadline
+        if timeout_ms < SHORT_MS and not self.reactor.driven_ms:
+            pending.timer = self.loop.call_later(timeout_ms / 1000.0, self.expire, pending)
+            return 0
+        deadline = WaitDeadline.__new__(WaitDeadline)
         deadline.pending = pending
         pending.timer = deadline
         return self.reactor.arm(deadline, timeout_ms)
+
+    def expire(self, Pending pending) -> None:
+        """A short wait is over."""
+        self.reactor.enter()
+        try:
+            pending.expire()
+        except Exception as error:
+            _log.error("internal error at the end of a wait", exc_info=error)
 
     cdef uint64_t now_ns(self) noexcept:
         return self.reactor.now_ns()

@@ -250,10 +250,10 @@ http:
     auth: {{basicAuth: {{users: ["a:$apr1$x"]}}}}
     limit: {{rateLimit: {{average: 100, burst: 50}}}}
 {APP}""", ("basicAuth: not supported", "rateLimit: not supported", "closed for what they refer to")),
-    SetUp("compression by true", "missing", f"""http:
+    SetUp("compression by true", "same", f"""http:
   routers: {{r: {{rule: "Host(`a`)", service: app, middlewares: [c]}}, plain: {{rule: "Host(`b`)", service: app}}}}
   middlewares: {{c: {{compress: true}}}}
-{APP}""", ("compress: not supported",)),
+{APP}"""),
     SetUp("a server behind TLS", "same", f"""http:
   routers:
     a: {{rule: "Host(`a`)", service: app}}

@@ -45,7 +45,30 @@ MIDDLEWARES: dict[str, Any] = {
     "compressbr": {"compress": {"encodings": ["br", "zstd"], "defaultEncoding": "br", "minResponseBodyBytes": 50}},
     "compressnot": {"compress": {"excludedContentTypes": ["image/png", "text/plain"]}},
     "compressonly": {"compress": {"includedContentTypes": ["image/png"]}},
+    "errors": {"errors": {"status": ["500-599"], "service": "app", "query": "/p/{status}/{originalStatus}?u={url}"}},
+    "rewrites": {
+        "errors": {
+            "status": ["404", "500-503"],
+            "service": "app",
+            "query": "{status}",
+            "statusRewrites": {"500-502": 418},
+        }
+    },
+    "errorsdown": {"errors": {"status": ["500"], "service": "refused", "query": "/"}},
+    "errorsbare": {"errors": {"status": ["500"], "service": "app"}},
+    "buffering": {"buffering": {"maxRequestBodyBytes": 100, "maxResponseBodyBytes": 5000}},
+    "again": {"buffering": {"retryExpression": "ResponseCode() == 503 && Attempts() < 3"}},
+    "breaker": {"circuitBreaker": {"expression": "ResponseCodeRatio(500, 600, 0, 600) > 0.5", "responseCode": 418}},
+    "retry": {"retry": {"attempts": 3, "status": ["503"], "initialInterval": "1ms"}},
 }
+
+
+ASKED: list[str] = []  # what the server was asked for, by both
+
+
+@pytest.fixture(name="seen")
+def requests_seen() -> list[str]:
+    return ASKED
 
 
 def serve(peer: Peer) -> None:
@@ -53,6 +76,7 @@ def serve(peer: Peer) -> None:
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             first, _, _ = peer.message()
+            ASKED.append(first)
             method, target, _ = first.split(" ")
             name = target.partition("?")[0].rpartition("/")[2]
             status = int(name) if name.isdigit() else 200
@@ -113,25 +137,35 @@ def is_ready(port: int) -> bool:
         return False
 
 
-def ask(port: int, target: str, *headers: str, method: str = "GET") -> tuple[str, dict[str, str], bytes]:
+def ask(
+    port: int, target: str, *headers: str, method: str = "GET", body: bytes = b""
+) -> tuple[str, dict[str, str], bytes]:
     """Status, headers, and the decoded body."""
     peer = Peer(socket.create_connection(("127.0.0.1", port), timeout=10))
     with contextlib.closing(peer.sock):
         peer.send("\r\n".join([f"{method} {target} HTTP/1.1", "Host: a.test", *headers, "", ""]).encode())
-        first, found, body = peer.message(body=method != "HEAD")
+        peer.send(body)
+        first, found, text = peer.message(body=method != "HEAD")
     decode = DECODERS[found.get("content-encoding", "")]
-    return first.split()[1], found, decode(body) if body else body
+    return first.split()[1], found, decode(text) if text else text
 
 
-def same(pair: dict[str, int], target: str, *headers: str, method: str = "GET", but: Collection[str] = ()) -> None:
+def same(
+    pair: dict[str, int],
+    target: str,
+    *headers: str,
+    method: str = "GET",
+    body: bytes = b"",
+    but: Collection[str] = (),
+) -> None:
     found = {}
     for name, port in pair.items():
-        status, lines, body = ask(port, target, *headers, method=method)
+        status, lines, text = ask(port, target, *headers, method=method, body=body)
         kept = {line: value for line, value in lines.items() if line not in {"date", *but}}
         if method != "HEAD" and "content-encoding" in lines:  # Go gives short ones a length
             kept.pop("content-length", None)
             kept.pop("transfer-encoding", None)
-        found[name] = status, kept, body
+        found[name] = status, kept, text
     assert found["lbcore"] == found["traefik"]
 
 
@@ -167,3 +201,46 @@ def test_codings(pair: dict[str, int], middleware: str, name: str, accept: str |
     lines = [] if accept is None else [f"Accept-Encoding: {accept}"]
     same(pair, f"/{middleware}/{name}", *lines, but=VARY)
     same(pair, f"/{middleware}/{name}", *lines, method="HEAD", but=VARY)
+
+
+@pytest.mark.parametrize("name", ["errors", "rewrites", "errorsdown", "errorsbare"])
+@pytest.mark.parametrize("status", ["200", "404", "499", "500", "502", "503", "599"])
+def test_pages(pair: dict[str, int], name: str, status: str) -> None:
+    for query in ("", "?a=b%20c&d=%C3%A9"):
+        same(pair, f"/{name}/x%20y/{status}{query}")
+    same(pair, f"/{name}/{status}", "Content-Length: 3", method="POST", body=b"abc")
+    same(pair, f"/{name}/{status}", method="HEAD")
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 101, 5000])
+def test_whole_bodies(pair: dict[str, int], size: int) -> None:
+    body = b"x" * size
+    same(pair, "/buffering/200", f"Content-Length: {size}", method="POST", body=body, but={"connection"})
+    wire = b"%x\r\n%b\r\n0\r\n\r\n" % (size, body) if size else b"0\r\n\r\n"
+    same(pair, "/buffering/200", "Transfer-Encoding: chunked", method="POST", body=wire, but={"connection"})
+
+
+def test_whole_answers(pair: dict[str, int]) -> None:
+    for name in ("text", "short", "empty", "png"):
+        same(pair, f"/buffering/{name}", "Accept-Encoding: identity")
+
+
+@pytest.mark.parametrize("name", ["again", "retry"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+def test_further_attempts(pair: dict[str, int], seen: list[str], name: str, method: str) -> None:
+    for status in ("200", "500", "503"):
+        made = []
+        for port in pair.values():
+            before = len(seen)
+            ask(port, f"/{name}/{status}", "Content-Length: 3", method=method, body=b"abc")
+            made.append(len(seen) - before)
+        assert made[0] == made[1]
+        same(pair, f"/{name}/{status}", "Content-Length: 3", method=method, body=b"abc")
+
+
+def test_a_breaker(pair: dict[str, int]) -> None:
+    same(pair, "/breaker/200")
+    for _ in range(2):
+        same(pair, "/breaker/500")
+    eventually(lambda: {ask(port, "/breaker/500")[0] for port in pair.values()} == {"418"}, "both have tripped")
+    same(pair, "/breaker/200")

@@ -41,6 +41,7 @@ INTERNAL = {
     for package, names in {
         "http": "arena buffer cookie fields lenient pico reflect sink",
         "http2": "nghttp2",
+        "middleware": "spool",
         "observability": "json_line text",
         "proxy": "answer_way attempt attempts copies entry_point exchange explainer gates observation "
         "recording request_way way_back whole",

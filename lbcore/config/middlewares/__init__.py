@@ -7,11 +7,14 @@ from pydantic import Field
 from lbcore.config.middlewares.add_prefix import AddPrefix
 from lbcore.config.middlewares.api_key import ApiKey
 from lbcore.config.middlewares.basic_auth import BasicAuth
+from lbcore.config.middlewares.buffering import Buffering
 from lbcore.config.middlewares.chain import Chain
+from lbcore.config.middlewares.circuit_breaker import CircuitBreaker
 from lbcore.config.middlewares.compress import Compress
 from lbcore.config.middlewares.content_type import ContentType
 from lbcore.config.middlewares.digest_auth import DigestAuth
 from lbcore.config.middlewares.encoded_characters import EncodedCharacters
+from lbcore.config.middlewares.errors import Errors
 from lbcore.config.middlewares.forward_auth import ForwardAuth
 from lbcore.config.middlewares.headers import Headers
 from lbcore.config.middlewares.in_flight_req import InFlightReq
@@ -23,8 +26,10 @@ from lbcore.config.middlewares.redirect_scheme import RedirectScheme
 from lbcore.config.middlewares.replace_path import ReplacePath
 from lbcore.config.middlewares.replace_path_regex import ReplacePathRegex
 from lbcore.config.middlewares.request_id import RequestID
+from lbcore.config.middlewares.retry import Retry
 from lbcore.config.middlewares.strip_prefix import StripPrefix
 from lbcore.config.middlewares.strip_prefix_regex import StripPrefixRegex
+from lbcore.config.middlewares.timeout import Timeout
 from lbcore.config.middlewares.upstream import UpstreamTls
 from lbcore.config.model import Object, fields_of, keys
 
@@ -33,9 +38,7 @@ class Middleware(Object):
     """Exactly one kind."""
 
     missing = {
-        **keys("retry", "lbcore tries other servers by itself where none has seen the request"),
-        **keys("circuitBreaker", "passiveHealthCheck of the service takes failing servers out"),
-        **keys("errors rateLimit buffering"),
+        **keys("rateLimit"),
         **keys("grpcWeb plugin"),
     }
 
@@ -60,6 +63,11 @@ class Middleware(Object):
     api_key: ApiKey | None = None
     jwt_auth: JwtAuth | None = None
     request_id: RequestID | None = Field(default=None, alias="requestID")
+    retry: Retry | None = None
+    errors: Errors | None = None
+    circuit_breaker: CircuitBreaker | None = None
+    buffering: Buffering | None = None
+    timeout: Timeout | None = None
     chain: Chain | None = None
 
     @property

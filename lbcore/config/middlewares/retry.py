@@ -1,0 +1,30 @@
+"""`retry`: more attempts, at other servers first. No I/O."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from lbcore.config.model import Model
+from lbcore.config.numbers import Limit
+from lbcore.config.units import SignedDuration
+
+MEBI = 1 << 20
+
+
+class Retry(Model):
+    """attempts             all of them, the first one included.
+    initialInterval      before the second attempt, and up to twice as long before later ones; not above 0: none.
+    timeout              no attempt begins later than that after the request came; not above 0: any time.
+    status               ranges of answers after which another server is asked.
+    maxRequestBodyBytes  of a request that is sent again after an answer; below 0: a share of the memory for bodies.
+    """
+
+    attempts: int = Field(default=0, lt=1 << 31)
+    initial_interval: SignedDuration = timedelta(0)
+    timeout: SignedDuration = timedelta(0)
+    max_request_body_bytes: Limit = 2 * MEBI
+    status: list[str] = []
+    disable_retry_on_network_error: bool = False
+    retry_non_idempotent_method: bool = False

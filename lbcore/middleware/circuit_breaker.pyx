@@ -1,0 +1,367 @@
+"""circuitBreaker: refuse requests while an expression over the last answers is true, then let more and more pass. No I/O.
+
+All that is counted lies in the table of keys that all workers share, in rows of the breaker of a router or service:
+
+- one row for its state;
+- ratios of statuses: for each of them ten rows, for the last ten seconds;
+- latencies: for each of the last six periods of 10 s a histogram, whose bounds lie 3 % apart, with four counters to a row.
+"""
+
+import logging
+
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from lbcore.http.render cimport status_text
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware
+from lbcore.state.holdings cimport Group
+from lbcore.state.layout cimport KeyedRow
+
+from lbcore.middleware.expression import Function, compile_condition
+
+_log = logging.getLogger("lbcore.middleware")
+
+cdef enum:
+    STANDBY = 0                # all requests pass
+    TRIPPED                    # none does, until `KeyedRow.value`
+    RECOVERING                 # some do, until then
+    ROW_STATE = 0              # what a row counts, the first byte of its key
+    ROW_RATIO
+    ROW_LATENCY
+    BUCKETS = 10               # seconds that ratios are about
+    PERIODS = 6                # that latencies are about
+    LINEAR = 64                # latencies below this number of µs have a counter each
+    STEPS = 32                 # counters for each doubling above that
+    COUNTERS = 960             # of a histogram: up to 2^33 µs, more than two hours
+    COUNTERS_OF_ROW = 4
+    STATE_SHIFT = 62           # of `KeyedRow.reserve` of ROW_STATE: the state, then 31 bits each for requests let through and refused
+    COUNT_BITS = 31
+
+cdef uint64_t SECOND_NS = 1000000000
+cdef uint64_t PERIOD_NS = 10 * SECOND_NS
+cdef uint64_t MOST_COUNTED = (<uint64_t>1 << COUNT_BITS) - 1
+
+
+cdef struct Ratio:             # of answers in the first range to those in the second; the ends are not included
+    int64_t first
+    int64_t behind
+    int64_t of_first
+    int64_t of_behind
+
+
+cdef int counter_of(uint64_t micros) noexcept nogil:
+    """The counter of a latency."""
+    cdef int shift = 0
+    cdef uint64_t value = micros
+    if micros < LINEAR:
+        return <int>micros
+    while value >= LINEAR:
+        value >>= 1
+        shift += 1
+    return min(LINEAR + (shift - 1) * STEPS + <int>(value - STEPS), COUNTERS - 1)
+
+
+cdef uint64_t highest_of(int counter) noexcept nogil:
+    """The highest latency that a counter counts, in µs."""
+    cdef int shift
+    if counter < LINEAR:
+        return counter
+    shift = (counter - LINEAR) // STEPS + 1
+    return ((<uint64_t>((counter - LINEAR) % STEPS) + STEPS + 1) << shift) - 1
+
+
+@cython.final
+cdef class Breaker:
+    """Of one router or service, in the hands of one worker."""
+
+    cdef Group group
+    cdef uint64_t checks_after_ns      # the next time that the condition is looked at
+
+
+@cython.final
+cdef class Readings:
+    """What a condition is about, at one moment."""
+
+    cdef list ratios
+    cdef uint64_t counters[COUNTERS]
+    cdef uint64_t count                # sum of the counters
+
+    def ratio(self, int index) -> float:
+        return self.ratios[index]
+
+    def latency_ms(self, double percent) -> int:
+        """The latency below which that share of the answers lies."""
+        cdef uint64_t rank = <uint64_t>(percent / 100 * self.count + 0.5), seen = 0
+        cdef int i
+        if self.count == 0:
+            return 0
+        for i in range(COUNTERS):
+            seen += self.counters[i]
+            if seen >= rank and seen:
+                return highest_of(i) // 1000
+        return highest_of(COUNTERS - 1) // 1000
+
+
+@cython.final
+cdef class CircuitBreaker(Middleware):
+    """The `circuitBreaker` middleware of Traefik."""
+
+    cdef object condition              # from Readings to whether it trips
+    cdef list ratios                   # (first, behind, of_first, of_behind), as the expression names them
+    cdef Ratio ratio[8]
+    cdef int n_ratios
+    cdef bint times                    # the expression is about latencies
+    cdef int status
+    cdef uint64_t check_ns, fallback_ns, recovery_ns
+    cdef Group group
+    cdef dict breakers                 # Breaker by router or service: bounded by the configuration
+
+    def __init__(self, str name, config):
+        self.name = name
+        self.sees_end = True
+        self.ratios = []
+        self.breakers = {}
+        self.status = config.response_code
+        self.check_ns, self.fallback_ns, self.recovery_ns = [
+            int(period.total_seconds() * 1e9) for period in (config.check_period, config.fallback_duration, config.recovery_duration)]
+        self.condition = compile_condition(config.expression, {
+            "NetworkErrorRatio": Function(float, (), self.network_errors),
+            "ResponseCodeRatio": Function(float, (int, int, int, int), self.statuses),
+            "LatencyAtQuantileMS": Function(int, (float,), self.latency),
+        })
+
+    def network_errors(self):
+        """`NetworkErrorRatio`: what no server has answered, among all answers; see `counts`."""
+        return self.read(-1, -1, 0, 1 << 31)
+
+    def statuses(self, int first, int behind, int of_first, int of_behind):
+        """`ResponseCodeRatio`."""
+        return self.read(first, behind, of_first, of_behind)
+
+    def latency(self, double percent):
+        """`LatencyAtQuantileMS`."""
+        self.times = True
+        return lambda readings: readings.latency_ms(percent)
+
+    def read(self, int64_t first, int64_t behind, int64_t of_first, int64_t of_behind):
+        """What reads a ratio, which is counted from here on."""
+        cdef Ratio* ratio
+        key = (first, behind, of_first, of_behind)
+        if key not in self.ratios:
+            if len(self.ratios) == 8:
+                raise ValueError("the expression has more than 8 different ratios")
+            self.ratios.append(key)
+            ratio = &self.ratio[self.n_ratios]
+            ratio.first, ratio.behind, ratio.of_first, ratio.of_behind = first, behind, of_first, of_behind
+            self.n_ratios += 1
+        index = self.ratios.index(key)
+        return lambda readings: readings.ratio(index)
+
+    def keep_in(self, state):
+        self.group = state.group(f"circuitBreaker|{self.name}")
+
+    cdef Breaker at(self, Context context):
+        """The breaker of the router or service in front of which the middleware stands."""
+        cdef str place = context.place()
+        cdef Breaker found = self.breakers.get(place)
+        if found is None:
+            found = self.breakers[place] = Breaker.__new__(Breaker)
+            found.group = self.group.part(place)
+        return found
+
+    # Requests
+
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
+        cdef Group group = self.at(context).group
+        cdef bint passes = True, locked = group.table.lock()
+        cdef KeyedRow* row = find_row(group, ROW_STATE, 0, 0)
+        if row.used and row.reserve >> STATE_SHIFT:
+            passes = self.lets_through(row, context.now_ns())
+        group.table.unlock(locked)
+        if not passes:
+            answer.status = self.status
+            answer.text = status_text(self.status)
+            return ANSWER
+        if self.times:
+            context.keep_state(context.now_ns())
+        return PASS
+
+    cdef bint lets_through(self, KeyedRow* row, uint64_t now_ns) noexcept:
+        """Whether a request passes a breaker that is not on standby."""
+        cdef uint64_t state = row.reserve >> STATE_SHIFT, passed, refused
+        cdef double wanted
+        row.touched_ns = now_ns
+        if state == TRIPPED:
+            if now_ns < <uint64_t>row.value:
+                return False
+            row.value = now_ns + self.recovery_ns
+            row.reserve = <uint64_t>RECOVERING << STATE_SHIFT
+        if now_ns > <uint64_t>row.value:
+            row.reserve = <uint64_t>STANDBY << STATE_SHIFT
+            return True
+        passed, refused = (row.reserve >> COUNT_BITS) & MOST_COUNTED, row.reserve & MOST_COUNTED
+        wanted = 0.5 * (<double>self.recovery_ns - (<uint64_t>row.value - now_ns)) / self.recovery_ns
+        if <double>(passed + 1) / (passed + 1 + refused) < wanted:
+            row.reserve += <uint64_t>(passed < MOST_COUNTED) << COUNT_BITS
+            return True
+        row.reserve += refused < MOST_COUNTED
+        return False
+
+    # Answers
+
+    cdef int on_end(self, Request request, int status, Context context) except -1:
+        cdef Breaker breaker = self.at(context)
+        cdef uint64_t now_ns = context.now_ns(), started_ns = now_ns
+        cdef object state = context.state() if self.times else None
+        if state is not None:
+            started_ns = state
+        if status == 0:
+            status = answered(context)
+        self.count(breaker.group, status, now_ns, (now_ns - started_ns) // 1000)
+        if now_ns > breaker.checks_after_ns:
+            breaker.checks_after_ns = now_ns + self.check_ns
+            self.check(breaker.group, context, now_ns)
+        return 0
+
+    cdef void count(self, Group group, int status, uint64_t now_ns, uint64_t micros) noexcept:
+        """Count an answer."""
+        cdef uint64_t second = now_ns // SECOND_NS, period = now_ns // PERIOD_NS
+        cdef bint locked = group.table.lock()
+        cdef KeyedRow* row
+        cdef int i, counter
+        for i in range(self.n_ratios):
+            row = fresh_row(group, ROW_RATIO, i, second % BUCKETS, second, SECOND_NS, now_ns)
+            if row != NULL:
+                row.value += counts(&self.ratio[i], status)
+                row.reserve += self.ratio[i].of_first <= status < self.ratio[i].of_behind
+        if self.times:
+            counter = counter_of(micros)
+            row = fresh_row(group, ROW_LATENCY, counter // COUNTERS_OF_ROW, period % PERIODS, period, PERIOD_NS, now_ns)
+            if row != NULL:
+                add_to(row, counter % COUNTERS_OF_ROW)
+        group.table.unlock(locked)
+
+    cdef int check(self, Group group, Context context, uint64_t now_ns) except -1:
+        """Trip if the condition is true."""
+        cdef Readings readings = Readings.__new__(Readings)
+        cdef KeyedRow* row
+        cdef RowKey key = row_key(ROW_STATE, 0, 0)
+        cdef bint locked, tripped
+        self.take_readings(group, readings, now_ns)
+        if not self.condition(readings):
+            return 0
+        locked = group.table.lock()
+        row = group.table.insert(group.table.region.workers, group.number, key.bytes)
+        tripped = row != NULL and row.reserve >> STATE_SHIFT != TRIPPED
+        if tripped:
+            row.touched_ns = now_ns
+            row.value = now_ns + self.fallback_ns
+            row.reserve = <uint64_t>TRIPPED << STATE_SHIFT
+            self.forget(group)
+        group.table.unlock(locked)
+        if tripped:
+            _log.warning("circuit breaker %s of %s is open for %g s", self.name, context.place(), self.fallback_ns / 1e9)
+        return 0
+
+    cdef int take_readings(self, Group group, Readings readings, uint64_t now_ns) except -1:
+        cdef uint64_t second = now_ns // SECOND_NS, period = now_ns // PERIOD_NS, age, part, whole
+        cdef bint locked = group.table.lock()
+        cdef KeyedRow* row
+        cdef int i, j
+        readings.ratios = [0.0] * self.n_ratios
+        for i in range(self.n_ratios):
+            part = whole = 0
+            for age in range(BUCKETS):
+                row = find_row(group, ROW_RATIO, i, (second - age) % BUCKETS)
+                if row.used and row.touched_ns // SECOND_NS == second - age:
+                    part += row.value
+                    whole += row.reserve
+            if whole:
+                readings.ratios[i] = <double>part / whole
+        group.table.unlock(locked)
+        if not self.times:
+            return 0
+        memset(readings.counters, 0, sizeof(readings.counters))
+        readings.count = 0
+        for age in range(PERIODS):
+            locked = group.table.lock()
+            for i in range(COUNTERS // COUNTERS_OF_ROW):
+                row = find_row(group, ROW_LATENCY, i, (period - age) % PERIODS)
+                if row.used and row.touched_ns // PERIOD_NS == period - age:
+                    for j in range(COUNTERS_OF_ROW):
+                        readings.counters[COUNTERS_OF_ROW * i + j] += part_of(row, j)
+                        readings.count += part_of(row, j)
+            group.table.unlock(locked)
+        return 0
+
+    cdef void forget(self, Group group) noexcept:
+        """What was counted so far counts no more. The table is locked."""
+        cdef KeyedRow* row
+        cdef int i, j
+        for i in range(self.n_ratios):
+            for j in range(BUCKETS):
+                row = find_row(group, ROW_RATIO, i, j)
+                row.value = 0
+                row.reserve = 0
+        if self.times:
+            for i in range(COUNTERS // COUNTERS_OF_ROW):
+                for j in range(PERIODS):
+                    row = find_row(group, ROW_LATENCY, i, j)
+                    row.value = 0
+                    row.reserve = 0
+
+
+cdef union RowKey:
+    uint8_t bytes[16]
+    uint32_t words[4]
+
+
+cdef inline RowKey row_key(uint32_t kind, uint32_t index, uint32_t place) noexcept nogil:
+    cdef RowKey key
+    key.words[0], key.words[1], key.words[2], key.words[3] = kind, index, place, 0
+    return key
+
+
+cdef KeyedRow* find_row(Group group, uint32_t kind, uint32_t index, uint32_t place) noexcept:
+    """The row, or a free one in its place, which stays zero. The table is locked."""
+    cdef RowKey key = row_key(kind, index, place)
+    return group.table.find(group.table.region.workers, group.number, key.bytes)
+
+
+cdef KeyedRow* fresh_row(Group group, uint32_t kind, uint32_t index, uint32_t place, uint64_t time, uint64_t unit_ns,
+                         uint64_t now_ns) noexcept:
+    """The row that counts at this time, zero if its counts are of an earlier one; NULL = there is no room. The table is locked."""
+    cdef RowKey key = row_key(kind, index, place)
+    cdef KeyedRow* row = group.table.insert(group.table.region.workers, group.number, key.bytes)
+    if row != NULL:
+        if row.touched_ns // unit_ns != time:
+            row.value = 0
+            row.reserve = 0
+        row.touched_ns = now_ns
+    return row
+
+
+cdef bint counts(const Ratio* ratio, int status) noexcept:
+    """Whether a status belongs to the first range of a ratio; that of NetworkErrorRatio is 502 and 504."""
+    return ratio.first <= status < ratio.behind if ratio.first >= 0 else status == 502 or status == 504
+
+
+cdef int answered(Context context) except -1:
+    """The status of the last attempt of a request that goes elsewhere now."""
+    cdef list made = context.attempts_made()
+    return (made[len(made) - 1][4] or 502) if made else 0
+
+
+cdef inline void add_to(KeyedRow* row, int counter) noexcept:
+    """Add one to a counter of a row: two in each of its words."""
+    if counter < 2:
+        row.value += <int64_t>1 << (32 * counter)
+    else:
+        row.reserve += <uint64_t>1 << (32 * (counter - 2))
+
+
+cdef inline uint64_t part_of(const KeyedRow* row, int counter) noexcept:
+    return <uint32_t>((<uint64_t>row.value if counter < 2 else row.reserve) >> (32 * (counter & 1)))

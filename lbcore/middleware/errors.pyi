@@ -1,0 +1,9 @@
+from collections.abc import Callable
+from typing import Any
+
+from lbcore.middleware.base import Middleware
+
+class Errors(Middleware):
+    def __init__(self, name: str, config: Any) -> None: ...
+    def bind(self, find: Callable[[str], object]) -> None: ...
+    def request_line(self, url: bytes, status: int, original: int) -> tuple[bytes, bytes | None]: ...

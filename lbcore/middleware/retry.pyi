@@ -1,0 +1,11 @@
+from datetime import timedelta
+from typing import Any
+
+from lbcore.middleware.base import Middleware, Tries
+
+class RetryTries(Tries): ...
+
+class Retry(Middleware):
+    def __init__(self, name: str, config: Any) -> None: ...
+
+def millis(duration: timedelta) -> int: ...

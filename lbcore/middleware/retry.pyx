@@ -1,0 +1,68 @@
+"""retry: how many attempts a request has, after what, and when. No I/O."""
+
+import random
+
+cimport cython
+from libc.stdint cimport int64_t
+
+from lbcore.http.request cimport Request
+from lbcore.http.response cimport Response
+from lbcore.http.span cimport Span, span_eq
+from lbcore.middleware.base cimport PASS, Context, Middleware, Tries
+
+from lbcore.config.units import status_ranges
+
+cdef enum:
+    SPREAD_PERCENT = 50        # a pause is longer or shorter by up to that much
+
+
+@cython.final
+cdef class RetryTries(Tries):
+    """Pauses grow evenly to twice the first one, and are spread, so that requests that failed together do not come again together."""
+
+    cdef double growth                 # of a pause, from one to the next
+
+    cdef bint repeats(self, Request request) noexcept:
+        cdef Span method = request.head.method
+        return self.repeats_unsafe or not (span_eq(method, b"POST", 4) or span_eq(method, b"PATCH", 5) or span_eq(method, b"LOCK", 4))
+
+    cdef int64_t pause(self, int made) noexcept:
+        if self.pause_ms == 0:
+            return 0
+        spread = random.randint(100 - SPREAD_PERCENT, 100 + SPREAD_PERCENT) / 100
+        return max(<int64_t>1, <int64_t>(<double>self.pause_ms * self.growth ** (made - 1) * <double>spread))
+
+
+@cython.final
+cdef class Retry(Middleware):
+    """The `retry` middleware of Traefik."""
+
+    cdef RetryTries tries
+
+    def __init__(self, str name, config):
+        if config.disable_retry_on_network_error and not config.status:
+            raise ValueError("retry middleware requires at least HTTP status codes or retry on TCP")
+        if config.attempts <= 0:
+            raise ValueError(f"incorrect (or empty) value for attempt ({config.attempts})")
+        self.name = name
+        self.tries = RetryTries(
+            config.attempts,
+            status_ranges(config.status),
+            repeats_unsafe=config.retry_non_idempotent_method,
+            max_body_bytes=config.max_request_body_bytes,
+            pause_ms=millis(config.initial_interval),
+            within_ms=millis(config.timeout),
+            goes_on=not config.disable_retry_on_network_error,
+            begins_anew=not config.disable_retry_on_network_error,
+        )
+        self.tries.growth = 2 ** (1 / (config.attempts - 1)) if config.attempts > 1 else 1.0
+
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
+        context.set_tries(self.tries)
+        return PASS
+
+
+def millis(duration) -> int:
+    """At least 1 if there is any; 0 if it is not above 0."""
+    seconds = duration.total_seconds()
+    return max(1, int(seconds * 1000)) if seconds > 0 else 0

@@ -1,0 +1,146 @@
+"""A filter that passes nothing on before the whole body has come: in memory up to a limit, beyond in a file of no name.
+
+It has all of the body, and gives it again to each sink that is put behind it.
+"""
+
+import os
+import tempfile
+
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy
+from posix.unistd cimport close, pread, pwrite
+
+from lbcore.http.message cimport Message
+from lbcore.http.sink cimport Filter, Sink
+from lbcore.http.span cimport Span, span_of
+from lbcore.state.budget cimport MemoryBudget
+
+cdef enum:
+    FIRST_BYTES = 16384
+    PART_BYTES = 65536         # given at once
+
+
+cdef class Spool(Filter):
+    """Takes a body of any pace; `whole` is called when it is complete."""
+
+    def __cinit__(self):
+        self.file = -1
+        self.keeps_all = True
+
+    def __dealloc__(self):
+        free(self.base)
+        if self.budget is not None and self.room:
+            self.budget.give(self.room)
+        if self.file >= 0:
+            close(self.file)
+
+    cdef void connect(self, Sink next) noexcept:
+        """Another sink, which has been given nothing."""
+        self.given = 0
+        self.ended = False
+        Filter.connect(self, next)
+        if not self.complete:
+            self.blocked = False
+
+    cdef int put(self, Span data) except -1:
+        if self.most_bytes and self.size + data.len > self.most_bytes:
+            return self.refusal
+        self.keep(data.ptr, data.len)
+        self.size += data.len
+        return 0
+
+    cdef int keep(self, const char* data, Py_ssize_t length) except -1:
+        """Append bytes. Raises OSError."""
+        cdef Py_ssize_t front = <Py_ssize_t>max(<int64_t>0, min(<int64_t>length, self.memory_bytes - self.size))
+        if front and self.size + front > self.room and not self.grow(<Py_ssize_t>self.size + front):
+            front = self.room - <Py_ssize_t>self.size
+            self.memory_bytes = self.room      # there is no memory: the rest goes to the file
+        if front:
+            memcpy(self.base + self.size, data, front)
+        return self.write(data + front, length - front) if length > front else 0
+
+    cdef bint grow(self, Py_ssize_t wanted) noexcept:
+        """Make room for `wanted` bytes, within the budget of the instance. False: there is no memory."""
+        cdef Py_ssize_t room = <Py_ssize_t>min(self.memory_bytes, <int64_t>max(wanted, max(<Py_ssize_t>FIRST_BYTES, 2 * self.room)))
+        cdef char* moved
+        if not self.budget.take(room - self.room):
+            return False
+        moved = <char*>realloc(self.base, room)
+        if moved == NULL:
+            self.budget.give(room - self.room)
+            return False
+        self.base = moved
+        self.room = room
+        return True
+
+    cdef int write(self, const char* data, Py_ssize_t length) except -1:
+        """Append bytes to the file."""
+        cdef int64_t at = max(<int64_t>0, self.size - self.memory_bytes)
+        cdef Py_ssize_t done
+        if self.file < 0:
+            self.file = nameless_file()
+        while length:
+            done = pwrite(self.file, data, length, at)
+            if done < 0:
+                if errno == EINTR:
+                    continue
+                raise OSError(errno, os.strerror(errno))
+            data += done
+            at += done
+            length -= done
+        return 0
+
+    cdef int give(self) except -1:
+        cdef int64_t front = min(self.size, self.memory_bytes)
+        cdef Py_ssize_t count
+        cdef char* part
+        cdef int status
+        if not self.complete or self.given >= self.size:
+            return 0
+        count = <Py_ssize_t>min(<int64_t>PART_BYTES, (front if self.given < front else self.size) - self.given)
+        if self.given < front:
+            part = self.base + self.given
+            self.given += count
+            status = self.next.put(span_of(part, count))
+            return status if status else 1
+        part = <char*>malloc(count)
+        if part == NULL:
+            raise MemoryError
+        try:
+            while True:
+                count = pread(self.file, part, count, self.given - self.memory_bytes)
+                if count >= 0 or errno != EINTR:
+                    break
+            if count <= 0:
+                raise OSError(errno, "a body that was written to a file cannot be read")
+            self.given += count
+            status = self.next.put(span_of(part, count))
+        finally:
+            free(part)
+        return status if status else 1
+
+    cdef int end(self, Message trailers) except -1:
+        self.complete = True
+        self.trailers = trailers
+        self.whole()
+        return 0 if self.next is None else self.go_on()
+
+    cdef int whole(self) except -1:
+        """All of the body has come."""
+        return 0
+
+    cdef int flush(self) except -1:
+        return Filter.flush(self) if self.complete and self.next is not None else 0
+
+
+cdef int nameless_file() except -1:
+    """A descriptor of a file that ends with it."""
+    folder = tempfile.gettempdir()
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except (AttributeError, OSError):
+        descriptor, path = tempfile.mkstemp(prefix="lbcore-", dir=folder)
+        os.unlink(path)
+        return descriptor

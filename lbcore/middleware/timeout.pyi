@@ -1,0 +1,6 @@
+from typing import Any
+
+from lbcore.middleware.base import Middleware
+
+class Timeout(Middleware):
+    def __init__(self, name: str, config: Any) -> None: ...

@@ -1,0 +1,184 @@
+"""buffering: bodies that are whole before they go on, limits, files, and answers that are asked for again."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import pytest
+
+from lbcore.config.middlewares.buffering import Buffering as Config
+from lbcore.middleware.buffering import Buffering
+from tests.support.instance import eventually
+from tests.support.ports import free_port
+from tests.support.recorder import GET, config, post, recorders
+from tests.support.wire import TIMEOUT_S, Peer, edge, serving
+from tests.wire.test_content_type import through
+
+
+def buffered(url: str, **options: Any) -> dict[str, Any]:
+    return through(url, {"buffering": options})
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("size", [1, 100_000, 3_000_000])
+@pytest.mark.parametrize("memory", [0, 50_000])
+def test_bodies_are_whole_and_have_a_length(chunked: bool, size: int, memory: int) -> None:
+    body = os.urandom(size)
+    options = {"memRequestBodyBytes": memory, "memResponseBodyBytes": memory}
+    with recorders("a") as (a,), edge(buffered(a.url, **options)) as lb:
+        a.answer = lambda first, headers, body: (200, body)
+        client = lb.client()
+        for _ in range(3):
+            first, headers, text = client.ask(post(body, chunked))
+            assert (first.split()[1], headers["content-length"], text == body) == ("200", str(size), True)
+        assert client.ask(GET)[2] == b""
+        assert [asked[2] == body for asked in a.requests] == [True] * 3 + [False]
+        assert {asked[1].get("content-length") for asked in a.requests[:3]} == {str(size)}
+        assert a.connections == 1
+        eventually(lambda: lb.proxy._region.body_memory == 0, "the memory is given back")  # type: ignore[union-attr]
+
+
+def test_no_server_is_asked_before_the_request_is_complete() -> None:
+    with recorders("a") as (a,), edge(buffered(a.url)) as lb:
+        client = lb.client()
+        request = post(b"x" * 200_000)
+        client.send(request[:-1])
+        for _ in range(5):
+            lb.settle()
+        assert a.connections == 0
+        client.send(request[-1:])
+        assert client.message()[2] == b"a"
+        gone = lb.client()
+        gone.send(request[:-1])
+        lb.settle()
+        gone.close()
+        assert client.ask(GET)[2] == b"a"
+        assert len(a.requests) == 2
+
+
+def test_the_client_gets_nothing_before_the_answer_is_complete() -> None:
+    sent, go_on = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.message()
+        peer.send(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        sent.set()
+        assert go_on.wait(TIMEOUT_S)
+        peer.send(b"3\r\ndef\r\n0\r\n\r\n")
+
+    with serving(script) as server, edge(buffered(server.url)) as lb:
+        client = lb.client()
+        client.send(GET)
+        assert sent.wait(TIMEOUT_S)
+        lb.settle()
+        client.sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            client.sock.recv(1)
+        client.sock.settimeout(TIMEOUT_S)
+        go_on.set()
+        _, headers, text = client.message()
+        assert (headers["content-length"], text, "transfer-encoding" in headers) == ("6", b"abcdef", False)
+
+
+def test_a_server_that_fails_in_its_body_is_answered_for() -> None:
+    def script(peer: Peer) -> None:
+        peer.message()
+        peer.send(b"HTTP/1.1 200 X\r\nContent-Length: 6\r\n\r\nabc")
+
+    with serving(script) as server, edge(buffered(server.url)) as lb:
+        first, _, text = lb.ask(GET)
+        assert (first.split()[1], text) == ("502", b"Bad Gateway")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_longer_requests_are_refused(chunked: bool) -> None:
+    with recorders("a") as (a,), edge(buffered(a.url, maxRequestBodyBytes=10_000)) as lb:
+        assert lb.ask(post(bytes(10_000), chunked))[2] == b"a"
+        client = lb.client()
+        client.send(post(bytes(10_001), chunked))
+        first, _, text = client.message()
+        assert (first.split()[1], text) == ("413", b"Request Entity Too Large")
+        assert len(a.requests) == 1
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_longer_answers_are_refused(chunked: bool) -> None:
+    def script(peer: Peer) -> None:
+        for size in (10_000, 10_001):
+            peer.message()
+            if chunked:
+                peer.send(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n")
+                peer.send(b"%x\r\n%s\r\n0\r\n\r\n" % (size, bytes(size)))
+            else:
+                peer.send(b"HTTP/1.1 200 X\r\nContent-Length: %d\r\n\r\n%s" % (size, bytes(size)))
+
+    with serving(script) as server, edge(buffered(server.url, maxResponseBodyBytes=10_000)) as lb:
+        client = lb.client()
+        assert client.ask(GET)[2] == bytes(10_000)
+        first, _, text = client.ask(GET)
+        assert (first.split()[1], text) == ("500", b"Internal Server Error")
+
+
+def test_a_slow_client_holds_no_server() -> None:
+    body = os.urandom(20_000_000)
+    with recorders("a") as (a,), edge(buffered(a.url)) as lb:
+        a.answer = lambda *request: (200, body)
+        client = lb.client()
+        client.send(GET)
+        eventually(lambda: a.requests, "it is asked")
+        a.answer = lambda *request: (200, b"next")
+        assert lb.ask(GET)[2] == b"next"
+        assert client.message()[2] == body
+
+
+@pytest.mark.parametrize(
+    ("expression", "statuses", "method", "asked"),
+    [
+        ("ResponseCode() == 503 && Attempts() < 3", [503, 503, 503], "GET", 3),
+        ("ResponseCode() == 503 && Attempts() <= 2", [503, 200], "GET", 2),
+        ("IsNetworkError()", [502, 504, 503], "GET", 3),
+        ("ResponseCode() >= 500 && RequestMethod() == \"PUT\"", [500, 200], "PUT", 2),
+        ("ResponseCode() >= 500 && RequestMethod() == \"PUT\"", [500, 200], "POST", 1),
+        ("ResponseCode() == 503", [503] * 20, "POST", 11),
+    ],
+)
+@pytest.mark.parametrize("size", [0, 200_000])
+def test_expressions(expression: str, statuses: list[int], method: str, asked: int, size: int) -> None:
+    body = os.urandom(size)
+    with recorders("a") as (a,), edge(buffered(a.url, retryExpression=expression)) as lb:
+        left = list(statuses)
+        a.answer = lambda *request: (left.pop(0), b"x")
+        first, _, _ = lb.ask(post(body).replace(b"POST", method.encode(), 1))
+        assert (first.split()[1], len(a.requests)) == (str(statuses[asked - 1]), asked)
+        assert all(seen[2] == body for seen in a.requests)
+
+
+def test_servers_that_cannot_be_reached() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with edge(buffered(url, retryExpression="IsNetworkError() && Attempts() < 3")) as lb:
+        assert lb.ask(post(b"x" * 1000))[0].split()[1] == "502"
+
+
+def test_with_other_filters_and_a_fallback() -> None:
+    """As the middleware of a service whose answer is dropped: the fallback gets the whole body."""
+    body = os.urandom(300_000)
+    with recorders("main", "spare") as (main, spare):
+        services = {
+            "main": {"loadBalancer": {"servers": [{"url": main.url}]}, "middlewares": ["whole"]},
+            "all": {"failover": {"service": "main", "fallback": "spare", "errors": {"status": ["503"]}}},
+        }
+        dynamic = config(services, spare=spare.url)
+        dynamic["http"]["middlewares"] = {"whole": {"buffering": {}}, "small": {"compress": {}}}
+        dynamic["http"]["routers"]["all"]["middlewares"] = ["small", "whole"]
+        main.answer = lambda *request: (503, b"no")
+        with edge(dynamic) as lb:
+            for chunked in (False, True):
+                assert lb.ask(post(body, chunked))[2] == b"spare"
+            assert [seen[2] == body for seen in main.requests + spare.requests] == [True] * 4
+
+
+def test_what_is_no_expression_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown function"):
+        Buffering("whole@file", Config.model_validate({"retryExpression": "Nope()"}))

@@ -1,0 +1,162 @@
+"""retry: which attempts follow which, how many, and when."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import Any
+
+import pytest
+
+from lbcore.config.middlewares.retry import Retry as Config
+from lbcore.middleware.retry import Retry
+from tests.support.ports import free_port
+from tests.support.recorder import GET, Recorder, config, counters, post, recorders
+from tests.support.wire import edge
+
+
+def retrying(*urls: str, **options: Any) -> dict[str, Any]:
+    servers = {"loadBalancer": {"servers": [{"url": url} for url in urls]}}
+    dynamic = config({"all": servers})
+    dynamic["http"]["middlewares"] = {"again": {"retry": options}}
+    dynamic["http"]["routers"]["all"]["middlewares"] = ["again"]
+    return dynamic
+
+
+def answers(server: Recorder, *statuses: int) -> None:
+    left = list(statuses)
+    server.answer = lambda *request: (left.pop(0) if left else 200, server.name)
+
+
+def dead() -> str:
+    return f"http://127.0.0.1:{free_port()}"
+
+
+def status(answer: tuple[str, dict[str, str], bytes]) -> int:
+    return int(answer[0].split()[1])
+
+
+def test_as_many_attempts_as_are_allowed_and_other_servers_first() -> None:
+    with recorders("a", "b") as (a, b), edge(retrying(a.url, b.url, attempts=3, status=["500-599"])) as lb:
+        for server in (a, b):
+            server.answer = lambda *request: (503, b"no")
+        assert status(lb.ask(GET)) == 503
+        assert sorted((len(a.requests), len(b.requests))) == [1, 2]
+        answers(a, 503)
+        answers(b)
+        for _ in range(4):  # whichever comes first
+            assert status(lb.ask(GET)) == 200
+        assert sum(counters(lb, f"all@file|{server.url}").retries for server in (a, b)) == 3
+
+
+def test_statuses_that_are_not_named_stand() -> None:
+    with recorders("a") as (a,), edge(retrying(a.url, attempts=3, status=["503", "500-501"])) as lb:
+        for given in (502, 404, 200):
+            answers(a, given)
+            assert status(lb.ask(GET)) == given
+        answers(a, 503, 501, 200)
+        assert status(lb.ask(GET)) == 200
+        assert len(a.requests) == 6
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "follows"),
+    [
+        ("GET", b"", True),
+        ("PUT", b"x" * 1000, True),
+        ("DELETE", b"", True),
+        ("POST", b"", False),
+        ("PATCH", b"x", False),
+        ("LOCK", b"", False),
+    ],
+)
+@pytest.mark.parametrize("also", [False, True])
+def test_methods(method: str, body: bytes, follows: bool, also: bool) -> None:
+    request = post(body).replace(b"POST", method.encode(), 1)
+    with recorders("a") as (a,), edge(
+        retrying(a.url, attempts=2, status=["503"], retryNonIdempotentMethod=also)
+    ) as lb:
+        answers(a, 503)
+        assert status(lb.ask(request)) == (200 if follows or also else 503)
+        assert {sent[2] for sent in a.requests} == {body}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_bodies_are_kept_up_to_a_limit(chunked: bool) -> None:
+    body = os.urandom(5000)
+    request = post(body, chunked).replace(b"POST", b"PUT", 1)
+    for limit, given in ((5000, 200), (4999, 503)):
+        with recorders("a") as (a,), edge(
+            retrying(a.url, attempts=2, status=["503"], maxRequestBodyBytes=limit)
+        ) as lb:
+            answers(a, 503)
+            assert status(lb.ask(request)) == given
+            assert {sent[2] for sent in a.requests} == {body}
+            assert lb.proxy._region.body_memory == 0  # type: ignore[union-attr]
+
+
+def test_servers_that_cannot_be_reached_are_not_tried_twice_before_all_were() -> None:
+    with recorders("a") as (a,), edge(retrying(dead(), dead(), dead(), dead(), a.url, attempts=5)) as lb:
+        for _ in range(10):
+            assert lb.ask(post(b"x"))[2] == b"a"
+
+
+def test_attempts_are_counted_all_together() -> None:
+    url = dead()
+    for options, made in (({"attempts": 4}, 4), ({"attempts": 1}, 1), ({}, 0)):
+        if not options:
+            options = {"attempts": 4, "disableRetryOnNetworkError": True, "status": ["599"]}
+            made = 1
+        with edge(retrying(url, **options)) as lb:
+            assert status(lb.ask(GET)) == 502
+            assert counters(lb, f"all@file|{url}").connect_errors == made
+
+
+def test_the_only_server_is_tried_again_after_a_pause() -> None:
+    url = dead()
+    with edge(retrying(url, attempts=3, initialInterval="100ms")) as lb:
+        begun = time.monotonic()
+        assert status(lb.ask(GET)) == 502
+        assert time.monotonic() - begun >= 0.05 + 0.07  # 100 and 141 ms, each spread by a half
+        assert counters(lb, f"all@file|{url}").connect_errors == 3
+
+
+def test_no_attempt_begins_after_the_timeout() -> None:
+    url = dead()
+    with edge(retrying(url, attempts=100, initialInterval="100ms", timeout="250ms")) as lb:
+        assert status(lb.ask(GET)) == 502
+        assert 2 <= counters(lb, f"all@file|{url}").connect_errors <= 6
+    with recorders("a") as (a,), edge(
+        retrying(a.url, attempts=100, initialInterval="100ms", timeout="250ms", status=["503"])
+    ) as lb:
+        a.answer = lambda *request: (503, b"no")
+        assert status(lb.ask(GET)) == 503
+        assert 2 <= len(a.requests) <= 6
+
+
+def test_as_the_middleware_of_a_service_it_begins_once() -> None:
+    with recorders("a") as (a,):
+        dynamic = retrying(a.url, attempts=3, status=["503"])
+        dynamic["http"]["services"]["all"]["middlewares"] = ["again"]
+        dynamic["http"]["routers"]["all"]["middlewares"] = []
+        with edge(dynamic) as lb:
+            a.answer = lambda *request: (503, b"no")
+            for request in (GET, post(b"x" * 100_000).replace(b"POST", b"PUT")):
+                a.requests.clear()
+                assert status(lb.ask(request)) == 503
+                assert len(a.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({}, "incorrect (or empty) value for attempt (0)"),
+        ({"attempts": -1}, "incorrect (or empty) value for attempt (-1)"),
+        ({"attempts": 2, "disableRetryOnNetworkError": True}, "requires at least HTTP status codes"),
+        ({"attempts": 2, "status": ["x"]}, "'x' is neither a status nor a range"),
+    ],
+)
+def test_what_is_refused(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        Retry("again@file", Config.model_validate(options))
