@@ -20,6 +20,7 @@ from lbcore.middleware.headers import Headers
 from lbcore.middleware.in_flight import InFlightReq
 from lbcore.middleware.jwt_auth import JwtAuth
 from lbcore.middleware.paths import AddPrefix, ReplacePath, ReplacePathRegex, StripPrefix, StripPrefixRegex
+from lbcore.middleware.rate_limit import RateLimit
 from lbcore.middleware.redirect import RedirectRegex, RedirectScheme
 from lbcore.middleware.request_id import RequestID
 from lbcore.middleware.retry import Retry
@@ -48,6 +49,7 @@ KINDS = {
     "api_key": ApiKey,
     "jwt_auth": JwtAuth,
     "request_id": RequestID,
+    "rate_limit": RateLimit,
     "retry": Retry,
     "errors": Errors,
     "circuit_breaker": CircuitBreaker,

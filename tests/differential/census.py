@@ -242,14 +242,14 @@ http:
 {APP}tls:
   options: {{default: {{minVersion: VersionTLS12}}}}
 """),
-    SetUp("authentication and limits", "missing", f"""http:
+    SetUp("authentication and limits", "same", f"""http:
   routers:
     open: {{rule: "Host(`a`)", service: app}}
     closed: {{rule: "Host(`b`)", service: app, middlewares: "auth,limit"}}
   middlewares:
     auth: {{basicAuth: {{users: ["a:$apr1$x"]}}}}
     limit: {{rateLimit: {{average: 100, burst: 50}}}}
-{APP}""", ("basicAuth: not supported", "rateLimit: not supported", "closed for what they refer to")),
+{APP}""", ("no password lets 'a' in",)),
     SetUp("compression by true", "same", f"""http:
   routers: {{r: {{rule: "Host(`a`)", service: app, middlewares: [c]}}, plain: {{rule: "Host(`b`)", service: app}}}}
   middlewares: {{c: {{compress: true}}}}

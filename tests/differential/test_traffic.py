@@ -59,6 +59,7 @@ MIDDLEWARES: dict[str, Any] = {
     "buffering": {"buffering": {"maxRequestBodyBytes": 100, "maxResponseBodyBytes": 5000}},
     "again": {"buffering": {"retryExpression": "ResponseCode() == 503 && Attempts() < 3"}},
     "breaker": {"circuitBreaker": {"expression": "ResponseCodeRatio(500, 600, 0, 600) > 0.5", "responseCode": 418}},
+    "limit": {"rateLimit": {"average": 1, "period": "1h", "burst": 20}},
     "retry": {"retry": {"attempts": 3, "status": ["503"], "initialInterval": "1ms"}},
 }
 
@@ -119,7 +120,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
                 "entryPoints": {"web": {"address": f"127.0.0.1:{ports[name]}"}},
                 "providers": {"file": {"filename": str(folder / "dynamic.yml"), "watch": False}},
             }
-            processes.append(start(name, folder, static))
+            processes.append(start(name, folder, static, workers=2))
         for port in ports.values():
             eventually(lambda port=port: is_ready(port), "it routes", 60)  # type: ignore[misc]
         yield ports
@@ -244,3 +245,15 @@ def test_a_breaker(pair: dict[str, int]) -> None:
         same(pair, "/breaker/500")
     eventually(lambda: {ask(port, "/breaker/500")[0] for port in pair.values()} == {"418"}, "both have tripped")
     same(pair, "/breaker/200")
+
+
+def test_a_rate(pair: dict[str, int]) -> None:
+    """Exact over workers: each request comes by a connection of its own, which either of the two takes."""
+    for port in pair.values():
+        assert [ask(port, "/limit/200")[0] for _ in range(60)] == ["200"] * 20 + ["429"] * 40
+    same(pair, "/limit/200", but={"x-retry-in", "retry-after"})
+    for port in pair.values():
+        _, headers, text = ask(port, "/limit/200")
+        assert 3500 < int(headers["retry-after"]) <= 3600
+        assert headers["x-retry-in"].startswith("59m")
+        assert text == b"Too Many Requests"

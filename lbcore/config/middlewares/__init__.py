@@ -21,6 +21,7 @@ from lbcore.config.middlewares.in_flight_req import InFlightReq
 from lbcore.config.middlewares.ip_allow_list import IPAllowList, IPWhiteList
 from lbcore.config.middlewares.jwt_auth import JwtAuth
 from lbcore.config.middlewares.pass_tls_client_cert import PassTLSClientCert
+from lbcore.config.middlewares.rate_limit import RateLimit
 from lbcore.config.middlewares.redirect_regex import RedirectRegex
 from lbcore.config.middlewares.redirect_scheme import RedirectScheme
 from lbcore.config.middlewares.replace_path import ReplacePath
@@ -38,7 +39,6 @@ class Middleware(Object):
     """Exactly one kind."""
 
     missing = {
-        **keys("rateLimit"),
         **keys("grpcWeb plugin"),
     }
 
@@ -63,6 +63,7 @@ class Middleware(Object):
     api_key: ApiKey | None = None
     jwt_auth: JwtAuth | None = None
     request_id: RequestID | None = Field(default=None, alias="requestID")
+    rate_limit: RateLimit | None = None
     retry: Retry | None = None
     errors: Errors | None = None
     circuit_breaker: CircuitBreaker | None = None
