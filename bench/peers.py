@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import peers_tcp
+from bench import peers_tcp, peers_udp
 from bench.job import Job, Tls, write
 from bench.machine import version_of
 
@@ -22,15 +22,17 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """`configure` writes the configuration into a folder and returns the command; `configure_tcp` that for layer 4."""
+    """`configure` writes the configuration into a folder and returns the command; `configure_tcp` that for layer 4,
+    `configure_udp` that for UDP; None: it has none of that."""
 
     name: str
     program: str
     version: Callable[[str], str]
     configure: Callable[[str, Path, Job], list[str]]
-    configure_tcp: Callable[[str, Path, Job], list[str]] | None = None  # None: it has no layer 4
+    configure_tcp: Callable[[str, Path, Job], list[str]] | None = None
     environ: tuple[tuple[str, str], ...] = ()
     serves_tls: bool = False  # `configure` does so where the job has it
+    configure_udp: Callable[[str, Path, Job], list[str]] | None = None
 
     @property
     def path(self) -> str | None:
@@ -220,13 +222,44 @@ ONE_THREAD = (("GOMAXPROCS", "1"),)
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("lbcore", "lbcore", lambda path: version_of(path, "--version"), lbcore, peers_tcp.lbcore, (), True),
-        Peer("nginx", "nginx", lambda path: version_of(path, "-v"), nginx, peers_tcp.nginx, (), True),
+        Peer(
+            "lbcore",
+            "lbcore",
+            lambda path: version_of(path, "--version"),
+            lbcore,
+            peers_tcp.lbcore,
+            serves_tls=True,
+            configure_udp=peers_udp.lbcore,
+        ),
+        Peer(
+            "nginx",
+            "nginx",
+            lambda path: version_of(path, "-v"),
+            nginx,
+            peers_tcp.nginx,
+            serves_tls=True,
+            configure_udp=peers_udp.nginx,
+        ),
         Peer("haproxy", "haproxy", lambda path: version_of(path, "-v"), haproxy, peers_tcp.haproxy, (), True),
         Peer(
-            "traefik", "traefik", lambda path: version_of(path, "version"), traefik, peers_tcp.traefik, ONE_THREAD, True
+            "traefik",
+            "traefik",
+            lambda path: version_of(path, "version"),
+            traefik,
+            peers_tcp.traefik,
+            ONE_THREAD,
+            True,
+            peers_udp.traefik,
         ),
-        Peer("envoy", "envoy", lambda path: version_of(path, "--version"), envoy, peers_tcp.envoy, (), True),
+        Peer(
+            "envoy",
+            "envoy",
+            lambda path: version_of(path, "--version"),
+            envoy,
+            peers_tcp.envoy,
+            serves_tls=True,
+            configure_udp=peers_udp.envoy,
+        ),
         Peer("caddy", "caddy", lambda path: version_of(path, "version"), caddy, None, ONE_THREAD),
     )
 }

@@ -18,7 +18,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from bench import certificates, machine
+from bench import certificates, machine, udp
 from bench.job import Job, Tls, write
 from bench.load import LoadError
 from bench.options import positive
@@ -28,6 +28,7 @@ from bench.report import chart, merged, print_tables, read, save, summarise, tab
 from bench.workloads import WORKLOADS, Sample, Target, Workload, idle, trusting
 
 ANSWER = b"hello from the server, this is a small answer of the usual size.\n"
+ROOT = Path(__file__).resolve().parents[1]
 BIG_BYTES = 10 << 20
 BODY_BYTES = (1 << 10, 8 << 10, 64 << 10, 512 << 10, 4 << 20)
 
@@ -85,8 +86,9 @@ def measure(
         folder = root / "servers"
         folder.mkdir()
         servers = free_ports(count)
-        stack.enter_context(ended(start(server_command(folder, servers), LOAD_CORE, folder)))
-        wait_until(lambda: all(fetch(port, "x") == ANSWER for port in servers), "the servers answer")
+        command = udp.server_command(servers) if workload.udp else server_command(folder, servers)
+        stack.enter_context(ended(start(command, LOAD_CORE, folder, {"PYTHONPATH": str(ROOT)})))
+        wait_until(lambda: all(passes(workload, port, "x") for port in servers), "the servers answer")
         targets = {peer.name: stack.enter_context(launch(peer, root, servers, workload)) for peer in peers}
         for target in targets.values():
             if workload.drive is not idle:
@@ -100,7 +102,14 @@ def measure(
     return samples
 
 
+def passes(workload: Workload, port: int, host: str) -> bool:
+    """Whether what is sent to a port gets the servers' own answer."""
+    return udp.answers(port) if workload.udp else fetch(port, host, bool(workload.key)) == ANSWER
+
+
 def can(peer: Peer, workload: Workload) -> bool:
+    if workload.udp:
+        return peer.configure_udp is not None
     return (workload.layer == 7 or peer.configure_tcp is not None) and (not workload.key or peer.serves_tls)
 
 
@@ -111,7 +120,7 @@ def launch(peer: Peer, root: Path, servers: list[int], workload: Workload):  # t
     folder.mkdir()
     (port,) = free_ports(1)
     assert peer.path is not None
-    configure = peer.configure if workload.layer == 7 else peer.configure_tcp
+    configure = peer.configure if workload.layer == 7 else peer.configure_udp if workload.udp else peer.configure_tcp
     assert configure is not None
     encrypted = bool(workload.key)
     tls = Tls(*certificates.make(folder, workload.key), workload.tickets) if encrypted else None
@@ -119,7 +128,7 @@ def launch(peer: Peer, root: Path, servers: list[int], workload: Workload):  # t
     with ended(start(command, PROXY_CORE, folder, dict(peer.environ))) as process:
         try:
             wait_until(
-                lambda: fetch(port, "h0.test", encrypted) == ANSWER,
+                lambda: passes(workload, port, "h0.test"),
                 f"{peer.name} passes on what the servers answer",
                 60,
             )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.load import Load, LoadError, h2load, h2load_streams, wrk
 from bench.process import cpu, memory_bytes
+from bench.udp import ask
 
 REALISTIC = {
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0",
@@ -78,6 +79,7 @@ class Workload:
     drive: Callable[[Target, int], Sample]
     hosts: int = 0
     layer: int = 7
+    udp: bool = False
     key: str = ""  # kind of the certificate's, see `certificates`; none: plain
     tickets: bool = True
 
@@ -162,6 +164,11 @@ def idle(target: Target, seconds: int) -> Sample:
     return Sample(used, 0, 0)
 
 
+def datagrams(target: Target, seconds: int) -> Sample:
+    """CPU microseconds per datagram and its answer."""
+    return per_request(target, lambda: ask(target.port, seconds, 64, 100))
+
+
 def routers(count: int) -> Callable[[Target, int], Sample]:
     def drive(target: Target, seconds: int) -> Sample:
         script = target.folder / "spread.lua"
@@ -182,6 +189,9 @@ WORKLOADS = {
         Workload("body10m", "answers of 10 MB", MS, body10m),
         Workload("tcp", "layer 4: streams of 10 MB answers over 4 connections", MS, body10m, layer=4),
         Workload("tcpconnect", "layer 4: a connection for every request", "CPU µs/connection", connect, layer=4),
+        Workload(
+            "udp", "64 clients, each with a datagram of 100 bytes under way", "CPU µs/round", datagrams, 0, 4, True
+        ),
         Workload("idle", f"{IDLE_CONNECTIONS} idle client connections", "KiB/connection", idle),
         Workload("tls", "TLS 1.3: 64 keep-alive connections, small answers", US, keepalive, key="ecdsa"),
         Workload("tls10m", "TLS 1.3: answers of 10 MB", MS, body10m, key="ecdsa"),

@@ -239,7 +239,7 @@ def status(url: str) -> None:
     console.print(f"lbcore {version['Version']}, since {version['startDate']}", highlight=False)
     if state["tls"]:
         console.print(f"TLS by {state['tls']}", highlight=False)
-    for layer in ("http", "tcp"):
+    for layer in ("http", "tcp", "udp"):
         counts = ", ".join(
             f"{n['total']} {kind.removesuffix('s') if n['total'] == 1 else kind} ({n['errors']} disabled)"
             for kind, n in overview[layer].items()

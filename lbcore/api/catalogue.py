@@ -12,6 +12,7 @@ from lbcore.api.internal import Views, internal_routers, internal_services
 from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View
 from lbcore.api.tcp_view import tcp_middleware_view, tcp_router_view, tcp_service_view
+from lbcore.api.udp_view import udp_router_view, udp_service_view
 from lbcore.api.view import middleware_view, router_view, service_users, service_view
 from lbcore.config.validate import qualify
 
@@ -25,7 +26,7 @@ NOT_RAW = frozenset({"name", "provider", "type", "priorityStr"})
 
 def objects(runtime: Runtime, layer: str, kind: str) -> Views:
     """The objects of a layer and kind by qualified name; empty for a layer that does not exist."""
-    http, tcp, static = runtime.dynamic.http, runtime.dynamic.tcp, runtime.static
+    http, tcp, udp, static = runtime.dynamic.http, runtime.dynamic.tcp, runtime.dynamic.udp, runtime.static
     match layer, kind:
         case "http", "routers":
             own = {name: router_view(runtime, name, router) for name, router in http.routers.items()}
@@ -44,6 +45,10 @@ def objects(runtime: Runtime, layer: str, kind: str) -> Views:
             return {name: tcp_service_view(runtime, name, service) for name, service in tcp.services.items()}
         case "tcp", "middlewares":
             return {name: tcp_middleware_view(runtime, name, config) for name, config in tcp.middlewares.items()}
+        case "udp", "routers":
+            return {name: udp_router_view(runtime, name, config) for name, config in udp.routers.items()}
+        case "udp", "services":
+            return {name: udp_service_view(runtime, name, config) for name, config in udp.services.items()}
     return {}
 
 

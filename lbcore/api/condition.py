@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lbcore.api.health import down_cause
-from lbcore.api.runtime import Runtime
+from lbcore.api.runtime import LAYERS, Runtime
 from lbcore.config.validate import qualify
 from lbcore.routing.balancer import Balancer, LoadBalancer
 from lbcore.routing.failover import Failover
@@ -43,12 +43,10 @@ def _problem(severity: str, about: str, text: str, traffic: Iterable[str] = ()) 
 
 def _routers(runtime: Runtime) -> Iterator[dict[str, Any]]:
     """Routers that do not run."""
-    for kind, about, routers in (
-        ("router", "router", runtime.dynamic.http.routers),
-        ("tcpRouter", "TCP router", runtime.dynamic.tcp.routers),
-    ):
-        for name, errors in runtime.errors(kind).items():
-            rule = routers[name].rule if name in routers else ""
+    for layer, words in LAYERS.items():
+        about = f"{words.prefix}router"
+        for name, errors in runtime.errors(words.router_kind).items():
+            rule = runtime.traffic_of(layer, name)
             text = f"{about} {name} is disabled: {'; '.join(errors)}"
             yield _problem(LOST, f"{about} {name}", text, [rule] if rule else [])
 
@@ -56,18 +54,17 @@ def _routers(runtime: Runtime) -> Iterator[dict[str, Any]]:
 def service_problems(runtime: Runtime) -> Iterator[dict[str, Any]]:
     """The problems of services, each once with all routers that lead to it, and `share`, the part of lost requests."""
     for layer, name, service, users in runtime.roots():
-        routers = runtime.dynamic.http.routers if layer == "http" else runtime.dynamic.tcp.routers
         if layer == "http" and _is_nobody(service):
             users = [user for user in users if not _redirects(runtime, user)]
             if not users:
                 continue  # no request comes that far
-        traffic = [f"{user}: {routers[user].rule}" for user in users]
-        about = f"service {name}" if layer == "http" else f"TCP service {name}"
+        traffic = [f"{user}: {runtime.traffic_of(layer, user)}" for user in users]
+        about = f"{LAYERS[layer].prefix}service {name}"
         condition = condition_of(runtime, service)
         causes = "; ".join(condition.causes)
         if condition.lost:
             share = "all" if condition.lost > 0.9999 else f"{max(condition.lost, 0.001):.1%} of its"
-            text = f"{about} loses {share} {'requests' if layer == 'http' else 'connections'}: {causes}"
+            text = f"{about} loses {share} {LAYERS[layer].units}: {causes}"
             yield _problem(LOST, about, text, traffic) | {"share": round(condition.lost, 4)}
         elif causes:
             yield _problem(DEGRADED, about, f"{about}: {causes}", traffic) | {"share": 0.0}
@@ -124,7 +121,7 @@ def _of_servers(runtime: Runtime, balancer: LoadBalancer) -> Condition:
         return Condition(1.0, ["it has no servers"])
     weights, effective = balancer.configured_weights, balancer.effective_weights
     down = [
-        f"{member.key} ({down_cause(runtime, balancer.name, member)})"
+        f"{member.key} ({down_cause(runtime, member)})"
         for member, weight in zip(members, weights, strict=True)
         if not runtime.region.is_up(member.slot) and (weight or runtime.region.weight_override(member.slot))
     ]
@@ -173,7 +170,7 @@ def _objects(runtime: Runtime) -> Iterator[dict[str, Any]]:
     """Other objects that do not run."""
     if runtime.table is not None:
         for entry in runtime.table.disabled:
-            if entry.kind not in ("router", "tcpRouter"):
+            if entry.kind not in {words.router_kind for words in LAYERS.values()}:
                 about = f"{entry.kind} {entry.name}"
                 yield _problem(DEGRADED, about, f"{about} is disabled: {'; '.join(entry.errors)}")
 

@@ -40,8 +40,8 @@ def explain(
         request.come_from(client)
     except ValueError:
         raise ExplainError(f"the client {client!r} is no IP address") from None
-    point = entry_point or next(iter(runtime.static.entry_points))
-    if point not in runtime.static.entry_points:
+    point = entry_point or next(iter(runtime.static.stream_points), "")
+    if point not in runtime.static.stream_points:
         raise ExplainError(f"there is no entry point {point}")
     yield f"entry point {point}: {', '.join(runtime.static.entry_points[point].http.middlewares) or 'no middlewares'}"
     name = ""

@@ -9,7 +9,6 @@ from typing import Any
 from lbcore.api.runtime import Runtime
 from lbcore.config.units import format_duration
 from lbcore.routing.balancer import Balancer, LoadBalancer
-from lbcore.routing.compile_tcp import tcp_identity
 from lbcore.routing.failover import Failover
 from lbcore.routing.guarded import Guarded
 from lbcore.routing.member import Member
@@ -80,17 +79,16 @@ def _server(runtime: Runtime, balancer: LoadBalancer, index: int) -> Node:
     if since := _since(region.changed_ns(slot)):
         node["since"] = since
     if reasons:
-        node["cause"] = down_cause(runtime, balancer.name, member)
+        node["cause"] = down_cause(runtime, member)
     return node
 
 
-def down_cause(runtime: Runtime, service: str, member: Member) -> str:
+def down_cause(runtime: Runtime, member: Member) -> str:
     """The reason why a server of a service may not be picked; empty if it may."""
     reasons = runtime.region.down_reasons(member.slot)
     texts = []
     if reasons & CHECK:
-        # A service of layer 4 may have the name of one of layer 7, but none of its servers.
-        error = runtime.check_error(service, member.key) or runtime.check_error(tcp_identity(service), member.key)
+        error = runtime.check_error(member.name.removesuffix(f"|{member.key}"), member.key)
         texts.append(f"health check failed: {error or 'not checked yet'}")
     if reasons & EJECTED:
         texts.append("ejected: too many requests to it failed")

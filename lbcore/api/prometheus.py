@@ -36,9 +36,12 @@ class RequestCollector(Collector):
             "lbcore_open_connections", "How many open connections exist, by entryPoint and protocol",
             labels=["entrypoint", "protocol"],
         )  # fmt: skip
-        for index, name in enumerate(runtime.static.entry_points):
-            connections.add_metric([name, "TCP"], runtime.region.entry_point_counters(index).open_connections)
+        for index, (name, point) in enumerate(runtime.static.entry_points.items()):
+            protocol = "UDP" if point.is_udp else "TCP"
+            connections.add_metric([name, protocol], runtime.region.entry_point_counters(index).open_connections)
         yield connections
+        if runtime.static.udp_points:
+            yield from self._datagrams()
         yield from self._tls()
         if runtime.static.access_log is not None:
             yield CounterMetricFamily(
@@ -51,6 +54,56 @@ class RequestCollector(Collector):
         yield from self._memory()
         yield from self._requests()
         yield from self._members()
+        yield from self._udp_members()
+
+    def _datagrams(self) -> Iterator[Metric]:
+        """Sessions of UDP, and datagrams by what became of them."""
+        sessions = CounterMetricFamily(
+            "lbcore_udp_sessions", "Sessions of UDP clients, by what became of them", labels=["entrypoint", "result"]
+        )
+        labels = ["entrypoint", "direction"]
+        help_text = "Datagrams received from, and sent to, clients"
+        datagrams = CounterMetricFamily("lbcore_udp_datagrams", help_text, labels=labels)
+        sizes = CounterMetricFamily("lbcore_udp_bytes", "Bytes of these datagrams", labels=labels)
+        lost = CounterMetricFamily(
+            "lbcore_udp_datagrams_lost", "Datagrams that were not passed on, by the reason", labels=[*labels, "cause"]
+        )
+        for index, (name, point) in enumerate(self._runtime.static.entry_points.items()):
+            if not point.is_udp:
+                continue
+            counters = self._runtime.region.entry_point_counters(index)
+            sessions.add_metric([name, "begun"], counters.accepted)
+            sessions.add_metric([name, "shed"], counters.sessions_shed)
+            datagrams.add_metric([name, "in"], counters.datagrams_in)
+            datagrams.add_metric([name, "out"], counters.datagrams_out)
+            sizes.add_metric([name, "in"], counters.bytes_in)
+            sizes.add_metric([name, "out"], counters.bytes_out)
+            for direction, causes in (("in", counters.datagrams_lost_in), ("out", counters.datagrams_lost_out)):
+                for cause, count in causes.items():
+                    lost.add_metric([name, direction, cause], count)
+        yield from (sessions, datagrams, sizes, lost)
+
+    def _udp_members(self) -> Iterator[Metric]:
+        """The servers of UDP services."""
+        runtime, labels = self._runtime, ["service", "address"]
+        up = GaugeMetricFamily("lbcore_udp_server_up", "Whether the check of a UDP server succeeds", labels=labels)
+        sessions = CounterMetricFamily("lbcore_udp_server_sessions", "Sessions begun at a UDP server", labels=labels)
+        now = GaugeMetricFamily("lbcore_udp_server_open_sessions", "Open sessions at a UDP server", labels=labels)
+        failed = CounterMetricFamily(
+            "lbcore_udp_server_refusals", "Sessions that a UDP server refused, or that did not reach it", labels=labels
+        )
+        for name, service in (runtime.table.udp_services if runtime.table else {}).items():
+            if not isinstance(service, LoadBalancer):
+                continue
+            for member in dict.fromkeys(service.members):
+                counters = runtime.region.server_counters(member.slot)
+                values = [name, member.key]
+                if service.is_watching:
+                    up.add_metric(values, float(runtime.region.is_up(member.slot)))
+                sessions.add_metric(values, counters.requests)
+                now.add_metric(values, counters.in_flight)
+                failed.add_metric(values, counters.connect_errors)
+        yield from (up, sessions, now, failed) if runtime.dynamic.udp.services else ()
 
     def _tls(self) -> Iterator[Metric]:
         """Certificates and when they end; handshakes that failed."""

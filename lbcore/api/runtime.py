@@ -7,15 +7,34 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.dynamic import DynamicConfig, Router
 from lbcore.config.static import StaticConfig
+from lbcore.config.tcp import TcpRouter
+from lbcore.config.udp import UdpRouter
 from lbcore.config.validate import qualify
+from lbcore.config.validate_udp import udp_entry_points_of
 from lbcore.routing.compile import Table, compile_table
 from lbcore.routing.service import Service
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 from lbcore.tls.describe import Described, certificates_of
 from lbcore.tls.material import library_name
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How texts for users speak of a layer. `router_kind`: the kind of its routers in `Disabled`."""
+
+    prefix: str
+    units: str
+    router_kind: str
+
+
+LAYERS = {
+    "http": Words("", "requests", "router"),
+    "tcp": Words("TCP ", "connections", "tcpRouter"),
+    "udp": Words("UDP ", "sessions", "udpRouter"),
+}
 
 
 def _no_error(service: str, url: str) -> str:
@@ -128,22 +147,31 @@ class Runtime:
         return list(self.errors(kind).get(name, [])), kept
 
     def roots(self) -> Iterator[tuple[str, str, Service, list[str]]]:
-        """The services to which running routers lead: layer (`http`, `tcp`), qualified name, service, router names."""
+        """The services to which running routers lead: layer (of LAYERS), qualified name, service, router names."""
         if self.table is None:
             return
-        http, tcp = self.dynamic.http.routers, self.dynamic.tcp.routers
-        for layer, routers, services, kind in (
-            ("http", http, self.table.services, "router"),
-            ("tcp", tcp, self.table.tcp_services, "tcpRouter"),
-        ):
-            disabled = self.errors(kind)
+        services_of = {"http": self.table.services, "tcp": self.table.tcp_services, "udp": self.table.udp_services}
+        for layer, services in services_of.items():
+            disabled = self.errors(LAYERS[layer].router_kind)
             users: dict[str, list[str]] = {}
-            for name, router in routers.items():
+            for name, router in self.routers_of(layer).items():
                 if name not in disabled:
                     users.setdefault(qualify(router.service, name), []).append(name)
             for name, using in users.items():
                 if name in services:  # not one of lbcore's own
                     yield layer, name, services[name], using
+
+    def routers_of(self, layer: str) -> Mapping[str, Router | TcpRouter | UdpRouter]:
+        """The configured routers of a layer (a key of `LAYERS`), by qualified name."""
+        routers: Mapping[str, Router | TcpRouter | UdpRouter] = getattr(self.dynamic, layer).routers
+        return routers
+
+    def traffic_of(self, layer: str, name: str) -> str:
+        """The rule of a router; for UDP its entry points; empty if it is not configured."""
+        router = self.routers_of(layer).get(name)
+        if isinstance(router, UdpRouter):
+            return ", ".join(udp_entry_points_of(router, self.static))
+        return router.rule if router is not None else ""
 
     def errors(self, kind: str) -> Mapping[str, list[str]]:
         """The errors of disabled objects of a kind (router, service, middleware), by qualified name."""

@@ -32,6 +32,7 @@ from lbcore.config.services.sticky import Secret, Signed, SourceIP, Sticky, Stic
 from lbcore.config.services.weighted import HighestRandomWeight, Weighted, WeightedService
 from lbcore.config.tcp import TcpConfig
 from lbcore.config.tls import TlsConfig
+from lbcore.config.udp import UdpConfig
 
 __all__ = [
     "MAX_USER_PRIORITY",
@@ -74,6 +75,7 @@ __all__ = [
     "StripPrefixRegex",
     "TcpConfig",
     "TlsConfig",
+    "UdpConfig",
     "Weighted",
     "WeightedService",
 ]
@@ -105,14 +107,12 @@ class Lines(dict[str, Callable[[tuple[str | int, ...]], int | None]]):
 
 
 class DynamicConfig(Model):
-    missing = {
-        "udp": "lbcore balances HTTP and TCP",
-    }
     may_be_empty: ClassVar[bool] = True
     _lines: Lines = PrivateAttr(default_factory=Lines)
 
     http: HttpConfig = HttpConfig()
     tcp: TcpConfig = TcpConfig()
+    udp: UdpConfig = UdpConfig()
     tls: TlsConfig = TlsConfig()
 
     @property
@@ -128,5 +128,5 @@ class DynamicConfig(Model):
     @property
     def is_empty(self) -> bool:
         """Whether nothing is configured at all."""
-        parts = (self.http, self.tcp, self.tls)
+        parts = (self.http, self.tcp, self.udp, self.tls)
         return not any(getattr(part, kind) for part in parts for kind in type(part).model_fields)

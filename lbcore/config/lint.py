@@ -10,10 +10,21 @@ from lbcore.config.model import Object
 from lbcore.config.network import is_nowhere
 from lbcore.config.report import SHOWN
 from lbcore.config.static import StaticConfig
-from lbcore.config.tcp import TcpConfig
+from lbcore.config.tcp import TcpService
 from lbcore.config.tls import RouterTls
+from lbcore.config.udp import UdpService
 from lbcore.config.validate import entry_points_of, qualify, tls_of
+from lbcore.config.validate_udp import udp_entry_points_of
 from lbcore.errors import Problem
+
+# Sections of entry points that do nothing for datagrams, and for connections.
+OF_STREAMS = {
+    "http": "http",
+    "http2": "http2",
+    "forwarded_headers": "forwardedHeaders",
+    "proxy_protocol": "proxyProtocol",
+}
+OF_UDP = {"udp": "udp"}
 
 
 def lint(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str] = ()) -> list[str]:
@@ -22,7 +33,9 @@ def lint(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str] 
     disabled  names of routers that cannot run.
     """
     routers = _same_rules(dynamic, static, disabled)
-    strange = [*routers, *_services(dynamic), *_tcp_services(dynamic.tcp), *_unused(dynamic, static)]
+    strange = [*routers, *_services(dynamic), *_layer4_services("tcp", dynamic.tcp.services)]
+    strange += [*_layer4_services("udp", dynamic.udp.services), *_udp_routers(dynamic, static)]
+    strange += _unused(dynamic, static)
     return [*strange, *_cert_resolvers(dynamic, static)]
 
 
@@ -31,8 +44,8 @@ def static_notes(decoded: Decoded[StaticConfig], file: str) -> list[Problem]:
     static, found = decoded.model, [*decoded.broken, *decoded.warnings]
     prometheus = static.metrics.prometheus if static.metrics else None
     for path, settings in ((("ping",), static.ping), (("metrics", "prometheus"), prometheus)):
-        if settings is not None and not settings.manual_routing and settings.entry_point not in static.entry_points:
-            known = [] if settings.entry_point in static.closed else list(static.entry_points)
+        if settings is not None and not settings.manual_routing and settings.entry_point not in static.stream_points:
+            known = [] if settings.entry_point in static.closed else list(static.stream_points)
             text = f"{settings.entry_point} {'does not exist' if known else 'cannot run'}: {path[-1]} is not served"
             line = decoded.line((*path, "entryPoint"))
             hint = nearest(settings.entry_point, known) if known else ""
@@ -47,6 +60,10 @@ def lint_static(static: StaticConfig) -> list[str]:
         where = f"{point.place}: entry point {name}" if point.place else f"entry point {name}"
         if point.address.endswith(":0") and "address" not in point.model_fields_set:
             found.append(f"{where} has no address: it listens on a port that the system chooses")
+        of_other = OF_STREAMS if point.is_udp else OF_UDP
+        if strange := [key for name, key in of_other.items() if name in point.model_fields_set]:
+            kind = "UDP" if point.is_udp else "TCP"
+            found.append(f"{where} is one of {kind}: {', '.join(strange)} {'have' if strange[1:] else 'has'} no effect")
     return found
 
 
@@ -109,17 +126,27 @@ def _services(dynamic: DynamicConfig) -> Iterable[str]:
                 yield from _members(where, [c.name for c in parent.services], [c.weight for c in parent.services])
 
 
-def _tcp_services(tcp: TcpConfig) -> Iterable[str]:
-    for name, service in tcp.services.items():
+def _layer4_services(layer: str, services: Mapping[str, TcpService] | Mapping[str, UdpService]) -> Iterable[str]:
+    for name, service in services.items():
         if service.faults:
             continue
-        where = _place(service, "tcp service", name)
+        where = _place(service, f"{layer} service", name)
         if service.load_balancer is not None:
             servers = service.load_balancer.servers
             yield from _members(where, [server.address for server in servers], [server.weight for server in servers])
         if service.weighted is not None:
             children = service.weighted.services
             yield from _members(where, [child.name for child in children], [child.weight for child in children])
+
+
+def _udp_routers(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
+    """Routers that get no datagrams, because an entry point of UDP has one router: the last by name, as in Traefik."""
+    routers = dynamic.udp.routers
+    for point in static.udp_points:
+        here = sorted(name for name, router in routers.items() if point in udp_entry_points_of(router, static))
+        for name in here[:-1]:
+            last = here[-1].rpartition("@")[0]
+            yield f"{_place(routers[name], 'udp router', name)} gets nothing on {point}: that has one router, {last}"
 
 
 def _members(where: str, names: list[str], weights: list[int]) -> Iterable[str]:
@@ -166,8 +193,7 @@ def _unused(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
     yield from _names("servers transport", http.servers_transports, transports)
 
     def below(name: str) -> list[str]:
-        weighted = tcp.services[name].weighted
-        return [qualify(child.name, name) for child in weighted.services] if weighted else []
+        return [qualify(child, name) for child in tcp.services[name].children]
 
     wanted = {qualify(router.service, name) for name, router in tcp.routers.items() if router.service}
     yield from _names("tcp service", tcp.services, _reached(wanted, tcp.services, below))
@@ -176,6 +202,13 @@ def _unused(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
         tcp.middlewares,
         {qualify(m, name) for name, router in tcp.routers.items() for m in router.middlewares},
     )
+    udp = dynamic.udp
+
+    def below_udp(name: str) -> list[str]:
+        return [qualify(child, name) for child in udp.services[name].children]
+
+    wanted = {qualify(router.service, name) for name, router in udp.routers.items() if router.service}
+    yield from _names("udp service", udp.services, _reached(wanted, udp.services, below_udp))
 
 
 def _reached(wanted: set[str], objects: Mapping[str, Object], below: Callable[[str], list[str]]) -> set[str]:

@@ -20,6 +20,7 @@ from lbcore.config.tcp import TcpConfig
 from lbcore.config.tls import TlsConfig
 from lbcore.config.tree import Path as KeyPath
 from lbcore.config.tree import Tree, parse
+from lbcore.config.udp import UdpConfig
 from lbcore.errors import ConfigError, Problem
 
 M = TypeVar("M", bound=Model)
@@ -229,7 +230,7 @@ def _files(directory: Path) -> list[Path]:
 
 
 def _merge(configs: list[DynamicConfig], warnings: list[Problem]) -> DynamicConfig:
-    parts: dict[str, type[Model]] = {"http": HttpConfig, "tcp": TcpConfig}
+    parts: dict[str, type[Model]] = {"http": HttpConfig, "tcp": TcpConfig, "udp": UdpConfig}
     merged: dict[str, dict[str, dict[str, Object]]] = {
         part: {kind: {} for kind in model.model_fields} for part, model in parts.items()
     }
@@ -245,6 +246,7 @@ def _merge(configs: list[DynamicConfig], warnings: list[Problem]) -> DynamicConf
     return DynamicConfig(
         http=HttpConfig.model_validate(merged["http"]),
         tcp=TcpConfig.model_validate(merged["tcp"]),
+        udp=UdpConfig.model_validate(merged["udp"]),
         tls=_merge_tls([config.tls for config in configs], warnings),
     )
 

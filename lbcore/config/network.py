@@ -14,16 +14,14 @@ _HOST = re.compile(r"[^\s\x00-\x20\x7f\"#$&'()*+,/;<=>?@\\^`{|}]+")
 
 
 def check_address(value: Any) -> str:
-    """The address of an entry point: `[host]:port[/tcp]` or `unix:/path`. Raises ValueError with the reason."""
+    """The address of an entry point: `[host]:port[/tcp|/udp]` or `unix:/path`. Raises ValueError with the reason."""
     text = str(value) or ":0"
     if text.startswith(UNIX):
         if not text.removeprefix(UNIX):
             raise ValueError("no path in the address of a unix socket: write unix:/run/lbcore.sock")
         return text
     address, _, protocol = text.partition("/")
-    if protocol.lower() == "udp":
-        raise ValueError(f"{text!r}: udp is not supported by this version of lbcore")
-    if protocol.lower() not in ("", "tcp"):
+    if protocol.lower() not in ("", "tcp", "udp"):
         raise ValueError(f"{text!r}: unknown protocol {protocol!r}")
     host, colon, port = address.rpartition(":")
     if not colon:
@@ -57,6 +55,13 @@ def split_address(address: str) -> tuple[str, int, str, str]:
     if not parts.hostname or port is None or parts.netloc != address or parts.username is not None:
         raise ValueError(f"error parsing server address {address}: write host:port or unix:/path")
     return parts.hostname, port, address, ""
+
+
+def split_host_port(address: str) -> tuple[str, int, str, str]:
+    """`split_address` for the address of a UDP server, which is host:port. Raises ValueError."""
+    if address.startswith(UNIX):
+        raise ValueError(f"error parsing server address {address}: a server of UDP has host:port")
+    return split_address(address)
 
 
 def is_relative(url: str) -> bool:

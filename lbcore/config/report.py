@@ -12,6 +12,7 @@ from lbcore.errors import Problem
 SECTIONS = {"router": "http.routers", "service": "http.services", "middleware": "http.middlewares"}
 SECTIONS |= {"serversTransport": "http.serversTransports", "tcpServersTransport": "tcp.serversTransports"}
 SECTIONS |= {"tcpRouter": "tcp.routers", "tcpService": "tcp.services", "tcpMiddleware": "tcp.middlewares"}
+SECTIONS |= {"udpRouter": "udp.routers", "udpService": "udp.services"}
 SHOWN = 3  # places that are named; the others are counted
 
 
@@ -89,7 +90,7 @@ def places(problems: Sequence[Problem], *, with_files: bool = False) -> str:
 def _split(owner: str) -> tuple[str, str, str]:
     """`http.routers.a.b` as kind and name."""
     parts = owner.split(".", 2)
-    if parts[0] in ("http", "tcp") and len(parts) == 3:
-        return (f"tcp {parts[1]}" if parts[0] == "tcp" else parts[1]), ".", parts[2]
+    if parts[0] in ("http", "tcp", "udp") and len(parts) == 3:
+        return (parts[1] if parts[0] == "http" else f"{parts[0]} {parts[1]}"), ".", parts[2]
     kind, dot, name = owner.partition(".")
     return ("entry points" if kind == "entryPoints" else kind), dot, name

@@ -84,9 +84,9 @@ def qualify(name: str, owner: str) -> str:
 def entry_points_of(router: Router, static: StaticConfig) -> list[str]:
     """The entry points of a router: those it names, else the default ones, else all but Traefik's internal one."""
     if router.entry_points:
-        return [name for name in router.entry_points if name in static.entry_points]
-    default = [name for name, point in static.entry_points.items() if point.as_default]
-    return default or [name for name in static.entry_points if name != "traefik"]
+        return [name for name in router.entry_points if name in static.stream_points]
+    default = [name for name, point in static.stream_points.items() if point.as_default]
+    return default or [name for name in static.stream_points if name != "traefik"]
 
 
 def redirection_port(redirect: RedirectEntryPoint, static: StaticConfig) -> str | None:
@@ -103,7 +103,7 @@ def unknown_entry_points(router: Router, static: StaticConfig) -> list[str]:
     return [
         f'entryPoint "{name}" cannot run' if name in static.closed else f'entryPoint "{name}" doesn\'t exist'
         for name in router.entry_points
-        if name not in static.entry_points
+        if name not in static.stream_points
     ]
 
 
@@ -194,7 +194,7 @@ def challenge_points(static: StaticConfig) -> set[str]:
     """Entry points that answer the http-01 challenge of ACME."""
     orders = (resolver.acme for resolver in static.certificates_resolvers.values() if not resolver.faults)
     answered = (acme.http_challenge for acme in orders if acme is not None)
-    return {http.entry_point for http in answered if http is not None} & set(static.entry_points)
+    return {http.entry_point for http in answered if http is not None} & set(static.stream_points)
 
 
 def tls_of(router: Router, point: str, static: StaticConfig) -> RouterTls | None:

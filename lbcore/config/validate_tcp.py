@@ -15,12 +15,11 @@ from lbcore.config.validate import (
     MULTIPLE,
     Disabled,
     Fault,
-    children_first,
-    find_cycle,
     options_errors,
     options_name,
     qualify,
 )
+from lbcore.config.validate_layer4 import check_tree
 
 EMPTY_RANGE = "sourceRange is empty, IPAllowLister not created"
 
@@ -64,9 +63,9 @@ def check_tcp(tcp: TcpConfig, static: StaticConfig, tls: TlsConfig) -> list[Disa
 def tcp_entry_points_of(router: TcpRouter, static: StaticConfig) -> list[str]:
     """The entry points of a router: those it names, else the default ones, else all but Traefik's internal one."""
     if router.entry_points:
-        return [name for name in router.entry_points if name in static.entry_points]
-    default = [name for name, point in static.entry_points.items() if point.as_default]
-    return default or [name for name in static.entry_points if name != "traefik"]
+        return [name for name in router.entry_points if name in static.stream_points]
+    default = [name for name, point in static.stream_points.items() if point.as_default]
+    return default or [name for name in static.stream_points if name != "traefik"]
 
 
 def _router_errors(
@@ -93,7 +92,7 @@ def _router_errors(
     for point in router.entry_points:
         if point in static.closed:
             others.append(f'entryPoint "{point}" cannot run')
-        elif point not in static.entry_points:
+        elif point not in static.stream_points:
             errors.append(Fault(f'entryPoint "{point}" doesn\'t exist', "entryPoints"))
     for reference in router.middlewares:
         middleware = qualify(reference, name)
@@ -126,27 +125,7 @@ def _services(
         elif balancer is not None and (errors := transports.get(qualify(balancer.servers_transport, name), [])):
             found[name] = errors
             following.add(("tcpService", name))
-
-    def children(name: str) -> list[str]:
-        weighted = services[name].weighted if name in services else None
-        return [qualify(child.name, name) for child in weighted.services] if weighted else []
-
-    done: set[str] = set()
-    for name in services:
-        if name not in found and (cycle := find_cycle(name, children, done)):
-            way = "->service:".join(cycle)
-            found[name] = [f"could not instantiate service {name}: recursion detected in service:{way}"]
-    for name in children_first(services, children):
-        for part in children(name):
-            if name in found:
-                break
-            if part not in services:
-                found[name] = [f'the service "{part}" does not exist']
-            elif part in found:
-                found[name] = [found[part][0]]
-                following.add(("tcpService", name))
-            elif services[name].watches and not services[part].watches:
-                found[name] = [f"cannot register {part} as updater for {name}: healthCheck not enabled in config"]
+    check_tree(services, found, "tcpService", following)
     return found
 
 

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from lbcore.config.dynamic import HealthCheck
 from lbcore.config.tcp import TcpHealthCheck
 from lbcore.config.tls import ServerTls
+from lbcore.config.udp import UdpHealthCheck
 from lbcore.errors import OUR_LACK
 from lbcore.health.patience import within
 from lbcore.health.probe import Probe, ProbeError, probe_for, tcp_probe_for
+from lbcore.health.udp import udp_probe_for
 from lbcore.state.region import CHECK, Region
 
 JITTER = 0.1  # part of the interval, either way, so that the checks of many instances and servers spread
@@ -60,7 +62,9 @@ class ServiceCheck:
     async def _keep_asking(self, url: str, slot: int) -> None:
         check, region = self.check, self._region
         try:
-            if isinstance(check, TcpHealthCheck):
+            if isinstance(check, UdpHealthCheck):
+                probe = udp_probe_for(url, check)
+            elif isinstance(check, TcpHealthCheck):
                 probe = tcp_probe_for(url, check, self.tls.get(url))
             else:
                 probe = probe_for(url, check, self.tls.get(url))

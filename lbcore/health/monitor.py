@@ -67,6 +67,11 @@ class HealthMonitor:
                 tls = named.tls.server_tls() if named is not None and named.tls is not None else ServerTls()
                 over = {server.address: tls for server in tcp.load_balancer.servers if server.tls}
                 checks[identity] = self._check(identity, tcp.load_balancer.health_check, servers, over)
+        for name, udp in dynamic.udp.services.items():
+            if udp.load_balancer is not None and udp.load_balancer.health_check is not None:
+                identity = f"udp:{name}"
+                servers = {address: slots.servers[f"{identity}|{address}"] for address in udp.members}
+                checks[identity] = self._check(identity, udp.load_balancer.health_check, servers, {})
         for gone in self._checks.values():
             gone.stop(forget=True)
         self._checks = checks

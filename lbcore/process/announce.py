@@ -11,14 +11,13 @@ from lbcore.process.listeners import Listener
 
 def contents(runtime: Runtime) -> str:
     """How many objects of each kind a configuration has, and how many do not run."""
-    http, tcp = runtime.dynamic.http, runtime.dynamic.tcp
-    balancers = [service.load_balancer for service in http.services.values()]
-    tcp_balancers = [service.load_balancer for service in tcp.services.values()]
-    servers = sum(len(balancer.servers) for balancer in balancers if balancer is not None)
-    servers += sum(len(balancer.servers) for balancer in tcp_balancers if balancer is not None)
+    http, tcp, udp = runtime.dynamic.http, runtime.dynamic.tcp, runtime.dynamic.udp
+    servers = sum(len(http_service.members) for http_service in http.services.values() if http_service.load_balancer)
+    servers += sum(len(tcp_service.members) for tcp_service in tcp.services.values() if tcp_service.load_balancer)
+    servers += sum(len(udp_service.members) for udp_service in udp.services.values() if udp_service.load_balancer)
     counts = {
-        "router": len(http.routers) + len(tcp.routers),
-        "service": len(http.services) + len(tcp.services),
+        "router": len(http.routers) + len(tcp.routers) + len(udp.routers),
+        "service": len(http.services) + len(tcp.services) + len(udp.services),
         "server": servers,
         "middleware": len(http.middlewares) + len(tcp.middlewares),
     }

@@ -25,6 +25,7 @@ from lbcore.tls.material import choose_library, library_name, settle, settle_sta
 # Objects refer only to objects of a lower rank.
 RANKS = {"serversTransport": 0, "middleware": 1, "service": 2, "router": 3}
 RANKS |= {"tcpServersTransport": 0, "tcpMiddleware": 1, "tcpService": 2, "tcpRouter": 3}
+RANKS |= {"udpService": 2, "udpRouter": 3}
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ def check_file(path: Path) -> Report:
     report = Report()
     try:
         if not is_folder(path) and is_blank(path):
-            hint = "set entryPoints and providers, or http or tcp"
+            hint = "set entryPoints and providers, or http, tcp or udp"
             raise ConfigError([Problem("", "no configuration in this file", hint, str(path))])
         static = _static(path, report) if _is_static(path) else None
         if static is None:
@@ -120,8 +121,12 @@ def _check_dynamic(path: Path, static: StaticConfig | None, report: Report) -> N
     for name, tcp in sorted(dynamic.tcp.routers.items()):
         if ("tcpRouter", name) not in broken:
             report.runs.append(f"{path}: tcp router {name}: {tcp.rule} -> {tcp.service}")
+    for name, udp in sorted(dynamic.udp.routers.items()):
+        if ("udpRouter", name) not in broken:
+            report.runs.append(f"{path}: udp router {name}: {', '.join(udp.entry_points) or 'all'} -> {udp.service}")
     kinds = ("routers", "services", "middlewares")
-    numbers = {kind: len(getattr(dynamic.http, kind)) + len(getattr(dynamic.tcp, kind)) for kind in kinds}
+    layers = (dynamic.http, dynamic.tcp, dynamic.udp)
+    numbers = {kind: sum(len(getattr(layer, kind, ())) for layer in layers) for kind in kinds}
     counts = [f"{number} {kind.removesuffix('s') if number == 1 else kind}" for kind, number in numbers.items()]
     followers = [f"{_named(entry.kind)} {entry.name.removesuffix('@file')}" for entry in disabled if entry.follows]
     for_them = f", {len(broken)} disabled" if broken else ""
@@ -140,7 +145,9 @@ def _assumed(dynamic: DynamicConfig) -> StaticConfig:
     """A static configuration with all that a dynamic one refers to: entry points, and lbcore's own services."""
     names = {name for router in dynamic.http.routers.values() for name in router.entry_points}
     names |= {name for tcp in dynamic.tcp.routers.values() for name in tcp.entry_points}
-    points = {name: {"address": ":0"} for name in names or {"web"}}
+    udp = {name for router in dynamic.udp.routers.values() for name in router.entry_points or ["udp"]}
+    points = {name: {"address": ":0"} for name in names - udp or {"web"}}
+    points |= {name: {"address": ":0/udp"} for name in udp}
     manual = {"manualRouting": True}
     tls: list[RouterTls] = [router.tls for router in dynamic.http.routers.values() if router.tls is not None]
     tls += [tcp.tls for tcp in dynamic.tcp.routers.values() if tcp.tls is not None]

@@ -213,7 +213,9 @@ class Proxy:
                 self._following = asyncio.create_task(aggregator.run(), name="lbcore providers")
                 await self._publication.first.wait()
             for listener in self._listeners:
-                self._engine.listen(listener.entry_point, listener.for_worker(0).dup())
+                sock = listener.for_worker(0)
+                assert sock is not None, "there is one worker"
+                self._engine.listen(listener.entry_point, sock.dup())
         except BaseException:
             await self._close()
             raise

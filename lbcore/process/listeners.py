@@ -2,7 +2,7 @@
 
 A TCP entry point has one socket per worker, in one SO_REUSEPORT group: the kernel distributes connections, and those
 that arrive while a worker is being replaced wait in its socket. All workers share a Unix socket, and a socket that the
-service manager has passed.
+service manager has passed. An entry point of UDP has one socket per worker, too; one that was passed has one worker.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 
 from lbcore.errors import ConfigError, Problem
 
+UDP_BUFFER_BYTES = 4 << 20  # of datagrams that wait to be read; the kernel lowers it to net.core.rmem_max
+IP_PKTINFO = 8  # <linux/in.h>; the module `socket` does not name it
 BACKLOG = 65535  # the kernel lowers it to net.core.somaxconn
 KEEPALIVE_S = 180  # Go's listeners start probing an idle client after three minutes
 _UNIX = re.compile(r"unix:(?://)?(?P<path>[^?]+)(?:\?mode=(?P<mode>[0-7]{3,4}))?")
@@ -26,16 +28,18 @@ _UNIX = re.compile(r"unix:(?://)?(?P<path>[^?]+)(?:\?mode=(?P<mode>[0-7]{3,4}))?
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The address of an entry point: `path` and file `mode` of a Unix socket, else `host` (empty = all) and `port`."""
+    """The address of an entry point: `path` and file `mode` of a Unix socket, else `host` (empty = all) and `port`.
+    `udp`: it is of UDP."""
 
     host: str = ""
     port: int = 0
     path: str = ""
     mode: int = 0o660
+    udp: bool = False
 
     @staticmethod
     def parse(text: str) -> Address:
-        """Parse `[host]:port[/tcp]` or `unix:/path[?mode=0660]`. Raises ValueError with a text for users."""
+        """Parse `[host]:port[/tcp|/udp]` or `unix:/path[?mode=0660]`. Raises ValueError with a text for users."""
         if unix := _UNIX.fullmatch(text):
             path = unix["path"]
             if not path.startswith("/"):
@@ -44,7 +48,7 @@ class Address:
         if text.startswith("unix:"):
             raise ValueError("write unix:/path, or unix:/path?mode=0660 with an octal mode")
         rest, _, protocol = text.partition("/")
-        if protocol not in ("", "tcp"):
+        if protocol not in ("", "tcp", "udp"):
             raise ValueError(f"protocol {protocol!r} is not supported")
         host, colon, port = rest.rpartition(":")
         if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
@@ -53,12 +57,12 @@ class Address:
             host = host[1:-1]
         elif ":" in host:
             raise ValueError(f"IPv6 address {host!r} must stand in brackets")
-        return Address(host=host, port=int(port))
+        return Address(host=host, port=int(port), udp=protocol == "udp")
 
 
 @dataclass(slots=True)
 class Listener:
-    """The sockets of one entry point; worker `i` gets `sockets[i % len(sockets)]`."""
+    """The sockets of one entry point; worker `i` gets `sockets[i % len(sockets)]`, of UDP `sockets[i]` if any."""
 
     entry_point: str
     sockets: list[socket.socket]
@@ -66,9 +70,16 @@ class Listener:
     passed: bool = False  # by the service manager
     identity: tuple[int, int] = (0, 0)  # device and inode of `path`
 
-    def for_worker(self, index: int) -> socket.socket:
-        """The socket that worker `index` accepts on."""
+    def for_worker(self, index: int) -> socket.socket | None:
+        """The socket that worker `index` accepts on; None: others receive the datagrams of this entry point."""
+        if self.is_udp:
+            return self.sockets[index] if index < len(self.sockets) else None
         return self.sockets[index % len(self.sockets)]
+
+    @property
+    def is_udp(self) -> bool:
+        """Whether it receives datagrams."""
+        return self.sockets[0].type == socket.SOCK_DGRAM
 
     @property
     def address(self) -> tuple[str, int] | str:
@@ -82,12 +93,13 @@ class Listener:
 
     @property
     def address_text(self) -> str:
-        """`address` as text: `127.0.0.1:8000`, `[::]:8000`, `unix:/run/lb.sock`."""
+        """`address` as text: `127.0.0.1:8000`, `[::]:8000`, `127.0.0.1:53/udp`, `unix:/run/lb.sock`."""
         address = self.address
         if isinstance(address, str):
             return f"unix:{address}"
         host, port = address
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        text = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return f"{text}/udp" if self.is_udp else text
 
     @property
     def url(self) -> str:
@@ -122,7 +134,8 @@ def open_listeners(
     problems: list[Problem] = []
     for name, (text, shared) in addresses.items():
         try:
-            listeners.append(_adopt(name, passed[name]) if name in passed else _open(name, text, workers, shared))
+            is_passed = name in passed
+            listeners.append(_adopt(name, text, passed[name]) if is_passed else _open(name, text, workers, shared))
         except (OSError, ValueError) as error:
             reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
             problems.append(Problem(f"entryPoints.{name}.address", f"cannot listen on {text}: {reason}"))
@@ -143,10 +156,16 @@ def _open(name: str, text: str, workers: int, shared: bool) -> Listener:
     if address.path:
         sock = _open_unix(address)
         return Listener(name, [sock], address.path, identity=_file_identity(address.path))
-    return Listener(name, _open_tcp(address, workers, shared))
+    return Listener(name, _open_group(address, workers, shared))
 
 
-def _adopt(name: str, sockets: list[socket.socket]) -> Listener:
+def _adopt(name: str, text: str, sockets: list[socket.socket]) -> Listener:
+    if text.endswith("/udp"):
+        for sock in sockets:
+            if sock.type != socket.SOCK_DGRAM or sock.family not in (socket.AF_INET, socket.AF_INET6):
+                raise ValueError("the socket that the service manager passed is not one of UDP")
+            _set_udp_options(sock)
+        return Listener(name, sockets, passed=True)
     for sock in sockets:
         if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             raise ValueError("the socket that the service manager passed is not a listening stream socket")
@@ -198,8 +217,8 @@ def _file_identity(path: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _open_tcp(address: Address, workers: int, shared: bool) -> list[socket.socket]:
-    """One socket per worker, all bound to one port; they listen when all are bound."""
+def _open_group(address: Address, workers: int, shared: bool) -> list[socket.socket]:
+    """One socket per worker, all bound to one port; those of TCP listen when all are bound."""
     sockets: list[socket.socket] = []
     try:
         first = _bind_first(address, shared)
@@ -207,9 +226,10 @@ def _open_tcp(address: Address, workers: int, shared: bool) -> list[socket.socke
         # The first socket was bound without SO_REUSEPORT, so that a port of another process is an error, never shared.
         first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         for _ in range(workers - 1):
-            sockets.append(_bind(first.family, first.getsockname(), reuse_port=True))
+            sockets.append(_bind(first.family, first.getsockname(), reuse_port=True, udp=address.udp))
         for sock in sockets:
-            sock.listen(BACKLOG)
+            if not address.udp:
+                sock.listen(BACKLOG)
     except BaseException:
         for sock in sockets:
             sock.close()
@@ -220,31 +240,49 @@ def _open_tcp(address: Address, workers: int, shared: bool) -> list[socket.socke
 def _bind_first(address: Address, shared: bool) -> socket.socket:
     if not address.host:
         try:
-            return _bind(socket.AF_INET6, ("::", address.port), shared)  # both families, as Go listens on ":8000"
+            # Both families, as Go listens on ":8000".
+            return _bind(socket.AF_INET6, ("::", address.port), shared, address.udp)
         except OSError as error:
             if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                 raise
-        return _bind(socket.AF_INET, ("0.0.0.0", address.port), shared)  # no IPv6 on this machine
+        return _bind(socket.AF_INET, ("0.0.0.0", address.port), shared, address.udp)  # no IPv6 on this machine
     flags = socket.AI_PASSIVE | socket.AI_NUMERICSERV
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=flags)
+    kind = socket.SOCK_DGRAM if address.udp else socket.SOCK_STREAM
+    found = socket.getaddrinfo(address.host, address.port, type=kind, flags=flags)
     family, _, _, _, name = next((info for info in found if info[0] == socket.AF_INET), found[0])
-    return _bind(family, name, shared)
+    return _bind(family, name, shared, address.udp)
 
 
-def _bind(family: int, name: tuple[Any, ...], reuse_port: bool) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+def _bind(family: int, name: tuple[Any, ...], reuse_port: bool, udp: bool) -> socket.socket:
+    kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
+    sock = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if not udp:  # two sockets of UDP with this option may have the same port, and one of them gets nothing
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        _set_inherited_options(sock)
+        if udp:
+            _set_udp_options(sock, any_address=name[0] in ("::", "0.0.0.0"))
+        else:
+            _set_inherited_options(sock)
         sock.bind(name)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _set_udp_options(sock: socket.socket, any_address: bool | None = None) -> None:
+    """Ask for a large queue, and for the address to which each datagram was sent where the socket has several: answers
+    leave from that one. `any_address`: whether it has; None = ask the socket."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
+    if any_address if any_address is not None else sock.getsockname()[0] in ("::", "0.0.0.0"):
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
 
 
 def _set_inherited_options(sock: socket.socket) -> None:

@@ -10,6 +10,7 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 from lbcore.routing.compile import API, router_identity, upstreams_of
 from lbcore.routing.compile_tcp import tcp_identity
+from lbcore.routing.compile_udp import udp_identity
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotAllocator, SlotMap
 
@@ -109,6 +110,9 @@ def identities(dynamic: DynamicConfig, admin: str = "") -> tuple[list[str], list
     for identity, origin in upstreams_of(dynamic).items():
         services.append(identity)
         members.append(f"{identity}|{origin}")
+    for name, udp in dynamic.udp.services.items():
+        services.append(udp_identity(name))
+        members += [f"{udp_identity(name)}|{member}" for member in udp.members]
     if admin:
         services.append(API)
         members.append(f"{API}|{admin}")

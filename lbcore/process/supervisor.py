@@ -181,8 +181,8 @@ class Supervisor:
         for owner in owners:
             # A socket that all workers share counts as the worker's own.
             mine = [each for each in self._listeners if owner == worker or len(each.sockets) == self._region.workers]
-            mine = [each for each in mine if each.entry_point not in self._left]
-            listeners[owner] = {each.entry_point: each.for_worker(owner).fileno() for each in mine}
+            sockets = {each.entry_point: each.for_worker(owner) for each in mine if each.entry_point not in self._left}
+            listeners[owner] = {point: sock.fileno() for point, sock in sockets.items() if sock is not None}
         message = {
             "type": "hello",
             "worker": worker,

@@ -14,6 +14,7 @@ from typing import Any
 from lbcore.config.dynamic import DynamicConfig, HttpConfig
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig
+from lbcore.config.udp import UdpConfig
 from lbcore.config.validate import Disabled, entry_points_of, qualify
 
 Key = tuple[str, str]  # kind as in `Disabled`, and qualified name
@@ -27,6 +28,8 @@ PLACES = {
     "tcpService": ("tcp", "services"),
     "tcpMiddleware": ("tcp", "middlewares"),
     "tcpServersTransport": ("tcp", "servers_transports"),
+    "udpRouter": ("udp", "routers"),
+    "udpService": ("udp", "services"),
 }
 
 _LAYER_7 = ("middleware", "service", "serversTransport")
@@ -122,14 +125,17 @@ def _objects(config: DynamicConfig) -> dict[Key, Any]:
 
 
 def _config(objects: Objects, like: DynamicConfig) -> DynamicConfig:
-    parts: dict[str, dict[str, dict[str, Any]]] = {"http": {}, "tcp": {}}
+    parts: dict[str, dict[str, dict[str, Any]]] = {"http": {}, "tcp": {}, "udp": {}}
     for part, field in PLACES.values():
         parts[part][field] = {}
     for (kind, name), thing in objects.items():
         part, field = PLACES[kind]
         parts[part][field][name] = thing
     http, tcp = HttpConfig.model_validate(parts["http"]), TcpConfig.model_validate(parts["tcp"])
-    return like.model_copy(update={"http": http, "tcp": tcp})
+    update: dict[str, Any] = {"http": http, "tcp": tcp}
+    if any(parts["udp"].values()):
+        update["udp"] = UdpConfig.model_validate(parts["udp"])
+    return like.model_copy(update=update)
 
 
 def _references(key: Key, objects: Objects, static: StaticConfig) -> list[Key]:
@@ -140,6 +146,10 @@ def _references(key: Key, objects: Objects, static: StaticConfig) -> list[Key]:
         return []
     middleware, service, transport = _LAYER_4 if kind.startswith("tcp") else _LAYER_7
     found: list[tuple[str, str]] = []
+    if kind == "udpRouter":
+        return [("udpService", qualify(thing.service, name))] if thing.service else []
+    if kind == "udpService":
+        return [("udpService", qualify(child, name)) for child in thing.children]
     if kind in ("router", "tcpRouter"):
         found += [(middleware, reference) for reference in thing.middlewares]
         found.append((service, thing.service))

@@ -8,6 +8,7 @@ from typing import Any
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, Lines
 from lbcore.config.tcp import TcpConfig
 from lbcore.config.tls import DEFAULT, TlsConfig
+from lbcore.config.udp import UdpConfig
 
 
 def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
@@ -34,7 +35,10 @@ def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
     stores = {name: store for config in configs.values() for name, store in config.tls.stores.items()}
     certificates = [certificate for config in configs.values() for certificate in config.tls.certificates]
     tls = {"certificates": certificates, "options": options, "stores": stores}
+    udp = {kind: objects("udp", kind) for kind in UdpConfig.model_fields}
     # Fields that no provider has set stay unset, so that they are not written to the workers.
-    written = {"tls": TlsConfig.model_validate(tls)} if any(tls.values()) else {}
+    written: dict[str, Any] = {"tls": TlsConfig.model_validate(tls)} if any(tls.values()) else {}
+    if any(udp.values()):
+        written["udp"] = UdpConfig.model_validate(udp)
     lines = Lines({file: line for config in configs.values() for file, line in config.lines.items()})
     return DynamicConfig(http=http, tcp=tcp, **written).with_lines(lines)

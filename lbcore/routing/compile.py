@@ -37,6 +37,7 @@ from lbcore.routing.balancer import Child, LoadBalancer, Weighted
 from lbcore.routing.compile_targets import TargetCompiler, is_made_by
 from lbcore.routing.compile_tcp import TcpCompiler, tcp_identity
 from lbcore.routing.compile_tls import TlsCompiler
+from lbcore.routing.compile_udp import UdpCompiler, udp_identity
 from lbcore.routing.failover import Failover
 from lbcore.routing.guarded import Guarded
 from lbcore.routing.hash_key import HashKey
@@ -51,6 +52,7 @@ from lbcore.routing.server import Server
 from lbcore.routing.service import Service, UpstreamPolicy
 from lbcore.routing.sticky import StickyCookie
 from lbcore.routing.tcp_route import TcpRoutes
+from lbcore.routing.udp_route import UdpRoute
 from lbcore.state.holdings import State
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
@@ -86,6 +88,7 @@ class Table:
     acceptors        by entry point with TLS: the settings of handshakes.
     options_by_host  by entry point whose hosts have different TLS options: their names by host.
     tcp              by entry point: the routers of layer 4.
+    udp              by entry point: the router of its datagrams.
     servers          by identity, `service@provider|url`.
     services         by qualified name: those that routers lead to, and those below them.
     balancers        the services among these that choose among servers, without their gates.
@@ -97,9 +100,11 @@ class Table:
 
     indexes: Mapping[str, RouteIndex]
     tcp: Mapping[str, TcpRoutes]
+    udp: Mapping[str, UdpRoute]
     servers: Mapping[str, Server]
     services: Mapping[str, Service]
     tcp_services: Mapping[str, Service]
+    udp_services: Mapping[str, Service]
     balancers: dict[str, LoadBalancer]
     disabled: list[Disabled]
     warnings: list[str]
@@ -165,8 +170,9 @@ def compile_table(
     ping, state = ping or Ping(), state or State(region, worker)
     compiler = _Compiler(dynamic, static, slots, region, worker, servers, found, ping, admin, challenges, state)
     tcp = TcpCompiler(dynamic, static, slots, region, worker, servers)
-    table = compiler.table(tcp)
-    return replace(table, disabled=compiler.disabled_with_unused(tcp)) if finds_all else table
+    udp = UdpCompiler(dynamic, static, slots, region, worker, servers)
+    table = compiler.table(tcp, udp)
+    return replace(table, disabled=compiler.disabled_with_unused(tcp, udp)) if finds_all else table
 
 
 def upstreams_of(dynamic: model.DynamicConfig) -> dict[str, str]:
@@ -187,6 +193,9 @@ def find_problems(dynamic: model.DynamicConfig, static: StaticConfig) -> tuple[l
     for name, tcp in dynamic.tcp.services.items():
         services.append(tcp_identity(name))
         members += [f"{tcp_identity(name)}|{member}" for member in tcp.members]
+    for name, udp in dynamic.udp.services.items():
+        services.append(udp_identity(name))
+        members += [f"{udp_identity(name)}|{member}" for member in udp.members]
     slots = SlotMap(dict.fromkeys(services, 0), dict.fromkeys(members, 0))
     table = compile_table(dynamic, static, slots, region, 0, {}, None, ADMIN_STANDS_IN, finds_all=True)
     return table.disabled, table.warnings
@@ -289,10 +298,10 @@ class _Compiler:
         self.middlewares: dict[str, Middleware] = {}
         self.limits: list[tuple[Server, int]] = []
 
-    def table(self, tcp: TcpCompiler) -> Table:
+    def table(self, tcp: TcpCompiler, udp: UdpCompiler) -> Table:
         self.build_middlewares()
-        points = {name: self.errors_of_entry_point(name) for name in self.static.entry_points}
-        routers: dict[str, list[Ranked]] = {name: [] for name in self.static.entry_points}
+        points = {name: self.errors_of_entry_point(name) for name in self.static.stream_points}
+        routers: dict[str, list[Ranked]] = {name: [] for name in self.static.stream_points}
         for name, router in self.http.routers.items():
             if name in self.found.routers:
                 continue
@@ -323,17 +332,20 @@ class _Compiler:
             if all_encrypted:
                 self.tls.accept(point)
         tcp_routes = tcp.routes(self.tls)
-        servers = {**self.servers, **tcp.servers}
+        udp_routes = udp.routes()
+        servers = {**self.servers, **tcp.servers, **udp.servers}
         acceptors = self.tls.acceptors()
-        disabled = self.found.disabled() + tcp.disabled
-        warnings = list(dict.fromkeys(self.found.warnings))
+        disabled = self.found.disabled() + tcp.disabled + udp.disabled
+        warnings = list(dict.fromkeys([*self.found.warnings, *udp.warnings]))
         order, encrypted_order = (order, encrypted_order) if self.static.explain else ({}, {})
         return Table(
             indexes,
             tcp_routes,
+            udp_routes,
             servers,
             self.services,
             tcp.services,
+            udp.services,
             self.balancers,
             disabled,
             warnings,
@@ -345,14 +357,14 @@ class _Compiler:
             self.tls.options_by_host(),
         )
 
-    def disabled_with_unused(self, tcp: TcpCompiler) -> list[Disabled]:
+    def disabled_with_unused(self, tcp: TcpCompiler, udp: UdpCompiler) -> list[Disabled]:
         """The objects that cannot run, including services to which no router leads. Does not change the table."""
         self.services, self.servers = dict(self.services), dict(self.servers)
         self.balancers, self.limits = dict(self.balancers), list(self.limits)
         for name in self.http.services:
             with contextlib.suppress(_Broken):
                 self.service(name)
-        return self.found.disabled() + tcp.disabled_with_unused()
+        return self.found.disabled() + tcp.disabled_with_unused() + udp.disabled_with_unused()
 
     def index(self, point: str, entries: list[Ranked], own: bool) -> tuple[list[Compiled], RouteIndex]:
         """The routers of an entry point in the order of trial, with lbcore's own if `own`, and their index.

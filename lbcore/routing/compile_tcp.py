@@ -8,19 +8,16 @@ from collections.abc import Mapping
 
 from lbcore.config import tcp as model
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.config.network import split_address
 from lbcore.config.rule import parse_tcp_rule
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import ServerTls
-from lbcore.config.validate import Disabled, options_name, qualify
+from lbcore.config.validate import options_name, qualify
 from lbcore.config.validate_tcp import check_tcp, tcp_entry_points_of
 from lbcore.http.networks import Networks
-from lbcore.routing.balancer import Child, LoadBalancer, Weighted
-from lbcore.routing.compile_targets import TargetCompiler, is_made_by
+from lbcore.routing.balancer import LoadBalancer
+from lbcore.routing.compile_layer4 import Layer4Compiler
 from lbcore.routing.compile_tls import TlsCompiler
-from lbcore.routing.hash_key import HashKey
 from lbcore.routing.matcher import Program
-from lbcore.routing.picker import Consistent
 from lbcore.routing.server import Server
 from lbcore.routing.service import Service, UpstreamPolicy
 from lbcore.routing.tcp_route import ConnectionLimit, TcpPolicy, TcpRoute, TcpRoutes
@@ -42,8 +39,10 @@ def priority_of(router: model.TcpRouter) -> int:
     return router.priority or (-1 if router.rule == CATCH_ALL else len(router.rule.encode()))
 
 
-class TcpCompiler:
+class TcpCompiler(Layer4Compiler):
     """Builds routers, and the services to which they lead, each once."""
+
+    layer = "tcp"
 
     def __init__(
         self,
@@ -54,18 +53,10 @@ class TcpCompiler:
         worker: int,
         known: Mapping[str, Server],
     ) -> None:
-        self.tcp = dynamic.tcp
-        self.static = static
-        self.slots = slots
-        self.region = region
-        self.worker = worker
-        self.known = known
-        self.targets = TargetCompiler(known)
+        self.tcp, self.static = dynamic.tcp, static
         self.connections = KeyedTable(region, worker)
-        self.servers: dict[str, Server] = {}
-        self.services: dict[str, Service] = {}
-        self.tls = dynamic.tls
-        self.disabled: list[Disabled] = check_tcp(dynamic.tcp, static, dynamic.tls)
+        disabled = check_tcp(dynamic.tcp, static, dynamic.tls)
+        super().__init__(dynamic.tcp.services, disabled, slots, region, worker, known)
 
     def routes(self, tls: TlsCompiler) -> dict[str, TcpRoutes]:
         """The routers of each entry point that has any, in the order of trial.
@@ -86,7 +77,7 @@ class TcpCompiler:
                 takes_all = router.rule.strip() == CATCH_ALL
                 route = TcpRoute(name, rule, allowed, service, limits, router.tls is not None, acceptor, takes_all)
             except Exception as error:
-                self.disabled.append(Disabled("tcpRouter", name, [" ".join(str(error).split()) or repr(error)]))
+                self.disabled.append(self.disable("Router", name, error))
                 continue
             for point in tcp_entry_points_of(router, self.static):
                 ranked.setdefault(point, []).append((-priority_of(router), name, route))
@@ -101,20 +92,6 @@ class TcpCompiler:
             )
             for point, entries in ranked.items()
         }
-
-    def disabled_with_unused(self) -> list[Disabled]:
-        """The objects that cannot run, including services to which no router leads. Does not change the routes."""
-        self.services, self.servers = dict(self.services), dict(self.servers)
-        wrong = {entry.name for entry in self.disabled if entry.kind == "tcpService"}
-        unused = []
-        for name in self.tcp.services:
-            if name in wrong:
-                continue
-            try:
-                self.service(name)
-            except Exception as error:
-                unused.append(Disabled("tcpService", name, [" ".join(str(error).split()) or repr(error)]))
-        return [*self.disabled, *unused]
 
     def of(self, router: model.TcpRouter, name: str) -> Service:
         return self.service(qualify(router.service, name))
@@ -134,27 +111,16 @@ class TcpCompiler:
                 limits.append(ConnectionLimit(self.connections, int.from_bytes(digest, "big"), config.amount))
         return limits
 
-    def service(self, name: str) -> Service:
-        if name not in self.services:
-            config = self.tcp.services[name]
-            if config.load_balancer is not None:
-                self.services[name] = self.load_balancer(name, config.load_balancer)
-            else:
-                assert config.weighted is not None
-                self.services[name] = self.weighted(name, config.weighted)
-        return self.services[name]
+    def build(self, name: str, config: model.TcpService) -> Service:
+        if config.load_balancer is not None:
+            return self.load_balancer(name, config.load_balancer)
+        assert config.weighted is not None
+        return self.weighted(name, config.weighted)
 
     def load_balancer(self, name: str, config: model.TcpLoadBalancer) -> LoadBalancer:
-        identity = tcp_identity(name)
-        keys, weights = [s.address for s in config.servers], [max(s.weight, 0) for s in config.servers]
         transport = self.tcp.servers_transports.get(qualify(config.servers_transport, name))
         tls = transport.tls.server_tls() if transport is not None and transport.tls is not None else ServerTls()
-        servers = [self.server(identity, s.address, tls if s.tls else None) for s in config.servers]
-        balancer = LoadBalancer(name, servers, weights, self.region, self.slots.services[identity])
-        picker = None
-        if config.sticky is not None and config.sticky.source_ip is not None:
-            picker = Consistent(HashKey(), keys, weights)
-        balancer.use(picker, None, config.health_check is not None)
+        balancer = self.balancer(name, config, config.sticky, {s.address: tls for s in config.servers if s.tls})
         delay_ms, version = -1, config.proxy_protocol.version if config.proxy_protocol else ""
         dial_ms, keep_alive_s = 30000, GO_KEEP_ALIVE_S
         if transport is not None:
@@ -167,26 +133,3 @@ class TcpCompiler:
         balancer.configure(UpstreamPolicy(dial_timeout_ms=dial_ms))
         balancer.configure_tcp(TcpPolicy(delay_ms, int(version or 0), keep_alive_s))
         return balancer
-
-    def weighted(self, name: str, config: model.TcpWeighted) -> Weighted:
-        identity = tcp_identity(name)
-        members = []
-        for child in config.services:
-            member = f"{identity}|{child.name}"
-            service = self.service(qualify(child.name, name))
-            members.append(Child(member, child.name, self.region, self.worker, self.slots.servers[member], service))
-        weights = [max(child.weight, 0) for child in config.services]
-        balancer = Weighted(name, members, weights, self.region, self.slots.services[identity])
-        balancer.use(None, None, config.health_check is not None)
-        return balancer
-
-    def server(self, service: str, address: str, tls: ServerTls | None) -> Server:
-        identity = f"{service}|{address}"
-        if identity not in self.servers:
-            slot = self.slots.servers[identity]
-            known = self.known.get(identity)
-            if known is None or known.slot != slot or not is_made_by(known, tls):
-                target = self.targets.target(tls, split_address(address)[0])
-                known = Server(identity, address, self.region, self.worker, slot, False, target)
-            self.servers[identity] = known
-        return self.servers[identity]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # Names of the error counters, in the order of ErrorKind in layout.pxd.
 ERROR_NAMES = (
@@ -26,6 +26,9 @@ ERROR_NAMES = (
 
 # Of the counters of failed handshakes, in the order of HandshakeCause in layout.pxd.
 HANDSHAKE_CAUSES = ("closed", "refused", "unshared", "certificate", "garbage")
+
+# Of the counters of lost datagrams, in the order of DatagramLoss in layout.pxd.
+DATAGRAM_LOSSES = ("unserved", "refused", "lacking", "unsent", "overflowed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,9 @@ class EntryPointCounters:
     errors          failed exchanges by cause, keyed by ERROR_NAMES.
     bytes_in/out    from and to clients, heads included.
     handshakes_failed  by cause, keyed by HANDSHAKE_CAUSES.
+    datagrams_in       of UDP, from clients, lost ones included; `datagrams_out`: sent to clients.
+    datagrams_lost_in/out  on their way to servers and to clients, by cause, keyed by DATAGRAM_LOSSES.
+    sessions_shed      sessions of UDP that were ended to make room for others.
     """
 
     accepted: int
@@ -89,3 +95,8 @@ class EntryPointCounters:
     bytes_in: int
     bytes_out: int
     handshakes_failed: dict[str, int]
+    datagrams_in: int = 0
+    datagrams_out: int = 0
+    datagrams_lost_in: dict[str, int] = field(default_factory=dict)
+    datagrams_lost_out: dict[str, int] = field(default_factory=dict)
+    sessions_shed: int = 0

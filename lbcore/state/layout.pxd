@@ -13,7 +13,7 @@ from lbcore.selection.load cimport Load
 
 cdef enum:
     SECRET_BYTES = 32          # of the secret of the instance
-    LAYOUT_VERSION = 13
+    LAYOUT_VERSION = 14
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -23,6 +23,7 @@ cdef enum:
     METRIC_ROWS = 65536        # per worker: sets of labels
     KEYED_ROWS = 65536         # per worker, and shared by all: keys that are limited; a power of two
     HANDSHAKE_CAUSES = 5       # HandshakeCause
+    DATAGRAM_LOSSES = 5        # DatagramLoss
     ERROR_KINDS = 16           # room; ErrorKind uses the first ones
     LOG_RING_BYTES = 1 << 24   # of each worker's lines that wait to be written; a power of two
     TICKET_KEYS = 4            # of session tickets of TLS: one that encrypts, two older ones, and one being made
@@ -53,6 +54,19 @@ cdef enum ErrorKind:           # why an exchange failed; index into EntryPointSt
     ERROR_INTERNAL             # a bug of lbcore: answered with 500
     ERROR_RESOURCE             # lbcore lacked a descriptor, port or memory: answered with 503, and no failure of the server
     ERROR_ABUSE                # a connection of HTTP/2 was ended: it cost more than it brought
+
+
+cdef enum DatagramWay:         # index into EntryPointStats.datagrams_lost
+    CLIENT_TO_SERVER
+    SERVER_TO_CLIENT
+
+
+cdef enum DatagramLoss:        # why a datagram of UDP was not passed on; index into EntryPointStats.datagrams_lost
+    LOST_UNSERVED              # no router, or no server that may be picked
+    LOST_REFUSED               # the server refuses it, and no other one could be asked
+    LOST_LACKING               # lbcore lacked a descriptor, a port or memory
+    LOST_UNSENT                # the kernel did not send it: too long for the way, no way, no room
+    LOST_OVERFLOWED            # the kernel had no room for it when it came in
 
 
 cdef struct Header:
@@ -179,6 +193,11 @@ cdef struct EntryPointStats:   # one per worker and entry point; written by that
     uint64_t bytes_in          # from clients, heads included
     uint64_t bytes_out         # to clients, heads included
     uint64_t handshakes_failed[HANDSHAKE_CAUSES]   # of ERROR_TLS, by cause
+    uint64_t datagrams_in      # of UDP: from clients, those that were lost included
+    uint64_t datagrams_out     # sent to clients
+    uint64_t datagrams_lost[2][DATAGRAM_LOSSES]    # by DatagramWay and DatagramLoss
+    uint64_t sessions_shed     # sessions that were ended to make room for others
+    uint64_t reserve[3]
 
 
 cdef struct WorkerStats:       # one per worker; its totals are the sums over its entry points

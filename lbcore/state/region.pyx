@@ -30,7 +30,7 @@ from lbcore.state.layout cimport (
     DOWN_ADMIN,
     DOWN_CHECK,
     DOWN_EJECTED,
-    ERROR_KINDS, HANDSHAKE_CAUSES,
+    CLIENT_TO_SERVER, DATAGRAM_LOSSES, ERROR_KINDS, HANDSHAKE_CAUSES, SERVER_TO_CLIENT,
     HEADER_BYTES,
     KEYED_ROWS,
     LAYOUT_VERSION,
@@ -53,7 +53,8 @@ from lbcore.state.layout cimport (
     WorkerStats,
 )
 
-from lbcore.state.counters import HANDSHAKE_CAUSES as HANDSHAKE_NAMES, ERROR_NAMES, EntryPointCounters, QueueCounters, ServerCounters
+from lbcore.state.counters import DATAGRAM_LOSSES as DATAGRAM_LOSS_NAMES, HANDSHAKE_CAUSES as HANDSHAKE_NAMES
+from lbcore.state.counters import ERROR_NAMES, EntryPointCounters, QueueCounters, ServerCounters
 
 cdef enum:
     DEFAULT_SERVICES = 65536           # routers have cells too
@@ -493,6 +494,11 @@ cdef class Region:
             total.bytes_out += row.bytes_out
             for i in range(HANDSHAKE_CAUSES):
                 total.handshakes_failed[i] += row.handshakes_failed[i]
+            total.datagrams_in += row.datagrams_in
+            total.datagrams_out += row.datagrams_out
+            for i in range(2 * DATAGRAM_LOSSES):
+                (&total.datagrams_lost[0][0])[i] += (&row.datagrams_lost[0][0])[i]
+            total.sessions_shed += row.sessions_shed
         return EntryPointCounters(
             total.accepted,
             total.open_connections,
@@ -502,6 +508,11 @@ cdef class Region:
             total.bytes_in,
             total.bytes_out,
             {name: total.handshakes_failed[i] for i, name in enumerate(HANDSHAKE_NAMES)},
+            total.datagrams_in,
+            total.datagrams_out,
+            {name: total.datagrams_lost[<int>CLIENT_TO_SERVER][i] for i, name in enumerate(DATAGRAM_LOSS_NAMES)},
+            {name: total.datagrams_lost[<int>SERVER_TO_CLIENT][i] for i, name in enumerate(DATAGRAM_LOSS_NAMES)},
+            total.sessions_shed,
         )
 
     def request_counters(self) -> dict:

@@ -1,6 +1,8 @@
 """The running data plane of one worker: entry points, their listeners and connections, and their routing table."""
 
 from lbcore.observability.observer cimport Observer
+import socket
+
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.explainer cimport Explainer
 from lbcore.routing.index cimport RouteIndex
@@ -13,6 +15,7 @@ from lbcore.transport.listener cimport Listener
 from lbcore.transport.mirror_stream cimport MirrorStream
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.reserve cimport Reserve
+from lbcore.transport.udp cimport UdpEndpoint, UdpWorker
 
 
 cdef class Engine:
@@ -31,12 +34,21 @@ cdef class Engine:
     cdef list listeners
     cdef Reserve reserve
     cdef object servers                # Server by identity, of the table in force
+    cdef object static
+    cdef int workers                   # of the instance
+    cdef UdpWorker udp                 # None before the first UDP socket opens
+    cdef list udp_endpoints            # UdpEndpoint; those that have closed leave when another one opens
+    cdef object udp_routes             # UdpRoute by entry point, of the table in force
 
     def __init__(self, loop, static, Region region, worker: int, Observer observer=None):
         cdef EntryPoint entry_point
         self.reactor = Reactor(loop)
         self.dialer = SocketDialer(self.reactor, loop)
         self.servers = {}
+        self.static = static
+        self.workers = region.workers
+        self.udp_endpoints = []
+        self.udp_routes = {}
         self.listeners = []
         self.entry_points = {}
         for index, (name, settings) in enumerate(static.entry_points.items()):
@@ -55,18 +67,24 @@ cdef class Engine:
 
     @property
     def connections(self) -> int:
-        """Open client connections; 0 = drained."""
-        return sum(map(len, self.connections_by_point.values()))
+        """Open client connections, and sessions of UDP; 0 = drained."""
+        return sum(map(len, self.connections_by_point.values())) + sum([each.sessions for each in self.udp_endpoints])
 
     def connections_of(self, entry_point: str) -> int:
-        """Open client connections of one entry point."""
-        return len(self.connections_by_point[entry_point])
+        """Open client connections, or sessions, of one entry point."""
+        return len(self.connections_by_point[entry_point]) + sum([each.sessions for each in self.udp_of(entry_point)])
+
+    def udp_of(self, entry_point: str) -> list:
+        """The UDP sockets of an entry point."""
+        return [each for each in self.udp_endpoints if (<UdpEndpoint>each).entry_point.name == entry_point]
 
     def listen(self, entry_point: str, sock) -> object:
-        """Start accepting on a bound, listening, non-blocking socket, whose ownership passes to the engine.
+        """Start accepting on a bound, non-blocking socket, listening or one of UDP, whose ownership passes to the engine.
 
         Returns the argument for `close_listener`.
         """
+        if sock.type == socket.SOCK_DGRAM:
+            return self.receive(entry_point, sock)
         cdef Listener listener = Listener(self.entry_points[entry_point], self.dialer,
                                           self.connections_by_point[entry_point], self.reserve, sock)
         self.reactor.enter()
@@ -75,10 +93,25 @@ cdef class Engine:
         self.listeners.append(listener)
         return listener
 
+    def receive(self, entry_point: str, sock) -> UdpEndpoint:
+        """`listen` for a socket of UDP."""
+        cdef UdpEndpoint endpoint
+        self.reactor.enter()
+        if self.udp is None:
+            self.udp = UdpWorker(self.reactor, self.dialer.resolver, self.reserve)
+        endpoint = UdpEndpoint(self.entry_points[entry_point], self.udp, sock, self.static.entry_points[entry_point], self.workers)
+        endpoint.follow(self.udp_routes.get(entry_point), self.servers)
+        self.udp_endpoints = [each for each in self.udp_endpoints if not each.closed]
+        self.udp_endpoints.append(endpoint)
+        endpoint.open()
+        return endpoint
+
     def close_listener(self, listener) -> None:
         """Stop accepting on a listener that `listen` returned; other listeners continue."""
         self.reactor.enter()
-        if listener in self.listeners:
+        if isinstance(listener, UdpEndpoint):
+            listener.stop_reading()
+        elif listener in self.listeners:
             self.listeners.remove(listener)
             (<Listener>listener).close()
 
@@ -117,13 +150,18 @@ cdef class Engine:
             if (<Server>server).target is not None and (<Server>server).encryption is None:
                 (<Server>server).encryption = server_encryption_of((<Server>server).target)
         self.servers = self.reserve.servers = table.servers
+        self.udp_routes = table.udp
+        for endpoint in self.udp_endpoints:
+            endpoint.follow(table.udp.get((<UdpEndpoint>endpoint).entry_point.name), table.servers)
 
     def stop_accepting(self) -> None:
-        """Close the listening sockets of this process."""
+        """Close the listening sockets of this process; sockets of UDP when their last session has ended."""
         self.reactor.enter()
         for listener in self.listeners:
             (<Listener>listener).close()
         self.listeners.clear()
+        for endpoint in self.udp_endpoints:
+            endpoint.drain()
 
     def leave(self, entry_point: str) -> None:
         """Close the listening sockets of an entry point and drain it; other entry points continue."""
@@ -132,6 +170,8 @@ cdef class Engine:
         for listener in [each for each in self.listeners if (<Listener>each).entry_point is point]:
             self.listeners.remove(listener)
             (<Listener>listener).close()
+        for endpoint in self.udp_of(entry_point):
+            endpoint.drain()
         point.draining = True
         for connection in list(self.connections_by_point[entry_point]):
             (<ClientConnection>connection).drain()
@@ -151,6 +191,8 @@ cdef class Engine:
         self.reactor.enter()
         for connection in list(self.connections_by_point[entry_point]):
             (<ClientConnection>connection).abort()
+        for endpoint in self.udp_of(entry_point):
+            endpoint.close()
 
     def close(self) -> None:
         """Close everything at once. Safe to call twice."""

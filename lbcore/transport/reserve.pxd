@@ -10,6 +10,7 @@ cdef class Reserve(Relief):
     cdef object servers                # Server by identity, of the table in force
     cdef Py_ssize_t others             # descriptors that belong neither to clients nor to servers
     cdef Py_ssize_t most               # limit of client connections
+    cdef Py_ssize_t sessions           # of UDP, of which each has one descriptor
     cdef Region region                 # the owner of `row`
     cdef WorkerStats* row              # of this worker: counts the connections that were closed to make room
     cdef list idle                     # clients found idle: since when, a number, the ClientConnection; the longest idle last

@@ -54,7 +54,8 @@ cdef class Reserve(Relief):
         return self.clients() < self.most
 
     cdef Py_ssize_t clients(self) noexcept:
-        cdef Py_ssize_t count = 0
+        """The number of clients. Two sessions of UDP count as one, because they have one descriptor each."""
+        cdef Py_ssize_t count = (self.sessions + 1) // 2
         for found in self.connections:
             count += len(<set>found)
         return count

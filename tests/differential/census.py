@@ -261,11 +261,11 @@ http:
 {APP}    proxmox: {{loadBalancer: {{serversTransport: lax, servers: [{{url: "https://192.168.1.5:8006"}}]}}}}
   serversTransports: {{lax: {{insecureSkipVerify: true}}}}
 """),
-    SetUp("datagrams", "missing", f"""http:
+    SetUp("datagrams", "same", f"""http:
   routers: {{r: {{rule: "Host(`a`)", service: app}}}}
 {APP}udp:
   services: {{dns: {{loadBalancer: {{servers: [{{address: "10.0.0.1:53"}}]}}}}}}
-""", ("udp: not supported",)),
+"""),
     SetUp("rules of version 2", "missing", f"""http:
   routers:
     old: {{rule: "Host(`a`, `b`)", ruleSyntax: v2, service: app}}

@@ -46,9 +46,10 @@ INTERNAL = {
         "proxy": "answer_way attempt attempts copies entry_point exchange explainer gates observation "
         "recording request_way way_back whole",
         "routing": "asker decision",
-        "transport": "arrival ask_stream clock connect connection dial dialer encryption http1_body http1_client "
-        "http1_server http2_client http2_server http2_session linger listener local_stream mirror_stream pool "
-        "protocols request_stream reserve scarcity server_connection socket splice tcp_client timers tunnel",
+        "transport": "arrival ask_stream clock connect connection datagrams dial dialer encryption http1_body "
+        "http1_client http1_server http2_client http2_server http2_session linger listener local_stream mirror_stream "
+        "pool protocols request_stream reserve scarcity server_connection session_table socket splice tcp_client "
+        "timers tunnel udp",
     }.items()
     for name in names.split()
 }

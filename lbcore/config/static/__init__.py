@@ -149,6 +149,16 @@ class StaticConfig(Model):
     tls: TlsLibrary = TlsLibrary()
     global_: Global = Field(default=Global(), alias="global")
 
+    @property
+    def stream_points(self) -> dict[str, EntryPoint]:
+        """The entry points of TCP, and of Unix sockets."""
+        return {name: point for name, point in self.entry_points.items() if not point.is_udp}
+
+    @property
+    def udp_points(self) -> dict[str, EntryPoint]:
+        """The entry points of UDP."""
+        return {name: point for name, point in self.entry_points.items() if point.is_udp}
+
     @model_validator(mode="before")
     @classmethod
     def _entry_points(cls, data: Any) -> Any:

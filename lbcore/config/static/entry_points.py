@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from lbcore.config.model import WHEN_SET, Change, Model, Object, keys
 from lbcore.config.network import check_address, check_network
-from lbcore.config.numbers import OrNone
+from lbcore.config.numbers import OrNone, ShortDuration
 from lbcore.config.observability import Observability
 from lbcore.config.tls import RouterTls
 from lbcore.config.units import Duration, LimitDuration, seconds
@@ -152,14 +153,27 @@ class EntryPointHttp2(Model):
     max_encoder_header_table_size: Annotated[int, Field(ge=0, le=1 << 20)] = 4096
 
 
-class EntryPoint(Object):
-    """A listener. `address` is `[host]:port[/tcp]`, or (extension) `unix:/path/of/socket`."""
+class EntryPointUdp(Model):
+    """`timeout`: a session of UDP ends when no datagram has come either way for so long.
 
-    ignored = {
-        **keys("http3", "clients are served in HTTP/1.1 and HTTP/2 by this version of lbcore"),
-        **keys("udp", "this entry point is not one of UDP"),
-    }
-    needs_keys = frozenset({"udp"})
+    Extension: max_sessions: sessions at once, in all workers; the one that is needed least ends for another one.
+    """
+
+    timeout: ShortDuration = seconds(3)
+    max_sessions: Annotated[int, Field(ge=1, lt=1 << 31), WHEN_SET] = 16384
+
+    @field_validator("timeout")
+    @classmethod
+    def _above_zero(cls, value: timedelta) -> timedelta:
+        if value <= timedelta(0):
+            raise ValueError("timeout should be greater than zero")
+        return value
+
+
+class EntryPoint(Object):
+    """A listener. `address` is `[host]:port[/tcp|/udp]`, or (extension) `unix:/path/of/socket`."""
+
+    ignored = keys("http3", "clients are served in HTTP/1.1 and HTTP/2 by this version of lbcore")
     may_be_empty: ClassVar[bool] = True
     runs_alone: ClassVar[bool] = False
 
@@ -172,4 +186,10 @@ class EntryPoint(Object):
     forwarded_headers: ForwardedHeaders = ForwardedHeaders()
     http: EntryPointHttp = EntryPointHttp()
     http2: EntryPointHttp2 = EntryPointHttp2()
+    udp: EntryPointUdp = EntryPointUdp()
     observability: EntryPointObservability = EntryPointObservability()
+
+    @property
+    def is_udp(self) -> bool:
+        """Whether it takes datagrams, and no connections."""
+        return self.address.endswith("/udp")

@@ -100,11 +100,14 @@ class TcpService(Object):
     weighted: TcpWeighted | None = None
 
     @property
+    def children(self) -> list[str]:
+        """Names of the services to which it sends connections, as written."""
+        return [child.name for child in self.weighted.services] if self.weighted else []
+
+    @property
     def members(self) -> list[str]:
         """What it chooses among: addresses of servers, or names of services, as written."""
-        if self.load_balancer is not None:
-            return [server.address for server in self.load_balancer.servers]
-        return [child.name for child in self.weighted.services] if self.weighted else []
+        return [server.address for server in self.load_balancer.servers] if self.load_balancer else self.children
 
     @property
     def watches(self) -> bool:

@@ -45,7 +45,7 @@ def test_address_parse_reads_every_form(text: str, address: Address) -> None:
     assert Address.parse(text) == address
 
 
-@pytest.mark.parametrize("text", ["", "8000", ":", ":70000", ":http", ":80/udp", "::1:80", "unix:relative", "unix:"])
+@pytest.mark.parametrize("text", ["", "8000", ":", ":70000", ":http", ":80/sctp", "::1:80", "unix:relative", "unix:"])
 def test_address_parse_refuses_what_is_none(text: str) -> None:
     with pytest.raises(ValueError):
         Address.parse(text)
@@ -130,7 +130,7 @@ def test_listeners_every_address_that_fails_is_named_and_none_stays_open() -> No
         "web": (f"127.0.0.1:{port}", False),
         "far": ("192.0.2.1:80", False),
         "odd": ("nowhere", False),
-        "udp": (":53/udp", False),
+        "udp": (":53/sctp", False),
     }
     with pytest.raises(ConfigError) as refused:
         open_listeners(addresses, 2, {})

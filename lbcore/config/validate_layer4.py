@@ -1,0 +1,58 @@
+"""Validation of services below the level of HTTP: what TCP and UDP have in common. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from lbcore.config.validate import children_first, find_cycle, qualify
+
+
+class Service(Protocol):
+    """A service of TCP or UDP."""
+
+    @property
+    def children(self) -> list[str]:
+        """Names of the services among which it chooses, as written."""
+
+    @property
+    def watches(self) -> bool:
+        """Whether it has a health check."""
+
+
+def check_tree(
+    services: Mapping[str, Service], found: dict[str, list[str]], kind: str, following: set[tuple[str, str]]
+) -> None:
+    """Add the errors of services that other services cause: circles, missing and broken children.
+
+    found      the errors of each service by itself, to which is added.
+    following  gets the `kind` and name of those that only others keep from running.
+    """
+
+    def children(name: str) -> list[str]:
+        return [qualify(child, name) for child in services[name].children] if name in services else []
+
+    done: set[str] = set()
+    for name in services:
+        if name not in found and (cycle := find_cycle(name, children, done)):
+            way = "->service:".join(cycle)
+            found[name] = [f"could not instantiate service {name}: recursion detected in service:{way}"]
+    for name in children_first(services, children):
+        if name not in found and (errors := _errors_below(name, children, services, found)):
+            found[name] = errors[0]
+            if errors[1]:
+                following.add((kind, name))
+
+
+def _errors_below(
+    name: str, children: Callable[[str], list[str]], services: Mapping[str, Service], found: Mapping[str, list[str]]
+) -> tuple[list[str], bool] | None:
+    """The errors that the children of a service cause it, and whether they are the children's own."""
+    for part in children(name):
+        if part not in services:
+            return [f'the service "{part}" does not exist'], False
+        if part in found:
+            return [found[part][0]], True
+        if services[name].watches and not services[part].watches:
+            return [f"cannot register {part} as updater for {name}: healthCheck not enabled in config"], False
+    return None
