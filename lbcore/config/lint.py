@@ -9,6 +9,7 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.model import Object
 from lbcore.config.network import is_nowhere
 from lbcore.config.report import SHOWN
+from lbcore.config.rule import parse_rule, placeholders
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpService
 from lbcore.config.tls import RouterTls
@@ -32,7 +33,7 @@ def lint(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str] 
 
     disabled  names of routers that cannot run.
     """
-    routers = _same_rules(dynamic, static, disabled)
+    routers = [*_same_rules(dynamic, static, disabled), *_old_rules(dynamic, disabled)]
     strange = [*routers, *_services(dynamic), *_layer4_services("tcp", dynamic.tcp.services)]
     strange += [*_layer4_services("udp", dynamic.udp.services), *_udp_routers(dynamic, static)]
     strange += _unused(dynamic, static)
@@ -92,6 +93,16 @@ def _same_rules(dynamic: DynamicConfig, static: StaticConfig, disabled: Containe
             yield f"{_place(router, 'router', name)} has the rule of {first_name} ({other}), which is asked first"
         for point in points:
             seen.setdefault((point, rule), name)
+
+
+def _old_rules(dynamic: DynamicConfig, disabled: Container[str]) -> Iterable[str]:
+    """Routers whose rules have placeholders of version 2."""
+    for name, router in dynamic.http.routers.items():
+        if router.faults or name in disabled or "{" not in router.rule:
+            continue
+        for part in placeholders(parse_rule(router.rule)):
+            where = _place(router, "router", name)
+            yield f"{where}: {part} has a placeholder of version 2: since version 3, use PathRegexp or HostRegexp"
 
 
 def _cert_resolvers(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:

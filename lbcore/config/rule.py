@@ -9,6 +9,7 @@ tokens have no meaning.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
@@ -186,6 +187,32 @@ _NAMES = {
     for name in (*_MATCHERS, *_TCP_MATCHERS)
     for spelling in (name, name.lower(), name.upper(), name.lower().capitalize())
 }
+_PLACEHOLDER = re.compile(r"\{[A-Za-z_]\w*(?::[^}]*)?\}")  # of version 2: `{id}`, `{name:regex}`
+
+
+def rule_hint(problem: str) -> str:
+    """What to do about the problem of a rule that was probably written for version 2; empty = nothing is known."""
+    if found := re.search(r"unsupported function: (\w+)", problem):
+        close = difflib.get_close_matches(found[1].lower(), [name.lower() for name in _MATCHERS], 1, 0.7)
+        meant = next((name for name in _MATCHERS if close and name.lower() == close[0]), "")
+        return f"did you mean {meant}?" if meant else f"there are {', '.join(_MATCHERS)}"
+    if found := re.search(r"rule (Host|HostRegexp|Path|PathPrefix|Method|ClientIP): unexpected number", problem):
+        return f"one value each since version 3: write {found[1]}(`a`) || {found[1]}(`b`)"
+    return ""
+
+
+def placeholders(rule: Rule) -> list[str]:
+    """The matchers of a rule with placeholders of version 2, which are plain text, or parts of an expression, now."""
+    names = ("Host", "HostRegexp", "Path", "PathPrefix", "PathRegexp")
+    return [
+        f"{part.name}({quote(value)})"
+        for part in matchers_in(rule)
+        if part.name in names
+        for value in part.args
+        if _PLACEHOLDER.search(value)
+    ]
+
+
 _SPACE = r"(?:\s|//[^\n]*+|/\*(?s:.*?)\*/)*+"  # and comments, without backtracking
 _BLANK = re.compile(_SPACE)
 _TOKEN = re.compile(

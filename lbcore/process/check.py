@@ -12,6 +12,7 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.lint import lint, lint_static
 from lbcore.config.load import Loaded, is_blank, is_folder, is_static, load_objects, load_static_with_warnings
 from lbcore.config.report import SECTIONS, lines
+from lbcore.config.rule import rule_hint
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import RouterTls
 from lbcore.config.tree import dotted
@@ -138,7 +139,7 @@ def _check_dynamic(path: Path, static: StaticConfig | None, report: Report) -> N
 
 def _named(kind: str) -> str:
     """The kind of an object for users: `tcpRouter` is `tcp router`."""
-    return to_snake(kind).replace("_", " ") if kind.startswith("tcp") else kind
+    return to_snake(kind).replace("_", " ") if kind.startswith(("tcp", "udp")) else kind
 
 
 def _assumed(dynamic: DynamicConfig) -> StaticConfig:
@@ -184,5 +185,6 @@ def _causes(disabled: list[Disabled], loaded: Loaded, path: Path) -> list[Proble
                 key = text.key if isinstance(text, Fault) else ()
                 where = loaded.lines.line(entry.place, (part, kind, name, *key))
                 at = dotted((part, kind, name, *key))
-                found.append(Problem(at, text, "", file or str(path), where, "disabled", owner, number))
+                hint = rule_hint(text) if key == ("rule",) else ""
+                found.append(Problem(at, text, hint, file or str(path), where, "disabled", owner, number))
     return found

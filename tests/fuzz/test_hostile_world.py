@@ -177,9 +177,10 @@ def test_the_good_are_served_and_nothing_is_told_of_others(tmp_path: Path, monke
         for step in steps.values():
             eventually(lambda s=step: s.begun == len(s.statuses), f"{step.name} has seen the end of all")  # type: ignore[misc]
         # The end comes while clients are at work.
-        stop_crowd = threading.Event()
+        stop_crowd, before = threading.Event(), [client.connections for client in clients]
         crowd = [each(stop_crowd, client.run_once, 0, failures) for client in clients]
-        time.sleep(0.2)
+        for client, count in zip(clients, before, strict=True):
+            eventually(lambda c=client, n=count: c.connections > n or failures, "it is at work")  # type: ignore[misc]
     stop_crowd.set()
     for thread in crowd:
         thread.join(60)

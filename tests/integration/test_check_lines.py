@@ -314,3 +314,15 @@ def test_run_logs_the_line_of_the_key_and_not_that_of_the_object(tmp_path: Path)
         )
         assert lb.get() == (200, "one")
     backend.close()
+
+
+def test_rules_of_version_2_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "dyn.yml").write_text(
+        "http:\n  routers:\n"
+        "    a: {rule: 'Host(`a`, `b`)', service: s}\n"
+        "    b: {rule: 'PathPrefix(`/api/{id}`)', service: s}\n"
+        "  services: {s: {loadBalancer: {servers: [{url: 'http://a'}]}}}\n"
+    )
+    report = check_file(tmp_path / "dyn.yml")
+    assert [problem.endswith("write Host(`a`) || Host(`b`))") for problem in report.problems] == [True]
+    assert any("dyn.yml:4: router b: PathPrefix(`/api/{id}`) has a placeholder" in line for line in report.warnings)

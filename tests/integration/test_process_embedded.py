@@ -77,9 +77,9 @@ def test_proxy_without_a_configuration_follows_its_providers(tmp_path: Path, bac
         async with lbcore.Proxy(config) as proxy:
             assert await get(proxy) == (200, "one")
             path.write_text(yaml.safe_dump(dynamic_for(backends[1])))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while await get(proxy) != (200, "two"):
-                    await asyncio.sleep(0.02)
+                    pass  # the next request
 
     run(test())
 

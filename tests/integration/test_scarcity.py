@@ -225,6 +225,12 @@ def is_open(client: Peer) -> bool:
         client.sock.settimeout(30)
 
 
+def wait_for_the_next_millisecond() -> None:
+    """Of the monotonic clock, which is that of the reactor, too."""
+    now = time.monotonic_ns() // 1_000_000
+    eventually(lambda: time.monotonic_ns() // 1_000_000 > now, "the clock runs")
+
+
 def test_the_clients_that_have_been_idle_for_longest_make_room_and_are_counted(tmp_path: Path) -> None:
     static = {"api": {"insecure": True}, "metrics": {"prometheus": {"entryPoint": "web"}}}
     static["entryPoints"] = {"web": {"address": "127.0.0.1:0"}, "traefik": {"address": "127.0.0.1:0"}}
@@ -233,7 +239,7 @@ def test_the_clients_that_have_been_idle_for_longest_make_room_and_are_counted(t
         clients = [client_of(lb) for _ in range(40)]
         for client in clients:
             assert client.ask(GET)[0] == "HTTP/1.1 200 OK"
-            time.sleep(0.003)  # idle times are told apart by milliseconds
+            wait_for_the_next_millisecond()  # by which idle times are told apart
         assert clients[1].ask(GET)[0] == "HTTP/1.1 200 OK"  # now the last one
         order = [clients[0], *clients[2:], clients[1]]
         closed = 0

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbcore.config.rule import And, Matcher, Not, Or, Rule, RuleError, parse_rule
+from lbcore.config.rule import And, Matcher, Not, Or, Rule, RuleError, parse_rule, placeholders, rule_hint
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
 matchers = st.one_of(
@@ -140,3 +140,26 @@ def test_comments_begin_outside_of_texts() -> None:
     assert unplaced(parse_rule('Path(`/a//b`) || Path("/*c*/")')) == Or(
         Matcher("Path", ("/a//b",)), Matcher("Path", ("/*c*/",))
     )
+
+
+@pytest.mark.parametrize(
+    ("rule", "hint"),
+    [
+        ("Host(`a`, `b`)", "write Host(`a`) || Host(`b`)"),
+        ("Method(`GET`, `PUT`)", "write Method(`a`) || Method(`b`)"),
+        ("Headers(`a`, `b`)", "did you mean Header?"),
+        ("Nonsense(`a`)", "there are Host, HostRegexp, "),
+        ("Header(`a`)", ""),
+        ("Path(`a`)", ""),
+    ],
+)
+def test_rules_of_version_2_are_told_how_they_are_written_now(rule: str, hint: str) -> None:
+    with pytest.raises(RuleError) as caught:
+        parse_rule(rule)
+    found = rule_hint(str(caught.value))
+    assert hint in found if hint else found == ""
+
+
+def test_placeholders_of_version_2_are_found() -> None:
+    rule = "HostRegexp(`{sub:[a-z]{2}}.a.b`) || Path(`/a/{id}`) || PathRegexp(`^/x{2,3}$`) || Query(`a`, `{b}`)"
+    assert placeholders(parse_rule(rule)) == ["HostRegexp(`{sub:[a-z]{2}}.a.b`)", "Path(`/a/{id}`)"]
