@@ -16,6 +16,7 @@ from lbcore.middleware.digest_auth import DigestAuth
 from lbcore.middleware.encoded_characters import EncodedCharacters
 from lbcore.middleware.errors import Errors
 from lbcore.middleware.forward_auth import ForwardAuth
+from lbcore.middleware.grpc_web import GrpcWeb
 from lbcore.middleware.headers import Headers
 from lbcore.middleware.in_flight import InFlightReq
 from lbcore.middleware.jwt_auth import JwtAuth
@@ -55,6 +56,7 @@ KINDS = {
     "circuit_breaker": CircuitBreaker,
     "buffering": Buffering,
     "timeout": Timeout,
+    "grpc_web": GrpcWeb,
 }
 
 

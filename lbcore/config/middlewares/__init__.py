@@ -16,6 +16,7 @@ from lbcore.config.middlewares.digest_auth import DigestAuth
 from lbcore.config.middlewares.encoded_characters import EncodedCharacters
 from lbcore.config.middlewares.errors import Errors
 from lbcore.config.middlewares.forward_auth import ForwardAuth
+from lbcore.config.middlewares.grpc_web import GrpcWeb
 from lbcore.config.middlewares.headers import Headers
 from lbcore.config.middlewares.in_flight_req import InFlightReq
 from lbcore.config.middlewares.ip_allow_list import IPAllowList, IPWhiteList
@@ -39,7 +40,7 @@ class Middleware(Object):
     """Exactly one kind."""
 
     missing = {
-        **keys("grpcWeb plugin"),
+        **keys("plugin"),
     }
 
     add_prefix: AddPrefix | None = None
@@ -69,6 +70,7 @@ class Middleware(Object):
     circuit_breaker: CircuitBreaker | None = None
     buffering: Buffering | None = None
     timeout: Timeout | None = None
+    grpc_web: GrpcWeb | None = None
     chain: Chain | None = None
 
     @property

@@ -1,0 +1,11 @@
+"""`grpcWeb`: gRPC for browsers, which know neither trailers nor HTTP/2 frames. No I/O."""
+
+from __future__ import annotations
+
+from lbcore.config.model import Model
+
+
+class GrpcWeb(Model):
+    """allowOrigins  that pages may come from; `*`: any."""
+
+    allow_origins: list[str] = []
