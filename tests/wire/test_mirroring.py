@@ -112,7 +112,7 @@ def test_a_hanging_or_dead_mirror_changes_nothing_for_the_client() -> None:
             started = time.monotonic()
             for _ in range(200):
                 assert client.ask(GET)[2] == b"main"
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < 20  # 600 s, were it to wait for the slow one
             found = counters(lb, "all@file|slow")
             assert found.shed > 0
             assert found.shed + found.requests == 200

@@ -114,7 +114,7 @@ def test_a_client_that_leaves_or_is_too_slow_inside_its_header(header: bytes) ->
             client.send(part)
             started = time.monotonic()
             assert client.to_the_end() == b""
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 20
         eventually(lambda: lb.open_connections == 0, "no server is left")
 
 

@@ -194,7 +194,7 @@ def test_connection_closes_at_its_greatest_age() -> None:
         assert "connection" not in client.ask(GET)[1]
         began = time.monotonic()
         while "connection" not in client.ask(GET)[1]:
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 20
         assert client.to_the_end() == b""
 
 

@@ -11,23 +11,23 @@ from tests.support.instance import becomes_true
 
 def test_threads_end_after_the_last_of_many_calls_and_begin_again() -> None:
     async def main() -> None:
-        before = threading.active_count()
+        before = set(threading.enumerate())
         asyncio.get_running_loop().set_default_executor(PassingThreads())
         for _ in range(3):
             calls = [asyncio.to_thread(pow, 2, n) for n in range(200)]
             assert await asyncio.gather(*calls) == [2**n for n in range(200)]
-            await becomes_true(lambda: threading.active_count() == before)
+            await becomes_true(lambda: set(threading.enumerate()) <= before)
 
     asyncio.run(main())
 
 
 def test_an_error_is_raised_and_ends_its_thread() -> None:
     async def main() -> None:
-        before = threading.active_count()
+        before = set(threading.enumerate())
         asyncio.get_running_loop().set_default_executor(PassingThreads())
         found = await asyncio.gather(*(asyncio.to_thread(int, "x") for _ in range(9)), return_exceptions=True)
         assert [type(error) for error in found] == [ValueError] * 9
-        await becomes_true(lambda: threading.active_count() == before)
+        await becomes_true(lambda: set(threading.enumerate()) <= before)
 
     asyncio.run(main())
 
