@@ -18,8 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SHORT_RUN = sys.argv[1:2] == ["--short"]
 COPY = ROOT / "build" / ("sanitized-short" if SHORT_RUN else "sanitized")
 COPIED = (
+    "setup.py",
     *("lbcore", "tests", "bench", "examples", "docs", "ci"),
-    *("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"),
+    *("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"),
 )
 SHORT = (
     "tests/unit/http",
@@ -51,6 +52,8 @@ def synchronise() -> None:
             wanted.add(path)
             copy = COPY / path
             if not copy.exists() or copy.stat().st_mtime_ns != source.stat().st_mtime_ns:
+                if source == ROOT / "setup.py":
+                    shutil.rmtree(COPY / "lbcore", ignore_errors=True)  # it says how everything is built
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, copy)
     for copy in COPY.rglob("*"):
