@@ -11,14 +11,13 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport span_bytes, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pending, Tries
-from lbcore.middleware.spool cimport Spool
+from lbcore.middleware.spool cimport RequestSpool, Spool
 
 from lbcore.middleware.expression import Function, compile_condition
 
 cdef enum:
     MEMORY_BYTES = 1048576     # of a body, if the configuration says nothing
     MOST_ATTEMPTS = 11
-    PATIENCE_MS = 86400000     # for a body: the entry point's own timeouts end it earlier
 
 cdef bytes TOO_LARGE = b"Request Entity Too Large"
 
@@ -50,20 +49,6 @@ cdef class Wishes(Tries):
         cdef Attempted attempted = Attempted.__new__(Attempted)
         attempted.attempts, attempted.status, attempted.method = made, status, self.method
         return self.condition(attempted)
-
-
-cdef class WholeBody(Pending):
-    """The wait until a request is complete."""
-
-
-@cython.final
-cdef class RequestSpool(Spool):
-    cdef WholeBody pending
-
-    cdef int whole(self) except -1:
-        cdef WholeBody pending = self.pending
-        self.pending = None
-        return 0 if pending is None else pending.settle()
 
 
 @cython.final
@@ -121,13 +106,7 @@ cdef class Buffering(Middleware):
             answer.text = span_of(TOO_LARGE, len(TOO_LARGE))
             return ANSWER
         spool = RequestSpool.__new__(RequestSpool)
-        spool.memory_bytes, spool.most_bytes, spool.refusal = self.memory_request, self.most_request, 413
-        spool.budget = context.budget()
-        spool.pending = WholeBody.__new__(WholeBody)
-        context.add_request_filter(spool)
-        context.keep_state(spool)
-        context.wait(spool.pending, PATIENCE_MS)
-        context.take_body()
+        spool.wait(context, self.memory_request, self.most_request, 413)
         return WAIT
 
     cdef int on_settled(self, Request request, Response answer, Context context, Pending pending) except -1:

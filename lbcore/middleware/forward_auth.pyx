@@ -10,7 +10,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memset
 
-from lbcore.http.framing cimport connection_lists
+from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE, connection_lists
 from lbcore.http.head cimport ClientAddress, RequestHead
 from lbcore.http.known cimport (
     H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_PROXY_AUTHENTICATE, H_PROXY_AUTHORIZATION, H_TRANSFER_ENCODING,
@@ -22,10 +22,12 @@ from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_bytes, span_ieq, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pending, Reply
 from lbcore.middleware.identity cimport IdentityHeader
+from lbcore.middleware.spool cimport RequestSpool, WholeBody
 from lbcore.regex.regex cimport Regex
 
 cdef enum:
     TIMEOUT_MS = 30000         # for an answer, as in Traefik
+    MEMORY_BYTES = 1048576     # of a body that waits; the rest lies in a file
 
 cdef enum:                     # bits of what a question says already
     REAL_IP_BIT = 1
@@ -75,14 +77,14 @@ cdef class ForwardAuth(Middleware):
     cdef int64_t limit_bytes
     cdef bint keeps_location
     cdef bint keeps_method
+    cdef bint asks_with_body
+    cdef int64_t most_bytes            # of a body that the server gets; -1 = a share of the budget of the instance
     cdef bytes sign_in                 # where a client goes that is not known; empty = it gets the 401
 
     def __init__(self, str name, config):
         self.name = name
         if not config.address:
             raise ValueError("forwardAuth has no address")
-        if config.forward_body:
-            raise ValueError("forwardBody is not supported by this version of lbcore")
         parts = urlsplit(config.address)
         self.address = config.address
         self.path = (parts.path or "/").encode()
@@ -99,6 +101,8 @@ cdef class ForwardAuth(Middleware):
         self.limit_bytes = -1 if config.max_response_body_size is None else config.max_response_body_size
         self.keeps_location = config.preserve_location_header
         self.keeps_method = config.preserve_request_method
+        self.asks_with_body = config.forward_body
+        self.most_bytes = config.max_body_size
         self.sign_in = config.auth_signin_url.encode()
 
     def bind(self, find):
@@ -107,7 +111,23 @@ cdef class ForwardAuth(Middleware):
     # The question
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
-        context.ask(self.service, self.question(request), b"", self.limit_bytes, TIMEOUT_MS)
+        if self.asks_with_body and request.framing.body != BODY_NONE and not request.framing.upgrade:
+            return self.take_body(request, answer, context)
+        return self.ask(request, context, b"")
+
+    cdef int ask(self, Request request, Context context, bytes body) except -1:
+        context.ask(self.service, self.question(request), body, self.limit_bytes, TIMEOUT_MS)
+        return WAIT
+
+    cdef int take_body(self, Request request, Response answer, Context context) except -1:
+        """Have the body come first. One that is too long is refused with 401, as in Traefik."""
+        cdef int64_t most_bytes = self.most_bytes if self.most_bytes >= 0 else context.budget().share()
+        cdef RequestSpool spool
+        if most_bytes == 0 or (request.framing.body == BODY_LENGTH and request.framing.length > most_bytes):
+            answer.status = 401
+            return ANSWER
+        spool = RequestSpool.__new__(RequestSpool)
+        spool.wait(context, MEMORY_BYTES, most_bytes, 401)
         return WAIT
 
     cdef Request question(self, Request request):
@@ -224,8 +244,17 @@ cdef class ForwardAuth(Middleware):
     # The answer
 
     cdef int on_settled(self, Request request, Response answer, Context context, Pending pending) except -1:
-        cdef Reply reply = <Reply>pending
+        cdef Reply reply
         cdef Span user
+        cdef bytes body
+        if isinstance(pending, WholeBody):
+            if pending.expired:
+                answer.status = 408
+                return ANSWER
+            body = (<RequestSpool>context.state()).contents()
+            context.keep_state(None)
+            return self.ask(request, context, body)
+        reply = <Reply>pending
         if reply.response is None or reply.error >= 0:     # an error of lbcore's own is no answer of the server
             answer.status = 401 if reply.overflowed else 500
             return ANSWER

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t
 
 from lbcore.http.sink cimport Filter
+from lbcore.middleware.base cimport Context, Pending
 from lbcore.state.budget cimport MemoryBudget
 
 
@@ -21,3 +22,14 @@ cdef class Spool(Filter):
     cdef bint grow(self, Py_ssize_t wanted) noexcept
     cdef int write(self, const char* data, Py_ssize_t length) except -1
     cdef int whole(self) except -1
+    cdef bytes contents(self)
+
+
+cdef class WholeBody(Pending):         # the wait until a request is complete
+    pass
+
+
+cdef class RequestSpool(Spool):
+    cdef WholeBody pending             # settled when the body has come; None afterwards
+
+    cdef int wait(self, Context context, int64_t memory_bytes, int64_t most_bytes, int refusal) except -1

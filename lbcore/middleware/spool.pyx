@@ -6,6 +6,7 @@ It has all of the body, and gives it again to each sink that is put behind it.
 import os
 import tempfile
 
+cimport cython
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc, realloc
@@ -15,11 +16,13 @@ from posix.unistd cimport close, pread, pwrite
 from lbcore.http.message cimport Message
 from lbcore.http.sink cimport Filter, Sink
 from lbcore.http.span cimport Span, span_of
+from lbcore.middleware.base cimport Context, Pending
 from lbcore.state.budget cimport MemoryBudget
 
 cdef enum:
     FIRST_BYTES = 16384
     PART_BYTES = 65536         # given at once
+    PATIENCE_MS = 86400000     # for a body: the entry point's own timeouts end it earlier
 
 
 cdef class Spool(Filter):
@@ -131,8 +134,45 @@ cdef class Spool(Filter):
         """All of the body has come."""
         return 0
 
+    cdef bytes contents(self):
+        """All of the body, copied: for bodies of a bounded size. Raises OSError."""
+        cdef Py_ssize_t front = <Py_ssize_t>min(self.size, self.memory_bytes), rest = <Py_ssize_t>self.size - front
+        cdef list parts = [self.base[:front]] if front else []
+        at = 0
+        while at < rest:
+            part = os.pread(self.file, rest - at, at)
+            if not part:
+                raise OSError("a body that was written to a file cannot be read")
+            parts.append(part)
+            at += len(part)
+        return b"".join(parts)
+
     cdef int flush(self) except -1:
         return Filter.flush(self) if self.complete and self.next is not None else 0
+
+
+cdef class WholeBody(Pending):
+    """The wait until a request is complete."""
+
+
+@cython.final
+cdef class RequestSpool(Spool):
+    """The body of a request, which waits until it has come."""
+
+    cdef int wait(self, Context context, int64_t memory_bytes, int64_t most_bytes, int refusal) except -1:
+        """Have the body come, and the exchange wait for it. To be followed by `return WAIT`. See `Spool` for the limits."""
+        self.memory_bytes, self.most_bytes, self.refusal = memory_bytes, most_bytes, refusal
+        self.budget = context.budget()
+        self.pending = WholeBody.__new__(WholeBody)
+        context.add_request_filter(self)
+        context.keep_state(self)
+        context.wait(self.pending, PATIENCE_MS)
+        return context.take_body()
+
+    cdef int whole(self) except -1:
+        cdef WholeBody pending = self.pending
+        self.pending = None
+        return 0 if pending is None else pending.settle()
 
 
 cdef int nameless_file() except -1:

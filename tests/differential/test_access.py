@@ -79,6 +79,8 @@ def forwarding(url: str) -> dict[str, Any]:
         "leads-on": {"address": f"{url}/status/302", "preserveLocationHeader": True},
         "sign-in": {"address": f"{url}/status/401", "authSigninURL": "https://login.test/?a=1&b=2"},
         "cookies": {"address": f"{url}/cookies", "addAuthCookiesToResponse": ["sid"]},
+        "body": {**seen, "forwardBody": True, "maxBodySize": 100},
+        "body-long": {**seen, "forwardBody": True, "maxBodySize": 4},
         "long": {"address": f"{url}/status/401", "maxResponseBodySize": 2},
         "nobody": {"address": "http://127.0.0.1:1"},
     }

@@ -310,6 +310,77 @@ def test_a_long_answer() -> None:
             assert proxy.ask(GET % b"")[2] == b"x" * 300_000
 
 
+@pytest.mark.parametrize("framing", ["length", "chunked", "late"])
+@pytest.mark.parametrize("size", [0, 5, 70_000, 3_000_000])
+def test_bodies_go_to_both_servers(framing: str, size: int) -> None:
+    content = (b"0123456789abcdef" * (size // 16 + 1))[:size]
+    got: list[tuple[str, dict[str, str], bytes]] = []
+
+    def keeps(peer: Peer) -> None:
+        with contextlib.suppress(EOFError, ConnectionError):
+            while True:
+                got.append(peer.message())
+                peer.send(reply("200 OK"))
+
+    with serving(keeps) as server, asking(reply("200 OK", "X-User: ann")) as auth:
+        options = {"forwardBody": True, "preserveRequestMethod": True, "authResponseHeaders": ["X-User"]}
+        with edge(guarded(server.url, auth.url, **options)) as proxy:
+            client = proxy.client()
+            for number in range(2):
+                if framing == "chunked":
+                    head = (GET % b"Transfer-Encoding: chunked\r\n").replace(b"GET", b"POST", 1)
+                    body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (content[:3], content[3:]) if part)
+                    body += b"0\r\n\r\n"
+                else:
+                    head = (GET % (b"Content-Length: %d\r\n" % size)).replace(b"GET", b"POST", 1)
+                    body = content
+                if framing == "late":
+                    client.send(head)
+                    proxy.settle()
+                    assert len(auth.asked) == number if size else True
+                    client.send(body)
+                else:
+                    client.send(head + body)
+                assert client.message()[0] == "HTTP/1.1 200 OK"
+            assert [body for _, _, body in auth.asked] == [content] * 2
+            assert [body for _, _, body in got] == [content] * 2
+            assert auth.asked[0][0].startswith("POST / ")
+            assert got[0][1]["x-user"] == "ann"
+            assert got[0][1].get("transfer-encoding") == ("chunked" if framing == "chunked" else None)
+            auth.answer = reply("403 No", body="no")
+            client.send(head + body)
+            assert client.message()[::2] == ("HTTP/1.1 403 Forbidden", b"no")
+            assert len(got) == 2
+            client.send(GET % b"")  # and the connection can be used again
+            assert client.message()[0] == "HTTP/1.1 403 Forbidden"
+
+
+@pytest.mark.parametrize("most", [0, 4, 5])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_bodies_of_a_limit(most: int, framing: str) -> None:
+    options = {"forwardBody": True, "maxBodySize": most}
+    with serving(echo) as server, asking() as auth, edge(guarded(server.url, auth.url, **options)) as proxy:
+        if framing == "chunked":
+            request = GET % b"Transfer-Encoding: chunked\r\n" + b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"
+        else:
+            request = GET % b"Content-Length: 5\r\n" + b"hello"
+        first, _, _ = proxy.ask(request.replace(b"GET", b"POST", 1))
+        assert first.split()[1] == ("200" if most == 5 else "401")
+        assert len(auth.asked) == server.connections == (1 if most == 5 else 0)
+        assert proxy.ask(GET % b"")[0].split()[1] == "200"
+
+
+def test_a_client_that_goes_away_with_half_a_body() -> None:
+    with serving(echo) as server, asking() as auth:
+        with edge(guarded(server.url, auth.url, forwardBody=True)) as proxy:
+            client = proxy.client()
+            client.send((GET % b"Content-Length: 5\r\n").replace(b"GET", b"POST", 1) + b"he")
+            proxy.settle()
+            client.close()
+            assert seen(proxy.ask(GET % b""))
+            assert len(auth.asked) == 1
+
+
 BROKEN: dict[str, Callable[[Peer], None]] = {
     "closes": lambda peer: peer.message() and None,  # type: ignore[func-returns-value]
     "half a head": lambda peer: (peer.message(), peer.send(b"HTTP/1.1 200 OK\r\nX-"))[1],
@@ -383,7 +454,6 @@ def test_tls_to_the_server(tmp_path: Path) -> None:
         ({"address": "http://u:p@a"}, "a user in the URL is not sent"),
         ({"address": "http://a/b c"}, "letters that a URL does not have"),
         ({"address": "http://a", "authResponseHeadersRegex": "("}, "("),
-        ({"address": "http://a", "forwardBody": True}, "forwardBody is not supported"),
         ({"address": "http://a", "authSigninURL": "http://a\r\nX: 1"}, "control characters"),
         ({"address": "http://a", "headerField": "a b"}, "is not the name of a header"),
     ],
