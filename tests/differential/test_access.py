@@ -13,11 +13,13 @@ from typing import Any
 import bcrypt
 import pytest
 
+from lbcore.middleware.digest_auth import parameters_of
 from tests.differential.test_edge import Twins, twins
 from tests.differential.test_traefik import IGNORED, describe, get
 from tests.support.instance import eventually
 from tests.support.traefik import NAMES
 from tests.support.wire import Peer, Server, config_for
+from tests.wire.test_digest_auth import line_of, response
 
 # Of an answer: what differs from run to run, or on purpose (see docs/differences.md).
 VARYING = {"date", "content-length"}
@@ -51,6 +53,7 @@ MIDDLEWARES: dict[str, Any] = {
     "named": {
         "basicAuth": {"users": [f"ann:{HASHES['sha1']}"], "headerField": "X-User", "removeHeader": True, "realm": "a b"}
     },
+    "digest": {"digestAuth": {"users": [line_of("ann", "secret")], "headerField": "X-User", "removeHeader": True}},
     "none-at-once": {"inFlightReq": {"amount": 0}},
     "some-at-once": {"inFlightReq": {"amount": 2, "sourceCriterion": {"requestHeaderName": "X-Key"}}},
     **{
@@ -340,3 +343,37 @@ def test_so_many_at_once_over_all_workers(tmp_path: Path) -> None:
     finally:
         released.set()
         server.close()
+
+
+DIGESTS: dict[str, dict[str, Any]] = {
+    "right": {},
+    "wrong": {"password": "other"},
+    "nobody": {"user": "eve"},
+    "nobody, and the hash of nothing": {"user": "eve", "secret": ""},
+    "another method": {"method": "POST"},
+    "another target": {"target": "/other"},
+    "another nonce": {"nonce": "0123456789abcdef"},
+    "another opaque": {"opaque": "x"},
+    "no quality": {"qop": ""},
+    "another algorithm": {"algorithm": "SHA-256"},
+    "no count": {"count": ""},
+}
+
+
+@pytest.mark.parametrize("case", DIGESTS)
+def test_same_digests_pass(both: Twins, case: str) -> None:
+    found = {}
+    for name in NAMES:
+        with contextlib.closing(both.client(name, "web")) as client:
+            first, headers, body = client.ask(get("/digest/a?b=c"))
+            assert (first, body) == ("HTTP/1.1 401 Unauthorized", b"401 Unauthorized\n")
+            asked = parameters_of(headers["www-authenticate"].encode())
+            assert asked is not None
+            found[name] = [{key: value for key, value in asked.items() if key not in (b"nonce", b"opaque")}]
+            known = {key.decode(): value.decode() for key, value in asked.items()}
+            line = f"Authorization: {response(known, **({'target': '/digest/a?b=c'} | DIGESTS[case]))}"
+        answer = outcome(both, name, "web", get("/digest/a?b=c", "a.test", line))
+        answer.get("headers", {}).pop("www-authenticate", None)
+        found[name].append(answer)
+    assert found["lbcore"] == found["traefik"]
+    assert ("seen" in found["lbcore"][1]) == (case == "right")
