@@ -163,9 +163,14 @@ def _usual_file() -> Path | None:
 
 
 @main.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-def check(files: tuple[Path, ...]) -> None:
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--provider", default="", help="Show what this provider finds now: docker, swarm, ...")
+@click.option("--endpoint", default="", help="The address to ask, in place of the provider's own.")
+def check(files: tuple[Path, ...], provider: str, endpoint: str) -> None:
     """Check configuration files, static or dynamic as their keys show, or a directory of dynamic ones.
+
+    With --provider, ask a live store (Docker, ...) what it would give, by the settings of the static file if one is
+    named.
 
     A static file is checked together with the dynamic configuration that its file provider names. Prints what would
     run, and all problems and warnings, one line each.
@@ -173,11 +178,18 @@ def check(files: tuple[Path, ...]) -> None:
     Exits with 0 if everything runs, with 1 if the configuration is refused or a part of it cannot run, and with 2 if
     the command is wrong.
     """
-    from lbcore.process.check import check_file
+    from lbcore.process.check import check_file, check_store
+    from lbcore.provider.registry import STORES
 
+    if provider and provider not in STORES:
+        raise click.UsageError(f"no such provider: {provider}; there are {', '.join(STORES)}")
+    if not provider and (endpoint or not files):
+        raise click.UsageError("--endpoint needs --provider" if endpoint else "name a file, a directory, or --provider")
+    if provider and len(files) > 1:
+        raise click.UsageError("--provider goes with one static file at most")
     found = 0
-    for file in files:
-        report = check_file(file)
+    for file in files or (None,):
+        report = check_store(provider, file, endpoint) if provider else check_file(file or Path())
         for line in report.runs:
             click.echo(line)
         for line in report.warnings:
@@ -227,7 +239,7 @@ def status(url: str) -> None:
     names each problem with the routers concerned; with 1 if the instance cannot be reached.
     """
     from lbcore.remote.client import ApiClient, ApiError
-    from lbcore.remote.show import console_for, problem_lines, trees
+    from lbcore.remote.show import console_for, problem_lines, provider_lines, trees
 
     try:
         client = ApiClient(url)
@@ -246,7 +258,7 @@ def status(url: str) -> None:
         )
         if layer == "http" or any(n["total"] for n in overview[layer].values()):
             console.print(f"{layer.upper()}: {counts}", highlight=False)
-    for line in problem_lines(state):
+    for line in [*provider_lines(state), *problem_lines(state)]:
         console.print(line)
     for tree in trees(roots):
         console.print(tree)

@@ -49,7 +49,7 @@ class Problem:
     @property
     def key(self) -> str:
         """The path below the object."""
-        return self.path.removeprefix(self.object).lstrip(".") if self.object else self.path
+        return self.path.removeprefix(self.object).lstrip("./") if self.object else self.path
 
     def _text(self, path: str) -> str:
         where = self.file + (f":{self.line}" if self.line is not None else "")

@@ -38,6 +38,7 @@ def make_app(runtime: Runtime) -> Starlette:
         Route(f"{base}/api/rawdata", api.raw_data),
         Route(f"{base}/api/tree", api.tree),
         Route(f"{base}/api/state", api.state),
+        Route(f"{base}/api/providers", api.providers),
         Route(f"{base}/api/entrypoints", api.entry_points),
         Route(f"{base}/api/entrypoints/{{name}}", api.entry_point),
         Route(f"{base}/api/http/services/{{name}}/weights", api.weights, methods=["PUT", "DELETE"]),
@@ -125,6 +126,10 @@ class _Api:
     async def state(self, request: Request) -> Response:
         """The problems of the instance, for `lbcore status`: see `condition.problems`."""
         return JSONResponse(catalogue.state(self.runtime))
+
+    async def providers(self, request: Request) -> Response:
+        """The state of each provider."""
+        return JSONResponse(catalogue.providers(self.runtime))
 
     async def entry_points(self, request: Request) -> Response:
         points = self.runtime.static.entry_points

@@ -21,6 +21,8 @@ KINDS = {
     "tcp": ("routers", "services", "middlewares"),
     "udp": ("routers", "services"),
 }
+# Of providers, as Traefik shows them.
+NAMES = {"docker": "Docker", "swarm": "Swarm", "file": "File", "http": "HTTP", "redis": "Redis"}
 NOT_RAW = frozenset({"name", "provider", "type", "priorityStr"})
 
 
@@ -78,7 +80,7 @@ def overview(runtime: Runtime) -> View:
             "metrics": "Prometheus" if static.metrics and static.metrics.prometheus else "",
             "accessLog": static.access_log is not None,
         },
-        "providers": ["File"] if static.providers.file else [],
+        "providers": [NAMES[name] for name in NAMES if getattr(static.providers, name)],
     }
 
 
@@ -118,11 +120,28 @@ def state(runtime: Runtime) -> View:
             "refused": list(reload.refused),
             "kept": [{"kind": kind, "name": name, "errors": why} for (kind, name), why in reload.kept.items()],
         },
+        "providers": providers(runtime),
         "workers": [
             {"index": worker.index, "pid": worker.pid, "state": worker.state, "generation": worker.generation}
             for worker in runtime.workers()
         ],
     }
+
+
+def providers(runtime: Runtime) -> list[View]:
+    """What each provider has given, when, and what it lacks."""
+    return [
+        {
+            "name": each.name,
+            "objects": each.objects,
+            "lastSuccess": instant(each.succeeded_unix_s) if each.succeeded_unix_s else None,
+            "lastFailure": instant(each.failed_unix_s) if each.failed_unix_s else None,
+            "failures": each.failures,
+            "ageSeconds": round(each.age_s, 1),
+            "problems": list(each.problems),
+        }
+        for each in runtime.providers()
+    ]
 
 
 def select(views: Iterable[View], search: str, status: str, service: str, middleware: str) -> list[View]:

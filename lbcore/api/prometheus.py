@@ -52,6 +52,7 @@ class RequestCollector(Collector):
             "lbcore_log_lines_lost", "Lines of the log that could not be written", value=runtime.log_lines_lost(),
         )  # fmt: skip
         yield from self._memory()
+        yield from self._providers()
         yield from self._requests()
         yield from self._members()
         yield from self._udp_members()
@@ -139,6 +140,23 @@ class RequestCollector(Collector):
         yield CounterMetricFamily("lbcore_keys_shed", help_text, value=region.keys_shed)
         help_text = "Checks of passwords that were refused since too many waited"
         yield CounterMetricFamily("lbcore_passwords_shed", help_text, value=region.passwords_shed)
+
+    def _providers(self) -> Iterator[Metric]:
+        """What providers have given, and what they lack."""
+        help_text = "Objects of a provider's configuration"
+        objects = GaugeMetricFamily("lbcore_provider_objects", help_text, labels=["provider"])
+        help_text = "Time since a provider's configuration was read, or since the start if it never was"
+        age = GaugeMetricFamily("lbcore_provider_age_seconds", help_text, labels=["provider"])
+        help_text = "What is wrong with a provider now"
+        problems = GaugeMetricFamily("lbcore_provider_problems", help_text, labels=["provider"])
+        help_text = "How often a provider could not read or use all of its configuration"
+        failures = CounterMetricFamily("lbcore_provider_failures", help_text, labels=["provider"])
+        for each in self._runtime.providers():
+            objects.add_metric([each.name], each.objects)
+            age.add_metric([each.name], each.age_s)
+            problems.add_metric([each.name], len(each.problems))
+            failures.add_metric([each.name], each.failures)
+        yield from (objects, age, problems, failures)
 
     def _reloads(self) -> Iterator[Metric]:
         """The results of reloads."""

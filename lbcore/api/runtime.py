@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from lbcore.config.dynamic import DynamicConfig, Router
 from lbcore.config.static import StaticConfig
@@ -57,6 +57,25 @@ class WorkerState:
     accepted_by: int | None = None
 
 
+class ProviderStatus(Protocol):
+    """A provider: what it has given, and what it lacks. See `lbcore.provider.state`."""
+
+    name: str
+    succeeded_unix_s: float
+    failed_unix_s: float
+    failures: int
+    problems: tuple[str, ...]
+    objects: int
+
+    @property
+    def age_s(self) -> float:
+        """The time since its configuration was read."""
+
+
+def _no_providers() -> Sequence[ProviderStatus]:
+    return []
+
+
 def _nothing_to_renew(names: Sequence[str]) -> list[tuple[str, ...]]:
     return []
 
@@ -102,6 +121,7 @@ class Runtime:
     admin        URL of the admin server.
     log_lines_lost  lines of the log that could not be written.
     renew        orders certificates that serve any of some names anew, or all; returns the names of each.
+    providers    the state of each provider.
     """
 
     static: StaticConfig
@@ -115,6 +135,7 @@ class Runtime:
     workers: Callable[[], list[WorkerState]] = _no_workers
     log_lines_lost: Callable[[], int] = int
     renew: Callable[[Sequence[str]], list[tuple[str, ...]]] = _nothing_to_renew
+    providers: Callable[[], Sequence[ProviderStatus]] = _no_providers
     started_unix_s: float = field(default_factory=time.time)
     _derived: dict[str, Any] = field(default_factory=dict)
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from lbcore.config.model import UNSUPPORTED, Model, Object, fields_of
 from lbcore.config.scalars import to_bool, to_float, to_int
-from lbcore.config.tree import Path, Tree, dotted
+from lbcore.config.tree import Path, Tree
 from lbcore.errors import ConfigError, Problem, Severity
 
 M = TypeVar("M", bound=Model)
@@ -140,7 +140,7 @@ class _Decoder:
             severity = "missing"
         if severity == "error" and owner is not None and owner.runs_alone:
             severity = "disabled"
-        problem = Problem(dotted(path), text, hint, self.tree.file, line, severity)
+        problem = Problem(self.tree.key(path), text, hint, self.tree.file, line, severity)
         if owner is not None:
             problem = replace(problem, object=owner.name, object_line=owner.line)
         if severity == "error":
@@ -149,7 +149,7 @@ class _Decoder:
             self.warnings.append(problem)
         else:
             self.broken.append(problem)
-            owner.faults.append(problem.inside())
+            owner.faults.append(str(problem) if self.tree.prefix else problem.inside())
         if severity != "warning":
             self.reported.add(path)
             self.around.update(path[:length] for length in range(len(path) + 1))
@@ -255,7 +255,7 @@ class _Decoder:
         """Begin an object, unless it was begun already: extensions are merged over another part of it."""
         self.written.setdefault(path, written)
         if path not in self.owners:
-            self.owners[path] = _Owner(dotted(path), self.tree.line(written), model.runs_alone)
+            self.owners[path] = _Owner(self.tree.key(path), self.tree.line(written), model.runs_alone)
 
     def listed(self, value: Any, inner: Any, path: Path, written: Path) -> Any:
         wanted = plain(inner)

@@ -77,7 +77,9 @@ def _same_rules(dynamic: DynamicConfig, static: StaticConfig, disabled: Containe
     """Routers that get no requests, because another one with the same rule precedes them."""
     seen: dict[tuple[tuple[str, bool], str], str] = {}
     routers = dynamic.http.routers
-    order = sorted(routers, key=lambda name: (-(routers[name].priority or len(routers[name].rule.encode())), name))
+    rank = static.providers.rank
+    priorities = {name: router.priority or len(router.rule.encode()) for name, router in routers.items()}
+    order = sorted(routers, key=lambda name: (-priorities[name], rank(name), name))
     for name in order:
         router = routers[name]
         if router.faults or not router.rule or name in disabled:
@@ -182,7 +184,12 @@ def _unused(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
     http, tcp = dynamic.http, dynamic.tcp
     middlewares = {qualify(m, name) for name, router in http.routers.items() for m in router.middlewares}
     middlewares |= {qualify(m, name) for name, service in http.services.items() for m in service.middlewares}
-    middlewares |= {qualify(m, "@file") for point in static.entry_points.values() for m in point.http.middlewares}
+    middlewares |= {
+        qualify(m, name)
+        for name, router in http.routers.items()
+        for point in entry_points_of(router, static)
+        for m in static.entry_points[point].http.middlewares
+    }
 
     def parts(name: str) -> list[str]:
         chain = http.middlewares[name].chain

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from lbcore.config.dynamic import Lines
+from lbcore.config.tree import dotted
 from lbcore.config.validate import Disabled, Fault
 from lbcore.errors import Problem
 
@@ -13,6 +14,7 @@ SECTIONS = {"router": "http.routers", "service": "http.services", "middleware": 
 SECTIONS |= {"serversTransport": "http.serversTransports", "tcpServersTransport": "tcp.serversTransports"}
 SECTIONS |= {"tcpRouter": "tcp.routers", "tcpService": "tcp.services", "tcpMiddleware": "tcp.middlewares"}
 SECTIONS |= {"udpRouter": "udp.routers", "udpService": "udp.services"}
+LABEL, LABELLED = "traefik.", ("container ", "service ")  # before a key; how the place of what has labels begins
 SHOWN = 3  # places that are named; the others are counted
 
 
@@ -63,6 +65,11 @@ def reasons(kind: str, name: str, errors: Sequence[str], place: str, where: Line
     file = place.rpartition(":")[0]
     section, found, previous = SECTIONS[kind].split("."), [], ""
     for error in errors:
+        if place and not file and isinstance(error, Fault):
+            prefix = LABEL if place.startswith(LABELLED) else ""
+            where_it_is = dotted((*section, name.rpartition("@")[0] or name, *error.key))
+            found.append(f"{place}: {prefix}{where_it_is}: {error}")
+            continue
         if not file or error.startswith(f"{file}:"):
             found.append(error)
             continue

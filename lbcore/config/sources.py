@@ -11,13 +11,11 @@ Lists        comma-separated, or with indexes: `...trustedIPs[0]`, `..._TRUSTEDI
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args, get_origin
 
-from lbcore.config.decode import decode, keys_of, known_to, nearest, plain
+from lbcore.config.decode import decode, known_to
+from lbcore.config.flat import FlatTree, split_dotted
 from lbcore.config.lint import static_notes
-from lbcore.config.model import Model
 from lbcore.config.static import StaticConfig
 from lbcore.config.tree import Tree
 from lbcore.errors import ConfigError, Problem
@@ -40,7 +38,7 @@ def from_flags(flags: Sequence[str]) -> tuple[StaticConfig, list[Problem]]:
         key, equals, value = flag[2:].partition("=")
         if not equals:
             value = rest.pop(0) if rest and not rest[0].startswith("-") else "true"
-        settings.append((f"--{key}", re.split(r"\.", re.sub(r"\[(\d+)\]", r".\1", key)), value))
+        settings.append((f"--{key}", split_dotted(key), value))
     if problems:
         raise ConfigError(problems)
     return _decode(settings, "flags")
@@ -77,62 +75,14 @@ def _is_setting(name: str) -> bool:
 
 
 def _decode(settings: list[tuple[str, list[str], str]], source: str) -> tuple[StaticConfig, list[Problem]]:
-    content: dict[str, Any] = {}
+    flat = FlatTree(StaticConfig, strict=True, lowers=True)
     problems = []
     for name, parts, value in settings:
         try:
-            _put(content, StaticConfig, parts, value)
+            flat.put(parts, value)
         except ValueError as error:
             problems.append(Problem(name, str(error), "", source))
     if problems:
         raise ConfigError(problems)
-    decoded = decode(Tree(_lists(content), source), StaticConfig)
+    decoded = decode(Tree(flat.content(), source), StaticConfig)
     return decoded.model, static_notes(decoded, source)
-
-
-def _put(node: dict[str, Any], annotation: Any, parts: list[str], value: str) -> None:
-    """Put one setting into the tree; the model decides what is a list, a switch, or a name."""
-    annotation = plain(annotation)
-    key, *rest = parts
-    if isinstance(annotation, type) and issubclass(annotation, Model):
-        keys = {name.lower(): name for name in keys_of(annotation)}
-        name = keys.get(key.lower())
-        if name is None and key.lower() in known_to(annotation):
-            node[key] = value if not rest else "true"  # `decode` reports the problem
-            return
-        if name is None:
-            raise ValueError(f"unknown key {key!r}: {nearest(key, list(keys.values()))}")
-        inner = plain(keys_of(annotation)[name])
-    elif get_origin(annotation) is dict:
-        name, inner = key if key != key.upper() else key.lower(), plain(get_args(annotation)[1])
-    elif get_origin(annotation) is list:
-        name, inner = key, plain(get_args(annotation)[0])
-        if not key.isdigit():
-            raise ValueError(f"{key!r} is not the position in a list")
-    else:
-        raise ValueError(f"{key!r} goes deeper than the option does")
-    if rest:
-        before = node.get(name)
-        deeper = before if isinstance(before, dict) else {}
-        _put(deeper, inner, rest, value)
-        if deeper or before is not None:  # a section that is off makes nothing of those around it
-            node[name] = deeper
-    elif isinstance(inner, type) and issubclass(inner, Model):
-        if value.lower() not in ("true", "false", ""):
-            raise ValueError(f"{value!r}: needs keys below it, or true")
-        if value.lower() != "false":
-            node.setdefault(name, {})
-    elif get_origin(inner) is list:
-        listed = [part.strip() for part in value.split(",") if part.strip()]
-        node[name] = [*node[name], *listed] if isinstance(node.get(name), list) else listed
-    else:
-        node[name] = value
-
-
-def _lists(node: Any) -> Any:
-    """Turn mappings whose keys are all positions into lists."""
-    if not isinstance(node, dict):
-        return node
-    if node and all(key.isdigit() for key in node):
-        return [_lists(node[key]) for key in sorted(node, key=int)]
-    return {key: _lists(value) for key, value in node.items()}

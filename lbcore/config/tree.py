@@ -6,14 +6,14 @@ import contextlib
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 
-from lbcore.config.model import UNSUPPORTED
 from lbcore.config.scalars import Plain
 from lbcore.errors import ConfigError, Problem
+from lbcore.template.engine import TemplateError, render_file
 
 Path = tuple[str | int, ...]
 NODE_LIMIT = 1_000_000  # elements of one file, aliases counted as often as they are used
@@ -32,6 +32,7 @@ class Tree:
     problems  problems of elements, with their lines, after which the rest of the file is readable.
     fatal     problems of the file as a whole; its content is checked nevertheless, so that all problems are reported.
     warnings  warnings about the file as a whole.
+    prefix, separator  of keys in messages: `traefik.` and `.` of labels, `traefik/` and `/` of a store.
     """
 
     content: dict[str, Any]
@@ -40,6 +41,14 @@ class Tree:
     problems: list[tuple[Path, str, int]] = field(default_factory=list)
     fatal: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    prefix: str = ""
+    separator: str = "."
+
+    def key(self, path: Path) -> str:
+        """An element as it is written."""
+        if self.separator == ".":
+            return self.prefix + dotted(path)
+        return self.prefix + self.separator.join(map(str, path))
 
     def line(self, path: Path) -> int | None:
         """The line of an element, or of the nearest one around it."""
@@ -56,30 +65,34 @@ def dotted(path: Path) -> str:
 def parse(text: str, file: str, *, toml: bool, templates: bool = True) -> Tree:
     """Parse a file's text. Raises ConfigError.
 
-    templates  whether Traefik renders Go templates in such a file: then they are refused, otherwise plain text.
+    templates  whether Traefik renders Go templates in such a file; otherwise they are plain text. Lines are those of
+               the template.
     """
-    rendered = [number for number, line in enumerate(text.splitlines(), 1) if "{{" in line] if templates else []
-    rendered = [number for number in rendered if not text.splitlines()[number - 1].lstrip().startswith("#")]
-    fatal = [_no_templates(file, rendered)] if rendered else []
+    parse_plain = _parse_toml if toml else _parse_yaml
+    if not templates or "{{" not in text:
+        return parse_plain(text, file)
     try:
-        tree = _parse_toml(text, file) if toml else _parse_yaml(text, file)
+        rendered = render_file(text)
+    except TemplateError as error:
+        raise ConfigError([Problem("", f"template: {error.problem}", error.hint, file, error.line)]) from None
+    try:
+        tree = parse_plain(rendered.text, file)
     except ConfigError as error:
-        # A template is rarely valid YAML, so errors of the parser on its lines are consequences.
-        lines = {*rendered, *(number + 1 for number in rendered)}
-        others = [problem for problem in error.problems if problem.line not in lines]
-        raise ConfigError([*fatal, *others]) from None
-    tree.fatal = [*fatal, *tree.fatal]
+        raise ConfigError([_in_template(problem, rendered.lines) for problem in error.problems]) from None
+    tree.lines = {path: _line_of(line, rendered.lines) for path, line in tree.lines.items()}
+    tree.problems = [(path, text, _line_of(line, rendered.lines)) for path, text, line in tree.problems]
+    tree.fatal = [_in_template(problem, rendered.lines) for problem in tree.fatal]
+    tree.warnings = [_in_template(problem, rendered.lines) for problem in tree.warnings]
     return tree
 
 
-def _no_templates(file: str, lines: list[int]) -> Problem:
-    more = f", also in line{'s' if len(lines) > 2 else ''} {_listed(lines[1:])}" if len(lines) > 1 else ""
-    return Problem("", f"Go templates are {UNSUPPORTED}{more}", "write the values themselves", file, lines[0])
+def _in_template(problem: Problem, lines: list[int]) -> Problem:
+    return problem if problem.line is None else replace(problem, line=_line_of(problem.line, lines))
 
 
-def _listed(lines: list[int]) -> str:
-    shown = ", ".join(map(str, lines[:3]))
-    return f"{shown} and {len(lines) - 3} more" if len(lines) > 3 else shown
+def _line_of(line: int, lines: list[int]) -> int:
+    """The line of the template from which a line of its text comes."""
+    return lines[min(line, len(lines)) - 1] if lines else line
 
 
 def _parse_toml(text: str, file: str) -> Tree:

@@ -225,7 +225,7 @@ def _tls_errors(name: str, router: Router, dynamic: DynamicConfig, static: Stati
         if tls is None:
             continue
         # TLS needs sound default options, because clients that ask for no known name get them.
-        for wanted in dict.fromkeys((options_name(tls, name if router.tls is tls else "@file"), DEFAULT)):
+        for wanted in dict.fromkeys((options_name(tls, name), DEFAULT)):
             errors += options_errors(dynamic.tls, wanted)
     return list(dict.fromkeys(errors))
 

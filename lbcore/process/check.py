@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic.alias_generators import to_snake
 
-from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.dynamic import DynamicConfig, Lines
 from lbcore.config.lint import lint, lint_static
 from lbcore.config.load import Loaded, is_blank, is_folder, is_static, load_objects, load_static_with_warnings
-from lbcore.config.report import SECTIONS, lines
+from lbcore.config.report import SECTIONS, disabled_lines, lines
 from lbcore.config.rule import rule_hint
 from lbcore.config.static import StaticConfig
+from lbcore.config.static.providers import PRECEDENCE
 from lbcore.config.tls import RouterTls
 from lbcore.config.tree import dotted
 from lbcore.config.validate import Disabled, Fault
 from lbcore.errors import ConfigError, Problem
 from lbcore.process.preflight import start_problems
+from lbcore.provider.follow import Reading, Store, reason_of
 from lbcore.provider.merge import merge
+from lbcore.provider.registry import STORES, store_of, type_of_store
 from lbcore.routing.compile import find_problems
 from lbcore.tls.material import choose_library, library_name, settle, settle_static
 
@@ -48,7 +55,11 @@ def check_file(path: Path) -> Report:
         static = _static(path, report) if _is_static(path) else None
         if static is None:
             _check_dynamic(path, None, report)
-        elif (file := static.providers.file) is None:
+        elif (file := static.providers.file) is None and (others := _stores(static)):
+            report.warnings += find_problems(DynamicConfig(), static)[1]
+            shown = " and ".join(f"lbcore check --provider {name} {path}" for name in others)
+            report.runs.append(f"{path}: what provider {', '.join(others)} says is shown by {shown}")
+        elif file is None:
             report.warnings += find_problems(DynamicConfig(), static)[1]
             report.warnings.append(f"{path}: no provider: there is nothing to route to")
         else:
@@ -60,6 +71,95 @@ def check_file(path: Path) -> Report:
     except ConfigError as error:
         report.problems += lines(error.problems)
     return report
+
+
+def check_store(name: str, path: Path | None, endpoint: str = "") -> Report:
+    """The report of what a provider finds in its store now, which is asked.
+
+    path      the static file with its settings, and with the file provider to whose objects it may refer.
+    endpoint  the address of the store, in place of that in the settings.
+    """
+    report = Report()
+    try:
+        static = _static(path, report) if path is not None else StaticConfig()
+        settings = getattr(static.providers, name)
+        if settings is None:
+            settings = type_of_store(name)()
+        if endpoint:
+            settings = settings.model_copy(update={"endpoint": endpoint})
+        static = static.model_copy(update={"providers": static.providers.model_copy(update={name: settings})})
+        others = {}
+        if path is not None and (file := static.providers.file) is not None:
+            others["file"] = settle(load_objects(Path(file.filename or file.directory)).config)[0]
+        store = store_of(static, name)
+        reading = asyncio.run(_read(store))
+    except ConfigError as error:
+        report.problems += lines(error.problems)
+        return report
+    except Exception as error:
+        report.problems.append(f"provider {name}: {reason_of(error)}")
+        return report
+    place = f"{name} at {store.place}"
+    dynamic, of_tls = settle(reading.config)
+    _sort(of_tls, report)
+    report.warnings += reading.warnings
+    report.problems += reading.problems
+    if dynamic.is_empty:
+        report.warnings.append(f"{place}: nothing is exposed")
+    if path is None:
+        static = _assumed(dynamic).model_copy(update={"providers": static.providers})
+    merged = merge({**others, name: dynamic})
+    disabled, strange = find_problems(merged, static)
+    disabled = [entry for entry in _known_here(disabled, {name, *others}, report) if entry.name.endswith(f"@{name}")]
+    out = {entry.name for entry in disabled if entry.kind == "router"}
+    report.warnings += [*dict.fromkeys(strange), *lint(merged, static, out)]
+    report.problems += disabled_lines(disabled, Lines())
+    broken = {(entry.kind, entry.name) for entry in disabled}
+    parts: list[tuple[str, str, Any]] = [("", "router", dynamic.http), ("tcp ", "tcpRouter", dynamic.tcp)]
+    parts.append(("udp ", "udpRouter", dynamic.udp))
+    for layer, kind, part in parts:
+        for router, thing in sorted(part.routers.items()):
+            if (kind, f"{router}@{name}") not in broken:
+                rule = getattr(thing, "rule", "") or ", ".join(thing.entry_points)
+                members = part.services[thing.service].members if thing.service in part.services else []
+                to = f" ({', '.join(members) or 'no server'})" if thing.service in part.services else ""
+                report.runs.append(f"{place}: {layer}router {router}: {rule} -> {thing.service}{to}")
+    report.runs.append(f"{place}: {_counts(dynamic)}" + (f", {len(broken)} disabled" if broken else ""))
+    return report
+
+
+async def _read(store: Store) -> Reading:
+    try:
+        return await store.read()
+    finally:
+        await store.close()
+
+
+def _stores(static: StaticConfig) -> list[str]:
+    return [name for name in STORES if getattr(static.providers, name) is not None]
+
+
+def _known_here(disabled: Sequence[Disabled], providers: set[str], report: Report) -> list[Disabled]:
+    """What cannot run, without references to other providers, whose objects are not known here: these are warnings."""
+    found: list[Disabled] = []
+    for entry in disabled:
+        foreign = [text for text in entry.errors if _of_other(text, providers)]
+        report.warnings += [f"{entry.kind} {entry.name}: cannot be checked here: {text}" for text in foreign]
+        if rest := [text for text in entry.errors if text not in foreign]:
+            found.append(replace(entry, errors=rest) if foreign else entry)
+    return found
+
+
+def _of_other(text: str, providers: set[str]) -> bool:
+    missing = re.search(r'"[^"]+@([\w-]+)" does not exist', text)
+    return missing is not None and missing[1] not in providers and missing[1] in PRECEDENCE
+
+
+def _counts(dynamic: DynamicConfig) -> str:
+    kinds = ("routers", "services", "middlewares")
+    layers = (dynamic.http, dynamic.tcp, dynamic.udp)
+    numbers = {kind: sum(len(getattr(layer, kind, ())) for layer in layers) for kind in kinds}
+    return ", ".join(f"{number} {kind.removesuffix('s') if number == 1 else kind}" for kind, number in numbers.items())
 
 
 def _is_static(path: Path) -> bool:
@@ -112,6 +212,7 @@ def _check_dynamic(path: Path, static: StaticConfig | None, report: Report) -> N
     static = static or _assumed(dynamic)
     merged = merge({"file": dynamic})
     disabled, strange = find_problems(merged, static)
+    disabled = _known_here(disabled, {"file"}, report)
     out = {entry.name for entry in disabled if entry.kind == "router"}
     report.warnings += [*dict.fromkeys(strange), *lint(merged, static, out)]
     report.problems += lines(_causes(disabled, loaded, path))
@@ -125,16 +226,12 @@ def _check_dynamic(path: Path, static: StaticConfig | None, report: Report) -> N
     for name, udp in sorted(dynamic.udp.routers.items()):
         if ("udpRouter", name) not in broken:
             report.runs.append(f"{path}: udp router {name}: {', '.join(udp.entry_points) or 'all'} -> {udp.service}")
-    kinds = ("routers", "services", "middlewares")
-    layers = (dynamic.http, dynamic.tcp, dynamic.udp)
-    numbers = {kind: sum(len(getattr(layer, kind, ())) for layer in layers) for kind in kinds}
-    counts = [f"{number} {kind.removesuffix('s') if number == 1 else kind}" for kind, number in numbers.items()]
     followers = [f"{_named(entry.kind)} {entry.name.removesuffix('@file')}" for entry in disabled if entry.follows]
     for_them = f", {len(broken)} disabled" if broken else ""
     if followers:
         shown = ", ".join(followers[:3]) + (f" and {len(followers) - 3} more" if len(followers) > 3 else "")
         for_them += f" ({shown} for what they refer to)"
-    report.runs.append(f"{path}: {', '.join(counts)}{for_them}")
+    report.runs.append(f"{path}: {_counts(dynamic)}{for_them}")
 
 
 def _named(kind: str) -> str:

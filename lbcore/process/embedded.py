@@ -210,6 +210,7 @@ class Proxy:
                     self._publication.want,
                     self._publication.note_provider_problems,
                 )
+                self._runtime.providers = lambda: aggregator.states
                 self._following = asyncio.create_task(aggregator.run(), name="lbcore providers")
                 await self._publication.first.wait()
             for listener in self._listeners:

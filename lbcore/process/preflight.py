@@ -10,6 +10,7 @@ from lbcore.errors import ConfigError, Problem
 from lbcore.process.listeners import Address
 from lbcore.process.snapshot import Publisher
 from lbcore.process.worker import EngineFactory, make_engine
+from lbcore.provider.registry import provider_problems
 from lbcore.routing.compile import own_routers
 from lbcore.state.region import Region
 
@@ -22,7 +23,7 @@ def check_start(static: StaticConfig, factory: EngineFactory = make_engine) -> N
     Raises ConfigError for what would stop every worker: a log that cannot be opened, settings that cannot be used.
     Creates the files of logs, as a worker does.
     """
-    if problems := _addresses(static):
+    if problems := [*_addresses(static), *provider_problems(static)]:
         raise ConfigError(problems)
     asyncio.run(_make(static, factory))
 

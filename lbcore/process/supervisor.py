@@ -115,6 +115,7 @@ class Supervisor:
             self._publication.want,
             self._publication.note_provider_problems,
         )
+        self._runtime.providers = lambda: self._aggregator.states
         self._accepting_s, self._graces_s = accepting_of(static), graces_of(static)
         self._grace_s = max(self._graces_s.values(), default=0.0)
         self._left: set[str] = set()  # entry points that have stopped accepting

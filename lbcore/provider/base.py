@@ -10,6 +10,7 @@ from typing import Protocol
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.provider.merge import merge
+from lbcore.provider.state import ProviderState
 
 FIRST_S = 5.0  # longest wait for a provider at the start if others are ready
 RESTART_S = (1.0, 30.0)  # wait before a failed provider is restarted: first and longest
@@ -22,12 +23,14 @@ class Update:
     """The whole configuration of one provider, valid on its own, with names that are not qualified.
 
     config    None = the previous configuration of the provider stays.
-    problems  the reasons for that, which the provider has logged.
+    problems  the reasons for that, or parts that cannot be used. The provider has logged them.
+    is_read   whether its source was read, if only to find what is known already.
     """
 
     provider: str
     config: DynamicConfig | None
     problems: tuple[str, ...] = ()
+    is_read: bool = False
 
 
 Publish = Callable[[Update], None]
@@ -66,6 +69,7 @@ class Aggregator:
         self._refused = refused
         self._latest: dict[str, DynamicConfig] = {}
         self._problems: dict[str, tuple[str, ...]] = {}
+        self.states = [ProviderState(provider.name) for provider in providers]
         self._late = False  # FIRST_S have passed: providers that have not published yet are not waited for
         self.complete = asyncio.Event()  # `accept` was called
 
@@ -112,6 +116,10 @@ class Aggregator:
             wait_s = min(2 * wait_s, longest_s)
 
     def _published(self, update: Update) -> None:
+        if update.config is not None or update.is_read:
+            for state in self.states:
+                if state.name == update.provider:
+                    state.succeed(update.config)
         self._note_problems(update.provider, update.problems)
         if update.config is None:
             return
@@ -120,6 +128,9 @@ class Aggregator:
             self._hand_on()
 
     def _note_problems(self, provider: str, problems: tuple[str, ...]) -> None:
+        for state in self.states:
+            if state.name == provider:
+                state.note(problems)
         if self._problems.get(provider, ()) != problems:
             self._problems[provider] = problems
             self._refused([problem for name in sorted(self._problems) for problem in self._problems[name]])

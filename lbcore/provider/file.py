@@ -19,6 +19,7 @@ from lbcore.errors import ConfigError, Problem
 from lbcore.provider.base import Publish, Update
 from lbcore.provider.blocking import BlockingCalls
 from lbcore.provider.watch import changes, config_files, is_being_written
+from lbcore.template.engine import TemplateError, render_file
 from lbcore.tls.material import files_of, settle
 
 READ_S = 3.0  # timeout of reading a file, or the names in a directory
@@ -38,6 +39,7 @@ class FileProvider:
 
     watch       read again after changes; otherwise only on `reload`.
     throttle    least time between two publications. The first change is published at once, later ones wait.
+    shows_templates  log what templates have become, at level DEBUG.
 
     If a file of a directory cannot be read, or blocks, its last contents stay; the other files are followed.
     """
@@ -45,12 +47,19 @@ class FileProvider:
     name = "file"
 
     def __init__(
-        self, path: Path, *, watch: bool = True, throttle: timedelta = timedelta(seconds=2), load: Load = load_texts
+        self,
+        path: Path,
+        *,
+        watch: bool = True,
+        throttle: timedelta = timedelta(seconds=2),
+        load: Load = load_texts,
+        shows_templates: bool = False,
     ) -> None:
         self.path = path
         self._watch = watch
         self._throttle_s = throttle.total_seconds()
         self._load = load
+        self._shows_templates = shows_templates
         self._calls = BlockingCalls()
         self._texts: dict[Path, str] = {}  # last contents of the files
         self._unread: dict[Path, str] = {}  # reasons why files could not be read, logged once
@@ -182,6 +191,9 @@ class FileProvider:
             return None
         self._digest = digest
         self._problems = ()
+        if self._shows_templates:
+            for file, text in texts.items():
+                _show_template(file, text)
         try:
             config, warnings = await asyncio.to_thread(self._load, texts)
             config = await self._settled_tls(config)
@@ -258,6 +270,12 @@ class FileProvider:
 def _read(file: Path) -> str | None:
     """The text of a file; None if it does not exist. Raises ConfigError."""
     return read_text(file) if file.exists() else None
+
+
+def _show_template(file: Path, text: str) -> None:
+    with contextlib.suppress(TemplateError):  # loading reports it
+        if "{{" in text:
+            _log.debug("%s is, without templates:\n%s", file, render_file(text).text)
 
 
 def _signature(file: Path) -> tuple[int, ...]:

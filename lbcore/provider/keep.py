@@ -156,7 +156,7 @@ def _references(key: Key, objects: Objects, static: StaticConfig) -> list[Key]:
     if kind == "router":
         for point in entry_points_of(thing, static):
             own = static.entry_points[point].http.middlewares
-            found += [(middleware, qualify(reference, "@file")) for reference in own]
+            found += [(middleware, qualify(reference, name)) for reference in own]
     if kind == "middleware" and thing.chain is not None:
         found += [(middleware, reference) for reference in thing.chain.middlewares]
     if kind == "service":

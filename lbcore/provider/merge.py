@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, Lines
 from lbcore.config.tcp import TcpConfig
-from lbcore.config.tls import DEFAULT, TlsConfig
+from lbcore.config.tls import DEFAULT, TlsConfig, TlsOptions
 from lbcore.config.udp import UdpConfig
+
+_log = logging.getLogger("lbcore.provider")
 
 
 def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
@@ -27,12 +30,19 @@ def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
 
     http = HttpConfig.model_validate({kind: objects("http", kind) for kind in HttpConfig.model_fields})
     tcp = TcpConfig.model_validate({kind: objects("tcp", kind) for kind in TcpConfig.model_fields})
+    twice = {kind: _of_several(configs, kind) for kind in ("options", "stores")}
     options = {
         name if name == DEFAULT else f"{name}@{provider}": thing
         for provider, config in configs.items()
         for name, thing in config.tls.options.items()
     }
+    if named := twice["options"]:
+        # As in Traefik: what needs the default options does not run, for it would run with settings nobody has chosen.
+        options[DEFAULT] = TlsOptions(faults=(f"the default TLS options are defined by several providers: {named}",))
     stores = {name: store for config in configs.values() for name, store in config.tls.stores.items()}
+    if named := twice["stores"]:
+        _log.error("the default TLS store is defined by several providers, and by none therefore: %s", named)
+        stores.pop(DEFAULT, None)
     certificates = [certificate for config in configs.values() for certificate in config.tls.certificates]
     tls = {"certificates": certificates, "options": options, "stores": stores}
     udp = {kind: objects("udp", kind) for kind in UdpConfig.model_fields}
@@ -42,3 +52,9 @@ def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
         written["udp"] = UdpConfig.model_validate(udp)
     lines = Lines({file: line for config in configs.values() for file, line in config.lines.items()})
     return DynamicConfig(http=http, tcp=tcp, **written).with_lines(lines)
+
+
+def _of_several(configs: Mapping[str, DynamicConfig], kind: str) -> str:
+    """The providers that define the default options or store, if there are several; empty: there are not."""
+    found = [provider for provider, config in configs.items() if DEFAULT in getattr(config.tls, kind)]
+    return ", ".join(sorted(found)) if len(found) > 1 else ""

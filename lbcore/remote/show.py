@@ -35,6 +35,23 @@ def problem_lines(state: Node) -> list[Text]:
     return lines
 
 
+def provider_lines(state: Node) -> list[Text]:
+    """One line for each provider, if there is another than files, or if one lacks something."""
+    providers = state.get("providers", [])
+    if not any(each["problems"] or each["name"] != "file" for each in providers):
+        return []
+    lines = []
+    for each in providers:
+        count = each["objects"]
+        read = f"read {each['ageSeconds']:.0f} s ago" if each["lastSuccess"] else "never read"
+        text = Text(f"provider {each['name']}: {count} object{'' if count == 1 else 's'}, {read}")
+        if each["problems"]:
+            number = len(each["problems"])
+            text.append(f", {number} problem{'' if number == 1 else 's'}", "yellow")
+        lines.append(text)
+    return lines
+
+
 def trees(roots: list[Node]) -> list[Tree]:
     """One tree for each service that routers lead to."""
     found = []

@@ -300,7 +300,14 @@ class _Compiler:
 
     def table(self, tcp: TcpCompiler, udp: UdpCompiler) -> Table:
         self.build_middlewares()
-        points = {name: self.errors_of_entry_point(name) for name in self.static.stream_points}
+        points: dict[tuple[str, str], list[str]] = {}  # errors of entry points, also by the provider of a router
+
+        def errors_on(point: str, name: str) -> list[str]:
+            key = (point, name.rpartition("@")[2])
+            if key not in points:
+                points[key] = self.errors_of_entry_point(point, name)
+            return points[key]
+
         routers: dict[str, list[Ranked]] = {name: [] for name in self.static.stream_points}
         for name, router in self.http.routers.items():
             if name in self.found.routers:
@@ -309,21 +316,23 @@ class _Compiler:
                 self.found.routers[name] = errors
                 continue
             wanted = entry_points_of(router, self.static)
-            if not (sound := [point for point in wanted if not points[point]]):
-                self.found.routers[name] = list(dict.fromkeys(error for point in wanted for error in points[point]))
-                if not any(self.lacks_middlewares(point) for point in wanted):
+            if not (sound := [point for point in wanted if not errors_on(point, name)]):
+                errors = [error for point in wanted for error in errors_on(point, name)]
+                self.found.routers[name] = list(dict.fromkeys(errors))
+                if not any(self.lacks_middlewares(point, name) for point in wanted):
                     self.found.following.add(("router", name))
                 continue
             for point in wanted:
                 if point in sound:
                     routers[point].append((router.priority or len(router.rule.encode()), name, router))
                 else:
-                    text = "; ".join(points[point])
+                    text = "; ".join(errors_on(point, name))
                     self.found.warnings.append(f"router {name} is not on entry point {point}: {text}")
         indexes, order, encrypted_indexes, encrypted_order = {}, {}, {}, {}
         for point, entries in routers.items():
-            # Highest priority first, then by name, so that all workers and all runs agree.
-            entries.sort(key=lambda entry: (-entry[0], entry[1]))
+            # Highest priority first, then by provider and name, so that all workers and all runs agree.
+            rank = self.static.providers.rank
+            entries.sort(key=lambda entry: (-entry[0], rank(entry[1]), entry[1]))
             encrypted = [entry for entry in entries if tls_of(entry[2], point, self.static) is not None]
             plain = [entry for entry in entries if tls_of(entry[2], point, self.static) is None]
             all_encrypted = self.static.entry_points[point].http.tls is not None
@@ -382,8 +391,7 @@ class _Compiler:
                 self.found.routers[name] = [reason_of(error)]
                 continue
             if (tls := tls_of(router, point, self.static)) is not None:
-                owner = name if router.tls is tls else "@file"
-                self.tls.add(point, name, compiled[-1][0], options_name(tls, owner))
+                self.tls.add(point, name, compiled[-1][0], options_name(tls, name))
         order = self.internal(point, sound, compiled) if own else compiled
         try:
             return order, RouteIndex(order)
@@ -400,19 +408,19 @@ class _Compiler:
             return False
         return True
 
-    def errors_of_entry_point(self, point: str) -> list[str]:
-        """The reasons why no router can run on an entry point: its own middlewares are missing or broken."""
+    def errors_of_entry_point(self, point: str, router: str) -> list[str]:
+        """The reasons why no router of a provider can run on an entry point: its middlewares are missing or broken."""
         errors = []
-        own = [qualify(reference, "@file") for reference in self.static.entry_points[point].http.middlewares]
+        own = [qualify(reference, router) for reference in self.static.entry_points[point].http.middlewares]
         for reference in self.expand(own):
             if reference not in self.http.middlewares:
                 errors.append(f'middleware "{reference}" does not exist')
             errors += self.found.middlewares.get(reference, [])
         return errors
 
-    def lacks_middlewares(self, point: str) -> bool:
-        """Whether a middleware of an entry point does not exist."""
-        own = [qualify(reference, "@file") for reference in self.static.entry_points[point].http.middlewares]
+    def lacks_middlewares(self, point: str, router: str) -> bool:
+        """Whether a middleware of an entry point does not exist for a router."""
+        own = [qualify(reference, router) for reference in self.static.entry_points[point].http.middlewares]
         return any(reference not in self.http.middlewares for reference in self.expand(own))
 
     def build_middlewares(self) -> None:
@@ -476,7 +484,7 @@ class _Compiler:
 
     def route(self, point: str, name: str, router: model.Router) -> Route:
         steps = []
-        of_entry_point = [qualify(reference, "@file") for reference in self.static.entry_points[point].http.middlewares]
+        of_entry_point = [qualify(reference, name) for reference in self.static.entry_points[point].http.middlewares]
         of_router = [qualify(reference, name) for reference in router.middlewares]
         for reference in self.expand(of_entry_point + of_router):
             steps.append(self.middlewares[reference])

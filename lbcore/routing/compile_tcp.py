@@ -64,7 +64,7 @@ class TcpCompiler(Layer4Compiler):
         tls  the compiler, to which all routers of layer 7 were added.
         """
         wrong = {entry.name for entry in self.disabled if entry.kind == "tcpRouter"}
-        ranked: dict[str, list[tuple[int, str, TcpRoute]]] = {}
+        ranked: dict[str, list[tuple[tuple[int, int, str], TcpRoute]]] = {}
         for name, router in self.tcp.routers.items():
             if name in wrong:
                 continue
@@ -80,12 +80,13 @@ class TcpCompiler(Layer4Compiler):
                 self.disabled.append(self.disable("Router", name, error))
                 continue
             for point in tcp_entry_points_of(router, self.static):
-                ranked.setdefault(point, []).append((-priority_of(router), name, route))
+                key = (-priority_of(router), self.static.providers.rank(name), name)
+                ranked.setdefault(point, []).append((key, route))
                 if router.tls is not None:
                     tls.accept(point)  # what no router of layer 4 takes is HTTP
         return {
             point: TcpRoutes(
-                [route for _, _, route in sorted(entries, key=lambda entry: entry[:2])],
+                [route for _, route in sorted(entries, key=lambda entry: entry[0])],
                 tls.hosts(point),
                 tls.takes_any(point),
                 tls.challenges,

@@ -345,7 +345,7 @@ STATIC = [
     SetUp("streams of HTTP/2", "same", BASE + "    http2: {maxConcurrentStreams: 100}\n"),
     SetUp("timeouts as numbers", "same", BASE + "    transport: {respondingTimeouts: {readTimeout: 0, idleTimeout: 300}}\n"),
     SetUp("the usual TLS", "same", SECURE + "    http: {tls: {certResolver: le}}\ncertificatesResolvers:\n  le: {acme: {email: a@b.example, storage: FOLDER/acme.json, httpChallenge: {entryPoint: web}}}\n"),
-    SetUp("containers", "missing", BASE + "providers: {docker: {exposedByDefault: false}}\n", ("docker: not supported",)),
+    SetUp("containers", "same", BASE + "providers: {docker: {exposedByDefault: false}}\n", ()),
     SetUp("telemetry", "missing", BASE + "tracing: {otlp: {http: {endpoint: \"http://127.0.0.1:1/v1/traces\"}}}\n", ("tracing: not supported",)),
     SetUp("a misspelt key", "broken", BASE + "    adress: x\n", ("did you mean address?",)),
     SetUp("an address without its colon", "broken", 'entryPoints: {web: {address: "PORT1"}}\n', ("has no port: write :",)),
@@ -353,5 +353,5 @@ STATIC = [
     SetUp("a network that is none", "broken", BASE + '    forwardedHeaders: {trustedIPs: ["10.0.0.0/33"]}\n', ("neither an IP address nor a network",)),
     SetUp("no level", "strict", BASE + "log: {level: loud}\n", ("has to be one of",)),
     SetUp("left over from version 2", "lenient", BASE + "pilot: {token: x}\nexperimental: {http3: true}\n", ("pilot", "http3: has no effect")),
-    SetUp("swarm as in version 2", "lenient", BASE + "providers: {docker: {swarmMode: true}}\n", ("docker: not supported",)),
+    SetUp("swarm as in version 2", "lenient", BASE + "providers: {docker: {swarmMode: true}}\n", ("docker.swarmMode: has no effect",)),
 ]

@@ -11,6 +11,7 @@ import yaml
 
 from lbcore.config.load import STATIC_KEYS, parse_dynamic, parse_static
 from lbcore.process.check import check_file
+from lbcore.template.engine import render_file
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -35,7 +36,7 @@ def test_the_documentation_shows_files() -> None:
 
 @pytest.mark.parametrize("place", BLOCKS)
 def test_files_in_the_documentation_are_right(place: str) -> None:
-    text = BLOCKS[place]
+    text = render_file(BLOCKS[place]).text
     keys = {key.lower() for key in yaml.safe_load(text)}
     if keys == {"loadbalancer"}:  # a part of a service
         text = yaml.safe_dump({"http": {"services": {"shown": yaml.safe_load(text)}}})

@@ -316,28 +316,34 @@ def test_missing_features_do_not_turn_away_the_rest() -> None:
 def test_a_resolver_that_is_missing_leaves_the_others() -> None:
     text = "entryPoints: {web: {address: ':80'}, websecure: {address: ':443', http: {tls: {certResolver: le}}}}\n"
     static, notes = parse_static(
-        text + "certificatesResolvers: {le: {acme: {email: a@b.c}}, ts: {tailscale: {}}}\nproviders: {docker: true}"
+        text + "certificatesResolvers: {le: {acme: {email: a@b.c}}, ts: {tailscale: {}}}\nproviders: {ecs: true}"
     )
     assert (set(static.entry_points), set(static.closed)) == ({"web", "websecure"}, set())
     assert [note.path for note in notes if note.severity == "missing"] == [
         "certificatesResolvers.ts.tailscale",
-        "providers.docker",
+        "providers.ecs",
     ]
     assert [name for name, resolver in static.certificates_resolvers.items() if resolver.faults] == ["ts"]
 
 
-def test_templates_are_plain_text_in_static_files_and_hide_nothing_in_dynamic_ones() -> None:
+def test_templates_are_plain_text_in_static_files_and_rendered_in_dynamic_ones() -> None:
     static, _ = parse_static("providers: {file: {filename: '{{ env `X` }}.yml'}}")
     assert static.providers.file is not None
     assert static.providers.file.filename == "{{ env `X` }}.yml"
-    text = 'http:\n  routers:\n    a: {rule: "{{ x }}", service: s}\n    b: {rule: y, bogus: 1, service: "{{ z }}"}\n'
-    with pytest.raises(ConfigError) as caught:
-        parse_dynamic(text)
-    found = [(problem.line, problem.problem[:30]) for problem in caught.value.problems]
-    assert found == [(3, "Go templates are not supported"), (4, "unknown key 'bogus'")]
-    with pytest.raises(ConfigError) as caught:
-        parse_dynamic("# {{ a comment }}\nhttp:\n{{ range $i }}\n  x: [\n")
-    assert [problem.line for problem in caught.value.problems] == [3]
+    text = "http:\n  routers:\n{{ range $n := until 2 }}\n    r{{ $n }}:\n      rule: y\n      service: s\n{{ end }}"
+    text += "    b: {bogus: 1}\n"
+    config, _ = parse_dynamic(text)
+    assert [(name, router.place) for name, router in config.http.routers.items()] == [
+        ("r0", "dynamic.yml:4"),
+        ("r1", "dynamic.yml:4"),
+        ("b", "dynamic.yml:7"),
+    ]
+    assert config.http.routers["b"].faults[0].startswith("dynamic.yml:7: bogus: unknown key 'bogus' (known here: ")
+    wrong = [("http:\n  {{ nope }}", 2), ("# {{ a comment }}", 1), ("\n{{ if true }}\nhttp: [\n{{ end }}", 4)]
+    for text, line in wrong:
+        with pytest.raises(ConfigError) as caught:
+            parse_dynamic(text)
+        assert [problem.line for problem in caught.value.problems] == [line]
 
 
 def test_the_first_of_several_documents_is_read() -> None:

@@ -98,7 +98,7 @@ def test_problems_in_toml_have_their_lines() -> None:
         ("- a\n- b", "does not hold keys and values"),
         ("http: {routers: {r: {}, r: {}}}", "the key stands here twice"),
         ("http: {routers: {r: {rule: a, Rule: b}}}", "the same key as rule"),
-        ('http: {routers: {r: {rule: "{{ env `X` }}"}}}', "Go templates are not supported"),
+        ('http: {routers: {r: {rule: "{{ nope `X` }}"}}}', "yml:1: template: there is no template function nope"),
         ("http: {middlewares: {h: {headers: {}}}}", "headers cannot be a standalone element"),
         ("http: {middlewares: {h: {plugin: {x: {}}}}}", "plugin: not supported by this version"),
         ("http: {routers: {r: {priority: 9223372036854775807}}}", "above the highest priority"),

@@ -1,0 +1,144 @@
+"""Flat keys (flags, variables, labels, keys of a store) as a tree: the model decides what is a list or a name. No I/O.
+
+    traefik.http.routers.web.tls.domains[0].main      http, routers, web, tls, domains, 0, main
+    http/services/web/loadBalancer/servers/0/url      http, services, web, loadBalancer, servers, 0, url
+
+Keys are matched without regard to case. Positions in lists count as numbers, whatever their order as text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args, get_origin
+
+from lbcore.config.decode import keys_of, known_to, nearest, plain
+from lbcore.config.model import Model
+
+DEPTH_LIMIT = 64  # components of a key
+
+
+class _Node(dict[str, Any]):
+    """A mapping under way. `written`: its keys as they were written first, by their lower case."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: dict[str, str] = {}
+
+
+class _Positions(_Node):
+    """A list under way, by position."""
+
+
+def split_dotted(key: str) -> list[str]:
+    """`domains[0].main` as `domains`, `0`, `main`."""
+    return re.sub(r"\[(\d+)\]", r".\1", key).split(".")
+
+
+class FlatTree:
+    """Collects settings for a model.
+
+    strict  a key that the model does not have is an error at once; else `decode` reports it, for its object alone.
+    lowers  names in capitals are meant in lower case, as environment variables have them.
+    """
+
+    def __init__(self, model: type[Model], *, strict: bool = False, lowers: bool = False) -> None:
+        self._model = model
+        self._strict = strict
+        self._lowers = lowers
+        self._root = _Node()
+
+    def put(self, parts: Sequence[str], value: str) -> None:
+        """Add a setting. Raises ValueError."""
+        if len(parts) > DEPTH_LIMIT:
+            raise ValueError("too many components")
+        self._put(self._root, self._model, parts, value)
+
+    def touch(self, parts: Sequence[str]) -> None:
+        """Add an object without settings, if it is not there."""
+        self._put(self._root, self._model, parts, None)
+
+    def content(self) -> dict[str, Any]:
+        """The tree."""
+        found: dict[str, Any] = _lists(self._root)
+        return found
+
+    def _put(self, node: _Node, annotation: Any, parts: Sequence[str], value: str | None) -> None:
+        annotation = plain(annotation)
+        key, *rest = parts
+        name, inner = key, None
+        if isinstance(annotation, type) and issubclass(annotation, Model):
+            keys = {known.lower(): known for known in keys_of(annotation)}
+            found = keys.get(key.lower())
+            if found is None and (not self._strict or key.lower() in known_to(annotation)):
+                # `decode` reports the problem, or follows a renamed key.
+                if self._strict:
+                    node[key] = value if not rest else "true"
+                    return
+                name = self._name(node, key)
+            elif found is None:
+                raise ValueError(f"unknown key {key!r}: {nearest(key, list(keys.values()))}")
+            else:
+                name, inner = found, plain(keys_of(annotation)[found])
+        elif get_origin(annotation) is dict:
+            name = key.lower() if self._lowers and key == key.upper() else self._name(node, key)
+            inner = plain(get_args(annotation)[1])
+        elif get_origin(annotation) in (list, tuple):
+            inner = plain(get_args(annotation)[0])
+            if self._strict and not key.isdigit():
+                raise ValueError(f"{key!r} is not the position in a list")
+            name = str(int(key)) if key.isascii() and key.isdigit() and len(key) < 10 else key
+        elif self._strict:
+            raise ValueError(f"{key!r} goes deeper than the option does")
+        else:
+            name = self._name(node, key)
+        if rest:
+            before = node.get(name)
+            deeper = before if isinstance(before, _Node) else _Positions() if get_origin(inner) in (list, tuple) else _Node()
+            self._put(deeper, inner, rest, value)
+            if deeper or before is not None:  # a section that is off makes nothing of those around it
+                node[name] = deeper
+        elif value is None:
+            if not isinstance(node.get(name), dict):
+                node[name] = _Node()
+        elif isinstance(inner, type) and issubclass(inner, Model):
+            self._put_section(node, name, value)
+        elif get_origin(inner) in (list, tuple):
+            wanted = plain(get_args(inner)[0])
+            if isinstance(wanted, type) and issubclass(wanted, Model):
+                node.setdefault(name, value)
+            elif not isinstance(node.get(name), dict):
+                listed = [part.strip() for part in value.split(",") if part.strip()]
+                node[name] = [*node[name], *listed] if isinstance(node.get(name), list) else listed
+        elif not isinstance(node.get(name), dict):
+            node[name] = value
+
+    def _put_section(self, node: _Node, name: str, value: str) -> None:
+        """A section as a whole: `tls = true`."""
+        if value.lower() not in ("true", "false", ""):
+            if self._strict:
+                raise ValueError(f"{value!r}: needs keys below it, or true")
+            node.setdefault(name, value)
+        elif self._strict:
+            if value.lower() != "false":
+                node.setdefault(name, _Node())
+        else:
+            node.setdefault(name, value)
+
+    def _name(self, node: _Node, key: str) -> str:
+        """The key as it was written first in this node, in whatever case."""
+        return node.written.setdefault(key.lower(), key)
+
+
+def _lists(node: Any) -> Any:
+    """Mappings of positions as lists."""
+    if not isinstance(node, dict):
+        return node
+    if isinstance(node, _Positions) and all(key.isdigit() for key in node):
+        return [_lists(node[key]) for key in sorted(node, key=int)]
+    return {key: _lists(value) for key, value in node.items()}
+
+
+def in_order(keys: Iterable[str]) -> list[str]:
+    """Keys in an order in which the same settings always give the same tree."""
+    return sorted(keys)  # as Traefik: the first way in which a name is written counts

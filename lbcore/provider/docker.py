@@ -1,0 +1,305 @@
+"""`providers.docker`: the containers of one Docker or Podman, by their labels."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lbcore.config.scalars import to_bool
+from lbcore.config.static.providers import DockerProvider
+from lbcore.errors import ConfigError, Problem
+from lbcore.provider.combine import Part, combine, without_servers
+from lbcore.provider.constraints import ConstraintError, Subject, parse_constraints
+from lbcore.provider.docker_api import DockerClient
+from lbcore.provider.follow import Reading
+from lbcore.provider.labels import Labelled, LabelReader, Said, rule_data
+from lbcore.provider.places import binding_of, choose, host_address, lowest_port, networks_of
+from lbcore.template.engine import Rule, TemplateError, normalize
+
+AT_ONCE = 16  # details that are asked for at the same time
+# Events that may change what a container says or where it is. Others (a command in it, as of health checks) do not.
+EVENTS = frozenset(
+    ("start", "die", "stop", "kill", "destroy", "rename", "update", "pause", "unpause", "connect", "disconnect")
+)
+COMPOSE = ("com.docker.compose.service", "com.docker.compose.project")
+
+Answer = dict[str, Any]
+
+
+def reader_of(provider: str, settings: Any) -> LabelReader:
+    """The reader of labels. Raises ConfigError for a default rule that cannot be parsed."""
+    try:
+        return LabelReader(Rule(settings.default_rule), settings.label_files)
+    except TemplateError as error:
+        raise ConfigError([Problem(f"providers.{provider}.defaultRule", error.problem, error.hint)]) from None
+
+
+def constraints_of(provider: str, text: str) -> Any:
+    """The predicate of constraints. Raises ConfigError."""
+    try:
+        return parse_constraints(text, ("Label", "LabelRegex"))
+    except ConstraintError as error:
+        raise ConfigError([Problem(f"providers.{provider}.constraints", str(error))]) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The labels of a container that concern the provider itself."""
+
+    enabled: bool
+    network: str
+    allows_stopped: bool = False
+    by_swarm: bool = False
+
+
+def options_of(labels: Mapping[str, str], kind: str, enabled: bool, network: str) -> Options:
+    """The options in `traefik.enable`, `traefik.docker.*` and `traefik.swarm.*`. Raises ValueError."""
+    lower = {key.lower(): value for key, value in labels.items() if key.lower().startswith("traefik.")}
+    prefixes = ["docker"] if kind == "docker" else ["swarm", "docker"]
+    used = {prefix for prefix in prefixes for key in lower if key.startswith(f"traefik.{prefix}.")}
+    if len(used) > 1:
+        raise ValueError("traefik.docker and traefik.swarm exclude each other")
+
+    def of(key: str) -> str:
+        return next((lower[name] for p in prefixes if (name := f"traefik.{p}.{key}") in lower), "")
+
+    def switch(label: str, value: str, default: bool) -> bool:
+        try:
+            return to_bool(value) if value else default
+        except ValueError as error:
+            raise ValueError(f"{label}: {error}") from None
+
+    return Options(
+        switch("traefik.enable", lower.get("traefik.enable", ""), enabled),
+        of("network") or network,
+        switch("traefik.docker.allownonrunning", of("allownonrunning"), False),
+        switch("traefik.swarm.lbswarm", of("lbswarm"), False),
+    )
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was asked about a container, for as long as its line in the list stays as it is."""
+
+    line: Any
+    details: Answer
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What a container has contributed while it could get requests, and since when it cannot any more."""
+
+    part: Part
+    gone_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Round:
+    """The results of one reading."""
+
+    parts: list[Part] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class DockerStore:
+    """The containers of a Docker. Raises ConfigError for settings that cannot be used."""
+
+    name = "docker"
+
+    def __init__(self, settings: DockerProvider) -> None:
+        self._settings = settings
+        self._client = DockerClient(self.name, settings)
+        self._reader = reader_of(self.name, settings)
+        self._matches = constraints_of(self.name, settings.constraints)
+        self._known: dict[str, _Known] = {}
+        self._dirty: set[str] = set()  # containers of which an event has said something since the last reading
+        self._shown: dict[str, _Shown] = {}
+        self._host: str | None = None
+
+    @property
+    def place(self) -> str:
+        return self._client.place
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def changes(self) -> AsyncIterator[None]:
+        """See Store."""
+        async with self._client.events(("container", "network")) as events:
+            yield
+            async for event in events:
+                action = str(event.get("Action") or event.get("status") or "").partition(":")[0]
+                if action in EVENTS or action.startswith("health_status"):
+                    attributes = (event.get("Actor") or {}).get("Attributes") or {}
+                    for changed in (event.get("id"), (event.get("Actor") or {}).get("ID"), attributes.get("container")):
+                        self._dirty.add(str(changed))
+                    yield
+
+    async def read(self) -> Reading:
+        """See Store."""
+        dirty, self._dirty = self._dirty, set()
+        try:
+            lines = await self._client.ask("/containers/json", {"all": "1"})
+            if not isinstance(lines, list):
+                raise ConfigError([Problem("", "the answer is no list of containers")])
+            details = await self._details(lines, dirty)
+        except BaseException:
+            self._dirty |= dirty
+            raise
+        return await asyncio.to_thread(self._reading, details)
+
+    async def _details(self, lines: list[Answer], dirty: set[str]) -> list[Answer]:
+        """The details of all containers; those that a line in the list shows to be unchanged are known."""
+        present = {str(line.get("Id")): _identity(line) for line in lines if isinstance(line, dict)}
+        self._known = {
+            key: known for key, known in self._known.items() if present.get(key) == known.line and key not in dirty
+        }
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def ask(key: str) -> None:
+            async with slots:
+                # A container may be gone since the list was made.
+                answer = await self._client.ask(f"/containers/{key}/json", missing=False)
+            if isinstance(answer, dict):
+                self._known[key] = _Known(present[key], answer)
+
+        async with asyncio.TaskGroup() as group:
+            for key in present.keys() - self._known.keys():
+                group.create_task(ask(key))
+        return [self._known[key].details for key in sorted(self._known)]
+
+    # In a thread, because there may be thousands
+
+    def _reading(self, details: list[Answer]) -> Reading:
+        found = Round()
+        self._host = None
+        by_id = {str(each.get("Id")): each for each in details}
+        for each in details:
+            self._add(each, by_id, found)
+        again_s = self._add_gone(found)
+        config, disagreements = combine(found.parts)
+        return Reading(config, (*found.problems, *disagreements), tuple(found.warnings), again_s)
+
+    def _add(self, details: Answer, by_id: Mapping[str, Answer], found: Round) -> None:
+        name = str(details.get("Name") or "").lstrip("/")
+        labels = {str(key): str(value) for key, value in ((details.get("Config") or {}).get("Labels") or {}).items()}
+        place = f"container {name}"
+        try:
+            options = options_of(labels, "docker", self._settings.exposed_by_default, self._settings.network)
+        except ValueError as error:
+            found.problems.append(f"{place}: {error}")
+            return
+        if not options.enabled or not self._matches(Subject(labels)):
+            return
+        state = details.get("State") or {}
+        status, health = str(state.get("Status") or ""), str((state.get("Health") or {}).get("Status") or "")
+        runs = status in ("running", "paused") or (not status and bool(state.get("Running")))
+        if not runs and not options.allows_stopped:
+            return
+        is_up = status == "running" and health in ("", "none", "healthy")
+        if not is_up and runs and not self._settings.allow_empty_services:
+            self._shown.pop(str(details.get("Id")), None)
+            return
+        service = service_name(name, labels)
+        thing = Labelled(
+            place,
+            service,
+            labels,
+            rule_data(service, labels, name),
+            is_up,
+            lambda port: self._address(details, options, port, by_id, found),
+        )
+        said = self._reader.read(thing)
+        note(said, labels, found)
+        if said.config is None:
+            return
+        key = str(details.get("Id"))
+        part = Part(f"{name} ({key[:12]})", said.config, (str(details.get("Created") or ""), key), is_up)
+        found.parts.append(part)
+        if runs:
+            self._shown[key] = _Shown(part)
+
+    def _add_gone(self, found: Round) -> float | None:
+        """Keep the routers of containers that have stopped, for a while. Returns when the first of them is to go."""
+        grace_s = self._settings.replace_grace.total_seconds()
+        present = {part.age[-1] for part in found.parts}
+        now, first = time.monotonic(), None
+        for key, shown in list(self._shown.items()):
+            if key in present:
+                continue
+            shown.gone_at = shown.gone_at or now
+            rest_s = shown.gone_at + grace_s - now
+            if rest_s <= 0:
+                del self._shown[key]
+                continue
+            first = rest_s if first is None else min(first, rest_s)
+            part = shown.part
+            found.parts.append(Part(part.name, without_servers(part.config), part.age, False, True))
+        return None if first is None else first + 0.01
+
+    def _address(
+        self, details: Answer, options: Options, port: str, by_id: Mapping[str, Answer], found: Round, depth: int = 0
+    ) -> tuple[str, str]:
+        """Host and port at which a container is reached. Raises ValueError."""
+        settings = details.get("NetworkSettings") or {}
+        ports = settings.get("Ports") or {}
+        port = port or lowest_port(ports)
+        if self._settings.use_bind_port_ip and (bound := binding_of(ports, port)) is not None:
+            return bound
+        if not port:
+            label = "traefik.http.services.NAME.loadbalancer.server.port"
+            raise ValueError(f"port is missing: it exposes none, and no label {label} is set")
+        mode = str((details.get("HostConfig") or {}).get("NetworkMode") or "")
+        networks = networks_of(settings)
+        if mode == "host" and not any(network.name == options.network for network in networks):
+            return self._host_address(), port
+        if mode.startswith("container:"):
+            other = next((each for key, each in by_id.items() if _is_called(key, each, mode.partition(":")[2])), None)
+            if other is None or depth > 2:
+                raise ValueError(f"the container whose network it shares is not there: {mode.partition(':')[2][:12]}")
+            return self._address(other, options, port, by_id, found, depth + 1)
+        network, is_wanted = choose(networks, options.network)
+        if network is None:
+            raise ValueError("it has no address in any network")
+        if not is_wanted:
+            name = str(details.get("Name") or "").lstrip("/")
+            there = ", ".join(each.name for each in networks)
+            found.warnings.append(
+                f"container {name} is not in network {options.network!r}: {network.name} is used (it is in {there}; "
+                "the name of a network of Compose begins with the project's)"
+            )
+        return network.address, port
+
+    def _host_address(self) -> str:
+        if self._host is None:
+            self._host = host_address()
+        return self._host
+
+
+def note(said: Said, labels: Mapping[str, str], found: Any) -> None:
+    """Report what labels say wrong; of a container without any label for lbcore, nothing: it was never meant."""
+    if said.config is not None or any(key.lower().startswith("traefik.") for key in labels):
+        found.problems += said.problems
+        found.warnings += said.warnings
+
+
+def service_name(name: str, labels: Mapping[str, str]) -> str:
+    """The name of the service and router of a container: `service-project` of Compose, else its own."""
+    service, project = (labels.get(key, "") for key in COMPOSE)
+    return normalize(f"{service}_{project}" if service and project else name)
+
+
+def _identity(line: Answer) -> Any:
+    """What changes in a list when details may change: all but the time for which it runs, and sizes."""
+    health = re.findall(r"\(([^)]*)\)", str(line.get("Status") or ""))
+    return {**{key: value for key, value in line.items() if key not in ("Status", "SizeRw", "SizeRootFs")}, "": health}
+
+
+def _is_called(key: str, details: Answer, wanted: str) -> bool:
+    return key.startswith(wanted) or str(details.get("Name") or "").lstrip("/") == wanted

@@ -1,0 +1,362 @@
+"""What the labels of one container or service configure, with the defaults of Traefik. No I/O but names of files.
+
+A label that cannot be used disables its router, service or middleware alone, under the label's name. A label that
+belongs to none of these (`traefik.http.routes.x`) refuses the container: what was meant may be its protection.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lbcore.config.decode import decode, keys_of, nearest, plain
+from lbcore.config.dynamic import DynamicConfig, Router, Service
+from lbcore.config.flat import FlatTree, in_order, split_dotted
+from lbcore.config.model import Object
+from lbcore.config.services.load_balancer import LoadBalancer, Server
+from lbcore.config.tree import Tree
+from lbcore.errors import ConfigError, Problem
+from lbcore.template.engine import Rule, TemplateError
+from lbcore.template.values import Record, Strings
+
+ROOT = "traefik"
+LAYERS = ("http", "tcp", "udp")
+OWN = frozenset({"enable", "docker", "swarm", "tags"})  # labels that are no configuration of objects
+# Labels that Traefik ignores: `*` is any name.
+NOT_BY_LABEL = (
+    ("http", "services", "*", "weighted"),
+    ("http", "services", "*", "mirroring"),
+    ("http", "services", "*", "failover"),
+    ("http", "services", "*", "highestrandomweight"),
+    ("http", "services", "*", "loadbalancer", "servers"),
+    ("http", "serverstransports"),
+    ("http", "routers", "*", "parentrefs"),
+    ("tcp", "services", "*", "weighted"),
+    ("tcp", "services", "*", "loadbalancer", "servers"),
+    ("tcp", "services", "*", "loadbalancer", "server", "address"),
+    ("tcp", "serverstransports"),
+    ("udp", "services", "*", "weighted"),
+    ("udp", "services", "*", "loadbalancer", "servers"),
+    ("udp", "services", "*", "loadbalancer", "server", "address"),
+    ("tls", "certificates"),
+    ("tls", "options"),
+)
+# Keys whose values are names of files, unless they are PEM.
+FILES = frozenset({"certfile", "keyfile", "usersfile", "cafiles", "rootcas", "rootcasfiles"})
+FILES_OF_TLS = frozenset({"ca", "cert", "key"})  # below `tls`
+PEM = "-----BEGIN"
+
+Faults = dict[tuple[str, str, str], list[str]]  # by layer, kind, and name in lower case
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A container, or a task of a service, as what its labels say is about.
+
+    name     for messages.
+    service  the name of its service and router if no label names one.
+    labels   as written.
+    data     the data of the default rule.
+    is_up    whether it may get requests.
+    address  host and port of a labelled port (empty: of the lowest one it exposes). Raises ValueError.
+    """
+
+    name: str
+    service: str
+    labels: Mapping[str, str]
+    data: Mapping[str, Any]
+    is_up: bool
+    address: Callable[[str], tuple[str, str]]
+
+
+@dataclass(slots=True)
+class Said:
+    """The configuration of one labelled thing; None: it says nothing that can run."""
+
+    config: DynamicConfig | None
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def rule_data(service: str, labels: Mapping[str, str], container: str | None = None) -> Record:
+    """The data of a default rule."""
+    data = Record(Name=service, Labels=Strings(labels))
+    if container is not None:
+        data["ContainerName"] = container
+    return data
+
+
+class LabelReader:
+    """Reads labels.
+
+    default_rule  for routers without one.
+    folders       files of the host that labels may name are in these.
+    """
+
+    def __init__(self, default_rule: Rule, folders: list[str]) -> None:
+        self._default_rule = default_rule
+        self._folders = [os.path.realpath(folder) for folder in folders]
+
+    def read(self, thing: Labelled) -> Said:
+        """What the labels say."""
+        return _Reader(thing, self._default_rule, self._folders).said()
+
+
+class _Reader:
+    def __init__(self, thing: Labelled, default_rule: Rule, folders: list[str]) -> None:
+        self.thing = thing
+        self.default_rule = default_rule
+        self.folders = folders
+        self.flat = FlatTree(DynamicConfig)
+        self.servers: dict[tuple[str, str], dict[str, str]] = {}  # `server.port` and `server.scheme`
+        self.faults: Faults = {}
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
+        self.layers: set[str] = set()  # that labels mention
+
+    def said(self) -> Said:
+        for key in in_order(self.thing.labels):
+            root, dot, _ = key.partition(".")
+            if dot and root.lower() == ROOT:
+                self.label(key, self.thing.labels[key])
+        if self.problems:
+            return self.nothing()
+        tree = Tree(self.flat.content(), self.thing.name, prefix=f"{ROOT}.")
+        try:
+            decoded = decode(tree, DynamicConfig)
+        except ConfigError as error:
+            self.problems += map(str, error.problems)
+            return self.nothing()
+        self.warnings += map(str, decoded.warnings)
+        try:
+            return Said(self.completed(decoded.model), self.problems, self.warnings)
+        except ValueError as error:
+            self.problem("", str(error))
+            return self.nothing()
+
+    def nothing(self) -> Said:
+        return Said(None, self.problems, self.warnings)
+
+    def problem(self, label: str, text: str, hint: str = "") -> None:
+        self.problems.append(str(Problem(label, text, hint, self.thing.name)))
+
+    def warn(self, label: str, text: str, hint: str = "") -> None:
+        self.warnings.append(str(Problem(label, text, hint, self.thing.name, severity="warning")))
+
+    # Labels
+
+    def label(self, key: str, value: str) -> None:
+        parts = split_dotted(key)
+        if parts[0] != ROOT:
+            return self.problem(key, f"{parts[0]!r} is no root of labels", f"write {ROOT}")
+        if not all(parts):
+            return self.problem(key, "a part of the label is empty")
+        parts = parts[1:]
+        lower = [part.lower() for part in parts]
+        layer = lower[0]
+        if layer in OWN:
+            return None
+        if layer not in (*LAYERS, "tls"):
+            return self.warn(key, f"unknown label {parts[0]!r}, ignored", nearest(layer, [*LAYERS, "tls", "enable"]))
+        if any(_matches(lower, pattern) for pattern in NOT_BY_LABEL):
+            return self.warn(key, "cannot be set by a label, ignored", "describe it in a file: providers.file")
+        if layer == "tls" and lower[1:3] != ["stores", "default"]:
+            return self.warn(key, "cannot be set by a label, ignored", "describe it in a file: providers.file")
+        if layer in LAYERS:
+            self.layers.add(layer)
+            if layer not in keys_of(DynamicConfig):
+                return self.warn(key, "not supported by this version of lbcore, ignored")
+        if len(parts) > 2 and "@" in parts[2]:
+            return self.problem(key, f"{parts[2]!r}: a name must not contain @")
+        if reason := self.forbidden(lower, value):
+            return self.fault(lower, key, reason)
+        if _matches(lower, (layer, "services", "*", "loadbalancer", "server", "*")) and layer in LAYERS:
+            last = lower[5]
+            if last == "port" or (last == "scheme" and layer == "http"):
+                if last == "port" and not (value.isascii() and value.isdigit() and 0 < int(value) < 65536):
+                    return self.fault(lower, key, f"{value!r} is no port")
+                if last == "scheme" and value not in ("http", "https", "h2c"):
+                    return self.fault(lower, key, f"{value!r} is no scheme: write http, https or h2c")
+                self.servers.setdefault((layer, lower[2]), {})[last] = value
+                self.flat.touch(parts[:3])
+                return None
+            parts = [*parts[:4], "servers", "0", *parts[5:]]
+        try:
+            self.flat.put(parts, value)
+        except ValueError as error:
+            self.problem(key, str(error))
+        return None
+
+    def fault(self, lower: list[str], label: str, text: str) -> None:
+        """A problem that disables the object of a label."""
+        problem = Problem(label, text, "", self.thing.name)
+        if len(lower) < 3 or lower[0] not in (*LAYERS, "tls"):
+            self.problems.append(str(problem))
+            return
+        self.faults.setdefault((lower[0], lower[1], lower[2]), []).append(str(problem))
+        # The object has to exist in order to be disabled.
+        self.flat.touch(self.named(lower))
+
+    def named(self, lower: list[str]) -> list[str]:
+        """The parts of a label up to its object, as written."""
+        for key in in_order(self.thing.labels):
+            parts = split_dotted(key)[1:]
+            if [part.lower() for part in parts[:3]] == lower[:3]:
+                return parts[:3]
+        return lower[:3]
+
+    def forbidden(self, lower: list[str], value: str) -> str:
+        """Why a label may not have its value: who starts containers does not get at files and sockets of the host."""
+        names = [part for part in lower if not part.isdigit()]
+        last = names[-1]
+        if last in ("url", "address") and value.strip().lower().startswith("unix:"):
+            paths = [value.strip()[len("unix:") :]]
+        elif last in FILES or (last in FILES_OF_TLS and "tls" in names[:-1]):
+            paths = [part.strip() for part in value.split(",")] if PEM not in value else []
+        else:
+            return ""
+        for path in filter(None, paths):
+            real = os.path.realpath(path)
+            if not any(real.startswith(f"{folder.rstrip('/')}/") for folder in self.folders):
+                return (
+                    "labels may not name files or sockets of this machine: providers.docker.labelFiles allows folders"
+                )
+        return ""
+
+    # Defaults
+
+    def completed(self, config: DynamicConfig) -> DynamicConfig | None:
+        thing = self.thing
+        parts: dict[str, Any] = {}
+        for layer in LAYERS:
+            if layer in self.layers and layer in type(config).model_fields and layer != "http":
+                parts[layer] = self.layer4(layer, getattr(config, layer))
+        http = config.http
+        is_http = bool(http.routers or http.services or http.middlewares)
+        if is_http or not self.layers - {"http"}:
+            routers, services = dict(http.routers), dict(http.services)
+            needs_none = bool(routers) and all("@" in router.service for router in routers.values())
+            if not services:
+                services[thing.service] = Service(load_balancer=LoadBalancer(), place=thing.name)
+            try:
+                services = {name: self.with_server(name, service) for name, service in services.items()}
+            except ValueError:
+                if not needs_none or http.services:
+                    raise
+                services = {}
+            parts["http"] = {
+                "routers": self.routers(routers, services),
+                "services": self.broken("http", "services", services),
+                "middlewares": self.broken("http", "middlewares", http.middlewares),
+            }
+        if "stores" in type(config.tls).model_fields and config.tls.stores:
+            parts["tls"] = {"stores": self.broken("tls", "stores", config.tls.stores)}
+        return DynamicConfig.model_validate(parts)
+
+    def broken(self, layer: str, kind: str, objects: Mapping[str, Any]) -> dict[str, Any]:
+        """The objects, with the faults of their labels."""
+        return {name: self.faulty(layer, kind, name, thing) for name, thing in objects.items()}
+
+    def faulty(self, layer: str, kind: str, name: str, thing: Any) -> Any:
+        found = self.faults.get((layer, kind, name.lower()), [])
+        return thing.model_copy(update={"faults": (*thing.faults, *found)}) if found else thing
+
+    def url(self, layer: str, name: str) -> tuple[str, str, str]:
+        """Scheme, host and port of this thing in a service."""
+        said = self.servers.get((layer, name.lower()), {})
+        host, port = self.thing.address(said.get("port", ""))
+        return said.get("scheme", "http"), f"[{host}]" if ":" in host else host, port
+
+    def with_server(self, name: str, service: Service) -> Service:
+        if service.faults or ("http", "services", name.lower()) in self.faults:
+            return service
+        balancer = service.load_balancer or LoadBalancer()
+        server = balancer.servers[0] if balancer.servers else Server()
+        said = self.servers.get(("http", name.lower()), {})
+        if server.url and said:
+            text = f"{ROOT}.http.services.{name}.loadbalancer.server: url excludes port and scheme"
+            return service.model_copy(update={"faults": (f"{self.thing.name}: {text}",)})
+        servers = []
+        if self.thing.is_up:
+            if not server.url:
+                server = server.model_copy(update={"url": "{}://{}:{}".format(*self.url("http", name))})
+            servers = [server]
+        return service.model_copy(update={"load_balancer": balancer.model_copy(update={"servers": servers})})
+
+    def routers(self, routers: dict[str, Router], services: Mapping[str, Service]) -> dict[str, Router]:
+        thing = self.thing
+        if not routers:
+            if len(services) > 1:
+                self.warn(
+                    "", "has several services and no router: no router is made", f"{ROOT}.http.routers.NAME.service"
+                )
+                return {}
+            routers = {thing.service: Router(place=thing.name)}
+        found = {}
+        for name, router in routers.items():
+            update: dict[str, Any] = {}
+            faults: list[str] = []
+            if not router.rule and not router.faults:
+                try:
+                    update["rule"] = self.default_rule.rendered(thing.data).strip()
+                    if not update["rule"]:
+                        faults.append("the default rule is empty for it")
+                except TemplateError as error:
+                    faults.append(f"the default rule fails: {error.problem}")
+            if not router.service and not router.faults:
+                faults += self.link(router, services, update, f"{ROOT}.http.routers.{name}.service")
+            if faults:
+                update["faults"] = (*router.faults, *(f"{thing.name}: {fault}" for fault in faults))
+            found[name] = router.model_copy(update=update) if update else router
+        return self.broken("http", "routers", found)
+
+    def link(self, router: Any, services: Mapping[str, Object], update: dict[str, Any], label: str) -> Iterator[str]:
+        """Lead a router to the only service there is."""
+        if len(services) == 1:
+            update["service"] = next(iter(services))
+        elif services:
+            yield f"{label}: cannot be linked automatically with multiple services: {', '.join(sorted(services))}"
+
+    def layer4(self, layer: str, config: Any) -> dict[str, Any]:
+        thing = self.thing
+        kinds: dict[str, dict[str, Any]] = {
+            kind: dict(getattr(config, kind)) for kind in type(config).model_fields if kind != "servers_transports"
+        }
+        routers, services = kinds["routers"], kinds["services"]
+        service_type = keys_of(type(config))["services"].__args__[1]
+        if not services:
+            services[thing.service] = service_type(place=thing.name)
+        for name, service in services.items():
+            services[name] = self.with_address(layer, name, service)
+        for name, router in routers.items():
+            update: dict[str, Any] = {}
+            faults: list[str] = []
+            if hasattr(router, "rule") and not router.rule and not router.faults:
+                faults.append(f"{ROOT}.{layer}.routers.{name}.rule: is missing")
+            if not router.service and not router.faults:
+                faults += self.link(router, services, update, f"{ROOT}.{layer}.routers.{name}.service")
+            if faults:
+                update["faults"] = (*router.faults, *(f"{thing.name}: {fault}" for fault in faults))
+            routers[name] = router.model_copy(update=update) if update else router
+        return {kind: self.broken(layer, kind, objects) for kind, objects in kinds.items()}
+
+    def with_address(self, layer: str, name: str, service: Any) -> Any:
+        if service.faults or (layer, "services", name.lower()) in self.faults:
+            return service
+        balancer_type = plain(keys_of(type(service))["loadBalancer"])
+        server_type = keys_of(balancer_type)["servers"].__args__[0]
+        balancer = service.load_balancer or balancer_type()
+        servers = []
+        if self.thing.is_up:
+            _, host, port = self.url(layer, name)
+            server = balancer.servers[0] if balancer.servers else server_type()
+            servers = [server.model_copy(update={"address": f"{host}:{port}"})]
+        return service.model_copy(update={"load_balancer": balancer.model_copy(update={"servers": servers})})
+
+
+def _matches(lower: list[str], pattern: tuple[str, ...]) -> bool:
+    return len(lower) >= len(pattern) and all(
+        wanted in ("*", part) for part, wanted in zip(lower, pattern, strict=False)
+    )

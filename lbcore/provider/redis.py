@@ -1,0 +1,176 @@
+"""`providers.redis`: the keys below a root in Redis or Valkey, by way of Sentinel if that is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+import socket
+from collections.abc import AsyncIterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from lbcore.config.static.providers import RedisProvider
+from lbcore.errors import ConfigError, Problem
+from lbcore.provider.follow import Reading
+from lbcore.provider.keys import reading_of
+from lbcore.provider.web import PEM, context_of
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+AGAIN_S = 30.0  # what no event tells is seen by then: FLUSHALL, lost events, a server that sends none
+CONNECT_S = 5.0
+CALL_S = 30.0
+SIZE_LIMIT_BYTES = 64 << 20
+AT_ONCE = 1000  # keys of one question
+_EVENTS = "AKE"  # all events, of keys and of commands
+_KEEP_ALIVE = {socket.TCP_KEEPIDLE: 10, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+
+_log = logging.getLogger("lbcore.provider.redis")
+
+
+def library() -> ModuleType:
+    """The client. Raises ConfigError if it is not installed."""
+    try:
+        import redis.asyncio
+        import redis.asyncio.sentinel
+    except ImportError:
+        hint = "type: pip install 'lbcore[redis]'"
+        raise ConfigError([Problem("providers.redis", "needs the package redis, which is missing", hint)]) from None
+    return redis
+
+
+class RedisStore:
+    """Keys in Redis. Raises ConfigError for settings that cannot be used."""
+
+    name = "redis"
+
+    def __init__(self, settings: RedisProvider) -> None:
+        self._settings = settings
+        self._library = library()
+        self._root = settings.root_key.strip("/")
+        if settings.tls is not None:
+            context_of(self.name, settings.tls)
+            if PEM in settings.tls.cert or PEM in settings.tls.key:
+                raise ConfigError([Problem("providers.redis.tls", "cert and key have to be files")])
+        self._servers = [_address(endpoint) for endpoint in settings.endpoints]
+        self._client: Redis | None = None
+        self._refused = False  # the server does not let events be turned on, which was logged
+
+    @property
+    def place(self) -> str:
+        return ", ".join(self._settings.endpoints)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    def _open(self) -> Redis:
+        if self._client is not None:
+            return self._client
+        settings, asyncio_redis = self._settings, self._library.asyncio
+        limits: dict[str, Any] = {
+            "socket_connect_timeout": CONNECT_S,
+            "socket_keepalive": True,
+            "socket_keepalive_options": _KEEP_ALIVE,
+        }
+        secure: dict[str, Any] = {}
+        if settings.tls is not None:
+            secure = {"ssl": True, **_tls(settings.tls)}
+        user = {"username": settings.username or None, "password": settings.password or None}
+        if settings.sentinel is None:
+            host, port = self._servers[0]
+            self._client = asyncio_redis.Redis(host=host, port=port, db=settings.db, **user, **limits, **secure)
+            return self._client
+        of_sentinels = {"username": settings.sentinel.username or None, "password": settings.sentinel.password or None}
+        sentinel = asyncio_redis.sentinel.Sentinel(
+            self._servers,
+            sentinel_kwargs={**of_sentinels, **limits, **secure},
+            **user,
+            **limits,
+            **secure,
+            db=settings.db,
+        )
+        find = sentinel.slave_for if settings.sentinel.replica_strategy else sentinel.master_for
+        self._client = find(settings.sentinel.master_name)
+        return self._client
+
+    async def changes(self) -> AsyncIterator[None]:
+        """See Store. Events are turned on at each connection, because a server that restarts forgets that."""
+        client = self._open()
+        try:
+            await self._turn_on(client)
+            async with client.pubsub() as events:
+                await events.psubscribe(f"__keyspace@{self._settings.db}__:{_escaped(self._root)}/*")
+                yield
+                async for event in events.listen():
+                    if event["type"] == "pmessage":
+                        yield
+        finally:
+            await self.close()
+
+    async def _turn_on(self, client: Redis) -> None:
+        try:
+            known = str((await client.config_get("notify-keyspace-events")).get("notify-keyspace-events") or "")
+            wanted = "".join(sorted({*known, *_EVENTS}))
+            if set(known) != set(wanted):
+                await client.config_set("notify-keyspace-events", wanted)
+            self._refused = False
+        except self._library.exceptions.ResponseError as error:
+            if not self._refused:
+                text = "provider redis: %s does not let events be turned on (%s): changes are seen within %g s"
+                _log.warning(text, self.place, error, AGAIN_S)
+            self._refused = True
+
+    async def read(self) -> Reading:
+        """See Store."""
+        async with asyncio.timeout(CALL_S):
+            values = await self._values(self._open())
+        again_s = AGAIN_S * random.uniform(0.9, 1.1)
+        return await asyncio.to_thread(reading_of, values, self._root, self.name, again_s)
+
+    async def _values(self, client: Redis) -> dict[str, str]:
+        """All texts below the root. Other types, and keys without a value, are left out, as in Traefik."""
+        names = [name async for name in client.scan_iter(match=f"{_escaped(self._root)}/*", count=AT_ONCE)]
+        found: dict[str, str] = {}
+        size = 0
+        for first in range(0, len(names), AT_ONCE):
+            some = names[first : first + AT_ONCE]
+            for name, value in zip(some, await client.mget(some), strict=True):
+                if not value:
+                    continue
+                size += len(name) + len(value)
+                if size > SIZE_LIMIT_BYTES:
+                    raise ConfigError([Problem("", f"keys and values are larger than {SIZE_LIMIT_BYTES >> 20} MiB")])
+                found[_decoded(name)] = _decoded(value)
+        return found
+
+
+def _decoded(data: Any) -> str:
+    return data.decode(errors="replace") if isinstance(data, bytes) else str(data)
+
+
+def _address(endpoint: str) -> tuple[str, int]:
+    host, colon, port = endpoint.rpartition(":")
+    if not colon or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigError([Problem("providers.redis.endpoints", f"{endpoint!r} is no address", "write host:port")])
+    return host.strip("[]"), int(port)
+
+
+def _tls(tls: Any) -> dict[str, Any]:
+    """The settings of TLS by the client's names."""
+    found: dict[str, Any] = {"ssl_check_hostname": not tls.insecure_skip_verify}
+    found["ssl_cert_reqs"] = "none" if tls.insecure_skip_verify else "required"
+    if tls.ca:
+        found["ssl_ca_data" if PEM in tls.ca else "ssl_ca_certs"] = tls.ca
+    if tls.cert:
+        found |= {"ssl_certfile": tls.cert, "ssl_keyfile": tls.key}
+    return found
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\*?\[\]^-])", r"\\\1", text)

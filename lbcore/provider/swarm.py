@@ -1,0 +1,157 @@
+"""`providers.swarm`: the services of a Docker Swarm, by their labels, and the tasks that run for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from lbcore.config.static.providers import SwarmProvider
+from lbcore.errors import ConfigError, Problem
+from lbcore.provider.combine import Part, combine
+from lbcore.provider.constraints import Subject
+from lbcore.provider.docker import Options, Round, constraints_of, note, options_of, reader_of
+from lbcore.provider.docker_api import DockerClient
+from lbcore.provider.follow import Reading
+from lbcore.provider.labels import Labelled, rule_data
+from lbcore.provider.places import Network, choose
+from lbcore.template.engine import normalize
+
+Answer = dict[str, Any]
+
+
+class SwarmStore:
+    """The services of a Swarm. Raises ConfigError for settings that cannot be used."""
+
+    name = "swarm"
+
+    def __init__(self, settings: SwarmProvider) -> None:
+        self._settings = settings
+        self._client = DockerClient(self.name, settings)
+        self._reader = reader_of(self.name, settings)
+        self._matches = constraints_of(self.name, settings.constraints)
+
+    @property
+    def place(self) -> str:
+        return self._client.place
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def changes(self) -> AsyncIterator[None]:
+        """See Store. Tasks have no events: these are seen by reading again."""
+        async with self._client.events(("service", "node", "network")) as events:
+            yield
+            async for _ in events:
+                yield
+
+    async def read(self) -> Reading:
+        """See Store."""
+        asked = ("/services", None), ("/tasks", {"filters": {"desired-state": ["running"]}}), ("/networks", None)
+        answers = [await self._client.ask(path, query) for path, query in (*asked, ("/nodes", None))]
+        if not all(isinstance(answer, list) for answer in answers):
+            raise ConfigError([Problem("", "the answer is no list of services")])
+        services, tasks, networks, nodes = answers
+        return await asyncio.to_thread(self._reading, services, tasks, networks, nodes)
+
+    def _reading(
+        self, services: list[Answer], tasks: list[Answer], networks: list[Answer], nodes: list[Answer]
+    ) -> Reading:
+        found = Round()
+        names = {each["Id"]: str(each["Name"]) for each in networks}
+        addresses = {each["ID"]: str((each.get("Status") or {}).get("Addr") or "") for each in nodes}
+        running: dict[str, list[Answer]] = {}
+        for task in tasks:
+            if (task.get("Status") or {}).get("State") == "running":
+                running.setdefault(str(task.get("ServiceID")), []).append(task)
+        for service in sorted(services, key=lambda each: str(each["ID"])):
+            self._add(service, running.get(str(service["ID"]), []), names, addresses, found)
+        config, disagreements = combine(found.parts)
+        again_s = self._settings.refresh_seconds.total_seconds() if self._settings.watch else None
+        return Reading(config, (*found.problems, *disagreements), tuple(found.warnings), again_s)
+
+    def _add(
+        self,
+        service: Answer,
+        tasks: list[Answer],
+        names: Mapping[str, str],
+        addresses: Mapping[str, str],
+        found: Round,
+    ) -> None:
+        spec = service.get("Spec") or {}
+        name, key = str(spec.get("Name") or ""), str(service["ID"])
+        labels = {str(key): str(value) for key, value in (spec.get("Labels") or {}).items()}
+        place = f"service {name}"
+        try:
+            options = options_of(labels, "swarm", self._settings.exposed_by_default, self._settings.network)
+        except ValueError as error:
+            found.problems.append(f"{place}: {error}")
+            return
+        if not options.enabled or not self._matches(Subject(labels)):
+            return
+        mode = str((spec.get("EndpointSpec") or {}).get("Mode") or "vip")
+        if options.by_swarm and mode == "dnsrr":
+            found.warnings.append(f"{place}: lbswarm has no effect with the endpoint mode dnsrr")
+        by_swarm = options.by_swarm and mode == "vip"
+        places = [_networks((service.get("Endpoint") or {}).get("VirtualIPs") or [], "NetworkID", names)]
+        if not by_swarm:
+            places = [
+                list(_of_task(task, names, addresses)) for task in sorted(tasks, key=lambda each: str(each["ID"]))
+            ]
+        places = [networks for networks in places if networks]
+        if not places and not self._settings.allow_empty_services:
+            return
+        age = (str(service.get("UpdatedAt") or ""), key)
+        for number, networks in enumerate(places or [[]]):
+            normal = normalize(name)
+            thing = Labelled(
+                place,
+                normal,
+                labels,
+                rule_data(normal, labels),
+                bool(places),
+                partial(self._address, name, networks, options, found),
+            )
+            said = self._reader.read(thing)
+            if number == 0:
+                note(said, labels, found)
+            if said.config is not None:
+                found.parts.append(Part(f"{name}.{number:06d}", said.config, age, bool(places)))
+
+    def _address(
+        self, name: str, networks: list[Network], options: Options, found: Round, port: str
+    ) -> tuple[str, str]:
+        if not port:
+            raise ValueError("port is missing: set the label traefik.http.services.NAME.loadbalancer.server.port")
+        network, is_wanted = choose(networks, options.network)
+        assert network is not None
+        warning = f"service {name} is not in network {options.network!r}: {network.name} is used"
+        if not is_wanted and warning not in found.warnings:
+            found.warnings.append(warning)
+        return network.address, port
+
+
+def _of_task(task: Answer, names: Mapping[str, str], addresses: Mapping[str, str]) -> Iterator[Network]:
+    """The networks of a task; for one in the network of its host, the address of the node."""
+    for attached in task.get("NetworksAttachments") or []:
+        network = attached.get("Network") or {}
+        name = str((network.get("Spec") or {}).get("Name") or names.get(str(network.get("ID")), ""))
+        if name == "host" and (address := addresses.get(str(task.get("NodeID")), "")):
+            yield Network(name, address)
+            continue
+        if str(network.get("ID")) not in names or name == "ingress":
+            continue
+        for address in attached.get("Addresses") or []:
+            host, _, prefix = str(address).partition("/")
+            yield Network(name, host, int(prefix or 0))
+
+
+def _networks(virtual: list[Answer], key: str, names: Mapping[str, str]) -> list[Network]:
+    found = []
+    for each in virtual:
+        name, (host, _, prefix) = names.get(str(each.get(key)), ""), str(each.get("Addr") or "").partition("/")
+        if name and host and name != "ingress":
+            found.append(Network(name, host, int(prefix or 0)))
+    return found

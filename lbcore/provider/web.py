@@ -1,0 +1,254 @@
+"""HTTP clients of providers: Unix sockets, TLS, credentials, limits of time and size. Loads httpx when first used."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from lbcore.config.static.providers import ClientTls
+from lbcore.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    import httpx
+
+CONNECT_S = 5.0
+CALL_S = 60.0  # longest wait for a part of an answer if the configuration does not limit it
+SIZE_LIMIT_BYTES = 64 << 20
+LINE_LIMIT_BYTES = 1 << 20
+PEM = "-----BEGIN"
+# A peer that is gone without a word is noticed within 25 s.
+_KEEP_ALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+]
+
+
+class AnswerError(OSError):
+    """An answer other than the one that was asked for. `status` is 0 if none came."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        self.status = status
+        super().__init__(text)
+
+
+def library(provider: str, extra: str) -> ModuleType:
+    """httpx. Raises ConfigError if it is not installed."""
+    try:
+        import httpx
+    except ImportError:
+        hint = f"type: pip install 'lbcore[{extra}]'"
+        raise ConfigError(
+            [Problem(f"providers.{provider}", "needs the package httpx, which is missing", hint)]
+        ) from None
+    for name in ("httpx", "httpcore"):
+        # It logs the URL of each request, with what is in the query.
+        if logging.getLogger(name).level == logging.NOTSET:
+            logging.getLogger(name).setLevel(logging.WARNING)
+    return httpx
+
+
+class WebClient:
+    """A client of one server.
+
+    endpoint  http://host:port, https://..., tcp://..., or unix:///path.
+    limit     longest wait for a part of an answer; 0: CALL_S.
+    follows   whether redirections are followed.
+    Raises ConfigError for an endpoint, or files of `tls`, that cannot be used.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        extra: str,
+        endpoint: str,
+        *,
+        tls: ClientTls | None = None,
+        username: str = "",
+        password: str = "",
+        headers: dict[str, str] | None = None,
+        limit: timedelta = timedelta(0),
+        follows: bool = False,
+    ) -> None:
+        self._httpx = library(provider, extra)
+        self._limit_s = limit.total_seconds() or CALL_S
+        path, url = "", ""
+        try:
+            parts = urlsplit(endpoint)
+            scheme, host, port = parts.scheme.lower(), parts.hostname or "", parts.port
+        except ValueError:
+            scheme, host, port = "", "", None
+        if scheme == "unix":
+            path, url = endpoint.partition("://")[2] or endpoint.partition(":")[2], "http://localhost"
+            self.place = f"unix:{path}"
+        elif scheme in ("tcp", "http", "https") and host and not parts.username:
+            scheme = "https" if tls is not None and scheme == "tcp" else "http" if scheme == "tcp" else scheme
+            host = f"[{host}]" if ":" in host else host
+            url = f"{scheme}://{host}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+            self.place = url
+        if not url:
+            raise ConfigError([Problem(f"providers.{provider}.endpoint", *_no_endpoint(scheme))])
+        verify = context_of(provider, tls) if tls is not None or url.startswith("https") else False
+        self._settings: dict[str, Any] = {
+            "base_url": url,
+            "headers": headers or {},
+            "trust_env": False,
+            "follow_redirects": follows,
+        }
+        self._settings["timeout"] = self._httpx.Timeout(self._limit_s, connect=min(CONNECT_S, self._limit_s))
+        if username:
+            self._settings["auth"] = (username, password)
+        self._transport = {"uds": path} if path else {"socket_options": _KEEP_ALIVE, "verify": verify}
+        self._client: httpx.AsyncClient | None = None
+
+    def _open(self) -> httpx.AsyncClient:
+        if self._client is None:
+            transport = self._httpx.AsyncHTTPTransport(**self._transport)
+            self._client = self._httpx.AsyncClient(transport=transport, **self._settings)
+        return self._client
+
+    async def close(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def get(
+        self,
+        path: str,
+        query: dict[str, str] | None = None,
+        accept: tuple[int, ...] = (200,),
+        headers: dict[str, str] | None = None,
+        limit_bytes: int = SIZE_LIMIT_BYTES,
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers (in lower case) and body of an answer. Raises AnswerError."""
+        async with self._asked(path, query, headers=headers) as answer:
+            body = bytearray()
+            async for part in answer.aiter_bytes():
+                body += part
+                if len(body) > limit_bytes:
+                    size = f"{limit_bytes >> 20} MiB" if limit_bytes >= 1 << 20 else f"{limit_bytes} bytes"
+                    raise AnswerError(f"an answer is larger than {size}")
+            if answer.status_code not in accept:
+                raise AnswerError(_refusal(answer.status_code, bytes(body)), answer.status_code)
+            return answer.status_code, {key.lower(): value for key, value in answer.headers.items()}, bytes(body)
+
+    @asynccontextmanager
+    async def lines(self, path: str, query: dict[str, str] | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The lines of an answer that does not end. Raises AnswerError."""
+        async with self._asked(path, query, endless=True) as answer:
+            if answer.status_code != 200:
+                raise AnswerError(_refusal(answer.status_code, await answer.aread()), answer.status_code)
+            yield self._lines(answer)
+
+    async def _lines(self, answer: httpx.Response) -> AsyncIterator[bytes]:
+        rest = b""
+        try:
+            async for part in answer.aiter_bytes():
+                *lines, rest = (rest + part).split(b"\n")
+                if len(rest) > LINE_LIMIT_BYTES:
+                    raise AnswerError("an answer has a line that is too long")
+                for line in lines:
+                    if line.strip():
+                        yield line
+        except self._httpx.HTTPError as error:
+            raise AnswerError(_reason(error)) from None
+
+    @asynccontextmanager
+    async def _asked(
+        self,
+        path: str,
+        query: dict[str, str] | None,
+        endless: bool = False,
+        headers: dict[str, str] | None = None,
+    ) -> AsyncIterator[httpx.Response]:
+        httpx = self._httpx
+        timeout = httpx.Timeout(self._limit_s, connect=min(CONNECT_S, self._limit_s), read=None)
+        more: dict[str, Any] = {"timeout": timeout} if endless else {}
+        try:
+            async with self._open().stream("GET", path, params=query, headers=headers, **more) as answer:
+                yield answer
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise AnswerError(_reason(error)) from None
+
+
+def _no_endpoint(scheme: str) -> tuple[str, str]:
+    if scheme in ("ssh", "npipe"):
+        return f"{scheme} is not supported by this version of lbcore", "use unix, tcp, http or https"
+    return "is no address of a server", "write unix:///path, tcp://host:port or https://host:port, without user name"
+
+
+def _refusal(status: int, body: bytes) -> str:
+    """The server's own text about why it refuses, in one short line."""
+    text = ""
+    with suppress(ValueError, KeyError, TypeError):
+        text = str(json.loads(body)["message"])
+    text = " ".join(text.split())[:200]
+    return f"it answers {status}" + (f": {text}" if text else "")
+
+
+def _reason(error: Exception) -> str:
+    """Why there is no answer: the system's own reason, below all that libraries have put around it."""
+    cause: BaseException | None = error
+    found = ""
+    for _ in range(20):
+        if isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        if isinstance(cause, OSError) and cause.strerror:
+            found = cause.strerror.lower()
+        cause = None if cause is None else cause.__cause__ or cause.__context__
+    if found:
+        return found
+    name = type(error).__name__
+    if "Timeout" in name:
+        return "it does not answer in time"
+    return " ".join(str(error).split()) or name
+
+
+def context_of(provider: str, tls: ClientTls | None) -> ssl.SSLContext:
+    """The settings of connections. Raises ConfigError."""
+    tls = tls or ClientTls()
+    try:
+        context = ssl.create_default_context(**_given(tls.ca, "ca")) if tls.ca else ssl.create_default_context()
+        if tls.insecure_skip_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if bool(tls.cert) != bool(tls.key):
+            raise ValueError("cert and key go together")
+        if tls.cert:
+            _load_pair(context, tls.cert, tls.key)
+    except (OSError, ValueError) as error:
+        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        raise ConfigError([Problem(f"providers.{provider}.tls", f"cannot be used: {reason}")]) from None
+    return context
+
+
+def _given(text: str, key: str) -> dict[str, Any]:
+    return {"cadata": text} if PEM in text else {f"{key}file": text}
+
+
+def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Load a certificate and its key, each a file or a PEM text. OpenSSL reads files alone: texts stay in memory."""
+    descriptors = []
+    try:
+        names = []
+        for text in (certificate, key):
+            if PEM in text:
+                descriptors.append(os.memfd_create("lbcore", os.MFD_CLOEXEC))
+                os.write(descriptors[-1], text.encode())
+                text = f"/proc/self/fd/{descriptors[-1]}"
+            names.append(text)
+        context.load_cert_chain(*names)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)

@@ -1,0 +1,239 @@
+"""`providers.redis` beside a real Redis: what its keys say, and what happens when it restarts, or loses events."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from lbcore.provider import redis as provider
+from lbcore.provider.keys import reading_of
+from tests.integration.test_docker import api, ask, becomes, instance
+from tests.support.instance import Instance, eventually
+from tests.support.ports import free_port
+
+ROUTER = {"traefik/http/routers/{0}/rule": "Host(`{0}`)", "traefik/http/routers/{0}/service": "s"}
+SERVICE = {"traefik/http/services/s/loadBalancer/servers/0/url": "http://127.0.0.1:1"}
+
+
+class Server:
+    """A redis-server, which may be stopped and started."""
+
+    def __init__(self, folder: Path, *more: str) -> None:
+        self.port = free_port()
+        self.command = [
+            "redis-server",
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            str(folder),
+            *more,
+        ]
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
+        self.client = redis.Redis(port=self.port, retry_on_timeout=True)
+
+        def answers() -> bool:
+            with contextlib.suppress(redis.RedisError):
+                return bool(self.client.ping())
+            return False
+
+        eventually(answers, "redis-server answers")
+
+    def stop(self) -> None:
+        self.client.close()
+        self.process.kill()
+        self.process.wait(30)
+
+    def put(self, *hosts: str) -> None:
+        with self.client.pipeline(transaction=True) as together:
+            for host in hosts:
+                together.mset({key.format(host): value.format(host) for key, value in ROUTER.items()})
+            together.mset(SERVICE)
+            together.execute()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    found = Server(tmp_path)
+    yield found
+    found.stop()
+
+
+@contextlib.contextmanager
+def follows(folder: Path, server: Server, **settings: Any) -> Iterator[Instance]:
+    options = {"endpoints": [f"127.0.0.1:{server.port}"], **settings}
+    with instance(folder, "", providers={"providersThrottleDuration": "0s", "redis": options}) as lb:
+        yield lb
+
+
+def test_keys_are_followed_over_restarts(tmp_path: Path, server: Server) -> None:
+    server.put("one")
+    with follows(tmp_path, server) as lb:
+        becomes(lb, "one", 502)
+        server.put("two")
+        becomes(lb, "two", 502)
+        # A server that restarts forgets its events and its data: what runs stays, and changes are seen again.
+        server.stop()
+        lb.logged("provider redis: .*what runs stays")
+        assert ask(lb.port, "one")[0] == 502
+        server.start()
+        lb.logged("is empty: what runs stays")
+        server.put("one", "three")
+        becomes(lb, "three", 502)
+        server.put("four")
+        becomes(lb, "four", 502)
+        server.client.delete(*[key.format("four") for key in ROUTER])
+        becomes(lb, "four", 404)
+
+
+def test_only_the_object_of_a_bad_key_is_refused(tmp_path: Path, server: Server) -> None:
+    server.put("good", "bad")
+    server.client.set("traefik/http/routers/bad/priority", "abc")
+    server.client.set("traefik/http/routes/x/rule", "Host(`x`)")
+    server.client.rpush("traefik/http/routers/list/rule", "a")
+    with follows(tmp_path, server) as lb:
+        becomes(lb, "good", 502)
+        assert ask(lb.port, "bad")[0] == 404
+        assert (
+            "traefik/http/routers/bad/priority: 'abc' is not a whole number"
+            in api(lb, "/api/http/routers/bad@redis")["error"][0]
+        )
+        lb.logged(r"traefik/http/routes/x/rule: unknown key 'routes' \(did you mean routers\?\)")
+        server.client.set("traefik/http/routers/bad/priority", "7")
+        becomes(lb, "bad", 502)
+        assert api(lb, "/api/http/routers/bad@redis")["priority"] == 7
+
+
+def test_many_changes_are_few_readings(tmp_path: Path, server: Server) -> None:
+    server.put("one")
+    with follows(tmp_path, server) as lb:
+        becomes(lb, "one", 502)
+        before = server.client.info("commandstats")["cmdstat_mget"]["calls"]
+        for number in range(600):
+            server.put(f"h{number}")
+        becomes(lb, "h599", 502)
+        calls = server.client.info("commandstats")["cmdstat_mget"]["calls"] - before
+        assert calls < 300  # of at most 1,200 events
+
+
+def test_a_server_without_events_is_polled(tmp_path: Path) -> None:
+    server = Server(tmp_path, "--rename-command", "CONFIG", "")
+    try:
+        server.put("one")
+        with follows(tmp_path, server) as lb:
+            becomes(lb, "one", 502)
+            lb.logged("does not let events be turned on .*: changes are seen within 30 s")
+        assert provider.AGAIN_S == 30
+    finally:
+        server.stop()
+
+
+def test_a_password_and_a_database(tmp_path: Path) -> None:
+    protected = Server(tmp_path)
+    try:
+        other = redis.Redis(port=protected.port, db=3)
+        other.mset(
+            {**{key.format("a").replace("traefik", "my*root"): value.format("a") for key, value in ROUTER.items()}}
+        )
+        other.set("my*root/http/services/s/loadBalancer/servers/0/url", "http://127.0.0.1:1")
+        protected.client.config_set("requirepass", "secret")
+        with follows(tmp_path, protected, password="secret", db=3, rootKey="my*root") as lb:
+            becomes(lb, "a", 502)
+            assert "secret" not in lb.log
+            protected.client.auth("secret")
+            other.close()
+            protected.client.config_set("requirepass", "changed")
+            protected.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            lb.logged("provider redis: .*(invalid|WRONGPASS).*what runs stays")
+            assert ask(lb.port, "a")[0] == 502
+            assert "secret" not in lb.log
+    finally:
+        protected.stop()
+
+
+def test_sentinel_leads_to_the_master(tmp_path: Path) -> None:
+    main = Server(tmp_path)
+    replica = Server(tmp_path, "--replicaof", "127.0.0.1", str(main.port))
+    port = free_port()
+    (tmp_path / "sentinel.conf").write_text(
+        f"port {port}\nbind 127.0.0.1\nsentinel monitor m 127.0.0.1 {main.port} 1\nsentinel down-after-milliseconds m 500\n"  # noqa: E501
+        "sentinel failover-timeout m 2000\n"
+    )
+    sentinel = subprocess.Popen(
+        ["redis-server", str(tmp_path / "sentinel.conf"), "--sentinel"], stdout=subprocess.DEVNULL
+    )
+    try:
+        main.put("one")
+        watch = redis.Redis(port=port)
+
+        def knows_replica() -> bool:
+            with contextlib.suppress(redis.RedisError):
+                return len(watch.execute_command("SENTINEL", "REPLICAS", "m")) == 1
+            return False
+
+        eventually(knows_replica, "the sentinel knows the replica")
+        eventually(lambda: replica.client.exists(*SERVICE), "the replica has the keys")
+        settings = {"endpoints": [f"127.0.0.1:{port}"], "sentinel": {"masterName": "m"}}
+        with follows(tmp_path, main, **settings) as lb:
+            becomes(lb, "one", 502)
+            main.process.kill()
+
+            def promoted() -> bool:
+                with contextlib.suppress(redis.RedisError):
+                    replica.put("two")
+                    return True
+                return False
+
+            eventually(promoted, "the replica is the master")
+            becomes(lb, "two", 502)
+            assert ask(lb.port, "one")[0] == 502
+    finally:
+        sentinel.kill()
+        sentinel.wait(30)
+        main.stop()
+        replica.stop()
+
+
+def test_what_keys_mean() -> None:
+    values = {
+        **{f"traefik/http/routers/a/middlewares/{n}": f"m{n}" for n in range(12)},
+        "traefik/http/routers/a/rule": "Host(`a`)",
+        "traefik/HTTP/routers/A/service": "s",
+        "traefik/http/routers/b/middlewares": "m1,m2",
+        "traefik/http/routers/b/tls": "true",
+        "traefik/http/routers/c/tls": "false",
+        "traefik/http/routers/123/rule": "Host(`n`)",
+        "traefik/http/services/s/weighted/services/1/name": "x",
+        "traefik/http/services/s/weighted/services/0/name": "y",
+        "traefik/http/services/s/weighted/services/0/weight": "42",
+        "traefik/httpx/y": "1",
+        "traefik/other": "1",
+    }
+    found = reading_of(values, "traefik", "redis")
+    routers = found.config.http.routers
+    assert routers["A"].middlewares == [f"m{n}" for n in range(12)]
+    assert (routers["A"].rule, routers["A"].service) == ("Host(`a`)", "s")
+    assert routers["b"].middlewares == ["m1", "m2"]
+    assert (routers["b"].tls is None, routers["c"].tls is None) == (False, True)
+    assert routers["123"].rule == "Host(`n`)"
+    weighted = found.config.http.services["s"].weighted
+    assert weighted is not None
+    assert [(child.name, child.weight) for child in weighted.services] == [("y", 42), ("x", 1)]
+    assert found.problems == ()
+    many = {f"traefik/http/routers/r{n}/{key}": "Host(`a`)" for n in range(20_000) for key in ("rule", "service")}
+    begin = time.process_time()
+    assert len(reading_of(many, "traefik", "redis").config.http.routers) == 20_000
+    assert time.process_time() - begin < 60

@@ -1,0 +1,165 @@
+"""A real dockerd of the tests, on loopback and in a folder of its own, driven by its API; containers are busybox."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.ports import free_port
+
+DOCKERD = shutil.which("dockerd", path="/usr/sbin:/usr/bin") or ""
+BUSYBOX = "/bin/busybox"
+IMAGE = "tests:1"
+START_S = 60.0
+
+
+class Docker:
+    """`url` and `socket` are where it answers."""
+
+    def __init__(self, port: int = 0) -> None:
+        assert DOCKERD, "dockerd is not installed: see ci/system.sh"
+        self.port = port or free_port()
+        self.url = f"tcp://127.0.0.1:{self.port}"
+        # The path of a Unix socket has to be short.
+        self.folder = Path(tempfile.mkdtemp(prefix="lbd-", dir="/tmp"))
+        self.socket = self.folder / "s"
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60, trust_env=False)
+        self.networks: list[str] = []
+        self.process = self._started()
+        self._import_image()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        names = {name: str(self.folder / name) for name in ("data", "run", "pid")}
+        command = [DOCKERD, "--data-root", names["data"], "--exec-root", names["run"], "--pidfile", names["pid"]]
+        command += ["-H", self.url, "-H", f"unix://{self.socket}", "--storage-driver", "vfs", "--bridge=none"]
+        command += ["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
+        log = (self.folder / "log").open("ab")
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        end = time.monotonic() + START_S
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                if self.client.get("/_ping").status_code == 200:
+                    return process
+            if process.poll() is not None or time.monotonic() > end:
+                process.kill()
+                raise AssertionError(f"dockerd does not start: {(self.folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def restart(self) -> None:
+        """Stop, and start again with the same data."""
+        self.stop()
+        self.process = self._started()
+
+    def stop(self) -> None:
+        """Stop; containers stop with it."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+    def close(self) -> None:
+        """Remove everything."""
+        if self.process.poll() is None:
+            for container in self.ask("GET", "/containers/json", all=1):
+                self.ask("DELETE", f"/containers/{container['Id']}", force=1)
+            for network in self.networks:
+                with contextlib.suppress(AssertionError):
+                    self.ask("DELETE", f"/networks/{network}")
+            self.stop()
+        self.client.close()
+        for line in Path("/proc/self/mounts").read_text().splitlines():
+            if (where := line.split()[1]).startswith(f"{self.folder}/"):
+                subprocess.run(["umount", "-l", where], check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def ask(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        """An answer of the API."""
+        answer = self.client.request(method, path, json=body, params=query)
+        assert answer.status_code < 300 or answer.status_code == 304, f"{method} {path}: {answer.text}"
+        return answer.json() if answer.content and "json" in answer.headers.get("content-type", "") else None
+
+    def _import_image(self) -> None:
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.add(BUSYBOX, "bin/busybox")
+            for folder in ("tmp", "etc", "www"):
+                entry = tarfile.TarInfo(folder)
+                entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(entry)
+        repository, _, tag = IMAGE.partition(":")
+        answer = self.client.post(
+            "/images/create", params={"fromSrc": "-", "repo": repository, "tag": tag}, content=archive.getvalue()
+        )
+        assert answer.status_code == 200, answer.text
+
+    def create(
+        self,
+        name: str,
+        labels: Mapping[str, str],
+        *,
+        port: int = 0,
+        exposed: tuple[str, ...] = (),
+        network: str = "host",
+        health: str = "",
+        bindings: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Create a container, which answers its name on `port` if there is one. Returns its id."""
+        script = "trap 'exit 0' TERM; "
+        if port:
+            script += f"echo -n {name} > /www/index.html; /bin/busybox httpd -p {port} -h /www; "
+        body: dict[str, Any] = {
+            "Image": IMAGE,
+            "Cmd": ["/bin/busybox", "sh", "-c", script + "while :; do /bin/busybox sleep 0.1; done"],
+            "Labels": {key: str(value) for key, value in labels.items()},
+            "ExposedPorts": {each: {} for each in exposed},
+            "HostConfig": {"NetworkMode": network, "PortBindings": bindings or {}},
+        }
+        body["HostConfig"]["Ulimits"] = [{"Name": "nofile", "Soft": 1024, "Hard": 1024}]
+        if health:
+            second = 1_000_000_000
+            body["Healthcheck"] = {
+                "Test": ["CMD", "/bin/busybox", *health.split()],
+                "Interval": second // 5,
+                "Retries": 1,
+            }
+        return str(self.ask("POST", "/containers/create", body, name=name)["Id"])
+
+    def run(self, name: str, labels: Mapping[str, str], **more: Any) -> str:
+        """Create and start a container."""
+        identity = self.create(name, labels, **more)
+        self.ask("POST", f"/containers/{identity}/start")
+        return identity
+
+    def remove(self, name: str) -> None:
+        """Kill and remove a container."""
+        self.ask("DELETE", f"/containers/{name}", force=1)
+
+    def execute(self, name: str, *command: str) -> None:
+        """Run a command in a container."""
+        made = self.ask("POST", f"/containers/{name}/exec", {"Cmd": ["/bin/busybox", *command]})
+        self.ask("POST", f"/exec/{made['Id']}/start", {"Detach": True})
+
+    def make_network(self, name: str, subnet: str) -> None:
+        """A bridge, removed with everything else."""
+        body = {"Name": name, "IPAM": {"Config": [{"Subnet": subnet}]}}
+        self.ask("POST", "/networks/create", body)
+        self.networks.append(name)
+
+
+@contextlib.contextmanager
+def docker() -> Iterator[Docker]:
+    """A dockerd for a block."""
+    found = Docker()
+    try:
+        yield found
+    finally:
+        found.close()

@@ -1,0 +1,298 @@
+"""Labels: what they configure, with the defaults of Traefik, and what they must not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lbcore.config.static import StaticConfig
+from lbcore.config.validate import check
+from lbcore.provider.combine import Part, combine, without_servers
+from lbcore.provider.labels import Labelled, LabelReader, Said, rule_data
+from lbcore.provider.merge import merge
+from lbcore.template.engine import Rule
+
+READER = LabelReader(Rule("Host(`{{ normalize .Name }}`)"), [])
+
+
+def thing(labels: Mapping[str, str], name: str = "web", port: str = "80", is_up: bool = True) -> Labelled:
+    def address(wanted: str) -> tuple[str, str]:
+        if not (wanted or port):
+            raise ValueError("port is missing")
+        return "10.0.0.1", wanted or port
+
+    return Labelled(f"container {name}", name, labels, rule_data(name, labels, name), is_up, address)
+
+
+def read(labels: Mapping[str, str], reader: LabelReader = READER, **more: Any) -> Said:
+    return reader.read(thing(labels, **more))
+
+
+def http(labels: Mapping[str, str], **more: Any) -> Any:
+    said = read(labels, **more)
+    assert said.config is not None, said.problems
+    return said.config.http
+
+
+def faults(labels: Mapping[str, str]) -> dict[str, str]:
+    """The faults of all objects."""
+    said = read(labels)
+    assert said.config is not None, said.problems
+    parts = [said.config.http.routers, said.config.http.services, said.config.http.middlewares, said.config.tcp.routers]
+    return {name: "; ".join(each.faults) for part in parts for name, each in part.items() if each.faults}
+
+
+def test_a_container_without_labels_gets_a_router_and_a_service() -> None:
+    config = http({})
+    assert config.routers["web"].rule == "Host(`web`)"
+    assert config.routers["web"].service == "web"
+    assert config.services["web"].members == ["http://10.0.0.1:80"]
+
+
+def test_labels_are_read_as_traefik_reads_them() -> None:
+    config = http(
+        {
+            "traefik.http.routers.Shop.rule": "Host(`shop.test`)",
+            "traefik.http.routers.shop.EntryPoints": "web, websecure",
+            "traefik.http.routers.shop.tls": "true",
+            "traefik.http.routers.shop.tls.domains[0].main": "a.test",
+            "traefik.http.routers.shop.tls.domains[0].sans": "b.test,c.test",
+            "traefik.http.routers.shop.middlewares": "strip@docker",
+            "traefik.http.routers.shop.priority": "12",
+            "traefik.http.middlewares.strip.stripprefix.prefixes": "/a,/b",
+            "traefik.http.services.s.loadbalancer.server.port": "8080",
+            "traefik.http.services.s.loadbalancer.server.scheme": "https",
+            "traefik.http.services.s.loadbalancer.server.weight": "3",
+            "traefik.http.services.s.loadbalancer.sticky.cookie": "true",
+            "traefik.http.services.s.loadbalancer.sticky.cookie.name": "id",
+            "traefik.http.services.s.loadbalancer.passhostheader": "false",
+            "traefik.enable": "true",
+            "traefik.docker.network": "n",
+            "org.other": "x",
+        }
+    )
+    router, service = config.routers["Shop"], config.services["s"]
+    assert router.entry_points == ["web", "websecure"]
+    assert (router.priority, router.service, router.middlewares) == (12, "s", ["strip@docker"])
+    assert router.tls.domains[0].names == ("a.test", "b.test", "c.test")
+    assert config.middlewares["strip"].strip_prefix.prefixes == ["/a", "/b"]
+    assert service.members == ["https://10.0.0.1:8080"]
+    assert service.load_balancer.servers[0].weight == 3
+    assert service.load_balancer.sticky.cookie.name == "id"
+    assert service.load_balancer.pass_host_header is False
+
+
+def test_list_items_are_in_the_order_of_their_numbers() -> None:
+    labels = {f"traefik.http.middlewares.c.chain.middlewares[{n}]": f"m{n}" for n in range(12)}
+    assert http(labels).middlewares["c"].chain.middlewares == [f"m{n}" for n in range(12)]
+
+
+def test_a_name_of_digits_is_a_name() -> None:
+    assert http({"traefik.http.routers.123.rule": "Path(`/`)"}).routers["123"].rule == "Path(`/`)"
+
+
+def test_a_switch_that_is_off_is_absent() -> None:
+    assert http({"traefik.http.routers.a.tls": "false"}).routers["a"].tls is None
+    assert http({"traefik.http.routers.a.tls": ""}).routers["a"].tls is not None
+
+
+def test_a_router_without_service_leads_to_the_only_one() -> None:
+    two = {
+        "traefik.http.routers.r.rule": "Path(`/`)",
+        "traefik.http.services.a.loadbalancer.server.port": "1",
+        "traefik.http.services.b.loadbalancer.server.port": "2",
+    }
+    assert (
+        "traefik.http.routers.r.service: cannot be linked automatically with multiple services: a, b"
+        in faults(two)["r"]
+    )
+    del two["traefik.http.services.b.loadbalancer.server.port"]
+    assert http(two).routers["r"].service == "a"
+
+
+def test_several_services_and_no_router_make_none() -> None:
+    said = read({f"traefik.http.services.{name}.loadbalancer.server.port": "1" for name in "ab"})
+    assert said.config is not None
+    assert not said.config.http.routers
+    assert "several services and no router" in said.warnings[0]
+
+
+def test_layer_4_alone_makes_no_http_router() -> None:
+    said = read(
+        {
+            "traefik.tcp.routers.db.rule": "HostSNI(`*`)",
+            "traefik.tcp.services.db.loadbalancer.server.port": "5432",
+            "traefik.tcp.services.db.loadbalancer.proxyprotocol.version": "1",
+        }
+    )
+    assert said.config is not None
+    assert not said.config.http.routers
+    assert said.config.tcp.routers["db"].service == "db"
+    assert said.config.tcp.services["db"].members == ["10.0.0.1:5432"]
+    assert faults({"traefik.tcp.routers.db.entrypoints": "x"})["db"].endswith("traefik.tcp.routers.db.rule: is missing")
+
+
+def test_a_url_excludes_port_and_scheme() -> None:
+    labels = {"traefik.http.services.s.loadbalancer.server.url": "http://10.9.9.9:1"}
+    assert http(labels).services["s"].members == ["http://10.9.9.9:1"]
+    assert "url excludes port" in faults({**labels, "traefik.http.services.s.loadbalancer.server.port": "1"})["s"]
+
+
+def test_a_container_that_is_down_keeps_its_router_without_a_server() -> None:
+    config = http({"traefik.http.services.s.loadbalancer.server.port": "1"}, is_up=False)
+    assert config.routers["web"].service == "s"
+    assert config.services["s"].members == []
+
+
+def test_no_port_refuses_the_container_unless_nothing_leads_there() -> None:
+    assert read({}, port="").config is None
+    labels = {"traefik.http.routers.d.rule": "Path(`/`)", "traefik.http.routers.d.service": "api@internal"}
+    assert http(labels, port="").routers["d"].service == "api@internal"
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "name", "text"),
+    [
+        (
+            "traefik.http.routers.web.prioritty",
+            "1",
+            "web",
+            "traefik.http.routers.web.prioritty: unknown key 'prioritty' (did you mean priority?)",
+        ),
+        (
+            "traefik.http.routers.web.priority",
+            "x",
+            "web",
+            "traefik.http.routers.web.priority: 'x' is not a whole number",
+        ),
+        ("traefik.http.services.s.loadbalancer.server.port", "0", "s", "'0' is no port"),
+        ("traefik.http.services.s.loadbalancer.server.scheme", "ftp", "s", "'ftp' is no scheme"),
+        ("traefik.http.middlewares.m.headers.customrequestheader.X", "1", "m", "did you mean customRequestHeaders?"),
+    ],
+)
+def test_only_the_object_of_a_bad_label_is_refused(label: str, value: str, name: str, text: str) -> None:
+    good = {"traefik.http.routers.other.rule": "Path(`/`)", "traefik.http.routers.other.service": "o"}
+    good |= {"traefik.http.services.o.loadbalancer.server.port": "1"}
+    found = faults({**good, label: value})
+    assert list(found) == [name]
+    assert found[name].startswith("container web: traefik.")
+    assert text in found[name]
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("traefik.http.routes.web.rule", "traefik.http.routes: unknown key 'routes' (did you mean routers?)"),
+        ("Traefik.http.routers.web.rule", "'Traefik' is no root of labels (write traefik)"),
+        ("traefik.http..web.rule", "a part of the label is empty"),
+        ("traefik.http.routers.a@file.rule", "a name must not contain @"),
+    ],
+)
+def test_a_label_of_no_object_refuses_the_container(label: str, text: str) -> None:
+    said = read({label: "Path(`/`)"})
+    assert said.config is None
+    assert text in said.problems[0]
+    assert said.problems[0].startswith("container web: ")
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "traefik.http.services.s.weighted.services[0].name",
+        "traefik.http.serverstransports.t.insecureskipverify",
+        "traefik.tls.options.o.minversion",
+        "traefik.port",
+    ],
+)
+def test_labels_that_traefik_ignores_are_ignored_with_a_warning(label: str) -> None:
+    said = read({label: "x"})
+    assert said.config is not None
+    assert said.warnings[0].startswith(f"container web: {label}: ")
+    assert not said.problems
+
+
+@pytest.mark.parametrize(
+    ("label", "value"),
+    [
+        ("traefik.http.services.s.loadbalancer.server.url", "unix:/var/run/docker.sock"),
+        ("traefik.http.services.s.loadbalancer.server.url", " UNIX:/var/run/docker.sock"),
+        ("traefik.tls.stores.default.defaultcertificate.certfile", "/etc/shadow"),
+        ("traefik.tls.stores.default.defaultcertificate.keyFile", "/etc/shadow"),
+        ("traefik.http.middlewares.a.basicauth.usersfile", "/etc/shadow"),
+        ("traefik.http.middlewares.a.forwardauth.tls.ca", "/etc/shadow"),
+        ("traefik.http.middlewares.a.basicauth.usersfile", "ALLOWED/../secret"),
+        ("traefik.http.middlewares.a.basicauth.usersfile", "ALLOWED/link"),
+    ],
+)
+def test_labels_do_not_reach_files_of_the_host(label: str, value: str, tmp_path: Path) -> None:
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    (allowed / "link").symlink_to("/etc/shadow")
+    reader = LabelReader(Rule("Host(`a`)"), [str(allowed)])
+    said = read({label: value.replace("ALLOWED", str(allowed))}, reader)
+    assert said.config is not None
+    objects = [
+        *said.config.http.services.values(),
+        *said.config.http.middlewares.values(),
+        *said.config.tls.stores.values(),
+    ]
+    refused = [each for each in objects if any("may not name files" in fault for fault in each.faults)]
+    assert len(refused) == 1
+    assert "shadow" not in str(refused[0].model_dump())
+
+
+def test_folders_may_be_allowed(tmp_path: Path) -> None:
+    (tmp_path / "a.sock").touch()
+    url = f"unix:{tmp_path}/a.sock"
+    reader = LabelReader(Rule("Host(`a`)"), [str(tmp_path)])
+    said = read({"traefik.http.services.s.loadbalancer.server.url": url}, reader)
+    assert said.config is not None
+    assert said.config.http.services["s"].members == [url]
+
+
+def part(name: str, labels: Mapping[str, str], age: int, is_up: bool = True, port: str = "80") -> Part:
+    said = read(labels, name="web", is_up=is_up, port=port)
+    assert said.config is not None
+    return Part(name, said.config, (age,), is_up)
+
+
+def test_servers_of_equal_services_add_up() -> None:
+    config, problems = combine([part("b", {}, 2, port="82"), part("a", {}, 1, port="81"), part("c", {}, 3, port="81")])
+    assert config.http.services["web"].members == ["http://10.0.0.1:81", "http://10.0.0.1:82"]
+    assert not problems
+
+
+def test_the_newest_that_is_up_decides_and_nothing_is_removed() -> None:
+    rule = "traefik.http.routers.web.rule"
+    old, new = part("old", {rule: "Path(`/old`)"}, 1, port="81"), part("new", {rule: "Path(`/new`)"}, 2, port="82")
+    config, problems = combine([old, new])
+    assert config.http.routers["web"].rule == "Path(`/new`)"
+    assert config.http.services["web"].members == ["http://10.0.0.1:82", "http://10.0.0.1:81"]
+    assert problems == ["router web is defined differently by new and by old: new is newer, and counts"]
+    starting = part("new", {rule: "Path(`/new`)"}, 2, is_up=False)
+    config, _ = combine([old, starting])
+    assert config.http.routers["web"].rule == "Path(`/old`)"
+    assert config.http.services["web"].members == ["http://10.0.0.1:81"]
+
+
+def test_a_container_that_is_gone_counts_least_and_is_not_named() -> None:
+    rule = "traefik.http.routers.web.rule"
+    gone = part("gone", {rule: "Path(`/gone`)"}, 9)
+    gone = Part("gone", without_servers(gone.config), gone.age, False, True)
+    config, problems = combine([gone])
+    assert config.http.routers["web"].rule == "Path(`/gone`)"
+    assert config.http.services["web"].members == []
+    config, problems = combine([gone, part("here", {rule: "Path(`/here`)"}, 1, is_up=False)])
+    assert config.http.routers["web"].rule == "Path(`/here`)"
+    assert not problems
+
+
+def test_the_label_of_a_bad_rule_is_named() -> None:
+    said = read({"traefik.http.routers.web.rule": "Hots(`a`)"})
+    assert said.config is not None
+    found = check(merge({"docker": said.config}), StaticConfig.model_validate({}))
+    assert "web@docker" in found.routers
+    assert found.places[("router", "web@docker")] == "container web"
