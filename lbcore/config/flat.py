@@ -94,7 +94,8 @@ class FlatTree:
             name = self._name(node, key)
         if rest:
             before = node.get(name)
-            deeper = before if isinstance(before, _Node) else _Positions() if get_origin(inner) in (list, tuple) else _Node()
+            made = _Positions if get_origin(inner) in (list, tuple) else _Node
+            deeper = before if isinstance(before, _Node) else made()
             self._put(deeper, inner, rest, value)
             if deeper or before is not None:  # a section that is off makes nothing of those around it
                 node[name] = deeper
