@@ -38,6 +38,7 @@ NOT_BY_LABEL = (
     ("tcp", "services", "*", "loadbalancer", "server", "address"),
     ("tcp", "serverstransports"),
     ("udp", "services", "*", "weighted"),
+    ("udp", "services", "*", "failover"),
     ("udp", "services", "*", "loadbalancer", "servers"),
     ("udp", "services", "*", "loadbalancer", "server", "address"),
     ("tls", "certificates"),

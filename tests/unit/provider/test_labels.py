@@ -135,6 +135,16 @@ def test_layer_4_alone_makes_no_http_router() -> None:
     assert faults({"traefik.tcp.routers.db.entrypoints": "x"})["db"].endswith("traefik.tcp.routers.db.rule: is missing")
 
 
+def test_udp_has_a_router_without_a_rule() -> None:
+    labels = {"traefik.udp.routers.dns.entrypoints": "dns", "traefik.udp.services.d.loadbalancer.server.port": "53"}
+    said = read(labels)
+    assert said.config is not None
+    assert not said.config.http.routers
+    assert said.config.udp.routers["dns"].service == "d"
+    assert said.config.udp.routers["dns"].entry_points == ["dns"]
+    assert [server.address for server in said.config.udp.services["d"].load_balancer.servers] == ["10.0.0.1:53"]
+
+
 def test_a_url_excludes_port_and_scheme() -> None:
     labels = {"traefik.http.services.s.loadbalancer.server.url": "http://10.9.9.9:1"}
     assert http(labels).services["s"].members == ["http://10.9.9.9:1"]
