@@ -147,6 +147,9 @@ cdef class Spool(Filter):
             at += len(part)
         return b"".join(parts)
 
+    cdef int drained(self) except -1:
+        return 0 if self.next is None else Filter.drained(self)
+
     cdef int flush(self) except -1:
         return Filter.flush(self) if self.complete and self.next is not None else 0
 

@@ -2,7 +2,7 @@
 
 import logging
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from lbcore.http.framing cimport BODY_NONE
 from lbcore.http.message cimport Message
@@ -43,8 +43,12 @@ cdef class RequestWay(Exchange):
         return 0
 
     cdef int take_body(self) except -1:
+        cdef int status
         self.request_sink = self.request_filters
-        return self.client.want_body()
+        if not self.body_ended:
+            return self.client.want_body()
+        status = self.request_sink.drained()   # another filter keeps all of it
+        return self.body_refused(status) if status else 0
 
     cdef MemoryBudget budget(self):
         return self.entry_point.budget
@@ -269,11 +273,14 @@ cdef class RequestWay(Exchange):
 
     cdef int request_end(self, Message trailers) except -1:
         """The request is complete."""
+        cdef uint64_t serial = self.serial
         cdef int status
         self.body_ended = True
         status = self.request_sink.end(trailers)
         if status:
             return self.body_refused(status)
+        if self.serial != serial or self.request_sink is None:
+            return 0                           # a middleware has waited for this, and what followed has ended the exchange already
         if self.copies is not None and self.recording.complete:
             self.send_copies()
         return self.request_sink.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import threading
 from typing import Any
@@ -178,6 +179,56 @@ def test_with_other_filters_and_a_fallback() -> None:
             for chunked in (False, True):
                 assert lb.ask(post(body, chunked))[2] == b"spare"
             assert [seen[2] == body for seen in main.requests + spare.requests] == [True] * 4
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("place", ["router", "service", "both", "other filter behind", "other filter in front"])
+def test_several_filters_and_attempts(chunked: bool, place: str) -> None:
+    body = os.urandom(300_000)
+    text = place.startswith("other")
+    with recorders("a") as (a,):
+        dynamic = config({"all": {"loadBalancer": {"servers": [{"url": a.url}]}}})
+        dynamic["http"]["middlewares"] = {
+            "whole": {"buffering": {}},
+            "web": {"grpcWeb": {}},
+            "again": {"retry": {"attempts": 2, "status": ["503"], "retryNonIdempotentMethod": True}},
+        }
+        names = {
+            "service": ["again"],
+            "other filter behind": ["again", "whole", "web"],
+            "other filter in front": ["web", "again", "whole"],
+        }
+        dynamic["http"]["routers"]["all"]["middlewares"] = names.get(place, ["again", "whole", "whole"])
+        if place in ("service", "both"):
+            dynamic["http"]["services"]["all"]["middlewares"] = ["whole"]
+        with edge(dynamic) as lb:
+            sent = base64.b64encode(body) if text else body
+            kind = b"\r\nContent-Type: application/grpc-web-text\r\n\r\n"
+            request = post(sent, chunked).replace(b"\r\n\r\n", kind, 1)
+            statuses: list[int] = []
+            a.answer = lambda *asked: (statuses.pop(0), b"x")
+            for _ in range(2):
+                statuses[:] = [503, 200]
+                first, _, _ = lb.ask(request if text else post(body, chunked))
+                given = 503 if place == "other filter behind" else 200  # what has passed that filter is gone
+                assert first.split()[1] == str(given)
+                assert {seen[2] == body for seen in a.requests} == {True}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("size", [1, 300_000])
+def test_what_is_answered_as_soon_as_the_request_is_complete(chunked: bool, size: int) -> None:
+    dynamic = config({"all": {"loadBalancer": {"servers": []}}})
+    limit = {"rateLimit": {"average": 1, "period": "1h"}}
+    dynamic["http"]["middlewares"] = {"whole": {"buffering": {}}, "limit": limit}
+    dynamic["http"]["routers"]["all"]["middlewares"] = ["whole", "limit"]
+    with edge(dynamic) as lb:
+        client = lb.client()
+        for status in ("503", "429", "429"):
+            assert client.ask(post(bytes(size), chunked))[0].split()[1] == status
+        two = post(bytes(size), chunked) * 2
+        client.send(two)
+        assert [client.message()[0].split()[1] for _ in range(2)] == ["429"] * 2
 
 
 def test_what_is_no_expression_is_refused() -> None:
