@@ -99,11 +99,17 @@ class _Shown:
 
 @dataclass(slots=True)
 class Round:
-    """The results of one reading."""
+    """The results of one reading, or of one container."""
 
     parts: list[Part] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def add(self, other: Round) -> None:
+        """Add the results of a container."""
+        self.parts += other.parts
+        self.problems += other.problems
+        self.warnings += other.warnings
 
 
 class DockerStore:
@@ -119,6 +125,8 @@ class DockerStore:
         self._known: dict[str, _Known] = {}
         self._dirty: set[str] = set()  # containers of which an event has said something since the last reading
         self._shown: dict[str, _Shown] = {}
+        self._results: dict[str, tuple[Answer, Round]] = {}  # of containers, for as long as their details are the same
+        self._moved = False  # networks have changed, and so what is near
         self._host: str | None = None
 
     @property
@@ -136,6 +144,7 @@ class DockerStore:
             async for event in events:
                 action = str(event.get("Action") or event.get("status") or "").partition(":")[0]
                 if action in EVENTS or action.startswith("health_status"):
+                    self._moved |= event.get("Type") == "network"
                     attributes = (event.get("Actor") or {}).get("Attributes") or {}
                     for changed in (event.get("id"), (event.get("Actor") or {}).get("ID"), attributes.get("container")):
                         self._dirty.add(str(changed))
@@ -180,8 +189,20 @@ class DockerStore:
         found = Round()
         self._host = None
         by_id = {str(each.get("Id")): each for each in details}
-        for each in details:
-            self._add(each, by_id, found)
+        if self._moved:
+            self._moved = False
+            self._results = {}
+        results: dict[str, tuple[Answer, Round]] = {}
+        for key, each in by_id.items():
+            known = self._results.get(key)
+            if known is None or known[0] is not each or _mode(each).startswith("container:"):
+                known = (each, Round())
+                self._add(each, by_id, known[1])
+            results[key] = known
+            found.add(known[1])
+            if known[1].parts and _runs(each):
+                self._shown[key] = _Shown(known[1].parts[0])
+        self._results = results
         again_s = self._add_gone(found)
         config, disagreements = combine(found.parts)
         return Reading(config, (*found.problems, *disagreements), tuple(found.warnings), again_s)
@@ -199,7 +220,7 @@ class DockerStore:
             return
         state = details.get("State") or {}
         status, health = str(state.get("Status") or ""), str((state.get("Health") or {}).get("Status") or "")
-        runs = status in ("running", "paused") or (not status and bool(state.get("Running")))
+        runs = _runs(details)
         if not runs and not options.allows_stopped:
             return
         is_up = status == "running" and health in ("", "none", "healthy")
@@ -220,10 +241,8 @@ class DockerStore:
         if said.config is None:
             return
         key = str(details.get("Id"))
-        part = Part(f"{name} ({key[:12]})", said.config, (str(details.get("Created") or ""), key), is_up)
-        found.parts.append(part)
-        if runs:
-            self._shown[key] = _Shown(part)
+        age = (str(details.get("Created") or ""), key)
+        found.parts.append(Part(f"{name} ({key[:12]})", said.config, age, is_up))
 
     def _add_gone(self, found: Round) -> float | None:
         """Keep the routers of containers that have stopped, for a while. Returns when the first of them is to go."""
@@ -255,7 +274,7 @@ class DockerStore:
         if not port:
             label = "traefik.http.services.NAME.loadbalancer.server.port"
             raise ValueError(f"port is missing: it exposes none, and no label {label} is set")
-        mode = str((details.get("HostConfig") or {}).get("NetworkMode") or "")
+        mode = _mode(details)
         networks = networks_of(settings)
         if mode == "host" and not any(network.name == options.network for network in networks):
             return self._host_address(), port
@@ -299,6 +318,16 @@ def _identity(line: Answer) -> Any:
     """What changes in a list when details may change: all but the time for which it runs, and sizes."""
     health = re.findall(r"\(([^)]*)\)", str(line.get("Status") or ""))
     return {**{key: value for key, value in line.items() if key not in ("Status", "SizeRw", "SizeRootFs")}, "": health}
+
+
+def _runs(details: Answer) -> bool:
+    state = details.get("State") or {}
+    status = str(state.get("Status") or "")
+    return status in ("running", "paused") or (not status and bool(state.get("Running")))
+
+
+def _mode(details: Answer) -> str:
+    return str((details.get("HostConfig") or {}).get("NetworkMode") or "")
 
 
 def _is_called(key: str, details: Answer, wanted: str) -> bool:

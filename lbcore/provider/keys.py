@@ -14,7 +14,7 @@ from lbcore.provider.follow import Reading
 
 
 def reading_of(values: Mapping[str, str], root: str, place: str, again_s: float | None = None) -> Reading:
-    """What the keys below `root` say. A key that belongs to no object is a problem of its own.
+    """What the keys below `root` say. A key that belongs to no object is a problem of its own. Raises ConfigError.
 
     values  by whole key.
     place   for messages.
@@ -30,6 +30,9 @@ def reading_of(values: Mapping[str, str], root: str, place: str, again_s: float 
         if layer is not None and parts[1].lower() not in known_to(layer):
             hint = nearest(parts[1], list(keys_of(layer)))
             problems.append(str(Problem(key, f"unknown key {parts[1]!r}", hint, place)))
+            continue
+        if layer is not None and len(parts) == 2:
+            problems.append(str(Problem(key, "needs names below it, not a value", "", place)))
             continue
         if "\ufffd" in key + values[key]:
             problems.append(str(Problem(key, "not UTF-8", "", place)))
