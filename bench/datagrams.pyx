@@ -11,10 +11,12 @@ from lbcore.selection.clock cimport monotonic_ns
 from lbcore.transport.epoll cimport EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN, epoll_create1, epoll_ctl, epoll_event, epoll_wait
 
 cdef extern from "<sys/socket.h>" nogil:
+    struct sockaddr:
+        pass
     ssize_t recv(int fd, void* data, size_t size, int flags)
     ssize_t send(int fd, const void* data, size_t size, int flags)
-    ssize_t recvfrom(int fd, void* data, size_t size, int flags, void* address, unsigned int* length)
-    ssize_t sendto(int fd, const void* data, size_t size, int flags, const void* address, unsigned int length)
+    ssize_t recvfrom(int fd, void* data, size_t size, int flags, sockaddr* address, unsigned int* length)
+    ssize_t sendto(int fd, const void* data, size_t size, int flags, const sockaddr* address, unsigned int length)
     enum:
         MSG_DONTWAIT
 
@@ -43,10 +45,10 @@ def echo(list descriptors) -> None:
                 fd = <int>events[i].data.u64
                 while True:
                     length = sizeof(address)
-                    n = recvfrom(fd, data, ROOM, MSG_DONTWAIT, address, &length)
+                    n = recvfrom(fd, data, ROOM, MSG_DONTWAIT, <sockaddr*>address, &length)
                     if n < 0:
                         break
-                    sendto(fd, data, n, MSG_DONTWAIT, address, length)
+                    sendto(fd, data, n, MSG_DONTWAIT, <sockaddr*>address, length)
 
 
 def ask(list descriptors, double seconds, Py_ssize_t size) -> tuple:
