@@ -19,12 +19,16 @@ from lbcore.state.slots import SlotMap
 class HealthMonitor:
     """Runs the checks of the configuration in force. Verdicts are in the shared region, where every worker sees them.
 
-    default_tls  the TLS settings towards servers of services without a serversTransport.
+    default_tls      the TLS settings towards servers of services without a serversTransport.
+    default_tcp_tls  likewise, towards servers of layer 4.
     """
 
-    def __init__(self, region: Region, default_tls: ServerTls | None = None) -> None:
+    def __init__(
+        self, region: Region, default_tls: ServerTls | None = None, default_tcp_tls: ServerTls | None = None
+    ) -> None:
         self._region = region
         self._default_tls = default_tls or ServerTls()
+        self._default_tcp_tls = default_tcp_tls or ServerTls()
         self._checks: dict[str, ServiceCheck] = {}
         self._ejections = Ejections(region)
         self._slow_starts = SlowStarts(region)
@@ -64,7 +68,9 @@ class HealthMonitor:
                 identity = f"tcp:{name}"
                 servers = {address: slots.servers[f"{identity}|{address}"] for address in tcp.members}
                 named = dynamic.tcp.servers_transports.get(qualify(tcp.load_balancer.servers_transport, name))
-                tls = named.tls.server_tls() if named is not None and named.tls is not None else ServerTls()
+                tls = self._default_tcp_tls
+                if named is not None:
+                    tls = named.tls.server_tls() if named.tls is not None else ServerTls()
                 over = {server.address: tls for server in tcp.load_balancer.servers if server.tls}
                 checks[identity] = self._check(identity, tcp.load_balancer.health_check, servers, over)
         for name, udp in dynamic.udp.services.items():

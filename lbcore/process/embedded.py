@@ -170,7 +170,8 @@ class Proxy:
         self._region = Region.create(1, body_memory=self._static.body_memory_bytes)
         self._admin = AdminServer() if is_wanted(self._static) else None
         admin_url = self._admin.url if self._admin else ""
-        self._health = HealthMonitor(self._region, self._static.servers_transport.server_tls())
+        transports = self._static.servers_transport, self._static.tcp_servers_transport
+        self._health = HealthMonitor(self._region, *(transport.server_tls() for transport in transports))
         self._runtime = Runtime(self._static, self._region, admin_url, self._health.error)
         self._tasks = [
             asyncio.create_task(self._health.run(), name="lbcore health"),

@@ -88,7 +88,9 @@ class Supervisor:
         admin_url = self._admin.url if self._admin else ""
         self._pool = Pool(self._region, command, self)
         publisher = Publisher(self._region, admin_url, own_routers(static), lambda: self._pool.oldest_generation)
-        self._health = HealthMonitor(self._region, static.servers_transport.server_tls())
+        self._health = HealthMonitor(
+            self._region, static.servers_transport.server_tls(), static.tcp_servers_transport.server_tls()
+        )
         self._runtime = Runtime(
             static,
             self._region,

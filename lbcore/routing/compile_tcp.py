@@ -10,6 +10,7 @@ from lbcore.config import tcp as model
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.rule import parse_tcp_rule
 from lbcore.config.static import StaticConfig
+from lbcore.config.tcp.servers_transports import TcpDialing
 from lbcore.config.tls import ServerTls
 from lbcore.config.validate import options_name, qualify
 from lbcore.config.validate_tcp import check_tcp, tcp_entry_points_of
@@ -120,14 +121,18 @@ class TcpCompiler(Layer4Compiler):
 
     def load_balancer(self, name: str, config: model.TcpLoadBalancer) -> LoadBalancer:
         transport = self.tcp.servers_transports.get(qualify(config.servers_transport, name))
-        tls = transport.tls.server_tls() if transport is not None and transport.tls is not None else ServerTls()
+        default = self.static.tcp_servers_transport
+        tls = default.server_tls()
+        if transport is not None:
+            tls = transport.tls.server_tls() if transport.tls is not None else ServerTls()
         balancer = self.balancer(name, config, config.sticky, {s.address: tls for s in config.servers if s.tls})
         delay_ms, version = -1, config.proxy_protocol.version if config.proxy_protocol else ""
-        dial_ms, keep_alive_s = 30000, GO_KEEP_ALIVE_S
+        dialing: TcpDialing = default if transport is None else transport
+        dial_ms = int(dialing.dial_timeout.total_seconds() * 1000)
+        keep_alive_s = math.ceil(dialing.dial_keep_alive.total_seconds()) or GO_KEEP_ALIVE_S
+        if config.servers_transport:
+            delay_ms = int(dialing.termination_delay.total_seconds() * 1000)
         if transport is not None:
-            dial_ms = int(transport.dial_timeout.total_seconds() * 1000)
-            delay_ms = int(transport.termination_delay.total_seconds() * 1000)
-            keep_alive_s = math.ceil(transport.dial_keep_alive.total_seconds()) or GO_KEEP_ALIVE_S
             version = version or (transport.proxy_protocol.version if transport.proxy_protocol else "")
         if config.termination_delay is not None:
             delay_ms = config.termination_delay

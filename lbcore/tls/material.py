@@ -18,11 +18,21 @@ from lbcore.config.network import is_secure
 from lbcore.config.servers_transports import ServersTransport
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpServersTransport
-from lbcore.config.tls import DEFAULT, Certificate, NamedServers, ServerTls, Store, TlsConfig, TlsOptions
+from lbcore.config.tls import (
+    DEFAULT,
+    Certificate,
+    NamedServers,
+    ServerTls,
+    Store,
+    TlsConfig,
+    TlsOptions,
+    TrustedServers,
+)
 from lbcore.errors import ConfigError, Problem, Severity
 from lbcore.tls.library import choose
 
 S = TypeVar("S", bound=NamedServers)
+T = TypeVar("T", bound=TrustedServers)
 
 PEM = "-----BEGIN"
 FILE_LIMIT_BYTES = 1 << 20
@@ -59,9 +69,19 @@ def choose_library(static: StaticConfig) -> None:
 
 def settle_static(static: StaticConfig) -> StaticConfig:
     """The static configuration with the PEM texts of the authorities for servers. Raises ConfigError."""
-    transport = static.servers_transport
+    update: dict[str, Model] = {}
+    if (transport := _settled_trust("serversTransport", static.servers_transport)) is not None:
+        update["servers_transport"] = transport
+    tcp = static.tcp_servers_transport
+    if tcp.tls is not None and (tls := _settled_trust("tcpServersTransport.tls", tcp.tls)) is not None:
+        update["tcp_servers_transport"] = tcp.model_copy(update={"tls": tls})
+    return static.model_copy(update=update) if update else static
+
+
+def _settled_trust(path: str, transport: T) -> T | None:
+    """Settings with the PEM texts of their authorities; None: they say nothing. Raises ConfigError."""
     if not (transport.root_cas or transport.insecure_skip_verify):
-        return static
+        return None
     try:
         from lbcore.tls.connector import Connector
 
@@ -69,8 +89,8 @@ def settle_static(static: StaticConfig) -> StaticConfig:
         transport = transport.model_copy(update={"authorities": authorities})
         Connector(transport.server_tls())
     except (ValueError, ImportError) as error:
-        raise ConfigError([Problem("serversTransport", str(error))]) from error
-    return static.model_copy(update={"servers_transport": transport})
+        raise ConfigError([Problem(path, str(error))]) from error
+    return transport
 
 
 def speaks_to_servers(config: DynamicConfig) -> bool:

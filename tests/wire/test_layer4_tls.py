@@ -15,7 +15,14 @@ from tests.support.certificates import Files, certificate
 from tests.support.secure import secure_serving
 from tests.support.tls import trusting
 from tests.support.wire import TIMEOUT_S, Edge, Peer, config_for, edge, serving
-from tests.unit.transport.test_client_hello import hello, in_records
+from tests.unit.transport.test_client_hello import (
+    encrypted_hello,
+    extension,
+    hello,
+    in_records,
+    with_grease,
+    with_more,
+)
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
@@ -271,6 +278,34 @@ def test_a_hello_in_pieces(made: dict[str, Files], size: int) -> None:
         client = lb.client()
         client.send(split)
         assert client.exactly(2 + len(split)) == b"x:" + split
+
+
+@pytest.mark.parametrize("size", [1, 500, 20000])
+def test_a_hello_with_an_encrypted_one_and_grease_goes_by_its_outer_name(made: dict[str, Files], size: int) -> None:
+    routers = {
+        "outer": {"rule": "HostSNI(`public.test`)", "service": "x", "tls": {"passthrough": True}},
+        "any": {"rule": "HostSNI(`*`)", "service": "y", "tls": {"passthrough": True}},
+    }
+    http = {"shop": {"rule": "Host(`shop.test`)", "tls": {}}}
+    outer = with_grease(with_more(hello("public.test"), encrypted_hello(2000)))
+    with world(made, routers, http) as lb:
+        for data, server in ((outer, b"x:"), (with_grease(with_more(hello("else.test"), encrypted_hello())), b"y:")):
+            client = lb.client()
+            for at in range(0, len(data), size):
+                client.send(data[at : at + size])
+            assert client.exactly(2 + len(data)) == server + data
+
+
+def test_a_hello_that_is_longer_than_any_is_given_up_at_once(made: dict[str, Files]) -> None:
+    routers = {"p": {"rule": "HostSNI(`p.test`)", "service": "x", "tls": {"passthrough": True}}}
+    data = in_records(with_more(hello("p.test"), extension(b"\xfe\x0d", bytes(40000))), 16000)
+    with world(made, routers, {"shop": {"rule": "Host(`shop.test`)", "tls": {}}}) as lb:
+        client = lb.client()
+        with contextlib.suppress(OSError):
+            client.send(data)
+        answer = client.to_the_end()
+        assert b"x:" not in answer
+        assert reached(lb, "shop.test") == "http 200"
 
 
 def test_a_hello_in_records_is_a_handshake_as_any(made: dict[str, Files]) -> None:

@@ -446,6 +446,24 @@ def test_connections_of_layer_4_go_over_tls(made: dict[str, Files]) -> None:
             assert client.exactly(5) == b"hello"
 
 
+def test_connections_of_layer_4_without_a_transport_have_the_static_one(made: dict[str, Files]) -> None:
+    authority = {"rootCAs": [str(made["ca"].certificate)]}
+    check = {"healthCheck": {"send": "ping", "expect": "ping", "interval": "20ms", "timeout": "10s"}}
+    with secure_serving(made["ip"], echo) as server:
+        dynamic = behind_tcp(f"127.0.0.1:{server.port}", serversTransport="", **check)
+        for settings, works in ((authority, True), ({"insecureSkipVerify": True}, True), ({}, False)):
+            with edge(dynamic, static={"tcpServersTransport": {"tls": settings}}) as lb:
+                slot = lb.proxy._runtime.slots.servers[f"tcp:all@file|127.0.0.1:{server.port}"]
+                if not works:
+                    eventually(lambda lb=lb, slot=slot: not lb.proxy._region.is_up(slot), "the check fails, too")  # type: ignore[misc]
+                    assert lb.client().to_the_end() == b""
+                    continue
+                client = lb.client()
+                client.send(b"hello")
+                assert client.exactly(5) == b"hello"
+                assert lb.proxy._region.is_up(slot)
+
+
 def test_the_proxy_header_goes_before_the_handshake(made: dict[str, Files]) -> None:
     found: list[bytes] = []
 

@@ -572,6 +572,34 @@ def test_a_server_that_does_not_take_the_connection_in_time_is_passed_over() -> 
             eventually(lambda: lb.open_connections == 0, "a client that leaves meanwhile is let go")
 
 
+def test_the_static_transport_is_that_of_services_that_name_none() -> None:
+    with echoes("a") as (a,), deaf() as port:
+        static = {"tcpServersTransport": {"dialTimeout": "200ms"}}
+        with edge(tcp([f"127.0.0.1:{port}", address(a)]), static=static) as lb:
+            assert [first_line(lb) for _ in range(4)] == ["a"] * 4
+
+
+def test_the_termination_delay_of_the_static_transport_is_for_services_that_name_it() -> None:
+    # As in Traefik: without a transport by name there is no delay.
+    server = Server(lambda peer: peer.send(b"bye\n"))
+    static = {"tcpServersTransport": {"terminationDelay": "200ms"}}
+    with edge(tcp([address(server)], serversTransport="default@internal"), static=static) as lb:
+        client = lb.client()
+        assert client.until(b"\n") == b"bye\n"
+        eventually(lambda: lb.open_connections == 0, "it is cut")
+        lb.apply(tcp([address(server)]))
+        first, second = lb.client(), lb.client()
+        assert first.until(b"\n") == b"bye\n"
+        lb.apply(tcp([address(server)], serversTransport="default@internal"))
+        assert second.until(b"\n") == b"bye\n"
+        later = lb.client()
+        assert later.until(b"\n") == b"bye\n"
+        eventually(lambda: lb.open_connections == 2, "one that came later is cut, those without a delay are not")
+        first.close()
+        second.close()
+    server.close()
+
+
 def test_idle_connections_to_servers_are_probed_as_the_transport_says() -> None:
     def timer_s(port: int) -> float:
         """Until the kernel's next probe of the connection to a local port (proc_net_tcp)."""
@@ -582,11 +610,12 @@ def test_idle_connections_to_servers_are_probed_as_the_transport_says() -> None:
                 return int(ticks, 16) / os.sysconf("SC_CLK_TCK") if kind == "02" else 0
         return 0
 
-    for transport, low, high in (({}, 10, 15.5), ({"dialKeepAlive": "100s"}, 90, 100.5)):
+    slow = {"dialKeepAlive": "100s"}
+    for transport, static, low, high in (({}, {}, 10, 15.5), (slow, {}, 90, 100.5), (None, slow, 90, 100.5)):
         with echoes("a") as (a,):
-            config = tcp([address(a)], serversTransport="probing")
+            config = tcp([address(a)], **({} if transport is None else {"serversTransport": "probing"}))
             config["tcp"]["serversTransports"] = {"probing": transport or {"dialTimeout": "5s"}}
-            with edge(config) as lb:
+            with edge(config, static={"tcpServersTransport": static} if static else None) as lb:
                 client = lb.client()
                 client.until(b"\n")
                 found = eventually(lambda port=a.port: timer_s(port), "the kernel's timer runs")

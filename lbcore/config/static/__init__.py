@@ -37,7 +37,7 @@ from lbcore.config.static.entry_points import (
 from lbcore.config.static.log import Log
 from lbcore.config.static.metrics import Metrics, Prometheus
 from lbcore.config.static.providers import FileProvider, Providers
-from lbcore.config.static.servers_transport import StaticServersTransport
+from lbcore.config.static.servers_transport import StaticServersTransport, StaticTcpServersTransport
 from lbcore.config.tls import TlsLibrary
 
 __all__ = [
@@ -75,6 +75,7 @@ __all__ = [
     "RespondingTimeouts",
     "StaticConfig",
     "StaticServersTransport",
+    "StaticTcpServersTransport",
 ]
 
 DEFAULT_ENTRY_POINT = {"http": {"address": ":80"}}
@@ -121,7 +122,6 @@ class StaticConfig(Model):
 
     missing = {
         **keys("tracing", "use the access log, or explain, to follow requests"),
-        **keys("tcpServersTransport", "name a transport in the service: tcp.serversTransports"),
         **keys("hostResolver", "name all hosts in the rule"),
         **keys("spiffe", "name the certificates in http.serversTransports: rootCAs, certificates, peerCertURI"),
     }
@@ -137,6 +137,7 @@ class StaticConfig(Model):
     providers: Providers = Providers()
     certificates_resolvers: dict[str, CertificatesResolver] = {}
     servers_transport: StaticServersTransport = StaticServersTransport()
+    tcp_servers_transport: StaticTcpServersTransport = StaticTcpServersTransport()
     log: Log = Log()
     ping: Ping | None = None
     api: Api | None = None

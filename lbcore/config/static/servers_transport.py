@@ -1,14 +1,15 @@
-"""`serversTransport`: connections to the servers of services that name no transport. No I/O."""
+"""`serversTransport`, `tcpServersTransport`: connections to the servers of services that name no transport. No I/O."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from lbcore.config.forwarding import ForwardingTimeouts
 from lbcore.config.model import keys
-from lbcore.config.tls import TrustedServers
+from lbcore.config.tcp.servers_transports import TcpDialing
+from lbcore.config.tls import ServerTls, TrustedServers
 
 
 class StaticServersTransport(TrustedServers):
@@ -18,3 +19,21 @@ class StaticServersTransport(TrustedServers):
 
     max_idle_conns_per_host: Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)] = 200
     forwarding_timeouts: ForwardingTimeouts = ForwardingTimeouts()
+
+
+class StaticTcpServerTls(TrustedServers):
+    """Of layer 4."""
+
+    may_be_empty: ClassVar[bool] = True
+    missing = keys("spiffe", "name the certificates in tcp.serversTransports: rootCAs, certificates, peerCertURI")
+
+
+class StaticTcpServersTransport(TcpDialing):
+    """Settings of connections to the servers of layer 4 of services that name no transport. As in Traefik,
+    `terminationDelay` counts for services that name `default@internal`."""
+
+    tls: StaticTcpServerTls | None = None
+
+    def server_tls(self) -> ServerTls:
+        """The settings of servers that have `tls: true`."""
+        return ServerTls() if self.tls is None else self.tls.server_tls()

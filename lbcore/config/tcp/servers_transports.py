@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import ClassVar
 
-from lbcore.config.model import Object
+from lbcore.config.model import Model, Object
 from lbcore.config.numbers import KeepAlive
 from lbcore.config.tcp.services import ProxyProtocol
 from lbcore.config.tls import NamedServers
@@ -18,14 +18,19 @@ class TcpServerTls(NamedServers):
     may_be_empty: ClassVar[bool] = True
 
 
-class TcpServersTransport(Object):
+class TcpDialing(Model):
+    """How connections to servers of layer 4 are made and ended."""
+
+    dial_timeout: Duration = timedelta(seconds=30)
+    dial_keep_alive: KeepAlive = timedelta(seconds=15)
+    termination_delay: Duration = timedelta(milliseconds=100)
+
+
+class TcpServersTransport(Object, TcpDialing):
     """`tls`: of connections to servers that have `tls: true`."""
 
     may_be_empty: ClassVar[bool] = True
     meant: ClassVar[str] = "the name of a transport is missing: write serversTransports: {NAME: {...}}"
 
-    dial_timeout: Duration = timedelta(seconds=30)
-    dial_keep_alive: KeepAlive = timedelta(seconds=15)
-    termination_delay: Duration = timedelta(milliseconds=100)
     proxy_protocol: ProxyProtocol | None = None
     tls: TcpServerTls | None = None
