@@ -60,6 +60,8 @@ class AcmeAgent:
         self._stop = Stop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._signatures: dict[Path, tuple[int, ...]] = {}
+        self._to_store: dict[Path, list[Held]] = {}  # by file
+        self._storing: dict[Path, asyncio.Lock] = {}  # by file: held while it is written
         self._publish: Publish | None = None
         self._published_at = float("-inf")
         self._publish_timer: asyncio.TimerHandle | None = None  # set while a publication waits for the throttle
@@ -357,14 +359,29 @@ class AcmeAgent:
             _log.debug("an order failed by an error of lbcore's own", exc_info=error)
 
     async def _store(self, resolver: Resolver, held: Held) -> None:
-        try:
-            await in_thread(resolver.storage.add_certificate, resolver.name, held.stored)
-            held.stored_yet = True
+        """Store a certificate. Those that come while the file is being written are written together."""
+        path = resolver.storage.path
+        waiting = self._to_store.setdefault(path, [])
+        waiting.append(held)
+        async with self._storing.setdefault(path, asyncio.Lock()):
+            added = [*waiting]
+            waiting.clear()
+            if added:
+                await self._store_all(resolver.storage, added)
+        if held.stored_yet:
             await self._keep_failures(resolver)
+        self._signatures[resolver.storage.path] = resolver.storage.signature
+
+    async def _store_all(self, storage: Storage, added: list[Held]) -> None:
+        try:
+            await in_thread(storage.add_certificates, [(held.resolver, held.stored) for held in added])
         except StorageError as error:
             text = "resolver %s: the certificate for %s is served, but not stored: %s"
-            _log.error(text, resolver.name, ", ".join(held.stored.names), error)
-        self._signatures[resolver.storage.path] = resolver.storage.signature
+            for held in added:
+                _log.error(text, held.resolver, ", ".join(held.stored.names), error)
+            return
+        for held in added:
+            held.stored_yet = True
 
     async def _keep_failures(self, resolver: Resolver) -> None:
         failures = [

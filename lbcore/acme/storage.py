@@ -156,24 +156,13 @@ class Storage:
 
     def add_certificate(self, resolver: str, certificate: StoredCertificate) -> None:
         """Add a certificate; it replaces one for the same names. Raises StorageError."""
+        self.add_certificates([(resolver, certificate)])
+
+    def add_certificates(self, added: list[tuple[str, StoredCertificate]]) -> None:
+        """Add certificates of resolvers with one change of the file. Raises StorageError."""
         with self._changing() as content:
-            part = _part(content, resolver)
-            entries = part["Certificates"] if isinstance(part["Certificates"], list) else []
-            domain: dict[str, Any] = {"main": certificate.names[0]}
-            if len(certificate.names) > 1:
-                domain["sans"] = list(certificate.names[1:])
-            new = {
-                "domain": domain,
-                "certificate": base64.b64encode(certificate.certificate.encode()).decode(),
-                "key": base64.b64encode(certificate.key.encode()).decode(),
-                "Store": "default",
-            }
-            same = [number for number, entry in enumerate(entries) if _names(entry) == set(certificate.names)]
-            if same:
-                entries[same[0]] = {**entries[same[0]], **new}
-            else:
-                entries.append(new)
-            part["Certificates"] = entries
+            for resolver, certificate in added:
+                _add_certificate(_part(content, resolver), certificate)
 
     def set_failures(self, resolver: str, failures: list[StoredFailure]) -> None:
         """Store the failed orders of a resolver. Raises StorageError."""
@@ -199,13 +188,16 @@ class Storage:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[dict[str, Any]]:
-        """A context with the contents of the file, whose changes are written at its end, entirely or not at all.
+        """A context with the contents of the file. If they change, they are written at its end, entirely or not at all.
 
         Other processes that change the file, such as `lbcore cert import`, wait meanwhile.
         """
         with self._lock, self._locked():
             content = self.read_all()
+            before = json.dumps(content)
             yield content
+            if json.dumps(content) == before:
+                return
             try:
                 self._write(json.dumps(content, indent=2).encode())
             except OSError as error:
@@ -251,6 +243,26 @@ def _part(content: dict[str, Any], resolver: str) -> dict[str, Any]:
     part.setdefault("Account", None)
     part.setdefault("Certificates", None)
     return part
+
+
+def _add_certificate(part: dict[str, Any], certificate: StoredCertificate) -> None:
+    """Add a certificate to the part of a resolver, in place of one for the same names."""
+    entries = part["Certificates"] if isinstance(part["Certificates"], list) else []
+    domain: dict[str, Any] = {"main": certificate.names[0]}
+    if len(certificate.names) > 1:
+        domain["sans"] = list(certificate.names[1:])
+    new = {
+        "domain": domain,
+        "certificate": base64.b64encode(certificate.certificate.encode()).decode(),
+        "key": base64.b64encode(certificate.key.encode()).decode(),
+        "Store": "default",
+    }
+    same = [number for number, entry in enumerate(entries) if _names(entry) == set(certificate.names)]
+    if same:
+        entries[same[0]] = {**entries[same[0]], **new}
+    else:
+        entries.append(new)
+    part["Certificates"] = entries
 
 
 def _names(entry: Any) -> set[str]:

@@ -105,6 +105,7 @@ class Publication:
         self._wanted: DynamicConfig | None = None
         self._fallback: Certificate | None = None  # made when TLS is first used, the same for all workers
         self._of_providers: list[str] = []
+        self._said: frozenset[tuple[int, str]] = frozenset()  # levels and lines about the configuration in force
         self._woken = asyncio.Event()
         self._lock = asyncio.Lock()  # one transaction at a time
         self._status = status
@@ -174,13 +175,7 @@ class Publication:
             status.succeed()
         else:
             status.fail()
-        for warning in prepared.warnings:
-            _log.warning("%s", warning)
-        for line in disabled_lines(prepared.table.disabled, prepared.lines):
-            _log.error("%s", line)
-        for kept in prepared.kept:
-            text = reasons(kept.kind, kept.name, kept.errors, kept.place, prepared.lines)
-            _log.error("%s %s is broken, the version that runs stays: %s", kept.kind, kept.name, text)
+        self._say(prepared)
         try:
             self._in_force(prepared)
         except Exception as error:
@@ -188,6 +183,18 @@ class Publication:
             _log.error("configuration %d: what follows it fails: %s", prepared.snapshot.generation, _line(error))
             _log.debug("what follows a configuration fails", exc_info=error)
         self.first.set()
+
+    def _say(self, prepared: Prepared) -> None:
+        """Log what is wrong with a configuration, but for lines that the one before had, too."""
+        lines = [(logging.WARNING, warning) for warning in prepared.warnings]
+        lines += [(logging.ERROR, line) for line in disabled_lines(prepared.table.disabled, prepared.lines)]
+        for kept in prepared.kept:
+            text = reasons(kept.kind, kept.name, kept.errors, kept.place, prepared.lines)
+            lines.append((logging.ERROR, f"{kept.kind} {kept.name} is broken, the version that runs stays: {text}"))
+        for level, line in lines:
+            if (level, line) not in self._said:
+                _log.log(level, "%s", line)
+        self._said = frozenset(lines)
 
     def _refuse(self, error: Exception) -> None:
         texts = [str(problem) for problem in error.problems] if isinstance(error, ConfigError) else [_line(error)]

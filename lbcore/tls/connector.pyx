@@ -15,7 +15,7 @@ from lbcore.tls.contexts cimport End, Pair, certificates_in
 from lbcore.tls.openssl cimport *
 
 from lbcore.tls.authorities import system_places
-from lbcore.tls.contexts import CIPHERS, OLD_CIPHERS, SUITES_1_3, VERSIONS, cipher_list, group_list
+from lbcore.tls.contexts import CIPHERS, OLD_CIPHERS, SUITES_1_3, VERSIONS, cipher_list, client_groups
 
 cdef enum:
     VERIFY_PEER = 1
@@ -74,7 +74,7 @@ cdef class Connector:
 
     def set_versions(self, settings) -> None:
         cdef void* context = self.context
-        cdef bytes suites = SUITES_1_3, groups = f"{group_list(())}:P-521".encode(), text
+        cdef bytes suites = SUITES_1_3, groups = client_groups().encode(), text
         for key, version in (("minVersion", settings.min_version), ("maxVersion", settings.max_version)):
             if version and version not in VERSIONS:
                 raise ValueError(f"{key}: {version!r} has to be one of {', '.join(VERSIONS)}")

@@ -252,6 +252,14 @@ def group_list(names) -> str:
     return ":".join(CURVES[name] for name in names)
 
 
+def client_groups() -> str:
+    """The OpenSSL list of groups that servers are offered. Two have a key share: a server that lacks the first need not ask again,
+    which takes a round trip."""
+    if library.number >= HYBRID_SINCE:
+        return "*X25519MLKEM768:*X25519:P-256:P-384:P-521"
+    return f"{group_list(())}:P-521"
+
+
 @cython.final
 cdef class OptionSet:
     """One entry of `tls.options`, with the PEM texts of its certificate authorities. Raises ValueError."""

@@ -94,6 +94,28 @@ def test_reload_bad_router_keeps_the_one_that_runs(tmp_path: Path, backends: lis
         assert lb.get() == (200, "one")
 
 
+def test_reload_warnings_are_said_once_while_they_stay(tmp_path: Path, backends: list[Backend]) -> None:
+    dynamic = dynamic_for(backends[0])
+    dynamic["http"]["services"]["idle"] = {"loadBalancer": {"servers": [{"url": backends[1].url}]}}
+    dynamic["http"]["routers"]["all"]["priority"] = 1
+    dynamic["http"]["routers"]["bad"] = {"rule": "Hots(`x`)", "service": "backends"}
+    with running(tmp_path, dynamic) as lb:
+        lb.runs(1)
+        for generation in (2, 3):
+            dynamic["http"]["routers"]["all"]["priority"] = generation
+            lb.write(dynamic)
+            lb.runs(generation)
+        said = [line for line in lb.log.splitlines() if "not used by any router" in line or "bad@file" in line]
+        assert len(said) == 2
+        del dynamic["http"]["services"]["idle"]
+        lb.write(dynamic)
+        lb.runs(4)
+        dynamic["http"]["services"]["idle"] = {"loadBalancer": {"servers": [{"url": backends[1].url}]}}
+        lb.write(dynamic)
+        lb.runs(5)
+        lb.logged("not used by any router", times=2)
+
+
 @pytest.mark.parametrize("content", ["", "# nothing\n", "http:\n"])
 def test_reload_empty_file_does_not_wipe_what_runs(tmp_path: Path, backends: list[Backend], content: str) -> None:
     with running(tmp_path, dynamic_for(backends[0])) as lb:

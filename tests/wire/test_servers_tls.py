@@ -426,6 +426,39 @@ def echo(peer: Peer) -> None:
             peer.send(data)
 
 
+def key_shares(hello: bytes) -> list[int]:
+    """The groups for which a ClientHello in one record has key shares (RFC 8446 section 4.2.8)."""
+    at = 5 + 4 + 2 + 32
+    at += 1 + hello[at]
+    at += 2 + int.from_bytes(hello[at : at + 2], "big")
+    at += 1 + hello[at] + 2
+    found = []
+    while at < len(hello):
+        kind, length = (int.from_bytes(hello[at + n : at + n + 2], "big") for n in (0, 2))
+        if kind == 51:
+            entry = at + 6
+            while entry < at + 4 + length:
+                found.append(int.from_bytes(hello[entry : entry + 2], "big"))
+                entry += 4 + int.from_bytes(hello[entry + 2 : entry + 4], "big")
+        at += 4 + length
+    return found
+
+
+def test_a_server_without_the_hybrid_group_need_not_ask_again() -> None:
+    from lbcore.tls.openssl import library
+
+    hellos: list[bytes] = []
+
+    def take(peer: Peer) -> None:
+        head = peer.exactly(5)
+        hellos.append(head + peer.exactly(int.from_bytes(head[3:5], "big")))
+
+    with serving(take) as server, edge(config_for(server.url.replace("http:", "https:"))) as lb:
+        assert outcome(lb) == "502"
+    hybrid = library.number >= 0x30500000
+    assert key_shares(hellos[0]) == ([0x11EC, 0x1D] if hybrid else [0x1D])
+
+
 def test_connections_of_layer_4_go_over_tls(made: dict[str, Files]) -> None:
     data = os.urandom(1 << 20)
     with secure_serving(made["ip"], echo) as server:

@@ -45,6 +45,22 @@ def test_what_was_written_is_read(storage: Storage) -> None:
     assert os.listdir(storage.path.parent) == ["acme.json"]
 
 
+def test_several_certificates_are_one_change_and_what_is_the_same_is_none(storage: Storage) -> None:
+    signatures = [storage.signature]
+    added = [(f"r{number % 2}", StoredCertificate((f"{number}.test",), "C", "K")) for number in range(6)]
+    written: list[bytes] = []
+    write = storage._write
+    storage._write = lambda data: (written.append(data), write(data))[1]  # type: ignore[method-assign]
+    storage.add_certificates(added)
+    assert len(written) == 1
+    assert [each.names[0] for each in storage.certificates("r0")] == ["0.test", "2.test", "4.test"]
+    signatures.append(storage.signature)
+    storage.add_certificates(added[2:3])
+    storage.set_failures("r0", [])
+    assert len(written) == 1
+    assert storage.signature == signatures[1] != signatures[0]
+
+
 def test_what_is_not_known_stays(storage: Storage) -> None:
     content = {"le": {"Account": {"KeyType": "4096", "Email": "x"}, "Certificates": None, "Later": [1]}, "ts": {"x": 1}}
     storage.path.write_text(json.dumps(content))
