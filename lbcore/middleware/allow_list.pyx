@@ -33,6 +33,12 @@ cdef class AllowList(Middleware):
         if self.status not in NO_BODY:
             self.text = status_text(self.status)
 
+    def why(self, Request request):
+        cdef bytes address = self.strategy.name_of(request)
+        if not address:
+            return "there is no address that counts as the client's"
+        return f"{address.decode('latin-1')} is in none of its networks"
+
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef uint8_t ip[16]
         cdef Span text

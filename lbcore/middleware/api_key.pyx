@@ -69,6 +69,11 @@ cdef class ApiKey(Middleware):
     def take_keys(self) -> None:
         self.names = {digest_of(name, key): name for name, key in self.users.secrets.items()}
 
+    def why(self, Request request):
+        if not request.user:
+            return "the request has no credentials, or they are not understood or not known"
+        return f"{request.user.decode('utf-8', 'replace')!r} is not known, or has shown nothing that is right, or it was not checked"
+
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Span key = request.find(self.lower, len(self.lower))
         cdef int64_t now_ns = time.monotonic_ns()

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterable
 
+from lbcore.http.request import Request
 from lbcore.state.holdings import State
 
 class Tries:
@@ -29,3 +30,4 @@ class Middleware:
     name: str
     def bind(self, find: Callable[[str], object]) -> None: ...
     def keep_in(self, state: State) -> None: ...
+    def why(self, request: Request) -> str | None: ...

@@ -216,6 +216,10 @@ cdef class Middleware:
         Called once, when it is built.
         """
 
+    def why(self, Request request):
+        """What it has gone by in answering this request, as a text for explanations; None: its name says it."""
+        return None
+
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         """Change the request on its way to the server. Returns a Verdict."""
         return PASS

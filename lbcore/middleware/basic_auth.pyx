@@ -145,6 +145,11 @@ cdef class BasicAuth(Middleware):
         digest = blake2b(user, key=KEY, digest_size=8).digest()
         return <bytes>self.decoys[int.from_bytes(digest, "little") % len(self.decoys)]
 
+    def why(self, Request request):
+        if not request.user:
+            return "the request has no credentials, or they are not understood or not known"
+        return f"{request.user.decode('utf-8', 'replace')!r} is not known, or has shown nothing that is right, or it was not checked"
+
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Span header = request.find(b"authorization", 13)
         cdef bytes digest, user, password, secret

@@ -84,6 +84,11 @@ cdef class DigestAuth(Middleware):
         self.opaque = hashlib.blake2b(b"opaque", key=self.key, digest_size=12).hexdigest().encode()
         self.group = state.group(f"digestAuth|{self.name}")
 
+    def why(self, Request request):
+        if not request.user:
+            return "the request has no credentials, or they are not understood or not known"
+        return f"{request.user.decode('utf-8', 'replace')!r} is not known, or has shown nothing that is right, or it was not checked"
+
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Span header = request.find(b"authorization", 13)
         cdef int64_t now_ns = time.monotonic_ns()

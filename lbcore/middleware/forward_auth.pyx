@@ -110,6 +110,9 @@ cdef class ForwardAuth(Middleware):
 
     # The question
 
+    def why(self, Request request):
+        return f"the answer of {self.address.partition('?')[0]}, or there is none"
+
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         if self.asks_with_body and request.framing.body != BODY_NONE and not request.framing.upgrade:
             return self.take_body(request, answer, context)

@@ -69,6 +69,9 @@ cdef class InFlightReq(Middleware):
     def keep_in(self, State state):
         self.group = state.group(f"inFlightReq|{self.name}")
 
+    def why(self, Request request):
+        return f"{self.source.text_of(request).decode('latin-1')!r} has {self.amount} requests under way"
+
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Hold hold = hold_take(self.group.part(context.place()))
         self.source.key_of(request, hold.group, hold.key)

@@ -99,6 +99,11 @@ cdef class JwtAuth(Middleware):
         if self.keys.known is not None:
             self.verifier.keys = self.keys.known
 
+    def why(self, Request request):
+        if self.service is not None and self.keys.known is None:
+            return "the keys of tokens are not known yet"
+        return "there is no token, or it is not accepted"
+
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Span token = self.token_of(request)
         cdef double now

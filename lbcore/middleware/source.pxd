@@ -20,6 +20,7 @@ cdef class Strategy:                   # immutable
     cdef Networks excluded             # None = none is
 
     cdef bint find(self, Request request, uint8_t* ip, Span* text) noexcept
+    cdef bytes name_of(self, Request request)
 
 
 cdef class Source:                     # immutable

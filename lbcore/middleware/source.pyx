@@ -120,6 +120,15 @@ cdef class Strategy:
         mask(ip, self.ipv6_bits)
         return True
 
+    cdef bytes name_of(self, Request request):
+        """The address as text, or what stands in its place; empty if nothing does."""
+        cdef uint8_t ip[16]
+        cdef Span text
+        if not self.find(request, ip, &text):
+            return span_bytes(text)
+        address = ipaddress.IPv6Address((<char*>ip)[:16])
+        return str(address.ipv4_mapped or address).encode()
+
 
 @cython.final
 cdef class Source:
@@ -166,14 +175,7 @@ cdef class Source:
 
     cdef bytes text_of(self, Request request):
         """The source as a text that is the same in every instance, for stores outside of this one."""
-        cdef uint8_t ip[16]
-        cdef Span text
-        if self.kind != SOURCE_ADDRESS:
-            return span_bytes(self.told(request))
-        if not self.strategy.find(request, ip, &text):
-            return span_bytes(text)
-        address = ipaddress.IPv6Address((<char*>ip)[:16])
-        return str(address.ipv4_mapped or address).encode()
+        return self.strategy.name_of(request) if self.kind == SOURCE_ADDRESS else span_bytes(self.told(request))
 
     cdef Span told(self, Request request) noexcept:
         """The value of the header, or the host in lower case and without its port."""

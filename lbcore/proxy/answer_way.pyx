@@ -28,6 +28,7 @@ from lbcore.proxy.exchange cimport ServerStream
 
 cdef enum:
     PART_BYTES = 65536         # of an answer of lbcore's own, put at once
+    LONGEST_REASON = 200       # letters of a middleware's reason in an explanation
 
 _log = logging.getLogger("lbcore.proxy")
 
@@ -218,11 +219,14 @@ cdef class AnswerWay(Attempting):
     cdef dict outcome(self):
         """What an explanation says of the exchange."""
         cdef Attempt attempt = self.attempt
+        cdef Middleware middleware = self.gates.at_work()
         found = {}
         if self.route is not None and self.phase == PHASE_ROUTE and self.passed < len(self.route.middlewares):
-            found["answeredBy"] = (<Middleware>self.route.middlewares[self.passed]).name
-        elif self.gates.at_work() is not None:
-            found["answeredBy"] = self.gates.at_work().name
+            middleware = <Middleware>self.route.middlewares[self.passed]
+        if middleware is not None:
+            found["answeredBy"] = middleware.name
+            if because := middleware.why(self.request):
+                found["because"] = because[:LONGEST_REASON]
         if names := self.gates.names():
             found["serviceMiddlewares"] = names
         if attempt.server is not None:

@@ -85,7 +85,7 @@ cdef class Explanation:
     cdef int put(self, Request request, Response response, dict outcome) except -1:
         """Add the header to an answer.
 
-        outcome  what the exchange knows: answeredBy, serviceMiddlewares, server, attempts, retries, error; each may be missing.
+        outcome  what the exchange knows: answeredBy, because, serviceMiddlewares, server, attempts, retries, error; each may be missing.
         """
         cdef Explainer explainer = self.explainer
         cdef bytes text = self.text(request, outcome)
@@ -119,7 +119,7 @@ cdef class Explanation:
             found["beforeUnnamed"] = self.unnamed
         if self.route is not None and self.route.middlewares:
             found["middlewares"] = [(<Middleware>item).name for item in self.route.middlewares]
-        for name in ("answeredBy", "serviceMiddlewares"):
+        for name in ("answeredBy", "because", "serviceMiddlewares"):
             if name in outcome:
                 found[name] = outcome[name]
         if decision.path:

@@ -131,4 +131,5 @@ def test_an_explanation_names_who_has_refused() -> None:
     config = listed("http://127.0.0.1:1", sourceRange=["10.0.0.0/8"])
     with edge(config, static={"explain": {"secret": "correct horse battery"}}) as proxy:
         _, headers, _ = proxy.ask(GET % b"X-Lbcore-Explain: correct horse battery\r\n")
-        assert json.loads(headers["x-lbcore-explain"])["answeredBy"] == "list@file"
+        found = json.loads(headers["x-lbcore-explain"])
+        assert (found["answeredBy"], found["because"]) == ("list@file", "127.0.0.1 is in none of its networks")

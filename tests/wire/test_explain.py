@@ -214,3 +214,28 @@ def test_the_same_connection_goes_on_without_a_story() -> None:
                 line = f"X-Lbcore-Explain: {SECRET}\r\n" if asked else ""
                 headers = client.ask(f"GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n".encode())[1]
                 assert ("x-lbcore-explain" in headers) == asked
+
+
+@pytest.mark.parametrize(
+    ("middleware", "status", "because"),
+    [
+        ({"inFlightReq": {"amount": 0}}, "429", "'shop.test' has 0 requests under way"),
+        ({"basicAuth": {"users": ["a:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="]}}, "401", "the request has no credentials"),
+        ({"digestAuth": {"users": ["a:traefik:0"]}}, "401", "the request has no credentials"),
+        ({"apiKey": {"keys": ["a:0123456789"]}}, "401", "the request has no credentials"),
+        ({"jwtAuth": {"secret": "0123456789abcdef" * 4}}, "401", "there is no token"),
+        ({"forwardAuth": {"address": "http://127.0.0.1:1/a?secret"}}, "500", "the answer of http://127.0.0.1:1/a, or"),
+        ({"ipAllowList": {"sourceRange": ["::1"], "ipStrategy": {"depth": 1}}}, "403", "there is no address"),
+    ],
+)
+@pytest.mark.parametrize("owner", ["routers", "services"])
+def test_why_a_middleware_has_refused(middleware: dict[str, Any], status: str, because: str, owner: str) -> None:
+    with recorders("one") as (one,):
+        dynamic = config({}, all=one.url)
+        dynamic["http"]["middlewares"] = {"guard": middleware}
+        dynamic["http"][owner]["all"]["middlewares"] = ["guard"]
+        with edge(dynamic, static=STATIC) as lb:
+            first, _, found = ask(lb)
+            assert first.split()[1] == status
+            assert found["answeredBy"] == "guard@file"
+            assert found["because"].startswith(because)
