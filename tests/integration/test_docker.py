@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.docker import Docker, docker
+from tests.support.docker import Docker, Podman, docker
 from tests.support.instance import Instance, eventually, running
 from tests.support.ports import free_port
 
@@ -335,3 +335,17 @@ def test_check_shows_what_a_live_docker_would_give(engine: Docker, tmp_path: Pat
     shown = subprocess.run([*command[:-2], str(tmp_path / "static.yml")], capture_output=True, text=True, check=False)
     assert "lbcore check --provider docker" in shown.stdout
     assert shown.returncode == 0, shown.stderr
+
+
+def test_podman_is_followed_by_the_same_api(tmp_path: Path) -> None:
+    engine, port = Podman(), free_port()
+    try:
+        engine.run("pod", labels("pod", port), port=port)
+        with instance(tmp_path, engine.url) as lb:
+            becomes(lb, "pod", 200)
+            engine.ask("POST", "/containers/pod/stop", t=1)
+            becomes(lb, "pod", 503)
+            engine.ask("POST", "/containers/pod/start")
+            becomes(lb, "pod", 200)
+    finally:
+        engine.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,9 @@ START_S = 60.0
 class Docker:
     """`url` and `socket` are where it answers."""
 
+    limits: tuple[str, ...] = ("nofile",)  # of containers
+    image: str
+
     def __init__(self, port: int = 0) -> None:
         assert DOCKERD, "dockerd is not installed: see ci/system.sh"
         self.port = port or free_port()
@@ -39,13 +43,16 @@ class Docker:
         self.process = self._started()
         self._import_image()
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _command(self) -> list[str]:
         names = {name: str(self.folder / name) for name in ("data", "run", "pid")}
         command = [DOCKERD, "--data-root", names["data"], "--exec-root", names["run"], "--pidfile", names["pid"]]
         command += ["-H", self.url, "-H", f"unix://{self.socket}", "--storage-driver", "vfs", "--bridge=none"]
         command += ["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
+        return command
+
+    def _started(self) -> subprocess.Popen[bytes]:
         log = (self.folder / "log").open("ab")
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(self._command(), stdout=log, stderr=log, start_new_session=True)
         end = time.monotonic() + START_S
         while True:
             with contextlib.suppress(httpx.HTTPError):
@@ -100,6 +107,9 @@ class Docker:
             "/images/create", params={"fromSrc": "-", "repo": repository, "tag": tag}, content=archive.getvalue()
         )
         assert answer.status_code == 200, answer.text
+        found = re.search(r"sha256:[0-9a-f]+", answer.text)
+        assert found, answer.text
+        self.image = found[0]
 
     def create(
         self,
@@ -117,13 +127,13 @@ class Docker:
         if port:
             script += f"echo -n {name} > /www/index.html; /bin/busybox httpd -p {port} -h /www; "
         body: dict[str, Any] = {
-            "Image": IMAGE,
+            "Image": self.image,
             "Cmd": ["/bin/busybox", "sh", "-c", script + "while :; do /bin/busybox sleep 0.1; done"],
             "Labels": {key: str(value) for key, value in labels.items()},
             "ExposedPorts": {each: {} for each in exposed},
             "HostConfig": {"NetworkMode": network, "PortBindings": bindings or {}},
         }
-        body["HostConfig"]["Ulimits"] = [{"Name": "nofile", "Soft": 1024, "Hard": 1024}]
+        body["HostConfig"]["Ulimits"] = [{"Name": name, "Soft": 1024, "Hard": 1024} for name in self.limits]
         if health:
             second = 1_000_000_000
             body["Healthcheck"] = {
@@ -153,6 +163,18 @@ class Docker:
         body = {"Name": name, "IPAM": {"Config": [{"Subnet": subnet}]}}
         self.ask("POST", "/networks/create", body)
         self.networks.append(name)
+
+
+class Podman(Docker):
+    """The same API of Podman, without a daemon of Docker."""
+
+    limits = ("nofile", "nproc")
+
+    def _command(self) -> list[str]:
+        runtime = shutil.which("runc", path="/usr/sbin:/usr/bin") or "runc"
+        command = ["podman", "--root", str(self.folder / "data"), "--runroot", str(self.folder / "run")]
+        command += ["--storage-driver", "vfs", "--cgroup-manager=cgroupfs", "--runtime", runtime]
+        return [*command, "system", "service", "--time=0", self.url.replace("tcp://", "tcp:")]
 
 
 @contextlib.contextmanager
