@@ -139,7 +139,8 @@ cdef class Context:
 
     cdef int take_body(self) except -1:
         """Have the request's body come now, before a server is chosen, into the filters that were added; the last one `keeps_all` of
-        it. Within `on_request` or `on_settled`, after `wait`: that filter settles the Pending when the body has come."""
+        it. Within `on_request` or `on_settled`, after `wait`: that filter settles the Pending when the body has come, which begins to
+        when the middleware has returned."""
         raise NotImplementedError
 
     cdef MemoryBudget budget(self):

@@ -22,6 +22,7 @@ cdef class RequestWay(Exchange):
     cdef Replay replay                 # its owner for a fallback or another attempt; None = it is not kept for one
     cdef list copies                   # Copy, that wait for the end of the body; None = none
     cdef bint body_ended               # the client's body has come to its end
+    cdef bint takes_body               # the body is to come when the exchange begins to wait
     cdef Tries tries                   # what the route prescribes for further attempts; None = nothing
 
     cdef int leave_filters(self, Py_ssize_t step) except -1
@@ -35,6 +36,7 @@ cdef class RequestWay(Exchange):
     cdef int64_t repeatable_bytes(self, int64_t most) noexcept
     cdef bint is_repeatable(self) noexcept
     cdef bint keeps_body(self) noexcept
+    cdef int begin_body(self) except -1
     cdef int begin_replay(self, int64_t limit, int64_t length, bint required) except -1
     cdef int end_replay(self) except -1
     cdef int make_copies(self) except -1

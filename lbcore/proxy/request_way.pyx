@@ -43,6 +43,18 @@ cdef class RequestWay(Exchange):
         return 0
 
     cdef int take_body(self) except -1:
+        self.takes_body = True
+        return 0
+
+    cdef int begin_wait(self) except -1:
+        if not self.takes_body:
+            return Exchange.begin_wait(self)
+        self.takes_body = False
+        Exchange.begin_wait(self)
+        return self.begin_body()
+
+    cdef int begin_body(self) except -1:
+        """Have the body come into the filters. What it leads to may end the exchange."""
         cdef int status
         self.request_sink = self.request_filters
         if not self.body_ended:

@@ -112,7 +112,7 @@ class Http2Connection:
     def request(self) -> bytes:
         draw, token = self.draw, self.token
         method = draw.choice([b"GET", b"GET", b"POST", b"HEAD", b"OPTIONS"] + [b"CONNECT"] * (not self.sound))
-        path = draw.choice([b"/", b"/a/", b"/s/", b"/w/", b"/" + b"d" * 3000]) + token
+        path = draw.choice([b"/", b"/a/", b"/s/", b"/w/", b"/t/", b"/" + b"d" * 3000]) + token
         fields = [(b":method", method), (b":path", path), (b":scheme", draw.choice([b"http", b"https"]))]
         fields.append((b":authority", token + b".test"))
         for _ in range(draw.choice([0, 1, 3, 3, 40])):

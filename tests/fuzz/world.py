@@ -212,6 +212,10 @@ def draw_config(draw: random.Random, urls: list[str], secrets: Secrets) -> dict[
         "guarded": {"weighted": {"services": [{"name": "mirror"}]}, "middlewares": ["mark", "strip"]},
         "waits": {"weighted": {"services": [{"name": "leaf"}, {"name": "other"}]}, "middlewares": ["two", "tap"]},
         "copied": {"mirroring": {"service": "waits", "mirrors": [{"name": "other", "percent": 60}]}},
+        "traffic": {
+            "weighted": {"services": [{"name": "failover"}, {"name": "leaf"}]},
+            "middlewares": draw.sample(["small", "whole", "retry", "breaker", "late", "typed"], k=2),
+        },
         "again": {"failover": {"service": "copied", "fallback": "waits", "errors": {"status": ["500-599"]}}},
     }
     middlewares = {
@@ -219,7 +223,39 @@ def draw_config(draw: random.Random, urls: list[str], secrets: Secrets) -> dict[
         "strip": {"stripPrefix": {"prefixes": ["/a"]}},
         "https": {"redirectScheme": {"scheme": "https"}},
         **{name: {"addPrefix": {"prefix": "/unused"}} for name in ("one", "two", "tap")},
+        "small": {"compress": {"minResponseBodyBytes": 1, "defaultEncoding": draw.choice(["gzip", "br", "zstd"])}},
+        "typed": {"contentType": {}},
+        "whole": {
+            "buffering": {
+                "maxRequestBodyBytes": draw.choice([0, 5000]),
+                "memRequestBodyBytes": draw.choice([0, 100]),
+                "maxResponseBodyBytes": draw.choice([0, 5000]),
+                "memResponseBodyBytes": draw.choice([0, 100]),
+                "retryExpression": draw.choice(["", "IsNetworkError() && Attempts() < 4"]),
+            }
+        },
+        "retry": {
+            "retry": {
+                "attempts": draw.randint(1, 5),
+                "status": draw.choice([[], ["500-599"]]),
+                "initialInterval": draw.choice(["0s", "2ms"]),
+                "retryNonIdempotentMethod": draw.random() < 0.5,
+                "maxRequestBodyBytes": draw.choice([1000, 100_000]),
+            }
+        },
+        "pages": {"errors": {"status": ["400-599"], "service": draw.choice(["good", "other"]), "query": "/{status}"}},
+        "breaker": {
+            "circuitBreaker": {
+                "expression": "NetworkErrorRatio() > 0.7 || LatencyAtQuantileMS(90.0) > 100",
+                "fallbackDuration": "50ms",
+                "recoveryDuration": "50ms",
+            }
+        },
+        "limit": {"rateLimit": {"average": 100, "burst": draw.randint(1, 50)}},
+        "late": {"timeout": {"after": "200ms"}},
+        "web": {"grpcWeb": {"allowOrigins": ["*"]}},
     }
+    traffic = ["small", "typed", "whole", "retry", "pages", "breaker", "limit", "late", "web", "mark", "tap", "one"]
     routers: dict[str, Any] = {
         "good": {"rule": "Path(`/good`)", "service": "good", "priority": 1000},
         "all": {"rule": "PathPrefix(`/`)", "service": draw.choice(["mirror", "failover", "guarded", "leaf"])},
@@ -233,6 +269,11 @@ def draw_config(draw: random.Random, urls: list[str], secrets: Secrets) -> dict[
             "rule": "PathPrefix(`/w`)",
             "service": draw.choice(["again", "copied", "waits"]),
             "middlewares": draw.choice([["one"], ["one", "tap"], ["tap", "mark", "one"]]),
+        },
+        "traffic": {
+            "rule": "PathPrefix(`/t`)",
+            "service": draw.choice(["traffic", "again", "weighted"]),
+            "middlewares": draw.sample(traffic, k=draw.randint(1, 5)),
         },
     }
     routers |= {f"{name}-tls": {**router, "tls": {}} for name, router in routers.items()}
@@ -305,7 +346,7 @@ class HostileClient:
         """A request, mostly well-formed."""
         draw = self.draw
         method = draw.choice([b"GET", b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"TRACE"])
-        path = draw.choice([b"/", b"/a/", b"/s/", b"/w/", b"/w/", b"/" + b"d" * draw.choice([1, 300, 3000])]) + token
+        path = draw.choice([b"/", b"/a/", b"/s/", b"/w/", b"/t/", b"/t/", b"/" + b"d" * draw.choice([1, 300, 3000])]) + token
         lines = [b"%s %s HTTP/1.%d" % (method, path, draw.random() < 0.9), b"Host: %s.test" % token]
         for _ in range(draw.choice([0, 1, 3, 40, 250] if draw.random() < 0.2 else [0, 1, 3])):
             lines.append(

@@ -94,7 +94,7 @@ def test_a_server_that_fails_in_its_body_is_answered_for() -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_longer_requests_are_refused(chunked: bool) -> None:
+def test_longer_requests_are_refused(chunked: bool, caplog: pytest.LogCaptureFixture) -> None:
     with recorders("a") as (a,), edge(buffered(a.url, maxRequestBodyBytes=10_000)) as lb:
         assert lb.ask(post(bytes(10_000), chunked))[2] == b"a"
         client = lb.client()
@@ -102,6 +102,7 @@ def test_longer_requests_are_refused(chunked: bool) -> None:
         first, _, text = client.message()
         assert (first.split()[1], text) == ("413", b"Request Entity Too Large")
         assert len(a.requests) == 1
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.mark.parametrize("chunked", [False, True])
