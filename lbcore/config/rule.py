@@ -213,7 +213,7 @@ def placeholders(rule: Rule) -> list[str]:
     ]
 
 
-_SPACE = r"(?:\s|//[^\n]*+|/\*(?s:.*?)\*/)*+"  # and comments, without backtracking
+_SPACE = r"(?:[ \t\r\n]|//[^\n]*+|/\*(?s:.*?)\*/)*+"  # and comments, without backtracking
 _BLANK = re.compile(_SPACE)
 _TOKEN = re.compile(
     _SPACE + r"(?:(?P<op>&&|\|\||[!(),])|(?P<name>[A-Za-z_]\w*)|(?P<raw>`[^`]*`)|(?P<text>\"(?:[^\"\\\n]|\\.)*\"))"

@@ -163,3 +163,10 @@ def test_rules_of_version_2_are_told_how_they_are_written_now(rule: str, hint: s
 def test_placeholders_of_version_2_are_found() -> None:
     rule = "HostRegexp(`{sub:[a-z]{2}}.a.b`) || Path(`/a/{id}`) || PathRegexp(`^/x{2,3}$`) || Query(`a`, `{b}`)"
     assert placeholders(parse_rule(rule)) == ["HostRegexp(`{sub:[a-z]{2}}.a.b`)", "Path(`/a/{id}`)"]
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u2003", "\v", "\x1c"])
+def test_space_is_what_go_takes_for_it(space: str) -> None:
+    assert str(parse_rule("\tHost(`a`)\r\n")) == "Host(`a`)"
+    with pytest.raises(RuleError):
+        parse_rule(f"Host(`a`){space}")
