@@ -229,13 +229,18 @@ def test_only_the_object_of_a_bad_label_is_refused(engine: Docker, tmp_path: Pat
         },
     )
     engine.run("typo", {"traefik.http.routes.x.rule": "Host(`typo`)"})
-    with instance(tmp_path, engine.url) as lb:
+    with instance(tmp_path, engine.url, metrics={"prometheus": {}}) as lb:
         for host in ("good", "fine"):
             becomes(lb, host, 200)
         assert status(lb, "bad") == 404
         text = r"container bad: traefik.http.routers.bad.prioritty: unknown key 'prioritty' \(did you mean priority\?\)"
         lb.logged(text)
         lb.logged(r"container typo: traefik.http.routes: unknown key 'routes' \(did you mean routers\?\)")
+        shown = ask(int(lb.logged(r"entry point traefik listens on \S+:(\d+)")[1]), "localhost", "/metrics")[1]
+        assert 'lbcore_provider_problems{provider="docker"} 1.0' in shown
+        assert 'lbcore_provider_failures_total{provider="docker"} 1.0' in shown
+        assert 'lbcore_provider_objects{provider="docker"} 5.0' in shown
+        assert 'lbcore_provider_age_seconds{provider="docker"}' in shown
         (state,) = api(lb, "/api/providers")
         assert (state["name"], state["failures"]) == ("docker", 1)
         assert "container typo" in state["problems"][0]
@@ -276,12 +281,30 @@ def test_references_and_middlewares_over_providers(engine: Docker, tmp_path: Pat
                        "traefik.http.middlewares.mark.headers.customresponseheaders.X-Mark": "1"}, port=port)  # fmt: skip
     (tmp_path / "dyn.yml").write_text(
         "http:\n  middlewares: {cut: {stripPrefix: {prefixes: [/cut]}}}\n"
-        "  routers: {a: {rule: Host(`{{ normalize `from.file` }}`), service: app@docker, middlewares: [mark@docker]}}\n"
+        "  routers:\n"
+        "    a: {rule: Host(`{{ normalize `from.file` }}`), service: app@docker, middlewares: [mark@docker]}\n"
+        "    a0: {rule: Host(`app`), service: none}\n"
+        "  services: {none: {loadBalancer: {servers: []}}}\n"
     )
     providers = {"docker": {"endpoint": engine.url}, "file": {"filename": str(tmp_path / "dyn.yml")}}
     with instance(tmp_path, engine.url, providers=providers) as lb:
         becomes(lb, "from-file", 200)
+        # Of two routers with the same rule, Docker's is asked first ...
         assert ask(lb.port, "app", "/cut/index.html") == (200, "app")
+    (tmp_path / "again").mkdir()
+    # ... unless the file comes first. What an entry point names without a provider is of the router's provider.
+    web = {"address": "127.0.0.1:0", "http": {"middlewares": ["mark"]}}
+    more = {"entryPoints": points({"web": web}), "providers": {**providers, "precedence": ["file"]}}
+    with instance(tmp_path / "again", engine.url, **more) as lb:
+        eventually(lambda: api(lb, "/api/http/routers/app@docker"), "the router of the container")
+        assert api(lb, "/api/http/routers/app@docker")["status"] == "enabled"
+        error = api(lb, "/api/http/routers/a0@file")["error"][0]
+        assert error == 'middleware "mark@file" does not exist'
+        assert status(lb, "app") == 200
+    more["entryPoints"] = points()
+    (tmp_path / "last").mkdir()
+    with instance(tmp_path / "last", engine.url, **more) as lb:
+        becomes(lb, "app", 503)
 
 
 def test_a_daemon_that_goes_away_and_comes_back(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ class Server:
 
     def start(self) -> None:
         self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
-        self.client = redis.Redis(port=self.port, retry_on_timeout=True)
+        self.client = redis.Redis(port=self.port)
 
         def answers() -> bool:
             with contextlib.suppress(redis.RedisError):

@@ -76,6 +76,17 @@ def test_merge_does_not_change_its_parts() -> None:
     assert list(part.http.services) == ["a"]
 
 
+def test_default_options_of_two_providers_are_those_of_none(caplog: pytest.LogCaptureFixture) -> None:
+    tls = {"options": {"default": {"minVersion": "VersionTLS13"}}, "stores": {"default": {}}}
+    part = DynamicConfig.model_validate({"tls": tls})
+    alone = merge({"file": part}).tls
+    assert (alone.options["default"].faults, list(alone.stores)) == ((), ["default"])
+    both = merge({"file": part, "docker": part}).tls
+    assert both.options["default"].faults == ("the default TLS options are defined by several providers: docker, file",)
+    assert list(both.stores) == []
+    assert "the default TLS store is defined by several providers" in caplog.text
+
+
 def test_aggregator_waits_for_every_provider_once() -> None:
     one, two = Scripted("one"), Scripted("two")
 
