@@ -118,6 +118,8 @@ cdef class CircuitBreaker(Middleware):
     cdef uint64_t check_ns, fallback_ns, recovery_ns
     cdef Group group
     cdef dict breakers                 # Breaker by router or service: bounded by the configuration
+    cdef str last_place                # of the one that was asked for last
+    cdef Breaker last_breaker
 
     def __init__(self, str name, config):
         self.name = name
@@ -166,10 +168,14 @@ cdef class CircuitBreaker(Middleware):
     cdef Breaker at(self, Context context):
         """The breaker of the router or service in front of which the middleware stands."""
         cdef str place = context.place()
-        cdef Breaker found = self.breakers.get(place)
+        cdef Breaker found
+        if place is self.last_place:
+            return self.last_breaker
+        found = self.breakers.get(place)
         if found is None:
             found = self.breakers[place] = Breaker.__new__(Breaker)
             found.group = self.group.part(place)
+        self.last_place, self.last_breaker = place, found
         return found
 
     # Requests

@@ -182,7 +182,7 @@ cdef class WholeExchange(AnswerWay):
             self.step = <Py_ssize_t>item[0]
             if self.step < step:
                 break
-            del self.ends[last]
+            self.ends.pop()
             last -= 1
             try:
                 (<Middleware>item[1]).on_end(self.request, self.status, self)

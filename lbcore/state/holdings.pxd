@@ -11,6 +11,8 @@ cdef class Group:
     cdef readonly uint64_t number      # of the group in the table: the same in all workers, and after a reload
     cdef str identity
     cdef dict parts                    # Group by name: those of the routers and services it is used by
+    cdef str last_place                # of the part that was asked for last
+    cdef Group last_part
 
     cdef Group part(self, str place)
     cdef bint hold(self, const uint8_t* key, int64_t amount) noexcept

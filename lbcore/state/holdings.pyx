@@ -31,9 +31,13 @@ cdef class Group:
     cdef Group part(self, str place):
         """The group of its use by one router or service: see `Context.place`. Bounded by the configuration. Usually O(1) without a
         heap call."""
-        cdef Group found = self.parts.get(place)
+        cdef Group found
+        if place is self.last_place:           # nearly always: the names of routers and services are made once
+            return self.last_part
+        found = self.parts.get(place)
         if found is None:
             found = self.parts[place] = Group(self.table, f"{self.identity}|{place}")
+        self.last_place, self.last_part = place, found
         return found
 
     cdef bint hold(self, const uint8_t* key, int64_t amount) noexcept:

@@ -346,7 +346,8 @@ class HostileClient:
         """A request, mostly well-formed."""
         draw = self.draw
         method = draw.choice([b"GET", b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"TRACE"])
-        path = draw.choice([b"/", b"/a/", b"/s/", b"/w/", b"/t/", b"/t/", b"/" + b"d" * draw.choice([1, 300, 3000])]) + token
+        long = b"/" + b"d" * draw.choice([1, 300, 3000])
+        path = draw.choice([b"/", b"/a/", b"/s/", b"/w/", b"/t/", b"/t/", long]) + token
         lines = [b"%s %s HTTP/1.%d" % (method, path, draw.random() < 0.9), b"Host: %s.test" % token]
         for _ in range(draw.choice([0, 1, 3, 40, 250] if draw.random() < 0.2 else [0, 1, 3])):
             lines.append(
