@@ -29,7 +29,9 @@ from tests.support.instance import Instance, eventually, running
 
 EXAMPLES = int(os.environ.get("LBCORE_EXAMPLES", "0"))
 POINT = {"address": "127.0.0.1:0"}
-STATIC = {"entryPoints": {"web": POINT, "traefik": POINT}, "api": {"insecure": True}, "metrics": {"prometheus": {}}}
+DATAGRAMS = {"address": "127.0.0.1:0/udp"}
+POINTS = {"web": POINT, "udp": DATAGRAMS, "traefik": POINT}
+STATIC = {"entryPoints": POINTS, "api": {"insecure": True}, "metrics": {"prometheus": {}}}
 
 
 def many(examples: int) -> settings:
