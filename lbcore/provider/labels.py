@@ -44,9 +44,9 @@ NOT_BY_LABEL = (
     ("tls", "certificates"),
     ("tls", "options"),
 )
-# Keys whose values are names of files, unless they are PEM.
-FILES = frozenset({"certfile", "keyfile", "usersfile", "cafiles", "rootcas", "rootcasfiles"})
-FILES_OF_TLS = frozenset({"ca", "cert", "key"})  # below `tls`
+FILES = ("file", "files")  # keys that end so have names of files
+PEM_OR_FILES = frozenset({"certfile", "keyfile", "cafiles", "rootcas"})  # these have PEM, too, and ...
+PEM_OR_FILES_OF_TLS = frozenset({"ca", "cert", "key"})  # ... these below `tls`
 PEM = "-----BEGIN"
 
 Faults = dict[tuple[str, str, str], list[str]]  # by layer, kind, and name in lower case
@@ -212,12 +212,13 @@ class _Reader:
         """Why a label may not have its value: who starts containers does not get at files and sockets of the host."""
         names = [part for part in lower if not part.isdigit()]
         last = names[-1]
-        if last in ("url", "address") and value.strip().lower().startswith("unix:"):
-            paths = [value.strip()[len("unix:") :]]
-        elif last in FILES or (last in FILES_OF_TLS and "tls" in names[:-1]):
-            paths = [part.strip() for part in value.split(",")] if PEM not in value else []
+        has_pem = last in PEM_OR_FILES or (last in PEM_OR_FILES_OF_TLS and "tls" in names[:-1])
+        if has_pem or last.endswith(FILES):
+            paths = [part.strip() for part in value.split(",")]
+            paths = [path for path in paths if not (has_pem and PEM in path)]
         else:
-            return ""
+            parts = [part.strip() for part in value.split(",")]
+            paths = [part[len("unix:") :] for part in parts if part.lower().startswith("unix:")]
         for path in filter(None, paths):
             real = os.path.realpath(path)
             if not any(real.startswith(f"{folder.rstrip('/')}/") for folder in self.folders):
