@@ -1,7 +1,8 @@
-# Byte buffers: chunks of fixed size from one pool of the process, larger blocks from the heap.
+# Byte buffers: chunks and large blocks of fixed sizes from pools of the process, still larger ones from the heap.
 
 cdef enum:
     CHUNK_BYTES = 32768        # size of a chunk; a busy connection holds one for each direction
+    LARGE_BYTES = 69632        # size of a large block, which holds four full records of TLS
 
 cdef struct Buffer:
     char* base                 # owned until `buffer_release`; NULL = empty

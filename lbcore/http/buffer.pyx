@@ -1,7 +1,7 @@
-"""Byte buffers and the pool of their chunks. No I/O.
+"""Byte buffers and the pools of their memory. No I/O.
 
-A connection holds a chunk only while it has bytes to process, so an idle connection holds none. The pool is last in, first out, so
-that a chunk taken from it is likely to be in the processor's cache.
+A connection holds a chunk only while it has bytes to process, so an idle connection holds none. A pool is last in, first out, so
+that what is taken from it is likely to be in the processor's cache.
 """
 
 from libc.stdlib cimport free, malloc, realloc
@@ -11,10 +11,13 @@ from lbcore.http.sanitizer cimport POOLS
 
 cdef enum:
     POOL_CHUNKS = 512          # most chunks in the pool (16 MiB); others go back to the heap
+    POOL_LARGE = 64            # most large blocks in their pool (4 MiB)
     PARKED_BYTES = 2048        # largest incomplete head that is stored in little memory while its client is slow
 
 cdef char* pool[POOL_CHUNKS]
 cdef Py_ssize_t pool_count = 0
+cdef char* large_pool[POOL_LARGE]
+cdef Py_ssize_t large_count = 0
 
 
 cdef inline bint take_kept(Buffer* buffer) noexcept nogil:
@@ -63,10 +66,13 @@ cdef int take_chunk(Buffer* buffer) noexcept nogil:
 
 cdef void buffer_give_back(Buffer* buffer) noexcept nogil:
     """`buffer_release` for a buffer that is not empty."""
-    global pool_count
+    global pool_count, large_count
     if POOLS and buffer.size == CHUNK_BYTES and pool_count < POOL_CHUNKS:
         pool[pool_count] = buffer.base
         pool_count += 1
+    elif POOLS and buffer.size == LARGE_BYTES and large_count < POOL_LARGE:
+        large_pool[large_count] = buffer.base
+        large_count += 1
     else:
         free(buffer.base)
     buffer.base = NULL
@@ -82,16 +88,39 @@ cdef int buffer_make_room(Buffer* buffer, Py_ssize_t free_bytes) noexcept nogil:
     return move_or_grow(buffer, free_bytes)
 
 
+cdef int take_large(Buffer* buffer) noexcept nogil:
+    """Move the contents of a smaller buffer to the front of a large block. Returns 0, or -1 without memory."""
+    global large_count
+    cdef Py_ssize_t length = buffer.end - buffer.start
+    cdef char* block
+    if large_count > 0:
+        large_count -= 1
+        block = large_pool[large_count]
+    else:
+        block = <char*>malloc(LARGE_BYTES)
+        if block == NULL:
+            return -1
+    if length:
+        memcpy(block, buffer.base + buffer.start, length)
+    buffer_release(buffer)
+    buffer.base = block
+    buffer.size = LARGE_BYTES
+    buffer.start = 0
+    buffer.end = length
+    return 0
+
+
 cdef int move_or_grow(Buffer* buffer, Py_ssize_t free_bytes) noexcept nogil:
     """Make room by moving the contents to the front, else by allocating. Returns as `buffer_reserve`."""
-    cdef Py_ssize_t length, size
+    cdef Py_ssize_t length = buffer.end - buffer.start, size
     cdef char* grown
+    if CHUNK_BYTES < length + free_bytes <= LARGE_BYTES and buffer.size < LARGE_BYTES:
+        return take_large(buffer)
     if buffer.base == NULL:
         if buffer_acquire(buffer) < 0:
             return -1
     if buffer.size - buffer.end >= free_bytes:
         return 0
-    length = buffer.end - buffer.start
     if buffer.start > 0:
         if length > 0:
             memmove(buffer.base, buffer.base + buffer.start, length)

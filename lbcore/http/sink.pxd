@@ -8,6 +8,7 @@ from lbcore.http.span cimport Span
 
 cdef class Sink:
     cdef bint blocked          # the sink cannot take more now: nothing may be put until the exchange resumes the source
+    cdef bint large_pieces     # a call costs it so much that a long body had better come in few of them
     cdef int splice_fd         # descriptor into which body bytes may be spliced, owned by the sink; -1 = all bytes must go through `put`
 
     cdef int put(self, Span data) except -1

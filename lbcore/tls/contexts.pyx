@@ -641,4 +641,5 @@ cdef int on_ticket(void* ssl, unsigned char* name, unsigned char* iv, void* ciph
     settings[2] = ossl_param(NULL, 0, NULL, 0, 0)
     if EVP_MAC_CTX_set_params(mac, settings) != 1:
         return -1
-    return 1 if is_newest else 2
+    # A client uses a ticket of TLS 1.3 once (RFC 8446 appendix C.4): without another one, its next handshake would be a full one.
+    return 1 if is_newest and SSL_version(ssl) < TLS_1_3 else 2

@@ -94,6 +94,7 @@ ctypedef int (*SSL_pending_fn)(const void*) noexcept
 ctypedef int (*SSL_shutdown_fn)(void*) noexcept
 ctypedef int (*SSL_session_reused_fn)(const void*) noexcept
 ctypedef const char* (*SSL_get_version_fn)(const void*) noexcept
+ctypedef int (*SSL_version_fn)(const void*) noexcept
 ctypedef const void* (*SSL_get_current_cipher_fn)(const void*) noexcept
 ctypedef const char* (*SSL_CIPHER_standard_name_fn)(const void*) noexcept
 ctypedef const char* (*OPENSSL_cipher_name_fn)(const char*) noexcept
@@ -232,6 +233,7 @@ cdef SSL_pending_fn SSL_pending
 cdef SSL_shutdown_fn SSL_shutdown
 cdef SSL_session_reused_fn SSL_session_reused
 cdef SSL_get_version_fn SSL_get_version
+cdef SSL_version_fn SSL_version
 cdef SSL_get_current_cipher_fn SSL_get_current_cipher
 cdef SSL_CIPHER_standard_name_fn SSL_CIPHER_standard_name
 cdef OPENSSL_cipher_name_fn OPENSSL_cipher_name

@@ -18,6 +18,7 @@ from lbcore.transport.splice cimport (
 
 cdef enum:
     TRAILER_LIMIT_BYTES = 16384
+    PIECE_BYTES = 65536        # received at once of a long body, for a sink that wants large pieces
     NO_PIPE = -2               # returned by `splice_on`, besides BodyEvent
 
 
@@ -41,10 +42,12 @@ cdef int body_read(BodyReader* body, Socket socket, Sink sink, Message trailers)
     The caller calls `sink.end`, and after BODY_WAITS `sink.flush`. O(bytes), no call of the heap.
     """
     cdef Buffer* input = &socket.input
-    cdef Py_ssize_t n
+    cdef Py_ssize_t n, limit
     cdef int event
     while True:
         if sink.blocked:
+            if buffer_len(input) == 0:
+                buffer_release(input)
             return BODY_BLOCKED
         if buffer_len(input) > body.seen:
             event = pass_on(body, input, sink, trailers)
@@ -63,9 +66,12 @@ cdef int body_read(BodyReader* body, Socket socket, Sink sink, Message trailers)
                 return event
         if not socket.readable:
             break
-        if buffer_reserve(input, CHUNK_BYTES if body.seen == 0 else CHUNK_BYTES // 8) < 0:
+        limit = CHUNK_BYTES if body.seen == 0 else CHUNK_BYTES // 8
+        if sink.large_pieces and body.received >= PIECE_BYTES:
+            limit = PIECE_BYTES
+        if buffer_reserve(input, limit) < 0:
             raise MemoryError
-        n = socket.receive(input, buffer_room(input))
+        n = socket.receive(input, limit if limit == PIECE_BYTES else buffer_room(input))
         if n == IO_AGAIN:
             break
         if n <= 0:

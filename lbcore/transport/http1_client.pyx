@@ -452,6 +452,8 @@ cdef class Http1ClientConnection(ClientConnection):
             self.move(CLIENT_IDLE)
             return self.watch()
         if not stream.blocked:
+            if not self.keep_alive:
+                self.socket.end_follows()
             stream.flush()
         if stream.blocked:
             return self.close() if stream.broken else self.move(CLIENT_FLUSHING)
@@ -603,6 +605,7 @@ cdef class Http1ClientStream(RequestStream):
         if response.status == 101:
             self.chunking = False
         self.splice_fd = self.socket.splice_fd() if body == BODY_LENGTH else -1
+        self.large_pieces = not self.socket.can_splice()
         before = buffer_len(&self.socket.output)
         if render_response(response, self.minor_version, connection.keep_alive, self.chunking, http_date(),
                            &self.socket.output) < 0:

@@ -187,6 +187,7 @@ cdef class Http1ServerStream(ServerStream):
         exchange.response.clear()
         self.chunking = body == BODY_CHUNKED
         self.splice_fd = socket.splice_fd() if body == BODY_LENGTH else -1
+        self.large_pieces = not socket.can_splice()
         self.sent = body == BODY_NONE
         self.waiting_continue = exchange.request.framing.expects_continue and not self.sent
         self.blocked = self.waiting_continue

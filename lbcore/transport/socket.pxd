@@ -18,6 +18,7 @@ cdef class Transport:
     cdef bint pending(self, Socket socket) noexcept
     cdef uint32_t note(self, Socket socket, uint32_t events) noexcept
     cdef bint peer_has_ended(self, Socket socket) noexcept
+    cdef void end_follows(self, Socket socket) noexcept
     cdef void shut_write(self, Socket socket) noexcept
     cdef void shut(self, Socket socket) noexcept
 
@@ -59,6 +60,11 @@ cdef class Socket(Channel):
     cdef inline bint pending(self) noexcept:
         """Whether the transport holds bytes that `receive` would return, and which no event will announce."""
         return self.transport is not None and self.transport.pending(self)
+
+    cdef inline void end_follows(self) noexcept:
+        """Say that the bytes which are sent next are the last ones. The transport then announces the end together with them."""
+        if self.transport is not None:
+            self.transport.end_follows(self)
 
     cdef inline bint can_splice(self) noexcept:
         """Whether bytes may move inside the kernel, because they need no encryption."""

@@ -113,6 +113,10 @@ cdef class Transport:
         """Whether the end of the peer's bytes is next. Takes no bytes."""
         return False
 
+    cdef void end_follows(self, Socket socket) noexcept:
+        """As `Socket.end_follows`."""
+        pass
+
     cdef void shut_write(self, Socket socket) noexcept:
         """Announce the end to the peer (close_notify), and shut the descriptor's sending side."""
         socket.shut_write_plain()

@@ -21,15 +21,18 @@ cdef class TlsTransport(EncryptedTransport):
     cdef bint out_of_turn      # the descriptor may have more, but other sockets have their turn first
     cdef bint end_of_file      # the descriptor has returned its last byte
     cdef bint ended            # the peer has sent its last byte
+    cdef bint last             # what is sent next is followed by close_notify
     cdef bint finished         # close_notify was encrypted
     cdef bint shuts            # the sending side is shut when `outgoing` is sent
     cdef bint read_wants_room  # reading continues when there is room to send
+    cdef bint ticket_waits     # of `outgoing`, for the first answer: it holds a session ticket and nothing else
     cdef bint failed           # no byte can be read or written any more
     cdef str reason            # of the failure
     cdef int reason_number     # as OpenSSL numbers it; above 1000: an alert of the peer; 0: it is none of OpenSSL's
 
     cdef bint is_open(self) noexcept
     cdef int flush(self, Socket socket) noexcept
+    cdef bint is_1_3(self) noexcept
     cdef int settle(self, Socket socket, int result) noexcept
     cdef Py_ssize_t fail(self, Socket socket) noexcept
     cdef void finish(self, Socket socket) noexcept

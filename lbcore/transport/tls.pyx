@@ -18,20 +18,22 @@ from libc.errno cimport ECONNRESET, ENOMEM, EPROTO
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, strcmp
 
-from lbcore.http.buffer cimport CHUNK_BYTES, Buffer, buffer_acquire, buffer_len, buffer_release, buffer_reserve, buffer_room
+from lbcore.http.buffer cimport CHUNK_BYTES, LARGE_BYTES, Buffer, buffer_acquire, buffer_len, buffer_release, buffer_reserve, buffer_room
 from lbcore.http.span cimport Span, span_of
 from lbcore.state.layout cimport (
     HANDSHAKE_CERTIFICATE, HANDSHAKE_CLOSED, HANDSHAKE_GARBAGE, HANDSHAKE_REFUSED, HANDSHAKE_UNSHARED,
 )
 from lbcore.tls.connector cimport Target, connect
-from lbcore.tls.contexts cimport Acceptor, End, accept
+from lbcore.tls.contexts cimport Acceptor, End, Handshake, accept
 from lbcore.tls.openssl cimport *
 from lbcore.transport.encryption cimport EncryptedTransport, Encryption, ServerEncryption
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, Socket
 
 cdef enum:
-    OUTGOING_BYTES = 131072    # most bytes encrypted before they are sent: eight full records
+    OUTGOING_BYTES = LARGE_BYTES       # most bytes encrypted before they are sent: four full records
+    RECORD_BYTES = 16384       # most bytes of the caller in a record
+    RECORD_EXTRA = 64          # more than a record adds to them
     BIO_DESCRIPTOR = 0x0400    # BIO_TYPE_SOURCE_SINK
     PEER_ALERT = 1000          # SSL_AD_REASON_OFFSET
     VERIFY_FAILED = 134        # SSL_R_CERTIFICATE_VERIFY_FAILED
@@ -139,11 +141,15 @@ cdef class TlsTransport(EncryptedTransport):
     cdef bint is_open(self) noexcept:
         return self.session is not None and self.session.ssl != NULL and not self.failed
 
+    cdef bint is_1_3(self) noexcept:
+        return self.version != NULL and strcmp(self.version, b"1.3") == 0
+
     cdef int flush(self, Socket socket) noexcept:
         """Send `outgoing`. Returns 0 if all is sent, IO_AGAIN if there is no room, or IO_FAILED."""
         cdef Buffer* outgoing = &self.outgoing
         cdef Py_ssize_t waiting = buffer_len(outgoing)
         cdef Py_ssize_t sent
+        self.ticket_waits = False
         if waiting:
             sent = socket.send_plain(span_of(outgoing.base + outgoing.start, waiting), span_of(NULL, 0))
             if sent == IO_FAILED:
@@ -224,6 +230,9 @@ cdef class TlsTransport(EncryptedTransport):
         elif state != IO_AGAIN:
             self.fail(socket)
             return IO_FAILED
+        if self.done and buffer_len(&self.received) and self.is_1_3() and isinstance(self.session, Handshake):
+            self.ticket_waits = True           # a request is here already, and one call sends both
+            return 0
         state = self.flush(socket)
         if state == IO_AGAIN:
             state = socket.wait_for_output()
@@ -273,7 +282,7 @@ cdef class TlsTransport(EncryptedTransport):
             if self.dry and buffer_len(&self.received) == 0 and SSL_pending(self.session.ssl) == 0:
                 break
         self.socket = NULL
-        if buffer_len(&self.outgoing):         # an answer to a change of keys, or an alert
+        if buffer_len(&self.outgoing) and not self.ticket_waits:       # an answer to a change of keys, or an alert
             if self.flush(socket) == IO_AGAIN:
                 socket.wait_for_output()
         if state == IO_FAILED and total == 0:
@@ -295,19 +304,22 @@ cdef class TlsTransport(EncryptedTransport):
 
     cdef Py_ssize_t send_two(self, Socket socket, Span first, Span second) noexcept:
         cdef Span[2] pieces
-        cdef Py_ssize_t skip = self.held, offered = first.len + second.len
+        cdef Py_ssize_t skip = self.held, offered = first.len + second.len, size
         cdef size_t written = 0
         cdef int i, result, state = 0
-        if not self.is_open() or self.finished:
+        if not self.is_open() or self.finished and self.held == 0:
             if socket.fault == 0:
                 socket.fault = ECONNRESET
             return IO_FAILED
-        if self.held > offered:                # fewer bytes than last time, so not the ones that were encrypted
+        if self.held > offered or self.finished and self.held < offered:       # fewer bytes than last time, so not the ones that were encrypted
             socket.fault = EPROTO
             return self.fail(socket)
         pieces[0] = first
         pieces[1] = second
         self.socket = <void*>socket
+        size = buffer_len(&self.outgoing) + (offered - skip) + (offered - skip + RECORD_BYTES - 1) // RECORD_BYTES * RECORD_EXTRA
+        if size > CHUNK_BYTES:                 # not first a chunk, and then another block for what does not fit
+            buffer_reserve(&self.outgoing, min(size, <Py_ssize_t>LARGE_BYTES) - buffer_len(&self.outgoing))
         for i in range(2):
             if skip >= pieces[i].len:
                 skip -= pieces[i].len
@@ -326,6 +338,8 @@ cdef class TlsTransport(EncryptedTransport):
         self.socket = NULL
         if state == IO_FAILED or self.ended and state == 0 and self.held < offered:
             return self.fail(socket)
+        if self.last and state == 0:
+            self.finish(socket)
         state = self.flush(socket)
         if state != 0:
             return self.fail(socket) if state == IO_FAILED else IO_AGAIN
@@ -381,6 +395,9 @@ cdef class TlsTransport(EncryptedTransport):
             SSL_shutdown(self.session.ssl)
             self.socket = NULL
             ERR_clear_error()
+
+    cdef void end_follows(self, Socket socket) noexcept:
+        self.last = True
 
     cdef void shut_write(self, Socket socket) noexcept:
         self.finish(socket)

@@ -11,6 +11,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -381,6 +382,50 @@ def test_a_client_that_reads_slowly_gets_all_of_it(made: dict[str, Files]) -> No
             if len(got) % 7 == 0:
                 time.sleep(0.001)
     assert zlib.crc32(got) == zlib.crc32(body)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_that_uses_each_ticket_once_always_has_one(made: dict[str, Files], version: ssl.TLSVersion) -> None:
+    with secure({}) as lb:
+        context = trusting(maximum_version=version)
+        peer = over_tls(lb, context=context)
+        assert status(peer) == "200"
+        for _ in range(4):
+            session = tls_of(peer).session
+            assert session is not None
+            peer = over_tls(lb, context=context, session=session)
+            assert status(peer) == "200"
+            assert tls_of(peer).session_reused
+            if version == ssl.TLSVersion.TLSv1_3:
+                again = tls_of(peer).session
+                assert again is not None
+                assert again.id != session.id
+
+
+def test_clients_that_do_not_read_cost_bounded_memory(made: dict[str, Files]) -> None:
+    body = bytes(8 << 20)
+    count = 40
+
+    def script(peer: Peer) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            peer.message()
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+            peer.send(body)
+
+    def resident_bytes() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    with serving(script) as server, edge(secured(server.url, {})) as lb:
+        peers = [over_tls(lb) for _ in range(count)]
+        before = resident_bytes()
+        for peer in peers:
+            peer.send(HELLO % b"a.test")
+        for peer in peers:
+            peer.until(b"\r\n\r\n")
+        lb.settle()
+        assert resident_bytes() - before < count << 20  # of 320 MiB; a thread of each server is in it
+        for peer in peers[:2]:
+            assert peer.exactly(len(body)) == body
 
 
 def test_requests_in_a_row_and_in_pieces(made: dict[str, Files]) -> None:
