@@ -6,6 +6,7 @@
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from lbcore.http.fields cimport Field
+from lbcore.http2.memory cimport Memory
 
 cdef enum:
     NGHTTP2_DATA = 0
@@ -33,6 +34,7 @@ cdef enum:
     NGHTTP2_NO_ERROR = 0
     NGHTTP2_PROTOCOL_ERROR = 1
     NGHTTP2_INTERNAL_ERROR = 2
+    NGHTTP2_STREAM_CLOSED = 5
     NGHTTP2_REFUSED_STREAM = 7
     NGHTTP2_CANCEL = 8
     NGHTTP2_CONNECT_ERROR = 10
@@ -109,7 +111,7 @@ ctypedef void (*option_uint32_fn)(void* option, uint32_t value) noexcept
 ctypedef void (*option_size_fn)(void* option, size_t value) noexcept
 ctypedef void (*option_byte_fn)(void* option, uint8_t value) noexcept
 ctypedef void (*option_rate_fn)(void* option, uint64_t burst, uint64_t rate) noexcept
-ctypedef int (*session_new_fn)(void** session, const void* callbacks, void* data, const void* option) noexcept
+ctypedef int (*session_new_fn)(void** session, const void* callbacks, void* data, const void* option, Memory* memory) noexcept
 ctypedef ssize_t (*mem_recv_fn)(void* session, const uint8_t* bytes, size_t length) noexcept
 ctypedef ssize_t (*mem_send_fn)(void* session, const uint8_t** bytes) noexcept
 ctypedef int (*ask_fn)(void* session) noexcept
@@ -155,8 +157,8 @@ cdef option_size_fn nghttp2_option_set_max_deflate_dynamic_table_size
 cdef option_uint32_fn nghttp2_option_set_peer_max_concurrent_streams
 cdef option_byte_fn nghttp2_option_set_builtin_recv_extension_type
 cdef option_rate_fn nghttp2_option_set_stream_reset_rate_limit     # NULL: the library has none
-cdef session_new_fn nghttp2_session_server_new2
-cdef session_new_fn nghttp2_session_client_new2
+cdef session_new_fn nghttp2_session_server_new3
+cdef session_new_fn nghttp2_session_client_new3
 cdef delete_fn nghttp2_session_del
 cdef mem_recv_fn nghttp2_session_mem_recv
 cdef mem_send_fn nghttp2_session_mem_send

@@ -24,11 +24,11 @@ cdef int load() except -1:
     global nghttp2_option_set_stream_reset_rate_limit, nghttp2_session_callbacks_new, nghttp2_session_callbacks_set_on_begin_headers_callback
     global nghttp2_session_callbacks_set_on_data_chunk_recv_callback, nghttp2_session_callbacks_set_on_frame_recv_callback, nghttp2_session_callbacks_set_on_header_callback
     global nghttp2_session_callbacks_set_on_invalid_frame_recv_callback, nghttp2_session_callbacks_set_on_invalid_header_callback, nghttp2_session_callbacks_set_on_stream_close_callback
-    global nghttp2_session_callbacks_set_send_data_callback, nghttp2_session_change_extpri_stream_priority, nghttp2_session_client_new2
+    global nghttp2_session_callbacks_set_send_data_callback, nghttp2_session_change_extpri_stream_priority, nghttp2_session_client_new3
     global nghttp2_session_consume, nghttp2_session_consume_connection, nghttp2_session_del
     global nghttp2_session_get_last_proc_stream_id, nghttp2_session_get_remote_settings, nghttp2_session_get_stream_user_data
     global nghttp2_session_mem_recv, nghttp2_session_mem_send, nghttp2_session_resume_data
-    global nghttp2_session_server_new2, nghttp2_session_set_local_window_size, nghttp2_session_set_stream_user_data
+    global nghttp2_session_server_new3, nghttp2_session_set_local_window_size, nghttp2_session_set_stream_user_data
     global nghttp2_session_terminate_session, nghttp2_session_want_read, nghttp2_session_want_write
     global nghttp2_submit_goaway, nghttp2_submit_headers, nghttp2_submit_ping
     global nghttp2_submit_request, nghttp2_submit_response, nghttp2_submit_rst_stream
@@ -57,8 +57,8 @@ cdef int load() except -1:
     nghttp2_option_set_peer_max_concurrent_streams = <option_uint32_fn>at("nghttp2_option_set_peer_max_concurrent_streams")
     nghttp2_option_set_builtin_recv_extension_type = <option_byte_fn>at("nghttp2_option_set_builtin_recv_extension_type")
     nghttp2_option_set_stream_reset_rate_limit = <option_rate_fn><uintptr_t>library.address("nghttp2_option_set_stream_reset_rate_limit")
-    nghttp2_session_server_new2 = <session_new_fn>at("nghttp2_session_server_new2")
-    nghttp2_session_client_new2 = <session_new_fn>at("nghttp2_session_client_new2")
+    nghttp2_session_server_new3 = <session_new_fn>at("nghttp2_session_server_new3")
+    nghttp2_session_client_new3 = <session_new_fn>at("nghttp2_session_client_new3")
     nghttp2_session_del = <delete_fn>at("nghttp2_session_del")
     nghttp2_session_mem_recv = <mem_recv_fn>at("nghttp2_session_mem_recv2", "nghttp2_session_mem_recv")
     nghttp2_session_mem_send = <mem_send_fn>at("nghttp2_session_mem_send2", "nghttp2_session_mem_send")

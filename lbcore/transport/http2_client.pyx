@@ -592,12 +592,12 @@ cdef class Http2ClientStream(RequestStream):
         if self.exchange.stream is None and response.status != 200 and is_grpc(self.exchange.request):
             # lbcore's own answer.
             self.drops_body = True
-            if list_grpc_status(response.status, &session.list) < 0:
+            if list_grpc_status(response.status, session.list) < 0:
                 raise MemoryError
             return session.submit_response(&self.flow, False)
         if response.status == 101:
             response.drop(b"sec-websocket-accept", 20)     # answers a key that the client has not sent
-        if list_response(response, http_date(), &session.list) < 0:
+        if list_response(response, http_date(), session.list) < 0:
             raise MemoryError
         return session.submit_response(&self.flow, response.framing.body != BODY_NONE or response.status == 101)
 
@@ -606,7 +606,7 @@ cdef class Http2ClientStream(RequestStream):
         if self.connection is None:
             return 0
         session = self.connection.session
-        if list_response(response, span_of(NULL, 0), &session.list) < 0:
+        if list_response(response, span_of(NULL, 0), session.list) < 0:
             raise MemoryError
         return session.submit_interim(&self.flow, 0)
 

@@ -297,7 +297,7 @@ cdef class Http2ServerStream(ServerStream):
         result = render_request(exchange.request, &exchange.forward, self.server.prefix, &connection.text)
         if result == 0:
             result = list_request(exchange.request, connection.text.base + connection.text.start, buffer_len(&connection.text),
-                                  connection.encrypted, &session.list)
+                                  connection.encrypted, session.list)
         if result == 0:
             result = session.submit_request(&self.flow, has_body)
         buffer_release(&connection.text)

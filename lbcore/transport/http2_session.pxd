@@ -12,6 +12,8 @@ from lbcore.transport.socket cimport OwnedSocket
 cdef enum:
     STREAM_WINDOW = 262144     # bytes of a stream that the peer may send before they are consumed
     SESSION_WINDOW = 1048576   # the same for all streams of a session together
+    FRAME_HEAD_BYTES = 9
+    LATE_STREAMS = 16          # streams that lbcore has ended itself, and whose late frames are known to be late
 
 cdef enum FlowEvent:           # bits
     FLOW_INPUT = 1             # a head, bytes of the body, or its end have arrived
@@ -45,6 +47,7 @@ cdef struct Flow:              # one stream of a session, embedded in the stream
     bint full                  # the source of `output` waits for FLOW_ROOM
     bint resets_after          # the stream is reset without an error when our side has ended
     bint closed                # the library has closed the stream
+    bint reset_by_peer
 
 
 cdef inline Py_ssize_t queue_len(const ByteQueue* queue) noexcept nogil:
@@ -74,7 +77,15 @@ cdef class Http2Session(Flushable):
     cdef bint abused                   # the credit was used up
     cdef bint graceful                 # a GOAWAY was sent after which streams may still begin
     cdef int64_t check_ms              # expiry of the socket's timer, by the reactor's clock; 0 = it is not set
-    cdef FieldList list                # of the head that is submitted next
+    cdef FieldList* list               # of the head that is submitted next; one of the process, used within one call
+    cdef bint is_server
+    cdef Py_ssize_t frame_left         # bytes of the frame that is being received, or of the preface
+    cdef uint8_t[FRAME_HEAD_BYTES] frame_head      # the first bytes of a frame whose head is incomplete
+    cdef int head_have                 # their number
+    cdef int32_t newest_id             # of the streams that the peer has begun
+    cdef int32_t[LATE_STREAMS] late    # streams that ended before the peer had ended its side: its frames may still arrive
+    cdef int late_at                   # index of the next entry
+    cdef int32_t late_before           # streams up to this one may be late as well: they are no longer in `late`
 
     cdef int open(self, bint is_server, uint32_t streams, uint32_t decoder_bytes, uint32_t encoder_bytes) except -1
     cdef void free(self) noexcept
@@ -87,6 +98,10 @@ cdef class Http2Session(Flushable):
     cdef void link(self, Flow* flow) noexcept
     cdef void unlink(self, Flow* flow) noexcept
     cdef void charge(self, int cost) noexcept
+    cdef void look_through(self, const uint8_t* bytes, Py_ssize_t length) noexcept
+    cdef void look_at(self, const uint8_t* head, const uint8_t* bytes, Py_ssize_t length) noexcept
+    cdef void note_late(self, int32_t stream_id) noexcept
+    cdef bint may_be_late(self, int32_t stream_id) noexcept
     cdef bint is_finished(self) noexcept
     cdef int socket_event(self, uint32_t events) except -1
     cdef int check_by(self, int64_t until_ms) except -1

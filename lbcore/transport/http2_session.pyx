@@ -23,13 +23,14 @@ from lbcore.http.fields cimport Field, FieldList, list_trailers
 from lbcore.http.known cimport H_OTHER
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span, span_of
+from lbcore.http2.memory cimport session_memory
 from lbcore.http2.nghttp2 cimport *
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
 from lbcore.transport.reactor cimport Flushable
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
 
 cdef enum:
-    BATCH_BYTES = 65536        # serialised output that is sent with one call
+    BATCH_BYTES = 53000        # serialised output that is sent with one call; with one more frame it fits into a large block
     FLOW_BYTES = 65536         # unsent output of a flow that stops its source ...
     BUFFERED_BYTES = 524288    # ... and of all flows of a session, above which one piece of each is enough
     FIRST_BLOCK = 1024         # bytes of a queue's first block
@@ -37,6 +38,7 @@ cdef enum:
     DEFAULT_URGENCY = 3        # RFC 9218 section 4.1
     CREDIT = 1000              # largest credit, see `charge`
     CREDIT_PER_S = 100
+    PREFACE_BYTES = 24
     SILENT_BYTES = 64          # bytes of the peer that cost 1 if the library ignores them without a callback
 
 _log = logging.getLogger("lbcore.transport")
@@ -81,6 +83,11 @@ cdef void queue_take(ByteQueue* queue, Py_ssize_t length) noexcept nogil:
         queue_free(queue)
 
 
+cdef inline int32_t number_at(const uint8_t* bytes) noexcept:
+    """31 bits; the one in front is reserved."""
+    return (bytes[0] & 0x7F) << 24 | bytes[1] << 16 | bytes[2] << 8 | bytes[3]
+
+
 cdef void drop_trailers(Flow* flow) noexcept:
     cdef Message trailers
     if flow.trailers != NULL:
@@ -98,8 +105,10 @@ cdef int on_begin_headers(void* session, const FrameHead* frame, void* data) noe
     if self.section == NULL:
         self.section = self.begin_section(frame.stream_id)
         if self.section == NULL:
+            self.note_late(frame.stream_id)
             return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
         nghttp2_session_set_stream_user_data(session, frame.stream_id, self.section)
+        self.newest_id = frame.stream_id
     return 0
 
 
@@ -139,6 +148,10 @@ cdef int on_frame(void* session, const FrameHead* frame, void* data) noexcept:
                 flow.ended = True
                 self.mark(flow, FLOW_INPUT)
     else:
+        if frame.type == NGHTTP2_RST_STREAM:
+            flow = <Flow*>nghttp2_session_get_stream_user_data(session, frame.stream_id)
+            if flow != NULL:
+                flow.reset_by_peer = True
         self.charge(1)
     self.frame_received(frame)
     return 0
@@ -146,6 +159,8 @@ cdef int on_frame(void* session, const FrameHead* frame, void* data) noexcept:
 
 cdef int on_invalid_frame(void* session, const FrameHead* frame, int error, void* data) noexcept:
     (<Http2Session>data).charge(1)
+    if frame.type == NGHTTP2_HEADERS and nghttp2_session_get_stream_user_data(session, frame.stream_id) == NULL:
+        (<Http2Session>data).note_late(frame.stream_id)        # refused by the library
     return 0
 
 
@@ -171,6 +186,8 @@ cdef int on_close(void* session, int32_t stream_id, uint32_t code, void* data) n
         self.section = NULL
     flow.closed = True
     flow.code = code
+    if not flow.ended and not flow.reset_by_peer:
+        self.note_late(stream_id)
     self.mark(flow, FLOW_CLOSED)
     return 0
 
@@ -193,7 +210,7 @@ cdef ssize_t on_read(void* session, int32_t stream_id, uint8_t* into, size_t len
         flow.eof = True
         if flow.trailers != NULL:
             flags[0] |= NGHTTP2_DATA_FLAG_NO_END_STREAM
-            if list_trailers(<Message>flow.trailers, &self.list) < 0 \
+            if list_trailers(<Message>flow.trailers, self.list) < 0 \
                     or nghttp2_submit_trailer(session, stream_id, self.list.fields, <size_t>self.list.count) < 0:
                 return NGHTTP2_ERR_CALLBACK_FAILURE
             drop_trailers(flow)
@@ -227,6 +244,7 @@ cdef int on_send_data(void* session, const FrameHead* frame, const uint8_t* head
 
 
 cdef void* CALLBACKS = NULL
+cdef FieldList fields          # for all sessions, since a call of the library copies what is in it
 
 
 cdef int make_callbacks() except -1:
@@ -251,7 +269,9 @@ cdef class Http2Session(Flushable):
 
     def __dealloc__(self):
         self.free()
-        free(self.list.fields)
+
+    def __cinit__(self):
+        self.list = &fields
 
     cdef int open(self, bint is_server, uint32_t streams, uint32_t decoder_bytes, uint32_t encoder_bytes) except -1:
         """Begin the session with our SETTINGS.
@@ -274,14 +294,16 @@ cdef class Http2Session(Flushable):
         if nghttp2_option_set_stream_reset_rate_limit != NULL:
             nghttp2_option_set_stream_reset_rate_limit(option, 1 << 30, 1 << 30)       # `charge` limits resets
         if is_server:
-            result = nghttp2_session_server_new2(&self.session, CALLBACKS, <void*>self, option)
+            self.frame_left = PREFACE_BYTES
+            result = nghttp2_session_server_new3(&self.session, CALLBACKS, <void*>self, option, session_memory())
         else:
             nghttp2_option_set_peer_max_concurrent_streams(option, 100)
-            result = nghttp2_session_client_new2(&self.session, CALLBACKS, <void*>self, option)
+            result = nghttp2_session_client_new3(&self.session, CALLBACKS, <void*>self, option, session_memory())
         nghttp2_option_del(option)
         if result:
             self.session = NULL
             raise MemoryError
+        self.is_server = is_server
         self.credit = CREDIT
         self.credited_ms = self.socket.reactor.now_ms
         settings[0].id = NGHTTP2_SETTINGS_HEADER_TABLE_SIZE
@@ -365,6 +387,63 @@ cdef class Http2Session(Flushable):
             self.abused = True
             nghttp2_session_terminate_session(self.session, NGHTTP2_ENHANCE_YOUR_CALM)
 
+    cdef void look_through(self, const uint8_t* bytes, Py_ssize_t length) noexcept:
+        """Find the frames in what the peer has sent, before the library reads them. O(frames)."""
+        cdef const uint8_t* head
+        cdef Py_ssize_t n
+        while length > 0:
+            if self.frame_left:
+                n = min(self.frame_left, length)
+                self.frame_left -= n
+                bytes += n
+                length -= n
+                continue
+            if self.head_have == 0 and length >= FRAME_HEAD_BYTES:
+                head, n = bytes, FRAME_HEAD_BYTES
+            else:
+                n = min(<Py_ssize_t>(FRAME_HEAD_BYTES - self.head_have), length)
+                memcpy(self.frame_head + self.head_have, bytes, n)
+                self.head_have += <int>n
+                head = self.frame_head
+            bytes += n
+            length -= n
+            if head == self.frame_head:
+                if self.head_have < FRAME_HEAD_BYTES:
+                    return
+                self.head_have = 0
+            self.frame_left = head[0] << 16 | head[1] << 8 | head[2]
+            if head[3] <= NGHTTP2_PRIORITY:
+                self.look_at(head, bytes, min(length, self.frame_left))
+
+    cdef void look_at(self, const uint8_t* head, const uint8_t* bytes, Py_ssize_t length) noexcept:
+        """End the connection of a peer that breaks rules which the library lets pass: it forgets streams that have ended, and ignores
+        what comes for them (RFC 9113 section 5.1) and all of PRIORITY (section 6.3; RFC 7540 section 5.3.1)."""
+        cdef int32_t stream_id = number_at(head + 5)
+        if head[3] == NGHTTP2_PRIORITY:
+            if stream_id == 0 or self.frame_left == 5 and length >= 4 and number_at(bytes) == stream_id:
+                nghttp2_session_terminate_session(self.session, NGHTTP2_PROTOCOL_ERROR)
+        elif stream_id <= self.newest_id and stream_id & 1 \
+                and nghttp2_session_get_stream_user_data(self.session, stream_id) == NULL and not self.may_be_late(stream_id):
+            nghttp2_session_terminate_session(self.session, NGHTTP2_STREAM_CLOSED)
+
+    cdef void note_late(self, int32_t stream_id) noexcept:
+        """Remember that a stream ended before the peer had ended its side."""
+        cdef int32_t forgotten = self.late[self.late_at]
+        if forgotten > self.late_before:
+            self.late_before = forgotten
+        self.late[self.late_at] = stream_id
+        self.late_at = (self.late_at + 1) % LATE_STREAMS
+
+    cdef bint may_be_late(self, int32_t stream_id) noexcept:
+        """Whether frames of a stream that has ended may have been on their way when it did."""
+        cdef int i
+        if stream_id <= self.late_before:
+            return True
+        for i in range(LATE_STREAMS):
+            if self.late[i] == stream_id:
+                return True
+        return False
+
     cdef bint is_finished(self) noexcept:
         """Whether the library has nothing more to receive or to send: after an error, or because all streams have ended after a
         GOAWAY."""
@@ -398,6 +477,8 @@ cdef class Http2Session(Flushable):
             if not nghttp2_session_want_read(self.session) and (self.abused or not self.graceful):
                 input.start = input.end            # input behind the end of the session has no meaning
                 break
+            if self.is_server:
+                self.look_through(<const uint8_t*>(input.base + input.start), buffer_len(input))
             self.in_library = True
             self.called_back = False
             used = nghttp2_session_mem_recv(self.session, <const uint8_t*>(input.base + input.start), <size_t>buffer_len(input))

@@ -99,18 +99,19 @@ class Http2Client:
     def data(self, stream: int, data: bytes, *, end: bool = False) -> None:
         self.frame(DataFrame(stream, data, flags=["END_STREAM"] if end else []))
 
-    def upload(self, stream: int, body: bytes) -> None:
-        """A whole body, as the windows allow."""
+    def upload(self, stream: int, body: bytes, *, end: bool = True) -> None:
+        """A whole body, or a piece of one, as the windows allow."""
         self.until(lambda: self.settings)
         self.windows.setdefault(stream, self.settings[SettingsFrame.INITIAL_WINDOW_SIZE])
         while body:
             self.until(lambda: min(self.windows[0], self.windows[stream]) > 0)
-            count = min(16384, self.windows[0], self.windows[stream])
+            count = min(16384, len(body), self.windows[0], self.windows[stream])
             self.windows[0] -= count
             self.windows[stream] -= count
             self.data(stream, body[:count])
             body = body[count:]
-        self.data(stream, b"", end=True)
+        if end:
+            self.data(stream, b"", end=True)
 
     def reset(self, stream: int, code: int = 8) -> None:
         self.frame(RstStreamFrame(stream, error_code=code))

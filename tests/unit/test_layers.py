@@ -41,7 +41,7 @@ INTERNAL = {
     f"lbcore.{package}.{name}"
     for package, names in {
         "http": "arena buffer cookie fields lenient pico reflect sink",
-        "http2": "nghttp2",
+        "http2": "memory nghttp2",
         "middleware": "spool",
         "observability": "json_line text",
         "proxy": "answer_way attempt attempts copies entry_point exchange explainer gates observation "

@@ -20,13 +20,14 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from tests.support.http2 import Http2Client, raw_frame, request
+from tests.support.http2 import PREFACE, Http2Client, raw_frame, request
 from tests.support.instance import eventually
 from tests.support.wire import TIMEOUT_S, Edge, Peer, config_for, edge, serving
 
 FLOOD = 20000
 GROWTH_BYTES = 16 << 20
-if "libasan" in Path("/proc/self/maps").read_text():
+SANITIZED = "libasan" in Path("/proc/self/maps").read_text()
+if SANITIZED:
     GROWTH_BYTES += 320 << 20  # the address sanitizer keeps 256 MiB of what was freed, and notes about it
 
 
@@ -153,3 +154,97 @@ def test_a_flood_ends_its_connection_and_no_other(case: str) -> None:
         eventually(lambda: lb.open_connections == 1, "the connection is gone")
         counted = lb.proxy._region.entry_point_counters(0).errors
         assert counted["abuse"] + counted["bad_request"] > 0
+
+
+# Many streams that do nothing, or whose answers nobody reads
+
+CONNECTIONS, STREAMS = 100, 250
+STREAM_BYTES = 12 << 10  # of an open stream with its exchange, in all its parts
+
+
+def test_idle_streams_cost_bounded_memory() -> None:
+    """As many streams as are allowed, on many connections; all but one of their requests wait in a queue."""
+    head = b"\x82\x84\x86\x01\x06a.test"
+    requests = b"".join(raw_frame(1, 5, 2 * number + 1, head) for number in range(STREAMS))
+    queue = {"maxRequests": CONNECTIONS * STREAMS, "timeout": "100s"}
+    with serving(Peer.to_the_end) as server, edge(config_for(server.url, maxConnections=1, queue=queue)) as lb:
+        with contextlib.ExitStack() as stack:
+            found = [stack.enter_context(client(lb)) for _ in range(CONNECTIONS)]
+            for h2 in found:
+                h2.ping()
+            before = resident_bytes()
+            for h2 in found:
+                h2.raw(requests)
+            for h2 in found:
+                h2.ping()
+                assert not any(answer.reset for answer in h2.answers.values())
+            if not SANITIZED:
+                assert resident_bytes() - before < CONNECTIONS * STREAMS * STREAM_BYTES
+            # One stream more than is allowed is one too many, and no connection suffers from the others.
+            found[0].raw(raw_frame(1, 5, 2 * STREAMS + 1, head))
+            found[0].to_the_end()
+            assert [frame.error_code for frame in found[0].goaways] == [1]
+            found[1].ping()
+        eventually(lambda: lb.open_connections == 0, "all is given back")
+
+
+def test_answers_that_nobody_reads_cost_bounded_memory() -> None:
+    body = bytes(1 << 20)
+
+    def script(peer: Peer) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            peer.message()
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+            peer.send(body)
+
+    with serving(script) as server, edge(config_for(server.url)) as lb:
+        with contextlib.ExitStack() as stack:
+            found = []
+            for _ in range(10):
+                sock = socket.create_connection(lb.address, timeout=TIMEOUT_S)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                found.append(Http2Client(sock, window=1 << 30))
+                stack.callback(sock.close)
+            for h2 in found:
+                h2.ping()
+            before = resident_bytes()
+            for h2 in found:
+                for _ in range(50):
+                    h2.send()
+            eventually(lambda: server.connections == 500, "all servers are asked")
+            lb.settle()
+            assert resident_bytes() - before < GROWTH_BYTES + (96 << 20)  # of 500 MiB
+            with client(lb) as polite:
+                stream = polite.send()
+                assert len(polite.answer(stream).body) == len(body)
+        eventually(lambda: lb.open_connections == 0, "all is given back")
+
+
+IDLE_CONNECTIONS = 400
+IDLE_BYTES = 16 << 10  # of an idle connection without TLS, after an answer, with the client's end of it in this process
+
+
+def test_idle_connections_take_little_memory() -> None:
+    head = b"\x82\x84\x86\x41\x06a.test"
+    first = PREFACE + SettingsFrame(0).serialize() + raw_frame(1, 5, 1, head)
+
+    def asked(lb: Edge) -> socket.socket:
+        sock = socket.create_connection(lb.address, timeout=TIMEOUT_S)
+        sock.sendall(first)
+        answer = b""
+        while not answer.endswith(b"GET / HTTP/1.1\n"):
+            piece = sock.recv(65536)
+            assert piece
+            answer += piece
+        sock.sendall(SettingsFrame(0, flags=["ACK"]).serialize())
+        return sock
+
+    with serving() as server, edge(config_for(server.url)) as lb, contextlib.ExitStack() as stack:
+        for _ in range(50):
+            stack.callback(asked(lb).close)
+        before = resident_bytes()
+        for _ in range(IDLE_CONNECTIONS):
+            stack.callback(asked(lb).close)
+        lb.settle()
+        if not SANITIZED:
+            assert (resident_bytes() - before) / IDLE_CONNECTIONS < IDLE_BYTES
