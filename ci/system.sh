@@ -7,6 +7,7 @@ for pair in nginx:nginx haproxy:haproxy wrk:wrk h2load:nghttp2-client curl:curl 
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
 done
 [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing="$missing libnginx-mod-stream"
+command -v faketime >/dev/null 2>&1 || missing="$missing faketime"
 [ -d /usr/lib/postgresql ] || missing="$missing postgresql"
 busybox --list 2>/dev/null | grep -qx httpd || missing="$missing busybox-static"
 [ -d /usr/share/tomcat10 ] || missing="$missing tomcat10"

@@ -32,11 +32,12 @@ from lbcore.provider.base import Publish, Update
 LOOK_S = 10.0  # between two checks of the clock and of the files
 END_S = 5.0  # for running orders to remove their records, at the end of the process
 ASK_AGAIN_S = 6 * 3600.0  # between two requests for renewal information, if the CA sets no interval
+MOST_STORED_WAIT_S = 7 * 86400.0  # longer ones were stored while the clock was wrong
+JUMP_S = 60.0  # the clock was set if it differs by more from the time that has passed
 
 _log = logging.getLogger("lbcore.acme")
 for _library in ("acme", "urllib3"):  # at DEBUG they log every byte of every request
     logging.getLogger(_library).setLevel(logging.INFO)
-
 
 
 class AcmeAgent:
@@ -67,6 +68,7 @@ class AcmeAgent:
         self._publish_timer: asyncio.TimerHandle | None = None  # set while a publication waits for the throttle
         self._needs: Needs | None = None  # of the configuration in force; None before the first one
         self._own_texts: set[str] = set()  # all certificates that this agent has served
+        self._clock_offset = time.time() - time.monotonic()
 
     # As a provider
 
@@ -86,6 +88,7 @@ class AcmeAgent:
         self._schedule_publish()
         try:
             while True:
+                self._follow_clock()
                 self._plan_anew()
                 self._start()
                 self._ask()
@@ -143,7 +146,7 @@ class AcmeAgent:
             for failure in await in_thread(storage.failures, name):
                 key = name, frozenset(failure.names)
                 job = Job(Wanted(name, failure.names, "the storage"), failures=failure.count)
-                job.not_before = failure.not_before
+                job.not_before = min(failure.not_before, time.time() + MOST_STORED_WAIT_S)
                 self._jobs[key] = job
         self._signatures = {path: storage.signature for path, storage in storages.items()}
 
@@ -225,6 +228,22 @@ class AcmeAgent:
             job.complaint = text
             _log.error("resolver %s: %s (%s)", job.wanted.resolver, text, job.wanted.user)
 
+    def _follow_clock(self) -> None:
+        """Shift the ends of waits if the clock was set, so that they last as long as they were to."""
+        offset = time.time() - time.monotonic()
+        jump_s = offset - self._clock_offset
+        self._clock_offset = offset
+        if abs(jump_s) < JUMP_S:
+            return
+        _log.warning("the clock was set %s by %s", "ahead" if jump_s > 0 else "back", _time(abs(jump_s)))
+        for job in self._jobs.values():
+            if job.not_before != NEVER:
+                job.not_before += jump_s
+        for resolver in self._resolvers.values():
+            resolver.not_before += jump_s
+        for held in self._held.values():
+            held.ask_again += jump_s
+
     def _rest_s(self) -> float:
         now = time.time()
         times = [job.at - now for job in self._jobs.values() if not job.running]
@@ -258,9 +277,11 @@ class AcmeAgent:
                     raise OrderError("what was issued is no certificate for the key")
                 held.stored_yet = False
                 self._held[key] = held
-                job.failures, job.not_before, job.complaint = 0, 0.0, ""
+                before, job.failures, job.not_before, job.complaint = job.failures, 0, 0.0, ""
                 ends = held.certificate.not_valid_after_utc
                 _log.info("resolver %s: a certificate for %s, until %s", resolver.name, names, f"{ends:%Y-%m-%d %H:%M}")
+                if held.due(resolver.settings.certificates_duration) <= time.time():
+                    self._due_at_once(job, resolver, before)
                 self._schedule_publish()
                 await self._store(resolver, held)
             except StoppedError:
@@ -357,6 +378,14 @@ class AcmeAgent:
         _log.error(text, resolver.name, names, _time(wait_s), reason)
         if not isinstance(error, OrderError | StorageError):
             _log.debug("an order failed by an error of lbcore's own", exc_info=error)
+
+    def _due_at_once(self, job: Job, resolver: Resolver, failures: int) -> None:
+        """Wait as after one more failure: what is due as soon as it was issued would be ordered without end."""
+        job.failures = failures + 1
+        wait_s = next_try(job.failures, resolver.settings.retry_delay.total_seconds())
+        job.not_before = time.time() + wait_s
+        text = "resolver %s: the new certificate for %s is due for renewal already, next one in %s: is the clock right?"
+        _log.error(text, resolver.name, ", ".join(job.wanted.names), _time(wait_s))
 
     async def _store(self, resolver: Resolver, held: Held) -> None:
         """Store a certificate. Those that come while the file is being written are written together."""
