@@ -25,11 +25,12 @@ from bench.options import positive
 from bench.peers import PEERS, Peer
 from bench.process import LOAD_CORE, PROXY_CORE, ended, start, wait_until
 from bench.report import chart, merged, print_tables, read, save, summarise, table
-from bench.workloads import WORKLOADS, Sample, Target, Workload, idle, trusting
+from bench.workloads import WORKLOADS, Sample, Target, Workload, idle, idle_http2, trusting
 
 ANSWER = b"hello from the server, this is a small answer of the usual size.\n"
 ROOT = Path(__file__).resolve().parents[1]
 BIG_BYTES = 10 << 20
+IDLE = (idle, idle_http2)
 BODY_BYTES = (1 << 10, 8 << 10, 64 << 10, 512 << 10, 4 << 20)
 
 
@@ -91,7 +92,7 @@ def measure(
         wait_until(lambda: all(passes(workload, port, "x") for port in servers), "the servers answer")
         targets = {peer.name: stack.enter_context(launch(peer, root, servers, workload)) for peer in peers}
         for target in targets.values():
-            if workload.drive is not idle:
+            if workload.drive not in IDLE:
                 workload.drive(target, 1)  # warm-up
         for _ in range(rounds):
             for name, target in targets.items():
@@ -165,7 +166,7 @@ def main() -> None:
     try:
         for name in chosen(options.workload, dict(WORKLOADS), "workload"):
             workload = WORKLOADS[name]
-            rounds = 1 if workload.drive is idle else options.rounds
+            rounds = 1 if workload.drive in IDLE else options.rounds
             able = [peer for peer in peers if can(peer, workload)]
             samples = measure(workload, able, rounds, options.seconds)
             results = {peer: summarise(found) for peer, found in samples.items()}

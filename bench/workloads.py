@@ -136,26 +136,33 @@ def per_gib(sample: Sample) -> Sample:
 
 
 @cache
-def trusting() -> ssl.SSLContext:
+def trusting(protocol: str = "http/1.1") -> ssl.SSLContext:
     """For clients that take any certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols([protocol])
     return context
 
 
 def idle(target: Target, seconds: int) -> Sample:
     """KiB of process memory per idle client connection that has had one answer."""
+    return per_connection(target, "http/1.1", ask_once)
+
+
+def idle_http2(target: Target, seconds: int) -> Sample:
+    return per_connection(target, "h2", ask_once_by_stream)
+
+
+def per_connection(target: Target, protocol: str, ask: Callable[[socket.socket], None]) -> Sample:
     before = memory_bytes(target.pid)
     connections: list[socket.socket] = []
     try:
         for _ in range(IDLE_CONNECTIONS):
             sock = socket.create_connection(("127.0.0.1", target.port), timeout=10)
             if target.encrypted:
-                sock = trusting().wrap_socket(sock)
+                sock = trusting(protocol).wrap_socket(sock)
             connections.append(sock)
-            sock.sendall(b"GET / HTTP/1.1\r\nHost: idle.test\r\n\r\n")
-            if not sock.recv(4096).startswith(b"HTTP/1.1 200"):
-                raise LoadError("a connection that was to idle got no answer")
+            ask(sock)
         time.sleep(0.5)
         used = (memory_bytes(target.pid) - before) / IDLE_CONNECTIONS / 1024
     finally:
@@ -167,6 +174,33 @@ def idle(target: Target, seconds: int) -> Sample:
 def datagrams(target: Target, seconds: int) -> Sample:
     """CPU microseconds per datagram and its answer."""
     return per_request(target, lambda: ask(target.port, seconds, 64, 100))
+
+
+def ask_once(sock: socket.socket) -> None:
+    sock.sendall(b"GET / HTTP/1.1\r\nHost: idle.test\r\n\r\n")
+    if not sock.recv(4096).startswith(b"HTTP/1.1 200"):
+        raise LoadError("a connection that was to idle got no answer")
+
+
+def ask_once_by_stream(sock: socket.socket) -> None:
+    """Over HTTP/2: preface, settings, a request by indexed fields; then frames until the stream ends."""
+    head = b"\x82\x87\x84\x41\x09idle.test"
+    sock.sendall(
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+        b"\0\0\0\x04\0\0\0\0\0" + len(head).to_bytes(3, "big") + b"\x01\x05\0\0\0\x01" + head
+    )
+    rest = b""
+    while True:
+        while len(rest) < 9 or len(rest) < 9 + int.from_bytes(rest[:3], "big"):
+            piece = sock.recv(65536)
+            if not piece:
+                raise LoadError("a connection that was to idle got no answer")
+            rest += piece
+        kind, flags, stream = rest[3], rest[4], int.from_bytes(rest[5:9], "big")
+        rest = rest[9 + int.from_bytes(rest[:3], "big") :]
+        if kind in (0, 1) and flags & 1 and stream == 1:
+            sock.sendall(b"\0\0\0\x04\x01\0\0\0\0")  # of its settings
+            return
 
 
 def routers(count: int) -> Callable[[Target, int], Sample]:
@@ -207,6 +241,13 @@ WORKLOADS = {
         ),
         Workload("h2", "HTTP/2 over TLS 1.3: 16 connections with 16 requests each", US, streams(16, 16), key="ecdsa"),
         Workload("h2single", "HTTP/2 over TLS 1.3: 64 connections, one request each", US, streams(64, 1), key="ecdsa"),
+        Workload(
+            "h2idle",
+            f"HTTP/2 over TLS 1.3: {IDLE_CONNECTIONS} idle client connections",
+            "KiB/connection",
+            idle_http2,
+            key="ecdsa",
+        ),
         Workload("h210m", "HTTP/2 over TLS 1.3: answers of 10 MB", MS, streams10m, key="ecdsa"),
         Workload("routers10", "10 routers, one host each", US, routers(10), 10),
         Workload("routers1000", "1,000 routers, one host each", US, routers(1000), 1000),
