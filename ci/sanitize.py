@@ -82,6 +82,9 @@ def write_python() -> Path:
 
 
 def main() -> int:
+    if set(sys.argv[1:]) & {"-h", "--help"}:
+        print(__doc__)
+        return 0
     synchronise()
     build = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
     packages = sorted(path.relative_to(COPY).as_posix() for path in (COPY / "lbcore").iterdir() if path.is_dir())
