@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from lbcore.config.sources import from_flags
 from lbcore.config.static import StaticConfig
 from lbcore.config.validate import check
 from lbcore.provider.combine import Part, combine, without_servers
@@ -310,3 +312,26 @@ def test_the_label_of_a_bad_rule_is_named() -> None:
     found = check(merge({"docker": said.config}), StaticConfig.model_validate({}))
     assert "web@docker" in found.routers
     assert found.places[("router", "web@docker")] == "container web"
+
+
+def test_the_compose_file_of_the_examples_is_right() -> None:
+    file = Path(__file__).resolve().parents[3] / "examples" / "docker" / "compose.yaml"
+    services = yaml.safe_load(file.read_text())["services"]
+    flags = [part for part in services["lbcore"]["command"][-1].split() if part.startswith("--") and part != "--quiet"]
+    static, warnings = from_flags(flags)
+    assert warnings == []
+    assert static.providers.docker is not None
+    assert not static.providers.docker.exposed_by_default
+    parts = []
+    for name, service in services.items():
+        if "labels" in service:
+            said = read(service["labels"], name=name)
+            assert (said.problems, said.warnings) == ([], [])
+            assert said.config is not None
+            parts.append(Part(name, said.config, (0,)))
+    config, problems = combine(parts)
+    assert problems == []
+    merged = merge({"docker": config})
+    found = check(merged, static)
+    assert (found.routers, found.services, found.middlewares) == ({}, {}, {})
+    assert sorted(merged.http.routers) == ["blog@docker", "shop@docker"]
