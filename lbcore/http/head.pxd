@@ -32,7 +32,7 @@ cdef struct RequestHead:
     bint encrypted         # the client came over TLS
     const char* tls_version    # e.g. `1.3`; points to a constant, NULL without TLS
     const char* tls_cipher     # the IANA name; likewise
-    int major_version      # of HTTP: 1 or 2; 0 until a head was read
+    int major_version      # of HTTP: 1, 2 or 3; 0 until a head was read
     int minor_version      # of HTTP/1; 1 for requests in another version
     Header* headers        # in order of arrival
     Py_ssize_t n_headers

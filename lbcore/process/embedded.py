@@ -123,7 +123,7 @@ class Proxy:
     @property
     def addresses(self) -> dict[str, tuple[str, int] | str]:
         """Host and port of each entry point, or the path of its Unix socket, as bound."""
-        return {listener.entry_point: listener.address for listener in self._listeners}
+        return {listener.entry_point: listener.address for listener in self._listeners if not listener.quic}
 
     def url(self, entry_point: str) -> str:
         """The URL of a TCP entry point from this machine: `http://host:port`. Raises ValueError for a Unix socket."""
@@ -180,7 +180,7 @@ class Proxy:
         if self._admin is not None:
             self._tasks.append(asyncio.create_task(self._admin.run(self._runtime), name="lbcore admin"))
         addresses = {name: (point.address, point.reuse_port) for name, point in self._static.entry_points.items()}
-        self._listeners = open_listeners(addresses, 1, {})
+        self._listeners = open_listeners(addresses, 1, {}, self._static.quic_points)
         try:
             self._engine = self._make_engine(asyncio.get_running_loop(), self._static, self._region, 0, admin_url)
             self._engine.share_loop()

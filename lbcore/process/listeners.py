@@ -3,17 +3,22 @@
 A TCP entry point has one socket per worker, in one SO_REUSEPORT group: the kernel distributes connections, and those
 that arrive while a worker is being replaced wait in its socket. All workers share a Unix socket, and a socket that the
 service manager has passed. An entry point of UDP has one socket per worker, too; one that was passed has one worker.
+
+HTTP/3 has one UDP socket per worker, in one group: the kernel gives each packet to the worker whose number the
+connection id in it begins with, also after the client's address has changed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import re
 import socket
 import stat
-from collections.abc import Mapping
+import struct
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +28,8 @@ UDP_BUFFER_BYTES = 4 << 20  # of datagrams that wait to be read; the kernel lowe
 IP_PKTINFO = 8  # <linux/in.h>; the module `socket` does not name it
 BACKLOG = 65535  # the kernel lowers it to net.core.somaxconn
 KEEPALIVE_S = 180  # Go's listeners start probing an idle client after three minutes
+QUIC_BUFFER_BYTES = 7 << 20  # what is asked for; the kernel gives as much as net.core.rmem_max and wmem_max allow
+SO_ATTACH_REUSEPORT_CBPF = 51
 _UNIX = re.compile(r"unix:(?://)?(?P<path>[^?]+)(?:\?mode=(?P<mode>[0-7]{3,4}))?")
 
 
@@ -69,6 +76,7 @@ class Listener:
     path: str = ""  # of the Unix socket file that lbcore has to remove
     passed: bool = False  # by the service manager
     identity: tuple[int, int] = (0, 0)  # device and inode of `path`
+    quic: bool = False  # the UDP port of an entry point that also has TCP, for HTTP/3
 
     def for_worker(self, index: int) -> socket.socket | None:
         """The socket that worker `index` accepts on; None: others receive the datagrams of this entry point."""
@@ -121,12 +129,16 @@ class Listener:
 
 
 def open_listeners(
-    addresses: Mapping[str, tuple[str, bool]], workers: int, passed: Mapping[str, list[socket.socket]]
+    addresses: Mapping[str, tuple[str, bool]],
+    workers: int,
+    passed: Mapping[str, list[socket.socket]],
+    quic: Container[str] = (),
 ) -> list[Listener]:
     """Open all entry points, or none.
 
     addresses   by entry point: the address as configured, and whether other processes may share the port.
     passed      listening sockets of the service manager by name; each replaces the address of that entry point.
+    quic        the entry points that also listen on the UDP port of the same number.
 
     Raises ConfigError with every entry point that cannot listen.
     """
@@ -139,6 +151,14 @@ def open_listeners(
         except (OSError, ValueError) as error:
             reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
             problems.append(Problem(f"entryPoints.{name}.address", f"cannot listen on {text}: {reason}"))
+            continue
+        if name not in quic:
+            continue
+        try:
+            listeners.append(_open_quic(listeners[-1], workers))
+        except (OSError, ValueError) as error:
+            reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+            problems.append(Problem(f"entryPoints.{name}.http3", f"cannot listen on {text} for UDP: {reason}"))
     problems += [
         Problem(f"entryPoints.{name}", f"the service manager passed a socket named {name!r}, which is no entry point")
         for name in passed
@@ -235,6 +255,54 @@ def _open_group(address: Address, workers: int, shared: bool) -> list[socket.soc
             sock.close()
         raise
     return sockets
+
+
+def _open_quic(listener: Listener, workers: int) -> Listener:
+    """The UDP sockets beside the TCP sockets of an entry point."""
+    name = listener.sockets[0].getsockname()
+    family = listener.sockets[0].family
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        raise ValueError("it has no port")
+    sockets: list[socket.socket] = []
+    try:
+        for index in range(workers):
+            sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+            sockets.append(sock)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, QUIC_BUFFER_BYTES)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, QUIC_BUFFER_BYTES)
+            if index:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.bind(name)
+            # As with TCP: the first one finds whether the port is in use.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if workers > 1:
+            steer(sockets[0], workers)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return Listener(listener.entry_point, sockets, quic=True)
+
+
+def steer(sock: socket.socket, workers: int) -> None:
+    """Have the kernel give each packet of QUIC to the socket of its worker: the first two bytes of the connection id,
+    modulo the number of workers, are its position in the group of `sock`. The id of a client's first packets is random.
+    """
+    load_byte, load_half, jump_if_bits, jump, modulo, result = 0x30, 0x28, 0x45, 0x05, 0x94, 0x16
+    instructions = [
+        (load_byte, 0, 0, 0),
+        (jump_if_bits, 0, 2, 0x80),  # a long header has the id behind version and length
+        (load_half, 0, 0, 6),
+        (jump, 0, 0, 1),
+        (load_half, 0, 0, 1),
+        (modulo, 0, 0, workers),
+        (result, 0, 0, 0),
+    ]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in instructions))
+    program = struct.pack("HxxxxxxP", len(instructions), ctypes.addressof(code))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
 
 
 def _bind_first(address: Address, shared: bool) -> socket.socket:

@@ -72,12 +72,14 @@ class DataPlane:
         """Declare that other tasks use the loop as well, so that the data plane shortens its turns."""
         self._engine.share_loop()
 
-    def listen(self, entry_point: str, sock: socket.socket) -> Any:
-        """Start accepting on a bound, listening, non-blocking socket, whose ownership passes to the data plane.
+    def listen(self, entry_point: str, sock: socket.socket, adopted: bool = False) -> Any:
+        """Start accepting on a bound, listening, non-blocking socket, or reading one of UDP, whose ownership passes to
+        the data plane.
 
+        adopted  it is that of another worker, which cannot.
         Returns the argument for `close_listener`.
         """
-        return self._engine.listen(entry_point, sock)
+        return self._engine.listen(entry_point, sock, adopted)
 
     def close_listener(self, listener: Any) -> None:
         """Stop accepting on a listener that `listen` returned; other listeners continue."""

@@ -7,6 +7,7 @@ import asyncio
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError, Problem
+from lbcore.http3.library import why_not
 from lbcore.process.listeners import Address
 from lbcore.process.snapshot import Publisher
 from lbcore.process.worker import EngineFactory, make_engine
@@ -47,6 +48,10 @@ def _addresses(static: StaticConfig) -> list[Problem]:
             where = int(line) if line.isdigit() else None
             text = f"cannot listen on {point.address}: {error}"
             problems.append(Problem(f"entryPoints.{name}.address", text, "", file, where))
+        if point.http3 is not None and (reason := why_not()):
+            file, _, line = point.place.rpartition(":")
+            where = int(line) if line.isdigit() else None
+            problems.append(Problem(f"entryPoints.{name}.http3", reason, "", file, where))
     return problems
 
 

@@ -184,8 +184,9 @@ class Supervisor:
         for owner in owners:
             # A socket that all workers share counts as the worker's own.
             mine = [each for each in self._listeners if owner == worker or len(each.sockets) == self._region.workers]
-            sockets = {each.entry_point: each.for_worker(owner) for each in mine if each.entry_point not in self._left}
-            listeners[owner] = {point: sock.fileno() for point, sock in sockets.items() if sock is not None}
+            mine = [each for each in mine if each.entry_point not in self._left]
+            sockets = [(each.entry_point, each.for_worker(owner)) for each in mine]
+            listeners[owner] = [(point, sock.fileno()) for point, sock in sockets if sock is not None]
         message = {
             "type": "hello",
             "worker": worker,
@@ -196,7 +197,7 @@ class Supervisor:
             "log_level": logging.getLogger().getEffectiveLevel(),
             "admin": self._admin.url if self._admin else "",
         }
-        return message, [self._region.fd, *(fd for points in listeners.values() for fd in points.values())]
+        return message, [self._region.fd, *(fd for points in listeners.values() for _, fd in points)]
 
     def _in_force(self, prepared: Prepared) -> None:
         """Make health checks and the API follow the configuration that the workers run."""
@@ -244,12 +245,14 @@ class Supervisor:
             self._left = {name for name, own_s in self._accepting_s.items() if own_s <= accept_s}
             closing = [each for each in self._listeners if self._accepting_s.get(each.entry_point) == accept_s]
             for listener in closing:
-                listener.close()
+                if not listener.quic:  # its group of sockets has to stay whole as long as a worker reads one of them
+                    listener.close()
             if accept_s < longest_s:
                 _log.info("entry point %s is closed", ", ".join(each.entry_point for each in closing))
                 self._pool.leave([each.entry_point for each in closing])
         for listener in self._listeners:
-            listener.close()
+            if not listener.quic:
+                listener.close()
         self._pool.drain(drain_s)
         await self._unless_now(asyncio.wait({pool}, timeout=drain_s + STOP_S))
         if not pool.done():
@@ -301,7 +304,7 @@ def supervise(
     try:
         check_start(static)
         addresses = {name: (point.address, point.reuse_port) for name, point in static.entry_points.items()}
-        listeners = open_listeners(addresses, count, passed_sockets(os.environ))
+        listeners = open_listeners(addresses, count, passed_sockets(os.environ), static.quic_points)
         for listener in listeners:
             _log.info("entry point %s listens on %s", listener.entry_point, listener.address_text)
 

@@ -49,8 +49,9 @@ class Engine(Protocol):
     def share_loop(self) -> None:
         """Declare that other tasks use the loop as well, so that the data plane shortens its turns."""
 
-    def listen(self, entry_point: str, sock: socket.socket) -> Any:
-        """Start accepting on a bound, listening, non-blocking socket, whose ownership passes to the engine."""
+    def listen(self, entry_point: str, sock: socket.socket, adopted: bool = False) -> Any:
+        """Start accepting on a bound, listening, non-blocking socket, or reading one of UDP, whose ownership passes to
+        the engine. `adopted`: it is that of another worker, which cannot."""
 
     def close_listener(self, listener: Any) -> None:
         """Stop accepting on a listener that `listen` returned; other listeners continue."""
@@ -147,7 +148,7 @@ class Worker:
         self._left: list[asyncio.Task[None]] = []  # the draining of entry points while others accept
         self._grace_s = 0.0
         self._graces: dict[str, float] = {}  # by entry point
-        self._sockets: dict[int, dict[str, socket.socket]] = {}  # inherited, by worker and entry point
+        self._sockets: dict[int, list[tuple[str, socket.socket]]] = {}  # inherited, by worker: entry point, socket
         self._adopted: dict[int, list[Any]] = {}  # listeners on sockets of other workers, by worker
 
     async def run(self) -> int:
@@ -214,7 +215,7 @@ class Worker:
         self._index = int(hello["worker"])
         self._region = Region.attach(int(hello["region"]))
         for worker, points in hello["listeners"].items():
-            self._sockets[int(worker)] = {name: _inherited(int(fd)) for name, fd in points.items()}
+            self._sockets[int(worker)] = [(str(name), _inherited(int(fd))) for name, fd in points]
         loop = asyncio.get_running_loop()
         loop.set_default_executor(PassingThreads())
         static = StaticConfig.model_validate(hello["static"])
@@ -266,7 +267,7 @@ class Worker:
         if not self._listening:
             self._listening = True
             if self._draining is None:
-                for entry_point, sock in self._sockets.pop(self._index, {}).items():
+                for entry_point, sock in self._sockets.pop(self._index, []):
                     self._engine.listen(entry_point, sock)
         self._channel.send({"type": "committed", "generation": generation})
 
@@ -279,8 +280,8 @@ class Worker:
     def _adopt(self, worker: int) -> None:
         if self._engine is None or worker in self._adopted or self._draining is not None:
             return
-        sockets = self._sockets.get(worker, {})
-        self._adopted[worker] = [self._engine.listen(point, sock.dup()) for point, sock in sockets.items()]
+        sockets = self._sockets.get(worker, [])
+        self._adopted[worker] = [self._engine.listen(point, sock.dup(), adopted=True) for point, sock in sockets]
 
     def _release(self, worker: int) -> None:
         assert self._engine is not None
@@ -291,7 +292,7 @@ class Worker:
         """Close the sockets that are not accepted on, because the kernel would queue connections on them that no
         process accepts."""
         for points in self._sockets.values():
-            for sock in points.values():
+            for _, sock in points:
                 sock.close()
         self._sockets.clear()
 
@@ -301,9 +302,10 @@ class Worker:
             return
         for name in entry_points:
             self._engine.leave(name)
-            for points in self._sockets.values():
-                if name in points:
-                    points.pop(name).close()
+            for worker, points in self._sockets.items():
+                for _, sock in (each for each in points if each[0] == name):
+                    sock.close()
+                self._sockets[worker] = [each for each in points if each[0] != name]
         graces = {name: self._graces.pop(name) for name in entry_points if name in self._graces}
         self._left.append(asyncio.create_task(drain_points(self._engine, graces)))
 

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from lbcore.http.render cimport ForwardPolicy
 from lbcore.http.request cimport RequestPolicy
+from lbcore.http.response cimport Response
 from lbcore.observability.observer cimport Observer
 from lbcore.http.networks cimport Networks
 from lbcore.routing.index cimport RouteIndex
@@ -33,6 +34,7 @@ cdef class EntryPoint:
     cdef RequestPolicy policy
     cdef Limits limits
     cdef Http2Settings http2
+    cdef bytes alt_svc                 # tells clients of HTTP/1 and HTTP/2 over TLS of HTTP/3; None = it is not spoken
     cdef ForwardPolicy forward         # template: `trusted` and the server's fields are set per request
     cdef bytes server_name
     cdef Networks trusted              # whose forwarding headers are believed
@@ -55,4 +57,5 @@ cdef class EntryPoint:
     cdef bint draining
 
     cdef object options_of(self, bytes host)
+    cdef int tell_of_http3(self, Response response) except -1
     cdef bint misdirected(self, bytes server_name, bytes host)

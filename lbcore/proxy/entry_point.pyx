@@ -9,6 +9,7 @@ from lbcore.http.path cimport (
     ENCODED_BACKSLASH, ENCODED_HASH, ENCODED_NULL, ENCODED_PERCENT, ENCODED_QUESTION_MARK, ENCODED_SEMICOLON, ENCODED_SLASH,
 )
 from lbcore.http.request cimport ALIAS_DELETE, ALIAS_KEEP, ALIAS_REJECT
+from lbcore.http.response cimport Response
 from lbcore.http.span cimport span_of
 from lbcore.observability.observer cimport Observer
 from lbcore.http.networks cimport Networks
@@ -74,6 +75,14 @@ cdef class EntryPoint:
         self.visible_hop_headers = frozenset(name.lower().encode() for name in forwarded.connection)
         if settings.proxy_protocol is not None:
             self.proxies = Networks(settings.proxy_protocol.trusted_ips, settings.proxy_protocol.insecure)
+
+    def offer_http3(self, port: int) -> None:
+        """Tell clients of HTTP/1 and HTTP/2 over TLS that HTTP/3 is spoken on that UDP port (RFC 7838)."""
+        self.alt_svc = b'h3=":%d"; ma=2592000' % port
+
+    cdef int tell_of_http3(self, Response response) except -1:
+        response.append(span_of(b"Alt-Svc", 7), span_of(<const char*>self.alt_svc, len(self.alt_svc)))
+        return 0
 
     cdef object options_of(self, bytes host):
         """The name of the TLS options of a host; None: those of all others."""

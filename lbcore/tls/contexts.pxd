@@ -70,6 +70,7 @@ cdef class Handshake(End):
     cdef Acceptor acceptor
     cdef bytes address                 # that the client connected to, as text; empty: it does not matter
     cdef OptionSet options             # by `server_name`
+    cdef bint quic                     # for HTTP/3: the packets are QUIC's, there is no TCP connection
     cdef Pair challenge                # the challenge that this handshake answers before it ends; None: a client's handshake
 
 

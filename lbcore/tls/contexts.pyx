@@ -46,6 +46,12 @@ SAME_CIPHERS = {"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305": "TLS_ECDHE_RSA_WITH_CHAC
 VERIFIED = ("VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
 HYBRID_SINCE = 0x30500000
 CHALLENGE_PROTOCOL = b"acme-tls/1"     # of tls-alpn-01, RFC 8737
+HTTP_3 = b"h3"
+
+# Where an SSL keeps its Handshake. The first place, 0, is that of ngtcp2, if the SSL is for QUIC.
+cdef int OWN_DATA = CRYPTO_get_ex_new_index(0, 0, NULL, NULL, NULL, NULL)
+if OWN_DATA <= 0:
+    raise ImportError("OpenSSL keeps no data of ours")
 
 cdef void* TICKET_CIPHER = EVP_CIPHER_fetch(NULL, b"AES-256-CBC", NULL)
 
@@ -525,7 +531,7 @@ cdef Handshake accept(Acceptor acceptor, bytes address):
     if handshake.ssl == NULL:
         ERR_clear_error()
         raise MemoryError
-    SSL_set_ex_data(handshake.ssl, 0, <void*>handshake)
+    SSL_set_ex_data(handshake.ssl, OWN_DATA, <void*>handshake)
     SSL_set_accept_state(handshake.ssl)
     return handshake
 
@@ -564,11 +570,11 @@ cdef int take_challenge(Handshake handshake, Pair challenge) except -1:
 
 
 cdef int on_hello(void* ssl, int* alert, void* data) noexcept:
-    cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, 0)
+    cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, OWN_DATA)
     cdef Acceptor acceptor = handshake.acceptor
     try:
         handshake.server_name = name_in_hello(ssl)
-        if acceptor.challenges and is_challenge(ssl) and handshake.server_name in acceptor.challenges:
+        if acceptor.challenges and not handshake.quic and is_challenge(ssl) and handshake.server_name in acceptor.challenges:
             take_challenge(handshake, <Pair?>acceptor.challenges[handshake.server_name])
             return 1
         handshake.options = acceptor.options_of(handshake.server_name)
@@ -576,7 +582,8 @@ cdef int on_hello(void* ssl, int* alert, void* data) noexcept:
         if handshake.options.strict and looked_up(acceptor.certificates.by_name, handshake.server_name) is None:
             alert[0] = ALERT_UNRECOGNISED_NAME
             return 0
-        if handshake.options is acceptor.options or handshake.options.take_over(ssl):
+        if (handshake.options is acceptor.options or handshake.options.take_over(ssl)) \
+                and (not handshake.quic or SSL_ctrl(ssl, CTRL_MIN_VERSION, TLS_1_3, NULL) == 1):
             return 1
     except Exception:
         pass
@@ -585,7 +592,7 @@ cdef int on_hello(void* ssl, int* alert, void* data) noexcept:
 
 
 cdef int on_certificate(void* ssl, void* data) noexcept:
-    cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, 0)
+    cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, OWN_DATA)
     cdef int used = 0
     if handshake.challenge is not None:
         return handshake.challenge.use(ssl)
@@ -600,12 +607,14 @@ cdef int on_certificate(void* ssl, void* data) noexcept:
 cdef int on_protocols(void* ssl, const unsigned char** chosen, unsigned char* chosen_length, const unsigned char* offered,
                       unsigned int length, void* data) noexcept:
     """Select our first protocol that the client offers. Without a common one, the handshake fails, as in Go."""
-    cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, 0)
+    cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, OWN_DATA)
     cdef unsigned int at
     cdef bytes protocol
     cdef list protocols = handshake.options.protocols
     if handshake.challenge is not None:
         protocols = [CHALLENGE_PROTOCOL]
+    elif handshake.quic:
+        protocols = [HTTP_3]
     elif handshake.acceptor.layer_4:
         protocols = handshake.options.protocols_of_layer_4
     for protocol in protocols:
@@ -621,7 +630,7 @@ cdef int on_protocols(void* ssl, const unsigned char** chosen, unsigned char* ch
 
 cdef int on_ticket(void* ssl, unsigned char* name, unsigned char* iv, void* cipher, void* mac, int encrypting) noexcept:
     """Set the key for a ticket. Returns 1, 2 (valid, and to be renewed), 0 (unknown key), or -1 (failure)."""
-    cdef TicketKeys keys = (<Handshake>SSL_get_ex_data(ssl, 0)).acceptor.tickets
+    cdef TicketKeys keys = (<Handshake>SSL_get_ex_data(ssl, OWN_DATA)).acceptor.tickets
     cdef const unsigned char* key
     cdef ossl_param settings[3]
     cdef bint is_newest = True

@@ -52,6 +52,7 @@ cdef enum:
 
 cdef uint64_t OP_IGNORE_UNEXPECTED_EOF, OP_NO_TICKET, OP_NO_COMPRESSION, OP_SERVER_PREFERENCE, OP_NO_RENEGOTIATION
 
+ctypedef int (*CRYPTO_get_ex_new_index_fn)(int, long, void*, void*, void*, void*) noexcept
 ctypedef void* (*SSL_CTX_new_fn)(const void*) noexcept
 ctypedef void (*SSL_CTX_free_fn)(void*) noexcept
 ctypedef const void* (*TLS_server_method_fn)() noexcept
@@ -225,6 +226,7 @@ cdef SSL_set_ciphersuites_fn SSL_set_ciphersuites
 cdef SSL_use_cert_and_key_fn SSL_use_cert_and_key
 cdef SSL_client_hello_get0_ext_fn SSL_client_hello_get0_ext
 cdef SSL_do_handshake_fn SSL_do_handshake
+cdef CRYPTO_get_ex_new_index_fn CRYPTO_get_ex_new_index
 cdef SSL_read_ex_fn SSL_read_ex
 cdef SSL_peek_ex_fn SSL_peek_ex
 cdef SSL_write_ex_fn SSL_write_ex

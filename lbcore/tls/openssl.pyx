@@ -36,6 +36,7 @@ cdef str failure():
 
 
 SSL_CTX_new = <SSL_CTX_new_fn>at("SSL_CTX_new")
+CRYPTO_get_ex_new_index = <CRYPTO_get_ex_new_index_fn>at("CRYPTO_get_ex_new_index")
 SSL_CTX_free = <SSL_CTX_free_fn>at("SSL_CTX_free")
 TLS_server_method = <TLS_server_method_fn>at("TLS_server_method")
 SSL_CTX_ctrl = <SSL_CTX_ctrl_fn>at("SSL_CTX_ctrl")

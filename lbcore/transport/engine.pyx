@@ -1,8 +1,8 @@
 """The running data plane of one worker: entry points, their listeners and connections, and their routing table."""
 
-from lbcore.observability.observer cimport Observer
 import socket
 
+from lbcore.observability.observer cimport Observer
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.explainer cimport Explainer
 from lbcore.routing.index cimport RouteIndex
@@ -39,6 +39,10 @@ cdef class Engine:
     cdef UdpWorker udp                 # None before the first UDP socket opens
     cdef list udp_endpoints            # UdpEndpoint; those that have closed leave when another one opens
     cdef object udp_routes             # UdpRoute by entry point, of the table in force
+    cdef Region region
+    cdef int worker
+    cdef dict advertised               # UDP port by name of the entry point, of which clients are told; 0 = the one that it has
+    cdef dict quic                     # QuicEndpoint by name of its entry point; only those that speak HTTP/3
 
     def __init__(self, loop, static, Region region, worker: int, Observer observer=None):
         cdef EntryPoint entry_point
@@ -50,6 +54,9 @@ cdef class Engine:
         self.udp_endpoints = []
         self.udp_routes = {}
         self.listeners = []
+        self.region = region
+        self.worker = worker
+        self.quic = {}
         self.entry_points = {}
         for index, (name, settings) in enumerate(static.entry_points.items()):
             entry_point = EntryPoint(name, settings, region, worker, index)
@@ -58,6 +65,7 @@ cdef class Engine:
             if observer is not None:
                 entry_point.watch(observer)
             self.entry_points[name] = entry_point
+        self.advertised = {name: static.entry_points[name].http3.advertised_port for name in static.quic_points}
         self.connections_by_point = {name: set() for name in self.entry_points}
         self.reserve = self.reactor.relief = Reserve(list(self.connections_by_point.values()), region, worker)
 
@@ -78,11 +86,14 @@ cdef class Engine:
         """The UDP sockets of an entry point."""
         return [each for each in self.udp_endpoints if (<UdpEndpoint>each).entry_point.name == entry_point]
 
-    def listen(self, entry_point: str, sock) -> object:
-        """Start accepting on a bound, non-blocking socket, listening or one of UDP, whose ownership passes to the engine.
+    def listen(self, entry_point: str, sock, adopted: bool = False) -> object:
+        """Start accepting on a bound, listening, non-blocking socket, or reading one of UDP, whose ownership passes to the engine.
 
+        adopted  it is that of another worker, which cannot.
         Returns the argument for `close_listener`.
         """
+        if sock.type == socket.SOCK_DGRAM and entry_point in self.advertised:
+            return self.listen_quic(entry_point, sock, adopted)
         if sock.type == socket.SOCK_DGRAM:
             return self.receive(entry_point, sock)
         cdef Listener listener = Listener(self.entry_points[entry_point], self.dialer,
@@ -106,9 +117,24 @@ cdef class Engine:
         endpoint.open()
         return endpoint
 
+    def listen_quic(self, entry_point: str, sock, adopted: bool) -> object:
+        """`listen` for the UDP port of an entry point that speaks HTTP/3."""
+        from lbcore.transport.http3_client import Http3Endpoint        # loads its libraries
+
+        self.reactor.enter()
+        endpoint = self.quic.get(entry_point)
+        if endpoint is None:
+            endpoint = self.quic[entry_point] = Http3Endpoint(
+                self.entry_points[entry_point], self.reactor, self.dialer, self.connections_by_point[entry_point], self.reserve,
+                self.region, self.worker)
+        (<EntryPoint>self.entry_points[entry_point]).offer_http3(self.advertised.get(entry_point) or sock.getsockname()[1])
+        return endpoint.open(sock, adopted)
+
     def close_listener(self, listener) -> None:
         """Stop accepting on a listener that `listen` returned; other listeners continue."""
         self.reactor.enter()
+        for endpoint in self.quic.values():
+            endpoint.close_socket(listener)
         if isinstance(listener, UdpEndpoint):
             listener.stop_reading()
         elif listener in self.listeners:
@@ -162,6 +188,8 @@ cdef class Engine:
         self.listeners.clear()
         for endpoint in self.udp_endpoints:
             endpoint.drain()
+        for endpoint in self.quic.values():
+            endpoint.stop()
 
     def leave(self, entry_point: str) -> None:
         """Close the listening sockets of an entry point and drain it; other entry points continue."""
@@ -172,6 +200,8 @@ cdef class Engine:
             (<Listener>listener).close()
         for endpoint in self.udp_of(entry_point):
             endpoint.drain()
+        if entry_point in self.quic:
+            self.quic[entry_point].stop()
         point.draining = True
         for connection in list(self.connections_by_point[entry_point]):
             (<ClientConnection>connection).drain()
@@ -203,6 +233,8 @@ cdef class Engine:
             (<MirrorStream>stream).expire()
         for server in self.servers.values():
             close_pool(server)
+        for endpoint in self.quic.values():
+            endpoint.close()
         self.dialer.close()
         self.reactor.close()
 

@@ -606,6 +606,8 @@ cdef class Http1ClientStream(RequestStream):
             self.chunking = False
         self.splice_fd = self.socket.splice_fd() if body == BODY_LENGTH else -1
         self.large_pieces = not self.socket.can_splice()
+        if connection.entry_point.alt_svc is not None and self.exchange.request.head.encrypted:
+            connection.entry_point.tell_of_http3(response)
         before = buffer_len(&self.socket.output)
         if render_response(response, self.minor_version, connection.keep_alive, self.chunking, http_date(),
                            &self.socket.output) < 0:

@@ -597,6 +597,8 @@ cdef class Http2ClientStream(RequestStream):
             return session.submit_response(&self.flow, False)
         if response.status == 101:
             response.drop(b"sec-websocket-accept", 20)     # answers a key that the client has not sent
+        if self.connection.entry_point.alt_svc is not None and self.connection.encrypted:
+            self.connection.entry_point.tell_of_http3(response)
         if list_response(response, http_date(), session.list) < 0:
             raise MemoryError
         return session.submit_response(&self.flow, response.framing.body != BODY_NONE or response.status == 101)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2] / "lbcore"
 BELOW_TRANSPORT = {
-    "config", "http", "http2", "middleware", "observability", "passwords", "proxy", "regex", "routing", "selection",
-    "state", "tls",
+    "config", "http", "http2", "http3", "middleware", "observability", "passwords", "proxy", "regex", "routing",
+    "selection", "state", "tls",
 }  # fmt: skip
 ALLOWED = {
     "selection": set(),
     "http": set(),
     "http2": {"http"},
+    "http3": {"http", "tls"},
     "regex": {"http"},
     "state": {"selection"},
     "passwords": set(),
@@ -42,15 +43,16 @@ INTERNAL = {
     for package, names in {
         "http": "arena buffer cookie fields lenient pico reflect sink",
         "http2": "memory nghttp2",
+        "http3": "nghttp3 ngtcp2",
         "middleware": "spool",
         "observability": "json_line text",
         "proxy": "answer_way attempt attempts copies entry_point exchange explainer gates observation "
         "recording request_way way_back whole",
         "routing": "asker decision",
-        "transport": "arrival ask_stream clock connect connection datagrams dial dialer encryption http1_body "
-        "http1_client http1_server http2_client http2_server http2_session linger listener local_stream mirror_stream "
-        "pool protocols request_stream reserve scarcity server_connection session_table socket splice tcp_client "
-        "timers tunnel udp",
+        "transport": "arrival ask_stream clock connect connection datagrams dial dialer encryption flow flow_client "
+        "http1_body http1_client http1_server http2_client http2_server http2_session http3_client linger listener "
+        "local_stream mirror_stream pool protocols quic request_stream reserve scarcity server_connection "
+        "session_table socket splice tcp_client timers tunnel udp",
     }.items()
     for name in names.split()
 }

@@ -160,6 +160,11 @@ class StaticConfig(Model):
         """The entry points of UDP."""
         return {name: point for name, point in self.entry_points.items() if point.is_udp}
 
+    @property
+    def quic_points(self) -> list[str]:
+        """The entry points that speak HTTP/3."""
+        return [name for name, point in self.entry_points.items() if point.http3 is not None]
+
     @model_validator(mode="before")
     @classmethod
     def _entry_points(cls, data: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from lbcore.config.model import WHEN_SET, Change, Model, Object, keys
+from lbcore.config.model import WHEN_SET, Change, Model, Object
 from lbcore.config.network import check_address, check_network
 from lbcore.config.numbers import OrNone, ShortDuration
 from lbcore.config.observability import Observability
@@ -153,6 +153,14 @@ class EntryPointHttp2(Model):
     max_encoder_header_table_size: Annotated[int, Field(ge=0, le=1 << 20)] = 4096
 
 
+class EntryPointHttp3(Model):
+    """HTTP/3 over the UDP port of the same number. `advertisedPort`: the one that clients are told of; 0 = that one."""
+
+    may_be_empty: ClassVar[bool] = True
+
+    advertised_port: Annotated[int, Field(ge=0, le=65535)] = 0
+
+
 class EntryPointUdp(Model):
     """`timeout`: a session of UDP ends when no datagram has come either way for so long.
 
@@ -173,7 +181,6 @@ class EntryPointUdp(Model):
 class EntryPoint(Object):
     """A listener. `address` is `[host]:port[/tcp|/udp]`, or (extension) `unix:/path/of/socket`."""
 
-    ignored = keys("http3", "clients are served in HTTP/1.1 and HTTP/2 by this version of lbcore")
     may_be_empty: ClassVar[bool] = True
     runs_alone: ClassVar[bool] = False
 
@@ -186,6 +193,7 @@ class EntryPoint(Object):
     forwarded_headers: ForwardedHeaders = ForwardedHeaders()
     http: EntryPointHttp = EntryPointHttp()
     http2: EntryPointHttp2 = EntryPointHttp2()
+    http3: EntryPointHttp3 | None = None
     udp: EntryPointUdp = EntryPointUdp()
     observability: EntryPointObservability = EntryPointObservability()
 
@@ -193,3 +201,9 @@ class EntryPoint(Object):
     def is_udp(self) -> bool:
         """Whether it takes datagrams, and no connections."""
         return self.address.endswith("/udp")
+
+    @model_validator(mode="after")
+    def _http3_has_a_port(self) -> EntryPoint:
+        if self.http3 is not None and (self.is_udp or self.address.startswith("unix:")):
+            raise ValueError("http3 needs an address of TCP, whose port it has for UDP")
+        return self

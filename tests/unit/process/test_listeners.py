@@ -211,3 +211,30 @@ def test_listener_passed_datagram_socket_is_refused() -> None:
         pytest.raises(ConfigError, match="not a listening"),
     ):
         open_listeners({"web": (":1", False)}, 1, {"web": [passed]})
+
+
+def test_packets_of_quic_go_to_the_worker_that_their_connection_id_names() -> None:
+    tcp, udp = open_listeners({"web": ("127.0.0.1:0", False)}, 3, {}, ["web"])
+    try:
+        assert udp.quic
+        assert udp.address == tcp.address
+        assert udp.address_text == f"{tcp.address_text}/udp"
+        for number in range(60):
+            ident = os.urandom(18)
+            long = b"\xc0\0\0\0\1\x12" + ident + b"rest" if number % 2 else b"\x40" + ident + b"rest"
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.sendto(long, udp.address)
+            sock = udp.for_worker(int.from_bytes(ident[:2], "big") % 3)
+            sock.settimeout(10)
+            assert sock.recv(100) == long
+    finally:
+        tcp.close()
+        udp.close()
+
+
+def test_a_port_of_udp_that_is_in_use_is_said() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=r"web\.http3.*cannot listen on .* for UDP: address already in use"):
+            open_listeners({"web": (f"127.0.0.1:{port}", False)}, 2, {}, ["web"])
