@@ -10,6 +10,7 @@ import pytest
 from lbcore.config.middlewares.rate_limit import RateLimit as Config
 from lbcore.middleware.rate_limit import RateLimit, delay_text
 from tests.support.instance import eventually
+from tests.support.problems import errors_of
 from tests.support.recorder import GET, recorders
 from tests.support.wire import Edge, Peer, edge
 from tests.wire.test_content_type import through
@@ -216,3 +217,8 @@ def test_durations_are_written_as_go_does(delay_ns: int, text: str) -> None:
 def test_a_negative_period_is_refused() -> None:
     with pytest.raises(ValueError, match="negative value not valid for period"):
         RateLimit("limit@file", Config.model_validate({"average": 1, "period": "-1s"}))
+
+
+def test_a_limit_by_redis_is_refused() -> None:
+    (error,) = errors_of({"rateLimit": {"average": 1, "redis": {"endpoints": ["localhost:6379"]}}})
+    assert "redis: not supported" in error
