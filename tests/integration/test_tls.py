@@ -139,7 +139,7 @@ def test_a_configuration_with_a_bad_certificate_runs_without_it(tmp_path: Path, 
         lb.runs(1)
         assert serves(lb, files)()
         lb.logged(r"certificates\[1\]: certFile: \S+nowhere\.pem cannot be read: no such file or directory")
-        lb.logged(r"TLS options broken@file: minVersion: 'VersionTLS9' has to be one of VersionTLS10")
+        lb.logged(r"tls\.options\.broken: minVersion: 'VersionTLS9' has to be one of VersionTLS10")
 
 
 def test_a_client_that_sends_garbage_is_counted_and_logged_at_debug(tmp_path: Path, backends: list[Backend]) -> None:
