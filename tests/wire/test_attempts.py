@@ -166,7 +166,7 @@ def answers(server: Recorder, *statuses: int) -> None:
     server.answer = lambda *request: (left.pop(0), b"%d" % len(left))
 
 
-@pytest.mark.parametrize("body", [b"", os.urandom(200_000)])
+@pytest.mark.parametrize("body", [b"", os.urandom(200_000)], ids=["empty", "long"])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_route_may_want_another_answer(trying: Any, body: bytes, chunked: bool) -> None:
     trying.tries = Tries(3, [(500, 503)], repeats_unsafe=True)
