@@ -62,7 +62,7 @@ cdef class RateLimit(Middleware):
             self.interval_ns = <int64_t>interval_ns
             self.interval_fraction = <uint64_t>((interval_ns - <int64_t>interval_ns) * SEEN)
             self.burst_ns = <int64_t>min(interval_ns * <double>max(config.burst, 1), LONGEST_NS)
-            rate = 1e9 / interval_ns
+            rate = min(1e9 / interval_ns, 1e9)  # above it there is no delay that could be told
             self.most_delay_ns = 1000000000 // (2 * <int64_t>rate) if rate >= 1 else 500000000
 
     def keep_in(self, state):
