@@ -42,9 +42,10 @@ NEEDED = {
 }  # fmt: skip
 BESIDE = {
     "queue": {"maxConnections": 1}, "hashOn": {"strategy": "hrw"}, "maxRequestBodyBytes": {"status": ["500"]},
+    "leeway": {"secret": "0123456789abcdef" * 4}, "cacheFor": {"jwksURL": "http://127.0.0.1:9"},
 }  # fmt: skip
 POINTS = {"entryPoints": {"web": {"address": "127.0.0.1:0"}}}
-FILLED = frozenset({"servers", "services", "rule", "service", "url", "address"})
+FILLED = frozenset({"servers", "services", "rule", "service", "url", "address", "sourceRange"})
 Way = tuple[str, ...]
 
 
@@ -85,6 +86,8 @@ def needed(model: type[Model], but: str) -> dict[str, Any]:
                 found[key] = NEEDED[key]
             if key == "servers" and "address" in keys_of(_inner(field.annotation)):
                 found[key] = [{"address": NEEDED["address"]}]
+            if key == "address" and "trustForwardHeader" in keys_of(model):
+                found[key] = NEEDED["url"]
     return {key: value for key, value in BESIDE.get(but, {}).items() if key in keys_of(model)} | found
 
 
