@@ -189,13 +189,16 @@ cdef class Attempting(RequestWay):
         return self.tries is not None and self.tries.begins_anew and self.tried < self.tries.most and not self.is_late()
 
     cdef bint retry(self, bint anew) except *:
-        """Discard the answer of the server, and ask the service again, after the pause that `tries` prescribes.
+        """Discard the answer of the server, and ask the service again, after the pause that `tries` prescribes. False: that
+        would be too late, and nothing was done.
 
         anew  all servers may be chosen; else those that have not answered come first.
         """
         cdef Pause pause
-        cdef int64_t pause_ms = self.tries.pause(self.tried)
+        cdef int64_t pause_ms = min(self.tries.pause(self.tried), <int64_t>LONGEST_PAUSE_MS)
         cdef uint64_t serial = self.serial
+        if self.tries_until_ns and self.dialer.now_ns() + <uint64_t>pause_ms * 1000000 >= self.tries_until_ns:
+            return False
         self.discard_answer()
         if self.recording is not None and self.recording is not self.request_tail:
             # Filters behind the recording have seen some of the body, which comes once more: their gates are passed anew.
@@ -214,7 +217,7 @@ cdef class Attempting(RequestWay):
                 self.go_on(None)
                 return True
             pause = Pause.__new__(Pause)
-            self.wait(pause, min(pause_ms, <int64_t>LONGEST_PAUSE_MS))
+            self.wait(pause, pause_ms)
             self.waiting = True
         except Exception as error:
             self.internal_error(error, serial)

@@ -40,11 +40,15 @@ NEEDED = {
     "secret": "0123456789abcdef", "percent": 1, "keys": ["0123456789abcdef"], "path": "/", "amount": 1,
     "sourceRange": ["127.0.0.1"], "regex": "^/x", "replacement": "/", "scheme": "https", "prefix": "/x",
 }  # fmt: skip
+BREAKING = {"expression": "NetworkErrorRatio() > 0.5"}
 BESIDE = {
-    "queue": {"maxConnections": 1}, "hashOn": {"strategy": "hrw"}, "maxRequestBodyBytes": {"status": ["500"]},
+    "queue": {"maxConnections": 1}, "hashOn": {"strategy": "hrw"},
+    "maxRequestBodyBytes": {"status": ["500"], "attempts": 2}, "statusRewrites": {"status": ["500"], "query": "/x"},
     "leeway": {"secret": "0123456789abcdef" * 4}, "cacheFor": {"jwksURL": "http://127.0.0.1:9"},
+    "initialInterval": {"attempts": 2, "timeout": "1s"}, "timeout": {"attempts": 2},
+    **dict.fromkeys(("checkPeriod", "fallbackDuration", "recoveryDuration", "responseCode"), BREAKING),
 }  # fmt: skip
-POINTS = {"entryPoints": {"web": {"address": "127.0.0.1:0"}}}
+POINTS = {"entryPoints": {"web": {"address": "127.0.0.1:0"}, "dns": {"address": "127.0.0.1:0/udp"}}}
 FILLED = frozenset({"servers", "services", "rule", "service", "url", "address", "sourceRange"})
 Way = tuple[str, ...]
 
@@ -113,7 +117,7 @@ def _filled(annotation: Any, way: Way, value: Any) -> Any:
     if not way:
         return value
     if way[0] == "*":
-        return {"x": _filled(get_args(annotation)[1], way[1:], value)}
+        return {"500" if way[1:] == () else "x": _filled(get_args(annotation)[1], way[1:], value)}
     if way[0] == "[]":
         return [_filled(get_args(annotation)[0], way[1:], value)]
     return holding(annotation, way, value)
@@ -136,11 +140,11 @@ def around(way: Way, data: dict[str, Any]) -> dict[str, Any]:
     if kind == "serversTransports":
         service["loadBalancer"]["serversTransport"] = "x"  # type: ignore[assignment]
     text.setdefault("services", {})["a"] = service
-    leads = {"rule": rule, "service": "x" if kind == "services" else "a"}
+    leads = {"service": "x" if kind == "services" else "a", **({} if layer == "udp" else {"rule": rule})}
     if kind == mine:
         text.setdefault("routers", {})["r"] = {**leads, "middlewares": ["x"]}
     elif kind == "routers":
-        text["routers"]["x"]["rule"] = rule
+        text["routers"]["x"] |= {} if layer == "udp" else {"rule": rule}
     else:
         text.setdefault("routers", {})["r"] = leads
     return data

@@ -14,14 +14,14 @@ MEBI = 1 << 20
 
 
 class Retry(Model):
-    """attempts             all of them, the first one included.
+    """attempts             all of them, the first one included; a client would wait for very many without an end.
     initialInterval      before the second attempt, and up to twice as long before later ones; not above 0: none.
     timeout              no attempt begins later than that after the request came; not above 0: any time.
     status               ranges of answers after which another server is asked.
     maxRequestBodyBytes  of a request that is sent again after an answer; below 0: a share of the memory for bodies.
     """
 
-    attempts: int = Field(default=0, lt=1 << 31)
+    attempts: int = Field(default=0, le=1000)
     initial_interval: SignedDuration = timedelta(0)
     timeout: SignedDuration = timedelta(0)
     max_request_body_bytes: Limit = 2 * MEBI
