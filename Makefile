@@ -27,7 +27,7 @@ system: #? install the Debian packages that tests and benchmarks use, where they
 	@sh ci/system.sh
 
 # Files of tests side by side, in the order of tests/conftest.py.
-SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -p no:benchmark
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -p no:benchmark
 
 test: build system lint #? build, lint, the whole test suite, and a part of it with sanitizers
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)

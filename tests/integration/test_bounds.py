@@ -41,12 +41,14 @@ NEEDED = {
     "sourceRange": ["127.0.0.1"], "regex": "^/x", "replacement": "/", "scheme": "https", "prefix": "/x",
 }  # fmt: skip
 BREAKING = {"expression": "NetworkErrorRatio() > 0.5"}
+POLLED = {"endpoint": "http://127.0.0.1:9"}
 BESIDE = {
     "queue": {"maxConnections": 1}, "hashOn": {"strategy": "hrw"},
     "maxRequestBodyBytes": {"status": ["500"], "attempts": 2}, "statusRewrites": {"status": ["500"], "query": "/x"},
     "leeway": {"secret": "0123456789abcdef" * 4}, "cacheFor": {"jwksURL": "http://127.0.0.1:9"},
     "initialInterval": {"attempts": 2, "timeout": "1s"}, "timeout": {"attempts": 2},
     **dict.fromkeys(("checkPeriod", "fallbackDuration", "recoveryDuration", "responseCode"), BREAKING),
+    **dict.fromkeys(("pollInterval", "pollTimeout", "maxResponseBodySize"), POLLED),
 }  # fmt: skip
 POINTS = {"entryPoints": {"web": {"address": "127.0.0.1:0"}, "dns": {"address": "127.0.0.1:0/udp"}}}
 FILLED = frozenset({"servers", "services", "rule", "service", "url", "address", "sourceRange"})
