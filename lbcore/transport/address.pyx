@@ -89,12 +89,13 @@ cdef void address_v6(ClientAddress* address, const uint8_t* ip, uint16_t port) n
 
 
 cdef void read_address(const sockaddr_storage* storage, ClientAddress* address) noexcept nogil:
-    """Set an address from the kernel's form. All zero for a Unix socket."""
+    """Set an address from the kernel's form. All zero for a Unix socket. Its family is read as that of the smallest form: of
+    what a library keeps, only that much is aligned."""
     cdef const sockaddr_in* v4 = <const sockaddr_in*>storage
     cdef const sockaddr_in6* v6 = <const sockaddr_in6*>storage
-    if storage.ss_family == AF_INET:
+    if v4.sin_family == AF_INET:
         address_v4(address, <const uint8_t*>&v4.sin_addr, ntohs(v4.sin_port))
-    elif storage.ss_family == AF_INET6:
+    elif v4.sin_family == AF_INET6:
         address_v6(address, <const uint8_t*>&v6.sin6_addr, ntohs(v6.sin6_port))
     else:
         memset(address, 0, sizeof(ClientAddress))
