@@ -21,6 +21,8 @@ from tests.support.instance import eventually
 from tests.support.tls import Records, handshakes, trusting
 from tests.support.wire import TIMEOUT_S, Edge, Peer, config_for, edge, serving
 
+SANITIZED = "libasan" in Path("/proc/self/maps").read_text()
+
 HELLO = b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n"
 
 
@@ -423,7 +425,8 @@ def test_clients_that_do_not_read_cost_bounded_memory(made: dict[str, Files]) ->
         for peer in peers:
             peer.until(b"\r\n\r\n")
         lb.settle()
-        assert resident_bytes() - before < count << 20  # of 320 MiB; a thread of each server is in it
+        # Of 320 MiB; a thread of each server is in it. With sanitizers what is freed stays for a while.
+        assert resident_bytes() - before < count << (22 if SANITIZED else 20)
         for peer in peers[:2]:
             assert peer.exactly(len(body)) == body
 
