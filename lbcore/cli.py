@@ -164,9 +164,10 @@ def _usual_file() -> Path | None:
 
 @main.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--config", multiple=True, type=click.Path(path_type=Path), help="A file to check, named as for `run`.")
 @click.option("--provider", default="", help="Show what this provider finds now: docker, swarm, ...")
 @click.option("--endpoint", default="", help="The address to ask, in place of the provider's own.")
-def check(files: tuple[Path, ...], provider: str, endpoint: str) -> None:
+def check(files: tuple[Path, ...], config: tuple[Path, ...], provider: str, endpoint: str) -> None:
     """Check configuration files, static or dynamic as their keys show, or a directory of dynamic ones.
 
     With --provider, ask a live store (Docker, ...) what it would give, by the settings of the static file if one is
@@ -181,6 +182,7 @@ def check(files: tuple[Path, ...], provider: str, endpoint: str) -> None:
     from lbcore.process.check import check_file, check_store
     from lbcore.provider.registry import STORES
 
+    files += config
     if provider and provider not in STORES:
         raise click.UsageError(f"no such provider: {provider}; there are {', '.join(STORES)}")
     if not provider and (endpoint or not files):

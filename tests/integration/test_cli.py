@@ -26,6 +26,8 @@ def test_check_says_what_would_run(tmp_path: Path) -> None:
         "entryPoints: {web: {address: ':80'}}\nproviders: {file: {filename: dynamic.yml}}\n"
     )
     done = lbcore("check", "static.yml", folder=tmp_path)
+    named = lbcore("check", "--config", "static.yml", folder=tmp_path)
+    assert (named.returncode, named.stdout, named.stderr) == (done.returncode, done.stdout, done.stderr)
     assert (done.returncode, done.stderr) == (0, "")
     assert "entry point web on :80" in done.stdout
     assert "router r: Host(`a`) -> s" in done.stdout
