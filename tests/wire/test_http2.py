@@ -568,7 +568,7 @@ def switching(peer: Peer) -> None:
     assert first == "GET /chat HTTP/1.1"
     assert (headers["connection"], headers["upgrade"]) == ("Upgrade", "websocket")
     assert (headers["sec-websocket-version"], len(headers["sec-websocket-key"])) == ("13", 24)
-    assert headers["x-forwarded-proto"] == "ws"
+    assert headers["x-forwarded-proto"] in ("ws", "wss")
     peer.send(b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\nhello ")
     rest, peer.rest = peer.rest, b""
     peer.send(rest.upper())

@@ -16,6 +16,7 @@ from tests.support.certificates import Files, certificate
 from tests.support.http3 import http3
 from tests.support.instance import eventually
 from tests.support.wire import Edge, Peer, Script, answer_all, config_for, edge, serving
+from tests.wire.test_http2 import switching
 
 NO_ERROR, INTERNAL_ERROR, CANCELLED, MESSAGE_ERROR = 0x100, 0x102, 0x10C, 0x10E
 
@@ -273,6 +274,21 @@ def test_a_client_that_takes_no_answer_stops_the_server(made: dict[str, Files]) 
         h3.quic._write_stream_limits = grow
         assert h3.ask("GET", "/small").body == b"ok"
         h3.until(lambda: len(h3.answer_of(stream).body) > 2 << 20)
+
+
+def test_a_websocket_over_a_stream(made: dict[str, Files]) -> None:
+    with quic_edge(made, switching) as lb, http3(lb.address) as h3:
+        h3.until(lambda: h3.http.received_settings is not None)
+        assert (h3.http.received_settings or {}).get(8) == 1  # SETTINGS_ENABLE_CONNECT_PROTOCOL, RFC 9220
+        stream = h3.quic.get_next_available_stream_id()
+        head = {":method": "CONNECT", ":protocol": "websocket", ":scheme": "https", ":authority": "a.test"}
+        head |= {":path": "/chat", "sec-websocket-version": "13"}
+        h3.http.send_headers(stream, [(name.encode(), value.encode()) for name, value in head.items()])
+        h3.data(stream, b"abc")
+        h3.until(lambda: h3.answer_of(stream).body == b"hello ABC")
+        h3.data(stream, b"", end=True)
+        answer = h3.answer(stream)
+        assert (answer.status, answer.body) == (200, b"hello ABC bye")
 
 
 # Ends
