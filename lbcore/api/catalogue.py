@@ -113,6 +113,7 @@ def state(runtime: Runtime) -> View:
         "logLinesLost": runtime.log_lines_lost(),
         "connectionsShed": runtime.region.connections_shed,
         "reload": {
+            "generation": reload.generation,
             "inForce": reload.reloads,
             "failures": reload.failures,
             "lastSuccess": instant(reload.succeeded_unix_s) if reload.succeeded_unix_s else None,

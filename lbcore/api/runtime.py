@@ -88,6 +88,7 @@ def _no_workers() -> list[WorkerState]:
 class ReloadStatus:
     """The results of reloads.
 
+    generation         number of the configuration in force; each worker follows within milliseconds.
     reloads            number of configurations that have come into force.
     failures           number of configurations that were refused, or are not in force as they are written.
     succeeded_unix_s   time of the last configuration that is in force as it is written; 0 = there was none.
@@ -96,6 +97,7 @@ class ReloadStatus:
     kept               by kind and qualified name: the errors of objects that stay in their previous version.
     """
 
+    generation: int = 0
     reloads: int = 0
     failures: int = 0
     succeeded_unix_s: float = 0.0

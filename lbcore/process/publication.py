@@ -168,6 +168,7 @@ class Publication:
             _log.info("TLS uses %s", library_name())
         self.current = prepared
         status = self._status
+        status.generation = prepared.snapshot.generation
         status.reloads += 1
         status.refused = list(self._of_providers)
         status.kept = {(entry.kind, entry.name): entry.errors for entry in prepared.kept}
