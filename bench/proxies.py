@@ -103,9 +103,9 @@ def measure(
     return samples
 
 
-def passes(workload: Workload, port: int, host: str) -> bool:
+def passes(workload: Workload, port: int, host: str, encrypted: bool = False) -> bool:
     """Whether what is sent to a port gets the servers' own answer."""
-    return udp.answers(port) if workload.udp else fetch(port, host, bool(workload.key)) == ANSWER
+    return udp.answers(port) if workload.udp else fetch(port, host, encrypted) == ANSWER
 
 
 def can(peer: Peer, workload: Workload) -> bool:
@@ -129,7 +129,7 @@ def launch(peer: Peer, root: Path, servers: list[int], workload: Workload):  # t
     with ended(start(command, PROXY_CORE, folder, dict(peer.environ))) as process:
         try:
             wait_until(
-                lambda: passes(workload, port, "h0.test"),
+                lambda: passes(workload, port, "h0.test", encrypted),
                 f"{peer.name} passes on what the servers answer",
                 60,
             )
