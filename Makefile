@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build system run test test-asan test-lowest bench bench-extra bench-micro bench-compare bench-report stubs lint clean
+.PHONY: help build system run test test-asan fuzz test-lowest bench bench-extra bench-micro bench-compare bench-report stubs lint clean
 
 help: #? print this list
 	@grep -E '^[a-z-]+:.*#\?' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*#\? */  make \1\t/' | expand -t 20
@@ -35,6 +35,9 @@ test: build system lint #? build, lint, the whole test suite, and a part of it w
 
 test-asan: build system #? unit, wire and fuzz tests with the address and undefined-behaviour sanitizers, without memory pools
 	$(BIN)/python ci/sanitize.py tests/unit tests/wire tests/fuzz
+
+fuzz: build system #? the fuzz tests with the sanitizers, 60 times as long as in `make test`, from a seed of their own
+	LBCORE_FUZZ_FACTOR=60 LBCORE_FUZZ_SEED=$${LBCORE_FUZZ_SEED:-$$(date +%s)} $(BIN)/python ci/sanitize.py --timeout 7200 tests/fuzz
 
 test-lowest: system #? the test suite with the lowest versions of everything that pyproject.toml allows
 	PIP_CONSTRAINT=$(CURDIR)/ci/lowest.txt $(MAKE) build VENV=.venv-lowest

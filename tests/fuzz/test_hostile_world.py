@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.fuzz.effort import SEED, seconds
 from tests.fuzz.encrypted import Secrets
 from tests.fuzz.world import ANSWER_BODY, REQUEST_BODY, HostileClient, HostileServer, draw_config
 from tests.support.http2 import Http2Client
@@ -27,8 +28,7 @@ from tests.support.native import with_filters, with_steps
 from tests.support.tls import handshakes, trusting
 from tests.support.wire import Edge, Peer, edge
 
-SECONDS = float(os.environ.get("LBCORE_FUZZ_SECONDS", "10"))
-SEED = int(os.environ.get("LBCORE_FUZZ_SEED", "1"))
+SECONDS = seconds(10)
 CLIENTS = 6
 GOOD = b"GET /good HTTP/1.1\r\nHost: good.test\r\n\r\n"
 TOKENS = re.compile(r"tk\d+q")
@@ -119,6 +119,7 @@ def nothing_is_left(lb: Edge, used: dict[str, int]) -> None:
 
 @pytest.mark.timeout(3600)
 def test_the_good_are_served_and_nothing_is_told_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    print(f"LBCORE_FUZZ_SEED={SEED}")
     draw, secrets, context = random.Random(SEED), Secrets(tmp_path), trusting()
     steps, tap = with_steps(monkeypatch), with_filters(monkeypatch)
     servers = [HostileServer(SEED, 0.0), *(HostileServer(SEED + n, 0.4) for n in range(1, 5))]

@@ -13,6 +13,7 @@ from lbcore.provider.constraints import ConstraintError, parse_constraints
 from lbcore.provider.keys import reading_of
 from lbcore.template.engine import TemplateError, render_file
 from lbcore.template.sprig import SPRIG
+from tests.fuzz.effort import examples
 from tests.unit.provider.test_labels import read
 
 WORDS = st.sampled_from(
@@ -23,14 +24,14 @@ VALUES = st.sampled_from(
 ) | st.text(max_size=8)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.dictionaries(st.lists(WORDS, min_size=1, max_size=8).map(lambda parts: ".".join(["traefik", *parts])), VALUES, max_size=8))
 def test_labels(labels: dict[str, str]) -> None:
     said = read(labels)
     assert said.config is not None or said.problems
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.dictionaries(st.lists(WORDS, min_size=1, max_size=8).map(lambda parts: "/".join(["traefik", *parts])), VALUES, max_size=8))
 def test_keys(values: dict[str, str]) -> None:
     with contextlib.suppress(ConfigError):
@@ -43,7 +44,7 @@ PIECES = st.sampled_from(
 ) | st.sampled_from([*SPRIG, "printf", "index", "len", "eq", "lt", "and", "or", "print"])  # fmt: skip
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(st.lists(PIECES, max_size=14).map(" ".join))
 def test_templates(text: str) -> None:
     with contextlib.suppress(TemplateError):
@@ -53,14 +54,14 @@ def test_templates(text: str) -> None:
 ARGUMENTS = st.sampled_from(['"a"', '""', "1", "-1", "0", "1.5", "nil", "true", "(list 1 2)", "(list)", '(dict "a" 1)', '"("', "99999999999"])
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(st.sampled_from([*SPRIG, "printf", "index", "len", "eq", "lt", "html", "js", "print"]), st.lists(ARGUMENTS, max_size=4))
 def test_functions(name: str, arguments: list[str]) -> None:
     with contextlib.suppress(TemplateError):
         render_file(f"{{{{ {name} {' '.join(arguments)} }}}}")
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(st.sampled_from(["Label", "(", ")", "`a`", '"b"', ",", "&&", "||", "!", "LabelRegex", "x", "&", "\\"]), max_size=12).map(" ".join))
 def test_constraints(text: str) -> None:
     with contextlib.suppress(ConstraintError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import socket
 import time
@@ -16,13 +15,13 @@ from aioquic.buffer import BufferWriteError
 from aioquic.h3.connection import ProtocolError
 from aioquic.quic.packet_builder import QuicPacketBuilder, QuicPacketBuilderStop
 
+from tests.fuzz.effort import SEED, seconds
 from tests.support.certificates import certificate
 from tests.support.http3 import Http3Client, http3
 from tests.support.instance import eventually
 from tests.support.wire import Edge, config_for, edge, serving
 
-SECONDS = float(os.environ.get("LBCORE_FUZZ_S", "4"))
-SEED = int(os.environ.get("LBCORE_FUZZ_SEED", "0")) or random.randrange(1 << 32)
+SECONDS = seconds(5)
 # Of aioquic, to what it is made to send.
 OBJECTIONS = (AssertionError, ValueError, LookupError, RuntimeError, ProtocolError)
 KNOWN_FRAMES = [*range(0x1F), 0x30, 0x31, 0x40AF, 0x21]
@@ -154,7 +153,7 @@ def test_hostile_connections(lb: Edge) -> None:
 def test_hostile_datagrams(lb: Edge) -> None:
     print(f"LBCORE_FUZZ_SEED={SEED}")
     draw = random.Random(SEED)
-    end = time.monotonic() + SECONDS / 2
+    end = time.monotonic() + SECONDS
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect(lb.address)
         sock.setblocking(False)

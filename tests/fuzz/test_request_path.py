@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.effort import examples
 from tests.support.wire import Edge, Peer, Server, config_for, edge
 
 GOOD = b"GET /good HTTP/1.1\r\nHost: good.test\r\n\r\n"
@@ -94,7 +95,7 @@ def proxy() -> Iterator[tuple[Edge, Strict]]:
     server.close()
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=examples(400), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(streams)
 def test_any_bytes_are_answered_or_refused_and_the_next_client_is_served(
     proxy: tuple[Edge, Strict], data: bytes
