@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import logging
 import os
@@ -20,7 +21,7 @@ from lbcore.health.monitor import HealthMonitor
 from lbcore.process.listeners import Listener, open_listeners
 from lbcore.process.publication import Prepared, Publication
 from lbcore.process.snapshot import Publisher, graces_of
-from lbcore.process.supervisor import agent_of, main, rotate_ticket_keys, supervise
+from lbcore.process.supervisor import agent_of, main, rotate_ticket_keys, stapling_of, supervise
 from lbcore.process.worker import Engine, EngineFactory, drain_points, make_engine
 from lbcore.provider.base import Aggregator, Update
 from lbcore.provider.merge import merge
@@ -31,6 +32,7 @@ from lbcore.tls.material import choose_library, settle, settle_static
 
 if TYPE_CHECKING:
     from lbcore.acme.agent import AcmeAgent
+    from lbcore.ocsp.agent import StaplingAgent
 
 _log = logging.getLogger("lbcore.process")
 
@@ -80,6 +82,9 @@ class _OneEngine:
     async def set_challenges(self, texts: Mapping[str, str], certificates: Mapping[str, tuple[str, str]]) -> None:
         self._engine.set_challenges(texts, certificates)
 
+    async def set_staples(self, added: Mapping[str, str], gone: Sequence[str]) -> None:
+        self._engine.set_staples({name: base64.b64decode(text) for name, text in added.items()}, gone)
+
 
 class Proxy:
     """One worker inside the running loop (asyncio's or uvloop's), for tests and for embedding.
@@ -111,6 +116,7 @@ class Proxy:
         self._dynamic = dynamic
         self._applied: DynamicConfig | None = None  # the last argument of `apply`
         self._agent: AcmeAgent | None = None
+        self._stapling: StaplingAgent | None = None
         self._ordered: dict[str, DynamicConfig] = {}  # ordered certificates, by provider
         self._make_engine = engine
         self._engine: Engine | None = None
@@ -164,6 +170,8 @@ class Proxy:
         self._runtime.update(prepared.snapshot.dynamic, prepared.snapshot.slots, prepared.table)
         if self._agent is not None:
             self._agent.configured(prepared.snapshot.dynamic, {entry.name for entry in prepared.table.disabled})
+        if self._stapling is not None:
+            self._stapling.configured(prepared.snapshot.dynamic)
 
     async def __aenter__(self) -> Proxy:
         """Start, and accept connections. Raises ConfigError as `apply` does, and for an address that is in use."""
@@ -200,6 +208,9 @@ class Proxy:
             agents = [] if self._agent is None else [self._agent]
             for agent in agents:
                 self._runtime.renew = agent.renew
+            self._stapling = stapling_of(self._static, workers.set_staples)
+            if self._stapling is not None:
+                self._tasks.append(asyncio.create_task(self._stapling.run(), name="lbcore ocsp"))
             self._tasks.append(asyncio.create_task(self._publication.run(), name="lbcore publication"))
             if self._dynamic is not None:
                 await self.apply(self._dynamic)

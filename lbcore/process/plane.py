@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lbcore.config.dynamic import DynamicConfig
@@ -44,6 +44,7 @@ class DataPlane:
         self._admin = admin
         self._ping = Ping()
         self._challenges = Challenges()
+        self._staples: dict[str, bytes] = {}  # OCSP responses, by the fingerprint of their certificate
         self._state = State(region, worker)
         self._servers: dict[str, Server] = {}  # of the table in force, by identity
         self._queues: dict[str, WaitQueue] = {}  # of the table in force, by service
@@ -102,6 +103,7 @@ class DataPlane:
             self._ping,
             self._admin,
             challenges=self._challenges,
+            staples=self._staples,
             state=self._state,
         )
         if table.speaks_tls:
@@ -135,6 +137,12 @@ class DataPlane:
 
             pairs = {name.encode(): Pair(text.encode(), key.encode()) for name, (text, key) in certificates.items()}
         self._challenges.replace({token.encode(): text.encode() for token, text in texts.items()}, pairs)
+
+    def set_staples(self, added: Mapping[str, bytes], gone: Sequence[str]) -> None:
+        """Staple these OCSP responses, by the fingerprint of their certificate, and those of `gone` no more."""
+        for name in gone:
+            self._staples.pop(name, None)
+        self._staples.update(added)
 
     def terminate(self) -> None:
         """Answer pings with the status of an instance that is about to stop; everything else continues."""

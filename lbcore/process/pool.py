@@ -78,6 +78,7 @@ class Pool:
         self._configuration = b""  # `prepare` and `commit` for a worker that starts, encoded
         self._challenges = b""  # the `challenges` message in force, encoded
         self._challenges_number = 0
+        self._staples: dict[str, str] = {}  # OCSP responses in base64, by the fingerprint of their certificate
         self._challenged = asyncio.Event()  # a worker has confirmed challenges
         self._filled = False  # every slot has had a ready worker
         self._leaving = asyncio.Event()
@@ -176,6 +177,17 @@ class Pool:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(PULSE_S):
                             await self._challenged.wait()
+
+    async def set_staples(self, added: Mapping[str, str], gone: Sequence[str]) -> None:
+        """Make the workers staple these OCSP responses (base64, by the fingerprint of their certificate), and those of
+        `gone` no more. Does not wait for them."""
+        for name in gone:
+            self._staples.pop(name, None)
+        self._staples |= added
+        message = encode({"type": "staples", "added": dict(added), "gone": list(gone)})
+        for child in self._children.values():
+            if child.started:
+                child.channel.send_encoded(message)
 
     async def _until_started(self) -> None:
         """Wait until a worker can prepare a configuration; before the first configuration, until all can."""
@@ -336,6 +348,8 @@ class Pool:
                             child.channel.send_encoded(self._challenges)
                         else:
                             child.challenges = self._challenges_number
+                        if self._staples:
+                            child.send({"type": "staples", "added": self._staples, "gone": []})
                         self._changed.set()
                     case "prepared":
                         child.reply(int(message["generation"]))

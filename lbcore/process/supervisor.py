@@ -39,7 +39,9 @@ from lbcore.state.region import Region
 
 if TYPE_CHECKING:
     from lbcore.acme.agent import AcmeAgent
+    from lbcore.ocsp.agent import StaplingAgent
 
+SetStaples = Callable[[Mapping[str, str], Sequence[str]], Awaitable[None]]
 SetChallenges = Callable[[Mapping[str, str], Mapping[str, tuple[str, str]]], Awaitable[None]]
 EXIT_STOPPED = 0  # by a signal
 EXIT_CONFIG = 1  # configuration refused, or an address that cannot be listened on
@@ -65,6 +67,15 @@ def agent_of(static: StaticConfig, set_challenges: SetChallenges) -> AcmeAgent |
     from lbcore.acme.agent import AcmeAgent
 
     return AcmeAgent(static, set_challenges)
+
+
+def stapling_of(static: StaticConfig, set_staples: SetStaples) -> StaplingAgent | None:
+    """The agent that fetches OCSP responses; None, without loading its modules, if they are not configured."""
+    if static.ocsp is None:
+        return None
+    from lbcore.ocsp.agent import StaplingAgent
+
+    return StaplingAgent(static.ocsp, set_staples)
 
 
 class Supervisor:
@@ -112,6 +123,7 @@ class Supervisor:
         self._agent = agent_of(static, self._pool.set_challenges)
         if self._agent is not None:
             self._runtime.renew = self._agent.renew
+        self._stapling = stapling_of(static, self._pool.set_staples)
         self._aggregator = Aggregator(
             [*providers_of(static), *([self._agent] if self._agent is not None else [])],
             self._publication.want,
@@ -157,6 +169,8 @@ class Supervisor:
         services = [self._aggregator.run(), self._publication.run(), self._health.run()]
         services.append(ServiceWatch(self._runtime).run())
         services.append(rotate_ticket_keys(self._region))
+        if self._stapling is not None:
+            services.append(self._stapling.run())
         if self._admin is not None:
             services.append(self._admin.run(self._runtime))
         if self._notifier.watchdog_s:
@@ -207,6 +221,8 @@ class Supervisor:
         self._runtime.update(prepared.snapshot.dynamic, prepared.snapshot.slots, prepared.table)
         if self._agent is not None:
             self._agent.configured(prepared.snapshot.dynamic, {entry.name for entry in prepared.table.disabled})
+        if self._stapling is not None:
+            self._stapling.configured(prepared.snapshot.dynamic)
 
     def running(self, generation: int) -> None:
         """Announce that every worker runs a configuration."""

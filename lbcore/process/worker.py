@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import logging
 import os
@@ -68,6 +69,9 @@ class Engine(Protocol):
     def set_challenges(self, texts: Mapping[str, str], certificates: Mapping[str, tuple[str, str]]) -> None:
         """Answer these challenges of certificate authorities from now on, and no others."""
 
+    def set_staples(self, added: Mapping[str, bytes], gone: Sequence[str]) -> None:
+        """Staple these OCSP responses, by the fingerprint of their certificate, and those of `gone` no more."""
+
     def terminate(self) -> None:
         """Answer pings with the status of an instance that is about to stop."""
 
@@ -127,6 +131,8 @@ class Worker:
     release     worker: stop accepting on the sockets of another worker.
     challenges  number, texts, certificates: the answers to challenges of certificate authorities from now on. Answered
                 by `challenged`.
+    staples     added, gone: OCSP responses in base64 by the fingerprint of their certificate, to staple from now on;
+                those to staple no more.
     reopen      the access log was moved aside.
     terminate   answer pings with the status of an instance that is about to stop.
     leave       entry_points: stop accepting on these, and finish what is under way there; the others continue.
@@ -194,6 +200,10 @@ class Worker:
                     self._release(int(message["worker"]))
                 case "challenges":
                     self._set_challenges(message)
+                case "staples":
+                    assert self._engine is not None, "hello comes first"
+                    added = {name: base64.b64decode(text) for name, text in message["added"].items()}
+                    self._engine.set_staples(added, message["gone"])
                 case "terminate":
                     if self._engine is not None:
                         self._engine.terminate()

@@ -151,6 +151,7 @@ def compile_table(
     admin: str = "",
     *,
     challenges: Challenges | None = None,
+    staples: dict[str, bytes] | None = None,
     finds_all: bool = False,
     state: State | None = None,
 ) -> Table:
@@ -160,6 +161,7 @@ def compile_table(
     ping        the middleware of `ping@internal`; it outlives tables.
     admin       URL of the server behind `api@internal` and `prometheus@internal`; empty = there is none.
     challenges  the answers to challenges of certificate authorities; they outlive tables.
+    staples     OCSP responses by the fingerprint of their certificate; they outlive tables, and change.
     state       what middlewares have beyond exchanges; it outlives tables. None = nothing so far.
     finds_all   whether `disabled` also has broken services to which no router leads.
 
@@ -168,7 +170,9 @@ def compile_table(
     found = check(dynamic, static)
     challenges = challenges or Challenges()
     ping, state = ping or Ping(), state or State(region, worker)
-    compiler = _Compiler(dynamic, static, slots, region, worker, servers, found, ping, admin, challenges, state)
+    staples = {} if staples is None else staples
+    tls = TlsCompiler(dynamic, region, found.warnings, challenges.certificates, staples)
+    compiler = _Compiler(dynamic, static, slots, region, worker, servers, found, ping, admin, challenges, state, tls)
     tcp = TcpCompiler(dynamic, static, slots, region, worker, servers)
     udp = UdpCompiler(dynamic, static, slots, region, worker, servers)
     table = compiler.table(tcp, udp)
@@ -278,12 +282,13 @@ class _Compiler:
         admin: str,
         challenges: Challenges,
         state: State,
+        tls: TlsCompiler,
     ) -> None:
         self.admin = admin
         self.challenges = challenges
         self.state = state
         self.http = dynamic.http
-        self.tls = TlsCompiler(dynamic, region, found.warnings, challenges.certificates)
+        self.tls = tls
         self.static = static
         self.slots = slots
         self.region = region

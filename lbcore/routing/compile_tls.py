@@ -18,12 +18,19 @@ class TlsCompiler:
 
     warnings    a list to which warnings are added.
     challenges  certificates of tls-alpn-01, by name.
+    staples     OCSP responses by the fingerprint of their certificate.
     """
 
     def __init__(
-        self, dynamic: DynamicConfig, region: Region, warnings: list[str], challenges: dict[bytes, Pair]
+        self,
+        dynamic: DynamicConfig,
+        region: Region,
+        warnings: list[str],
+        challenges: dict[bytes, Pair],
+        staples: dict[str, bytes],
     ) -> None:
         self._challenges = challenges
+        self._staples = staples
         self._tls = dynamic.tls
         self._region = region
         self._warnings = warnings
@@ -72,7 +79,8 @@ class TlsCompiler:
 
         if options not in self._of_layer_4:
             own, tickets = self._option_set(options), TicketKeys(self._region)
-            self._of_layer_4[options] = Acceptor(own, {}, self._all_certificates(), tickets, layer_4=True)
+            certificates, staples = self._all_certificates(), self._staples
+            self._of_layer_4[options] = Acceptor(own, {}, certificates, tickets, layer_4=True, staples=staples)
         return self._of_layer_4[options]
 
     def options_by_host(self) -> dict[str, dict[bytes, str]]:
@@ -94,7 +102,7 @@ class TlsCompiler:
             try:
                 own = {_key(host): self._option_set(name) for host, name in _others(hosts).items()}
                 usual, certificates = self._option_set(DEFAULT), self._all_certificates()
-                found[point] = Acceptor(usual, own, certificates, tickets, self._challenges)
+                found[point] = Acceptor(usual, own, certificates, tickets, self._challenges, staples=self._staples)
             except ValueError as error:
                 self._warnings.append(f"entry point {point} speaks no TLS: {error}")
         return found

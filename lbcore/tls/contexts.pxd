@@ -11,6 +11,7 @@ cdef class Pair:
     cdef readonly tuple names          # bytes in lower case, `*.x` for any label before x; addresses as text
     cdef readonly bint has_address     # one of them is an address
     cdef readonly str kind             # RSA, EC, …
+    cdef readonly str fingerprint      # SHA-256 of the DER of the certificate, in hexadecimal digits
     cdef readonly int days_left        # below 0: it has expired
     cdef object __weakref__            # `tls.pairs` finds the pairs in use by their content
 
@@ -49,6 +50,7 @@ cdef class Acceptor:
     cdef Certificates certificates
     cdef TicketKeys tickets
     cdef dict challenges               # Pair by name: the present answers to tls-alpn-01; shared, and changed by its owner
+    cdef dict staples                  # OCSP responses (DER) by fingerprint; shared, and changed by its owner
     cdef bint layer_4
 
     cdef OptionSet options_of(self, bytes name)

@@ -6,6 +6,7 @@ from lbcore.tls.tickets import TicketKeys
 class Pair:
     names: tuple[bytes, ...]
     kind: str
+    fingerprint: str
     days_left: int
     def __init__(self, certificate: bytes, key: bytes) -> None: ...
 
@@ -27,6 +28,7 @@ class Acceptor:
         tickets: TicketKeys,
         challenges: dict[bytes, Pair] | None = None,
         layer_4: bool = False,
+        staples: dict[str, bytes] | None = None,
     ) -> None: ...
 
 class Handshake: ...

@@ -10,6 +10,7 @@ as a borrowed reference: the Handshake owns the SSL.
 cimport cython
 from libc.string cimport memcmp, memcpy
 
+import base64
 import hashlib
 import ipaddress
 
@@ -32,6 +33,7 @@ cdef enum:
     ALERT_UNRECOGNISED_NAME = 112
     MAX_NAME_BYTES = 255
     EXTENSION_ALPN = 16
+    NO_STAPLE = 3              # SSL_TLSEXT_ERR_NOACK
     UTF8 = 0x1000              # MBSTRING_UTF8
 
 SUITES_1_3 = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
@@ -143,6 +145,7 @@ cdef class Pair:
             ERR_clear_error()
             raise ValueError("the key is not that of the certificate")
         self.names = names_of(self.certificate)
+        self.fingerprint = hashlib.sha256(base64.b64decode(bare(written(self.certificate, False)))).hexdigest()
         self.has_address = any(is_address(name) for name in self.names)
         self.kind = next((kind for kind in ("EC", "RSA", "ED25519", "ED448") if EVP_PKEY_is_a(self.key, kind.encode())), "other")
         if ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(self.certificate)) == 1:
@@ -345,6 +348,7 @@ cdef class OptionSet:
         SSL_CTX_set_cert_cb(context, on_certificate, NULL)
         SSL_CTX_set_alpn_select_cb(context, on_protocols, NULL)
         SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket)
+        SSL_CTX_callback_ctrl(context, CTRL_STATUS_CALLBACK, on_status)
 
     cdef int trust(self, void* store, bytes authority) except -1:
         try:
@@ -424,22 +428,24 @@ cdef class Certificates:
 
 @cython.final
 cdef class Acceptor:
-    """The TLS settings of an entry point. Immutable, except for `challenges`.
+    """The TLS settings of an entry point. Immutable, except for `challenges` and `staples`.
 
     options     for hosts that are not in `hosts`.
     hosts       OptionSet by name.
     challenges  Pair by name, for the validation by tls-alpn-01; its owner changes it.
+    staples     OCSP responses by the fingerprint of a certificate; their owner changes them.
     layer_4     bytes are forwarded unread, so ALPN may select any protocol of the options.
     """
 
     def __cinit__(self, OptionSet options, dict hosts, Certificates certificates, TicketKeys tickets, dict challenges=None,
-                  bint layer_4=False):
+                  bint layer_4=False, dict staples=None):
         self.layer_4 = layer_4
         self.options = options
         self.hosts = hosts
         self.certificates = certificates
         self.tickets = tickets
         self.challenges = {} if challenges is None else challenges
+        self.staples = {} if staples is None else staples
 
     cdef OptionSet options_of(self, bytes name):
         found = looked_up(self.hosts, name)
@@ -602,6 +608,34 @@ cdef int on_certificate(void* ssl, void* data) noexcept:
     except Exception:
         return 0
     return used
+
+
+cdef int on_status(void* ssl, void* data) noexcept:
+    """The client asks for proof that the certificate is not revoked. Staples the response that is there."""
+    cdef Handshake handshake = <Handshake>SSL_get_ex_data(ssl, OWN_DATA)
+    cdef dict staples = handshake.acceptor.staples
+    cdef void* certificate
+    cdef void* copy
+    cdef Pair pair
+    cdef bytes staple
+    if not staples or handshake.challenge is not None:
+        return NO_STAPLE
+    try:
+        certificate = SSL_get_certificate(ssl)
+        for pair in handshake.acceptor.certificates.find(handshake.server_name or handshake.address):
+            if pair.certificate == certificate:
+                staple = staples.get(pair.fingerprint)
+                if staple is None:
+                    return NO_STAPLE
+                copy = CRYPTO_malloc(len(staple), b"", 0)      # of the SSL from the next call on
+                if copy == NULL:
+                    return NO_STAPLE
+                memcpy(copy, <const char*>staple, len(staple))
+                SSL_ctrl(ssl, CTRL_OCSP_RESPONSE, len(staple), copy)
+                return 0
+    except Exception:
+        pass
+    return NO_STAPLE
 
 
 cdef int on_protocols(void* ssl, const unsigned char** chosen, unsigned char* chosen_length, const unsigned char* offered,

@@ -10,6 +10,7 @@ ctypedef int (*alpn_fn)(void*, const unsigned char**, unsigned char*, const unsi
 ctypedef int (*ticket_fn)(void*, unsigned char*, unsigned char*, void*, void*, int) noexcept
 ctypedef int (*session_fn)(void*, void*) noexcept
 ctypedef int (*password_fn)(char*, int, int, void*) noexcept
+ctypedef int (*status_fn)(void*, void*) noexcept
 ctypedef int (*bio_read_fn)(void*, char*, size_t, size_t*) noexcept
 ctypedef int (*bio_write_fn)(void*, const char*, size_t, size_t*) noexcept
 ctypedef long (*bio_ctrl_fn)(void*, int, long, void*) noexcept
@@ -37,6 +38,8 @@ cdef enum:
     CTRL_MODE = 33
     CTRL_SESSION_CACHE = 44
     CTRL_HOST_NAME = 55
+    CTRL_STATUS_CALLBACK = 63
+    CTRL_OCSP_RESPONSE = 71
     CTRL_GROUPS = 92
     CTRL_MIN_VERSION = 123
     CTRL_MAX_VERSION = 124
@@ -191,6 +194,9 @@ ctypedef int (*BIO_read_ex_fn)(void*, void*, size_t, size_t*) noexcept
 ctypedef int (*BIO_write_ex_fn)(void*, const void*, size_t, size_t*) noexcept
 ctypedef size_t (*BIO_ctrl_pending_fn)(void*) noexcept
 ctypedef int (*X509_NAME_print_ex_fn)(void*, const void*, int, unsigned long) noexcept
+ctypedef long (*SSL_CTX_callback_ctrl_fn)(void*, int, status_fn) noexcept
+ctypedef void* (*SSL_get_certificate_fn)(const void*) noexcept
+ctypedef void* (*CRYPTO_malloc_fn)(size_t, const char*, int) noexcept
 
 cdef SSL_CTX_new_fn SSL_CTX_new
 cdef SSL_CTX_free_fn SSL_CTX_free
@@ -331,6 +337,9 @@ cdef BIO_read_ex_fn BIO_read_ex
 cdef BIO_write_ex_fn BIO_write_ex
 cdef BIO_ctrl_pending_fn BIO_ctrl_pending
 cdef X509_NAME_print_ex_fn X509_NAME_print_ex
+cdef SSL_CTX_callback_ctrl_fn SSL_CTX_callback_ctrl
+cdef SSL_get_certificate_fn SSL_get_certificate
+cdef CRYPTO_malloc_fn CRYPTO_malloc
 
 cdef int failure_reason() noexcept
 cdef str failure()

@@ -35,7 +35,8 @@ ALLOWED = {
     "health": {"config", "http", "state", "tls"},
     "integrations": {"selection"},
     "acme": {"config", "provider", "tls"},
-    "process": BELOW_TRANSPORT | {"acme", "api", "health", "provider", "transport"},
+    "ocsp": {"config", "provider"},
+    "process": BELOW_TRANSPORT | {"acme", "api", "health", "ocsp", "provider", "transport"},
 }
 # Modules of C functions and of classes that Python never handles.
 INTERNAL = {

@@ -36,6 +36,7 @@ from lbcore.config.static.entry_points import (
 )
 from lbcore.config.static.log import Log
 from lbcore.config.static.metrics import Metrics, Prometheus
+from lbcore.config.static.ocsp import Ocsp
 from lbcore.config.static.providers import FileProvider, Providers
 from lbcore.config.static.servers_transport import StaticServersTransport, StaticTcpServersTransport
 from lbcore.config.tls import TlsLibrary
@@ -67,6 +68,7 @@ __all__ = [
     "LifeCycle",
     "Log",
     "Metrics",
+    "Ocsp",
     "Ping",
     "Prometheus",
     "Providers",
@@ -127,7 +129,6 @@ class StaticConfig(Model):
     }
     ignored = {
         **keys("pilot", "gone since Traefik 3: leave it out"),
-        **keys("ocsp", "lbcore staples no answers"),
     }
     may_be_empty: ClassVar[bool] = True
     extensions: ClassVar[frozenset[str]] = frozenset({"tls"})
@@ -147,6 +148,7 @@ class StaticConfig(Model):
     experimental: Experimental = Experimental()
     core: Core = Core()
     body_memory_bytes: Size | None = None
+    ocsp: Ocsp | None = None
     tls: TlsLibrary = TlsLibrary()
     global_: Global = Field(default=Global(), alias="global")
 
