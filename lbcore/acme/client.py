@@ -6,10 +6,13 @@ waits that end with the process, and the times that a CA sets for the next reque
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import ssl
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +33,8 @@ from josepy.json_util import field
 from josepy.jwa import RS256
 from josepy.jwk import JWKRSA
 from requests.adapters import HTTPAdapter
+from urllib3 import HTTPSConnectionPool
+from urllib3.connection import HTTPSConnection
 
 from lbcore import __version__
 from lbcore.acme.keys import (
@@ -49,6 +54,7 @@ from lbcore.config.static import Acme
 POLL_S = (0.25, 5.0)  # between two polls of an authorization: the first, and the longest
 AUTHORIZATION_S = 180.0  # limit for the validation of a challenge
 CONNECT_S = 10.0
+MOST_S = 600.0  # limit of a request without a configured one
 NONCES = 3  # refusals in a row that are tolerated; the library itself tries each twice
 PREFERRED = ("tls-alpn-01", "http-01", "dns-01")  # the order of several configured challenges, as in lego
 BUNDLE = "-----BEGIN CERTIFICATE-----"
@@ -127,13 +133,15 @@ class Order(messages.NewOrder):
 
 
 class Network(ClientNetwork):
-    """The library's network, with our own trust. `retry_after`: the last Retry-After of the CA."""
+    """The library's network, with our own trust and limits of time. `retry_after`: the last Retry-After of the CA."""
 
     def __init__(self, key: JWKRSA, trust: ssl.SSLContext, server_name: str, settings: Acme) -> None:
-        limit_s = min(settings.client_timeout, settings.client_response_header_timeout).total_seconds() or 30.0
         super().__init__(key, alg=RS256, user_agent=f"lbcore/{__version__}")
-        self.session.mount("https://", _Adapter(trust, server_name))
-        self._limits = (min(CONNECT_S, limit_s), limit_s)
+        self._adapter = _Adapter(trust, server_name)
+        self.session.mount("https://", self._adapter)
+        self._whole_s = settings.client_timeout.total_seconds() or MOST_S
+        head_s = min(settings.client_response_header_timeout.total_seconds() or MOST_S, self._whole_s)
+        self._limits = (min(CONNECT_S, head_s), head_s)
         self.retry_after_s = 0.0
 
     def post(self, *args: Any, **kwargs: Any) -> requests.Response:
@@ -148,7 +156,23 @@ class Network(ClientNetwork):
 
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         kwargs.setdefault("timeout", self._limits)
-        response = super()._send_request(method, url, *args, **kwargs)
+        expired = threading.Event()
+
+        def end() -> None:
+            expired.set()
+            self._adapter.cut()
+
+        watch = threading.Timer(self._whole_s, end)
+        watch.daemon = True
+        watch.start()
+        try:
+            response = super()._send_request(method, url, *args, **kwargs)
+        except requests.exceptions.RequestException:
+            if not expired.is_set():
+                raise
+            raise requests.exceptions.Timeout(f"no whole answer within {self._whole_s:g} s") from None
+        finally:
+            watch.cancel()
         if response.status_code in (429, 503):
             until = ClientV2.retry_after(response, int(RATE_LIMITED_S))
             self.retry_after_s = max((until - datetime.now()).total_seconds(), 0.0)
@@ -156,16 +180,37 @@ class Network(ClientNetwork):
 
 
 class _Adapter(HTTPAdapter):
-    """An adapter of requests in which one TLS context alone decides about trust."""
+    """An adapter of requests in which one TLS context alone decides about trust.
+
+    A timeout of requests is one of each read; `cut` ends an answer that comes in small pieces.
+    """
 
     def __init__(self, trust: ssl.SSLContext, server_name: str) -> None:
+        self._connections: weakref.WeakSet[HTTPSConnection] = weakref.WeakSet()
         self._settings: dict[str, Any] = {"ssl_context": trust}
         if server_name:
             self._settings |= {"server_hostname": server_name, "assert_hostname": server_name}
         super().__init__()
 
+    def cut(self) -> None:
+        """Break the connections, for another thread that reads from one of them."""
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError, AttributeError):  # it is closed
+                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **{**kwargs, **self._settings})
+        known = self._connections
+
+        class Connection(HTTPSConnection):
+            def connect(self) -> None:
+                known.add(self)
+                super().connect()
+
+        class Pool(HTTPSConnectionPool):
+            ConnectionCls = Connection
+
+        self.poolmanager.pool_classes_by_scheme = {**self.poolmanager.pool_classes_by_scheme, "https": Pool}
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         return super().proxy_manager_for(*args, **{**kwargs, **self._settings})

@@ -229,7 +229,7 @@ def test_a_response_is_renewed_ahead_and_dropped_when_it_ends(
             await becomes_true(lambda: "the answer is longer than" in caplog.text)
             silence = threading.Event()
             monkeypatch.setattr(agent, "ANSWER_S", 0.1)
-            responder.answer = lambda: 500 if silence.wait(30) else 500
+            responder.answer = lambda: 500 + silence.wait(30)
             stapling.configured(config(other, certificate("silent", CA)))
             await becomes_true(lambda: "no answer in time" in caplog.text)
             silence.set()
