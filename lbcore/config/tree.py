@@ -105,18 +105,19 @@ def _parse_toml(text: str, file: str) -> Tree:
         raise ConfigError([Problem("", f"no valid TOML: {problem}", "", file, line)]) from None
     except RecursionError:
         raise ConfigError([Problem("", "nested too deeply", "", file)]) from None
-    tree = Tree(_as_text(content), file)
+    tree = Tree(as_text(content), file)
     for path, number in _toml_lines(text):
         tree.lines.setdefault(path, number)
     return tree
 
 
-def _as_text(value: Any) -> Any:
+def as_text(value: Any) -> Any:
+    """The values of TOML or JSON as a tree has them: scalars as text, None = empty."""
     if isinstance(value, dict):
-        return {key: _as_text(item) for key, item in value.items()}
+        return {key: as_text(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_as_text(item) for item in value]
-    if isinstance(value, str):
+        return [as_text(item) for item in value]
+    if value is None or isinstance(value, str):
         return value
     return Plain(str(value).lower() if isinstance(value, bool) else value)
 

@@ -14,7 +14,7 @@ from lbcore.provider.base import Provider
 from lbcore.provider.file import FileProvider
 from lbcore.provider.follow import Store, StoreProvider
 
-STORES = ("docker", "swarm", "http", "redis")
+STORES = ("docker", "swarm", "http", "redis", "kubernetescrd")
 
 
 def providers_of(static: StaticConfig) -> list[Provider]:
@@ -36,7 +36,8 @@ def providers_of(static: StaticConfig) -> list[Provider]:
         except ConfigError as error:
             problems += error.problems
             continue
-        found.append(StoreProvider(store, throttle=throttle, watch=of_store.watch, allow_empty=of_store.allow_empty))
+        least = max(throttle, getattr(of_store, "throttle_duration", throttle))
+        found.append(StoreProvider(store, throttle=least, watch=of_store.watch, allow_empty=of_store.allow_empty))
     if problems:
         raise ConfigError(problems)
     return found
@@ -66,6 +67,11 @@ def store_of(static: StaticConfig, name: str) -> Store:
 
         assert settings.redis is not None
         return RedisStore(settings.redis)
+    if name == "kubernetescrd":
+        from lbcore.provider.kubernetes.crd import CrdStore
+
+        assert settings.kubernetescrd is not None
+        return CrdStore(settings.kubernetescrd)
     from lbcore.provider.swarm import SwarmStore
 
     assert settings.swarm is not None

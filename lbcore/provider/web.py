@@ -64,6 +64,7 @@ class WebClient:
     endpoint  http://host:port, https://..., tcp://..., or unix:///path.
     limit     longest wait for a part of an answer; 0: CALL_S.
     follows   whether redirections are followed.
+    connections  that may be open at once; 0: as many as httpx has by default.
     Raises ConfigError for an endpoint, or files of `tls`, that cannot be used.
     """
 
@@ -79,6 +80,7 @@ class WebClient:
         headers: dict[str, str] | None = None,
         limit: timedelta = timedelta(0),
         follows: bool = False,
+        connections: int = 0,
     ) -> None:
         self._httpx = library(provider, extra)
         self._limit_s = limit.total_seconds() or CALL_S
@@ -108,7 +110,9 @@ class WebClient:
         self._settings["timeout"] = self._httpx.Timeout(self._limit_s, connect=min(CONNECT_S, self._limit_s))
         if username:
             self._settings["auth"] = (username, password)
-        self._transport = {"uds": path} if path else {"socket_options": _KEEP_ALIVE, "verify": verify}
+        self._transport: dict[str, Any] = {"uds": path} if path else {"socket_options": _KEEP_ALIVE, "verify": verify}
+        if connections:
+            self._transport["limits"] = self._httpx.Limits(max_connections=connections)
         self._client: httpx.AsyncClient | None = None
 
     def _open(self) -> httpx.AsyncClient:
@@ -143,20 +147,33 @@ class WebClient:
                 raise AnswerError(_refusal(answer.status_code, bytes(body)), answer.status_code)
             return answer.status_code, {key.lower(): value for key, value in answer.headers.items()}, bytes(body)
 
+    async def send(
+        self, method: str, path: str, content: bytes, headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Status and body of the answer to a request with a body. Raises AnswerError if there is none."""
+        async with self._asked(path, None, headers=headers, method=method, content=content) as answer:
+            return answer.status_code, await answer.aread()
+
     @asynccontextmanager
-    async def lines(self, path: str, query: dict[str, str] | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def lines(
+        self,
+        path: str,
+        query: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+        limit_bytes: int = LINE_LIMIT_BYTES,
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         """The lines of an answer that does not end. Raises AnswerError."""
-        async with self._asked(path, query, endless=True) as answer:
+        async with self._asked(path, query, endless=True, headers=headers) as answer:
             if answer.status_code != 200:
                 raise AnswerError(_refusal(answer.status_code, await answer.aread()), answer.status_code)
-            yield self._lines(answer)
+            yield self._lines(answer, limit_bytes)
 
-    async def _lines(self, answer: httpx.Response) -> AsyncIterator[bytes]:
+    async def _lines(self, answer: httpx.Response, limit_bytes: int) -> AsyncIterator[bytes]:
         rest = b""
         try:
             async for part in answer.aiter_bytes():
                 *lines, rest = (rest + part).split(b"\n")
-                if len(rest) > LINE_LIMIT_BYTES:
+                if len(rest) > limit_bytes:
                     raise AnswerError("an answer has a line that is too long")
                 for line in lines:
                     if line.strip():
@@ -171,12 +188,16 @@ class WebClient:
         query: dict[str, str] | None,
         endless: bool = False,
         headers: dict[str, str] | None = None,
+        method: str = "GET",
+        content: bytes | None = None,
     ) -> AsyncIterator[httpx.Response]:
         httpx = self._httpx
         timeout = httpx.Timeout(self._limit_s, connect=min(CONNECT_S, self._limit_s), read=None)
         more: dict[str, Any] = {"timeout": timeout} if endless else {}
+        if content is not None:
+            more["content"] = content
         try:
-            async with self._open().stream("GET", path, params=query, headers=headers, **more) as answer:
+            async with self._open().stream(method, path, params=query, headers=headers, **more) as answer:
                 yield answer
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise AnswerError(_reason(error)) from None

@@ -48,7 +48,7 @@ BESIDE = {
     "leeway": {"secret": "0123456789abcdef" * 4}, "cacheFor": {"jwksURL": "http://127.0.0.1:9"},
     "initialInterval": {"attempts": 2, "timeout": "1s"}, "timeout": {"attempts": 2},
     **dict.fromkeys(("checkPeriod", "fallbackDuration", "recoveryDuration", "responseCode"), BREAKING),
-    **dict.fromkeys(("pollInterval", "pollTimeout", "maxResponseBodySize"), POLLED),
+    **dict.fromkeys(("pollInterval", "pollTimeout", "maxResponseBodySize", "throttleDuration"), POLLED),
 }  # fmt: skip
 POINTS = {"entryPoints": {"web": {"address": "127.0.0.1:0"}, "dns": {"address": "127.0.0.1:0/udp"}}}
 FILLED = frozenset({"servers", "services", "rule", "service", "url", "address", "sourceRange"})

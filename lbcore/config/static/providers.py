@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from lbcore.config.model import Change, Model, keys
 from lbcore.config.numbers import Limit
+from lbcore.config.static.kubernetes import KubernetesCrd
 from lbcore.config.units import Duration, LimitDuration, seconds
 
 # In the order in which their routers come where rule and priority say nothing; others come after them.
@@ -189,7 +190,7 @@ class Providers(Model):
     """
 
     missing = keys(
-        "kubernetesIngress kubernetesIngressNGINX kubernetesCRD kubernetesGateway knative rest "
+        "kubernetesIngress kubernetesIngressNGINX kubernetesGateway knative rest "
         "consulCatalog nomad ecs consul etcd zooKeeper plugin",
         "describe routers and services in a file: providers.file",
     )
@@ -202,6 +203,7 @@ class Providers(Model):
     swarm: SwarmProvider | None = None
     http: HttpProvider | None = None
     redis: RedisProvider | None = None
+    kubernetescrd: KubernetesCrd | None = Field(default=None, alias="kubernetesCRD")
     keep_running: bool = True
 
     @field_validator("precedence")

@@ -1,0 +1,166 @@
+"""Middleware and MiddlewareTCP: as in files, with secrets, services and other middlewares by their names. No I/O."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from lbcore.provider.kubernetes.core import Lacking
+from lbcore.provider.kubernetes.crd_references import Context, Refused, Source, Unavailable, sources
+from lbcore.provider.kubernetes.crd_services import Services
+from lbcore.provider.kubernetes.names import normalize
+from lbcore.provider.kubernetes.part import Part
+
+# What the kind has. What lbcore has beyond that may name files of its machine.
+KINDS = frozenset(
+    (
+        *("addPrefix", "stripPrefix", "stripPrefixRegex", "replacePath", "replacePathRegex", "chain", "ipWhiteList"),
+        *("ipAllowList", "headers", "encodedCharacters", "errors", "rateLimit", "redirectRegex", "redirectScheme"),
+        *("basicAuth", "digestAuth", "forwardAuth", "inFlightReq", "buffering", "circuitBreaker", "compress"),
+        *("passTLSClientCert", "retry", "contentType", "grpcWeb", "plugin"),
+    )
+)
+STREAM_KINDS = frozenset(("inFlightConn", "ipWhiteList", "ipAllowList"))
+BASIC_AUTH = "kubernetes.io/basic-auth"
+
+Content = dict[str, Any]
+
+
+def read_middlewares(context: Context, services: Services) -> None:
+    """Add all middlewares."""
+    for source in sources(context.snapshot, "Middleware"):
+        content = _Reader(context, services, source).content(KINDS)
+        context.draft.put("http", "middlewares", source.identity, content, source.text, "spec", source.faults)
+    for source in sources(context.snapshot, "MiddlewareTCP"):
+        content = _Reader(context, services, source).content(STREAM_KINDS)
+        context.draft.put("tcp", "middlewares", source.identity, content, source.text, "spec", source.faults)
+
+
+class _Reader:
+    def __init__(self, context: Context, services: Services, source: Source) -> None:
+        self.context = context
+        self.services = services
+        self.source = source
+
+    def content(self, kinds: frozenset[str]) -> Content:
+        spec = self.source.spec()
+        special: dict[str, Callable[[Part], Content]] = {
+            "basicAuth": self.basic_auth,
+            "digestAuth": self.users,
+            "forwardAuth": self.forward_auth,
+            "errors": self.errors,
+            "chain": self.chain,
+            "rateLimit": self.rate_limit,
+        }
+        found: Content = {}
+        for kind in sorted(kinds):
+            if kind not in spec:
+                continue
+            read = special.get(kind)
+            if read is None:
+                found[kind] = spec.raw(kind)
+            elif (part := spec.part(kind)) is not None:
+                try:
+                    found[kind] = read(part)
+                except (Lacking, Refused) as error:
+                    self.source.fault(f"{part.path}: {error}")
+        spec.end()
+        return found
+
+    def _rest(self, part: Part, *keys: str) -> Content:
+        """Keys that are as in files."""
+        return {key: part.raw(key) for key in keys if key in part}
+
+    def basic_auth(self, part: Part) -> Content:
+        namespace, name = self.source.namespace, part.text("secret")
+        data = self.context.core.secret(namespace, name)
+        if self.context.core.secret_type(namespace, name) != BASIC_AUTH:
+            return self.users(part)
+        if "username" not in data or "password" not in data:
+            raise Lacking(f"Secret {namespace}/{name} has to have username and password")
+        hashed = base64.b64encode(hashlib.sha1(data["password"].encode(), usedforsecurity=False).digest()).decode()
+        users = [f"{data['username']}:{{SHA}}{hashed}"]
+        return self._users(part, users)
+
+    def users(self, part: Part) -> Content:
+        namespace, name = self.source.namespace, part.text("secret")
+        data = self.context.core.secret(namespace, name)
+        if len(data) != 1:
+            raise Lacking(f"Secret {namespace}/{name} has {len(data)} keys: one with lines of users is needed")
+        users = [line for line in next(iter(data.values())).splitlines() if line]
+        if not users:
+            raise Lacking(f"Secret {namespace}/{name} has no users")
+        return self._users(part, users)
+
+    def _users(self, part: Part, users: list[str]) -> Content:
+        content = {"users": users, **self._rest(part, "realm", "removeHeader", "headerField")}
+        part.end()
+        return content
+
+    def forward_auth(self, part: Part) -> Content:
+        content = self._rest(
+            part,
+            *("address", "trustForwardHeader", "authResponseHeaders", "authResponseHeadersRegex"),
+            *("authRequestHeaders", "maxResponseBodySize", "addAuthCookiesToResponse", "headerField", "forwardBody"),
+            *("maxBodySize", "preserveLocationHeader", "preserveRequestMethod", "authSigninURL"),
+        )
+        if (tls := part.part("tls")) is not None:
+            content["tls"] = self.client_tls(tls)
+        part.end()
+        return content
+
+    def client_tls(self, part: Part) -> Content:
+        """TLS to a server: authorities and certificate from secrets."""
+        content = self._rest(part, "insecureSkipVerify", "caOptional")
+        if name := part.text("caSecret"):
+            content["ca"] = self.context.core.authority(self.source.namespace, name)
+        if name := part.text("certSecret"):
+            content["cert"], content["key"] = self.context.core.pair(self.source.namespace, name)
+        part.end()
+        return content
+
+    def errors(self, part: Part) -> Content:
+        content = self._rest(part, "status", "statusRewrites", "query", "errorRequestHeaders")
+        service = part.part("service")
+        part.end()
+        if service is None:
+            raise Refused("service is missing")
+        name = f"{self.source.identity}-errorpage-service"
+        try:
+            named, found = self.services.of(service, self.source)
+            service.end()
+        except (Refused, Unavailable) as error:
+            self.context.draft.problems.append(f"{self.source.text}: {error}: no server")
+            named, found = name, {"loadBalancer": {"servers": []}}
+        if found is not None:
+            self.context.draft.put("http", "services", normalize(name), found, self.source.text, service.path)
+            named = normalize(name)
+        return {**content, "service": named}
+
+    def chain(self, part: Part) -> Content:
+        names = self.context.references.names(self.source.namespace, part.parts("middlewares"))
+        part.end()
+        return {"middlewares": names}
+
+    def rate_limit(self, part: Part) -> Content:
+        content = self._rest(part, "average", "period", "burst", "sourceCriterion")
+        redis = part.part("redis")
+        part.end()
+        if redis is None:
+            return content
+        stored = self._rest(
+            redis,
+            *("endpoints", "db", "poolSize", "minIdleConns", "maxActiveConns"),
+            *("readTimeout", "writeTimeout", "dialTimeout"),
+        )
+        if name := redis.text("secret"):
+            data = self.context.core.secret(self.source.namespace, name)
+            if "username" not in data or "password" not in data:
+                raise Lacking(f"Secret {self.source.namespace}/{name} has to have username and password")
+            stored |= {"username": data["username"], "password": data["password"]}
+        if (tls := redis.part("tls")) is not None:
+            stored["tls"] = self.client_tls(tls)
+        redis.end()
+        return {**content, "redis": stored}

@@ -1,0 +1,334 @@
+"""IngressRoute, IngressRouteTCP and IngressRouteUDP as routers with their services. No I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lbcore.provider.kubernetes.core import Lacking
+from lbcore.provider.kubernetes.crd_references import Context, Refused, Source, Unavailable, options_name, sources
+from lbcore.provider.kubernetes.crd_services import Services, found_backend, ways_of
+from lbcore.provider.kubernetes.endpoints import stream_servers_of
+from lbcore.provider.kubernetes.names import digest, identity, normalize
+from lbcore.provider.kubernetes.part import Part
+from lbcore.provider.kubernetes.watch import about
+
+CLASS_ANNOTATION = "kubernetes.io/ingress.class"
+USUAL_CLASS = "traefik"
+
+Content = dict[str, Any]
+
+
+def read_routes(context: Context, services: Services) -> None:
+    """Add the routers of all routes of the provider's class."""
+    for kind, read in (("IngressRoute", _Http), ("IngressRouteTCP", _Tcp), ("IngressRouteUDP", _Udp)):
+        for source in sources(context.snapshot, kind):
+            spec = source.spec()
+            if _is_meant(context, source, spec):
+                read(context, services, source, spec).read()
+
+
+def _is_meant(context: Context, source: Source, spec: Part) -> bool:
+    """Whether a route is of the class of the provider."""
+    wanted = context.settings.ingress_class
+    if "ingressClassName" in spec:
+        named = spec.text("ingressClassName")
+    else:
+        named = str((about(source.thing).get("annotations") or {}).get(CLASS_ANNOTATION) or "")
+    return named == wanted or (not wanted and named == USUAL_CLASS)
+
+
+class _Routes:
+    """The routes of one object."""
+
+    def __init__(self, context: Context, services: Services, source: Source, spec: Part) -> None:
+        self.context = context
+        self.services = services
+        self.source = source
+        self.spec = spec
+        self.points = spec.texts("entryPoints")
+
+    def read(self) -> None:
+        self.common()
+        routes = self.spec.raw("routes") or []
+        self.spec.end()
+        if not isinstance(routes, list):
+            self.source.fault("spec.routes: needs a list")
+            routes = []
+        for index, value in enumerate(routes):
+            faults, complain = self.source.collect()
+            self.route(Part(value, f"spec.routes[{index}]", complain), index, faults)
+        if not routes:
+            self.context.draft.problems += self.source.faults or [f"{self.source.text}: spec.routes: is empty"]
+
+    def common(self) -> None:
+        """Read what all routes of the object share."""
+        raise NotImplementedError
+
+    def route(self, part: Part, index: int, faults: list[str]) -> None:
+        """Add the router of one route, and its service."""
+        raise NotImplementedError
+
+    def router(self, layer: str, name: str, content: Content, part: Part, faults: list[str]) -> None:
+        self.context.draft.put(
+            layer, "routers", name, content, self.source.text, part.path, [*self.source.faults, *faults]
+        )
+
+    def absent(self, error: Unavailable) -> None:
+        """A route without servers is not there, as allowEmptyServices says."""
+        self.context.draft.problems.append(f"{self.source.text}: {error}: not routed")
+
+    def tls(self, is_stream: bool) -> Content | None:
+        """The `tls` of all routers; the certificate in its secret is added."""
+        part = self.spec.part("tls")
+        if part is None:
+            return None
+        content: Content = {}
+        secret, passes = part.text("secretName"), is_stream and bool(part.flag("passthrough"))
+        if is_stream:
+            content["passthrough"] = passes
+        if "certResolver" in part:
+            content["certResolver"] = part.text("certResolver")
+        if "domains" in part:
+            content["domains"] = part.raw("domains")
+        if "store" in part:
+            self.context.draft.warnings.append(f"{self.source.text}: spec.tls.store: has no effect, as in Traefik")
+        if (options := part.part("options")) is not None:
+            try:
+                if name := options_name(self.context.references, self.source.namespace, options):
+                    content["options"] = name
+            except Refused as error:
+                self.source.fault(f"{options.path}: {error}")
+        part.end()
+        if secret and not passes:
+            try:
+                certificate, key = self.context.core.pair(self.source.namespace, secret)
+            except Lacking as error:
+                self.context.draft.problems.append(f"{self.source.text}: spec.tls.secretName: {error}")
+            else:
+                self.context.draft.put_certificate(
+                    f"{self.source.namespace}/{secret}", {"certFile": certificate, "keyFile": key}, self.source.text
+                )
+        return content
+
+    def match(self, part: Part) -> str:
+        match = part.text("match")
+        if not match.strip():
+            part.complain("match", "is missing")
+        return match
+
+    def middlewares(self, part: Part) -> list[str]:
+        parts = part.parts("middlewares")
+        try:
+            return self.context.references.names(self.source.namespace, parts)
+        except Refused as error:
+            part.report(str(error))
+            return []
+
+    def rule(self, part: Part, match: str) -> Content:
+        """What routers with a rule have in common."""
+        content: Content = {"rule": match}
+        if self.points:
+            content["entryPoints"] = self.points
+        if priority := part.number("priority"):
+            content["priority"] = priority
+        if syntax := part.text("syntax"):
+            content["ruleSyntax"] = syntax
+        if chain := self.middlewares(part):
+            content["middlewares"] = chain
+        return content
+
+
+class _Http(_Routes):
+    def common(self) -> None:
+        self.of_tls = self.tls(False)
+        self.parents = self.parent_names()
+
+    def parent_names(self) -> list[str]:
+        """The routers of the objects that this one is below."""
+        found: list[str] = []
+        for part in self.spec.parts("parentRefs"):
+            namespace, name = part.text("namespace") or self.source.namespace, part.text("name")
+            part.end()
+            try:
+                self.context.references.check(self.source.namespace, namespace)
+            except Refused as error:
+                self.source.fault(f"{part.path}: {error}")
+                continue
+            parent = self.context.snapshot.find("IngressRoute", namespace, name)
+            if parent is None:
+                self.source.fault(f"{part.path}: IngressRoute {namespace}/{name} does not exist")
+                continue
+            for route in (parent.get("spec") or {}).get("routes") or []:
+                found.append(router_name(namespace, name, str(route.get("match") or "")))
+        return found
+
+    def route(self, part: Part, index: int, faults: list[str]) -> None:
+        match, kind = self.match(part), part.text("kind")
+        if kind not in ("", "Rule"):
+            part.complain("kind", f"{kind!r}: has to be Rule")
+        name = router_name(self.source.namespace, self.source.name, match)
+        content = self.rule(part, match)
+        if "observability" in part:
+            content["observability"] = part.raw("observability")
+        if self.of_tls is not None:
+            content["tls"] = self.of_tls
+        if self.parents:
+            content["parentRefs"] = self.parents
+        services = part.parts("services")
+        part.end()
+        draft, source = self.context.draft, self.source
+        if not draft.has("http", "routers", name):
+            try:
+                self.service(services, name, content)
+            except Refused as error:
+                faults.append(f"{source.text}: {error}")
+            except Unavailable as error:
+                self.absent(error)
+                return
+        self.router("http", name, content, part, faults)
+
+    def service(self, parts: list[Part], name: str, content: Content) -> None:
+        """Add the service of a route, which has the name of its router. Raises Refused, Unavailable."""
+        if not parts:
+            return
+        content["service"] = name
+        if len(parts) > 1:
+            pool: Content = {"weighted": {"services": self.services.children(parts, self.source, name)}}
+        else:
+            named, found = self.services.of(parts[0], self.source)
+            parts[0].end()
+            if found is None:
+                content["service"] = named
+                return
+            pool = found
+        if not self.context.draft.put("http", "services", name, pool, self.source.text, parts[0].path):
+            raise Refused(f"{parts[0].path}: the name {name} is taken")
+
+
+class _Streams(_Routes):
+    """Of layer 4: each service is a part of a pool, or the only one."""
+
+    layer = ""
+    protocol = ""
+
+    def pool(self, parts: list[Part], name: str) -> None:
+        """Add the service `name`. Raises Unavailable if it is to be there only with servers."""
+        found: list[Content] = []
+        lost: list[Unavailable] = []
+        draft, source = self.context.draft, self.source
+        for part in parts:
+            weight = part.number("weight")
+            try:
+                balancer = self.balancer(part)
+            except Unavailable as error:
+                if len(parts) == 1:
+                    raise
+                lost.append(error)
+                continue
+            except Refused as error:
+                draft.problems.append(f"{source.text}: {error}: no server")
+                balancer = {"servers": []}
+            if len(parts) == 1:
+                draft.put(self.layer, "services", name, {"loadBalancer": balancer}, source.text, part.path)
+                return
+            child = f"{name}-{part.text('name')}-{part.text('port')}"
+            before = draft.content(self.layer, "services", child)
+            if before is not None and before != {"loadBalancer": balancer}:
+                child = f"{child}-{len(found)}"
+                before = None
+            if before is None:
+                draft.put(self.layer, "services", child, {"loadBalancer": balancer}, source.text, part.path)
+            found.append({"name": child, "weight": 1 if weight is None else weight})
+        draft.problems += [f"{source.text}: {each}: no server" for each in lost]
+        if not found and lost:
+            raise lost[0]
+        draft.put(self.layer, "services", name, {"weighted": {"services": found}}, source.text)
+
+    def balancer(self, part: Part) -> Content:
+        """The load balancer of a part. Raises Refused, Unavailable."""
+        context, source = self.context, self.source
+        name, port = part.text("name"), part.text("port")
+        namespace = part.text("namespace") or source.namespace
+        ways = ways_of(context, part)
+        part.raw("weight")
+        content, of_server = self.options(part, namespace)
+        part.end()
+        if not name:
+            raise Refused(f"{part.path}: name is missing")
+        try:
+            context.references.check(source.namespace, namespace)
+        except Refused as error:
+            raise Refused(f"{part.path}: {error}") from None
+        backend = found_backend(context, source.text, part.path, namespace, name, port, ways, self.protocol)
+        content["servers"] = [] if backend is None else stream_servers_of(backend, of_server)
+        return content
+
+    def options(self, part: Part, namespace: str) -> tuple[Content, Content]:
+        """The settings of a load balancer, and those of its servers. Raises Refused."""
+        return {}, {}
+
+
+class _Tcp(_Streams):
+    layer, protocol = "tcp", "TCP"
+
+    def common(self) -> None:
+        self.of_tls = self.tls(True)
+
+    def route(self, part: Part, index: int, faults: list[str]) -> None:
+        match = self.match(part)
+        name = identity(self.source.namespace, f"{self.source.name}-{digest(match)}")
+        content = {**self.rule(part, match), "service": name}
+        if self.of_tls is not None:
+            content["tls"] = self.of_tls
+        services = part.parts("services")
+        part.end()
+        if not services:
+            part.complain("services", "is empty")
+        if not self.context.draft.has("tcp", "routers", name):
+            try:
+                self.pool(services, name)
+            except Unavailable as error:
+                self.absent(error)
+                return
+        self.router("tcp", name, content, part, faults)
+
+    def options(self, part: Part, namespace: str) -> tuple[Content, Content]:
+        content: Content = {}
+        transport, delay = part.text("serversTransport"), part.number("terminationDelay")
+        if "proxyProtocol" in part:
+            content["proxyProtocol"] = part.raw("proxyProtocol")
+        if transport:
+            try:
+                content["serversTransport"] = self.context.references.name(self.source.namespace, "", transport)
+            except Refused as error:
+                raise Refused(f"{part.at('serversTransport')}: {error}") from None
+        elif delay is not None:
+            content["terminationDelay"] = delay
+        return content, {"tls": True} if part.flag("tls") else {}
+
+
+class _Udp(_Streams):
+    layer, protocol = "udp", "UDP"
+
+    def common(self) -> None:
+        pass
+
+    def route(self, part: Part, index: int, faults: list[str]) -> None:
+        name = identity(self.source.namespace, f"{self.source.name}-{index}")
+        services = part.parts("services")
+        part.end()
+        content: Content = {"service": name, **({"entryPoints": self.points} if self.points else {})}
+        if not services:
+            part.complain("services", "is empty")
+        if not self.context.draft.has("udp", "routers", name):
+            try:
+                self.pool(services, name)
+            except Unavailable as error:
+                self.absent(error)
+                return
+        self.router("udp", name, content, part, faults)
+
+
+def router_name(namespace: str, name: str, match: str) -> str:
+    """The name of the router of a route of HTTP."""
+    return normalize(identity(namespace, f"{name}-{digest(match)}"))

@@ -1,0 +1,140 @@
+"""TLSOption, TLSStore, ServersTransport and ServersTransportTCP: as in files, with secrets for files. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from lbcore.config.tls import DEFAULT
+from lbcore.provider.kubernetes.core import Lacking
+from lbcore.provider.kubernetes.crd_references import Context, Source, sources
+from lbcore.provider.kubernetes.part import Part
+
+Content = dict[str, Any]
+
+
+def read_tls(context: Context) -> None:
+    """Add options, stores and transports."""
+    readers: tuple[tuple[str, str, str, Callable[[Context, Source, Part], Content]], ...] = (
+        ("TLSOption", "tls", "options", _options),
+        ("TLSStore", "tls", "stores", _store),
+        ("ServersTransport", "http", "serversTransports", _transport),
+        ("ServersTransportTCP", "tcp", "serversTransports", _stream_transport),
+    )
+    for kind, layer, place, read in readers:
+        for source in sources(context.snapshot, kind):
+            spec = source.spec()
+            content = read(context, source, spec)
+            spec.end()
+            name = _name(source) if layer == "tls" else source.identity
+            context.draft.put(layer, place, name, content, source.text, "spec", source.faults)
+
+
+def _name(source: Source) -> str:
+    """The one called `default` is that of all of lbcore, whatever its namespace."""
+    return DEFAULT if source.name == DEFAULT else source.identity
+
+
+def _rest(part: Part, *keys: str) -> Content:
+    return {key: part.raw(key) for key in keys if key in part}
+
+
+def _options(context: Context, source: Source, spec: Part) -> Content:
+    content = _rest(
+        spec,
+        *("minVersion", "maxVersion", "cipherSuites", "curvePreferences", "sniStrict", "alpnProtocols"),
+        *("disableSessionTickets", "preferServerCipherSuites"),
+    )
+    if (auth := spec.part("clientAuth")) is not None:
+        of_auth = _rest(auth, "clientAuthType")
+        authorities = []
+        for name in auth.texts("secretNames"):
+            try:
+                authorities.append(context.core.authority(source.namespace, name, lenient=False))
+            except Lacking as error:
+                source.fault(f"{auth.at('secretNames')}: {error}")
+        auth.end()
+        content["clientAuth"] = {**of_auth, **({"caFiles": authorities} if authorities else {})}
+        if not content["clientAuth"]:
+            del content["clientAuth"]
+    return content
+
+
+def _store(context: Context, source: Source, spec: Part) -> Content:
+    content = _rest(spec, "defaultGeneratedCert")
+    if (default := spec.part("defaultCertificate")) is not None:
+        name = default.text("secretName")
+        default.end()
+        try:
+            certificate, key = context.core.pair(source.namespace, name)
+            content["defaultCertificate"] = {"certFile": certificate, "keyFile": key}
+        except Lacking as error:
+            context.draft.problems.append(f"{source.text}: {default.path}: {error}")
+    for part in spec.parts("certificates"):
+        name = part.text("secretName")
+        part.end()
+        try:
+            certificate, key = context.core.pair(source.namespace, name)
+        except Lacking as error:
+            context.draft.problems.append(f"{source.text}: {part.path}: {error}")
+            continue
+        pair: Content = {"certFile": certificate, "keyFile": key, "stores": [_name(source)]}
+        context.draft.put_certificate(f"{source.namespace}/{name}", pair, source.text)
+    return content
+
+
+def _transport(context: Context, source: Source, spec: Part) -> Content:
+    content = _rest(
+        spec,
+        *("serverName", "insecureSkipVerify", "cipherSuites", "minVersion", "maxVersion", "maxIdleConnsPerHost"),
+        *("forwardingTimeouts", "disableHTTP2", "peerCertURI", "spiffe"),
+    )
+    return {**content, **_trust(context, source, spec)}
+
+
+def _stream_transport(context: Context, source: Source, spec: Part) -> Content:
+    content = _rest(spec, "dialTimeout", "dialKeepAlive", "proxyProtocol", "terminationDelay")
+    if (tls := spec.part("tls")) is not None:
+        of_tls = _rest(tls, "serverName", "insecureSkipVerify", "peerCertURI", "spiffe")
+        content["tls"] = {**of_tls, **_trust(context, source, tls)}
+        tls.end()
+    return content
+
+
+def _trust(context: Context, source: Source, part: Part) -> Content:
+    """The authorities of servers, and the certificates for them. What is missing is a fault: all trust hangs on it."""
+    content: Content = {}
+    authorities = list(_authorities(context, source, part))
+    if authorities:
+        content["rootCAs"] = authorities
+    pairs = []
+    for name in part.texts("certificatesSecrets"):
+        try:
+            certificate, key = context.core.pair(source.namespace, name)
+            pairs.append({"certFile": certificate, "keyFile": key})
+        except Lacking as error:
+            source.fault(f"{part.at('certificatesSecrets')}: {error}")
+    if pairs:
+        content["certificates"] = pairs
+    return content
+
+
+def _authorities(context: Context, source: Source, part: Part) -> Iterator[str]:
+    core, namespace = context.core, source.namespace
+    wanted: list[tuple[str, str, str]] = []
+    for name in part.texts("rootCAsSecrets"):
+        wanted.append((part.at("rootCAsSecrets"), name, ""))
+    if wanted:
+        context.draft.warnings.append(f"{source.text}: {wanted[0][0]}: the old name of rootCAs")
+    for each in part.parts("rootCAs"):
+        secret, of_map = each.text("secret"), each.text("configMap")
+        each.end()
+        if bool(secret) == bool(of_map):
+            source.fault(f"{each.path}: needs either secret or configMap")
+            continue
+        wanted.append((each.path, secret, of_map))
+    for at, secret, of_map in wanted:
+        try:
+            yield core.map_authority(namespace, of_map) if of_map else core.authority(namespace, secret)
+        except Lacking as error:
+            source.fault(f"{at}: {error}")

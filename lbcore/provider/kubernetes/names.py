@@ -1,0 +1,23 @@
+"""The names of what objects of Kubernetes become: those of Traefik. No I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+_OTHER = re.compile(r"[\W_]+")  # runs of what is neither a letter nor a digit
+
+
+def normalize(name: str) -> str:
+    """Letters and digits, with a dash for each run of others between them."""
+    return "-".join(filter(None, _OTHER.split(name)))
+
+
+def identity(namespace: str, name: str) -> str:
+    """Of an object; `default-web`."""
+    return f"{namespace}-{name}" if namespace else name
+
+
+def digest(text: str) -> str:
+    """Twenty hexadecimal digits, which tell texts apart."""
+    return hashlib.sha256(text.encode()).hexdigest()[:20]

@@ -1,0 +1,384 @@
+"""The objects of one API server in real Traefik and in lbcore: the same routers, services, middlewares and servers."""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.certificates import certificate
+from tests.support.instance import eventually
+from tests.support.kubernetes import Kubernetes, kubernetes, service, slice_of
+from tests.support.ports import free_port
+from tests.support.traefik import NAMES, start
+
+COMPARED = {
+    "routers": ("rule", "service", "entryPoints", "middlewares", "tls", "priority", "status"),
+    "services": ("loadBalancer", "weighted", "mirroring", "failover", "highestRandomWeight", "middlewares"),
+    "middlewares": (
+        "addPrefix", "stripPrefix", "stripPrefixRegex", "replacePath", "replacePathRegex", "chain", "ipAllowList",
+        "headers", "errors", "redirectRegex", "redirectScheme", "inFlightReq", "inFlightConn", "buffering", "retry", "rateLimit",
+        "passTLSClientCert", "status", "circuitBreaker", "compress", "forwardAuth", "contentType",
+    ),
+}  # fmt: skip
+OBJECTS = """
+apiVersion: traefik.io/v1alpha1
+kind: IngressRoute
+metadata: {name: one}
+spec:
+  entryPoints: [web, other]
+  routes:
+    - match: Host(`one.test`) && PathPrefix(`/a`)
+      kind: Rule
+      priority: 42
+      middlewares: [{name: strip}, {name: add_one}]
+      services: [{name: web, port: 80, passHostHeader: false, strategy: p2c, responseForwarding: {flushInterval: 7ms}}]
+    - match: Host(`one.test`)
+      services: [{name: web, port: http}]
+---
+apiVersion: traefik.io/v1alpha1
+kind: IngressRoute
+metadata: {name: pool.with_strange-name}
+spec:
+  routes:
+    - match: Host(`pool.test`)
+      services:
+        - {name: web, port: 80, weight: 3}
+        - {name: api, port: 443, sticky: {cookie: {name: s, secure: true, path: /x, maxAge: 9}}}
+        - {name: pool, kind: TraefikService}
+        - {name: legacy, port: 80, scheme: h2c, weight: 0, serversTransport: trust}
+---
+apiVersion: traefik.io/v1alpha1
+kind: IngressRoute
+metadata: {name: secure}
+spec:
+  routes:
+    - {match: Host(`secure.test`), services: [{name: pool, kind: TraefikService}], middlewares: [{name: chain}]}
+  tls: {secretName: cert, options: {name: strict}, domains: [{main: secure.test, sans: [a.test]}]}
+---
+apiVersion: traefik.io/v1alpha1
+kind: IngressRoute
+metadata: {name: internal}
+spec:
+  routes: [{match: Host(`api.test`), services: [{name: api@internal, kind: TraefikService}]}]
+---
+apiVersion: traefik.io/v1alpha1
+kind: IngressRoute
+metadata: {name: of-class}
+spec: {ingressClassName: mine, routes: [{match: Host(`class.test`), services: [{name: web, port: 80}]}]}
+---
+apiVersion: traefik.io/v1alpha1
+kind: IngressRoute
+metadata: {name: annotated, annotations: {kubernetes.io/ingress.class: mine}}
+spec: {routes: [{match: Host(`annotated.test`), services: [{name: web, port: 80}]}]}
+---
+apiVersion: traefik.io/v1alpha1
+kind: IngressRoute
+metadata: {name: usual}
+spec: {ingressClassName: traefik, routes: [{match: Host(`usual.test`), services: [{name: web, port: 80}]}]}
+---
+apiVersion: traefik.io/v1alpha1
+kind: IngressRoute
+metadata: {name: labelled, namespace: team, labels: {tier: front}}
+spec: {routes: [{match: Host(`labelled.test`), services: [{name: web, port: 80}]}]}
+---
+apiVersion: traefik.io/v1alpha1
+kind: IngressRoute
+metadata: {name: empty}
+spec: {routes: [{match: Host(`empty.test`), services: [{name: none, port: 80}]}]}
+---
+apiVersion: traefik.io/v1alpha1
+kind: TraefikService
+metadata: {name: pool}
+spec:
+  weighted:
+    services: [{name: web, port: 80, weight: 2}, {name: mirrored, kind: TraefikService}]
+    sticky: {cookie: {name: lb, httpOnly: true, sameSite: strict}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: TraefikService
+metadata: {name: mirrored}
+spec: {mirroring: {name: web, port: 80, mirrorBody: false, maxBodySize: 100, mirrors: [{name: api, port: 8080, percent: 10}]}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: TraefikService
+metadata: {name: fails.over}
+spec: {failover: {service: {name: web, port: 80}, fallback: {name: api, port: 8080}, errors: {status: ["500-504"], maxRequestBodyBytes: 7}}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: TraefikService
+metadata: {name: by-address}
+spec: {highestRandomWeight: {services: [{name: web, port: 80, weight: 5}, {name: api, port: 8080}]}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: strip}
+spec: {stripPrefix: {prefixes: [/a]}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: add_one}
+spec: {addPrefix: {prefix: /x}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: chain}
+spec: {chain: {middlewares: [{name: strip}, {name: limit}]}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: limit}
+spec: {rateLimit: {average: 10, period: 2, burst: 5}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: breaker}
+spec: {circuitBreaker: {expression: "NetworkErrorRatio() > 0.5", checkPeriod: 3, recoveryDuration: 5s}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: pages}
+spec: {errors: {status: ["500-599"], query: "/{status}.html", service: {name: web, port: 80}}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: head}
+spec: {headers: {customRequestHeaders: {X-A: b, X-Gone: ""}, stsSeconds: 9, accessControlAllowOriginList: ["*"]}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: users}
+spec: {basicAuth: {secret: users, realm: r}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: account}
+spec: {basicAuth: {secret: account}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: asks}
+spec: {forwardAuth: {address: "https://auth.test/x", trustForwardHeader: true, authResponseHeaders: [X-U]}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: again}
+spec: {retry: {attempts: 3, initialInterval: 100ms}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: small}
+spec: {compress: {}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: to-https}
+spec: {redirectScheme: {scheme: https, permanent: true}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: near}
+spec: {ipAllowList: {sourceRange: [10.0.0.0/8]}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: few}
+spec: {inFlightReq: {amount: 5}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: ServersTransport
+metadata: {name: trust}
+spec: {serverName: x.test, rootCAs: [{secret: authority}, {configMap: authority}], forwardingTimeouts: {dialTimeout: 5, idleConnTimeout: 7s}, maxIdleConnsPerHost: 3}
+---
+apiVersion: traefik.io/v1alpha1
+kind: TLSOption
+metadata: {name: strict}
+spec: {minVersion: VersionTLS12, sniStrict: true}
+---
+apiVersion: traefik.io/v1alpha1
+kind: TLSStore
+metadata: {name: default}
+spec: {defaultCertificate: {secretName: cert}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: IngressRouteTCP
+metadata: {name: db}
+spec:
+  entryPoints: [tcp]
+  routes:
+    - match: HostSNI(`*`)
+      middlewares: [{name: few-connections}]
+      services: [{name: web, port: 80, weight: 2, proxyProtocol: {version: 1}}, {name: api, port: 8080, tls: true, serversTransport: dial}]
+---
+apiVersion: traefik.io/v1alpha1
+kind: IngressRouteTCP
+metadata: {name: single.db}
+spec:
+  entryPoints: [other]
+  routes: [{match: HostSNI(`db.test`), priority: 7, services: [{name: web, port: 80}]}]
+  tls: {passthrough: true}
+---
+apiVersion: traefik.io/v1alpha1
+kind: MiddlewareTCP
+metadata: {name: few-connections}
+spec: {inFlightConn: {amount: 9}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: ServersTransportTCP
+metadata: {name: dial}
+spec: {dialTimeout: 3s, tls: {insecureSkipVerify: true}}
+---
+apiVersion: traefik.io/v1alpha1
+kind: IngressRouteUDP
+metadata: {name: dns}
+spec:
+  entryPoints: [udp]
+  routes: [{services: [{name: web, port: 80, weight: 2}, {name: api, port: 8080}]}]
+"""
+ACROSS = """
+apiVersion: traefik.io/v1alpha1
+kind: IngressRoute
+metadata: {name: across}
+spec:
+  routes:
+    - match: Host(`across.test`)
+      middlewares: [{name: other, namespace: team}]
+      services: [{name: web, namespace: team, port: 80}, {name: outside, port: 8443, scheme: https}, {name: outside, port: 81}]
+---
+apiVersion: traefik.io/v1alpha1
+kind: IngressRoute
+metadata: {name: ways}
+spec:
+  routes:
+    - {match: Host(`native.test`), services: [{name: web, port: 80, nativeLB: true}]}
+    - {match: Host(`nodes.test`), services: [{name: noded, port: 80, nodePortLB: true}]}
+    - {match: Host(`healthy.test`), services: [{name: outside, port: 81, healthCheck: {path: /h, interval: 7}}]}
+---
+apiVersion: traefik.io/v1alpha1
+kind: Middleware
+metadata: {name: other, namespace: team}
+spec: {addPrefix: {prefix: /team}}
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
+    pair = certificate(tmp_path_factory.mktemp("pair"), "cert", "secure.test")
+    texts = {"tls.crt": Path(pair.certificate).read_text(), "tls.key": Path(pair.key).read_text()}
+    with kubernetes() as found:
+        for namespace in ("default", "team"):
+            ports = [{"name": "http", "port": 80}]
+            found.apply(service("web", None, namespace, ports=ports))
+            slices = slice_of("web", ["127.0.0.2", "127.0.0.3"], 8080, namespace)
+            found.apply({**slices, "ports": [{"name": "http", "port": 8080}]})
+            more = slice_of("web", ["127.0.0.3", "127.0.0.4"], 8080, namespace, "b", ready=False, serving=False)
+            found.apply({**more, "ports": [{"name": "http", "port": 8080}]})
+        found.apply(service("api", None, ports=[{"name": "h2", "port": 8080}, {"name": "https-x", "port": 443}]))
+        slices = slice_of("api", ["127.0.0.5"], 9)
+        found.apply({**slices, "ports": [{"name": "https-x", "port": 8443}, {"name": "h2", "port": 8081}]})
+        found.apply(service("none"))
+        found.apply(service("legacy"))
+        found.apply(slice_of("legacy", ["127.0.0.6"], 80))
+        found.apply(service("outside", 81, type="ExternalName", externalName="out.test"))
+        found.apply(service("noded", None, type="NodePort", ports=[{"port": 80, "nodePort": 30080}]))
+        found.apply({"kind": "Node", "metadata": {"name": "n1"}, "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.9"}, {"type": "ExternalIP", "address": "127.0.0.8"}]}})
+        for name, data, kind in (
+            ("cert", texts, "kubernetes.io/tls"), ("authority", {"ca.crt": texts["tls.crt"]}, "Opaque"),
+            ("users", {"file": "a:$apr1$x$y\nb:{SHA}z\n"}, "Opaque"), ("account", {"username": "u", "password": "p"}, "kubernetes.io/basic-auth"),
+        ):  # fmt: skip
+            found.apply({"kind": "Secret", "metadata": {"name": name}, "stringData": data, "type": kind})
+        found.apply({"kind": "ConfigMap", "metadata": {"name": "authority"}, "data": {"ca.crt": texts["tls.crt"]}})
+        found.apply(OBJECTS)
+        yield found
+
+
+def objects(port: int, layer: str, kind: str, provider: str = "kubernetescrd") -> dict[str, Any] | None:
+    """The objects of the provider, by name, without what is not compared."""
+    with (
+        contextlib.suppress(OSError),
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/api/{layer}/{kind}?per_page=1000") as answer,
+    ):
+        found = {}
+        for each in json.load(answer):
+            if each["name"].endswith(f"@{provider}"):
+                view = {key: each.get(key) for key in COMPARED[kind] if each.get(key) not in (None, [], {})}
+                if (balancer := view.get("loadBalancer")) is not None and "servers" in balancer:
+                    balancer["servers"] = sorted(balancer["servers"], key=json.dumps)
+                # The same by other words: names are qualified, and defaults are filled in.
+                for part, names in (("chain", "middlewares"),):
+                    if part in view:
+                        view[part] = {names: [name.removesuffix(f"@{provider}") for name in view[part][names]]}
+                if "proxyProtocol" in (balancer or {}):
+                    balancer["proxyProtocol"]["version"] = int(balancer["proxyProtocol"]["version"])
+                for default in ("mode", "unhealthyInterval"):
+                    ((balancer or {}).get("healthCheck") or {}).pop(default, None)
+                found[each["name"]] = view
+        return found
+    return None
+
+
+def compared(cluster: Kubernetes, folder: Path, provider: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What Traefik and lbcore make of the cluster, by layer and kind."""
+    processes, apis = {}, {}
+    try:
+        for name in NAMES:
+            ports = {point: free_port() for point in ("web", "other", "tcp", "traefik")}
+            static = {
+                "entryPoints": {point: {"address": f"127.0.0.1:{port}"} for point, port in ports.items()},
+                "api": {"insecure": True},
+                "providers": {"providersThrottleDuration": "0s", **provider},
+            }
+            static["entryPoints"]["udp"] = {"address": f"127.0.0.1:{free_port()}/udp"}
+            processes[name], apis[name] = start(name, folder, static), ports["traefik"]
+        found: dict[str, dict[str, Any]] = {}
+        for name, api in apis.items():
+            eventually(lambda api=api: objects(api, "http", "routers"), f"{name} has read the cluster")
+            found[name] = {
+                f"{layer} {kind}": objects(api, layer, kind)
+                for layer in ("http", "tcp", "udp")
+                for kind in ("routers", "services", "middlewares")
+                if (layer, kind) != ("udp", "middlewares")
+            }
+        return found["traefik"], found["lbcore"]
+    finally:
+        for process in processes.values():
+            process.send_signal(signal.SIGTERM)
+        for process in processes.values():
+            process.wait(30)
+
+
+CASES = {
+    "all empty services": {"allowEmptyServices": True},
+    "of a class": {"allowEmptyServices": True, "ingressClass": "mine", "namespaces": ["default"]},
+    "across": {
+        "allowEmptyServices": True, "allowCrossNamespace": True, "allowExternalNameServices": True, "nativeLBByDefault": False,
+        "throttleDuration": "1s",
+    },
+    "no empty service": {"allowEmptyServices": False, "disableClusterScopeResources": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_custom_resources(cluster: Kubernetes, tmp_path: Path, case: str) -> None:
+    settings = {"endpoint": cluster.url, "token": "of-a-test", **CASES[case]}
+    try:
+        if case == "across":
+            cluster.apply(ACROSS)
+        theirs, ours = compared(cluster, tmp_path, {"kubernetesCRD": settings})
+    finally:
+        if case == "across":
+            cluster.delete("IngressRoute", "across")
+            cluster.delete("IngressRoute", "ways")
+            cluster.delete("Middleware", "other", "team")
+    for kind in theirs:
+        assert ours[kind].keys() == theirs[kind].keys(), kind
+        for name in theirs[kind]:
+            mine, other = (json.dumps(each[kind][name], sort_keys=True) for each in (ours, theirs))
+            assert mine == other, f"{kind} {name}"

@@ -1,0 +1,179 @@
+"""`providers.kubernetesCRD` beside an API server: what is served, and what happens when pods, rights and the server go."""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.test_docker import Watch, api, ask, becomes, instance, status
+from tests.support.instance import Backend, Instance, eventually
+from tests.support.kubernetes import Kubernetes, Thing, kubernetes, route, service, slice_of
+from tests.support.ports import free_port
+
+
+@pytest.fixture
+def cluster() -> Iterator[Kubernetes]:
+    with kubernetes() as found:
+        yield found
+
+
+@contextlib.contextmanager
+def follows(folder: Path, cluster: Kubernetes, provider: str = "kubernetesCRD", **settings: Any) -> Iterator[Instance]:
+    options = {"endpoint": cluster.url, "token": "of-a-test", **settings}
+    providers = {"providersThrottleDuration": "0s", provider: options}
+    if "filename" in settings:
+        providers["file"] = {"filename": options.pop("filename")}
+    with instance(folder, "", providers=providers) as lb:
+        yield lb
+
+
+@contextlib.contextmanager
+def backends(*names: str) -> Iterator[list[Backend]]:
+    with contextlib.ExitStack() as stack:
+        found = [Backend(name, f"127.0.0.{number}") for number, name in enumerate(names, 2)]
+        for backend in found:
+            stack.callback(backend.close)
+        yield found
+
+
+def pods(name: str, *found: Backend, suffix: str = "", **conditions: bool) -> list[Thing]:
+    """The endpoints of a service, a slice for each port."""
+    return [
+        slice_of(name, [backend.url.split("/")[2].split(":")[0]], int(backend.url.rpartition(":")[2]), suffix=suffix or backend.name, **conditions)
+        for backend in found
+    ]
+
+
+def said(lb: Instance, host: str, count: int = 8) -> set[str]:
+    return {ask(lb.port, host)[1] for _ in range(count)}
+
+
+def test_routes_follow_pods_and_routes(cluster: Kubernetes, tmp_path: Path) -> None:
+    with backends("one", "two") as (one, two):
+        cluster.apply(service("web"))
+        for thing in pods("web", one):
+            cluster.apply(thing)
+        cluster.apply(route("shop", "Host(`shop`)", [{"name": "web", "port": 80}]))
+        with follows(tmp_path, cluster) as lb:
+            becomes(lb, "shop", 200)
+            for thing in pods("web", two):
+                cluster.apply(thing)
+            eventually(lambda: said(lb, "shop") == {"one", "two"}, "two pods")
+            for thing in pods("web", one, ready=False, serving=True, terminating=True):
+                cluster.apply(thing)
+            eventually(lambda: said(lb, "shop") == {"two"}, "one pod, and one that leaves")
+            for thing in pods("web", two, ready=False, serving=True, terminating=True):
+                cluster.apply(thing)
+            eventually(lambda: said(lb, "shop") == {"one", "two"}, "both leave, and there is nothing better")
+            for backend in (one, two):
+                cluster.delete("EndpointSlice", f"web-{backend.name}")
+            becomes(lb, "shop", 503)
+            cluster.apply(route("other", "Host(`other`)", [{"name": "web", "port": 80}]))
+            becomes(lb, "other", 503)
+            cluster.delete("IngressRoute", "shop")
+            becomes(lb, "shop", 404)
+
+
+def test_a_pool_of_pods_machines_and_a_service_of_a_file(cluster: Kubernetes, tmp_path: Path) -> None:
+    with backends("pod", "machine", "outside", "file") as (pod, machine, outside, of_file):
+        file = tmp_path / "own.yml"
+        file.write_text(f'{{http: {{services: {{legacy: {{loadBalancer: {{servers: [{{url: "{of_file.url}"}}]}}}}}}}}}}')
+        cluster.apply(service("web"))
+        for thing in [*pods("web", pod), *pods("web", machine, suffix="by-hand")]:
+            cluster.apply(thing)
+        port = int(outside.url.rpartition(":")[2])
+        cluster.apply(service("outside", port, type="ExternalName", externalName="127.0.0.4"))
+        pool = [{"name": "web", "port": 80}, {"name": "outside", "port": port}, {"name": "legacy@file", "kind": "TraefikService"}]
+        cluster.apply(route("mixed", "Host(`mixed`)", pool))
+        with follows(tmp_path, cluster, allowExternalNameServices=True, filename=str(file)) as lb:
+            eventually(lambda: said(lb, "mixed", 12) == {"pod", "machine", "outside", "file"}, "all four")
+
+
+def test_the_api_server_goes_and_comes_and_nothing_is_lost(tmp_path: Path) -> None:
+    port = free_port()
+    with backends("one", "two") as (one, two):
+        things = [service("web"), *pods("web", one), route("shop", "Host(`shop`)", [{"name": "web", "port": 80}])]
+        with contextlib.ExitStack() as stack:
+            cluster = stack.enter_context(kubernetes(port))
+            for thing in things:
+                cluster.apply(thing)
+            lb = stack.enter_context(follows(tmp_path, cluster))
+            becomes(lb, "shop", 200)
+            watch = Watch(lb, "shop")
+            stack.callback(watch.end)
+            cluster.close()
+            eventually(lambda: "what runs stays" in lb.log, "the loss is logged")
+            assert any(state["problems"] for state in api(lb, "/api/state")["providers"])
+            again = stack.enter_context(kubernetes(port))
+            for thing in [*things, *pods("web", two)]:  # a change while it was away
+                again.apply(thing)
+            again.forget()
+            eventually(lambda: said(lb, "shop") == {"one", "two"}, "what has changed meanwhile")
+            eventually(lambda: not any(state["problems"] for state in api(lb, "/api/state")["providers"]), "no problem is left")
+            assert watch.end() == {200}
+
+
+def test_rights_that_are_taken_and_given(cluster: Kubernetes, tmp_path: Path) -> None:
+    with backends("one") as (one,):
+        cluster.forbidden |= {"configmaps", "traefikservices"}
+        cluster.missing.add("ingressrouteudps")
+        for thing in [service("web"), *pods("web", one), route("shop", "Host(`shop`)", [{"name": "web", "port": 80}])]:
+            cluster.apply(thing)
+        cluster.apply(route("pool", "Host(`pool`)", [{"name": "p", "kind": "TraefikService"}]))
+        pool = {"weighted": {"services": [{"name": "web", "port": 80}]}}
+        cluster.apply({"kind": "TraefikService", "metadata": {"name": "p"}, "spec": pool})
+        with follows(tmp_path, cluster) as lb:
+            becomes(lb, "shop", 200)
+            lb.logged("configmaps cannot be read: it answers 403: configmaps is forbidden")
+            lb.logged("traefikservices cannot be read")
+            lb.logged("the cluster has no kind IngressRouteUDP")
+            assert status(lb, "pool") == 404
+            cluster.forbidden.clear()
+            becomes(lb, "pool", 200)
+            cluster.forbidden |= {"ingressroutes", "endpointslices"}
+            cluster.cut()
+            lb.logged("ingressroutes cannot be read: .*: what was known stays")
+            assert status(lb, "shop") == 200
+
+
+def test_a_wrong_object_is_out_alone_and_its_repair_is_seen(cluster: Kubernetes, tmp_path: Path) -> None:
+    with backends("one") as (one,):
+        for thing in [service("web"), *pods("web", one), route("shop", "Host(`shop`)", [{"name": "web", "port": 80}])]:
+            cluster.apply(thing)
+        cluster.apply(route("wrong", "Host(`wrong`) &&", [{"name": "web", "port": 80}]))
+        secured = route("secured", "Host(`secured`)", [{"name": "web", "port": 80}], middlewares=[{"name": "auth"}])
+        cluster.apply(secured)
+        cluster.apply({"kind": "Middleware", "metadata": {"name": "auth"}, "spec": {"basicAuth": {"secret": "users"}}})
+        with follows(tmp_path, cluster) as lb:
+            becomes(lb, "shop", 200)
+            assert status(lb, "wrong") == 404 and status(lb, "secured") == 404
+            lb.logged("Middleware default/auth: spec.basicAuth: Secret default/users does not exist")
+            cluster.apply(route("wrong", "Host(`wrong`)", [{"name": "web", "port": 80}]))
+            becomes(lb, "wrong", 200)
+            users = {"kind": "Secret", "metadata": {"name": "users"}, "stringData": {"f": "u:{SHA}Ys23Ag/5IOWqZCw9QGaVDdHwH00="}}
+            cluster.apply(users)
+            becomes(lb, "secured", 401)
+            text = str([api(lb, path) for path in ("/api/rawdata", "/api/http/middlewares", "/api/state")]) + lb.log
+            assert "Ys23Ag" not in text and "of-a-test" not in text
+
+
+def test_check_shows_what_a_cluster_holds(cluster: Kubernetes) -> None:
+    for thing in [service("web"), slice_of("web", ["127.0.0.2"], 8080), route("shop", "Host(`shop`)", [{"name": "web", "port": 80}])]:
+        cluster.apply(thing)
+    cluster.apply(route("lost", "Host(`lost`)", [{"name": "gone", "port": 80}]))
+    command = [sys.executable, "-m", "lbcore", "check", "--provider", "kubernetescrd", "--endpoint", cluster.url]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "Host(`shop`) -> default-shop-" in found.stdout and "(http://127.0.0.2:8080)" in found.stdout
+    assert "error: IngressRoute default/lost: spec.routes[0].services[0]: Service default/gone does not exist: no server" in found.stderr
+    assert found.returncode == 1
+    cluster.delete("IngressRoute", "lost")
+    assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+    away = subprocess.run([*command[:-1], f"http://127.0.0.1:{free_port()}"], capture_output=True, text=True, timeout=60)
+    assert away.returncode == 1 and "provider kubernetescrd" in away.stderr

@@ -1,0 +1,69 @@
+"""The manifests that people begin with: valid, enough rights for what is read, and read without a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from lbcore.config.load import static_of
+from lbcore.config.static.kubernetes import KubernetesCrd
+from lbcore.provider.kubernetes.crd import kinds_of, reading_of
+from lbcore.provider.kubernetes.draft import Memory
+from lbcore.provider.kubernetes.watch import Kind, Snapshot
+
+FOLDER = Path(__file__).resolve().parents[3] / "examples" / "kubernetes"
+FILES = sorted(FOLDER.glob("*.yaml"))
+OWN = ("traefik.io/", "gateway.networking.k8s.io/")  # kinds that are no part of Kubernetes
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    return [thing for thing in yaml.safe_load_all(path.read_text()) if thing]
+
+
+@pytest.mark.parametrize("version", ["1.28", "1.37"])
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_manifests_are_valid(path: Path, version: str) -> None:
+    for thing in documents(path):
+        if not thing["apiVersion"].startswith(OWN):
+            kubernetes_validate.validate(thing, version, strict=True)
+
+
+def rights() -> set[tuple[str, str, str]]:
+    """Group, resource and verb."""
+    (role,) = (thing for thing in documents(FOLDER / "lbcore.yaml") if thing["kind"] == "ClusterRole")
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_the_role_has_the_rights_that_are_needed_and_no_others() -> None:
+    kinds: list[Kind] = kinds_of(KubernetesCrd())
+    needed = {(kind.group, kind.plural, verb) for kind in kinds for verb in ("get", "list", "watch")}
+    assert rights() == needed
+
+
+def test_the_static_file_is_accepted() -> None:
+    (config,) = (thing for thing in documents(FOLDER / "lbcore.yaml") if thing["kind"] == "ConfigMap")
+    static = static_of(yaml.safe_load(config["data"]["traefik.yml"]))
+    assert static.providers.kubernetescrd is not None and set(static.entry_points) == {"web", "websecure", "traefik"}
+
+
+def test_the_routes_are_read() -> None:
+    objects: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+    for thing in documents(FOLDER / "routes.yaml"):
+        thing["metadata"].setdefault("namespace", "default")
+        objects.setdefault(thing["kind"], {})[("default", thing["metadata"]["name"])] = thing
+    reading = reading_of(Snapshot(objects), KubernetesCrd(), Memory())
+    assert not reading.problems and not reading.warnings
+    (router,) = reading.config.http.routers.values()
+    assert not router.faults and router.middlewares == ["default-compressed"]
+    balancer = reading.config.http.services[router.service].load_balancer
+    assert balancer is not None and [server.url for server in balancer.servers] == ["http://192.0.2.10:8080"]
