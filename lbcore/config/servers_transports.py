@@ -9,6 +9,7 @@ from pydantic import Field
 
 from lbcore.config.forwarding import ForwardingTimeouts
 from lbcore.config.model import Object
+from lbcore.config.spiffe import Identity
 from lbcore.config.tls import NamedServers, ServerTls
 
 
@@ -24,9 +25,9 @@ class ServersTransport(Object, NamedServers):
     min_version: str = ""
     max_version: str = ""
 
-    def server_tls(self) -> ServerTls:
+    def server_tls(self, identity: Identity | None = None) -> ServerTls:
         return replace(
-            super().server_tls(),
+            super().server_tls(identity),
             cipher_suites=tuple(self.cipher_suites),
             min_version=self.min_version,
             max_version=self.max_version,

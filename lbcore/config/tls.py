@@ -7,12 +7,13 @@ files and stores their contents in attributes that no configuration can set.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from lbcore.config.model import Model, Object, keys
+from lbcore.config.spiffe import Identity, Spiffe, SpiffeTrust
 
 DEFAULT = "default"  # the options, and the store, that apply unless others are named
 
@@ -42,6 +43,7 @@ class ServerTls:
     authorities   PEM of the trusted authorities; empty: those of the system.
     pairs         client certificates and keys, as PEM, for servers that request one.
     server_name   requested (SNI) and verified in place of the host of a server.
+    spiffe        identities that are verified in place of the host; `authorities` are those of its bundles.
     """
 
     insecure_skip_verify: bool = False
@@ -49,6 +51,7 @@ class ServerTls:
     pairs: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     server_name: str = ""
     peer_cert_uri: str = ""
+    spiffe: SpiffeTrust | None = None
     cipher_suites: tuple[str, ...] = ()
     min_version: str = ""
     max_version: str = ""
@@ -63,25 +66,47 @@ class TrustedServers(Model):
     insecure_skip_verify: bool = False
     root_cas: list[str] = Field(default=[], alias="rootCAs")
     authorities: SkipJsonSchema[tuple[str, ...]] = Field(default=(), repr=False)
+    spiffe: Spiffe | None = None
 
-    def server_tls(self) -> ServerTls:
-        """The settings, with the contents of the files."""
-        return ServerTls(self.insecure_skip_verify, self.authorities)
+    @model_validator(mode="after")
+    def _one_trust(self) -> Self:
+        if self.spiffe is not None and self._has_other_trust():
+            raise ValueError("TLS and SPIFFE configuration cannot be defined at the same time")
+        return self
+
+    def _has_other_trust(self) -> bool:
+        return self.insecure_skip_verify or bool(self.root_cas)
+
+    @property
+    def needs_identity(self) -> bool:
+        """Whether identity and trust come from the Workload API of SPIFFE."""
+        return self.spiffe is not None and not self.spiffe.trust_bundles
+
+    def server_tls(self, identity: Identity | None = None) -> ServerTls:
+        """The settings, with the contents of the files. `identity`: of this instance, if the Workload API gave one."""
+        if self.spiffe is None:
+            return ServerTls(self.insecure_skip_verify, self.authorities)
+        trust = self.spiffe.trust(identity)
+        pairs = ((identity.certificate_text, identity.key_text),) if self.needs_identity and identity else ()
+        return ServerTls(authorities=tuple(text for _, text in trust.bundles), pairs=pairs, spiffe=trust)
 
 
 class NamedServers(TrustedServers):
     """Adds `serverName`, client certificates, and `peerCertURI`, a URI that the certificate of a server must have."""
 
-    missing = keys("spiffe", "name the certificates in rootCAs and certificates, and the identity in peerCertURI")
-
     server_name: str = ""
     certificates: list[KeyPair] = []
     peer_cert_uri: str = Field(default="", alias="peerCertURI")
 
-    def server_tls(self) -> ServerTls:
+    def _has_other_trust(self) -> bool:
+        named = bool(self.server_name or self.peer_cert_uri)
+        return super()._has_other_trust() or named or (self.needs_identity and bool(self.certificates))
+
+    def server_tls(self, identity: Identity | None = None) -> ServerTls:
+        usual = super().server_tls(identity)
         return replace(
-            super().server_tls(),
-            pairs=tuple((pair.certificate_text, pair.key_text) for pair in self.certificates),
+            usual,
+            pairs=usual.pairs or tuple((pair.certificate_text, pair.key_text) for pair in self.certificates),
             server_name=self.server_name,
             peer_cert_uri=self.peer_cert_uri,
         )
@@ -151,12 +176,16 @@ class TlsLibrary(Model):
 
 
 class TlsConfig(Model):
-    """generated: for clients that ask for no name there is a certificate for, where the default store has none."""
+    """generated: for clients that ask for no name there is a certificate for, where the default store has none.
+
+    identity  of this instance, towards servers whose transport has `spiffe`.
+    """
 
     certificates: list[Certificate] = []
     options: dict[str, TlsOptions] = {}
     stores: dict[str, Store] = {}
     generated: SkipJsonSchema[Certificate | None] = None
+    identity: SkipJsonSchema[Identity | None] = Field(default=None, repr=False)
 
 
 class RouterTls(Model):

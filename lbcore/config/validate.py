@@ -14,6 +14,7 @@ from lbcore.config.middlewares.headers import OF_CONNECTIONS
 from lbcore.config.model import Object
 from lbcore.config.network import UNIX, has_user, is_nowhere, is_relative, split_url
 from lbcore.config.rule import RuleError, parse_rule
+from lbcore.config.spiffe import NOT_CONFIGURED
 from lbcore.config.static import RedirectEntryPoint, StaticConfig
 from lbcore.config.tls import DEFAULT, RouterTls, TlsConfig
 from lbcore.config.units import status_ranges
@@ -126,6 +127,9 @@ def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
     for kind, objects in kinds.items():
         found.places |= {(kind, name): thing.place for name, thing in objects.items() if thing.place}
     found.transports = {name: list(t.faults) for name, t in http.servers_transports.items() if t.faults}
+    for name, transport in http.servers_transports.items():
+        if transport.needs_identity and static.spiffe is None:
+            found.transports.setdefault(name, []).append(Fault(NOT_CONFIGURED, "spiffe"))
     for name, middleware in http.middlewares.items():
         if errors := _middleware_errors(middleware):
             found.middlewares[name] = errors

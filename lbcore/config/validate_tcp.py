@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from lbcore.config.model import Object
 from lbcore.config.network import split_address
 from lbcore.config.rule import RuleError, matchers_in, parse_tcp_rule
+from lbcore.config.spiffe import NOT_CONFIGURED
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig, TcpRouter, TcpService
 from lbcore.config.tls import TlsConfig
@@ -28,6 +29,9 @@ def check_tcp(tcp: TcpConfig, static: StaticConfig, tls: TlsConfig) -> list[Disa
     """The objects that cannot run, with their errors. Cost: linear in the configuration."""
     following: set[tuple[str, str]] = set()
     transports = {name: list(t.faults) for name, t in tcp.servers_transports.items() if t.faults}
+    for name, transport in tcp.servers_transports.items():
+        if transport.tls is not None and transport.tls.needs_identity and static.spiffe is None:
+            transports.setdefault(name, []).append(Fault(NOT_CONFIGURED, "tls", "spiffe"))
     services = _services(tcp, transports, following)
     middlewares = {}
     for name, config in tcp.middlewares.items():

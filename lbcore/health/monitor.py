@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from lbcore.config.dynamic import DynamicConfig, HealthCheck, LoadBalancer
+from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpHealthCheck
 from lbcore.config.tls import ServerTls
 from lbcore.config.validate import qualify
@@ -19,16 +20,14 @@ from lbcore.state.slots import SlotMap
 class HealthMonitor:
     """Runs the checks of the configuration in force. Verdicts are in the shared region, where every worker sees them.
 
-    default_tls      the TLS settings towards servers of services without a serversTransport.
-    default_tcp_tls  likewise, towards servers of layer 4.
+    static  has the TLS settings towards servers of services without a serversTransport.
     """
 
-    def __init__(
-        self, region: Region, default_tls: ServerTls | None = None, default_tcp_tls: ServerTls | None = None
-    ) -> None:
+    def __init__(self, region: Region, static: StaticConfig | None = None) -> None:
+        static = static or StaticConfig()
         self._region = region
-        self._default_tls = default_tls or ServerTls()
-        self._default_tcp_tls = default_tcp_tls or ServerTls()
+        self._transport = static.servers_transport
+        self._tcp_transport = static.tcp_servers_transport
         self._checks: dict[str, ServiceCheck] = {}
         self._ejections = Ejections(region)
         self._slow_starts = SlowStarts(region)
@@ -49,6 +48,7 @@ class HealthMonitor:
         checks: dict[str, ServiceCheck] = {}
         passive: dict[int, Watched] = {}
         counted: dict[str, Counted] = {}
+        own = dynamic.tls.identity
         for name, service in dynamic.http.services.items():
             balancer = service.load_balancer
             if balancer is None:
@@ -56,7 +56,7 @@ class HealthMonitor:
             servers = {server.url: slots.servers[f"{name}|{server.url}"] for server in balancer.sited}
             if balancer.health_check is not None:
                 transport = dynamic.http.servers_transports.get(qualify(balancer.servers_transport, name))
-                tls = self._default_tls if transport is None else transport.server_tls()
+                tls = (self._transport if transport is None else transport).server_tls(own)
                 checks[name] = self._check(name, balancer.health_check, servers, dict.fromkeys(servers, tls))
             if balancer.passive_health_check is not None:
                 for url, slot in servers.items():
@@ -68,9 +68,9 @@ class HealthMonitor:
                 identity = f"tcp:{name}"
                 servers = {address: slots.servers[f"{identity}|{address}"] for address in tcp.members}
                 named = dynamic.tcp.servers_transports.get(qualify(tcp.load_balancer.servers_transport, name))
-                tls = self._default_tcp_tls
+                tls = self._tcp_transport.server_tls(own)
                 if named is not None:
-                    tls = named.tls.server_tls() if named.tls is not None else ServerTls()
+                    tls = named.tls.server_tls(own) if named.tls is not None else ServerTls()
                 over = {server.address: tls for server in tcp.load_balancer.servers if server.tls}
                 checks[identity] = self._check(identity, tcp.load_balancer.health_check, servers, over)
         for name, udp in dynamic.udp.services.items():

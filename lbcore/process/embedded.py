@@ -21,7 +21,7 @@ from lbcore.health.monitor import HealthMonitor
 from lbcore.process.listeners import Listener, open_listeners
 from lbcore.process.publication import Prepared, Publication
 from lbcore.process.snapshot import Publisher, graces_of
-from lbcore.process.supervisor import agent_of, main, rotate_ticket_keys, stapling_of, supervise
+from lbcore.process.supervisor import agent_of, identity_of, main, rotate_ticket_keys, stapling_of, supervise
 from lbcore.process.worker import Engine, EngineFactory, drain_points, make_engine
 from lbcore.provider.base import Aggregator, Update
 from lbcore.provider.merge import merge
@@ -178,8 +178,7 @@ class Proxy:
         self._region = Region.create(1, body_memory=self._static.body_memory_bytes)
         self._admin = AdminServer() if is_wanted(self._static) else None
         admin_url = self._admin.url if self._admin else ""
-        transports = self._static.servers_transport, self._static.tcp_servers_transport
-        self._health = HealthMonitor(self._region, *(transport.server_tls() for transport in transports))
+        self._health = HealthMonitor(self._region, self._static)
         self._runtime = Runtime(self._static, self._region, admin_url, self._health.error)
         self._tasks = [
             asyncio.create_task(self._health.run(), name="lbcore health"),
@@ -211,6 +210,9 @@ class Proxy:
             self._stapling = stapling_of(self._static, workers.set_staples)
             if self._stapling is not None:
                 self._tasks.append(asyncio.create_task(self._stapling.run(), name="lbcore ocsp"))
+            identity = identity_of(self._static, self._publication.set_identity)
+            if identity is not None:
+                self._tasks.append(asyncio.create_task(identity.run(), name="lbcore spiffe"))
             self._tasks.append(asyncio.create_task(self._publication.run(), name="lbcore publication"))
             if self._dynamic is not None:
                 await self.apply(self._dynamic)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.spiffe import NOT_CONFIGURED
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError, Problem
 from lbcore.http3.library import why_not
@@ -24,7 +25,7 @@ def check_start(static: StaticConfig, factory: EngineFactory = make_engine) -> N
     Raises ConfigError for what would stop every worker: a log that cannot be opened, settings that cannot be used.
     Creates the files of logs, as a worker does.
     """
-    if problems := [*_addresses(static), *provider_problems(static)]:
+    if problems := [*_addresses(static), *provider_problems(static), *_identity(static)]:
         raise ConfigError(problems)
     asyncio.run(_make(static, factory))
 
@@ -53,6 +54,17 @@ def _addresses(static: StaticConfig) -> list[Problem]:
             where = int(line) if line.isdigit() else None
             problems.append(Problem(f"entryPoints.{name}.http3", reason, "", file, where))
     return problems
+
+
+def _identity(static: StaticConfig) -> list[Problem]:
+    if static.spiffe is not None:
+        from lbcore.spiffe.agent import problems_of
+
+        return problems_of(static.spiffe)
+    tcp = static.tcp_servers_transport.tls
+    trusts = {"serversTransport": static.servers_transport, "tcpServersTransport.tls": tcp}
+    names = [name for name, trust in trusts.items() if trust is not None and trust.needs_identity]
+    return [Problem(f"{name}.spiffe", NOT_CONFIGURED) for name in names]
 
 
 async def _make(static: StaticConfig, factory: EngineFactory) -> None:

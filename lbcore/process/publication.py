@@ -19,6 +19,7 @@ from lbcore.api.runtime import ReloadStatus
 from lbcore.config.dynamic import DynamicConfig, Lines
 from lbcore.config.lint import lint
 from lbcore.config.report import disabled_lines, reasons
+from lbcore.config.spiffe import Identity
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import Certificate
 from lbcore.errors import ConfigError, LbcoreError
@@ -27,7 +28,7 @@ from lbcore.process.snapshot import Publisher, Snapshot, to_json
 from lbcore.provider.keep import Kept, keep_running
 from lbcore.routing.compile import Table, compile_table, find_problems
 from lbcore.state.region import Region
-from lbcore.tls.material import library_name, with_fallback
+from lbcore.tls.material import asks_for_identity, library_name, with_fallback
 
 _log = logging.getLogger("lbcore.process")
 
@@ -103,6 +104,8 @@ class Publication:
         self._admin = admin
         self._keeps = keeps
         self._wanted: DynamicConfig | None = None
+        self._newest: DynamicConfig | None = None  # the last one that was wanted
+        self._identity: Identity | None = None  # of this instance, towards servers
         self._fallback: Certificate | None = None  # made when TLS is first used, the same for all workers
         self._of_providers: list[str] = []
         self._said: frozenset[tuple[int, str]] = frozenset()  # levels and lines about the configuration in force
@@ -114,8 +117,15 @@ class Publication:
 
     def want(self, dynamic: DynamicConfig) -> None:
         """Publish a merged configuration as soon as it can be."""
-        self._wanted = dynamic
+        self._wanted = self._newest = dynamic
         self._woken.set()
+
+    def set_identity(self, identity: Identity) -> None:
+        """Show servers another identity, which the Workload API of SPIFFE gives, and trust its bundles."""
+        if identity != self._identity:
+            self._identity = identity
+            if self._newest is not None and asks_for_identity(self._newest, self._static):
+                self.want(self._newest)
 
     def note_provider_problems(self, problems: list[str]) -> None:
         """Record what providers have refused to publish; empty if they have published everything."""
@@ -150,6 +160,7 @@ class Publication:
 
     async def replace(self, wanted: DynamicConfig) -> None:
         """Publish now. Raises on failure, with nothing changed: ConfigError if the configuration does not fit."""
+        self._newest = wanted
         async with self._lock:
             prepared = await asyncio.to_thread(self._prepare, wanted)
             try:
@@ -231,6 +242,9 @@ class Publication:
     def _compiled(self, dynamic: DynamicConfig, kept: tuple[Kept, ...], instead_of: Snapshot | None = None) -> Prepared:
         # Compile the same JSON that the workers will read.
         dynamic = with_fallback(dynamic, self._static, self._fallback)
+        if self._identity is not None and asks_for_identity(dynamic, self._static):
+            tls = dynamic.tls.model_copy(update={"identity": self._identity})
+            dynamic = dynamic.model_copy(update={"tls": tls})
         self._fallback = dynamic.tls.generated or self._fallback
         data = to_json(dynamic)
         snapshot = self._publisher.reserve(DynamicConfig.model_validate(data), instead_of)

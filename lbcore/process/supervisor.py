@@ -18,6 +18,7 @@ from lbcore import __version__
 from lbcore.api.runtime import Runtime
 from lbcore.api.server import AdminServer, is_wanted
 from lbcore.api.watch import ServiceWatch
+from lbcore.config.spiffe import Identity
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError, Problem
 from lbcore.health.monitor import HealthMonitor
@@ -40,6 +41,7 @@ from lbcore.state.region import Region
 if TYPE_CHECKING:
     from lbcore.acme.agent import AcmeAgent
     from lbcore.ocsp.agent import StaplingAgent
+    from lbcore.spiffe.agent import IdentityAgent
 
 SetStaples = Callable[[Mapping[str, str], Sequence[str]], Awaitable[None]]
 SetChallenges = Callable[[Mapping[str, str], Mapping[str, tuple[str, str]]], Awaitable[None]]
@@ -78,6 +80,15 @@ def stapling_of(static: StaticConfig, set_staples: SetStaples) -> StaplingAgent 
     return StaplingAgent(static.ocsp, set_staples)
 
 
+def identity_of(static: StaticConfig, set_identity: Callable[[Identity], None]) -> IdentityAgent | None:
+    """The agent that follows the Workload API of SPIFFE; None, without loading its modules, if it is not configured."""
+    if static.spiffe is None:
+        return None
+    from lbcore.spiffe.agent import IdentityAgent
+
+    return IdentityAgent(static.spiffe, set_identity)
+
+
 class Supervisor:
     """Runs `workers` workers on open listeners until a signal stops it."""
 
@@ -99,9 +110,7 @@ class Supervisor:
         admin_url = self._admin.url if self._admin else ""
         self._pool = Pool(self._region, command, self)
         publisher = Publisher(self._region, admin_url, own_routers(static), lambda: self._pool.oldest_generation)
-        self._health = HealthMonitor(
-            self._region, static.servers_transport.server_tls(), static.tcp_servers_transport.server_tls()
-        )
+        self._health = HealthMonitor(self._region, static)
         self._runtime = Runtime(
             static,
             self._region,
@@ -124,6 +133,7 @@ class Supervisor:
         if self._agent is not None:
             self._runtime.renew = self._agent.renew
         self._stapling = stapling_of(static, self._pool.set_staples)
+        self._identity = identity_of(static, self._publication.set_identity)
         self._aggregator = Aggregator(
             [*providers_of(static), *([self._agent] if self._agent is not None else [])],
             self._publication.want,
@@ -171,6 +181,8 @@ class Supervisor:
         services.append(rotate_ticket_keys(self._region))
         if self._stapling is not None:
             services.append(self._stapling.run())
+        if self._identity is not None:
+            services.append(self._identity.run())
         if self._admin is not None:
             services.append(self._admin.run(self._runtime))
         if self._notifier.watchdog_s:

@@ -288,6 +288,7 @@ class _Compiler:
         self.challenges = challenges
         self.state = state
         self.http = dynamic.http
+        self.own_identity = dynamic.tls.identity
         self.tls = tls
         self.static = static
         self.slots = slots
@@ -718,7 +719,7 @@ class _Compiler:
             known = self.known.get(identity)
             slot = self.slots.servers[identity]
             settings = self.transport(transport)
-            tls = (tls or settings.server_tls()) if is_secure(config.url) else None
+            tls = (tls or settings.server_tls(self.own_identity)) if is_secure(config.url) else None
             http2 = tls is not None and not getattr(settings, "disable_http2", False)
             if is_http2(config.url) and not http2_is_available():
                 raise ValueError(f"server {config.url}: HTTP/2 needs libnghttp2; install the package pycurl or nghttp2")

@@ -55,6 +55,7 @@ class TcpCompiler(Layer4Compiler):
         known: Mapping[str, Server],
     ) -> None:
         self.tcp, self.static = dynamic.tcp, static
+        self.own_identity = dynamic.tls.identity
         self.connections = KeyedTable(region, worker)
         disabled = check_tcp(dynamic.tcp, static, dynamic.tls)
         super().__init__(dynamic.tcp.services, disabled, slots, region, worker, known)
@@ -122,9 +123,9 @@ class TcpCompiler(Layer4Compiler):
     def load_balancer(self, name: str, config: model.TcpLoadBalancer) -> LoadBalancer:
         transport = self.tcp.servers_transports.get(qualify(config.servers_transport, name))
         default = self.static.tcp_servers_transport
-        tls = default.server_tls()
+        tls = default.server_tls(self.own_identity)
         if transport is not None:
-            tls = transport.tls.server_tls() if transport.tls is not None else ServerTls()
+            tls = transport.tls.server_tls(self.own_identity) if transport.tls is not None else ServerTls()
         balancer = self.balancer(name, config, config.sticky, {s.address: tls for s in config.servers if s.tls})
         delay_ms, version = -1, config.proxy_protocol.version if config.proxy_protocol else ""
         dialing: TcpDialing = default if transport is None else transport

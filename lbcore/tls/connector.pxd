@@ -8,6 +8,8 @@ cdef class Connector:
     cdef readonly object settings      # config.tls.ServerTls
     cdef str peer_uri                  # required in the server's certificate, in lower case; empty: none
     cdef bint verifies                 # whether the name of the server is verified
+    cdef object spiffe                 # SpiffeTrust: the identities that are verified in place of names; None: names are
+    cdef dict roots                    # PEM of the authorities of each trust domain
 
 
 cdef class Target:
@@ -22,6 +24,8 @@ cdef class Target:
 
 cdef class Dialled(End):
     cdef Target target
+
+    cdef str check_identity(self, void* certificate)
 
 
 cdef Dialled connect(Target target, bytes protocols)

@@ -4,16 +4,19 @@ A Connector holds settings: trusted authorities, client certificates, versions, 
 most recent session, which the next connection resumes. A session proves that its server was verified under the settings of that
 connection; therefore other settings are another Connector, with Targets of their own.
 
-A handshake verifies the chain up to a trusted authority, and the name: only among the alternative names, as in Go.
+A handshake verifies the chain up to a trusted authority, and the name: only among the alternative names, as in Go. With SPIFFE, it
+verifies an identity in place of the name: the chain has to end at an authority of the identity's own trust domain.
 """
 
 cimport cython
+from libc.stdint cimport uint32_t
 
 import ipaddress
 
-from lbcore.tls.contexts cimport End, Pair, certificates_in
+from lbcore.tls.contexts cimport End, Pair, certificates_in, written
 from lbcore.tls.openssl cimport *
 
+from lbcore.config.spiffe import domain_of
 from lbcore.tls.authorities import system_places
 from lbcore.tls.contexts import CIPHERS, OLD_CIPHERS, SUITES_1_3, VERSIONS, cipher_list, client_groups
 
@@ -26,6 +29,9 @@ cdef enum:
     NEVER_CHECK_SUBJECT = 0x20
     NID_ALT_NAME = 85
     NAME_URI = 6               # GEN_URI
+    IS_AUTHORITY = 0x10        # EXFLAG_CA
+    HAS_KEY_USAGE = 0x2        # EXFLAG_KUSAGE
+    SIGNS_OTHERS = 0x04 | 0x02 # KU_KEY_CERT_SIGN, KU_CRL_SIGN
 
 cdef class Store:
     """X509_STORE with the authorities that the system trusts. Created once, at the first use."""
@@ -58,7 +64,8 @@ cdef class Connector:
     def __cinit__(self, settings):
         self.settings = settings
         self.peer_uri = settings.peer_cert_uri.lower()
-        self.verifies = not settings.insecure_skip_verify
+        self.spiffe = settings.spiffe
+        self.verifies = not settings.insecure_skip_verify and self.spiffe is None
         self.context = SSL_CTX_new(TLS_client_method())
         if self.context == NULL:
             raise MemoryError
@@ -100,17 +107,21 @@ cdef class Connector:
             raise ValueError(f"cipherSuites: {failure()}")
         if SSL_CTX_set_ciphersuites(context, suites) != 1 or SSL_CTX_ctrl(context, CTRL_GROUPS, 0, <void*><char*>groups) != 1:
             raise ValueError(failure())
-        SSL_CTX_ctrl(context, CTRL_SESSION_CACHE, SESSION_CACHE_CLIENT | SESSION_NO_INTERNAL, NULL)
-        SSL_CTX_sess_set_new_cb(context, on_session)
+        if self.spiffe is None:                # the chain of a resumed session is unknown, and identities live for minutes
+            SSL_CTX_ctrl(context, CTRL_SESSION_CACHE, SESSION_CACHE_CLIENT | SESSION_NO_INTERNAL, NULL)
+            SSL_CTX_sess_set_new_cb(context, on_session)
 
     def set_trust(self, authorities) -> None:
         global of_system
         cdef void* store
         cdef verify_fn none = NULL
-        SSL_CTX_set_verify(self.context, VERIFY_PEER if self.verifies or self.peer_uri else 0, none)
-        if not (self.verifies or self.peer_uri):
+        cdef bint verifies = self.verifies or self.peer_uri or self.spiffe is not None
+        SSL_CTX_set_verify(self.context, VERIFY_PEER if verifies else 0, none)
+        if not verifies:
             return
-        if not authorities:
+        if self.spiffe is not None:
+            self.set_bundles()
+        elif not authorities:
             if of_system is None:
                 of_system = Store()
             SSL_CTX_set1_cert_store(self.context, of_system.store)
@@ -121,11 +132,24 @@ cdef class Connector:
             try:
                 addresses = certificates_in(authority.encode())
             except ValueError as error:
-                raise ValueError(f"rootCAs: {error}") from None
+                raise ValueError(f"{'rootCAs' if self.spiffe is None else 'trust bundle'}: {error}") from None
             for address in addresses:
                 X509_STORE_add_cert(store, <void*><size_t>address)
                 X509_free(<void*><size_t>address)
         ERR_clear_error()
+
+
+    def set_bundles(self) -> None:
+        self.roots = {}
+        for domain, text in self.spiffe.bundles:
+            try:
+                addresses = certificates_in(text.encode())
+            except ValueError as error:
+                raise ValueError(f"trust bundle of {domain}: {error}") from None
+            found = self.roots.setdefault(domain, set())
+            for address in addresses:
+                found.add(written(<void*><size_t>address, False))
+                X509_free(<void*><size_t>address)
 
 
 cdef bint use_pair(void* context, Pair pair) noexcept:
@@ -174,21 +198,46 @@ cdef class Dialled(End):
 
     cdef str check(self):
         cdef void* certificate
-        if not self.target.connector.peer_uri:
+        if not self.target.connector.peer_uri and self.target.connector.spiffe is None:
             return None
         certificate = SSL_get1_peer_certificate(self.ssl)
         if certificate == NULL:
             return "the server has no certificate"
         try:
-            if self.target.connector.peer_uri in uris_of(certificate):
+            if self.target.connector.spiffe is not None:
+                return self.check_identity(certificate)
+            if self.target.connector.peer_uri in [uri.lower() for uri in uris_of(certificate)]:
                 return None
             return "the server's certificate does not name the URI of peerCertURI"
         finally:
             X509_free(certificate)
 
+    cdef str check_identity(self, void* certificate):
+        """Why a verified certificate is not that of a trusted identity (X509-SVID, section 5.2); None: it is."""
+        cdef Connector connector = self.target.connector
+        cdef void* chain = SSL_get0_verified_chain(self.ssl)       # owned by the SSL
+        cdef uint32_t flags = X509_get_extension_flags(certificate)
+        uris = uris_of(certificate)
+        if len(uris) != 1:
+            return "the server's certificate has not one URI, its SPIFFE ID"
+        try:
+            domain = domain_of(uris[0])
+        except ValueError:
+            return "the URI of the server's certificate is no SPIFFE ID"
+        if flags & IS_AUTHORITY or (flags & HAS_KEY_USAGE and X509_get_key_usage(certificate) & SIGNS_OTHERS):
+            return "the server's certificate is that of an authority"
+        if chain == NULL or OPENSSL_sk_num(chain) < 1 or written(
+                OPENSSL_sk_value(chain, OPENSSL_sk_num(chain) - 1), False) not in connector.roots.get(domain, ()):
+            return f"the server's identity is not vouched for by the trust bundle of {domain}"
+        if connector.spiffe.ids:
+            trusted = uris[0] in connector.spiffe.ids
+        else:
+            trusted = connector.spiffe.domain in ("", domain)
+        return None if trusted else f"the server is {uris[0]}, which is not trusted"
+
 
 cdef list uris_of(void* certificate):
-    """URIs among the alternative names of a certificate, in lower case."""
+    """URIs among the alternative names of a certificate."""
     cdef void* names = X509_get_ext_d2i(certificate, NID_ALT_NAME, NULL, NULL)
     cdef void* value
     cdef int i, kind = 0
@@ -198,7 +247,7 @@ cdef list uris_of(void* certificate):
             value = GENERAL_NAME_get0_value(OPENSSL_sk_value(names, i), &kind)
             if kind == NAME_URI:
                 text = (<const char*>ASN1_STRING_get0_data(value))[:ASN1_STRING_length(value)]
-                found.append(text.decode("latin-1").lower())
+                found.append(text.decode("latin-1"))
         GENERAL_NAMES_free(names)
     ERR_clear_error()
     return found

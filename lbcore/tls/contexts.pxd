@@ -77,4 +77,5 @@ cdef class Handshake(End):
 
 
 cdef list certificates_in(bytes text)
+cdef str written(void* thing, bint is_key)
 cdef Handshake accept(Acceptor acceptor, bytes address)

@@ -6,7 +6,10 @@ previous contents, a certificate is left out, and options or a transport are dis
 
 from __future__ import annotations
 
+import base64
+import json
 import os
+import ssl
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +19,7 @@ from lbcore.config.dynamic import DynamicConfig, Middleware
 from lbcore.config.model import Model, Object
 from lbcore.config.network import is_secure
 from lbcore.config.servers_transports import ServersTransport
+from lbcore.config.spiffe import Spiffe
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpServersTransport
 from lbcore.config.tls import (
@@ -80,13 +84,14 @@ def settle_static(static: StaticConfig) -> StaticConfig:
 
 def _settled_trust(path: str, transport: T) -> T | None:
     """Settings with the PEM texts of their authorities; None: they say nothing. Raises ConfigError."""
-    if not (transport.root_cas or transport.insecure_skip_verify):
+    if not (transport.root_cas or transport.insecure_skip_verify or transport.spiffe):
         return None
     try:
         from lbcore.tls.connector import Connector
 
         authorities = tuple(_text("rootCAs", text) for text in transport.root_cas)
-        transport = transport.model_copy(update={"authorities": authorities})
+        update = {"authorities": authorities, "spiffe": _read_bundles(transport.spiffe)}
+        transport = transport.model_copy(update=update)
         Connector(transport.server_tls())
     except (ValueError, ImportError) as error:
         raise ConfigError([Problem(path, str(error))]) from error
@@ -106,6 +111,13 @@ def speaks_to_servers(config: DynamicConfig) -> bool:
     )
 
 
+def asks_for_identity(config: DynamicConfig, static: StaticConfig) -> bool:
+    """Whether servers are trusted by what the Workload API of SPIFFE says."""
+    tcp = static.tcp_servers_transport.tls
+    of_static = static.servers_transport.needs_identity or (tcp is not None and tcp.needs_identity)
+    return of_static or any(servers.needs_identity for servers in _towards_servers(config))
+
+
 def _says_anything(transport: NamedServers) -> bool:
     return bool(transport.root_cas or transport.certificates or transport.server_tls() != ServerTls())
 
@@ -119,6 +131,7 @@ def files_of(config: DynamicConfig) -> list[Path]:
         texts += options.client_auth.ca_files
     for servers in _towards_servers(config):
         texts += servers.root_cas
+        texts += servers.spiffe.trust_bundles.values() if servers.spiffe is not None else []
         for pair in servers.certificates:
             texts += [pair.cert_file, pair.key_file]
     return [Path(text) for text in dict.fromkeys(texts) if text and PEM not in text]
@@ -235,7 +248,8 @@ class _Settler:
                 for pair in servers.certificates
             ]
             authorities = tuple(_text("rootCAs", text) for text in servers.root_cas)
-            read = servers.model_copy(update={"authorities": authorities, "certificates": pairs})
+            update = {"authorities": authorities, "certificates": pairs, "spiffe": _read_bundles(servers.spiffe)}
+            read = servers.model_copy(update=update)
             Connector(read.server_tls())
         except ValueError as error:
             kept = None if before is None else _with_texts(servers, before)
@@ -337,12 +351,40 @@ class _Settler:
 def _with_texts(servers: S, before: S) -> S | None:
     """The transport with the texts that were read earlier; None if its files have other names."""
 
-    def names(of: NamedServers) -> tuple[list[str], list[tuple[str, str]]]:
-        return of.root_cas, [(pair.cert_file, pair.key_file) for pair in of.certificates]
+    def names(of: NamedServers) -> tuple[object, ...]:
+        bundles = of.spiffe.trust_bundles if of.spiffe is not None else None
+        return of.root_cas, [(pair.cert_file, pair.key_file) for pair in of.certificates], bundles
 
     if names(servers) != names(before):
         return None
-    return servers.model_copy(update={"authorities": before.authorities, "certificates": before.certificates})
+    update: dict[str, object] = {"authorities": before.authorities, "certificates": before.certificates}
+    if servers.spiffe is not None and before.spiffe is not None:
+        update["spiffe"] = servers.spiffe.model_copy(update={"bundles": before.spiffe.bundles})
+    return servers.model_copy(update=update)
+
+
+def _read_bundles(spiffe: Spiffe | None) -> Spiffe | None:
+    """With the contents of the files of its trust bundles, as PEM. Raises ValueError."""
+    if spiffe is None or not spiffe.trust_bundles:
+        return spiffe
+    bundles = []
+    for domain, file in sorted(spiffe.trust_bundles.items()):
+        text = _text(f"trustBundles.{domain}", file)
+        bundles.append((domain, text if PEM in text else _bundle_text(f"trustBundles.{domain}", file, text)))
+    return spiffe.model_copy(update={"bundles": tuple(bundles)})
+
+
+def _bundle_text(key: str, file: str, text: str) -> str:
+    """The authorities for X.509 in a trust bundle in the format of SPIFFE, as PEM. Raises ValueError."""
+    try:
+        keys = json.loads(text)["keys"]
+        found = [str(each["x5c"][0]) for each in keys if each.get("use") == "x509-svid"]
+        ders = [base64.b64decode(each, validate=True) for each in found]
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        raise ValueError(f"{key}: {_named(file)} is no trust bundle: neither PEM nor the JSON of SPIFFE") from None
+    if not ders:
+        raise ValueError(f"{key}: {_named(file)} has no authority with \"use\": \"x509-svid\"")
+    return "".join(ssl.DER_cert_to_PEM_cert(der) for der in ders)
 
 
 def _named(text: str) -> str:

@@ -1,7 +1,7 @@
 # OpenSSL's functions, as pointers into the library that was found; all are set once the module is imported.
 # Call them with the GIL, because callbacks run on the same thread and use Python objects. Arguments of callbacks are borrowed.
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 ctypedef int (*verify_fn)(int, void*) noexcept
 ctypedef int (*hello_fn)(void*, int*, void*) noexcept
@@ -196,6 +196,9 @@ ctypedef size_t (*BIO_ctrl_pending_fn)(void*) noexcept
 ctypedef int (*X509_NAME_print_ex_fn)(void*, const void*, int, unsigned long) noexcept
 ctypedef long (*SSL_CTX_callback_ctrl_fn)(void*, int, status_fn) noexcept
 ctypedef void* (*SSL_get_certificate_fn)(const void*) noexcept
+ctypedef void* (*SSL_get0_verified_chain_fn)(const void*) noexcept
+ctypedef uint32_t (*X509_get_extension_flags_fn)(void*) noexcept
+ctypedef uint32_t (*X509_get_key_usage_fn)(void*) noexcept
 ctypedef void* (*CRYPTO_malloc_fn)(size_t, const char*, int) noexcept
 
 cdef SSL_CTX_new_fn SSL_CTX_new
@@ -340,6 +343,9 @@ cdef X509_NAME_print_ex_fn X509_NAME_print_ex
 cdef SSL_CTX_callback_ctrl_fn SSL_CTX_callback_ctrl
 cdef SSL_get_certificate_fn SSL_get_certificate
 cdef CRYPTO_malloc_fn CRYPTO_malloc
+cdef SSL_get0_verified_chain_fn SSL_get0_verified_chain
+cdef X509_get_extension_flags_fn X509_get_extension_flags
+cdef X509_get_key_usage_fn X509_get_key_usage
 
 cdef int failure_reason() noexcept
 cdef str failure()

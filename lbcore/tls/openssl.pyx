@@ -4,7 +4,7 @@ OpenSSL keeps errors in one queue per thread, for all connections. After a faile
 or ERR_clear_error before the next call.
 """
 
-from libc.stdint cimport uint64_t, uintptr_t
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 
 from lbcore.tls.library import find
 
@@ -177,3 +177,6 @@ X509_NAME_print_ex = <X509_NAME_print_ex_fn>at("X509_NAME_print_ex")
 SSL_CTX_callback_ctrl = <SSL_CTX_callback_ctrl_fn>at("SSL_CTX_callback_ctrl")
 SSL_get_certificate = <SSL_get_certificate_fn>at("SSL_get_certificate")
 CRYPTO_malloc = <CRYPTO_malloc_fn>at("CRYPTO_malloc")
+SSL_get0_verified_chain = <SSL_get0_verified_chain_fn>at("SSL_get0_verified_chain")
+X509_get_extension_flags = <X509_get_extension_flags_fn>at("X509_get_extension_flags")
+X509_get_key_usage = <X509_get_key_usage_fn>at("X509_get_key_usage")

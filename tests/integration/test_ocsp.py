@@ -7,16 +7,16 @@ import os
 import signal
 import socket
 import subprocess
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from lbcore import Proxy
-from tests.support.certificates import CURVE, Files, authority
+from tests.support.certificates import Files, authority, signed
 from tests.support.instance import Backend, Instance, dynamic_for, eventually, running
 from tests.support.ports import free_port
 
@@ -37,16 +37,10 @@ class Ca:
 
     def issue(self, folder: Path, name: str, host: str, *extensions: str, state: str = "V") -> Files:
         """A certificate that the responder knows as good (V), as revoked (R), or not at all."""
-        files = Files(folder / f"{name}.pem", folder / f"{name}.key")
-        request, settings = folder / f"{name}.csr", folder / f"{name}.ext"
-        command = ["openssl", "req", "-new", *CURVE, "-nodes", "-keyout", str(files.key), "-out", str(request)]
-        subprocess.run([*command, "-subj", f"/CN={name}"], check=True, capture_output=True)
-        settings.write_text("\n".join((f"subjectAltName=DNS:{host}", *extensions)) + "\n")
-        serial = f"{zlib.crc32(name.encode()) + 1:010X}"
-        command = ["openssl", "x509", "-req", "-in", str(request), "-out", str(files.certificate), "-days", "30"]
-        command += ["-CA", str(self.files.certificate), "-CAkey", str(self.files.key), "-set_serial", f"0x{serial}"]
-        subprocess.run([*command, "-extfile", str(settings)], check=True, capture_output=True)
-        files.key.chmod(0o600)
+        files = signed(folder, self.files, name, f"DNS:{host}", extensions=extensions)
+        read = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+        serial = read.serial_number.to_bytes(20, "big").hex().upper().lstrip("0")
+        serial = serial if len(serial) % 2 == 0 else f"0{serial}"
         if state:
             revoked = "251101000000Z" if state == "R" else ""
             with self.index.open("a") as index:

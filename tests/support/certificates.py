@@ -48,15 +48,18 @@ def authority(folder: Path, name: str) -> Files:
     return files
 
 
-def signed(folder: Path, by: Files, name: str, *alternatives: str, days: int = 90) -> Files:
+def signed(
+    folder: Path, by: Files, name: str, *alternatives: str, days: int = 90, extensions: tuple[str, ...] = ()
+) -> Files:
     """One that an authority vouches for. `alternatives`: `DNS:a.test`, `IP:127.0.0.1`, `URI:spiffe://a/b`."""
     files = Files(folder / f"{name}.pem", folder / f"{name}.key")
-    request, extensions = folder / f"{name}.csr", folder / f"{name}.ext"
+    request, settings = folder / f"{name}.csr", folder / f"{name}.ext"
     command = ["openssl", "req", "-new", *CURVE, "-nodes", "-keyout", str(files.key), "-out", str(request)]
     subprocess.run([*command, "-subj", f"/CN={name}"], check=True, capture_output=True)
-    extensions.write_text(f"subjectAltName={','.join(alternatives)}\n" if alternatives else "\n")
+    lines = [f"subjectAltName={','.join(alternatives)}"] if alternatives else []
+    settings.write_text("\n".join([*lines, *extensions]) + "\n")
     command = ["openssl", "x509", "-req", "-in", str(request), "-out", str(files.certificate), "-days", str(days)]
-    command += ["-CA", str(by.certificate), "-CAkey", str(by.key), "-CAcreateserial", "-extfile", str(extensions)]
+    command += ["-CA", str(by.certificate), "-CAkey", str(by.key), "-CAcreateserial", "-extfile", str(settings)]
     subprocess.run(command, check=True, capture_output=True)
     files.key.chmod(0o600)
     return files

@@ -36,7 +36,8 @@ ALLOWED = {
     "integrations": {"selection"},
     "acme": {"config", "provider", "tls"},
     "ocsp": {"config", "provider"},
-    "process": BELOW_TRANSPORT | {"acme", "api", "health", "ocsp", "provider", "transport"},
+    "spiffe": {"config"},
+    "process": BELOW_TRANSPORT | {"acme", "api", "health", "ocsp", "provider", "spiffe", "transport"},
 }
 # Modules of C functions and of classes that Python never handles.
 INTERNAL = {

@@ -39,6 +39,7 @@ from lbcore.config.static.metrics import Metrics, Prometheus
 from lbcore.config.static.ocsp import Ocsp
 from lbcore.config.static.providers import FileProvider, Providers
 from lbcore.config.static.servers_transport import StaticServersTransport, StaticTcpServersTransport
+from lbcore.config.static.spiffe import WorkloadApi
 from lbcore.config.tls import TlsLibrary
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "StaticConfig",
     "StaticServersTransport",
     "StaticTcpServersTransport",
+    "WorkloadApi",
 ]
 
 DEFAULT_ENTRY_POINT = {"http": {"address": ":80"}}
@@ -125,7 +127,6 @@ class StaticConfig(Model):
     missing = {
         **keys("tracing", "use the access log, or explain, to follow requests"),
         **keys("hostResolver", "name all hosts in the rule"),
-        **keys("spiffe", "name the certificates in http.serversTransports: rootCAs, certificates, peerCertURI"),
     }
     ignored = {
         **keys("pilot", "gone since Traefik 3: leave it out"),
@@ -149,6 +150,7 @@ class StaticConfig(Model):
     core: Core = Core()
     body_memory_bytes: Size | None = None
     ocsp: Ocsp | None = None
+    spiffe: WorkloadApi | None = None
     tls: TlsLibrary = TlsLibrary()
     global_: Global = Field(default=Global(), alias="global")
 

@@ -7,15 +7,13 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from lbcore.config.forwarding import ForwardingTimeouts
-from lbcore.config.model import keys
+from lbcore.config.spiffe import Identity
 from lbcore.config.tcp.servers_transports import TcpDialing
 from lbcore.config.tls import ServerTls, TrustedServers
 
 
 class StaticServersTransport(TrustedServers):
     """Settings of connections to the servers of services that name no transport."""
-
-    missing = keys("spiffe", "name the certificates in http.serversTransports: rootCAs, certificates, peerCertURI")
 
     max_idle_conns_per_host: Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)] = 200
     forwarding_timeouts: ForwardingTimeouts = ForwardingTimeouts()
@@ -25,7 +23,6 @@ class StaticTcpServerTls(TrustedServers):
     """Of layer 4."""
 
     may_be_empty: ClassVar[bool] = True
-    missing = keys("spiffe", "name the certificates in tcp.serversTransports: rootCAs, certificates, peerCertURI")
 
 
 class StaticTcpServersTransport(TcpDialing):
@@ -34,6 +31,6 @@ class StaticTcpServersTransport(TcpDialing):
 
     tls: StaticTcpServerTls | None = None
 
-    def server_tls(self) -> ServerTls:
+    def server_tls(self, identity: Identity | None = None) -> ServerTls:
         """The settings of servers that have `tls: true`."""
-        return ServerTls() if self.tls is None else self.tls.server_tls()
+        return ServerTls() if self.tls is None else self.tls.server_tls(identity)

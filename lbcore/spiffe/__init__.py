@@ -1,0 +1,1 @@
+"""The identity that the Workload API of SPIFFE gives this instance."""
