@@ -14,7 +14,7 @@ from lbcore.provider.base import Provider
 from lbcore.provider.file import FileProvider
 from lbcore.provider.follow import Store, StoreProvider
 
-STORES = ("docker", "swarm", "http", "redis", "kubernetescrd")
+STORES = ("docker", "swarm", "http", "redis", "kubernetescrd", "kubernetes")
 
 
 def providers_of(static: StaticConfig) -> list[Provider]:
@@ -68,10 +68,15 @@ def store_of(static: StaticConfig, name: str) -> Store:
         assert settings.redis is not None
         return RedisStore(settings.redis)
     if name == "kubernetescrd":
-        from lbcore.provider.kubernetes.crd import CrdStore
+        from lbcore.provider.kubernetes.crd import crd_store
 
         assert settings.kubernetescrd is not None
-        return CrdStore(settings.kubernetescrd)
+        return crd_store(settings.kubernetescrd)
+    if name == "kubernetes":
+        from lbcore.provider.kubernetes.ingress import ingress_store
+
+        assert settings.kubernetes is not None
+        return ingress_store(settings.kubernetes)
     from lbcore.provider.swarm import SwarmStore
 
     assert settings.swarm is not None

@@ -324,7 +324,9 @@ def objects(port: int, layer: str, kind: str, provider: str = "kubernetescrd") -
     return None
 
 
-def compared(cluster: Kubernetes, folder: Path, provider: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def compared(
+    cluster: Kubernetes, folder: Path, provider: dict[str, Any], name_of: str = "kubernetescrd"
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What Traefik and lbcore make of the cluster, by layer and kind."""
     processes, apis = {}, {}
     try:
@@ -339,9 +341,9 @@ def compared(cluster: Kubernetes, folder: Path, provider: dict[str, Any]) -> tup
             processes[name], apis[name] = start(name, folder, static), ports["traefik"]
         found: dict[str, dict[str, Any]] = {}
         for name, api in apis.items():
-            eventually(lambda api=api: objects(api, "http", "routers"), f"{name} has read the cluster")
+            eventually(lambda api=api: objects(api, "http", "routers", name_of), f"{name} has read the cluster")
             found[name] = {
-                f"{layer} {kind}": objects(api, layer, kind)
+                f"{layer} {kind}": objects(api, layer, kind, name_of)
                 for layer in ("http", "tcp", "udp")
                 for kind in ("routers", "services", "middlewares")
                 if (layer, kind) != ("udp", "middlewares")
@@ -377,6 +379,121 @@ def test_custom_resources(cluster: Kubernetes, tmp_path: Path, case: str) -> Non
             cluster.delete("IngressRoute", "across")
             cluster.delete("IngressRoute", "ways")
             cluster.delete("Middleware", "other", "team")
+    for kind in theirs:
+        assert ours[kind].keys() == theirs[kind].keys(), kind
+        for name in theirs[kind]:
+            mine, other = (json.dumps(each[kind][name], sort_keys=True) for each in (ours, theirs))
+            assert mine == other, f"{kind} {name}"
+
+
+INGRESSES = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: i}
+spec: {rules: [{host: ing.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: paths}
+spec:
+  tls: [{hosts: [paths.test], secretName: cert}]
+  rules:
+    - host: paths.test
+      http:
+        paths:
+          - {path: /foo, pathType: Prefix, backend: {service: {name: web, port: {name: http}}}}
+          - {path: /exact, pathType: Exact, backend: {service: {name: api, port: {number: 8080}}}}
+          - {path: /any, pathType: ImplementationSpecific, backend: {service: {name: api, port: {name: https-x}}}}
+          - {path: /a.b, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
+          - {path: /a-b, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
+    - http: {paths: [{path: /no-host, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: noted
+  annotations:
+    traefik.ingress.kubernetes.io/router.entrypoints: web, other
+    traefik.ingress.kubernetes.io/router.middlewares: default-strip@kubernetescrd
+    traefik.ingress.kubernetes.io/router.priority: "42"
+    traefik.ingress.kubernetes.io/router.pathmatcher: PathRegexp
+    traefik.ingress.kubernetes.io/router.tls.domains.0.main: noted.test
+    traefik.ingress.kubernetes.io/router.tls.domains.0.sans: a.test,b.test
+    traefik.ingress.kubernetes.io/router.observability.accesslogs: "false"
+    other.example.com/x: y
+spec: {rules: [{host: noted.test, http: {paths: [{path: "/r.*", pathType: ImplementationSpecific, backend: {service: {name: noted, port: {number: 80}}}}]}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: over-tls, annotations: {traefik.ingress.kubernetes.io/router.tls: "true"}}
+spec: {rules: [{host: tls.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: noded, port: {number: 80}}}}]}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: by-class}
+spec: {ingressClassName: ours, rules: [{host: class.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: by-other-class}
+spec: {ingressClassName: theirs, rules: [{host: other.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: by-annotation, annotations: {kubernetes.io/ingress.class: ours}}
+spec: {rules: [{host: annotation.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: fallback, annotations: {traefik.ingress.kubernetes.io/router.entrypoints: web}}
+spec: {defaultBackend: {service: {name: api, port: {number: 8080}}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: empty}
+spec: {rules: [{host: empty.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: none, port: {number: 80}}}}]}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: outside}
+spec: {rules: [{host: out.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: outside, port: {number: 81}}}}]}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: ours}
+spec: {controller: traefik.io/ingress-controller}
+---
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: theirs}
+spec: {controller: example.com/other}
+"""
+INGRESS_CASES = {
+    "usual": {"allowEmptyServices": True, "allowExternalNameServices": True},
+    "strict, of a class": {"allowEmptyServices": True, "ingressClass": "ours", "strictPrefixMatching": True, "nativeLBByDefault": True},
+    "no cluster": {"allowEmptyServices": False, "disableClusterScopeResources": True, "strictPrefixMatching": True, "allowExternalNameServices": True},
+}
+
+
+@pytest.mark.parametrize("case", INGRESS_CASES)
+def test_ingresses(cluster: Kubernetes, tmp_path: Path, case: str) -> None:
+    prefix = "traefik.ingress.kubernetes.io/service."
+    notes = {
+        "serversscheme": "https", "passhostheader": "false", "sticky.cookie": "true", "sticky.cookie.name": "c",
+        "sticky.cookie.secure": "true", "middlewares": "default-add-one@kubernetescrd",
+    }  # fmt: skip
+    noted = service("noted")
+    noted["metadata"]["annotations"] = {prefix + key: value for key, value in notes.items()}
+    cluster.apply(noted)
+    cluster.apply(slice_of("noted", ["127.0.0.7"], 7))
+    nodes = service("noded", None, type="NodePort", ports=[{"port": 80, "nodePort": 30080}])
+    nodes["metadata"]["annotations"] = {f"{prefix}nodeportlb": "true"}
+    if "disableClusterScopeResources" not in INGRESS_CASES[case]:
+        cluster.apply(nodes)
+    cluster.apply(INGRESSES)
+    settings = {"endpoint": cluster.url, "token": "of-a-test"}
+    providers = {"kubernetesIngress": {**settings, **INGRESS_CASES[case]}, "kubernetesCRD": {**settings, "allowEmptyServices": True}}
+    theirs, ours = compared(cluster, tmp_path, providers, "kubernetes")
     for kind in theirs:
         assert ours[kind].keys() == theirs[kind].keys(), kind
         for name in theirs[kind]:

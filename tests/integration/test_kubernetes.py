@@ -177,3 +177,26 @@ def test_check_shows_what_a_cluster_holds(cluster: Kubernetes) -> None:
     assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
     away = subprocess.run([*command[:-1], f"http://127.0.0.1:{free_port()}"], capture_output=True, text=True, timeout=60)
     assert away.returncode == 1 and "provider kubernetescrd" in away.stderr
+
+
+def test_ingresses_are_served_and_told_where(cluster: Kubernetes, tmp_path: Path) -> None:
+    backend_of = {"service": {"name": "web", "port": {"number": 80}}}
+    with backends("one") as (one,):
+        for thing in [service("web"), *pods("web", one)]:
+            cluster.apply(thing)
+        about = {"name": "i", "annotations": {"traefik.ingress.kubernetes.io/router.middlewares": "default-gone@kubernetescrd"}}
+        rules = [{"host": "ing", "http": {"paths": [{"path": "/a", "pathType": "Prefix", "backend": backend_of}]}}]
+        cluster.apply({"kind": "Ingress", "metadata": about, "spec": {"rules": rules}})
+        cluster.apply({"kind": "Ingress", "metadata": {"name": "rest"}, "spec": {"defaultBackend": backend_of}})
+        endpoint = {"ip": "192.0.2.1"}
+        with follows(tmp_path, cluster, "kubernetesIngress", ingressEndpoint=endpoint, lease="default/of-a-test") as lb:
+            becomes(lb, "anything", 200)  # the middleware of the other does not exist
+            cluster.apply({"kind": "Ingress", "metadata": {"name": "i"}, "spec": {"rules": rules}})
+            eventually(lambda: ask(lb.port, "ing", "/a") == (200, "one"), "served")
+
+            def told() -> bool:
+                found = [cluster.get("Ingress", name).get("status") for name in ("i", "rest")]
+                return found == [{"loadBalancer": {"ingress": [endpoint]}}] * 2
+
+            eventually(told, "both statuses")
+            assert cluster.get("Lease", "of-a-test")["spec"]["holderIdentity"]

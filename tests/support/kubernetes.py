@@ -20,6 +20,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
+from lbcore.provider.kubernetes.watch import Snapshot
+
 Thing = dict[str, Any]
 Key = tuple[str, str, str]  # plural, namespace, name
 
@@ -442,3 +444,17 @@ def route(name: str, match: str, services: list[Thing], namespace: str = "defaul
         "apiVersion": "traefik.io/v1alpha1", "kind": "IngressRoute", "metadata": {"name": name, "namespace": namespace},
         "spec": {"entryPoints": ["web"], "routes": [{"match": match, "kind": "Rule", "services": services, **more}], **spec},
     }  # fmt: skip
+
+
+def snapshot_of(*things: Thing | str, namespaces: frozenset[str] = frozenset()) -> Snapshot:
+    """What a provider would know of objects and of YAML documents with such."""
+    objects: dict[str, dict[tuple[str, str], Thing]] = {}
+    for each in things:
+        for thing in yaml.safe_load_all(each) if isinstance(each, str) else [each]:
+            about = thing["metadata"]
+            if PLURALS.get(thing["kind"]) not in UNSCOPED:
+                about.setdefault("namespace", "default")
+            if "stringData" in thing:
+                thing["data"] = {key: base64.b64encode(value.encode()).decode() for key, value in thing.pop("stringData").items()}
+            objects.setdefault(thing["kind"], {})[(about.get("namespace", ""), about["name"])] = thing
+    return Snapshot(objects, namespaces)

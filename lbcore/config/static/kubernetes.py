@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from lbcore.config.model import Model
 from lbcore.config.units import LimitDuration, seconds
@@ -52,3 +52,53 @@ class KubernetesCrd(KubernetesProvider):
 
     ingress_class: str = ""
     allow_cross_namespace: bool = False
+
+
+class IngressEndpoint(Model):
+    """What the statuses of Ingresses say of where they are reached: an address or a name, or those of a service.
+
+    publishedService  namespace/name.
+    """
+
+    ip: str = ""
+    hostname: str = ""
+    published_service: str = ""
+
+    @model_validator(mode="after")
+    def _something(self) -> IngressEndpoint:
+        if not (self.ip or self.hostname or self.published_service):
+            raise ValueError("needs publishedService, ip or hostname")
+        if self.published_service and len([part for part in self.published_service.split("/") if part]) != 2:
+            raise ValueError(f"publishedService {self.published_service!r}: write namespace/name")
+        return self
+
+
+class KubernetesIngress(KubernetesProvider):
+    """`providers.kubernetesIngress`: the Ingresses of a cluster.
+
+    ingressClass          Ingresses of this class count; unset: of all classes of Traefik, and those without one.
+    ingressEndpoint       is written into their statuses, by one instance alone.
+    strictPrefixMatching  `/foo` as a prefix does not match `/foobar`.
+    disableIngressClassLookup  old: see disableClusterScopeResources.
+    lease                 (extension) namespace/name of the lease that the writer of statuses holds; without a
+                          namespace in that of lbcore's pod.
+    """
+
+    ingress_class: str = ""
+    ingress_endpoint: IngressEndpoint | None = None
+    strict_prefix_matching: bool = False
+    disable_ingress_class_lookup: bool = False
+    lease: str = ""
+
+    @field_validator("lease")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        return check_lease(value)
+
+
+def check_lease(value: str) -> str:
+    """The name of a lease, which may have a namespace. Raises ValueError."""
+    parts = value.split("/")
+    if value and (len(parts) > 2 or not all(parts)):
+        raise ValueError(f"{value!r}: write namespace/name")
+    return value

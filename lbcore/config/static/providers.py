@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from lbcore.config.model import Change, Model, keys
 from lbcore.config.numbers import Limit
-from lbcore.config.static.kubernetes import KubernetesCrd
+from lbcore.config.static.kubernetes import KubernetesCrd, KubernetesIngress
 from lbcore.config.units import Duration, LimitDuration, seconds
 
 # In the order in which their routers come where rule and priority say nothing; others come after them.
@@ -190,7 +190,7 @@ class Providers(Model):
     """
 
     missing = keys(
-        "kubernetesIngress kubernetesIngressNGINX kubernetesGateway knative rest "
+        "kubernetesIngressNGINX kubernetesGateway knative rest "
         "consulCatalog nomad ecs consul etcd zooKeeper plugin",
         "describe routers and services in a file: providers.file",
     )
@@ -204,6 +204,7 @@ class Providers(Model):
     http: HttpProvider | None = None
     redis: RedisProvider | None = None
     kubernetescrd: KubernetesCrd | None = Field(default=None, alias="kubernetesCRD")
+    kubernetes: KubernetesIngress | None = Field(default=None, alias="kubernetesIngress")
     keep_running: bool = True
 
     @field_validator("precedence")

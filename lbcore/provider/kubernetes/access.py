@@ -25,6 +25,7 @@ class Access:
 
     tls         None: the authorities of the system, if its endpoint is https.
     token       of the account; `token_file` has it instead, and is read at each request, because tokens expire.
+    namespace   of the pod that lbcore runs in; `default` outside of a cluster.
     """
 
     endpoint: str
@@ -33,6 +34,7 @@ class Access:
     token_file: str = ""
     username: str = ""
     password: str = field(default="", repr=False)
+    namespace: str = "default"
 
     def headers(self) -> dict[str, str]:
         """The headers that prove who asks. Raises OSError if the token cannot be read."""
@@ -61,6 +63,7 @@ def access_of(
             ClientTls(ca=authority) if os.path.exists(authority) else None,
             "" if is_file else given,
             given if is_file else "" if given else str(account / "token"),
+            namespace=_own_namespace(account),
         )
     if environ.get(KUBECONFIG):
         try:
@@ -73,6 +76,13 @@ def access_of(
         raise ConfigError([Problem(f"providers.{provider}.endpoint", "is missing", hint)])
     tls = ClientTls(ca=settings.cert_auth_file_path) if settings.cert_auth_file_path else None
     return Access(settings.endpoint, tls, "" if is_file else given, given if is_file else "")
+
+
+def _own_namespace(account: Path) -> str:
+    try:
+        return (account / "namespace").read_text().strip() or "default"
+    except OSError:
+        return "default"
 
 
 def _by_file(paths: str, endpoint: str) -> Access:

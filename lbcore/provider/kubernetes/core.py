@@ -36,6 +36,7 @@ SERVICES = Kind("Service", "services")
 SLICES = Kind("EndpointSlice", "endpointslices", "discovery.k8s.io", lingers=False, trim=_of_slice)
 SECRETS = Kind("Secret", "secrets", selector="owner!=helm", trim=_of_secret)
 MAPS = Kind("ConfigMap", "configmaps", trim=_of_map)
+LEASES = Kind("Lease", "leases", "coordination.k8s.io")
 NODES = Kind("Node", "nodes", scoped=False, lingers=False, trim=_of_node)
 
 

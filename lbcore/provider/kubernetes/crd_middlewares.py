@@ -7,8 +7,9 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, sources
 from lbcore.provider.kubernetes.core import Lacking
-from lbcore.provider.kubernetes.crd_references import Context, Refused, Source, Unavailable, sources
+from lbcore.provider.kubernetes.crd_references import CrdContext
 from lbcore.provider.kubernetes.crd_services import Services
 from lbcore.provider.kubernetes.names import normalize
 from lbcore.provider.kubernetes.part import Part
@@ -28,7 +29,7 @@ BASIC_AUTH = "kubernetes.io/basic-auth"
 Content = dict[str, Any]
 
 
-def read_middlewares(context: Context, services: Services) -> None:
+def read_middlewares(context: CrdContext, services: Services) -> None:
     """Add all middlewares."""
     for source in sources(context.snapshot, "Middleware"):
         content = _Reader(context, services, source).content(KINDS)
@@ -39,7 +40,7 @@ def read_middlewares(context: Context, services: Services) -> None:
 
 
 class _Reader:
-    def __init__(self, context: Context, services: Services, source: Source) -> None:
+    def __init__(self, context: CrdContext, services: Services, source: Source) -> None:
         self.context = context
         self.services = services
         self.source = source

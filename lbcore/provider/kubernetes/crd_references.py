@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from lbcore.config.static.kubernetes import KubernetesCrd
 from lbcore.config.tls import DEFAULT
-from lbcore.provider.kubernetes.client import Thing
-from lbcore.provider.kubernetes.core import Core
-from lbcore.provider.kubernetes.draft import Draft
+from lbcore.provider.kubernetes.context import Context, Refused
 from lbcore.provider.kubernetes.names import identity, normalize
 from lbcore.provider.kubernetes.part import Part
-from lbcore.provider.kubernetes.watch import Snapshot, about
 
 PROVIDER = "kubernetescrd"
 AT = "@"
-
-
-class Refused(ValueError):
-    """An object refers to what it may not, or says what cannot be meant."""
-
-
-class Unavailable(ValueError):
-    """A service has no servers, and is not to be there then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,60 +59,12 @@ class References:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What all readers of kinds share."""
+@dataclass(frozen=True)
+class CrdContext(Context):
+    """wanted_class  of routes; empty: those without one, and the usual one."""
 
-    settings: KubernetesCrd
-    snapshot: Snapshot
-    core: Core
-    draft: Draft
     references: References
-
-
-@dataclass(slots=True)
-class Source:
-    """An object that is read: its name for messages, and what is wrong with it so far."""
-
-    thing: Thing
-    kind: str
-    faults: list[str]
-
-    @property
-    def namespace(self) -> str:
-        return str(about(self.thing).get("namespace") or "")
-
-    @property
-    def name(self) -> str:
-        metadata = about(self.thing)
-        return str(metadata.get("name") or metadata.get("generateName") or "")
-
-    @property
-    def text(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}"
-
-    @property
-    def identity(self) -> str:
-        """The name of what it becomes."""
-        return normalize(identity(self.namespace, self.name))
-
-    def spec(self) -> Part:
-        """What it says. What is wrong with that is added to the faults."""
-        return Part(self.thing.get("spec") or {}, "spec", self.fault)
-
-    def fault(self, text: str) -> None:
-        """Add what is wrong, which begins with the key."""
-        self.faults.append(f"{self.text}: {text}")
-
-    def collect(self) -> tuple[list[str], Callable[[str], None]]:
-        """What is wrong with a part of it alone, and the function that adds to that."""
-        faults: list[str] = []
-        return faults, lambda text: faults.append(f"{self.text}: {text}")
-
-
-def sources(snapshot: Snapshot, kind: str) -> list[Source]:
-    """The objects of a kind, the oldest first."""
-    return [Source(thing, kind, []) for thing in snapshot.all(kind)]
+    wanted_class: str
 
 
 def options_name(references: References, parent: str, part: Part) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, sources
 from lbcore.provider.kubernetes.core import Lacking
-from lbcore.provider.kubernetes.crd_references import Context, Refused, Source, Unavailable, options_name, sources
-from lbcore.provider.kubernetes.crd_services import Services, found_backend, ways_of
+from lbcore.provider.kubernetes.crd_references import CrdContext, options_name
+from lbcore.provider.kubernetes.crd_services import Services, ways_of
 from lbcore.provider.kubernetes.endpoints import stream_servers_of
 from lbcore.provider.kubernetes.names import digest, identity, normalize
 from lbcore.provider.kubernetes.part import Part
@@ -18,7 +19,7 @@ USUAL_CLASS = "traefik"
 Content = dict[str, Any]
 
 
-def read_routes(context: Context, services: Services) -> None:
+def read_routes(context: CrdContext, services: Services) -> None:
     """Add the routers of all routes of the provider's class."""
     for kind, read in (("IngressRoute", _Http), ("IngressRouteTCP", _Tcp), ("IngressRouteUDP", _Udp)):
         for source in sources(context.snapshot, kind):
@@ -27,9 +28,9 @@ def read_routes(context: Context, services: Services) -> None:
                 read(context, services, source, spec).read()
 
 
-def _is_meant(context: Context, source: Source, spec: Part) -> bool:
+def _is_meant(context: CrdContext, source: Source, spec: Part) -> bool:
     """Whether a route is of the class of the provider."""
-    wanted = context.settings.ingress_class
+    wanted = context.wanted_class
     if "ingressClassName" in spec:
         named = spec.text("ingressClassName")
     else:
@@ -40,7 +41,7 @@ def _is_meant(context: Context, source: Source, spec: Part) -> bool:
 class _Routes:
     """The routes of one object."""
 
-    def __init__(self, context: Context, services: Services, source: Source, spec: Part) -> None:
+    def __init__(self, context: CrdContext, services: Services, source: Source, spec: Part) -> None:
         self.context = context
         self.services = services
         self.source = source
@@ -259,7 +260,7 @@ class _Streams(_Routes):
             context.references.check(source.namespace, namespace)
         except Refused as error:
             raise Refused(f"{part.path}: {error}") from None
-        backend = found_backend(context, source.text, part.path, namespace, name, port, ways, self.protocol)
+        backend = context.backend(source.text, part.path, namespace, name, port, ways, self.protocol)
         content["servers"] = [] if backend is None else stream_servers_of(backend, of_server)
         return content
 

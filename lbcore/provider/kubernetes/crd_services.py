@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lbcore.provider.kubernetes.core import Lacking
-from lbcore.provider.kubernetes.crd_references import AT, Context, Refused, Source, Unavailable, sources
-from lbcore.provider.kubernetes.endpoints import Backend, Ways, backend_of, scheme_of, servers_of
+from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, sources
+from lbcore.provider.kubernetes.crd_references import AT, CrdContext
+from lbcore.provider.kubernetes.endpoints import Ways, scheme_of, servers_of
 from lbcore.provider.kubernetes.names import digest, identity, normalize
 from lbcore.provider.kubernetes.part import Part
 
@@ -17,38 +17,15 @@ RAW = ("healthCheck", "passiveHealthCheck", "responseForwarding")  # as in files
 Content = dict[str, Any]
 
 
-def ways_of(context: Context, part: Part) -> Ways:
+def ways_of(context: CrdContext, part: Part) -> Ways:
     """How the service that a part names is to be reached."""
-    settings = context.settings
-    native = part.flag("nativeLB")
-    return Ways(
-        settings.native_lb_by_default if native is None else native,
-        bool(part.flag("nodePortLB")),
-        settings.allow_external_name_services,
-        not settings.disable_cluster_scope_resources,
-    )
-
-
-def found_backend(
-    context: Context, source: str, at: str, namespace: str, name: str, port: str, ways: Ways, protocol: str
-) -> Backend | None:
-    """What is behind a port of a service; None: nothing is known of it, which is reported. Raises Unavailable."""
-    try:
-        backend = backend_of(context.core, namespace, name, port, ways, protocol)
-    except Lacking as error:
-        if not context.settings.allow_empty_services:
-            raise Unavailable(f"{at}: {error}") from None
-        context.draft.problems.append(f"{source}: {at}: {error}: no server")
-        return None
-    if not backend.endpoints and not context.settings.allow_empty_services:
-        raise Unavailable(f"{at}: Service {namespace}/{name} has no endpoints, and allowEmptyServices is off")
-    return backend
+    return context.ways(part.flag("nativeLB"), bool(part.flag("nodePortLB")))
 
 
 class Services:
     """The services of all objects of one snapshot."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: CrdContext) -> None:
         self._context = context
         self._own = sources(context.snapshot, "TraefikService")
         self._reserved = {source.identity for source in self._own}
@@ -181,7 +158,7 @@ class Services:
         except Refused as error:
             raise Refused(f"{at}: {error}") from None
         chain = context.references.names(namespace, middlewares)
-        backend = found_backend(context, source.text, at, namespace, name, port, ways, "TCP")
+        backend = context.backend(source.text, at, namespace, name, port, ways)
         try:
             content["servers"] = [] if backend is None else servers_of(backend, scheme_of(scheme, backend))
         except ValueError as error:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lbcore.config.tls import DEFAULT
+from lbcore.provider.kubernetes.context import Context, Source, sources
 from lbcore.provider.kubernetes.core import Lacking
-from lbcore.provider.kubernetes.crd_references import Context, Source, sources
 from lbcore.provider.kubernetes.part import Part
 
 Content = dict[str, Any]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -220,13 +220,13 @@ class Cluster:
         self._changed = asyncio.Event()
         self._watchers: list[_Watcher] = []
 
-    @property
-    def place(self) -> str:
-        return self._client.place
-
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    def note(self) -> None:
+        """Something has changed that is no object."""
+        self._changed.set()
 
     def _made(self) -> list[_Watcher]:
         return [
@@ -235,7 +235,7 @@ class Cluster:
             for namespace in (self._namespaces if kind.scoped and self._namespaces else [""])
         ]
 
-    async def changes(self) -> AsyncIterator[None]:
+    async def changes(self) -> AsyncGenerator[None, None]:
         """See Store."""
         self._watchers = self._made()
         tasks = [asyncio.create_task(watcher.run(), name=f"watch {watcher.kind.plural}") for watcher in self._watchers]

@@ -3,12 +3,10 @@
 # ruff: noqa: E501
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static.kubernetes import KubernetesCrd
@@ -16,24 +14,10 @@ from lbcore.provider.follow import Reading
 from lbcore.provider.kubernetes.client import Thing
 from lbcore.provider.kubernetes.crd import reading_of
 from lbcore.provider.kubernetes.draft import Memory
-from lbcore.provider.kubernetes.watch import Snapshot
 from tests.support.certificates import certificate
-from tests.support.kubernetes import route, service, slice_of
+from tests.support.kubernetes import route, service, slice_of, snapshot_of
 
 WEB = [service("web"), slice_of("web", ["127.0.0.2"], 8080)]
-
-
-def snapshot_of(*things: Thing | str, namespaces: frozenset[str] = frozenset()) -> Snapshot:
-    objects: dict[str, dict[tuple[str, str], Thing]] = {}
-    for each in things:
-        for thing in yaml.safe_load_all(each) if isinstance(each, str) else [each]:
-            about = thing["metadata"]
-            if thing["kind"] != "Node":
-                about.setdefault("namespace", "default")
-            if "stringData" in thing:
-                thing["data"] = {key: base64.b64encode(value.encode()).decode() for key, value in thing.pop("stringData").items()}
-            objects.setdefault(thing["kind"], {})[(about.get("namespace", ""), about["name"])] = thing
-    return Snapshot(objects, namespaces)
 
 
 def read(*things: Thing | str, **settings: Any) -> Reading:

@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from lbcore.config.load import static_of
-from lbcore.config.static.kubernetes import KubernetesCrd
+from lbcore.config.static.kubernetes import KubernetesCrd, KubernetesIngress
 from lbcore.provider.kubernetes.crd import kinds_of, reading_of
 from lbcore.provider.kubernetes.draft import Memory
+from lbcore.provider.kubernetes.ingress import kinds_of as kinds_of_ingresses
 from lbcore.provider.kubernetes.watch import Kind, Snapshot
 
 FOLDER = Path(__file__).resolve().parents[3] / "examples" / "kubernetes"
@@ -45,15 +46,18 @@ def rights() -> set[tuple[str, str, str]]:
 
 
 def test_the_role_has_the_rights_that_are_needed_and_no_others() -> None:
-    kinds: list[Kind] = kinds_of(KubernetesCrd())
+    kinds: list[Kind] = [*kinds_of(KubernetesCrd()), *kinds_of_ingresses(KubernetesIngress())]
     needed = {(kind.group, kind.plural, verb) for kind in kinds for verb in ("get", "list", "watch")}
+    needed.add(("networking.k8s.io", "ingresses/status", "update"))
+    needed |= {("coordination.k8s.io", "leases", verb) for verb in ("get", "create", "update")}
     assert rights() == needed
 
 
 def test_the_static_file_is_accepted() -> None:
     (config,) = (thing for thing in documents(FOLDER / "lbcore.yaml") if thing["kind"] == "ConfigMap")
     static = static_of(yaml.safe_load(config["data"]["traefik.yml"]))
-    assert static.providers.kubernetescrd is not None and set(static.entry_points) == {"web", "websecure", "traefik"}
+    assert static.providers.kubernetescrd is not None and static.providers.kubernetes is not None
+    assert set(static.entry_points) == {"web", "websecure", "traefik"}
 
 
 def test_the_routes_are_read() -> None:

@@ -1,0 +1,106 @@
+"""What all readers of objects share: the objects of a kind, their faults, and what is behind a service. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lbcore.config.static.kubernetes import KubernetesProvider
+from lbcore.provider.kubernetes.client import Thing
+from lbcore.provider.kubernetes.core import Core, Lacking
+from lbcore.provider.kubernetes.draft import Draft
+from lbcore.provider.kubernetes.endpoints import Backend, Ways, backend_of
+from lbcore.provider.kubernetes.names import identity, normalize
+from lbcore.provider.kubernetes.part import Part
+from lbcore.provider.kubernetes.watch import Snapshot, about
+
+
+class Refused(ValueError):
+    """An object refers to what it may not, or says what cannot be meant."""
+
+
+class Unavailable(ValueError):
+    """A service has no servers, and is not to be there then."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """One reading of a cluster."""
+
+    settings: KubernetesProvider
+    snapshot: Snapshot
+    core: Core
+    draft: Draft
+
+    def backend(
+        self, source: str, at: str, namespace: str, name: str, port: str, ways: Ways, protocol: str = "TCP"
+    ) -> Backend | None:
+        """What is behind a port of a service; None: nothing is known of it, which is reported. Raises Unavailable.
+
+        source, at  the object that refers to it, and where.
+        """
+        try:
+            backend = backend_of(self.core, namespace, name, port, ways, protocol)
+        except Lacking as error:
+            if not self.settings.allow_empty_services:
+                raise Unavailable(f"{at}: {error}") from None
+            self.draft.problems.append(f"{source}: {at}: {error}: no server")
+            return None
+        if not backend.endpoints and not self.settings.allow_empty_services:
+            raise Unavailable(f"{at}: Service {namespace}/{name} has no endpoints, and allowEmptyServices is off")
+        return backend
+
+    def ways(self, native: bool | None, nodes: bool) -> Ways:
+        """How a service is to be reached that says so, or does not (None)."""
+        settings = self.settings
+        return Ways(
+            settings.native_lb_by_default if native is None else native,
+            nodes,
+            settings.allow_external_name_services,
+            not settings.disable_cluster_scope_resources,
+        )
+
+
+@dataclass(slots=True)
+class Source:
+    """An object that is read: its name for messages, and what is wrong with it so far."""
+
+    thing: Thing
+    kind: str
+    faults: list[str]
+
+    @property
+    def namespace(self) -> str:
+        return str(about(self.thing).get("namespace") or "")
+
+    @property
+    def name(self) -> str:
+        metadata = about(self.thing)
+        return str(metadata.get("name") or metadata.get("generateName") or "")
+
+    @property
+    def text(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+    @property
+    def identity(self) -> str:
+        """The name of what it becomes."""
+        return normalize(identity(self.namespace, self.name))
+
+    def spec(self) -> Part:
+        """What it says. What is wrong with that is added to the faults."""
+        return Part(self.thing.get("spec") or {}, "spec", self.fault)
+
+    def fault(self, text: str) -> None:
+        """Add what is wrong, which begins with the key."""
+        self.faults.append(f"{self.text}: {text}")
+
+    def collect(self) -> tuple[list[str], Callable[[str], None]]:
+        """What is wrong with a part of it alone, and the function that adds to that."""
+        faults: list[str] = []
+        return faults, lambda text: faults.append(f"{self.text}: {text}")
+
+
+def sources(snapshot: Snapshot, kind: str) -> list[Source]:
+    """The objects of a kind, the oldest first."""
+    return [Source(thing, kind, []) for thing in snapshot.all(kind)]

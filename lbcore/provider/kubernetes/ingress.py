@@ -1,0 +1,239 @@
+"""`providers.kubernetesIngress`: the Ingresses of a cluster, with Traefik's annotations. No I/O but the store's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lbcore.config.static.kubernetes import KubernetesIngress
+from lbcore.provider.follow import Reading
+from lbcore.provider.kubernetes.context import Context, Refused, Source, Unavailable, sources
+from lbcore.provider.kubernetes.core import NODES, SECRETS, SERVICES, SLICES, Core, Lacking
+from lbcore.provider.kubernetes.draft import Draft, Memory
+from lbcore.provider.kubernetes.endpoints import scheme_of, servers_of
+from lbcore.provider.kubernetes.ingress_annotations import Annotations, annotations_of
+from lbcore.provider.kubernetes.ingress_status import ingress_statuses
+from lbcore.provider.kubernetes.names import digest, identity, normalize
+from lbcore.provider.kubernetes.part import Part
+from lbcore.provider.kubernetes.status import Wanted
+from lbcore.provider.kubernetes.store import KubernetesStore, Outcome
+from lbcore.provider.kubernetes.watch import Kind, Snapshot, about
+
+PROVIDER = "kubernetes"
+SECTION = "kubernetesIngress"  # the name of its settings below `providers`
+CONTROLLER = "traefik.io/ingress-controller"
+CLASS_ANNOTATION = "kubernetes.io/ingress.class"
+USUAL_CLASS = "traefik"
+DEFAULT_ROUTER, DEFAULT_BACKEND = "default-router", "default-backend"
+LOWEST = -(1 << 31)  # priority of the default backend
+MATCHERS = ("Path", "PathPrefix", "PathRegexp")
+CLASSES = Kind("IngressClass", "ingressclasses", "networking.k8s.io", scoped=False)
+
+Content = dict[str, Any]
+
+
+def kinds_of(settings: KubernetesIngress) -> list[Kind]:
+    """The kinds that are read."""
+    ingresses = Kind("Ingress", "ingresses", "networking.k8s.io", selector=settings.label_selector)
+    no_nodes = settings.disable_cluster_scope_resources
+    no_classes = no_nodes or settings.disable_ingress_class_lookup
+    return [
+        ingresses,
+        SERVICES,
+        SLICES,
+        SECRETS,
+        *(() if no_classes else (CLASSES,)),
+        *(() if no_nodes else (NODES,)),
+    ]
+
+
+def ingress_store(settings: KubernetesIngress) -> KubernetesStore:
+    """A cluster. Raises ConfigError for settings that cannot be used."""
+    lease = ""
+    if settings.ingress_endpoint is not None:
+        lease = settings.lease or normalize(f"lbcore-{PROVIDER}-{settings.ingress_class}").lower()
+
+    def make(snapshot: Snapshot, memory: Memory) -> Outcome:
+        return outcome_of(snapshot, settings, memory)
+
+    return KubernetesStore(PROVIDER, SECTION, settings, kinds_of(settings), make, lease)
+
+
+def outcome_of(snapshot: Snapshot, settings: KubernetesIngress, memory: Memory) -> Outcome:
+    """What the objects of a snapshot mean."""
+    draft = Draft(memory)
+    context = Context(settings, snapshot, Core(snapshot), draft)
+    selected = [source for source in sources(snapshot, "Ingress") if _is_meant(source, settings, snapshot)]
+    for source in selected:
+        _Reader(context, settings, source).read()
+    statuses: list[Wanted] = []
+    if settings.ingress_endpoint is not None:
+        kind = kinds_of(settings)[0]
+        statuses = ingress_statuses(context, settings.ingress_endpoint, kind, [source.thing for source in selected])
+    config = draft.config()
+    reading = Reading(config, tuple(draft.problems), tuple(dict.fromkeys(draft.warnings)))
+    return Outcome(reading, tuple(statuses))
+
+
+def _is_meant(source: Source, settings: KubernetesIngress, snapshot: Snapshot) -> bool:
+    """Whether an Ingress is of a class of the provider."""
+    wanted = settings.ingress_class
+    named = (source.thing.get("spec") or {}).get("ingressClassName")
+    if named is not None:
+        found = snapshot.find(CLASSES.name, "", str(named))
+        of_controller = found is not None and (found.get("spec") or {}).get("controller") == CONTROLLER
+        return of_controller and named == (wanted or named)
+    old = str((about(source.thing).get("annotations") or {}).get(CLASS_ANNOTATION) or "")
+    return old == wanted or (not wanted and old == USUAL_CLASS)
+
+
+class _Reader:
+    """One Ingress."""
+
+    def __init__(self, context: Context, settings: KubernetesIngress, source: Source) -> None:
+        self.context = context
+        self.settings = settings
+        self.source = source
+        self.annotations, problems = annotations_of(source.thing, source.text)
+        self.source.faults += problems
+        self.paths: list[tuple[str, Content, Part, list[str]]] = []
+
+    def read(self) -> None:
+        spec, draft = self.source.spec(), self.context.draft
+        self.source.faults += [f"{self.source.text}: {text}" for text in self.foreign(self.annotations.references)]
+        self.certificates(spec)
+        rules = spec.parts("rules")
+        for rule in rules:
+            http = rule.part("http")
+            for part in http.parts("paths") if http is not None else ():
+                self.path(part, rule.text("host"))
+        default = spec.part("defaultBackend")
+        if default is not None and rules:
+            draft.warnings.append(f"{self.source.text}: {default.path}: has no effect beside rules, as in Traefik")
+        elif default is not None:
+            self.default(default)
+        names = [name for name, _, _, _ in self.paths]
+        for name, content, part, faults in self.paths:
+            # Paths that differ in what is no letter are one name: their rules tell them apart.
+            key = f"{name}-{digest(content['rule'])}" if names.count(name) > 1 else name
+            faults = [*self.source.faults, *faults]
+            if not (names.count(name) > 1 and draft.content("http", "routers", key) == content):
+                draft.put("http", "routers", key, content, self.source.text, part.path, faults)
+
+    def foreign(self, names: list[str]) -> list[str]:
+        """Names of other providers that the namespace may not use, and why."""
+        allowed, namespace = self.settings.cross_provider_namespaces, self.source.namespace
+        if not names or allowed is None or namespace in allowed:
+            return []
+        return [f"{', '.join(names)}: of another provider, and {namespace} is not in crossProviderNamespaces"]
+
+    def certificates(self, spec: Part) -> None:
+        for part in spec.parts("tls"):
+            name = part.text("secretName")
+            if not name:
+                continue
+            try:
+                certificate, key = self.context.core.pair(self.source.namespace, name)
+            except Lacking as error:
+                self.context.draft.problems.append(f"{self.source.text}: {part.path}: {error}")
+                continue
+            content = {"certFile": certificate, "keyFile": key}
+            self.context.draft.put_certificate(f"{self.source.namespace}/{name}", content, self.source.text)
+
+    def path(self, part: Part, host: str) -> None:
+        faults, complain = self.source.collect()
+        path, kind = part.text("path"), part.text("pathType")
+        content = {**self.annotations.router, "rule": "", "service": ""}
+        try:
+            content["rule"] = self.rule(host, path, kind)
+            service = self.backend(part.part("backend"), part)
+        except Refused as error:
+            complain(f"{part.path}: {error}")
+            service = ""
+        except Unavailable as error:
+            self.context.draft.problems.append(f"{self.source.text}: {error}: not routed")
+            return
+        content["service"] = service
+        name = normalize(identity(self.source.namespace, f"{self.source.name}-{host}{path}"))
+        self.paths.append((name, content, part, faults))
+
+    def rule(self, host: str, path: str, kind: str) -> str:
+        """The rule of a path. Raises Refused."""
+        matcher = "PathPrefix"
+        if kind in ("", "ImplementationSpecific"):
+            matcher = self.annotations.path_matcher or matcher
+            if matcher not in MATCHERS:
+                raise Refused(f"router.pathmatcher {matcher!r}: write {', '.join(MATCHERS)}")
+        elif kind == "Exact":
+            matcher = "Path"
+        elif kind != "Prefix":
+            raise Refused(f"pathType {kind!r}: has to be Exact, Prefix or ImplementationSpecific")
+        rules = [f"Host({_quoted(host)})"] if host else []
+        if path:
+            rules.append(_path_rule(matcher, path, self.settings.strict_prefix_matching))
+        return " && ".join(rules) or 'PathPrefix("/")'
+
+    def default(self, part: Part) -> None:
+        draft = self.context.draft
+        if draft.has("http", "routers", DEFAULT_ROUTER):
+            draft.problems.append(f"{self.source.text}: {part.path}: an older Ingress has the default backend already")
+            return
+        faults, complain = self.source.collect()
+        content = {**self.annotations.router, "rule": 'PathPrefix("/")', "priority": LOWEST, "service": DEFAULT_BACKEND}
+        try:
+            self.backend(part, part, DEFAULT_BACKEND)
+        except Refused as error:
+            complain(f"{part.path}: {error}")
+        except Unavailable as error:
+            draft.problems.append(f"{self.source.text}: {error}: not routed")
+            return
+        faults = [*self.source.faults, *faults]
+        draft.put("http", "routers", DEFAULT_ROUTER, content, self.source.text, part.path, faults)
+
+    def backend(self, backend: Part | None, part: Part, name: str = "") -> str:
+        """The name of the service behind a path, which is added. Raises Refused, Unavailable."""
+        service = backend.part("service") if backend is not None else None
+        if backend is not None and "resource" in backend:
+            raise Refused("backend.resource is not supported: name a service")
+        if service is None:
+            raise Refused("backend.service is missing")
+        port = service.part("port")
+        wanted = (port.text("name") or port.text("number")) if port is not None else ""
+        of = service.text("name")
+        return self.service(of, wanted, service.path, name)
+
+    def service(self, name: str, port: str, at: str, as_name: str) -> str:
+        context, namespace = self.context, self.source.namespace
+        found = as_name or normalize(f"{identity(namespace, name)}-{port}")
+        if context.draft.has("http", "services", found):
+            return found
+        thing = context.snapshot.find(SERVICES.name, namespace, name)
+        own = f"Service {namespace}/{name}"
+        annotations, faults = annotations_of(thing, own) if thing is not None else (Annotations(), [])
+        faults += [f"{own}: {text}" for text in self.foreign(annotations.references)]
+        ways = context.ways(annotations.native, annotations.nodes)
+        backend = context.backend(self.source.text, at, namespace, name, port, ways)
+        balancer: Content = dict(annotations.balancer)
+        try:
+            balancer["servers"] = [] if backend is None else servers_of(backend, scheme_of(annotations.scheme, backend))
+        except ValueError as error:
+            faults.append(f"{own}: service.serversscheme: {error}")
+            balancer["servers"] = []
+        content: Content = {"loadBalancer": balancer}
+        if annotations.middlewares:
+            content["middlewares"] = annotations.middlewares
+        source = own if thing is not None else self.source.text
+        context.draft.put("http", "services", found, content, source, at, faults)
+        return found
+
+
+def _path_rule(matcher: str, path: str, strict: bool) -> str:
+    if not strict or matcher != "PathPrefix" or path == "/":
+        return f"{matcher}({_quoted(path)})"
+    path = path.removesuffix("/")
+    return f"(Path({_quoted(path)}) || PathPrefix({_quoted(path + '/')}))"
+
+
+def _quoted(text: str) -> str:
+    """As Go writes a text."""
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,63 @@
+"""What the statuses of Ingresses say: where lbcore is reached. No I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lbcore.config.static.kubernetes import IngressEndpoint
+from lbcore.provider.kubernetes.client import Thing
+from lbcore.provider.kubernetes.context import Context
+from lbcore.provider.kubernetes.core import NODES, Lacking
+from lbcore.provider.kubernetes.status import Wanted
+from lbcore.provider.kubernetes.watch import Kind, about
+
+
+def ingress_statuses(context: Context, endpoint: IngressEndpoint, kind: Kind, ingresses: list[Thing]) -> list[Wanted]:
+    """The statuses of Ingresses; none if it is not known yet where lbcore is reached."""
+    try:
+        places = _places(context, endpoint)
+    except Lacking as error:
+        context.draft.problems.append(f"statuses of Ingresses: publishedService: {error}")
+        return []
+    if places is None:
+        return []
+
+    def make(status: Thing) -> Thing:
+        return {**status, "loadBalancer": {"ingress": places}}
+
+    return [
+        Wanted(kind, str(about(thing).get("namespace")), str(about(thing).get("name")), make) for thing in ingresses
+    ]
+
+
+def _places(context: Context, endpoint: IngressEndpoint) -> list[dict[str, Any]] | None:
+    """Addresses and names; None: not known yet. Raises Lacking."""
+    if not endpoint.published_service:
+        given = {"ip": endpoint.ip, "hostname": endpoint.hostname}
+        return [{key: value for key, value in given.items() if value}]
+    namespace, _, name = endpoint.published_service.partition("/")
+    service = context.core.service(namespace, name)
+    spec = service.get("spec") or {}
+    kind = spec.get("type") or "ClusterIP"
+    if kind == "LoadBalancer":
+        found = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress")
+        return list(found) if found else None
+    if kind == "ExternalName":
+        return [{"hostname": str(spec.get("externalName") or "")}]
+    if kind == "ClusterIP":
+        addresses, key = list(spec.get("externalIPs") or []), "port"
+    elif kind == "NodePort":
+        if context.settings.disable_cluster_scope_resources:
+            raise Lacking(f"Service {namespace}/{name}: nodes are not read: disableClusterScopeResources")
+        addresses, key = _outside(context), "nodePort"
+    else:
+        raise Lacking(f"Service {namespace}/{name}: type {kind!r} is not supported")
+    ports = [{"port": port.get(key), "protocol": port.get("protocol") or "TCP"} for port in spec.get("ports") or []]
+    return [{"ip": str(address), **({"ports": ports} if ports else {})} for address in addresses]
+
+
+def _outside(context: Context) -> list[str]:
+    """The addresses of all nodes outside of the cluster."""
+    nodes = sorted(context.snapshot.all(NODES.name), key=lambda node: str(about(node).get("name")))
+    addresses = [address for node in nodes for address in (node.get("status") or {}).get("addresses") or []]
+    return [str(address["address"]) for address in addresses if address.get("type") == "ExternalIP"]
