@@ -25,6 +25,7 @@ from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View
 
 PER_PAGE = 100
+REST_LIMIT_BYTES = 64 << 20
 Handler = Callable[[Request], Any]
 
 
@@ -39,6 +40,7 @@ def make_app(runtime: Runtime) -> Starlette:
         Route(f"{base}/api/tree", api.tree),
         Route(f"{base}/api/state", api.state),
         Route(f"{base}/api/providers", api.providers),
+        Route(f"{base}/api/providers/{{name}}", api.rest, methods=["PUT", "DELETE"]),
         Route(f"{base}/api/entrypoints", api.entry_points),
         Route(f"{base}/api/entrypoints/{{name}}", api.entry_point),
         Route(f"{base}/api/http/services/{{name}}/weights", api.weights, methods=["PUT", "DELETE"]),
@@ -51,6 +53,8 @@ def make_app(runtime: Runtime) -> Starlette:
         Route(f"{base}/dashboard", lambda request: RedirectResponse(f"{base}/dashboard/", 302)),
         Route(f"{base}/" if base else "/", lambda request: RedirectResponse(f"{base}/dashboard/", 302)),
     ]
+    if runtime.static.api is None:  # what is there is not for all who reach the metrics, or a provider
+        routes = [route for route in routes if route.path.startswith(f"{base}/api/providers/")]
     if runtime.static.metrics and runtime.static.metrics.prometheus:
         routes.append(Route("/metrics", api.metrics))
     return Starlette(routes=routes, exception_handlers={404: _not_found})
@@ -181,9 +185,35 @@ class _Api:
         found = catalogue.objects(runtime, layer, kind).get(name)
         return JSONResponse(found) if found is not None else _missing(kind.removesuffix("s"), name)
 
-    def refusal(self, request: Request, what: str) -> Response | None:
-        """Why a request may not change anything; None: it may."""
-        token = self.runtime.static.api.token if self.runtime.static.api else ""
+    async def rest(self, request: Request) -> Response:
+        """Replace the configuration of the provider `rest` by that in the body, or by nothing."""
+        target, settings = self.runtime.rest, self.runtime.static.providers.rest
+        if target is None or settings is None or request.path_params["name"] != "rest":
+            return JSONResponse({"message": "only the provider rest can be updated, and if it is configured"}, 400)
+        refusal = None if settings.insecure else self.refusal(request, "the provider", settings.token)
+        body = bytearray()
+        size = 0
+        async for part in request.stream():  # to its end, so that the client reads the answer
+            size += len(part)
+            if refusal is None:
+                body += part
+            if size > REST_LIMIT_BYTES:
+                return JSONResponse({"message": f"more than {REST_LIMIT_BYTES >> 20} MiB"}, 413)
+        if refusal is not None:
+            return refusal
+        try:
+            if request.method == "DELETE":
+                await target.clear()
+                return JSONResponse({})
+            if problems := await target.put(bytes(body)):
+                return JSONResponse({"message": "nothing has changed", "problems": problems}, 422)
+        except OSError as error:
+            return JSONResponse({"message": f"nothing has changed: {error.strerror or error}"}, 500)
+        return Response(bytes(body), media_type="application/json")
+
+    def refusal(self, request: Request, what: str, token: str = "") -> Response | None:
+        """Why a request may not change anything; None: it may. `token`: that it needs instead of the API's."""
+        token = token or (self.runtime.static.api.token if self.runtime.static.api else "")
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if token and hmac.compare_digest(token.encode(), given.encode("latin-1")):
             return None

@@ -22,7 +22,21 @@ KINDS = {
     "udp": ("routers", "services"),
 }
 # Of providers, as Traefik shows them.
-NAMES = {"docker": "Docker", "swarm": "Swarm", "file": "File", "http": "HTTP", "redis": "Redis"}
+NAMES = {
+    "docker": "Docker",
+    "swarm": "Swarm",
+    "file": "File",
+    "http": "HTTP",
+    "redis": "Redis",
+    "etcd": "Etcd",
+    "consul": "Consul",
+    "consul_catalog": "ConsulCatalog",
+    "nomad": "Nomad",
+    "zoo_keeper": "ZooKeeper",
+    "rest": "Rest",
+    "kubernetescrd": "KubernetesCRD",
+    "kubernetes": "KubernetesIngress",
+}
 NOT_RAW = frozenset({"name", "provider", "type", "priorityStr"})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lbcore.api.shape import View, add_users, named
 from lbcore.config.static import MAX_PRIORITY, StaticConfig
 from lbcore.config.validate import challenge_points
-from lbcore.routing.compile import ACME_HTTP, CHALLENGE_RULE, METRICS_RULE, PING_RULE, dashboard_rule
+from lbcore.routing.compile import ACME_HTTP, CHALLENGE_RULE, METRICS_RULE, PING_RULE, REST_RULE, dashboard_rule
 
 Views = dict[str, View]
 
@@ -26,6 +26,8 @@ def internal_routers(static: StaticConfig) -> Views:
     prometheus = static.metrics.prometheus if static.metrics else None
     if prometheus is not None and not prometheus.manual_routing:
         add("prometheus@internal", prometheus.entry_point, METRICS_RULE, MAX_PRIORITY)
+    if static.providers.rest is not None and static.providers.rest.insecure:
+        add("rest@internal", "traefik", REST_RULE, MAX_PRIORITY)
     if static.api is not None and static.api.insecure:
         base = static.api.base_path.rstrip("/")
         add("api@internal", "traefik", f"PathPrefix(`{base}/api`)", MAX_PRIORITY - 1)
@@ -45,4 +47,6 @@ def internal_services(static: StaticConfig, users: dict[str, list[str]]) -> View
         names.append("prometheus@internal")
     if static.api is not None:
         names += ["api@internal", *(["dashboard@internal"] if static.api.dashboard else [])]
+    if static.providers.rest is not None:
+        names.append("rest@internal")
     return {name: add_users(named({}, name, []), users.get(name, [])) for name in names}

@@ -72,6 +72,16 @@ class ProviderStatus(Protocol):
         """The time since its configuration was read."""
 
 
+class RestTarget(Protocol):
+    """The provider whose configuration clients put. See `lbcore.provider.rest`."""
+
+    async def put(self, body: bytes) -> list[str]:
+        """Use a configuration. Returns why not, if it is not used. Raises OSError if it cannot be stored."""
+
+    async def clear(self) -> None:
+        """Use an empty configuration. Raises OSError if that cannot be stored."""
+
+
 def _no_providers() -> Sequence[ProviderStatus]:
     return []
 
@@ -124,6 +134,7 @@ class Runtime:
     log_lines_lost  lines of the log that could not be written.
     renew        orders certificates that serve any of some names anew, or all; returns the names of each.
     providers    the state of each provider.
+    rest         the provider whose configuration clients put, if there is one.
     """
 
     static: StaticConfig
@@ -138,6 +149,7 @@ class Runtime:
     log_lines_lost: Callable[[], int] = int
     renew: Callable[[Sequence[str]], list[tuple[str, ...]]] = _nothing_to_renew
     providers: Callable[[], Sequence[ProviderStatus]] = _no_providers
+    rest: RestTarget | None = None
     started_unix_s: float = field(default_factory=time.time)
     _derived: dict[str, Any] = field(default_factory=dict)
 

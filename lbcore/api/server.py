@@ -21,7 +21,8 @@ STOP_S = 1.0
 
 def is_wanted(static: StaticConfig) -> bool:
     """Whether the configuration needs the admin server."""
-    return static.api is not None or (static.metrics is not None and static.metrics.prometheus is not None)
+    has_metrics = static.metrics is not None and static.metrics.prometheus is not None
+    return static.api is not None or static.providers.rest is not None or has_metrics
 
 
 class AdminServer:

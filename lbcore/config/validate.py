@@ -179,6 +179,7 @@ def _router_errors(name: str, router: Router, http: HttpConfig, static: StaticCo
     service = qualify(router.service, name)
     if service.endswith("@internal"):
         wanted: dict[str, object] = {"api@internal": static.api, "dashboard@internal": static.api}
+        wanted["rest@internal"] = static.providers.rest
         wanted |= {"prometheus@internal": static.metrics, "acme-http@internal": challenge_points(static) or None}
         if service in wanted:
             if wanted[service] is None:

@@ -26,7 +26,7 @@ from lbcore.errors import ConfigError, Problem
 from lbcore.process.preflight import start_problems
 from lbcore.provider.follow import Reading, Store, reason_of
 from lbcore.provider.merge import merge
-from lbcore.provider.registry import STORES, store_of, type_of_store
+from lbcore.provider.registry import STORES, stores_of, type_of_store, with_endpoint
 from lbcore.routing.compile import find_problems
 from lbcore.tls.material import choose_library, library_name, settle, settle_static
 
@@ -82,31 +82,48 @@ def check_store(name: str, path: Path | None, endpoint: str = "") -> Report:
     report = Report()
     try:
         static = _static(path, report) if path is not None else StaticConfig()
-        settings = getattr(static.providers, name)
+        settings = getattr(static.providers, STORES[name])
         if settings is None:
             settings = type_of_store(name)()
         if endpoint:
-            settings = settings.model_copy(update={"endpoint": endpoint})
-        static = static.model_copy(update={"providers": static.providers.model_copy(update={name: settings})})
+            settings = with_endpoint(settings, endpoint)
+        static = static.model_copy(update={"providers": static.providers.model_copy(update={STORES[name]: settings})})
         others = {}
         if path is not None and (file := static.providers.file) is not None:
             others["file"] = settle(load_objects(Path(file.filename or file.directory)).config)[0]
-        store = store_of(static, name)
-        reading = asyncio.run(_read(store))
+        stores = stores_of(static, name)
     except ConfigError as error:
         report.problems += lines(error.problems)
         return report
-    except Exception as error:
-        report.problems.append(f"provider {name}: {reason_of(error)}")
-        return report
-    place = f"{name} at {store.place}"
+    for store in stores:
+        try:
+            reading = asyncio.run(_read(store))
+        except ConfigError as error:
+            report.problems += lines(error.problems)
+        except Exception as error:
+            report.problems.append(f"provider {store.name}: {reason_of(error)}")
+        else:
+            _add_reading(store, reading, others, static, path is None, report)
+    return report
+
+
+def _add_reading(
+    store: Store,
+    reading: Reading,
+    others: dict[str, DynamicConfig],
+    static: StaticConfig,
+    assumes: bool,
+    report: Report,
+) -> None:
+    """Report what a store holds. `assumes`: there are no entry points but those that it names."""
+    name, place = store.name, f"{store.name} at {store.place}"
     dynamic, of_tls = settle(reading.config)
     _sort(of_tls, report)
     report.warnings += reading.warnings
     report.problems += reading.problems
     if dynamic.is_empty:
         report.warnings.append(f"{place}: nothing is exposed")
-    if path is None:
+    if assumes:
         static = _assumed(dynamic).model_copy(update={"providers": static.providers})
     merged = merge({**others, name: dynamic})
     disabled, strange = find_problems(merged, static)
@@ -125,7 +142,6 @@ def check_store(name: str, path: Path | None, endpoint: str = "") -> Report:
                 to = f" ({', '.join(members) or 'no server'})" if thing.service in part.services else ""
                 report.runs.append(f"{place}: {layer}router {router}: {rule} -> {thing.service}{to}")
     report.runs.append(f"{place}: {_counts(dynamic)}" + (f", {len(broken)} disabled" if broken else ""))
-    return report
 
 
 async def _read(store: Store) -> Reading:
@@ -136,7 +152,7 @@ async def _read(store: Store) -> Reading:
 
 
 def _stores(static: StaticConfig) -> list[str]:
-    return [name for name in STORES if getattr(static.providers, name) is not None]
+    return [name for name, field in STORES.items() if getattr(static.providers, field) is not None]
 
 
 def _known_here(disabled: Sequence[Disabled], providers: set[str], report: Report) -> list[Disabled]:

@@ -20,6 +20,7 @@ from lbcore.config.validate import Disabled
 from lbcore.health.monitor import HealthMonitor
 from lbcore.process.listeners import Listener, open_listeners
 from lbcore.process.publication import Prepared, Publication
+from lbcore.process.put import connect_rest
 from lbcore.process.snapshot import Publisher, graces_of
 from lbcore.process.supervisor import agent_of, identity_of, main, rotate_ticket_keys, stapling_of, supervise
 from lbcore.process.worker import Engine, EngineFactory, drain_points, make_engine
@@ -219,11 +220,13 @@ class Proxy:
                 for agent in agents:
                     self._tasks.append(asyncio.create_task(agent.run(self._serve_ordered), name="lbcore acme"))
             else:
+                providers = providers_of(self._static)
                 aggregator = Aggregator(
-                    [*providers_of(self._static), *agents],
+                    [*providers, *agents],
                     self._publication.want,
                     self._publication.note_provider_problems,
                 )
+                connect_rest(self._static, providers, aggregator, self._runtime)
                 self._runtime.providers = lambda: aggregator.states
                 self._following = asyncio.create_task(aggregator.run(), name="lbcore providers")
                 await self._publication.first.wait()

@@ -32,6 +32,7 @@ from lbcore.process.notify import Notifier, passed_sockets
 from lbcore.process.pool import Pool, WorkersError, heirs
 from lbcore.process.preflight import check_start
 from lbcore.process.publication import Prepared, Publication
+from lbcore.process.put import connect_rest
 from lbcore.process.snapshot import Publisher, accepting_of, graces_of, to_json
 from lbcore.provider.base import Aggregator
 from lbcore.provider.registry import providers_of
@@ -134,11 +135,13 @@ class Supervisor:
             self._runtime.renew = self._agent.renew
         self._stapling = stapling_of(static, self._pool.set_staples)
         self._identity = identity_of(static, self._publication.set_identity)
+        providers = providers_of(static)
         self._aggregator = Aggregator(
-            [*providers_of(static), *([self._agent] if self._agent is not None else [])],
+            [*providers, *([self._agent] if self._agent is not None else [])],
             self._publication.want,
             self._publication.note_provider_problems,
         )
+        connect_rest(static, providers, self._aggregator, self._runtime)
         self._runtime.providers = lambda: self._aggregator.states
         self._accepting_s, self._graces_s = accepting_of(static), graces_of(static)
         self._grace_s = max(self._graces_s.values(), default=0.0)

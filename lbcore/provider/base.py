@@ -89,6 +89,10 @@ class Aggregator:
         for provider in self._providers:
             provider.reload()
 
+    def merged_with(self, provider: str, config: DynamicConfig) -> DynamicConfig:
+        """What all configurations would be if a provider published this one."""
+        return merge({**self._latest, provider: config})
+
     async def _start_without(self) -> None:
         """After FIRST_S, accept the configuration without providers that hang."""
         await asyncio.sleep(FIRST_S)

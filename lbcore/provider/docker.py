@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from lbcore.config.scalars import to_bool
 from lbcore.config.static.providers import DockerProvider
 from lbcore.errors import ConfigError, Problem
-from lbcore.provider.combine import Part, combine, without_servers
-from lbcore.provider.constraints import ConstraintError, Subject, parse_constraints
+from lbcore.provider.combine import Part, combine
+from lbcore.provider.constraints import Subject
 from lbcore.provider.docker_api import DockerClient
+from lbcore.provider.exposure import LABELS, ExposingStore, Grace, Round
 from lbcore.provider.follow import Reading
-from lbcore.provider.labels import Labelled, LabelReader, Said, rule_data
+from lbcore.provider.labels import Labelled, rule_data
 from lbcore.provider.places import binding_of, choose, host_address, lowest_port, networks_of
-from lbcore.template.engine import Rule, TemplateError, normalize
+from lbcore.template.engine import normalize
 
 AT_ONCE = 16  # details that are asked for at the same time
 # Events that may change what a container says or where it is. Others (a command in it, as of health checks) do not.
@@ -28,22 +28,6 @@ EVENTS = frozenset(
 COMPOSE = ("com.docker.compose.service", "com.docker.compose.project")
 
 Answer = dict[str, Any]
-
-
-def reader_of(provider: str, settings: Any) -> LabelReader:
-    """The reader of labels. Raises ConfigError for a default rule that cannot be parsed."""
-    try:
-        return LabelReader(Rule(settings.default_rule), settings.label_files)
-    except TemplateError as error:
-        raise ConfigError([Problem(f"providers.{provider}.defaultRule", error.problem, error.hint)]) from None
-
-
-def constraints_of(provider: str, text: str) -> Any:
-    """The predicate of constraints. Raises ConfigError."""
-    try:
-        return parse_constraints(text, ("Label", "LabelRegex"))
-    except ConstraintError as error:
-        raise ConfigError([Problem(f"providers.{provider}.constraints", str(error))]) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,53 +73,20 @@ class _Known:
     details: Answer
 
 
-@dataclass(slots=True)
-class _Shown:
-    """What a container has contributed while it could get requests, and since when it cannot any more."""
-
-    part: Part
-    gone_at: float = 0.0
-
-
-@dataclass(slots=True)
-class Round:
-    """The results of one reading, or of one container."""
-
-    parts: list[Part] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def add(self, other: Round) -> None:
-        """Add the results of a container."""
-        self.parts += other.parts
-        self.problems += other.problems
-        self.warnings += other.warnings
-
-
-class DockerStore:
+class DockerStore(ExposingStore):
     """The containers of a Docker. Raises ConfigError for settings that cannot be used."""
 
-    name = "docker"
+    _settings: DockerProvider
+    _client: DockerClient
 
     def __init__(self, settings: DockerProvider) -> None:
-        self._settings = settings
-        self._client = DockerClient(self.name, settings)
-        self._reader = reader_of(self.name, settings)
-        self._matches = constraints_of(self.name, settings.constraints)
+        super().__init__("docker", "docker", settings, DockerClient("docker", settings), LABELS)
         self._known: dict[str, _Known] = {}
         self._dirty: set[str] = set()  # containers of which an event has said something since the last reading
-        self._shown: dict[str, _Shown] = {}
+        self._grace = Grace(settings.replace_grace)
         self._results: dict[str, tuple[Answer, Round]] = {}  # of containers, for as long as their details are the same
         self._moved = False  # networks have changed, and so what is near
         self._host: str | None = None
-
-    @property
-    def place(self) -> str:
-        return self._client.place
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
 
     async def changes(self) -> AsyncIterator[None]:
         """See Store."""
@@ -201,9 +152,9 @@ class DockerStore:
             results[key] = known
             found.add(known[1])
             if known[1].parts and _runs(each):
-                self._shown[key] = _Shown(known[1].parts[0])
+                self._grace.show(known[1].parts[0])
         self._results = results
-        again_s = self._add_gone(found)
+        again_s = self._grace.add_gone(found.parts)
         config, disagreements = combine(found.parts)
         return Reading(config, (*found.problems, *disagreements), tuple(found.warnings), again_s)
 
@@ -225,7 +176,7 @@ class DockerStore:
             return
         is_up = status == "running" and health in ("", "none", "healthy")
         if not is_up and runs and not self._settings.allow_empty_services:
-            self._shown.pop(str(details.get("Id")), None)
+            self._grace.forget(str(details.get("Id")))
             return
         service = service_name(name, labels)
         thing = Labelled(
@@ -237,30 +188,12 @@ class DockerStore:
             lambda port: self._address(details, options, port, by_id, found),
         )
         said = self._reader.read(thing)
-        note(said, labels, found)
+        found.note(said, labels)
         if said.config is None:
             return
         key = str(details.get("Id"))
         age = (str(details.get("Created") or ""), key)
         found.parts.append(Part(f"{name} ({key[:12]})", said.config, age, is_up))
-
-    def _add_gone(self, found: Round) -> float | None:
-        """Keep the routers of containers that have stopped, for a while. Returns when the first of them is to go."""
-        grace_s = self._settings.replace_grace.total_seconds()
-        present = {part.age[-1] for part in found.parts}
-        now, first = time.monotonic(), None
-        for key, shown in list(self._shown.items()):
-            if key in present:
-                continue
-            shown.gone_at = shown.gone_at or now
-            rest_s = shown.gone_at + grace_s - now
-            if rest_s <= 0:
-                del self._shown[key]
-                continue
-            first = rest_s if first is None else min(first, rest_s)
-            part = shown.part
-            found.parts.append(Part(part.name, without_servers(part.config), part.age, False, True))
-        return None if first is None else first + 0.01
 
     def _address(
         self, details: Answer, options: Options, port: str, by_id: Mapping[str, Answer], found: Round, depth: int = 0
@@ -299,13 +232,6 @@ class DockerStore:
         if self._host is None:
             self._host = host_address()
         return self._host
-
-
-def note(said: Said, labels: Mapping[str, str], found: Any) -> None:
-    """Report what labels say wrong; of a container without any label for lbcore, nothing: it was never meant."""
-    if said.config is not None or any(key.lower().startswith("traefik.") for key in labels):
-        found.problems += said.problems
-        found.warnings += said.warnings
 
 
 def service_name(name: str, labels: Mapping[str, str]) -> str:

@@ -251,6 +251,8 @@ class StoreProvider:
 
 def reason_of(error: Exception) -> str:
     """Why a store cannot be read, in one line."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
     if isinstance(error, ConfigError):
         return "; ".join(map(str, error.problems))
     if isinstance(error, TimeoutError):

@@ -23,7 +23,8 @@ from lbcore.template.values import Record, Strings
 
 ROOT = "traefik"
 LAYERS = ("http", "tcp", "udp")
-OWN = frozenset({"enable", "docker", "swarm", "tags"})  # labels that are no configuration of objects
+# Labels that are no configuration of objects.
+OWN = frozenset({"enable", "docker", "swarm", "tags", "consulcatalog", "nomad"})
 # Labels that Traefik ignores: `*` is any name.
 NOT_BY_LABEL = (
     ("http", "services", "*", "weighted"),
@@ -94,22 +95,25 @@ class LabelReader:
 
     default_rule  for routers without one.
     folders       files of the host that labels may name are in these.
+    provider      the key of its settings.
     """
 
-    def __init__(self, default_rule: Rule, folders: list[str]) -> None:
+    def __init__(self, default_rule: Rule, folders: list[str], provider: str = "docker") -> None:
         self._default_rule = default_rule
         self._folders = [os.path.realpath(folder) for folder in folders]
+        self._provider = provider
 
     def read(self, thing: Labelled) -> Said:
         """What the labels say."""
-        return _Reader(thing, self._default_rule, self._folders).said()
+        return _Reader(thing, self._default_rule, self._folders, self._provider).said()
 
 
 class _Reader:
-    def __init__(self, thing: Labelled, default_rule: Rule, folders: list[str]) -> None:
+    def __init__(self, thing: Labelled, default_rule: Rule, folders: list[str], provider: str) -> None:
         self.thing = thing
         self.default_rule = default_rule
         self.folders = folders
+        self.provider = provider
         self.flat = FlatTree(DynamicConfig)
         self.servers: dict[tuple[str, str], dict[str, str]] = {}  # `server.port` and `server.scheme`
         self.faults: Faults = {}
@@ -222,9 +226,8 @@ class _Reader:
         for path in filter(None, paths):
             real = os.path.realpath(path)
             if not any(real.startswith(f"{folder.rstrip('/')}/") for folder in self.folders):
-                return (
-                    "labels may not name files or sockets of this machine: providers.docker.labelFiles allows folders"
-                )
+                option = f"providers.{self.provider}.labelFiles"
+                return f"labels may not name files or sockets of this machine: {option} allows folders"
         return ""
 
     # Defaults

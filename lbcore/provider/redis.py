@@ -15,7 +15,7 @@ from lbcore.config.static.providers import RedisProvider
 from lbcore.errors import ConfigError, Problem
 from lbcore.provider.follow import Reading
 from lbcore.provider.keys import reading_of
-from lbcore.provider.web import PEM, context_of
+from lbcore.provider.web import PEM, context_of, host_and_port
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -55,7 +55,7 @@ class RedisStore:
             context_of(self.name, settings.tls)
             if PEM in settings.tls.cert or PEM in settings.tls.key:
                 raise ConfigError([Problem("providers.redis.tls", "cert and key have to be files")])
-        self._servers = [_address(endpoint) for endpoint in settings.endpoints]
+        self._servers = [host_and_port("providers.redis.endpoints", each) for each in settings.endpoints]
         self._client: Redis | None = None
         self._refused = False  # the server does not let events be turned on, which was logged
 
@@ -152,13 +152,6 @@ class RedisStore:
 
 def _decoded(data: Any) -> str:
     return data.decode(errors="replace") if isinstance(data, bytes) else str(data)
-
-
-def _address(endpoint: str) -> tuple[str, int]:
-    host, colon, port = endpoint.rpartition(":")
-    if not colon or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigError([Problem("providers.redis.endpoints", f"{endpoint!r} is no address", "write host:port")])
-    return host.strip("[]"), int(port)
 
 
 def _tls(tls: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lbcore.config.decode import plain
 from lbcore.config.model import Model
@@ -14,7 +15,20 @@ from lbcore.provider.base import Provider
 from lbcore.provider.file import FileProvider
 from lbcore.provider.follow import Store, StoreProvider
 
-STORES = ("docker", "swarm", "http", "redis", "kubernetescrd", "kubernetes")
+# The fields of their settings, by the names of providers.
+STORES = {
+    "docker": "docker",
+    "swarm": "swarm",
+    "http": "http",
+    "redis": "redis",
+    "etcd": "etcd",
+    "consul": "consul",
+    "consulcatalog": "consul_catalog",
+    "nomad": "nomad",
+    "zookeeper": "zoo_keeper",
+    "kubernetescrd": "kubernetescrd",
+    "kubernetes": "kubernetes",
+}
 
 
 def providers_of(static: StaticConfig) -> list[Provider]:
@@ -26,61 +40,98 @@ def providers_of(static: StaticConfig) -> list[Provider]:
         path = Path(file.filename or file.directory)
         shows = file.debug_log_generated_template
         found.append(FileProvider(path, watch=file.watch, throttle=throttle, shows_templates=shows))
+    if settings.rest is not None:
+        from lbcore.provider.rest import RestProvider
+
+        found.append(RestProvider(settings.rest))
     problems: list[Problem] = []
-    for name in STORES:
-        of_store = getattr(settings, name)
+    for name, field in STORES.items():
+        of_store = getattr(settings, field)
         if of_store is None:
             continue
         try:
-            store = store_of(static, name)
+            stores = stores_of(static, name)
         except ConfigError as error:
             problems += error.problems
             continue
-        least = max(throttle, getattr(of_store, "throttle_duration", throttle))
-        found.append(StoreProvider(store, throttle=least, watch=of_store.watch, allow_empty=of_store.allow_empty))
+        longer = max(throttle, getattr(of_store, "throttle_duration", throttle))
+        watch, allow_empty = of_store.watch or follows(name), of_store.allow_empty
+        found += [StoreProvider(store, throttle=longer, watch=watch, allow_empty=allow_empty) for store in stores]
     if problems:
         raise ConfigError(problems)
     return found
 
 
+def follows(name: str) -> bool:
+    """Whether `watch: false` of a provider means that it is asked again and again, instead of being told."""
+    return name in ("consulcatalog", "nomad")
+
+
 def type_of_store(name: str) -> type[Model]:
     """The model of a provider's settings."""
-    found: type[Model] = plain(Providers.model_fields[name].annotation)
+    found: type[Model] = plain(Providers.model_fields[STORES[name]].annotation)
     return found
 
 
-def store_of(static: StaticConfig, name: str) -> Store:
-    """The store of a provider that is configured. Raises ConfigError; its modules are loaded here."""
-    settings = static.providers
-    if name == "docker":
-        from lbcore.provider.docker import DockerStore
+def with_endpoint(settings: Model, endpoint: str) -> Model:
+    """The settings of a store with another address."""
+    if "endpoints" in type(settings).model_fields:
+        return settings.model_copy(update={"endpoints": [endpoint]})
+    if isinstance(inner := getattr(settings, "endpoint", None), Model):
+        return settings.model_copy(update={"endpoint": inner.model_copy(update={"address": endpoint})})
+    return settings.model_copy(update={"endpoint": endpoint})
 
-        assert settings.docker is not None
-        return DockerStore(settings.docker)
-    if name == "http":
-        from lbcore.provider.polled import HttpStore
 
-        assert settings.http is not None
-        return HttpStore(settings.http)
-    if name == "redis":
-        from lbcore.provider.redis import RedisStore
+def stores_of(static: StaticConfig, name: str) -> list[Store]:
+    """The stores of a provider that is configured: one, or one for each namespace.
 
-        assert settings.redis is not None
-        return RedisStore(settings.redis)
-    if name == "kubernetescrd":
-        from lbcore.provider.kubernetes.crd import crd_store
+    Raises ConfigError. The modules of the provider are loaded here.
+    """
+    settings: Any = getattr(static.providers, STORES[name])
+    match name:
+        case "docker":
+            from lbcore.provider.docker import DockerStore
 
-        assert settings.kubernetescrd is not None
-        return crd_store(settings.kubernetescrd)
-    if name == "kubernetes":
-        from lbcore.provider.kubernetes.ingress import ingress_store
+            return [DockerStore(settings)]
+        case "swarm":
+            from lbcore.provider.swarm import SwarmStore
 
-        assert settings.kubernetes is not None
-        return ingress_store(settings.kubernetes)
-    from lbcore.provider.swarm import SwarmStore
+            return [SwarmStore(settings)]
+        case "http":
+            from lbcore.provider.polled import HttpStore
 
-    assert settings.swarm is not None
-    return SwarmStore(settings.swarm)
+            return [HttpStore(settings)]
+        case "redis":
+            from lbcore.provider.redis import RedisStore
+
+            return [RedisStore(settings)]
+        case "kubernetescrd":
+            from lbcore.provider.kubernetes.crd import crd_store
+
+            return [crd_store(settings)]
+        case "kubernetes":
+            from lbcore.provider.kubernetes.ingress import ingress_store
+
+            return [ingress_store(settings)]
+        case "etcd":
+            from lbcore.provider.etcd import EtcdStore
+
+            return [EtcdStore(settings)]
+        case "consul":
+            from lbcore.provider.consul import ConsulStore
+
+            return [ConsulStore(settings, namespace) for namespace in settings.namespaces or [""]]
+        case "consulcatalog":
+            from lbcore.provider.consul_catalog import CatalogStore
+
+            return [CatalogStore(settings, namespace) for namespace in settings.namespaces or [""]]
+        case "nomad":
+            from lbcore.provider.nomad import NomadStore
+
+            return [NomadStore(settings, namespace) for namespace in settings.namespaces or [""]]
+    from lbcore.provider.zookeeper import ZooKeeperStore
+
+    return [ZooKeeperStore(settings)]
 
 
 def provider_problems(static: StaticConfig) -> Sequence[Problem]:

@@ -11,8 +11,9 @@ from lbcore.config.static.providers import SwarmProvider
 from lbcore.errors import ConfigError, Problem
 from lbcore.provider.combine import Part, combine
 from lbcore.provider.constraints import Subject
-from lbcore.provider.docker import Options, Round, constraints_of, note, options_of, reader_of
+from lbcore.provider.docker import Options, options_of
 from lbcore.provider.docker_api import DockerClient
+from lbcore.provider.exposure import LABELS, ExposingStore, Round
 from lbcore.provider.follow import Reading
 from lbcore.provider.labels import Labelled, rule_data
 from lbcore.provider.places import Network, choose
@@ -21,24 +22,14 @@ from lbcore.template.engine import normalize
 Answer = dict[str, Any]
 
 
-class SwarmStore:
+class SwarmStore(ExposingStore):
     """The services of a Swarm. Raises ConfigError for settings that cannot be used."""
 
-    name = "swarm"
+    _settings: SwarmProvider
+    _client: DockerClient
 
     def __init__(self, settings: SwarmProvider) -> None:
-        self._settings = settings
-        self._client = DockerClient(self.name, settings)
-        self._reader = reader_of(self.name, settings)
-        self._matches = constraints_of(self.name, settings.constraints)
-
-    @property
-    def place(self) -> str:
-        return self._client.place
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
+        super().__init__("swarm", "swarm", settings, DockerClient("swarm", settings), LABELS)
 
     async def changes(self) -> AsyncIterator[None]:
         """See Store. Tasks have no events: these are seen by reading again."""
@@ -116,7 +107,7 @@ class SwarmStore:
             )
             said = self._reader.read(thing)
             if number == 0:
-                note(said, labels, found)
+                found.note(said, labels)
             if said.config is not None:
                 found.parts.append(Part(f"{name}.{number:06d}", said.config, age, bool(places)))
 

@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,7 @@ class WebClient:
     """A client of one server.
 
     endpoint  http://host:port, https://..., tcp://..., or unix:///path.
-    limit     longest wait for a part of an answer; 0: CALL_S.
+    limit     longest wait for a part of an answer; 0: `waits_s`.
     follows   whether redirections are followed.
     connections  that may be open at once; 0: as many as httpx has by default.
     Raises ConfigError for an endpoint, or files of `tls`, that cannot be used.
@@ -79,11 +79,12 @@ class WebClient:
         password: str = "",
         headers: dict[str, str] | None = None,
         limit: timedelta = timedelta(0),
+        waits_s: float = CALL_S,
         follows: bool = False,
         connections: int = 0,
     ) -> None:
         self._httpx = library(provider, extra)
-        self._limit_s = limit.total_seconds() or CALL_S
+        self._limit_s = limit.total_seconds() or waits_s
         path, url = "", ""
         try:
             parts = urlsplit(endpoint)
@@ -134,9 +135,16 @@ class WebClient:
         accept: tuple[int, ...] = (200,),
         headers: dict[str, str] | None = None,
         limit_bytes: int = SIZE_LIMIT_BYTES,
+        data: Any = None,
+        wait_s: float = 0.0,
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers (in lower case) and body of an answer. Raises AnswerError."""
-        async with self._asked(path, query, headers=headers) as answer:
+        """Status, headers (in lower case) and body of an answer. Raises AnswerError.
+
+        data    is sent as JSON by POST, which is how some servers are asked.
+        wait_s  the server may take that much longer: it answers when something has changed.
+        """
+        limit_s = self._limit_s + wait_s
+        async with self._asked(path, query, headers=headers, data=data, limit_s=limit_s) as answer:
             body = bytearray()
             async for part in answer.aiter_bytes():
                 body += part
@@ -151,7 +159,7 @@ class WebClient:
         self, method: str, path: str, content: bytes, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
         """Status and body of the answer to a request with a body. Raises AnswerError if there is none."""
-        async with self._asked(path, None, headers=headers, method=method, content=content) as answer:
+        async with self._asked(path, None, headers, self._limit_s, method=method, content=content) as answer:
             return answer.status_code, await answer.aread()
 
     @asynccontextmanager
@@ -161,23 +169,34 @@ class WebClient:
         query: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
         limit_bytes: int = LINE_LIMIT_BYTES,
+        data: Any = None,
+        quiet_s: float | None = None,
+        cuts: bool = False,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The lines of an answer that does not end. Raises AnswerError."""
-        async with self._asked(path, query, endless=True, headers=headers) as answer:
+        """The lines of an answer that does not end. Raises AnswerError.
+
+        limit_bytes  of a line.
+        data         as of `get`.
+        quiet_s      longest time without any data; None: no limit.
+        cuts         of a line that is too long its beginning is given; otherwise it is an error.
+        """
+        async with self._asked(path, query, headers=headers, data=data, limit_s=quiet_s) as answer:
             if answer.status_code != 200:
                 raise AnswerError(_refusal(answer.status_code, await answer.aread()), answer.status_code)
-            yield self._lines(answer, limit_bytes)
+            yield self._lines(answer, limit_bytes, cuts)
 
-    async def _lines(self, answer: httpx.Response, limit_bytes: int) -> AsyncIterator[bytes]:
-        rest = b""
+    async def _lines(self, answer: httpx.Response, limit_bytes: int, cuts: bool) -> AsyncIterator[bytes]:
+        rest = bytearray()
         try:
             async for part in answer.aiter_bytes():
-                *lines, rest = (rest + part).split(b"\n")
-                if len(rest) > limit_bytes:
-                    raise AnswerError("an answer has a line that is too long")
-                for line in lines:
-                    if line.strip():
-                        yield line
+                for number, line in enumerate(part.split(b"\n")):
+                    if number:
+                        if whole := bytes(rest.strip()):
+                            yield whole
+                        rest.clear()
+                    if len(rest) + len(line) > limit_bytes and not cuts:
+                        raise AnswerError("an answer has a line that is too long")
+                    rest += line[: limit_bytes - len(rest)]
         except self._httpx.HTTPError as error:
             raise AnswerError(_reason(error)) from None
 
@@ -186,18 +205,19 @@ class WebClient:
         self,
         path: str,
         query: dict[str, str] | None,
-        endless: bool = False,
-        headers: dict[str, str] | None = None,
-        method: str = "GET",
+        headers: dict[str, str] | None,
+        limit_s: float | None,
+        data: Any = None,
+        method: str = "",
         content: bytes | None = None,
     ) -> AsyncIterator[httpx.Response]:
         httpx = self._httpx
-        timeout = httpx.Timeout(self._limit_s, connect=min(CONNECT_S, self._limit_s), read=None)
-        more: dict[str, Any] = {"timeout": timeout} if endless else {}
-        if content is not None:
-            more["content"] = content
+        more: dict[str, Any] = {"params": query, "headers": headers, "content": content}
+        more["timeout"] = httpx.Timeout(self._limit_s, connect=min(CONNECT_S, self._limit_s), read=limit_s)
+        if data is not None:
+            more["json"] = data
         try:
-            async with self._open().stream(method, path, params=query, headers=headers, **more) as answer:
+            async with self._open().stream(method or ("GET" if data is None else "POST"), path, **more) as answer:
                 yield answer
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise AnswerError(_reason(error)) from None
@@ -212,9 +232,11 @@ def _no_endpoint(scheme: str) -> tuple[str, str]:
 def _refusal(status: int, body: bytes) -> str:
     """The server's own text about why it refuses, in one short line."""
     text = ""
-    with suppress(ValueError, KeyError, TypeError):
+    try:
         text = str(json.loads(body)["message"])
-    text = " ".join(text.split())[:200]
+    except (ValueError, KeyError, TypeError):
+        text = "" if body.lstrip()[:1] in (b"<", b"{", b"[") else body[:400].decode("ascii", "ignore")
+    text = "".join(filter(str.isprintable, " ".join(text.split())))[:200]
     return f"it answers {status}" + (f": {text}" if text else "")
 
 
@@ -273,3 +295,11 @@ def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def host_and_port(option: str, endpoint: str) -> tuple[str, int]:
+    """The parts of `host:port`. Raises ConfigError."""
+    host, colon, port = endpoint.rpartition(":")
+    if not colon or not host or "/" in host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigError([Problem(option, f"{endpoint!r} is no address", "write host:port")])
+    return host.strip("[]"), int(port)

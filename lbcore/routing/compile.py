@@ -67,8 +67,9 @@ BY_LOAD = frozenset({"p2c", "leastconn", "leasttime", "peakewma"})  # strategies
 BY_LATENCY = frozenset({"leasttime", "peakewma"})
 METRICS_RULE = "PathPrefix(`/metrics`)"
 API, DASHBOARD, METRICS = "api@internal", "dashboard@internal", "prometheus@internal"
+REST, REST_RULE = "rest@internal", "PathPrefix(`/api/providers`)"
 PING, NOOP, ACME_HTTP = "ping@internal", "noop@internal", "acme-http@internal"
-SERVED_BY_ADMIN = frozenset({API, DASHBOARD, METRICS})
+SERVED_BY_ADMIN = frozenset({API, DASHBOARD, METRICS, REST})
 ADMIN_STANDS_IN = "unix:/"  # stands for the admin server when a configuration is only checked
 NO_SLOT = 0xFFFFFFFF
 CHALLENGE_RULE = "PathPrefix(`/.well-known/acme-challenge/`)"
@@ -226,7 +227,7 @@ def own_routers(static: StaticConfig) -> dict[str, str]:
         return {}
     redirects = {name: point.http.redirections for name, point in static.entry_points.items()}
     own = {redirection_name(name, r.entry_point): NOOP for name, r in redirects.items() if r and r.entry_point}
-    return own | {name: name for name in (PING, METRICS, API, DASHBOARD, ACME_HTTP)}
+    return own | {name: name for name in (PING, METRICS, API, DASHBOARD, REST, ACME_HTTP)}
 
 
 def insert(ranked: list[tuple[int, Compiled]], priority: int, pair: Compiled) -> None:
@@ -554,7 +555,9 @@ class _Compiler:
         prometheus = self.static.metrics.prometheus if self.static.metrics else None
         if self.admin and prometheus is not None and not prometheus.manual_routing and prometheus.entry_point == point:
             own.append((METRICS_RULE, self.own_route(point, METRICS, METRICS, self.admin_service())))
-        api = self.static.api
+        api, rest = self.static.api, self.static.providers.rest
+        if self.admin and rest is not None and rest.insecure and point == "traefik":
+            own.append((REST_RULE, self.own_route(point, REST, REST, self.admin_service())))
         if self.admin and api is not None and api.insecure and point == "traefik":
             base = api.base_path.rstrip("/")
             own.append((f"PathPrefix(`{base}/api`)", self.own_route(point, API, API, self.admin_service())))

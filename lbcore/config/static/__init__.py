@@ -197,7 +197,8 @@ def _needs_internal(data: dict[str, Any]) -> bool:
         for part in parts
         if part is not None and not _is_set(part, "manualRouting")
     ]
-    return "traefik" in wanted or _is_set(data.get("api"), "insecure")
+    rest = _value(data.get("providers"), "rest")
+    return "traefik" in wanted or _is_set(data.get("api"), "insecure") or _is_set(rest, "insecure")
 
 
 def _is_set(part: Any, key: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -154,8 +154,8 @@ class RedisSentinel(Model):
         return self
 
 
-class RedisProvider(Model):
-    """`providers.redis`: keys below `rootKey`, in Redis or Valkey.
+class KeyProvider(Model):
+    """Keys below `rootKey` of a store.
 
     allowEmpty  (extension) believe at once that there is nothing any more.
     """
@@ -163,22 +163,213 @@ class RedisProvider(Model):
     may_be_empty: ClassVar[bool] = True
 
     root_key: str = "traefik"
+    endpoints: list[str] = []
+    allow_empty: bool = False
+    watch: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if not self.endpoints:
+            raise ValueError("endpoints is empty")
+        if not self.root_key.strip("/"):
+            raise ValueError("rootKey is empty")
+        return self
+
+
+class RedisProvider(KeyProvider):
+    """`providers.redis`: Redis or Valkey."""
+
     endpoints: list[str] = ["127.0.0.1:6379"]
     username: str = ""
     password: str = Field(default="", repr=False)
     db: Annotated[int, Field(ge=0, le=1 << 20)] = 0
     tls: ClientTls | None = None
     sentinel: RedisSentinel | None = None
-    allow_empty: bool = False
-    watch: ClassVar[bool] = True
 
     @model_validator(mode="after")
-    def _one(self) -> RedisProvider:
-        if not self.endpoints:
-            raise ValueError("endpoints is empty")
+    def _one(self) -> Self:
         if len(self.endpoints) > 1 and self.sentinel is None:
             raise ValueError("several endpoints are those of sentinels: set sentinel.masterName")
         return self
+
+
+class EtcdProvider(KeyProvider):
+    """`providers.etcd`: etcd 3, by the JSON gateway of its client port. Several endpoints are those of one cluster."""
+
+    endpoints: list[str] = ["127.0.0.1:2379"]
+    username: str = ""
+    password: str = Field(default="", repr=False)
+    tls: ClientTls | None = None
+
+
+class ConsulProvider(KeyProvider):
+    """`providers.consul`: the keys of Consul. Each of `namespaces` (of Consul Enterprise) is a provider of its own."""
+
+    endpoints: list[str] = ["127.0.0.1:8500"]
+    token: str = Field(default="", repr=False)
+    namespaces: list[str] = []
+    tls: ClientTls | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self.endpoints) > 1:
+            raise ValueError("needs one endpoint: that of the agent of this machine")
+        return self
+
+    @field_validator("namespaces")
+    @classmethod
+    def _named(cls, value: list[str]) -> list[str]:
+        return named(value)
+
+
+class ZooKeeperProvider(KeyProvider):
+    """`providers.zooKeeper`. Several endpoints are those of one ensemble."""
+
+    endpoints: list[str] = ["127.0.0.1:2181"]
+    username: str = ""
+    password: str = Field(default="", repr=False)
+
+
+class HttpAuth(Model):
+    username: str = ""
+    password: str = Field(default="", repr=False)
+
+
+class CatalogEndpoint(Model):
+    """Where a Consul agent is. `endpointWaitTime`: longest time after which it answers that nothing has changed."""
+
+    may_be_empty: ClassVar[bool] = True
+
+    address: str = "127.0.0.1:8500"
+    scheme: str = ""
+    datacenter: str = ""
+    token: str = Field(default="", repr=False)
+    tls: ClientTls | None = None
+    http_auth: HttpAuth | None = None
+    endpoint_wait_time: LimitDuration = seconds(0)
+
+    @field_validator("address")
+    @classmethod
+    def _default(cls, value: str) -> str:
+        return value or "127.0.0.1:8500"
+
+
+class NomadEndpoint(Model):
+    """Where a Nomad agent is. `endpointWaitTime`: as of Consul."""
+
+    may_be_empty: ClassVar[bool] = True
+
+    address: str = "http://127.0.0.1:4646"
+    region: str = ""
+    token: str = Field(default="", repr=False)
+    tls: ClientTls | None = None
+    endpoint_wait_time: LimitDuration = seconds(0)
+
+
+class TagProvider(Model):
+    """Services by their tags.
+
+    allowEmpty    (extension) believe at once that there is nothing any more.
+    labelFiles    (extension) folders whose files tags may name.
+    replaceGrace  (extension) how long the routers of an instance that is gone stay, and answer 503.
+    """
+
+    may_be_empty: ClassVar[bool] = True
+
+    prefix: str = "traefik"
+    refresh_interval: LimitDuration = seconds(15)
+    watch: bool = False
+    stale: bool = False
+    exposed_by_default: bool = True
+    default_rule: str = DEFAULT_RULE
+    constraints: str = ""
+    namespaces: list[str] = []
+    allow_empty: bool = False
+    label_files: list[str] = []
+    replace_grace: LimitDuration = seconds(10)
+
+    @field_validator("refresh_interval")
+    @classmethod
+    def _above_zero(cls, value: Any) -> Any:
+        if not value:
+            raise ValueError("has to be above 0")
+        return value
+
+    @field_validator("default_rule")
+    @classmethod
+    def _default(cls, value: str) -> str:
+        return value or DEFAULT_RULE
+
+    @field_validator("namespaces")
+    @classmethod
+    def _named(cls, value: list[str]) -> list[str]:
+        return named(value)
+
+
+class ConsulCatalogProvider(TagProvider):
+    """`providers.consulCatalog`. `watch` is true unless it is set: Traefik's default sees changes 15 s later."""
+
+    missing = keys("connectAware connectByDefault serviceName", "Consul Connect: name servers in providers.file")
+
+    watch: bool = True
+    endpoint: CatalogEndpoint = CatalogEndpoint()
+    require_consistent: bool = False
+    cache: bool = False
+    strict_checks: list[Literal["passing", "warning", "critical", "maintenance", "any"]] = ["passing", "warning"]
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.stale and self.require_consistent:
+            raise ValueError("stale and requireConsistent exclude each other")
+        return self
+
+
+class NomadProvider(TagProvider):
+    """`providers.nomad`.
+
+    throttleDuration  with `watch`: least time between two readings.
+    checks            (extension) whether instances with a check that fails get no requests; Traefik does not ask.
+    """
+
+    endpoint: NomadEndpoint = NomadEndpoint()
+    allow_empty_services: bool = False
+    throttle_duration: LimitDuration = seconds(0)
+    checks: bool = True
+
+    @model_validator(mode="after")
+    def _watched(self) -> Self:
+        if self.throttle_duration and not self.watch:
+            raise ValueError("throttleDuration needs watch: true")
+        return self
+
+
+class RestProvider(Model):
+    """`providers.rest`: what is put to `/api/providers/rest`.
+
+    insecure  on the entry point `traefik`, and without a token; otherwise a client sends the token.
+    token     (extension) of clients: `Authorization: Bearer ...`; without one, that of the API.
+    storage   (extension) a file in which the last configuration is kept over restarts.
+    """
+
+    may_be_empty: ClassVar[bool] = True
+
+    insecure: bool = False
+    token: str = Field(default="", repr=False)
+    storage: str = ""
+
+    @field_validator("token")
+    @classmethod
+    def _long(cls, value: str) -> str:
+        if value and len(value) < 16:
+            raise ValueError("a token of less than 16 characters can be guessed")
+        return value
+
+
+def named(namespaces: list[str]) -> list[str]:
+    """Namespaces, each of them named."""
+    if "*" in namespaces or "" in namespaces:
+        raise ValueError("name each namespace")
+    return list(dict.fromkeys(namespaces))
 
 
 class Providers(Model):
@@ -190,8 +381,7 @@ class Providers(Model):
     """
 
     missing = keys(
-        "kubernetesIngressNGINX kubernetesGateway knative rest "
-        "consulCatalog nomad ecs consul etcd zooKeeper plugin",
+        "kubernetesIngressNGINX kubernetesGateway knative ecs plugin",
         "describe routers and services in a file: providers.file",
     )
     ignored = keys("marathon rancher", "gone since Traefik 3: describe routers and services in a file: providers.file")
@@ -205,6 +395,12 @@ class Providers(Model):
     redis: RedisProvider | None = None
     kubernetescrd: KubernetesCrd | None = Field(default=None, alias="kubernetesCRD")
     kubernetes: KubernetesIngress | None = Field(default=None, alias="kubernetesIngress")
+    etcd: EtcdProvider | None = None
+    consul: ConsulProvider | None = None
+    consul_catalog: ConsulCatalogProvider | None = None
+    nomad: NomadProvider | None = None
+    zoo_keeper: ZooKeeperProvider | None = None
+    rest: RestProvider | None = None
     keep_running: bool = True
 
     @field_validator("precedence")

@@ -1,0 +1,129 @@
+"""`providers.rest`: the configuration that a client has put, whole, and that is kept in a file if one is named."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from lbcore.config.decode import decode
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.report import lines
+from lbcore.config.static.providers import RestProvider as Settings
+from lbcore.config.tree import parse
+from lbcore.errors import ConfigError, Problem
+from lbcore.provider.base import Publish, Update
+from lbcore.tls.material import settle
+
+_log = logging.getLogger("lbcore.provider.rest")
+
+
+class RestProvider:
+    """Publishes what was put last. What is put is used whole, or, if anything is wrong with it, refused whole.
+
+    check  the problems that a configuration has together with those of the other providers.
+    """
+
+    name = "rest"
+
+    def __init__(self, settings: Settings) -> None:
+        self._file = Path(settings.storage) if settings.storage else None
+        self._current: DynamicConfig | None = None
+        self._publish: Publish | None = None
+        self._turn = asyncio.Lock()
+        self.check: Callable[[DynamicConfig], list[str]] = lambda config: []
+
+    def reload(self) -> None:
+        """Publish again what was put."""
+        if self._publish is not None and self._current is not None:
+            self._publish(Update(self.name, self._current, is_read=True))
+
+    async def run(self, publish: Publish) -> None:
+        """Publish what is in the file; an empty configuration if there is none, or nothing in it can be used."""
+        if self._current is None:
+            self._current, problems = await asyncio.to_thread(self._stored)
+            for problem in problems:
+                _log.error("configuration: %s", problem)
+            publish(Update(self.name, self._current, tuple(problems), is_read=True))
+        self._publish = publish
+        await asyncio.Event().wait()
+
+    async def put(self, body: bytes) -> list[str]:
+        """Use a configuration from now on. Returns why not, if it is not. Raises OSError if it cannot be stored."""
+        async with self._turn:
+            try:
+                config, problems = await asyncio.to_thread(_decoded, body, "rest", self._current)
+            except ConfigError as error:
+                return lines(error.problems)
+            if config.is_empty:
+                problems.append("nothing is configured: DELETE removes what is there")
+            problems = problems or await asyncio.to_thread(self.check, config)
+            if not problems:
+                await self._use(config, body)
+            return problems
+
+    async def clear(self) -> None:
+        """Use an empty configuration from now on. Raises OSError if that cannot be stored."""
+        async with self._turn:
+            await self._use(DynamicConfig(), b"{}")
+
+    async def _use(self, config: DynamicConfig, body: bytes) -> None:
+        if self._publish is None:
+            raise OSError("the provider does not run yet")
+        if self._file is not None:
+            await asyncio.to_thread(_store, self._file, body)
+        self._current = config
+        self._publish(Update(self.name, config, is_read=True))
+
+    def _stored(self) -> tuple[DynamicConfig, list[str]]:
+        if self._file is None or not self._file.exists():
+            return DynamicConfig(), []
+        try:
+            body = self._file.read_bytes()
+            if body.strip() == b"{}":
+                return DynamicConfig(), []
+            return _decoded(body, str(self._file), None)
+        except ConfigError as error:
+            return DynamicConfig(), lines(error.problems)
+        except OSError as error:
+            return DynamicConfig(), [f"{self._file}: {error.strerror}"]
+
+
+def _decoded(body: bytes, place: str, before: DynamicConfig | None) -> tuple[DynamicConfig, list[str]]:
+    """The configuration, and problems of its parts. Raises ConfigError."""
+    try:
+        text = body.decode()
+        json.loads(text)
+    except ValueError as error:
+        raise ConfigError([Problem("", f"no JSON: {error}", "", place)]) from None
+    decoded = decode(parse(text, place, toml=False, templates=False), DynamicConfig)
+    config, of_tls = settle(decoded.model, before)
+    # What is ignored in a file, with a warning, is a mistake of a program.
+    problems = [*decoded.broken, *decoded.warnings, *(each for each in of_tls if each.severity != "warning")]
+    return config, lines(problems)
+
+
+def _store(file: Path, body: bytes) -> None:
+    """Replace a file, so that it has either content at any time. It may hold secrets: its owner alone may read it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # with mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(body)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(name, file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
