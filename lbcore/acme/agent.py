@@ -3,7 +3,7 @@
     configuration in force ─► what is wanted ─► orders, each in a thread ─► acme.json ─► publish ─► workers
 
 An instance runs one agent. It serves stored certificates at once. A waiting order delays neither traffic nor other
-orders.
+orders. Of several instances that share a storage, one orders a certificate, and the others take it from there.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import contextlib
 import logging
 import time
 from collections.abc import Container, Iterable
-from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
-from lbcore.acme.answers import Answers, SetChallenges
+from lbcore.acme.answers import Answers, SetChallenges, Sharing
 from lbcore.acme.client import OrderError, Stop, StoppedError
 from lbcore.acme.plan import NEVER, Needs, plan
+from lbcore.acme.redis_storage import storage_of
 from lbcore.acme.schedule import next_try
 from lbcore.acme.setup import problems_of
 from lbcore.acme.state import Held, Job, Key, Resolver, held_of, solvers_of
-from lbcore.acme.storage import Storage, StorageError, StoredCertificate, StoredFailure
+from lbcore.acme.storage import Hold, Storage, StorageError, StoredCertificate, StoredFailure
 from lbcore.acme.threads import in_thread
 from lbcore.acme.wanted import Wanted, covers, wanted
 from lbcore.config.dynamic import DynamicConfig
@@ -33,6 +35,7 @@ LOOK_S = 10.0  # between two checks of the clock and of the files
 END_S = 5.0  # for running orders to remove their records, at the end of the process
 ASK_AGAIN_S = 6 * 3600.0  # between two requests for renewal information, if the CA sets no interval
 MOST_STORED_WAIT_S = 7 * 86400.0  # longer ones were stored while the clock was wrong
+BUSY_S = 3.0  # between two looks at a certificate that another instance orders
 JUMP_S = 60.0  # the clock was set if it differs by more from the time that has passed
 
 _log = logging.getLogger("lbcore.acme")
@@ -60,9 +63,14 @@ class AcmeAgent:
         self._changed = asyncio.Event()
         self._stop = Stop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._signatures: dict[Path, tuple[int, ...]] = {}
-        self._to_store: dict[Path, list[Held]] = {}  # by file
-        self._storing: dict[Path, asyncio.Lock] = {}  # by file: held while it is written
+        self._owner = uuid4().hex  # names this instance in storages that others share
+        self._closed: dict[str, str] = {}  # the problems of resolvers whose storage cannot be reached yet
+        self._storages: dict[str, Storage] = {}  # by the text that names them
+        self._followers: list[asyncio.Task[None]] = []  # of the answers of other instances
+        self._holds: set[Hold] = set()
+        self._signatures: dict[str, tuple[Any, ...]] = {}  # by storage, as are the next two
+        self._to_store: dict[str, list[Held]] = {}
+        self._storing: dict[str, asyncio.Lock] = {}  # held while it is written
         self._publish: Publish | None = None
         self._published_at = float("-inf")
         self._publish_timer: asyncio.TimerHandle | None = None  # set while a publication waits for the throttle
@@ -96,9 +104,14 @@ class AcmeAgent:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._rest_s()):
                         await self._changed.wait()
-                await self._look_at_files()
+                for hold in list(self._holds):
+                    await in_thread(hold.keep)
+                await self._open_closed(answers)
+                await self._look_at_storages()
         finally:
             self._stop.set()
+            for follower in self._followers:
+                follower.cancel()
             if self._publish_timer is not None:
                 self._publish_timer.cancel()
                 self._publish_timer = None
@@ -128,27 +141,49 @@ class AcmeAgent:
         for problem in await in_thread(problems_of, self._static):
             _log.error("%s: the resolver is left out", problem)
             broken[problem.path.rpartition(".")[2]] = problem
-        storages: dict[Path, Storage] = {}
         for name, resolver in self._static.certificates_resolvers.items():
-            if resolver.acme is None or resolver.faults or name in broken:
-                continue
-            path = Path(resolver.acme.storage)
-            storage = storages.setdefault(path, Storage(path))
+            if resolver.acme is not None and not resolver.faults and name not in broken:
+                self._closed[name] = ""
+        await self._open_closed(answers)
+
+    async def _open_closed(self, answers: Answers) -> None:
+        """Open the resolvers whose storage has not been reached yet."""
+        for name, problem in list(self._closed.items()):
             try:
-                await in_thread(storage.open)
+                await self._open_resolver(name, answers)
             except StorageError as error:
-                _log.error("certificatesResolvers.%s: %s: the resolver is left out", name, error)
-                continue
-            found = Resolver(name, resolver.acme, storage)
-            found.solvers = solvers_of(resolver.acme, answers)
-            self._resolvers[name] = found
-            await self._load(found)
-            for failure in await in_thread(storage.failures, name):
-                key = name, frozenset(failure.names)
-                job = Job(Wanted(name, failure.names, "the storage"), failures=failure.count)
-                job.not_before = min(failure.not_before, time.time() + MOST_STORED_WAIT_S)
-                self._jobs[key] = job
-        self._signatures = {path: storage.signature for path, storage in storages.items()}
+                if not error.is_away:
+                    _log.error("certificatesResolvers.%s: %s: the resolver is left out", name, error)
+                    del self._closed[name]
+                elif str(error) != problem:
+                    _log.error("certificatesResolvers.%s: %s: trying again", name, error)
+                    self._closed[name] = str(error)
+            else:
+                del self._closed[name]
+
+    async def _open_resolver(self, name: str, answers: Answers) -> None:
+        acme = self._static.certificates_resolvers[name].acme
+        assert acme is not None
+        known = self._storages.get(acme.storage)
+        storage = known if known is not None else storage_of(acme.storage)
+        await in_thread(storage.open)
+        failures = await in_thread(storage.failures, name)
+        signature = await in_thread(storage.signature)
+        found = Resolver(name, acme, storage)
+        sharing = Sharing(storage, self._owner) if storage.is_shared else None
+        found.solvers = solvers_of(acme, answers, sharing)
+        self._resolvers[name] = found
+        if await self._load(found) and self._published_at >= 0:
+            self._schedule_publish()
+        for failure in failures:
+            job = Job(Wanted(name, failure.names, "the storage"), failures=failure.count)
+            job.not_before = min(failure.not_before, time.time() + MOST_STORED_WAIT_S)
+            self._jobs[name, frozenset(failure.names)] = job
+        self._signatures[storage.place] = signature
+        if known is None:
+            self._storages[acme.storage] = storage
+            if storage.is_shared:
+                self._followers.append(asyncio.create_task(answers.follow(storage, self._owner)))
 
     async def _load(self, resolver: Resolver) -> bool:
         """Read the stored certificates. Returns whether any is new."""
@@ -162,7 +197,7 @@ class AcmeAgent:
             held = held_of(resolver.name, entry)
             if held is None:
                 text = "resolver %s: the certificate for %s in %s cannot be used"
-                _log.error(text, resolver.name, ", ".join(entry.names), resolver.storage.path)
+                _log.error(text, resolver.name, ", ".join(entry.names), resolver.storage.place)
                 continue
             key = resolver.name, frozenset(entry.names)
             known = self._held.get(key)
@@ -176,15 +211,14 @@ class AcmeAgent:
         self._held |= found
         return True
 
-    async def _look_at_files(self) -> None:
+    async def _look_at_storages(self) -> None:
         """Read certificates that another process has stored."""
         news = False
-        for path in {resolver.storage.path for resolver in self._resolvers.values()}:
-            users = [resolver for resolver in self._resolvers.values() if resolver.storage.path == path]
-            signature = users[0].storage.signature
-            if signature and signature != self._signatures.get(path):
-                self._signatures[path] = signature
-                for resolver in users:
+        for storage in self._storages.values():
+            signature = await in_thread(storage.signature)
+            if signature and signature != self._signatures.get(storage.place):
+                self._signatures[storage.place] = signature
+                for resolver in [each for each in self._resolvers.values() if each.storage is storage]:
                     news |= await self._load(resolver)
         if news:
             self._schedule_publish()
@@ -269,8 +303,17 @@ class AcmeAgent:
         async with resolver.slots:
             names = ", ".join(job.wanted.names)
             old = self._held.get(key)
-            _log.info("resolver %s: ordering a certificate for %s (%s)", resolver.name, names, job.wanted.user)
+            hold: Hold | None = None
             try:
+                hold = await in_thread(resolver.storage.hold, f"{resolver.name}: {' '.join(sorted(job.wanted.names))}")
+                if hold is None:
+                    _log.debug("resolver %s: another instance orders a certificate for %s", resolver.name, names)
+                    job.not_before = time.time() + BUSY_S
+                    return
+                self._holds.add(hold)
+                if await self._done_by_others(key, job, resolver):
+                    return
+                _log.info("resolver %s: ordering a certificate for %s (%s)", resolver.name, names, job.wanted.user)
                 stored = await in_thread(self._ordered, resolver, job.wanted.names, old)
                 held = held_of(resolver.name, stored)
                 if held is None:
@@ -290,8 +333,29 @@ class AcmeAgent:
                 self._failed(job, resolver, error)
                 await self._keep_failures(resolver)
             finally:
+                if hold is not None:
+                    self._holds.discard(hold)
+                    await in_thread(hold.release)
                 job.running = False
                 self._changed.set()
+
+    async def _done_by_others(self, key: Key, job: Job, resolver: Resolver) -> bool:
+        """Whether another instance has ordered a certificate meanwhile, or has failed, so that it is too early."""
+        now = time.time()
+        for entry in await in_thread(resolver.storage.certificates, resolver.name):
+            if frozenset(entry.names) == key[1]:
+                held, old = held_of(resolver.name, entry), self._held.get(key)
+                is_new = held is not None and (old is None or old.stored != entry)
+                if held is not None and is_new and held.due(resolver.settings.certificates_duration) > now:
+                    self._held[key] = held
+                    job.failures, job.not_before, job.complaint = 0, 0.0, ""
+                    self._schedule_publish()
+                    return True
+        for failure in await in_thread(resolver.storage.failures, resolver.name):
+            if frozenset(failure.names) == key[1] and failure.count > job.failures and failure.not_before > now:
+                job.failures, job.not_before = failure.count, min(failure.not_before, now + MOST_STORED_WAIT_S)
+                return True
+        return False
 
     # When to renew, as the CA says (RFC 9773)
 
@@ -389,17 +453,17 @@ class AcmeAgent:
 
     async def _store(self, resolver: Resolver, held: Held) -> None:
         """Store a certificate. Those that come while the file is being written are written together."""
-        path = resolver.storage.path
-        waiting = self._to_store.setdefault(path, [])
+        place = resolver.storage.place
+        waiting = self._to_store.setdefault(place, [])
         waiting.append(held)
-        async with self._storing.setdefault(path, asyncio.Lock()):
+        async with self._storing.setdefault(place, asyncio.Lock()):
             added = [*waiting]
             waiting.clear()
             if added:
                 await self._store_all(resolver.storage, added)
         if held.stored_yet:
             await self._keep_failures(resolver)
-        self._signatures[resolver.storage.path] = resolver.storage.signature
+        self._signatures[place] = await in_thread(resolver.storage.signature)
 
     async def _store_all(self, storage: Storage, added: list[Held]) -> None:
         try:
@@ -422,7 +486,7 @@ class AcmeAgent:
             await in_thread(resolver.storage.set_failures, resolver.name, failures)
         except StorageError as error:
             _log.error("resolver %s: %s", resolver.name, error)
-        self._signatures[resolver.storage.path] = resolver.storage.signature
+        self._signatures[resolver.storage.place] = await in_thread(resolver.storage.signature)
 
 
 def _time(seconds: float) -> str:

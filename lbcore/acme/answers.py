@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import logging
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
 from lbcore.acme.client import Challenge, OrderError, Solver, Stop, StoppedError
 from lbcore.acme.keys import as_address, challenge_certificate
+from lbcore.acme.storage import Answers as Shared
+from lbcore.acme.storage import Storage, StorageError
+from lbcore.acme.threads import in_thread
 
 Texts = Mapping[str, str]
 Certificates = Mapping[str, tuple[str, str]]
 SetChallenges = Callable[[Texts, Certificates], Awaitable[None]]
 PUBLISH_S = 10.0  # limit until all workers answer
+LOOK_S = 0.5  # between two looks at the answers of other instances
+SHARED_S = 2.0  # for other instances to look
+
+_log = logging.getLogger("lbcore.acme")
 
 
 class Answers:
@@ -32,6 +40,7 @@ class Answers:
         self._sending = asyncio.Lock()
         self._texts: dict[str, str] = {}
         self._certificates: dict[str, tuple[str, str]] = {}
+        self._of_others: dict[str, Shared] = {}  # by storage
 
     def add(self, texts: Texts, certificates: Certificates) -> None:
         """Add answers. Returns when all workers give them. Raises OrderError and StoppedError."""
@@ -55,39 +64,90 @@ class Answers:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             asyncio.run_coroutine_threadsafe(self._send(), self._loop)
 
+    async def follow(self, storage: Storage, owner: str) -> None:
+        """Give the answers of the other instances that share a storage, until cancelled. `owner`: this instance."""
+        while True:
+            try:
+                found = await in_thread(storage.shared, owner)
+            except StorageError as error:
+                _log.debug("the answers of other instances are unknown: %s", error)
+            else:
+                if found != self._of_others.get(storage.place, ({}, {})):
+                    self._of_others[storage.place] = found
+                    await self._send()
+            await asyncio.sleep(LOOK_S)
+
     async def _send(self) -> None:
         async with self._sending:
             with self._changing:
                 texts, certificates = dict(self._texts), dict(self._certificates)
+            for others in self._of_others.values():
+                texts, certificates = others[0] | texts, others[1] | certificates
             await self._set_challenges(texts, certificates)
 
 
+class Sharing:
+    """The answers of this instance, in a storage where other instances read them."""
+
+    def __init__(self, storage: Storage, owner: str) -> None:
+        self._storage = storage
+        self._owner = owner
+        self._changing = threading.Lock()
+        self._texts: dict[str, str] = {}
+        self._certificates: dict[str, tuple[str, str]] = {}
+
+    def add(self, texts: Texts, certificates: Certificates, stop: Stop) -> None:
+        """Add answers. Returns when the other instances have had the time to read them. Raises StorageError."""
+        with self._changing:
+            self._texts |= texts
+            self._certificates |= certificates
+            self._storage.share(self._owner, (self._texts, self._certificates))
+        stop.wait(SHARED_S)
+
+    def remove(self, tokens: Sequence[str], names: Sequence[str]) -> None:
+        """Take answers back. Never raises: they end by themselves."""
+        with self._changing, contextlib.suppress(StorageError):
+            for token in tokens:
+                self._texts.pop(token, None)
+            for name in names:
+                self._certificates.pop(name, None)
+            self._storage.share(self._owner, (self._texts, self._certificates))
+
+
 class HttpSolver(Solver):
-    """http-01."""
+    """http-01. `sharing`: other instances answer, too."""
 
     kinds = ("http-01",)
 
-    def __init__(self, answers: Answers, delay: timedelta) -> None:
+    def __init__(self, answers: Answers, delay: timedelta, sharing: Sharing | None = None) -> None:
         self._answers = answers
+        self._sharing = sharing
         self._delay_s = delay.total_seconds()
 
     def present(self, challenges: Sequence[Challenge], stop: Stop) -> None:
         """Make the workers answer."""
-        self._answers.add({challenge.token: challenge.authorization for challenge in challenges}, {})
+        texts = {challenge.token: challenge.authorization for challenge in challenges}
+        self._answers.add(texts, {})
+        if self._sharing is not None:
+            self._sharing.add(texts, {}, stop)
         stop.wait(self._delay_s)
 
     def clean(self, challenges: Sequence[Challenge]) -> None:
         """Make the workers stop answering."""
-        self._answers.remove([challenge.token for challenge in challenges], [])
+        tokens = [challenge.token for challenge in challenges]
+        self._answers.remove(tokens, [])
+        if self._sharing is not None:
+            self._sharing.remove(tokens, [])
 
 
 class TlsSolver(Solver):
-    """tls-alpn-01."""
+    """tls-alpn-01. `sharing`: other instances answer, too."""
 
     kinds = ("tls-alpn-01",)
 
-    def __init__(self, answers: Answers, delay: timedelta) -> None:
+    def __init__(self, answers: Answers, delay: timedelta, sharing: Sharing | None = None) -> None:
         self._answers = answers
+        self._sharing = sharing
         self._delay_s = delay.total_seconds()
 
     def present(self, challenges: Sequence[Challenge], stop: Stop) -> None:
@@ -97,11 +157,16 @@ class TlsSolver(Solver):
             for challenge in challenges
         }
         self._answers.add({}, made)
+        if self._sharing is not None:
+            self._sharing.add({}, made, stop)
         stop.wait(self._delay_s)
 
     def clean(self, challenges: Sequence[Challenge]) -> None:
         """Make the workers stop answering."""
-        self._answers.remove([], [_asked_name(challenge.name) for challenge in challenges])
+        names = [_asked_name(challenge.name) for challenge in challenges]
+        self._answers.remove([], names)
+        if self._sharing is not None:
+            self._sharing.remove([], names)
 
 
 def _asked_name(name: str) -> str:

@@ -262,6 +262,7 @@ class Authority:
         self._key: JWKRSA | None = None
         self._account_key: rsa.RSAPrivateKey
         self._account: messages.RegistrationResource | None = None
+        self._forgotten = ""  # URI of an account that the CA no longer knows
         self._directory: messages.Directory | None = None
 
     def connect(self, registers: bool = True) -> Connection:
@@ -275,21 +276,28 @@ class Authority:
                     self._trust = trust_of(self._settings)
                 except ValueError as error:
                     raise OrderError(str(error)) from None
-            if self._key is None:
-                self._load()
-            assert self._key is not None
-            network = Network(self._key, *self._trust, self._settings)
-            connection = Connection(self._settings, network, self._key)
-            connection.open(self._directory, self._account)
-            if self._account is None and registers:
-                self._account = self._register(connection)
-                self._store()
-            self._directory = connection.client.directory
+            if self._key is not None and (self._account is not None or not registers):
+                return self._connection(self._key)
+            with self._storage.holding(f"account of {self._resolver}"):
+                self._load()  # another instance may have registered one
+                assert self._key is not None
+                connection = self._connection(self._key)
+                if self._account is None and registers:
+                    self._account = self._register(connection)
+                    self._store()
             return connection
+
+    def _connection(self, key: JWKRSA) -> Connection:
+        assert self._trust is not None
+        connection = Connection(self._settings, Network(key, *self._trust, self._settings), key)
+        connection.open(self._directory, self._account)
+        self._directory = connection.client.directory
+        return connection
 
     def forget(self) -> None:
         """Drop the account, which the CA no longer knows: the next `connect` registers it again."""
         with self._lock:
+            self._forgotten = self._account.uri if self._account is not None else ""
             self._account = None
 
     def _load(self) -> None:
@@ -307,8 +315,8 @@ class Authority:
             self._account_key = read_account_key(stored.key)
             self._key = JWKRSA(key=self._account_key)
         except ValueError as error:
-            raise OrderError(f"{self._storage.path}: {error}") from None
-        if stored.uri:
+            raise OrderError(f"{self._storage.place}: {error}") from None
+        if stored.uri and stored.uri != self._forgotten:
             body = messages.Registration.from_json(
                 {key: value for key, value in stored.body.items() if key in ("status", "contact")}
             )

@@ -7,7 +7,8 @@ from pathlib import Path
 from cryptography import x509
 
 from lbcore.acme.keys import names_of
-from lbcore.acme.storage import Storage, StorageError, StoredCertificate
+from lbcore.acme.redis_storage import storage_of
+from lbcore.acme.storage import FileStorage, StorageError, StoredCertificate
 from lbcore.config.static import StaticConfig
 
 
@@ -25,16 +26,17 @@ def import_into(static: StaticConfig, resolver: str, certificate: Path, key: Pat
         names = ", ".join(known) or "none"
         raise ValueError(f"no such certificate resolver: {resolver!r}; there are {names}" if resolver else
                          f"name a certificate resolver by --resolver: there are {names}")
-    storage, lines = Storage(Path(settings.storage)), []
+    lines: list[str] = []
     try:
+        storage = storage_of(settings.storage)
         storage.open()
-        found = [_read(certificate, key)] if key is not None else Storage(certificate).certificates(resolver)
+        found = [_read(certificate, key)] if key is not None else FileStorage(certificate).certificates(resolver)
         if not found:
             raise ValueError(f"{certificate} has no certificate of {resolver}")
         for entry in found:
             check(entry)
             storage.add_certificate(resolver, entry)
-            lines.append(f"{settings.storage}: {resolver}: {', '.join(entry.names)}")
+            lines.append(f"{storage.place}: {resolver}: {', '.join(entry.names)}")
     except StorageError as error:
         raise ValueError(str(error)) from None
     return lines

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from lbcore.acme.storage import Storage, StorageError
+from lbcore.acme.redis_storage import storage_of
+from lbcore.acme.storage import FileStorage, StorageError
+from lbcore.config.network import is_redis
 from lbcore.config.static import Acme, CertificatesResolver, StaticConfig
 from lbcore.errors import Problem
 
@@ -29,11 +31,16 @@ def _texts(acme: Acme, static: StaticConfig) -> Iterator[str]:
 
     if not acme.storage:
         yield "no storage: name a file to keep the certificates in"
+    elif is_redis(acme.storage):
+        try:
+            storage_of(acme.storage)
+        except StorageError as error:
+            yield f"storage: {error}"
     else:
         path = Path(acme.storage)
         try:
             if path.exists():
-                Storage(path).check()
+                FileStorage(path).check()
             elif not path.absolute().parent.is_dir():
                 yield f"storage: the folder of {path} does not exist"
         except (StorageError, OSError) as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 
-from lbcore.acme.answers import Answers, HttpSolver, TlsSolver
+from lbcore.acme.answers import Answers, HttpSolver, Sharing, TlsSolver
 from lbcore.acme.client import Authority, Solver
 from lbcore.acme.dns.solver import make_solver
 from lbcore.acme.keys import names_of
@@ -112,13 +112,13 @@ def held_of(resolver: str, stored: StoredCertificate) -> Held | None:
     return Held(resolver, stored, certificate, frozenset(names_of(certificate)))
 
 
-def solvers_of(settings: Acme, answers: Answers) -> list[Solver]:
+def solvers_of(settings: Acme, answers: Answers, sharing: Sharing | None = None) -> list[Solver]:
     """The solvers of the configured challenges. Raises ValueError."""
     found: list[Solver] = []
     if settings.dns_challenge is not None and settings.dns_challenge.provider:
         found.append(make_solver(settings.dns_challenge))
     if settings.http_challenge is not None and settings.http_challenge.entry_point:
-        found.append(HttpSolver(answers, settings.http_challenge.delay))
+        found.append(HttpSolver(answers, settings.http_challenge.delay, sharing))
     if settings.tls_challenge is not None:
-        found.append(TlsSolver(answers, settings.tls_challenge.delay))
+        found.append(TlsSolver(answers, settings.tls_challenge.delay, sharing))
     return found

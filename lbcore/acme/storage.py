@@ -5,6 +5,8 @@
 
 `PrivateKey` is base64 of DER, `certificate` and `key` are base64 of PEM. Other keys of the file are kept.
 `Failures` (an extension, which Traefik drops): failed orders, so that a restart does not repeat them at once.
+
+Several instances may share a storage: a Hold keeps the others from ordering the same certificate meanwhile.
 """
 
 from __future__ import annotations
@@ -12,11 +14,15 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import stat
+import struct
 import threading
+import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +30,28 @@ from typing import Any
 
 FILE_LIMIT_BYTES = 256 << 20
 OTHERS = 0o077  # permissions of group and others, which the file must not have
+F_OFD_SETLK = 37  # of Linux: a lock of an open file, not of a process
+HOLDING_S, HOLDING_POLL_S = 60.0, 0.1  # limit of the wait for another instance, and between two looks
+
+Answers = tuple[dict[str, str], dict[str, tuple[str, str]]]  # as `AcmeAgent.set_challenges` takes them
 
 
 class StorageError(Exception):
-    """The file cannot be used. The text is for users."""
+    """The storage cannot be used. The text is for users. `is_away`: it may be usable later."""
+
+    def __init__(self, text: str, is_away: bool = False) -> None:
+        super().__init__(text)
+        self.is_away = is_away
+
+
+class Hold:
+    """What this instance alone does, of all that share the storage, until `release`. This one holds nothing."""
+
+    def keep(self) -> None:
+        """Prolong it; to be called every ten seconds. Never raises."""
+
+    def release(self) -> None:
+        """Safe to call twice. Never raises."""
 
 
 @dataclass(frozen=True)
@@ -59,51 +83,54 @@ class StoredFailure:
 
 
 class Storage:
-    """One file, which may hold several resolvers. Methods block, and may be called in any thread."""
+    """The contents may be of several resolvers. Methods block, and may be called in any thread.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.Lock()
+    place      for messages, and the same for all that share it.
+    is_shared  other instances are expected to use it, and give each other's answers to challenges.
+    """
+
+    place = ""
+    is_shared = False
 
     def open(self) -> None:
-        """Create the file if it does not exist. Raises StorageError, also if other users may read it."""
-        try:
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(self.path.resolve(), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            self.check()
-        except OSError as error:
-            raise StorageError(f"{self.path} cannot be used: {(error.strerror or str(error)).lower()}") from None
-
-    def check(self) -> None:
-        """Raise StorageError if other users may read the file, or it is not a regular file. Raises OSError."""
-        status = self.path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise StorageError(f"{self.path} is not a file")
-        if status.st_mode & OTHERS:
-            mode = stat.S_IMODE(status.st_mode)
-            raise StorageError(f"permissions {mode:o} for {self.path} are too open, please use 600")
-        self.read_all()
+        """Prepare it for use. Raises StorageError."""
+        raise NotImplementedError
 
     def read_all(self) -> dict[str, Any]:
-        """The contents of the file, by resolver. Raises StorageError."""
+        """The contents, by resolver. Raises StorageError."""
+        raise NotImplementedError
+
+    def signature(self) -> tuple[Any, ...]:
+        """A value that differs whenever the contents have changed; empty: unknown. Never raises."""
+        raise NotImplementedError
+
+    def hold(self, name: str) -> Hold | None:
+        """Begin something that one instance does at a time; None: another one does it. Raises StorageError."""
+        raise NotImplementedError
+
+    def share(self, owner: str, answers: Answers) -> None:
+        """Tell the other instances the present answers to the challenges of this one. Raises StorageError."""
+
+    def shared(self, owner: str) -> Answers:
+        """The present answers of the other instances. Raises StorageError."""
+        return {}, {}
+
+    def _changing(self) -> contextlib.AbstractContextManager[dict[str, Any]]:
+        """A context with the contents. If they change, they are written at its end, entirely or not at all."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def holding(self, name: str) -> Iterator[None]:
+        """A context in which this instance alone does something. Waits for others. Raises StorageError."""
+        give_up = time.monotonic() + HOLDING_S
+        while (hold := self.hold(name)) is None:
+            if time.monotonic() > give_up:
+                raise StorageError(f"{self.place}: another instance has held it for {HOLDING_S:g} s", is_away=True)
+            time.sleep(HOLDING_POLL_S)
         try:
-            with self.path.open("rb") as file:
-                data = file.read(FILE_LIMIT_BYTES)
-        except OSError as error:
-            raise StorageError(f"{self.path} cannot be read: {(error.strerror or str(error)).lower()}") from None
-        if not data.strip():
-            return {}
-        try:
-            content = json.loads(data)
-        except ValueError as error:
-            raise StorageError(f"{self.path} is not JSON: {error}") from None
-        if not isinstance(content, dict):
-            raise StorageError(f"{self.path} is not what Traefik writes: there is no object in it")
-        if any(not isinstance(part, dict) for part in content.values() if part is not None):
-            raise StorageError(f"{self.path} is not what Traefik 2 or 3 writes: its resolvers are no objects")
-        if "Account" in content and "Certificates" in content:
-            raise StorageError(f"{self.path} is of Traefik 1: move it by Traefik's migration tool, or leave it behind")
-        return content
+            yield
+        finally:
+            hold.release()
 
     def account(self, resolver: str) -> StoredAccount | None:
         """The account of a resolver. Raises StorageError."""
@@ -117,7 +144,7 @@ class Storage:
                 str(found.get("Email") or ""), str(registration.get("uri") or ""), key, registration.get("body") or {}
             )
         except (binascii.Error, AttributeError, TypeError):
-            raise StorageError(f"{self.path}: the account of {resolver} cannot be read") from None
+            raise StorageError(f"{self.place}: the account of {resolver} cannot be read") from None
 
     def certificates(self, resolver: str) -> list[StoredCertificate]:
         """The valid certificates of a resolver. Raises StorageError."""
@@ -177,21 +204,70 @@ class Storage:
             else:
                 part.pop("Failures", None)
 
-    @property
-    def signature(self) -> tuple[int, ...]:
-        """A value that differs whenever the file has been replaced or changed."""
+
+class FileStorage(Storage):
+    """One file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.place = str(path)
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Create the file if it does not exist. StorageError also means that other users may read it."""
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self.path.resolve(), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            self.check()
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be used: {(error.strerror or str(error)).lower()}") from None
+
+    def check(self) -> None:
+        """Raise StorageError if other users may read the file, or it is not a regular file. Raises OSError."""
+        status = self.path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise StorageError(f"{self.path} is not a file")
+        if status.st_mode & OTHERS:
+            mode = stat.S_IMODE(status.st_mode)
+            raise StorageError(f"permissions {mode:o} for {self.path} are too open, please use 600")
+        self.read_all()
+
+    def read_all(self) -> dict[str, Any]:
+        try:
+            with self.path.open("rb") as file:
+                data = file.read(FILE_LIMIT_BYTES)
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+        return parsed(data, self.place)
+
+    def signature(self) -> tuple[Any, ...]:
         try:
             status = self.path.stat()
         except OSError:
             return ()
         return status.st_ino, status.st_size, status.st_mtime_ns
 
+    def hold(self, name: str) -> Hold | None:
+        """By a lock of one byte in a file beside it; where there are no such locks, nothing is held."""
+        try:
+            descriptor = os.open(self._beside("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return Hold()
+        try:
+            place = zlib.crc32(name.encode())
+            fcntl.fcntl(descriptor, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0))
+        except OSError as error:
+            os.close(descriptor)
+            return None if error.errno in (errno.EAGAIN, errno.EACCES) else Hold()
+        return _FileHold(descriptor)
+
+    def _beside(self, suffix: str) -> Path:
+        target = self.path.resolve()
+        return target.with_name(f".{target.name}.{suffix}")
+
     @contextlib.contextmanager
     def _changing(self) -> Iterator[dict[str, Any]]:
-        """A context with the contents of the file. If they change, they are written at its end, entirely or not at all.
-
-        Other processes that change the file, such as `lbcore cert import`, wait meanwhile.
-        """
+        """Other processes that change the file, such as `lbcore cert import`, wait meanwhile."""
         with self._lock, self._locked():
             content = self.read_all()
             before = json.dumps(content)
@@ -206,7 +282,7 @@ class Storage:
     def _write(self, data: bytes) -> None:
         """Replace the file. A file that is itself a mount, as in a container, is overwritten in place."""
         target = self.path.resolve()  # replace the target of a symbolic link, not the link
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        temporary = self._beside(str(os.getpid()))
         try:
             _write_file(temporary, data)
             os.replace(temporary, target)
@@ -234,6 +310,33 @@ class Storage:
             yield
         finally:
             os.close(folder)
+
+
+class _FileHold(Hold):
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def parsed(data: bytes, place: str) -> dict[str, Any]:
+    """The contents of a storage. Raises StorageError."""
+    if not data.strip():
+        return {}
+    try:
+        content = json.loads(data)
+    except ValueError as error:
+        raise StorageError(f"{place} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise StorageError(f"{place} is not what Traefik writes: there is no object in it")
+    if any(not isinstance(part, dict) for part in content.values() if part is not None):
+        raise StorageError(f"{place} is not what Traefik 2 or 3 writes: its resolvers are no objects")
+    if "Account" in content and "Certificates" in content:
+        raise StorageError(f"{place} is of Traefik 1: move it by Traefik's migration tool, or leave it behind")
+    return content
 
 
 def _part(content: dict[str, Any], resolver: str) -> dict[str, Any]:

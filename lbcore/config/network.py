@@ -8,9 +8,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 UNIX = "unix:"
+REDIS = ("redis://", "rediss://", "unix://")
 PORTS = {"http": 80, "https": 443, "h2c": 80}  # of URLs without one
 _PLACEHOLDER = re.compile(r"[$<>{}]|%[A-Z_]+%")
 _HOST = re.compile(r"[^\s\x00-\x20\x7f\"#$&'()*+,/;<=>?@\\^`{|}]+")
+
+
+def is_redis(text: str) -> bool:
+    """Whether the place of something that instances share is the URL of a Redis; otherwise it is a file."""
+    return text.startswith(REDIS)
 
 
 def check_address(value: Any) -> str:

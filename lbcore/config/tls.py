@@ -165,14 +165,17 @@ class TlsOptions(Object):
     authorities: SkipJsonSchema[tuple[str, ...]] = Field(default=(), repr=False)
 
 
-class TlsLibrary(Model):
-    """`lbcore: {tls: {library: ...}}` of the static file (extension): the OpenSSL that speaks TLS.
+class StaticTls(Model):
+    """`lbcore: {tls: ...}` of the static file (extension).
 
-    library  `bundled` (that of the package pycurl), `system`, or the path of a libssl, with its libcrypto beside it.
-             Empty: the bundled one, else the system's, else Python's.
+    library     the OpenSSL that speaks TLS: `bundled` (that of the package pycurl), `system`, or the path of a libssl,
+                with its libcrypto beside it. Empty: the bundled one, else the system's, else Python's.
+    ticketKeys  where instances find the keys of session tickets that they share: a file with a secret, or the URL of a
+                Redis. Empty: an instance has keys of its own.
     """
 
     library: str = ""
+    ticket_keys: str = Field(default="", repr=False)
 
 
 class TlsConfig(Model):

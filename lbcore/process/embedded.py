@@ -22,7 +22,8 @@ from lbcore.process.listeners import Listener, open_listeners
 from lbcore.process.publication import Prepared, Publication
 from lbcore.process.put import connect_rest
 from lbcore.process.snapshot import Publisher, graces_of
-from lbcore.process.supervisor import agent_of, identity_of, main, rotate_ticket_keys, stapling_of, supervise
+from lbcore.process.supervisor import agent_of, identity_of, main, stapling_of, supervise
+from lbcore.process.ticket_keys import keep_ticket_keys
 from lbcore.process.worker import Engine, EngineFactory, drain_points, make_engine
 from lbcore.provider.base import Aggregator, Update
 from lbcore.provider.merge import merge
@@ -183,7 +184,9 @@ class Proxy:
         self._runtime = Runtime(self._static, self._region, admin_url, self._health.error)
         self._tasks = [
             asyncio.create_task(self._health.run(), name="lbcore health"),
-            asyncio.create_task(rotate_ticket_keys(self._region), name="lbcore ticket keys"),
+            asyncio.create_task(
+                keep_ticket_keys(self._region, self._static.tls.ticket_keys), name="lbcore ticket keys"
+            ),
         ]
         if self._admin is not None:
             self._tasks.append(asyncio.create_task(self._admin.run(self._runtime), name="lbcore admin"))

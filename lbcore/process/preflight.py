@@ -11,6 +11,7 @@ from lbcore.errors import ConfigError, Problem
 from lbcore.http3.library import why_not
 from lbcore.process.listeners import Address
 from lbcore.process.snapshot import Publisher
+from lbcore.process.ticket_keys import ticket_key_problems
 from lbcore.process.worker import EngineFactory, make_engine
 from lbcore.provider.registry import provider_problems
 from lbcore.routing.compile import own_routers
@@ -25,7 +26,8 @@ def check_start(static: StaticConfig, factory: EngineFactory = make_engine) -> N
     Raises ConfigError for what would stop every worker: a log that cannot be opened, settings that cannot be used.
     Creates the files of logs, as a worker does.
     """
-    if problems := [*_addresses(static), *provider_problems(static), *_identity(static)]:
+    of_tls = [*_identity(static), *ticket_key_problems(static.tls.ticket_keys)]
+    if problems := [*_addresses(static), *provider_problems(static), *of_tls]:
         raise ConfigError(problems)
     asyncio.run(_make(static, factory))
 

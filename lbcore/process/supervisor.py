@@ -34,6 +34,7 @@ from lbcore.process.preflight import check_start
 from lbcore.process.publication import Prepared, Publication
 from lbcore.process.put import connect_rest
 from lbcore.process.snapshot import Publisher, accepting_of, graces_of, to_json
+from lbcore.process.ticket_keys import keep_ticket_keys
 from lbcore.provider.base import Aggregator
 from lbcore.provider.registry import providers_of
 from lbcore.routing.compile import own_routers
@@ -48,19 +49,11 @@ SetStaples = Callable[[Mapping[str, str], Sequence[str]], Awaitable[None]]
 SetChallenges = Callable[[Mapping[str, str], Mapping[str, tuple[str, str]]], Awaitable[None]]
 EXIT_STOPPED = 0  # by a signal
 EXIT_CONFIG = 1  # configuration refused, or an address that cannot be listened on
-TICKET_KEY_S = 12 * 3600.0  # interval between keys of TLS session tickets, which stay valid for at least two
 SWITCH_S = 0.001  # longest time that a compiling thread keeps the GIL while the loop with the health checks waits
 EXIT_WORKERS = 3  # the workers cannot be started
 STOP_S = 2.0  # a worker that has not exited this time after its grace is killed
 
 _log = logging.getLogger("lbcore.process")
-
-
-async def rotate_ticket_keys(region: Region) -> None:
-    """Replace the key of TLS session tickets every TICKET_KEY_S, until cancelled."""
-    while True:
-        await asyncio.sleep(TICKET_KEY_S)
-        region.rotate_ticket_keys()
 
 
 def agent_of(static: StaticConfig, set_challenges: SetChallenges) -> AcmeAgent | None:
@@ -181,7 +174,7 @@ class Supervisor:
     def _services(self) -> list[Coroutine[Any, Any, None]]:
         services = [self._aggregator.run(), self._publication.run(), self._health.run()]
         services.append(ServiceWatch(self._runtime).run())
-        services.append(rotate_ticket_keys(self._region))
+        services.append(keep_ticket_keys(self._region, self._static.tls.ticket_keys))
         if self._stapling is not None:
             services.append(self._stapling.run())
         if self._identity is not None:

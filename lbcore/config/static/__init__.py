@@ -40,7 +40,7 @@ from lbcore.config.static.ocsp import Ocsp
 from lbcore.config.static.providers import FileProvider, Providers
 from lbcore.config.static.servers_transport import StaticServersTransport, StaticTcpServersTransport
 from lbcore.config.static.spiffe import WorkloadApi
-from lbcore.config.tls import TlsLibrary
+from lbcore.config.tls import StaticTls
 
 __all__ = [
     "DEFAULT_ENTRY_POINT",
@@ -151,7 +151,7 @@ class StaticConfig(Model):
     body_memory_bytes: Size | None = None
     ocsp: Ocsp | None = None
     spiffe: WorkloadApi | None = None
-    tls: TlsLibrary = TlsLibrary()
+    tls: StaticTls = StaticTls()
     global_: Global = Field(default=Global(), alias="global")
 
     @property

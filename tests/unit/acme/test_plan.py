@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from lbcore.acme.keys import key_pem
 from lbcore.acme.plan import Needs, plan
 from lbcore.acme.state import Held, Job, Key, Resolver, held_of
-from lbcore.acme.storage import Storage, StoredCertificate
+from lbcore.acme.storage import FileStorage, StoredCertificate
 from lbcore.acme.wanted import Wanted
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import Acme
@@ -50,7 +50,7 @@ def held(*certificates: StoredCertificate, resolver: str = "le") -> dict[Key, He
 def resolvers(tmp_path: Path) -> dict[str, Resolver]:
     settings = Acme.model_validate({"dnsChallenge": {"provider": "exec"}})
     plain = Acme.model_validate({"tlsChallenge": {}})
-    storage = Storage(tmp_path / "acme.json")
+    storage = FileStorage(tmp_path / "acme.json")
     return {name: Resolver(name, of, storage) for name, of in (("le", settings), ("plain", plain))}
 
 

@@ -1,0 +1,140 @@
+"""A storage in Redis or Valkey, which several instances share: certificates, accounts, holds, answers to challenges.
+
+`redis://user:password@host:6379/0#name`: the contents of an `acme.json` are the value of a key, `name` tells storages
+in one database apart. A hold ends by itself soon after its instance has died.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from lbcore.acme.storage import Answers, FileStorage, Hold, Storage, StorageError, parsed
+from lbcore.config.network import is_redis
+
+LEASE_S = 45.0  # that a hold lasts without `keep`
+WRITE_S = 30.0  # limit of a change
+CALL_S = 5.0
+ANSWERS_S = 900.0  # after which the answers of an instance that has died are dropped
+
+
+def storage_of(text: str) -> Storage:
+    """The storage that a configuration names. Raises StorageError."""
+    return RedisStorage(text) if is_redis(text) else FileStorage(Path(text))
+
+
+class RedisStorage(Storage):
+    """Keys below `lbcore/acme/NAME`. Raises StorageError without the client library, or for a URL that is none."""
+
+    is_shared = True
+
+    def __init__(self, url: str) -> None:
+        try:
+            import redis
+        except ImportError:
+            text = "a storage in Redis needs the package redis: type pip install 'lbcore[redis]'"
+            raise StorageError(text) from None
+        address, _, name = url.partition("#")
+        self._errors: tuple[type[Exception], ...] = (redis.RedisError, OSError)
+        limits: dict[str, Any] = {"socket_timeout": CALL_S, "socket_connect_timeout": CALL_S}
+        try:
+            parts = urlsplit(address)
+            self._client: Any = redis.Redis.from_url(address, decode_responses=True, **limits)
+        except (ValueError, TypeError) as error:
+            raise StorageError(f"storage: the URL cannot be used: {error}") from None
+        host = parts.netloc.rpartition("@")[2]  # without the password
+        self.place = f"{parts.scheme}://{host}{parts.path}#{name or 'default'}"
+        self._key = f"lbcore/acme/{name or 'default'}"
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """A context in which errors of the client are StorageErrors."""
+        try:
+            yield
+        except self._errors as error:
+            text = " ".join(str(error).split()) or type(error).__name__
+            raise StorageError(f"{self.place} cannot be reached: {text}", is_away=True) from None
+
+    def open(self) -> None:
+        self.read_all()
+
+    def read_all(self) -> dict[str, Any]:
+        with self._told():
+            data = self._client.get(self._key) or ""
+        return parsed(data.encode(), self.place)
+
+    def signature(self) -> tuple[Any, ...]:
+        try:
+            with self._told():
+                return (str(self._client.get(f"{self._key}/version") or "0"),)
+        except StorageError:
+            return ()
+
+    def hold(self, name: str) -> Hold | None:
+        with self._told():
+            lock = self._client.lock(f"{self._key}/hold/{name}", timeout=LEASE_S, thread_local=False)
+            return _RedisHold(lock, self._errors) if lock.acquire(blocking=False) else None
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[dict[str, Any]]:
+        with self._told():
+            lock = self._client.lock(f"{self._key}/write", timeout=WRITE_S, thread_local=False, sleep=0.02)
+            if not lock.acquire(blocking_timeout=WRITE_S):
+                raise StorageError(f"{self.place}: another instance has been writing for {WRITE_S:g} s", is_away=True)
+        try:
+            content = self.read_all()
+            before = json.dumps(content)
+            yield content
+            after = json.dumps(content)
+            if after != before:
+                with self._told(), self._client.pipeline(transaction=True) as together:
+                    together.set(self._key, after)
+                    together.incr(f"{self._key}/version")
+                    together.execute()
+        finally:
+            with contextlib.suppress(*self._errors):
+                lock.release()
+
+    def share(self, owner: str, answers: Answers) -> None:
+        texts, certificates = answers
+        with self._told():
+            if not texts and not certificates:
+                self._client.hdel(f"{self._key}/answers", owner)
+                return
+            entry = {"texts": texts, "certificates": certificates, "until": time.time() + ANSWERS_S}
+            with self._client.pipeline(transaction=True) as together:
+                together.hset(f"{self._key}/answers", owner, json.dumps(entry))
+                together.expire(f"{self._key}/answers", int(ANSWERS_S))
+                together.execute()
+
+    def shared(self, owner: str) -> Answers:
+        with self._told():
+            entries = self._client.hgetall(f"{self._key}/answers")
+        texts: dict[str, str] = {}
+        certificates: dict[str, tuple[str, str]] = {}
+        for other, data in entries.items():
+            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+                entry = json.loads(data)
+                if other != owner and float(entry["until"]) > time.time():
+                    texts |= {str(token): str(text) for token, text in entry["texts"].items()}
+                    certificates |= {name: (str(text), str(key)) for name, (text, key) in entry["certificates"].items()}
+        return texts, certificates
+
+
+class _RedisHold(Hold):
+    def __init__(self, lock: Any, errors: tuple[type[Exception], ...]) -> None:
+        self._lock = lock
+        self._errors = errors
+
+    def keep(self) -> None:
+        with contextlib.suppress(*self._errors):
+            self._lock.extend(LEASE_S, replace_ttl=True)
+
+    def release(self) -> None:
+        with contextlib.suppress(*self._errors):
+            self._lock.release()

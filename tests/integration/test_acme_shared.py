@@ -1,0 +1,215 @@
+"""Several instances that share a storage: one orders, all serve, and all answer challenges. A real CA, a real Redis."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lbcore.acme.redis_storage import RedisStorage, storage_of
+from lbcore.acme.storage import StorageError, StoredAccount, StoredCertificate, StoredFailure
+from tests.integration.test_redis import Server
+from tests.support.ca import Authority, authority, dynamic_for, served, static_for
+from tests.support.certificates import certificate
+from tests.support.instance import Backend, Instance, eventually, running
+from tests.support.ports import free_port
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
+    with authority(tmp_path_factory.mktemp("ca")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    found = Server(tmp_path_factory.mktemp("redis"))
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    found = Backend("served")
+    yield found
+    found.close()
+
+
+@contextlib.contextmanager
+def fleet(
+    folder: Path, ca: Authority, dynamic: dict[str, Any], count: int = 2, **acme: Any
+) -> Iterator[list[Instance]]:
+    """Instances on the same ports: the CA comes to any of them. Each has a port of its own for its certificate, too."""
+    with contextlib.ExitStack() as stack:
+        found = []
+        for number in range(count):
+            (folder / str(number)).mkdir()
+            static = static_for(ca, folder, **acme)
+            for point in static["entryPoints"].values():
+                point["reusePort"] = True
+            static["entryPoints"]["own"] = {"address": f"127.0.0.1:{free_port()}"}
+            for router in dynamic["http"]["routers"].values():
+                router["entryPoints"] = ["websecure", "own"]
+            found.append(stack.enter_context(running(folder / str(number), dynamic, static=static, workers=1)))
+        yield found
+
+
+def own_port(instance: Instance) -> int:
+    return int(instance.logged(r"entry point own listens on \S+:(\d+)")[1])
+
+
+def serials(ca: Authority, instances: list[Instance], name: str) -> set[int]:
+    """The certificates by which the instances serve a name; empty until all serve it by one of the CA's."""
+    found = []
+    for instance in instances:
+        of_instance = Authority(**{**vars(ca), "tls_port": own_port(instance)})
+        with contextlib.suppress(OSError):
+            got = served(of_instance, name)
+            if "Pebble" in got.issuer.rfc4514_string():
+                found.append(got.serial_number)
+    return set(found) if len(found) == len(instances) else set()
+
+
+def ordered(instances: list[Instance]) -> int:
+    return sum(len(re.findall(r"ordering a certificate for", instance.log)) for instance in instances)
+
+
+@pytest.mark.parametrize("kind", ["httpChallenge", "tlsChallenge"])
+def test_one_of_a_fleet_orders_and_all_answer(
+    ca: Authority, server: Server, backend: Backend, tmp_path: Path, kind: str
+) -> None:
+    storage = f"redis://127.0.0.1:{server.port}/0#{kind}"
+    challenge = {"entryPoint": "web"} if kind == "httpChallenge" else {}
+    names = ("a.test", "b.test", "c.test")
+    dynamic = dynamic_for(backend, **{name[0]: f"Host(`{name}`)" for name in names})
+    with fleet(tmp_path, ca, dynamic, storage=storage, **{kind: challenge}) as instances:
+        for name in names:
+            assert len(eventually(lambda name=name: serials(ca, instances, name), f"all serve {name}")) == 1
+        assert ordered(instances) == len(names), "each certificate is ordered once, and no challenge fails"
+        assert sum(instance.log.count("registering an account") for instance in instances) == 1
+        assert all("no certificate for" not in instance.log for instance in instances)
+    stored = RedisStorage(storage)
+    assert {entry.names for entry in stored.certificates("le")} == {(name,) for name in names}
+    assert stored.shared("") == ({}, {}), "no answer is left behind"
+
+
+def test_instances_that_share_a_file_order_once(ca: Authority, backend: Backend, tmp_path: Path) -> None:
+    dynamic = dynamic_for(backend, one="Host(`a.test`)")
+    challenge = {"provider": "exec", "propagation": {"disableChecks": True}}
+    script = tmp_path / "update-dns"
+    script.write_text(
+        f"""#!/bin/sh
+[ "$1" = present ] || exit 0
+exec curl -sf -d '{{"host": "'"$2"'", "value": "'"$3"'"}}' http://127.0.0.1:{ca.dns_api_port}/set-txt
+"""
+    )
+    script.chmod(0o755)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("EXEC_PATH", str(script))
+        with fleet(tmp_path, ca, dynamic, 3, dnsChallenge=challenge) as instances:
+            assert len(eventually(lambda: serials(ca, instances, "a.test"), "all serve it", 90)) == 1
+            assert ordered(instances) == 1
+            assert len(json.loads((tmp_path / "acme.json").read_text())["le"]["Certificates"]) == 1
+
+
+def test_a_storage_that_is_away_is_waited_for(ca: Authority, backend: Backend, tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    server.stop()
+    storage = f"redis://user-not-used@127.0.0.1:{server.port}/0"
+    dynamic = dynamic_for(backend, one="Host(`a.test`)")
+    with fleet(tmp_path, ca, dynamic, 1, storage=storage.replace("user-not-used@", ""), tlsChallenge={}) as [lb]:
+        lb.logged(r"certificatesResolvers.le: redis://\S+ cannot be reached: .*: trying again")
+        lb.runs(1)
+        server.start()
+        try:
+            assert eventually(lambda: serials(ca, [lb], "a.test"), "it is ordered")
+            server.stop()
+            assert serials(ca, [lb], "a.test"), "what was stored is served meanwhile"
+        finally:
+            with contextlib.suppress(Exception):
+                server.stop()
+
+
+def test_what_is_imported_goes_to_all(ca: Authority, server: Server, backend: Backend, tmp_path: Path) -> None:
+    files = certificate(tmp_path, "own", "own.test")
+    storage = f"redis://127.0.0.1:{server.port}/0#import"
+    dynamic = dynamic_for(backend, one="Host(`own.test`)")
+    dynamic["http"]["routers"]["one"]["tls"] = {}
+    with fleet(tmp_path, ca, dynamic, storage=storage, tlsChallenge={}) as instances:
+        for instance in instances:
+            instance.runs(1)
+        command = [sys.executable, "-m", "lbcore", "cert", "import", "--config", str(tmp_path / "0" / "static.yml")]
+        done = subprocess.run([*command, str(files.certificate), str(files.key)], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"redis://127.0.0.1:{server.port}/0#import: le: own.test, own" in done.stdout
+        for instance in instances:
+            of_instance = Authority(**{**vars(ca), "tls_port": own_port(instance)})
+
+            def is_served(of_instance: Authority = of_instance) -> bool:
+                return "CN=own" in served(of_instance, "own.test").subject.rfc4514_string()
+
+            eventually(is_served, "it is served")
+
+
+def test_the_storage_in_redis(server: Server) -> None:
+    url = f"redis://127.0.0.1:{server.port}/0#unit"
+    storage, other = storage_of(url), storage_of(url)
+    storage.open()
+    assert storage.account("le") is None
+    before = storage.signature()
+    account = StoredAccount("a@b.test", "https://ca/1", b"\x00key", {"status": "valid"})
+    storage.set_account("le", account)
+    assert other.account("le") == account
+    assert storage.signature() == other.signature() != before
+
+    def write(number: int) -> None:
+        storage_of(url).add_certificate(f"r{number % 3}", StoredCertificate((f"{number}.test",), "C", "K"))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(len(other.certificates(f"r{number}")) for number in range(3)) == 12
+    other.set_failures("le", [StoredFailure(("x.test",), 3, 12.5)])
+    assert storage.failures("le") == [StoredFailure(("x.test",), 3, 12.5)]
+    # Of two, one holds; after its end the other can.
+    hold = storage.hold("a")
+    assert hold is not None
+    assert other.hold("a") is None
+    assert other.hold("b") is not None
+    hold.keep()
+    hold.release()
+    hold.release()
+    again = other.hold("a")
+    assert again is not None
+    server.client.delete("lbcore/acme/unit/hold/a")  # its time is over
+    again.keep()
+    again.release()
+    with storage.holding("a"):
+        assert other.hold("a") is None
+    # Answers are those of the others.
+    storage.share("one", ({"token": "text"}, {"a.test": ("C", "K")}))
+    assert other.shared("two") == ({"token": "text"}, {"a.test": ("C", "K")})
+    assert storage.shared("one") == ({}, {})
+    storage.share("one", ({}, {}))
+    assert other.shared("two") == ({}, {})
+
+
+def test_urls_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be used"):
+        storage_of("redis://127.0.0.1:port/0")
+    away = storage_of("redis://:secret@127.0.0.1:1/0")
+    with pytest.raises(StorageError) as error:
+        away.open()
+    assert error.value.is_away
+    assert "secret" not in str(error.value)
+    assert away.signature() == ()
