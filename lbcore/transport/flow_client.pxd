@@ -28,6 +28,7 @@ cdef class FlowConnection(ClientConnection):
     cdef const char* tls_version       # of it; a constant, NULL without TLS
     cdef const char* tls_cipher        # likewise
     cdef bytes tls_subject             # of the client's certificate; None without one
+    cdef tuple tls_chain               # all of its certificates, as in `Request.tls_chain`; None likewise
     cdef bytes server_name             # that it asked for; None without TLS
     cdef bint trusted                  # may set the managed forwarding headers
     cdef bint is_open                  # requests are served; False once it lingers or has closed

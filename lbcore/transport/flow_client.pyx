@@ -345,7 +345,7 @@ cdef class FlowStream(ClientStream):
         exchange.forward = connection.entry_point.forward
         exchange.forward.trusted = connection.trusted
         exchange.forward.encrypted = exchange.request.head.encrypted = connection.encrypted
-        exchange.request.tls_subject = connection.tls_subject
+        exchange.request.tls_subject, exchange.request.tls_chain = connection.tls_subject, connection.tls_chain
         if connection.encrypted:
             exchange.request.head.tls_version, exchange.request.head.tls_cipher = connection.tls_version, connection.tls_cipher
             exchange.server_name = connection.server_name

@@ -820,6 +820,7 @@ cdef class Http3ClientConnection(FlowConnection):
         self.server_name = self.session.handshake.server_name
         if self.session.handshake.asks_for_certificate:
             self.tls_subject = self.session.handshake.peer_subject()
+            self.tls_chain = self.session.handshake.peer_chain()
         return 0
 
     cdef int move(self, const Path* path) except -1:
