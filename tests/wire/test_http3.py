@@ -504,6 +504,28 @@ def test_http1_and_http2_are_told_of_it(made: dict[str, Files]) -> None:
         assert "alt-svc" not in headers
 
 
+def test_a_host_with_other_options_than_the_connection_is_misdirected(made: dict[str, Files]) -> None:
+    """In HTTP/2 and HTTP/3: their clients use one connection for all names of its certificate."""
+    with serving() as server:
+        dynamic = secured(server.url, made["a"], options={"o": {"minVersion": "VersionTLS13"}})
+        routers = dynamic["http"]["routers"]
+        routers["other"] = {**routers["all"], "rule": "Host(`b.test`)", "tls": {"options": "o"}}
+        with edge(dynamic, http3={}) as lb:
+            expected = [("a.test", 200), ("b.test", 421), ("c.test", 200)]
+            with http3(lb.address) as h3:
+                assert [(host, h3.ask(host=host).status) for host, _ in expected] == expected
+            context = ssl.create_default_context(cafile=str(made["a"].certificate))
+            context.set_alpn_protocols(["h2"])
+            with httpx.Client(http2=True, verify=context) as client:
+                url = "https://{}:{}/".format(*lb.address)
+                found = []
+                for host, _ in expected:
+                    answer = client.get(url, headers={"Host": host}, extensions=NAMED)
+                    assert answer.http_version == "HTTP/2"
+                    found.append((host, answer.status_code))
+                assert found == expected
+
+
 @pytest.mark.parametrize("named", [False, True], ids=["default", "named"])
 @pytest.mark.parametrize("kind", AUTH)
 def test_certificates_of_clients(made: dict[str, Files], strange: Files, kind: str, named: bool) -> None:

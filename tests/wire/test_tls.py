@@ -12,10 +12,14 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from lbcore.config.load import parse_dynamic
+from lbcore.config.tls import TlsOptions
+from lbcore.tls.contexts import OptionSet
 from tests.support.certificates import RSA, Files, certificate
 from tests.support.instance import eventually
 from tests.support.tls import Records, handshakes, trusting
@@ -64,6 +68,11 @@ def served(peer: Peer) -> bytes:
     found = tls_of(peer).getpeercert(True)
     assert found is not None
     return found
+
+
+def port_of(lb: Edge) -> int:
+    assert not isinstance(lb.address, str)
+    return lb.address[1]
 
 
 def of(files: Files) -> bytes:
@@ -228,6 +237,51 @@ def test_curves(made: dict[str, Files]) -> None:
         context.set_ecdh_curve("prime256v1")
         with pytest.raises(OSError):
             over_tls(lb, context=context)
+
+
+def test_the_hybrid_curve(made: dict[str, Files], monkeypatch: pytest.MonkeyPatch) -> None:
+    tls = {"certificates": [made["a"].entry], "options": {"default": {"curvePreferences": ["X25519MLKEM768"]}}}
+    with secure(tls) as lb:
+        # A client with the same library agrees on it, one that does not know it cannot.
+        url = f"https://127.0.0.1:{port_of(lb)}"
+        transport = {"insecureSkipVerify": True}
+        with edge(config_for(url, transport=transport)) as before:
+            assert before.ask(HELLO % b"a.test")[0].split()[1] == "200"
+        context = trusting()
+        context.set_ecdh_curve("X25519")
+        with pytest.raises(OSError):
+            over_tls(lb, context=context)
+    options = TlsOptions.model_validate({"curvePreferences": ["X25519MLKEM768"]})
+    old = SimpleNamespace(number=0x30000000, version="OpenSSL 3.0.0")
+    monkeypatch.setattr("lbcore.tls.contexts.library", old)
+    with pytest.raises(ValueError, match=r"OpenSSL 3\.0\.0 has no X25519MLKEM768"):
+        OptionSet("old", options)
+
+
+def test_the_order_of_suites_is_the_servers(made: dict[str, Files]) -> None:
+    """Whether `preferServerCipherSuites` is there or not."""
+    for prefers in (True, False):
+        with secure({"certificates": [made["a"].entry]}) as lb:
+            config, problems = parse_dynamic(f"tls: {{options: {{default: {{preferServerCipherSuites: {prefers}}}}}}}")
+            assert not config.tls.options["default"].faults
+            assert [problem.hint for problem in problems] == ["the order of the server always counts"] * prefers
+            context = trusting(maximum_version=ssl.TLSVersion.TLSv1_2)
+            context.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256")
+            cipher = tls_of(over_tls(lb, context=context)).cipher()
+            assert cipher is not None
+            assert cipher[0] == "ECDHE-ECDSA-AES128-GCM-SHA256"
+
+
+def test_tickets_allow_no_early_data(made: dict[str, Files], tmp_path: Path) -> None:
+    session = str(tmp_path / "session")
+    with secure({"certificates": [made["a"].entry]}) as lb:
+        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port_of(lb)}", "-servername", "a.test", "-tls1_3"]
+        request = b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n"
+        command += ["-quiet", "-sess_out", session]
+        done = subprocess.run(command, input=request, capture_output=True, timeout=60)
+        assert done.stdout.startswith(b"HTTP/1.1 200 OK\r\n")
+    command = ["openssl", "sess_id", "-in", session, "-noout", "-text"]
+    assert b"Max Early Data: 0\n" in subprocess.run(command, capture_output=True, check=True).stdout
 
 
 def test_sni_strict(made: dict[str, Files]) -> None:

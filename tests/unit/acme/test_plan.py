@@ -85,6 +85,18 @@ def test_a_stored_certificate_is_ordered_again_when_its_renewal_is_due(planned: 
     assert planned(("a.test",), have=other) == {("a.test",): pytest.approx(60, abs=2)}
 
 
+def test_what_is_configured_of_the_life_of_certificates_counts(tmp_path: Path) -> None:
+    storage = FileStorage(tmp_path / "acme.json")
+    found = []
+    for hours in (2160, 720, 24):
+        settings = Acme.model_validate({"tlsChallenge": {}, "certificatesDuration": hours})
+        needs = Needs((Wanted("le", ("a.test",), "a test"),), frozenset())
+        resolvers = {"le": Resolver("le", settings, storage)}
+        [job] = plan(needs, resolvers, held(made(("a.test",))), {}, lambda job, text: None).values()
+        found.append((job.at - time.time()) / DAY)
+    assert found == [pytest.approx(days, abs=2) for days in (60, 80, 89.75)]
+
+
 def test_a_name_that_came_anew_is_ordered_and_one_that_went_is_not(planned: Callable[..., Planned]) -> None:
     have = held(made(("a.test", "b.test")))
     assert planned(("a.test", "b.test", "c.test"), have=have) == {("a.test", "b.test", "c.test"): 0}
