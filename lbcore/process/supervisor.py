@@ -26,6 +26,7 @@ from lbcore.process import log, standard
 from lbcore.process.announce import contents, places
 from lbcore.process.child import COMMAND
 from lbcore.process.control import Message
+from lbcore.process.dumps import forbid_core_dumps
 from lbcore.process.listeners import Listener, open_listeners
 from lbcore.process.log_file import lines_lost
 from lbcore.process.notify import Notifier, passed_sockets
@@ -225,6 +226,8 @@ class Supervisor:
         """Make health checks and the API follow the configuration that the workers run."""
         if prepared.snapshot.generation > 1:
             self._notifier.reloading()
+        if prepared.table.speaks_tls:
+            forbid_core_dumps()
         self._health.apply(prepared.snapshot.dynamic, prepared.snapshot.slots)
         self._runtime.update(prepared.snapshot.dynamic, prepared.snapshot.slots, prepared.table)
         if self._agent is not None:

@@ -19,6 +19,7 @@ import uvloop
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 from lbcore.process.control import Channel, ControlError, Message
+from lbcore.process.dumps import forbid_core_dumps
 from lbcore.process.log import RelayHandler
 from lbcore.process.snapshot import graces_of
 from lbcore.process.threads import PassingThreads
@@ -273,6 +274,8 @@ class Worker:
             raise ControlError(f"configuration {generation} is in force, and was not prepared here")
         assert self._engine is not None
         self._engine.commit(prepared[1])
+        if prepared[1].speaks_tls:
+            forbid_core_dumps()
         self._region.set_worker_generation(self._index, generation)
         if not self._listening:
             self._listening = True

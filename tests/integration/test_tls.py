@@ -125,6 +125,23 @@ def test_sessions_go_on_with_any_worker_and_over_a_reload(tmp_path: Path, backen
                     assert sock.session_reused
 
 
+def test_a_process_with_keys_writes_no_core_dumps(tmp_path: Path, backends: list[Backend]) -> None:
+    files = certificate(tmp_path, "a", "a.test")
+
+    def limits(lb: Instance) -> set[str]:
+        texts = [Path(f"/proc/{pid}/limits").read_text() for pid in (lb.process.pid, *lb.workers)]
+        lines = [line for text in texts for line in text.splitlines()]
+        return {line.split()[4] for line in lines if line.startswith("Max core file size")}
+
+    allowing = ("prlimit", "--core=4096:4096")
+    with running(tmp_path, dynamic_for(*backends), prefix=allowing) as lb:
+        lb.runs(1)
+        assert limits(lb) == {"4096"}
+        lb.write(secured(files, *backends))
+        lb.runs(2)
+        assert limits(lb) == {"0"}
+
+
 def test_a_configuration_with_a_bad_certificate_runs_without_it(tmp_path: Path, backends: list[Backend]) -> None:
     files = certificate(tmp_path, "a", "a.test")
     dynamic = secured(files, *backends)
