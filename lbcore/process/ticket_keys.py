@@ -23,6 +23,7 @@ from lbcore.config.network import is_redis
 from lbcore.errors import Problem
 from lbcore.provider.blocking import BlockingCalls
 from lbcore.state.region import Region
+from lbcore.tls.tickets import TicketKeys
 
 EPOCH_S = 12 * 3600.0  # that a key encrypts; two older ones still decrypt
 KEY_BYTES = 80
@@ -57,7 +58,7 @@ async def keep_ticket_keys(region: Region, source: str) -> None:
         if now_epoch != epoch:
             try:
                 keys = await calls.run("ticket keys", 4 * CALL_S, functools.partial(keys_of, source, now_epoch))
-                region.use_ticket_keys(now_epoch, keys)
+                TicketKeys(region).use(now_epoch, keys)
                 epoch, complaint = now_epoch, ""
             except Exception as error:
                 text = " ".join(str(error).split()) or type(error).__name__

@@ -10,7 +10,7 @@ import os
 import time
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 
 from lbcore.selection.atomic cimport (
@@ -142,22 +142,6 @@ cdef class Region:
         cdef uint64_t epoch = self.header.ticket_epoch + 1
         cdef bytes key = os.urandom(TICKET_KEY_BYTES)
         memcpy(self.header.ticket_keys[epoch % TICKET_KEYS], <const char*>key, TICKET_KEY_BYTES)
-        atomic_store_u64(&self.header.ticket_epoch, epoch)
-
-    def use_ticket_keys(self, uint64_t epoch, list keys) -> None:
-        """Use keys that others know, too: those of `epoch` (which encrypts) and of the epochs before it, oldest first.
-
-        To be called by one process only. From one epoch to the next, it overwrites a key that no handshake uses any more. Raises
-        ValueError for keys of another length.
-        """
-        cdef bytes key
-        cdef uint64_t age
-        if len(keys) > TICKET_KEYS - 1 or any([len(<bytes?>key) != TICKET_KEY_BYTES for key in keys]):
-            raise ValueError(f"there are up to {TICKET_KEYS - 1} keys of {TICKET_KEY_BYTES} bytes")
-        for age, key in enumerate(reversed(keys)):
-            place = self.header.ticket_keys[(epoch - age) % TICKET_KEYS]
-            if memcmp(place, <const char*>key, TICKET_KEY_BYTES) != 0:
-                memcpy(place, <const char*>key, TICKET_KEY_BYTES)
         atomic_store_u64(&self.header.ticket_epoch, epoch)
 
     @staticmethod

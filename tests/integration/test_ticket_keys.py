@@ -17,6 +17,7 @@ import pytest
 from lbcore.process import ticket_keys
 from lbcore.process.ticket_keys import EPOCH_S, KEY_BYTES, keep_ticket_keys, key_source, keys_of
 from lbcore.state.region import Region
+from lbcore.tls.tickets import TicketKeys
 from tests.integration.test_redis import Server
 from tests.integration.test_tls import asked, connected, context, secured
 from tests.support.certificates import Files, certificate
@@ -111,20 +112,24 @@ def test_keys_change_with_the_clock_and_two_older_ones_stay(
     assert {len(key) for key in five} == {KEY_BYTES}
     assert len({*five, *six}) == 4
     with pytest.raises(ValueError):
-        Region.create(1).use_ticket_keys(1, [b"short"])
+        TicketKeys(Region.create(1)).use(1, [b"short"])
 
     used: list[tuple[int, list[bytes]]] = []
 
     class Noted:
-        def use_ticket_keys(self, epoch: int, keys: list[bytes]) -> None:
+        def __init__(self, region: Region) -> None:
+            pass
+
+        def use(self, epoch: int, keys: list[bytes]) -> None:
             used.append((epoch, keys))
 
     async def run() -> None:
         monkeypatch.setattr(ticket_keys, "LOOK_S", 0.01)
         monkeypatch.setattr(ticket_keys, "AGAIN_S", 0.01)
+        monkeypatch.setattr(ticket_keys, "TicketKeys", Noted)
         now = 5 * EPOCH_S
         monkeypatch.setattr(time, "time", lambda: now)
-        task = asyncio.create_task(keep_ticket_keys(Noted(), source))  # type: ignore[arg-type]
+        task = asyncio.create_task(keep_ticket_keys(Region.create(1), source))
         await becomes_true(lambda: used == [(5, five)])
         now += EPOCH_S
         await becomes_true(lambda: used[1:] == [(6, six)])

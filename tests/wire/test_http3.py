@@ -9,34 +9,22 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pycurl
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.support.certificates import Files, certificate
 from tests.support.http3 import http3
 from tests.support.instance import eventually
 from tests.support.wire import Edge, Peer, Script, answer_all, config_for, edge, serving
 from tests.wire.test_http2 import switching
-from tests.wire.test_tls import AUTH
 
-NAMED = {"sni_hostname": "a.test"}  # of a request of httpx
 NO_ERROR, INTERNAL_ERROR, CANCELLED, MESSAGE_ERROR = 0x100, 0x102, 0x10C, 0x10E
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Files]:
     folder = tmp_path_factory.mktemp("certificates")
-    named = {"a": ("a.test", "localhost"), "b": ("b.test",)}
-    return {name: certificate(folder, name, *hosts) for name, hosts in named.items()}
-
-
-@pytest.fixture(scope="module")
-def strange(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """A certificate that nobody trusts."""
-    return certificate(tmp_path_factory.mktemp("certificates"), "c", "c.test")
+    return {"a": certificate(folder, "a", "a.test", "localhost"), "b": certificate(folder, "b", "b.test")}
 
 
 def secured(url: str, *files: Files, **more: Any) -> dict[str, Any]:
@@ -493,65 +481,6 @@ def test_http1_and_http2_are_told_of_it(made: dict[str, Files]) -> None:
         peer.sock = context.wrap_socket(peer.sock, server_hostname="a.test")
         _, headers, _ = peer.ask(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
         assert headers["alt-svc"] == 'h3=":4433"; ma=2592000'
-        context.set_alpn_protocols(["h2"])
-        with httpx.Client(http2=True, verify=context) as client:
-            host, port = lb.address
-            answer = client.get(f"https://{host}:{port}/", headers={"Host": "a.test"}, extensions=NAMED)
-            assert (answer.http_version, answer.status_code) == ("HTTP/2", 200)
-            assert answer.headers["alt-svc"] == 'h3=":4433"; ma=2592000'
         plain = lb.client()
         _, headers, _ = plain.ask(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
         assert "alt-svc" not in headers
-
-
-def test_a_host_with_other_options_than_the_connection_is_misdirected(made: dict[str, Files]) -> None:
-    """In HTTP/2 and HTTP/3: their clients use one connection for all names of its certificate."""
-    with serving() as server:
-        dynamic = secured(server.url, made["a"], options={"o": {"minVersion": "VersionTLS13"}})
-        routers = dynamic["http"]["routers"]
-        routers["other"] = {**routers["all"], "rule": "Host(`b.test`)", "tls": {"options": "o"}}
-        with edge(dynamic, http3={}) as lb:
-            expected = [("a.test", 200), ("b.test", 421), ("c.test", 200)]
-            with http3(lb.address) as h3:
-                assert [(host, h3.ask(host=host).status) for host, _ in expected] == expected
-            context = ssl.create_default_context(cafile=str(made["a"].certificate))
-            context.set_alpn_protocols(["h2"])
-            with httpx.Client(http2=True, verify=context) as client:
-                url = "https://{}:{}/".format(*lb.address)
-                found = []
-                for host, _ in expected:
-                    answer = client.get(url, headers={"Host": host}, extensions=NAMED)
-                    assert answer.http_version == "HTTP/2"
-                    found.append((host, answer.status_code))
-                assert found == expected
-
-
-@pytest.mark.parametrize("named", [False, True], ids=["default", "named"])
-@pytest.mark.parametrize("kind", AUTH)
-def test_certificates_of_clients(made: dict[str, Files], strange: Files, kind: str, named: bool) -> None:
-    """As over TCP; whose certificate it is, servers are told, too."""
-    auth = {"clientAuthType": kind, "caFiles": [str(made["b"].certificate)]}
-    heads = Heads()
-    with serving(heads) as server:
-        tls = {"certificates": [made["a"].entry], "options": {"o" if named else "default": {"clientAuth": auth}}}
-        dynamic = {**secured(server.url, made["a"]), "tls": tls}
-        router = dynamic["http"]["routers"]["all"]
-        router |= {"middlewares": ["told"]}
-        router |= {"rule": "Host(`a.test`)", "tls": {"options": "o"}} if named else {}
-        dynamic["http"]["middlewares"] = {"told": {"passTLSClientCert": {"info": {"subject": {"commonName": True}}}}}
-        with edge(dynamic, http3={}) as lb:
-            found = []
-            for client in (None, strange, made["b"]):
-                shown: dict[str, Any] = {}
-                if client is not None:
-                    shown["certificate"] = x509.load_pem_x509_certificate(client.certificate.read_bytes())
-                    shown["private_key"] = load_pem_private_key(client.key.read_bytes(), None)
-                with http3(lb.address, **shown) as h3:
-                    stream = h3.open()
-                    h3.until(lambda h3=h3, stream=stream: h3.terminated or h3.answer_of(stream).ended)  # type: ignore[misc]
-                    found.append(h3.terminated is None)
-    assert tuple(found) == AUTH[kind]
-    names = [head.get("x-forwarded-tls-client-cert-info", "") for _, head, _ in heads.seen]
-    expected = ["", "Subject%3D%22CN%3Dc%22", "Subject%3D%22CN%3Db%22"]
-    wanted = expected if kind != "NoClientCert" else ["", "", ""]
-    assert names == [name for name, passes in zip(wanted, found, strict=True) if passes]
