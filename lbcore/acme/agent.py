@@ -108,6 +108,7 @@ class AcmeAgent:
                     await in_thread(hold.keep)
                 await self._open_closed(answers)
                 await self._look_at_storages()
+                await self._store_again()
         finally:
             self._stop.set()
             for follower in self._followers:
@@ -464,6 +465,15 @@ class AcmeAgent:
         if held.stored_yet:
             await self._keep_failures(resolver)
         self._signatures[place] = await in_thread(resolver.storage.signature)
+
+    async def _store_again(self) -> None:
+        """Store what could not be stored when it came."""
+        for held in [held for held in self._held.values() if not held.stored_yet]:
+            resolver = self._resolvers.get(held.resolver)
+            if resolver is None or any(held in waiting for waiting in self._to_store.values()):
+                continue
+            if await in_thread(resolver.storage.signature):  # it can be reached
+                await self._store(resolver, held)
 
     async def _store_all(self, storage: Storage, added: list[Held]) -> None:
         try:

@@ -16,8 +16,9 @@ import pytest
 
 from lbcore.acme.redis_storage import RedisStorage, storage_of
 from lbcore.acme.storage import StorageError, StoredAccount, StoredCertificate, StoredFailure
+from lbcore.process.ticket_keys import keys_of
 from tests.integration.test_redis import Server
-from tests.support.ca import Authority, authority, dynamic_for, served, static_for
+from tests.support.ca import Authority, Between, authority, dynamic_for, served, static_for
 from tests.support.certificates import certificate
 from tests.support.instance import Backend, Instance, eventually, running
 from tests.support.ports import free_port
@@ -136,6 +137,50 @@ def test_a_storage_that_is_away_is_waited_for(ca: Authority, backend: Backend, t
         finally:
             with contextlib.suppress(Exception):
                 server.stop()
+
+
+def test_what_could_not_be_stored_is_stored_later(ca: Authority, backend: Backend, tmp_path: Path) -> None:
+    server, between = Server(tmp_path), Between(ca)
+
+    def stop(path: str, content: Any) -> None:
+        if path.startswith("/finalize-order/") and server.process.poll() is None:
+            server.stop()
+
+    between.answer = stop  # type: ignore[assignment]
+    storage = f"redis://127.0.0.1:{server.port}/0"
+    acme = {"storage": storage, "tlsChallenge": {}, "caServer": f"{between.url}/dir"}
+    with fleet(tmp_path, ca, dynamic_for(backend, one="Host(`a.test`)"), 1, **acme) as [lb]:
+        assert eventually(lambda: serials(ca, [lb], "a.test"), "it is served")
+        lb.logged(r"the certificate for a.test is served, but not stored: redis://\S+ cannot be reached")
+        server.start()
+        try:
+            stored = RedisStorage(storage)
+            eventually(lambda: stored.certificates("le"), "it is stored")
+        finally:
+            server.stop()
+    between.close()
+
+
+def test_a_redis_with_a_password_behind_tls(tmp_path: Path) -> None:
+    files = certificate(tmp_path, "redis", "localhost")
+    tls_port = free_port()
+    more = ["--tls-port", str(tls_port), "--tls-auth-clients", "no"]
+    more += ["--user", "edge", "on", ">secret", "~lbcore/*", "&*", "+@all"]
+    more += ["--tls-cert-file", str(files.certificate), "--tls-key-file", str(files.key)]
+    server = Server(tmp_path, *more, "--tls-ca-cert-file", str(files.certificate))
+    try:
+        url = f"rediss://edge:secret@localhost:{tls_port}/0?ssl_ca_certs={files.certificate}#tls"
+        storage = storage_of(url)
+        storage.add_certificate("le", StoredCertificate(("a.test",), "C", "K"))
+        assert [entry.names for entry in storage_of(url).certificates("le")] == [("a.test",)]
+        assert storage.place == f"rediss://localhost:{tls_port}/0#tls"
+        assert keys_of(url, 7) == keys_of(url, 7)
+        for wrong in (url.replace("secret", "wrong"), url.replace(str(files.certificate), "/etc/ssl/cert.pem")):
+            with pytest.raises(StorageError, match="cannot be reached") as error:
+                storage_of(wrong).open()
+            assert "wrong" not in str(error.value)
+    finally:
+        server.stop()
 
 
 def test_what_is_imported_goes_to_all(ca: Authority, server: Server, backend: Backend, tmp_path: Path) -> None:
