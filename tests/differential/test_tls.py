@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.differential.test_edge import Twins, twins
@@ -139,6 +140,44 @@ def outcome(
     assert der is not None
     assert cipher is not None
     return str(sock.version()), cipher[0], own.get(der, "another"), status
+
+
+def outcome_of_http2(world: World, name: str, server_name: str, host: str, client: str) -> tuple[str, int]:
+    """Version and status; or that there was no answer."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    if client:
+        context.load_cert_chain(world.files[client].certificate, world.files[client].key)
+    url = f"https://127.0.0.1:{world.both.ports[name]['web']}/"
+    try:
+        with httpx.Client(http2=True, verify=context, timeout=30) as asking:
+            answer = asking.get(url, headers={"Host": host}, extensions={"sni_hostname": server_name})
+            return answer.http_version, answer.status_code
+    except httpx.TransportError:
+        return "no answer", 0
+
+
+@pytest.mark.parametrize(
+    ("server_name", "host", "client"),
+    [
+        ("a.test", "a.test", ""),
+        ("a.test", "b.test", ""),
+        ("b.test", "a.test", ""),
+        ("b.test", "c.test", ""),
+        ("a.test", "mutual.test", "client"),
+        ("mutual.test", "mutual.test", "client"),
+        ("mutual.test", "mutual.test", ""),
+        ("mutual.test", "a.test", "client"),
+        ("a.test", "nobody.test", ""),
+        ("nobody.test", "b.test", ""),
+        ("a.test", "b.test:443", ""),
+    ],
+)
+def test_same_client_of_http2_same_outcome(world: World, server_name: str, host: str, client: str) -> None:
+    found = {name: outcome_of_http2(world, name, server_name, host, client) for name in world.both.ports}
+    assert found["lbcore"] == found["traefik"]
 
 
 @pytest.mark.parametrize("name", CASES)
