@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build system run test test-asan fuzz test-lowest bench bench-extra bench-micro bench-compare bench-report stubs lint clean
+.PHONY: help build system run test test-asan fuzz test-browser test-lowest bench bench-extra bench-micro bench-compare bench-report stubs lint clean
 
 help: #? print this list
 	@grep -E '^[a-z-]+:.*#\?' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*#\? */  make \1\t/' | expand -t 20
@@ -38,6 +38,9 @@ test-asan: build system #? unit, wire and fuzz tests with the address and undefi
 
 fuzz: build system #? the fuzz tests with the sanitizers, 60 times as long as in `make test`, from a seed of their own
 	LBCORE_FUZZ_FACTOR=60 LBCORE_FUZZ_SEED=$${LBCORE_FUZZ_SEED:-$$(date +%s)} $(BIN)/python ci/sanitize.py --timeout 7200 tests/fuzz
+
+test-browser: build #? load a page in headless Chromium (Debian: chromium), in HTTP/2 and HTTP/3
+	$(BIN)/python ci/browser.py
 
 test-lowest: system #? the test suite with the lowest versions of everything that pyproject.toml allows
 	PIP_CONSTRAINT=$(CURDIR)/ci/lowest.txt $(MAKE) build VENV=.venv-lowest
