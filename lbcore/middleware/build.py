@@ -17,12 +17,13 @@ from lbcore.middleware.encoded_characters import EncodedCharacters
 from lbcore.middleware.errors import Errors
 from lbcore.middleware.forward_auth import ForwardAuth
 from lbcore.middleware.grpc_web import GrpcWeb
+from lbcore.middleware.header_modifier import RequestHeaderModifier, ResponseHeaderModifier
 from lbcore.middleware.headers import Headers
 from lbcore.middleware.in_flight import InFlightReq
 from lbcore.middleware.jwt_auth import JwtAuth
-from lbcore.middleware.paths import AddPrefix, ReplacePath, ReplacePathRegex, StripPrefix, StripPrefixRegex
+from lbcore.middleware.paths import AddPrefix, ReplacePath, ReplacePathRegex, StripPrefix, StripPrefixRegex, UrlRewrite
 from lbcore.middleware.rate_limit import RateLimit
-from lbcore.middleware.redirect import RedirectRegex, RedirectScheme
+from lbcore.middleware.redirect import RedirectRegex, RedirectScheme, RequestRedirect
 from lbcore.middleware.request_id import RequestID
 from lbcore.middleware.retry import Retry
 from lbcore.middleware.timeout import Timeout
@@ -57,6 +58,10 @@ KINDS = {
     "buffering": Buffering,
     "timeout": Timeout,
     "grpc_web": GrpcWeb,
+    "request_header_modifier": RequestHeaderModifier,
+    "response_header_modifier": ResponseHeaderModifier,
+    "request_redirect": RequestRedirect,
+    "url_rewrite": UrlRewrite,
 }
 
 

@@ -16,3 +16,9 @@ class ReplacePath(Middleware):
 
 class ReplacePathRegex(Middleware):
     def __init__(self, name: str, config: Any) -> None: ...
+
+class UrlRewrite(Middleware):
+    def __init__(self, name: str, config: Any) -> None: ...
+
+class Replacement:
+    def __init__(self, path: str, prefix: str | None) -> None: ...

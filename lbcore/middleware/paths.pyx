@@ -1,4 +1,4 @@
-"""addPrefix, stripPrefix, stripPrefixRegex, replacePath, replacePathRegex: what path the server is asked for. No I/O.
+"""addPrefix, stripPrefix, stripPrefixRegex, replacePath, replacePathRegex, urlRewrite: what path the server is asked for. No I/O.
 
 Paths are worked on in their one normal form (`http.path`), and what comes out is in normal form again or answered with 400:
 taking a prefix off `/api../x` must not give `/../x`.
@@ -190,3 +190,49 @@ cdef class ReplacePathRegex(Middleware):
             return PASS
         keep_header(request, b"X-Replaced-Path", 15, request.head.path)
         return put_path(request, self.regex.replace_all(span_bytes(request.head.path), self.template), answer)
+
+
+cdef class Replacement:
+    """A path in place of another one, or of its beginning. A prefix ends at a slash, or with the path."""
+
+    def __init__(self, str path, prefix):
+        self.path = encoded(path)
+        self.is_whole = prefix is None
+        self.prefix = b"" if prefix is None else encoded(prefix).rstrip(b"/")
+
+    cdef bytes of(self, bytes path):
+        """A path in normal form, of one in normal form."""
+        cdef bytes rest
+        if self.is_whole:
+            return self.path or b"/"
+        if path != self.prefix and not path.startswith(self.prefix + b"/"):
+            return path
+        rest = path[len(self.prefix):]
+        return self.path.rstrip(b"/") + rest if rest else self.path or b"/"
+
+
+@cython.final
+cdef class UrlRewrite(Middleware):
+    """Another path and another host for the server (extension). Servers are not told what they were."""
+
+    cdef bytes host            # empty: it stays
+    cdef object paths          # a Replacement; None = the path stays
+
+    def __init__(self, str name, config):
+        self.name = name
+        self.host = config.hostname.encode()
+        self.paths = None if config.path is None else Replacement(config.path, config.path_prefix)
+        if self.paths is None and not self.host:
+            raise ValueError("needs hostname or path")
+
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
+        cdef bytes path
+        cdef char* copy
+        if self.host:
+            request.set_header(span_of(b"Host", 4), span_of(b"host", 4), span_of(self.host, len(self.host)))
+        if self.paths is not None:
+            path = (<Replacement>self.paths).of(span_bytes(request.head.path))
+            copy = request.alloc(len(path))
+            memcpy(copy, <const char*>path, len(path))
+            request.head.path = span_of(copy, len(path))
+        return PASS

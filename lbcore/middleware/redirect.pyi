@@ -7,3 +7,6 @@ class RedirectScheme(Middleware):
 
 class RedirectRegex(Middleware):
     def __init__(self, name: str, config: Any) -> None: ...
+
+class RequestRedirect(Middleware):
+    def __init__(self, name: str, config: Any) -> None: ...

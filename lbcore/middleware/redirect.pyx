@@ -1,6 +1,7 @@
-"""redirectScheme and redirectRegex: answer with another address. No I/O.
+"""redirectScheme, redirectRegex and requestRedirect: answer with another address. No I/O.
 
-GET is answered with 302 (301 when permanent), every other method with 307 (308), so that it stays what it is.
+GET is answered with 302 (301 when permanent), every other method with 307 (308), so that it stays what it is; by
+requestRedirect, an extension, with the status that it names.
 """
 
 cimport cython
@@ -12,6 +13,7 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_bytes, span_eq, span_ieq, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware
+from lbcore.middleware.paths cimport Replacement
 from lbcore.regex.regex cimport Regex
 
 DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -116,3 +118,51 @@ cdef class RedirectRegex(Middleware):
         if location == address or not is_safe(location):
             return PASS
         return redirect(request, answer, location, self.permanent)
+
+
+@cython.final
+cdef class RequestRedirect(Middleware):
+    """Another address (extension): parts of it are given, the others are those of the request.
+
+    A port that is the scheme's own is left out. Without a port, a given scheme has its own.
+    """
+
+    cdef bytes scheme              # empty: that of the request
+    cdef bytes host                # empty: that of the request
+    cdef bytes port                # empty: see above
+    cdef object paths              # a Replacement; None = the path stays
+    cdef int status
+
+    def __init__(self, str name, config):
+        self.name = name
+        self.scheme = config.scheme.encode()
+        self.host = config.hostname.encode()
+        self.port = str(config.port).encode() if config.port else b""
+        self.paths = None if config.path is None else Replacement(config.path, config.path_prefix)
+        self.status = config.status_code or 302
+
+    cdef int on_request(self, Request request, Response answer, Context context) except -1:
+        cdef RequestHead* head = &request.head
+        cdef char* copy
+        authority = span_bytes(request.present_host())
+        host, colon, port = authority.rpartition(b":")
+        if not colon or not port.isdigit():
+            host, port = authority.removesuffix(b":"), b""
+        scheme = self.scheme or (b"https" if came_encrypted(request) else b"http")
+        if self.port or self.scheme:
+            port = self.port
+        if port == DEFAULT_PORTS[scheme.decode()].encode():
+            port = b""
+        location = scheme + b"://" + (self.host or host) + (b":" + port if port else b"")
+        path, mark, query = request_uri(head).partition(b"?")
+        if self.paths is not None:
+            path = (<Replacement>self.paths).of(path)
+        location += path + mark + query
+        if not is_safe(location):
+            return PASS
+        copy = answer.alloc(len(location) + 1)
+        memcpy(copy, <const char*>location, len(location))
+        answer.status = self.status
+        answer.append(span_of(b"Location", 8), span_of(copy, len(location)))
+        answer.text = status_text(answer.status)
+        return ANSWER

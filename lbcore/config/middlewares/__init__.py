@@ -17,6 +17,7 @@ from lbcore.config.middlewares.encoded_characters import EncodedCharacters
 from lbcore.config.middlewares.errors import Errors
 from lbcore.config.middlewares.forward_auth import ForwardAuth
 from lbcore.config.middlewares.grpc_web import GrpcWeb
+from lbcore.config.middlewares.header_modifier import RequestHeaderModifier, ResponseHeaderModifier
 from lbcore.config.middlewares.headers import Headers
 from lbcore.config.middlewares.in_flight_req import InFlightReq
 from lbcore.config.middlewares.ip_allow_list import IPAllowList, IPWhiteList
@@ -28,11 +29,13 @@ from lbcore.config.middlewares.redirect_scheme import RedirectScheme
 from lbcore.config.middlewares.replace_path import ReplacePath
 from lbcore.config.middlewares.replace_path_regex import ReplacePathRegex
 from lbcore.config.middlewares.request_id import RequestID
+from lbcore.config.middlewares.request_redirect import RequestRedirect
 from lbcore.config.middlewares.retry import Retry
 from lbcore.config.middlewares.strip_prefix import StripPrefix
 from lbcore.config.middlewares.strip_prefix_regex import StripPrefixRegex
 from lbcore.config.middlewares.timeout import Timeout
 from lbcore.config.middlewares.upstream import UpstreamTls
+from lbcore.config.middlewares.url_rewrite import UrlRewrite
 from lbcore.config.model import Object, fields_of, keys
 
 
@@ -71,6 +74,10 @@ class Middleware(Object):
     buffering: Buffering | None = None
     timeout: Timeout | None = None
     grpc_web: GrpcWeb | None = None
+    request_header_modifier: RequestHeaderModifier | None = None
+    response_header_modifier: ResponseHeaderModifier | None = None
+    request_redirect: RequestRedirect | None = None
+    url_rewrite: UrlRewrite | None = None
     chain: Chain | None = None
 
     @property

@@ -1,0 +1,38 @@
+"""`requestHeaderModifier`, `responseHeaderModifier` (extensions): headers set, added and removed. No I/O."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from lbcore.config.middlewares.header_names import OwnHeaderName
+from lbcore.config.model import Model
+
+
+def _value(value: str) -> str:
+    if any((ord(letter) < 32 and letter != "\t") or ord(letter) == 127 for letter in value):
+        raise ValueError("control characters in a value")
+    return value
+
+
+Value = Annotated[str, AfterValidator(_value)]
+
+
+class HeaderModifier(Model):
+    """set     in place of what is there.
+    add     beside it.
+    remove  names.
+    """
+
+    set: dict[OwnHeaderName, Value] = {}
+    add: dict[OwnHeaderName, Value] = {}
+    remove: list[OwnHeaderName] = []
+
+
+class RequestHeaderModifier(HeaderModifier):
+    """Of requests."""
+
+
+class ResponseHeaderModifier(HeaderModifier):
+    """Of answers."""
