@@ -28,6 +28,7 @@ STORES = {
     "zookeeper": "zoo_keeper",
     "kubernetescrd": "kubernetescrd",
     "kubernetes": "kubernetes",
+    "kubernetesgateway": "kubernetesgateway",
 }
 
 
@@ -113,6 +114,10 @@ def stores_of(static: StaticConfig, name: str) -> list[Store]:
             from lbcore.provider.kubernetes.ingress import ingress_store
 
             return [ingress_store(settings)]
+        case "kubernetesgateway":
+            from lbcore.provider.kubernetes.gateway import gateway_store
+
+            return [gateway_store(settings, static)]
         case "etcd":
             from lbcore.provider.etcd import EtcdStore
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import signal
 import urllib.request
@@ -25,6 +26,7 @@ COMPARED = {
     "middlewares": (
         "addPrefix", "stripPrefix", "stripPrefixRegex", "replacePath", "replacePathRegex", "chain", "ipAllowList",
         "headers", "errors", "redirectRegex", "redirectScheme", "inFlightReq", "inFlightConn", "buffering", "retry", "rateLimit",
+        "requestHeaderModifier", "responseHeaderModifier", "requestRedirect", "urlRewrite", "URLRewrite",
         "passTLSClientCert", "status", "circuitBreaker", "compress", "forwardAuth", "contentType",
     ),
 }  # fmt: skip
@@ -498,4 +500,195 @@ def test_ingresses(cluster: Kubernetes, tmp_path: Path, case: str) -> None:
         assert ours[kind].keys() == theirs[kind].keys(), kind
         for name in theirs[kind]:
             mine, other = (json.dumps(each[kind][name], sort_keys=True) for each in (ours, theirs))
+            assert mine == other, f"{kind} {name}"
+
+
+GATEWAYS = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: ours}
+spec: {controllerName: traefik.io/gateway-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: theirs}
+spec: {controllerName: example.com/other}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gw}
+spec:
+  gatewayClassName: ours
+  listeners:
+    - {name: http, protocol: HTTP, port: WEB, allowedRoutes: {namespaces: {from: All}}}
+    - {name: https, protocol: HTTPS, port: OTHER, hostname: "*.secure.test", tls: {mode: Terminate, certificateRefs: [{kind: Secret, group: "", name: cert}]}}
+    - {name: tls, protocol: TLS, port: TCP, tls: {mode: Passthrough}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: paths}
+spec:
+  parentRefs: [{name: gw, sectionName: http}]
+  hostnames: [gw.test]
+  rules:
+    - matches: [{path: {type: PathPrefix, value: /}}]
+      backendRefs: [{name: web, port: 80}]
+    - matches: [{path: {type: Exact, value: /exact}}, {path: {type: PathPrefix, value: /prefix/}}, {path: {type: RegularExpression, value: "/re.*"}}]
+      backendRefs: [{name: web, port: 80, weight: 3}, {name: api, port: 8080}]
+    - matches:
+        - path: {type: PathPrefix, value: /m}
+          method: POST
+          headers: [{name: x-a, value: b}, {type: RegularExpression, name: x-c, value: "d.*"}]
+          queryParams: [{name: q, value: "1"}, {type: RegularExpression, name: r, value: "2+"}]
+      backendRefs: [{name: web, port: 80}]
+    - matches: [{path: {type: PathPrefix, value: /gone}}]
+      backendRefs: [{name: web, port: 80}, {name: gone, port: 80, weight: 0}]
+    - matches: [{path: {type: PathPrefix, value: /tls}}]
+      backendRefs: [{name: api, port: 443}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: filters}
+spec:
+  parentRefs: [{name: gw}]
+  hostnames: ["*.secure.test", "*.filter.test"]
+  rules:
+    - matches: [{path: {type: PathPrefix, value: /redirect}}]
+      filters: [{type: RequestRedirect, requestRedirect: {scheme: https, hostname: x.test, statusCode: 301, path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}}}]
+    - matches: [{path: {type: PathPrefix, value: /headers}}]
+      filters:
+        - {type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-A, value: a}], add: [{name: X-B, value: b}], remove: [X-C]}}
+        - {type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: X-D, value: d}]}}
+      backendRefs: [{name: web, port: 80, filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-E, value: e}]}}]}]
+    - matches: [{path: {type: PathPrefix, value: /rewrite}}]
+      filters: [{type: URLRewrite, urlRewrite: {hostname: y.test, path: {type: ReplaceFullPath, replaceFullPath: /all}}}]
+      backendRefs: [{name: web, port: 80}]
+    - matches: [{path: {type: PathPrefix, value: /extension}}]
+      filters: [{type: ExtensionRef, extensionRef: {group: traefik.io, kind: Middleware, name: strip}}]
+      backendRefs: [{name: web, port: 80}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: api}
+spec:
+  parentRefs: [{name: gw, sectionName: http}]
+  hostnames: [api.test]
+  rules:
+    - matches: [{path: {type: PathPrefix, value: /}}]
+      backendRefs: [{group: traefik.io, kind: TraefikService, name: api@internal}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: across, namespace: team}
+spec:
+  parentRefs: [{name: gw, namespace: default, sectionName: http}]
+  hostnames: [across.test]
+  rules: [{matches: [{path: {type: PathPrefix, value: /}}], backendRefs: [{name: web, namespace: default, port: 80}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {name: grant}
+spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: team}], to: [{group: "", kind: Service, name: web}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: elsewhere}
+spec:
+  parentRefs: [{name: gw, sectionName: https}]
+  hostnames: [not.test]
+  rules: [{matches: [{path: {type: PathPrefix, value: /}}], backendRefs: [{name: web, port: 80}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {name: db}
+spec:
+  parentRefs: [{name: gw, sectionName: tls}]
+  hostnames: [db.test, "*.db.test"]
+  rules: [{backendRefs: [{name: web, port: 80, weight: 2}, {name: api, port: 8080}]}]
+"""
+
+
+def plain(view: dict[str, Any]) -> dict[str, Any]:
+    """A service or middleware as both say it."""
+    found = json.loads(json.dumps(view))
+    for child in (found.get("weighted") or {}).get("services", []):
+        child.pop("status", None)  # of what cannot be resolved: it has another form here
+    for redirect in ("requestRedirect", "urlRewrite", "URLRewrite"):
+        if redirect in found:
+            parts = {key: value for key, value in found.pop(redirect).items() if value not in ("", 0, None)}
+            found[redirect.lower()] = parts
+    return found
+
+
+def by_rule(found: dict[str, Any]) -> dict[str, Any]:
+    """The same with another digest of the rule in the names of a router and what belongs to it."""
+    text = json.dumps(found)
+    for name, router in (found["http routers"] | found["tcp routers"]).items():
+        if (known := name.partition("@")[0].rpartition("-")[2]) != "host":
+            text = text.replace(known, hashlib.sha256(router["rule"].encode()).hexdigest()[:20])
+    parsed: dict[str, Any] = json.loads(text)
+    return parsed
+
+
+def test_gateways(cluster: Kubernetes, tmp_path: Path) -> None:
+    found: dict[str, dict[str, Any]] = {}
+    settings = {"endpoint": cluster.url, "token": "of-a-test"}
+    ports = {point: free_port() for point in ("web", "other", "tcp")}
+    text = GATEWAYS
+    for point, port in ports.items():
+        text = text.replace(f"port: {point.upper()}", f"port: {port}")
+    cluster.apply(text)
+    statuses = {}
+    for name in NAMES:  # one after the other: they share the ports of the listeners
+        api_port = free_port()
+        static = {
+            "entryPoints": {point: {"address": f"127.0.0.1:{port}"} for point, port in ports.items()},
+            "api": {"insecure": True},
+            "providers": {"providersThrottleDuration": "0s", "kubernetesGateway": settings, "kubernetesCRD": settings},
+        }
+        static["entryPoints"]["traefik"] = {"address": f"127.0.0.1:{api_port}"}
+        process = start(name, tmp_path, static)
+        try:
+
+            def routers(port: int = api_port) -> Any:
+                return objects(port, "http", "routers", "kubernetesgateway")
+
+            eventually(routers, f"{name} has read the cluster")
+            found[name] = {
+                f"{layer} {kind}": objects(api_port, layer, kind, "kubernetesgateway")
+                for layer in ("http", "tcp")
+                for kind in ("routers", "services", "middlewares")
+            }
+
+            def told(name: str = name) -> Any:
+                return {
+                    route: [
+                        {said["type"]: (said["status"], said["reason"]) for said in parent["conditions"]}
+                        for parent in cluster.get("HTTPRoute", route)["status"]["parents"]
+                    ]
+                    for route in ("paths", "filters", "api", "elsewhere")
+                    if cluster.get("HTTPRoute", route).get("status")
+                }
+
+            eventually(lambda: len(told()) == 4, f"{name} has written statuses")
+            statuses[name] = told()
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+        for route in ("paths", "filters", "api", "elsewhere"):
+            cluster.forget_status("HTTPRoute", route)
+    theirs, ours = (by_rule(found[name]) for name in ("traefik", "lbcore"))
+    assert statuses["lbcore"] == statuses["traefik"]
+    # What closes connections for names that nobody has is a router there.
+    theirs["tcp routers"].pop("deny-unknown-host@kubernetesgateway")
+    theirs["tcp services"].pop("deny-unknown-host@kubernetesgateway")
+    for each in (*ours["http routers"].values(), *theirs["http routers"].values()):
+        each.pop("priority")  # the order is another one: see differences.md
+    refused = {name for name in ours["http services"] if "-gone-" in name}
+    for name in refused:
+        ours["http services"].pop(name)
+    for kind in theirs:
+        assert ours[kind].keys() == theirs[kind].keys(), kind
+        for name in theirs[kind]:
+            mine, other = (json.dumps(plain(each[kind][name]), sort_keys=True) for each in (ours, theirs))
             assert mine == other, f"{kind} {name}"

@@ -126,6 +126,15 @@ class Kubernetes:
         with self._changed:
             return copy.deepcopy(self._objects[(plural, "" if plural in UNSCOPED else namespace, name)])
 
+    def forget_status(self, kind: str, name: str, namespace: str = "default") -> None:
+        """Have an object be without a status."""
+        with self._changed:
+            key = (PLURALS[kind], "" if PLURALS[kind] in UNSCOPED else namespace, name)
+            thing = copy.deepcopy(self._objects[key])
+            thing.pop("status", None)
+            self._objects[key] = thing
+            self._note("MODIFIED", key, thing)
+
     def names(self, kind: str) -> list[str]:
         with self._changed:
             return sorted(name for plural, _, name in self._objects if plural == PLURALS[kind])
@@ -166,6 +175,9 @@ class Kubernetes:
         if plural == "secrets" and "stringData" in thing:
             data = thing.pop("stringData").items()
             thing["data"] = {key: base64.b64encode(value.encode()).decode() for key, value in data}
+        if plural == "services":
+            for port in thing["spec"].get("ports", ()):
+                port.setdefault("protocol", "TCP")  # as an API server does it
         with self._changed:
             key = (plural, about.get("namespace", ""), about["name"])
             self.store(key, thing)
@@ -205,7 +217,7 @@ class Kubernetes:
         if plural in self.failing:
             raise Refusal(self.failing[plural], "InternalError", "an injected failure")
 
-    def list(self, plural: str, namespace: str, query: dict[str, str]) -> Thing:
+    def list(self, plural: str, namespace: str, query: dict[str, str], version_of_api: str) -> Thing:
         with self._changed:
             found = [
                 copy.deepcopy(thing)
@@ -220,10 +232,11 @@ class Kubernetes:
         if limit and start + limit < len(found):
             about["continue"] = str(start + limit)
         page = found[start : start + limit] if limit else found[start:]
-        group, api = next((group, api) for group, (api, kinds) in GROUPS.items() if KINDS[plural] in kinds)
-        return {"kind": f"{KINDS[plural]}List", "apiVersion": f"{group}/{api}".lstrip("/"), "metadata": about, "items": page}
+        return {"kind": f"{KINDS[plural]}List", "apiVersion": version_of_api, "metadata": about, "items": page}
 
-    def watch(self, plural: str, namespace: str, query: dict[str, str], say: Callable[[Thing], None]) -> None:
+    def watch(
+        self, plural: str, namespace: str, query: dict[str, str], version_of_api: str, say: Callable[[Thing], None]
+    ) -> None:
         """Say what happens until the time is over, or it is cut."""
         selector, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
         end = time.monotonic() + float(query.get("timeoutSeconds") or 3600)
@@ -239,7 +252,7 @@ class Kubernetes:
                 at = self._version
             for thing in things:
                 say({"type": "ADDED", "object": thing})
-            say(_bookmark(plural, at, {"k8s.io/initial-events-end": "true"}))
+            say(_bookmark(plural, at, version_of_api, {"k8s.io/initial-events-end": "true"}))
         elif at < self._oldest:
             say({"type": "ERROR", "object": Refusal(410, "Expired", f"too old resource version: {at} ({self._oldest})").body})
             return
@@ -265,7 +278,7 @@ class Kubernetes:
                     say({"type": "DELETED", "object": thing})
                     said = True
             if not said and query.get("allowWatchBookmarks") in ("true", "1"):
-                say(_bookmark(plural, at, {}))
+                say(_bookmark(plural, at, version_of_api, {}))
 
     def read_one(self, plural: str, namespace: str, name: str) -> Thing:
         with self._changed:
@@ -300,12 +313,11 @@ class Kubernetes:
             return copy.deepcopy(self.store(key, changed))
 
 
-def _bookmark(plural: str, version: int, notes: dict[str, str]) -> Thing:
-    group, api = next((group, api) for group, (api, kinds) in GROUPS.items() if KINDS[plural] in kinds)
+def _bookmark(plural: str, version: int, version_of_api: str, notes: dict[str, str]) -> Thing:
     about: Thing = {"resourceVersion": str(version), "creationTimestamp": None}
     if notes:
         about["annotations"] = notes
-    return {"type": "BOOKMARK", "object": {"kind": KINDS[plural], "apiVersion": f"{group}/{api}".lstrip("/"), "metadata": about}}
+    return {"type": "BOOKMARK", "object": {"kind": KINDS[plural], "apiVersion": version_of_api, "metadata": about}}
 
 
 def _matches(key: Key, thing: Thing, plural: str, namespace: str, selector: str, fields: str) -> bool:
@@ -373,9 +385,10 @@ def _handler(cluster: Kubernetes) -> type[http.server.BaseHTTPRequestHandler]:
                 return self.answer(200, {"major": "1", "minor": "34", "gitVersion": "v1.34.0"})
             scope, found = SCOPES.fullmatch(path), PATH.fullmatch(path)
             if scope is not None:
-                plural, namespace, name, sub = "namespaces", "", scope["name"] or "", ""
+                plural, namespace, name, sub, api = "namespaces", "", scope["name"] or "", "", "v1"
             elif found is not None:
                 plural, namespace, name, sub = (found[key] or "" for key in ("plural", "namespace", "name", "sub"))
+                api = f"{found['group'] or ''}/{found['version']}".lstrip("/")
             else:
                 raise Refusal(404, "NotFound", "the server could not find the requested resource")
             cluster.check(plural, self.headers)
@@ -389,11 +402,11 @@ def _handler(cluster: Kubernetes) -> type[http.server.BaseHTTPRequestHandler]:
                 self.wfile.flush()
                 self.close_connection = True
                 with contextlib.suppress(OSError):
-                    cluster.watch(plural, namespace, query, self.say)
+                    cluster.watch(plural, namespace, query, api, self.say)
                     self.wfile.write(b"0\r\n\r\n")
                 return None
             if self.command == "GET":
-                return self.answer(200, cluster.list(plural, namespace, query))
+                return self.answer(200, cluster.list(plural, namespace, query, api))
             thing = None
             with contextlib.suppress(ValueError):
                 thing = json.loads(body)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from lbcore.config.model import Model
+from lbcore.config.model import Model, keys
 from lbcore.config.units import LimitDuration, seconds
 
 
@@ -19,7 +19,6 @@ class KubernetesProvider(Model):
     namespaces        that are read; none: all.
     labelSelector     objects of the provider's own kinds that do not match do not count.
     throttleDuration  least time between two publications, if it is longer than providersThrottleDuration.
-    allowEmptyServices  a service without endpoints answers 503; otherwise what leads to it is not there.
     nativeLBByDefault   requests go to the address of a service, and Kubernetes chooses the pod.
     disableClusterScopeResources  what belongs to no namespace (nodes, ...) is not read.
     crossProviderNamespaces  that may refer to objects of other providers (`name@file`); unset: all of them.
@@ -36,7 +35,6 @@ class KubernetesProvider(Model):
     label_selector: str = ""
     throttle_duration: LimitDuration = seconds(0)
     allow_external_name_services: bool = False
-    allow_empty_services: bool = True
     native_lb_by_default: bool = Field(default=False, alias="nativeLBByDefault")
     disable_cluster_scope_resources: bool = False
     cross_provider_namespaces: list[str] | None = None
@@ -46,10 +44,12 @@ class KubernetesProvider(Model):
 class KubernetesCrd(KubernetesProvider):
     """`providers.kubernetesCRD`: the kinds of traefik.io/v1alpha1.
 
+    allowEmptyServices   a service without endpoints answers 503; otherwise what leads to it is not there.
     ingressClass         routes of this class count; unset: those without one, and of class `traefik`.
     allowCrossNamespace  objects may refer to those of other namespaces.
     """
 
+    allow_empty_services: bool = True
     ingress_class: str = ""
     allow_cross_namespace: bool = False
 
@@ -76,6 +76,7 @@ class IngressEndpoint(Model):
 class KubernetesIngress(KubernetesProvider):
     """`providers.kubernetesIngress`: the Ingresses of a cluster.
 
+    allowEmptyServices    as of `kubernetesCRD`.
     ingressClass          Ingresses of this class count; unset: of all classes of Traefik, and those without one.
     ingressEndpoint       is written into their statuses, by one instance alone.
     strictPrefixMatching  `/foo` as a prefix does not match `/foobar`.
@@ -84,6 +85,7 @@ class KubernetesIngress(KubernetesProvider):
                           namespace in that of lbcore's pod.
     """
 
+    allow_empty_services: bool = True
     ingress_class: str = ""
     ingress_endpoint: IngressEndpoint | None = None
     strict_prefix_matching: bool = False
@@ -102,3 +104,55 @@ def check_lease(value: str) -> str:
     if value and (len(parts) > 2 or not all(parts)):
         raise ValueError(f"{value!r}: write namespace/name")
     return value
+
+
+class ServiceReference(Model):
+    name: str = ""
+    namespace: str = ""
+
+
+class StatusAddress(Model):
+    """What the statuses of Gateways say of where they are reached; the first one that is set counts."""
+
+    ip: str = ""
+    hostname: str = ""
+    service: ServiceReference | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> StatusAddress:
+        of_service = self.service is not None and self.service.name and self.service.namespace
+        if not (self.ip or self.hostname or of_service):
+            raise ValueError("needs ip, hostname, or the name and namespace of a service")
+        return self
+
+
+class KubernetesGateway(KubernetesProvider):
+    """`providers.kubernetesGateway`: the kinds of the Gateway API.
+
+    labelSelector        of GatewayClasses.
+    experimentalChannel  TCPRoute and UDPRoute are read, too.
+    statusAddress        is written into the statuses of Gateways.
+    allowExternalNameServices  (extension) services of type ExternalName as backends.
+    controllerName       (extension) the GatewayClasses that name this controller are ours.
+    lease                (extension) as of `kubernetesIngress`.
+    """
+
+    ignored = keys("qps burst", "one request a kind is open, and few others are made")
+
+    experimental_channel: bool = False
+    status_address: StatusAddress | None = None
+    controller_name: str = "traefik.io/gateway-controller"
+    lease: str = ""
+
+    @field_validator("lease")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        return check_lease(value)
+
+    @field_validator("controller_name")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        domain, slash, path = value.partition("/")
+        if not (domain and slash and path):
+            raise ValueError(f"{value!r}: write example.com/name")
+        return value

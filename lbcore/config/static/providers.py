@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from lbcore.config.model import Change, Model, keys
 from lbcore.config.numbers import Limit
-from lbcore.config.static.kubernetes import KubernetesCrd, KubernetesIngress
+from lbcore.config.static.kubernetes import KubernetesCrd, KubernetesGateway, KubernetesIngress
 from lbcore.config.units import Duration, LimitDuration, seconds
 
 # In the order in which their routers come where rule and priority say nothing; others come after them.
@@ -381,7 +381,7 @@ class Providers(Model):
     """
 
     missing = keys(
-        "kubernetesIngressNGINX kubernetesGateway knative ecs plugin",
+        "kubernetesIngressNGINX knative ecs plugin",
         "describe routers and services in a file: providers.file",
     )
     ignored = keys("marathon rancher", "gone since Traefik 3: describe routers and services in a file: providers.file")
@@ -395,6 +395,7 @@ class Providers(Model):
     redis: RedisProvider | None = None
     kubernetescrd: KubernetesCrd | None = Field(default=None, alias="kubernetesCRD")
     kubernetes: KubernetesIngress | None = Field(default=None, alias="kubernetesIngress")
+    kubernetesgateway: KubernetesGateway | None = Field(default=None, alias="kubernetesGateway")
     etcd: EtcdProvider | None = None
     consul: ConsulProvider | None = None
     consul_catalog: ConsulCatalogProvider | None = None

@@ -25,12 +25,13 @@ class Unavailable(ValueError):
 
 @dataclass(frozen=True)
 class Context:
-    """One reading of a cluster."""
+    """One reading of a cluster. `keeps_empty`: what leads to a service without endpoints is there nevertheless."""
 
     settings: KubernetesProvider
     snapshot: Snapshot
     core: Core
     draft: Draft
+    keeps_empty: bool
 
     def backend(
         self, source: str, at: str, namespace: str, name: str, port: str, ways: Ways, protocol: str = "TCP"
@@ -42,11 +43,11 @@ class Context:
         try:
             backend = backend_of(self.core, namespace, name, port, ways, protocol)
         except Lacking as error:
-            if not self.settings.allow_empty_services:
+            if not self.keeps_empty:
                 raise Unavailable(f"{at}: {error}") from None
             self.draft.problems.append(f"{source}: {at}: {error}: no server")
             return None
-        if not backend.endpoints and not self.settings.allow_empty_services:
+        if not backend.endpoints and not self.keeps_empty:
             raise Unavailable(f"{at}: Service {namespace}/{name} has no endpoints, and allowEmptyServices is off")
         return backend
 

@@ -49,7 +49,8 @@ def reading_of(snapshot: Snapshot, settings: KubernetesCrd, memory: Memory) -> R
     """What the objects of a snapshot mean."""
     draft = Draft(memory)
     references = References(settings.allow_cross_namespace, settings.cross_provider_namespaces)
-    context = CrdContext(settings, snapshot, Core(snapshot), draft, references, settings.ingress_class)
+    keeps_empty, wanted = settings.allow_empty_services, settings.ingress_class
+    context = CrdContext(settings, snapshot, Core(snapshot), draft, keeps_empty, references, wanted)
     services = Services(context)
     read_tls(context)
     read_middlewares(context, services)

@@ -62,7 +62,7 @@ def ingress_store(settings: KubernetesIngress) -> KubernetesStore:
 def outcome_of(snapshot: Snapshot, settings: KubernetesIngress, memory: Memory) -> Outcome:
     """What the objects of a snapshot mean."""
     draft = Draft(memory)
-    context = Context(settings, snapshot, Core(snapshot), draft)
+    context = Context(settings, snapshot, Core(snapshot), draft, settings.allow_empty_services)
     selected = [source for source in sources(snapshot, "Ingress") if _is_meant(source, settings, snapshot)]
     for source in selected:
         _Reader(context, settings, source).read()

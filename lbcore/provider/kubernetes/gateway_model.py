@@ -1,0 +1,140 @@
+"""Gateways, listeners and conditions of the Gateway API, as far as all of its routes share them. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lbcore.config.static.kubernetes import KubernetesGateway
+from lbcore.provider.kubernetes.client import Thing
+from lbcore.provider.kubernetes.context import Context
+from lbcore.provider.kubernetes.watch import Kind, about
+
+GROUP = "gateway.networking.k8s.io"
+TRAEFIK = "traefik.io"  # group of Middleware and TraefikService, which filters and backends may name
+NAMESPACES = Kind("Namespace", "namespaces", scoped=False, trim=lambda thing: {})
+
+Content = dict[str, Any]
+Conditions = list[Content]
+
+
+def kind_of(name: str, plural: str, version: str = "v1", **more: Any) -> Kind:
+    """A kind of the Gateway API."""
+    return Kind(name, plural, GROUP, version, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """An entry point, as far as listeners have to find it."""
+
+    name: str
+    port: int
+    is_udp: bool
+    has_tls: bool
+
+
+@dataclass(frozen=True)
+class GatewayContext(Context):
+    """One reading of a cluster with Gateways.
+
+    points    the entry points of the static configuration.
+    policies  what was found out about each BackendTLSPolicy, by namespace and name, and then by Gateway.
+    """
+
+    options: KubernetesGateway
+    points: list[Point]
+    policies: dict[tuple[str, str], dict[tuple[str, str], Conditions]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Listener:
+    """A listener of a Gateway.
+
+    point       the entry point; empty: there is none.
+    kinds       of routes that it takes.
+    takes       whether routes of a namespace may be its own.
+    conditions  what is wrong with it; empty: nothing.
+    is_blocked  whether it can serve nothing because of that.
+    attached    routes that are its own.
+    """
+
+    name: str
+    port: int
+    protocol: str
+    hostname: str
+    passes: bool = False
+    point: str = ""
+    kinds: list[str] = field(default_factory=list)
+    takes: Callable[[str], bool] = lambda namespace: False
+    conditions: Conditions = field(default_factory=list)
+    is_blocked: bool = False
+    attached: int = 0
+
+
+@dataclass(slots=True)
+class Gateway:
+    """A Gateway of a class of ours. `problem`: why none of it is accepted."""
+
+    thing: Thing
+    listeners: list[Listener]
+    problem: str = ""
+
+    @property
+    def namespace(self) -> str:
+        return str(about(self.thing).get("namespace") or "")
+
+    @property
+    def name(self) -> str:
+        return str(about(self.thing).get("name") or "")
+
+
+def condition(kind: str, is_true: bool, reason: str, message: str, generation: Any) -> Content:
+    """One that a status has. The time is added when it is written."""
+    found: Content = {"type": kind, "status": "True" if is_true else "False", "reason": reason, "message": message}
+    if isinstance(generation, int):
+        found["observedGeneration"] = generation
+    return found
+
+
+def granted(context: Context, kind: str, namespace: str, group: str, to_kind: str, to_name: str, to: str) -> bool:
+    """Whether a `kind` of the Gateway API in `namespace` may refer to an object in namespace `to`."""
+    if to == namespace:
+        return True
+    for thing in context.snapshot.all("ReferenceGrant"):
+        if about(thing).get("namespace") != to:
+            continue
+        spec = thing.get("spec") or {}
+        is_from = any(
+            each.get("group") == GROUP and each.get("kind") == kind and each.get("namespace") == namespace
+            for each in spec.get("from") or []
+        )
+        is_to = any(
+            (each.get("group") or "") == group
+            and each.get("kind") == to_kind
+            and (not each.get("name") or each["name"] == to_name)
+            for each in spec.get("to") or []
+        )
+        if is_from and is_to:
+            return True
+    return False
+
+
+def matches_labels(selector: Any, labels: Mapping[str, Any]) -> bool:
+    """Whether labels fit a selector of labels. Raises ValueError for one that means nothing."""
+    selector = selector if isinstance(selector, dict) else {}
+    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
+        return False
+    for each in selector.get("matchExpressions") or []:
+        key, operator, values = each.get("key"), each.get("operator"), each.get("values") or []
+        if operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
+            raise ValueError(f"operator {operator!r} of a selector")
+        fits = {
+            "In": labels.get(key) in values,
+            "NotIn": labels.get(key) not in values,
+            "Exists": key in labels,
+            "DoesNotExist": key not in labels,
+        }[operator]
+        if not fits:
+            return False
+    return True
