@@ -72,27 +72,39 @@ class StaplingAgent:
         self._entries: dict[str, Entry] = {}
         self._gone: set[str] = set()  # the workers have a staple for them that they are to drop
         self._read: dict[str, tuple[str, Entry] | None] = {}  # by text of a certificate in force
+        self._dynamic: DynamicConfig | None = None  # a configuration that was not followed yet
         self._changed = asyncio.Event()
         self._calls = BlockingCalls()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def configured(self, dynamic: DynamicConfig) -> None:
         """Follow a merged configuration that came into force."""
-        read: dict[str, tuple[str, Entry] | None] = {}
-        for text in dict.fromkeys(_texts(dynamic)):
-            read[text] = self._read[text] if text in self._read else self._entry(text)
-        self._read = read
-        entries = dict(found for found in read.values() if found is not None)
+        self._dynamic = dynamic
+        self._changed.set()
+
+    async def _follow(self) -> None:
+        """Take the certificates of the newest configuration. They are read in a thread: there may be many."""
+        dynamic, self._dynamic = self._dynamic, None
+        if dynamic is None:
+            return
+        self._read = await asyncio.to_thread(self._entries_of, dynamic)
+        entries = dict(found for found in self._read.values() if found is not None)
         self._gone |= {name for name, entry in self._entries.items() if name not in entries and entry.sent}
         self._gone -= set(entries)
         self._entries = {name: self._entries.get(name, entry) for name, entry in entries.items()}
-        self._changed.set()
+
+    def _entries_of(self, dynamic: DynamicConfig) -> dict[str, tuple[str, Entry] | None]:
+        read: dict[str, tuple[str, Entry] | None] = {}
+        for text in dict.fromkeys(_texts(dynamic)):
+            read[text] = self._read[text] if text in self._read else self._entry(text)
+        return read
 
     async def run(self) -> None:
         """Ask the responders, until cancelled."""
         try:
             while True:
                 self._changed.clear()
+                await self._follow()
                 self._end_old()
                 await self._send()
                 self._ask()

@@ -13,6 +13,9 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
+from lbcore.config.load import static_of
+from lbcore.errors import ConfigError
+from lbcore.process.preflight import start_problems
 from lbcore.spiffe.messages import identity_in
 from tests.support.certificates import Files, authority, signed
 from tests.support.instance import Instance, eventually, running
@@ -164,6 +167,20 @@ def test_the_address_may_come_from_the_environment(
         eventually(lambda: answers(lb, "/named") == 200, "the identity has come")
         assert answers(lb, "/shop") == 502, "the static transport has other trust"
     api.stop()
+
+
+def test_an_api_that_cannot_be_asked_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPIFFE_ENDPOINT_SOCKET", raising=False)
+    with pytest.raises(ConfigError, match="is no address of a Workload API"):
+        static_of({"spiffe": {"workloadAPIAddr": "http://127.0.0.1:1"}})
+    for static, problem in (
+        ({"spiffe": {}}, "spiffe.workloadAPIAddr: is missing"),
+        ({"serversTransport": {"spiffe": {}}}, "serversTransport.spiffe: SPIFFE is enabled for this transport, but"),
+        ({"tcpServersTransport": {"tls": {"spiffe": {}}}}, "tcpServersTransport.tls.spiffe: SPIFFE is enabled for"),
+    ):
+        points = {"entryPoints": {"web": {"address": "127.0.0.1:0"}}}
+        [found] = start_problems(static_of({**points, **static}))
+        assert problem in str(found)
 
 
 def test_messages_are_read_to_the_letter(made: dict[str, Files]) -> None:

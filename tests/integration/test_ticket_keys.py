@@ -83,6 +83,12 @@ def test_keys_from_a_secret(files: Files, backend: Backend, tmp_path: Path) -> N
         eventually(lambda: is_resumed(first, second, VERSIONS[1]), "the keys are known")
         assert all(is_resumed(*pair, version) for pair in ((first, second), (second, first)) for version in VERSIONS)
         assert "5" * 64 not in first.log
+        # An instance that does not share them knows none of these sessions.
+        (tmp_path / "2").mkdir()
+        with running(tmp_path / "2", secured(files, backend), workers=1) as third:
+            third.runs(1)
+            assert is_resumed(third, third, VERSIONS[1])
+            assert not is_resumed(first, third, VERSIONS[1])
 
 
 def test_keys_in_a_redis(server: Server, files: Files, backend: Backend, tmp_path: Path) -> None:
@@ -92,12 +98,6 @@ def test_keys_in_a_redis(server: Server, files: Files, backend: Backend, tmp_pat
     names = sorted(name.decode() for name in server.client.keys("lbcore/tickets/edge/*"))
     assert len(names) == 3
     assert all(EPOCH_S < server.client.ttl(name) <= 4 * EPOCH_S for name in names)
-
-
-def test_without_shared_keys_each_instance_has_its_own(files: Files, backend: Backend, tmp_path: Path) -> None:
-    with two(tmp_path, files, backend, "") as (first, second):
-        assert is_resumed(first, first, VERSIONS[1])
-        assert not is_resumed(first, second, VERSIONS[1])
 
 
 def test_keys_change_with_the_clock_and_two_older_ones_stay(

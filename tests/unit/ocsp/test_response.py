@@ -20,8 +20,10 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.load import static_of
 from lbcore.config.static import Ocsp
 from lbcore.config.tls import Certificate, TlsConfig
+from lbcore.errors import ConfigError
 from lbcore.ocsp import agent
 from lbcore.ocsp.agent import StaplingAgent
 from lbcore.ocsp.response import issuer_among, read_response, request_for, responders_of
@@ -137,6 +139,15 @@ def test_what_is_asked_for() -> None:
     assert issuer_among(LEAF.certificate, []) is None
     asked = ocsp.load_der_ocsp_request(request_for(LEAF.certificate, CA.certificate))
     assert asked.serial_number == LEAF.certificate.serial_number
+
+
+def test_an_override_is_a_url() -> None:
+    static = static_of({"ocsp": {"responderOverrides": {URL: "https://ocsp.test/x"}}})
+    assert static.ocsp == Ocsp(responder_overrides={URL: "https://ocsp.test/x"})
+    assert static_of({"ocsp": {}}).ocsp == Ocsp()
+    for wrong in ("ocsp.test", "ftp://ocsp.test/", "http://", "http://[x"):
+        with pytest.raises(ConfigError, match="is no URL of a responder"):
+            static_of({"ocsp": {"responderOverrides": {URL: wrong}}})
 
 
 class Responder:
