@@ -45,8 +45,9 @@ class RedisStorage(Storage):
         try:
             parts = urlsplit(address)
             self._client: Any = redis.Redis.from_url(address, decode_responses=True, **limits)
-        except (ValueError, TypeError) as error:
-            raise StorageError(f"storage: the URL cannot be used: {error}") from None
+        except (ValueError, TypeError):  # whose text may hold a part of the password
+            text = "the URL cannot be used: write redis://USER:PASSWORD@HOST:6379/0#NAME"
+            raise StorageError(text) from None
         host = parts.netloc.rpartition("@")[2]  # without the password
         self.place = f"{parts.scheme}://{host}{parts.path}#{name or 'default'}"
         self._key = f"lbcore/acme/{name or 'default'}"

@@ -106,8 +106,8 @@ def _in_redis(url: str) -> KeyOf:
     limits: dict[str, Any] = {"socket_timeout": CALL_S, "socket_connect_timeout": CALL_S}
     try:
         client: Any = redis.Redis.from_url(address, **limits)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"the URL cannot be used: {error}") from None
+    except (ValueError, TypeError):  # whose text may hold a part of the password
+        raise ValueError("the URL cannot be used: write redis://USER:PASSWORD@HOST:6379/0#NAME") from None
 
     def key_of(epoch: int) -> bytes:
         place = f"lbcore/tickets/{name or 'default'}/{epoch}"

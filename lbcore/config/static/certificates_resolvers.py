@@ -98,7 +98,7 @@ class Acme(Model):
     profile: str = ""
     email_addresses: list[str] = []
     disable_common_name: bool = False
-    storage: str = "acme.json"
+    storage: str = Field(default="acme.json", repr=False)
     key_type: str = USUAL_KEY_TYPE
     eab: ExternalAccount | None = None
     certificates_duration: Annotated[int, Field(ge=1, le=24 * 3650)] = 2160
