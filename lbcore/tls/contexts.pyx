@@ -325,7 +325,8 @@ cdef class OptionSet:
         SSL_CTX_set_security_level(context, 0 if self.min_version < TLS_1_2 else 1)
         SSL_CTX_ctrl(context, CTRL_MIN_VERSION, self.min_version, NULL)
         SSL_CTX_ctrl(context, CTRL_MAX_VERSION, self.max_version, NULL)
-        SSL_CTX_ctrl(context, CTRL_MODE, MODE_PARTIAL_WRITE | MODE_MOVING_BUFFER | MODE_RELEASE_BUFFERS, NULL)
+        # A chain is sent as its file has it, and not completed by authorities that are trusted for clients.
+        SSL_CTX_ctrl(context, CTRL_MODE, MODE_PARTIAL_WRITE | MODE_MOVING_BUFFER | MODE_RELEASE_BUFFERS | MODE_NO_AUTO_CHAIN, NULL)
         SSL_CTX_ctrl(context, CTRL_SESSION_CACHE, 0, NULL)
         SSL_CTX_set_options(context, OP_IGNORE_UNEXPECTED_EOF | OP_NO_COMPRESSION | OP_SERVER_PREFERENCE | OP_NO_RENEGOTIATION
                             | (0 if self.tickets else OP_NO_TICKET))

@@ -6,6 +6,9 @@ or ERR_clear_error before the next call.
 
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 
+from lbcore.http.heap cimport heap_give, heap_resize, heap_take
+from lbcore.http.sanitizer cimport POOLS
+
 from lbcore.tls.library import find
 
 OP_IGNORE_UNEXPECTED_EOF = <uint64_t>1 << 7
@@ -19,6 +22,28 @@ library = find()       # keeps the library open
 
 cdef void* at(str name) except NULL:
     return <void*><uintptr_t>library.address(name)
+
+
+ctypedef int (*set_mem_functions_fn)(void* (*)(size_t, const char*, int) noexcept nogil,
+                                     void* (*)(void*, size_t, const char*, int) noexcept nogil,
+                                     void (*)(void*, const char*, int) noexcept nogil) noexcept
+
+
+cdef void* take(size_t size, const char* file, int line) noexcept nogil:
+    return heap_take(size)
+
+
+cdef void* resize(void* block, size_t size, const char* file, int line) noexcept nogil:
+    return heap_resize(block, size)
+
+
+cdef void give(void* block, const char* file, int line) noexcept nogil:
+    heap_give(block)
+
+
+if POOLS:
+    # Refused by a library that has been used, as Python's own may have been: that one keeps the functions of libc.
+    (<set_mem_functions_fn>at("CRYPTO_set_mem_functions"))(take, resize, give)
 
 
 cdef int failure_reason() noexcept:

@@ -3,10 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t
 
 from lbcore.http.head cimport ClientAddress
-
-cdef extern from "<sys/socket.h>" nogil:
-    struct sockaddr_storage:
-        unsigned short ss_family
+from lbcore.transport.inet cimport sockaddr_storage
 
 
 cdef void address_v4(ClientAddress* address, const uint8_t* ip, uint16_t port) noexcept nogil

@@ -7,31 +7,11 @@ from libc.string cimport memcpy, memset, strlen
 
 from lbcore.http.head cimport ClientAddress
 from lbcore.http.number cimport put_decimal
-
-cdef extern from "<sys/socket.h>" nogil:
-    struct sockaddr:
-        pass
-    int getsockname(int fd, sockaddr* address, unsigned int* size)
-    enum:
-        AF_INET
-        AF_INET6
-        AF_UNIX
+from lbcore.transport.inet cimport (
+    AF_INET, AF_INET6, AF_UNIX, getsockname, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage,
+)
 
 cdef extern from "<netinet/in.h>" nogil:
-    struct in_addr:
-        uint32_t s_addr
-    struct in6_addr:
-        uint8_t s6_addr[16]
-    struct sockaddr_in:
-        unsigned short sin_family
-        uint16_t sin_port
-        in_addr sin_addr
-    struct sockaddr_in6:
-        unsigned short sin6_family
-        uint16_t sin6_port
-        uint32_t sin6_flowinfo
-        in6_addr sin6_addr
-        uint32_t sin6_scope_id
     uint16_t ntohs(uint16_t value)
     uint16_t htons(uint16_t value)
     uint32_t htonl(uint32_t value)

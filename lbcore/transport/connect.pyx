@@ -8,23 +8,17 @@ from libc.errno cimport (
 )
 from libc.stdint cimport int64_t
 
+from lbcore.transport.inet cimport AF_UNIX, IPPROTO_TCP, sockaddr
 from lbcore.transport.scarcity cimport lack
 
 cdef extern from "<sys/socket.h>" nogil:
-    struct sockaddr:
-        unsigned short sa_family
     int open_socket "socket"(int family, int type, int protocol)
     int connect(int fd, const sockaddr* address, unsigned int size)
     int setsockopt(int fd, int level, int name, const void* value, unsigned int size)
     enum:
-        AF_UNIX
         SOCK_STREAM
         SOCK_NONBLOCK
         SOCK_CLOEXEC
-
-cdef extern from "<netinet/in.h>" nogil:
-    enum:
-        IPPROTO_TCP
 
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:

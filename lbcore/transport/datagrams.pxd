@@ -2,27 +2,9 @@
 
 from libc.stdint cimport uint32_t
 
-cdef extern from "<sys/uio.h>" nogil:
-    struct iovec:
-        void* iov_base
-        size_t iov_len
+from lbcore.transport.inet cimport iovec, mmsghdr
 
 cdef extern from "<sys/socket.h>" nogil:
-    struct sockaddr:
-        unsigned short sa_family
-    struct msghdr:
-        void* msg_name
-        unsigned int msg_namelen
-        iovec* msg_iov
-        size_t msg_iovlen
-        void* msg_control
-        size_t msg_controllen
-        int msg_flags
-    struct mmsghdr:
-        msghdr msg_hdr
-        unsigned int msg_len
-    int recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, void* timeout)
-    int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags)
     Py_ssize_t send_datagram "send"(int fd, const void* data, size_t length, int flags)
 
 cdef enum:

@@ -2,6 +2,7 @@
 
 import socket
 
+from lbcore.http.heap cimport heap_adopt
 from lbcore.observability.observer cimport Observer
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.explainer cimport Explainer
@@ -46,6 +47,7 @@ cdef class Engine:
 
     def __init__(self, loop, static, Region region, worker: int, Observer observer=None):
         cdef EntryPoint entry_point
+        heap_adopt()
         self.reactor = Reactor(loop)
         self.dialer = SocketDialer(self.reactor, loop)
         self.servers = {}

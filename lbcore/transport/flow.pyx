@@ -1,28 +1,30 @@
-"""Streams of one session over QUIC: queues of bytes, what has come for whom, and what the peer may cost.
+"""The streams of one session of HTTP/2 or HTTP/3: queues of bytes, events, and what the peer may cost.
 
-The library that reads and writes frames calls back while it is at work. Its callbacks only note what has come, in the flow that
-it concerns; when the library has returned, `flow_ready` looks after each of these. So no exchange is at work inside of the
-library, and a request that was reset in the same breath was never begun.
+The library that reads and writes frames calls back while it works. Its callbacks only record events, in the flow concerned; after the
+library has returned, `flow_ready` is called for each of these flows. So exchanges never run inside the library, and a request that
+the same input resets is never begun.
 
-A byte of a body is given back to the peer's windows when it was taken, not when it came: that is the back-pressure. What is put
-towards the peer waits, and the one who puts it is stopped when that is much.
+The windows of the peer grow when bytes of a body are consumed, not when they arrive: that is the back-pressure. Bytes that were put
+wait in the `output` of their flow, whose source is stopped while there are many.
 """
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdint cimport int64_t, uint32_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove
 
+from lbcore.http.fields cimport FieldList
 from lbcore.http.known cimport H_OTHER
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span, span_of
 from lbcore.transport.reactor cimport Flushable
 
 cdef enum:
-    FIRST_BLOCK = 1024
-    BLOCK_BYTES = 16384        # of a block of a BlockQueue at least, but for the first one of a flow
-    CREDIT = 1000              # see `spend`
+    FIRST_BLOCK = 1024         # bytes of a queue's first block
+    BLOCK_BYTES = 16384        # least bytes of a further block of a BlockQueue
     CREDIT_PER_S = 100
+
+cdef FieldList fields          # for all sessions, because the libraries copy what is in it before they return
 
 
 cdef void queue_free(ByteQueue* queue) noexcept nogil:
@@ -32,7 +34,7 @@ cdef void queue_free(ByteQueue* queue) noexcept nogil:
 
 
 cdef int queue_add(ByteQueue* queue, const char* data, Py_ssize_t length) noexcept nogil:
-    """Append a copy. 0, or -1 without memory."""
+    """Append a copy of the bytes. Returns 0, or -1 if there is no memory."""
     cdef Py_ssize_t held = queue.end - queue.start, size
     cdef char* moved
     if queue.size - queue.end < length:
@@ -58,14 +60,14 @@ cdef int queue_add(ByteQueue* queue, const char* data, Py_ssize_t length) noexce
 
 
 cdef void queue_take(ByteQueue* queue, Py_ssize_t length) noexcept nogil:
-    """Forget the first bytes; the memory, too, when none are left."""
+    """Drop the first bytes; free the memory when none are left."""
     queue.start += length
     if queue.start == queue.end:
         queue_free(queue)
 
 
 cdef void blocks_free(BlockQueue* queue) noexcept nogil:
-    """Free all blocks. The library may not refer to their bytes any more."""
+    """Free all blocks. The library must not refer to their bytes any more."""
     cdef Block* block = queue.first
     cdef Block* following
     while block != NULL:
@@ -77,7 +79,7 @@ cdef void blocks_free(BlockQueue* queue) noexcept nogil:
 
 
 cdef int blocks_add(BlockQueue* queue, const char* data, Py_ssize_t length) noexcept nogil:
-    """Append a copy. 0, or -1 without memory, and then nothing was appended."""
+    """Append a copy of the bytes. Returns 0, or -1 if there is no memory; then nothing was appended."""
     cdef Block* block = queue.last
     cdef Block* made = NULL
     cdef Py_ssize_t room = 0 if block == NULL else block.size - block.end
@@ -104,8 +106,33 @@ cdef int blocks_add(BlockQueue* queue, const char* data, Py_ssize_t length) noex
     return 0
 
 
+cdef inline void drop_first(BlockQueue* queue) noexcept nogil:
+    cdef Block* block = queue.first
+    queue.first = block.next
+    if queue.first == NULL:
+        queue.last = NULL
+    queue.first_start = 0
+    free(block)
+
+
+cdef void blocks_move(BlockQueue* queue, char* into, Py_ssize_t length) noexcept nogil:
+    """Copy the first bytes into `into`, and drop them. For a queue of which nothing was given."""
+    cdef Py_ssize_t part
+    cdef Block* block
+    queue.waiting -= length
+    while length:
+        block = queue.first
+        part = min(block.end - queue.first_start, length)
+        memcpy(into, block.data + queue.first_start, part)
+        into += part
+        length -= part
+        queue.first_start += part
+        if queue.first_start == block.end:
+            drop_first(queue)
+
+
 cdef Span blocks_give(BlockQueue* queue, Py_ssize_t most) noexcept nogil:
-    """The next bytes for the library, which stay where they are until `blocks_acknowledge`. Empty: there are none."""
+    """The next bytes for the library, which stay in their place until `blocks_acknowledge`. Empty: there are none."""
     cdef Py_ssize_t length
     if queue.waiting == 0:
         return span_of(NULL, 0)
@@ -123,7 +150,7 @@ cdef Span blocks_give(BlockQueue* queue, Py_ssize_t most) noexcept nogil:
 
 
 cdef void blocks_acknowledge(BlockQueue* queue, Py_ssize_t length) noexcept nogil:
-    """The library refers to the first bytes no more. Free the blocks of which nothing is needed any more."""
+    """Drop the first bytes, to which the library refers no more. Free the blocks that are dropped completely."""
     cdef Block* block
     cdef Py_ssize_t part
     queue.unacknowledged -= length
@@ -137,28 +164,7 @@ cdef void blocks_acknowledge(BlockQueue* queue, Py_ssize_t length) noexcept nogi
         if block == queue.given:
             queue.given = NULL
             queue.given_end = 0
-        queue.first = block.next
-        if queue.first == NULL:
-            queue.last = NULL
-        queue.first_start = 0
-        free(block)
-
-
-cdef int keep_trailers(Flow* flow, Message trailers) except -1:
-    """Keep a copy of the trailers that go out behind the body."""
-    cdef Py_ssize_t i
-    cdef Message copy
-    if trailers is None or not trailers.n_headers:
-        return 0
-    copy = Message()
-    for i in range(trailers.n_headers):
-        if trailers.kinds[i] == H_OTHER:
-            copy.append(copy.keep(trailers.headers[i].name), copy.keep(trailers.headers[i].value))
-    if copy.n_headers:
-        drop_trailers(flow)
-        Py_INCREF(copy)
-        flow.trailers = <void*>copy
-    return 0
+        drop_first(queue)
 
 
 cdef void drop_trailers(Flow* flow) noexcept:
@@ -170,16 +176,14 @@ cdef void drop_trailers(Flow* flow) noexcept:
 
 
 cdef class FlowSession(Flushable):
-    """A session without its protocol: that implements what is below."""
+    """A session, whatever its protocol. Its opener sets `reactor`."""
 
     def __cinit__(self):
+        self.list = &fields
         self.credit = CREDIT
 
-    def __dealloc__(self):
-        free(self.list.fields)
-
     cdef void mark(self, Flow* flow, uint8_t events) noexcept:
-        """Have `flow_ready` called for it."""
+        """Have `flow_ready` called for a flow."""
         if flow.events == 0:
             flow.next_ready = NULL
             if self.first_ready == NULL:
@@ -190,7 +194,7 @@ cdef class FlowSession(Flushable):
         flow.events |= events
 
     cdef void unmark(self, Flow* flow) noexcept:
-        """Take it out of the list: it is about to go. O(length of the list), usually nothing."""
+        """Take a flow out of the list of `mark`. O(length of the list), which is usually 0."""
         cdef Flow* before = NULL
         cdef Flow* at = self.first_ready
         if flow.events == 0:
@@ -209,7 +213,7 @@ cdef class FlowSession(Flushable):
             self.last_ready = before
 
     cdef int serve_ready(self) except -1:
-        """Look after the flows that something has come for. The owner may free the session meanwhile."""
+        """Call `flow_ready` for all marked flows. The owner may free the session meanwhile."""
         cdef Flow* flow
         cdef uint8_t events
         while self.first_ready != NULL:
@@ -220,9 +224,39 @@ cdef class FlowSession(Flushable):
             self.flow_ready(flow, events)
         return 0
 
-    cdef void spend(self, int cost) noexcept:
-        """Count a frame of the peer that costs us and brings nothing: acknowledgements, priorities, windows, resets, empty data.
-        Some are in order; without any end they are an attack. Answers, and frames of ours, give credit."""
+    cdef void link(self, Flow* flow) noexcept:
+        """Add a flow to the open ones, whose owners the session keeps alive."""
+        Py_INCREF(<object>flow.owner)
+        flow.linked = True
+        flow.newer = NULL
+        flow.older = self.newest
+        if self.newest != NULL:
+            self.newest.newer = flow
+        self.newest = flow
+        self.open_flows += 1
+        if self.open_flows == 1:
+            self.use_changed()
+
+    cdef void unlink(self, Flow* flow) noexcept:
+        """Take a flow out of the open ones. Its owner dies with this call unless the caller holds a reference."""
+        if not flow.linked:
+            return
+        flow.linked = False
+        if flow.newer != NULL:
+            flow.newer.older = flow.older
+        else:
+            self.newest = flow.older
+        if flow.older != NULL:
+            flow.older.newer = flow.newer
+        flow.newer = flow.older = NULL
+        self.open_flows -= 1
+        if self.open_flows == 0:
+            self.use_changed()
+        Py_DECREF(<object>flow.owner)
+
+    cdef void charge(self, int cost) noexcept:
+        """Charge the peer for a frame that costs us and carries no payload: acknowledgements, priorities, windows, resets, empty data.
+        A flood of them uses up the credit and ends the connection. Answers and frames of ours give credit."""
         cdef int64_t now_ms = self.reactor.now_ms
         if now_ms > self.credited_ms:
             self.credit = min(<int64_t>CREDIT, self.credit + (now_ms - self.credited_ms) * CREDIT_PER_S // 1000)
@@ -230,56 +264,94 @@ cdef class FlowSession(Flushable):
         self.credit -= cost
         if self.credit < 0 and not self.abused:
             self.abused = True
-            self.send_away()
+            self.end_abuse()
 
-    # Of the protocols
+    cdef int check_by(self, int64_t until_ms) except -1:
+        """Have the timer expire by that time, by the reactor's clock. The owner sets `check_ms` to 0 when it has."""
+        if self.check_ms and self.check_ms <= until_ms:
+            return 0
+        self.check_ms = until_ms
+        return self.set_timer(max(<int64_t>0, until_ms - self.reactor.now_ms))
 
-    cdef int put(self, Flow* flow, Span data) except -1:
-        """Put bytes of a body. `flow.full` says whether that is enough for now."""
-        return 0
+    # Of one stream
 
     cdef int put_end(self, Flow* flow, Message trailers) except -1:
-        """The body is complete. The trailers are copied."""
+        """End the body. The trailers are copied."""
+        cdef Py_ssize_t i
+        cdef Message copy
+        if flow.closed:
+            return 0
+        if trailers is not None and trailers.n_headers:
+            copy = Message()
+            for i in range(trailers.n_headers):
+                if trailers.kinds[i] == H_OTHER:
+                    copy.append(copy.keep(trailers.headers[i].name), copy.keep(trailers.headers[i].value))
+            if copy.n_headers:
+                drop_trailers(flow)
+                Py_INCREF(copy)
+                flow.trailers = <void*>copy
+        flow.put_ended = True
+        return self.resume(flow)
+
+    cdef int discard(self, Flow* flow) except -1:
+        """Drop the input of a flow, now and in future, so that it does not hold up other streams."""
+        cdef Py_ssize_t held = queue_len(&flow.input)
+        flow.discards = True
+        return self.consume(flow, held) if held else 0
+
+    # Implemented by the protocols. Nothing happens to a flow that is closed, or whose session is freed.
+
+    cdef int put(self, Flow* flow, Span data) except -1:
+        """Put bytes of a body. Sets `flow.full`, after which the source has to wait for FLOW_ROOM."""
+        return 0
+
+    cdef int resume(self, Flow* flow) except -1:
+        """Have the library ask for output again."""
         return 0
 
     cdef int consume(self, Flow* flow, Py_ssize_t count) except -1:
-        """Bytes at the front of `input` were taken: the peer may send as many more, and is told so."""
+        """Drop bytes at the front of `input`, and let the peer send as many more."""
         return 0
 
-    cdef int discard(self, Flow* flow) except -1:
-        """Nobody wants what has come or still comes of the body: it does not hold up other streams."""
+    cdef int reset(self, Flow* flow, int error) except -1:
+        """End a stream at once, for a FlowError."""
         return 0
 
-    cdef int reset(self, Flow* flow, uint32_t code) except -1:
-        """End the stream at once, because of a FlowError."""
-        return 0
-
-    cdef void share(self, Flow* flow) noexcept:
-        """Have a stream take turns with others; else it would be sent whole before those that began after it."""
+    cdef void make_incremental(self, Flow* flow) noexcept:
+        """Have a stream take turns with others (RFC 9218); else all of it would be sent before streams that began later."""
         pass
 
-    cdef int respond(self, Flow* flow, bint has_body) except -1:
-        """Send the head that is in `list`; the body, if there is one, is put then. The fields are copied."""
+    cdef int submit_response(self, Flow* flow, bint has_body) except -1:
+        """Send the head that is in `list`; a body is put afterwards. The library copies the fields."""
         return 0
 
-    cdef int inform(self, Flow* flow, int status) except -1:
-        """Send an interim head: the one that is in `list`, or one of that status alone."""
+    cdef int submit_interim(self, Flow* flow, int status) except -1:
+        """Send an interim head: one of that status without fields; 0 = the one that is in `list`."""
         return 0
 
     cdef int end_both(self, Flow* flow) except -1:
-        """The peer is to send no more on this stream, once all that was put has gone out."""
+        """Have the peer stop sending on this stream (RFC 9113 section 8.1), after all that was put has been sent."""
         return 0
 
-    cdef void forget(self, Flow* flow) noexcept:
-        """The stream is over: give back what its flow holds, to the windows, too. No callback may come for it any more."""
+    cdef void release(self, Flow* flow) noexcept:
+        """Free the memory of a flow whose stream has ended, and give its input back to the session's window. No callback comes for
+        it afterwards."""
         pass
 
-    # Of the sides
+    cdef void end_abuse(self) noexcept:
+        """End the session, because the credit is used up."""
+        pass
+
+    cdef int set_timer(self, int64_t delay_ms) except -1:
+        """Have the owner of the session called after that time."""
+        return 0
+
+    cdef void use_changed(self) noexcept:
+        """The first flow was opened, or the last one has ended."""
+        pass
+
+    # Implemented by the sides
 
     cdef int flow_ready(self, Flow* flow, uint8_t events) except -1:
-        """Look after a flow: see FlowEvent."""
+        """Process events of a flow (FlowEvent)."""
         return 0
-
-    cdef void send_away(self) noexcept:
-        """End the session, because the peer costs more than it brings."""
-        pass

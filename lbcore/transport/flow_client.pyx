@@ -1,13 +1,14 @@
-"""Streams of a client over QUIC: each is one exchange, a connection carries many.
+"""A client's connection of many streams, whether by HTTP/2 or HTTP/3: each stream carries one exchange.
 
-What a stream is to its exchange, when it has taken too long, and how a connection ends without hurry: the same as in HTTP/2
-(`http2_client`), without a socket and without frames, which the session has (`FlowSession`).
+The session (`FlowSession`) has the frames and the flow control, and each protocol its own connection: a socket in `http2_client`,
+packets in `http3_client`. This is what they share: fields become requests, answers become fields, time limits, tunnels, and the
+graceful end.
 """
 
 import logging
 
 cimport cython
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 from libc.string cimport memset
 
 from lbcore.http.buffer cimport buffer_acquire, buffer_len, buffer_release, buffer_room
@@ -20,37 +21,35 @@ from lbcore.http.response cimport Response
 from lbcore.http.sanitizer cimport POOLS
 from lbcore.http.sink cimport Sink
 from lbcore.http.span cimport Span, span_of
-from lbcore.proxy.entry_point cimport EntryPoint
-from lbcore.proxy.exchange cimport ClientStream, Exchange, ServerStream
+from lbcore.proxy.exchange cimport Exchange, ServerStream
 from lbcore.proxy.whole cimport exchange_give, exchange_take
-from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_TIMEOUT, ERROR_INTERNAL
+from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_INTERNAL
 from lbcore.transport.clock cimport http_date
 from lbcore.transport.connection cimport ClientConnection
 from lbcore.transport.flow cimport (
     FLOW_CLOSED, FLOW_INPUT, FLOW_ROOM, RESET_CONNECT, RESET_INTERNAL, RESET_MALFORMED, Flow, FlowSession, queue_len,
 )
+from lbcore.transport.request_stream cimport RequestStream
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket, SocketOwner
 
 cdef enum:
-    KEPT_STREAMS = 1024        # kept for reuse
-    RESET_COST = 10            # of the session's credit: a stream that ended before its answer was complete
-    LEAVE_MS = 1000            # how long a client that was told to begin no more streams may not know it yet
-    BODY_GRACE_MS = 10000      # before the rate of a body counts
+    KEPT_STREAMS = 1024        # closed streams that are kept for reuse
+    RESET_COST = 10            # charge for a stream that ended before its answer was complete
+    NOTICE_MS = 1000           # longest time between the two GOAWAYs of a graceful shutdown
 
-cdef FlowStream kept = None    # the first of those that wait to be used again, linked by `older`
+cdef FlowStream kept = None    # the first of the streams that wait for reuse, linked by `next_kept`
 cdef int kept_count = 0
 
 _log = logging.getLogger("lbcore.transport")
 
 
 cdef class FlowConnection(ClientConnection):
-    """A connection without its protocol. Its maker sets `reactor`, `streams_of` and what is known of the
-    client, and keeps `is_open`."""
+    """A connection, whatever its protocol. Its maker sets all that is known of the client."""
 
     # Fields
 
     cdef int take_field(self, Flow* flow, Span name, Span value) noexcept:
-        """A field of the section that is coming: of a head, or trailers. 0, or -1: the stream has to be reset."""
+        """Take a field of a head, or of trailers. Returns 0, or -1 if the request is malformed."""
         cdef FlowStream stream = <FlowStream>flow.owner
         cdef Exchange exchange = stream.exchange
         if exchange is None:
@@ -59,7 +58,7 @@ cdef class FlowConnection(ClientConnection):
             if take_request_field(&stream.fields, exchange.request, name, value, &self.entry_point.policy) < 0:
                 return -1
             if stream.fields.bytes > 2 * self.entry_point.policy.max_header_bytes:
-                self.streams_of.spend(1)          # a few bytes may stand for so many by way of the table
+                self.flows.charge(1)           # a few bytes of input expand to that many through the table
             return 0
         try:
             if take_trailer_field(exchange.request.trailer_section(), name, value) == 0:
@@ -70,117 +69,78 @@ cdef class FlowConnection(ClientConnection):
 
     # Time
 
-    cdef int check_by(self, int64_t until_ms) except -1:
-        """Call `check` by then."""
-        if self.check_ms and self.check_ms <= until_ms:
-            return 0
-        self.check_ms = until_ms
-        return self.set_timer(max(<int64_t>0, until_ms - self.reactor.now_ms))
-
     cdef int check(self) except -1:
-        """Look at everything that has a time limit, and see when to look again."""
-        cdef int64_t now_ms = self.reactor.now_ms, limit_ms
-        cdef FlowStream stream = self.first, older
-        if self.leaving == LEAVING_TOLD:
-            if now_ms >= self.leave_ms:
-                self.leave_for_good()
+        """End everything that has reached its time limit, and set the timer for the rest."""
+        cdef FlowSession flows = self.flows
+        cdef int64_t now_ms = flows.reactor.now_ms, limit_ms
+        cdef FlowStream stream, older
+        if self.shutdown == SHUTDOWN_NOTICE:
+            if now_ms >= self.notice_until_ms:
+                self.finish_shutdown()
             else:
-                self.check_by(self.leave_ms)
-        if self.streams == 0 and self.leaving == LEAVING_NOT:
+                flows.check_by(self.notice_until_ms)
+        if flows.open_flows == 0 and self.shutdown == SHUTDOWN_NOT:
             limit_ms = self.entry_point.limits.idle_timeout_ms if self.requests else self.entry_point.limits.read_timeout_ms
             if limit_ms and now_ms >= self.idle_ms + limit_ms:
-                return self.leave_softly() if self.requests else self.leave_for_good()
+                return self.begin_shutdown() if self.requests else self.finish_shutdown()
             if limit_ms:
-                self.check_by(self.idle_ms + limit_ms)
-        limit_ms = self.entry_point.limits.header_timeout_ms
-        if self.section_ms and limit_ms:
-            if now_ms >= self.section_ms + limit_ms:
-                self.entry_point.stats.errors[<int>ERROR_CLIENT_TIMEOUT] += 1
-                return self.abort()
-            self.check_by(self.section_ms + limit_ms)
+                flows.check_by(self.idle_ms + limit_ms)
+        stream = stream_of(flows.newest)
         while stream is not None and self.is_open:
-            older = stream.older
+            older = stream_of(stream.flow.older)       # a reference: the check may end streams
             if stream.exchange is not None:
                 stream.check(now_ms)
             stream = older
         return 0
 
     cdef int64_t idle_since_ms(self) noexcept:
-        return self.idle_ms if self.is_open and self.streams == 0 and self.section_ms == 0 else -1
-
-    cdef int set_timer(self, int64_t delay_ms) except -1:
-        """Have `check` called after that time."""
-        return 0
-
-    # Streams
-
-    cdef void link(self, FlowStream stream) noexcept:
-        stream.older = self.first
-        if self.first is not None:
-            self.first.newer = stream
-        self.first = stream
-        self.streams += 1
-        if self.streams == 1:
-            self.streams_changed()
-
-    cdef void unlink(self, FlowStream stream) noexcept:
-        if stream.newer is not None:
-            stream.newer.older = stream.older
-        else:
-            self.first = stream.older
-        if stream.older is not None:
-            stream.older.newer = stream.newer
-        stream.newer = stream.older = None
-        self.streams -= 1
-        if self.streams == 0:
-            self.streams_changed()
-
-    cdef void streams_changed(self) noexcept:
-        """The first stream has begun, or the last one has ended."""
-        pass
+        return self.idle_ms if self.is_open and self.flows.open_flows == 0 else -1
 
     # The end
 
     cdef int drain(self) except -1:
-        return self.leave_softly() if self.is_open else 0
+        return self.begin_shutdown() if self.is_open else 0
 
-    cdef int leave_softly(self) except -1:
-        """Tell the client to begin no more streams. Those that it begins before it knows are served: `leave_for_good` follows
-        when it has acknowledged that, or after LEAVE_MS."""
-        if self.leaving != LEAVING_NOT:
+    cdef int begin_shutdown(self) except -1:
+        """Ask the client to begin no more streams (RFC 9113 section 6.8). Streams that it begins before it has read that are served:
+        `finish_shutdown` follows when it has read that, as far as the protocol tells, or after a time."""
+        if self.shutdown != SHUTDOWN_NOT:
             return 0
-        self.leaving = LEAVING_TOLD
-        self.leave_ms = self.reactor.now_ms + LEAVE_MS
-        self.check_by(self.leave_ms)
-        return self.tell_leaving()
-
-    cdef int leave_for_good(self) except -1:
-        """The connection ends with the streams that it has now."""
-        if self.leaving == LEAVING_FOR_GOOD:
-            return 0
-        self.leaving = LEAVING_FOR_GOOD
-        return self.tell_left()
-
-    cdef int tell_leaving(self) except -1:
-        """Send the first GOAWAY, which ends nothing yet."""
+        self.shutdown = SHUTDOWN_NOTICE
+        self.notice_until_ms = self.flows.reactor.now_ms + NOTICE_MS
+        self.submit_notice()
+        if self.is_open:
+            self.flows.check_by(self.notice_until_ms)
+            self.flows.reactor.touch(self.flows)
         return 0
 
-    cdef int tell_left(self) except -1:
-        """Send the last one."""
+    cdef int finish_shutdown(self) except -1:
+        """Serve no more streams than those that are open, and close after them."""
+        if self.shutdown == SHUTDOWN_FINAL:
+            return 0
+        self.shutdown = SHUTDOWN_FINAL
+        self.submit_goaway()
+        return self.flows.reactor.touch(self.flows)
+
+    cdef int submit_notice(self) except -1:
+        """Send the first GOAWAY, which refuses no stream."""
+        return 0
+
+    cdef int submit_goaway(self) except -1:
+        """Send the last GOAWAY, which names the last stream that is served."""
         return 0
 
     cdef int end_streams(self) except -1:
-        """Whatever is under way is told that its client is lost."""
+        """End all exchanges under way, because their client is lost."""
         cdef FlowStream stream
         cdef object problem = None
-        while self.first is not None:
-            stream = self.first
+        while self.flows.newest != NULL:
+            stream = stream_of(self.flows.newest)
             try:
                 stream.closed()
             except Exception as error:
                 problem = error
-                if self.first is stream:
-                    self.unlink(stream)
+                self.flows.unlink(&stream.flow)
         if problem is not None:
             raise problem
         return 0
@@ -188,7 +148,7 @@ cdef class FlowConnection(ClientConnection):
 
 @cython.final
 cdef class FlowTunnel(SocketOwner):
-    """Bytes both ways between a stream (RFC 9220) and a server's socket, after a switch of protocols."""
+    """Moves bytes both ways between a stream (RFC 8441, RFC 9220) and a server's socket after a switch of protocols."""
 
     cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
         socket.note(events)
@@ -202,7 +162,7 @@ cdef class FlowTunnel(SocketOwner):
             _log.error("internal error at the end of a tunnel", exc_info=again)
 
     cdef int pump(self) except -1:
-        """Move what there is, both ways, as far as it goes. Called when either end has something, or takes something."""
+        """Move bytes both ways. Called when either end has sent bytes, or takes more."""
         if self.stream is None:
             return 0
         if self.pump_up() or self.pump_down():
@@ -210,9 +170,9 @@ cdef class FlowTunnel(SocketOwner):
         return self.finish(False) if self.up_ended and self.down_ended else 0
 
     cdef bint pump_up(self) except *:
-        """From the client to the server. True: the server's end broke."""
+        """Move bytes from the client to the server. Returns True if the server's connection is broken."""
         cdef Flow* flow = &self.stream.flow
-        cdef FlowSession session = self.stream.connection.streams_of
+        cdef FlowSession session = self.stream.connection.flows
         cdef OwnedSocket upstream = self.upstream
         cdef Py_ssize_t n
         cdef int result
@@ -236,9 +196,9 @@ cdef class FlowTunnel(SocketOwner):
         return False
 
     cdef bint pump_down(self) except *:
-        """The other way round."""
+        """Move bytes from the server to the client. Returns True if the server's connection is broken."""
         cdef Flow* flow = &self.stream.flow
-        cdef FlowSession session = self.stream.connection.streams_of
+        cdef FlowSession session = self.stream.connection.flows
         cdef OwnedSocket upstream = self.upstream
         cdef Py_ssize_t n
         while not self.down_ended and not flow.full:
@@ -263,7 +223,7 @@ cdef class FlowTunnel(SocketOwner):
         return False
 
     cdef int finish(self, bint broken) except -1:
-        """Both ends have ended, or one broke, or the stream was reset."""
+        """End the tunnel and its exchange, because both ends have ended, one is broken, or the stream was reset."""
         cdef FlowStream stream = self.stream
         cdef Exchange exchange
         if stream is None:
@@ -273,9 +233,9 @@ cdef class FlowTunnel(SocketOwner):
         exchange = stream.exchange
         stream.exchange = None
         if stream.connection is not None and not stream.flow.closed:
-            stream.connection.streams_of.discard(&stream.flow)
+            stream.connection.flows.discard(&stream.flow)
             if broken:
-                stream.connection.streams_of.reset(&stream.flow, RESET_CONNECT)
+                stream.connection.flows.reset(&stream.flow, RESET_CONNECT)
         if exchange is not None:
             try:
                 exchange.tunnel_ended()
@@ -285,8 +245,8 @@ cdef class FlowTunnel(SocketOwner):
 
 
 @cython.final
-cdef class FlowStream(ClientStream):
-    """One stream. It is kept by the connection until the library has closed it, whatever becomes of its exchange."""
+cdef class FlowStream(RequestStream):
+    """The stream of one exchange. The session keeps it until the library has closed it, even after its exchange has ended."""
 
     cdef int ready(self, int events) except -1:
         if events & FLOW_CLOSED:
@@ -304,41 +264,41 @@ cdef class FlowStream(ClientStream):
         return 0
 
     cdef int begin(self) except -1:
-        """The head is complete."""
+        """Begin the exchange of a complete head."""
         cdef FlowConnection connection = self.connection
         cdef Exchange exchange = self.exchange
         cdef Message trailers = exchange.request.trailers
-        # The end may have come in the same breath, with a body or trailers before it.
+        # The end may have arrived together with a body or trailers before it.
         cdef bint ended = self.flow.ended and queue_len(&self.flow.input) == 0 and (trailers is None or trailers.n_headers == 0)
+        cdef int64_t left_ms
         cdef int status
         self.begun = True
         self.take()
         status = complete_request(&self.fields, exchange.request, ended, &connection.entry_point.policy)
-        exchange.request.head.major_version = 3
+        exchange.request.head.major_version = connection.version
         if status == FIELDS_MALFORMED:
             connection.entry_point.stats.errors[<int>ERROR_BAD_REQUEST] += 1
             self.exchange = None
             exchange_give(exchange)
-            return connection.streams_of.reset(&self.flow, RESET_MALFORMED)
+            return connection.flows.reset(&self.flow, RESET_MALFORMED)
         if not self.fields.prioritised:
-            connection.streams_of.share(&self.flow)
+            connection.flows.make_incremental(&self.flow)
         connection.requests += 1
         if connection.reached_keep_alive_limit():
-            connection.leave_softly()
+            connection.begin_shutdown()
         if status:
             return self.refuse(status, ERROR_BAD_REQUEST)
         if exchange.request.framing.body == BODY_NONE:
-            self.told_end = True
+            self.request_ended = True
             self.limit_answer()
         else:
-            self.continue_sent = not exchange.request.framing.expects_continue
-            self.began_ms = connection.reactor.now_ms
-            if connection.entry_point.limits.read_timeout_ms or connection.entry_point.limits.min_body_rate:
-                connection.check_by(self.began_ms + self.patience_ms())
+            left_ms = self.begin_body(exchange.request.framing.expects_continue)
+            if left_ms != INT64_MAX:
+                connection.flows.check_by(self.began_ms + left_ms)
         return exchange.begin()
 
     cdef int take(self) except -1:
-        """Tell the exchange whose request it is."""
+        """Describe the client to the exchange: its address, trust, and TLS."""
         cdef FlowConnection connection = self.connection
         cdef Exchange exchange = self.exchange
         exchange.request.set_client(&connection.address)
@@ -355,7 +315,7 @@ cdef class FlowStream(ClientStream):
         return self.exchange.refuse(status, error)
 
     cdef int closed(self) except -1:
-        """The library has closed the stream, or the connection ends: nothing of it stays."""
+        """Release the stream, because the library has closed it or the connection ends; an exchange under way ends."""
         cdef FlowConnection connection = self.connection
         cdef Exchange exchange
         cdef FlowTunnel tunnel = self.tunnel
@@ -368,15 +328,15 @@ cdef class FlowStream(ClientStream):
         self.exchange = None
         self.flow.closed = True
         if exchange is None:
-            connection.streams_of.credit += RESET_COST
+            connection.flows.credit += RESET_COST
         else:
-            connection.streams_of.spend(RESET_COST)
-        connection.streams_of.forget(&self.flow)
-        connection.unlink(self)
-        if connection.streams == 0:
-            connection.idle_ms = connection.reactor.now_ms
+            connection.flows.charge(RESET_COST)
+        connection.flows.release(&self.flow)
+        connection.flows.unlink(&self.flow)
+        if connection.flows.open_flows == 0:
+            connection.idle_ms = connection.flows.reactor.now_ms
             if connection.is_open and connection.entry_point.limits.idle_timeout_ms:
-                connection.check_by(connection.idle_ms + connection.entry_point.limits.idle_timeout_ms)
+                connection.flows.check_by(connection.idle_ms + connection.entry_point.limits.idle_timeout_ms)
         try:
             if exchange is not None and self.begun:
                 exchange.client_gone()
@@ -387,12 +347,12 @@ cdef class FlowStream(ClientStream):
         return 0
 
     cdef int failed(self, object error) except -1:
-        """An unexpected error, in this stream alone."""
+        """End the exchange after an unexpected error in this stream; the connection goes on."""
         cdef Exchange exchange = self.exchange
-        _log.error("internal error in a stream of HTTP/3", exc_info=error)
+        _log.error("internal error in a stream", exc_info=error)
         if exchange is None or self.connection is None:
             return 0
-        self.connection.streams_of.reset(&self.flow, RESET_INTERNAL)
+        self.connection.flows.reset(&self.flow, RESET_INTERNAL)
         self.exchange = None
         exchange.error = ERROR_INTERNAL
         try:
@@ -404,83 +364,63 @@ cdef class FlowStream(ClientStream):
 
     # Time
 
+    cdef int64_t now_ms(self) noexcept:
+        return self.connection.flows.reactor.now_ms
+
     cdef int limit_answer(self) except -1:
-        """The request is complete: limit the time until the answer is out."""
+        """Limit the time until the answer is sent, because the request is complete."""
         cdef int64_t limit_ms = self.connection.entry_point.limits.write_timeout_ms
         self.answer_until_ms = 0
         if limit_ms:
-            self.answer_until_ms = self.connection.reactor.now_ms + limit_ms
-            return self.connection.check_by(self.answer_until_ms)
+            self.answer_until_ms = self.connection.flows.reactor.now_ms + limit_ms
+            return self.connection.flows.check_by(self.answer_until_ms)
         return 0
 
     cdef int check(self, int64_t now_ms) except -1:
+        """End the exchange if it has reached its time limit; else set the timer."""
         cdef int64_t left_ms
-        if not self.told_end and self.begun:
+        if not self.request_ended and self.begun:
             left_ms = self.patience_ms()
             if left_ms <= 0:
                 return self.exchange.client_stalled(408)
-            return 0 if left_ms == INT64_MAX else self.connection.check_by(now_ms + left_ms)
+            return 0 if left_ms == INT64_MAX else self.connection.flows.check_by(now_ms + left_ms)
         if self.answer_until_ms:
             if now_ms >= self.answer_until_ms:
                 return self.exchange.client_stalled(504)
-            return self.connection.check_by(self.answer_until_ms)
+            return self.connection.flows.check_by(self.answer_until_ms)
         return 0
-
-    cdef int64_t patience_ms(self) noexcept:
-        """How long the body may still take before it is given up: by its rate and by the time for a whole request."""
-        cdef EntryPoint entry_point = self.connection.entry_point
-        cdef int64_t now_ms = self.connection.reactor.now_ms, left_ms = INT64_MAX, waited_ms
-        if entry_point.limits.read_timeout_ms:
-            left_ms = self.began_ms + entry_point.limits.read_timeout_ms - now_ms
-        if entry_point.limits.min_body_rate:
-            waited_ms = now_ms - self.began_ms - self.excused_ms
-            if self.blocked_ms:
-                waited_ms -= now_ms - self.blocked_ms
-            left_ms = min(left_ms, BODY_GRACE_MS - waited_ms
-                          + <int64_t>(self.exchange.request_bytes * 1000 // <uint64_t>entry_point.limits.min_body_rate))
-        return left_ms
 
     # The request's body
 
-    cdef int want_body(self) except -1:
-        cdef FlowConnection connection = self.connection
+    cdef bint has_body(self) noexcept:
+        return not self.request_ended
+
+    cdef int put_continue(self) except -1:
+        if queue_len(&self.flow.input) == 0 and not self.flow.ended:
+            return self.connection.flows.submit_interim(&self.flow, 100)
+        return 0
+
+    cdef int read_body(self, Sink sink) except -1:
+        cdef FlowSession session = self.connection.flows
         cdef Exchange exchange = self.exchange
-        cdef Sink sink = exchange.body_sink()
         cdef Py_ssize_t n
         cdef int status
-        if self.told_end:
-            return 0 if sink is None else sink.flush()
-        if sink is None or sink.blocked:
-            return self.wait_for_server()
-        if self.blocked_ms:
-            self.excused_ms += connection.reactor.now_ms - self.blocked_ms
-            self.blocked_ms = 0
-        if not self.continue_sent:
-            self.continue_sent = True
-            if queue_len(&self.flow.input) == 0 and not self.flow.ended:    # else it did not wait for that
-                connection.streams_of.inform(&self.flow, 100)
         while True:
             n = queue_len(&self.flow.input)
             if n == 0:
                 break
             status = sink.put(span_of(self.flow.input.base + self.flow.input.start, n))
             exchange.request_bytes += n
-            connection.streams_of.consume(&self.flow, n)
+            session.consume(&self.flow, n)
             if status:
                 return exchange.body_refused(status)
             if sink.blocked:
                 return self.wait_for_server()
         if not self.flow.ended:
             return sink.flush()
-        self.told_end = True
+        self.request_ended = True
         self.limit_answer()
         return exchange.request_end(exchange.request.trailers_to_forward())
-
-    cdef int wait_for_server(self) except -1:
-        """The server takes no more for now, or there is none yet: nothing is taken meanwhile, and time does not count."""
-        if not self.blocked_ms:
-            self.blocked_ms = self.connection.reactor.now_ms
-        return 0
 
     # The answer
 
@@ -488,42 +428,44 @@ cdef class FlowStream(ClientStream):
         cdef FlowSession session
         if self.connection is None:
             return 0
-        session = self.connection.streams_of
+        session = self.connection.flows
         if self.exchange.stream is None and response.status != 200 and is_grpc(self.exchange.request):
-            # An answer of lbcore's own.
-            self.mute = True
-            if list_grpc_status(response.status, &session.list) < 0:
+            # lbcore's own answer.
+            self.drops_body = True
+            if list_grpc_status(response.status, session.list) < 0:
                 raise MemoryError
-            return session.respond(&self.flow, False)
+            return session.submit_response(&self.flow, False)
         if response.status == 101:
-            response.drop(b"sec-websocket-accept", 20)     # of a key that the client has not sent
-        if list_response(response, http_date(), &session.list) < 0:
+            response.drop(b"sec-websocket-accept", 20)     # answers a key that the client has not sent
+        if self.connection.entry_point.alt_svc is not None and self.connection.encrypted and self.connection.version < 3:
+            self.connection.entry_point.tell_of_http3(response)
+        if list_response(response, http_date(), session.list) < 0:
             raise MemoryError
-        return session.respond(&self.flow, response.framing.body != BODY_NONE or response.status == 101)
+        return session.submit_response(&self.flow, response.framing.body != BODY_NONE or response.status == 101)
 
     cdef int put_interim(self, Response response) except -1:
         cdef FlowSession session
         if self.connection is None:
             return 0
-        session = self.connection.streams_of
-        if list_response(response, span_of(NULL, 0), &session.list) < 0:
+        session = self.connection.flows
+        if list_response(response, span_of(NULL, 0), session.list) < 0:
             raise MemoryError
-        return session.inform(&self.flow, 0)
+        return session.submit_interim(&self.flow, 0)
 
     cdef int put(self, Span data) except -1:
-        if self.connection is None or data.len == 0 or self.mute:
+        if self.connection is None or data.len == 0 or self.drops_body:
             return 0
-        self.connection.streams_of.put(&self.flow, data)
+        self.connection.flows.put(&self.flow, data)
         self.blocked = self.flow.full
         self.exchange.response_bytes += data.len
         return 0
 
     cdef int end(self, Message trailers) except -1:
-        return 0 if self.connection is None else self.connection.streams_of.put_end(&self.flow, trailers)
+        return 0 if self.connection is None else self.connection.flows.put_end(&self.flow, trailers)
 
     cdef int flush(self) except -1:
         if self.connection is not None and self.connection.is_open:
-            return self.connection.reactor.touch(self.connection.streams_of)
+            return self.connection.flows.reactor.touch(self.connection.flows)
         return 0
 
     cdef int switch(self, ServerStream server) except -1:
@@ -546,29 +488,28 @@ cdef class FlowStream(ClientStream):
         if self.connection is None:
             return 0
         if not self.flow.ended:
-            # What the client still sends of its request is wanted by nobody (RFC 9113 section 8.1).
-            self.connection.streams_of.discard(&self.flow)
-            self.connection.streams_of.end_both(&self.flow)
+            self.connection.flows.discard(&self.flow)
+            self.connection.flows.end_both(&self.flow)
         return 0
 
     cdef int abort(self) except -1:
-        """A client must not take half an answer for a whole one."""
+        """Reset the stream, so that the client does not take half an answer for a whole one."""
         cdef Exchange exchange = self.exchange
         self.exchange = None
         exchange_give(exchange)
         if self.connection is None:
             return 0
-        self.connection.streams_of.discard(&self.flow)
-        return self.connection.streams_of.reset(&self.flow, RESET_INTERNAL)
+        self.connection.flows.discard(&self.flow)
+        return self.connection.flows.reset(&self.flow, RESET_INTERNAL)
 
 
 cdef FlowStream stream_take(FlowConnection connection, int64_t stream_id):
-    """A stream that has just begun, among those of its connection. Usually O(1) without a heap call."""
+    """A new stream of a connection, with an exchange. Usually O(1) without a heap call."""
     global kept, kept_count
     cdef FlowStream stream = kept
     if stream is not None:
-        kept = stream.older
-        stream.older = None
+        kept = stream.next_kept
+        stream.next_kept = None
         kept_count -= 1
     else:
         stream = FlowStream.__new__(FlowStream)
@@ -576,19 +517,20 @@ cdef FlowStream stream_take(FlowConnection connection, int64_t stream_id):
     memset(&stream.fields, 0, sizeof(stream.fields))
     stream.flow.id = stream_id
     stream.flow.owner = <void*>stream
-    stream.blocked = stream.begun = stream.told_end = stream.mute = False
+    stream.blocked = stream.begun = stream.request_ended = stream.drops_body = False
     stream.continue_sent = True
     stream.tunnel = None
     stream.began_ms = stream.excused_ms = stream.blocked_ms = stream.answer_until_ms = 0
     stream.exchange = exchange_take(connection.entry_point, stream, connection.dialer)
     stream.connection = connection
-    connection.link(stream)
+    connection.flows.link(&stream.flow)
     return stream
 
 
 cdef void stream_give(FlowStream stream) noexcept:
+    """Keep a closed stream for reuse, unless there are enough."""
     global kept, kept_count
     if POOLS and kept_count < KEPT_STREAMS:
-        stream.older = kept
+        stream.next_kept = kept
         kept = stream
         kept_count += 1

@@ -81,6 +81,7 @@ cdef class Http1ClientConnection(ClientConnection):
 
 cdef class Http1ClientStream(RequestStream):
     cdef Http1ClientConnection connection
+    cdef OwnedSocket socket            # the connection's
     cdef int minor_version             # of the request
     cdef BodyReader body               # of the request
     cdef bint chunking                 # the answer is sent in chunks

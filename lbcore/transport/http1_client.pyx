@@ -536,6 +536,9 @@ cdef class Http1ClientStream(RequestStream):
 
     # The request's body
 
+    cdef int64_t now_ms(self) noexcept:
+        return self.socket.reactor.now_ms
+
     cdef bint has_body(self) noexcept:
         return self.body.kind != BODY_NONE
 

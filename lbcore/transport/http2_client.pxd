@@ -1,103 +1,32 @@
-# HTTP/2 towards a client: a connection, and the streams that it has open.
+# HTTP/2 towards a client: a connection over a socket. Its streams are those of flow_client.
 
 from libc.stdint cimport int64_t
 
-from lbcore.http.fields cimport RequestFields
-from lbcore.http.head cimport ClientAddress
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.exchange cimport Dialer
-from lbcore.transport.connection cimport ClientConnection, Learned
-from lbcore.transport.http2_session cimport Flow, Http2Session
+from lbcore.transport.connection cimport Learned
+from lbcore.transport.flow_client cimport FlowConnection
+from lbcore.transport.http2_session cimport Http2Session
 from lbcore.transport.linger cimport Linger
-from lbcore.transport.request_stream cimport RequestStream
-from lbcore.transport.socket cimport OwnedSocket, SocketOwner
-
-cdef enum Http2ClientState:
-    HTTP2_OPEN = 0
-    HTTP2_LINGERING            # the last frame is sent; input is discarded until the client closes
-    HTTP2_CLOSED
-
-cdef enum Shutdown:            # the graceful end of a connection
-    SHUTDOWN_NOT = 0
-    SHUTDOWN_NOTICE            # the client was asked to begin no more streams, and may not have read that yet
-    SHUTDOWN_FINAL             # streams that begin now are not served
+from lbcore.transport.socket cimport OwnedSocket
 
 
 cdef class Http2ClientSession(Http2Session):
     cdef Http2ClientConnection connection      # None after the connection was closed
 
 
-cdef class Http2ClientConnection(ClientConnection):
+cdef class Http2ClientConnection(FlowConnection):
     cdef OwnedSocket socket
-    cdef Http2ClientSession session    # has the open streams
-    cdef Dialer dialer
-    cdef ClientAddress address
-    cdef bint encrypted                # the connection is TLS
-    cdef const char* tls_version       # a constant; NULL without TLS
-    cdef const char* tls_cipher        # likewise
-    cdef bytes tls_subject             # subject of the client's certificate; None = it has none
-    cdef tuple tls_chain               # all of its certificates, likewise
-    cdef bytes server_name             # the name that the handshake asked for; None without TLS
-    cdef bint trusted                  # the client may set the managed forwarding headers
-    cdef int state                     # Http2ClientState
-    cdef int shutdown                  # Shutdown
+    cdef Http2ClientSession session    # `flows`
+    cdef bint lingers                  # the last frame is sent; input is discarded until the client closes
     cdef bint client_shuts_down        # the client has sent GOAWAY
-    cdef int64_t requests
-    cdef int64_t opened_ms             # all times by the reactor's clock
-    cdef int64_t idle_ms               # end of the last stream, or at first the opening
-    cdef int64_t section_ms            # time since which a head is incomplete; 0 = none is
-    cdef int64_t notice_until_ms       # end of SHUTDOWN_NOTICE
+    cdef int64_t section_ms            # time since which a head is incomplete, by the reactor's clock; 0 = none is
     cdef Linger lingering
 
-    cdef int check(self) except -1
     cdef int proceed(self) except -1
-    cdef int begin_shutdown(self) except -1
-    cdef int finish_shutdown(self) except -1
     cdef int linger(self) except -1
     cdef int read_past(self) except -1
-    cdef int end_streams(self) except -1
     cdef int close(self) except -1
-
-    cdef inline bint reached_keep_alive_limit(self) noexcept:
-        """Whether the connection has reached its greatest age or number of requests."""
-        cdef int64_t most = self.entry_point.limits.keep_alive_max_requests
-        if most and self.requests >= most:
-            return True
-        most = self.entry_point.limits.keep_alive_max_ms
-        return most and self.socket.reactor.now_ms - self.opened_ms >= most
-
-
-cdef class Http2Tunnel(SocketOwner):
-    cdef Http2ClientStream stream      # None after the end
-    cdef OwnedSocket upstream          # the server's end, owned
-    cdef bint up_ended                 # the end of the client's bytes was passed on
-    cdef bint down_ended               # the end of the server's bytes was passed on
-
-    cdef int pump(self) except -1
-    cdef bint pump_up(self) except *
-    cdef bint pump_down(self) except *
-    cdef int finish(self, bint broken) except -1
-
-
-cdef class Http2ClientStream(RequestStream):
-    cdef Http2ClientConnection connection      # None after the stream was closed
-    cdef Flow flow
-    cdef RequestFields fields
-    cdef Http2Tunnel tunnel            # after a switch of protocols; else None
-    cdef bint begun                    # the exchange has begun, or was refused
-    cdef bint request_ended            # the exchange has got all of the request
-    cdef bint drops_body               # the answer consists of its head
-    cdef int64_t answer_until_ms       # deadline of the answer, by the reactor's clock; 0 = none
-    cdef Http2ClientStream next_kept   # in the list of streams that wait for reuse
-
-    cdef int ready(self, int events) except -1
-    cdef int begin(self) except -1
-    cdef int refuse(self, int status, int error) except -1
-    cdef int take(self) except -1
-    cdef int closed(self) except -1
-    cdef int limit_answer(self) except -1
-    cdef int check(self, int64_t now_ms) except -1
-    cdef int failed(self, object error) except -1
 
 
 cdef int serve_http2(OwnedSocket socket, const Learned* learned, EntryPoint entry_point, Dialer dialer, set connections) except -1

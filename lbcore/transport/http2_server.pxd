@@ -6,7 +6,8 @@ from lbcore.http.buffer cimport Buffer
 from lbcore.proxy.exchange cimport Exchange, ServerStream
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport UpstreamPolicy
-from lbcore.transport.http2_session cimport Flow, Http2Session
+from lbcore.transport.flow cimport Flow
+from lbcore.transport.http2_session cimport Http2Session
 from lbcore.transport.server_connection cimport ServerConnection
 from lbcore.transport.socket cimport OwnedSocket
 

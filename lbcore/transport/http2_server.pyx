@@ -21,7 +21,10 @@ from lbcore.http.span cimport Span, span_of
 from lbcore.http2.nghttp2 cimport *
 from lbcore.proxy.exchange cimport INTERIM_TOO_MANY, Exchange, ServerStream
 from lbcore.state.layout cimport ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_RESET, ERROR_TIMEOUT
-from lbcore.transport.http2_session cimport FLOW_CLOSED, FLOW_INPUT, FLOW_ROOM, Flow, Http2Session, queue_len
+from lbcore.transport.flow cimport (
+    FLOW_INPUT, FLOW_ROOM, RESET_CANCELLED, RESET_INTERNAL, RESET_MALFORMED, Flow, queue_len,
+)
+from lbcore.transport.http2_session cimport Http2Session
 from lbcore.transport.pool cimport Pool
 from lbcore.transport.server_connection cimport ServerConnection
 from lbcore.transport.socket cimport OwnedSocket
@@ -47,8 +50,7 @@ cdef ServerConnection http2_to(Server server, OwnedSocket socket):
     connection.heard_ms = connection.idle_ms = socket.reactor.now_ms
     connection.session = Http2ServerSession.__new__(Http2ServerSession)
     connection.session.connection = connection
-    connection.session.socket = socket
-    connection.session.open(False, 0, 4096, 4096)
+    connection.session.open(socket, False, 0, 4096, 4096)
     socket.owner = connection
     socket.probe_when_idle(PROBE_S)
     return connection
@@ -99,7 +101,7 @@ cdef class Http2ServerSession(Http2Session):
         except Exception as error:
             stream.exchange = None
             self.discard(flow)
-            self.reset(flow, NGHTTP2_INTERNAL_ERROR)
+            self.reset(flow, RESET_INTERNAL)
             if exchange is not None:
                 exchange.internal_error(error, serial)
             return 0
@@ -204,7 +206,7 @@ cdef class Http2ServerConnection(ServerConnection):
             older = stream_of(stream.flow.older)       # a reference: the end of a stream may end others
             if stream.answer_until_ms and stream.exchange is not None:
                 if now_ms >= stream.answer_until_ms:
-                    session.reset(&stream.flow, NGHTTP2_CANCEL)
+                    session.reset(&stream.flow, RESET_CANCELLED)
                     stream.fail(ERROR_TIMEOUT)
                 else:
                     session.check_by(stream.answer_until_ms)
@@ -393,7 +395,7 @@ cdef class Http2ServerStream(ServerStream):
         cdef Message trailers = exchange.response.trailers
         cdef bint ended = self.flow.ended and queue_len(&self.flow.input) == 0 and (trailers is None or trailers.n_headers == 0)
         if self.malformed or complete_response(exchange.response, ended, exchange.request.is_head) < 0:
-            self.connection.session.reset(&self.flow, NGHTTP2_PROTOCOL_ERROR)
+            self.connection.session.reset(&self.flow, RESET_MALFORMED)
             self.fail(ERROR_GARBAGE)
             return 1
         self.in_body = True
@@ -447,7 +449,7 @@ cdef class Http2ServerStream(ServerStream):
         connection.reused = True
         connection.session.credit += 10
         if not self.sent:
-            connection.session.reset(&self.flow, NGHTTP2_CANCEL)
+            connection.session.reset(&self.flow, RESET_CANCELLED)
         if self.flow.closed:
             connection.stream_closed(self)
         return exchange.response_end()
@@ -479,7 +481,7 @@ cdef class Http2ServerStream(ServerStream):
         connection.session.discard(&self.flow)
         if self.flow.id == 0 or self.flow.closed:
             return connection.stream_closed(self)
-        return connection.session.reset(&self.flow, NGHTTP2_CANCEL)
+        return connection.session.reset(&self.flow, RESET_CANCELLED)
 
 
 cdef inline Http2ServerStream stream_of(Flow* flow):

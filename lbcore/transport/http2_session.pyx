@@ -1,99 +1,53 @@
 """A session of HTTP/2 over a socket: input goes through the library, and the library's output is sent once for each batch of events.
 
-The library (`lbcore.http2`) parses and serialises frames, and does the flow control. Its callbacks only record events, in the flow
-concerned; after the library has returned, `flow_ready` is called for each of these flows. So exchanges never run inside the library,
-and a request that the same input resets is never begun.
+The library (`lbcore.http2`) parses and serialises frames, and does the flow control; what its callbacks record is in `flow`.
 
     receive:  socket ─► library ─► callbacks record ─► flow_ready
     send:     flow.output ─► library ─► socket.output ─► one call
-
-The windows of the peer grow when bytes of a body are consumed, not when they arrive: that is the back-pressure. Bytes that were put
-wait in the `output` of their flow, whose source is stopped while there are many.
 """
 
 import logging
 
-from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint8_t
-from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcpy
 
 from lbcore.http.buffer cimport Buffer, buffer_acquire, buffer_len, buffer_release, buffer_reserve, buffer_room
-from lbcore.http.fields cimport Field, FieldList, list_trailers
-from lbcore.http.known cimport H_OTHER
+from lbcore.http.fields cimport Field, list_trailers
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span, span_of
 from lbcore.http2.memory cimport session_memory
 from lbcore.http2.nghttp2 cimport *
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
-from lbcore.transport.reactor cimport Flushable
+from lbcore.transport.flow cimport (
+    BUFFERED_BYTES, CREDIT, DEFAULT_URGENCY, FLOW_BYTES, FLOW_CLOSED, FLOW_INPUT, FLOW_ROOM, FRAME_CREDIT, RESET_CANCELLED,
+    RESET_CONNECT, RESET_MALFORMED, RESET_NO_ERROR, SESSION_WINDOW, STREAM_WINDOW, Flow, FlowSession, blocks_add, blocks_free,
+    blocks_move, drop_trailers, queue_add, queue_free, queue_len, queue_take,
+)
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
 
 cdef enum:
     BATCH_BYTES = 53000        # serialised output that is sent with one call; with one more frame it fits into a large block
-    FLOW_BYTES = 65536         # unsent output of a flow that stops its source ...
-    BUFFERED_BYTES = 524288    # ... and of all flows of a session, above which one piece of each is enough
-    FIRST_BLOCK = 1024         # bytes of a queue's first block
     HEADER_BLOCK_BYTES = 2097152       # most bytes of a head that is sent
-    DEFAULT_URGENCY = 3        # RFC 9218 section 4.1
-    CREDIT = 1000              # largest credit, see `charge`
-    CREDIT_PER_S = 100
     PREFACE_BYTES = 24
     SILENT_BYTES = 64          # bytes of the peer that cost 1 if the library ignores them without a callback
 
 _log = logging.getLogger("lbcore.transport")
 
 
-cdef void queue_free(ByteQueue* queue) noexcept nogil:
-    free(queue.base)
-    queue.base = NULL
-    queue.size = queue.start = queue.end = 0
-
-
-cdef int queue_add(ByteQueue* queue, const char* data, Py_ssize_t length) noexcept nogil:
-    """Append a copy of the bytes. Returns 0, or -1 if there is no memory."""
-    cdef Py_ssize_t held = queue.end - queue.start, size
-    cdef char* moved
-    if queue.size - queue.end < length:
-        if queue.start and queue.size - held >= length:
-            memmove(queue.base, queue.base + queue.start, held)
-        else:
-            size = queue.size * 2 if queue.size else FIRST_BLOCK
-            while size - held < length:
-                size *= 2
-            moved = <char*>malloc(size)
-            if moved == NULL:
-                return -1
-            if held:
-                memcpy(moved, queue.base + queue.start, held)
-            free(queue.base)
-            queue.base = moved
-            queue.size = size
-        queue.start = 0
-        queue.end = held
-    memcpy(queue.base + queue.end, data, length)
-    queue.end += length
-    return 0
-
-
-cdef void queue_take(ByteQueue* queue, Py_ssize_t length) noexcept nogil:
-    """Drop the first bytes; free the memory when none are left."""
-    queue.start += length
-    if queue.start == queue.end:
-        queue_free(queue)
+cdef uint32_t code_of(int error) noexcept:
+    """HTTP/2's number of a FlowError."""
+    if error == RESET_NO_ERROR:
+        return NGHTTP2_NO_ERROR
+    if error == RESET_MALFORMED:
+        return NGHTTP2_PROTOCOL_ERROR
+    if error == RESET_CANCELLED:
+        return NGHTTP2_CANCEL
+    return NGHTTP2_CONNECT_ERROR if error == RESET_CONNECT else NGHTTP2_INTERNAL_ERROR
 
 
 cdef inline int32_t number_at(const uint8_t* bytes) noexcept:
     """31 bits; the one in front is reserved."""
     return (bytes[0] & 0x7F) << 24 | bytes[1] << 16 | bytes[2] << 8 | bytes[3]
-
-
-cdef void drop_trailers(Flow* flow) noexcept:
-    cdef Message trailers
-    if flow.trailers != NULL:
-        trailers = <Message>flow.trailers
-        flow.trailers = NULL
-        Py_DECREF(trailers)
 
 
 # The callbacks of the library. `data` is the Http2Session, borrowed.
@@ -197,7 +151,7 @@ cdef ssize_t on_read(void* session, int32_t stream_id, uint8_t* into, size_t len
     """Return the number of bytes of a flow's output that go into the next frame."""
     cdef Http2Session self = <Http2Session>data
     cdef Flow* flow = <Flow*>source.ptr
-    cdef Py_ssize_t n = queue_len(&flow.output)
+    cdef Py_ssize_t n = flow.output.waiting
     if n == 0 and not flow.put_ended:
         flow.deferred = True
         return NGHTTP2_ERR_DEFERRED
@@ -205,7 +159,7 @@ cdef ssize_t on_read(void* session, int32_t stream_id, uint8_t* into, size_t len
         n = <Py_ssize_t>length
     if n:
         flags[0] |= NGHTTP2_DATA_FLAG_NO_COPY
-    if flow.put_ended and n == queue_len(&flow.output):
+    if flow.put_ended and n == flow.output.waiting:
         flags[0] |= NGHTTP2_DATA_FLAG_EOF
         flow.eof = True
         if flow.trailers != NULL:
@@ -231,20 +185,18 @@ cdef int on_send_data(void* session, const FrameHead* frame, const uint8_t* head
     if buffer_reserve(output, <Py_ssize_t>length + 9) < 0:
         return NGHTTP2_ERR_CALLBACK_FAILURE
     memcpy(output.base + output.end, head, 9)
-    memcpy(output.base + output.end + 9, flow.output.base + flow.output.start, length)
+    blocks_move(&flow.output, output.base + output.end + 9, <Py_ssize_t>length)
     output.end += <Py_ssize_t>length + 9
-    queue_take(&flow.output, <Py_ssize_t>length)
     self.buffered -= <Py_ssize_t>length
     if self.credit < CREDIT:
-        self.credit += 4       # the peer answers our frames with frames of its own
-    if flow.full and queue_len(&flow.output) <= (0 if self.buffered > BUFFERED_BYTES else FLOW_BYTES // 2):
+        self.credit += FRAME_CREDIT
+    if flow.full and flow.output.waiting <= (0 if self.buffered > BUFFERED_BYTES else FLOW_BYTES // 2):
         flow.full = False
         self.mark(flow, FLOW_ROOM)
     return 0
 
 
 cdef void* CALLBACKS = NULL
-cdef FieldList fields          # for all sessions, since a call of the library copies what is in it
 
 
 cdef int make_callbacks() except -1:
@@ -264,17 +216,14 @@ cdef int make_callbacks() except -1:
     return 0
 
 
-cdef class Http2Session(Flushable):
+cdef class Http2Session(FlowSession):
     """The session of one connection, which opens and frees it. Subclasses implement the calls for events of their side."""
 
     def __dealloc__(self):
         self.free()
 
-    def __cinit__(self):
-        self.list = &fields
-
-    cdef int open(self, bint is_server, uint32_t streams, uint32_t decoder_bytes, uint32_t encoder_bytes) except -1:
-        """Begin the session with our SETTINGS.
+    cdef int open(self, OwnedSocket socket, bint is_server, uint32_t streams, uint32_t decoder_bytes, uint32_t encoder_bytes) except -1:
+        """Begin the session over a socket in the reactor, with our SETTINGS.
 
         streams        most streams that the peer may have open at a time.
         decoder_bytes  size of the table by which the peer may encode fields; `encoder_bytes`: largest size of ours.
@@ -283,6 +232,8 @@ cdef class Http2Session(Flushable):
         cdef Setting settings[6]
         cdef int result
         make_callbacks()
+        self.socket = socket
+        self.reactor = socket.reactor
         if nghttp2_option_new(&option):
             raise MemoryError
         nghttp2_option_set_no_auto_window_update(option, 1)
@@ -304,8 +255,7 @@ cdef class Http2Session(Flushable):
             self.session = NULL
             raise MemoryError
         self.is_server = is_server
-        self.credit = CREDIT
-        self.credited_ms = self.socket.reactor.now_ms
+        self.credited_ms = self.reactor.now_ms
         settings[0].id = NGHTTP2_SETTINGS_HEADER_TABLE_SIZE
         settings[0].value = decoder_bytes
         settings[1].id = NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE
@@ -333,59 +283,8 @@ cdef class Http2Session(Flushable):
         if session != NULL:
             nghttp2_session_del(session)
 
-    cdef void mark(self, Flow* flow, uint8_t events) noexcept:
-        """Have `flow_ready` called for a flow."""
-        if flow.events == 0:
-            flow.next_ready = NULL
-            if self.first_ready == NULL:
-                self.first_ready = flow
-            else:
-                self.last_ready.next_ready = flow
-            self.last_ready = flow
-        flow.events |= events
-
-    cdef void unmark(self, Flow* flow) noexcept:
-        """Take a flow out of the list of `mark`. O(length of the list), which is usually 0."""
-        cdef Flow* before = NULL
-        cdef Flow* at = self.first_ready
-        if flow.events == 0:
-            return
-        flow.events = 0
-        while at != NULL and at != flow:
-            before = at
-            at = at.next_ready
-        if at == NULL:
-            return
-        if before == NULL:
-            self.first_ready = flow.next_ready
-        else:
-            before.next_ready = flow.next_ready
-        if self.last_ready == flow:
-            self.last_ready = before
-
-    cdef int serve_ready(self) except -1:
-        """Call `flow_ready` for all marked flows. The owner may free the session meanwhile."""
-        cdef Flow* flow
-        cdef uint8_t events
-        while self.first_ready != NULL:
-            flow = self.first_ready
-            self.first_ready = flow.next_ready
-            events = flow.events
-            flow.events = 0
-            self.flow_ready(flow, events)
-        return 0
-
-    cdef void charge(self, int cost) noexcept:
-        """Charge the peer for a frame that costs us and carries no payload: acknowledgements, priorities, windows, resets, empty data.
-        A flood of them uses up the credit and ends the connection. Answers and frames of ours give credit."""
-        cdef int64_t now_ms = self.socket.reactor.now_ms
-        if now_ms > self.credited_ms:
-            self.credit = min(<int64_t>CREDIT, self.credit + (now_ms - self.credited_ms) * CREDIT_PER_S // 1000)
-            self.credited_ms = now_ms
-        self.credit -= cost
-        if self.credit < 0 and not self.abused:
-            self.abused = True
-            nghttp2_session_terminate_session(self.session, NGHTTP2_ENHANCE_YOUR_CALM)
+    cdef void end_abuse(self) noexcept:
+        nghttp2_session_terminate_session(self.session, NGHTTP2_ENHANCE_YOUR_CALM)
 
     cdef void look_through(self, const uint8_t* bytes, Py_ssize_t length) noexcept:
         """Find the frames in what the peer has sent, before the library reads them. O(frames)."""
@@ -497,7 +396,7 @@ cdef class Http2Session(Flushable):
         if buffer_len(input) == 0:
             buffer_release(input)
         if self.session != NULL and self.socket.reactor is not None:
-            self.socket.reactor.touch(self)
+            self.reactor.touch(self)
         return 0
 
     # Output
@@ -553,66 +452,40 @@ cdef class Http2Session(Flushable):
     # Streams
 
     cdef int put(self, Flow* flow, Span data) except -1:
-        """Put bytes of a body. Sets `flow.full`, after which the source has to wait for FLOW_ROOM."""
         if self.session == NULL or flow.closed:
             return 0
-        if queue_add(&flow.output, data.ptr, data.len) < 0:
+        if blocks_add(&flow.output, data.ptr, data.len) < 0:
             raise MemoryError
         self.buffered += data.len
-        flow.full = queue_len(&flow.output) >= FLOW_BYTES or self.buffered >= BUFFERED_BYTES
-        return self.resume(flow)
-
-    cdef int put_end(self, Flow* flow, Message trailers) except -1:
-        """End the body. The trailers are copied."""
-        cdef Py_ssize_t i
-        cdef Message copy
-        if self.session == NULL or flow.closed:
-            return 0
-        if trailers is not None and trailers.n_headers:
-            copy = Message()
-            for i in range(trailers.n_headers):
-                if trailers.kinds[i] == H_OTHER:
-                    copy.append(copy.keep(trailers.headers[i].name), copy.keep(trailers.headers[i].value))
-            if copy.n_headers:
-                drop_trailers(flow)
-                Py_INCREF(copy)
-                flow.trailers = <void*>copy
-        flow.put_ended = True
+        flow.full = flow.output.waiting >= FLOW_BYTES or self.buffered >= BUFFERED_BYTES
         return self.resume(flow)
 
     cdef int resume(self, Flow* flow) except -1:
-        """Have the library ask for output again."""
+        if self.session == NULL:
+            return 0
         if flow.deferred:
             flow.deferred = False
-            nghttp2_session_resume_data(self.session, flow.id)
-        return self.socket.reactor.touch(self)
+            nghttp2_session_resume_data(self.session, <int32_t>flow.id)
+        return self.reactor.touch(self)
 
     cdef int consume(self, Flow* flow, Py_ssize_t count) except -1:
-        """Drop bytes at the front of `input`, and let the peer send as many more."""
         queue_take(&flow.input, count)
         if self.session == NULL:
             return 0
-        nghttp2_session_consume(self.session, flow.id, <size_t>count)
-        return self.socket.reactor.touch(self)
+        nghttp2_session_consume(self.session, <int32_t>flow.id, <size_t>count)
+        return self.reactor.touch(self)
 
-    cdef int discard(self, Flow* flow) except -1:
-        """Drop the input of a flow, now and in future, so that it does not hold up other streams."""
-        cdef Py_ssize_t held = queue_len(&flow.input)
-        flow.discards = True
-        return self.consume(flow, held) if held else 0
-
-    cdef int reset(self, Flow* flow, uint32_t code) except -1:
+    cdef int reset(self, Flow* flow, int error) except -1:
         if self.session == NULL or flow.closed:
             return 0
-        nghttp2_submit_rst_stream(self.session, NGHTTP2_FLAG_NONE, flow.id, code)
-        return self.socket.reactor.touch(self)
+        nghttp2_submit_rst_stream(self.session, NGHTTP2_FLAG_NONE, <int32_t>flow.id, code_of(error))
+        return self.reactor.touch(self)
 
     cdef void make_incremental(self, Flow* flow) noexcept:
-        """Have a stream take turns with others (RFC 9218); else all of it would be sent before streams that began later."""
         cdef ExtendedPriority priority
         priority.urgency = DEFAULT_URGENCY
         priority.incremental = 1
-        nghttp2_session_change_extpri_stream_priority(self.session, flow.id, &priority, 0)
+        nghttp2_session_change_extpri_stream_priority(self.session, <int32_t>flow.id, &priority, 0)
 
     cdef int submit_request(self, Flow* flow, bint has_body) except -1:
         """Begin a stream with the head that is in `list`; a body is put afterwards. The library copies the fields."""
@@ -629,10 +502,9 @@ cdef class Http2Session(Flushable):
         if stream_id < 0:
             raise MemoryError
         flow.id = stream_id
-        return self.socket.reactor.touch(self)
+        return self.reactor.touch(self)
 
     cdef int submit_response(self, Flow* flow, bint has_body) except -1:
-        """Send the head that is in `list`; a body is put afterwards. The library copies the fields."""
         cdef DataProvider provider
         cdef DataProvider* body = NULL
         if self.session == NULL or flow.closed:
@@ -643,19 +515,18 @@ cdef class Http2Session(Flushable):
             body = &provider
         else:
             flow.put_ended = flow.eof = True
-        if nghttp2_submit_response(self.session, flow.id, self.list.fields, <size_t>self.list.count, body):
+        if nghttp2_submit_response(self.session, <int32_t>flow.id, self.list.fields, <size_t>self.list.count, body):
             raise MemoryError
-        return self.socket.reactor.touch(self)
+        return self.reactor.touch(self)
 
     cdef int submit_interim(self, Flow* flow, int status) except -1:
-        """Send an interim head: one of that status without fields; 0 = the one that is in `list`."""
         cdef Field field
         cdef char[3] text
         cdef int32_t result
         if self.session == NULL or flow.closed:
             return 0
         if status == 0:
-            result = nghttp2_submit_headers(self.session, NGHTTP2_FLAG_NONE, flow.id, NULL, self.list.fields,
+            result = nghttp2_submit_headers(self.session, NGHTTP2_FLAG_NONE, <int32_t>flow.id, NULL, self.list.fields,
                                             <size_t>self.list.count, NULL)
         else:
             text[0] = <char>(c"0" + status // 100)
@@ -664,61 +535,32 @@ cdef class Http2Session(Flushable):
             field.name, field.name_length = b":status", 7
             field.value, field.value_length = text, 3
             field.flags = 0
-            result = nghttp2_submit_headers(self.session, NGHTTP2_FLAG_NONE, flow.id, NULL, &field, 1, NULL)
+            result = nghttp2_submit_headers(self.session, NGHTTP2_FLAG_NONE, <int32_t>flow.id, NULL, &field, 1, NULL)
         if result < 0:
             raise MemoryError
-        return self.socket.reactor.touch(self)
+        return self.reactor.touch(self)
 
     cdef int end_both(self, Flow* flow) except -1:
-        """Have the peer stop sending on this stream (RFC 9113 section 8.1), after all that was put has been sent."""
         if self.session == NULL or flow.closed:
             return 0
         if flow.eof:
-            return self.reset(flow, NGHTTP2_NO_ERROR)      # follows the end of our side
+            return self.reset(flow, RESET_NO_ERROR)      # follows the end of our side
         flow.resets_after = True
         return 0
 
     cdef void release(self, Flow* flow) noexcept:
-        """Free the memory of a flow whose stream has ended, and give its input back to the session's window. No callback comes for
-        it afterwards."""
         cdef Py_ssize_t held = queue_len(&flow.input)
         self.unmark(flow)
         if self.section == flow:
             self.section = NULL
         if not flow.closed and flow.id and self.session != NULL:
-            nghttp2_session_set_stream_user_data(self.session, flow.id, NULL)
-        self.buffered -= queue_len(&flow.output)
+            nghttp2_session_set_stream_user_data(self.session, <int32_t>flow.id, NULL)
+        self.buffered -= flow.output.waiting
         if held and self.session != NULL:
             nghttp2_session_consume_connection(self.session, <size_t>held)
         queue_free(&flow.input)
-        queue_free(&flow.output)
+        blocks_free(&flow.output)
         drop_trailers(flow)
-
-    cdef void link(self, Flow* flow) noexcept:
-        """Add a flow to the open ones, whose owners the session keeps alive."""
-        Py_INCREF(<object>flow.owner)
-        flow.linked = True
-        flow.newer = NULL
-        flow.older = self.newest
-        if self.newest != NULL:
-            self.newest.newer = flow
-        self.newest = flow
-        self.open_flows += 1
-
-    cdef void unlink(self, Flow* flow) noexcept:
-        """Take a flow out of the open ones. Its owner dies with this call unless the caller holds a reference."""
-        if not flow.linked:
-            return
-        flow.linked = False
-        if flow.newer != NULL:
-            flow.newer.older = flow.older
-        else:
-            self.newest = flow.older
-        if flow.older != NULL:
-            flow.older.newer = flow.newer
-        flow.newer = flow.older = NULL
-        self.open_flows -= 1
-        Py_DECREF(<object>flow.owner)
 
     # Of the connection
 
@@ -732,19 +574,15 @@ cdef class Http2Session(Flushable):
                 self.broken = True
             elif result == 0:
                 self.blocked = False
-                socket.reactor.touch(self)
+                self.reactor.touch(self)
         if (socket.readable or buffer_len(&socket.input)) and not self.broken:
             self.receive()
         if events & (EPOLLERR | EPOLLHUP) and self.blocked:
             self.broken = True
         return 0
 
-    cdef int check_by(self, int64_t until_ms) except -1:
-        """Have the socket's timer expire by that time, by the reactor's clock. The owner sets `check_ms` to 0 when it has."""
-        if self.check_ms and self.check_ms <= until_ms:
-            return 0
-        self.check_ms = until_ms
-        return self.socket.reactor.arm(self.socket, max(<int64_t>0, until_ms - self.socket.reactor.now_ms))
+    cdef int set_timer(self, int64_t delay_ms) except -1:
+        return self.reactor.arm(self.socket, delay_ms)
 
     cdef void batch_end_failed(self, object error) noexcept:
         if self.socket.owner is not None:
@@ -767,10 +605,6 @@ cdef class Http2Session(Flushable):
     cdef void frame_received(self, const FrameHead* frame) noexcept:
         """A frame, or a field section, was received completely."""
         pass
-
-    cdef int flow_ready(self, Flow* flow, uint8_t events) except -1:
-        """Process events of a flow (FlowEvent)."""
-        return 0
 
     cdef int after_send(self) except -1:
         """The output of a batch was handed to the socket, or waits for it."""

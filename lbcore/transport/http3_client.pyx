@@ -1,648 +1,66 @@
-"""HTTP/3 towards a client: a connection of QUIC, and the frames on its streams.
-
-ngtcp2 reads and writes packets, nghttp3 the frames in the streams, OpenSSL the handshake, by the settings of the entry point's TLS.
-
-    receive:  datagram ─► ngtcp2 ─► nghttp3 ─► callbacks note ─► flow_ready
-    send:     flow.blocks ─► nghttp3 ─► ngtcp2 ─► as many packets as one call takes
-
-What was put stays in memory until the client has acknowledged it, since packets may be lost. A byte of a request's body is given
-back to the client's windows when the server has taken it.
+"""HTTP/3 towards a client (RFC 9114): a connection of QUIC, by the settings of the entry point's TLS. The streams are those of
+`flow_client`.
 """
 
 import logging
 
 cimport cython
-from libc.stdint cimport UINT64_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint64_t
 
-from lbcore.http.fields cimport Field, list_trailers
 from lbcore.http.head cimport ClientAddress
-from lbcore.http.message cimport Message
-from lbcore.http.span cimport Span, span_of
+from lbcore.http.span cimport Span
 from lbcore.http3.nghttp3 cimport *
 from lbcore.http3.ngtcp2 cimport *
 from lbcore.proxy.entry_point cimport EntryPoint
-from lbcore.selection.clock cimport monotonic_ns
-from lbcore.state.layout cimport (
-    ERROR_ABUSE, ERROR_BAD_REQUEST, ERROR_CLIENT_TIMEOUT, ERROR_TLS, HANDSHAKE_CERTIFICATE, HANDSHAKE_CLOSED, HANDSHAKE_GARBAGE,
-    HANDSHAKE_REFUSED, HANDSHAKE_UNSHARED,
-)
-from lbcore.tls.contexts cimport Acceptor, accept
+from lbcore.state.layout cimport ERROR_ABUSE, ERROR_CLIENT_TIMEOUT
+from lbcore.tls.contexts cimport accept
 from lbcore.tls.openssl cimport (
-    CTRL_MIN_VERSION, ERR_clear_error, RAND_bytes, SSL_CIPHER_standard_name, SSL_ctrl, SSL_get_current_cipher, SSL_set_ex_data,
-    TLS_1_3,
+    CTRL_MIN_VERSION, ERR_clear_error, SSL_CIPHER_standard_name, SSL_ctrl, SSL_get_current_cipher, SSL_set_ex_data, TLS_1_3,
 )
-from lbcore.transport.address cimport read_address, sockaddr_storage
-from lbcore.transport.flow cimport (
-    FLOW_CLOSED, FLOW_INPUT, FLOW_ROOM, RESET_CANCELLED, RESET_CONNECT, RESET_INTERNAL, RESET_MALFORMED, RESET_NO_ERROR, Flow, blocks_acknowledge,
-    blocks_add, blocks_free, blocks_give, drop_trailers, keep_trailers, queue_add, queue_free, queue_len, queue_take,
-)
-from lbcore.transport.flow_client cimport LEAVING_FOR_GOOD, LEAVING_NOT, LEAVING_TOLD, FlowConnection, FlowStream, stream_take
-from lbcore.transport.quic cimport OUTPUT, OUTPUT_BYTES, OWN_CID_BYTES, QuicEndpoint, QuicSession
+from lbcore.transport.address cimport read_address
+from lbcore.transport.flow cimport FLOW_CLOSED, RESET_CANCELLED, SESSION_WINDOW, STREAM_WINDOW, Flow
+from lbcore.transport.flow_client cimport SHUTDOWN_FINAL, FlowConnection, FlowStream, stream_of, stream_take
+from lbcore.transport.http3_session cimport Http3Session, callbacks, on_conn
+from lbcore.transport.inet cimport sockaddr_storage
+from lbcore.transport.quic cimport OWN_CID_BYTES, QuicEndpoint, QuicSession
 from lbcore.transport.reactor cimport Timed
 from lbcore.transport.tls cimport TlsEncryption
 
 cdef enum:
-    STREAM_WINDOW = 262144     # bytes of a stream that the client may send before they were taken
-    SESSION_WINDOW = 1048576   # of all streams of a connection together
-    UNI_WINDOW = 65536         # of a stream of control
-    UNI_STREAMS = 16           # that the client may have open: three are needed, others are of kinds that nobody knows
-    CLIENT_IDS = 8             # of a client's connection ids, that are kept for changes of its address
-    BLOCKED_STREAMS = 16       # that may wait for the table by which fields are encoded
-    FLOW_BYTES = 65536         # put and not sent, of one stream, that stop the one who puts
-    FLOW_UNACKNOWLEDGED = 1048576      # sent and not acknowledged, likewise
-    BUFFERED_BYTES = 524288    # put and not sent, of all streams of a connection
-    UNACKNOWLEDGED_BYTES = 4194304     # sent and not acknowledged, likewise
-    PIECE_BYTES = 16384        # given to the library at once, of one stream
-    PIECES = 16
-    CREDIT = 1000              # no more is given back for packets of ours
-    DEFAULT_URGENCY = 3        # RFC 9218 section 4.1
-    LEAVE_LEAST_MS = 50
-    LEAVE_MOST_MS = 1000       # how long a client that was told to begin no more streams may not know it yet
+    UNI_WINDOW = 65536         # bytes of a control stream that the client may send before they are consumed
+    UNI_STREAMS = 16           # that the client may have open: three are needed, others have types that are unknown
+    CLIENT_IDS = 8             # connection ids of the client that are kept for changes of its address
+    NOTICE_LEAST_MS = 50
+    NOTICE_MOST_MS = 1000      # longest time between the two GOAWAYs of a graceful shutdown
 
 cdef uint64_t MS_NS = 1000000
 cdef uint64_t HANDSHAKE_NS = 10000 * MS_NS
-cdef uint64_t ALIVE_NS = 10000 * MS_NS      # between signs of life while a request is under way
+cdef uint64_t ALIVE_NS = 10000 * MS_NS      # between packets that keep a connection alive while a request is under way
 
 _log = logging.getLogger("lbcore.transport")
 
 
-cdef uint64_t code_of(uint32_t code) noexcept:
-    """HTTP/3's number of a FlowError."""
-    if code == RESET_NO_ERROR:
-        return H3_NO_ERROR
-    if code == RESET_MALFORMED:
-        return H3_MESSAGE_ERROR
-    if code == RESET_CONNECT:
-        return H3_CONNECT_ERROR
-    return H3_INTERNAL_ERROR if code == RESET_INTERNAL else H3_REQUEST_CANCELLED
-
-
-# What ngtcp2 calls. `data` is the Http3Session, borrowed.
-
-cdef void* on_conn(ConnRef* reference) noexcept:
-    return (<Http3Session>reference.user_data).conn
-
-
-cdef void on_rand(uint8_t* into, size_t length, const void* context) noexcept:
-    RAND_bytes(into, <int>length)
-
-
-cdef int on_new_id(void* conn, Cid* cid, uint8_t* token, size_t length, void* data) noexcept:
-    cdef Http3Session self = <Http3Session>data
-    self.endpoint.make_id(cid, length)
-    if self.endpoint.reset_token(token, cid) or self.endpoint.add_id(cid, self) < 0:
-        return NGTCP2_ERR_CALLBACK_FAILURE
-    return 0
-
-
-cdef int on_remove_id(void* conn, const Cid* cid, void* data) noexcept:
-    (<Http3Session>data).endpoint.remove_id(cid)
-    return 0
-
-
-cdef int on_tx_key(void* conn, int level, void* data) noexcept:
-    cdef Http3Session self = <Http3Session>data
-    if level != LEVEL_1RTT or self.http != NULL:
-        return 0
-    return NGTCP2_ERR_CALLBACK_FAILURE if self.begin_http() < 0 else 0
-
-
-cdef int on_handshake(void* conn, void* data) noexcept:
-    (<Http3Session>data).shook_hands = True
-    return 0
-
-
-cdef int on_path(void* conn, uint32_t flags, const Path* path, const Path* fallback, int result, void* data) noexcept:
-    if result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS:
-        (<Http3Session>data).moved = True
-    return 0
-
-
-cdef int on_data(void* conn, uint32_t flags, int64_t stream_id, uint64_t offset, const uint8_t* bytes, size_t length, void* data,
-                 void* stream_data) noexcept:
-    cdef Http3Session self = <Http3Session>data
-    cdef ssize_t used
-    if self.http == NULL:
-        return NGTCP2_ERR_CALLBACK_FAILURE
-    used = nghttp3_conn_read_stream2(self.http, stream_id, bytes, length, flags & NGTCP2_STREAM_DATA_FLAG_FIN, monotonic_ns())
-    if used < 0:
-        if (used != NGHTTP3_ERR_MALFORMED_HTTP_HEADER and used != NGHTTP3_ERR_MALFORMED_HTTP_MESSAGING) or stream_id & 3 != 0:
-            self.error = <int>used
-            return NGTCP2_ERR_CALLBACK_FAILURE
-        # A request that is malformed ends its stream, and no other (RFC 9114 section 4.1.2).
-        self.refuse(stream_id)
-        used = <ssize_t>length
-    ngtcp2_conn_extend_max_stream_offset(conn, stream_id, <uint64_t>used)
-    ngtcp2_conn_extend_max_offset(conn, <uint64_t>used)
-    if length == 0 and not flags & NGTCP2_STREAM_DATA_FLAG_FIN:
-        self.spend(1)
-    return 0
-
-
-cdef int on_acked(void* conn, int64_t stream_id, uint64_t offset, uint64_t length, void* data, void* stream_data) noexcept:
-    cdef Http3Session self = <Http3Session>data
-    if self.http != NULL and nghttp3_conn_add_ack_offset(self.http, stream_id, length) != 0:
-        return NGTCP2_ERR_CALLBACK_FAILURE
-    return 0
-
-
-cdef int on_close(void* conn, uint32_t flags, int64_t stream_id, uint64_t code, void* data, void* stream_data) noexcept:
-    cdef Http3Session self = <Http3Session>data
-    cdef int result = 0
-    if self.http != NULL:
-        result = nghttp3_conn_close_stream(self.http, stream_id,
-                                           code if flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET else <uint64_t>H3_NO_ERROR)
-        if result == NGHTTP3_ERR_STREAM_NOT_FOUND:
-            self.spend(1)          # nothing of a request has come on it
-        elif result != 0:
-            self.error = result
-            return NGTCP2_ERR_CALLBACK_FAILURE
-    if stream_id & 3 == 0:
-        ngtcp2_conn_extend_max_streams_bidi(conn, 1)
-        self.stream_limit += 1
-        if self.http != NULL:
-            nghttp3_conn_set_max_client_streams_bidi(self.http, self.stream_limit)
-    elif stream_id & 3 == 2:
-        ngtcp2_conn_extend_max_streams_uni(conn, 1)
-        self.spend(1)
-    return 0
-
-
-cdef int on_reset(void* conn, int64_t stream_id, uint64_t final_size, uint64_t code, void* data, void* stream_data) noexcept:
-    """The client sends no more on a stream, whose end it has not sent."""
-    cdef Http3Session self = <Http3Session>data
-    cdef Flow* flow
-    if self.http == NULL:
-        return 0
-    flow = self.flow_of(stream_id)
-    if nghttp3_conn_shutdown_stream_read(self.http, stream_id) != 0:
-        return NGTCP2_ERR_CALLBACK_FAILURE
-    if flow != NULL and not flow.ended and not flow.discards:
-        self.doom(flow, H3_REQUEST_CANCELLED)
-    return 0
-
-
-cdef int on_stop(void* conn, int64_t stream_id, uint64_t code, void* data, void* stream_data) noexcept:
-    """The client wants no more of an answer."""
-    cdef Http3Session self = <Http3Session>data
-    cdef Flow* flow
-    if self.http == NULL:
-        return 0
-    flow = self.flow_of(stream_id)
-    if flow != NULL:
-        self.doom(flow, H3_REQUEST_CANCELLED)
-    return 0
-
-
-cdef int on_more_stream_data(void* conn, int64_t stream_id, uint64_t most, void* data, void* stream_data) noexcept:
-    cdef Http3Session self = <Http3Session>data
-    if self.http != NULL and nghttp3_conn_unblock_stream(self.http, stream_id) != 0:
-        return NGTCP2_ERR_CALLBACK_FAILURE
-    return 0
-
-
-cdef ssize_t write_packet(void* conn, Path* path, PacketInfo* info, uint8_t* into, size_t size, uint64_t now_ns, void* data) noexcept:
-    """Write the next packet: of what the streams have, as much as goes into it."""
-    cdef Http3Session self = <Http3Session>data
-    cdef Vec pieces[PIECES]
-    cdef int64_t stream_id
-    cdef int fin
-    cdef ssize_t count, taken, written
-    cdef uint32_t flags
-    while True:
-        stream_id = -1
-        fin = 0
-        count = 0
-        if self.http != NULL and ngtcp2_conn_get_max_data_left(conn):
-            count = nghttp3_conn_writev_stream(self.http, &stream_id, &fin, pieces, PIECES)
-            if count < 0:
-                self.error = <int>count
-                return NGTCP2_ERR_CALLBACK_FAILURE
-        flags = NGTCP2_WRITE_STREAM_FLAG_MORE | (NGTCP2_WRITE_STREAM_FLAG_FIN if fin else 0)
-        taken = -1
-        written = ngtcp2_conn_writev_stream(conn, path, NGTCP2_PKT_INFO_V1, info, into, size, &taken, flags, stream_id, pieces,
-                                            <size_t>count, now_ns)
-        if written == NGTCP2_ERR_STREAM_DATA_BLOCKED:
-            nghttp3_conn_block_stream(self.http, stream_id)
-            continue
-        if written == NGTCP2_ERR_STREAM_SHUT_WR or written == NGTCP2_ERR_STREAM_NOT_FOUND:
-            nghttp3_conn_shutdown_stream_write(self.http, stream_id)
-            continue
-        if taken >= 0 and stream_id >= 0 and nghttp3_conn_add_write_offset(self.http, stream_id, <size_t>taken) != 0:
-            return NGTCP2_ERR_CALLBACK_FAILURE
-        if written != NGTCP2_ERR_WRITE_MORE:
-            return written
-
-
-# What nghttp3 calls. `data` is the Http3Session, `stream_data` the Flow, both borrowed.
-
-cdef int on_begin(void* http, int64_t stream_id, void* data, void* stream_data) noexcept:
-    cdef Http3Session self = <Http3Session>data
-    cdef FlowStream stream
-    if self.connection is None:
-        return NGHTTP3_ERR_CALLBACK_FAILURE
-    try:
-        stream = stream_take(self.connection, stream_id)
-        stream.began_ms = self.reactor.now_ms
-        if self.connection.entry_point.limits.header_timeout_ms:
-            self.connection.check_by(stream.began_ms + self.connection.entry_point.limits.header_timeout_ms)
-    except Exception:
-        return NGHTTP3_ERR_CALLBACK_FAILURE
-    if nghttp3_conn_set_stream_user_data(http, stream_id, &stream.flow) != 0:
-        return NGHTTP3_ERR_CALLBACK_FAILURE
-    return 0
-
-
-cdef int on_header(void* http, int64_t stream_id, int32_t token, void* name, void* value, uint8_t flags, void* data,
-                   void* stream_data) noexcept:
-    cdef Http3Session self = <Http3Session>data
-    cdef Flow* flow = <Flow*>stream_data
-    cdef Vec first = nghttp3_rcbuf_get_buf(name), second = nghttp3_rcbuf_get_buf(value)
-    if flow == NULL or self.connection is None or flow.events & FLOW_CLOSED:
-        return 0
-    if self.connection.take_field(flow, span_of(<const char*>first.base, <Py_ssize_t>first.length),
-                                  span_of(<const char*>second.base, <Py_ssize_t>second.length)) < 0:
-        self.doom(flow, H3_MESSAGE_ERROR)
-    return 0
-
-
-cdef int on_head_complete(void* http, int64_t stream_id, int fin, void* data, void* stream_data) noexcept:
-    cdef Flow* flow = <Flow*>stream_data
-    if flow != NULL:
-        flow.head_complete = True
-        (<Http3Session>data).mark(flow, FLOW_INPUT)
-    return 0
-
-
-cdef int on_trailers_complete(void* http, int64_t stream_id, int fin, void* data, void* stream_data) noexcept:
-    cdef Flow* flow = <Flow*>stream_data
-    if flow != NULL:
-        (<Http3Session>data).mark(flow, FLOW_INPUT)
-    return 0
-
-
-cdef int on_body(void* http, int64_t stream_id, const uint8_t* bytes, size_t length, void* data, void* stream_data) noexcept:
-    cdef Http3Session self = <Http3Session>data
-    cdef Flow* flow = <Flow*>stream_data
-    if flow == NULL or flow.discards:
-        ngtcp2_conn_extend_max_stream_offset(self.conn, stream_id, length)
-        ngtcp2_conn_extend_max_offset(self.conn, length)
-        return 0
-    if queue_add(&flow.input, <const char*>bytes, <Py_ssize_t>length) < 0:
-        return NGHTTP3_ERR_CALLBACK_FAILURE
-    self.mark(flow, FLOW_INPUT)
-    return 0
-
-
-cdef int on_deferred(void* http, int64_t stream_id, size_t count, void* data, void* stream_data) noexcept:
-    cdef Http3Session self = <Http3Session>data
-    ngtcp2_conn_extend_max_stream_offset(self.conn, stream_id, count)
-    ngtcp2_conn_extend_max_offset(self.conn, count)
-    return 0
-
-
-cdef int on_end(void* http, int64_t stream_id, void* data, void* stream_data) noexcept:
-    cdef Flow* flow = <Flow*>stream_data
-    if flow != NULL:
-        flow.ended = True
-        (<Http3Session>data).mark(flow, FLOW_INPUT)
-    return 0
-
-
-cdef int on_stop_sending(void* http, int64_t stream_id, uint64_t code, void* data, void* stream_data) noexcept:
-    """nghttp3 wants no more of what the client sends on a stream."""
-    ngtcp2_conn_shutdown_stream_read((<Http3Session>data).conn, 0, stream_id, code)
-    return 0
-
-
-cdef int on_reset_stream(void* http, int64_t stream_id, uint64_t code, void* data, void* stream_data) noexcept:
-    """nghttp3 refuses a stream: its request is malformed, or began after the connection's end."""
-    cdef Http3Session self = <Http3Session>data
-    cdef Flow* flow = <Flow*>stream_data
-    ngtcp2_conn_shutdown_stream_write(self.conn, 0, stream_id, code)
-    if flow != NULL:
-        self.doom(flow, code)
-    return 0
-
-
-cdef int on_body_acked(void* http, int64_t stream_id, uint64_t count, void* data, void* stream_data) noexcept:
-    cdef Http3Session self = <Http3Session>data
-    cdef Flow* flow = <Flow*>stream_data
-    if flow != NULL:
-        self.unacknowledged -= <Py_ssize_t>count
-        blocks_acknowledge(&flow.blocks, <Py_ssize_t>count)
-        self.give_room(flow)
-    return 0
-
-
-cdef int on_stream_close(void* http, int64_t stream_id, uint64_t code, void* data, void* stream_data) noexcept:
-    cdef Flow* flow = <Flow*>stream_data
-    if flow != NULL:
-        flow.closed = True
-        flow.code = <uint32_t>code
-        (<Http3Session>data).mark(flow, FLOW_CLOSED)
-    return 0
-
-
-cdef int on_shutdown(void* http, int64_t stream_id, void* data) noexcept:
-    cdef Http3Session self = <Http3Session>data
-    if self.connection is not None:
-        self.connection.client_leaves = True
-    return 0
-
-
-cdef ssize_t on_read(void* http, int64_t stream_id, Vec* pieces, size_t count, uint32_t* flags, void* data,
-                     void* stream_data) noexcept:
-    """The next bytes of a body. They stay where they are until they are acknowledged."""
-    cdef Http3Session self = <Http3Session>data
-    cdef Flow* flow = <Flow*>stream_data
-    cdef Span piece
-    if flow == NULL:
-        flags[0] |= NGHTTP3_DATA_FLAG_EOF
-        return 0
-    piece = blocks_give(&flow.blocks, PIECE_BYTES)
-    if piece.len == 0 and not flow.put_ended:
-        flow.deferred = True
-        return NGHTTP3_ERR_WOULDBLOCK
-    self.buffered -= piece.len
-    self.unacknowledged += piece.len
-    if self.credit < CREDIT:
-        self.credit += 4
-    if flow.put_ended and flow.blocks.waiting == 0:
-        flags[0] |= NGHTTP3_DATA_FLAG_EOF
-        flow.eof = True
-        if flow.trailers != NULL:
-            flags[0] |= NGHTTP3_DATA_FLAG_NO_END_STREAM
-            if list_trailers(<Message>flow.trailers, &self.list) < 0 \
-                    or nghttp3_conn_submit_trailers(http, stream_id, self.list.fields, <size_t>self.list.count) != 0:
-                return NGHTTP3_ERR_CALLBACK_FAILURE
-            drop_trailers(flow)
-        if flow.resets_after:
-            self.mark(flow, FLOW_ROOM)
-    self.give_room(flow)
-    if piece.len == 0:
-        return 0
-    pieces[0].base = <uint8_t*>piece.ptr
-    pieces[0].length = <size_t>piece.len
-    return 1
-
-
-cdef H3DataReader READER
-cdef Callbacks CALLBACKS
-cdef H3Callbacks HTTP_CALLBACKS
-
-
-cdef int make_callbacks() except -1:
-    global READER, CALLBACKS, HTTP_CALLBACKS
-    load()
-    load_http()
-    READER.read = on_read
-    CALLBACKS = crypto_callbacks
-    CALLBACKS.handshake_completed = on_handshake
-    CALLBACKS.recv_stream_data = on_data
-    CALLBACKS.acked_stream_data_offset = on_acked
-    CALLBACKS.stream_close = on_close
-    CALLBACKS.rand = on_rand
-    CALLBACKS.get_new_connection_id = on_new_id
-    CALLBACKS.remove_connection_id = on_remove_id
-    CALLBACKS.path_validation = on_path
-    CALLBACKS.stream_reset = on_reset
-    CALLBACKS.extend_max_stream_data = on_more_stream_data
-    CALLBACKS.recv_tx_key = on_tx_key
-    CALLBACKS.recv_stop_sending = on_stop
-    memset(&HTTP_CALLBACKS, 0, sizeof(HTTP_CALLBACKS))
-    HTTP_CALLBACKS.acked_stream_data = on_body_acked
-    HTTP_CALLBACKS.stream_close = on_stream_close
-    HTTP_CALLBACKS.recv_data = on_body
-    HTTP_CALLBACKS.deferred_consume = on_deferred
-    HTTP_CALLBACKS.begin_headers = on_begin
-    HTTP_CALLBACKS.recv_header = on_header
-    HTTP_CALLBACKS.end_headers = on_head_complete
-    HTTP_CALLBACKS.recv_trailer = on_header
-    HTTP_CALLBACKS.end_trailers = on_trailers_complete
-    HTTP_CALLBACKS.stop_sending = on_stop_sending
-    HTTP_CALLBACKS.end_stream = on_end
-    HTTP_CALLBACKS.reset_stream = on_reset_stream
-    HTTP_CALLBACKS.shutdown = on_shutdown
-    return 0
-
-
 @cython.final
-cdef class Http3Session(QuicSession):
-    """The session of one connection."""
+cdef class Http3ClientSession(Http3Session):
+    """The session of a connection: field sections become requests."""
 
-    def __dealloc__(self):
-        self.free_quic()
-
-    cdef void free_quic(self) noexcept:
-        """Let go of what the libraries hold. Not from within one of them."""
-        cdef void* conn = self.conn
-        self.conn = NULL
-        self.first_ready = self.last_ready = NULL
-        if self.http != NULL:
-            nghttp3_conn_del(self.http)
-            self.http = NULL
-        if self.handshake is not None:
-            if self.handshake.ssl != NULL:
-                SSL_set_ex_data(self.handshake.ssl, 0, NULL)       # the library is not called back for what is freed
-            self.handshake.free()
-            self.handshake = None
-        if conn != NULL:
-            ngtcp2_conn_del(conn)
-        if self.context != NULL:
-            ngtcp2_crypto_ossl_ctx_del(self.context)
-            self.context = NULL
-        ERR_clear_error()
-
-    cdef int begin_http(self) noexcept:
-        """There are keys for data: open our streams of control. 0, or -1."""
-        cdef H3Settings settings
-        cdef int64_t control, encoder, decoder
-        cdef EntryPoint entry_point = self.endpoint.entry_point
-        nghttp3_settings_default(NGHTTP3_SETTINGS_V1, &settings)
-        settings.max_field_section_size = <uint64_t>entry_point.policy.max_header_bytes
-        settings.qpack_max_dtable_capacity = entry_point.http2.decoder_bytes
-        settings.qpack_encoder_max_dtable_capacity = entry_point.http2.encoder_bytes
-        settings.qpack_blocked_streams = BLOCKED_STREAMS
-        settings.enable_connect_protocol = 1
-        if nghttp3_conn_server_new(&self.http, NGHTTP3_CALLBACKS_V1, &HTTP_CALLBACKS, NGHTTP3_SETTINGS_V1, &settings, NULL,
-                                   <void*>self) != 0:
-            self.http = NULL
-            return -1
-        nghttp3_conn_set_max_client_streams_bidi(self.http, self.stream_limit)
-        if ngtcp2_conn_open_uni_stream(self.conn, &control, NULL) != 0 or ngtcp2_conn_open_uni_stream(self.conn, &encoder, NULL) != 0 \
-                or ngtcp2_conn_open_uni_stream(self.conn, &decoder, NULL) != 0:
-            return -1
-        if nghttp3_conn_bind_control_stream(self.http, control) != 0 \
-                or nghttp3_conn_bind_qpack_streams(self.http, encoder, decoder) != 0:
-            return -1
-        return 0
-
-    cdef Flow* flow_of(self, int64_t stream_id) noexcept:
-        return <Flow*>nghttp3_conn_get_stream_user_data(self.http, stream_id)
-
-    cdef void refuse(self, int64_t stream_id) noexcept:
-        """The request on a stream is malformed: what still comes of it is passed over."""
-        cdef Flow* flow = self.flow_of(stream_id)
-        self.endpoint.entry_point.stats.errors[<int>ERROR_BAD_REQUEST] += 1
-        nghttp3_conn_shutdown_stream_read(self.http, stream_id)
-        if flow != NULL:
-            self.doom(flow, H3_MESSAGE_ERROR)
-        else:
-            ngtcp2_conn_shutdown_stream(self.conn, 0, stream_id, H3_MESSAGE_ERROR)
-            nghttp3_conn_shutdown_stream_write(self.http, stream_id)
-
-    # Packets
-
-    cdef int receive(self, const Path* path, const uint8_t* packet, size_t length, uint64_t now_ns) except -1:
-        cdef PacketInfo info
-        cdef int result
-        if self.conn == NULL:
-            return 0
-        info.ecn = 0
-        result = ngtcp2_conn_read_pkt(self.conn, path, NGTCP2_PKT_INFO_V1, &info, packet, length, now_ns)
-        ERR_clear_error()
-        if result != 0:
-            return self.fail(result)
-        return self.after_library()
-
-    cdef int expire(self, uint64_t now_ns) except -1:
-        cdef int result
-        if self.conn == NULL:
-            return 0
-        result = ngtcp2_conn_handle_expiry(self.conn, now_ns)
-        if result != 0:
-            return self.fail(result)
-        return self.reactor.touch(self)
-
-    cdef int after_library(self) except -1:
-        """Look after what was noted."""
-        if self.shook_hands:
-            self.shook_hands = False
-            self.shaking = False
-            self.endpoint.shaking -= 1
-            self.connection.learn()
-        if self.moved:
-            self.moved = False
-            self.connection.move(ngtcp2_conn_get_path(self.conn))
-        if self.first_ready != NULL:
-            self.serve_ready()
-        return 0 if self.conn == NULL else self.reactor.touch(self)
-
-    cdef int on_batch_end(self) except -1:
-        if self.conn == NULL:
-            return 0
-        self.flush()
-        return 0 if self.connection is None else self.connection.proceed()
-
-    cdef void batch_end_failed(self, object error) noexcept:
-        try:
-            self.shut(error)
-        except Exception as again:
-            _log.error("internal error while ending an exchange", exc_info=again)
-
-    cdef int flush(self) except -1:
-        """Send what there is, as far as windows, congestion and the socket allow."""
-        cdef PathStorage storage
-        cdef PacketInfo info
-        cdef size_t segment
-        cdef ssize_t n
-        while self.conn != NULL:
-            if self.endpoint.held is not None:
-                if not self.waits:
-                    self.waits = True
-                    self.endpoint.waiting.append(self)
-                break
-            memset(&storage, 0, sizeof(storage))
-            storage.path.local.address = storage.local
-            storage.path.remote.address = storage.remote
-            segment = 0
-            n = ngtcp2_conn_write_aggregate_pkt(self.conn, &storage.path, NGTCP2_PKT_INFO_V1, &info, OUTPUT, OUTPUT_BYTES, &segment,
-                                                write_packet, monotonic_ns())
-            if n < 0:
-                return self.fail(<int>n)
-            if n:
-                self.endpoint.send(&storage.path, OUTPUT, <size_t>n, segment)
-            if self.first_ready != NULL:
-                self.serve_ready()
-            elif n == 0:
-                break
-        if self.conn != NULL:
-            self.endpoint.schedule(self, ngtcp2_conn_get_expiry(self.conn))
-        return 0
-
-    cdef int fail(self, int error) except -1:
-        """The library cannot go on: the client has closed the connection, or broken the protocol, or has gone."""
-        cdef Http3ClientConnection connection = self.connection
-        cdef EntryPoint entry_point = self.endpoint.entry_point
-        cdef int http_error = self.error
-        cdef int alert
-        self.error = 0
-        if self.conn == NULL or connection is None:
-            return 0
-        alert = ngtcp2_conn_get_tls_alert(self.conn)
-        if self.shaking:
-            entry_point.stats.errors[<int>ERROR_TLS] += 1
-            entry_point.stats.handshakes_failed[cause_of(error, alert)] += 1
-        if error == NGTCP2_ERR_DRAINING or error == NGTCP2_ERR_IDLE_CLOSE or error == NGTCP2_ERR_DROP_CONN \
-                or error == NGTCP2_ERR_HANDSHAKE_TIMEOUT or error == NGTCP2_ERR_CLOSING or error == NGTCP2_ERR_RETRY:
-            self.is_drained = True             # nothing may be sent, or nobody would read it
-            return connection.closed()
-        if not self.shaking:
-            entry_point.stats.errors[<int>(ERROR_ABUSE if http_error == NGHTTP3_ERR_H3_EXCESSIVE_LOAD else ERROR_BAD_REQUEST)] += 1
-        if http_error:
-            self.close_quic(nghttp3_err_infer_quic_app_error_code(http_error), True)
-        elif error == NGTCP2_ERR_CRYPTO and alert:
-            self.close_quic(<uint64_t>0x100 + <uint64_t>alert, False)
-        else:
-            self.close_with(error)
-        return connection.closed()
-
-    cdef int close_with(self, int error) except -1:
-        """Tell the client of an error of the library."""
-        cdef CloseError reason
-        ngtcp2_ccerr_default(&reason)
-        ngtcp2_ccerr_set_liberr(&reason, error, NULL, 0)
-        return self.say_closed(&reason)
-
-    cdef int close_quic(self, uint64_t code, bint application) except -1:
-        """Tell the client why the connection ends."""
-        cdef CloseError reason
-        ngtcp2_ccerr_default(&reason)
-        if application:
-            ngtcp2_ccerr_set_application_error(&reason, code, NULL, 0)
-        else:
-            ngtcp2_ccerr_set_transport_error(&reason, code, NULL, 0)
-        return self.say_closed(&reason)
-
-    cdef int say_closed(self, const CloseError* reason) except -1:
-        cdef PathStorage storage
-        cdef PacketInfo info
-        cdef ssize_t n
-        cdef bytes last = b""
-        if self.conn == NULL or self.is_drained:
-            return 0
-        self.is_drained = True
-        memset(&storage, 0, sizeof(storage))
-        storage.path.local.address = storage.local
-        storage.path.remote.address = storage.remote
-        n = ngtcp2_conn_write_connection_close(self.conn, &storage.path, NGTCP2_PKT_INFO_V1, &info, OUTPUT, LEAST_DATAGRAM, reason,
-                                               monotonic_ns())
-        if n > 0:
-            self.endpoint.send(&storage.path, OUTPUT, <size_t>n, <size_t>n)
-            last = (<const char*>OUTPUT)[:n]
-        return self.endpoint.remember_end(self.first_id, last)
-
-    cdef int shut(self, object error) except -1:
-        """Close after an internal error."""
+    cdef Flow* begin_section(self, int64_t stream_id) noexcept:
+        cdef FlowStream stream
+        cdef int64_t limit_ms
         if self.connection is None:
-            return 0
-        _log.error("internal error on a connection of entry point %s", self.endpoint.entry_point.name, exc_info=error)
-        self.close_quic(H3_INTERNAL_ERROR, True)
-        return self.connection.closed()
+            return NULL
+        try:
+            stream = stream_take(self.connection, stream_id)
+            stream.began_ms = self.reactor.now_ms
+            limit_ms = self.connection.entry_point.limits.header_timeout_ms
+            if limit_ms:
+                self.check_by(stream.began_ms + limit_ms)
+        except Exception:
+            return NULL
+        return &stream.flow
 
-    # Streams
+    cdef int take_field(self, Flow* flow, Span name, Span value) noexcept:
+        return 0 if self.connection is None else self.connection.take_field(flow, name, value)
 
     cdef int flow_ready(self, Flow* flow, uint8_t events) except -1:
         cdef FlowStream stream = <FlowStream>flow.owner
@@ -654,143 +72,45 @@ cdef class Http3Session(QuicSession):
         except Exception as error:
             return stream.failed(error)
 
-    cdef void doom(self, Flow* flow, uint64_t code) noexcept:
-        """End a stream at once, both ways, and look after its exchange as if it were closed. Safe in callbacks."""
-        ngtcp2_conn_shutdown_stream(self.conn, 0, flow.id, code)
-        nghttp3_conn_shutdown_stream_write(self.http, flow.id)
-        flow.discards = True
-        self.mark(flow, FLOW_CLOSED)
+    cdef int handshake_complete(self) except -1:
+        cdef Http3ClientConnection connection = self.connection
+        connection.tls_cipher = SSL_CIPHER_standard_name(SSL_get_current_cipher(self.handshake.ssl))
+        connection.server_name = self.handshake.server_name
+        if self.handshake.asks_for_certificate:
+            connection.tls_subject = self.handshake.peer_subject()
+            connection.tls_chain = self.handshake.peer_chain()
+        return 0
 
-    cdef void give_room(self, Flow* flow) noexcept:
-        """Say that more may be put, if enough has gone out."""
-        if flow.full and flow.blocks.waiting <= (0 if self.buffered > BUFFERED_BYTES else FLOW_BYTES // 2) \
-                and flow.blocks.unacknowledged < FLOW_UNACKNOWLEDGED and self.unacknowledged < UNACKNOWLEDGED_BYTES:
-            flow.full = False
-            self.mark(flow, FLOW_ROOM)
+    cdef int address_changed(self) except -1:
+        cdef Http3ClientConnection connection = self.connection
+        read_address(<const sockaddr_storage*>ngtcp2_conn_get_path(self.conn).remote.address, &connection.address)
+        connection.trusted = connection.entry_point.trusted.hold(&connection.address)
+        return 0
 
-    cdef int resume_flow(self, Flow* flow) except -1:
-        """The library is to ask for output again."""
-        if flow.deferred:
-            flow.deferred = False
-            nghttp3_conn_resume_stream(self.http, flow.id)
-        return self.reactor.touch(self)
+    cdef int after_send(self) except -1:
+        return 0 if self.connection is None else self.connection.proceed()
 
-    cdef int put(self, Flow* flow, Span data) except -1:
-        if self.conn == NULL or flow.closed:
-            return 0
-        if blocks_add(&flow.blocks, data.ptr, data.len) < 0:
-            raise MemoryError
-        self.buffered += data.len
-        flow.full = flow.blocks.waiting >= FLOW_BYTES or self.buffered >= BUFFERED_BYTES \
-            or flow.blocks.unacknowledged >= FLOW_UNACKNOWLEDGED or self.unacknowledged >= UNACKNOWLEDGED_BYTES
-        return self.resume_flow(flow)
+    cdef int closed(self) except -1:
+        return 0 if self.connection is None else self.connection.close()
 
-    cdef int put_end(self, Flow* flow, Message trailers) except -1:
-        if self.conn == NULL or flow.closed:
-            return 0
-        keep_trailers(flow, trailers)
-        flow.put_ended = True
-        return self.resume_flow(flow)
+    cdef int set_timer(self, int64_t delay_ms) except -1:
+        return 0 if self.connection is None else self.reactor.arm(self.connection.timer, delay_ms)
 
-    cdef int consume(self, Flow* flow, Py_ssize_t count) except -1:
-        queue_take(&flow.input, count)
-        if self.conn == NULL or count == 0:
-            return 0
-        ngtcp2_conn_extend_max_stream_offset(self.conn, flow.id, <uint64_t>count)
-        ngtcp2_conn_extend_max_offset(self.conn, <uint64_t>count)
-        return self.reactor.touch(self)
-
-    cdef int discard(self, Flow* flow) except -1:
-        cdef Py_ssize_t held = queue_len(&flow.input)
-        flow.discards = True
-        return self.consume(flow, held) if held else 0
-
-    cdef int reset(self, Flow* flow, uint32_t code) except -1:
-        if self.conn == NULL or flow.closed:
-            return 0
-        ngtcp2_conn_shutdown_stream(self.conn, 0, flow.id, code_of(code))
-        nghttp3_conn_shutdown_stream_write(self.http, flow.id)
-        flow.discards = True
-        self.mark(flow, FLOW_CLOSED)       # the library closes the stream later, when the client has done its part
-        return self.reactor.touch(self)
-
-    cdef void share(self, Flow* flow) noexcept:
-        cdef H3Priority priority
-        priority.urgency = DEFAULT_URGENCY
-        priority.incremental = 1
-        priority.unused[0] = priority.unused[1] = priority.unused[2] = 0
-        if self.http != NULL:
-            nghttp3_conn_set_server_stream_priority(self.http, flow.id, NGHTTP3_PRI_V1, &priority)
-
-    cdef int respond(self, Flow* flow, bint has_body) except -1:
-        if self.conn == NULL or flow.closed:
-            return 0
-        if not has_body:
-            flow.put_ended = flow.eof = True
-        if nghttp3_conn_submit_response(self.http, flow.id, self.list.fields, <size_t>self.list.count,
-                                        &READER if has_body else NULL) != 0:
-            raise MemoryError
-        return self.reactor.touch(self)
-
-    cdef int inform(self, Flow* flow, int status) except -1:
-        cdef Field field
-        cdef char text[3]
-        cdef int result
-        if self.conn == NULL or flow.closed:
-            return 0
-        if status == 0:
-            result = nghttp3_conn_submit_info(self.http, flow.id, self.list.fields, <size_t>self.list.count)
-        else:
-            text[0] = <char>(c"0" + status // 100)
-            text[1] = <char>(c"0" + status // 10 % 10)
-            text[2] = <char>(c"0" + status % 10)
-            field.name, field.name_length = b":status", 7
-            field.value, field.value_length = text, 3
-            field.flags = 0
-            result = nghttp3_conn_submit_info(self.http, flow.id, &field, 1)
-        if result != 0:
-            raise MemoryError
-        return self.reactor.touch(self)
-
-    cdef int end_both(self, Flow* flow) except -1:
-        if self.conn == NULL or flow.closed or flow.ended:
-            return 0
-        if not flow.eof:
-            flow.resets_after = True
-            return 0
-        ngtcp2_conn_shutdown_stream_read(self.conn, 0, flow.id, H3_NO_ERROR)
-        nghttp3_conn_shutdown_stream_read(self.http, flow.id)
-        return self.reactor.touch(self)
-
-    cdef void forget(self, Flow* flow) noexcept:
-        cdef Py_ssize_t held = queue_len(&flow.input)
-        self.unmark(flow)
-        if self.http != NULL:
-            nghttp3_conn_set_stream_user_data(self.http, flow.id, NULL)
-        if self.conn != NULL and held:
-            ngtcp2_conn_extend_max_offset(self.conn, <uint64_t>held)
-        self.buffered -= flow.blocks.waiting
-        self.unacknowledged -= flow.blocks.unacknowledged
-        queue_free(&flow.input)
-        blocks_free(&flow.blocks)
-        drop_trailers(flow)
-
-    cdef void send_away(self) noexcept:
-        self.reactor.touch(self)               # `proceed` closes it
-
-
-cdef int cause_of(int error, int alert) noexcept:
-    """The HandshakeCause of a handshake that has ended."""
-    if error == NGTCP2_ERR_DRAINING:
-        return HANDSHAKE_REFUSED
-    if error != NGTCP2_ERR_CRYPTO:
-        return HANDSHAKE_CLOSED if error in (NGTCP2_ERR_IDLE_CLOSE, NGTCP2_ERR_DROP_CONN, NGTCP2_ERR_HANDSHAKE_TIMEOUT) \
-            else HANDSHAKE_GARBAGE
-    if 42 <= alert <= 48 or alert == 116:      # of the client's certificate
-        return HANDSHAKE_CERTIFICATE
-    if alert in (40, 70, 112, 120):            # nothing in common: versions, suites, names, protocols
-        return HANDSHAKE_UNSHARED
-    return HANDSHAKE_GARBAGE
+    cdef void use_changed(self) noexcept:
+        """Keep a connection alive, before the idle timeout, while its client waits for an answer."""
+        cdef const TransportParams* params
+        cdef uint64_t every_ns = ALIVE_NS
+        cdef int64_t idle_ms
+        if self.conn == NULL or self.connection is None:
+            return
+        if self.open_flows:
+            params = ngtcp2_conn_get_remote_transport_params(self.conn)
+            idle_ms = self.connection.entry_point.limits.idle_timeout_ms
+            if idle_ms:
+                every_ns = min(every_ns, <uint64_t>idle_ms * MS_NS // 2)
+            if params != NULL and params.max_idle_timeout:
+                every_ns = min(every_ns, params.max_idle_timeout // 2)
+        ngtcp2_conn_set_keep_alive_timeout(self.conn, every_ns if self.open_flows else UINT64_MAX)
 
 
 @cython.final
@@ -801,7 +121,7 @@ cdef class Http3Timer(Timed):
         cdef Http3ClientConnection connection = self.connection
         if connection is None:
             return 0
-        connection.check_ms = 0
+        connection.session.check_ms = 0
         return connection.check() if connection.is_open else 0
 
     cdef void fail(self, object error) noexcept:
@@ -811,95 +131,61 @@ cdef class Http3Timer(Timed):
 
 @cython.final
 cdef class Http3ClientConnection(FlowConnection):
-    """One connection. `Http3Endpoint.accept` makes it."""
-
-    cdef int learn(self) except -1:
-        """The handshake is complete."""
-        cdef void* ssl = self.session.handshake.ssl
-        self.tls_cipher = SSL_CIPHER_standard_name(SSL_get_current_cipher(ssl))
-        self.server_name = self.session.handshake.server_name
-        if self.session.handshake.asks_for_certificate:
-            self.tls_subject = self.session.handshake.peer_subject()
-            self.tls_chain = self.session.handshake.peer_chain()
-        return 0
-
-    cdef int move(self, const Path* path) except -1:
-        """The client's address is another one."""
-        read_address(<const sockaddr_storage*>path.remote.address, &self.address)
-        self.trusted = self.entry_point.trusted.hold(&self.address)
-        return 0
-
-    cdef int set_timer(self, int64_t delay_ms) except -1:
-        return self.reactor.arm(self.timer, delay_ms)
+    """A connection of HTTP/3. `Http3Endpoint.accept` makes it."""
 
     cdef int check(self) except -1:
-        cdef int64_t limit_ms = self.entry_point.limits.header_timeout_ms, now_ms = self.reactor.now_ms
-        cdef FlowStream stream = self.first, older
+        cdef int64_t limit_ms = self.entry_point.limits.header_timeout_ms, now_ms = self.session.reactor.now_ms
+        cdef FlowStream stream = stream_of(self.session.newest)
         while stream is not None and limit_ms:
-            older = stream.older
             if not stream.begun and not stream.flow.head_complete:
                 if now_ms >= stream.began_ms + limit_ms:
                     self.entry_point.stats.errors[<int>ERROR_CLIENT_TIMEOUT] += 1
                     self.session.reset(&stream.flow, RESET_CANCELLED)
                 else:
-                    self.check_by(stream.began_ms + limit_ms)
-            stream = older
+                    self.session.check_by(stream.began_ms + limit_ms)
+            stream = stream_of(stream.flow.older)
         return FlowConnection.check(self)
 
-    cdef void streams_changed(self) noexcept:
-        """A client that waits for an answer has not gone: see that it is there, before the idle timeout."""
-        cdef const TransportParams* params
-        cdef uint64_t every_ns = ALIVE_NS
-        if self.session.conn == NULL:
-            return
-        if self.streams:
-            params = ngtcp2_conn_get_remote_transport_params(self.session.conn)
-            if self.entry_point.limits.idle_timeout_ms:
-                every_ns = min(every_ns, <uint64_t>self.entry_point.limits.idle_timeout_ms * MS_NS // 2)
-            if params != NULL and params.max_idle_timeout:
-                every_ns = min(every_ns, params.max_idle_timeout // 2)
-        ngtcp2_conn_set_keep_alive_timeout(self.session.conn, every_ns if self.streams else UINT64_MAX)
-
-    cdef int tell_leaving(self) except -1:
-        cdef Http3Session session = self.session
-        if session.http == NULL:
-            return self.abort()
-        nghttp3_conn_submit_shutdown_notice(session.http)
-        self.leave_ms = self.reactor.now_ms + <int64_t>max(<uint64_t>LEAVE_LEAST_MS, min(<uint64_t>LEAVE_MOST_MS,
-                                                           3 * ngtcp2_conn_get_pto(session.conn) // MS_NS))
-        self.check_by(self.leave_ms)
-        return self.reactor.touch(session)
-
-    cdef int tell_left(self) except -1:
-        cdef Http3Session session = self.session
-        if session.http == NULL:
-            return self.abort()
-        nghttp3_conn_shutdown(session.http)
-        return self.reactor.touch(session)
-
     cdef int proceed(self) except -1:
-        """See whether the connection is over, after anything that was received or sent."""
-        cdef Http3Session session = self.session
+        """Close if the session has ended. Called after anything was received or sent."""
+        cdef Http3ClientSession session = self.session
         if not self.is_open:
             return 0
         if session.abused:
             self.entry_point.stats.errors[<int>ERROR_ABUSE] += 1
             session.close_quic(H3_EXCESSIVE_LOAD, True)
-            return self.closed()
-        if self.leaving == LEAVING_FOR_GOOD and self.streams == 0:
+            return self.close()
+        if self.shutdown == SHUTDOWN_FINAL and session.open_flows == 0:
             session.close_quic(H3_NO_ERROR, True)
-            return self.closed()
+            return self.close()
+        return 0
+
+    # The end
+
+    cdef int submit_notice(self) except -1:
+        cdef Http3ClientSession session = self.session
+        if session.http == NULL:
+            return self.abort()
+        nghttp3_conn_submit_shutdown_notice(session.http)
+        self.notice_until_ms = session.reactor.now_ms + <int64_t>max(
+            <uint64_t>NOTICE_LEAST_MS, min(<uint64_t>NOTICE_MOST_MS, 3 * ngtcp2_conn_get_pto(session.conn) // MS_NS))
+        return 0
+
+    cdef int submit_goaway(self) except -1:
+        if self.session.http == NULL:
+            return self.abort()
+        nghttp3_conn_shutdown(self.session.http)
         return 0
 
     cdef int abort(self) except -1:
         if self.is_open:
             self.session.close_quic(H3_NO_ERROR if not self.session.shaking else NGTCP2_CONNECTION_REFUSED,
                                     not self.session.shaking)
-        return self.closed()
+        return self.close()
 
-    cdef int closed(self) except -1:
-        """The connection is over, the client knows it or has gone: break off whatever is under way."""
-        cdef Http3Session session = self.session
+    cdef int close(self) except -1:
+        """Abort the exchanges under way, and free the session. The client was told, or has gone. Safe to call twice."""
+        cdef Http3ClientSession session = self.session
         cdef QuicEndpoint endpoint
         if not self.is_open:
             return 0
@@ -909,7 +195,7 @@ cdef class Http3ClientConnection(FlowConnection):
         finally:
             endpoint = session.endpoint
             self.timer.connection = None
-            self.reactor.disarm(self.timer)
+            session.reactor.disarm(self.timer)
             self.leave()
             session.connection = None
             take_out(endpoint, session)
@@ -943,7 +229,7 @@ cdef class Http3Endpoint(QuicEndpoint):
     """HTTP/3 on one entry point."""
 
     cdef QuicSession accept(self, const Path* path, PacketHead* head, const Cid* original, bint validated, uint64_t now_ns):
-        cdef Http3Session session = Http3Session.__new__(Http3Session)
+        cdef Http3ClientSession session = Http3ClientSession.__new__(Http3ClientSession)
         cdef Http3ClientConnection connection = Http3ClientConnection.__new__(Http3ClientConnection)
         cdef EntryPoint entry_point = self.entry_point
         cdef TlsEncryption encryption = <TlsEncryption>entry_point.encryption
@@ -952,7 +238,7 @@ cdef class Http3Endpoint(QuicEndpoint):
         cdef ClientAddress local
         cdef Cid cid
         cdef bytes address = b""
-        make_callbacks()
+        cdef const Callbacks* called = callbacks()
         if encryption.wants_address:
             read_address(<const sockaddr_storage*>path.local.address, &local)
             address = local.text[:local.text_len]
@@ -996,7 +282,7 @@ cdef class Http3Endpoint(QuicEndpoint):
         self.make_id(&cid, OWN_CID_BYTES)
         if self.reset_token(params.stateless_reset_token, &cid) == 0:
             params.stateless_reset_token_present = 1
-        if ngtcp2_conn_server_new(&session.conn, &head.scid, &cid, path, head.version, callbacks_version, &CALLBACKS,
+        if ngtcp2_conn_server_new(&session.conn, &head.scid, &cid, path, head.version, callbacks_version, called,
                                   NGTCP2_SETTINGS_V1, &settings, NGTCP2_TRANSPORT_PARAMS_V1, &params, NULL, <void*>session) != 0:
             session.conn = NULL
             raise MemoryError
@@ -1011,9 +297,9 @@ cdef class Http3Endpoint(QuicEndpoint):
         connection.entry_point = entry_point
         connection.dialer = self.dialer
         connection.connections = self.connections
-        connection.reactor = self.reactor
+        connection.version = 3
         connection.session = session
-        connection.streams_of = session
+        connection.flows = session
         connection.timer = Http3Timer.__new__(Http3Timer)
         connection.timer.connection = connection
         connection.encrypted = True
@@ -1024,5 +310,5 @@ cdef class Http3Endpoint(QuicEndpoint):
         connection.is_open = True
         session.connection = connection
         connection.enter()
-        connection.check_by(connection.opened_ms)
+        session.check_by(connection.opened_ms)      # `check` then sets the timer by the limits
         return session

@@ -11,11 +11,12 @@ from libc.string cimport memset
 
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.exchange cimport Dialer
-from lbcore.transport.address cimport read_address, sockaddr_storage
+from lbcore.transport.address cimport read_address
 from lbcore.transport.arrival cimport Arrival
 from lbcore.transport.connect cimport is_our_lack
 from lbcore.transport.connection cimport Learned
 from lbcore.transport.epoll cimport EPOLLIN
+from lbcore.transport.inet cimport sockaddr, sockaddr_storage
 from lbcore.transport.protocols cimport serve_socket
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.reserve cimport Reserve
@@ -23,8 +24,6 @@ from lbcore.transport.scarcity cimport lack
 from lbcore.transport.socket cimport OwnedSocket
 
 cdef extern from "<sys/socket.h>" nogil:
-    struct sockaddr:
-        pass
     int accept4(int fd, sockaddr* address, unsigned int* size, int flags)
     enum:
         SOCK_NONBLOCK

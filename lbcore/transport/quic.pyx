@@ -29,62 +29,13 @@ from lbcore.state.region cimport Region
 from lbcore.tls.openssl cimport RAND_bytes
 from lbcore.transport.connection cimport ClientConnection
 from lbcore.transport.epoll cimport EPOLLET, EPOLLIN, EPOLLOUT
+from lbcore.transport.inet cimport (
+    AF_INET, AF_INET6, CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, CMSG_SPACE, IPPROTO_IP, IPPROTO_IPV6, IPV6_PKTINFO,
+    IP_PKTINFO, MSG_DONTWAIT, cmsghdr, getsockname, in6_pktinfo, in_pktinfo, iovec, mmsghdr, msghdr, recvmmsg, sendmsg, sockaddr,
+    sockaddr_in, sockaddr_in6,
+)
 from lbcore.transport.reactor cimport Channel, Reactor
 from lbcore.transport.reserve cimport Reserve
-
-cdef extern from "<sys/socket.h>" nogil:
-    struct iovec:
-        void* iov_base
-        size_t iov_len
-    struct msghdr:
-        void* msg_name
-        unsigned int msg_namelen
-        iovec* msg_iov
-        size_t msg_iovlen
-        void* msg_control
-        size_t msg_controllen
-        int msg_flags
-    struct mmsghdr:
-        msghdr msg_hdr
-        unsigned int msg_len
-    struct cmsghdr:
-        size_t cmsg_len
-        int cmsg_level
-        int cmsg_type
-    struct sockaddr:
-        unsigned short sa_family
-    cmsghdr* CMSG_FIRSTHDR(msghdr* message)
-    cmsghdr* CMSG_NXTHDR(msghdr* message, cmsghdr* at)
-    unsigned char* CMSG_DATA(cmsghdr* at)
-    size_t CMSG_SPACE(size_t length)
-    size_t CMSG_LEN(size_t length)
-    ssize_t sendmsg(int fd, const msghdr* message, int flags)
-    int recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, void* timeout)
-    int getsockname(int fd, sockaddr* address, unsigned int* length)
-    int AF_INET, AF_INET6, MSG_DONTWAIT
-
-cdef extern from "<netinet/in.h>" nogil:
-    struct in_addr:
-        uint32_t s_addr
-    struct in6_addr:
-        uint8_t s6_addr[16]
-    struct in_pktinfo:
-        int ipi_ifindex
-        in_addr ipi_spec_dst
-        in_addr ipi_addr
-    struct in6_pktinfo:
-        in6_addr ipi6_addr
-        unsigned int ipi6_ifindex
-    struct sockaddr_in:
-        unsigned short sin_family
-        unsigned short sin_port
-        in_addr sin_addr
-    struct sockaddr_in6:
-        unsigned short sin6_family
-        unsigned short sin6_port
-        in6_addr sin6_addr
-        unsigned int sin6_scope_id
-    int IPPROTO_IP, IPPROTO_IPV6, IP_PKTINFO, IPV6_PKTINFO
 
 cdef extern from "<time.h>" nogil:
     struct timespec:

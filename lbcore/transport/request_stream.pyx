@@ -16,14 +16,14 @@ cdef class RequestStream(ClientStream):
     cdef int64_t begin_body(self, bint expects_continue) noexcept:
         """Begin the body of a request whose head is complete. Returns the time in ms that it has, as `patience_ms`."""
         self.continue_sent = not expects_continue
-        self.began_ms = self.socket.reactor.now_ms
+        self.began_ms = self.now_ms()
         self.excused_ms = self.blocked_ms = 0
         return self.patience_ms()
 
     cdef int64_t patience_ms(self) noexcept:
         """The time in ms that is left for the body, by `minBodyRate` and `readTimeout`. INT64_MAX = no limit; 0 or less = it is over."""
         cdef Limits* limits = &self.exchange.entry_point.limits
-        cdef int64_t now_ms = self.socket.reactor.now_ms, left_ms = INT64_MAX, waited_ms
+        cdef int64_t now_ms = self.now_ms(), left_ms = INT64_MAX, waited_ms
         if limits.read_timeout_ms:
             left_ms = self.began_ms + limits.read_timeout_ms - now_ms
         if limits.min_body_rate:
@@ -43,7 +43,7 @@ cdef class RequestStream(ClientStream):
         if sink is None or sink.blocked:
             return self.wait_for_server()
         if self.blocked_ms:
-            self.excused_ms += self.socket.reactor.now_ms - self.blocked_ms
+            self.excused_ms += self.now_ms() - self.blocked_ms
             self.blocked_ms = 0
         if not self.continue_sent:
             self.continue_sent = True
@@ -51,6 +51,10 @@ cdef class RequestStream(ClientStream):
         return self.read_body(sink)
 
     # Implemented by the protocols
+
+    cdef int64_t now_ms(self) noexcept:
+        """The time by the reactor's clock."""
+        return 0
 
     cdef bint has_body(self) noexcept:
         """Whether more of the body, or its end, has still to be passed on."""
@@ -71,5 +75,5 @@ cdef class RequestStream(ClientStream):
     cdef int wait_for_server(self) except -1:
         """Stop reading, because the server is blocked or not known yet; this time does not count for the rate of the body."""
         if not self.blocked_ms:
-            self.blocked_ms = self.socket.reactor.now_ms
+            self.blocked_ms = self.now_ms()
         return 0

@@ -13,29 +13,15 @@ from lbcore.http.head cimport ClientAddress
 from lbcore.http.span cimport Span, span_of
 from lbcore.transport.address cimport local_address
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from lbcore.transport.inet cimport IPPROTO_TCP, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, iovec, msghdr, sendmsg
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.timers cimport timer_clear
 
 cdef extern from "<sys/socket.h>" nogil:
-    struct iovec:
-        void* iov_base
-        size_t iov_len
-    struct msghdr:
-        void* msg_name
-        unsigned int msg_namelen
-        iovec* msg_iov
-        size_t msg_iovlen
-        void* msg_control
-        size_t msg_controllen
-        int msg_flags
-    ssize_t sendmsg(int fd, const msghdr* message, int flags)
     int shutdown(int fd, int how)
     int setsockopt(int fd, int level, int name, const void* value, unsigned int size)
     int getsockopt(int fd, int level, int name, void* value, unsigned int* size)
     enum:
-        MSG_NOSIGNAL
-        MSG_PEEK
-        MSG_DONTWAIT
         SHUT_WR
         SOL_SOCKET
         SO_ERROR
@@ -61,10 +47,6 @@ cdef extern from * nogil:
     """
     ssize_t recv "lbcore_recv"(int fd, void* into, size_t size, int flags)
     ssize_t send "lbcore_send"(int fd, const void* data, size_t size, int flags)
-
-cdef extern from "<netinet/in.h>" nogil:
-    enum:
-        IPPROTO_TCP
 
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:

@@ -32,12 +32,16 @@ from lbcore.state.layout cimport (
     CLIENT_TO_SERVER, ERROR_NO_ROUTER, ERROR_NO_SERVER, ERROR_REFUSED, ERROR_RESOLVE, ERROR_RESOURCE, LOST_LACKING,
     LOST_OVERFLOWED, LOST_REFUSED, LOST_UNSENT, LOST_UNSERVED, SERVER_TO_CLIENT,
 )
-from lbcore.transport.address cimport read_address, sockaddr_storage
+from lbcore.transport.address cimport read_address
 from lbcore.transport.datagrams cimport (
-    CONTROL_BYTES, DATAGRAM_BYTES, NAME_BYTES, DatagramBatch, mmsghdr, msghdr, read_overflow, recvmmsg, send_datagram, sendmmsg,
-    sockaddr,
+    CONTROL_BYTES, DATAGRAM_BYTES, NAME_BYTES, DatagramBatch, read_overflow, send_datagram,
 )
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLET, EPOLLIN
+from lbcore.transport.inet cimport (
+    AF_INET, AF_INET6, CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_SPACE, IPPROTO_IP, IPPROTO_IPV6, IPV6_PKTINFO, IP_PKTINFO,
+    MSG_DONTWAIT, MSG_NOSIGNAL, cmsghdr, in6_pktinfo, in_pktinfo, mmsghdr, msghdr, recvmmsg, sendmmsg, sockaddr, sockaddr_in,
+    sockaddr_in6, sockaddr_storage,
+)
 from lbcore.transport.reactor cimport Channel, Flushable, Reactor
 from lbcore.transport.scarcity cimport lack
 from lbcore.transport.session_table cimport (
@@ -51,49 +55,10 @@ cdef extern from "<unistd.h>" nogil:
 cdef extern from "<sys/socket.h>" nogil:
     int open_socket "socket"(int family, int type, int protocol)
     int connect_socket "connect"(int fd, const sockaddr* address, unsigned int size)
-    struct cmsghdr:
-        size_t cmsg_len
-        int cmsg_level
-        int cmsg_type
-    cmsghdr* CMSG_FIRSTHDR(msghdr* message)
-    unsigned char* CMSG_DATA(cmsghdr* header)
-    size_t CMSG_LEN(size_t length)
-    size_t CMSG_SPACE(size_t length)
     enum:
-        AF_INET
-        AF_INET6
-        MSG_DONTWAIT
-        MSG_NOSIGNAL
         SOCK_CLOEXEC
         SOCK_DGRAM
         SOCK_NONBLOCK
-
-cdef extern from "<netinet/in.h>" nogil:
-    struct in_addr:
-        uint32_t s_addr
-    struct in6_addr:
-        uint8_t s6_addr[16]
-    struct sockaddr_in:
-        unsigned short sin_family
-        uint16_t sin_port
-        in_addr sin_addr
-    struct sockaddr_in6:
-        unsigned short sin6_family
-        uint16_t sin6_port
-        in6_addr sin6_addr
-        uint32_t sin6_scope_id
-    struct in_pktinfo:
-        int ipi_ifindex
-        in_addr ipi_spec_dst
-        in_addr ipi_addr
-    struct in6_pktinfo:
-        in6_addr ipi6_addr
-        unsigned int ipi6_ifindex
-    enum:
-        IPPROTO_IP
-        IPPROTO_IPV6
-        IP_PKTINFO
-        IPV6_PKTINFO
 
 cdef enum:
     INCOMING = 32              # datagrams of clients that one system call takes

@@ -23,7 +23,7 @@ ALLOWED = {
     "passwords": set(),
     "template": set(),
     "config": {"passwords", "template"},
-    "tls": {"config", "http2", "selection", "state"},
+    "tls": {"config", "http", "http2", "selection", "state"},
     "middleware": {"config", "http", "passwords", "regex", "state"},
     "routing": {"config", "http", "http2", "middleware", "regex", "selection", "state", "tls"},
     "observability": {"config", "http", "selection", "state"},
@@ -43,7 +43,7 @@ ALLOWED = {
 INTERNAL = {
     f"lbcore.{package}.{name}"
     for package, names in {
-        "http": "arena buffer cookie fields lenient pico reflect sink",
+        "http": "arena buffer cookie fields heap lenient pico reflect sink",
         "http2": "memory nghttp2",
         "http3": "nghttp3 ngtcp2",
         "middleware": "spool",
@@ -52,8 +52,8 @@ INTERNAL = {
         "recording request_way way_back whole",
         "routing": "asker decision",
         "transport": "arrival ask_stream clock connect connection datagrams dial dialer encryption flow flow_client "
-        "http1_body http1_client http1_server http2_client http2_server http2_session http3_client linger listener "
-        "local_stream mirror_stream pool protocols quic request_stream reserve scarcity server_connection "
+        "http1_body http1_client http1_server http2_client http2_server http2_session http3_client http3_session "
+        "linger listener local_stream mirror_stream pool protocols quic request_stream reserve scarcity server_connection "
         "session_table socket splice tcp_client timers tunnel udp",
     }.items()
     for name in names.split()

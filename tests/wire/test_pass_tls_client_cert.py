@@ -8,6 +8,7 @@ import ssl
 from typing import Any
 from urllib.parse import unquote_plus
 
+import pycurl
 import pytest
 from cryptography import x509
 
@@ -121,3 +122,27 @@ def test_without_a_certificate(files: dict[str, Files]) -> None:
             client = secure(proxy, files["client"])
             assert seen(client.ask(GET % SPOOFED))[PEM] != "evil"
             client.sock.close()
+
+
+def test_the_same_over_http3(files: dict[str, Files]) -> None:
+    certificate = x509.load_pem_x509_certificate(files["client"].certificate.read_bytes())
+    with serving(echo) as server, edge(passing(server.url, files, pem=True, info=EVERYTHING), http3={}) as proxy:
+        assert isinstance(proxy.address, tuple)
+        for shown in (files["client"], None):
+            curl = pycurl.Curl()
+            curl.setopt(pycurl.URL, f"https://a.test:{proxy.address[1]}/")
+            curl.setopt(pycurl.RESOLVE, [f"a.test:{proxy.address[1]}:127.0.0.1"])
+            curl.setopt(pycurl.HTTP_VERSION, 31)  # CURL_HTTP_VERSION_3ONLY
+            curl.setopt(pycurl.CAINFO, str(files["server"].certificate))
+            if shown is not None:
+                curl.setopt(pycurl.SSLCERT, str(shown.certificate))
+                curl.setopt(pycurl.SSLKEY, str(shown.key))
+            curl.setopt(pycurl.TIMEOUT, 60)
+            headers = json.loads(curl.perform_rs())
+            curl.close()
+            if shown is None:
+                assert PEM not in headers
+                assert INFO not in headers
+            else:
+                assert x509.load_der_x509_certificate(base64.b64decode(headers[PEM])) == certificate
+                assert 'Subject="' in unquote_plus(headers[INFO])

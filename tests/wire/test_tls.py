@@ -20,7 +20,7 @@ import pytest
 from lbcore.config.load import parse_dynamic
 from lbcore.config.tls import TlsOptions
 from lbcore.tls.contexts import OptionSet
-from tests.support.certificates import RSA, Files, certificate
+from tests.support.certificates import RSA, Files, authority, certificate, signed
 from tests.support.instance import eventually
 from tests.support.tls import Records, handshakes, trusting
 from tests.support.wire import TIMEOUT_S, Edge, Peer, config_for, edge, serving
@@ -129,6 +129,21 @@ def test_of_two_kinds_of_keys_the_cheaper_one_that_the_client_can_verify(made: d
         peer = over_tls(lb, context=old)
         assert (served(peer), tls_of(peer).version()) == (of(made["rsa"]), "TLSv1.2")
         assert status(peer) == "200"
+
+
+def test_a_chain_is_sent_as_its_file_has_it(tmp_path: Path) -> None:
+    """An authority that is trusted for clients completes no chain."""
+    ca = authority(tmp_path, "ca")
+    leaf = signed(tmp_path, ca, "leaf", "DNS:a.test")
+    whole = Files(tmp_path / "whole.pem", leaf.key)
+    whole.certificate.write_text(leaf.certificate.read_text() + ca.certificate.read_text())
+    asks = {"clientAuth": {"caFiles": [str(ca.certificate)], "clientAuthType": "VerifyClientCertIfGiven"}}
+    for files, sent in ((leaf, 1), (whole, 2)):
+        with secure({"certificates": [files.entry], "options": {"default": asks}}) as lb:
+            assert isinstance(lb.address, tuple)
+            command = ["openssl", "s_client", "-connect", f"127.0.0.1:{lb.address[1]}", "-servername", "a.test"]
+            done = subprocess.run([*command, "-showcerts"], input="", capture_output=True, text=True, check=False)
+            assert done.stdout.count("BEGIN CERTIFICATE") == sent
 
 
 def test_routers_with_tls_take_what_comes_over_tls_and_the_others_the_rest(made: dict[str, Files]) -> None:

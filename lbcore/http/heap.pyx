@@ -1,0 +1,87 @@
+"""The memory of the libraries that lbcore loads: blocks of the heap, of which freed ones are kept for the next request.
+
+A TLS handshake allocates and frees some 650 blocks, a stream of HTTP/2 some 20. libc keeps seven freed blocks of a size at hand, and
+merges and splits the others, which costs several times as much. Here freed blocks are kept by size, up to a limit, for one thread:
+the one of the data plane. To other threads, and for what is kept no more, the functions are those of libc, whose blocks all of
+these are: it does not matter which thread frees a block. Not for builds with sanitizers, which want to see each block freed.
+"""
+
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef unsigned long pthread_t
+    pthread_t pthread_self()
+
+cdef extern from "<malloc.h>" nogil:
+    size_t malloc_usable_size(void* block)
+
+cdef enum:
+    STEP_BYTES = 16
+    EXTRA_BYTES = 8            # libc's own in front of each block, whose sizes with these are whole steps
+    LEAST_STEPS = 2            # of libc's smallest block
+    CLASSES = 1537             # sizes in steps: up to 24 KiB, above the largest buffer of OpenSSL
+    KEPT_BYTES = 4194304       # most bytes in kept blocks
+
+cdef struct Kept:
+    Kept* next
+
+cdef Kept* kept[CLASSES]       # freed blocks by size with EXTRA_BYTES, in steps
+cdef size_t kept_bytes = 0
+cdef pthread_t keeper = 0      # the thread that they are kept for; 0 = none yet
+
+
+cdef void heap_adopt() noexcept nogil:
+    """Keep freed blocks for the calling thread, unless there is one that they are kept for."""
+    global keeper
+    if keeper == 0:
+        keeper = pthread_self()
+
+
+cdef void* heap_take(size_t size) noexcept nogil:
+    """As malloc."""
+    global kept_bytes
+    cdef size_t steps = max(<size_t>LEAST_STEPS, (size + EXTRA_BYTES + STEP_BYTES - 1) // STEP_BYTES)
+    cdef Kept* block
+    if steps < CLASSES and pthread_self() == keeper:
+        block = kept[steps]
+        if block != NULL:
+            kept[steps] = block.next
+            kept_bytes -= steps * STEP_BYTES
+            return block
+    return malloc(steps * STEP_BYTES - EXTRA_BYTES)
+
+
+cdef void heap_give(void* block) noexcept nogil:
+    """As free."""
+    global kept_bytes
+    cdef size_t steps
+    if block == NULL:
+        return
+    if pthread_self() == keeper:
+        steps = (malloc_usable_size(block) + EXTRA_BYTES) // STEP_BYTES
+        if steps < CLASSES and kept_bytes + steps * STEP_BYTES <= KEPT_BYTES:
+            (<Kept*>block).next = kept[steps]
+            kept[steps] = <Kept*>block
+            kept_bytes += steps * STEP_BYTES
+            return
+    free(block)
+
+
+cdef void* heap_resize(void* block, size_t size) noexcept nogil:
+    """As realloc."""
+    cdef size_t room
+    cdef void* moved
+    if block == NULL:
+        return heap_take(size)
+    if size == 0:
+        heap_give(block)
+        return NULL
+    room = malloc_usable_size(block)
+    if room // 2 < size <= room:
+        return block
+    moved = heap_take(size)
+    if moved != NULL:
+        memcpy(moved, block, min(room, size))
+        heap_give(block)
+    return moved
