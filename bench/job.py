@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+LAYER_4 = ("tcp", "udp")
+
 
 @dataclass(frozen=True, slots=True)
 class Tls:
@@ -18,10 +20,13 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Job:
+    """`kind`: http, which includes HTTP/2 over TLS; http3; grpc, which is HTTP/2 to the servers as well; tcp; udp."""
+
     port: int
     servers: Sequence[int]  # ports
     hosts: int  # 0: any host
     tls: Tls | None = None  # None: plain
+    kind: str = "http"
 
 
 def write(folder: Path, name: str, text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,11 +69,16 @@ def h2load(url: str, seconds: int, connections: int, rate: int, folder: Path) ->
     return read_h2load(text, log.read_text(), seconds)
 
 
-def h2load_streams(url: str, seconds: int, connections: int, streams: int, folder: Path) -> Load:
+def h2load_streams(
+    url: str, seconds: int, connections: int, streams: int, folder: Path, options: Sequence[str] = ()
+) -> Load:
     """Over HTTP/2, as fast as it goes, with so many requests under way on each connection."""
     log = folder / "h2load.log"
     log.unlink(missing_ok=True)
-    text = run("h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-D{seconds}", f"--log-file={log}", url)
+    command = ["h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-D{seconds}", f"--log-file={log}", *options]
+    text = run(*command, url)
+    if "Application protocol: h2" not in text:
+        raise LoadError(f"the proxy does not speak HTTP/2: {text}")
     return read_h2load(text, log.read_text(), seconds)
 
 

@@ -2,7 +2,8 @@
 
 The job: keep-alive to client and server, round robin over two servers, X-Forwarded-* headers, no access log; one host,
 or a number of hosts `h<n>.test` that are routed one by one. Over TLS: versions 1.2 and 1.3, the same suites in the same
-order, the proxy's own number of tickets or none.
+order, the proxy's own number of tickets or none. HTTP/3 on the same port, and gRPC over HTTP/2 to both sides, for those
+that have it.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import peers_tcp, peers_udp
-from bench.job import Job, Tls, write
+from bench import peers_layer4
+from bench.job import LAYER_4, Job, Tls, write
 from bench.machine import version_of
 
 BIN = Path(sys.executable).parent
@@ -22,17 +23,24 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """`configure` writes the configuration into a folder and returns the command; `configure_tcp` that for layer 4,
-    `configure_udp` that for UDP; None: it has none of that."""
+    """`configure` writes the configuration into a folder and returns the command; `configure_layer4` that for layer 4.
+
+    speaks  the kinds of jobs that it can have, see `Job`; tls: a job of kind http over TLS.
+    """
 
     name: str
     program: str
     version: Callable[[str], str]
     configure: Callable[[str, Path, Job], list[str]]
-    configure_tcp: Callable[[str, Path, Job], list[str]] | None = None
+    configure_layer4: Callable[[str, Path, Job], list[str]] | None = None
     environ: tuple[tuple[str, str], ...] = ()
-    serves_tls: bool = False  # `configure` does so where the job has it
-    configure_udp: Callable[[str, Path, Job], list[str]] | None = None
+    speaks: tuple[str, ...] = ("http",)
+
+    def command(self, folder: Path, job: Job) -> list[str]:
+        assert self.path is not None
+        configure = self.configure_layer4 if job.kind in LAYER_4 else self.configure
+        assert configure is not None
+        return configure(self.path, folder, job)
 
     @property
     def path(self) -> str | None:
@@ -44,11 +52,12 @@ def traefik_files(folder: Path, job: Job) -> str:
     """The same two files for lbcore and Traefik. Returns the static one."""
     rules = [f"Host(`h{n}.test`)" for n in range(job.hosts)] or ["PathPrefix(`/`)"]
     routers = "\n".join(f"    r{n}: {{rule: '{rule}', service: app}}" for n, rule in enumerate(rules))
-    servers = ", ".join(f"{{url: 'http://127.0.0.1:{port}'}}" for port in job.servers)
+    scheme = "h2c" if job.kind == "grpc" else "http"
+    servers = ", ".join(f"{{url: '{scheme}://127.0.0.1:{port}'}}" for port in job.servers)
     dynamic = f"http:\n  routers:\n{routers}\n  services:\n    app: {{loadBalancer: {{servers: [{servers}]}}}}\n"
     entry_point = f"address: '127.0.0.1:{job.port}'"
     if job.tls is not None:
-        entry_point += ", http: {tls: {}}"
+        entry_point += ", http: {tls: {}}" + (", http3: {}" if job.kind == "http3" else "")
         files = f"{{certFile: '{job.tls.certificate}', keyFile: '{job.tls.key}'}}"
         options = f"{{minVersion: VersionTLS12, disableSessionTickets: {str(not job.tls.tickets).lower()}}}"
         # Clients that send no name get the default certificate.
@@ -155,15 +164,27 @@ backend app
     return [program, "-db", "-f", write(folder, "haproxy.cfg", text)]
 
 
-def envoy_tls(tls: Tls) -> str:
+TYPES = "type.googleapis.com/envoy.extensions"
+
+
+def envoy_tls(job: Job) -> str:
+    """The encryption of a listener."""
+    tls = job.tls
+    if tls is None:
+        return ""
+    protocols = "h3" if job.kind == "http3" else "h2, http/1.1"
     files = f"{{certificate_chain: {{filename: '{tls.certificate}'}}, private_key: {{filename: '{tls.key}'}}}}"
-    kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+    kind = f"{TYPES}.transport_sockets.tls.v3.DownstreamTlsContext"
     more = (
         "" if tls.tickets else ", disable_stateless_session_resumption: true, disable_stateful_session_resumption: true"
     )
-    context = f"common_tls_context: {{alpn_protocols: [http/1.1], tls_certificates: [{files}], "
-    context += "tls_params: {tls_minimum_protocol_version: TLSv1_2, tls_maximum_protocol_version: TLSv1_3}}"
-    return f"{{name: tls, typed_config: {{'@type': {kind}, {context}{more}}}}}"
+    versions = "tls_minimum_protocol_version: TLSv1_2, tls_maximum_protocol_version: TLSv1_3"
+    context = f"common_tls_context: {{alpn_protocols: [{protocols}], tls_certificates: [{files}], "
+    context += f"tls_params: {{{versions}}}}}{more}"
+    if job.kind == "http3":
+        quic = f"{TYPES}.transport_sockets.quic.v3.QuicDownstreamTransport"
+        kind, context = quic, f"downstream_tls_context: {{{context}}}"
+    return f"transport_socket: {{name: tls, typed_config: {{'@type': {kind}, {context}}}}}"
 
 
 def envoy(program: str, folder: Path, job: Job) -> list[str]:
@@ -174,23 +195,33 @@ def envoy(program: str, folder: Path, job: Job) -> list[str]:
     )
     place = "        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {}}}}}}}"
     ends = "\n".join(place.format(port) for port in job.servers)
-    encrypted = "" if job.tls is None else f"transport_socket: {envoy_tls(job.tls)}"
+    protocol, quic, codec, options = "TCP", "", "AUTO", ""
+    if job.kind == "http3":
+        protocol, codec = "UDP", "HTTP3"
+        quic = "udp_listener_config: {quic_options: {}, downstream_socket_config: {prefer_gro: true}}"
+    if job.kind == "grpc":
+        name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+        kind = f"type.googleapis.com/{name}"
+        http2 = f"{{'@type': {kind}, explicit_http_config: {{http2_protocol_options: {{}}}}}}"
+        options = f"typed_extension_protocol_options: {{{name}: {http2}}}"
     text = f"""
 static_resources:
   listeners:
-  - address: {{socket_address: {{address: 127.0.0.1, port_value: {job.port}}}}}
+  - address: {{socket_address: {{protocol: {protocol}, address: 127.0.0.1, port_value: {job.port}}}}}
+    {quic}
     filter_chains:
-    - {encrypted}
+    - {envoy_tls(job)}
       filters:
       - name: envoy.filters.network.http_connection_manager
         typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          "@type": {TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: web
+          codec_type: {codec}
           use_remote_address: true
           generate_request_id: false
           http_filters:
           - name: envoy.filters.http.router
-            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+            typed_config: {{"@type": {TYPES}.filters.http.router.v3.Router}}
           route_config:
             virtual_hosts:
 {hosts}
@@ -198,6 +229,7 @@ static_resources:
   - name: app
     type: STATIC
     lb_policy: ROUND_ROBIN
+    {options}
     circuit_breakers: {{thresholds: [{{max_connections: 16384, max_pending_requests: 16384, max_requests: 16384}}]}}
     load_assignment:
       cluster_name: app
@@ -210,15 +242,21 @@ static_resources:
 
 def caddy(program: str, folder: Path, job: Job) -> list[str]:
     servers = " ".join(f"127.0.0.1:{port}" for port in job.servers)
-    names = [f"http://h{n}.test:{job.port}" for n in range(job.hosts)] or [f"http://:{job.port}"]
+    scheme = "http" if job.tls is None else "https"
+    names = [f"{scheme}://h{n}.test:{job.port}" for n in range(job.hosts)] or [f"{scheme}://:{job.port}"]
     options = "lb_policy round_robin\n transport http {\n keepalive_idle_conns_per_host 512\n }"
     proxy = f"reverse_proxy {servers} {{\n {options}\n }}"
-    blocks = "\n".join(f"{name} {{\n {proxy}\n}}" for name in names)
-    path = write(folder, "Caddyfile", f"{{\n admin off\n auto_https off\n}}\n{blocks}\n")
+    tls = "" if job.tls is None else f" tls {job.tls.certificate} {job.tls.key}\n"
+    blocks = "\n".join(f"{name} {{\n{tls} {proxy}\n}}" for name in names)
+    # Clients that send no name get the one certificate.
+    path = write(
+        folder, "Caddyfile", f"{{\n admin off\n auto_https off\n default_sni bench.test\n}}\n{blocks}\n"
+    )
     return [program, "run", "--config", path, "--adapter", "caddyfile"]
 
 
 ONE_THREAD = (("GOMAXPROCS", "1"),)
+EVERYTHING = ("http", "tls", "http3", "grpc", "tcp", "udp")
 PEERS = {
     peer.name: peer
     for peer in (
@@ -227,39 +265,50 @@ PEERS = {
             "lbcore",
             lambda path: version_of(path, "--version"),
             lbcore,
-            peers_tcp.lbcore,
-            serves_tls=True,
-            configure_udp=peers_udp.lbcore,
+            peers_layer4.lbcore,
+            speaks=EVERYTHING,
         ),
         Peer(
             "nginx",
             "nginx",
             lambda path: version_of(path, "-v"),
             nginx,
-            peers_tcp.nginx,
-            serves_tls=True,
-            configure_udp=peers_udp.nginx,
+            peers_layer4.nginx,
+            speaks=("http", "tls", "tcp", "udp"),
         ),
-        Peer("haproxy", "haproxy", lambda path: version_of(path, "-v"), haproxy, peers_tcp.haproxy, (), True),
+        Peer(
+            "haproxy",
+            "haproxy",
+            lambda path: version_of(path, "-v"),
+            haproxy,
+            peers_layer4.haproxy,
+            speaks=("http", "tls", "tcp"),
+        ),
         Peer(
             "traefik",
             "traefik",
             lambda path: version_of(path, "version"),
             traefik,
-            peers_tcp.traefik,
+            peers_layer4.traefik,
             ONE_THREAD,
-            True,
-            peers_udp.traefik,
+            EVERYTHING,
         ),
         Peer(
             "envoy",
             "envoy",
             lambda path: version_of(path, "--version"),
             envoy,
-            peers_tcp.envoy,
-            serves_tls=True,
-            configure_udp=peers_udp.envoy,
+            peers_layer4.envoy,
+            speaks=EVERYTHING,
         ),
-        Peer("caddy", "caddy", lambda path: version_of(path, "version"), caddy, None, ONE_THREAD),
+        Peer(
+            "caddy",
+            "caddy",
+            lambda path: version_of(path, "version"),
+            caddy,
+            None,
+            ONE_THREAD,
+            ("http", "http3"),
+        ),
     )
 }

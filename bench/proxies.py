@@ -18,7 +18,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from bench import certificates, machine, udp
+from bench import certificates, grpc, http3, machine, udp
 from bench.job import Job, Tls, write
 from bench.load import LoadError
 from bench.options import positive
@@ -87,9 +87,9 @@ def measure(
         folder = root / "servers"
         folder.mkdir()
         servers = free_ports(count)
-        command = udp.server_command(servers) if workload.udp else server_command(folder, servers)
+        command = command_of_servers(workload, folder, servers)
         stack.enter_context(ended(start(command, LOAD_CORE, folder, {"PYTHONPATH": str(ROOT)})))
-        wait_until(lambda: all(passes(workload, port, "x") for port in servers), "the servers answer")
+        wait_until(lambda: all(answers(workload, port) for port in servers), "the servers answer")
         targets = {peer.name: stack.enter_context(launch(peer, root, servers, workload)) for peer in peers}
         for target in targets.values():
             if workload.drive not in IDLE:
@@ -103,15 +103,30 @@ def measure(
     return samples
 
 
-def passes(workload: Workload, port: int, host: str, encrypted: bool = False) -> bool:
-    """Whether what is sent to a port gets the servers' own answer."""
-    return udp.answers(port) if workload.udp else fetch(port, host, encrypted) == ANSWER
+def command_of_servers(workload: Workload, folder: Path, ports: list[int]) -> list[str]:
+    if workload.kind == "udp":
+        return udp.server_command(ports)
+    return grpc.server_command(folder, ports) if workload.kind == "grpc" else server_command(folder, ports)
+
+
+def answers(workload: Workload, port: int) -> bool:
+    """Whether a server answers."""
+    if workload.kind == "grpc":
+        return grpc.answers(f"http://127.0.0.1:{port}")
+    return udp.answers(port) if workload.kind == "udp" else fetch(port, "x") == ANSWER
+
+
+def passes(workload: Workload, port: int) -> bool:
+    """Whether what is sent to a proxy gets the servers' own answer."""
+    if workload.kind == "http3":
+        return http3.answer(port) == ANSWER
+    if workload.kind == "grpc":
+        return grpc.answers(f"https://127.0.0.1:{port}")
+    return udp.answers(port) if workload.kind == "udp" else fetch(port, "h0.test", bool(workload.key)) == ANSWER
 
 
 def can(peer: Peer, workload: Workload) -> bool:
-    if workload.udp:
-        return peer.configure_udp is not None
-    return (workload.layer == 7 or peer.configure_tcp is not None) and (not workload.key or peer.serves_tls)
+    return ("tls" if workload.kind == "http" and workload.key else workload.kind) in peer.speaks
 
 
 @contextlib.contextmanager
@@ -120,16 +135,13 @@ def launch(peer: Peer, root: Path, servers: list[int], workload: Workload):  # t
     folder = root / peer.name
     folder.mkdir()
     (port,) = free_ports(1)
-    assert peer.path is not None
-    configure = peer.configure if workload.layer == 7 else peer.configure_udp if workload.udp else peer.configure_tcp
-    assert configure is not None
     encrypted = bool(workload.key)
     tls = Tls(*certificates.make(folder, workload.key), workload.tickets) if encrypted else None
-    command = configure(peer.path, folder, Job(port, servers, workload.hosts, tls))
+    command = peer.command(folder, Job(port, servers, workload.hosts, tls, workload.kind))
     with ended(start(command, PROXY_CORE, folder, dict(peer.environ))) as process:
         try:
             wait_until(
-                lambda: passes(workload, port, "h0.test", encrypted),
+                lambda: passes(workload, port),
                 f"{peer.name} passes on what the servers answer",
                 60,
             )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from bench import grpc, http3
 from bench.load import Load, LoadError, h2load, h2load_streams, wrk
 from bench.process import cpu, memory_bytes
 from bench.udp import ask
@@ -78,8 +79,7 @@ class Workload:
     unit: str
     drive: Callable[[Target, int], Sample]
     hosts: int = 0
-    layer: int = 7
-    udp: bool = False
+    kind: str = "http"  # of the proxy's job, see `Job`
     key: str = ""  # kind of the certificate's, see `certificates`; none: plain
     tickets: bool = True
 
@@ -109,6 +109,14 @@ def streams(connections: int, each: int, path: str = "/") -> Callable[[Target, i
         return per_request(target, lambda: h2load_streams(url, seconds, connections, each, target.folder))
 
     return drive
+
+
+def streams_http3(target: Target, seconds: int) -> Sample:
+    return per_request(target, lambda: http3.ask(target.port, seconds, 4, 16))
+
+
+def calls(target: Target, seconds: int) -> Sample:
+    return per_request(target, lambda: grpc.call(target.url, seconds, 16, 16, target.folder))
 
 
 def streams10m(target: Target, seconds: int) -> Sample:
@@ -221,10 +229,14 @@ WORKLOADS = {
         Workload("headers", "20 realistic headers and a cookie", US, headers),
         Workload("connect", "a new connection for every request", US, connect),
         Workload("body10m", "answers of 10 MB", MS, body10m),
-        Workload("tcp", "layer 4: streams of 10 MB answers over 4 connections", MS, body10m, layer=4),
-        Workload("tcpconnect", "layer 4: a connection for every request", "CPU µs/connection", connect, layer=4),
+        Workload("tcp", "layer 4: streams of 10 MB answers over 4 connections", MS, body10m, kind="tcp"),
+        Workload("tcpconnect", "layer 4: a connection for every request", "CPU µs/connection", connect, kind="tcp"),
         Workload(
-            "udp", "64 clients, each with a datagram of 100 bytes under way", "CPU µs/round", datagrams, 0, 4, True
+            "udp",
+            "64 clients, each with a datagram of 100 bytes under way",
+            "CPU µs/round",
+            datagrams,
+            kind="udp",
         ),
         Workload("idle", f"{IDLE_CONNECTIONS} idle client connections", "KiB/connection", idle),
         Workload("tls", "TLS 1.3: 64 keep-alive connections, small answers", US, keepalive, key="ecdsa"),
@@ -249,6 +261,17 @@ WORKLOADS = {
             key="ecdsa",
         ),
         Workload("h210m", "HTTP/2 over TLS 1.3: answers of 10 MB", MS, streams10m, key="ecdsa"),
+        Workload(
+            "grpc",
+            "gRPC over HTTP/2 to both sides, TLS to the client: 16 connections with 16 unary calls each",
+            "CPU µs/call",
+            calls,
+            kind="grpc",
+            key="ecdsa",
+        ),
+        Workload(
+            "h3", "HTTP/3: 4 connections with 16 requests each", US, streams_http3, kind="http3", key="ecdsa"
+        ),
         Workload("routers10", "10 routers, one host each", US, routers(10), 10),
         Workload("routers1000", "1,000 routers, one host each", US, routers(1000), 1000),
         Workload("routers10000", "10,000 routers, one host each", US, routers(10000), 10000),

@@ -1,4 +1,7 @@
-"""The proxies at layer 4: the same job for each, bytes of TCP connections to two servers in turn, whatever they say."""
+"""The proxies at layer 4: the same job for each, TCP connections or datagrams to two servers in turn.
+
+UDP: sessions of 10 seconds.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,18 @@ NGINX_STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")  # Debian's l
 def traefik_files(folder: Path, job: Job) -> str:
     """The same two files for lbcore and Traefik. Returns the static one."""
     servers = ", ".join(f"{{address: '127.0.0.1:{port}'}}" for port in job.servers)
-    path = write(
-        folder,
-        "dynamic.yml",
-        "tcp:\n  routers:\n    all: {rule: 'HostSNI(`*`)', service: app}\n"
-        f"  services:\n    app: {{loadBalancer: {{servers: [{servers}]}}}}\n",
-    )
+    router = "{entryPoints: [all], service: app}"
+    entry_point = f"{{address: '127.0.0.1:{job.port}/udp', udp: {{timeout: 10s}}}}"
+    if job.kind == "tcp":
+        router = "{rule: 'HostSNI(`*`)', service: app}"
+        entry_point = f"{{address: '127.0.0.1:{job.port}'}}"
+    dynamic = f"{job.kind}:\n  routers:\n    all: {router}\n"
+    dynamic += f"  services:\n    app: {{loadBalancer: {{servers: [{servers}]}}}}\n"
+    path = write(folder, "dynamic.yml", dynamic)
     return write(
         folder,
         "static.yml",
-        f"entryPoints: {{web: {{address: '127.0.0.1:{job.port}'}}}}\n"
-        f"providers: {{file: {{filename: '{path}', watch: false}}}}\n",
+        f"entryPoints: {{all: {entry_point}}}\nproviders: {{file: {{filename: '{path}', watch: false}}}}\n",
     )
 
 
@@ -37,13 +41,16 @@ def traefik(program: str, folder: Path, job: Job) -> list[str]:
 def nginx(program: str, folder: Path, job: Job) -> list[str]:
     servers = " ".join(f"server 127.0.0.1:{port};" for port in job.servers)
     module = f"load_module {NGINX_STREAM};" if NGINX_STREAM.exists() else ""
+    server = "backlog=4096; proxy_pass app; proxy_buffer_size 64k; tcp_nodelay on;"
+    if job.kind == "udp":
+        server = "udp; proxy_pass app; proxy_timeout 10s;"
     text = f"""
 {module}
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
-events {{ worker_connections 9000; }}
+events {{ worker_connections 9000; {"multi_accept on;" if job.kind == "udp" else ""} }}
 stream {{
   upstream app {{ {servers} }}
-  server {{ listen 127.0.0.1:{job.port} backlog=4096; proxy_pass app; proxy_buffer_size 64k; tcp_nodelay on; }}
+  server {{ listen 127.0.0.1:{job.port} {server} }}
 }}
 """
     return [program, "-c", write(folder, "nginx.conf", text)]
@@ -71,20 +78,39 @@ listen app
     return [program, "-db", "-f", write(folder, "haproxy.cfg", text)]
 
 
-def envoy(program: str, folder: Path, job: Job) -> list[str]:
-    place = "        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {}}}}}}}"
-    ends = "\n".join(place.format(port) for port in job.servers)
-    text = f"""
-static_resources:
-  listeners:
-  - address: {{socket_address: {{address: 127.0.0.1, port_value: {job.port}}}}}
-    filter_chains:
+ENVOY_TCP = """    filter_chains:
     - filters:
       - name: envoy.filters.network.tcp_proxy
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
           stat_prefix: tcp
           cluster: app
+"""
+ENVOY_UDP = """    listener_filters:
+    - name: envoy.filters.udp_listener.udp_proxy
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig
+        stat_prefix: udp
+        idle_timeout: 10s
+        matcher:
+          on_no_match:
+            action:
+              name: route
+              typed_config:
+                "@type": type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.Route
+                cluster: app
+"""
+
+
+def envoy(program: str, folder: Path, job: Job) -> list[str]:
+    place = "        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {}}}}}}}"
+    ends = "\n".join(place.format(port) for port in job.servers)
+    protocol = "UDP" if job.kind == "udp" else "TCP"
+    text = f"""
+static_resources:
+  listeners:
+  - address: {{socket_address: {{protocol: {protocol}, address: 127.0.0.1, port_value: {job.port}}}}}
+{ENVOY_UDP if job.kind == "udp" else ENVOY_TCP}
   clusters:
   - name: app
     type: STATIC
