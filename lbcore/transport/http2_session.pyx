@@ -311,14 +311,18 @@ cdef class Http2Session(FlowSession):
                     return
                 self.head_have = 0
             self.frame_left = head[0] << 16 | head[1] << 8 | head[2]
-            if head[3] <= NGHTTP2_PRIORITY:
+            if head[3] <= NGHTTP2_PRIORITY or head[3] == NGHTTP2_PRIORITY_UPDATE:
                 self.look_at(head, bytes, min(length, self.frame_left))
 
     cdef void look_at(self, const uint8_t* head, const uint8_t* bytes, Py_ssize_t length) noexcept:
         """End the connection of a peer that breaks rules which the library lets pass: it forgets streams that have ended, and ignores
-        what comes for them (RFC 9113 section 5.1) and all of PRIORITY (section 6.3; RFC 7540 section 5.3.1)."""
+        what comes for them (RFC 9113 section 5.1), all of PRIORITY (section 6.3; RFC 7540 section 5.3.1), and a PRIORITY_UPDATE of
+        the connection (RFC 9218 section 7.1)."""
         cdef int32_t stream_id = number_at(head + 5)
-        if head[3] == NGHTTP2_PRIORITY:
+        if head[3] == NGHTTP2_PRIORITY_UPDATE:
+            if length >= 4 and number_at(bytes) == 0:
+                nghttp2_session_terminate_session(self.session, NGHTTP2_PROTOCOL_ERROR)
+        elif head[3] == NGHTTP2_PRIORITY:
             if stream_id == 0 or self.frame_left == 5 and length >= 4 and number_at(bytes) == stream_id:
                 nghttp2_session_terminate_session(self.session, NGHTTP2_PROTOCOL_ERROR)
         elif stream_id <= self.newest_id and stream_id & 1 \

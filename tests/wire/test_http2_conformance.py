@@ -21,6 +21,7 @@ from tests.support.wire import TIMEOUT_S, Edge, Peer, config_for, deaf, edge, se
 
 PROTOCOL, FLOW_CONTROL, STREAM_CLOSED, FRAME_SIZE, REFUSED, COMPRESSION = 1, 3, 5, 6, 7, 9
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+PRIORITY_UPDATE = 0x10
 END_STREAM, ACK, END_HEADERS, PADDED, PRIORITISED = 0x1, 0x1, 0x4, 0x8, 0x20
 LARGEST_WINDOW = 2**31 - 1
 STREAMS = 8  # open at a time, as configured here
@@ -221,6 +222,14 @@ def trailers(*found: tuple[str, str], end: bool = True) -> Send:
     return send
 
 
+def length_then_trailers(h2: Http2Client) -> int:
+    own = h2.open()
+    h2.headers(own, [*POST, ("content-length", "9")], end=False)
+    h2.data(own, b"body")
+    h2.headers(own, [("x-test", "ok")])
+    return own
+
+
 def beyond_the_window(of_connection: bool) -> Send:
     """More bytes than lbcore has given credit for, to a server that takes none."""
 
@@ -300,6 +309,11 @@ ENDS_THE_CONNECTION: dict[str, tuple[Send, tuple[int, ...]]] = {
     "6.5.2 SETTINGS_INITIAL_WINDOW_SIZE above its limit": (settings(4, 2**31), (FLOW_CONTROL,)),
     "6.5.2 SETTINGS_MAX_FRAME_SIZE below its limit": (settings(5, 16383), (PROTOCOL,)),
     "6.5.2 SETTINGS_MAX_FRAME_SIZE above its limit": (settings(5, 2**24), (PROTOCOL,)),
+    "8441 3 SETTINGS_ENABLE_CONNECT_PROTOCOL of 2": (settings(8, 2), (PROTOCOL,)),
+    "9218 2.1 SETTINGS_NO_RFC7540_PRIORITIES of 2": (settings(9, 2), (PROTOCOL,)),
+    "9218 7.1 PRIORITY_UPDATE on a stream": (open_then(PRIORITY_UPDATE, 0, b"\0\0\0\1u=1"), (PROTOCOL,)),
+    "9218 7.1 PRIORITY_UPDATE of stream 0": (raw(PRIORITY_UPDATE, 0, 0, b"\0\0\0\0u=1"), (PROTOCOL,)),
+    "9218 7.1 PRIORITY_UPDATE that is too short": (raw(PRIORITY_UPDATE, 0, 0, bytes(3)), (FRAME_SIZE,)),
     "6.6 PUSH_PROMISE": (open_then(PUSH_PROMISE, END_HEADERS, b"\0\0\0\2\x82\x84\x86"), (PROTOCOL,)),
     "6.6 PUSH_PROMISE on stream 0": (raw(PUSH_PROMISE, END_HEADERS, 0, b"\0\0\0\2\x82\x84\x86"), (PROTOCOL,)),
     "6.7 PING on a stream": (raw(PING, 0, 1, bytes(8)), (PROTOCOL,)),
@@ -368,6 +382,23 @@ ENDS_THE_STREAM: dict[str, tuple[Send, tuple[int, ...]]] = {
     ),
     "8.1.1 less than the announced length": (fields(*POST, length=9, bodies=(b"te", b"st")), (PROTOCOL,)),
     "8.1.1 the announced length and no body": (fields(*POST, length=9), (PROTOCOL,)),
+    "8.1.1 an announced length that is no number": (fields(*POST, ("content-length", "4x")), (PROTOCOL,)),
+    "8.1.1 an announced length below 0": (fields(*POST, ("content-length", "-4")), (PROTOCOL,)),
+    "8.1.1 an empty announced length": (fields(*POST, ("content-length", "")), (PROTOCOL,)),
+    "8.1.1 an announced length beyond 64 bits": (fields(*POST, ("content-length", "1" + "0" * 20)), (PROTOCOL,)),
+    "8.1.1 two announced lengths": (
+        fields(*POST, ("content-length", "4"), ("content-length", "5"), bodies=(b"test",)),
+        (PROTOCOL,),
+    ),
+    "8.1.1 a list of announced lengths": (fields(*POST, ("content-length", "4, 4"), bodies=(b"test",)), (PROTOCOL,)),
+    "8.1.1 trailers before the announced length": (
+        lambda h2: length_then_trailers(h2),
+        (PROTOCOL,),
+    ),
+    "8.2.1 an empty name": (fields(*request(), ("", "ok")), (PROTOCOL,)),
+    "8.2.1 a name in trailers in upper case": (trailers(("X-Test", "ok")), (PROTOCOL,)),
+    "8.2.1 a value in trailers with a line feed": (trailers(("x-test", "a\nb")), (PROTOCOL,)),
+    "8.2.2 a field of the connection in trailers": (trailers(("transfer-encoding", "chunked")), (PROTOCOL,)),
     "8.2.1 a name in upper case": (fields(*request(), ("X-Test", "ok")), (PROTOCOL,)),
     "8.2.1 a name with a space": (fields(*request(), ("x test", "ok")), (PROTOCOL,)),
     "8.2.1 a name with a control character": (fields(*request(), ("x\x7f", "ok")), (PROTOCOL,)),
@@ -398,6 +429,18 @@ ENDS_THE_STREAM: dict[str, tuple[Send, tuple[int, ...]]] = {
     "8.3.1 two :authority": (fields((":authority", "a.test"), *request()), (PROTOCOL,)),
     "8.5 CONNECT with :path": (fields(*request("CONNECT")), (PROTOCOL,)),
     "8.5 CONNECT without :authority": (fields((":method", "CONNECT")), (PROTOCOL,)),
+    "8.5 CONNECT with :scheme": (
+        fields((":method", "CONNECT"), (":scheme", "http"), (":authority", "a.test:443")),
+        (PROTOCOL,),
+    ),
+    "8441 4 CONNECT with :protocol, and without :path": (
+        fields((":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":authority", "a.test")),
+        (PROTOCOL,),
+    ),
+    "8441 4 CONNECT with :protocol, and without :scheme": (
+        fields((":method", "CONNECT"), (":protocol", "websocket"), (":path", "/"), (":authority", "a.test")),
+        (PROTOCOL,),
+    ),
     "8441 :protocol without CONNECT": (fields(*request(), (":protocol", "websocket")), (PROTOCOL,)),
 }
 
@@ -671,6 +714,29 @@ def table_is_emptied(h2: Http2Client) -> None:
     assert COMPRESSION in ended(h2)
 
 
+def table_of_a_malformed_request(h2: Http2Client) -> None:
+    """4.3: what follows a field for which the stream is reset changes the tables as well."""
+    bad = h2.open()
+    block = b"\x82\x86\x00\x01X\x01y\x41\x06b.test\x44\x06/first"
+    h2.raw(raw_frame(HEADERS, END_STREAM | END_HEADERS, bad, block))
+    assert h2.answer(bad).reset == PROTOCOL
+    own = h2.open()
+    h2.raw(raw_frame(HEADERS, END_STREAM | END_HEADERS, own, b"\x82\x86\xbf\xbe"))
+    assert h2.answer(own).body == b"GET /first HTTP/1.1\n"
+
+
+def padding_is_given_back(h2: Http2Client) -> None:
+    """6.9.1: padding counts against the windows, so it has to be given back as the body is."""
+    own = h2.open()
+    h2.headers(own, POST, end=False)
+    frame = raw_frame(DATA, PADDED, own, b"\xffx" + bytes(255))
+    for _ in range(10):
+        h2.raw(frame * 500)  # half of a stream's window
+        h2.ping()
+    h2.data(own, b"", end=True)
+    assert h2.answer(own).body == b"POST / HTTP/1.1\n" + b"x" * 5000
+
+
 def own_table_is_limited(h2: Http2Client) -> None:
     """7541 4.2: an encoder keeps to the size that it was told, and says so first."""
     h2.frame(SettingsFrame(0, settings={SettingsFrame.HEADER_TABLE_SIZE: 0}))
@@ -742,6 +808,13 @@ BORNE: dict[str, Check] = {
     "7541 6.2.1 what is in the table": table_is_used,
     "7541 4.3 what is in the table no more": table_is_emptied,
     "7541 4.2 the encoder's table": own_table_is_limited,
+    "4.3 the block of a request that is malformed": table_of_a_malformed_request,
+    "6.9.1 padding": padding_is_given_back,
+    "8.2.3 an empty cookie": sends(fields(*request(), ("cookie", ""), ("cookie", "c=d"))),
+    "9218 5 a priority that cannot be read": sends(fields(*request(), ("priority", "u=9, i=maybe, ;;"))),
+    "9218 7.1 PRIORITY_UPDATE": borne(open_then(PRIORITY_UPDATE, 0, b"\0\0\0\1u=1, i", method="GET", stream=0)),
+    "9218 7.1 PRIORITY_UPDATE of a stream that is idle": borne(raw(PRIORITY_UPDATE, 0, 0, b"\0\0\0\x65u=1")),
+    "9218 7.1 PRIORITY_UPDATE that cannot be read": borne(raw(PRIORITY_UPDATE, 0, 0, b"\0\0\0\x65???")),
 }
 
 
