@@ -41,6 +41,11 @@ CIPHERS = ":".join(f"ECDHE-{key}-{cipher}" for cipher in ("AES128-GCM-SHA256", "
                    for key in ("ECDSA", "RSA"))
 OLD_CIPHERS = ":".join(f"ECDHE-{key}-{cipher}" for cipher in ("AES128-SHA", "AES256-SHA") for key in ("ECDSA", "RSA"))
 VERSIONS = {"VersionTLS10": 0x0301, "VersionTLS11": 0x0302, "VersionTLS12": 0x0303, "VersionTLS13": 0x0304}
+# The cheapest ones first. OpenSSL's own list has twice as many, which it compares with the client's in each handshake.
+SIGNATURES = b":".join((
+    b"ecdsa_secp256r1_sha256", b"ed25519", b"rsa_pss_rsae_sha256", b"ecdsa_secp384r1_sha384", b"rsa_pss_rsae_sha384",
+    b"rsa_pss_rsae_sha512", b"rsa_pss_pss_sha256", b"rsa_pss_pss_sha384", b"rsa_pss_pss_sha512", b"rsa_pkcs1_sha256",
+    b"rsa_pkcs1_sha384", b"rsa_pkcs1_sha512", b"ecdsa_secp521r1_sha512", b"ed448"))
 CURVES = {"CurveP256": "P-256", "CurveP384": "P-384", "CurveP521": "P-521", "X25519": "X25519",
           "X25519MLKEM768": "X25519MLKEM768"}
 SAME_CIPHERS = {"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305": "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
@@ -317,7 +322,7 @@ cdef class OptionSet:
     def make(self, str ciphers, settings, authorities) -> None:
         cdef void* context = SSL_CTX_new(TLS_server_method())
         cdef void* store
-        cdef bytes text = ciphers.encode(), suites = SUITES_1_3
+        cdef bytes text = ciphers.encode(), suites = SUITES_1_3, signatures = SIGNATURES
         cdef bytes digest
         if context == NULL:
             raise MemoryError
@@ -337,6 +342,8 @@ cdef class OptionSet:
             raise ValueError(f"cipher suites of TLS 1.3: {failure()}")
         if SSL_CTX_ctrl(context, CTRL_GROUPS, 0, <void*><char*>self.groups) != 1:
             raise ValueError(f"curvePreferences: {failure()}")
+        if SSL_CTX_ctrl(context, CTRL_SIGNATURES, 0, <void*><char*>signatures) != 1:
+            raise ValueError(f"signature algorithms: {failure()}")
         # A session is resumed only under its own options: one without a client's certificate never where the options require one.
         digest = hashlib.sha256(repr((settings.model_dump(mode="json"), tuple(authorities))).encode()).digest()
         SSL_CTX_set_session_id_context(context, digest, 32)

@@ -18,7 +18,6 @@ cdef class Http2Session(FlowSession):
     cdef Flow* section                 # the flow whose field section is being received; NULL = none
     cdef bint batch_full               # the output holds a batch, and the library has more
     cdef bint blocked                  # the socket takes no more now
-    cdef bint in_library               # a call of the library is under way
     cdef bint called_back              # the library has called back since it was last given input
     cdef bint ended                    # the peer has ended the connection
     cdef bint broken                   # the connection is broken

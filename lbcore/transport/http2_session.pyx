@@ -382,10 +382,8 @@ cdef class Http2Session(FlowSession):
                 break
             if self.is_server:
                 self.look_through(<const uint8_t*>(input.base + input.start), buffer_len(input))
-            self.in_library = True
             self.called_back = False
             used = nghttp2_session_mem_recv(self.session, <const uint8_t*>(input.base + input.start), <size_t>buffer_len(input))
-            self.in_library = False
             if not self.called_back:
                 self.charge(<int>(buffer_len(input) // SILENT_BYTES))
             input.start = input.end
@@ -418,7 +416,6 @@ cdef class Http2Session(FlowSession):
         cdef Py_ssize_t before = buffer_len(output)
         cdef ssize_t n = 0
         self.batch_full = False
-        self.in_library = True
         while buffer_len(output) < BATCH_BYTES:
             n = nghttp2_session_mem_send(self.session, &frames)
             if n <= 0:
@@ -430,7 +427,6 @@ cdef class Http2Session(FlowSession):
             output.end += n
         else:
             self.batch_full = True
-        self.in_library = False
         self.bytes_out += buffer_len(output) - before
         if n < 0:
             self.broken = self.failed = True

@@ -156,6 +156,28 @@ def test_a_flood_ends_its_connection_and_no_other(case: str) -> None:
         assert counted["abuse"] + counted["bad_request"] > 0
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_frames_behind_an_error_do_no_harm(at_once: bool) -> None:
+    """What comes on a connection that has ended with an error: frames of any kind and length (CVE-2026-27135)."""
+    error = raw_frame(6, 0, 1, bytes(8))  # PING on a stream
+    rest = b"".join(raw_frame(kind, 0xFF, stream, bytes(3)) for kind in (*range(12), 0x10) for stream in (0, 1, 2, 99))
+    with serving() as server, edge(config_for(server.url)) as lb, client(lb) as polite:
+        for first in (b"", raw_frame(1, 5, 1, b"\x82\x84\x86\x41\x06a.test"), raw_frame(1, 1, 1, b"\x82\x84")):
+            with client(lb) as h2:
+                h2.ping()
+                with contextlib.suppress(OSError):
+                    if at_once:
+                        h2.raw(first + error + rest)
+                    else:
+                        h2.raw(first + error)
+                        lb.settle()
+                        h2.raw(rest)
+                h2.to_the_end()
+                assert [frame.error_code for frame in h2.goaways][-1] == 1
+        assert polite.ask().status == 200
+        eventually(lambda: lb.open_connections == 1, "the connections are gone")
+
+
 # Many streams that do nothing, or whose answers nobody reads
 
 CONNECTIONS, STREAMS = 100, 250
