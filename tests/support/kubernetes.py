@@ -12,6 +12,7 @@ import copy
 import http.server
 import json
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 import yaml
 
 from lbcore.provider.kubernetes.watch import Snapshot
+from tests.support.certificates import Files
 
 Thing = dict[str, Any]
 Key = tuple[str, str, str]  # plural, namespace, name
@@ -79,7 +81,7 @@ class Kubernetes:
     written    writes so far: method, path and object (None: not JSON).
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: Files | None = None) -> None:
         self.forbidden: set[str] = set()
         self.missing: set[str] = set()
         self.failing: dict[str, int] = {}
@@ -96,7 +98,11 @@ class Kubernetes:
         self._ended = False
         self._server = _Server(("127.0.0.1", port), _handler(self))
         self.port = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls.certificate, tls.key)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
@@ -422,9 +428,9 @@ def _handler(cluster: Kubernetes) -> type[http.server.BaseHTTPRequestHandler]:
 
 
 @contextlib.contextmanager
-def kubernetes(port: int = 0) -> Iterator[Kubernetes]:
+def kubernetes(port: int = 0, tls: Files | None = None) -> Iterator[Kubernetes]:
     """An API server without objects."""
-    found = Kubernetes(port)
+    found = Kubernetes(port, tls)
     try:
         yield found
     finally:

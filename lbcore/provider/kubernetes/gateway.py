@@ -11,6 +11,7 @@ from lbcore.provider.follow import Reading
 from lbcore.provider.kubernetes.context import Source, sources
 from lbcore.provider.kubernetes.core import MAPS, SECRETS, SERVICES, SLICES, Core, Lacking
 from lbcore.provider.kubernetes.draft import Draft, Memory
+from lbcore.provider.kubernetes.gateway_backends import index_policies
 from lbcore.provider.kubernetes.gateway_http import Built, HttpRoute
 from lbcore.provider.kubernetes.gateway_listeners import classes_of, read_gateways
 from lbcore.provider.kubernetes.gateway_model import (
@@ -93,6 +94,7 @@ def outcome_of(snapshot: Snapshot, settings: KubernetesGateway, points: list[Poi
     draft = Draft(memory)
     context = GatewayContext(settings, snapshot, Core(snapshot), draft, True, settings, points)
     kinds = {kind.name: kind for kind in kinds_of(settings)}
+    index_policies(context)
     gateways = read_gateways(context)
     statuses: list[Wanted] = []
     for kind in [kind for kind in ROUTES if kind in kinds]:
@@ -170,12 +172,9 @@ class _Route:
         is_accepted = False
         built: Built | None = None
         for listener in gateway.listeners:
-            hosts = self.hosts(listener)
-            made = self.build(gateway, listener, hosts or [])
-            if built is None or (not built.unresolved and made.unresolved):
-                built = made
             if not _is_named(listener, reference):
                 continue
+            hosts = self.hosts(listener)
             if self.source.kind not in listener.kinds or not listener.takes(self.source.namespace):
                 if reason == "NoMatchingParent":
                     reason, text = "NotAllowedByListeners", "no listener takes this kind, or this namespace"
@@ -189,7 +188,10 @@ class _Route:
                 listener.attached += 1
             if not listener.is_blocked:
                 is_accepted = True
-                self.add(made)
+                built = self.build(gateway, listener, hosts)
+                self.add(built)
+        if built is None and gateway.listeners:
+            built = self.build(gateway, gateway.listeners[0], [])  # its references are judged in any case
         conditions = self.accepted(is_accepted, reason, text, built)
         unresolved = built.unresolved if built is not None else []
         if is_accepted:

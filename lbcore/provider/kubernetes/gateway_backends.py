@@ -111,6 +111,16 @@ def scheme_of(target: Target, part: Part, is_grpc: bool) -> str:
 # Policies
 
 
+def index_policies(context: GatewayContext) -> None:
+    """Find out which services policies name."""
+    for thing in context.snapshot.all("BackendTLSPolicy"):
+        namespace = str(about(thing).get("namespace"))
+        for each in (thing.get("spec") or {}).get("targetRefs") or []:
+            if (each.get("group") or "", each.get("kind")) == ("", "Service"):
+                known = context.of_services.setdefault((namespace, str(each.get("name"))), [])
+                known.append((str(each.get("sectionName") or ""), thing))
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """TLS to servers. `transport`: the settings; None: they cannot be had, and nothing may be sent."""
@@ -122,16 +132,9 @@ def policy_of(context: GatewayContext, gateway: Gateway, target: Target) -> Poli
     """The policy for a port of a service: the oldest of those that name the port, else of those that do not."""
     backend = target.backend
     assert backend is not None
-    found: list[tuple[bool, Thing]] = []
-    for thing in context.snapshot.all("BackendTLSPolicy"):
-        if about(thing).get("namespace") != target.namespace:
-            continue
-        for each in (thing.get("spec") or {}).get("targetRefs") or []:
-            section = each.get("sectionName") or ""
-            is_service = (each.get("group") or "", each.get("kind")) == ("", "Service")
-            if is_service and each.get("name") == target.name and section in ("", backend.name):
-                found.append((not section, thing))
-    found.sort(key=lambda pair: pair[0])
+    known_of = context.of_services.get((target.namespace, target.name), ())
+    found = [(section, thing) for section, thing in known_of if section in ("", backend.name)]
+    found.sort(key=lambda pair: not pair[0])
     for number, (_, thing) in enumerate(found):
         generation = about(thing).get("generation")
         key = (str(about(thing).get("namespace")), str(about(thing).get("name")))

@@ -40,11 +40,14 @@ class GatewayContext(Context):
 
     points    the entry points of the static configuration.
     policies  what was found out about each BackendTLSPolicy, by namespace and name, and then by Gateway.
+    of_services  the policies that name a service, by its namespace and name, the oldest first, each with the name of
+                 the port that it is for; empty: of all.
     """
 
     options: KubernetesGateway
     points: list[Point]
     policies: dict[tuple[str, str], dict[tuple[str, str], Conditions]] = field(default_factory=dict)
+    of_services: dict[tuple[str, str], list[tuple[str, Thing]]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

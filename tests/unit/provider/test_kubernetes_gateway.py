@@ -332,6 +332,25 @@ def test_parameters_of_a_class_and_validation_of_clients_are_refused() -> None:
     assert not outcome.reading.config.http.routers and "validation of clients is not supported" in str(outcome.reading.problems)
 
 
+@pytest.mark.parametrize(
+    ("address", "wanted"),
+    [
+        ({"hostname": "x.test"}, [{"type": "Hostname", "value": "x.test"}]),
+        ({"service": {"name": "lb", "namespace": "infra"}}, [{"type": "IPAddress", "value": "192.0.2.1"}, {"type": "Hostname", "value": "y.test"}]),
+        ({"service": {"name": "gone", "namespace": "infra"}}, None),
+        (None, None),
+    ],
+    ids=["name", "service", "missing", "none"],
+)  # fmt: skip
+def test_addresses_of_gateways(address: Any, wanted: Any) -> None:
+    balancer = service("lb", 80, "infra")
+    balancer["status"] = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"hostname": "y.test"}]}}
+    outcome = read(balancer, status_address=address)
+    (found,) = (each for each in outcome.statuses if each.kind.name == "Gateway")
+    assert found.make({}).get("addresses") == wanted
+    assert ("statusAddress" in str(outcome.reading.problems)) == (bool(address) and wanted is None)
+
+
 def test_listeners_with_the_same_place_are_one() -> None:
     twice = {**GATEWAY, "spec": {**GATEWAY["spec"], "listeners": [*GATEWAY["spec"]["listeners"], {"name": "m", "port": 80, "protocol": "HTTP"}]}}  # type: ignore[dict-item, index]
     outcome = read(twice, route("r", [], [{"backendRefs": to("v1")}]))

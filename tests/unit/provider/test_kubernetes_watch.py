@@ -13,14 +13,21 @@ from typing import Any
 import pytest
 import yaml
 
-from lbcore.config.static.kubernetes import KubernetesCrd
+from lbcore.config.load import static_of
+from lbcore.config.static.kubernetes import KubernetesCrd, KubernetesGateway, KubernetesIngress
 from lbcore.errors import ConfigError
 from lbcore.provider.kubernetes import watch as watching
 from lbcore.provider.kubernetes.access import Access, access_of
 from lbcore.provider.kubernetes.client import KubernetesClient
 from lbcore.provider.kubernetes.core import MAPS, NODES, SECRETS, SERVICES, SLICES
+from lbcore.provider.kubernetes.crd import kinds_of as kinds_of_crd
+from lbcore.provider.kubernetes.gateway import kinds_of as kinds_of_gateway
+from lbcore.provider.kubernetes.ingress import CLASSES
+from lbcore.provider.kubernetes.ingress import kinds_of as kinds_of_ingress
 from lbcore.provider.kubernetes.watch import Cluster, Kind, Snapshot, failure_lines
+from lbcore.provider.registry import providers_of
 from lbcore.provider.web import AnswerError
+from tests.support.certificates import authority, signed
 from tests.support.instance import becomes_true
 from tests.support.kubernetes import Kubernetes, kubernetes, service, slice_of
 from tests.support.ports import free_port
@@ -298,6 +305,47 @@ def test_ends_at_once_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
         silent.close()
 
     run(test())
+
+
+def test_the_server_has_to_show_a_certificate_of_the_authority_that_is_named(tmp_path: Path) -> None:
+    root, other = authority(tmp_path, "root"), authority(tmp_path, "other")
+    pair = signed(tmp_path, root, "server", "IP:127.0.0.1")
+
+    async def names_with(url: str, **settings: Any) -> set[str]:
+        access = access_of("kubernetesCRD", KubernetesCrd(endpoint=url, **settings), {})
+        cluster = Cluster(KubernetesClient("kubernetesCRD", access), [SERVICES], ())
+        try:
+            return names(await cluster.read())
+        finally:
+            await cluster.close()
+
+    with kubernetes(tls=pair) as server:
+        server.apply(service("web"))
+        assert asyncio.run(names_with(server.url, cert_auth_file_path=str(root.certificate))) == {"web"}
+        for settings in ({"cert_auth_file_path": str(other.certificate)}, {}):
+            with pytest.raises(AnswerError):
+                asyncio.run(names_with(server.url, **settings))
+
+
+def test_options_of_what_is_read() -> None:
+    crd = kinds_of_crd(KubernetesCrd(label_selector="a=b", disable_cluster_scope_resources=True))
+    assert {kind.selector for kind in crd if kind.group == "traefik.io"} == {"a=b"} and NODES not in crd
+    assert NODES in kinds_of_crd(KubernetesCrd())
+    ingress = kinds_of_ingress(KubernetesIngress(label_selector="a=b"))
+    assert ingress[0].selector == "a=b" and CLASSES in ingress
+    assert CLASSES not in kinds_of_ingress(KubernetesIngress(disable_ingress_class_lookup=True))
+    assert CLASSES not in kinds_of_ingress(KubernetesIngress(disable_cluster_scope_resources=True))
+    gateway = kinds_of_gateway(KubernetesGateway(label_selector="a=b"))
+    assert [kind.name for kind in gateway if kind.selector == "a=b"] == ["GatewayClass"]
+
+
+@pytest.mark.parametrize(("of_all", "own", "seconds"), [("2s", "0s", 2), ("2s", "5s", 5), ("3s", "1s", 3)])
+def test_the_longer_throttle_counts(of_all: str, own: str, seconds: int) -> None:
+    for section in ("kubernetesCRD", "kubernetesIngress", "kubernetesGateway"):
+        options = {"endpoint": "http://127.0.0.1:1", "throttleDuration": own}
+        static = static_of({"providers": {"providersThrottleDuration": of_all, section: options}})
+        (provider,) = providers_of(static)
+        assert provider._throttle_s == seconds  # type: ignore[attr-defined]
 
 
 # Where a cluster is
