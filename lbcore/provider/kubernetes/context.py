@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lbcore.config.static.kubernetes import KubernetesProvider
@@ -62,6 +63,15 @@ class Context:
         )
 
 
+@contextmanager
+def guarded(draft: Draft, named: str) -> Iterator[None]:
+    """Have an object that is of another shape than its kind says be out alone."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        draft.problems.append(f"{named}: cannot be understood ({type(error).__name__}: {error})")
+
+
 @dataclass(slots=True)
 class Source:
     """An object that is read: its name for messages, and what is wrong with it so far."""
@@ -90,7 +100,8 @@ class Source:
 
     def spec(self) -> Part:
         """What it says. What is wrong with that is added to the faults."""
-        return Part(self.thing.get("spec") or {}, "spec", self.fault)
+        spec = self.thing.get("spec")
+        return Part({} if spec is None else spec, "spec", self.fault)
 
     def fault(self, text: str) -> None:
         """Add what is wrong, which begins with the key."""

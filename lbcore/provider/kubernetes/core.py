@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lbcore.provider.kubernetes.client import Thing
+from lbcore.provider.kubernetes.shape import mapping, mappings
 from lbcore.provider.kubernetes.watch import Kind, Snapshot, about
 
 PEM = "-----BEGIN"
@@ -29,7 +30,7 @@ def _of_slice(thing: Thing) -> Thing:
 
 
 def _of_node(thing: Thing) -> Thing:
-    return {"status": {"addresses": (thing.get("status") or {}).get("addresses")}}
+    return {"status": {"addresses": mapping(thing.get("status")).get("addresses")}}
 
 
 SERVICES = Kind("Service", "services")
@@ -52,7 +53,7 @@ class Core:
         self._slices: dict[tuple[str, str], list[Thing]] = {}
         for thing in snapshot.all(SLICES.name):
             metadata = about(thing)
-            name = (metadata.get("labels") or {}).get(SERVICE_LABEL)
+            name = mapping(metadata.get("labels")).get(SERVICE_LABEL)
             if isinstance(name, str):
                 self._slices.setdefault((str(metadata.get("namespace")), name), []).append(thing)
         for slices in self._slices.values():
@@ -78,7 +79,7 @@ class Core:
         """The addresses of all nodes inside of the cluster, in the order of their names."""
         nodes = sorted(self._snapshot.all(NODES.name), key=lambda node: str(about(node).get("name")))
         for node in nodes:
-            for address in (node.get("status") or {}).get("addresses") or []:
+            for address in mappings(mapping(node.get("status")).get("addresses")):
                 if address.get("type") == "InternalIP" and address.get("address"):
                     yield str(address["address"])
 
@@ -110,7 +111,7 @@ class Core:
 
     def map_authority(self, namespace: str, name: str) -> str:
         """The authorities in a ConfigMap, as PEM."""
-        data = self._find(MAPS, namespace, name).get("data") or {}
+        data = mapping(self._find(MAPS, namespace, name).get("data"))
         found = next((str(data[key]) for key in AUTHORITIES if key in data), None)
         if found is None:
             raise Lacking(f"ConfigMap {namespace}/{name} has neither tls.ca nor ca.crt")
@@ -137,11 +138,11 @@ def _check(text: str, named: str) -> str:
 
 def port_of(service: Thing, wanted: str, protocol: str) -> Mapping[str, Any]:
     """The port of a service by number or name; of several with one number, that of the protocol. Raises Lacking."""
-    spec = service.get("spec") or {}
+    spec = mapping(service.get("spec"))
     named = f"Service {about(service).get('namespace')}/{about(service).get('name')}"
     if not wanted or wanted == "0":
         raise Lacking(f"{named}: which port is meant is not said")
-    ports = [port for port in spec.get("ports") or [] if isinstance(port, dict)]
+    ports = [port for port in mappings(spec.get("ports")) if isinstance(port, dict)]
     found = [port for port in ports if wanted in (str(port.get("port")), port.get("name"))]
     found.sort(key=lambda port: (port.get("protocol") or "TCP") != protocol)
     if found:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, sources
+from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, guarded, sources
 from lbcore.provider.kubernetes.core import Lacking
 from lbcore.provider.kubernetes.crd_references import CrdContext
 from lbcore.provider.kubernetes.crd_services import Services
@@ -32,11 +32,13 @@ Content = dict[str, Any]
 def read_middlewares(context: CrdContext, services: Services) -> None:
     """Add all middlewares."""
     for source in sources(context.snapshot, "Middleware"):
-        content = _Reader(context, services, source).content(KINDS)
-        context.draft.put("http", "middlewares", source.identity, content, source.text, "spec", source.faults)
+        with guarded(context.draft, source.text):
+            content = _Reader(context, services, source).content(KINDS)
+            context.draft.put("http", "middlewares", source.identity, content, source.text, "spec", source.faults)
     for source in sources(context.snapshot, "MiddlewareTCP"):
-        content = _Reader(context, services, source).content(STREAM_KINDS)
-        context.draft.put("tcp", "middlewares", source.identity, content, source.text, "spec", source.faults)
+        with guarded(context.draft, source.text):
+            content = _Reader(context, services, source).content(STREAM_KINDS)
+            context.draft.put("tcp", "middlewares", source.identity, content, source.text, "spec", source.faults)
 
 
 class _Reader:

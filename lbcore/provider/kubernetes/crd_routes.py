@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, sources
+from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, guarded, sources
 from lbcore.provider.kubernetes.core import Lacking
 from lbcore.provider.kubernetes.crd_references import CrdContext, options_name
 from lbcore.provider.kubernetes.crd_services import Services, ways_of
 from lbcore.provider.kubernetes.endpoints import stream_servers_of
 from lbcore.provider.kubernetes.names import digest, identity, normalize
 from lbcore.provider.kubernetes.part import Part
+from lbcore.provider.kubernetes.shape import mapping, mappings
 from lbcore.provider.kubernetes.watch import about
 
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
@@ -23,9 +24,10 @@ def read_routes(context: CrdContext, services: Services) -> None:
     """Add the routers of all routes of the provider's class."""
     for kind, read in (("IngressRoute", _Http), ("IngressRouteTCP", _Tcp), ("IngressRouteUDP", _Udp)):
         for source in sources(context.snapshot, kind):
-            spec = source.spec()
-            if _is_meant(context, source, spec):
-                read(context, services, source, spec).read()
+            with guarded(context.draft, source.text):
+                spec = source.spec()
+                if _is_meant(context, source, spec):
+                    read(context, services, source, spec).read()
 
 
 def _is_meant(context: CrdContext, source: Source, spec: Part) -> bool:
@@ -34,7 +36,7 @@ def _is_meant(context: CrdContext, source: Source, spec: Part) -> bool:
     if "ingressClassName" in spec:
         named = spec.text("ingressClassName")
     else:
-        named = str((about(source.thing).get("annotations") or {}).get(CLASS_ANNOTATION) or "")
+        named = str(mapping(about(source.thing).get("annotations")).get(CLASS_ANNOTATION) or "")
     return named == wanted or (not wanted and named == USUAL_CLASS)
 
 
@@ -159,7 +161,7 @@ class _Http(_Routes):
             if parent is None:
                 self.source.fault(f"{part.path}: IngressRoute {namespace}/{name} does not exist")
                 continue
-            for route in (parent.get("spec") or {}).get("routes") or []:
+            for route in mappings(mapping(parent.get("spec")).get("routes")):
                 found.append(router_name(namespace, name, str(route.get("match") or "")))
         return found
 

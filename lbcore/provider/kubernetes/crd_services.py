@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, sources
+from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, guarded, sources
 from lbcore.provider.kubernetes.crd_references import AT, CrdContext
 from lbcore.provider.kubernetes.endpoints import Ways, scheme_of, servers_of
 from lbcore.provider.kubernetes.names import digest, identity, normalize
@@ -33,19 +33,22 @@ class Services:
     def read(self) -> None:
         """Read all TraefikServices."""
         for source in self._own:
-            spec = source.spec()
-            kinds = [kind for kind in POOLS if kind in spec]
-            content: Content = {}
-            if not kinds:
-                source.fault(f"spec: needs one of {', '.join(POOLS)}")
-            for kind in kinds[1:]:
-                text = f"{source.text}: spec.{kind}: has no effect beside {kinds[0]}"
-                self._context.draft.warnings.append(text)
-            if kinds and (part := spec.part(kinds[0])) is not None:
-                content = {kinds[0]: getattr(self, f"_{kinds[0].lower()}")(part, source)}
-                part.end()
-            spec.end()
-            self._context.draft.put("http", "services", source.identity, content, source.text, "spec", source.faults)
+            with guarded(self._context.draft, source.text):
+                self._read(source)
+
+    def _read(self, source: Source) -> None:
+        spec = source.spec()
+        kinds = [kind for kind in POOLS if kind in spec]
+        content: Content = {}
+        if not kinds:
+            source.fault(f"spec: needs one of {', '.join(POOLS)}")
+        for kind in kinds[1:]:
+            self._context.draft.warnings.append(f"{source.text}: spec.{kind}: has no effect beside {kinds[0]}")
+        if kinds and (part := spec.part(kinds[0])) is not None:
+            content = {kinds[0]: getattr(self, f"_{kinds[0].lower()}")(part, source)}
+            part.end()
+        spec.end()
+        self._context.draft.put("http", "services", source.identity, content, source.text, "spec", source.faults)
 
     def _weighted(self, part: Part, source: Source) -> Content:
         content: Content = {"services": self.children(part.parts("services"), source, source.identity)}

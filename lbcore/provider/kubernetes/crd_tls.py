@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lbcore.config.tls import DEFAULT
-from lbcore.provider.kubernetes.context import Context, Source, sources
+from lbcore.provider.kubernetes.context import Context, Source, guarded, sources
 from lbcore.provider.kubernetes.core import Lacking
 from lbcore.provider.kubernetes.part import Part
 
@@ -23,11 +23,12 @@ def read_tls(context: Context) -> None:
     )
     for kind, layer, place, read in readers:
         for source in sources(context.snapshot, kind):
-            spec = source.spec()
-            content = read(context, source, spec)
-            spec.end()
-            name = _name(source) if layer == "tls" else source.identity
-            context.draft.put(layer, place, name, content, source.text, "spec", source.faults)
+            with guarded(context.draft, source.text):
+                spec = source.spec()
+                content = read(context, source, spec)
+                spec.end()
+                name = _name(source) if layer == "tls" else source.identity
+                context.draft.put(layer, place, name, content, source.text, "spec", source.faults)
 
 
 def _name(source: Source) -> str:

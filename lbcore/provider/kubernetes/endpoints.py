@@ -8,6 +8,7 @@ from typing import Any
 
 from lbcore.provider.kubernetes.client import Thing
 from lbcore.provider.kubernetes.core import Core, Lacking, port_of
+from lbcore.provider.kubernetes.shape import mapping, mappings, texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Backend:
 def backend_of(core: Core, namespace: str, name: str, wanted: str, ways: Ways, protocol: str = "TCP") -> Backend:
     """The port `wanted` (number or name) of a service. Raises Lacking; that nothing runs there is none."""
     service = core.service(namespace, name)
-    spec: Mapping[str, Any] = service.get("spec") or {}
+    spec: Mapping[str, Any] = mapping(service.get("spec"))
     port = port_of(service, wanted, protocol)
     number = int(port.get("port") or 0)
     found: list[Endpoint]
@@ -95,14 +96,14 @@ def _running(slices: list[Thing], name: str) -> list[Endpoint]:
         number = next(_numbers(thing, name), 0)
         if not number:
             continue
-        for endpoint in thing.get("endpoints") or []:
-            conditions = endpoint.get("conditions") or {}
+        for endpoint in mappings(thing.get("endpoints")):
+            conditions = mapping(endpoint.get("conditions"))
             serves = conditions.get("serving")
             if serves is None:
                 serves = conditions.get("ready")
             if serves is False:  # unknown counts as ready
                 continue
-            for address in endpoint.get("addresses") or []:
+            for address in texts(endpoint.get("addresses")):
                 made = Endpoint(_host(str(address)), number, conditions.get("terminating") is True)
                 before = found.get(made.address)
                 if before is None or before.is_leaving:
@@ -114,7 +115,7 @@ def _running(slices: list[Thing], name: str) -> list[Endpoint]:
 
 
 def _numbers(thing: Thing, name: str) -> Iterator[int]:
-    for port in thing.get("ports") or []:
+    for port in mappings(thing.get("ports")):
         if str(port.get("name") or "") == name and port.get("port"):
             yield int(port["port"])
 

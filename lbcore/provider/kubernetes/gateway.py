@@ -8,7 +8,7 @@ from typing import Any
 from lbcore.config.static import StaticConfig
 from lbcore.config.static.kubernetes import KubernetesGateway
 from lbcore.provider.follow import Reading
-from lbcore.provider.kubernetes.context import Source, sources
+from lbcore.provider.kubernetes.context import Source, guarded, sources
 from lbcore.provider.kubernetes.core import MAPS, SECRETS, SERVICES, SLICES, Core, Lacking
 from lbcore.provider.kubernetes.draft import Draft, Memory
 from lbcore.provider.kubernetes.gateway_backends import index_policies
@@ -29,6 +29,7 @@ from lbcore.provider.kubernetes.gateway_rules import hosts_in_common
 from lbcore.provider.kubernetes.gateway_status import class_status, gateway_status, policy_status, route_status
 from lbcore.provider.kubernetes.gateway_streams import StreamRoute
 from lbcore.provider.kubernetes.names import normalize
+from lbcore.provider.kubernetes.shape import mapping, mappings, texts
 from lbcore.provider.kubernetes.status import Wanted
 from lbcore.provider.kubernetes.store import KubernetesStore, Outcome
 from lbcore.provider.kubernetes.watch import Kind, Snapshot, about
@@ -99,9 +100,10 @@ def outcome_of(snapshot: Snapshot, settings: KubernetesGateway, points: list[Poi
     statuses: list[Wanted] = []
     for kind in [kind for kind in ROUTES if kind in kinds]:
         for rank, source in enumerate(sources(snapshot, kind)):
-            if parents := _Route(context, gateways, source, rank).read():
-                make = route_status(parents, settings.controller_name)
-                statuses.append(Wanted(kinds[kind], source.namespace, source.name, make))
+            with guarded(draft, source.text):
+                if parents := _Route(context, gateways, source, rank).read():
+                    make = route_status(parents, settings.controller_name)
+                    statuses.append(Wanted(kinds[kind], source.namespace, source.name, make))
     for name, is_accepted in classes_of(context).items():
         thing = snapshot.find("GatewayClass", "", name)
         generation = about(thing or {}).get("generation")
@@ -139,7 +141,7 @@ def _addresses(context: GatewayContext) -> list[Content] | None:
     except Lacking as error:
         context.draft.problems.append(f"statuses of Gateways: statusAddress: {error}")
         return None
-    found = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    found = mappings(mapping(mapping(service.get("status")).get("loadBalancer")).get("ingress"))
     addresses = [{"type": "IPAddress", "value": each["ip"]} for each in found if each.get("ip")]
     return addresses + [{"type": "Hostname", "value": each["hostname"]} for each in found if each.get("hostname")]
 
@@ -153,13 +155,13 @@ class _Route:
         self.source = source
         self.rank = rank
         self.generation = about(source.thing).get("generation")
-        self.spec = source.thing.get("spec") or {}
+        self.spec = mapping(source.thing.get("spec"))
         self.attached: set[tuple[str, str, str]] = set()  # listeners that have it already: it counts once
 
     def read(self) -> list[Content]:
         """Add what the route becomes. Returns what is said of it at each of our Gateways."""
         found = []
-        for reference in self.spec.get("parentRefs") or []:
+        for reference in mappings(self.spec.get("parentRefs")):
             is_gateway = (reference.get("group", GROUP), reference.get("kind", "Gateway")) == (GROUP, "Gateway")
             key = (str(reference.get("namespace") or self.source.namespace), str(reference.get("name")))
             if is_gateway and key in self.gateways:
@@ -217,7 +219,7 @@ class _Route:
     def hosts(self, listener: Listener) -> list[str] | None:
         if self.source.kind not in WITH_HOSTS:
             return []
-        return hosts_in_common(listener.hostname, [str(host) for host in self.spec.get("hostnames") or []])
+        return hosts_in_common(listener.hostname, [str(host) for host in texts(self.spec.get("hostnames"))])
 
     def build(self, gateway: Gateway, listener: Listener, hosts: list[str]) -> Built:
         return ROUTES[self.source.kind](self.context, self.source, gateway, listener, hosts, self.rank).build()

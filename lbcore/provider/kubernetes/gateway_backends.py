@@ -14,6 +14,7 @@ from lbcore.provider.kubernetes.gateway_model import TRAEFIK, Conditions, Conten
 from lbcore.provider.kubernetes.gateway_model import condition as condition_of
 from lbcore.provider.kubernetes.names import identity, normalize
 from lbcore.provider.kubernetes.part import Part
+from lbcore.provider.kubernetes.shape import mapping, mappings
 from lbcore.provider.kubernetes.watch import about
 
 NATIVE = "traefik.io/service.nativelb"
@@ -76,7 +77,7 @@ def target_of(context: GatewayContext, source: Source, part: Part, protocol: str
 
 def _ways(context: GatewayContext, namespace: str, name: str) -> Ways:
     """How a service is to be reached. Raises Lacking."""
-    note = (about(context.core.service(namespace, name)).get("annotations") or {}).get(NATIVE)
+    note = mapping(about(context.core.service(namespace, name)).get("annotations")).get(NATIVE)
     try:
         native = None if note is None else to_bool(str(note))
     except ValueError as error:
@@ -115,7 +116,7 @@ def index_policies(context: GatewayContext) -> None:
     """Find out which services policies name."""
     for thing in context.snapshot.all("BackendTLSPolicy"):
         namespace = str(about(thing).get("namespace"))
-        for each in (thing.get("spec") or {}).get("targetRefs") or []:
+        for each in mappings(mapping(thing.get("spec")).get("targetRefs")):
             if (each.get("group") or "", each.get("kind")) == ("", "Service"):
                 known = context.of_services.setdefault((namespace, str(each.get("name"))), [])
                 known.append((str(each.get("sectionName") or ""), thing))
@@ -154,12 +155,12 @@ def policy_of(context: GatewayContext, gateway: Gateway, target: Target) -> Poli
 
 def _transport(context: GatewayContext, thing: Thing) -> tuple[Content | None, Conditions]:
     generation, namespace = about(thing).get("generation"), str(about(thing).get("namespace"))
-    validation: dict[str, Any] = (thing.get("spec") or {}).get("validation") or {}
+    validation: dict[str, Any] = mapping(mapping(thing.get("spec")).get("validation"))
     hostname = str(validation.get("hostname") or "")
     content: Content = {"serverName": hostname}
     problem = ""
     uris = []
-    for each in validation.get("subjectAltNames") or []:
+    for each in mappings(validation.get("subjectAltNames")):
         if each.get("type") == "URI":
             uris.append(str(each.get("uri")))
         elif each.get("hostname") != hostname:
@@ -175,7 +176,7 @@ def _transport(context: GatewayContext, thing: Thing) -> tuple[Content | None, C
         ]
     known = validation.get("wellKnownCACertificates")
     authorities, reason, text = [], "", ""
-    for each in validation.get("caCertificateRefs") or []:
+    for each in mappings(validation.get("caCertificateRefs")):
         kind, name = each.get("kind"), str(each.get("name") or "")
         try:
             if each.get("group") or kind not in ("ConfigMap", "Secret"):

@@ -14,6 +14,7 @@ from lbcore.provider.kubernetes.gateway_model import Content, Gateway, GatewayCo
 from lbcore.provider.kubernetes.gateway_rules import grpc_rules, host_groups, host_rule, http_rules, path_of, priority
 from lbcore.provider.kubernetes.names import digest, normalize
 from lbcore.provider.kubernetes.part import Part
+from lbcore.provider.kubernetes.shape import mapping
 
 NOWHERE = "invalid-backend"  # the URL of a server that stands for what has to be answered with 500
 
@@ -68,7 +69,7 @@ class HttpRoute:
         self.order = 0
 
     def build(self) -> Built:
-        spec = self.source.thing.get("spec") or {}
+        spec = mapping(self.source.thing.get("spec"))
         for index, value in enumerate(spec.get("rules") or [{}]):
             self.built.rules += 1
             faults, complain = self.source.collect()

@@ -15,6 +15,7 @@ from lbcore.provider.kubernetes.gateway_model import (
     granted,
     matches_labels,
 )
+from lbcore.provider.kubernetes.shape import mapping, mappings
 from lbcore.provider.kubernetes.watch import about
 
 KINDS = {
@@ -31,7 +32,7 @@ def classes_of(context: GatewayContext) -> dict[str, bool]:
     """Our classes, by name, and whether they are accepted: parameters mean nothing here."""
     found = {}
     for thing in context.snapshot.all("GatewayClass"):
-        spec = thing.get("spec") or {}
+        spec = mapping(thing.get("spec"))
         if spec.get("controllerName") == context.options.controller_name:
             found[str(about(thing).get("name"))] = not spec.get("parametersRef")
     return found
@@ -43,8 +44,12 @@ def read_gateways(context: GatewayContext) -> list[Gateway]:
     return [
         _Reader(context, thing).read()
         for thing in context.snapshot.all("Gateway")
-        if classes.get(str((thing.get("spec") or {}).get("gatewayClassName")))
+        if classes.get(str(mapping(thing.get("spec")).get("gatewayClassName")))
     ]
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 class _Reader:
@@ -57,14 +62,14 @@ class _Reader:
         self.used: set[tuple[str, str, int]] = set()
 
     def read(self) -> Gateway:
-        spec = self.gateway.thing.get("spec") or {}
-        if ((spec.get("tls") or {}).get("frontend")) is not None:
+        spec = mapping(self.gateway.thing.get("spec"))
+        if (mapping(spec.get("tls")).get("frontend")) is not None:
             # Clients would not be asked for the certificates that somebody relies on.
             self.gateway.problem = "spec.tls.frontend: validation of clients is not supported"
-        for each in spec.get("listeners") or []:
+        for each in mappings(spec.get("listeners")):
             listener = Listener(
                 str(each.get("name")),
-                int(each.get("port") or 0),
+                _number(each.get("port")),
                 str(each.get("protocol") or ""),
                 str(each.get("hostname") or "").lower(),
             )
@@ -93,9 +98,9 @@ class _Reader:
         if not listener.point:
             text = f"there is no entry point for {listener.protocol} with port {listener.port}"
             self.fail(listener, "Accepted", "PortUnavailable", text)
-        allowed = each.get("allowedRoutes") or {}
-        self.kinds(listener, allowed.get("kinds") or [], supported)
-        self.namespaces(listener, allowed.get("namespaces") or {})
+        allowed = mapping(each.get("allowedRoutes"))
+        self.kinds(listener, mappings(allowed.get("kinds")), supported)
+        self.namespaces(listener, mapping(allowed.get("namespaces")))
         key = (listener.protocol, listener.hostname, listener.port)
         if key in self.used:
             text = "another listener has its protocol, port and hostname"
@@ -134,7 +139,7 @@ class _Reader:
                 fitting = {
                     str(about(thing).get("name"))
                     for thing in self.context.snapshot.all(NAMESPACES.name)
-                    if matches_labels(wanted.get("selector"), about(thing).get("labels") or {})
+                    if matches_labels(wanted.get("selector"), mapping(about(thing).get("labels")))
                 }
             except ValueError as error:
                 self.fail(listener, "Accepted", "Invalid", str(error))
@@ -148,13 +153,13 @@ class _Reader:
             if tls is not None:
                 self.fail(listener, "Accepted", "Invalid", f"tls does not go with protocol {listener.protocol}")
             return
-        mode = (tls or {}).get("mode") or "Terminate"
+        mode = mapping(tls).get("mode") or "Terminate"
         listener.passes = mode == "Passthrough"
         if listener.passes and listener.protocol == "HTTPS":
             self.fail(listener, "Accepted", "UnsupportedProtocol", "HTTPS does not go with mode Passthrough")
         if listener.passes:
             return
-        references = (tls or {}).get("certificateRefs") or []
+        references = mappings(mapping(tls).get("certificateRefs"))
         if not references:
             self.fail(listener, "ResolvedRefs", "InvalidCertificateRef", "tls.certificateRefs: is empty")
         before = listener.is_blocked

@@ -9,6 +9,7 @@ from typing import Any
 from lbcore.config.static.kubernetes import KubernetesGateway
 from lbcore.provider.kubernetes.client import Thing
 from lbcore.provider.kubernetes.context import Context
+from lbcore.provider.kubernetes.shape import mapping, mappings, texts
 from lbcore.provider.kubernetes.watch import Kind, about
 
 GROUP = "gateway.networking.k8s.io"
@@ -107,16 +108,16 @@ def granted(context: Context, kind: str, namespace: str, group: str, to_kind: st
     for thing in context.snapshot.all("ReferenceGrant"):
         if about(thing).get("namespace") != to:
             continue
-        spec = thing.get("spec") or {}
+        spec = mapping(thing.get("spec"))
         is_from = any(
             each.get("group") == GROUP and each.get("kind") == kind and each.get("namespace") == namespace
-            for each in spec.get("from") or []
+            for each in mappings(spec.get("from"))
         )
         is_to = any(
             (each.get("group") or "") == group
             and each.get("kind") == to_kind
             and (not each.get("name") or each["name"] == to_name)
-            for each in spec.get("to") or []
+            for each in mappings(spec.get("to"))
         )
         if is_from and is_to:
             return True
@@ -126,10 +127,10 @@ def granted(context: Context, kind: str, namespace: str, group: str, to_kind: st
 def matches_labels(selector: Any, labels: Mapping[str, Any]) -> bool:
     """Whether labels fit a selector of labels. Raises ValueError for one that means nothing."""
     selector = selector if isinstance(selector, dict) else {}
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
+    if any(labels.get(key) != value for key, value in mapping(selector.get("matchLabels")).items()):
         return False
-    for each in selector.get("matchExpressions") or []:
-        key, operator, values = each.get("key"), each.get("operator"), each.get("values") or []
+    for each in mappings(selector.get("matchExpressions")):
+        key, operator, values = str(each.get("key")), each.get("operator"), texts(each.get("values"))
         if operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
             raise ValueError(f"operator {operator!r} of a selector")
         fits = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from lbcore.provider.kubernetes.client import Thing
 from lbcore.provider.kubernetes.gateway_model import GROUP, Conditions, Content, Gateway, Listener, condition
+from lbcore.provider.kubernetes.shape import mapping, mappings
 from lbcore.provider.kubernetes.status import WHEN
 
 MOST_ANCESTORS = 16  # of a policy
@@ -49,7 +50,7 @@ FEATURES = (
 
 def dated(conditions: Conditions, before: Any) -> Conditions:
     """Conditions with the times since which they are so."""
-    known = {each.get("type"): each for each in before or [] if isinstance(each, dict)}
+    known = {str(each.get("type")): each for each in mappings(before)}
     found = []
     for each in conditions:
         old = known.get(each["type"], {})
@@ -67,7 +68,7 @@ def class_status(is_accepted: bool, generation: Any) -> Callable[[Thing], Thing]
     features = [{"name": name} for name in sorted(FEATURES)] if is_accepted else []
 
     def make(status: Thing) -> Thing:
-        conditions = status.get("conditions") or []
+        conditions = mappings(status.get("conditions"))
         others = [each for each in conditions if each.get("type") != "Accepted"]
         return {**status, "conditions": [*others, *dated([said], conditions)], "supportedFeatures": features}
 
@@ -76,7 +77,7 @@ def class_status(is_accepted: bool, generation: Any) -> Callable[[Thing], Thing]
 
 def gateway_status(gateway: Gateway, addresses: list[Content] | None) -> Callable[[Thing], Thing]:
     """Of a Gateway, with its listeners."""
-    generation = (gateway.thing.get("metadata") or {}).get("generation")
+    generation = mapping(gateway.thing.get("metadata")).get("generation")
     usable = [listener for listener in gateway.listeners if not listener.is_blocked]
     all_fine = not any(listener.conditions for listener in gateway.listeners)
     reason = "Accepted" if all_fine and not gateway.problem else "ListenersNotValid"
@@ -85,10 +86,10 @@ def gateway_status(gateway: Gateway, addresses: list[Content] | None) -> Callabl
     programmed = condition("Programmed", bool(usable), "Programmed" if usable else "Invalid", text, generation)
 
     def make(status: Thing) -> Thing:
-        known = {each.get("name"): each for each in status.get("listeners") or []}
+        known = {str(each.get("name")): each for each in mappings(status.get("listeners"))}
         listeners = []
         for listener in gateway.listeners:
-            before = (known.get(listener.name) or {}).get("conditions")
+            before = known.get(listener.name, {}).get("conditions")
             listeners.append(
                 {
                     "name": listener.name,
@@ -127,7 +128,7 @@ def route_status(parents: list[Content], controller: str) -> Callable[[Thing], T
     """Of a route. What other controllers have said of their own Gateways stays."""
 
     def make(status: Thing) -> Thing:
-        before = [each for each in status.get("parents") or [] if isinstance(each, dict)]
+        before = [each for each in mappings(status.get("parents")) if isinstance(each, dict)]
         others = [each for each in before if each.get("controllerName") != controller]
         ours = [each for each in before if each.get("controllerName") == controller]
         found = []
@@ -146,7 +147,7 @@ def policy_status(
     """Of a BackendTLSPolicy: what became of it at each Gateway."""
 
     def make(status: Thing) -> Thing:
-        before = [each for each in status.get("ancestors") or [] if isinstance(each, dict)]
+        before = [each for each in mappings(status.get("ancestors")) if isinstance(each, dict)]
         others = [each for each in before if each.get("controllerName") != controller]
         ours = [each for each in before if each.get("controllerName") == controller]
         found = []

@@ -10,6 +10,7 @@ from lbcore.provider.kubernetes.gateway_model import Content, Gateway, GatewayCo
 from lbcore.provider.kubernetes.gateway_rules import sni_priority, sni_rule
 from lbcore.provider.kubernetes.names import digest
 from lbcore.provider.kubernetes.part import Part
+from lbcore.provider.kubernetes.shape import mapping
 
 
 class StreamRoute:
@@ -27,7 +28,7 @@ class StreamRoute:
         self.built = Built()
 
     def build(self) -> Built:
-        spec = self.source.thing.get("spec") or {}
+        spec = mapping(self.source.thing.get("spec"))
         for index, value in enumerate(spec.get("rules") or []):
             self.built.rules += 1
             faults, complain = self.source.collect()

@@ -7,7 +7,7 @@ from typing import Any
 
 from lbcore.config.static.kubernetes import KubernetesIngress
 from lbcore.provider.follow import Reading
-from lbcore.provider.kubernetes.context import Context, Refused, Source, Unavailable, sources
+from lbcore.provider.kubernetes.context import Context, Refused, Source, Unavailable, guarded, sources
 from lbcore.provider.kubernetes.core import NODES, SECRETS, SERVICES, SLICES, Core, Lacking
 from lbcore.provider.kubernetes.draft import Draft, Memory
 from lbcore.provider.kubernetes.endpoints import scheme_of, servers_of
@@ -15,6 +15,7 @@ from lbcore.provider.kubernetes.ingress_annotations import Annotations, annotati
 from lbcore.provider.kubernetes.ingress_status import ingress_statuses
 from lbcore.provider.kubernetes.names import digest, identity, normalize
 from lbcore.provider.kubernetes.part import Part
+from lbcore.provider.kubernetes.shape import mapping
 from lbcore.provider.kubernetes.status import Wanted
 from lbcore.provider.kubernetes.store import KubernetesStore, Outcome
 from lbcore.provider.kubernetes.watch import Kind, Snapshot, about
@@ -65,7 +66,8 @@ def outcome_of(snapshot: Snapshot, settings: KubernetesIngress, memory: Memory) 
     context = Context(settings, snapshot, Core(snapshot), draft, settings.allow_empty_services)
     selected = [source for source in sources(snapshot, "Ingress") if _is_meant(source, settings, snapshot)]
     for source in selected:
-        _Reader(context, settings, source).read()
+        with guarded(draft, source.text):
+            _Reader(context, settings, source).read()
     statuses: list[Wanted] = []
     if settings.ingress_endpoint is not None:
         kind = kinds_of(settings)[0]
@@ -78,12 +80,12 @@ def outcome_of(snapshot: Snapshot, settings: KubernetesIngress, memory: Memory) 
 def _is_meant(source: Source, settings: KubernetesIngress, snapshot: Snapshot) -> bool:
     """Whether an Ingress is of a class of the provider."""
     wanted = settings.ingress_class
-    named = (source.thing.get("spec") or {}).get("ingressClassName")
+    named = mapping(source.thing.get("spec")).get("ingressClassName")
     if named is not None:
         found = snapshot.find(CLASSES.name, "", str(named))
-        of_controller = found is not None and (found.get("spec") or {}).get("controller") == CONTROLLER
+        of_controller = found is not None and mapping(found.get("spec")).get("controller") == CONTROLLER
         return of_controller and named == (wanted or named)
-    old = str((about(source.thing).get("annotations") or {}).get(CLASS_ANNOTATION) or "")
+    old = str(mapping(about(source.thing).get("annotations")).get(CLASS_ANNOTATION) or "")
     return old == wanted or (not wanted and old == USUAL_CLASS)
 
 

@@ -8,6 +8,7 @@ from lbcore.config.static.kubernetes import IngressEndpoint
 from lbcore.provider.kubernetes.client import Thing
 from lbcore.provider.kubernetes.context import Context
 from lbcore.provider.kubernetes.core import NODES, Lacking
+from lbcore.provider.kubernetes.shape import mapping, mappings, texts
 from lbcore.provider.kubernetes.status import Wanted
 from lbcore.provider.kubernetes.watch import Kind, about
 
@@ -37,27 +38,27 @@ def _places(context: Context, endpoint: IngressEndpoint) -> list[dict[str, Any]]
         return [{key: value for key, value in given.items() if value}]
     namespace, _, name = endpoint.published_service.partition("/")
     service = context.core.service(namespace, name)
-    spec = service.get("spec") or {}
+    spec = mapping(service.get("spec"))
     kind = spec.get("type") or "ClusterIP"
     if kind == "LoadBalancer":
-        found = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress")
+        found = mapping(mapping(service.get("status")).get("loadBalancer")).get("ingress")
         return list(found) if found else None
     if kind == "ExternalName":
         return [{"hostname": str(spec.get("externalName") or "")}]
     if kind == "ClusterIP":
-        addresses, key = list(spec.get("externalIPs") or []), "port"
+        addresses, key = texts(spec.get("externalIPs")), "port"
     elif kind == "NodePort":
         if context.settings.disable_cluster_scope_resources:
             raise Lacking(f"Service {namespace}/{name}: nodes are not read: disableClusterScopeResources")
         addresses, key = _outside(context), "nodePort"
     else:
         raise Lacking(f"Service {namespace}/{name}: type {kind!r} is not supported")
-    ports = [{"port": port.get(key), "protocol": port.get("protocol") or "TCP"} for port in spec.get("ports") or []]
+    ports = [{"port": port.get(key), "protocol": port.get("protocol") or "TCP"} for port in mappings(spec.get("ports"))]
     return [{"ip": str(address), **({"ports": ports} if ports else {})} for address in addresses]
 
 
 def _outside(context: Context) -> list[str]:
     """The addresses of all nodes outside of the cluster."""
     nodes = sorted(context.snapshot.all(NODES.name), key=lambda node: str(about(node).get("name")))
-    addresses = [address for node in nodes for address in (node.get("status") or {}).get("addresses") or []]
+    addresses = [address for node in nodes for address in mappings(mapping(node.get("status")).get("addresses"))]
     return [str(address["address"]) for address in addresses if address.get("type") == "ExternalIP"]

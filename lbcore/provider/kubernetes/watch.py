@@ -18,6 +18,7 @@ from typing import Any
 
 from lbcore.provider.follow import Backoff
 from lbcore.provider.kubernetes.client import Expired, KubernetesClient, Thing
+from lbcore.provider.kubernetes.shape import mapping
 from lbcore.provider.web import AnswerError
 
 WATCH_S = (300, 600)  # longest duration of a watch; at random, so that they do not end together
@@ -178,7 +179,7 @@ class _Watcher:
             raise AnswerError("a watch ended at once")
 
     def _event(self, type_: str, thing: Thing) -> None:
-        self._version = str((thing.get("metadata") or {}).get("resourceVersion") or self._version)
+        self._version = str(mapping(thing.get("metadata")).get("resourceVersion") or self._version)
         key = _key(thing)
         if type_ == "DELETED":
             self._remove(key)
