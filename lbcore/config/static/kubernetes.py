@@ -20,7 +20,6 @@ class KubernetesProvider(Model):
     labelSelector     objects of the provider's own kinds that do not match do not count.
     throttleDuration  least time between two publications, if it is longer than providersThrottleDuration.
     nativeLBByDefault   requests go to the address of a service, and Kubernetes chooses the pod.
-    disableClusterScopeResources  what belongs to no namespace (nodes, ...) is not read.
     crossProviderNamespaces  that may refer to objects of other providers (`name@file`); unset: all of them.
     allowEmpty        (extension) believe at once that there is nothing any more.
     """
@@ -36,7 +35,6 @@ class KubernetesProvider(Model):
     throttle_duration: LimitDuration = seconds(0)
     allow_external_name_services: bool = False
     native_lb_by_default: bool = Field(default=False, alias="nativeLBByDefault")
-    disable_cluster_scope_resources: bool = False
     cross_provider_namespaces: list[str] | None = None
     allow_empty: bool = False
 
@@ -47,11 +45,13 @@ class KubernetesCrd(KubernetesProvider):
     allowEmptyServices   a service without endpoints answers 503; otherwise what leads to it is not there.
     ingressClass         routes of this class count; unset: those without one, and of class `traefik`.
     allowCrossNamespace  objects may refer to those of other namespaces.
+    disableClusterScopeResources  nodes are not read.
     """
 
     allow_empty_services: bool = True
     ingress_class: str = ""
     allow_cross_namespace: bool = False
+    disable_cluster_scope_resources: bool = False
 
 
 class IngressEndpoint(Model):
@@ -80,7 +80,8 @@ class KubernetesIngress(KubernetesProvider):
     ingressClass          Ingresses of this class count; unset: of all classes of Traefik, and those without one.
     ingressEndpoint       is written into their statuses, by one instance alone.
     strictPrefixMatching  `/foo` as a prefix does not match `/foobar`.
-    disableIngressClassLookup  old: see disableClusterScopeResources.
+    disableClusterScopeResources  neither nodes nor classes are read.
+    disableIngressClassLookup  classes are not read.
     lease                 (extension) namespace/name of the lease that the writer of statuses holds; without a
                           namespace in that of lbcore's pod.
     """
@@ -89,6 +90,7 @@ class KubernetesIngress(KubernetesProvider):
     ingress_class: str = ""
     ingress_endpoint: IngressEndpoint | None = None
     strict_prefix_matching: bool = False
+    disable_cluster_scope_resources: bool = False
     disable_ingress_class_lookup: bool = False
     lease: str = ""
 

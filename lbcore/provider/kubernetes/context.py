@@ -26,13 +26,18 @@ class Unavailable(ValueError):
 
 @dataclass(frozen=True)
 class Context:
-    """One reading of a cluster. `keeps_empty`: what leads to a service without endpoints is there nevertheless."""
+    """One reading of a cluster.
+
+    keeps_empty  what leads to a service without endpoints is there nevertheless.
+    sees_nodes   nodes are read.
+    """
 
     settings: KubernetesProvider
     snapshot: Snapshot
     core: Core
     draft: Draft
     keeps_empty: bool
+    sees_nodes: bool
 
     def backend(
         self, source: str, at: str, namespace: str, name: str, port: str, ways: Ways, protocol: str = "TCP"
@@ -59,7 +64,7 @@ class Context:
             settings.native_lb_by_default if native is None else native,
             nodes,
             settings.allow_external_name_services,
-            not settings.disable_cluster_scope_resources,
+            self.sees_nodes,
         )
 
 

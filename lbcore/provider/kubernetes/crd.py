@@ -50,7 +50,8 @@ def reading_of(snapshot: Snapshot, settings: KubernetesCrd, memory: Memory) -> R
     draft = Draft(memory)
     references = References(settings.allow_cross_namespace, settings.cross_provider_namespaces)
     keeps_empty, wanted = settings.allow_empty_services, settings.ingress_class
-    context = CrdContext(settings, snapshot, Core(snapshot), draft, keeps_empty, references, wanted)
+    sees_nodes = not settings.disable_cluster_scope_resources
+    context = CrdContext(settings, snapshot, Core(snapshot), draft, keeps_empty, sees_nodes, references, wanted)
     services = Services(context)
     read_tls(context)
     read_middlewares(context, services)

@@ -93,7 +93,7 @@ def gateway_store(settings: KubernetesGateway, static: StaticConfig) -> Kubernet
 def outcome_of(snapshot: Snapshot, settings: KubernetesGateway, points: list[Point], memory: Memory) -> Outcome:
     """What the objects of a snapshot mean."""
     draft = Draft(memory)
-    context = GatewayContext(settings, snapshot, Core(snapshot), draft, True, settings, points)
+    context = GatewayContext(settings, snapshot, Core(snapshot), draft, True, False, settings, points)
     kinds = {kind.name: kind for kind in kinds_of(settings)}
     index_policies(context)
     gateways = read_gateways(context)

@@ -63,7 +63,8 @@ def ingress_store(settings: KubernetesIngress) -> KubernetesStore:
 def outcome_of(snapshot: Snapshot, settings: KubernetesIngress, memory: Memory) -> Outcome:
     """What the objects of a snapshot mean."""
     draft = Draft(memory)
-    context = Context(settings, snapshot, Core(snapshot), draft, settings.allow_empty_services)
+    sees_nodes = not settings.disable_cluster_scope_resources
+    context = Context(settings, snapshot, Core(snapshot), draft, settings.allow_empty_services, sees_nodes)
     selected = [source for source in sources(snapshot, "Ingress") if _is_meant(source, settings, snapshot)]
     for source in selected:
         with guarded(draft, source.text):

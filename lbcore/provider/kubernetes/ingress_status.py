@@ -48,7 +48,7 @@ def _places(context: Context, endpoint: IngressEndpoint) -> list[dict[str, Any]]
     if kind == "ClusterIP":
         addresses, key = texts(spec.get("externalIPs")), "port"
     elif kind == "NodePort":
-        if context.settings.disable_cluster_scope_resources:
+        if not context.sees_nodes:
             raise Lacking(f"Service {namespace}/{name}: nodes are not read: disableClusterScopeResources")
         addresses, key = _outside(context), "nodePort"
     else:
