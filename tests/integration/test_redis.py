@@ -15,6 +15,7 @@ import redis
 from lbcore.provider import redis as provider
 from lbcore.provider.keys import reading_of
 from tests.integration.test_docker import api, ask, becomes, instance
+from tests.support.certificates import authority, signed
 from tests.support.instance import Instance, eventually
 from tests.support.ports import free_port
 
@@ -162,6 +163,40 @@ def test_a_password_and_a_database(tmp_path: Path) -> None:
             assert "secret" not in lb.log
     finally:
         protected.stop()
+
+
+def test_tls_both_ways(tmp_path: Path) -> None:
+    """A server that wants a certificate of its clients, which trust its own; killed and brought back."""
+    ca = authority(tmp_path, "ca")
+    of_server, of_client = signed(tmp_path, ca, "server", "IP:127.0.0.1"), signed(tmp_path, ca, "client")
+    stranger = authority(tmp_path, "stranger")
+    port = free_port()
+    options = {"tls-port": port, "tls-cert-file": of_server.certificate, "tls-key-file": of_server.key}
+    more = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+    server = Server(tmp_path, *more, "--tls-ca-cert-file", str(ca.certificate), "--tls-auth-clients", "yes")
+    tls = {"ca": str(ca.certificate), "cert": str(of_client.certificate), "key": str(of_client.key)}
+    endpoint = {"endpoints": [f"127.0.0.1:{port}"]}
+    try:
+        server.put("one")
+        with follows(tmp_path, server, **endpoint, tls=tls) as lb:
+            becomes(lb, "one", 502)
+            server.stop()
+            lb.logged("provider redis: .*what runs stays")
+            server.start()
+            server.put("one", "two")
+            becomes(lb, "two", 502)
+        for name, wrong, reason in (
+            ("distrusted", {**tls, "ca": str(stranger.certificate)}, "certificate verify failed"),
+            ("nameless", {"ca": str(ca.certificate)}, "nothing of it runs"),
+        ):
+            (tmp_path / name).mkdir()
+            with follows(tmp_path / name, server, **endpoint, tls=wrong) as lb:
+                lb.logged(f"provider redis: .*{reason}")
+        (tmp_path / "any").mkdir()
+        with follows(tmp_path / "any", server, **endpoint, tls={**tls, "ca": "", "insecureSkipVerify": True}) as lb:
+            becomes(lb, "one", 502)
+    finally:
+        server.stop()
 
 
 def test_sentinel_leads_to_the_master(tmp_path: Path) -> None:
