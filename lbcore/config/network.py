@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 UNIX = "unix:"
 REDIS = ("redis://", "rediss://", "unix://")
+REMEMBERED = 1 << 15  # URLs: those of a configuration are looked at again and again, and with the next one
 PORTS = {"http": 80, "https": 443, "h2c": 80}  # of URLs without one
 _PLACEHOLDER = re.compile(r"[$<>{}]|%[A-Z_]+%")
 _HOST = re.compile(r"[^\s\x00-\x20\x7f\"#$&'()*+,/;<=>?@\\^`{|}]+")
@@ -84,9 +86,10 @@ def is_relative(url: str) -> bool:
 def is_nowhere(url: str) -> bool:
     """Whether a server's URL names no host at all, as `localhost` and `` do, which are common for routers that only
     redirect. A request for such a server is answered with 500, as in Traefik."""
-    return ":" not in url.partition("/")[0] and "//" not in url and _PLACEHOLDER.search(url) is None
+    return "//" not in url and ":" not in url.partition("/")[0] and _PLACEHOLDER.search(url) is None
 
 
+@lru_cache(maxsize=REMEMBERED)
 def split_url(url: str) -> tuple[str, int, str, str]:
     """`(host, port, authority, path)` of a server's URL. Raises ValueError.
 

@@ -14,12 +14,14 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NoReturn
 
 import re2
 
 RULE_LIMIT_BYTES = 65536
 DEPTH_LIMIT = 200  # of parentheses and negations
+REMEMBERED, REMEMBERED_LENGTH = 1 << 14, 256  # parsed rules that are kept, and the length of their texts
 
 
 class RuleError(ValueError):
@@ -224,11 +226,19 @@ _PLAIN_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\
 
 def parse_rule(text: str) -> Rule:
     """Parse a rule. Raises RuleError with the problem and its position."""
+    return _remembered(text) if len(text) <= REMEMBERED_LENGTH else _parsed(text)
+
+
+def _parsed(text: str) -> Rule:
     if len(text.encode(errors="surrogatepass")) > RULE_LIMIT_BYTES:
         raise RuleError(f"error while parsing rule: longer than {RULE_LIMIT_BYTES} bytes", 0)
     if not text.strip():
         raise RuleError("empty rule", 0)
     return _Parser(text, _MATCHERS).whole()
+
+
+# The rules of a configuration are parsed again and again, and with the next one.
+_remembered = lru_cache(maxsize=REMEMBERED)(_parsed)
 
 
 def parse_tcp_rule(text: str) -> Rule:

@@ -419,8 +419,9 @@ def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig, found:
         except ValueError as error:
             errors.append(Fault(str(error), lb, "servers", number, "url"))
     transport = balancer.servers_transport
-    if transport and qualify(transport, name) not in {*http.servers_transports, DEFAULT_TRANSPORT}:
-        errors.append(Fault(f"servers transport not found {qualify(transport, name)}", lb, "serversTransport"))
+    named = qualify(transport, name) if transport else DEFAULT_TRANSPORT
+    if named != DEFAULT_TRANSPORT and named not in http.servers_transports:
+        errors.append(Fault(f"servers transport not found {named}", lb, "serversTransport"))
     return errors
 
 

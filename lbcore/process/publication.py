@@ -24,7 +24,7 @@ from lbcore.config.static import StaticConfig
 from lbcore.config.tls import Certificate
 from lbcore.errors import ConfigError, LbcoreError
 from lbcore.process.control import encode
-from lbcore.process.snapshot import Publisher, Snapshot, to_json
+from lbcore.process.snapshot import Publisher, Remembered, Snapshot
 from lbcore.provider.keep import Kept, keep_running
 from lbcore.routing.compile import Table, compile_table, find_problems
 from lbcore.state.region import Region
@@ -103,6 +103,7 @@ class Publication:
         self._in_force = in_force
         self._admin = admin
         self._keeps = keeps
+        self._remembered = Remembered()
         self._wanted: DynamicConfig | None = None
         self._newest: DynamicConfig | None = None  # the last one that was wanted
         self._identity: Identity | None = None  # of this instance, towards servers
@@ -246,8 +247,8 @@ class Publication:
             tls = dynamic.tls.model_copy(update={"identity": self._identity})
             dynamic = dynamic.model_copy(update={"tls": tls})
         self._fallback = dynamic.tls.generated or self._fallback
-        data = to_json(dynamic)
-        snapshot = self._publisher.reserve(DynamicConfig.model_validate(data), instead_of)
+        data = self._remembered.write(dynamic)
+        snapshot = self._publisher.reserve(self._remembered.read(data), instead_of)
         known = self.current.table.servers if self.current is not None else {}
         try:
             table = compile_table(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.model import Model, Object
 from lbcore.config.static import StaticConfig
 from lbcore.routing.compile import API, router_identity, upstreams_of
 from lbcore.routing.compile_tcp import tcp_identity
 from lbcore.routing.compile_udp import udp_identity
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotAllocator, SlotMap
+
+LAYERS = ("http", "tcp", "udp")  # of objects by kind and name
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,60 @@ class Publisher:
         return snapshot
 
 
-def to_json(config: StaticConfig | DynamicConfig) -> dict[str, Any]:
+class Remembered:
+    """Writes configurations for workers, and reads them there, with each object as a text of its own.
+
+    An object that has not changed is not written again, and one with the same text is not read again: it is the same
+    object in both configurations.
+    """
+
+    def __init__(self) -> None:
+        self._written: dict[tuple[str, str], dict[str, tuple[Object, str]]] = {}  # by layer and kind, and by name
+        self._read: dict[tuple[str, str], dict[str, tuple[str, Object]]] = {}
+
+    def write(self, config: DynamicConfig) -> dict[str, Any]:
+        """A configuration as JSON values, for `read`."""
+        kinds = {layer: getattr(config, layer).model_fields_set for layer in LAYERS if layer in config.model_fields_set}
+        data = config.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude=kinds)
+        written: dict[tuple[str, str], dict[str, tuple[Object, str]]] = {}
+        for layer, names in kinds.items():
+            for kind in names:
+                before, now = self._written.get((layer, kind), {}), {}
+                for name, thing in getattr(getattr(config, layer), kind).items():
+                    known = before.get(name)
+                    if known is None or known[0] is not thing:
+                        text = json.dumps(to_json(thing), separators=(",", ":"))
+                        known = (thing, text)
+                    now[name] = known
+                written[layer, kind] = now
+                data[layer][kind] = {name: text for name, (_, text) in now.items()}
+        self._written = written
+        return data
+
+    def read(self, data: Mapping[str, Any]) -> DynamicConfig:
+        """The configuration that was written. Raises ConfigError or ValueError if it is none."""
+        parts = dict(data)
+        for layer in LAYERS:
+            if layer not in data:
+                continue
+            parts[layer] = {}
+            for kind, texts in data[layer].items():
+                before = self._read.get((layer, kind), {})
+                objects: dict[str, Any] = {}
+                for name, text in texts.items():
+                    known = before.get(name)
+                    objects[name] = known[1] if known is not None and known[0] == text else json.loads(text)
+                parts[layer][kind] = objects
+        config = DynamicConfig.model_validate(parts)
+        self._read = {
+            (layer, kind): {name: (texts[name], thing) for name, thing in getattr(getattr(config, layer), kind).items()}
+            for layer in LAYERS
+            for kind, texts in data.get(layer, {}).items()
+        }
+        return config
+
+
+def to_json(config: Model) -> dict[str, Any]:
     """A configuration as JSON values, for `model_validate` in a worker.
 
     Keys that were written are kept even with their default value, because a section may need one to exist at all.

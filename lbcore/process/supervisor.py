@@ -27,6 +27,7 @@ from lbcore.process.announce import contents, places
 from lbcore.process.child import COMMAND
 from lbcore.process.control import Message
 from lbcore.process.dumps import forbid_core_dumps
+from lbcore.process.garbage import collect_seldom
 from lbcore.process.listeners import Listener, open_listeners
 from lbcore.process.log_file import lines_lost
 from lbcore.process.notify import Notifier, passed_sockets
@@ -176,6 +177,7 @@ class Supervisor:
         services = [self._aggregator.run(), self._publication.run(), self._health.run()]
         services.append(ServiceWatch(self._runtime).run())
         services.append(keep_ticket_keys(self._region, self._static.tls.ticket_keys))
+        services.append(collect_seldom())
         if self._stapling is not None:
             services.append(self._stapling.run())
         if self._identity is not None:

@@ -20,8 +20,9 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 from lbcore.process.control import Channel, ControlError, Message
 from lbcore.process.dumps import forbid_core_dumps
+from lbcore.process.garbage import collect_seldom
 from lbcore.process.log import RelayHandler
-from lbcore.process.snapshot import graces_of
+from lbcore.process.snapshot import Remembered, graces_of
 from lbcore.process.threads import PassingThreads
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
@@ -149,6 +150,7 @@ class Worker:
         self._engine: Engine | None = None
         self._listening = False
         self._prepared: tuple[int, Table] | None = None
+        self._remembered = Remembered()
         self._publications: asyncio.Queue[Message] = asyncio.Queue()
         self._done = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
@@ -164,6 +166,7 @@ class Worker:
         reading = asyncio.create_task(self._read())
         done = asyncio.create_task(self._done.wait())
         publishing = asyncio.create_task(self._publish())
+        collecting = asyncio.create_task(collect_seldom())
         try:
             await asyncio.wait({reading, done, publishing}, return_when=asyncio.FIRST_COMPLETED)
             failed = publishing if publishing.done() else reading
@@ -180,6 +183,7 @@ class Worker:
         finally:
             done.cancel()
             publishing.cancel()
+            collecting.cancel()
             if self._engine is not None:
                 self._engine.close()
             self._close_sockets()
@@ -265,7 +269,7 @@ class Worker:
     def _prepare(self, message: Message) -> Table:
         assert self._engine is not None, "hello comes first"
         return self._engine.prepare(
-            DynamicConfig.model_validate(message["dynamic"]), SlotMap.from_json(message["slots"])
+            self._remembered.read(message["dynamic"]), SlotMap.from_json(message["slots"])
         )
 
     def _commit(self, generation: int) -> None:

@@ -7,6 +7,7 @@ import logging
 import random
 import re
 import socket
+import time
 from collections.abc import AsyncIterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lbcore.config.static.providers import RedisProvider
 from lbcore.errors import ConfigError, Problem
 from lbcore.provider.follow import Reading
-from lbcore.provider.keys import reading_of
+from lbcore.provider.keys import KeyReader
 from lbcore.provider.web import PEM, context_of, host_and_port
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ class RedisStore:
             if PEM in settings.tls.cert or PEM in settings.tls.key:
                 raise ConfigError([Problem("providers.redis.tls", "cert and key have to be files")])
         self._servers = [host_and_port("providers.redis.endpoints", each) for each in settings.endpoints]
+        self._reader = KeyReader(self._root, self.name)
+        self._known: dict[str, str] = {}  # values by key; all were read ...
+        self._all_at = float("-inf")  # ... at this time
+        self._changed: set[Any] = set()  # keys of which an event has told since the last reading
         self._client: Redis | None = None
         self._refused = False  # the server does not let events be turned on, which was logged
 
@@ -105,10 +110,13 @@ class RedisStore:
         try:
             await self._turn_on(client)
             async with client.pubsub() as events:
-                await events.psubscribe(f"__keyspace@{self._settings.db}__:{_escaped(self._root)}/*")
+                place = f"__keyspace@{self._settings.db}__:"
+                await events.psubscribe(f"{place}{_escaped(self._root)}/*")
+                self._all_at = float("-inf")
                 yield
                 async for event in events.listen():
                     if event["type"] == "pmessage":
+                        self._changed.add(event["channel"][len(place) :])
                         yield
         finally:
             await self.close()
@@ -128,14 +136,33 @@ class RedisStore:
 
     async def read(self) -> Reading:
         """See Store."""
-        async with asyncio.timeout(CALL_S):
-            values = await self._values(self._open())
-        again_s = AGAIN_S * random.uniform(0.9, 1.1)
-        return await asyncio.to_thread(reading_of, values, self._root, self.name, again_s)
+        changed, self._changed = self._changed, set()
+        now = time.monotonic()
+        is_all = not changed or now - self._all_at >= AGAIN_S
+        client = self._open()
+        try:
+            async with asyncio.timeout(CALL_S):
+                if is_all:
+                    names = [name async for name in client.scan_iter(match=f"{_escaped(self._root)}/*", count=AT_ONCE)]
+                    self._known = await self._values(client, names)
+                    self._all_at = now
+                else:
+                    known = await self._values(client, list(changed))
+                    self._known = {**self._known, **known}
+                    for name in map(_decoded, changed):
+                        if name not in known:
+                            self._known.pop(name, None)
+        except BaseException:
+            self._changed |= changed
+            raise
+        if sum(map(len, self._known)) + sum(map(len, self._known.values())) > SIZE_LIMIT_BYTES:
+            self._all_at = float("-inf")
+            raise ConfigError([Problem("", f"keys and values are larger than {SIZE_LIMIT_BYTES >> 20} MiB")])
+        again_s = max(1.0, self._all_at + AGAIN_S - now) * random.uniform(1.0, 1.1)
+        return await asyncio.to_thread(self._reader.read, self._known, again_s)
 
-    async def _values(self, client: Redis) -> dict[str, str]:
-        """All texts below the root. Other types, and keys without a value, are left out, as in Traefik."""
-        names = [name async for name in client.scan_iter(match=f"{_escaped(self._root)}/*", count=AT_ONCE)]
+    async def _values(self, client: Redis, names: list[Any]) -> dict[str, str]:
+        """The texts of keys. Other types, and keys without a value, are left out, as in Traefik."""
         found: dict[str, str] = {}
         size = 0
         for first in range(0, len(names), AT_ONCE):

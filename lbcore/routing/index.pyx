@@ -18,8 +18,9 @@ from lbcore.http.span cimport Span, span_of
 from lbcore.routing.matcher cimport Program, Test, read_head, run
 
 import os
+from functools import lru_cache
 
-from lbcore.config.rule import And, Matcher, Not, Or, host_of
+from lbcore.config.rule import REMEMBERED, And, Matcher, Not, Or, host_of
 from lbcore.routing.matcher import operands
 
 cdef enum:
@@ -92,6 +93,15 @@ def paths(rule):
     return None
 
 
+def facts_of(rule):
+    """The program of a rule, and what it requires: hosts, paths."""
+    return Program(rule), exact_hosts(rule), paths(rule)
+
+
+# Those of the last rules: most rules of a configuration are in the next one, too. Programs are immutable.
+remembered = lru_cache(maxsize=REMEMBERED)(facts_of)
+
+
 @cython.final
 cdef class RouteIndex:
     """The routers of one entry point.
@@ -104,8 +114,9 @@ cdef class RouteIndex:
     def __cinit__(self, routes):
         self.seed = int.from_bytes(os.urandom(8), "little")
         self.payloads = tuple(payload for _, payload in routes)
-        self.programs = tuple(Program(rule) for rule, _ in routes)
-        self.build([rule for rule, _ in routes])
+        facts = [remembered(rule) for rule, _ in routes]
+        self.programs = tuple([program for program, _, _ in facts])
+        self.build(facts)
 
     def __dealloc__(self):
         free(self.hosts)
@@ -113,18 +124,18 @@ cdef class RouteIndex:
         free(self.entries)
         free(self.lengths)
 
-    def build(self, rules: list) -> None:
+    def build(self, facts: list) -> None:
         filed = {}                          # (bucket, kind, text) -> ranks
         numbers = {NO_HOST: 0}              # key of a host -> bucket; two hosts with one key share it, as the whole rule is checked
         lengths = [set()]
-        for rank, rule in enumerate(rules):
-            for host in exact_hosts(rule) or (None,):
+        for rank, (_, hosts, under) in enumerate(facts):
+            for host in hosts or (None,):
                 self.has_hosts = self.has_hosts or host is not None
                 self.has_labels = self.has_labels or (host is not None and host.startswith("*"))
                 bucket = numbers.setdefault(NO_HOST if host is None else self.key(host, AT_HOST, 0), len(numbers))
                 if bucket == len(lengths):
                     lengths.append(set())
-                for kind, path in paths(rule) or ((AT_REST, ""),):
+                for kind, path in under or ((AT_REST, ""),):
                     if kind == AT_PREFIX:
                         size = len(path.encode(errors="surrogateescape"))
                         if size not in lengths[bucket] and len(lengths[bucket]) >= MAX_LENGTHS:

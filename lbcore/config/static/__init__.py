@@ -116,6 +116,10 @@ class Core(Model):
         return value
 
 
+# The entry points of the configuration that was asked last, and those of TCP among them: asked for with each router.
+_streams: tuple[dict[str, EntryPoint], dict[str, EntryPoint]] = ({}, {})
+
+
 class StaticConfig(Model):
     """The contents of the static file.
 
@@ -157,7 +161,12 @@ class StaticConfig(Model):
     @property
     def stream_points(self) -> dict[str, EntryPoint]:
         """The entry points of TCP, and of Unix sockets."""
-        return {name: point for name, point in self.entry_points.items() if not point.is_udp}
+        global _streams
+        points, found = _streams
+        if points is not self.entry_points:
+            found = {name: point for name, point in self.entry_points.items() if not point.is_udp}
+            _streams = self.entry_points, found
+        return found
 
     @property
     def udp_points(self) -> dict[str, EntryPoint]:

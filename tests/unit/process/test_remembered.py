@@ -1,0 +1,88 @@
+"""Configurations on their way to workers: the same as if all had been written and read anew."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.load import dynamic_of
+from lbcore.process import garbage
+from lbcore.process.snapshot import Remembered, to_json
+from lbcore.provider.merge import merge
+
+ROUTERS = st.builds(
+    lambda rule, priority: {"rule": f"Host(`{rule}`)", "service": "s", **({} if priority is None else {"priority": priority})},  # noqa: E501
+    st.sampled_from("ab"),
+    st.sampled_from([None, 0, 1]),
+)
+CLAIMS = st.sampled_from([1, True, "1", 1.0])
+STATES = st.fixed_dictionaries(
+    {},
+    optional={
+        "http": st.fixed_dictionaries(
+            {"services": st.just({"s": {"loadBalancer": {"servers": [{"url": "http://a"}]}}})},
+            optional={
+                "routers": st.dictionaries(st.sampled_from("xyz"), ROUTERS, min_size=1),
+                "middlewares": st.builds(
+                    lambda value: {"m": {"jwtAuth": {"secret": "0" * 32, "claims": {"k": value}}}}, CLAIMS
+                ),
+            },
+        ),
+        "tcp": st.just({"services": {"t": {"loadBalancer": {"servers": [{"address": "a:1"}]}}}}),
+        "tls": st.just({"options": {"o": {"minVersion": "VersionTLS12"}}}),
+    },
+)
+
+
+def made(state: dict[str, Any]) -> DynamicConfig:
+    try:
+        return merge({"file": dynamic_of(state)})
+    except Exception:
+        state["http"].pop("middlewares", None)  # a claim of that kind is not taken
+        return merge({"file": dynamic_of(state)})
+
+
+@given(st.lists(STATES, min_size=1, max_size=5))
+def test_what_a_worker_reads_is_what_was_written(states: list[dict[str, Any]]) -> None:
+    here, there = Remembered(), Remembered()
+    for state in states:
+        config = made(state)
+        read = there.read(json.loads(json.dumps(here.write(config))))
+        anew = DynamicConfig.model_validate(json.loads(json.dumps(to_json(config))))
+        assert read == anew
+        assert to_json(read) == to_json(anew)
+        assert here.read(here.write(config)) == anew
+
+
+def test_objects_that_stay_are_the_same() -> None:
+    def config(rule: str) -> DynamicConfig:
+        routers = {f"r{n}": {"rule": f"Host(`{n}`)", "service": "s"} for n in range(50)}
+        return merge({"file": dynamic_of({"http": {"routers": {**routers, "r7": {"rule": rule, "service": "s"}}}})})
+
+    here, there = Remembered(), Remembered()
+    before, after = (there.read(here.write(config(rule))).http.routers for rule in ("Host(`a`)", "Host(`b`)"))
+    assert [name for name in before if before[name] is not after[name]] == ["r7@file"]
+
+
+def test_all_objects_are_looked_at_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "INTERVAL_S", 0.001)
+    before, collected = gc.get_threshold(), []
+    monkeypatch.setattr(gc, "collect", lambda: collected.append(gc.get_threshold()))
+
+    async def run() -> None:
+        task = asyncio.create_task(garbage.collect_seldom())
+        while not collected:
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(run())
+    assert collected[0][2] == garbage.NEVER
+    assert gc.get_threshold() == before
