@@ -1,7 +1,8 @@
 """`providers.consulCatalog`: the services that are registered in Consul, by their tags.
 
-Two blocking queries tell of changes: one of the list of services, whose index counts each registration, and one of
-all checks, which tells the services that are concerned. What neither tells is seen by a reading of all.
+Two blocking queries tell of changes: one of the list of services with their tags, and one of all checks. Both tell the
+services that are concerned, and those alone are asked for. A registration that changes neither is seen by the index
+of the list, and then all are asked for: by service, or by node if there are fewer nodes.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class CatalogStore(TagStore):
         self._known: dict[str, list[Answer]] = {}  # instances by service
         self._dirty: set[str] = set()  # services of which a check has changed since the last reading
         self._all = True  # any service may have changed
+        self._tags: dict[str, frozenset[str]] = {}  # of all instances of each service
         self._checks: dict[str, frozenset[tuple[str, ...]]] = {}  # by service; "" has those of nodes
 
     async def changes(self) -> AsyncIterator[None]:
@@ -82,7 +84,7 @@ class CatalogStore(TagStore):
                     raise answer
                 seen.add(path)
                 if path == SERVICES:
-                    self._all = True
+                    self._heed_tags(answer)
                 else:
                     self._heed(answer)
                 if len(seen) == len(tasks):
@@ -98,6 +100,15 @@ class CatalogStore(TagStore):
                 answers.put_nowait((path, answer))
         except Exception as error:
             answers.put_nowait((path, error))
+
+    def _heed_tags(self, services: Any) -> None:
+        """Record of which services the tags have changed; if of none, an instance like others has come or gone."""
+        listed = services.items() if isinstance(services, dict) else ()
+        now = {str(name): frozenset(map(str, tags or [])) for name, tags in listed}
+        changed = {name for name in now.keys() | self._tags.keys() if now.get(name) != self._tags.get(name)}
+        self._tags = now
+        self._all |= not changed
+        self._dirty |= changed
 
     def _heed(self, checks: Any) -> None:
         """Record of which services the checks have changed."""
@@ -122,7 +133,11 @@ class CatalogStore(TagStore):
             names, problems = self.names(
                 (name, tags or []) for name, tags in services.items() if name != OWN or self.labels(tags or [])
             )
-            await self._ask_for([name for name in names if everything or name in dirty or name not in self._known])
+            nodes = await self._nodes() if everything else []
+            if everything and len(nodes) < len(names):
+                await self._ask_nodes(nodes)
+            else:
+                await self._ask_for([name for name in names if everything or name in dirty or name not in self._known])
         except BaseException:
             self._dirty |= dirty
             self._all |= everything
@@ -132,6 +147,31 @@ class CatalogStore(TagStore):
         again_s = interval_s * random.uniform(0.9, 1.1)
         reading = await asyncio.to_thread(lambda: self.reading(self._instances(), again_s))
         return Reading(reading.config, (*problems, *reading.problems), reading.warnings, reading.again_s)
+
+    async def _nodes(self) -> list[str]:
+        answer = await self._client.ask("/v1/catalog/nodes")
+        return [str(node.get("Node")) for node in answer] if isinstance(answer, list) else []
+
+    async def _ask_nodes(self, nodes: list[str]) -> None:
+        """Ask for all services by the nodes on which they are registered."""
+        found: dict[str, list[Answer]] = {}
+        checks: dict[tuple[str, str], list[Answer]] = {}
+        for check in await self._client.ask(CHECKS):
+            checks.setdefault((str(check.get("Node")), str(check.get("ServiceID") or "")), []).append(check)
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def ask(name: str) -> None:
+            async with slots:
+                answer = await self._client.ask(f"/v1/catalog/node/{quote(name, safe='')}") or {}
+            for service in (answer.get("Services") or {}).values():
+                of_both = checks.get((name, ""), []) + checks.get((name, str(service.get("ID"))), [])
+                entry = {"Node": answer["Node"], "Service": service, "Checks": of_both}
+                found.setdefault(str(service.get("Service")), []).append(entry)
+
+        async with asyncio.TaskGroup() as group:
+            for name in nodes:
+                group.create_task(ask(name))
+        self._known = found
 
     async def _ask_for(self, names: list[str]) -> None:
         slots = asyncio.Semaphore(AT_ONCE)

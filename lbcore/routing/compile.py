@@ -304,6 +304,7 @@ class _Compiler:
         self.balancers: dict[str, LoadBalancer] = {}
         self.middlewares: dict[str, Middleware] = {}
         self.limits: list[tuple[Server, int]] = []
+        self.policies: dict[str, UpstreamPolicy] = {}  # by transport
 
     def table(self, tcp: TcpCompiler, udp: UdpCompiler) -> Table:
         self.build_middlewares()
@@ -632,7 +633,9 @@ class _Compiler:
         balancer = LoadBalancer(name, servers, weights, self.region, slot)
         strategy, passive = config.strategy, config.passive_health_check
         self.prepare(balancer, name, config, [server.url for server in config.sited], weights, strategy)
-        policy = self.policy(transport)
+        if transport not in self.policies:
+            self.policies[transport] = self.policy(transport)
+        policy = self.policies[transport]
         bounded = config.hash_on is not None and config.hash_on.bounded_load > 0
         balancer.configure(
             policy,
