@@ -24,7 +24,7 @@ from lbcore.config.static import StaticConfig
 from lbcore.config.tls import Certificate
 from lbcore.errors import ConfigError, LbcoreError
 from lbcore.process.control import encode
-from lbcore.process.snapshot import Publisher, Remembered, Snapshot
+from lbcore.process.snapshot import Publisher, Remembered, Snapshot, parts_of
 from lbcore.provider.keep import Kept, keep_running
 from lbcore.routing.compile import Table, compile_table, find_problems
 from lbcore.state.region import Region
@@ -41,7 +41,7 @@ class RefusedError(LbcoreError):
 class Prepared:
     """A configuration that was compiled and is not in force yet.
 
-    message   the `prepare` message for the workers, encoded.
+    message   the messages for the workers, encoded: see `parts_of`.
     kept      objects whose new version is broken, so that the running version stays.
     warnings  texts about what will run but is probably not intended.
     lines     where what is written stands.
@@ -262,10 +262,10 @@ class Publication:
                 self._admin,
                 finds_all=True,
             )
-            configuration = {"generation": snapshot.generation, "dynamic": data, "slots": snapshot.slots.to_json()}
+            messages = parts_of(snapshot.generation, data, snapshot.slots)
             out = {entry.name for entry in table.disabled if entry.kind == "router"}
             warnings = list(dict.fromkeys([*table.warnings, *lint(snapshot.dynamic, self._static, out)]))
-            return Prepared(snapshot, table, encode({"type": "prepare", **configuration}), kept, warnings)
+            return Prepared(snapshot, table, b"".join(map(encode, messages)), kept, warnings)
         except BaseException:
             self._publisher.abort(snapshot)
             raise

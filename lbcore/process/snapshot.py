@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, get_args
 
+from lbcore.config.decode import keys_of, plain
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.model import Model, Object
 from lbcore.config.static import StaticConfig
+from lbcore.process.control import Message
 from lbcore.routing.compile import API, router_identity, upstreams_of
 from lbcore.routing.compile_tcp import tcp_identity
 from lbcore.routing.compile_udp import udp_identity
@@ -17,6 +20,7 @@ from lbcore.state.region import Region
 from lbcore.state.slots import SlotAllocator, SlotMap
 
 LAYERS = ("http", "tcp", "udp")  # of objects by kind and name
+PART = 250  # objects, or slots, of one message
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,9 @@ class Remembered:
                 objects: dict[str, Any] = {}
                 for name, text in texts.items():
                     known = before.get(name)
-                    objects[name] = known[1] if known is not None and known[0] == text else json.loads(text)
+                    # One by one, because another thread gets no turn in a call of pydantic.
+                    same = known is not None and known[0] == text
+                    objects[name] = known[1] if known and same else _model(layer, kind).model_validate(json.loads(text))
                 parts[layer][kind] = objects
         config = DynamicConfig.model_validate(parts)
         self._read = {
@@ -132,6 +138,47 @@ class Remembered:
             for kind, texts in data.get(layer, {}).items()
         }
         return config
+
+
+@cache
+def _model(layer: str, kind: str) -> type[Model]:
+    """The model of the objects of a kind."""
+    found: type[Model] = get_args(keys_of(plain(keys_of(DynamicConfig)[layer]))[kind])[1]
+    return found
+
+
+def parts_of(generation: int, data: Mapping[str, Any], slots: SlotMap) -> list[Message]:
+    """The messages that have a worker prepare a configuration: `part`s of what is in it, and `prepare`.
+
+    They are short, because the loop of a worker serves nobody while it reads one.
+    """
+    parts: list[Message] = []
+    rest = dict(data)
+    for layer in LAYERS:
+        for kind, texts in data.get(layer, {}).items():
+            rest[layer] = {**rest[layer], kind: {}}
+            parts += _parts(("dynamic", layer, kind), texts)
+    slots_of = slots.to_json()
+    for kind, numbers in slots_of.items():
+        parts += _parts(("slots", kind), numbers)
+    prepare = {"type": "prepare", "generation": generation, "dynamic": rest, "slots": {key: {} for key in slots_of}}
+    return [*parts, prepare]
+
+
+def _parts(place: tuple[str, ...], entries: Mapping[str, Any]) -> list[Message]:
+    items = list(entries.items())
+    at_once = range(0, len(items), PART)
+    return [{"type": "part", "place": place, "entries": dict(items[first : first + PART])} for first in at_once]
+
+
+def joined(prepare: Message, parts: Sequence[Message]) -> tuple[dict[str, Any], SlotMap]:
+    """What `parts_of` was given, of its messages."""
+    for part in parts:
+        found: Any = prepare
+        for key in part["place"]:
+            found = found[key]
+        found.update(part["entries"])
+    return prepare["dynamic"], SlotMap.from_json(prepare["slots"])
 
 
 def to_json(config: Model) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from lbcore.process.control import Channel, ControlError, Message
 from lbcore.process.dumps import forbid_core_dumps
 from lbcore.process.garbage import collect_seldom
 from lbcore.process.log import RelayHandler
-from lbcore.process.snapshot import Remembered, graces_of
+from lbcore.process.snapshot import Remembered, graces_of, joined
 from lbcore.process.threads import PassingThreads
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
@@ -124,6 +124,7 @@ class Worker:
     """One worker process, driven by the messages of its supervisor.
 
     hello       worker, static, region, listeners, log_level: the first message, once. Answered by `started`.
+    part        place, entries: a part of the configuration that the next `prepare` is about.
     prepare     generation, dynamic, slots: compile, while traffic continues. Answered by `prepared`, or `refused` with
                 the error.
     commit      generation: route by the prepared configuration; the first one starts accepting. Answered by
@@ -150,6 +151,7 @@ class Worker:
         self._engine: Engine | None = None
         self._listening = False
         self._prepared: tuple[int, Table] | None = None
+        self._parts: list[Message] = []  # of the configuration that is to be prepared next
         self._remembered = Remembered()
         self._publications: asyncio.Queue[Message] = asyncio.Queue()
         self._done = asyncio.Event()
@@ -197,7 +199,13 @@ class Worker:
             match message["type"]:
                 case "hello":
                     self._start(message)
-                case "prepare" | "commit" | "abort":
+                case "part":
+                    self._parts.append(message)
+                    await asyncio.sleep(0)  # traffic comes in between
+                case "prepare":
+                    self._publications.put_nowait({**message, "parts": self._parts})
+                    self._parts = []
+                case "commit" | "abort":
                     self._publications.put_nowait(message)
                 case "adopt":
                     self._adopt(int(message["worker"]))
@@ -268,9 +276,8 @@ class Worker:
 
     def _prepare(self, message: Message) -> Table:
         assert self._engine is not None, "hello comes first"
-        return self._engine.prepare(
-            self._remembered.read(message["dynamic"]), SlotMap.from_json(message["slots"])
-        )
+        data, slots = joined(message, message.pop("parts"))
+        return self._engine.prepare(self._remembered.read(data), slots)
 
     def _commit(self, generation: int) -> None:
         prepared, self._prepared = self._prepared, None

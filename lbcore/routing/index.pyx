@@ -34,6 +34,14 @@ cdef enum:
 cdef uint64_t PRIME = 0x100000001B3
 
 
+cdef inline int give_way(Py_ssize_t turn) except -1:
+    """Let another thread have a turn now and then: the loop that moves traffic, while an index is built beside it."""
+    if turn & 63 == 63:
+        with nogil:
+            pass
+    return 0
+
+
 cdef inline uint64_t mix(uint64_t h) noexcept nogil:
     """A finaliser: every bit of `h` reaches every bit of the result (Stafford's variant 13 of MurmurHash3's)."""
     h = (h ^ (h >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
@@ -114,7 +122,10 @@ cdef class RouteIndex:
     def __cinit__(self, routes):
         self.seed = int.from_bytes(os.urandom(8), "little")
         self.payloads = tuple(payload for _, payload in routes)
-        facts = [remembered(rule) for rule, _ in routes]
+        facts = []
+        for rule, _ in routes:
+            facts.append(remembered(rule))
+            give_way(len(facts))
         self.programs = tuple([program for program, _, _ in facts])
         self.build(facts)
 
@@ -129,6 +140,7 @@ cdef class RouteIndex:
         numbers = {NO_HOST: 0}              # key of a host -> bucket; two hosts with one key share it, as the whole rule is checked
         lengths = [set()]
         for rank, (_, hosts, under) in enumerate(facts):
+            give_way(rank)
             for host in hosts or (None,):
                 self.has_hosts = self.has_hosts or host is not None
                 self.has_labels = self.has_labels or (host is not None and host.startswith("*"))
@@ -156,6 +168,7 @@ cdef class RouteIndex:
         lists = {}                          # key -> ranks
         with_paths = set()
         for (number, kind, path), ranks in filed.items():
+            give_way(number)
             if kind == AT_REST:
                 rests[number] = ranks
                 continue
@@ -175,6 +188,7 @@ cdef class RouteIndex:
         if self.hosts == NULL or self.slots == NULL or self.entries == NULL or self.lengths == NULL:
             raise MemoryError
         for key, number in numbers.items():
+            give_way(number)
             bucket = &self.anywhere if key == NO_HOST else self.bucket(key)
             bucket.key = key
             bucket.number = number

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.load import dynamic_of
-from lbcore.process import garbage
+from lbcore.process import garbage, snapshot
 from lbcore.process.snapshot import Remembered, to_json
 from lbcore.provider.merge import merge
+from lbcore.state.slots import SlotMap
 
 ROUTERS = st.builds(
     lambda rule, priority: {"rule": f"Host(`{rule}`)", "service": "s", **({} if priority is None else {"priority": priority})},  # noqa: E501
@@ -86,3 +87,15 @@ def test_all_objects_are_looked_at_seldom(monkeypatch: pytest.MonkeyPatch) -> No
     asyncio.run(run())
     assert collected[0][2] == garbage.NEVER
     assert gc.get_threshold() == before
+
+
+@given(STATES, st.integers(1, 3))
+def test_a_worker_joins_the_parts_of_a_configuration(state: dict[str, Any], size: int) -> None:
+    data = Remembered().write(made(state))
+    slots = SlotMap({f"s{n}": n for n in range(4)}, {"t": 1})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "PART", size)
+        *parts, prepare = [json.loads(json.dumps(message)) for message in snapshot.parts_of(7, data, slots)]
+    assert (prepare["type"], prepare["generation"]) == ("prepare", 7)
+    assert all(part["type"] == "part" and len(part["entries"]) <= size for part in parts)
+    assert snapshot.joined(prepare, parts) == (json.loads(json.dumps(data)), slots)
