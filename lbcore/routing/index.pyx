@@ -21,7 +21,7 @@ import os
 from functools import lru_cache
 
 from lbcore.config.rule import REMEMBERED, And, Matcher, Not, Or, host_of
-from lbcore.routing.matcher import operands
+from lbcore.routing.matcher import count_matchers, operands
 
 cdef enum:
     AT_HOST = 1                # kinds of keys
@@ -29,6 +29,7 @@ cdef enum:
     AT_PREFIX = 3
     AT_REST = 4                # no path asked for: no key
     NO_HOST = 0                # a key is never 0
+    SHORT = 8                  # most matchers of a rule that is remembered
     MAX_LENGTHS = 64           # most prefix lengths of a bucket that are looked up; routers with others are filed under the shortest
 
 cdef uint64_t PRIME = 0x100000001B3
@@ -124,7 +125,8 @@ cdef class RouteIndex:
         self.payloads = tuple(payload for _, payload in routes)
         facts = []
         for rule, _ in routes:
-            facts.append(remembered(rule))
+            # A long rule is not remembered: it is looked up by all of its parts, one within the other.
+            facts.append(remembered(rule) if count_matchers(rule) <= SHORT else facts_of(rule))
             give_way(len(facts))
         self.programs = tuple([program for program, _, _ in facts])
         self.build(facts)
