@@ -21,6 +21,8 @@ ONLY = tuple(filter(None, os.environ.get("LBCORE_ONLY", "").split(",")))
 DENSE = ["-falign-jumps=1", "-falign-loops=1", "-falign-labels=1", "-fno-plt"]
 FLAGS = ["-O2", *DENSE, "-fno-semantic-interposition", "-fvisibility=hidden"]
 FLAGS += ["-Wno-unused-function", "-Wno-sign-compare"]
+# Python's own flags ask for debug symbols, which cost time of the build and most of the size.
+SMALL = ["-g0"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 # -fno-wrapv: Python's own flags make signed overflow defined, which would hide it.
 SANITIZED = [*SANITIZERS, "-O1", "-g1", "-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE", "-fno-wrapv"]
@@ -53,7 +55,7 @@ def extensions() -> list[Extension]:
             ".".join(path.with_suffix("").parts),
             [path.as_posix()],
             define_macros=macros,
-            extra_compile_args=[*FLAGS, *(SANITIZED if SANITIZE else [])],
+            extra_compile_args=[*FLAGS, *(SANITIZED if SANITIZE else SMALL)],
             extra_link_args=["-Wl,-O1", "-Wl,--as-needed", "-Wl,-z,now", *(SANITIZERS if SANITIZE else [])],
         )
         for path in sources

@@ -138,7 +138,7 @@ class RequestCollector(Collector):
         yield CounterMetricFamily("lbcore_connections_shed", help_text, value=region.connections_shed)
         help_text = "Clients of limits that were refused, or forgotten, since there are too many at once"
         yield CounterMetricFamily("lbcore_keys_shed", help_text, value=region.keys_shed)
-        help_text = "Checks of passwords that were refused since too many waited"
+        help_text = "Requests that were refused since their password could not be checked"
         yield CounterMetricFamily("lbcore_passwords_shed", help_text, value=region.passwords_shed)
 
     def _providers(self) -> Iterator[Metric]:

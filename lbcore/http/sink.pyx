@@ -57,7 +57,7 @@ cdef class Filter(Sink):
     back overrides `give`, too. It must not put into a blocked sink."""
 
     cdef void connect(self, Sink next) noexcept:
-        """Set the sink behind the filter. None = it is not known yet, so nothing may be put."""
+        """Set the sink behind the filter. None = it is not known yet, so the filter is blocked: nothing may be put."""
         self.next = next
         self.blocked = next is None or next.blocked
 
@@ -75,6 +75,9 @@ cdef class Filter(Sink):
     cdef int go_on(self) except -1:
         """Pass on the bytes kept back, then the end, as far as `next` takes them. Returns 0 or the status of a refusal."""
         cdef int result = 0
+        if self.next is None:
+            self.blocked = True
+            return 0
         while not self.next.blocked:
             result = self.give()
             if result > 1:
@@ -93,10 +96,11 @@ cdef class Filter(Sink):
         return self.go_on()
 
     cdef int flush(self) except -1:
-        self.next.flush()
-        self.blocked = self.blocked or self.next.blocked
+        if self.next is not None:
+            self.next.flush()
+            self.blocked = self.blocked or self.next.blocked
         return 0
 
     cdef int drained(self) except -1:
-        cdef int status = self.next.drained()
+        cdef int status = 0 if self.next is None else self.next.drained()
         return status if status else self.go_on()

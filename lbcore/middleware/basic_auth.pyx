@@ -103,6 +103,7 @@ cdef class BasicAuth(Middleware):
     cdef list decoys                   # the same, for users that there are not
     cdef int64_t look_at_ns            # the file of users is looked at again from then on
     cdef object checker
+    cdef object shed                   # counts a request whose password could not be checked
     cdef Remembered remembered
     cdef bytes challenge
     cdef IdentityHeader header         # for the user's name; None = none
@@ -120,7 +121,8 @@ cdef class BasicAuth(Middleware):
         self.remove_header = config.remove_header
 
     def keep_in(self, State state):
-        self.checker = state.keep("passwords", lambda: Checker(state.count_shed_password))
+        self.checker = state.keep("passwords", Checker)
+        self.shed = state.count_shed_password
         self.remembered = state.keep(f"basicAuth|{self.name}", Remembered)
 
     def take_users(self) -> None:
@@ -182,14 +184,14 @@ cdef class BasicAuth(Middleware):
             return self.challenged(answer)     # nobody can come in
         check.job = self.checker.check(user, check.secret, password, check.done)
         if check.job is None:
-            return unavailable(answer)
+            return self.unavailable(answer)
         context.wait(check, WAIT_MS)
         return WAIT
 
     cdef int on_settled(self, Request request, Response answer, Context context, Pending pending) except -1:
         cdef Check check = <Check>pending
         if check.expired or check.result is None:
-            return unavailable(answer)
+            return self.unavailable(answer)
         if not check.result or check.user is None:
             return self.challenged(answer)
         self.remembered.add(check.digest, check.user, check.secret)
@@ -206,6 +208,14 @@ cdef class BasicAuth(Middleware):
     cdef int challenged(self, Response answer) except -1:
         return challenge(answer, self.challenge)
 
+    cdef int unavailable(self, Response answer) except -1:
+        """503: the password could not be checked."""
+        self.shed()
+        answer.status = 503
+        answer.append(span_of(b"Retry-After", 11), span_of(b"1", 1))
+        answer.text = span_of(b"Service Unavailable", 19)
+        return ANSWER
+
 
 cdef int challenge(Response answer, bytes value) except -1:
     """401, with what the client has to do."""
@@ -213,12 +223,4 @@ cdef int challenge(Response answer, bytes value) except -1:
     answer.append(span_of(b"Content-Type", 12), span_of(b"text/plain", 10))
     answer.append(span_of(b"Www-Authenticate", 16), answer.keep(span_of(value, len(value))))
     answer.text = span_of(b"401 Unauthorized\n", 17)
-    return ANSWER
-
-
-cdef int unavailable(Response answer) except -1:
-    """503: the password could not be checked."""
-    answer.status = 503
-    answer.append(span_of(b"Retry-After", 11), span_of(b"1", 1))
-    answer.text = span_of(b"Service Unavailable", 19)
     return ANSWER

@@ -18,6 +18,7 @@ cdef class Spool(Filter):
     cdef int64_t given         # bytes that the sink behind has been given
     cdef int file              # without a name, owned; -1 = none. What lies behind the front
 
+    cdef int lack(self, error) except -1
     cdef int keep(self, const char* data, Py_ssize_t length) except -1
     cdef bint grow(self, Py_ssize_t wanted) noexcept
     cdef int write(self, const char* data, Py_ssize_t length) except -1

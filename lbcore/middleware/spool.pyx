@@ -3,8 +3,10 @@
 It has all of the body, and gives it again to each sink that is put behind it.
 """
 
+import logging
 import os
 import tempfile
+import time
 
 cimport cython
 from libc.errno cimport EINTR, errno
@@ -19,10 +21,15 @@ from lbcore.http.span cimport Span, span_of
 from lbcore.middleware.base cimport Context, Pending
 from lbcore.state.budget cimport MemoryBudget
 
+_log = logging.getLogger("lbcore.middleware")
+
+cdef int64_t silent_until_ns = 0   # the next line about files may be logged
+
 cdef enum:
     FIRST_BYTES = 16384
     PART_BYTES = 65536         # given at once
     PATIENCE_MS = 86400000     # for a body: the entry point's own timeouts end it earlier
+    SILENCE_NS = 10000000000   # after a line about files
 
 
 cdef class Spool(Filter):
@@ -50,9 +57,22 @@ cdef class Spool(Filter):
     cdef int put(self, Span data) except -1:
         if self.most_bytes and self.size + data.len > self.most_bytes:
             return self.refusal
-        self.keep(data.ptr, data.len)
+        try:
+            self.keep(data.ptr, data.len)
+        except OSError as error:
+            return self.lack(error)
         self.size += data.len
         return 0
+
+    cdef int lack(self, error) except -1:
+        """There is no descriptor for a file, or no room in it: the body is shed, which is no fault of either end."""
+        global silent_until_ns
+        cdef int64_t now_ns = time.monotonic_ns()
+        self.budget.row.bodies_shed += 1
+        if now_ns >= silent_until_ns:
+            silent_until_ns = now_ns + SILENCE_NS
+            _log.error("a body cannot be written to a file in %s: %s", tempfile.gettempdir(), error)
+        return 503
 
     cdef int keep(self, const char* data, Py_ssize_t length) except -1:
         """Append bytes. Raises OSError."""

@@ -32,16 +32,13 @@ class Job:
 
 
 class Checker:
-    """Checks passwords for one worker, on its event loop.
+    """Checks passwords for one worker, on its event loop."""
 
-    shed  called for each check that is refused, because too many wait.
-    """
-
-    def __init__(self, shed: Callable[[], None], command: tuple[str, ...] = COMMAND) -> None:
-        self._shed = shed
+    def __init__(self, command: tuple[str, ...] = COMMAND) -> None:
         self._command = command
         self._jobs: dict[tuple[bytes, bytes, bytes], Job] = {}  # in order; the first one is being done
         self._process: subprocess.Popen[bytes] | None = None
+        self._answers = -1  # descriptor of its results; a number, so that it is open until `__del__`
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked = False  # the process works on the first job
         self._idle: asyncio.TimerHandle | None = None
@@ -57,7 +54,6 @@ class Checker:
         job = self._jobs.get((user, stored, password))
         if job is None:
             if len(self._jobs) > MOST_WAITING:
-                self._shed()
                 return None
             job = Job(user, stored, password)
             self._jobs[job.key] = job
@@ -115,16 +111,18 @@ class Checker:
             self._rests_until = time.monotonic() + PAUSE_S
             return False
         assert self._process.stdout is not None
-        os.set_blocking(self._process.stdout.fileno(), False)
+        self._answers = os.dup(self._process.stdout.fileno())
+        self._process.stdout.close()
+        os.set_blocking(self._answers, False)
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._process.stdout.fileno(), _answered, weakref.ref(self))
+        self._loop.add_reader(self._answers, _answered, weakref.ref(self))
         return True
 
     def _read(self) -> None:
         """The process has answered, or ended."""
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
         try:
-            data = os.read(self._process.stdout.fileno(), 1)
+            data = os.read(self._answers, 1)
         except BlockingIOError:
             return
         if data not in (RIGHT, WRONG) or not self._asked:
@@ -163,34 +161,32 @@ class Checker:
             self._idle = None
         if process is None:
             return
-        assert process.stdin is not None and process.stdout is not None
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.remove_reader(process.stdout.fileno())
-        _end(process)
+            self._loop.remove_reader(self._answers)
+        _end(process, self._answers)
 
     def __del__(self) -> None:
         """The last configuration that has used it is gone, maybe in another thread than that of the loop."""
-        process, loop = self._process, self._loop
-        if process is None or loop is None or process.stdout is None:
+        process, loop, answers = self._process, self._loop, self._answers
+        if process is None or loop is None:
             return
-        fd = process.stdout.fileno()
 
         def end() -> None:
-            loop.remove_reader(fd)
-            _end(process)
+            loop.remove_reader(answers)
+            _end(process, answers)
 
         try:
             loop.call_soon_threadsafe(end)
         except RuntimeError:  # the loop is closed
-            _end(process)
+            _end(process, answers)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], answers: int) -> None:
     """End a process that has nothing to lose."""
     process.kill()
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            stream.close()
+    if process.stdin is not None:
+        process.stdin.close()
+    os.close(answers)
     process.wait()
 
 

@@ -96,7 +96,7 @@ cdef class AnswerWay(Attempting):
         response.clear()
         response.status = status
         if text is None:
-            text = REFUSALS.get(status, b"")
+            text = REFUSALS.get(status) or FAILURES.get(status, b"")
         response.text = span_of(text, len(text))
         if plain:
             response.append(span_of(b"Content-Type", 12), span_of(b"text/plain; charset=utf-8", 25))
@@ -296,10 +296,11 @@ cdef class AnswerWay(Attempting):
 
     cdef int answer_refused(self, int status) except -1:
         """A filter does not let the rest of the answer's body pass: the client has to see that it is incomplete."""
-        self.error = ERROR_INTERNAL
+        self.error = ERROR_RESOURCE if status == 503 else ERROR_INTERNAL
         self.lose_server()
         if self.held_heads:
-            return self.answer(500, <bytes>FAILURES[500], False)
+            status = 503 if status == 503 else 500
+            return self.answer(status, <bytes>FAILURES[status], False)
         self.count()
         return self.client.abort()
 

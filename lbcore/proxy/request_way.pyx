@@ -14,7 +14,7 @@ from lbcore.routing.decision cimport Decision, FailoverStep
 from lbcore.routing.failover cimport Failover, most_repeatable
 from lbcore.routing.mirroring cimport Mirror
 from lbcore.state.budget cimport MemoryBudget
-from lbcore.state.layout cimport ERROR_BAD_REQUEST
+from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_RESOURCE
 from lbcore.proxy.exchange cimport Exchange, ServerStream
 
 _log = logging.getLogger("lbcore.proxy")
@@ -35,6 +35,7 @@ cdef class RequestWay(Exchange):
 
     cdef int add_request_filter(self, Filter filter) except -1:
         filter.step = self.step
+        filter.connect(None)                   # a filter in front may have bytes to give before the stream is there
         if self.request_tail is None:
             self.request_filters = filter
         else:
@@ -300,7 +301,7 @@ cdef class RequestWay(Exchange):
     cdef int body_refused(self, int status) except -1:
         """A filter does not let the request's body pass."""
         self.lose_server()
-        self.error = ERROR_BAD_REQUEST
+        self.error = ERROR_RESOURCE if status == 503 else ERROR_BAD_REQUEST
         if self.status == 0:
             if status == 413 and self.replay is not None and self.replay.overflowed:
                 return self.too_large()

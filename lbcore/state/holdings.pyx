@@ -83,7 +83,7 @@ cdef class State:
         return self.table.region.secret
 
     def count_shed_password(self) -> None:
-        """A check of a password was refused since too many waited."""
+        """A request was refused since its password could not be checked."""
         self.table.region.worker(self.table.worker).passwords_shed += 1
 
     def keep(self, str identity, make):

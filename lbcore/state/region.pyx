@@ -588,7 +588,7 @@ cdef class Region:
 
     @property
     def passwords_shed(self):
-        """Checks of passwords that were refused since too many waited."""
+        """Requests that were refused since their password could not be checked."""
         return sum([self.worker(worker).passwords_shed for worker in range(self.workers)])
 
     @property

@@ -8,8 +8,10 @@ import errno
 import select
 import socket
 import ssl
+import sys
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -291,7 +293,9 @@ def edge(
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    started.wait(TIMEOUT_S)
+    if not started.wait(TIMEOUT_S):
+        where = "".join(traceback.format_stack(sys._current_frames()[thread.ident or 0]))
+        raise AssertionError(f"the proxy does not start within {TIMEOUT_S:g} s; its thread is here:\n{where}")
     if failure:
         raise failure[0]
     try:

@@ -283,6 +283,7 @@ def test_a_check_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch
         proxy.drive(2_000)
         assert client.message()[0].split()[1] == "503"
         assert slow.forgotten == 1
+        assert proxy.proxy._region.passwords_shed == 1
 
 
 def test_a_flood_of_wrong_passwords_delays_no_other_router(monkeypatch: pytest.MonkeyPatch) -> None:

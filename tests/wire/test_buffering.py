@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import os
+import tempfile
 import threading
 from typing import Any
 
+import bcrypt
 import pytest
 
 from lbcore.config.middlewares.buffering import Buffering as Config
@@ -103,6 +105,24 @@ def test_longer_requests_are_refused(chunked: bool, caplog: pytest.LogCaptureFix
         assert (first.split()[1], text) == ("413", b"Request Entity Too Large")
         assert len(a.requests) == 1
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_without_files_bodies_are_shed(
+    chunked: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    options = {"memRequestBodyBytes": 1000, "memResponseBodyBytes": 1000}
+    with recorders("a") as (a,), edge(buffered(a.url, **options)) as lb:
+        a.answer = lambda first, headers, body: (200, bytes(5000) if body else b"")
+        for body in (bytes(5000), b"x", bytes(5000)):  # a request, an answer, and a request once more
+            first, _, text = lb.ask(post(body, chunked))
+            assert (first.split()[1], text) == ("503", b"Service Unavailable")
+        assert [len(seen[2]) for seen in a.requests] == [1]
+        assert lb.ask(post(b"", chunked))[0].split()[1] == "200"
+        assert lb.proxy._region.bodies_shed == 3
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) <= 1 and not any(record.exc_info for record in errors)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -230,6 +250,28 @@ def test_what_is_answered_as_soon_as_the_request_is_complete(chunked: bool, size
         two = post(bytes(size), chunked) * 2
         client.send(two)
         assert [client.message()[0].split()[1] for _ in range(2)] == ["429"] * 2
+
+
+@pytest.mark.parametrize("size", [3, 300_000])
+def test_a_wait_behind_another_filter(size: int) -> None:
+    """The whole request has come while a middleware behind the next filter waits: no stream is there to give it to."""
+    body = os.urandom(size)
+    secret = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    with recorders("a") as (a,):
+        dynamic = config({"all": {"loadBalancer": {"servers": [{"url": a.url}]}}})
+        dynamic["http"]["middlewares"] = {
+            "whole": {"buffering": {}},
+            "web": {"grpcWeb": {}},
+            "door": {"basicAuth": {"users": [f"ann:{secret}"]}},
+        }
+        dynamic["http"]["routers"]["all"]["middlewares"] = ["whole", "web", "door"]
+        fields = b"\r\nContent-Type: application/grpc-web-text\r\nAuthorization: Basic YW5uOnNlY3JldA==\r\n\r\n"
+        request = post(base64.b64encode(body), False).replace(b"\r\n\r\n", fields, 1)
+        with edge(dynamic) as lb:
+            client = lb.client()
+            client.send(request * 2)
+            assert [client.message()[0].split()[1] for _ in range(2)] == ["200"] * 2
+            assert [seen[2] for seen in a.requests] == [body] * 2
 
 
 def test_what_is_no_expression_is_refused() -> None:

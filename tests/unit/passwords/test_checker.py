@@ -26,14 +26,6 @@ def run(body: Callable[[], Coroutine[Any, Any, None]]) -> None:
         runner.run(body())
 
 
-class Shed:
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self) -> None:
-        self.count += 1
-
-
 async def ask(checker: Checker, password: bytes, stored: bytes = STORED) -> bool | None:
     future: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
     assert checker.check(b"ann", stored, password, future.set_result) is not None
@@ -42,7 +34,7 @@ async def ask(checker: Checker, password: bytes, stored: bytes = STORED) -> bool
 
 def test_right_and_wrong_in_order() -> None:
     async def body() -> None:
-        checker = Checker(Shed())
+        checker = Checker()
         assert await asyncio.gather(
             *(ask(checker, word) for word in (b"right", b"wrong", b"", b"right", b"\0" * 500))
         ) == [
@@ -62,14 +54,12 @@ def test_right_and_wrong_in_order() -> None:
 SILENT = (sys.executable, "-c", "import sys; sys.stdin.buffer.read()")  # it never answers
 
 
-def test_one_more_than_the_queue_is_refused_and_counted() -> None:
+def test_one_more_than_the_queue_is_refused() -> None:
     async def body() -> None:
-        shed = Shed()
-        checker = Checker(shed, SILENT)
+        checker = Checker(SILENT)
         jobs = [checker.check(b"ann", STORED, b"%d" % i, lambda result: None) for i in range(module.MOST_WAITING + 1)]
         assert None not in jobs
         assert checker.check(b"ann", STORED, b"one more", lambda result: None) is None
-        assert shed.count == 1
         assert checker.check(b"bob", STORED, b"0", lambda result: None) is None
         # The same password of the same user as one that waits costs nothing.
         assert checker.check(b"ann", STORED, b"0", lambda result: None) is jobs[0]
@@ -80,7 +70,7 @@ def test_one_more_than_the_queue_is_refused_and_counted() -> None:
 
 def test_what_is_given_up_is_not_asked() -> None:
     async def body() -> None:
-        checker = Checker(Shed(), SILENT)
+        checker = Checker(SILENT)
         seen: list[bool | None] = []
         first = checker.check(b"ann", STORED, b"1", seen.append)
         await asyncio.sleep(0)
@@ -100,7 +90,7 @@ def test_a_process_that_ends_or_cannot_be_started_fails_what_waits(monkeypatch: 
 
     async def body() -> None:
         for command in ((sys.executable, "-c", "raise SystemExit"), ("/nowhere/at/all",)):
-            checker = Checker(Shed(), command)
+            checker = Checker(command)
             assert await asyncio.gather(ask(checker, b"1"), ask(checker, b"2")) == [None, None]
             assert await ask(checker, b"3") is None  # it is not tried again at once
             assert checker.waiting == 0
@@ -112,7 +102,7 @@ def test_the_process_ends_when_it_is_idle_and_with_its_user(monkeypatch: pytest.
     monkeypatch.setattr(module, "IDLE_S", 0.01)
 
     async def body() -> None:
-        checker = Checker(Shed())
+        checker = Checker()
         assert await ask(checker, b"right")
         process = checker._process
         assert process is not None
@@ -133,7 +123,7 @@ def test_the_process_ends_when_it_is_idle_and_with_its_user(monkeypatch: pytest.
 
 def test_the_process_is_nicer_than_the_worker() -> None:
     async def body() -> None:
-        checker = Checker(Shed())
+        checker = Checker()
         assert await ask(checker, b"right")
         assert checker._process is not None
         nice = int(Path(f"/proc/{checker._process.pid}/stat").read_text().rpartition(")")[2].split()[16])
