@@ -81,6 +81,29 @@ def test_routes_follow_pods_and_routes(cluster: Kubernetes, tmp_path: Path) -> N
             becomes(lb, "shop", 404)
 
 
+def test_a_rolling_deployment_loses_no_request(cluster: Kubernetes, tmp_path: Path) -> None:
+    old = Backend("pod 0", "127.0.0.2")
+    cluster.apply(service("web"))
+    cluster.apply(pods("web", old, suffix="0")[0])
+    cluster.apply(route("shop", "Host(`shop`)", [{"name": "web", "port": 80}]))
+    with follows(tmp_path, cluster) as lb:
+        becomes(lb, "shop", 200)
+        watch = Watch(lb, "shop")
+        try:
+            for number in range(1, 6):
+                new = Backend(f"pod {number}", f"127.0.0.{number + 2}")
+                cluster.apply(pods("web", new, suffix=f"{number}")[0])
+                cluster.apply(pods("web", old, suffix=f"{number - 1}", ready=False, serving=True, terminating=True)[0])
+                eventually(lambda new=new: said(lb, "shop") == {new.name}, f"{new.name} has all requests")
+                cluster.delete("EndpointSlice", f"web-{number - 1}")
+                old.close()
+                old = new
+        finally:
+            seen = watch.end()
+            old.close()
+        assert seen == {200} and watch.count > 50
+
+
 def test_a_pool_of_pods_machines_and_a_service_of_a_file(cluster: Kubernetes, tmp_path: Path) -> None:
     with backends("pod", "machine", "outside", "file") as (pod, machine, outside, of_file):
         file = tmp_path / "own.yml"

@@ -78,7 +78,7 @@ class Kubernetes:
     failing    an HTTP status for every request of a plural.
     tokens     that are accepted; none: all requests.
     asked      requests so far: method and path.
-    written    writes so far: method, path and object (None: not JSON).
+    written    writes so far that were not refused: method, path and object (None: not JSON).
     """
 
     def __init__(self, port: int = 0, tls: Files | None = None) -> None:
@@ -416,11 +416,13 @@ def _handler(cluster: Kubernetes) -> type[http.server.BaseHTTPRequestHandler]:
             thing = None
             with contextlib.suppress(ValueError):
                 thing = json.loads(body)
-            cluster.written.append((self.command, path, thing))
             if thing is None:
                 # Statuses of built-in kinds come in another encoding from some clients, and say nothing here.
+                cluster.written.append((self.command, path, thing))
                 return self.answer(200, cluster.read_one(plural, namespace, name))
-            return self.answer(201 if self.command == "POST" else 200, cluster.write(self.command, (plural, namespace, name), sub, thing))
+            made = cluster.write(self.command, (plural, namespace, name), sub, thing)
+            cluster.written.append((self.command, path, thing))
+            return self.answer(201 if self.command == "POST" else 200, made)
 
         do_GET = do_PUT = do_POST = serve
 
