@@ -270,124 +270,6 @@ spec: {addPrefix: {prefix: /team}}
 """
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
-    pair = certificate(tmp_path_factory.mktemp("pair"), "cert", "secure.test")
-    texts = {"tls.crt": Path(pair.certificate).read_text(), "tls.key": Path(pair.key).read_text()}
-    with kubernetes() as found:
-        for namespace in ("default", "team"):
-            ports = [{"name": "http", "port": 80}]
-            found.apply(service("web", None, namespace, ports=ports))
-            slices = slice_of("web", ["127.0.0.2", "127.0.0.3"], 8080, namespace)
-            found.apply({**slices, "ports": [{"name": "http", "port": 8080}]})
-            more = slice_of("web", ["127.0.0.3", "127.0.0.4"], 8080, namespace, "b", ready=False, serving=False)
-            found.apply({**more, "ports": [{"name": "http", "port": 8080}]})
-        found.apply(service("api", None, ports=[{"name": "h2", "port": 8080}, {"name": "https-x", "port": 443}]))
-        slices = slice_of("api", ["127.0.0.5"], 9)
-        found.apply({**slices, "ports": [{"name": "https-x", "port": 8443}, {"name": "h2", "port": 8081}]})
-        found.apply(service("none"))
-        found.apply(service("legacy"))
-        found.apply(slice_of("legacy", ["127.0.0.6"], 80))
-        found.apply(service("outside", 81, type="ExternalName", externalName="out.test"))
-        found.apply(service("noded", None, type="NodePort", ports=[{"port": 80, "nodePort": 30080}]))
-        found.apply({"kind": "Node", "metadata": {"name": "n1"}, "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.9"}, {"type": "ExternalIP", "address": "127.0.0.8"}]}})
-        for name, data, kind in (
-            ("cert", texts, "kubernetes.io/tls"), ("authority", {"ca.crt": texts["tls.crt"]}, "Opaque"),
-            ("users", {"file": "a:$apr1$x$y\nb:{SHA}z\n"}, "Opaque"), ("account", {"username": "u", "password": "p"}, "kubernetes.io/basic-auth"),
-        ):  # fmt: skip
-            found.apply({"kind": "Secret", "metadata": {"name": name}, "stringData": data, "type": kind})
-        found.apply({"kind": "ConfigMap", "metadata": {"name": "authority"}, "data": {"ca.crt": texts["tls.crt"]}})
-        found.apply(OBJECTS)
-        yield found
-
-
-def objects(port: int, layer: str, kind: str, provider: str = "kubernetescrd") -> dict[str, Any] | None:
-    """The objects of the provider, by name, without what is not compared."""
-    with (
-        contextlib.suppress(OSError),
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/api/{layer}/{kind}?per_page=1000") as answer,
-    ):
-        found = {}
-        for each in json.load(answer):
-            if each["name"].endswith(f"@{provider}"):
-                view = {key: each.get(key) for key in COMPARED[kind] if each.get(key) not in (None, [], {})}
-                if (balancer := view.get("loadBalancer")) is not None and "servers" in balancer:
-                    balancer["servers"] = sorted(balancer["servers"], key=json.dumps)
-                # The same by other words: names are qualified, and defaults are filled in.
-                for part, names in (("chain", "middlewares"),):
-                    if part in view:
-                        view[part] = {names: [name.removesuffix(f"@{provider}") for name in view[part][names]]}
-                if "proxyProtocol" in (balancer or {}):
-                    balancer["proxyProtocol"]["version"] = int(balancer["proxyProtocol"]["version"])
-                for default in ("mode", "unhealthyInterval"):
-                    ((balancer or {}).get("healthCheck") or {}).pop(default, None)
-                found[each["name"]] = view
-        return found
-    return None
-
-
-def compared(
-    cluster: Kubernetes, folder: Path, provider: dict[str, Any], name_of: str = "kubernetescrd"
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What Traefik and lbcore make of the cluster, by layer and kind."""
-    processes, apis = {}, {}
-    try:
-        for name in NAMES:
-            ports = {point: free_port() for point in ("web", "other", "tcp", "traefik")}
-            static = {
-                "entryPoints": {point: {"address": f"127.0.0.1:{port}"} for point, port in ports.items()},
-                "api": {"insecure": True},
-                "providers": {"providersThrottleDuration": "0s", **provider},
-            }
-            static["entryPoints"]["udp"] = {"address": f"127.0.0.1:{free_port()}/udp"}
-            processes[name], apis[name] = start(name, folder, static), ports["traefik"]
-        found: dict[str, dict[str, Any]] = {}
-        for name, api in apis.items():
-            eventually(lambda api=api: objects(api, "http", "routers", name_of), f"{name} has read the cluster")
-            found[name] = {
-                f"{layer} {kind}": objects(api, layer, kind, name_of)
-                for layer in ("http", "tcp", "udp")
-                for kind in ("routers", "services", "middlewares")
-                if (layer, kind) != ("udp", "middlewares")
-            }
-        return found["traefik"], found["lbcore"]
-    finally:
-        for process in processes.values():
-            process.send_signal(signal.SIGTERM)
-        for process in processes.values():
-            process.wait(30)
-
-
-CASES = {
-    "all empty services": {"allowEmptyServices": True},
-    "of a class": {"allowEmptyServices": True, "ingressClass": "mine", "namespaces": ["default"]},
-    "across": {
-        "allowEmptyServices": True, "allowCrossNamespace": True, "allowExternalNameServices": True, "nativeLBByDefault": False,
-        "throttleDuration": "1s",
-    },
-    "no empty service": {"allowEmptyServices": False, "disableClusterScopeResources": True},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_custom_resources(cluster: Kubernetes, tmp_path: Path, case: str) -> None:
-    settings = {"endpoint": cluster.url, "token": "of-a-test", **CASES[case]}
-    try:
-        if case == "across":
-            cluster.apply(ACROSS)
-        theirs, ours = compared(cluster, tmp_path, {"kubernetesCRD": settings})
-    finally:
-        if case == "across":
-            cluster.delete("IngressRoute", "across")
-            cluster.delete("IngressRoute", "ways")
-            cluster.delete("Middleware", "other", "team")
-    for kind in theirs:
-        assert ours[kind].keys() == theirs[kind].keys(), kind
-        for name in theirs[kind]:
-            mine, other = (json.dumps(each[kind][name], sort_keys=True) for each in (ours, theirs))
-            assert mine == other, f"{kind} {name}"
-
-
 INGRESSES = """
 apiVersion: networking.k8s.io/v1
 kind: Ingress
@@ -470,32 +352,149 @@ kind: IngressClass
 metadata: {name: theirs}
 spec: {controller: example.com/other}
 """
-INGRESS_CASES = {
-    "usual": {"allowEmptyServices": True, "allowExternalNameServices": True},
-    "strict, of a class": {"allowEmptyServices": True, "ingressClass": "ours", "strictPrefixMatching": True, "nativeLBByDefault": True},
-    "no cluster": {"allowEmptyServices": False, "disableClusterScopeResources": True, "strictPrefixMatching": True, "allowExternalNameServices": True},
-}
 
 
-@pytest.mark.parametrize("case", INGRESS_CASES)
-def test_ingresses(cluster: Kubernetes, tmp_path: Path, case: str) -> None:
-    prefix = "traefik.ingress.kubernetes.io/service."
-    notes = {
-        "serversscheme": "https", "passhostheader": "false", "sticky.cookie": "true", "sticky.cookie.name": "c",
-        "sticky.cookie.secure": "true", "middlewares": "default-add-one@kubernetescrd",
-    }  # fmt: skip
-    noted = service("noted")
-    noted["metadata"]["annotations"] = {prefix + key: value for key, value in notes.items()}
-    cluster.apply(noted)
-    cluster.apply(slice_of("noted", ["127.0.0.7"], 7))
-    nodes = service("noded", None, type="NodePort", ports=[{"port": 80, "nodePort": 30080}])
-    nodes["metadata"]["annotations"] = {f"{prefix}nodeportlb": "true"}
-    if "disableClusterScopeResources" not in INGRESS_CASES[case]:
-        cluster.apply(nodes)
-    cluster.apply(INGRESSES)
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
+    pair = certificate(tmp_path_factory.mktemp("pair"), "cert", "secure.test")
+    texts = {"tls.crt": Path(pair.certificate).read_text(), "tls.key": Path(pair.key).read_text()}
+    with kubernetes() as found:
+        for namespace in ("default", "team"):
+            ports = [{"name": "http", "port": 80}]
+            found.apply(service("web", None, namespace, ports=ports))
+            slices = slice_of("web", ["127.0.0.2", "127.0.0.3"], 8080, namespace)
+            found.apply({**slices, "ports": [{"name": "http", "port": 8080}]})
+            more = slice_of("web", ["127.0.0.3", "127.0.0.4"], 8080, namespace, "b", ready=False, serving=False)
+            found.apply({**more, "ports": [{"name": "http", "port": 8080}]})
+        found.apply(service("api", None, ports=[{"name": "h2", "port": 8080}, {"name": "https-x", "port": 443}]))
+        slices = slice_of("api", ["127.0.0.5"], 9)
+        found.apply({**slices, "ports": [{"name": "https-x", "port": 8443}, {"name": "h2", "port": 8081}]})
+        found.apply(service("none"))
+        found.apply(service("legacy"))
+        found.apply(slice_of("legacy", ["127.0.0.6"], 80))
+        found.apply(service("outside", 81, type="ExternalName", externalName="out.test"))
+        found.apply({"kind": "Node", "metadata": {"name": "n1"}, "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.9"}, {"type": "ExternalIP", "address": "127.0.0.8"}]}})
+        for name, data, kind in (
+            ("cert", texts, "kubernetes.io/tls"), ("authority", {"ca.crt": texts["tls.crt"]}, "Opaque"),
+            ("users", {"file": "a:$apr1$x$y\nb:{SHA}z\n"}, "Opaque"), ("account", {"username": "u", "password": "p"}, "kubernetes.io/basic-auth"),
+        ):  # fmt: skip
+            found.apply({"kind": "Secret", "metadata": {"name": name}, "stringData": data, "type": kind})
+        found.apply({"kind": "ConfigMap", "metadata": {"name": "authority"}, "data": {"ca.crt": texts["tls.crt"]}})
+        noted = service("noted")
+        notes = {
+            "serversscheme": "https", "passhostheader": "false", "sticky.cookie": "true", "sticky.cookie.name": "c",
+            "sticky.cookie.secure": "true", "middlewares": "default-add-one@kubernetescrd",
+        }  # fmt: skip
+        prefix = "traefik.ingress.kubernetes.io/service."
+        noted["metadata"]["annotations"] = {prefix + key: value for key, value in notes.items()}
+        found.apply(noted)
+        found.apply(slice_of("noted", ["127.0.0.7"], 7))
+        found.apply(OBJECTS)
+        found.apply(INGRESSES)
+        yield found
+
+
+def objects(port: int, layer: str, kind: str, provider: str = "kubernetescrd") -> dict[str, Any] | None:
+    """The objects of the provider, by name, without what is not compared."""
+    with (
+        contextlib.suppress(OSError),
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/api/{layer}/{kind}?per_page=1000") as answer,
+    ):
+        found = {}
+        for each in json.load(answer):
+            if each["name"].endswith(f"@{provider}"):
+                view = {key: each.get(key) for key in COMPARED[kind] if each.get(key) not in (None, [], {})}
+                if (balancer := view.get("loadBalancer")) is not None and "servers" in balancer:
+                    balancer["servers"] = sorted(balancer["servers"], key=json.dumps)
+                # The same by other words: names are qualified, and defaults are filled in.
+                for part, names in (("chain", "middlewares"),):
+                    if part in view:
+                        view[part] = {names: [name.removesuffix(f"@{provider}") for name in view[part][names]]}
+                if "proxyProtocol" in (balancer or {}):
+                    balancer["proxyProtocol"]["version"] = int(balancer["proxyProtocol"]["version"])
+                for default in ("mode", "unhealthyInterval"):
+                    ((balancer or {}).get("healthCheck") or {}).pop(default, None)
+                found[each["name"]] = view
+        return found
+    return None
+
+
+def compared(cluster: Kubernetes, folder: Path, providers: dict[str, Any], names: list[str]) -> dict[str, dict[str, Any]]:
+    """What Traefik and lbcore make of the cluster, by provider, layer and kind."""
+    processes, apis = {}, {}
+    try:
+        for name in NAMES:
+            ports = {point: free_port() for point in ("web", "other", "tcp", "traefik")}
+            static = {
+                "entryPoints": {point: {"address": f"127.0.0.1:{port}"} for point, port in ports.items()},
+                "api": {"insecure": True},
+                "providers": {"providersThrottleDuration": "0s", **providers},
+            }
+            static["entryPoints"]["udp"] = {"address": f"127.0.0.1:{free_port()}/udp"}
+            processes[name], apis[name] = start(name, folder, static), ports["traefik"]
+        found: dict[str, dict[str, Any]] = {}
+        for name, api in apis.items():
+            for provider in names:
+
+                def routers(api: int = api, provider: str = provider) -> Any:
+                    return objects(api, "http", "routers", provider)
+
+                eventually(routers, f"{name} has read the cluster")
+            found[name] = {
+                f"{provider} {layer} {kind}": objects(api, layer, kind, provider)
+                for provider in names
+                for layer in ("http", "tcp", "udp")
+                for kind in ("routers", "services", "middlewares")
+                if (layer, kind) != ("udp", "middlewares")
+            }
+        return found
+    finally:
+        for process in processes.values():
+            process.send_signal(signal.SIGTERM)
+        for process in processes.values():
+            process.wait(30)
+
+
+# Of custom resources, and of Ingresses.
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
+    "usual": ({"allowEmptyServices": True}, {"allowEmptyServices": True, "allowExternalNameServices": True}),
+    "of a class": (
+        {"allowEmptyServices": True, "ingressClass": "mine", "namespaces": ["default"]},
+        {"allowEmptyServices": True, "ingressClass": "ours", "strictPrefixMatching": True, "nativeLBByDefault": True},
+    ),
+    "across": (
+        {"allowEmptyServices": True, "allowCrossNamespace": True, "allowExternalNameServices": True, "nativeLBByDefault": False, "throttleDuration": "1s"},
+        None,
+    ),
+    "no empty service": (
+        {"allowEmptyServices": False, "disableClusterScopeResources": True},
+        {"allowEmptyServices": False, "disableClusterScopeResources": True, "strictPrefixMatching": True, "allowExternalNameServices": True},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_custom_resources_and_ingresses(cluster: Kubernetes, tmp_path: Path, case: str) -> None:
+    of_resources, of_ingresses = CASES[case]
     settings = {"endpoint": cluster.url, "token": "of-a-test"}
-    providers = {"kubernetesIngress": {**settings, **INGRESS_CASES[case]}, "kubernetesCRD": {**settings, "allowEmptyServices": True}}
-    theirs, ours = compared(cluster, tmp_path, providers, "kubernetes")
+    providers, names = {"kubernetesCRD": {**settings, **of_resources}}, ["kubernetescrd"]
+    if of_ingresses is not None:
+        providers["kubernetesIngress"] = {**settings, **of_ingresses}
+        names.append("kubernetes")
+    nodes = service("noded", None, type="NodePort", ports=[{"port": 80, "nodePort": 30080}])
+    if "disableClusterScopeResources" not in of_resources:
+        nodes["metadata"]["annotations"] = {"traefik.ingress.kubernetes.io/service.nodeportlb": "true"}
+    cluster.apply(nodes)
+    try:
+        if case == "across":
+            cluster.apply(ACROSS)
+        found = compared(cluster, tmp_path, providers, names)
+    finally:
+        if case == "across":
+            cluster.delete("IngressRoute", "across")
+            cluster.delete("IngressRoute", "ways")
+            cluster.delete("Middleware", "other", "team")
+    theirs, ours = found["traefik"], found["lbcore"]
     for kind in theirs:
         assert ours[kind].keys() == theirs[kind].keys(), kind
         for name in theirs[kind]:
