@@ -3,11 +3,13 @@
 A TLS handshake allocates and frees some 650 blocks, a stream of HTTP/2 some 20. libc keeps seven freed blocks of a size at hand, and
 merges and splits the others, which costs several times as much. Here freed blocks are kept by size, up to a limit, for one thread:
 the one of the data plane. To other threads, and for what is kept no more, the functions are those of libc, whose blocks all of
-these are: it does not matter which thread frees a block. Not for builds with sanitizers, which want to see each block freed.
+these are: it does not matter which thread frees a block. In a build with sanitizers, which watch the heap, nothing is kept.
 """
 
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
+
+from lbcore.http.sanitizer cimport POOLS
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef unsigned long pthread_t
@@ -34,7 +36,7 @@ cdef pthread_t keeper = 0      # the thread that they are kept for; 0 = none yet
 cdef void heap_adopt() noexcept nogil:
     """Keep freed blocks for the calling thread, unless there is one that they are kept for."""
     global keeper
-    if keeper == 0:
+    if POOLS and keeper == 0:
         keeper = pthread_self()
 
 

@@ -10,10 +10,10 @@ wait in the `output` of their flow, whose source is stopped while there are many
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint8_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove
 
 from lbcore.http.fields cimport FieldList
+from lbcore.http.heap cimport heap_give, heap_take
 from lbcore.http.known cimport H_OTHER
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span, span_of
@@ -28,7 +28,7 @@ cdef FieldList fields          # for all sessions, because the libraries copy wh
 
 
 cdef void queue_free(ByteQueue* queue) noexcept nogil:
-    free(queue.base)
+    heap_give(queue.base)
     queue.base = NULL
     queue.size = queue.start = queue.end = 0
 
@@ -44,12 +44,12 @@ cdef int queue_add(ByteQueue* queue, const char* data, Py_ssize_t length) noexce
             size = queue.size * 2 if queue.size else FIRST_BLOCK
             while size - held < length:
                 size *= 2
-            moved = <char*>malloc(size)
+            moved = <char*>heap_take(size)
             if moved == NULL:
                 return -1
             if held:
                 memcpy(moved, queue.base + queue.start, held)
-            free(queue.base)
+            heap_give(queue.base)
             queue.base = moved
             queue.size = size
         queue.start = 0
@@ -72,7 +72,7 @@ cdef void blocks_free(BlockQueue* queue) noexcept nogil:
     cdef Block* following
     while block != NULL:
         following = block.next
-        free(block)
+        heap_give(block)
         block = following
     queue.first = queue.last = queue.given = NULL
     queue.given_end = queue.first_start = queue.waiting = queue.unacknowledged = 0
@@ -86,7 +86,7 @@ cdef int blocks_add(BlockQueue* queue, const char* data, Py_ssize_t length) noex
     cdef Py_ssize_t part = min(room, length), size
     if part < length:
         size = max(length - part, <Py_ssize_t>(BLOCK_BYTES if block != NULL else FIRST_BLOCK))
-        made = <Block*>malloc(sizeof(Block) + size)
+        made = <Block*>heap_take(sizeof(Block) + size)
         if made == NULL:
             return -1
         made.next = NULL
@@ -112,7 +112,7 @@ cdef inline void drop_first(BlockQueue* queue) noexcept nogil:
     if queue.first == NULL:
         queue.last = NULL
     queue.first_start = 0
-    free(block)
+    heap_give(block)
 
 
 cdef void blocks_move(BlockQueue* queue, char* into, Py_ssize_t length) noexcept nogil:
