@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_args
 
-from lbcore.config.decode import keys_of, plain
+from lbcore.config.decode import plain
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.config.model import Model, Object
+from lbcore.config.model import Model, Object, fields_of
 from lbcore.config.static import StaticConfig
 from lbcore.process.control import Message
 from lbcore.routing.compile import API, router_identity, upstreams_of
@@ -143,7 +143,8 @@ class Remembered:
 @cache
 def _model(layer: str, kind: str) -> type[Model]:
     """The model of the objects of a kind."""
-    found: type[Model] = get_args(keys_of(plain(keys_of(DynamicConfig)[layer]))[kind])[1]
+    section: type[Model] = plain(fields_of(DynamicConfig)[layer].annotation)
+    found: type[Model] = get_args(fields_of(section)[kind].annotation)[1]
     return found
 
 

@@ -31,6 +31,7 @@ STATES = st.fixed_dictionaries(
             {"services": st.just({"s": {"loadBalancer": {"servers": [{"url": "http://a"}]}}})},
             optional={
                 "routers": st.dictionaries(st.sampled_from("xyz"), ROUTERS, min_size=1),
+                "serversTransports": st.just({"t": {"insecureSkipVerify": True}}),
                 "middlewares": st.builds(
                     lambda value: {"m": {"jwtAuth": {"secret": "0" * 32, "claims": {"k": value}}}}, CLAIMS
                 ),
