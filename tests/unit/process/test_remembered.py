@@ -37,7 +37,14 @@ STATES = st.fixed_dictionaries(
                 ),
             },
         ),
-        "tcp": st.just({"services": {"t": {"loadBalancer": {"servers": [{"address": "a:1"}]}}}}),
+        "tcp": st.just(
+            {
+                "services": {"t": {"loadBalancer": {"servers": [{"address": "a:1"}]}}},
+                "serversTransports": {"t": {"dialTimeout": "3s"}},
+                "middlewares": {"m": {"inFlightConn": {"amount": 3}}},
+            }
+        ),
+        "udp": st.just({"services": {"u": {"loadBalancer": {"servers": [{"address": "a:1"}]}}}}),
         "tls": st.just({"options": {"o": {"minVersion": "VersionTLS12"}}}),
     },
 )
