@@ -122,8 +122,10 @@ cdef class AnswerWay(Attempting):
         response.minor_version = 1
         response.reason = span_of(NULL, 0)
         response.append(span_of(b"Content-Length", 14), span_of(digits, put_decimal(digits, response.text.len) - digits))
-        response.framing.body = BODY_LENGTH if response.text.len and not self.request.is_head else BODY_NONE
         response.framing.length = response.text.len
+        if self.request.is_head:
+            response.text = span_of(NULL, 0)   # its length is told, and it is not sent
+        response.framing.body = BODY_LENGTH if response.text.len else BODY_NONE
         response.framing.names_headers = False
         return 0
 

@@ -176,6 +176,24 @@ def test_head_keeps_the_length_and_has_no_body() -> None:
             assert client.head()[1]["content-length"] == "17"
 
 
+@pytest.mark.parametrize("status", [401, 404, 502])
+def test_head_has_no_body_where_lbcore_itself_answers(status: int) -> None:
+    dynamic = config_for("http://127.0.0.1:1")
+    if status == 404:
+        dynamic["http"]["routers"].clear()
+    if status == 401:
+        dynamic["http"]["middlewares"] = {"key": {"apiKey": {"keys": ["a:0123456789abcdef"]}}}
+        dynamic["http"]["routers"]["all"]["middlewares"] = ["key"]
+    with edge(dynamic) as lb:
+        client = lb.client()
+        length = client.ask(GET)[1]["content-length"]
+        for _ in range(2):
+            client.send(GET.replace(b"GET", b"HEAD", 1))
+            first, headers = client.head()
+            assert (first.split()[:2], headers["content-length"]) == (["HTTP/1.1", str(status)], length)
+        assert client.ask(GET)[0].startswith(f"HTTP/1.1 {status}")
+
+
 def test_early_hints_are_forwarded() -> None:
     answer = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     with serving(saying(answer)) as server, edge(config_for(server.url)) as lb:
