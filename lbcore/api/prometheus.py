@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from lbcore.api.runtime import Runtime
 from lbcore.observability.series import KINDS, labels_of, tls_labels_of
 from lbcore.routing.balancer import Balancer, LoadBalancer
-from lbcore.routing.compile import own_routers, router_identity
+from lbcore.routing.compile import calls_of, own_routers, router_identity
 from lbcore.routing.guarded import Guarded
 from lbcore.routing.mirroring import Mirroring
 from lbcore.routing.service import Service
@@ -55,6 +55,7 @@ class RequestCollector(Collector):
         yield from self._providers()
         yield from self._requests()
         yield from self._members()
+        yield from self._calls()
         yield from self._udp_members()
 
     def _datagrams(self) -> Iterator[Metric]:
@@ -83,6 +84,26 @@ class RequestCollector(Collector):
                 for cause, count in causes.items():
                     lost.add_metric([name, direction, cause], count)
         yield from (sessions, datagrams, sizes, lost)
+
+    def _calls(self) -> Iterator[Metric]:
+        """What became of the calls of middlewares in Python."""
+        runtime, labels = self._runtime, ["middleware"]
+        calls = CounterMetricFamily("lbcore_middleware_calls", "Calls of a middleware in Python", labels=labels)
+        waiting = GaugeMetricFamily("lbcore_middleware_waiting", "Calls of it that have not ended", labels=labels)
+        help_text = "Times that a call has held the event loop for longer than slowCall"
+        slow = CounterMetricFamily("lbcore_middleware_slow_calls", help_text, labels=labels)
+        failed = CounterMetricFamily("lbcore_middleware_failures", "Calls that have raised an error", labels=labels)
+        help_text = "Calls that had not ended within the timeout"
+        expired = CounterMetricFamily("lbcore_middleware_timeouts", help_text, labels=labels)
+        found = calls_of(runtime.dynamic)
+        for name, identity in found.items():
+            counters = runtime.region.call_counters(runtime.slots.servers[identity])
+            calls.add_metric([name], counters.calls)
+            waiting.add_metric([name], counters.waiting)
+            slow.add_metric([name], counters.slow)
+            failed.add_metric([name], counters.failed)
+            expired.add_metric([name], counters.expired)
+        yield from (calls, waiting, slow, failed, expired) if found else ()
 
     def _udp_members(self) -> Iterator[Metric]:
         """The servers of UDP services."""

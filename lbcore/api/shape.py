@@ -27,7 +27,10 @@ def shape(value: Any) -> Any:
             if not item and not isinstance(item, Model) and (item == info.default or not isinstance(item, int)):
                 continue
             if SECRETS in info.metadata:
-                item = HIDDEN if isinstance(item, str) else [f"{text.rpartition(':')[0]}:{HIDDEN}" for text in item]
+                if isinstance(item, dict):
+                    item = dict.fromkeys(item, HIDDEN)
+                else:
+                    item = HIDDEN if isinstance(item, str) else [f"{text.rpartition(':')[0]}:{HIDDEN}" for text in item]
             found[info.alias or name] = shape(item)
         return found
     if isinstance(value, dict):

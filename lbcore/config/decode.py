@@ -191,6 +191,8 @@ class _Decoder:
         """The value to validate, or ABSENT."""
         self.written[path] = written
         annotation = plain(annotation)
+        if annotation == dict[str, Any] and value is not None:
+            return self.free(value, path) if isinstance(value, dict) else self.mismatch(path, value, "keys and values")
         if value is None:  # as in Traefik, a key without a value is missing
             if is_model(annotation) and not issubclass(annotation, Object):
                 written_so = f"write {path[-1]}: " + ("{}" if annotation.may_be_empty else "and its keys below it")
@@ -219,7 +221,20 @@ class _Decoder:
                 return {} if value.lower() == "true" else ABSENT
             if value.lower() == "true":
                 return self.empty(path)
+        elif isinstance(value, str) and model.short and value:
+            return self.mapping({model.short: value}, model, path, written)
         return self.mismatch(path, value, "keys and values", model.meant)
+
+    def free(self, value: Any, path: Path) -> Any:
+        """What a model of others will read: texts, lists and mappings, without keys that have no value."""
+        if isinstance(value, (dict, list)):
+            items = list(value.items() if isinstance(value, dict) else enumerate(value))
+            for key, _ in items:
+                self.written[(*path, key)] = (*self.written[path], key)
+            if isinstance(value, list):
+                return [self.free(item, (*path, key)) for key, item in items]
+            return {key: self.free(item, (*path, key)) for key, item in items if item is not None}
+        return None if value is None else str(value)
 
     def empty(self, path: Path) -> Any:
         name = path[-1] if isinstance(path[-1], str) else "it"

@@ -15,7 +15,9 @@ WHEN_SET = "shown where it is set"
 SECRETS = "not shown"
 UNSUPPORTED = "not supported by this version of lbcore"
 # Attributes that no file can set.
-HIDDEN = frozenset({"place", "faults", "closed", "certificate_text", "key_text", "authorities", "generated", "settled"})
+HIDDEN = frozenset(
+    {"place", "faults", "closed", "certificate_text", "key_text", "authorities", "generated", "settled", "given"}
+)
 
 
 class Change(NamedTuple):
@@ -40,6 +42,7 @@ class Model(BaseModel):
     extensions    keys that are accepted below `lbcore` only, because without it they have another meaning.
     may_be_empty  whether the section may be empty, or `true`, as in Traefik.
     meant         a hint for a text, or for other keys, in place of this section.
+    short         the key that a text in place of this section sets.
     """
 
     model_config = ConfigDict(
@@ -57,6 +60,7 @@ class Model(BaseModel):
     may_be_empty: ClassVar[bool] = False
     extensions: ClassVar[frozenset[str]] = frozenset()
     meant: ClassVar[str] = ""
+    short: ClassVar[str] = ""
 
     @classmethod
     def adjust(cls, data: dict[str, Any]) -> list[Change]:

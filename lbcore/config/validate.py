@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, LoadBalancer, Middleware, Router, Service
 from lbcore.config.middlewares.headers import OF_CONNECTIONS
+from lbcore.config.middlewares.python import TRUSTED
 from lbcore.config.model import Object
 from lbcore.config.network import UNIX, has_user, is_nowhere, is_relative, split_url
 from lbcore.config.rule import RuleError, parse_rule
@@ -38,6 +39,14 @@ class Fault(str):
         fault = super().__new__(cls, text)
         fault.key = key
         return fault
+
+
+class Faults(ValueError):
+    """Several problems of an object."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +140,7 @@ def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
         if transport.needs_identity and static.spiffe is None:
             found.transports.setdefault(name, []).append(Fault(NOT_CONFIGURED, "spiffe"))
     for name, middleware in http.middlewares.items():
-        if errors := _middleware_errors(middleware):
+        if errors := _middleware_errors(middleware) or _code_errors(name, middleware, static):
             found.middlewares[name] = errors
         else:
             found.warnings += [f"middleware {name}: {text}" for text in _without_effect(middleware)]
@@ -248,6 +257,14 @@ def _middleware_errors(middleware: Middleware) -> list[str]:
     if len(kinds) > 1:
         return [MULTIPLE.format("middleware")]
     return [] if kinds else ["the middleware does not have any type defined"]
+
+
+def _code_errors(name: str, middleware: Middleware, static: StaticConfig) -> list[str]:
+    """Why a middleware may not run code: who starts containers, or fills a store, does not choose what runs here."""
+    python, provider = middleware.python, name.rpartition("@")[2]
+    if python is None or python.given or provider in TRUSTED | {*static.python.allowed_providers}:
+        return []
+    return [Fault(f"provider {provider} may not name code that runs here: python.allowedProviders allows it", "python")]
 
 
 def _without_effect(middleware: Middleware) -> list[str]:

@@ -79,6 +79,7 @@ cdef class Context:                    # an exchange, as middlewares see it
     cdef list attempts_made(self)
     cdef str place(self)
     cdef uint64_t now_ns(self) noexcept
+    cdef int hurry(self) except -1
     cdef int owe_end(self, Middleware middleware) except -1
     cdef int leave_steps(self, Py_ssize_t step) except -1
 

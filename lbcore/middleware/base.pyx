@@ -189,6 +189,10 @@ cdef class Context:
         """The monotonic time."""
         return 0
 
+    cdef int hurry(self) except -1:
+        """Have the event loop go on soon: what is waited for was given to it as work."""
+        raise NotImplementedError
+
     cdef int owe_end(self, Middleware middleware) except -1:
         """The request has passed this middleware, which is at work, or waits in it: its `on_end` is to be called."""
         if self.ends is None:

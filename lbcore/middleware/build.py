@@ -22,6 +22,7 @@ from lbcore.middleware.headers import Headers
 from lbcore.middleware.in_flight import InFlightReq
 from lbcore.middleware.jwt_auth import JwtAuth
 from lbcore.middleware.paths import AddPrefix, ReplacePath, ReplacePathRegex, StripPrefix, StripPrefixRegex, UrlRewrite
+from lbcore.middleware.python import PythonMiddleware
 from lbcore.middleware.rate_limit import RateLimit
 from lbcore.middleware.redirect import RedirectRegex, RedirectScheme, RequestRedirect
 from lbcore.middleware.request_id import RequestID
@@ -62,6 +63,7 @@ KINDS = {
     "response_header_modifier": ResponseHeaderModifier,
     "request_redirect": RequestRedirect,
     "url_rewrite": UrlRewrite,
+    "python": PythonMiddleware,
 }
 
 

@@ -15,9 +15,11 @@ from lbcore.api.runtime import Runtime
 from lbcore.api.server import AdminServer, is_wanted
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.load import dynamic_of, load_static, static_of
+from lbcore.config.middlewares import Middleware
 from lbcore.config.static import StaticConfig
 from lbcore.config.validate import Disabled
 from lbcore.health.monitor import HealthMonitor
+from lbcore.middleware.classes import Given
 from lbcore.process.listeners import Listener, open_listeners
 from lbcore.process.publication import Prepared, Publication
 from lbcore.process.put import connect_rest
@@ -98,6 +100,8 @@ class Proxy:
              free port.
     dynamic  the dynamic configuration, or a dict with the contents of its file. None = the providers of `static`
              provide it, and its changes.
+    middlewares  instances of classes as in `lbcore.middleware_api`, by the names by which the routers and services of
+             `dynamic`, or of the file provider, refer to them.
     engine   makes the data plane.
 
     Signals, logging and limits of the process stay as they are.
@@ -108,6 +112,7 @@ class Proxy:
         static: StaticConfig | Mapping[str, Any] | str | os.PathLike[str],
         dynamic: DynamicConfig | Mapping[str, Any] | None = None,
         *,
+        middlewares: Mapping[str, object] | None = None,
         engine: EngineFactory = make_engine,
     ) -> None:
         if isinstance(static, Mapping):
@@ -116,6 +121,9 @@ class Proxy:
         choose_library(static)
         self._static = settle_static(static)
         self._dynamic = dynamic
+        if wrong := next((name for name in middlewares or {} if "@" in name), None):
+            raise ValueError(f"{wrong!r}: the name of a middleware must not contain @")
+        self._given = {f"{name}@file": Given(instance) for name, instance in (middlewares or {}).items()}
         self._applied: DynamicConfig | None = None  # the last argument of `apply`
         self._agent: AcmeAgent | None = None
         self._stapling: StaplingAgent | None = None
@@ -155,7 +163,7 @@ class Proxy:
         settled, problems = await asyncio.to_thread(settle, dynamic, self._applied)
         for problem in problems:
             _log.log(logging.WARNING if problem.severity == "warning" else logging.ERROR, "configuration: %s", problem)
-        await self._publication.replace(merge({"file": settled, **self._ordered}))
+        await self._publication.replace(self._merged(settled))
         self._applied = settled
         return self.disabled
 
@@ -164,7 +172,23 @@ class Proxy:
         assert update.config is not None
         self._ordered = {update.provider: update.config}
         if self._applied is not None:
-            self._publication.want(merge({"file": self._applied, **self._ordered}))
+            self._publication.want(self._merged(self._applied))
+
+    def _merged(self, applied: DynamicConfig) -> DynamicConfig:
+        return self._with_middlewares(merge({"file": applied, **self._ordered}))
+
+    def _with_middlewares(self, merged: DynamicConfig) -> DynamicConfig:
+        """The configuration with the instances that the program gave."""
+        if not self._given:
+            return merged
+        for name in merged.http.middlewares.keys() & self._given.keys():
+            _log.warning("configuration: middleware %s: the instance that the program gave stands for it", name)
+        given = {name: Middleware(python=each.config) for name, each in self._given.items()}
+        http = merged.http.model_copy(update={"middlewares": {**merged.http.middlewares, **given}})
+        return merged.model_copy(update={"http": http})
+
+    def _want(self, merged: DynamicConfig) -> None:
+        self._publication.want(self._with_middlewares(merged))
 
     def _in_force(self, prepared: Prepared) -> None:
         self.disabled = prepared.table.disabled
@@ -226,7 +250,7 @@ class Proxy:
                 providers = providers_of(self._static)
                 aggregator = Aggregator(
                     [*providers, *agents],
-                    self._publication.want,
+                    self._want,
                     self._publication.note_provider_problems,
                 )
                 connect_rest(self._static, providers, aggregator, self._runtime)

@@ -13,7 +13,7 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.model import Model, Object, fields_of
 from lbcore.config.static import StaticConfig
 from lbcore.process.control import Message
-from lbcore.routing.compile import API, router_identity, upstreams_of
+from lbcore.routing.compile import API, calls_of, router_identity, upstreams_of
 from lbcore.routing.compile_tcp import tcp_identity
 from lbcore.routing.compile_udp import udp_identity
 from lbcore.state.region import Region
@@ -215,6 +215,7 @@ def identities(dynamic: DynamicConfig, admin: str = "") -> tuple[list[str], list
     for identity, origin in upstreams_of(dynamic).items():
         services.append(identity)
         members.append(f"{identity}|{origin}")
+    members += calls_of(dynamic).values()
     for name, udp in dynamic.udp.services.items():
         services.append(udp_identity(name))
         members += [f"{udp_identity(name)}|{member}" for member in udp.members]

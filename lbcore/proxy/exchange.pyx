@@ -130,6 +130,10 @@ cdef class Dialer:
         """The time, in ns, by the clock of `watch_queue`."""
         return 0
 
+    cdef void hurry(self) noexcept:
+        """Give other work of the event loop its turn after the present batch of events."""
+        pass
+
     cdef int mirror(self, Exchange exchange, Request request, Mirror mirror, Recording body) except -1:
         """Send `request`, a copy of the exchange's, to a mirror. Its result has no effect on the exchange."""
         return 0
@@ -158,6 +162,10 @@ cdef class Exchange(Context):
         reply = self.dialer.ask(self, <Service?>service, request, body, limit_bytes)
         self.wait(reply, timeout_ms)
         return reply
+
+    cdef int hurry(self) except -1:
+        self.dialer.hurry()
+        return 0
 
     cdef int begin_wait(self) except -1:
         """A middleware has said that the exchange waits. What is settled already is not waited for."""

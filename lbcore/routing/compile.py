@@ -18,6 +18,7 @@ from lbcore.config.units import status_ranges
 from lbcore.config.validate import (
     DEFAULT_TRANSPORT,
     Disabled,
+    Faults,
     Findings,
     challenge_points,
     check,
@@ -31,6 +32,7 @@ from lbcore.http2.library import is_available as http2_is_available
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.build import build
 from lbcore.middleware.challenges import Challenges
+from lbcore.middleware.python import PythonMiddleware
 from lbcore.middleware.redirect import RedirectScheme
 from lbcore.middleware.respond import Ping, Respond
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
@@ -186,6 +188,12 @@ def upstreams_of(dynamic: model.DynamicConfig) -> dict[str, str]:
     return {upstream_identity(name): origin_of(url) for name, url in urls.items() if url}
 
 
+def calls_of(dynamic: model.DynamicConfig) -> dict[str, str]:
+    """The identities by which the calls of middlewares in Python are counted, by their qualified names."""
+    names = [name for name, middleware in dynamic.http.middlewares.items() if middleware.python is not None]
+    return {name: f"{upstream_identity(name)}|calls" for name in names}
+
+
 def find_problems(dynamic: model.DynamicConfig, static: StaticConfig) -> tuple[list[Disabled], list[str]]:
     """The objects that `compile_table` would leave out of a merged configuration, and warnings about others."""
     region = Region.create(1)
@@ -195,6 +203,7 @@ def find_problems(dynamic: model.DynamicConfig, static: StaticConfig) -> tuple[l
     for identity, origin in upstreams_of(dynamic).items():
         services.append(identity)
         members.append(f"{identity}|{origin}")
+    members += calls_of(dynamic).values()
     for name, tcp in dynamic.tcp.services.items():
         services.append(tcp_identity(name))
         members += [f"{tcp_identity(name)}|{member}" for member in tcp.members]
@@ -291,6 +300,7 @@ class _Compiler:
         self.http = dynamic.http
         self.own_identity = dynamic.tls.identity
         self.tls = tls
+        self.calls = calls_of(dynamic)
         self.static = static
         self.slots = slots
         self.region = region
@@ -436,9 +446,12 @@ class _Compiler:
             if name in self.found.middlewares or config.chain is not None:
                 continue
             try:
-                self.middlewares[name] = build(name, config, self.state)
+                middleware = build(name, config, self.state)
+                if isinstance(middleware, PythonMiddleware):
+                    middleware.count_in(self.region, self.worker, self.slots.servers[self.calls[name]])
+                self.middlewares[name] = middleware
             except Exception as error:
-                self.found.middlewares[name] = [reason_of(error)]
+                self.found.middlewares[name] = [*error.faults] if isinstance(error, Faults) else [reason_of(error)]
         for name, middleware in self.middlewares.items():
             try:
                 middleware.bind(self.finder(name))

@@ -75,6 +75,23 @@ class QueueCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class CallCounters:
+    """The counters of the calls of one middleware in Python.
+
+    calls    of its methods, since its slot was assigned.
+    waiting  async ones that have not ended.
+    slow     times that one has held the event loop for longer than its limit.
+    failed   calls that have raised; `expired`: async ones that had not ended in their time.
+    """
+
+    calls: int
+    waiting: int
+    slow: int
+    failed: int
+    expired: int
+
+
+@dataclass(frozen=True, slots=True)
 class EntryPointCounters:
     """The counters of one entry point since the start.
 

@@ -13,7 +13,7 @@ from lbcore.selection.load cimport Load
 
 cdef enum:
     SECRET_BYTES = 32          # of the secret of the instance
-    LAYOUT_VERSION = 14
+    LAYOUT_VERSION = 15
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -141,7 +141,10 @@ cdef struct ServerStats:       # one per worker and server; written by that work
     uint64_t first_byte_ns     # sum of the times to first byte, if an observer or a strategy needs them
     uint64_t held              # exchanges of this worker that `ServerCell.load` counts
     uint64_t wanted_since_ns   # monotonic time since which the oldest request for exactly this server waits; 0 = none does
-    uint64_t reserve[7]
+    uint64_t slow              # of a middleware in Python, whose calls are `requests`: calls that have held the event loop for too long
+    uint64_t failed            # likewise: calls that have raised
+    uint64_t expired           # likewise: calls that had not ended in their time
+    uint64_t reserve[4]
 
 
 cdef struct ServiceStats:      # one per worker and service; written by that worker alone

@@ -54,7 +54,7 @@ from lbcore.state.layout cimport (
 )
 
 from lbcore.state.counters import DATAGRAM_LOSSES as DATAGRAM_LOSS_NAMES, HANDSHAKE_CAUSES as HANDSHAKE_NAMES
-from lbcore.state.counters import ERROR_NAMES, EntryPointCounters, QueueCounters, ServerCounters
+from lbcore.state.counters import ERROR_NAMES, CallCounters, EntryPointCounters, QueueCounters, ServerCounters
 
 cdef enum:
     DEFAULT_SERVICES = 65536           # routers have cells too
@@ -385,6 +385,12 @@ cdef class Region:
             total.first_byte_ns / 1e9,
         )
 
+    def call_counters(self, uint32_t slot):
+        """The counters of the calls of a middleware in Python, which has a slot of a server, summed over all workers."""
+        self.check_server(slot)
+        cdef ServerStats total = self.total(slot)
+        return CallCounters(total.requests, total.in_flight, total.slow, total.failed, total.expired)
+
     def server_in_flight(self, uint32_t slot):
         """Exchanges not ended at a server, over all workers."""
         self.check_server(slot)
@@ -466,6 +472,9 @@ cdef class Region:
             total.shed += row.shed
             total.oversized += row.oversized
             total.first_byte_ns += row.first_byte_ns
+            total.slow += row.slow
+            total.failed += row.failed
+            total.expired += row.expired
         return total
 
     def entry_point_counters(self, uint32_t index, worker=None):

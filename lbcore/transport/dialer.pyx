@@ -240,6 +240,9 @@ cdef class SocketDialer(Dialer):
     cdef uint64_t now_ns(self) noexcept:
         return self.reactor.now_ns()
 
+    cdef void hurry(self) noexcept:
+        self.reactor.hurry()
+
     cdef int watch_queue(self, WaitQueue queue) except -1:
         self.queues.add(queue)
         if self.poll_handle is None:

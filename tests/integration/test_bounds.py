@@ -39,6 +39,7 @@ NEEDED = {
     "mirrors": [{"name": "a", "percent": 1}], "errors": {"status": ["500"]}, "filename": "dynamic.yml", "header": "X-A",
     "secret": "0123456789abcdef", "percent": 1, "keys": ["0123456789abcdef"], "path": "/", "amount": 1,
     "sourceRange": ["127.0.0.1"], "regex": "^/x", "replacement": "/", "scheme": "https", "prefix": "/x",
+    "class": "tests.unit.middleware.test_classes:Plain",
 }  # fmt: skip
 BREAKING = {"expression": "NetworkErrorRatio() > 0.5"}
 POLLED = {"endpoint": "http://127.0.0.1:9"}

@@ -266,9 +266,13 @@ def edge(
     dynamic: Mapping[str, Any],
     entry_points: Mapping[str, Any] | None = None,
     static: Mapping[str, Any] | None = None,
+    middlewares: Mapping[str, object] | None = None,
     **entry_point: Any,
 ) -> Iterator[Edge]:
-    """Run the proxy with a dynamic configuration while the block lasts; by default with one entry point, `web`."""
+    """Run the proxy with a dynamic configuration while the block lasts; by default with one entry point, `web`.
+
+    middlewares  instances of classes, by name.
+    """
     points = dict(entry_points or {"web": {"address": "127.0.0.1:0", **entry_point}})
     if static and ("metrics" in static or "api" in static):
         points.setdefault("traefik", {"address": "127.0.0.1:0"})  # its own port may be another program's
@@ -278,7 +282,7 @@ def edge(
     failure: list[BaseException] = []
 
     async def main() -> None:
-        async with lbcore.Proxy(settings, DynamicConfig.model_validate(dynamic)) as proxy:
+        async with lbcore.Proxy(settings, DynamicConfig.model_validate(dynamic), middlewares=middlewares) as proxy:
             ready.append(Edge(proxy, asyncio.get_running_loop()))
             started.set()
             await stop.wait()

@@ -23,6 +23,7 @@ from lbcore.config.middlewares.in_flight_req import InFlightReq
 from lbcore.config.middlewares.ip_allow_list import IPAllowList, IPWhiteList
 from lbcore.config.middlewares.jwt_auth import JwtAuth
 from lbcore.config.middlewares.pass_tls_client_cert import PassTLSClientCert
+from lbcore.config.middlewares.python import Python
 from lbcore.config.middlewares.rate_limit import RateLimit
 from lbcore.config.middlewares.redirect_regex import RedirectRegex
 from lbcore.config.middlewares.redirect_scheme import RedirectScheme
@@ -78,6 +79,7 @@ class Middleware(Object):
     response_header_modifier: ResponseHeaderModifier | None = None
     request_redirect: RequestRedirect | None = None
     url_rewrite: UrlRewrite | None = None
+    python: Python | None = None
     chain: Chain | None = None
 
     @property

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 from pydantic.alias_generators import to_snake
 from pydantic.json_schema import SkipJsonSchema
 
 from lbcore.config.forwarding import ForwardingTimeouts
-from lbcore.config.model import UNSUPPORTED, Model, keys
+from lbcore.config.model import UNSUPPORTED, WHEN_SET, Model, keys
 from lbcore.config.numbers import Size
 from lbcore.config.static.access_log import (
     AccessLog,
@@ -38,6 +38,7 @@ from lbcore.config.static.log import Log
 from lbcore.config.static.metrics import Metrics, Prometheus
 from lbcore.config.static.ocsp import Ocsp
 from lbcore.config.static.providers import FileProvider, Providers
+from lbcore.config.static.python import PythonCode
 from lbcore.config.static.servers_transport import StaticServersTransport, StaticTcpServersTransport
 from lbcore.config.static.spiffe import WorkloadApi
 from lbcore.config.tls import StaticTls
@@ -73,6 +74,7 @@ __all__ = [
     "Ping",
     "Prometheus",
     "Providers",
+    "PythonCode",
     "RedirectEntryPoint",
     "Redirections",
     "RespondingTimeouts",
@@ -156,6 +158,7 @@ class StaticConfig(Model):
     ocsp: Ocsp | None = None
     spiffe: WorkloadApi | None = None
     tls: StaticTls = StaticTls()
+    python: Annotated[PythonCode, WHEN_SET] = PythonCode()
     global_: Global = Field(default=Global(), alias="global")
 
     @property
