@@ -74,7 +74,18 @@ def middleware_view(runtime: Runtime, name: str, middleware: Middleware) -> View
     view = named(shape(middleware), name, *runtime.findings("middleware", name))
     users = middleware_users(runtime).get(name, [])
     view["type"] = (middleware.kinds[0] if middleware.kinds else "").replace("_", "")
+    if states := middleware_states(runtime, name):
+        view["state"] = states
     return add_users(view, users)
+
+
+def middleware_states(runtime: Runtime, name: str) -> list[View]:
+    """What a middleware knows in front of each router and service, if there is anything to know."""
+    compiled = runtime.table.middlewares.get(name) if runtime.table is not None else None
+    if compiled is None or runtime.table is None:
+        return []
+    known = [(place, compiled.state_at(place, None)) for place in sorted(runtime.table.places.get(name, ()))]
+    return [{"place": place, **state} for place, state in known if state is not None]
 
 
 def entry_point_view(name: str, point: EntryPoint) -> View:

@@ -225,6 +225,14 @@ cdef class Middleware:
         """What it has gone by in answering this request, as a text for explanations; None: its name says it."""
         return None
 
+    def state_at(self, str place, Request request):
+        """What it knows at the router or service in front of which it stands, as JSON values, for explanations and the API.
+
+        request  whose source it is about; None: all of them. Read without a lock: what changes meanwhile may be missing.
+        Returns  None if there is nothing to know.
+        """
+        return None
+
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         """Change the request on its way to the server. Returns a Verdict."""
         return PASS

@@ -8,6 +8,7 @@ All that is counted lies in the table of keys that all workers share, in rows of
 """
 
 import logging
+from time import monotonic_ns
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -177,6 +178,14 @@ cdef class CircuitBreaker(Middleware):
             found.group = self.group.part(place)
         self.last_place, self.last_breaker = place, found
         return found
+
+    def state_at(self, str place, Request request):
+        cdef KeyedRow row = find_row(self.group.part(place), ROW_STATE, 0, 0)[0]
+        cdef uint64_t state = row.reserve >> STATE_SHIFT if row.used else STANDBY
+        cdef int64_t left_ns = row.value - <int64_t>monotonic_ns()
+        if state == STANDBY or (state == RECOVERING and left_ns < 0):
+            return {"state": "standby"}
+        return {"state": "tripped" if state == TRIPPED else "recovering", "seconds": round(max(left_ns, 0) / 1e9, 1)}
 
     # Requests
 

@@ -72,6 +72,17 @@ cdef class InFlightReq(Middleware):
     def why(self, Request request):
         return f"{self.source.text_of(request).decode('latin-1')!r} has {self.amount} requests under way"
 
+    def state_at(self, str place, Request request):
+        cdef Group group = self.group.part(place)
+        cdef uint8_t key[16]
+        if request is None:
+            held, sources = group.table.held(group.number)
+            return {"inFlight": held, "amount": self.amount, "sources": sources}
+        self.source.key_of(request, group, key)
+        held, _ = group.table.held(group.number, (<const char*>key)[:16])
+        source = self.source.text_of(request).decode("latin-1")
+        return {"inFlight": held, "amount": self.amount, "source": source}
+
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Hold hold = hold_take(self.group.part(context.place()))
         self.source.key_of(request, hold.group, hold.key)

@@ -1,6 +1,6 @@
 # Middlewares whose steps are methods of a class in Python.
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from lbcore.http.request cimport Request as RequestHead
 from lbcore.http.response cimport Response as ResponseHead
@@ -44,7 +44,8 @@ cdef class PythonMiddleware(Middleware):
     cdef Request spare                 # a closed view, to be used again
     cdef ServerStats* stats            # of this middleware in this worker: a row of `region`, or `own`
     cdef ServerStats own
-    cdef Region region
+    cdef Region region                 # None: it is not counted
+    cdef uint32_t slot
 
     cdef int call_request(self, RequestHead request, ResponseHead answer, Context context, bytes body) except -1
     cdef int answered(self, object result, Call call, Request request, Response response, ResponseHead answer, Context context) except -1

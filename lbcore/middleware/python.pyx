@@ -132,8 +132,14 @@ cdef class PythonMiddleware(Middleware):
         """Count in the row of a slot for servers from here on."""
         region.check_worker(worker)
         region.check_server(slot)
-        self.region = region
+        self.region, self.slot = region, slot
         self.stats = region.server_stats(worker, slot)
+
+    def state_at(self, str place, RequestHead request):
+        if self.region is None:
+            return None
+        found = self.region.call_counters(self.slot)
+        return {"calls": found.calls, "waiting": found.waiting, "slow": found.slow, "failed": found.failed, "expired": found.expired}
 
     def why(self, RequestHead request):
         return f"the class {self.config.class_} has answered it, or has failed"

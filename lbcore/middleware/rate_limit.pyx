@@ -5,6 +5,7 @@ never lies further back than a whole burst. What is ahead of now is the time tha
 """
 
 from math import ceil
+from time import monotonic_ns
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
@@ -15,7 +16,7 @@ from lbcore.http.span cimport span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pending
 from lbcore.middleware.source cimport Source
 from lbcore.state.holdings cimport Group
-from lbcore.state.layout cimport KeyedRow
+from lbcore.state.layout cimport KEYED_ROWS, KeyedRow
 
 cdef enum:
     FRACTIONS = 32             # bits of a bucket's time below 1 ns
@@ -80,6 +81,34 @@ cdef class RateLimit(Middleware):
             return PASS
         context.wait(Pending.__new__(Pending), delay_ms)
         return WAIT
+
+    def state_at(self, str place, Request request):
+        cdef Group group
+        cdef KeyedRow* row
+        cdef uint8_t key[16]
+        cdef int64_t now_ns = monotonic_ns(), sources = 0, empty = 0
+        cdef double left
+        cdef int i
+        if not self.limits:
+            return None
+        group = self.group.part(place)
+        if request is None:
+            row = group.table.region.keyed_rows(group.table.region.workers)
+            for i in range(KEYED_ROWS if group.table.shared_rows else 0):
+                if row[i].used and row[i].group == group.number:
+                    sources += 1
+                    empty += row[i].value > now_ns
+            return {"sources": sources, "empty": empty}
+        self.source.key_of(request, group, key)
+        row = group.table.find(group.table.region.workers, group.number, key)
+        left = <double>self.burst_ns
+        if row.reserve != NEW:
+            left = min(left, max(<double>0, <double>(now_ns - row.value)))
+        source = self.source.text_of(request).decode("latin-1")
+        return {"left": round(left / self.interval(), 2), "burst": round(self.burst_ns / self.interval()), "source": source}
+
+    cdef double interval(self) noexcept:
+        return self.interval_ns + <double>self.interval_fraction / SEEN
 
     cdef int64_t take(self, Request request, Context context) except -1:
         """Take a token of the request's source. Returns how long the request has to wait for it; one that waits too long takes none."""

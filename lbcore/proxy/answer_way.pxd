@@ -36,5 +36,6 @@ cdef class AnswerWay(Attempting):
     cdef int put_answer(self) except -1
     cdef int finish(self) except -1
     cdef dict outcome(self)
+    cdef list verdicts(self, bint answered)
     cdef int set_cookies(self) except -1
     cdef int tell_observer(self) except -1

@@ -15,6 +15,7 @@ from lbcore.observability.record cimport Record
 from lbcore.proxy.attempt cimport OUTCOME_BAD, OUTCOME_REFUSED, OUTCOME_STALE, OUTCOME_UNREACHED, Attempt
 from lbcore.proxy.observation cimport observe
 from lbcore.http.sink cimport Filter, Sink
+from lbcore.routing.guarded cimport Guarded
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
 from lbcore.selection.clock cimport monotonic_ns
@@ -141,6 +142,8 @@ cdef class AnswerWay(Attempting):
             verdict = self.way_back.run(self.route, self.gates, self.request, self.response, self, settled)
             settled = None
             if verdict == ANSWER:
+                if self.explanation is not None:
+                    self.explanation.replaced.add(self.way_back.left)
                 self.replace_answer()
             elif verdict == WAIT and self.settled_early:
                 settled = self.end_wait()
@@ -229,6 +232,8 @@ cdef class AnswerWay(Attempting):
             found["answeredBy"] = middleware.name
             if because := middleware.why(self.request):
                 found["because"] = because[:LONGEST_REASON]
+        if steps := self.verdicts(middleware is not None):
+            found["steps"] = steps
         if names := self.gates.names():
             found["serviceMiddlewares"] = names
         if attempt.server is not None:
@@ -239,6 +244,32 @@ cdef class AnswerWay(Attempting):
             found["retries"] = self.retries
         if self.error >= 0:
             found["error"] = ERROR_NAMES[self.error]
+        return found
+
+    cdef list verdicts(self, bint answered):
+        """What each middleware on the way has made of the request, and what it knows, for an explanation.
+
+        answered  one of them has answered instead of a server.
+        """
+        cdef Py_ssize_t step = 0, last = -1
+        cdef Guarded gate
+        cdef list steps = [], found = []
+        if answered:
+            last = self.passed if self.phase == PHASE_ROUTE else self.gates.count_passed()
+        if self.route is not None:
+            steps = [(item, self.route.name) for item in self.route.middlewares]
+        for item in self.gates.entered:
+            gate = <Guarded>item
+            steps += [(middleware, gate.name) for middleware in gate.middlewares]
+        for item, place in steps:
+            verdict = "answered" if step == last else "not reached" if 0 <= last < step else "passed"
+            if step in self.explanation.replaced:
+                verdict = "replaced the answer"
+            entry = {"middleware": (<Middleware>item).name, "verdict": verdict}
+            if (known := item.state_at(place, self.request)) is not None:
+                entry["state"] = known
+            found.append(entry)
+            step += 1
         return found
 
     cdef int set_cookies(self) except -1:

@@ -22,6 +22,7 @@ cdef class Explanation:
     cdef Decision decision             # of the exchange, which owns this
     cdef list before                   # routers that were tried and do not match
     cdef Py_ssize_t unnamed            # more of them
+    cdef set replaced                  # steps of middlewares that have put another answer in place of one on its way back
 
     cdef int put(self, Request request, Response response, dict outcome) except -1
     cdef bytes text(self, Request request, dict outcome)

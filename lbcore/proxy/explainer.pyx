@@ -60,6 +60,7 @@ cdef Explanation explain_if_asked(EntryPoint entry_point, Route route, Request r
     explanation.entry_point = entry_point
     explanation.route = route
     explanation.decision = decision
+    explanation.replaced = set()
     explanation.look(request)
     decision.path = []
     decision.start = decision.savepoint()
@@ -85,7 +86,7 @@ cdef class Explanation:
     cdef int put(self, Request request, Response response, dict outcome) except -1:
         """Add the header to an answer.
 
-        outcome  what the exchange knows: answeredBy, because, serviceMiddlewares, server, attempts, retries, error; each may be missing.
+        outcome  what the exchange knows: steps, answeredBy, because, serviceMiddlewares, server, attempts, retries, error; each may be missing.
         """
         cdef Explainer explainer = self.explainer
         cdef bytes text = self.text(request, outcome)
@@ -101,6 +102,7 @@ cdef class Explanation:
         text = json.dumps(found, separators=(",", ":"))
         if len(text) > LIMIT_BYTES:
             found.pop("before", None)
+            found.pop("steps", None)
             for service in found.get("services", ()):
                 del service["members"]
             found["shortened"] = True
@@ -119,7 +121,7 @@ cdef class Explanation:
             found["beforeUnnamed"] = self.unnamed
         if self.route is not None and self.route.middlewares:
             found["middlewares"] = [(<Middleware>item).name for item in self.route.middlewares]
-        for name in ("answeredBy", "because", "serviceMiddlewares"):
+        for name in ("steps", "answeredBy", "because", "serviceMiddlewares"):
             if name in outcome:
                 found[name] = outcome[name]
         if decision.path:

@@ -97,6 +97,7 @@ class Table:
     balancers        the services among these that choose among servers, without their gates.
     disabled         objects that could not be compiled.
     limits           limits of exchanges in flight by server; in force from `take_effect` on.
+    middlewares      by qualified name; `places`: the routers and services in front of which each of them stands.
     order            rules and routes of each entry point in the order of trial, and those of TLS; empty unless
                      `explain` is configured.
     """
@@ -117,6 +118,8 @@ class Table:
     encrypted_order: Mapping[str, list[Compiled]]
     acceptors: Mapping[str, Acceptor]
     options_by_host: Mapping[str, dict[bytes, str]]
+    middlewares: Mapping[str, Middleware]
+    places: Mapping[str, list[str]]
 
     @property
     def speaks_tls(self) -> bool:
@@ -313,6 +316,7 @@ class _Compiler:
         self.services: dict[str, Service] = {}
         self.balancers: dict[str, LoadBalancer] = {}
         self.middlewares: dict[str, Middleware] = {}
+        self.places: dict[str, list[str]] = {}
         self.limits: list[tuple[Server, int]] = []
         self.policies: dict[str, UpstreamPolicy] = {}  # by transport
 
@@ -382,6 +386,8 @@ class _Compiler:
             encrypted_order,
             acceptors,
             self.tls.options_by_host(),
+            self.middlewares,
+            self.places,
         )
 
     def disabled_with_unused(self, tcp: TcpCompiler, udp: UdpCompiler) -> list[Disabled]:
@@ -509,6 +515,7 @@ class _Compiler:
         of_router = [qualify(reference, name) for reference in router.middlewares]
         for reference in self.expand(of_entry_point + of_router):
             steps.append(self.middlewares[reference])
+            self.note_place(reference, name)
         service = qualify(router.service, name)
         slot = self.slots.services.get(router_identity(name), NO_SLOT)
         observed = self.observed(point, service, router.observability)
@@ -615,7 +622,13 @@ class _Compiler:
             if reference not in self.middlewares:
                 self.found.following.add(("service", name))
                 raise ValueError(self.found.middlewares[reference][0])
+            self.note_place(reference, name)
         return Guarded(name, tuple(self.middlewares[reference] for reference in flat), service)
+
+    def note_place(self, middleware: str, place: str) -> None:
+        places = self.places.setdefault(middleware, [])
+        if place not in places:
+            places.append(place)
 
     def chooser(self, name: str, config: model.Service, slot: int) -> Service:
         """The service of the configured kind."""

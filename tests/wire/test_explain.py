@@ -6,11 +6,13 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lbcore.middleware_api import Request, Response
 from tests.support.instance import eventually
 from tests.support.ports import free_port
 from tests.support.recorder import config, mirrored, recorders
@@ -18,6 +20,7 @@ from tests.support.wire import Edge, edge
 
 SECRET = "correct horse battery"
 STATIC = {"explain": {"secret": SECRET}}
+FAILING = "ResponseCodeRatio(500, 600, 0, 600) > 0.5"
 
 
 def ask(lb: Edge, path: str = "/x", *headers: str, secret: str = SECRET) -> tuple[str, dict[str, str], Any]:
@@ -51,6 +54,7 @@ def test_each_level_down_to_the_server() -> None:
                     {"router": "qa@file", "unmet": ["Header(`X-QA`, `1`)"]},
                 ],
                 "middlewares": ["strip@file"],
+                "steps": [{"middleware": "strip@file", "verdict": "passed"}],
                 "services": [
                     {
                         "service": "all@file",
@@ -239,3 +243,114 @@ def test_why_a_middleware_has_refused(middleware: dict[str, Any], status: str, b
             assert first.split()[1] == status
             assert found["answeredBy"] == "guard@file"
             assert found["because"].startswith(because)
+
+
+class Replacing:
+    """Gives another answer on the way back, if the server's is of 404."""
+
+    def on_response(self, request: Request, response: Response) -> Response | None:
+        return Response(200, "found") if response.status == 404 else None
+
+
+def view(lb: Edge, name: str) -> list[dict[str, Any]]:
+    """What the API says of the state of a middleware."""
+    request = f"GET /api/http/middlewares/{name}@file HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    with contextlib.closing(lb.client("traefik")) as client:
+        found: list[dict[str, Any]] = json.loads(client.ask(request)[2]).get("state", [])
+        return found
+
+
+def test_each_middleware_has_its_verdict_and_its_state() -> None:
+    limits = {
+        "rate": {"rateLimit": {"average": 1, "period": "1h", "burst": 3}},
+        "busy": {"inFlightReq": {"amount": 5}},
+        "breaker": {"circuitBreaker": {"expression": FAILING, "checkPeriod": "1ms"}},
+        "prefix": {"addPrefix": {"prefix": "/a"}},
+        "all": {"chain": {"middlewares": ["rate", "busy", "one"]}},
+    }
+    static = {**STATIC, "api": {"insecure": True}}
+    with recorders("one") as (one,):
+        dynamic = config({}, all=one.url)
+        dynamic["http"]["middlewares"] = limits
+        dynamic["http"]["routers"]["all"]["middlewares"] = ["all"]
+        dynamic["http"]["services"]["all"]["middlewares"] = ["breaker", "prefix"]
+        with edge(dynamic, static=static, middlewares={"one": Replacing()}) as lb:
+            assert view(lb, "rate") == [{"place": "all@file", "sources": 0, "empty": 0}]
+            assert view(lb, "busy") == [{"place": "all@file", "inFlight": 0, "amount": 5, "sources": 0}]
+            assert view(lb, "breaker") == [{"place": "all@file", "state": "standby"}]
+            assert view(lb, "prefix") == []
+            calls = {"calls": 1, "waiting": 0, "slow": 0, "failed": 0, "expired": 0}
+            assert ask(lb)[2]["steps"] == [
+                {
+                    "middleware": "rate@file",
+                    "verdict": "passed",
+                    "state": {"left": 2.0, "burst": 3, "source": "127.0.0.1"},
+                },
+                {
+                    "middleware": "busy@file",
+                    "verdict": "passed",
+                    "state": {"inFlight": 1, "amount": 5, "source": "shop.test"},
+                },
+                {"middleware": "one@file", "verdict": "passed", "state": calls},
+                {"middleware": "breaker@file", "verdict": "passed", "state": {"state": "standby"}},
+                {"middleware": "prefix@file", "verdict": "passed"},
+            ]
+            one.answer = lambda *request: (404, b"")
+            first, _, found = ask(lb)
+            assert first.split()[1] == "200"
+            assert [step["verdict"] for step in found["steps"]] == [
+                "passed",
+                "passed",
+                "replaced the answer",
+                "passed",
+                "passed",
+            ]
+            one.answer = lambda *request: (500, b"")
+            assert ask(lb)[0].split()[1] == "500"
+            first, _, found = ask(lb)
+            assert (first.split()[1], found["answeredBy"]) == ("429", "rate@file")
+            assert [step["verdict"] for step in found["steps"]] == ["answered", "not reached", "not reached"]
+            assert found["steps"][0]["state"]["left"] < 0.01
+            assert view(lb, "rate") == [{"place": "all@file", "sources": 1, "empty": 0}]
+
+
+def test_a_breaker_tells_that_it_is_open() -> None:
+    breaker = {"expression": FAILING, "checkPeriod": "1ms", "fallbackDuration": "1h"}
+    with recorders("one") as (one,):
+        one.answer = lambda *request: (500, b"")
+        dynamic = config({}, all=one.url)
+        middlewares = {"breaker": {"circuitBreaker": breaker}, "after": {"addPrefix": {"prefix": "/a"}}}
+        dynamic["http"]["middlewares"] = middlewares
+        dynamic["http"]["services"]["all"]["middlewares"] = ["breaker", "after"]
+        with edge(dynamic, static={**STATIC, "api": {"insecure": True}}) as lb:
+            eventually(lambda: ask(lb)[0].split()[1] == "503", "it is open")
+            step, after = ask(lb)[2]["steps"]
+            assert (step["verdict"], step["state"]["state"], after["verdict"]) == ("answered", "tripped", "not reached")
+            assert 3000 < step["state"]["seconds"] <= 3600
+            (state,) = view(lb, "breaker")
+            assert (state["place"], state["state"]) == ("all@file", "tripped")
+
+
+def test_requests_under_way_are_told() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def answer(*request: Any) -> tuple[int, bytes]:
+        begun.set()
+        go_on.wait(30)
+        return 200, b""
+
+    with recorders("one") as (one,):
+        one.answer = answer
+        dynamic = config({}, all=one.url)
+        dynamic["http"]["middlewares"] = {"busy": {"inFlightReq": {"amount": 1}}}
+        dynamic["http"]["routers"]["all"]["middlewares"] = ["busy"]
+        with edge(dynamic, static={**STATIC, "api": {"insecure": True}}) as lb:
+            client = lb.client()
+            client.send(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+            assert begun.wait(30)
+            assert view(lb, "busy") == [{"place": "all@file", "inFlight": 1, "amount": 1, "sources": 1}]
+            (step,) = ask(lb)[2]["steps"]
+            assert (step["verdict"], step["state"]["inFlight"]) == ("answered", 1)
+            go_on.set()
+            assert client.message()[0].startswith("HTTP/1.1 200")
+            eventually(lambda: view(lb, "busy")[0]["inFlight"] == 0, "nothing is under way")
