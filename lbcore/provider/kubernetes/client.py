@@ -27,7 +27,8 @@ class KubernetesClient:
     """One API server. Its calls raise AnswerError. Raises ConfigError for an address or files that cannot be used."""
 
     def __init__(self, provider: str, access: Access) -> None:
-        self._access = access
+        self.provider = provider
+        self.access = access
         self._web = WebClient(
             provider,
             EXTRA,
@@ -45,10 +46,10 @@ class KubernetesClient:
 
     def _headers(self) -> dict[str, str]:
         try:
-            return {"Accept": "application/json", **self._access.headers()}
+            return {"Accept": "application/json", **self.access.headers()}
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise AnswerError(f"the token {self._access.token_file} cannot be read: {reason}") from None
+            raise AnswerError(f"the token {self.access.token_file} cannot be read: {reason}") from None
 
     async def get(self, path: str, query: dict[str, str] | None = None) -> Thing:
         """An object, or a page of a list."""

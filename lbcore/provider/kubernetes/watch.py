@@ -14,9 +14,11 @@ import contextlib
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from lbcore.provider.follow import Backoff
+from lbcore.provider.kubernetes.access import Access
 from lbcore.provider.kubernetes.client import Expired, KubernetesClient, Thing
 from lbcore.provider.kubernetes.shape import mapping
 from lbcore.provider.web import AnswerError
@@ -208,6 +210,58 @@ class _Watcher:
         self._changed()
 
 
+class _Shared:
+    """A watch that several providers may use, and what ends with the last of them."""
+
+    def __init__(self, client: KubernetesClient, kind: Kind, namespace: str) -> None:
+        self.users: list[Callable[[], None]] = []
+        self.client = KubernetesClient(client.provider, client.access)
+        self.watcher = _Watcher(self.client, kind, namespace, self.tell)
+        self.task = asyncio.create_task(self.watcher.run(), name=f"watch {kind.plural}")
+        self.task.add_done_callback(lambda _: self.tell())
+
+    def tell(self) -> None:
+        for user in list(self.users):
+            user()
+
+    async def end(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        await self.client.close()
+
+
+class _Watches:
+    """The watches of one event loop: what several providers want of one server is watched once."""
+
+    _of_loops: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, _Watches]] = WeakKeyDictionary()
+
+    def __init__(self) -> None:
+        self._shared: dict[tuple[Access, Kind, str], _Shared] = {}
+
+    @classmethod
+    def here(cls) -> _Watches:
+        return cls._of_loops.setdefault(asyncio.get_running_loop(), cls())
+
+    def use(self, client: KubernetesClient, kind: Kind, namespace: str, changed: Callable[[], None]) -> _Shared:
+        """The watch of a kind. `changed` is called when it knows something new, until `leave`."""
+        key = (client.access, kind, namespace)
+        found = self._shared.get(key)
+        if found is None or found.task.done():
+            found = self._shared[key] = _Shared(client, kind, namespace)
+        found.users.append(changed)
+        return found
+
+    async def leave(self, used: Sequence[_Shared], changed: Callable[[], None]) -> None:
+        """End the use of watches, and those that nobody uses any more."""
+        ended = []
+        for shared in used:
+            shared.users.remove(changed)
+            if not shared.users:
+                ended.append(shared)
+                self._shared = {key: other for key, other in self._shared.items() if other is not shared}
+        await asyncio.gather(*(shared.end() for shared in ended))
+
+
 class Cluster:
     """The kinds that a provider needs.
 
@@ -229,33 +283,31 @@ class Cluster:
         """Something has changed that is no object."""
         self._changed.set()
 
-    def _made(self) -> list[_Watcher]:
+    def _wanted(self) -> list[tuple[Kind, str]]:
+        """Kinds, and the namespaces in which they are read; empty: all."""
         return [
-            _Watcher(self._client, kind, namespace, self._changed.set)
+            (kind, namespace)
             for kind in self._kinds
             for namespace in (self._namespaces if kind.scoped and self._namespaces else [""])
         ]
 
     async def changes(self) -> AsyncGenerator[None, None]:
         """See Store."""
-        self._watchers = self._made()
-        tasks = [asyncio.create_task(watcher.run(), name=f"watch {watcher.kind.plural}") for watcher in self._watchers]
-        for task in tasks:
-            task.add_done_callback(lambda _: self._changed.set())
+        watches, changed = _Watches.here(), self._changed.set
+        used = [watches.use(self._client, kind, namespace, changed) for kind, namespace in self._wanted()]
+        self._watchers = [shared.watcher for shared in used]
         try:
             await self._start()
             while True:
                 yield
                 await self._changed.wait()
                 self._changed.clear()
-                for task in tasks:
-                    if task.done():
-                        task.result()
+                for shared in used:
+                    if shared.task.done():
+                        shared.task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             self._watchers = []
+            await watches.leave(used, changed)
 
     async def _start(self) -> None:
         """Wait until all kinds are known or refused. Raises AnswerError if none is known."""
@@ -276,7 +328,7 @@ class Cluster:
         """What the watches know, or, if nothing is watched, what is there now. Raises AnswerError."""
         if self._watchers:
             return self.snapshot()
-        watchers = self._made()
+        watchers = [_Watcher(self._client, kind, namespace, self.note) for kind, namespace in self._wanted()]
 
         async def ask(watcher: _Watcher) -> None:
             try:

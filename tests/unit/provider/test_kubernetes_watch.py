@@ -293,6 +293,29 @@ def test_little_is_kept_of_objects(server: Kubernetes) -> None:
     run(test())
 
 
+def test_what_several_providers_want_is_watched_once(server: Kubernetes) -> None:
+    async def test() -> None:
+        server.apply(service("web"))
+        first, second = cluster_of(server.url, [SERVICES, SLICES]), cluster_of(server.url, [SERVICES, NODES])
+        async with following(first) as of_first:
+            async with following(second) as of_second:
+                assert names(of_first()) == names(of_second()) == {"web"}
+                assert server.count("GET", "services?limit") == 1 and server.count("GET", "nodes?limit") == 1
+                server.apply(service("new"))
+                await becomes_true(lambda: "new" in names(of_first()) and "new" in names(of_second()))
+            await becomes_true(lambda: not [task for task in asyncio.all_tasks() if task.get_name() == "watch nodes"])
+            server.apply(service("later"))  # the other one goes on
+            await becomes_true(lambda: "later" in names(of_first()))
+        assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("watch ")]
+        async with following(cluster_of(server.url)) as again:
+            assert names(again()) == {"web", "new", "later"}
+        async with following(first) as of_first, following(cluster_of(server.url, token="other")) as of_other:
+            assert names(of_first()) == names(of_other())
+            assert server.count("GET", "services?limit") == 4  # other credentials see other things
+
+    run(test())
+
+
 def test_ends_at_once_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         monkeypatch.setattr(watching, "START_S", 0.05)
