@@ -32,6 +32,7 @@ from lbcore.config.tls import Certificate, TlsConfig
 from lbcore.provider.base import Publish, Update
 
 LOOK_S = 10.0  # between two checks of the clock and of the files
+SHARED_LOOK_S = 2.0  # and of storages that other instances use, too, or that could not be reached yet
 END_S = 5.0  # for running orders to remove their records, at the end of the process
 ASK_AGAIN_S = 6 * 3600.0  # between two requests for renewal information, if the CA sets no interval
 MOST_STORED_WAIT_S = 7 * 86400.0  # longer ones were stored while the clock was wrong
@@ -282,7 +283,9 @@ class AcmeAgent:
     def _rest_s(self) -> float:
         now = time.time()
         times = [job.at - now for job in self._jobs.values() if not job.running]
-        return min(max(min(times, default=LOOK_S), 0.05), LOOK_S)
+        is_shared = self._closed or any(storage.is_shared for storage in self._storages.values())
+        look_s = SHARED_LOOK_S if is_shared else LOOK_S
+        return min(max(min(times, default=look_s), 0.05), look_s)
 
     # Orders
 

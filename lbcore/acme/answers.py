@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
@@ -21,7 +22,9 @@ Certificates = Mapping[str, tuple[str, str]]
 SetChallenges = Callable[[Texts, Certificates], Awaitable[None]]
 PUBLISH_S = 10.0  # limit until all workers answer
 LOOK_S = 0.5  # between two looks at the answers of other instances
-SHARED_S = 2.0  # for other instances to look
+SAY_S = 5.0  # between two signs of life for other instances
+ACKNOWLEDGED_POLL_S = 0.1
+ACKNOWLEDGED_S = 20.0  # limit until the other instances give an answer: one of them may have died
 
 _log = logging.getLogger("lbcore.acme")
 
@@ -66,15 +69,18 @@ class Answers:
 
     async def follow(self, storage: Storage, owner: str) -> None:
         """Give the answers of the other instances that share a storage, until cancelled. `owner`: this instance."""
+        said, said_at = -1, 0.0
         while True:
             try:
-                found = await in_thread(storage.shared, owner)
-            except StorageError as error:
-                _log.debug("the answers of other instances are unknown: %s", error)
-            else:
+                version, found = await in_thread(storage.shared, owner)
                 if found != self._of_others.get(storage.place, ({}, {})):
                     self._of_others[storage.place] = found
                     await self._send()
+                if version != said or self._loop.time() - said_at > SAY_S:
+                    await in_thread(storage.acknowledge, owner, version)
+                    said, said_at = version, self._loop.time()
+            except StorageError as error:
+                _log.debug("the answers of other instances are unknown: %s", error)
             await asyncio.sleep(LOOK_S)
 
     async def _send(self) -> None:
@@ -97,12 +103,14 @@ class Sharing:
         self._certificates: dict[str, tuple[str, str]] = {}
 
     def add(self, texts: Texts, certificates: Certificates, stop: Stop) -> None:
-        """Add answers. Returns when the other instances have had the time to read them. Raises StorageError."""
+        """Add answers. Returns when all instances give them, or ACKNOWLEDGED_S later. Raises StorageError."""
         with self._changing:
             self._texts |= texts
             self._certificates |= certificates
-            self._storage.share(self._owner, (self._texts, self._certificates))
-        stop.wait(SHARED_S)
+            version = self._storage.share(self._owner, (self._texts, self._certificates))
+        give_up = time.monotonic() + ACKNOWLEDGED_S
+        while not self._storage.are_acknowledged(version) and time.monotonic() < give_up:
+            stop.wait(ACKNOWLEDGED_POLL_S)
 
     def remove(self, tokens: Sequence[str], names: Sequence[str]) -> None:
         """Take answers back. Never raises: they end by themselves."""

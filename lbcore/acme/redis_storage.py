@@ -20,6 +20,7 @@ from lbcore.config.network import is_redis
 LEASE_S = 45.0  # that a hold lasts without `keep`
 WRITE_S = 30.0  # limit of a change
 CALL_S = 5.0
+LIVES_S = 15  # after which an instance that says nothing any more is taken for dead
 ANSWERS_S = 900.0  # after which the answers of an instance that has died are dropped
 
 
@@ -101,21 +102,23 @@ class RedisStorage(Storage):
             with contextlib.suppress(*self._errors):
                 lock.release()
 
-    def share(self, owner: str, answers: Answers) -> None:
+    def share(self, owner: str, answers: Answers) -> int:
         texts, certificates = answers
-        with self._told():
-            if not texts and not certificates:
-                self._client.hdel(f"{self._key}/answers", owner)
-                return
-            entry = {"texts": texts, "certificates": certificates, "until": time.time() + ANSWERS_S}
-            with self._client.pipeline(transaction=True) as together:
+        with self._told(), self._client.pipeline(transaction=True) as together:
+            if texts or certificates:
+                entry = {"texts": texts, "certificates": certificates, "until": time.time() + ANSWERS_S}
                 together.hset(f"{self._key}/answers", owner, json.dumps(entry))
                 together.expire(f"{self._key}/answers", int(ANSWERS_S))
-                together.execute()
+            else:
+                together.hdel(f"{self._key}/answers", owner)
+            together.incr(f"{self._key}/answers/version")
+            return int(together.execute()[-1])
 
-    def shared(self, owner: str) -> Answers:
-        with self._told():
-            entries = self._client.hgetall(f"{self._key}/answers")
+    def shared(self, owner: str) -> tuple[int, Answers]:
+        with self._told(), self._client.pipeline(transaction=True) as together:
+            together.get(f"{self._key}/answers/version")
+            together.hgetall(f"{self._key}/answers")
+            version, entries = together.execute()
         texts: dict[str, str] = {}
         certificates: dict[str, tuple[str, str]] = {}
         for other, data in entries.items():
@@ -124,7 +127,21 @@ class RedisStorage(Storage):
                 if other != owner and float(entry["until"]) > time.time():
                     texts |= {str(token): str(text) for token, text in entry["texts"].items()}
                     certificates |= {name: (str(text), str(key)) for name, (text, key) in entry["certificates"].items()}
-        return texts, certificates
+        return int(version or 0), (texts, certificates)
+
+    def acknowledge(self, owner: str, version: int) -> None:
+        with self._told(), self._client.pipeline(transaction=True) as together:
+            together.sadd(f"{self._key}/instances", owner)
+            together.set(f"{self._key}/instances/{owner}", version, ex=LIVES_S)
+            together.execute()
+
+    def are_acknowledged(self, version: int) -> bool:
+        with self._told():
+            owners = list(self._client.smembers(f"{self._key}/instances"))
+            known = self._client.mget([f"{self._key}/instances/{owner}" for owner in owners]) if owners else []
+            if gone := [owner for owner, seen in zip(owners, known, strict=True) if seen is None]:
+                self._client.srem(f"{self._key}/instances", *gone)
+        return all(int(seen) >= version for seen in known if seen is not None)
 
 
 class _RedisHold(Hold):

@@ -108,12 +108,21 @@ class Storage:
         """Begin something that one instance does at a time; None: another one does it. Raises StorageError."""
         raise NotImplementedError
 
-    def share(self, owner: str, answers: Answers) -> None:
-        """Tell the other instances the present answers to the challenges of this one. Raises StorageError."""
+    def share(self, owner: str, answers: Answers) -> int:
+        """Tell the other instances the present answers to the challenges of this one. Returns the version of all
+        answers from then on. Raises StorageError."""
+        return 0
 
-    def shared(self, owner: str) -> Answers:
-        """The present answers of the other instances. Raises StorageError."""
-        return {}, {}
+    def shared(self, owner: str) -> tuple[int, Answers]:
+        """The version of all answers, and those of the other instances. Raises StorageError."""
+        return 0, ({}, {})
+
+    def acknowledge(self, owner: str, version: int) -> None:
+        """Say that an instance gives the answers of a version; to be repeated within seconds. Raises StorageError."""
+
+    def are_acknowledged(self, version: int) -> bool:
+        """Whether all instances that live give the answers of a version, or later ones. Raises StorageError."""
+        return True
 
     def _changing(self) -> contextlib.AbstractContextManager[dict[str, Any]]:
         """A context with the contents. If they change, they are written at its end, entirely or not at all."""

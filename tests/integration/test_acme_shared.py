@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lbcore.acme.redis_storage import RedisStorage, storage_of
-from lbcore.acme.storage import StorageError, StoredAccount, StoredCertificate, StoredFailure
+from lbcore.acme.storage import Answers, StorageError, StoredAccount, StoredCertificate, StoredFailure
 from lbcore.process.ticket_keys import keys_of
 from tests.integration.test_redis import Server
 from tests.support.ca import Authority, Between, authority, dynamic_for, served, static_for
@@ -46,14 +46,18 @@ def backend() -> Iterator[Backend]:
 
 @contextlib.contextmanager
 def fleet(
-    folder: Path, ca: Authority, dynamic: dict[str, Any], count: int = 2, **acme: Any
+    folder: Path, ca: Authority, dynamic: dict[str, Any], count: int = 2, tls: dict[str, Any] | None = None, **acme: Any
 ) -> Iterator[list[Instance]]:
-    """Instances on the same ports: the CA comes to any of them. Each has a port of its own for its certificate, too."""
+    """Instances on the same ports: the CA comes to any of them. Each has a port of its own for its certificate, too.
+
+    tls  a second resolver.
+    """
     with contextlib.ExitStack() as stack:
         found = []
         for number in range(count):
             (folder / str(number)).mkdir()
             static = static_for(ca, folder, **acme)
+            static["certificatesResolvers"] |= {"tls": {"acme": tls}} if tls is not None else {}
             for point in static["entryPoints"].values():
                 point["reusePort"] = True
             static["entryPoints"]["own"] = {"address": f"127.0.0.1:{free_port()}"}
@@ -83,23 +87,37 @@ def ordered(instances: list[Instance]) -> int:
     return sum(len(re.findall(r"ordering a certificate for", instance.log)) for instance in instances)
 
 
-@pytest.mark.parametrize("kind", ["httpChallenge", "tlsChallenge"])
-def test_one_of_a_fleet_orders_and_all_answer(
-    ca: Authority, server: Server, backend: Backend, tmp_path: Path, kind: str
-) -> None:
-    storage = f"redis://127.0.0.1:{server.port}/0#{kind}"
-    challenge = {"entryPoint": "web"} if kind == "httpChallenge" else {}
-    names = ("a.test", "b.test")
-    dynamic = dynamic_for(backend, **{name[0]: f"Host(`{name}`)" for name in names})
-    with fleet(tmp_path, ca, dynamic, storage=storage, **{kind: challenge}) as instances:
-        for name in names:
+def test_one_of_a_fleet_orders_and_all_answer(ca: Authority, server: Server, backend: Backend, tmp_path: Path) -> None:
+    storage = f"redis://127.0.0.1:{server.port}/0#fleet"
+    names = {"le": "a.test", "tls": "b.test", "own": "own.test"}
+    dynamic = dynamic_for(backend, **{resolver: f"Host(`{name}`)" for resolver, name in names.items()})
+    dynamic["http"]["routers"]["tls"]["tls"]["certResolver"] = "tls"
+    dynamic["http"]["routers"]["own"]["tls"] = {}
+    of_tls = ca.settings(tmp_path, storage=storage, tlsChallenge={})
+    with fleet(tmp_path, ca, dynamic, storage=storage, httpChallenge={"entryPoint": "web"}, tls=of_tls) as instances:
+        for name in ("a.test", "b.test"):
             assert len(eventually(lambda name=name: serials(ca, instances, name), f"all serve {name}")) == 1
-        assert ordered(instances) == len(names), "each certificate is ordered once, and no challenge fails"
-        assert sum(instance.log.count("registering an account") for instance in instances) == 1
+        assert ordered(instances) == 2, "each certificate is ordered once, and no challenge fails"
+        assert sum(instance.log.count("registering an account") for instance in instances) == 2, "one for a resolver"
         assert all("no certificate for" not in instance.log for instance in instances)
-    stored = RedisStorage(storage)
-    assert {entry.names for entry in stored.certificates("le")} == {(name,) for name in names}
-    assert stored.shared("") == ({}, {}), "no answer is left behind"
+        stored = RedisStorage(storage)
+        assert [entry.names for entry in stored.certificates("le")] == [("a.test",)]
+        assert [entry.names for entry in stored.certificates("tls")] == [("b.test",)]
+        assert stored.shared("")[1] == ({}, {}), "no answer is left behind"
+
+        # What is imported goes to all of them.
+        files = certificate(tmp_path, "own", "own.test")
+        command = [sys.executable, "-m", "lbcore", "cert", "import", "--resolver", "le"]
+        command += ["--config", str(tmp_path / "0" / "static.yml"), str(files.certificate), str(files.key)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, f"{storage}: le: own.test, own\n")
+        for instance in instances:
+            of_instance = Authority(**{**vars(ca), "tls_port": own_port(instance)})
+
+            def is_served(of_instance: Authority = of_instance) -> bool:
+                return "CN=own" in served(of_instance, "own.test").subject.rfc4514_string()
+
+            eventually(is_served, "it is served")
 
 
 def test_instances_that_share_a_file_order_once(ca: Authority, backend: Backend, tmp_path: Path) -> None:
@@ -122,25 +140,8 @@ exec curl -sf -d '{{"host": "'"$2"'", "value": "'"$3"'"}}' http://127.0.0.1:{ca.
 
 
 def test_a_storage_that_is_away_is_waited_for(ca: Authority, backend: Backend, tmp_path: Path) -> None:
-    server = Server(tmp_path)
-    server.stop()
-    storage = f"redis://user-not-used@127.0.0.1:{server.port}/0"
-    dynamic = dynamic_for(backend, one="Host(`a.test`)")
-    with fleet(tmp_path, ca, dynamic, 1, storage=storage.replace("user-not-used@", ""), tlsChallenge={}) as [lb]:
-        lb.logged(r"certificatesResolvers.le: redis://\S+ cannot be reached: .*: trying again")
-        lb.runs(1)
-        server.start()
-        try:
-            assert eventually(lambda: serials(ca, [lb], "a.test"), "it is ordered")
-            server.stop()
-            assert serials(ca, [lb], "a.test"), "what was stored is served meanwhile"
-        finally:
-            with contextlib.suppress(Exception):
-                server.stop()
-
-
-def test_what_could_not_be_stored_is_stored_later(ca: Authority, backend: Backend, tmp_path: Path) -> None:
     server, between = Server(tmp_path), Between(ca)
+    server.stop()
 
     def stop(path: str, content: Any) -> None:
         if path.startswith("/finalize-order/") and server.process.poll() is None:
@@ -150,6 +151,10 @@ def test_what_could_not_be_stored_is_stored_later(ca: Authority, backend: Backen
     storage = f"redis://127.0.0.1:{server.port}/0"
     acme = {"storage": storage, "tlsChallenge": {}, "caServer": f"{between.url}/dir"}
     with fleet(tmp_path, ca, dynamic_for(backend, one="Host(`a.test`)"), 1, **acme) as [lb]:
+        lb.logged(r"certificatesResolvers.le: redis://\S+ cannot be reached: .*: trying again")
+        lb.runs(1)
+        server.start()
+        # It goes away again while the certificate is ordered, and comes back.
         assert eventually(lambda: serials(ca, [lb], "a.test"), "it is served")
         lb.logged(r"the certificate for a.test is served, but not stored: redis://\S+ cannot be reached")
         server.start()
@@ -181,27 +186,6 @@ def test_a_redis_with_a_password_behind_tls(tmp_path: Path) -> None:
             assert "wrong" not in str(error.value)
     finally:
         server.stop()
-
-
-def test_what_is_imported_goes_to_all(ca: Authority, server: Server, backend: Backend, tmp_path: Path) -> None:
-    files = certificate(tmp_path, "own", "own.test")
-    storage = f"redis://127.0.0.1:{server.port}/0#import"
-    dynamic = dynamic_for(backend, one="Host(`own.test`)")
-    dynamic["http"]["routers"]["one"]["tls"] = {}
-    with fleet(tmp_path, ca, dynamic, storage=storage, tlsChallenge={}) as instances:
-        for instance in instances:
-            instance.runs(1)
-        command = [sys.executable, "-m", "lbcore", "cert", "import", "--config", str(tmp_path / "0" / "static.yml")]
-        done = subprocess.run([*command, str(files.certificate), str(files.key)], capture_output=True, text=True)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert f"redis://127.0.0.1:{server.port}/0#import: le: own.test, own" in done.stdout
-        for instance in instances:
-            of_instance = Authority(**{**vars(ca), "tls_port": own_port(instance)})
-
-            def is_served(of_instance: Authority = of_instance) -> bool:
-                return "CN=own" in served(of_instance, "own.test").subject.rfc4514_string()
-
-            eventually(is_served, "it is served")
 
 
 def test_the_storage_in_redis(server: Server) -> None:
@@ -242,11 +226,21 @@ def test_the_storage_in_redis(server: Server) -> None:
     with storage.holding("a"):
         assert other.hold("a") is None
     # Answers are those of the others.
-    storage.share("one", ({"token": "text"}, {"a.test": ("C", "K")}))
-    assert other.shared("two") == ({"token": "text"}, {"a.test": ("C", "K")})
-    assert storage.shared("one") == ({}, {})
-    storage.share("one", ({}, {}))
-    assert other.shared("two") == ({}, {})
+    answers: Answers = ({"token": "text"}, {"a.test": ("C", "K")})
+    version = storage.share("one", answers)
+    assert other.shared("two") == (version, answers)
+    assert storage.shared("one") == (version, ({}, {}))
+    # Whose turn it is to give them: all that have said something of late.
+    assert storage.are_acknowledged(version)
+    other.acknowledge("two", version - 1)
+    assert not storage.are_acknowledged(version)
+    other.acknowledge("two", version)
+    assert storage.are_acknowledged(version)
+    other.acknowledge("three", version - 1)
+    server.client.delete("lbcore/acme/unit/instances/three")  # it has been silent for long
+    assert storage.are_acknowledged(version)
+    assert storage.share("one", ({}, {})) == version + 1
+    assert other.shared("two") == (version + 1, ({}, {}))
 
 
 def test_urls_that_cannot_be_used(tmp_path: Path) -> None:
