@@ -49,7 +49,8 @@ BESIDE = {
     "leeway": {"secret": "0123456789abcdef" * 4}, "cacheFor": {"jwksURL": "http://127.0.0.1:9"},
     "initialInterval": {"attempts": 2, "timeout": "1s"}, "timeout": {"attempts": 2},
     **dict.fromkeys(("checkPeriod", "fallbackDuration", "recoveryDuration", "responseCode"), BREAKING),
-    **dict.fromkeys(("pollInterval", "pollTimeout", "maxResponseBodySize", "throttleDuration"), POLLED),
+    **dict.fromkeys(("pollInterval", "pollTimeout", "maxResponseBodySize"), POLLED),
+    "throttleDuration": {**POLLED, "watch": True},
 }  # fmt: skip
 POINTS = {"entryPoints": {"web": {"address": "127.0.0.1:0"}, "dns": {"address": "127.0.0.1:0/udp"}}}
 FILLED = frozenset({"servers", "services", "rule", "service", "url", "address", "sourceRange"})
@@ -95,7 +96,15 @@ def needed(model: type[Model], but: str) -> dict[str, Any]:
                 found[key] = [{"address": NEEDED["address"]}]
             if key == "address" and "trustForwardHeader" in keys_of(model):
                 found[key] = NEEDED["url"]
-    return {key: value for key, value in BESIDE.get(but, {}).items() if key in keys_of(model)} | found
+    keys = keys_of(model)
+    beside = {key: value for key, value in BESIDE.get(but, {}).items() if key in keys and _takes(keys[key], value)}
+    return beside | found
+
+
+def _takes(annotation: Any, value: Any) -> bool:
+    """Whether a key may have a value: one text is no section."""
+    inner = _bare(annotation)
+    return isinstance(value, dict) or not (isinstance(inner, type) and issubclass(inner, Model))
 
 
 def _inner(annotation: Any) -> Any:

@@ -201,7 +201,7 @@ def test_calls_are_counted_over_all_workers(shop: Shop) -> None:
     for _ in range(10):
         assert ask(shop.url, {})[0] == 200
     assert metric(shop, "lbcore_middleware_calls_total", "variant@file") == before + 20
-    assert metric(shop, "lbcore_middleware_slow_calls_total", "variant@file") >= 20
+    assert metric(shop, "lbcore_middleware_slow_calls_total", "variant@file") >= 10
     assert metric(shop, "lbcore_middleware_waiting", "tenant@file") == 0
     shop.instance.logged(r"WRN middleware variant@file: a call has held the event loop for 0 ms")
 

@@ -279,8 +279,9 @@ def test_each_middleware_has_its_verdict_and_its_state() -> None:
             assert view(lb, "busy") == [{"place": "all@file", "inFlight": 0, "amount": 5, "sources": 0}]
             assert view(lb, "breaker") == [{"place": "all@file", "state": "standby"}]
             assert view(lb, "prefix") == []
-            calls = {"calls": 1, "waiting": 0, "slow": 0, "failed": 0, "expired": 0}
-            assert ask(lb)[2]["steps"] == [
+            steps = ask(lb)[2]["steps"]
+            assert steps[2]["state"].pop("slow") >= 0  # on a busy machine any call may be
+            assert steps == [
                 {
                     "middleware": "rate@file",
                     "verdict": "passed",
@@ -291,7 +292,11 @@ def test_each_middleware_has_its_verdict_and_its_state() -> None:
                     "verdict": "passed",
                     "state": {"inFlight": 1, "amount": 5, "source": "shop.test"},
                 },
-                {"middleware": "one@file", "verdict": "passed", "state": calls},
+                {
+                    "middleware": "one@file",
+                    "verdict": "passed",
+                    "state": {"calls": 1, "waiting": 0, "failed": 0, "expired": 0},
+                },
                 {"middleware": "breaker@file", "verdict": "passed", "state": {"state": "standby"}},
                 {"middleware": "prefix@file", "verdict": "passed"},
             ]
