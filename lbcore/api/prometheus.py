@@ -52,6 +52,7 @@ class RequestCollector(Collector):
             "lbcore_log_lines_lost", "Lines of the log that could not be written", value=runtime.log_lines_lost(),
         )  # fmt: skip
         yield from self._memory()
+        yield from self._limits()
         yield from self._providers()
         yield from self._requests()
         yield from self._members()
@@ -157,10 +158,25 @@ class RequestCollector(Collector):
         yield CounterMetricFamily("lbcore_bodies_shed", help_text, value=region.bodies_shed)
         help_text = "Idle connections that were closed for want of descriptors"
         yield CounterMetricFamily("lbcore_connections_shed", help_text, value=region.connections_shed)
-        help_text = "Clients of limits that were refused, or forgotten, since there are too many at once"
-        yield CounterMetricFamily("lbcore_keys_shed", help_text, value=region.keys_shed)
         help_text = "Requests that were refused since their password could not be checked"
         yield CounterMetricFamily("lbcore_passwords_shed", help_text, value=region.passwords_shed)
+
+    def _limits(self) -> Iterator[Metric]:
+        """What limits know of their sources, and what they could not do."""
+        region = self._runtime.region
+        help_text = "Sources of limits: used (have used some of it up), held (have requests or connections under way)"
+        keys = GaugeMetricFamily("lbcore_keys", help_text, labels=["kind"])
+        for kind, count in zip(("used", "held"), region.keys_used, strict=True):
+            keys.add_metric([kind], count)
+        help_text = "Sources of limits that were evicted (the least recently used), or refused, for want of room"
+        shed = CounterMetricFamily("lbcore_keys_shed", help_text, labels=["result"])
+        shed.add_metric(["evicted"], region.keys_evicted)
+        shed.add_metric(["refused"], region.keys_refused)
+        help_text = "Attempts for which the budget of the middleware retry had no room"
+        denied = CounterMetricFamily("lbcore_retries_denied", help_text, value=region.retries_denied)
+        help_text = "Requests about which a limit has decided without its store, since that was away"
+        missed = CounterMetricFamily("lbcore_limits_without_store", help_text, value=region.stores_missed)
+        yield from (keys, shed, denied, missed)
 
     def _providers(self) -> Iterator[Metric]:
         """What providers have given, and what they lack."""

@@ -17,6 +17,7 @@ from lbcore.config.middlewares.replace_path import ReplacePath
 from lbcore.config.middlewares.replace_path_regex import ReplacePathRegex
 from lbcore.config.middlewares.strip_prefix import StripPrefix
 from lbcore.config.middlewares.strip_prefix_regex import StripPrefixRegex
+from lbcore.config.middlewares.timeout import Timeout
 from lbcore.config.model import Model
 from lbcore.config.routers import MAX_USER_PRIORITY, Router, RouterObservability
 from lbcore.config.servers_transports import ServersTransport
@@ -74,6 +75,7 @@ __all__ = [
     "StripPrefix",
     "StripPrefixRegex",
     "TcpConfig",
+    "Timeout",
     "TlsConfig",
     "UdpConfig",
     "Weighted",

@@ -51,6 +51,9 @@ cdef class Tries:                      # how many attempts a route makes, and af
     cdef bint repeats(self, Request request) noexcept
     cdef bint drops(self, int status, int made) noexcept
     cdef int64_t pause(self, int made) noexcept
+    cdef void begin(self, uint64_t now_ns) noexcept
+    cdef bint spend(self, uint64_t now_ns) noexcept
+    cdef void give_back(self, uint64_t now_ns) noexcept
 
 
 cdef class Context:                    # an exchange, as middlewares see it

@@ -81,6 +81,16 @@ cdef class Tries:
         """ms from the last attempt of those made to the next."""
         return self.pause_ms << min(made - 1, 20)
 
+    cdef void begin(self, uint64_t now_ns) noexcept:
+        """A request has come that may be tried so often."""
+
+    cdef bint spend(self, uint64_t now_ns) noexcept:
+        """Whether one more attempt may be made now, which counts as made."""
+        return True
+
+    cdef void give_back(self, uint64_t now_ns) noexcept:
+        """The attempt of `spend` is not made."""
+
     cdef bint drops(self, int status, int made) noexcept:
         """Whether an answer of this status, to the last attempt of those made, is to be followed by another one."""
         for first, last in self.statuses:

@@ -288,8 +288,7 @@ cdef class ForwardAuth(Middleware):
         cdef bytes location
         answer.status = found.status
         for i in range(found.n_headers):
-            if found.kinds[i] == H_DROPPED or is_framing(found.kinds[i]) or (found.framing.names_headers and connection_lists(
-                    found.headers, found.kinds, found.n_headers, found.headers[i].name)):
+            if found.kinds[i] == H_DROPPED or is_framing(found.kinds[i]) or is_of_connection(found, i):
                 continue
             value = found.headers[i].value
             if not self.keeps_location and value.len and span_ieq(found.headers[i].name, b"location", 8):
@@ -325,7 +324,9 @@ cdef class ForwardAuth(Middleware):
                 if self.matches(name) or self.matches(folded(name)):
                     request.drop_at(i)
         for i in range(found.n_headers):
-            if found.kinds[i] != H_DROPPED and not is_framing(found.kinds[i]) and self.matches(span_bytes(found.headers[i].name)):
+            if found.kinds[i] == H_DROPPED or is_framing(found.kinds[i]) or is_of_connection(found, i):
+                continue
+            if self.matches(span_bytes(found.headers[i].name)):
                 request.add_own(request.keep(found.headers[i].name), request.keep(found.headers[i].value))
         return 0
 
@@ -349,6 +350,11 @@ cdef class ForwardAuth(Middleware):
             if cookie_name(value) in self.cookies:
                 answer.append(span_of(b"Set-Cookie", 10), answer.keep(span_of(value, len(value))))
         return PASS
+
+
+cdef bint is_of_connection(Response found, Py_ssize_t i) noexcept:
+    """Whether the header `Connection` of an answer names another one of its headers."""
+    return found.framing.names_headers and connection_lists(found.headers, found.kinds, found.n_headers, found.headers[i].name)
 
 
 cdef uint8_t kind_of(bytes name) noexcept:

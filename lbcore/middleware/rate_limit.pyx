@@ -1,7 +1,10 @@
-"""rateLimit: a token bucket for each source, exact over all workers. No I/O.
+"""rateLimit: a token bucket for each source, exact over all workers, or over all instances that share a store. No I/O.
 
 A bucket is one number: the time at which it was, or will be, empty. A request moves it by the interval between two requests, and it
 never lies further back than a whole burst. What is ahead of now is the time that the request has to wait.
+
+With a store the bucket lies there, and the request waits for the reply of a script, for a bounded time. While the store is away the
+bucket of this instance counts, or none: as it is configured.
 """
 
 from math import ceil
@@ -15,8 +18,12 @@ from lbcore.http.response cimport Response
 from lbcore.http.span cimport span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pending
 from lbcore.middleware.source cimport Source
-from lbcore.state.holdings cimport Group
+from lbcore.state.holdings cimport Group, State
 from lbcore.state.layout cimport KEYED_ROWS, KeyedRow
+
+from lbcore.middleware.retry import millis
+from lbcore.store.bucket import TAKE, key_of, parts_of
+from lbcore.store.redis import Settings, Store
 
 cdef enum:
     FRACTIONS = 32             # bits of a bucket's time below 1 ns
@@ -40,10 +47,38 @@ def delay_text(int64_t delay_ns) -> str:
 
 
 @cython.final
+cdef class Asked(Pending):
+    """A request that waits for what the store says of its bucket."""
+
+    cdef object call           # under way at the store; None: it is done
+    cdef int64_t delay_us      # that the request has to wait; -1: the store has failed
+
+    cdef int cancel(self) except -1:
+        self.call.forget()
+        return 0
+
+    cdef int expire(self) except -1:
+        self.call.forget()
+        return Pending.expire(self)
+
+    def take(self, result) -> None:
+        """The store has replied, or failed."""
+        if result is not None:
+            self.delay_us = result
+        self.settle()
+
+
+@cython.final
 cdef class RateLimit(Middleware):
     """The `rateLimit` middleware of Traefik. Requests for which the table of keys has no room pass, which is counted there."""
 
     cdef Source source
+    cdef State state
+    cdef object store                  # Store; None: the buckets lie in this instance
+    cdef object settings               # of the store
+    cdef tuple parts                   # arguments of its script
+    cdef str when_away                 # local, pass or refuse
+    cdef int64_t most_wait_ms          # for the store
     cdef Group group
     cdef int64_t interval_ns           # between two requests, rounded down; and
     cdef uint64_t interval_fraction    # the rest, in 2^-32 ns
@@ -65,22 +100,57 @@ cdef class RateLimit(Middleware):
             self.burst_ns = <int64_t>min(interval_ns * <double>max(config.burst, 1), LONGEST_NS)
             rate = min(1e9 / interval_ns, 1e9)  # above it there is no delay that could be told
             self.most_delay_ns = 1000000000 // (2 * <int64_t>rate) if rate >= 1 else 500000000
+        if self.limits and config.redis is not None:
+            self.when_away = config.redis.when_away
+            self.most_wait_ms = millis(config.redis.max_wait)
+            self.settings = settings_of(config.redis)
+            self.parts = parts_of(interval_ns, min(max(config.burst, 1), 1 << 53), self.most_delay_ns // 1000)
 
-    def keep_in(self, state):
+    def keep_in(self, State state):
+        self.state = state
         self.group = state.group(f"rateLimit|{self.name}")
+        if self.settings is not None:
+            settings = self.settings.share(state.workers)
+            self.store = state.keep(settings.identity, lambda: Store(settings))
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
-        cdef int64_t delay_ns, delay_ms
         if not self.limits:
             return PASS
-        delay_ns = self.take(request, context)
+        if self.store is not None:
+            return self.ask(request, answer, context)
+        return self.follow(answer, context, self.take(request, context))
+
+    cdef int follow(self, Response answer, Context context, int64_t delay_ns) except -1:
+        """Pass, wait or refuse, by the time that a request has to wait for its token."""
+        cdef int64_t delay_ms = (delay_ns + 500000) // 1000000
         if delay_ns > self.most_delay_ns:
             return self.refuse(answer, delay_ns)
-        delay_ms = (delay_ns + 500000) // 1000000
         if delay_ms <= 0:
             return PASS
         context.wait(Pending.__new__(Pending), delay_ms)
         return WAIT
+
+    cdef int ask(self, Request request, Response answer, Context context) except -1:
+        """Have the request wait for the store, unless that is away."""
+        cdef Asked asked = Asked.__new__(Asked)
+        asked.delay_us = -1
+        asked.call = self.store.run(TAKE, key_of(self.name, self.source.text_of(request)), self.parts, asked.take)
+        if asked.call is None:
+            return self.do_without(request, answer, context)
+        context.wait(asked, self.most_wait_ms)
+        return WAIT
+
+    cdef int do_without(self, Request request, Response answer, Context context) except -1:
+        """The store says nothing about a request, which is counted."""
+        self.state.count_missed_store()
+        if self.when_away == "local":
+            return self.follow(answer, context, self.take(request, context))
+        if self.when_away == "pass":
+            return PASS
+        answer.status = 503
+        answer.append(span_of(b"Retry-After", 11), span_of(b"1", 1))
+        answer.text = span_of(b"Service Unavailable", 19)
+        return ANSWER
 
     def state_at(self, str place, Request request):
         cdef Group group
@@ -91,6 +161,11 @@ cdef class RateLimit(Middleware):
         cdef int i
         if not self.limits:
             return None
+        if self.store is not None:             # which is not asked for this
+            found = {"store": "redis"}
+            if request is not None:
+                found["source"] = self.source.text_of(request).decode("latin-1")
+            return found
         group = self.group.part(place)
         if request is None:
             row = group.table.region.keyed_rows(group.table.region.workers)
@@ -144,4 +219,28 @@ cdef class RateLimit(Middleware):
         return ANSWER
 
     cdef int on_settled(self, Request request, Response answer, Context context, Pending pending) except -1:
-        return PASS
+        cdef Asked asked
+        if not isinstance(pending, Asked):
+            return PASS                        # the time is over
+        asked = <Asked>pending
+        if asked.expired or asked.delay_us < 0:
+            return self.do_without(request, answer, context)
+        return self.follow(answer, context, asked.delay_us * 1000)
+
+
+def settings_of(redis):
+    """The settings of the store. Raises ValueError for those that cannot be used."""
+    dial_s = redis.dial_timeout.total_seconds()
+    return Settings(
+        endpoints=redis.addresses,
+        username=redis.username,
+        password=redis.password,
+        db=redis.db,
+        tls=None if redis.tls is None else redis.tls.server_tls(),
+        most=min(redis.pool_size or redis.max_active_conns, redis.max_active_conns or redis.pool_size),
+        least=redis.min_idle_conns,
+        dial_s=dial_s if dial_s > 0 else 5.0,
+        read_s=max(redis.read_timeout.total_seconds(), 0.0),
+        write_s=max(redis.write_timeout.total_seconds(), 0.0),
+        wait_s=redis.max_wait.total_seconds(),
+    )

@@ -3,12 +3,14 @@
 import random
 
 cimport cython
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_eq
 from lbcore.middleware.base cimport PASS, Context, Middleware, Tries
+from lbcore.middleware.budget cimport RetryBudget
+from lbcore.state.holdings cimport State
 
 from lbcore.config.units import status_ranges
 
@@ -21,10 +23,26 @@ cdef class RetryTries(Tries):
     """Pauses grow evenly to twice the first one, and are spread, so that requests that failed together do not come again together."""
 
     cdef double growth                 # of a pause, from one to the next
+    cdef RetryBudget budget            # None: attempts are not limited all together
+    cdef State state                   # where denied attempts are counted, if there is a budget
 
     cdef bint repeats(self, Request request) noexcept:
         cdef Span method = request.head.method
         return self.repeats_unsafe or not (span_eq(method, b"POST", 4) or span_eq(method, b"PATCH", 5) or span_eq(method, b"LOCK", 4))
+
+    cdef void begin(self, uint64_t now_ns) noexcept:
+        if self.budget is not None:
+            self.budget.note(now_ns)
+
+    cdef bint spend(self, uint64_t now_ns) noexcept:
+        if self.budget is None or self.budget.spend(now_ns):
+            return True
+        self.state.count_denied_retry()
+        return False
+
+    cdef void give_back(self, uint64_t now_ns) noexcept:
+        if self.budget is not None:
+            self.budget.give_back(now_ns)
 
     cdef int64_t pause(self, int made) noexcept:
         if self.pause_ms == 0:
@@ -38,6 +56,7 @@ cdef class Retry(Middleware):
     """The `retry` middleware of Traefik."""
 
     cdef RetryTries tries
+    cdef object budget                 # its options; None: there is none
 
     def __init__(self, str name, config):
         if config.disable_retry_on_network_error and not config.status:
@@ -56,6 +75,13 @@ cdef class Retry(Middleware):
             begins_anew=not config.disable_retry_on_network_error,
         )
         self.tries.growth = 2 ** (1 / (config.attempts - 1)) if config.attempts > 1 else 1.0
+        self.budget = config.budget
+
+    def keep_in(self, State state):
+        if self.budget is not None:
+            group = state.group(f"retry|{self.name}")
+            self.tries.budget = RetryBudget(group, self.budget.ratio, self.budget.min_per_second)
+            self.tries.state = state
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         context.set_tries(self.tries)

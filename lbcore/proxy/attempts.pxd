@@ -47,6 +47,8 @@ cdef class Attempting(RequestWay):
     cdef bint retry(self, bint anew) except *
     cdef bint is_late(self) noexcept
     cdef bint begins_anew(self) noexcept
+    cdef bint afford(self) noexcept
+    cdef void not_made(self) noexcept
     cdef bint hedge(self) except *
     cdef int set_aside(self, list cookies) except -1
     cdef int take_up(self, Attempt attempt) except -1

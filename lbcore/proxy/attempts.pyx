@@ -144,7 +144,7 @@ cdef class Attempting(RequestWay):
     cdef bint follow(self, int outcome, int status) except *:
         """Make the attempt that may follow a failed one. False: none does, and `status` is the answer."""
         cdef bint repeatable = self.request.is_idempotent() if outcome == OUTCOME_STALE else self.is_repeatable()
-        cdef bint unreached = outcome == OUTCOME_UNREACHED
+        cdef bint unreached = outcome == OUTCOME_UNREACHED, affords = True
         cdef int step
         if unreached and self.is_late():
             outcome = OUTCOME_BAD
@@ -154,13 +154,20 @@ cdef class Attempting(RequestWay):
             self.ask_same()
             return True
         if step == NEXT_OTHER:
-            if self.ask_other():
-                return True
-            step = next_attempt(self.attempt, OUTCOME_BAD, status, repeatable, self.decision, self.tries_left(), self.tried)
-        if step == NEXT_NONE and unreached and repeatable and self.begins_anew():
+            affords = not unreached or self.afford()
+            if affords:
+                if self.ask_other():
+                    return True
+                if unreached:
+                    self.not_made()
+            step = next_attempt(self.attempt, OUTCOME_BAD, status, repeatable, self.decision,
+                                self.tries_left() if affords else None, self.tried)
+        if step == NEXT_NONE and unreached and repeatable and affords and self.begins_anew() and self.afford():
             return self.retry(True)
         if step == NEXT_RETRY:
-            return self.retry(False)
+            if self.afford():
+                return self.retry(False)
+            step = next_attempt(self.attempt, OUTCOME_BAD, status, repeatable, self.decision, None, self.tried)
         if step == NEXT_FALLBACK:
             self.fall_back(status)
             return True
@@ -174,7 +181,17 @@ cdef class Attempting(RequestWay):
         self.is_retry = False
         self.decision.most_tries = tries.most
         self.tries_until_ns = self.dialer.now_ns() + <uint64_t>tries.within_ms * 1000000 if tries.within_ms else 0
+        tries.begin(self.dialer.now_ns())
         return 0
+
+    cdef bint afford(self) noexcept:
+        """Whether the budget of the route has room for one more attempt, which is taken from it."""
+        return self.tries is None or self.tries.spend(self.dialer.now_ns())
+
+    cdef void not_made(self) noexcept:
+        """The attempt of `afford` is not made."""
+        if self.tries is not None:
+            self.tries.give_back(self.dialer.now_ns())
 
     cdef Tries tries_left(self):
         """`tries`, if it allows one more attempt after an answer of a server; else None."""
@@ -198,6 +215,7 @@ cdef class Attempting(RequestWay):
         cdef int64_t pause_ms = min(self.tries.pause(self.tried), <int64_t>LONGEST_PAUSE_MS)
         cdef uint64_t serial = self.serial
         if self.tries_until_ns and self.dialer.now_ns() + <uint64_t>pause_ms * 1000000 >= self.tries_until_ns:
+            self.not_made()
             return False
         self.discard_answer()
         if self.recording is not None and self.recording is not self.request_tail:

@@ -35,6 +35,7 @@ from lbcore.middleware.challenges import Challenges
 from lbcore.middleware.python import PythonMiddleware
 from lbcore.middleware.redirect import RedirectScheme
 from lbcore.middleware.respond import Ping, Respond
+from lbcore.middleware.timeout import Timeout
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
 from lbcore.routing.compile_targets import TargetCompiler, is_made_by
 from lbcore.routing.compile_tcp import TcpCompiler, tcp_identity
@@ -615,15 +616,19 @@ class _Compiler:
     def guarded(self, name: str, config: model.Service) -> Service:
         """A service, with its middlewares as a gate."""
         service = self.chooser(name, config, self.slots.services[name])
+        steps: list[Middleware] = []
+        if config.timeout:
+            steps.append(Timeout(f"{name}:timeout", model.Timeout(after=config.timeout)))
         if not config.middlewares:
-            return service
+            return Guarded(name, tuple(steps), service) if steps else service
         flat = self.expand([qualify(reference, name) for reference in config.middlewares])
         for reference in flat:
             if reference not in self.middlewares:
                 self.found.following.add(("service", name))
                 raise ValueError(self.found.middlewares[reference][0])
             self.note_place(reference, name)
-        return Guarded(name, tuple(self.middlewares[reference] for reference in flat), service)
+        steps += [self.middlewares[reference] for reference in flat]
+        return Guarded(name, tuple(steps), service)
 
     def note_place(self, middleware: str, place: str) -> None:
         places = self.places.setdefault(middleware, [])

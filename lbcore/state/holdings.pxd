@@ -24,3 +24,6 @@ cdef class Group:
 cdef class State:
     cdef readonly KeyedTable table
     cdef object objects                # WeakValueDictionary, by identity
+
+    cdef void count_missed_store(self) noexcept
+    cdef void count_denied_retry(self) noexcept

@@ -82,6 +82,19 @@ cdef class State:
         """Of the instance: see `Region.secret`."""
         return self.table.region.secret
 
+    @property
+    def workers(self) -> int:
+        """Of the instance."""
+        return self.table.region.workers
+
+    cdef void count_missed_store(self) noexcept:
+        """A limit has decided about a request without its store."""
+        self.table.region.worker(self.table.worker).stores_missed += 1
+
+    cdef void count_denied_retry(self) noexcept:
+        """The budget of a middleware had no room for an attempt."""
+        self.table.region.worker(self.table.worker).retries_denied += 1
+
     def count_shed_password(self) -> None:
         """A request was refused since its password could not be checked."""
         self.table.region.worker(self.table.worker).passwords_shed += 1

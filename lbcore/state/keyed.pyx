@@ -210,4 +210,4 @@ cdef class KeyedTable:
     @property
     def evictions(self) -> int:
         """Number of evicted rows, and of keys that found no room, over all parts."""
-        return self.region.keys_shed
+        return self.region.keys_evicted + self.region.keys_refused

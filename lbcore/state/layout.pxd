@@ -211,7 +211,9 @@ cdef struct WorkerStats:       # one per worker; its totals are the sums over it
     uint64_t bodies_shed       # bodies, or parts of one, for which Header.body_memory_limit had no room
     uint64_t connections_shed  # idle connections, of clients and to servers, that were closed for want of descriptors
     uint64_t passwords_shed    # checks of passwords that were refused since too many waited
-    uint64_t reserve[1]
+    uint64_t retries_denied    # attempts for which the budget of `retry` had no room
+    uint64_t stores_missed     # requests about which a limit has decided without its store, since that was away
+    uint64_t reserve[7]
     EntryPointStats entry_points[MAX_ENTRY_POINTS]  # index = position in the static configuration
 
 

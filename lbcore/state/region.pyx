@@ -601,9 +601,30 @@ cdef class Region:
         return sum([self.worker(worker).passwords_shed for worker in range(self.workers)])
 
     @property
-    def keys_shed(self):
-        """The number of keys of limits that were refused or evicted because their tables were full."""
-        return sum([self.keyed_part(part).evicted + self.keyed_part(part).refused for part in range(self.workers + 1)])
+    def retries_denied(self):
+        """Attempts for which the budget of `retry` had no room."""
+        return sum([self.worker(worker).retries_denied for worker in range(self.workers)])
+
+    @property
+    def stores_missed(self):
+        """Requests about which limits have decided without their store, since that was away."""
+        return sum([self.worker(worker).stores_missed for worker in range(self.workers)])
+
+    @property
+    def keys_evicted(self):
+        """The number of keys of limits that were evicted to make room for others."""
+        return sum([self.keyed_part(part).evicted for part in range(self.workers + 1)])
+
+    @property
+    def keys_refused(self):
+        """The number of keys of limits for which there was no room, nothing that could be evicted being there."""
+        return sum([self.keyed_part(part).refused for part in range(self.workers + 1)])
+
+    @property
+    def keys_used(self):
+        """The number of keys of limits: (those that are used up over time, those that are held, of all workers)."""
+        held = sum([self.keyed_part(part).rows for part in range(self.workers)])
+        return self.keyed_part(self.workers).rows, held
 
     # Life of a worker.
 

@@ -13,7 +13,7 @@ import ssl
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from lbcore.config.dynamic import DynamicConfig, Middleware
 from lbcore.config.model import Model, Object
@@ -108,6 +108,7 @@ def speaks_to_servers(config: DynamicConfig) -> bool:
         or any(_says_anything(transport) for transport in config.http.servers_transports.values())
         or any(transport.tls is not None for transport in config.tcp.servers_transports.values())
         or any(is_secure(middleware.upstream) for middleware in config.http.middlewares.values())
+        or any(len(middleware.tls_way) > 1 for middleware in config.http.middlewares.values())
     )
 
 
@@ -213,17 +214,18 @@ class _Settler:
 
     def middleware(self, name: str, middleware: Middleware) -> Middleware:
         """The middleware, with the contents of the files for the server that it asks."""
-        tls = middleware.upstream_tls
-        kind = middleware.kinds[0] if len(middleware.kinds) == 1 else ""
-        if middleware.faults or getattr(getattr(middleware, kind, None), "tls", None) is None:
+        tls, way = middleware.upstream_tls, middleware.tls_way
+        if middleware.faults or len(middleware.kinds) != 1 or not way:
             return middleware
         known = self.middlewares_before.get(name)
         before = known.upstream_tls.settled if known is not None else None
         found = self.servers(f"http.middlewares.{name}", middleware, tls.servers, before)
         if isinstance(found, str):
             return middleware.model_copy(update={"faults": (found,)})
-        settled = getattr(middleware, kind).model_copy(update={"tls": tls.model_copy(update={"settled": found})})
-        return middleware.model_copy(update={kind: settled})
+        section: Model = middleware.at(way).model_copy(update={"tls": tls.model_copy(update={"settled": found})})
+        for above, name in ((way[:depth], way[depth]) for depth in reversed(range(len(way)))):
+            section = middleware.at(above).model_copy(update={name: section})
+        return cast(Middleware, section)
 
     def tcp_transport(self, name: str, transport: TcpServersTransport) -> TcpServersTransport:
         if transport.faults or transport.tls is None:

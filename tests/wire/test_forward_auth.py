@@ -186,7 +186,8 @@ def test_the_method(method: str) -> None:
 
 def test_headers_of_its_answer_replace_those_of_the_client() -> None:
     answer = reply(
-        "200 OK", "X-User: ann", "X-Role: a", "X-Role: b", "X-Other: no", "Connection: close, X-Hop", "X-Hop: h"
+        *("200 OK", "X-User: ann", "X-Role: a", "X-Role: b", "X-Other: no", "Connection: close, X-Hop", "X-Hop: h"),
+        *("Keep-Alive: 5", "Proxy-Authenticate: x", "Proxy-Authorization: x", "Upgrade: x", "Trailer: x", "TE: x"),
     )
     spoofed = b"x-user: root\r\nX_User: root\r\nX.USER: root\r\nX-Groups: root\r\nX-Mine: 1\r\n"
     with serving(echo) as server, asking(answer) as auth:
@@ -204,6 +205,9 @@ def test_headers_of_its_answer_replace_those_of_the_client() -> None:
             # Neither the framing nor the host can be changed.
             headers = seen(proxy.ask((GET % b"Content-Length: 2\r\n").replace(b"GET", b"POST") + b"hi"))
             assert (headers["content-length"], headers["host"], headers["x-other"]) == ("2", "shop.test:8080", "no")
+            # Nor what is said of the connection to the server that was asked.
+            hops = {"x-hop", "keep-alive", "proxy-authenticate", "proxy-authorization", "upgrade", "trailer", "te"}
+            assert not hops & set(headers)
 
 
 REFUSALS = {

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import pytest
 
 from lbcore.config.middlewares.rate_limit import RateLimit as Config
 from lbcore.middleware.rate_limit import RateLimit, delay_text
+from lbcore.state.keyed import KeyedTable
 from tests.support.instance import eventually
-from tests.support.problems import errors_of
 from tests.support.recorder import GET, recorders
-from tests.support.wire import Edge, Peer, edge
+from tests.support.wire import Peer, edge
 from tests.wire.test_content_type import through
+from tests.wire.test_observability import metric, watched
 
 
 def limited(url: str, **options: Any) -> dict[str, Any]:
@@ -139,65 +139,6 @@ def test_routers_are_apart_and_reloads_change_nothing() -> None:
             assert statuses(client, 1, elsewhere) == [429]
 
 
-class Bucket:
-    """What Go's rate.Limiter does, slowly: tokens, which come at a rate up to a burst."""
-
-    def __init__(self, rate: float, burst: int, most_delay_ms: float) -> None:
-        self.rate, self.burst, self.most_delay_ms = rate, burst, most_delay_ms
-        self.tokens, self.at_ms = float(burst), 0.0
-
-    def delay_ms(self, now_ms: float) -> float:
-        tokens = min(self.burst, self.tokens + (now_ms - self.at_ms) * self.rate / 1000)
-        return (1 - tokens) / self.rate * 1000
-
-    def passes(self, now_ms: float) -> bool:
-        if self.delay_ms(now_ms) > self.most_delay_ms:
-            return False
-        self.tokens = min(self.burst, self.tokens + (now_ms - self.at_ms) * self.rate / 1000) - 1
-        self.at_ms = now_ms
-        return True
-
-
-@pytest.mark.parametrize(("average", "burst"), [(7, 1), (3, 5), (40, 12)])
-def test_as_a_slow_model(average: int, burst: int) -> None:
-    chance = random.Random(average)
-    model, now = Bucket(average, burst, 1000 / (2 * average)), 0
-    with recorders("a") as (a,), edge(limited(a.url, average=average, burst=burst)) as lb:
-        lb.drive()
-        for _ in range(150):
-            step = chance.choice([0, 1, 3, 10, 50, 200, 1000])
-            lb.drive(step)
-            now += step
-            if abs(model.delay_ms(now) - model.most_delay_ms) < 1e-3:
-                continue  # at the very edge
-            client = lb.client()
-            client.send(GET)
-            wanted = model.passes(now)
-            if wanted and model.tokens < 0:
-                lb.settle()
-                lb.drive(1)  # the wait is over at the latest after this
-                now += 1
-                while lb_waits(lb, client):
-                    lb.drive(10)
-                    now += 10
-            assert client.message()[0].split()[1] == ("200" if wanted else "429")
-            client.close()
-
-
-def lb_waits(lb: Edge, client: Peer) -> bool:
-    """Whether a client has got nothing so far."""
-    lb.settle()
-    client.sock.settimeout(0.05)
-    try:
-        piece = client.sock.recv(65536)
-    except TimeoutError:
-        return True
-    finally:
-        client.sock.settimeout(30)
-    client.rest += piece
-    return False
-
-
 @pytest.mark.parametrize(
     ("delay_ns", "text"),
     [
@@ -219,6 +160,22 @@ def test_a_negative_period_is_refused() -> None:
         RateLimit("limit@file", Config.model_validate({"average": 1, "period": "-1s"}))
 
 
-def test_a_limit_by_redis_is_refused() -> None:
-    (error,) = errors_of({"rateLimit": {"average": 1, "redis": {"endpoints": ["localhost:6379"]}}})
-    assert "redis: not supported" in error
+def test_a_metric_says_when_sources_are_evicted() -> None:
+    with recorders("a") as (a,), watched(limited(a.url, average=1, period="1h"), metrics={"prometheus": {}}) as lb:
+        table = KeyedTable(lb.proxy._region, 0)  # type: ignore[arg-type]
+        client = lb.client()
+        assert statuses(client, 2) == [200, 429]
+        assert metric(lb, "lbcore_keys", kind="used") == 1
+        for number in range(49_151):
+            table.spend(1, number.to_bytes(16, "big"), 1, 1)
+        assert metric(lb, "lbcore_keys", kind="used") == 49_152
+        assert metric(lb, "lbcore_keys_shed_total", result="evicted") == 0
+        for number in range(3):
+            table.spend(2, number.to_bytes(16, "big"), 1, 1)
+        assert metric(lb, "lbcore_keys", kind="used") == 49_152
+        assert metric(lb, "lbcore_keys_shed_total", result="evicted") == 3
+        for number in range(49_152):
+            table.admit(3, number.to_bytes(16, "big"), 1)
+        assert not table.admit(3, b"y" * 16, 1)
+        assert metric(lb, "lbcore_keys", kind="held") == 49_152
+        assert metric(lb, "lbcore_keys_shed_total", result="refused") == 1

@@ -12,8 +12,9 @@ import pytest
 from lbcore.config.middlewares.retry import Retry as Config
 from lbcore.middleware.retry import Retry
 from tests.support.ports import free_port
+from tests.support.problems import errors_of
 from tests.support.recorder import GET, Recorder, config, counters, post, recorders
-from tests.support.wire import edge
+from tests.support.wire import Edge, edge
 
 
 def retrying(*urls: str, **options: Any) -> dict[str, Any]:
@@ -171,3 +172,79 @@ def test_as_the_middleware_of_a_service_it_begins_once() -> None:
 def test_what_is_refused(options: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=re.escape(problem)):
         Retry("again@file", Config.model_validate(options))
+
+
+def denied(lb: Edge) -> int:
+    assert lb.proxy._region is not None
+    return lb.proxy._region.retries_denied
+
+
+def test_a_budget_is_a_share_of_the_requests_and_so_many_a_second() -> None:
+    """The clock stands still: all is within one second."""
+    for budget, further in (
+        ({"ratio": 0.5, "minPerSecond": 0}, 20),
+        ({"ratio": 0.0, "minPerSecond": 1}, 10),
+        ({"ratio": 0.25, "minPerSecond": 1}, 20),
+        ({"ratio": 0.0, "minPerSecond": 0}, 0),
+        ({}, 40),
+        ({"ratio": 0.0}, 40),
+        ({"minPerSecond": 0}, 8),
+    ):
+        options = {"attempts": 2, "status": ["503"], "budget": budget}
+        with recorders("a") as (a,), edge(retrying(a.url, **options)) as lb:
+            lb.drive()
+            a.answer = lambda *request: (503, b"no")
+            client = lb.client()
+            assert {status(client.ask(GET)) for _ in range(40)} == {503}
+            assert len(a.requests) - 40 == further, budget
+            assert denied(lb) == 40 - further
+            assert counters(lb, f"all@file|{a.url}").retries == further
+
+
+def test_a_budget_comes_back_and_outlives_a_reload() -> None:
+    options = {"attempts": 3, "status": ["503"], "budget": {"ratio": 0.1, "minPerSecond": 0}}
+    with recorders("a") as (a,), edge(retrying(a.url, **options)) as lb:
+        lb.drive()
+        client = lb.client()
+        for _ in range(30):
+            assert status(client.ask(GET)) == 200
+        a.answer = lambda *request: (503, b"no")
+        lb.apply(retrying(a.url, **options, retryNonIdempotentMethod=True))
+        for _ in range(3):
+            assert status(client.ask(GET)) == 503
+        assert len(a.requests) == 33 + 3
+        lb.drive(11_000)
+        assert status(client.ask(GET)) == 503
+        assert len(a.requests) == 33 + 3 + 1  # the requests of before count no more
+        for _ in range(30):
+            client.ask(GET)
+        assert len(a.requests) - 67 == 3 and denied(lb) > 0
+
+
+def test_servers_that_cannot_be_reached_cost_of_the_budget_and_what_is_not_made_does_not() -> None:
+    with recorders("a") as (a,):
+        gone = dead()
+        budget = {"ratio": 0.0, "minPerSecond": 1}
+        dynamic = retrying(gone, dead(), attempts=5, initialInterval="1h", timeout="1s", budget=budget)
+        with edge(dynamic) as lb:
+            lb.drive()
+            client = lb.client()
+            # The other server costs an attempt, then a pause would be too long: that one is given back.
+            assert {status(client.ask(GET)) for _ in range(9)} == {502}
+            assert denied(lb) == 0
+            assert {status(client.ask(GET)) for _ in range(6)} == {502}
+            assert denied(lb) == 6
+        dynamic = retrying(gone, attempts=2, budget={"ratio": 0.0, "minPerSecond": 0})
+        dynamic["http"]["services"]["main"] = dynamic["http"]["services"]["all"]
+        dynamic["http"]["services"]["other"] = {"loadBalancer": {"servers": [{"url": a.url}]}}
+        failover = {"service": "main", "fallback": "other", "errors": {"status": ["500-599"]}}
+        dynamic["http"]["services"]["all"] = {"failover": failover}
+        with edge(dynamic) as lb:
+            assert lb.ask(GET)[2] == b"a"  # a fallback is no attempt of the middleware
+            assert denied(lb) == 1
+
+
+def test_a_budget_that_cannot_be() -> None:
+    for budget, text in (({"ratio": -1}, "ratio"), ({"minPerSecond": -1}, "minPerSecond"), ({"ratio": "x"}, "ratio")):
+        (error,) = errors_of({"retry": {"attempts": 2, "budget": budget}})
+        assert text in error

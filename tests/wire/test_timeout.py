@@ -147,3 +147,73 @@ def test_a_switch_of_protocols_has_no_end() -> None:
 def test_a_time_is_needed() -> None:
     with pytest.raises(ValueError, match="above 0"):
         Timeout("limit@file", Config())
+
+
+def of_service(services: dict[str, Any], **urls: str) -> dict[str, Any]:
+    """`all` and its children, where `slow` has a time of its own."""
+    dynamic = config(services, **urls)
+    dynamic["http"]["services"]["slow"]["timeout"] = "2s"
+    return dynamic
+
+
+def test_a_service_has_a_time_of_its_own() -> None:
+    """It counts for whatever leads there, before the service's own middlewares, and for no other service."""
+    with recorders("slow", "other") as (slow, other):
+        gate = threading.Event()
+        slow.answer = lambda *request: (200, b"slow" if gate.wait(TIMEOUT_S) else b"")
+        weighted = {"weighted": {"services": [{"name": "slow"}, {"name": "other"}]}}
+        dynamic = of_service({"all": weighted}, slow=slow.url, other=other.url)
+        with edge(dynamic) as lb:
+            lb.drive()
+            clients = [lb.client() for _ in range(4)]
+            for client in clients:
+                client.send(GET)
+            eventually(lambda: (len(slow.requests), len(other.requests)) == (2, 2), "all are asked")
+            lb.drive(1500)
+            lb.settle()
+            lb.drive(1000)
+            found = sorted(int(client.message()[0].split()[1]) for client in clients)
+            assert found == [200, 200, 504, 504]
+            gate.set()
+            lb.drive()
+            assert {lb.ask(GET)[0].split()[1] for _ in range(4)} == {"200"}
+
+
+def test_the_time_of_a_service_ends_with_it_and_its_middlewares_are_within() -> None:
+    with recorders("slow", "other") as (slow, other):
+        slow.answer = lambda *request: (503, b"no")
+        gate = threading.Event()
+        other.answer = lambda *request: (200, b"other" if gate.wait(TIMEOUT_S) else b"")
+        failover = {"failover": {"service": "slow", "fallback": "other", "errors": {"status": ["503"]}}}
+        with edge(of_service({"all": failover}, slow=slow.url, other=other.url)) as lb:
+            lb.drive()
+            client = lb.client()
+            client.send(GET)
+            eventually(lambda: other.requests, "the fallback is asked")
+            lb.drive(5000)
+            lb.settle()
+            gate.set()
+            assert client.message()[2] == b"other"
+        retry = {"retry": {"attempts": 2, "status": ["503"], "initialInterval": "1h"}}
+        dynamic = of_service({}, slow=slow.url)
+        dynamic["http"]["routers"]["all"]["service"] = "slow"
+        dynamic["http"]["services"]["slow"]["middlewares"] = ["again"]
+        dynamic["http"]["middlewares"] = {"again": retry}
+        with edge(dynamic) as lb:
+            lb.drive()
+            client = lb.client()
+            client.send(GET)
+            eventually(lambda: len(slow.requests) == 2, "it is asked, and a pause begins")
+            lb.settle()
+            lb.drive(2500)
+            assert client.message()[0].split()[1] == "504"
+
+
+@pytest.mark.parametrize("value", ["0s", ""])
+def test_a_service_without_a_time(value: str) -> None:
+    with recorders("slow") as (slow,):
+        dynamic = of_service({}, slow=slow.url)
+        dynamic["http"]["routers"]["all"]["service"] = "slow"
+        dynamic["http"]["services"]["slow"]["timeout"] = value or "0"
+        with edge(dynamic) as lb:
+            assert lb.ask(GET)[2] == b"slow"

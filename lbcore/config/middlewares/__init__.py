@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from lbcore.config.middlewares.add_prefix import AddPrefix
@@ -94,8 +96,25 @@ class Middleware(Object):
 
     @property
     def upstream_tls(self) -> UpstreamTls:
-        """The settings of connections to that server, if it uses TLS."""
-        return next((tls for kind in self.kinds if (tls := getattr(getattr(self, kind), "tls", None))), UpstreamTls())
+        """The settings of connections to that server, or to its store, if it uses TLS."""
+        section = self.at(self.tls_way)
+        return section.tls if self.tls_way else UpstreamTls()
+
+    @property
+    def tls_way(self) -> tuple[str, ...]:
+        """The attributes on the way to the section whose `tls` these are; empty: there is none."""
+        for kind in self.kinds:
+            for way in ((kind,), (kind, "redis")):
+                if getattr(self.at(way), "tls", None) is not None:
+                    return way
+        return ()
+
+    def at(self, way: tuple[str, ...]) -> Any:
+        """The section at the end of a way of attributes; None: there is none."""
+        section: Any = self
+        for name in way:
+            section = getattr(section, name, None)
+        return section
 
     @property
     def asks(self) -> list[str]:

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from lbcore.config.model import Model
-from lbcore.config.numbers import Limit
+from lbcore.config.model import WHEN_SET, Model
+from lbcore.config.numbers import Count, Limit
 from lbcore.config.units import SignedDuration
 
 MEBI = 1 << 20
+
+
+class RetryBudget(Model):
+    """What all requests of the middleware together have for further attempts, over the last ten seconds.
+
+    ratio         of further attempts to requests.
+    minPerSecond  that are allowed beside these.
+    """
+
+    may_be_empty: ClassVar[bool] = True
+
+    ratio: Annotated[float, Field(ge=0, le=1000)] = 0.2
+    min_per_second: Count = 10
 
 
 class Retry(Model):
@@ -19,6 +33,7 @@ class Retry(Model):
     timeout              no attempt begins later than that after the request came; not above 0: any time.
     status               ranges of answers after which another server is asked.
     maxRequestBodyBytes  of a request that is sent again after an answer; below 0: a share of the memory for bodies.
+    budget               (extension) a limit for further attempts, so that they do not burden servers that fail.
     """
 
     attempts: int = Field(default=0, le=1000)
@@ -28,3 +43,4 @@ class Retry(Model):
     status: list[str] = []
     disable_retry_on_network_error: bool = False
     retry_non_idempotent_method: bool = False
+    budget: Annotated[RetryBudget | None, WHEN_SET] = None

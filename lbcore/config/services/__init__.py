@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from lbcore.config.model import Object
+from datetime import timedelta
+from typing import Annotated
+
+from lbcore.config.model import WHEN_SET, Object
+from lbcore.config.numbers import ShortDuration
 from lbcore.config.services.failover import Failover
 from lbcore.config.services.load_balancer import LoadBalancer
 from lbcore.config.services.mirroring import Mirroring
@@ -10,9 +14,13 @@ from lbcore.config.services.weighted import HighestRandomWeight, Weighted
 
 
 class Service(Object):
-    """Exactly one way to choose; `middlewares` run before it."""
+    """Exactly one way to choose; `middlewares` run before it.
+
+    timeout  (extension) that a request has from there to the end of its answer; 0: any time.
+    """
 
     middlewares: list[str] = []
+    timeout: Annotated[ShortDuration, WHEN_SET] = timedelta(0)
     load_balancer: LoadBalancer | None = None
     weighted: Weighted | None = None
     highest_random_weight: HighestRandomWeight | None = None

@@ -99,10 +99,10 @@ def test_region_clear_worker_keeps_totals_and_drops_what_was_under_way() -> None
         region.reset_server(slot)
     with mmap.mmap(region.fd, 0) as raw:
         cells = 4096 + 64 + 4 * 192
-        stats = cells + 2 * 24640
+        stats = cells + 2 * 24704
         for worker in range(2):
             # accepted, open_connections of entry point 1; requests, in_flight of server 2.
-            struct.pack_into("<QQ", raw, cells + worker * 24640 + 64 + 384, 9, 4)
+            struct.pack_into("<QQ", raw, cells + worker * 24704 + 128 + 384, 9, 4)
             struct.pack_into("<QQ", raw, stats + (worker * 4 + 2) * 192, 11, 3)
     region.beat(0)
     assert region.heartbeat_ns(0) > 0
