@@ -49,6 +49,16 @@ cdef Sink HELD = Sink()        # where the body of an answer goes while it waits
 HELD.blocked = True
 
 
+cdef class Tally(Filter):
+    """The first filter of an answer that others may change: it counts what the server has sent."""
+
+    cdef uint64_t bytes
+
+    cdef int put(self, Span data) except -1:
+        self.bytes += data.len
+        return Filter.put(self, data)
+
+
 cdef class AnswerWay(Attempting):
     """The part of an exchange that its answer goes through."""
 
@@ -58,6 +68,8 @@ cdef class AnswerWay(Attempting):
         filter.connect(self.client)
         if self.answer_filters is self.client:
             self.answer_filters = filter
+            if self.stream is not None and self.entry_point.observer is not None:
+                self.answer_filters = tally_before(filter)
             return 0
         last = <Filter>self.answer_filters
         while last.next is not self.client:
@@ -482,7 +494,19 @@ cdef class AnswerWay(Attempting):
         record.duration_ns = record.ended_ns - self.started_ns
         record.request_bytes = self.request_bytes
         record.response_bytes = self.response_bytes
+        record.origin_bytes = self.response_bytes
+        if isinstance(self.answer_filters, Tally):
+            record.origin_bytes = (<Tally>self.answer_filters).bytes
         return observe(&record, self.entry_point, self.route, self.attempt, self.request, self.response)
+
+
+cdef Tally tally_before(Filter filter):
+    """What counts the bytes that a filter gets."""
+    cdef Tally tally = Tally.__new__(Tally)
+    tally.step = filter.step
+    tally.large_pieces = filter.large_pieces
+    tally.connect(filter)
+    return tally
 
 
 cdef dict outcome_of(Attempt attempt):

@@ -12,7 +12,8 @@ from lbcore.routing.route cimport Route
 cdef int observe(Record* record, EntryPoint entry_point, Route route, Attempt attempt, Request request, Response response) except -1:
     """Pass the record of a finished exchange to the observer of the entry point.
 
-    record   filled by the exchange: forward, status, retries, ended_ns, duration_ns, request_bytes, response_bytes. The rest is set here.
+    record   filled by the exchange: forward, status, retries, ended_ns, duration_ns, request_bytes, response_bytes, origin_bytes. The rest
+             is set here.
     route    None when none matched.
     attempt  the last one.
     """
@@ -38,5 +39,6 @@ cdef int observe(Record* record, EntryPoint entry_point, Route route, Attempt at
     record.protocol = PROTOCOL_WEBSOCKET if record.status == 101 else PROTOCOL_HTTP
     record.entry_point = entry_point.index
     record.origin_ns = 0 if internal else attempt.origin_ns
-    record.origin_bytes = record.response_bytes if record.origin_status else 0
+    if not record.origin_status:
+        record.origin_bytes = 0
     return entry_point.observer.note(record, request, response, entry_point.name, router, service, server)
