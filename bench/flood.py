@@ -1,7 +1,7 @@
 """A flood of wrong passwords, and what requests to another router notice: `python -m bench.flood [SECONDS] [WORKERS]`.
 
-One client asks an open router at a fixed rate, over a few connections; then it does so while others send wrong passwords, a new one
-with each request. Prints latencies of the open router from the time at which a request was due.
+One client asks an open router at a fixed rate, over a few connections; then it does so while others send wrong
+passwords, a new one with each request. Prints latencies of the open router from the time at which a request was due.
 """
 
 from __future__ import annotations
