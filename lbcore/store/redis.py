@@ -11,6 +11,7 @@ import asyncio
 import binascii
 import contextlib
 import hashlib
+import ipaddress
 import logging
 import random
 import re
@@ -21,6 +22,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import cast
 
 from lbcore.config.tls import ServerTls
@@ -249,11 +251,9 @@ class _Node:
     async def _open(self) -> None:
         link: _Link | None = None
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        host, port = self.address
-        secure = {"ssl": self._context, "server_hostname": host} if self._context is not None else {}
         try:
             async with asyncio.timeout(self.settings.dial_s or None):
-                _, link = await self.loop.create_connection(lambda: _Link(self), host, port, **secure)  # type: ignore[call-overload]
+                link = await self._connect()
                 await link.greet()
         except Exception as error:
             self.fail(str(error) or ("it does not answer in time" if isinstance(error, TimeoutError) else repr(error)))
@@ -265,6 +265,30 @@ class _Node:
             self._dials.discard(task)
             if link is not None:
                 link.abort()
+
+    async def _connect(self) -> _Link:
+        """A connection to the first of the server's addresses that takes one. Raises OSError."""
+        host, port = self.address
+        secure = {"ssl": self._context, "server_hostname": host} if self._context is not None else {}
+        failure: OSError | None = None
+        for address in await self._resolve(host, port):
+            try:
+                _, link = await self.loop.create_connection(lambda: _Link(self), address, port, **secure)  # type: ignore[call-overload]
+            except OSError as error:
+                failure = error
+            else:
+                return cast(_Link, link)
+        raise failure or OSError(f"{host} has no address")
+
+    async def _resolve(self, host: str, port: int) -> list[str]:
+        """By the loop's executor, whose threads end, and not by those of uvloop, which stay: see `process.threads`."""
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            found = await self.loop.run_in_executor(None, ask)
+            return list(dict.fromkeys(str(item[4][0]) for item in found))
+        return [host]
 
     def _opened(self, link: _Link) -> None:
         if self._closed:

@@ -126,6 +126,14 @@ def test_sources_and_middlewares_are_apart_and_routers_are_not(store: StoreServe
             assert statuses(lb.client(), 3, asked("one")) == [200, 200, 429]
 
 
+def test_a_store_by_its_name(store: StoreServer) -> None:
+    with recorders("a") as (a,), edge(limited(a.url, f"localhost:{store.port}")) as lb:
+        assert statuses(lb.client(), 7) == [200] * 5 + [429] * 2
+        assert missed(lb) == 0 and store.client.exists(KEY)
+    with recorders("a") as (a,), edge(limited(a.url, f"store.invalid:{store.port}", whenAway="refuse")) as lb:
+        assert statuses(lb.client(), 2) == [503] * 2
+
+
 def test_a_script_that_the_store_has_forgotten_is_sent_again(store: StoreServer) -> None:
     with recorders("a") as (a,), edge(limited(a.url, store.endpoint)) as lb:
         client = lb.client()

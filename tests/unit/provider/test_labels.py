@@ -234,6 +234,8 @@ def test_labels_that_traefik_ignores_are_ignored_with_a_warning(label: str) -> N
         ("traefik.tls.stores.default.defaultcertificate.certfile", "/etc/shadow"),
         ("traefik.tls.stores.default.defaultcertificate.keyFile", "/etc/shadow"),
         ("traefik.http.middlewares.a.basicauth.usersfile", "/etc/shadow"),
+        ("traefik.http.middlewares.a.ratelimit.redis.tls.ca", "/etc/shadow"),
+        ("traefik.http.middlewares.a.ratelimit.redis.tls.key", "/etc/shadow"),
         ("traefik.http.middlewares.a.forwardauth.tls.ca", "/etc/shadow"),
         ("traefik.http.middlewares.a.forwardauth.tls.ca", "-----BEGIN CERTIFICATE-----,/etc/shadow"),
         ("traefik.http.middlewares.a.forwardauth.address", "unix:/etc/shadow"),
