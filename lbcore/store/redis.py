@@ -395,7 +395,7 @@ class _Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._greeting: list[bool] = []  # of replies to the greeting that are to come: whether they may be errors
         self._greeted: asyncio.Future[None] | None = None
-        self._blocked = False  # the server does not take what is sent
+        self._blocked = False  # the server does not take what is sent, or the connection is ending
         self._late: asyncio.TimerHandle | None = None
         self._stuck: asyncio.TimerHandle | None = None
 
@@ -429,7 +429,10 @@ class _Link(asyncio.Protocol):
             text = command(b"ASKING") + text
         call.sent_s = self.used_s = now_s
         self.waiting.append(call)
-        self._transport.write(text)
+        try:
+            self._transport.write(text)
+        except RuntimeError:  # it has just ended: `lost` follows, and sends the call once more
+            self.abort()
         if self._late is None and self.node.settings.read_s:
             self._late = self.node.loop.call_later(self.node.settings.read_s, self._look)
 
@@ -450,10 +453,12 @@ class _Link(asyncio.Protocol):
         self.abort()
 
     def close(self) -> None:
+        self._blocked = True
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
+        self._blocked = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -498,6 +503,9 @@ class _Link(asyncio.Protocol):
         if self._stuck is not None:
             self._stuck.cancel()
             self._stuck = None
+
+    def eof_received(self) -> None:
+        self._blocked = True
 
     def connection_lost(self, error: Exception | None) -> None:
         for timer in (self._late, self._stuck):

@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.certificates import certificate
 from tests.support.instance import Instance, eventually, running
+from tests.support.ports import free_port
 from tests.support.recorder import Recorder
+from tests.support.stores import StoreServer
 from tests.support.wire import TIMEOUT_S, Peer
 
 WORKERS = 3
@@ -32,18 +35,21 @@ STATIC = {
 
 
 class Limited:
-    """An instance, its server, and how often it has been reloaded."""
+    """An instance, its server, its store, and how often it has been reloaded."""
 
-    def __init__(self, lb: Instance, server: Recorder) -> None:
+    def __init__(self, lb: Instance, server: Recorder, store: StoreServer, middlewares: dict[str, Any]) -> None:
         self.lb = lb
         self.server = server
+        self.store = store
+        self.middlewares = middlewares
         self.port = lb.port
         self.generation = 1
         self.ready = 1
 
     def reload(self) -> None:
         self.generation += 1
-        self.lb.write(dynamic(self.server.url, **{f"extra{self.generation}": {"addPrefix": {"prefix": "/x"}}}))
+        another = {f"extra{self.generation}": {"addPrefix": {"prefix": "/x"}}}
+        self.lb.write(dynamic(self.server.url, {**self.middlewares, **another}))
         self.lb.runs(self.generation)
         self.ready = 1
 
@@ -78,12 +84,13 @@ def request(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
 
 
-def dynamic(url: str, **more: Any) -> dict[str, Any]:
+def dynamic(url: str, middlewares: dict[str, Any]) -> dict[str, Any]:
+    """Each of the middlewares at a path of its name."""
     routers = {
-        name: {"rule": f"PathPrefix(`/{name}`)", "service": "app", "middlewares": [name]} for name in MIDDLEWARES
+        name: {"rule": f"PathPrefix(`/{name}`)", "service": "app", "middlewares": [name]} for name in middlewares
     }
     services = {"app": {"loadBalancer": {"servers": [{"url": url}]}}}
-    return {"http": {"routers": routers, "middlewares": {**MIDDLEWARES, **more}, "services": services}}
+    return {"http": {"routers": routers, "middlewares": middlewares, "services": services}}
 
 
 def answer(first: str, headers: Any, body: bytes) -> tuple[int, bytes]:
@@ -93,12 +100,23 @@ def answer(first: str, headers: Any, body: bytes) -> tuple[int, bytes]:
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Limited]:
-    server = Recorder("a")
+    folder, server = tmp_path_factory.mktemp("limits"), Recorder("a")
     server.answer = answer
-    with running(tmp_path_factory.mktemp("limits"), dynamic(server.url), workers=WORKERS, static=STATIC) as lb:
-        lb.runs(1)
-        yield Limited(lb, server)
-    server.close()
+    own, port = certificate(folder, "store", "localhost"), free_port()
+    secure = ["--tls-port", str(port), "--tls-cert-file", str(own.certificate), "--tls-key-file", str(own.key)]
+    secure += ["--tls-ca-cert-file", str(own.certificate), "--tls-auth-clients", "no", "--requirepass", "sesame"]
+    store = StoreServer(folder, "redis", *secure, password="sesame")
+    tls = {"ca": str(own.certificate)}
+    redis = {"endpoints": [f"localhost:{port}"], "password": "sesame", "tls": tls, "maxWait": "20s"}
+    stored = {"rateLimit": {"average": 1, "period": "1h", "burst": 6, "redis": {**redis, "maxActiveConns": 2}}}
+    middlewares = {**MIDDLEWARES, "stored": stored}
+    try:
+        with running(folder, dynamic(server.url, middlewares), workers=WORKERS, static=STATIC) as lb:
+            lb.runs(1)
+            yield Limited(lb, server, store, middlewares)
+    finally:
+        server.close()
+        store.stop()
 
 
 def test_what_is_under_way_is_one_count(limited: Limited) -> None:
@@ -175,6 +193,19 @@ def test_a_bucket_is_one(limited: Limited) -> None:
     limited.kill()
     found += limited.ask("/rate/200", 12)
     assert found == [200] * 10 + [429] * 10
+
+
+def test_a_bucket_in_a_store_is_one(limited: Limited) -> None:
+    """Over TLS, with a password; each worker has one connection, though fewer are allowed for all."""
+    found = limited.ask("/stored/200", 3)
+    limited.reload()
+    limited.kill()
+    found += limited.ask("/stored/200", 15)
+    assert found == [200] * 6 + [429] * 12
+    assert limited.store.client.keys("*") == [b"rate:stored@file:127.0.0.1"]
+    assert limited.metric("lbcore_limits_without_store_total") == 0
+    assert 1 <= limited.store.connections() <= WORKERS
+    assert "sesame" not in limited.lb.log
 
 
 def test_a_breaker_that_opens_is_open_in_all_workers(limited: Limited) -> None:

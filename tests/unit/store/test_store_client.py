@@ -205,6 +205,22 @@ def test_a_call_on_a_connection_that_was_dead_is_sent_once_more(in_loop: Any) ->
     in_loop(run())
 
 
+@pytest.mark.parametrize("end", ["abort", "close"])
+def test_a_call_while_its_connection_ends_is_sent_once_more(in_loop: Any, end: str) -> None:
+    async def run() -> None:
+        async with serving(calm) as port:
+            store = store_at(port)
+            assert await result_of(store) == 7
+            (node,) = store._nodes.values()
+            getattr(node.links[0]._transport, end)()  # without the knowledge of its link
+            assert await result_of(store) == 7
+            getattr(node.links[0], end)()
+            assert await result_of(store) in (7, "away")
+            store.close()
+
+    in_loop(run())
+
+
 def test_a_call_is_not_sent_for_ever(in_loop: Any) -> None:
     async def run() -> None:
         served = 0
