@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lbcore.middleware import jwt_auth as module
 from lbcore.middleware.tokens import Verifier
+from tests.support.certificates import authority, certificate, signed
 from tests.support.instance import eventually
 from tests.support.problems import errors_of
+from tests.support.secure import secure_serving
 from tests.support.wire import Edge, Peer, Server, config_for, edge, serving
 from tests.wire.test_basic_auth import GET, echo
 
@@ -266,6 +269,46 @@ def test_keys_of_a_server(keys: KeyServer, monkeypatch: pytest.MonkeyPatch) -> N
             clock.ahead_s += 11
             assert status(proxy, two) == "401"
             assert status(proxy, one) == "200"
+
+
+def test_keys_are_asked_for_again_when_they_are_as_old_as_is_said(
+    keys: KeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    one = token(RSA, "RS256", {"kid": "one"}, exp=int(time.time()) + 10**6)
+    with serving(echo) as server, edge(guarded(server.url, jwksURL=keys.url, cacheFor="1h")) as proxy:
+        for ahead_s, asked in ((0, 1), (3500, 1), (90, 1), (20, 2), (3590, 2), (20, 3)):
+            clock.ahead_s += ahead_s
+            assert status(proxy, one) == "200"
+            assert len(keys.asked) == asked, clock.ahead_s
+
+
+def test_tls_to_the_server_of_keys(keys: KeyServer, tmp_path: Path) -> None:
+    ca, mine = authority(tmp_path, "ca"), certificate(tmp_path, "mine", "client.test")
+    files = signed(tmp_path, ca, "keys", "IP:127.0.0.1")
+
+    def wants_mine(context: ssl.SSLContext) -> None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(mine.certificate)
+
+    one = token(RSA, "RS256", {"kid": "one"})
+    trusting = {"ca": str(ca.certificate)}
+    pair = {"cert": str(mine.certificate), "key": str(mine.key)}
+    with (
+        serving(echo) as server,
+        secure_serving(files, keys.serve) as plain,
+        secure_serving(files, keys.serve, wants_mine) as strict,
+    ):
+        for url, tls, found in (
+            (plain.url, {}, "503"),
+            (plain.url, {"ca": str(mine.certificate)}, "503"),
+            (plain.url, trusting, "200"),
+            (plain.url, {"insecureSkipVerify": True}, "200"),
+            (strict.url, trusting, "503"),
+            (strict.url, trusting | pair, "200"),
+        ):
+            with edge(guarded(server.url, jwksURL=f"{url}/keys", **({"tls": tls} if tls else {}))) as proxy:
+                assert status(proxy, one) == found, (url, tls)
 
 
 def test_without_keys_nobody_passes(keys: KeyServer, monkeypatch: pytest.MonkeyPatch) -> None:

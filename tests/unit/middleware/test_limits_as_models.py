@@ -282,4 +282,4 @@ MACHINES = [Buckets, UnderWay, Breakers, Budgets]
 def test_as_a_slow_model(machine: type[Workers]) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
-    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=60, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=50, deadline=None))
