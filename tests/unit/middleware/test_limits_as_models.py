@@ -22,6 +22,7 @@ from lbcore.middleware.in_flight import InFlightReq
 from lbcore.middleware.rate_limit import RateLimit
 from lbcore.state.holdings import State
 from lbcore.state.region import Region
+from tests.fuzz.effort import examples
 from tests.support.native import native
 
 WORKERS = 3
@@ -282,4 +283,4 @@ MACHINES = [Buckets, UnderWay, Breakers, Budgets]
 def test_as_a_slow_model(machine: type[Workers]) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
-    run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=50, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=examples(40), stateful_step_count=50, deadline=None))
