@@ -125,8 +125,8 @@ class Store:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._context = context_of(settings.tls) if settings.tls is not None else None
         self._nodes: dict[Address, _Node] = {}
+        self._context = context_of(settings.tls) if settings.tls is not None else None
         self._slots: dict[int, Address] = {}  # of a cluster, as far as its servers have told
         self._home = 0  # index of the endpoint that is asked where nothing is known
         self._say_again_s = 0.0

@@ -283,4 +283,5 @@ MACHINES = [Buckets, UnderWay, Breakers, Budgets]
 def test_as_a_slow_model(machine: type[Workers]) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
-    run_state_machine_as_test(machine, settings=settings(max_examples=examples(40), stateful_step_count=50, deadline=None))
+    effort = settings(max_examples=examples(40), stateful_step_count=50, deadline=None)
+    run_state_machine_as_test(machine, settings=effort)
