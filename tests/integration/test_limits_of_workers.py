@@ -17,7 +17,7 @@ from tests.support.certificates import certificate
 from tests.support.instance import Instance, eventually, running
 from tests.support.ports import free_port
 from tests.support.recorder import Recorder
-from tests.support.stores import StoreServer
+from tests.support.redis_servers import StoreServer
 from tests.support.wire import TIMEOUT_S, Peer
 
 WORKERS = 3
