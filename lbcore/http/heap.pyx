@@ -7,7 +7,7 @@ these are: it does not matter which thread frees a block. In a build with saniti
 """
 
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from lbcore.http.sanitizer cimport POOLS
 
@@ -87,3 +87,44 @@ cdef void* heap_resize(void* block, size_t size) noexcept nogil:
         memcpy(moved, block, min(room, size))
         heap_give(block)
     return moved
+
+
+# For libraries that take an allocator
+
+cdef void* allocate(size_t size, void* data) noexcept nogil:
+    return heap_take(size)
+
+
+cdef void release(void* block, void* data) noexcept nogil:
+    heap_give(block)
+
+
+cdef void* allocate_zeroed(size_t count, size_t size, void* data) noexcept nogil:
+    cdef void* block = NULL
+    if size == 0 or count <= <size_t>-1 // size:
+        block = heap_take(count * size)
+    if block != NULL:
+        memset(block, 0, count * size)
+    return block
+
+
+cdef void* resize(void* block, size_t size, void* data) noexcept nogil:
+    return heap_resize(block, size)
+
+
+cdef LibraryMemory memory
+fill_memory(&memory)
+
+
+cdef void fill_memory(LibraryMemory* memory) noexcept nogil:
+    """Make it an allocator of these blocks."""
+    memory.data = NULL
+    memory.allocate = allocate
+    memory.release = release
+    memory.allocate_zeroed = allocate_zeroed
+    memory.resize = resize
+
+
+cdef const LibraryMemory* library_memory() noexcept nogil:
+    """An allocator of these blocks; it lasts as long as the process."""
+    return &memory

@@ -1,11 +1,6 @@
 # The memory of libnghttp2's sessions.
 
-cdef struct Memory:            # nghttp2_mem
-    void* data
-    void* (*allocate)(size_t size, void* data) noexcept
-    void (*release)(void* block, void* data) noexcept
-    void* (*allocate_zeroed)(size_t count, size_t size, void* data) noexcept
-    void* (*resize)(void* block, size_t size, void* data) noexcept
+from lbcore.http.heap cimport LibraryMemory
 
 
-cdef Memory* session_memory() noexcept
+cdef const LibraryMemory* session_memory() noexcept

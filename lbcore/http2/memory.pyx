@@ -5,9 +5,7 @@ others have lain there, whose pages would stay. So this block begins on a page, 
 which it gets anew when it writes them.
 """
 
-from libc.string cimport memset
-
-from lbcore.http.heap cimport heap_give, heap_resize, heap_take
+from lbcore.http.heap cimport LibraryMemory, fill_memory, heap_resize, heap_take
 from lbcore.http.sanitizer cimport POOLS
 
 cdef extern from "<stdlib.h>" nogil:
@@ -22,9 +20,9 @@ cdef enum:
     SPARSE_BYTES = 16384       # least size of a block that is written at its beginning only
 
 
-cdef void* allocate(size_t size, void* data) noexcept:
+cdef void* allocate(size_t size, void* data) noexcept nogil:
     cdef void* block = NULL
-    if size < SPARSE_BYTES:
+    if not POOLS or size < SPARSE_BYTES:
         return heap_take(size)
     if posix_memalign(&block, PAGE_BYTES, size):
         return NULL
@@ -32,31 +30,16 @@ cdef void* allocate(size_t size, void* data) noexcept:
     return block
 
 
-cdef void release(void* block, void* data) noexcept:
-    heap_give(block)
-
-
-cdef void* allocate_zeroed(size_t count, size_t size, void* data) noexcept:
-    cdef void* block = NULL
-    if size == 0 or count <= <size_t>-1 // size:
-        block = heap_take(count * size)
-    if block != NULL:
-        memset(block, 0, count * size)
-    return block
-
-
-cdef void* resize(void* block, size_t size, void* data) noexcept:
+cdef void* resize(void* block, size_t size, void* data) noexcept nogil:
     return allocate(size, data) if block == NULL else heap_resize(block, size)     # the library makes its buffers so
 
 
-cdef Memory memory
-memory.data = NULL
+cdef LibraryMemory memory
+fill_memory(&memory)
 memory.allocate = allocate
-memory.release = release
-memory.allocate_zeroed = allocate_zeroed
 memory.resize = resize
 
 
-cdef Memory* session_memory() noexcept:
-    """The allocator for a session; NULL: the heap, which a sanitizer watches."""
-    return &memory if POOLS else NULL
+cdef const LibraryMemory* session_memory() noexcept:
+    """The allocator of all sessions."""
+    return &memory

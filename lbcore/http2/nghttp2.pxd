@@ -6,7 +6,7 @@
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from lbcore.http.fields cimport Field
-from lbcore.http2.memory cimport Memory
+from lbcore.http.heap cimport LibraryMemory
 
 cdef enum:
     NGHTTP2_DATA = 0
@@ -111,7 +111,7 @@ ctypedef void (*option_uint32_fn)(void* option, uint32_t value) noexcept
 ctypedef void (*option_size_fn)(void* option, size_t value) noexcept
 ctypedef void (*option_byte_fn)(void* option, uint8_t value) noexcept
 ctypedef void (*option_rate_fn)(void* option, uint64_t burst, uint64_t rate) noexcept
-ctypedef int (*session_new_fn)(void** session, const void* callbacks, void* data, const void* option, Memory* memory) noexcept
+ctypedef int (*session_new_fn)(void** session, const void* callbacks, void* data, const void* option, const LibraryMemory* memory) noexcept
 ctypedef ssize_t (*mem_recv_fn)(void* session, const uint8_t* bytes, size_t length) noexcept
 ctypedef ssize_t (*mem_send_fn)(void* session, const uint8_t** bytes) noexcept
 ctypedef int (*ask_fn)(void* session) noexcept

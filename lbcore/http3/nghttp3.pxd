@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from lbcore.http.fields cimport Field
+from lbcore.http.heap cimport LibraryMemory
 from lbcore.http3.ngtcp2 cimport Vec
 
 cdef enum:
@@ -74,7 +75,7 @@ cdef struct H3DataReader:
 
 ctypedef void (*h3_settings_fn)(int version, H3Settings* settings) noexcept
 ctypedef int (*h3_server_new_fn)(void** conn, int callbacks_version, const H3Callbacks* callbacks, int settings_version,
-                                 const H3Settings* settings, const void* memory, void* data) noexcept
+                                 const H3Settings* settings, const LibraryMemory* memory, void* data) noexcept
 ctypedef void (*h3_conn_fn)(void* conn) noexcept
 ctypedef int (*h3_bind_fn)(void* conn, int64_t stream_id) noexcept
 ctypedef int (*h3_bind_two_fn)(void* conn, int64_t encoder, int64_t decoder) noexcept

@@ -6,6 +6,8 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from lbcore.http.heap cimport LibraryMemory
+
 cdef enum:
     CID_BYTES = 20             # NGTCP2_MAX_CIDLEN
     TOKEN_BYTES = 16           # NGTCP2_STATELESS_RESET_TOKENLEN
@@ -239,7 +241,7 @@ ctypedef ssize_t (*write_stateless_reset_fn)(uint8_t* into, size_t size, const u
                                              size_t random_length) noexcept
 ctypedef int (*server_new_fn)(void** conn, const Cid* dcid, const Cid* scid, const Path* path, uint32_t version, int callbacks_version,
                               const Callbacks* callbacks, int settings_version, const Settings* settings, int params_version,
-                              const TransportParams* params, const void* memory, void* data) noexcept
+                              const TransportParams* params, const LibraryMemory* memory, void* data) noexcept
 ctypedef void (*conn_fn)(void* conn) noexcept
 ctypedef int (*read_packet_fn)(void* conn, const Path* path, int info_version, const PacketInfo* info, const uint8_t* packet,
                                size_t length, uint64_t now) noexcept

@@ -8,6 +8,7 @@ cimport cython
 from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint64_t
 
 from lbcore.http.head cimport ClientAddress
+from lbcore.http.heap cimport library_memory
 from lbcore.http.span cimport Span
 from lbcore.http3.nghttp3 cimport *
 from lbcore.http3.ngtcp2 cimport *
@@ -283,7 +284,8 @@ cdef class Http3Endpoint(QuicEndpoint):
         if self.reset_token(params.stateless_reset_token, &cid) == 0:
             params.stateless_reset_token_present = 1
         if ngtcp2_conn_server_new(&session.conn, &head.scid, &cid, path, head.version, callbacks_version, called,
-                                  NGTCP2_SETTINGS_V1, &settings, NGTCP2_TRANSPORT_PARAMS_V1, &params, NULL, <void*>session) != 0:
+                                  NGTCP2_SETTINGS_V1, &settings, NGTCP2_TRANSPORT_PARAMS_V1, &params, library_memory(),
+                                  <void*>session) != 0:
             session.conn = NULL
             raise MemoryError
         ngtcp2_conn_set_tls_native_handle(session.conn, session.context)

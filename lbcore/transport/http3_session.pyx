@@ -12,6 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from lbcore.http.fields cimport Field, list_trailers
+from lbcore.http.heap cimport library_memory
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span, span_of
 from lbcore.http3.nghttp3 cimport *
@@ -435,8 +436,8 @@ cdef class Http3Session(QuicSession):
         settings.qpack_encoder_max_dtable_capacity = entry_point.http2.encoder_bytes
         settings.qpack_blocked_streams = BLOCKED_STREAMS
         settings.enable_connect_protocol = 1
-        if nghttp3_conn_server_new(&self.http, NGHTTP3_CALLBACKS_V1, &HTTP_CALLBACKS, NGHTTP3_SETTINGS_V1, &settings, NULL,
-                                   <void*>self) != 0:
+        if nghttp3_conn_server_new(&self.http, NGHTTP3_CALLBACKS_V1, &HTTP_CALLBACKS, NGHTTP3_SETTINGS_V1, &settings,
+                                   library_memory(), <void*>self) != 0:
             self.http = NULL
             return -1
         nghttp3_conn_set_max_client_streams_bidi(self.http, self.stream_limit)

@@ -4,8 +4,8 @@ from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from lbcore.http.heap cimport heap_adopt, heap_give, heap_resize, heap_take
-from lbcore.http2.memory cimport Memory, session_memory
+from lbcore.http.heap cimport LibraryMemory, heap_adopt, heap_give, heap_resize, heap_take
+from lbcore.http2.memory cimport session_memory
 
 cdef extern from "<sys/mman.h>" nogil:
     int mincore(void* address, size_t size, unsigned char* present)
@@ -43,13 +43,11 @@ def give(address: int) -> None:
 
 def pages_of_a_session(size: int) -> list:
     """Which pages of a session's block take memory, after others have written and freed as much."""
-    cdef Memory* memory = session_memory()
+    cdef const LibraryMemory* memory = session_memory()
     cdef void* blocks[64]
     cdef void* block
     cdef unsigned char[16] present
     cdef size_t i, pages = size // PAGE_BYTES
-    if memory == NULL:
-        return None
     for i in range(64):
         blocks[i] = malloc(size)
         memset(blocks[i], 1, size)
