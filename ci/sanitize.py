@@ -4,7 +4,8 @@ The sources are built in a copy of the tree, so that the usual build stays. Memo
 build (`lbcore/http/sanitizer.pxd`), and Python takes its objects from the C heap: what is used after it was freed is
 seen.
 
---short    build all but the selection library with the sanitizers, and run the tests named in SHORT
+--short    build all but the selection library with the sanitizers, from the C code of the usual build, and run the tests
+           named in SHORT; the whole run has Cython's checks of list indexes and of None, too
 arguments  pytest's: files to run, options
 """
 
@@ -49,6 +50,8 @@ def synchronise() -> None:
             path = source.relative_to(ROOT)
             if path.suffix == ".pyc" or (path.suffix == ".so" and not (SHORT_RUN and path.is_relative_to(PLAIN))):
                 continue
+            if path.suffix == ".c" and not SHORT_RUN:
+                continue  # the usual build's, without the checks of lists and None
             wanted.add(path)
             copy = COPY / path
             if not copy.exists() or copy.stat().st_mtime_ns != source.stat().st_mtime_ns:
@@ -58,7 +61,7 @@ def synchronise() -> None:
                 shutil.copy2(source, copy)
     for copy in COPY.rglob("*"):
         path = copy.relative_to(COPY)
-        built = copy.suffix == ".so" and path.with_name(path.name.partition(".")[0] + ".pyx") in wanted
+        built = copy.suffix in (".so", ".c") and path.with_name(path.name.partition(".")[0] + ".pyx") in wanted
         if copy.is_file() and path.parts[0] != "build" and not built and path not in wanted:
             copy.unlink()
 

@@ -155,7 +155,7 @@ cdef class LineReader:
                     self.room = length + first.length
                 memcpy(self.text + length, <char*>first + HEAD_BYTES, first.length)
                 length += first.length
-                self.cursors[chosen].at += room_for(first.length)
+                self.cursors[chosen].at = self.cursors[chosen].at + room_for(first.length)
                 first = self.next_line(chosen)
         return length
 

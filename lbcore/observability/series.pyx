@@ -74,7 +74,7 @@ cdef class Series:
                     return
                 row = &self.rows[self.used[0]]
                 row.key = key
-                self.used[0] += 1
+                self.used[0] = self.used[0] + 1
                 entry[0] = <uint32_t>self.used[0]
                 break
             row = &self.rows[entry[0] - 1]

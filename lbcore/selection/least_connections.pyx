@@ -39,7 +39,7 @@ cdef class LeastConnections(Drawn):
         self.turn = self.seed & 0xFFFFFFFF
 
     cdef Py_ssize_t choose(self, uint64_t key, const uint8_t* barred) noexcept nogil:
-        self.turn += 1
+        self.turn = self.turn + 1
         return least_of(&self.alias, self.open, self.load_at, barred, self.sample, self.turn - 1, &self.random, COST_QUEUE, 0, 0)
 
     cdef dict options(self):

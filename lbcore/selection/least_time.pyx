@@ -47,7 +47,7 @@ cdef class LeastTime(Timed):
         cdef Py_ssize_t due = sweep_next(&self.sweep, &self.alias, self.load_at, barred, now)
         if due >= 0:
             return due
-        self.turn += 1
+        self.turn = self.turn + 1
         return least_of(&self.alias, self.open, self.load_at, barred, self.sample, self.turn - 1, &self.random, COST_LATENCY,
                         now, self.rate)
 
