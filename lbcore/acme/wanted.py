@@ -9,10 +9,11 @@ import idna
 
 from lbcore.acme.keys import as_address
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.config.rule import RuleError, hosts_in, parse_rule, parse_tcp_rule
+from lbcore.config.rule import RuleError, hosts_in
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import DEFAULT, RouterTls
-from lbcore.config.validate import entry_points_of
+from lbcore.config.validate import entry_points_of, rule_of
+from lbcore.config.validate_tcp import tcp_rule_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def wanted(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str
         if router.faults or name in disabled:
             continue
         try:
-            hosts = hosts_in(parse_rule(router.rule))
+            hosts = hosts_in(rule_of(router, static))
         except RuleError:
             continue
         for point in entry_points_of(router, static):
@@ -60,7 +61,7 @@ def wanted(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str
         if (tls := tcp.tls) is None or tcp.faults or name in disabled:
             continue
         try:
-            add_router(tls, hosts_in(parse_tcp_rule(tcp.rule), "HostSNI"), f"tcp router {name}")
+            add_router(tls, hosts_in(tcp_rule_of(tcp, static), "HostSNI"), f"tcp router {name}")
         except RuleError:
             continue
     store = dynamic.tls.stores.get(DEFAULT)

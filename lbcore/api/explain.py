@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 
 from lbcore.api.runtime import Runtime
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.config.rule import parse_rule
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate import entry_points_of, qualify
+from lbcore.config.validate import entry_points_of, qualify, rule_of, trees_of
 from lbcore.http.request import Request
 from lbcore.routing.balancer import Balancer, LoadBalancer
 from lbcore.routing.explanation import kind_of, role_of, unmet
@@ -54,6 +53,9 @@ def explain(
     router = runtime.dynamic.http.routers[name]
     for reference in router.middlewares:
         yield f"middleware {qualify(reference, name)}: {_kind(runtime, qualify(reference, name))}"
+    if below := trees_of(runtime.dynamic.http.routers).children.get(name):
+        yield f"routers that see the request after these middlewares: {', '.join(below)}"
+        return
     service = runtime.table.services.get(qualify(router.service, name)) if runtime.table else None
     if service is None:
         yield f"service {router.service}: answers by itself"
@@ -98,7 +100,7 @@ def _routers(runtime: Runtime, point: str, head: bytes, client: str) -> Iterator
         if name in disabled:
             yield f"{about}: disabled: {'; '.join(disabled[name])}", ""
             continue
-        rule = parse_rule(router.rule)
+        rule = rule_of(router, runtime.static)
         missing = ", ".join(unmet(rule, lambda program: program.matches(head, client)))
         if missing:
             yield f"{about}: does not match: {missing}", ""

@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from lbcore.api.runtime import Runtime
+from lbcore.config.validate import qualify
 from lbcore.observability.series import KINDS, labels_of, tls_labels_of
 from lbcore.routing.balancer import Balancer, LoadBalancer
 from lbcore.routing.compile import calls_of, own_routers, router_identity
@@ -219,7 +220,8 @@ class RequestCollector(Collector):
         runtime = self._runtime
         routers, services = {}, {}
         for name, router in runtime.dynamic.http.routers.items():
-            service = router.service if "@" in router.service else f"{router.service}@{name.rpartition('@')[2]}"
+            # A router with others below has no service: the name is Traefik's.
+            service = qualify(router.service, name) if router.service else f"{name}-muxer"
             routers[runtime.slots.services[router_identity(name)]] = [name, service]
         for name, service in own_routers(runtime.static).items():
             routers[runtime.slots.services[router_identity(name)]] = [name, service]

@@ -29,7 +29,8 @@ def router_view(runtime: Runtime, name: str, router: Router) -> View:
         strange += unknown_entry_points(router, runtime.static)
     view = named(shape(router), name, errors, strange)
     using = entry_points_of(router, runtime.static)
-    view["entryPoints"] = router.entry_points or using
+    if not router.parent_refs:
+        view["entryPoints"] = router.entry_points or using
     if using:
         view["using"] = using
     view["priority"] = router.priority or len(router.rule.encode())
@@ -37,6 +38,8 @@ def router_view(runtime: Runtime, name: str, router: Router) -> View:
     tls = next((found for point in using if (found := tls_of(router, point, runtime.static)) is not None), router.tls)
     if tls is not None:
         view["tls"] = {**shape(tls), "options": tls.options or DEFAULT}
+    if router.parent_refs:
+        view["parentRefs"] = [qualify(reference, name) for reference in router.parent_refs]
     if router.middlewares:
         view["middlewares"] = [qualify(reference, name) for reference in router.middlewares]
     return view

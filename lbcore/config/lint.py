@@ -14,7 +14,7 @@ from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpService
 from lbcore.config.tls import RouterTls
 from lbcore.config.udp import UdpService
-from lbcore.config.validate import entry_points_of, qualify, tls_of
+from lbcore.config.validate import entry_points_of, is_of_version_2, qualify, tls_of
 from lbcore.config.validate_udp import udp_entry_points_of
 from lbcore.errors import Problem
 
@@ -33,7 +33,7 @@ def lint(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str] 
 
     disabled  names of routers that cannot run.
     """
-    routers = [*_same_rules(dynamic, static, disabled), *_old_rules(dynamic, disabled)]
+    routers = [*_same_rules(dynamic, static, disabled), *_old_rules(dynamic, static, disabled)]
     strange = [*routers, *_services(dynamic), *_layer4_services("tcp", dynamic.tcp.services)]
     strange += [*_layer4_services("udp", dynamic.udp.services), *_udp_routers(dynamic, static)]
     strange += _unused(dynamic, static)
@@ -97,10 +97,12 @@ def _same_rules(dynamic: DynamicConfig, static: StaticConfig, disabled: Containe
             seen.setdefault((point, rule), name)
 
 
-def _old_rules(dynamic: DynamicConfig, disabled: Container[str]) -> Iterable[str]:
-    """Routers whose rules have placeholders of version 2."""
+def _old_rules(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str]) -> Iterable[str]:
+    """Routers whose rules have placeholders of version 2, and are read as those of version 3."""
     for name, router in dynamic.http.routers.items():
         if router.faults or name in disabled or "{" not in router.rule:
+            continue
+        if is_of_version_2(router.rule_syntax, static):
             continue
         for part in placeholders(parse_rule(router.rule)):
             where = _place(router, "router", name)

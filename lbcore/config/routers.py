@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import field_validator
 
-from lbcore.config.model import UNSUPPORTED, Object
+from lbcore.config.model import Object
 from lbcore.config.observability import Observability
 from lbcore.config.tls import RouterTls
 
 MAX_USER_PRIORITY = (1 << 63) - 1 - 1000
+RuleSyntax = Literal["", "default", "v2", "v3"]
 
 
 class RouterObservability(Observability):
@@ -19,27 +22,20 @@ class RouterObservability(Observability):
 
 
 class Router(Object):
-    """Rule to middlewares to service. `priority` 0: the length of the rule."""
+    """Rule to middlewares to service. `priority` 0: the length of the rule.
 
-    missing = {
-        "parentRefs": "write the conditions of the parents into the rule",
-    }
+    parentRefs  routers whose requests it sees, as their middlewares have left them; these have no service then.
+    """
 
     rule: str = ""
     entry_points: list[str] = []
     service: str = ""
     middlewares: list[str] = []
     priority: int = 0
-    rule_syntax: str = ""
+    rule_syntax: RuleSyntax = ""
     observability: RouterObservability = RouterObservability()
     tls: RouterTls | None = None
-
-    @field_validator("rule_syntax")
-    @classmethod
-    def _of_today(cls, value: str) -> str:
-        if value.lower() not in ("", "default", "v3"):
-            raise ValueError(f"rules of {value} are {UNSUPPORTED}: Host(`a`, `b`) is written Host(`a`) || Host(`b`)")
-        return value
+    parent_refs: list[str] = []
 
     @field_validator("priority")
     @classmethod

@@ -12,10 +12,10 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import re2
 
@@ -73,8 +73,7 @@ class And:
     right: Rule
 
     def __str__(self) -> str:
-        right = f"({self.right})" if isinstance(self.right, And) else _inner(self.right)
-        return f"{self.left if isinstance(self.left, And) else _inner(self.left)} && {right}"
+        return " && ".join(map(_inner, _chain(self, And)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +82,19 @@ class Or:
     right: Rule
 
     def __str__(self) -> str:
-        return f"{self.left} || {f'({self.right})' if isinstance(self.right, Or) else self.right}"
+        return " || ".join(f"({part})" if isinstance(part, Or) else str(part) for part in _chain(self, Or))
 
 
 Rule = Matcher | Not | And | Or
+
+
+def _chain(rule: Rule, kind: type[And] | type[Or]) -> list[Rule]:
+    """The operands of a chain, as it is written; those that are chains themselves stand in parentheses."""
+    found: list[Rule] = []
+    while isinstance(rule, (And, Or)) and isinstance(rule, kind):
+        found.append(rule.right)
+        rule = rule.left
+    return [rule, *reversed(found)]
 
 
 def _inner(rule: Rule) -> str:
@@ -113,17 +121,20 @@ def hosts_in(rule: Rule, matcher: str = "Host") -> list[str]:
     return [host for host in dict.fromkeys(found) if host != "*"]
 
 
-def _path(value: str) -> None:
+def check_path(value: str) -> None:
+    """Raises ValueError unless a path begins with a slash."""
     if not value.startswith("/"):
         raise ValueError(f"path {value!r} does not start with a '/'")
 
 
-def _host(value: str) -> None:
+def check_host(value: str) -> None:
+    """Raises ValueError unless a host is ASCII."""
     if not value.isascii():
         raise ValueError(f"invalid value {value!r} for Host matcher, non-ASCII characters are not allowed")
 
 
-def _regex(value: str) -> None:
+def check_regex(value: str) -> None:
+    """Raises ValueError unless RE2 can compile an expression."""
     try:
         re2.compile(value, _QUIET)
     except re2.error as error:
@@ -131,7 +142,8 @@ def _regex(value: str) -> None:
         raise ValueError(f"invalid regular expression {value!r}: {text}") from None
 
 
-def _client_ip(value: str) -> None:
+def check_client_ip(value: str) -> None:
+    """Raises ValueError unless it is an IP address or a network."""
     try:
         ipaddress.ip_network(value, strict=False)
         if "%" in value:
@@ -147,7 +159,8 @@ def _host_sni(value: str) -> None:
         raise ValueError(f"invalid value for HostSNI matcher, {value!r} is not a valid hostname")
 
 
-def _protocol(value: str) -> None:
+def check_protocol(value: str) -> None:
+    """Raises ValueError unless ALPN may ask for the protocol."""
     if value == "acme-tls/1":
         raise ValueError(f"invalid protocol value for ALPN matcher, {value!r} is not allowed")
 
@@ -165,41 +178,49 @@ _QUIET.log_errors = False
 
 # By matcher: the allowed numbers of arguments, and the check of each.
 _MATCHERS: Matchers = {
-    "Host": ((1,), (_host,)),
-    "HostRegexp": ((1,), (_regex,)),
-    "Path": ((1,), (_path,)),
-    "PathPrefix": ((1,), (_path,)),
-    "PathRegexp": ((1,), (_regex,)),
+    "Host": ((1,), (check_host,)),
+    "HostRegexp": ((1,), (check_regex,)),
+    "Path": ((1,), (check_path,)),
+    "PathPrefix": ((1,), (check_path,)),
+    "PathRegexp": ((1,), (check_regex,)),
     "Method": ((1,), (_any,)),
     "Header": ((2,), (_any, _any)),
-    "HeaderRegexp": ((2,), (_any, _regex)),
+    "HeaderRegexp": ((2,), (_any, check_regex)),
     "Query": ((1, 2), (_any, _any)),
-    "QueryRegexp": ((1, 2), (_any, _regex)),
-    "ClientIP": ((1,), (_client_ip,)),
+    "QueryRegexp": ((1, 2), (_any, check_regex)),
+    "ClientIP": ((1,), (check_client_ip,)),
     "Cookie": ((2,), (_any, _any)),  # an extension
 }
 _TCP_MATCHERS: Matchers = {
     "HostSNI": ((1,), (_host_sni,)),
-    "HostSNIRegexp": ((1,), (_regex,)),
-    "ALPN": ((1,), (_protocol,)),
-    "ClientIP": ((1,), (_client_ip,)),
+    "HostSNIRegexp": ((1,), (check_regex,)),
+    "ALPN": ((1,), (check_protocol,)),
+    "ClientIP": ((1,), (check_client_ip,)),
 }
-_NAMES = {
-    spelling: name
-    for name in (*_MATCHERS, *_TCP_MATCHERS)
-    for spelling in (name, name.lower(), name.upper(), name.lower().capitalize())
-}
+
+
+def spellings(names: Iterable[str]) -> dict[str, str]:
+    """The names of matchers by all ways in which they may be written."""
+    return {
+        spelling: name for name in names for spelling in (name, name.lower(), name.upper(), name.lower().capitalize())
+    }
+
+
+_NAMES = spellings((*_MATCHERS, *_TCP_MATCHERS))
 _PLACEHOLDER = re.compile(r"\{[A-Za-z_]\w*(?::[^}]*)?\}")  # of version 2: `{id}`, `{name:regex}`
 
 
 def rule_hint(problem: str) -> str:
     """What to do about the problem of a rule that was probably written for version 2; empty = nothing is known."""
     if found := re.search(r"unsupported function: (\w+)", problem):
+        if found[1] in _NAMES:
+            return "a matcher of version 3, in a rule of version 2: leave ruleSyntax out"
         close = difflib.get_close_matches(found[1].lower(), [name.lower() for name in _MATCHERS], 1, 0.7)
         meant = next((name for name in _MATCHERS if close and name.lower() == close[0]), "")
-        return f"did you mean {meant}?" if meant else f"there are {', '.join(_MATCHERS)}"
+        old = "; ruleSyntax: v2 takes rules of version 2" if found[1].lower() in ("headers", "headersregexp") else ""
+        return (f"did you mean {meant}?" if meant else f"there are {', '.join(_MATCHERS)}") + old
     if found := re.search(r"rule (Host|HostRegexp|Path|PathPrefix|Method|ClientIP): unexpected number", problem):
-        return f"one value each since version 3: write {found[1]}(`a`) || {found[1]}(`b`)"
+        return f"one value each since version 3: write {found[1]}(`a`) || {found[1]}(`b`), or set ruleSyntax: v2"
     return ""
 
 
@@ -230,11 +251,7 @@ def parse_rule(text: str) -> Rule:
 
 
 def _parsed(text: str) -> Rule:
-    if len(text.encode(errors="surrogatepass")) > RULE_LIMIT_BYTES:
-        raise RuleError(f"error while parsing rule: longer than {RULE_LIMIT_BYTES} bytes", 0)
-    if not text.strip():
-        raise RuleError("empty rule", 0)
-    return _Parser(text, _MATCHERS).whole()
+    return Parser(text, Language3(text, _MATCHERS)).whole()
 
 
 # The rules of a configuration are parsed again and again, and with the next one.
@@ -243,15 +260,26 @@ _remembered = lru_cache(maxsize=REMEMBERED)(_parsed)
 
 def parse_tcp_rule(text: str) -> Rule:
     """Parse a rule of layer 4. Raises RuleError with the problem and its position."""
-    if not text.strip() or len(text.encode(errors="surrogatepass")) > RULE_LIMIT_BYTES:
-        raise RuleError("empty rule" if not text.strip() else "rule too long", 0)
-    return _Parser(text, _TCP_MATCHERS).whole()
+    return Parser(text, Language3(text, _TCP_MATCHERS)).whole()
 
 
-class _Parser:
-    def __init__(self, text: str, matchers: Matchers) -> None:
+class Language(Protocol):
+    """The matchers of a version of the language."""
+
+    def rule(self, written: str, args: list[str], position: int) -> Rule:
+        """What a call stands for. Raises RuleError."""
+
+
+class Parser:
+    """Reads the part that all versions share: calls, operators and parentheses. Raises RuleError."""
+
+    def __init__(self, text: str, language: Language) -> None:
+        if not text.strip():
+            raise RuleError("empty rule", 0)
+        if len(text.encode(errors="surrogatepass")) > RULE_LIMIT_BYTES:
+            raise RuleError(f"error while parsing rule: longer than {RULE_LIMIT_BYTES} bytes", 0)
         self.text = text
-        self.matchers = matchers
+        self.language = language
         self.at = 0
         self.depth = 0
         self.kind = ""
@@ -260,10 +288,7 @@ class _Parser:
         self.advance()
 
     def fail(self, problem: str, position: int | None = None) -> NoReturn:
-        raise RuleError(
-            f"error while parsing rule {self.text}: parsing rule {self.text}: {problem}",
-            self.start if position is None else position,
-        )
+        raise unparsed(self.text, problem, self.start if position is None else position)
 
     def advance(self) -> None:
         found = _TOKEN.match(self.text, self.at)
@@ -285,6 +310,7 @@ class _Parser:
         self.advance()
 
     def whole(self) -> Rule:
+        """The rule, which is all of the text."""
         rule = self.alternatives()
         if self.kind != "end":
             self.fail(f"unexpected {self.token!r} at position {self.start}")
@@ -323,7 +349,7 @@ class _Parser:
         finally:
             self.depth -= 1
 
-    def call(self) -> Matcher:
+    def call(self) -> Rule:
         written, position = self.token, self.start
         self.advance()
         self.expect("(")
@@ -335,34 +361,7 @@ class _Parser:
                 break
             self.advance()
         self.expect(")")
-        name = _NAMES.get(written)
-        if name is None or name not in self.matchers:
-            self.fail(f"unsupported function: {written}", position)
-        self.check(name, args, position)
-        return Matcher(name, tuple(args), position)
-
-    def check(self, name: str, args: list[str], position: int) -> None:
-        """Refuse arguments that are missing, empty, too many or invalid, in Traefik's words."""
-        counts, checks = self.matchers[name]
-        if not args:
-            self.refuse(name, "checking", f"no args for matcher {name}", position)
-        if not all(args):
-            self.refuse(name, "checking", f"empty args for matcher {name}, [{' '.join(args)}]", position)
-        if len(args) not in counts:
-            wanted = " ".join(map(str, counts))
-            problem = f"unexpected number of parameters; got {len(args)}, expected one of [{wanted}]"
-            self.refuse(name, "adding", problem, position)
-        for check, arg in zip(checks, args, strict=False):
-            try:
-                check(arg)
-            except ValueError as error:
-                self.refuse(name, "adding", str(error), position)
-
-    def refuse(self, name: str, step: str, problem: str, position: int) -> NoReturn:
-        raise RuleError(
-            f"error while parsing rule {self.text}: adding rule {self.text}: error while {step} rule {name}: {problem}",
-            position,
-        )
+        return self.language.rule(written, args, position)
 
     def unescape(self, text: str) -> str:
         def replace(found: re.Match[str]) -> str:
@@ -376,3 +375,49 @@ class _Parser:
             return _PLAIN_ESCAPES[found[5]]
 
         return _ESCAPE.sub(replace, text)
+
+
+def unparsed(text: str, problem: str, position: int) -> RuleError:
+    """The error of a rule that cannot be read."""
+    return RuleError(f"error while parsing rule {text}: parsing rule {text}: {problem}", position)
+
+
+def refused(text: str, name: str, step: str, problem: str, position: int) -> RuleError:
+    """The error of a matcher whose arguments are wrong, in Traefik's words. `step`: checking or adding."""
+    return RuleError(
+        f"error while parsing rule {text}: adding rule {text}: error while {step} rule {name}: {problem}", position
+    )
+
+
+def check_presence(text: str, name: str, args: list[str], position: int) -> None:
+    """Refuse arguments that are missing or empty. Raises RuleError."""
+    if not args:
+        raise refused(text, name, "checking", f"no args for matcher {name}", position)
+    if not all(args):
+        raise refused(text, name, "checking", f"empty args for matcher {name}, [{' '.join(args)}]", position)
+
+
+class Language3:
+    """Version 3: each matcher has a fixed number of arguments."""
+
+    def __init__(self, text: str, matchers: Matchers) -> None:
+        self.text = text
+        self.matchers = matchers
+
+    def rule(self, written: str, args: list[str], position: int) -> Rule:
+        """The matcher. Raises RuleError for arguments that are missing, empty, too many or invalid."""
+        name = _NAMES.get(written)
+        if name is None or name not in self.matchers:
+            raise unparsed(self.text, f"unsupported function: {written}", position)
+        check_presence(self.text, name, args, position)
+        counts, checks = self.matchers[name]
+        if len(args) not in counts:
+            wanted = " ".join(map(str, counts))
+            problem = f"unexpected number of parameters; got {len(args)}, expected one of [{wanted}]"
+            raise refused(self.text, name, "adding", problem, position)
+        for check, arg in zip(checks, args, strict=False):
+            try:
+                check(arg)
+            except ValueError as error:
+                raise refused(self.text, name, "adding", str(error), position) from None
+        return Matcher(name, tuple(args), position)

@@ -14,7 +14,9 @@ from lbcore.config.middlewares.headers import OF_CONNECTIONS
 from lbcore.config.middlewares.python import TRUSTED
 from lbcore.config.model import Object
 from lbcore.config.network import UNIX, has_user, is_nowhere, is_relative, split_url
-from lbcore.config.rule import RuleError, parse_rule
+from lbcore.config.router_tree import RouterTrees, router_trees
+from lbcore.config.rule import Rule, RuleError, parse_rule
+from lbcore.config.rule_v2 import parse_rule_v2
 from lbcore.config.spiffe import NOT_CONFIGURED
 from lbcore.config.static import RedirectEntryPoint, StaticConfig
 from lbcore.config.tls import DEFAULT, RouterTls, TlsConfig
@@ -91,8 +93,28 @@ def qualify(name: str, owner: str) -> str:
     return name if "@" in name else f"{name}@{owner.rpartition('@')[2]}"
 
 
+def is_of_version_2(syntax: str, static: StaticConfig) -> bool:
+    """Whether a rule with this `ruleSyntax` is written in the language of version 2."""
+    return (syntax if syntax not in ("", "default") else static.core.default_rule_syntax) == "v2"
+
+
+def rule_of(router: Router, static: StaticConfig) -> Rule:
+    """The rule of a router, in the language of version 3. Raises RuleError."""
+    return parse_rule_v2(router.rule) if is_of_version_2(router.rule_syntax, static) else parse_rule(router.rule)
+
+
+def trees_of(routers: Mapping[str, Router]) -> RouterTrees:
+    """The trees of routers of a merged configuration."""
+    return router_trees({name: [qualify(above, name) for above in r.parent_refs] for name, r in routers.items()})
+
+
 def entry_points_of(router: Router, static: StaticConfig) -> list[str]:
-    """The entry points of a router: those it names, else the default ones, else all but Traefik's internal one."""
+    """The entry points of a router: those it names, else the default ones, else all but Traefik's internal one.
+
+    A router below others has none: it gets its requests from them.
+    """
+    if router.parent_refs:
+        return []
     if router.entry_points:
         return [name for name in router.entry_points if name in static.stream_points]
     default = [name for name, point in static.stream_points.items() if point.as_default]
@@ -150,27 +172,74 @@ def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
         if errors := _service_errors(name, service, http, found):
             found.services[name] = errors
     _tree_errors(http.services, found)
+    trees = trees_of(http.routers)
     for name, router in http.routers.items():
-        if errors := _router_errors(name, router, http, static, found):
+        if errors := _router_errors(name, router, http, static, trees, found):
             found.routers[name] = errors
         elif errors := _tls_errors(name, router, dynamic, static):
             found.routers[name] = errors
             if not any(isinstance(error, Fault) for error in errors):
                 found.following.add(("router", name))
+    spread_in_trees(trees, http.routers, found)
     return found
 
 
-def _router_errors(name: str, router: Router, http: HttpConfig, static: StaticConfig, found: Findings) -> list[str]:
+def spread_in_trees(trees: RouterTrees, routers: Mapping[str, Router], found: Findings) -> None:
+    """Disable the routers none of whose children can run, and those none of whose parents can."""
+    for name in trees.order:
+        below = trees.children.get(name)
+        if below and name not in found.routers and all(child in found.routers for child in below):
+            text = f"building child routers muxer: no child routers could be added to muxer ({len(below)} skipped)"
+            found.routers[name] = [text]
+            found.following.add(("router", name))
+    for name in reversed(trees.order):
+        above = [qualify(parent, name) for parent in routers[name].parent_refs]
+        if above and name not in found.routers and all(parent in found.routers for parent in above):
+            found.routers[name] = [f"its parent {' and its parent '.join(above)} cannot run"]
+            found.following.add(("router", name))
+
+
+def _below_errors(name: str, router: Router, http: HttpConfig, trees: RouterTrees) -> list[str]:
+    """Errors of the place of a router in its tree, as in Traefik."""
+    errors: list[str] = []
+    for number, reference in enumerate(router.parent_refs):
+        if (parent := qualify(reference, name)) not in http.routers:
+            errors.append(Fault(f'parent router "{parent}" does not exist', "parentRefs", number))
+    if router.parent_refs and router.tls is not None:
+        errors.append(Fault("non-root router cannot have TLS configuration", "tls"))
+    elif router.parent_refs and "observability" in router.model_fields_set:
+        errors.append(Fault("non-root router cannot have Observability configuration", "observability"))
+    elif router.parent_refs and router.entry_points:
+        errors.append(Fault("non-root router cannot have Entrypoints configuration", "entryPoints"))
+    errors += [Fault(text, "parentRefs") for text in trees.errors.get(name, ())]
+    if router.parent_refs and name not in trees.order:
+        errors.append(Fault("router is not reachable", "parentRefs"))
+    elif router.service and trees.children.get(name):
+        text = "router has both a service and is referenced as a parent by other routers"
+        errors.append(Fault(text, "service"))
+    elif not router.service and not trees.children.get(name):
+        errors.append("router has no service and no child routers")
+    return errors
+
+
+def _router_errors(
+    name: str, router: Router, http: HttpConfig, static: StaticConfig, trees: RouterTrees, found: Findings
+) -> list[str]:
     if router.faults:
         return list(router.faults)
     errors: list[str] = []
+    where = f"{router.place}: router {name.rpartition('@')[0]}" if router.place else f"router {name}"
     try:
-        parse_rule(router.rule)
+        rule = rule_of(router, static)
+        if is_of_version_2(router.rule_syntax, static):
+            found.warnings.append(f"{where}: its rule is of version 2, in version 3 it is {rule}")
     except RuleError as error:
         errors.append(Fault(str(error), "rule"))
-    where = f"{router.place}: router {name.rpartition('@')[0]}" if router.place else f"router {name}"
+    errors += _below_errors(name, router, http, trees)
     others: list[str] = []  # what is wrong with objects it refers to
-    if entry_points_of(router, static):
+    if router.parent_refs:
+        pass
+    elif entry_points_of(router, static):
         found.warnings += [f"{where}: {text}" for text in unknown_entry_points(router, static)]
     elif router.entry_points and all(point in static.closed for point in router.entry_points):
         others += unknown_entry_points(router, static)
@@ -183,10 +252,10 @@ def _router_errors(name: str, router: Router, http: HttpConfig, static: StaticCo
             others += found.middlewares.get(qualified, [])
         else:
             errors.append(Fault(f'middleware "{qualified}" does not exist', "middlewares", number))
-    if not router.service:
-        return [*errors, *others, "the service is missing on the router"]
     service = qualify(router.service, name)
-    if service.endswith("@internal"):
+    if not router.service:
+        pass
+    elif service.endswith("@internal"):
         wanted: dict[str, object] = {"api@internal": static.api, "dashboard@internal": static.api}
         wanted["rest@internal"] = static.providers.rest
         wanted |= {"prometheus@internal": static.metrics, "acme-http@internal": challenge_points(static) or None}

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from lbcore.config.model import Object
 from lbcore.config.network import split_address
-from lbcore.config.rule import RuleError, matchers_in, parse_tcp_rule
+from lbcore.config.rule import Rule, RuleError, matchers_in, parse_tcp_rule
+from lbcore.config.rule_v2 import parse_tcp_rule_v2
 from lbcore.config.spiffe import NOT_CONFIGURED
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig, TcpRouter, TcpService
@@ -16,6 +17,7 @@ from lbcore.config.validate import (
     MULTIPLE,
     Disabled,
     Fault,
+    is_of_version_2,
     options_errors,
     options_name,
     qualify,
@@ -64,6 +66,13 @@ def check_tcp(tcp: TcpConfig, static: StaticConfig, tls: TlsConfig) -> list[Disa
     ]
 
 
+def tcp_rule_of(router: TcpRouter, static: StaticConfig) -> Rule:
+    """The rule of a router, in the language of version 3. Raises RuleError."""
+    if is_of_version_2(router.rule_syntax, static):
+        return parse_tcp_rule_v2(router.rule)
+    return parse_tcp_rule(router.rule)
+
+
 def tcp_entry_points_of(router: TcpRouter, static: StaticConfig) -> list[str]:
     """The entry points of a router: those it names, else the default ones, else all but Traefik's internal one."""
     if router.entry_points:
@@ -86,7 +95,7 @@ def _router_errors(
     errors: list[str] = []
     others: list[str] = []
     try:
-        rule = parse_tcp_rule(router.rule)
+        rule = tcp_rule_of(router, static)
         names = [matcher.args[0] for matcher in matchers_in(rule) if matcher.name == "HostSNI"]
         if router.tls is None and names and names[0] != "*":
             text = f'invalid rule: "{router.rule}" , has HostSNI matcher, but no TLS on router'

@@ -23,3 +23,4 @@ cdef struct PathOptions:
 
 cdef int path_normalise(const PathOptions* options, Span target, Arena* arena, Span* path, Span* route_path,
                         Span* query, bint* has_query) noexcept nogil
+cdef int decode_route_path(Span path, Arena* arena, Span* route_path) noexcept nogil

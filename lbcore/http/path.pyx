@@ -174,6 +174,18 @@ cdef Py_ssize_t decode_for_routing(Span path, char* out) noexcept nogil:
     return out - start
 
 
+cdef int decode_route_path(Span path, Arena* arena, Span* route_path) noexcept nogil:
+    """Set the path that rules match, from a path in normal form. Returns 0, or 500 without memory."""
+    cdef char* out
+    route_path[0] = path
+    if path.len and memchr(path.ptr, c"%", path.len) != NULL:
+        out = arena_alloc(arena, path.len)
+        if out == NULL:
+            return 500
+        route_path[0] = span_of(out, decode_for_routing(path, out))
+    return 0
+
+
 cdef int read_query(const PathOptions* options, Span raw, Arena* arena, Span* query) noexcept nogil:
     """Check a query, write its semicolons as Traefik does, and encode bytes that are not ASCII. Returns 0, 400, or 500 without memory."""
     cdef Py_ssize_t i, rewritten = 0
@@ -238,13 +250,7 @@ cdef int path_normalise(const PathOptions* options, Span target, Arena* arena, S
     if options.sanitise or length == 0:
         length = resolve_segments(out, length)
     path[0] = span_of(out, length)
-    route_path[0] = path[0]
-    if memchr(out, c"%", length) != NULL:
-        out = arena_alloc(arena, length)
-        if out == NULL:
-            return 500
-        route_path[0] = span_of(out, decode_for_routing(path[0], out))
-    return 0
+    return decode_route_path(path[0], arena, route_path)
 
 
 def normalise(target: bytes, *, sanitise: bool = True, encode_semicolons: bool = False, refused: int = 0) -> tuple:

@@ -52,6 +52,7 @@ cdef class Request(Message):
     cdef Message trailers_to_forward(self)
     cdef void settle_connection(self) noexcept
     cdef void release_aliases(self) noexcept
+    cdef int follow_path(self) except -1
     cdef void clear(self) noexcept
     cdef int copy(self, Request other) except -1
     cdef int refer_to(self, Request other) except -1

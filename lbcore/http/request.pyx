@@ -18,7 +18,7 @@ from lbcore.http.known cimport (
 )
 from lbcore.http.message cimport HEAD_PARTIAL, MAX_HEADER_LINES, Message
 from lbcore.http.number cimport put_decimal
-from lbcore.http.path cimport path_normalise
+from lbcore.http.path cimport decode_route_path, path_normalise
 from lbcore.http.pico cimport PICO_PARTIAL, pico_parse_request
 from lbcore.http.span cimport Span, ascii_lower, span_bytes, span_eq, span_ieq, span_of
 
@@ -254,6 +254,15 @@ cdef class Request(Message):
             self.add_own(name, value)
         if kind == H_HOST and value.len:
             self.forwarded_host = value
+        return 0
+
+    cdef int follow_path(self) except -1:
+        """Have rules match the path as middlewares have left it. Raises MemoryError."""
+        cdef RequestHead* head = &self.head
+        if head.path.ptr == head.first_path.ptr and head.path.len == head.first_path.len:
+            return 0
+        if decode_route_path(head.path, &self.arena, &head.route_path):
+            raise MemoryError
         return 0
 
     cdef void drop_managed(self) noexcept:

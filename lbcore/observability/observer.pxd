@@ -17,6 +17,8 @@ cdef class Observer:
     cdef bint by_service
     cdef bint tells_retries            # at level DEBUG
 
+    cdef void note_router(self, const Record* record, Request request, uint32_t slot) noexcept
+
     cdef void count(self, const Record* record, Request request, int kind, uint32_t index) noexcept
 
     cdef int note(self, Record* record, Request request, Response response, str entry_point, str router, str service,

@@ -73,6 +73,11 @@ cdef class Observer:
             self.log.note(record, request, response, entry_point, router, service, url)
         return 0
 
+    cdef void note_router(self, const Record* record, Request request, uint32_t slot) noexcept:
+        """Count an exchange, which was noted, for a router above its own."""
+        if self.series is not None and record.counted and self.by_router and slot != NO_SLOT:
+            self.count(record, request, SERIES_ROUTER, slot)
+
     cdef void count(self, const Record* record, Request request, int kind, uint32_t index) noexcept:
         cdef const char* version = request.head.tls_version
         self.series.add(series_key(kind, index, record.status, record.method, record.protocol), record.duration_ns,

@@ -21,7 +21,7 @@ from lbcore.config.static import StaticConfig
 from lbcore.config.static.providers import PRECEDENCE
 from lbcore.config.tls import RouterTls
 from lbcore.config.tree import dotted
-from lbcore.config.validate import Disabled, Fault
+from lbcore.config.validate import Disabled, Fault, trees_of
 from lbcore.errors import ConfigError, Problem
 from lbcore.process.preflight import start_problems
 from lbcore.provider.follow import Reading, Store, reason_of
@@ -233,9 +233,12 @@ def _check_dynamic(path: Path, static: StaticConfig | None, report: Report) -> N
     report.warnings += [*dict.fromkeys(strange), *lint(merged, static, out)]
     report.problems += lines(_causes(disabled, loaded, path))
     broken = {(entry.kind, entry.name.removesuffix("@file")) for entry in disabled}
+    trees = trees_of(merged.http.routers)
     for name, router in sorted(dynamic.http.routers.items()):
         if ("router", name) not in broken:
-            report.runs.append(f"{path}: router {name}: {router.rule} -> {router.service}")
+            below = [child.removesuffix("@file") for child in trees.children.get(f"{name}@file", ())]
+            to = router.service or ", ".join(child for child in below if ("router", child) not in broken)
+            report.runs.append(f"{path}: router {name}: {router.rule} -> {to}")
     for name, tcp in sorted(dynamic.tcp.routers.items()):
         if ("tcpRouter", name) not in broken:
             report.runs.append(f"{path}: tcp router {name}: {tcp.rule} -> {tcp.service}")

@@ -154,6 +154,7 @@ def _references(key: Key, objects: Objects, static: StaticConfig) -> list[Key]:
         found += [(middleware, reference) for reference in thing.middlewares]
         found.append((service, thing.service))
     if kind == "router":
+        found += [("router", parent) for parent in thing.parent_refs]
         for point in entry_points_of(thing, static):
             own = static.entry_points[point].http.middlewares
             found += [(middleware, qualify(reference, name)) for reference in own]

@@ -10,6 +10,7 @@ cdef class WholeExchange(AnswerWay):
     cdef WholeExchange next_kept            # the next one of the freelist
 
     cdef int run_middlewares(self, Pending settled) except -1
+    cdef bint descend(self) except -1
     cdef void end_steps(self, Py_ssize_t step) noexcept
 
 

@@ -103,6 +103,11 @@ cdef class WholeExchange(AnswerWay):
         cdef int verdict
         if self.phase == PHASE_ROUTE:
             verdict = self.run_middlewares(settled)
+            while verdict == PASS and self.route.children is not None:
+                if not self.descend():
+                    self.error = ERROR_NO_ROUTER
+                    return self.answer(404, b"404 page not found\n", True)
+                verdict = self.run_middlewares(None)
             if verdict != PASS:
                 return self.send_answer() if verdict == ANSWER else self.begin_wait()
             settled = None
@@ -153,6 +158,18 @@ cdef class WholeExchange(AnswerWay):
         self.gates.first_step = self.passed
         return PASS
 
+    cdef bint descend(self) except -1:
+        """Go on with the router below that takes the request as the middlewares have left it. Returns False if there is none."""
+        cdef Route child
+        self.request.follow_path()
+        child = <Route>self.route.children.find(&self.request.head)
+        if child is None:
+            return False
+        self.route = child
+        if self.explanation is not None:
+            self.explanation.route = child
+        return True
+
     cdef int settled(self, Pending pending) except -1:
         """Continue after a wait, with the request or with the answer."""
         return self.go_on_back(pending) if self.way_back.begun else self.go_on(pending)
@@ -160,7 +177,7 @@ cdef class WholeExchange(AnswerWay):
     cdef str place(self):
         if self.gates.entered and self.step >= self.gates.first_step:
             return self.gates.place_of(self.step)
-        return self.route.name
+        return self.route.place_of(self.step)
 
     cdef uint64_t now_ns(self) noexcept:
         return self.dialer.now_ns()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lbcore.config import dynamic as model
 from lbcore.config.middlewares.upstream import origin_of
 from lbcore.config.network import is_http2, is_secure, split_url
+from lbcore.config.router_tree import RouterTrees
 from lbcore.config.rule import Rule, parse_rule
 from lbcore.config.static import RedirectEntryPoint, StaticConfig, StaticServersTransport
 from lbcore.config.tls import ServerTls
@@ -26,7 +27,10 @@ from lbcore.config.validate import (
     options_name,
     qualify,
     redirection_port,
+    rule_of,
+    spread_in_trees,
     tls_of,
+    trees_of,
 )
 from lbcore.http2.library import is_available as http2_is_available
 from lbcore.middleware.base import Middleware
@@ -243,6 +247,11 @@ def own_routers(static: StaticConfig) -> dict[str, str]:
     return own | {name: name for name in (PING, METRICS, API, DASHBOARD, REST, ACME_HTTP)}
 
 
+def ranked(name: str, router: model.Router) -> Ranked:
+    """A router with its priority: the length of its rule, if it names none."""
+    return router.priority or len(router.rule.encode()), name, router
+
+
 def insert(ranked: list[tuple[int, Compiled]], priority: int, pair: Compiled) -> None:
     """Insert a router into others by its priority, before those of the same priority."""
     ranked.insert(sum(1 for other, _ in ranked if other > priority), (priority, pair))
@@ -320,6 +329,7 @@ class _Compiler:
         self.places: dict[str, list[str]] = {}
         self.limits: list[tuple[Server, int]] = []
         self.policies: dict[str, UpstreamPolicy] = {}  # by transport
+        self.trees: RouterTrees = trees_of(self.http.routers)
 
     def table(self, tcp: TcpCompiler, udp: UdpCompiler) -> Table:
         self.build_middlewares()
@@ -333,10 +343,11 @@ class _Compiler:
 
         routers: dict[str, list[Ranked]] = {name: [] for name in self.static.stream_points}
         for name, router in self.http.routers.items():
-            if name in self.found.routers:
-                continue
-            if errors := self.errors_of(router, name):
+            if name not in self.found.routers and (errors := self.errors_of(router, name)):
                 self.found.routers[name] = errors
+        spread_in_trees(self.trees, self.http.routers, self.found)
+        for name, router in self.http.routers.items():
+            if name in self.found.routers or router.parent_refs:
                 continue
             wanted = entry_points_of(router, self.static)
             if not (sound := [point for point in wanted if not errors_on(point, name)]):
@@ -347,15 +358,13 @@ class _Compiler:
                 continue
             for point in wanted:
                 if point in sound:
-                    routers[point].append((router.priority or len(router.rule.encode()), name, router))
+                    routers[point].append(ranked(name, router))
                 else:
                     text = "; ".join(errors_on(point, name))
                     self.found.warnings.append(f"router {name} is not on entry point {point}: {text}")
         indexes, order, encrypted_indexes, encrypted_order = {}, {}, {}, {}
         for point, entries in routers.items():
-            # Highest priority first, then by provider and name, so that all workers and all runs agree.
-            rank = self.static.providers.rank
-            entries.sort(key=lambda entry: (-entry[0], rank(entry[1]), entry[1]))
+            self.sort(entries)
             encrypted = [entry for entry in entries if tls_of(entry[2], point, self.static) is not None]
             plain = [entry for entry in entries if tls_of(entry[2], point, self.static) is None]
             all_encrypted = self.static.entry_points[point].http.tls is not None
@@ -363,6 +372,7 @@ class _Compiler:
             encrypted_order[point], encrypted_indexes[point] = self.index(point, encrypted, all_encrypted)
             if all_encrypted:
                 self.tls.accept(point)
+        spread_in_trees(self.trees, self.http.routers, self.found)
         tcp_routes = tcp.routes(self.tls)
         udp_routes = udp.routes()
         servers = {**self.servers, **tcp.servers, **udp.servers}
@@ -400,6 +410,11 @@ class _Compiler:
                 self.service(name)
         return self.found.disabled() + tcp.disabled_with_unused() + udp.disabled_with_unused()
 
+    def sort(self, entries: list[Ranked]) -> None:
+        """Highest priority first, then by provider and name, so that all workers and all runs agree."""
+        rank = self.static.providers.rank
+        entries.sort(key=lambda entry: (-entry[0], rank(entry[1]), entry[1]))
+
     def index(self, point: str, entries: list[Ranked], own: bool) -> tuple[list[Compiled], RouteIndex]:
         """The routers of an entry point in the order of trial, with lbcore's own if `own`, and their index.
 
@@ -410,14 +425,17 @@ class _Compiler:
         for entry in entries:
             _, name, router = entry
             try:
-                compiled.append((parse_rule(router.rule), self.route(point, name, router)))
+                compiled.append((rule_of(router, self.static), self.route(point, name, router)))
                 sound.append(entry)
             except Exception as error:
                 self.found.routers[name] = [reason_of(error)]
                 continue
             if (tls := tls_of(router, point, self.static)) is not None:
                 self.tls.add(point, name, compiled[-1][0], options_name(tls, name))
-        order = self.internal(point, sound, compiled) if own else compiled
+        return self.indexed(self.internal(point, sound, compiled) if own else compiled)
+
+    def indexed(self, order: list[Compiled]) -> tuple[list[Compiled], RouteIndex]:
+        """Routers in the order of trial, and their index. Those whose rules cannot be compiled are left out."""
         try:
             return order, RouteIndex(order)
         except Exception:
@@ -429,7 +447,7 @@ class _Compiler:
         try:
             Program(rule)
         except Exception as error:
-            self.found.routers[route.name] = [reason_of(error)]
+            self.found.routers[route.router] = [reason_of(error)]
             return False
         return True
 
@@ -510,21 +528,50 @@ class _Compiler:
                 flat.append(name)
         return flat
 
-    def route(self, point: str, name: str, router: model.Router) -> Route:
-        steps = []
-        of_entry_point = [qualify(reference, name) for reference in self.static.entry_points[point].http.middlewares]
-        of_router = [qualify(reference, name) for reference in router.middlewares]
-        for reference in self.expand(of_entry_point + of_router):
-            steps.append(self.middlewares[reference])
-            self.note_place(reference, name)
-        service = qualify(router.service, name)
-        slot = self.slots.services.get(router_identity(name), NO_SLOT)
-        observed = self.observed(point, service, router.observability)
+    def route(self, point: str, name: str, router: model.Router, outer: Route | None = None) -> Route:
+        """The route of a router.
+
+        outer  that of its parent, whose middlewares come before its own; None: it has none.
+        """
+        names = [qualify(reference, name) for reference in router.middlewares]
+        observability = router.observability
+        if outer is None:
+            names[:0] = [qualify(reference, name) for reference in self.static.entry_points[point].http.middlewares]
+        else:
+            observability = self.http.routers[outer.root].observability
+        own = self.expand(names)
+        for reference in own:
+            self.note_place(reference, name if outer is None else f"{outer.name} -> {name}")
+        steps = (*(outer.middlewares if outer else ()), *(self.middlewares[step] for step in own))
+        service = qualify(router.service, name) if router.service else ""
+        target = NO_SERVICE
         if service in SERVED_BY_ADMIN:
-            return Route(name, tuple(steps), self.admin_service(), slot).observe(*observed)
-        if service.endswith("@internal"):
-            return Route(name, (*steps, self.internal_answer(service)), NO_SERVICE, slot).observe(*observed)
-        return Route(name, tuple(steps), self.service(service), slot).observe(*observed)
+            target = self.admin_service()
+        elif service.endswith("@internal"):
+            steps += (self.internal_answer(service),)
+        elif service:
+            target = self.service(service)
+        slot = self.slots.services.get(router_identity(name), NO_SLOT)
+        route = Route(name, steps, target, slot, outer).observe(*self.observed(point, service, observability))
+        if self.trees.children.get(name):
+            route.fork(self.below(point, name, route))
+        return route
+
+    def below(self, point: str, name: str, outer: Route) -> RouteIndex:
+        """The children of a router. Those that cannot be built are left out; ValueError if all are."""
+        children = [child for child in self.trees.children[name] if child not in self.found.routers]
+        entries = [ranked(child, self.http.routers[child]) for child in children]
+        self.sort(entries)
+        compiled: list[Compiled] = []
+        for _, child, router in entries:
+            try:
+                compiled.append((rule_of(router, self.static), self.route(point, child, router, outer)))
+            except Exception as error:
+                self.found.routers[child] = [reason_of(error)]
+        order, index = self.indexed(compiled)
+        if not order:
+            raise ValueError("building child routers muxer: no child routers could be added to muxer")
+        return index
 
     def observed(self, point: str, service: str, own: model.RouterObservability) -> tuple[bool, bool, bool]:
         """`Route.observe`: whether requests are logged, counted, and answered by lbcore itself."""

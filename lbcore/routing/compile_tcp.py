@@ -8,12 +8,11 @@ from collections.abc import Mapping
 
 from lbcore.config import tcp as model
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.config.rule import parse_tcp_rule
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp.servers_transports import TcpDialing
 from lbcore.config.tls import ServerTls
 from lbcore.config.validate import options_name, qualify
-from lbcore.config.validate_tcp import check_tcp, tcp_entry_points_of
+from lbcore.config.validate_tcp import check_tcp, tcp_entry_points_of, tcp_rule_of
 from lbcore.http.networks import Networks
 from lbcore.routing.balancer import LoadBalancer
 from lbcore.routing.compile_layer4 import Layer4Compiler
@@ -71,7 +70,7 @@ class TcpCompiler(Layer4Compiler):
             if name in wrong:
                 continue
             try:
-                rule, service = Program(parse_tcp_rule(router.rule)), self.of(router, name)
+                rule, service = Program(tcp_rule_of(router, self.static)), self.of(router, name)
                 allowed, limits = self.allowed(name, router), self.limits(name, router)
                 acceptor = None
                 if router.tls is not None and not router.tls.passthrough:

@@ -2,15 +2,21 @@
 
 from libc.stdint cimport uint32_t
 
+from lbcore.routing.index cimport RouteIndex
 from lbcore.routing.service cimport Service
 
 
 cdef class Route:
-    cdef readonly str name             # of the router, `name@provider`
-    cdef readonly tuple middlewares    # Middleware
+    cdef readonly str name             # `name@provider`, behind those of the routers above: `parent@file -> child@file`
+    cdef readonly str router           # the name of the router alone
+    cdef readonly str root             # the name of the first router on the way
+    cdef readonly tuple middlewares    # Middleware; those of the routers above come first
     cdef readonly Service service
     cdef readonly uint32_t slot        # of its counters; NO_SLOT for lbcore's own routers
+    cdef readonly Route outer          # of its parent; None = it is a root
+    cdef readonly RouteIndex children  # of the routers below; None = there are none, so that `service` is asked
     cdef bint logged                   # in the access log
     cdef bint counted                  # in metrics
     cdef bint internal                 # lbcore itself answers, so that no service is named
     cdef bint sees_answers             # some middleware wants the answer
+    cdef str place_of(self, Py_ssize_t step)

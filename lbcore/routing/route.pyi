@@ -1,9 +1,22 @@
 from lbcore.middleware.base import Middleware
+from lbcore.routing.index import RouteIndex
 from lbcore.routing.service import Service
 
 class Route:
     name: str
+    router: str
+    root: str
     middlewares: tuple[Middleware, ...]
     service: Service
-    def __init__(self, name: str, middlewares: tuple[Middleware, ...], service: Service, slot: int = ...) -> None: ...
+    outer: Route | None
+    children: RouteIndex | None
+    def __init__(
+        self,
+        name: str,
+        middlewares: tuple[Middleware, ...],
+        service: Service,
+        slot: int = ...,
+        outer: Route | None = None,
+    ) -> None: ...
+    def fork(self, children: RouteIndex) -> None: ...
     def observe(self, logged: bool, counted: bool, internal: bool = False) -> Route: ...

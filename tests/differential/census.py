@@ -266,11 +266,11 @@ http:
 {APP}udp:
   services: {{dns: {{loadBalancer: {{servers: [{{address: "10.0.0.1:53"}}]}}}}}}
 """),
-    SetUp("rules of version 2", "missing", f"""http:
+    SetUp("rules of version 2", "same", f"""http:
   routers:
     old: {{rule: "Host(`a`, `b`)", ruleSyntax: v2, service: app}}
     new: {{rule: "Host(`c`)", service: app}}
-{APP}""", ("rules of v2 are not supported",)),
+{APP}""", ("in version 3 it is Host(`a`) || Host(`b`)",)),
     SetUp("a wrong matcher", "broken", f"""http:
   routers: {{bad: {{rule: "Hots(`a`)", service: app}}, good: {{rule: "Host(`b`)", service: app}}}}
 {APP}""", ("unsupported function: Hots",)),

@@ -50,7 +50,7 @@ def test_check_prints_every_problem(tmp_path: Path) -> None:
 
 
 def test_check_prints_a_problem_once_with_its_places(tmp_path: Path) -> None:
-    routers = "".join(f"    r{n}: {{rule: Host(`a{n}`), service: s, parentRefs: [x]}}\n" for n in range(5))
+    routers = "".join(f"    r{n}: {{rule: Host(`a{n}`), service: s, parentRefs: [z]}}\n" for n in range(5))
     (tmp_path / "dyn.yml").write_text(
         f"http:\n  routers:\n{routers}    x: {{rule: Host(`x`), service: dead}}\n"
         "    y: {rule: Host(`y`), service: s}\n"
@@ -61,8 +61,8 @@ def test_check_prints_a_problem_once_with_its_places(tmp_path: Path) -> None:
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert errors == [
-        "error: dyn.yml: parentRefs (routers r0:3, r1:4, r2:5 and 2 more): not supported by this "
-        "version of lbcore (write the conditions of the parents into the rule)",
+        'error: dyn.yml: parentRefs[] (routers r0:3, r1:4, r2:5 and 2 more): parent router "z@file" does not exist',
+        "error: dyn.yml: parentRefs (routers r0:3, r1:4, r2:5 and 2 more): router is not reachable",
         "error: dyn.yml:12: http.services.dead.loadBalancer.servers[0].url: error parsing server URL http://a b: "
         "'a b' is no host",
     ]

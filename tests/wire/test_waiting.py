@@ -17,7 +17,7 @@ from tests.support.recorder import GET, Recorder, config, counters, post, record
 from tests.support.wire import TIMEOUT_S, Edge, Peer, edge
 
 Steps = dict[str, Any]
-PLACES = ["router", "service"]
+PLACES = ["router", "child", "service"]
 
 
 @pytest.fixture(name="known")
@@ -26,11 +26,15 @@ def known_steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
 
 
 def stepped(place: str, services: dict[str, Any] | None = None, **urls: str) -> dict[str, Any]:
-    """The middleware `one` in front of everything: of the router, or of the service `all`."""
+    """The middleware `one` in front of everything: of the router, of one below it, or of the service `all`."""
     dynamic = config(services or {}, **urls)
     dynamic["http"]["middlewares"] = {name: {"addPrefix": {"prefix": "/unused"}} for name in ("one", "two", "three")}
-    where = dynamic["http"]["routers"]["all"] if place == "router" else dynamic["http"]["services"]["all"]
-    where["middlewares"] = ["one"]
+    routers = dynamic["http"]["routers"]
+    if place == "child":
+        routers["below"] = {"rule": "PathPrefix(`/`)", "parentRefs": ["all"], "service": routers["all"].pop("service")}
+        routers["all"]["middlewares"] = ["two"]
+    where = {"router": routers["all"], "child": routers.get("below"), "service": dynamic["http"]["services"]["all"]}
+    where[place]["middlewares"] = ["one"]
     return dynamic
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from pydantic.alias_generators import to_snake
 from pydantic.json_schema import SkipJsonSchema
 
 from lbcore.config.forwarding import ForwardingTimeouts
-from lbcore.config.model import UNSUPPORTED, WHEN_SET, Model, keys
+from lbcore.config.model import WHEN_SET, Model, keys
 from lbcore.config.numbers import Size
+from lbcore.config.routers import RuleSyntax
 from lbcore.config.static.access_log import (
     AccessLog,
     AccessLogFields,
@@ -108,14 +109,9 @@ class Experimental(Model):
 
 
 class Core(Model):
-    default_rule_syntax: str = ""
+    """`defaultRuleSyntax`: the language of rules whose router does not say it."""
 
-    @field_validator("default_rule_syntax")
-    @classmethod
-    def _of_today(cls, value: str) -> str:
-        if value.lower() not in ("", "default", "v3"):
-            raise ValueError(f"rules of {value} are {UNSUPPORTED}: Host(`a`, `b`) is written Host(`a`) || Host(`b`)")
-        return value
+    default_rule_syntax: RuleSyntax = ""
 
 
 # The entry points of the configuration that was asked last, and those of TCP among them: asked for with each router.

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lbcore.config.model import Object, keys
-from lbcore.config.routers import MAX_USER_PRIORITY
+from lbcore.config.model import Object
+from lbcore.config.routers import MAX_USER_PRIORITY, RuleSyntax
 from lbcore.config.tls import TcpRouterTls
 
 
@@ -17,9 +17,8 @@ class TcpRouter(Object):
     tls  it takes what comes over TLS, and nothing else.
     """
 
-    ignored = keys("ruleSyntax", "rules are those of Traefik 3")
-
     rule: str = ""
+    rule_syntax: RuleSyntax = ""
     entry_points: list[str] = []
     service: str = ""
     middlewares: list[str] = []

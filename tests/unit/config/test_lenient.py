@@ -297,19 +297,19 @@ def test_objects_are_disabled_alone_and_keep_what_could_be_read() -> None:
     bad, good = config.http.routers["bad"], config.http.routers["good"]
     assert (bad.place, bad.rule, good.faults) == ("dynamic.yml:3", "Host(`a`)", ())
     assert bad.faults == (
-        "dynamic.yml:3: bogus: unknown key 'bogus' (known here: entryPoints, middlewares, observability, priority, "
-        "rule, ruleSyntax, service, tls)",
+        "dynamic.yml:3: bogus: unknown key 'bogus' (known here: entryPoints, middlewares, observability, parentRefs, "
+        "priority, rule, ruleSyntax, service, tls)",
     )
 
 
 def test_missing_features_do_not_turn_away_the_rest() -> None:
     config, warnings = parse_dynamic(
-        "http: {routers: {a: {rule: x, service: s, parentRefs: [b]}, b: {rule: x, service: s, tls: false}},"
-        " middlewares: {m: {plugin: {x: {}}}}}\n"
+        "http: {routers: {b: {rule: x, service: s, tls: false}},"
+        " serversTransports: {t: {spiffe: {ids: [a]}}, u: {serverName: a}}}\n"
     )
-    assert "parentRefs: not supported" in config.http.routers["a"].faults[0]
     assert config.http.routers["b"].faults == ()
-    assert "plugin: not supported" in config.http.middlewares["m"].faults[0]
+    assert "spiffe: not supported" in config.http.servers_transports["t"].faults[0]
+    assert config.http.servers_transports["u"].faults == ()
     assert warnings == []
 
 
