@@ -140,10 +140,11 @@ def _static(config: str | None, flags: Sequence[str]) -> tuple[StaticConfig, lis
 
 def _refuse_mistyped(flags: Sequence[str]) -> None:
     """Raise UsageError for an argument that is no flag of the static configuration, and looks like something else."""
-    from lbcore.config.decode import keys_of
+    from lbcore.config.decode import EXTENSIONS, keys_of
     from lbcore.config.static import StaticConfig
 
-    keys = {key.lower(): key for key in keys_of(StaticConfig)}
+    names = (EXTENSIONS, *StaticConfig.missing, *StaticConfig.ignored, *keys_of(StaticConfig))
+    keys = {key.lower(): key for key in names}
     known = ["--config", "--workers", *(f"--{key}" for key in keys.values())]
     for flag in flags:
         name = re.split(r"[=.\[]", flag)[0]

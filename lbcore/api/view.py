@@ -79,6 +79,8 @@ def middleware_view(runtime: Runtime, name: str, middleware: Middleware) -> View
     view["type"] = (middleware.kinds[0] if middleware.kinds else "").replace("_", "")
     if states := middleware_states(runtime, name):
         view["state"] = states
+    if middleware.plugin:
+        view["type"] = next(iter(middleware.plugin))
     return add_users(view, users)
 
 

@@ -210,6 +210,8 @@ class _Decoder:
         return self.scalar(value, annotation, path)
 
     def section(self, value: Any, model: type[Model], path: Path, written: Path) -> Any:
+        if model.unread:
+            return {}
         if isinstance(value, dict):
             if not model.may_be_empty and all(item is None for item in value.values()):
                 return self.empty(path)

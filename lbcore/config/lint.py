@@ -6,8 +6,9 @@ from collections.abc import Callable, Container, Iterable, Mapping
 
 from lbcore.config.decode import Decoded, nearest
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.config.model import Object
+from lbcore.config.model import UNSUPPORTED, Object
 from lbcore.config.network import is_nowhere
+from lbcore.config.plugins import how_to_bypass
 from lbcore.config.report import SHOWN
 from lbcore.config.rule import parse_rule, placeholders
 from lbcore.config.static import StaticConfig
@@ -51,7 +52,23 @@ def static_notes(decoded: Decoded[StaticConfig], file: str) -> list[Problem]:
             line = decoded.line((*path, "entryPoint"))
             hint = nearest(settings.entry_point, known) if known else ""
             found.append(Problem(".".join((*path, "entryPoint")), text, hint, file, line, "warning"))
-    return found
+    return [*found, *_plugins(decoded, file)]
+
+
+def _plugins(decoded: Decoded[StaticConfig], file: str) -> Iterable[Problem]:
+    """The plugins of Traefik that are declared: each runs nowhere, and is bypassed if the configuration says so."""
+    static = decoded.model
+    for kind, names in (("plugins", static.experimental.plugins), ("localPlugins", static.experimental.local_plugins)):
+        for name in names:
+            path = ("experimental", kind, name)
+            where = (".".join(path), file, decoded.line(path))
+            if static.bypasses(name):
+                text, hint = "plugins of Traefik do not run in lbcore", "requests pass without it"
+                yield Problem(where[0], text, hint, *where[1:], "warning")
+            else:
+                text = f"plugins of Traefik are {UNSUPPORTED}"
+                hint = f"routers with its middlewares are disabled; {how_to_bypass(name)}"
+                yield Problem(where[0], text, hint, *where[1:], "missing")
 
 
 def lint_static(static: StaticConfig) -> list[str]:

@@ -43,6 +43,7 @@ class Model(BaseModel):
     may_be_empty  whether the section may be empty, or `true`, as in Traefik.
     meant         a hint for a text, or for other keys, in place of this section.
     short         the key that a text in place of this section sets.
+    unread        whether anything may stand in the section, none of which is read.
     """
 
     model_config = ConfigDict(
@@ -61,6 +62,7 @@ class Model(BaseModel):
     extensions: ClassVar[frozenset[str]] = frozenset()
     meant: ClassVar[str] = ""
     short: ClassVar[str] = ""
+    unread: ClassVar[bool] = False
 
     @classmethod
     def adjust(cls, data: dict[str, Any]) -> list[Change]:

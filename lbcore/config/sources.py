@@ -7,13 +7,14 @@ Environment  `LBCORE_ENTRYPOINTS_WEB_ADDRESS`, or `TRAEFIK_...`. Variables that 
              which Kubernetes sets, or `TRAEFIK_VERSION`) are not configuration.
 Lists        comma-separated, or with indexes: `...trustedIPs[0]`, `..._TRUSTEDIPS_0`. A flag
              may be repeated.
+Extensions   below `lbcore`, as in a file: `--lbcore.tls.library=system`, `LBCORE_LBCORE_TLS_LIBRARY`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lbcore.config.decode import decode, known_to
+from lbcore.config.decode import EXTENSIONS, decode, known_to
 from lbcore.config.flat import FlatTree, split_dotted
 from lbcore.config.lint import static_notes
 from lbcore.config.static import StaticConfig
@@ -22,7 +23,7 @@ from lbcore.errors import ConfigError, Problem
 
 PREFIXES = ("LBCORE_", "TRAEFIK_")
 RESERVED = frozenset({"LBCORE_CONFIG", "LBCORE_WORKERS", "LBCORE_API"})  # settings of the command itself
-SECTIONS = frozenset(known_to(StaticConfig))
+SECTIONS = frozenset({EXTENSIONS, *known_to(StaticConfig)})
 
 
 def from_flags(flags: Sequence[str]) -> tuple[StaticConfig, list[Problem]]:
@@ -76,13 +77,20 @@ def _is_setting(name: str) -> bool:
 
 def _decode(settings: list[tuple[str, list[str], str]], source: str) -> tuple[StaticConfig, list[Problem]]:
     flat = FlatTree(StaticConfig, strict=True, lowers=True)
+    extensions = FlatTree(StaticConfig, strict=True, lowers=True)
     problems = []
     for name, parts, value in settings:
         try:
-            flat.put(parts, value)
+            if parts[0].lower() == EXTENSIONS and parts[1:]:
+                extensions.put(parts[1:], value)
+            else:
+                flat.put(parts, value)
         except ValueError as error:
             problems.append(Problem(name, str(error), "", source))
     if problems:
         raise ConfigError(problems)
-    decoded = decode(Tree(flat.content(), source), StaticConfig)
+    content = flat.content()
+    if below := extensions.content():
+        content[EXTENSIONS] = below
+    decoded = decode(Tree(content, source), StaticConfig)
     return decoded.model, static_notes(decoded, source)

@@ -14,6 +14,7 @@ from lbcore.config.middlewares.headers import OF_CONNECTIONS
 from lbcore.config.middlewares.python import TRUSTED
 from lbcore.config.model import Object
 from lbcore.config.network import UNIX, has_user, is_nowhere, is_relative, split_url
+from lbcore.config.plugins import how_to_bypass
 from lbcore.config.router_tree import RouterTrees, router_trees
 from lbcore.config.rule import Rule, RuleError, parse_rule
 from lbcore.config.rule_v2 import parse_rule_v2
@@ -162,7 +163,7 @@ def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
         if transport.needs_identity and static.spiffe is None:
             found.transports.setdefault(name, []).append(Fault(NOT_CONFIGURED, "spiffe"))
     for name, middleware in http.middlewares.items():
-        if errors := _middleware_errors(middleware) or _code_errors(name, middleware, static):
+        if errors := _middleware_errors(middleware, static) or _code_errors(name, middleware, static):
             found.middlewares[name] = errors
         else:
             found.warnings += [f"middleware {name}: {text}" for text in _without_effect(middleware)]
@@ -319,12 +320,18 @@ def _middleware_reference(name: str, middlewares: Mapping[str, Middleware], foun
     return found.middlewares.get(name, [])
 
 
-def _middleware_errors(middleware: Middleware) -> list[str]:
+def _middleware_errors(middleware: Middleware, static: StaticConfig) -> list[str]:
     if middleware.faults:
         return list(middleware.faults)
     kinds = middleware.kinds
     if len(kinds) > 1:
         return [MULTIPLE.format("middleware")]
+    plugins = list(middleware.plugin or ())
+    if len(plugins) > 1:
+        return [Fault(f"a middleware has one plugin: {', '.join(plugins)} go into one each", "plugin")]
+    if plugins and not static.bypasses(plugins[0]):
+        text = f"the plugin {plugins[0]} does not run in lbcore"
+        return [Fault(f"{text}: {how_to_bypass(plugins[0])}", "plugin", plugins[0])]
     return [] if kinds else ["the middleware does not have any type defined"]
 
 
@@ -339,6 +346,8 @@ def _code_errors(name: str, middleware: Middleware, static: StaticConfig) -> lis
 def _without_effect(middleware: Middleware) -> list[str]:
     """The settings of a middleware that have no effect, as in Traefik."""
     (kind,) = middleware.kinds
+    if middleware.plugin is not None:
+        return [f"requests pass without the plugin {next(iter(middleware.plugin))}"]
     if (of_kind := getattr(getattr(middleware, kind), "without_effect", None)) is not None:
         return [*of_kind()]
     if middleware.strip_prefix is not None:

@@ -468,7 +468,7 @@ class _Compiler:
 
     def build_middlewares(self) -> None:
         for name, config in self.http.middlewares.items():
-            if name in self.found.middlewares or config.chain is not None:
+            if name in self.found.middlewares or config.chain is not None or config.plugin is not None:
                 continue
             try:
                 middleware = build(name, config, self.state)
@@ -518,13 +518,13 @@ class _Compiler:
         return errors
 
     def expand(self, names: list[str]) -> list[str]:
-        """Middlewares in the order in which they run, with chains expanded."""
+        """Middlewares in the order in which they run, with chains expanded, and without plugins that are bypassed."""
         flat: list[str] = []
         for name in names:
             config = self.http.middlewares.get(name)
             if config is not None and config.chain is not None and name not in self.found.middlewares:
                 flat += self.expand([qualify(reference, name) for reference in config.chain.middlewares])
-            else:
+            elif config is None or config.plugin is None or name in self.found.middlewares:
                 flat.append(name)
         return flat
 

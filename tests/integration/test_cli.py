@@ -91,9 +91,9 @@ def test_what_follows_from_tls_options_or_an_entry_point_is_named_and_not_listed
     done = lbcore("check", "static.yml", folder=tmp_path)
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert [line.split(": ")[1:3] for line in errors] == [
-        ["dyn.yml:7", "http.middlewares.auth.plugin"],
         ["dyn.yml:11", "tls.options.mutual"],
         ["dyn.yml:5", "http.routers.c.tls.options"],
+        ["dyn.yml:7", "http.middlewares.auth.plugin.x"],
     ]
     assert "(router a, router b, tcp router d for what they refer to)" in done.stdout
 

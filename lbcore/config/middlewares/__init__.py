@@ -39,15 +39,15 @@ from lbcore.config.middlewares.strip_prefix_regex import StripPrefixRegex
 from lbcore.config.middlewares.timeout import Timeout
 from lbcore.config.middlewares.upstream import UpstreamTls
 from lbcore.config.middlewares.url_rewrite import UrlRewrite
-from lbcore.config.model import Object, fields_of, keys
+from lbcore.config.model import Object, fields_of
+from lbcore.config.plugins import PluginSettings
 
 
 class Middleware(Object):
-    """Exactly one kind."""
+    """Exactly one kind.
 
-    missing = {
-        **keys("plugin"),
-    }
+    plugin  names of plugins of Traefik: it is bypassed, if the static configuration says so, or disabled.
+    """
 
     add_prefix: AddPrefix | None = None
     strip_prefix: StripPrefix | None = None
@@ -83,6 +83,7 @@ class Middleware(Object):
     url_rewrite: UrlRewrite | None = None
     python: Python | None = None
     chain: Chain | None = None
+    plugin: dict[str, PluginSettings] | None = None
 
     @property
     def kinds(self) -> list[str]:

@@ -11,6 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 from lbcore.config.forwarding import ForwardingTimeouts
 from lbcore.config.model import WHEN_SET, Model, keys
 from lbcore.config.numbers import Size
+from lbcore.config.plugins import LocalPlugin, MissingPlugin, PluginSource
 from lbcore.config.routers import RuleSyntax
 from lbcore.config.static.access_log import (
     AccessLog,
@@ -99,13 +100,15 @@ class Global(Model):
 class Experimental(Model):
     """Nothing of it has an effect."""
 
-    missing = keys("plugins localPlugins", "routers that name their middlewares are disabled")
     ignored = {
         **keys("http3", "an option of entry points since Traefik 3"),
         **keys("fastProxy", "lbcore is one"),
         **keys("abortOnPluginFailure", "there are no plugins"),
         **keys("kubernetesGateway knative otlpLogs", "it does not concern lbcore"),
     }
+
+    plugins: dict[str, PluginSource] = {}
+    local_plugins: dict[str, LocalPlugin] = {}
 
 
 class Core(Model):
@@ -124,6 +127,7 @@ class StaticConfig(Model):
     closed           entry points that cannot run, for features that are missing.
     bodyMemoryBytes  (extension) limit of request bodies that are kept for fallbacks and mirrors, in all workers;
                      bodies beyond it are not kept. Default: 1/32 of the memory, 16 to 256 MiB.
+    plugins          (extension) what becomes of middlewares that use a plugin of Traefik, by its name.
     """
 
     missing = {
@@ -134,7 +138,7 @@ class StaticConfig(Model):
         **keys("pilot", "gone since Traefik 3: leave it out"),
     }
     may_be_empty: ClassVar[bool] = True
-    extensions: ClassVar[frozenset[str]] = frozenset({"tls"})
+    extensions: ClassVar[frozenset[str]] = frozenset({"plugins", "tls"})
 
     entry_points: dict[str, EntryPoint] = {}
     closed: SkipJsonSchema[dict[str, EntryPoint]] = {}
@@ -152,10 +156,15 @@ class StaticConfig(Model):
     core: Core = Core()
     body_memory_bytes: Size | None = None
     ocsp: Ocsp | None = None
+    plugins: dict[str, MissingPlugin] = {}
     spiffe: WorkloadApi | None = None
     tls: StaticTls = StaticTls()
     python: Annotated[PythonCode, WHEN_SET] = PythonCode()
     global_: Global = Field(default=Global(), alias="global")
+
+    def bypasses(self, plugin: str) -> bool:
+        """Whether requests pass where a middleware uses this plugin."""
+        return plugin in self.plugins and self.plugins[plugin].on_missing == "bypass"
 
     @property
     def stream_points(self) -> dict[str, EntryPoint]:

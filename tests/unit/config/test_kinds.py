@@ -6,4 +6,4 @@ from lbcore.middleware.build import KINDS
 
 
 def test_every_kind_of_middleware_has_a_builder() -> None:
-    assert set(KINDS) | {"chain"} == set(fields_of(Middleware))
+    assert set(KINDS) | {"chain", "plugin"} == set(fields_of(Middleware))

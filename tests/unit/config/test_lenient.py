@@ -302,15 +302,9 @@ def test_objects_are_disabled_alone_and_keep_what_could_be_read() -> None:
     )
 
 
-def test_missing_features_do_not_turn_away_the_rest() -> None:
-    config, warnings = parse_dynamic(
-        "http: {routers: {b: {rule: x, service: s, tls: false}},"
-        " serversTransports: {t: {spiffe: {ids: [a]}}, u: {serverName: a}}}\n"
-    )
-    assert config.http.routers["b"].faults == ()
-    assert "spiffe: not supported" in config.http.servers_transports["t"].faults[0]
-    assert config.http.servers_transports["u"].faults == ()
-    assert warnings == []
+def test_a_section_that_is_off_is_none() -> None:
+    config, warnings = parse_dynamic("http: {routers: {b: {rule: x, service: s, tls: false}}}\n")
+    assert (config.http.routers["b"].tls, config.http.routers["b"].faults, warnings) == (None, (), [])
 
 
 def test_a_resolver_that_is_missing_leaves_the_others() -> None:

@@ -100,7 +100,6 @@ def test_problems_in_toml_have_their_lines() -> None:
         ("http: {routers: {r: {rule: a, Rule: b}}}", "the same key as rule"),
         ('http: {routers: {r: {rule: "{{ nope `X` }}"}}}', "yml:1: template: there is no template function nope"),
         ("http: {middlewares: {h: {headers: {}}}}", "headers cannot be a standalone element"),
-        ("http: {middlewares: {h: {plugin: {x: {}}}}}", "plugin: not supported by this version"),
         ("http: {routers: {r: {priority: 9223372036854775807}}}", "above the highest priority"),
         ("a: &a [x, x]\nb: &b [*a, *a]\nc: *b\n" + "".join(f"k{n}: &k{n} [*b, *b]\n" for n in range(3)), None),
     ],
