@@ -108,13 +108,15 @@ def run(context: click.Context, config: str | None, workers: int | None) -> None
 
     try:
         static, warnings, origin = _static(config, context.args)
+        for line in [*lines(warnings), *lint_static(static)]:
+            click.echo(f"warning: {line}", err=True)
         choose_library(static)
         static = settle_static(static)
     except ConfigError as error:
+        for line in lines(error.warnings):
+            click.echo(f"warning: {line}", err=True)
         _print_problems(error.problems)
         sys.exit(1)
-    for line in [*lines(warnings), *lint_static(static)]:
-        click.echo(f"warning: {line}", err=True)
     from lbcore.process.supervisor import main as supervise
 
     sys.exit(supervise(static, workers, origin))

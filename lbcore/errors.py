@@ -59,10 +59,11 @@ class Problem:
 
 
 class ConfigError(LbcoreError):
-    """A configuration is refused, with all problems found."""
+    """A configuration is refused, with all problems found, and what there is to warn of beside them."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], warnings: Sequence[Problem] = ()) -> None:
         self.problems = tuple(problems)
+        self.warnings = tuple(warnings)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

@@ -50,8 +50,8 @@ def make_app(runtime: Runtime) -> Starlette:
         Route(f"{base}/api/{{layer}}/{{kind}}", api.objects),
         Route(f"{base}/api/{{layer}}/{{kind}}/{{name}}", api.object),
         Route(f"{base}/dashboard/", lambda request: HTMLResponse(PAGE)),
-        Route(f"{base}/dashboard", lambda request: RedirectResponse(f"{base}/dashboard/", 302)),
-        Route(f"{base}/" if base else "/", lambda request: RedirectResponse(f"{base}/dashboard/", 302)),
+        Route(f"{base}/dashboard", lambda request: RedirectResponse(f"{base}/dashboard/", 301)),
+        Route(f"{base}/" if base else "/", lambda request: RedirectResponse(f"{base}/dashboard/", 301)),
     ]
     if runtime.static.api is None:  # what is there is not for all who reach the metrics, or a provider
         routes = [route for route in routes if route.path.startswith(f"{base}/api/providers/")]

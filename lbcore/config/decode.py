@@ -60,9 +60,9 @@ def decode(tree: Tree, model: type[M], elsewhere: Elsewhere | None = None) -> De
     decoder = _Decoder(tree)
     data = decoder.top(model, elsewhere)
     found = decoder.validated(data, model)
-    if tree.fatal or decoder.problems or found is None:
-        raise ConfigError(_in_order([*tree.fatal, *decoder.problems, *decoder.broken]))
     warnings = _in_order([*tree.warnings, *decoder.warnings])
+    if tree.fatal or decoder.problems or found is None:
+        raise ConfigError(_in_order([*tree.fatal, *decoder.problems, *decoder.broken]), warnings)
     return Decoded(found, _in_order(decoder.broken), warnings, decoder.line)
 
 

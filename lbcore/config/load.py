@@ -125,13 +125,14 @@ def _load_files(files: Mapping[Path, Callable[[], str]]) -> Loaded:
             decoded = _decoded(file, read())
         except ConfigError as error:
             problems += error.problems
+            loaded.warnings += error.warnings
         else:
             configs.append(decoded.model)
             loaded.broken += decoded.broken
             loaded.warnings += decoded.warnings
             loaded.lines[str(file)] = decoded.line
     if problems:
-        raise ConfigError([*problems, *loaded.broken])
+        raise ConfigError([*problems, *loaded.broken], loaded.warnings)
     loaded.config = configs[0] if len(configs) == 1 else _merge(configs, loaded.warnings)
     return loaded
 

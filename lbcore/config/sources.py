@@ -87,10 +87,13 @@ def _decode(settings: list[tuple[str, list[str], str]], source: str) -> tuple[St
                 flat.put(parts, value)
         except ValueError as error:
             problems.append(Problem(name, str(error), "", source))
-    if problems:
-        raise ConfigError(problems)
     content = flat.content()
     if below := extensions.content():
         content[EXTENSIONS] = below
-    decoded = decode(Tree(content, source), StaticConfig)
+    try:
+        decoded = decode(Tree(content, source), StaticConfig)
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems], error.warnings) from None
+    if problems:
+        raise ConfigError(problems, static_notes(decoded, source))
     return decoded.model, static_notes(decoded, source)

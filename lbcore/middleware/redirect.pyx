@@ -4,6 +4,8 @@ GET is answered with 302 (301 when permanent), every other method with 307 (308)
 requestRedirect, an extension, with the status that it names.
 """
 
+import re
+
 cimport cython
 from libc.string cimport memcpy
 
@@ -22,6 +24,20 @@ DEFAULT_PORTS = {"http": "80", "https": "443"}
 def in_ascii(text: bytes) -> bytes:
     """Percent-encode what is not ASCII."""
     return text if text.isascii() else b"".join(b"%c" % byte if byte < 0x80 else b"%%%02X" % byte for byte in text)
+
+
+cdef object REFUSED = re.compile(rb"[^-._~!$&'()*+,;=:@/%\[\]0-9A-Za-z]")     # by paths and fragments
+cdef object PARTS = re.compile(rb"((?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?)([^?#]*)((?:\?[^#]*)?#?)(.*)", re.DOTALL)
+
+
+def in_uri(location: bytes) -> bytes:
+    """An address with what no path and no fragment holds percent-encoded. The query stays as it is."""
+    start, path, query, fragment = PARTS.fullmatch(location).groups()
+    return start + REFUSED.sub(percent, path) + query + REFUSED.sub(percent, fragment)
+
+
+def percent(found) -> bytes:
+    return b"%%%02X" % ord(found[0])
 
 
 cdef bytes request_uri(RequestHead* head):
@@ -114,7 +130,7 @@ cdef class RedirectRegex(Middleware):
         address = (b"https" if head.encrypted else b"http") + b"://" + span_bytes(request.present_host()) + request_uri(head)
         if not self.regex.search(span_of(address, len(address))):
             return PASS
-        location = self.regex.replace_all(address, self.template)
+        location = in_uri(self.regex.replace_all(address, self.template))
         if location == address or not is_safe(location):
             return PASS
         return redirect(request, answer, location, self.permanent)

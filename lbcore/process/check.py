@@ -67,9 +67,10 @@ def check_file(path: Path) -> Report:
             try:
                 _check_dynamic(source, static, report)
             except ConfigError as error:
-                raise ConfigError([_beside(path, source, problem) for problem in error.problems]) from None
+                raise ConfigError([_beside(path, source, p) for p in error.problems], error.warnings) from None
     except ConfigError as error:
         report.problems += lines(error.problems)
+        _sort(error.warnings, report)
     return report
 
 
@@ -94,6 +95,7 @@ def check_store(name: str, path: Path | None, endpoint: str = "") -> Report:
         stores = stores_of(static, name)
     except ConfigError as error:
         report.problems += lines(error.problems)
+        _sort(error.warnings, report)
         return report
     for store in stores:
         try:
@@ -205,7 +207,7 @@ def _static(path: Path, report: Report) -> StaticConfig:
     return static
 
 
-def _sort(notes: list[Problem], report: Report) -> None:
+def _sort(notes: Sequence[Problem], report: Report) -> None:
     report.warnings += lines(note for note in notes if note.severity == "warning")
     report.problems += lines(note for note in notes if note.severity != "warning")
 

@@ -201,6 +201,8 @@ class FileProvider:
             problems = lines(error.problems) if isinstance(error, ConfigError) else [str(error)]
             for problem in problems:
                 _log.error("configuration refused: %s", problem)
+            for strange in lines(error.warnings) if isinstance(error, ConfigError) else ():
+                _log.warning("configuration: %s", strange)
             count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
             stays = "the running configuration stays" if self._current is not None else "nothing of it runs"
             _log.error("%s: %s, %s", self.path, count, stays)

@@ -76,6 +76,7 @@ METRICS_RULE = "PathPrefix(`/metrics`)"
 API, DASHBOARD, METRICS = "api@internal", "dashboard@internal", "prometheus@internal"
 REST, REST_RULE = "rest@internal", "PathPrefix(`/api/providers`)"
 PING, NOOP, ACME_HTTP = "ping@internal", "noop@internal", "acme-http@internal"
+OWN = "lbcore@internal"  # in place of a router's name: whose middlewares those of an entry point are
 SERVED_BY_ADMIN = frozenset({API, DASHBOARD, METRICS, REST})
 ADMIN_STANDS_IN = "unix:/"  # stands for the admin server when a configuration is only checked
 NO_SLOT = 0xFFFFFFFF
@@ -584,8 +585,10 @@ class _Compiler:
         return logged and bool(logs and logs.add_internals), counted and bool(metrics and metrics.add_internals), True
 
     def own_route(self, point: str, name: str, service: str, service_of: Service, *steps: Middleware) -> Route:
-        """The route of one of lbcore's own routers."""
+        """The route of one of lbcore's own routers, behind the middlewares of the entry point."""
         slot = self.slots.services.get(router_identity(name), NO_SLOT)
+        before = self.expand([qualify(step, OWN) for step in self.static.entry_points[point].http.middlewares])
+        steps = (*(self.middlewares[step] for step in before), *steps)
         return Route(name, steps, service_of, slot).observe(*self.observed(point, service, model.RouterObservability()))
 
     def admin_service(self) -> Service:
@@ -604,6 +607,10 @@ class _Compiler:
         """Add lbcore's own routers to those of an entry point: ping, API, and its redirection."""
         settings, ping = self.static.entry_points[point], self.static.ping
         redirections = settings.http.redirections
+        if errors := self.errors_of_entry_point(point, OWN):
+            text = f'entryPoint "{point}": lbcore\'s own routers, and its redirection, cannot run there'
+            self.found.warnings.append(f"{text}: {'; '.join(dict.fromkeys(errors))}")
+            return compiled
         ranked = [(priority, pair) for (priority, _, _), pair in zip(entries, compiled, strict=True)]
         challenged = point in challenge_points(self.static)
         if challenged and settings.allow_acme_by_pass:

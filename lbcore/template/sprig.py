@@ -1,4 +1,4 @@
-"""The pure functions of sprig, and `env`: text, lists, maps, numbers, encodings. Source: https://masterminds.github.io/sprig.
+"""The pure functions of sprig, `env`, and hashes of passwords. Source: https://masterminds.github.io/sprig.
 
 Functions that depend on the time, on chance, on the network or on keys are missing, and are refused by name.
 """
@@ -21,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import re2
 
+from lbcore.template.semver import satisfies, version
 from lbcore.template.values import (
     ValueProblem,
     kind_of,
@@ -29,6 +30,7 @@ from lbcore.template.values import (
     type_of,
     wrapped,
 )
+from lbcore.template.words import abbreviated, camel_case, is_name, joined, wrap
 
 LONGEST = 1 << 20  # elements of a list, and characters of a repeated text, that a function makes
 MISSING = frozenset(  # functions of sprig
@@ -36,10 +38,9 @@ MISSING = frozenset(  # functions of sprig
         "ago", "date", "dateInZone", "dateModify", "date_in_zone", "date_modify", "duration", "durationRound",
         "htmlDate", "htmlDateInZone", "mustDateModify", "mustToDate", "must_date_modify", "now", "toDate",
         "unixEpoch", "shuffle", "randAlpha", "randAlphaNum", "randAscii", "randBytes", "randInt", "randNumeric",
-        "uuidv4", "getHostByName", "bcrypt", "htpasswd", "derivePassword", "genPrivateKey", "genCA", "genCAWithKey",
-        "genSelfSignedCert", "genSelfSignedCertWithKey", "genSignedCert", "genSignedCertWithKey", "buildCustomCert",
-        "encryptAES", "decryptAES", "camelcase", "kebabcase", "snakecase", "wrap", "wrapWith", "semver",
-        "semverCompare", "osBase", "osClean", "osDir", "osExt", "osIsAbs", "abbrevboth",
+        "uuidv4", "getHostByName", "derivePassword", "genPrivateKey", "genCA", "genCAWithKey", "genSelfSignedCert",
+        "genSelfSignedCertWithKey", "genSignedCert", "genSignedCertWithKey", "buildCustomCert", "encryptAES",
+        "decryptAES",
     )
 )  # fmt: skip
 
@@ -194,6 +195,33 @@ def _cat(*values: Any) -> str:
 
 def _swapcase(text: Any) -> str:
     return _text(text).swapcase()
+
+
+def _sized(call: Callable[[bytes], bytes], text: Any) -> str:
+    """Apply what counts bytes."""
+    found = call(_text(text).encode())
+    _bounded(len(found))
+    return found.decode(errors="replace")
+
+
+def _wrap_with(width: Any, newline: Any, text: Any) -> str:
+    end, number = _text(newline).encode(), _number(width)
+    _bounded(len(_text(text)) * (1 + len(end) // max(number, 1)))
+    return _sized(lambda given: wrap(given, number, end or b"\n", True), text)
+
+
+def _bcrypt(password: Any) -> str:
+    import bcrypt
+
+    try:
+        return bcrypt.hashpw(_text(password).encode(), bcrypt.gensalt(10, b"2a")).decode()
+    except ValueError as error:
+        return f"failed to encrypt string with bcrypt: {error}"
+
+
+def _htpasswd(user: Any, password: Any) -> str:
+    name = _text(user)
+    return f"{name}:{_bcrypt(password)}" if is_name(name) else f"invalid username: {name}"
 
 
 # Regular expressions
@@ -527,6 +555,14 @@ def _extreme(choose: Callable[..., Any], read: Callable[[Any], Any]) -> Callable
 
 _TEXT: dict[str, Callable[..., Any]] = {
     "abbrev": _abbrev,
+    "abbrevboth": lambda left, width, text: _sized(
+        lambda given: abbreviated(given, _number(left), _number(width)), text
+    ),
+    "camelcase": lambda text: camel_case(_text(text)),
+    "kebabcase": lambda text: joined(_text(text), "-"),
+    "snakecase": lambda text: joined(_text(text), "_"),
+    "wrap": lambda width, text: _sized(lambda given: wrap(given, _number(width), b"\n", False), text),
+    "wrapWith": _wrap_with,
     "trunc": _trunc,
     "substr": _substr,
     "trim": lambda text: _text(text).strip(),
@@ -673,6 +709,10 @@ _REST: dict[str, Callable[..., Any]] = {
     "b32dec": _decoded(base64.b32decode),
     "sha1sum": _hashed("sha1"),
     "sha256sum": _hashed("sha256"),
+    "bcrypt": _bcrypt,
+    "htpasswd": _htpasswd,
+    "semver": lambda text: version(_text(text)),
+    "semverCompare": lambda constraint, text: satisfies(_text(constraint), _text(text)),
     "adler32sum": lambda text: str(zlib.adler32(_text(text).encode())),
     "urlParse": _url,
     "urlJoin": _join_url,
@@ -684,5 +724,7 @@ _REST: dict[str, Callable[..., Any]] = {
     ),
     "isAbs": lambda path: _text(path).startswith("/"),
 }
+
+_REST |= {f"os{name[0].upper()}{name[1:]}": _REST[name] for name in ("base", "clean", "dir", "ext", "isAbs")}
 
 SPRIG = {**_TEXT, **_LISTS, **_MAPS, **_NUMBERS, **_REST}

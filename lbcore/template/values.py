@@ -20,6 +20,14 @@ class Record(dict[str, Any]):
     """A struct: a field that does not exist is an error, where a map has nil."""
 
 
+class Printed(Record):
+    """A struct that prints as a text of its own."""
+
+    def __init__(self, text: str, fields: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self.text = text
+
+
 class Strings(dict[str, str]):
     """A map of strings: a key that does not exist is an empty string for `index`."""
 
@@ -74,6 +82,8 @@ def text_of(value: Any) -> str:
         return general(value)
     if isinstance(value, list):
         return "[" + " ".join(map(text_of, value)) + "]"
+    if isinstance(value, Printed):
+        return value.text
     if isinstance(value, Record):
         return "{" + " ".join(map(text_of, value.values())) + "}"
     if isinstance(value, Mapping):

@@ -316,6 +316,51 @@ def test_each_router_on_the_way_is_counted(both: Both) -> None:
         eventually(lambda name=name: wanted <= counted(name), f"{name} counts each router")  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_middlewares_of_an_entry_point_stand_before_its_own_routers(tmp_path: Path, name: str) -> None:
+    to_web = {"entryPoint": {"to": "web"}}
+    guards: dict[str, dict[str, Any]] = {
+        "web": {},
+        "ping": {"middlewares": ["never@file"]},
+        "redirection": {"middlewares": ["never@file"], "redirections": to_web},
+        "unknown": {"middlewares": ["never"], "redirections": to_web},
+        "traefik": {"middlewares": ["never@file"]},
+    }
+    ports = dict(zip(guards, free_ports(len(guards)), strict=True))
+    routers = {"r": {"rule": "Host(`r`)", "service": "noop@internal", "entryPoints": ["web"]}}
+    never = {"never": {"ipAllowList": {"sourceRange": ["192.0.2.1"]}}}
+    (tmp_path / "dynamic.yml").write_text(yaml.safe_dump({"http": {"routers": routers, "middlewares": never}}))
+    static = {
+        "entryPoints": {
+            point: {"address": f"127.0.0.1:{ports[point]}", **({"http": guard} if guard else {})}
+            for point, guard in guards.items()
+        },
+        "ping": {"entryPoint": "ping"},
+        "api": {"insecure": True},
+        "providers": {"file": {"filename": str(tmp_path / "dynamic.yml"), "watch": False}},
+    }
+    process = start(name, tmp_path, static)
+
+    def status(point: str, path: str = "/", host: str = "a") -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", ports[point], timeout=10)
+        try:
+            connection.request("GET", path, headers={"Host": host})
+            return connection.getresponse().status
+        except OSError:
+            return 0
+        finally:
+            connection.close()
+
+    try:
+        eventually(lambda: status("web", host="r") == 418, "it routes")
+        assert status("ping", "/ping") == status("redirection") == 403
+        assert status("traefik", "/api/version") == status("traefik", "/dashboard/") == status("traefik") == 403
+        assert status("unknown") == 404
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 def test_wrong_trees_are_refused_alike(both: Both) -> None:
     traefik, lbcore = both.routers("traefik"), both.routers("lbcore")
     assert "tls" not in traefik  # it does not list a router with TLS and no entry point

@@ -327,3 +327,46 @@ def test_rules_of_version_2_in_a_file(tmp_path: Path) -> None:
     (problem,) = report.problems
     assert problem.endswith("write Host(`a`) || Host(`b`), or set ruleSyntax: v2)")
     assert any("dyn.yml:4: router b: PathPrefix(`/api/{id}`) has a placeholder" in line for line in report.warnings)
+
+
+def test_warnings_stand_beside_what_refuses_the_file(tmp_path: Path) -> None:
+    static = tmp_path / "static.yml"
+    static.write_text(
+        "entryPoints: {web: {address: ':0'}}\npilot: {token: x}\n"
+        f"providers: {{file: {{directory: {tmp_path}/dyn}}}}\nbogus: 1\n"
+    )
+    (tmp_path / "dyn").mkdir()
+    (tmp_path / "dyn" / "a.yml").write_text("http: {routers: {r: {rule: 'Path(`/`)', service: s}}}\nbogus: {}\n")
+    (tmp_path / "dyn" / "b.yml").write_text("wrong: 1\nhttp:\n  routers: []\n")
+    report = check_file(static)
+    assert [line.rpartition("/")[2].split(": ")[0] for line in report.problems] == ["b.yml:3"]
+    about = [line.rpartition("/")[2].split(":")[0:2] for line in report.warnings]
+    assert about == [["static.yml", "2"], ["static.yml", "4"], ["a.yml", "2"], ["b.yml", "1"]]
+    static.write_text(static.read_text() + "log: {level: loud}\n")
+    report = check_file(static)
+    assert len(report.problems) == 1
+    assert [line.rpartition("/")[2].split(":")[1] for line in report.warnings] == ["2", "4"]
+    with running(tmp_path, None, workers=1) as lb:
+        lb.write("bogus: 1\nhttp:\n  routers: []\n")
+        lb.logged(r"WRN configuration: \S+dynamic\.yml:1: bogus: unknown key")
+
+
+@pytest.mark.parametrize(("shows", "level"), [(True, "DEBUG"), (False, "DEBUG"), (True, "INFO")])
+def test_what_templates_have_become_is_logged_if_it_is_asked_for(tmp_path: Path, shows: bool, level: str) -> None:
+    file = tmp_path / "dynamic" / "dynamic.yml"
+    static = {
+        "providers": {
+            "providersThrottleDuration": "0s",
+            "file": {"filename": str(file), "debugLogGeneratedTemplate": shows},
+        },
+        "log": {"level": level, "filePath": str(tmp_path / "lbcore.log")},
+    }
+    (tmp_path / "dynamic").mkdir()
+    text = "http: {routers: {r: {rule: 'Host(`{{ %s | lower }}`)', service: noop@internal}}}\n"
+    file.write_text(text % '"SHOWN.test"')
+    with running(tmp_path, None, workers=1, static=static) as lb:
+        lb.logged(r"runs configuration 1")
+        assert ("rule: 'Host(`shown.test`)'" in lb.log) == (shows and level == "DEBUG")
+        # A template that cannot be rendered is a problem, and nothing else.
+        lb.write(text % "nofunc")
+        lb.logged(r"there is no template function nofunc")

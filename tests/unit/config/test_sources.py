@@ -96,3 +96,25 @@ def test_variables_that_name_no_section_are_no_configuration() -> None:
     ]
     with pytest.raises(ConfigError, match="did you mean address"):
         from_environment({"LBCORE_ENTRYPOINTS_WEB_ADRESS": ":81"})
+
+
+def test_a_refusal_names_all_problems_and_keeps_the_warnings() -> None:
+    flags = ["--pilot.token=x", "--log.level=loud", "--log.bogus=1", "--entryPoints.web.address=:x"]
+    with pytest.raises(ConfigError) as refused:
+        from_flags(flags)
+    found = [problem.path for problem in refused.value.problems]
+    assert found == ["--log.bogus", "entryPoints.web.address", "log.level"]
+    assert [warning.path for warning in refused.value.warnings] == ["pilot"]
+    with pytest.raises(ConfigError) as refused:
+        from_flags(["--pilot.token=x", "--log.bogus=1"])
+    assert [warning.path for warning in refused.value.warnings] == ["pilot"]
+
+
+def test_extensions_stand_below_lbcore() -> None:
+    text = "log: {level: ERROR}\nlbcore: {plugins: {p: {onMissing: bypass}}, tls: {library: system}}\n"
+    of_file = parse_static(text)[0]
+    flags = ["--log.level=ERROR", "--lbcore.plugins.p.onMissing=bypass", "--lbcore.tls.library=system"]
+    assert from_flags(flags)[0] == of_file
+    variables = {"TRAEFIK_LOG_LEVEL": "ERROR", "LBCORE_LBCORE_TLS_LIBRARY": "system"}
+    assert from_environment({**variables, "TRAEFIK_LBCORE_PLUGINS_P_ONMISSING": "bypass"})[0] == of_file
+    assert of_file.bypasses("p") and not of_file.bypasses("q")
