@@ -106,6 +106,8 @@ def rule_of(router: Router, static: StaticConfig) -> Rule:
 
 def trees_of(routers: Mapping[str, Router]) -> RouterTrees:
     """The trees of routers of a merged configuration."""
+    if not any(router.parent_refs for router in routers.values()):
+        return RouterTrees()
     return router_trees({name: [qualify(above, name) for above in r.parent_refs] for name, r in routers.items()})
 
 
@@ -260,7 +262,9 @@ def _router_errors(
         wanted: dict[str, object] = {"api@internal": static.api, "dashboard@internal": static.api}
         wanted["rest@internal"] = static.providers.rest
         wanted |= {"prometheus@internal": static.metrics, "acme-http@internal": challenge_points(static) or None}
-        if service in wanted:
+        if service == "dashboard@internal" and static.api is not None and not static.api.dashboard:
+            errors.append(Fault("dashboard is not enabled", "service"))
+        elif service in wanted:
             if wanted[service] is None:
                 errors.append(Fault(f'the service "{service}" does not exist', "service"))
         elif service not in INTERNAL_SERVICES:

@@ -22,6 +22,7 @@ from tests.unit.config.test_every_form import (
 )
 
 OF_PROVIDERS = frozenset({"allowEmpty", "labelFiles", "replaceGrace", "lease", "checks", "token", "storage"})
+OURS = {"explain", "python"}  # sections that Traefik does not have
 OF_TRAEFIK = frozenset({("providers", name, "token") for name in ("consul", "kubernetesCRD", "kubernetesIngress")})
 
 
@@ -67,7 +68,7 @@ def test_traefik_knows_the_keys(
     tmp_path: Path, form: Callable[[dict[str, Any], Path], tuple[list[str], dict[str, str]]]
 ) -> None:
     refused = {}
-    for section in SECTIONS:
+    for section in set(SECTIONS) - OURS:
         if not (config := whole(section)):
             continue
         arguments, variables = form(config, tmp_path)

@@ -32,6 +32,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "providers.http": {"endpoint": "http://a"},
     "providers.redis.sentinel": {"masterName": "m"},
     "providers.nomad": {"watch": "true"},
+    "providers.kubernetesGateway.statusAddress.service": {"name": "a", "namespace": "b"},
     "explain": {"secret": "0123456789abcdef"},
 }
 # Values that are tried, by kind; the first that is accepted and has an effect counts.
@@ -173,6 +174,10 @@ EXTENSIONS = {  # that Traefik does not have
     "entryPoints.web.http.maxHeaderLines",
     "entryPoints.web.udp.maxSessions",
     "providers.keepRunning",
+    *(
+        f"providers.kubernetesGateway.{key}"
+        for key in ("allowExternalNameServices", "disableClusterScopeResources", "controllerName")
+    ),
     "certificatesResolvers.one.acme.retryDelay",
     "serversTransport.forwardingTimeouts.readIdleTimeout",
     "serversTransport.forwardingTimeouts.pingTimeout",
