@@ -41,7 +41,6 @@ cdef int observe(Record* record, EntryPoint entry_point, Route route, Attempt at
     record.origin_ns = 0 if internal else attempt.origin_ns
     if not record.origin_status:
         record.origin_bytes = 0
-    record.origin_bytes = record.response_bytes if record.origin_status else 0
     entry_point.observer.note(record, request, response, entry_point.name, router, service, server)
     if route is not None and route.outer is not None:
         while route.outer is not None:
