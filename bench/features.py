@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import sys
@@ -20,9 +21,10 @@ from bench.options import positive
 from bench.peers import PEERS, Peer
 from bench.proxies import measure
 from bench.report import print_tables, summarise
+from bench.tasks import AUTHORIZATION
 from bench.workloads import US, Sample, Target, Workload, per_request
 
-COOKIE = {"Cookie": f"theme=dark; lb={hashlib.sha256(b'one').hexdigest()[:16]}; consent=1"}
+HEADERS = {"Cookie": f"theme=dark; lb={hashlib.sha256(b'one').hexdigest()[:16]}; consent=1", **AUTHORIZATION}
 STATIC = (
     "entryPoints: {{web: {{address: '127.0.0.1:{port}'}}, traefik: {{address: '127.0.0.1:0'}}}}\n"
     "providers: {{file: {{filename: '{path}', watch: false}}}}\n"
@@ -56,6 +58,15 @@ def variant(name: str, services: str = PLAIN, more: str = "") -> Peer:
     return Peer(name, "lbcore", PEERS["lbcore"].version, configure)
 
 
+def task(name: str) -> Peer:
+    """lbcore with one of `bench.tasks`."""
+
+    def configure(program: str, folder: Path, job: Job) -> list[str]:
+        return PEERS["lbcore"].configure(program, folder, dataclasses.replace(job, task=name))
+
+    return Peer(name, "lbcore", PEERS["lbcore"].version, configure)
+
+
 VARIANTS = [
     variant("plain"),
     variant("metrics", more="metrics: {prometheus: {addRoutersLabels: true}}\n"),
@@ -66,11 +77,14 @@ VARIANTS = [
     variant("maxConnections", PLAIN.replace("servers:", "maxConnections: 10000, servers:")),
     variant("slowStart", PLAIN.replace("servers:", "slowStart: {{}}, servers:")),
     variant("hrw", PLAIN.replace("servers:", "strategy: hrw, servers:")),
+    task("chain"),
+    task("basicauth"),
+    task("forwardauth"),
 ]
 
 
 def small_requests(target: Target, seconds: int) -> Sample:
-    return per_request(target, lambda: wrk(target.url + "/", seconds, 64, COOKIE))
+    return per_request(target, lambda: wrk(target.url + "/", seconds, 64, HEADERS))
 
 
 def main() -> None:
@@ -79,7 +93,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=positive, default=3)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/features.json")
     options = parser.parse_args()
-    workload = Workload("features", "64 keep-alive connections, small answers, a cookie", US, small_requests)
+    what = "64 keep-alive connections, small answers, a cookie"
+    workload = Workload("features", what, US, small_requests, headers=AUTHORIZATION)
     try:
         samples = measure(workload, VARIANTS, options.rounds, options.seconds)
     except (LoadError, RuntimeError) as error:

@@ -27,6 +27,7 @@ class Job:
     hosts: int  # 0: any host
     tls: Tls | None = None  # None: plain
     kind: str = "http"
+    task: str = ""  # of `bench.tasks`: what it does beside; none: nothing
 
 
 def write(folder: Path, name: str, text: str) -> str:

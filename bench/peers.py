@@ -17,6 +17,7 @@ from pathlib import Path
 from bench import peers_layer4
 from bench.job import LAYER_4, Job, Tls, write
 from bench.machine import version_of
+from bench.tasks import TASKS, Haproxy, Nginx
 
 BIN = Path(sys.executable).parent
 
@@ -51,10 +52,14 @@ class Peer:
 def traefik_files(folder: Path, job: Job) -> str:
     """The same two files for lbcore and Traefik. Returns the static one."""
     rules = [f"Host(`h{n}.test`)" for n in range(job.hosts)] or ["PathPrefix(`/`)"]
-    routers = "\n".join(f"    r{n}: {{rule: '{rule}', service: app}}" for n, rule in enumerate(rules))
+    middlewares = TASKS[job.task].middlewares(folder, job) if job.task else {}
+    through = f", middlewares: [{', '.join(middlewares)}]" if middlewares else ""
+    routers = "\n".join(f"    r{n}: {{rule: '{rule}', service: app{through}}}" for n, rule in enumerate(rules))
     scheme = "h2c" if job.kind == "grpc" else "http"
     servers = ", ".join(f"{{url: '{scheme}://127.0.0.1:{port}'}}" for port in job.servers)
     dynamic = f"http:\n  routers:\n{routers}\n  services:\n    app: {{loadBalancer: {{servers: [{servers}]}}}}\n"
+    if middlewares:
+        dynamic += "  middlewares:\n" + "".join(f"    {name}: {text}\n" for name, text in middlewares.items())
     entry_point = f"address: '127.0.0.1:{job.port}'"
     if job.tls is not None:
         entry_point += ", http: {tls: {}}" + (", http3: {}" if job.kind == "http3" else "")
@@ -95,8 +100,11 @@ def nginx_tls(tls: Tls) -> str:
 
 def nginx(program: str, folder: Path, job: Job) -> list[str]:
     names = [f"h{n}.test" for n in range(job.hosts)] or ["_"]
+    does = TASKS[job.task].nginx if job.task else None
+    task = does(folder, job) if does is not None else Nginx("")
     proxy = (
-        "location / { proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ''; "
+        f"{task.server} location / {{ {task.location} "
+        "proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ''; "
         "proxy_set_header Host $host; proxy_set_header X-Real-IP $remote_addr; "
         "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme; "
         "proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Forwarded-Port $server_port; }"
@@ -116,7 +124,7 @@ events {{ worker_connections 9000; }}
 http {{
   access_log off; {paths} keepalive_requests 100000000; proxy_buffering on; client_max_body_size 0;
   server_names_hash_max_size 131072; server_names_hash_bucket_size 128;
-  {nginx_tls(job.tls) if job.tls else ""}
+  {nginx_tls(job.tls) if job.tls else ""} {task.http}
   upstream app {{ {servers} keepalive 512; keepalive_requests 100000000; }}
   {blocks}
 }}
@@ -126,6 +134,8 @@ http {{
 
 def haproxy(program: str, folder: Path, job: Job) -> list[str]:
     servers = "\n".join(f"  server s{n} 127.0.0.1:{port}" for n, port in enumerate(job.servers))
+    does = TASKS[job.task].haproxy if job.task else None
+    task = does(folder, job) if does is not None else Haproxy("")
     route = "default_backend app"
     if job.hosts:
         table = write(folder, "hosts.map", "".join(f"h{n}.test app\n" for n in range(job.hosts)))
@@ -150,8 +160,10 @@ defaults
   option http-keep-alive
   option forwardfor
   http-reuse always
+{task.sections}
 frontend web
   bind 127.0.0.1:{job.port}{encrypted}
+{task.frontend}
   http-request set-header X-Real-IP %[src]
   http-request set-header X-Forwarded-Proto {"https" if job.tls else "http"}
   http-request set-header X-Forwarded-Host %[req.hdr(host)]

@@ -15,6 +15,7 @@ import socket
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,14 @@ from bench.options import positive
 from bench.peers import PEERS, Peer
 from bench.process import LOAD_CORE, PROXY_CORE, ended, start, wait_until
 from bench.report import chart, merged, print_tables, read, save, summarise, table
-from bench.workloads import WORKLOADS, Sample, Target, Workload, idle, idle_http2, trusting
+from bench.tasks import TASKS
+from bench.workloads import WORKLOADS, Sample, Target, Workload, idle, idle_http2, sources_memory, trusting
 
 ANSWER = b"hello from the server, this is a small answer of the usual size.\n"
 ROOT = Path(__file__).resolve().parents[1]
 BIG_BYTES = 10 << 20
-IDLE = (idle, idle_http2)
+ONCE = (idle, idle_http2, sources_memory)  # they measure what is kept, for which one round is enough
+TEXT_BYTES = 1 << 18
 BODY_BYTES = (1 << 10, 8 << 10, 64 << 10, 512 << 10, 4 << 20)
 
 
@@ -50,6 +53,8 @@ def free_ports(count: int) -> list[int]:
 def server_command(folder: Path, ports: list[int]) -> list[str]:
     """nginx as the servers behind the proxies."""
     (folder / "10m").write_bytes(bytes(range(256)) * (BIG_BYTES // 256))
+    pages = b"".join(page.read_bytes() for page in sorted((ROOT / "docs").glob("*.md")))
+    (folder / "text").write_bytes((pages * (TEXT_BYTES // len(pages) + 1))[:TEXT_BYTES])
     for size in BODY_BYTES:
         (folder / f"body{size}").write_bytes(bytes(range(256)) * (size // 256))
     listen = " ".join(f"listen 127.0.0.1:{port} backlog=4096;" for port in ports)
@@ -62,14 +67,16 @@ def server_command(folder: Path, ports: list[int]) -> list[str]:
         "events { worker_connections 9000; }\n"
         f"http {{ access_log off; sendfile on; {paths} keepalive_requests 100000000; keepalive_timeout 600s;\n"
         f"server {{ {listen} location / {{ return 200 '{text}'; }} "
-        f"location /10m {{ root {folder}; }} location /body {{ root {folder}; }} }} }}\n"
+        f"location /10m {{ root {folder}; }} location /body {{ root {folder}; }} "
+        f"location /text {{ root {folder}; default_type text/html; }} "
+        "location /auth { add_header X-User bench; return 200; } } }\n"
     )
     return ["nginx", "-c", write(folder, "nginx.conf", config)]
 
 
-def fetch(port: int, host: str, encrypted: bool = False) -> bytes:
+def fetch(port: int, host: str, encrypted: bool = False, headers: Mapping[str, str] = {}) -> bytes:
     url = f"{'https' if encrypted else 'http'}://127.0.0.1:{port}/"
-    request = urllib.request.Request(url, headers={"Host": host})
+    request = urllib.request.Request(url, headers={"Host": host, **headers})
     context = trusting() if encrypted else None
     with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5, context=context) as response:
         return bytes(response.read())
@@ -92,7 +99,7 @@ def measure(
         wait_until(lambda: all(answers(workload, port) for port in servers), "the servers answer")
         targets = {peer.name: stack.enter_context(launch(peer, root, servers, workload)) for peer in peers}
         for target in targets.values():
-            if workload.drive not in IDLE:
+            if workload.drive not in ONCE:
                 workload.drive(target, 1)  # warm-up
         for _ in range(rounds):
             for name, target in targets.items():
@@ -122,10 +129,14 @@ def passes(workload: Workload, port: int) -> bool:
         return http3.answer(port) == ANSWER
     if workload.kind == "grpc":
         return grpc.answers(f"https://127.0.0.1:{port}")
-    return udp.answers(port) if workload.kind == "udp" else fetch(port, "h0.test", bool(workload.key)) == ANSWER
+    if workload.kind == "udp":
+        return udp.answers(port)
+    return fetch(port, "h0.test", bool(workload.key), workload.headers) == ANSWER
 
 
 def can(peer: Peer, workload: Workload) -> bool:
+    if workload.task:
+        return TASKS[workload.task].does(peer.name)
     return ("tls" if workload.kind == "http" and workload.key else workload.kind) in peer.speaks
 
 
@@ -137,7 +148,7 @@ def launch(peer: Peer, root: Path, servers: list[int], workload: Workload):  # t
     (port,) = free_ports(1)
     encrypted = bool(workload.key)
     tls = Tls(*certificates.make(folder, workload.key), workload.tickets) if encrypted else None
-    command = peer.command(folder, Job(port, servers, workload.hosts, tls, workload.kind))
+    command = peer.command(folder, Job(port, servers, workload.hosts, tls, workload.kind, workload.task))
     with ended(start(command, PROXY_CORE, folder, dict(peer.environ))) as process:
         try:
             wait_until(
@@ -178,7 +189,7 @@ def main() -> None:
     try:
         for name in chosen(options.workload, dict(WORKLOADS), "workload"):
             workload = WORKLOADS[name]
-            rounds = 1 if workload.drive in IDLE else options.rounds
+            rounds = 1 if workload.drive in ONCE else options.rounds
             able = [peer for peer in peers if can(peer, workload)]
             samples = measure(workload, able, rounds, options.seconds)
             results = {peer: summarise(found) for peer, found in samples.items()}

@@ -5,14 +5,15 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from bench import grpc, http3
 from bench.load import Load, LoadError, h2load, h2load_streams, wrk
 from bench.process import cpu, memory_bytes
+from bench.tasks import AUTHORIZATION
 from bench.udp import ask
 
 REALISTIC = {
@@ -44,6 +45,15 @@ request = function()
   return wrk.format("GET", "/", {{["Host"] = "h" .. (i % n) .. ".test"}})
 end
 """
+CLIENTS = """
+local n = {first}
+request = function()
+  n = (n + {step}) % {sources}
+  return wrk.format("GET", "/", {{["X-Client"] = "client-" .. n}})
+end
+"""
+SOURCES = 1_000_000
+STEP = 7919  # from one client to the next; it has no divisor in common with their number
 IDLE_CONNECTIONS = 4000
 FIXED_RATE = 20_000
 
@@ -82,6 +92,8 @@ class Workload:
     kind: str = "http"  # of the proxy's job, see `Job`
     key: str = ""  # kind of the certificate's, see `certificates`; none: plain
     tickets: bool = True
+    task: str = ""  # of `bench.tasks`
+    headers: Mapping[str, str] = field(default_factory=dict)  # without which a request is refused
 
 
 def per_request(target: Target, drive: Callable[[], Load]) -> Sample:
@@ -220,6 +232,44 @@ def routers(count: int) -> Callable[[Target, int], Sample]:
     return drive
 
 
+def compressed(target: Target, seconds: int) -> Sample:
+    """CPU milliseconds per MiB of text, which is encoded on its way."""
+    sample = per_request(target, lambda: wrk(target.url + "/text", seconds, 8, {"Accept-Encoding": "gzip"}))
+    factor = 4 / 1000
+    return Sample(sample.cost * factor, sample.user * factor, sample.system * factor, sample.load)
+
+
+def with_password(target: Target, seconds: int) -> Sample:
+    return per_request(target, lambda: wrk(target.url + "/", seconds, 64, AUTHORIZATION))
+
+
+def sources(count: int) -> Callable[[Target, int], Sample]:
+    """Requests of so many clients in turn, told apart by a header. A round begins where the one before it has ended."""
+    done: dict[int, int] = {}
+
+    def drive(target: Target, seconds: int) -> Sample:
+        script, first = target.folder / "clients.lua", done.get(target.pid, 0)
+        script.write_text(CLIENTS.format(first=first * STEP % count, step=STEP, sources=count))
+        sample = per_request(target, lambda: wrk(target.url + "/", seconds, 64, script=script))
+        assert sample.load is not None
+        done[target.pid] = first + sample.load.requests
+        return sample
+
+    return drive
+
+
+def sources_memory(target: Target, seconds: int) -> Sample:
+    """MiB of process memory by which a proxy has grown when each of the clients has sent a request."""
+    sources(1)(target, 1)
+    before = memory_bytes(target.pid)
+    drive, seen = sources(SOURCES), 0
+    while seen < SOURCES:
+        load = drive(target, seconds).load
+        assert load is not None
+        seen += load.requests
+    return Sample((memory_bytes(target.pid) - before) / (1 << 20), 0, 0)
+
+
 US, MS = "CPU µs/request", "CPU ms/GiB"
 WORKLOADS = {
     workload.name: workload
@@ -275,5 +325,21 @@ WORKLOADS = {
         Workload("routers10", "10 routers, one host each", US, routers(10), 10),
         Workload("routers1000", "1,000 routers, one host each", US, routers(1000), 1000),
         Workload("routers10000", "10,000 routers, one host each", US, routers(10000), 10000),
+        Workload(
+            "chain", "allowed addresses, a rate, requests in flight, headers, a breaker", US, keepalive, task="chain"
+        ),
+        Workload("sources1", "a rate for each client, of which there is one", US, sources(1), task="sources"),
+        Workload("sources1m", "the same with 1,000,000 clients in turn", US, sources(SOURCES), task="sources"),
+        Workload("sourcesmemory", "memory that 1,000,000 clients take", "MiB", sources_memory, task="sources"),
+        Workload(
+            "basicauth",
+            "a user and a password with each request",
+            US,
+            with_password,
+            task="basicauth",
+            headers=AUTHORIZATION,
+        ),
+        Workload("forwardauth", "another server is asked about each request", US, keepalive, task="forwardauth"),
+        Workload("gzip", "256 KiB of text, compressed for the client", "CPU ms/MiB", compressed, task="gzip"),
     )
 }

@@ -1,5 +1,6 @@
 # What every middleware is: a step of a request on its way in and of its answer on its way out; and what an exchange is to it.
 
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 
 from lbcore.http.request cimport Request
@@ -56,13 +57,31 @@ cdef class Tries:                      # how many attempts a route makes, and af
     cdef void give_back(self, uint64_t now_ns) noexcept
 
 
+cdef extern from "Python.h":
+    PyObject* item_of "PyTuple_GET_ITEM"(PyObject* items, Py_ssize_t index) nogil      # borrowed, not checked
+
+
+cdef enum:
+    SLOT_WORDS = 5
+    FEW_SLOTS = 4              # without memory of their own
+
+
+cdef struct Slot:                      # what an exchange has for one middleware; a cache line
+    Py_ssize_t step                    # of the middleware
+    PyObject* owed                     # the Middleware, if its `on_end` is still to be called; the exchange's route or gate owns it
+    PyObject* state                    # what it keeps, owned; NULL = nothing
+    uint64_t words[SLOT_WORDS]         # numbers that it keeps, 0 at first
+
+
 cdef class Context:                    # an exchange, as middlewares see it
     cdef Pending pending               # what it waits for; None = nothing
     cdef bint waiting                  # for `pending`: the middleware has returned WAIT. Until then a `pending` that is settled is `settled_early`
     cdef bint settled_early            # `pending` was settled before the exchange began to wait, which goes on at once
     cdef Py_ssize_t step               # of the middleware at work, among all that the request passes
-    cdef list states                   # by step: what a middleware keeps for this exchange; None = no middleware does
-    cdef list ends                     # (step, Middleware) whose `on_end` is still to be called, in order; None = none
+    cdef Py_ssize_t n_slots            # of the middlewares that keep something, or want to see the end
+    cdef Py_ssize_t room               # of `slots`
+    cdef Slot* slots                   # in the order of steps; `few`, or owned
+    cdef Slot[FEW_SLOTS] few
 
     cdef int wait(self, Pending pending, int64_t timeout_ms) except -1
     cdef int resume(self, Pending pending) except -1
@@ -83,8 +102,20 @@ cdef class Context:                    # an exchange, as middlewares see it
     cdef str place(self)
     cdef uint64_t now_ns(self) noexcept
     cdef int hurry(self) except -1
-    cdef int owe_end(self, Middleware middleware) except -1
+    cdef Slot* make_slot(self) except NULL
+    cdef void drop_slot(self) noexcept
     cdef int leave_steps(self, Py_ssize_t step) except -1
+
+    cdef inline Slot* slot(self) except NULL:
+        """The slot of the middleware at work, valid until another one is made."""
+        if self.n_slots and self.slots[self.n_slots - 1].step == self.step:
+            return &self.slots[self.n_slots - 1]
+        return self.make_slot()
+
+    cdef inline int owe_end(self, Middleware middleware) except -1:
+        """The request has passed this middleware, which is at work, or waits in it: its `on_end` is to be called."""
+        self.slot().owed = <PyObject*>middleware
+        return 0
 
 
 cdef class Middleware:

@@ -3,7 +3,11 @@
 And what an exchange is to it: the Context.
 """
 
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy, memmove
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
@@ -102,6 +106,16 @@ cdef class Tries:
 cdef class Context:
     """An exchange, as middlewares see it."""
 
+    def __cinit__(self):
+        self.slots = self.few
+        self.room = FEW_SLOTS
+
+    def __dealloc__(self):
+        while self.n_slots:
+            self.drop_slot()
+        if self.slots != self.few:
+            free(self.slots)
+
     cdef int wait(self, Pending pending, int64_t timeout_ms) except -1:
         """Wait until `pending` is settled, for `timeout_ms` (above 0) at most. To be followed by `return WAIT`: another verdict
         is an error."""
@@ -122,18 +136,57 @@ cdef class Context:
 
     cdef object state(self):
         """What the middleware at work has kept for this exchange, or None."""
-        if self.states is None or self.step >= len(self.states):
+        cdef Py_ssize_t i = self.n_slots
+        while i and self.slots[i - 1].step > self.step:
+            i -= 1
+        if i == 0 or self.slots[i - 1].step < self.step or self.slots[i - 1].state == NULL:
             return None
-        return self.states[self.step]
+        return <object>self.slots[i - 1].state
 
     cdef int keep_state(self, object state) except -1:
-        """Keep something for this exchange, until it ends or the middleware is left again."""
-        if self.states is None:
-            self.states = []
-        while len(self.states) <= self.step:
-            self.states.append(None)
-        self.states[self.step] = state
+        """Keep an object for this exchange, until it ends or the middleware is left again. Numbers go into `slot().words`."""
+        cdef Slot* slot = self.slot()
+        cdef PyObject* former = slot.state
+        Py_INCREF(state)
+        slot.state = <PyObject*>state
+        if former != NULL:
+            Py_DECREF(<object>former)
         return 0
+
+    cdef Slot* make_slot(self) except NULL:
+        """`slot` for one that is not the last one. Raises MemoryError."""
+        cdef Py_ssize_t at = self.n_slots
+        cdef Slot* slot
+        cdef void* moved
+        cdef int i
+        while at and self.slots[at - 1].step > self.step:
+            at -= 1
+        if at and self.slots[at - 1].step == self.step:
+            return &self.slots[at - 1]
+        if self.n_slots == self.room:
+            moved = realloc(NULL if self.slots == self.few else self.slots, 2 * self.room * sizeof(Slot))
+            if moved == NULL:
+                raise MemoryError
+            if self.slots == self.few:
+                memcpy(moved, self.few, sizeof(self.few))
+            self.slots = <Slot*>moved
+            self.room *= 2
+        if at < self.n_slots:
+            memmove(&self.slots[at + 1], &self.slots[at], (self.n_slots - at) * sizeof(Slot))
+        slot = &self.slots[at]
+        slot.step = self.step
+        slot.owed = slot.state = NULL
+        for i in range(SLOT_WORDS):
+            slot.words[i] = 0
+        self.n_slots += 1
+        return slot
+
+    cdef void drop_slot(self) noexcept:
+        """Remove the last slot, with what it keeps."""
+        cdef PyObject* state = self.slots[self.n_slots - 1].state
+        self.n_slots -= 1
+        if state != NULL:
+            Py_DECREF(<object>state)
 
     cdef int add_request_filter(self, Filter filter) except -1:
         """Have the request's body pass a filter on its way to the server, behind those that were added earlier: it sees what
@@ -202,13 +255,6 @@ cdef class Context:
     cdef int hurry(self) except -1:
         """Have the event loop go on soon: what is waited for was given to it as work."""
         raise NotImplementedError
-
-    cdef int owe_end(self, Middleware middleware) except -1:
-        """The request has passed this middleware, which is at work, or waits in it: its `on_end` is to be called."""
-        if self.ends is None:
-            self.ends = []
-        self.ends.append((self.step, middleware))
-        return 0
 
     cdef int leave_steps(self, Py_ssize_t step) except -1:
         """The request has left the middlewares from `step` on: their filters see nothing of its body any more, what they keep

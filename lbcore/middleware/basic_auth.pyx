@@ -1,19 +1,19 @@
 """basicAuth: the user that a request names has to have the password that it gives. No I/O.
 
 Passwords are checked by a process of their own, whose queue is bounded: meanwhile the request waits. A pair that was right is
-remembered for a while, as a hash of the header under a key of this process. An unknown user costs what a known one costs.
+remembered for a while, by a hash of the header under a key of this process. An unknown user costs what a known one costs.
 """
 
 import binascii
 import hashlib
 import os
-import time
 
 cimport cython
-from libc.stdint cimport int64_t
+from libc.stdint cimport uint8_t, uint64_t
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
+from lbcore.http.siphash cimport siphash
 from lbcore.http.span cimport Span, span_bytes, span_ieq, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pending
 from lbcore.middleware.identity cimport IdentityHeader
@@ -25,31 +25,40 @@ from lbcore.state.holdings cimport State
 cdef enum:
     MOST_BYTES = 8192          # of an Authorization header that is looked at
     MOST_REMEMBERED = 4096     # pairs of one middleware; the oldest one is forgotten
-    REFRESH_NS = 1000 * 1000 * 1000        # between two looks at the file of users
     WAIT_MS = 10000            # for the check of a password
 
-DIGEST_BYTES = 32
-cdef int64_t REMEMBERED_NS = 60_000_000_000
+cdef uint64_t REMEMBERED_NS = 60_000_000_000
 
-cdef bytes KEY = os.urandom(64)
-cdef object monotonic_ns = time.monotonic_ns
-cdef object blake2b = hashlib.blake2b
+cdef bytes KEY = os.urandom(16)
+
+
+@cython.final
+cdef class Pair:
+    """A user and a password that was right."""
+
+    cdef uint64_t ends_ns      # it is forgotten then
+    cdef bytes user
+    cdef bytes secret          # that the password had
 
 
 cdef class Remembered:
     """The pairs of user and password that were right, of one middleware in this worker. It outlives reloads."""
 
     cdef object __weakref__
-    cdef dict pairs            # by digest: (end in ns, user, secret that the password had)
+    cdef dict pairs            # Pair by digest, in the order in which they came
 
     def __init__(self):
         self.pairs = {}
 
-    cdef int add(self, bytes digest, bytes user, bytes secret) except -1:
+    cdef int add(self, bytes digest, bytes user, bytes secret, uint64_t now_ns) except -1:
+        cdef Pair pair = Pair.__new__(Pair)
+        pair.ends_ns = now_ns + REMEMBERED_NS
+        pair.user = user
+        pair.secret = secret
         self.pairs.pop(digest, None)           # to the end of the order
         if len(self.pairs) >= MOST_REMEMBERED:
             del self.pairs[next(iter(self.pairs))]
-        self.pairs[digest] = (monotonic_ns() + REMEMBERED_NS, user, secret)
+        self.pairs[digest] = pair
         return 0
 
 
@@ -82,6 +91,13 @@ cdef class Check(Pending):
         self.settle()
 
 
+cdef bytes digest_of(Span header):
+    """By which a header is remembered."""
+    cdef uint64_t digest[2]
+    siphash(<const uint8_t*><const char*>KEY, header.ptr, header.len, digest)
+    return (<char*>digest)[:16]
+
+
 cdef tuple credentials_of(Span header):
     """User and password, or None: no header of the scheme Basic (RFC 7617)."""
     if header.len < 6 or header.len > MOST_BYTES or not span_ieq(span_of(header.ptr, 6), b"basic ", 6):
@@ -99,9 +115,9 @@ cdef class BasicAuth(Middleware):
     """A user of the list passes; anybody else is answered with 401, and asked for a password."""
 
     cdef object users                  # Users
+    cdef object taken                  # the secrets of `users` that the next two are made of
     cdef dict secrets                  # those that a password may have, by user
     cdef list decoys                   # the same, for users that there are not
-    cdef int64_t look_at_ns            # the file of users is looked at again from then on
     cdef object checker
     cdef object shed                   # counts a request whose password could not be checked
     cdef Remembered remembered
@@ -124,19 +140,12 @@ cdef class BasicAuth(Middleware):
         self.checker = state.keep("passwords", Checker)
         self.shed = state.count_shed_password
         self.remembered = state.keep(f"basicAuth|{self.name}", Remembered)
+        self.users.keep_in(state)
 
     def take_users(self) -> None:
-        self.secrets = {user: secret for user, secret in self.users.secrets.items() if kind_of(secret)}
+        self.taken = self.users.secrets
+        self.secrets = {user: secret for user, secret in self.taken.items() if kind_of(secret)}
         self.decoys = list(self.secrets.values())
-
-    cdef int refresh(self) except -1:
-        """Look at the file of users, once a second at most."""
-        cdef int64_t now_ns = monotonic_ns()
-        if now_ns >= self.look_at_ns:
-            self.look_at_ns = now_ns + REFRESH_NS
-            if self.users.refresh():
-                self.take_users()
-        return 0
 
     cdef bytes decoy(self, bytes user):
         """What the password of an unknown user is checked against, always the same for a name, so that the time of an answer
@@ -144,7 +153,7 @@ cdef class BasicAuth(Middleware):
         cdef bytes digest
         if not self.decoys:
             return None
-        digest = blake2b(user, key=KEY, digest_size=8).digest()
+        digest = hashlib.blake2b(user, key=KEY, digest_size=8).digest()
         return <bytes>self.decoys[int.from_bytes(digest, "little") % len(self.decoys)]
 
     def why(self, Request request):
@@ -156,17 +165,18 @@ cdef class BasicAuth(Middleware):
         cdef Span header = request.find(b"authorization", 13)
         cdef bytes digest, user, password, secret
         cdef tuple found
+        cdef Pair pair
         cdef Check check
-        self.refresh()
+        if self.users.secrets is not self.taken:
+            self.take_users()
         request.user = b""
         if header.len == 0 or header.len > MOST_BYTES:
             return self.challenged(answer)
-        digest = blake2b(header.ptr[:header.len], key=KEY, digest_size=DIGEST_BYTES).digest()
-        found = self.remembered.pairs.get(digest)
-        if found is not None:
-            user = <bytes>found[1]
-            if found[0] > monotonic_ns() and self.secrets.get(user) == found[2]:
-                return self.admit(request, user)
+        digest = digest_of(header)
+        pair = <Pair>self.remembered.pairs.get(digest)
+        if pair is not None:
+            if pair.ends_ns > context.now_ns() and self.secrets.get(pair.user) == pair.secret:
+                return self.admit(request, pair.user)
             del self.remembered.pairs[digest]
         found = credentials_of(header)
         if found is None:
@@ -194,7 +204,7 @@ cdef class BasicAuth(Middleware):
             return self.unavailable(answer)
         if not check.result or check.user is None:
             return self.challenged(answer)
-        self.remembered.add(check.digest, check.user, check.secret)
+        self.remembered.add(check.digest, check.user, check.secret, context.now_ns())
         return self.admit(request, check.user)
 
     cdef int admit(self, Request request, bytes user) except -1:

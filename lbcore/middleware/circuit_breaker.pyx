@@ -12,12 +12,12 @@ from time import monotonic_ns
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 from lbcore.http.render cimport status_text
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
-from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware
+from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware, Slot
 from lbcore.state.holdings cimport Group
 from lbcore.state.layout cimport KeyedRow
 
@@ -32,17 +32,21 @@ cdef enum:
     ROW_STATE = 0              # what a row counts, the first byte of its key
     ROW_RATIO
     ROW_LATENCY
+    MOST_RATIOS = 8            # of an expression
     BUCKETS = 10               # seconds that ratios are about
     PERIODS = 6                # that latencies are about
     LINEAR = 64                # latencies below this number of µs have a counter each
     STEPS = 32                 # counters for each doubling above that
     COUNTERS = 960             # of a histogram: up to 2^33 µs, more than two hours
     COUNTERS_OF_ROW = 4
+    STARTED_NS = 0             # index into `Slot.words`: when the request came
+    OF_BREAKER = 1             # likewise: its Breaker, which the middleware owns
     STATE_SHIFT = 62           # of `KeyedRow.reserve` of ROW_STATE: the state, then 31 bits each for requests let through and refused
     COUNT_BITS = 31
 
 cdef uint64_t SECOND_NS = 1000000000
 cdef uint64_t PERIOD_NS = 10 * SECOND_NS
+cdef uint64_t UNKNOWN = ~<uint64_t>0
 cdef uint64_t MOST_COUNTED = (<uint64_t>1 << COUNT_BITS) - 1
 
 
@@ -80,6 +84,8 @@ cdef class Breaker:
 
     cdef Group group
     cdef uint64_t checks_after_ns      # the next time that the condition is looked at
+    cdef uint64_t standby_at           # `Header.breaker_trips` when it was on standby; any other number: it may be not
+    cdef uint32_t[MOST_RATIOS] near    # where the row of a ratio that counts now was seen: rows move seldom
 
 
 @cython.final
@@ -112,7 +118,7 @@ cdef class CircuitBreaker(Middleware):
 
     cdef object condition              # from Readings to whether it trips
     cdef list ratios                   # (first, behind, of_first, of_behind), as the expression names them
-    cdef Ratio ratio[8]
+    cdef Ratio[MOST_RATIOS] ratio
     cdef int n_ratios
     cdef bint times                    # the expression is about latencies
     cdef int status
@@ -154,8 +160,8 @@ cdef class CircuitBreaker(Middleware):
         cdef Ratio* ratio
         key = (first, behind, of_first, of_behind)
         if key not in self.ratios:
-            if len(self.ratios) == 8:
-                raise ValueError("the expression has more than 8 different ratios")
+            if len(self.ratios) == MOST_RATIOS:
+                raise ValueError(f"the expression has more than {MOST_RATIOS} different ratios")
             self.ratios.append(key)
             ratio = &self.ratio[self.n_ratios]
             ratio.first, ratio.behind, ratio.of_first, ratio.of_behind = first, behind, of_first, of_behind
@@ -176,6 +182,7 @@ cdef class CircuitBreaker(Middleware):
         if found is None:
             found = self.breakers[place] = Breaker.__new__(Breaker)
             found.group = self.group.part(place)
+            found.standby_at = UNKNOWN
         self.last_place, self.last_breaker = place, found
         return found
 
@@ -190,19 +197,30 @@ cdef class CircuitBreaker(Middleware):
     # Requests
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
-        cdef Group group = self.at(context).group
-        cdef bint passes = True, locked = group.table.lock()
-        cdef KeyedRow* row = find_row(group, ROW_STATE, 0, 0)
-        if row.used and row.reserve >> STATE_SHIFT:
-            passes = self.lets_through(row, context.now_ns())
-        group.table.unlock(locked)
-        if not passes:
+        cdef Breaker breaker = self.at(context)
+        cdef uint64_t trips = breaker.group.table.region.breaker_trips()
+        cdef Slot* slot
+        if trips != breaker.standby_at and not self.asks(breaker, trips, context.now_ns()):
             answer.status = self.status
             answer.text = status_text(self.status)
             return ANSWER
+        slot = context.slot()
+        slot.words[OF_BREAKER] = <uint64_t><void*>breaker
         if self.times:
-            context.keep_state(context.now_ns())
+            slot.words[STARTED_NS] = context.now_ns()
         return PASS
+
+    cdef bint asks(self, Breaker breaker, uint64_t trips, uint64_t now_ns) noexcept:
+        """Whether a request passes a breaker that may be not on standby. `trips`: as it was before."""
+        cdef Group group = breaker.group
+        cdef bint passes = True, locked = group.table.lock()
+        cdef KeyedRow* row = find_row(group, ROW_STATE, 0, 0)
+        if row.used and row.reserve >> STATE_SHIFT:
+            passes = self.lets_through(row, now_ns)
+        else:
+            breaker.standby_at = trips
+        group.table.unlock(locked)
+        return passes
 
     cdef bint lets_through(self, KeyedRow* row, uint64_t now_ns) noexcept:
         """Whether a request passes a breaker that is not on standby."""
@@ -228,33 +246,34 @@ cdef class CircuitBreaker(Middleware):
     # Answers
 
     cdef int on_end(self, Request request, int status, Context context) except -1:
-        cdef Breaker breaker = self.at(context)
-        cdef uint64_t now_ns = context.now_ns(), started_ns = now_ns
-        cdef object state = context.state() if self.times else None
-        if state is not None:
-            started_ns = state
+        cdef Slot* slot = context.slot()
+        cdef Breaker breaker = <Breaker><void*>slot.words[OF_BREAKER]
+        cdef uint64_t now_ns = context.now_ns(), started_ns = slot.words[STARTED_NS]
         if status == 0:
             status = answered(context)
-        self.count(breaker.group, status, now_ns, (now_ns - started_ns) // 1000)
+        self.count(breaker, status, now_ns, (now_ns - started_ns) // 1000)
         if now_ns > breaker.checks_after_ns:
             breaker.checks_after_ns = now_ns + self.check_ns
             self.check(breaker.group, context, now_ns)
         return 0
 
-    cdef void count(self, Group group, int status, uint64_t now_ns, uint64_t micros) noexcept:
+    cdef void count(self, Breaker breaker, int status, uint64_t now_ns, uint64_t micros) noexcept:
         """Count an answer."""
+        cdef Group group = breaker.group
         cdef uint64_t second = now_ns // SECOND_NS, period = now_ns // PERIOD_NS
         cdef bint locked = group.table.lock()
         cdef KeyedRow* row
+        cdef uint32_t near = 0
         cdef int i, counter
         for i in range(self.n_ratios):
-            row = fresh_row(group, ROW_RATIO, i, second % BUCKETS, second, SECOND_NS, now_ns)
+            row = fresh_row(group, row_key(ROW_RATIO, i, second % BUCKETS), second * SECOND_NS, SECOND_NS, now_ns, &breaker.near[i])
             if row != NULL:
                 row.value += counts(&self.ratio[i], status)
                 row.reserve += self.ratio[i].of_first <= status < self.ratio[i].of_behind
         if self.times:
             counter = counter_of(micros)
-            row = fresh_row(group, ROW_LATENCY, counter // COUNTERS_OF_ROW, period % PERIODS, period, PERIOD_NS, now_ns)
+            row = fresh_row(group, row_key(ROW_LATENCY, counter // COUNTERS_OF_ROW, period % PERIODS), period * PERIOD_NS, PERIOD_NS,
+                            now_ns, &near)
             if row != NULL:
                 add_to(row, counter % COUNTERS_OF_ROW)
         group.table.unlock(locked)
@@ -272,6 +291,7 @@ cdef class CircuitBreaker(Middleware):
         row = group.table.insert(group.table.region.workers, group.number, key.bytes)
         tripped = row != NULL and row.reserve >> STATE_SHIFT != TRIPPED
         if tripped:
+            group.table.region.count_breaker_trip()     # first: workers that see it wait for the lock
             row.touched_ns = now_ns
             row.value = now_ns + self.fallback_ns
             row.reserve = <uint64_t>TRIPPED << STATE_SHIFT
@@ -346,16 +366,24 @@ cdef KeyedRow* find_row(Group group, uint32_t kind, uint32_t index, uint32_t pla
     return group.table.find(group.table.region.workers, group.number, key.bytes)
 
 
-cdef KeyedRow* fresh_row(Group group, uint32_t kind, uint32_t index, uint32_t place, uint64_t time, uint64_t unit_ns,
-                         uint64_t now_ns) noexcept:
-    """The row that counts at this time, zero if its counts are of an earlier one; NULL = there is no room. The table is locked."""
-    cdef RowKey key = row_key(kind, index, place)
-    cdef KeyedRow* row = group.table.insert(group.table.region.workers, group.number, key.bytes)
-    if row != NULL:
-        if row.touched_ns // unit_ns != time:
-            row.value = 0
-            row.reserve = 0
-        row.touched_ns = now_ns
+cdef KeyedRow* fresh_row(Group group, RowKey key, uint64_t begin_ns, uint64_t length_ns, uint64_t now_ns, uint32_t* near) noexcept:
+    """The row that counts in the time from `begin_ns` on, zero if its counts are of another one; NULL = there is no room. The table is
+    locked.
+
+    near  the index of the row when it was last used; set.
+    """
+    cdef uint32_t part = group.table.region.workers
+    cdef KeyedRow* rows = group.table.region.keyed_rows(part)
+    cdef KeyedRow* row = rows + near[0]
+    if not row.used or row.group != group.number or memcmp(row.key, key.bytes, 16) != 0:
+        row = group.table.insert(part, group.number, key.bytes)
+        if row == NULL:
+            return NULL
+        near[0] = <uint32_t>(row - rows)
+    if row.touched_ns - begin_ns >= length_ns:             # also where it is less
+        row.value = 0
+        row.reserve = 0
+    row.touched_ns = now_ns
     return row
 
 

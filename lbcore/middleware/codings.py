@@ -1,8 +1,8 @@
 """Content codings: which one a client prefers (RFC 9110 section 12.5.3), and what encodes it. No I/O.
 
 The encoders are libraries that are loaded when a configuration first names their coding. Each has `compress(data)`,
-`flush()` and `finish()`, which return what is ready to be sent. Their levels have about the ratio of Traefik's; their
-windows are bounded.
+`flush()` and `finish()`, which return what is ready to be sent. Their levels have about the ratio of Traefik's (gzip
+makes about 5 % more of a text, at a quarter of the cost); their windows are bounded.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol
 
-GZIP_LEVEL = 5
+GZIP_LEVEL = 3  # the highest one of ISA-L
 BROTLI_QUALITY = 5
 BROTLI_WINDOW = 18  # bits
 ZSTD_LEVEL = 3
@@ -27,7 +27,7 @@ class Encoder(Protocol):
 
 
 def _gzip() -> Callable[[], Encoder]:
-    zlib = import_module("zlib_ng.zlib_ng")
+    zlib = import_module("isal.isal_zlib")
 
     class Gzip:
         __slots__ = ("_stream", "compress")

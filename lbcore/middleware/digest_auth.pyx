@@ -26,7 +26,6 @@ from lbcore.state.layout cimport KeyedRow
 cdef enum:
     MOST_BYTES = 8192          # of an Authorization header that is looked at
     LIFE_S = 300               # of a nonce
-    REFRESH_NS = 1000 * 1000 * 1000        # between two looks at the file of users
 
 PARAMETER = re.compile(rb'[ \t,]*([A-Za-z]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s",]*))[ \t]*(?=,|$)', re.DOTALL)
 NONCE = re.compile(rb"[0-9a-f]{64}")
@@ -65,7 +64,6 @@ cdef class DigestAuth(Middleware):
     cdef bytes key                     # of the marks of nonces, the same in all workers
     cdef bytes opaque
     cdef Group group                   # counts of nonces
-    cdef int64_t look_at_ns            # the file of users is looked at again from then on
     cdef IdentityHeader header         # for the user's name; None = none
     cdef bint remove_header
 
@@ -83,6 +81,7 @@ cdef class DigestAuth(Middleware):
         self.key = hashlib.blake2b(f"digestAuth|{self.name}".encode(), key=state.secret, digest_size=32).digest()
         self.opaque = hashlib.blake2b(b"opaque", key=self.key, digest_size=12).hexdigest().encode()
         self.group = state.group(f"digestAuth|{self.name}")
+        self.users.keep_in(state)
 
     def why(self, Request request):
         if not request.user:
@@ -91,12 +90,8 @@ cdef class DigestAuth(Middleware):
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Span header = request.find(b"authorization", 13)
-        cdef int64_t now_ns = time.monotonic_ns()
         cdef dict given = None
         cdef bytes user
-        if now_ns >= self.look_at_ns:
-            self.look_at_ns = now_ns + REFRESH_NS
-            self.users.refresh()
         if header.len and header.len <= MOST_BYTES:
             given = parameters_of(span_bytes(header))
         user = given.get(b"username", b"") if given else b""

@@ -8,17 +8,18 @@ from urllib.parse import urljoin, urlsplit
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE, connection_lists
 from lbcore.http.head cimport ClientAddress, RequestHead
 from lbcore.http.known cimport (
     H_CONTENT_LENGTH, H_DROPPED, H_EXPECT, H_HOST, H_OTHER, H_OWN, H_PROXY_AUTHENTICATE, H_PROXY_AUTHORIZATION, H_TRANSFER_ENCODING,
-    H_X_FORWARDED_FOR, H_X_FORWARDED_HOST, H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP,
-    header_kind, is_hop_by_hop, is_managed,
+    H_X_FORWARDED_FOR, H_X_FORWARDED_HOST, H_X_FORWARDED_OTHER, H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP,
+    header_kind, is_hop_by_hop, is_managed, name_is,
 )
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
+from lbcore.http.spare cimport request_take, response_give
 from lbcore.http.span cimport Span, span_bytes, span_ieq, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pending, Reply
 from lbcore.middleware.identity cimport IdentityHeader
@@ -135,15 +136,15 @@ cdef class ForwardAuth(Middleware):
 
     cdef Request question(self, Request request):
         """The request to the server: the headers of the client's, and what that asks for."""
-        cdef Request own = Request()
+        cdef Request own = request_take()
         cdef RequestHead* head = &own.head
         cdef ClientAddress nobody
-        own.copy(request)
+        own.refer_to(request)                  # which waits for the answer, and stays as it is
         if not self.keeps_method:
             head.method = span_of(b"GET", 3)
             own.is_head = False
-        head.path = head.first_path = head.route_path = own.keep(span_of(self.path, len(self.path)))
-        head.query = own.keep(span_of(self.query, len(self.query)))
+        head.path = head.first_path = head.route_path = span_of(self.path, len(self.path))
+        head.query = span_of(self.query, len(self.query))
         head.has_query = self.has_query
         own.forwarded_host = span_of(NULL, 0)
         memset(&nobody, 0, sizeof(nobody))
@@ -208,47 +209,50 @@ cdef class ForwardAuth(Middleware):
         """Say who asks for what. `present`: bits of what is said already. Port and host are written when the head is."""
         cdef RequestHead* head = &request.head
         cdef bint secure = head.encrypted, asked = self.trust != TRUST_NO
-        cdef bytes client = head.client.text[:head.client.text_len]
-        cdef bytes chain = self.chain(request, client)
-        put(own, b"X-Forwarded-For", chain)
+        cdef Span client = span_of(head.client.text, head.client.text_len)
+        put(own, H_X_FORWARDED_FOR, span_of(b"X-Forwarded-For", 15), self.chain(request, own, client))
         if not present & METHOD_BIT:
-            put(own, b"X-Forwarded-Method", span_bytes(head.method))
+            put(own, H_X_FORWARDED_OTHER, span_of(b"X-Forwarded-Method", 18), head.method)
         if not present & PROTO_BIT:
             if self.trust == TRUST_YES and request.framing.upgrade:
-                put(own, b"X-Forwarded-Proto", b"wss" if secure else b"ws")
+                put(own, H_X_FORWARDED_PROTO, span_of(b"X-Forwarded-Proto", 17), span_of(b"wss", 3) if secure else span_of(b"ws", 2))
             else:
-                put(own, b"X-Forwarded-Proto", b"https" if secure else b"http")
+                put(own, H_X_FORWARDED_PROTO, span_of(b"X-Forwarded-Proto", 17), span_of(b"https", 5) if secure else span_of(b"http", 4))
         if not present & URI_BIT:
-            put(own, b"X-Forwarded-Uri", span_bytes(head.path) + (b"?" + span_bytes(head.query) if head.has_query else b""))
+            put(own, H_X_FORWARDED_OTHER, span_of(b"X-Forwarded-Uri", 15), asked_for(head, own))
         if not present & REAL_IP_BIT and asked and self.names(b"x-real-ip"):
-            put(own, b"X-Real-Ip", client)
+            put(own, H_X_REAL_IP, span_of(b"X-Real-Ip", 9), client)
         if not (asked and self.names(b"x-forwarded-server")):
-            put(own, b"X-Forwarded-Server", b"")
+            put(own, H_X_FORWARDED_SERVER, span_of(b"X-Forwarded-Server", 18), span_of(NULL, 0))
         if self.trust == TRUST_UNSET and not present & PORT_BIT and not self.names(b"x-forwarded-port"):
-            put(own, b"X-Forwarded-Port", b"")
+            put(own, H_X_FORWARDED_PORT, span_of(b"X-Forwarded-Port", 16), span_of(NULL, 0))
         return 0
 
     cdef bint names(self, bytes name) except *:
         """Whether a header that the entry point has set goes on."""
         return self.trust == TRUST_YES or self.wanted is None or name in self.wanted
 
-    cdef bytes chain(self, Request request, bytes client):
+    cdef Span chain(self, Request request, Request own, Span client) except *:
         """X-Forwarded-For: the client, behind those that it has named, if it is trusted."""
         cdef Py_ssize_t i
         cdef list found = []
+        cdef bytes text
         if self.trust == TRUST_YES:
             for i in range(request.n_headers):
                 if request.kinds[i] & <uint8_t>(~H_OWN) == H_X_FORWARDED_FOR and request.headers[i].value.len:
                     found.append(span_bytes(request.headers[i].value))
-        if client:
-            found.append(client)
-        return b", ".join(found)
+        if not found:
+            return client
+        if client.len:
+            found.append(span_bytes(client))
+        text = b", ".join(found)
+        return own.keep(span_of(text, len(text)))
 
     # The answer
 
     cdef int on_settled(self, Request request, Response answer, Context context, Pending pending) except -1:
         cdef Reply reply
-        cdef Span user
+        cdef int verdict
         cdef bytes body
         if isinstance(pending, WholeBody):
             if pending.expired:
@@ -258,6 +262,15 @@ cdef class ForwardAuth(Middleware):
             context.keep_state(None)
             return self.ask(request, context, body)
         reply = <Reply>pending
+        verdict = self.heed(reply, request, answer, context)
+        if reply.response is not None:
+            response_give(reply.response)      # nothing refers to it any more
+            reply.response = None
+        return verdict
+
+    cdef int heed(self, Reply reply, Request request, Response answer, Context context) except -1:
+        """Do what the other server has answered. Keeps no reference to its answer. Returns a Verdict."""
+        cdef Span user
         if reply.response is None or reply.error >= 0:     # an error of lbcore's own is no answer of the server
             answer.status = 401 if reply.overflowed else 500
             return ANSWER
@@ -308,13 +321,14 @@ cdef class ForwardAuth(Middleware):
     cdef int take_headers(self, Request request, Response found) except -1:
         """Set the headers that the server answers for; what the client has sent by their names is gone."""
         cdef IdentityHeader header
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, length
         cdef bytes name
         for item in self.headers:
             header = <IdentityHeader>item
             header.remove(request)
+            length = len(header.lower)
             for i in range(found.n_headers):
-                if found.kinds[i] != H_DROPPED and span_ieq(found.headers[i].name, header.lower, len(header.lower)):
+                if found.headers[i].name.len == length and name_is(found.headers[i].name, header.lower):
                     header.add(request, request.keep(found.headers[i].value))
         if self.pattern is None:
             return 0
@@ -361,9 +375,31 @@ cdef uint8_t kind_of(bytes name) noexcept:
     return header_kind(span_of(name, len(name)))
 
 
-cdef int put(Request own, bytes name, bytes value) except -1:
-    """Set a header whose name is a constant; an empty value keeps it from being written."""
-    return own.add_own(span_of(name, len(name)), own.keep(span_of(value, len(value))))
+cdef int put(Request own, uint8_t kind, Span name, Span value) except -1:
+    """Set a header of that kind whose name is a constant. An empty value keeps it from being written, any other one has to stay valid
+    as long as the request."""
+    cdef Py_ssize_t n = own.n_headers
+    if n == own.capacity and own.grow() < 0:
+        raise MemoryError
+    own.headers[n].name = name
+    own.headers[n].value = value
+    own.kinds[n] = kind | H_OWN
+    own.n_headers = own.head.n_headers = n + 1
+    own.head.headers = own.headers
+    return 0
+
+
+cdef Span asked_for(const RequestHead* head, Request own) except *:
+    """Path and query."""
+    cdef char* text
+    if not head.has_query:
+        return head.path
+    text = own.alloc(head.path.len + 1 + head.query.len)
+    memcpy(text, head.path.ptr, head.path.len)
+    text[head.path.len] = c"?"
+    if head.query.len:
+        memcpy(text + head.path.len + 1, head.query.ptr, head.query.len)
+    return span_of(text, head.path.len + 1 + head.query.len)
 
 
 cdef list cookies_of(Response found):

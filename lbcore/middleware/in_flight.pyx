@@ -1,52 +1,18 @@
 """inFlightReq: a source has no more than so many requests under way at once, over all workers. No I/O."""
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport span_of
-from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware
+from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware, Slot
 from lbcore.middleware.source cimport Source
 from lbcore.state.holdings cimport Group, State
 
+
 cdef enum:
-    KEPT_HOLDS = 1024          # kept for reuse
-
-
-cdef class Hold:
-    """One request of a source that is under way."""
-
-    cdef Group group
-    cdef uint8_t[16] key
-    cdef Hold next_kept        # in the freelist
-
-
-cdef Hold kept = None
-cdef int kept_count = 0
-
-
-cdef Hold hold_take(Group group):
-    global kept, kept_count
-    cdef Hold hold = kept
-    if hold is None:
-        hold = Hold.__new__(Hold)
-    else:
-        kept = hold.next_kept
-        hold.next_kept = None
-        kept_count -= 1
-    hold.group = group
-    return hold
-
-
-cdef int hold_give(Hold hold) except -1:
-    global kept, kept_count
-    hold.group = None
-    if kept_count < KEPT_HOLDS:
-        hold.next_kept = kept
-        kept = hold
-        kept_count += 1
-    return 0
+    OF_GROUP = 2               # index into `Slot.words`: the Group, behind the 16 bytes of the key; owned by the middleware's
 
 
 @cython.final
@@ -84,17 +50,17 @@ cdef class InFlightReq(Middleware):
         return {"inFlight": held, "amount": self.amount, "source": source}
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
-        cdef Hold hold = hold_take(self.group.part(context.place()))
-        self.source.key_of(request, hold.group, hold.key)
-        if hold.group.hold(hold.key, self.amount):
-            context.keep_state(hold)
+        cdef Group group = self.group.part(context.place())
+        cdef Slot* slot = context.slot()
+        self.source.key_of(request, group, <uint8_t*>slot.words)
+        if group.hold(<uint8_t*>slot.words, self.amount):
+            slot.words[OF_GROUP] = <uint64_t><void*>group
             return PASS
-        hold_give(hold)
         answer.status = 429
         answer.text = span_of(self.text, len(self.text))
         return ANSWER
 
     cdef int on_end(self, Request request, int status, Context context) except -1:
-        cdef Hold hold = <Hold>context.state()
-        hold.group.release(hold.key)
-        return hold_give(hold)
+        cdef Slot* slot = context.slot()
+        (<Group><void*>slot.words[OF_GROUP]).release(<uint8_t*>slot.words)
+        return 0

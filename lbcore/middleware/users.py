@@ -1,13 +1,22 @@
-"""The users of basicAuth and digestAuth: those of the configuration, and those of a file, which is followed."""
+"""The users of basicAuth and digestAuth: those of the configuration, and those of a file, which is followed.
+
+Files are looked at in a thread: no request waits for a file system.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import threading
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lbcore.state.holdings import State
+
 MOST_BYTES = 16 << 20  # of a file of users
+LOOK_S = 1.0  # between two looks at a file
 
 _log = logging.getLogger("lbcore.users")
 
@@ -34,7 +43,8 @@ def lines_of(data: bytes) -> list[bytes]:
 class Users:
     """Secrets by user. Raises ValueError if there is a mistake, or nobody.
 
-    check  raises ValueError for a secret that is none.
+    check    raises ValueError for a secret that is none.
+    secrets  another dict as soon as the users are others; what is in a dict does not change.
     """
 
     def __init__(
@@ -76,6 +86,13 @@ class Users:
             self._check(user, secret)
         self.secrets = secrets
 
+    def keep_in(self, state: State) -> None:
+        """Have the file followed, if there is one, for as long as these users are."""
+        if self._file and state.loop is not None:
+            loop = state.loop
+            self._follower = state.keep("users", lambda: Follower(loop))
+            self._follower.follow(self)
+
     def refresh(self) -> bool:
         """Read the file again if it has changed. With a mistake in it the users stay, and it is logged once.
 
@@ -96,6 +113,51 @@ class Users:
             return False
         self._error = ""
         return self.secrets != before
+
+
+class Follower:
+    """Looks at the files of users once a second.
+
+    A thread does that, and ends with the look, since system calls of a worker cost more while it has two threads.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._followed: weakref.WeakSet[Users] = weakref.WeakSet()
+        self._lock = threading.Lock()  # of `_followed`
+        self._begun = False
+        self._thread: threading.Thread | None = None
+
+    def follow(self, users: Users) -> None:
+        """From any thread."""
+        with self._lock:
+            self._followed.add(users)
+        if not self._begun:
+            self._begun = True
+            self._loop.call_soon_threadsafe(_look_later, weakref.ref(self))
+
+    def look(self) -> None:
+        """Begin a look at all files, unless the last one has not ended."""
+        if self._thread is None or not self._thread.is_alive():
+            with self._lock:
+                present = [*self._followed]
+            self._thread = threading.Thread(target=_look, args=(present,), name="users", daemon=True)
+            self._thread.start()
+
+
+def _look_later(found: weakref.ref[Follower]) -> None:
+    """Look now, and once a second for as long as there is a follower."""
+    if (follower := found()) is not None:
+        follower.look()
+        follower._loop.call_later(LOOK_S, _look_later, found)
+
+
+def _look(present: list[Users]) -> None:
+    for users in present:
+        try:
+            users.refresh()
+        except Exception:
+            _log.exception("internal error with a file of users")
 
 
 def _signature(status: os.stat_result) -> tuple[int, ...]:

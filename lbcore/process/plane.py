@@ -45,7 +45,7 @@ class DataPlane:
         self._ping = Ping()
         self._challenges = Challenges()
         self._staples: dict[str, bytes] = {}  # OCSP responses, by the fingerprint of their certificate
-        self._state = State(region, worker)
+        self._state = State(region, worker, loop)
         self._servers: dict[str, Server] = {}  # of the table in force, by identity
         self._queues: dict[str, WaitQueue] = {}  # of the table in force, by service
         self._watch = Watch(static, region, worker, self._say)

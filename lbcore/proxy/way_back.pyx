@@ -5,10 +5,11 @@ the middleware in which the former one waited, or which failed, is not called ag
 """
 
 cimport cython
+from cpython.object cimport PyObject
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
-from lbcore.middleware.base cimport PASS, Context, Middleware, Pending
+from lbcore.middleware.base cimport PASS, Context, Middleware, Pending, item_of
 from lbcore.proxy.gates cimport Gates
 from lbcore.routing.route cimport Route
 
@@ -30,29 +31,32 @@ cdef class WayBack:
 
         settled  what the middleware at work has had it wait for; None: the next one begins.
         """
-        cdef Middleware middleware
+        cdef PyObject* middleware              # of the route, or of a gate
+        cdef bint gated = len(gates.entered) > 0
         cdef int verdict
         while True:
             if settled is not None:
-                middleware = middleware_at(route, gates, self.left)
+                middleware = middleware_at(route, gates, self.left, gated)
                 context.step = self.left
-                verdict = middleware.on_response_settled(request, answer, context, settled)
+                verdict = (<Middleware>middleware).on_response_settled(request, answer, context, settled)
                 settled = None
             elif self.left == 0:
                 return PASS
             else:
                 self.left -= 1
-                middleware = middleware_at(route, gates, self.left)
-                if not middleware.sees_answer:
+                middleware = middleware_at(route, gates, self.left, gated)
+                if not (<Middleware>middleware).sees_answer:
                     continue
                 context.step = self.left
-                verdict = middleware.on_response(request, answer, context)
+                verdict = (<Middleware>middleware).on_response(request, answer, context)
             if verdict != PASS:
                 return verdict
 
 
-cdef Middleware middleware_at(Route route, Gates gates, Py_ssize_t step):
-    """The middleware of a step: one of the router, or of a gate."""
-    if gates.entered and step >= gates.first_step:
-        return gates.at(step)
-    return <Middleware>route.middlewares[step]
+cdef inline PyObject* middleware_at(Route route, Gates gates, Py_ssize_t step, bint gated) except NULL:
+    """The middleware of a step: one of the router, or of a gate. `gated`: there is a gate."""
+    cdef Middleware of_gate
+    if gated and step >= gates.first_step:
+        of_gate = gates.at(step)
+        return <PyObject*>of_gate              # which the gate owns
+    return item_of(<PyObject*>route.middlewares, step)

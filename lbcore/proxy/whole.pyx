@@ -3,6 +3,7 @@
 import logging
 
 cimport cython
+from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
 from lbcore.http.head cimport RequestHead
@@ -11,7 +12,7 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sanitizer cimport POOLS
 from lbcore.http.span cimport span_bytes, span_eq
-from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending
+from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending, Slot, item_of
 from lbcore.proxy.attempt cimport Attempt
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.explainer cimport explain_if_asked
@@ -139,18 +140,20 @@ cdef class WholeExchange(AnswerWay):
 
     cdef int run_middlewares(self, Pending settled) except -1:
         """Have the request pass the middlewares of the router, from `passed` on. Returns a Verdict."""
-        cdef Middleware middleware
         cdef tuple middlewares = self.route.middlewares
+        cdef Request request = self.request
+        cdef Response response = self.response
+        cdef PyObject* middleware              # of `middlewares`
         cdef int verdict
         while self.passed < len(middlewares):
-            middleware = <Middleware>middlewares[self.passed]
+            middleware = item_of(<PyObject*>middlewares, self.passed)
             self.step = self.passed
             if settled is None:
-                verdict = middleware.on_request(self.request, self.response, self)
-                if middleware.sees_end and verdict != ANSWER:
-                    self.owe_end(middleware)
+                verdict = (<Middleware>middleware).on_request(request, response, self)
+                if (<Middleware>middleware).sees_end and verdict != ANSWER:
+                    self.owe_end(<Middleware>middleware)
             else:
-                verdict = middleware.on_settled(self.request, self.response, self, settled)
+                verdict = (<Middleware>middleware).on_settled(request, response, self, settled)
                 settled = None
             if verdict != PASS:
                 return verdict
@@ -184,27 +187,26 @@ cdef class WholeExchange(AnswerWay):
 
     cdef int leave_steps(self, Py_ssize_t step) except -1:
         self.leave_filters(step)
-        if self.ends is not None:
-            self.end_steps(step)
-        if self.states is not None:
-            del self.states[step:]
+        self.end_steps(step)
         return 0
 
     cdef void end_steps(self, Py_ssize_t step) noexcept:
-        """Call `on_end` of the middlewares from `step` on, the last one first."""
-        cdef Py_ssize_t last = len(self.ends) - 1
-        cdef tuple item
-        while last >= 0:
-            item = <tuple>self.ends[last]
-            self.step = <Py_ssize_t>item[0]
-            if self.step < step:
-                break
-            self.ends.pop()
-            last -= 1
-            try:
-                (<Middleware>item[1]).on_end(self.request, self.status, self)
-            except Exception as error:
-                _log.error("internal error of middleware %s at the end of an exchange", (<Middleware>item[1]).name, exc_info=error)
+        """Call `on_end` of the middlewares from `step` on, the last one first, and drop what they keep."""
+        cdef Slot* slot
+        cdef Middleware middleware
+        while self.n_slots:
+            slot = &self.slots[self.n_slots - 1]
+            if slot.step < step:
+                return
+            self.step = slot.step
+            if slot.owed != NULL:
+                middleware = <Middleware>slot.owed
+                slot.owed = NULL
+                try:
+                    middleware.on_end(self.request, self.status, self)
+                except Exception as error:
+                    _log.error("internal error of middleware %s at the end of an exchange", middleware.name, exc_info=error)
+            self.drop_slot()
 
 
 cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer dialer):
@@ -241,9 +243,8 @@ cdef void exchange_give(Exchange given) noexcept:
     """The exchange is over and nothing of it is read any more."""
     global kept, kept_count
     cdef WholeExchange exchange = <WholeExchange>given
-    if exchange.ends is not None:
+    if exchange.n_slots:
         exchange.end_steps(0)
-        exchange.ends = None
     exchange.release_slot()
     if exchange.gates.entered:
         exchange.gates.clear()
@@ -265,9 +266,8 @@ cdef void exchange_give(Exchange given) noexcept:
         exchange.recording = None
         exchange.replay = None
         exchange.copies = None
-    if exchange.attempts is not None or exchange.states is not None or exchange.explanation is not None:
+    if exchange.attempts is not None or exchange.explanation is not None:
         exchange.attempts = None
-        exchange.states = None
         exchange.explanation = None
     if exchange.tries is not None:
         exchange.tries = None

@@ -24,6 +24,7 @@ cdef class Group:
 cdef class State:
     cdef readonly KeyedTable table
     cdef object objects                # WeakValueDictionary, by identity
+    cdef readonly object loop          # of the worker; None: no request comes
 
     cdef void count_missed_store(self) noexcept
     cdef void count_denied_retry(self) noexcept

@@ -1,3 +1,4 @@
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -12,7 +13,8 @@ class Group:
 
 class State:
     table: KeyedTable
-    def __init__(self, region: Region, worker: int) -> None: ...
+    loop: AbstractEventLoop | None
+    def __init__(self, region: Region, worker: int, loop: AbstractEventLoop | None = None) -> None: ...
     def group(self, identity: str) -> Group: ...
     @property
     def secret(self) -> bytes: ...

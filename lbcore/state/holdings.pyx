@@ -54,11 +54,15 @@ cdef class Group:
     cdef void key_of(self, const char* text, Py_ssize_t length, uint8_t* key) noexcept:
         """Make a key of a text: 128 bits, seeded, so that a client cannot choose texts with the same one. O(length)."""
         cdef uint64_t first = mix64(self.table.seed ^ <uint64_t>length), second = mix64(first ^ self.number), word
-        cdef Py_ssize_t i, n
-        for i in range(0, length, 8):
+        cdef Py_ssize_t left = length
+        while left > 0:
             word = 0
-            n = min(<Py_ssize_t>8, length - i)
-            memcpy(&word, text + i, n)
+            if left >= 8:
+                memcpy(&word, text, 8)
+            else:
+                memcpy(&word, text, left)
+            text += 8
+            left -= 8
             first = mix64(first ^ word)
             second = mix64(second + first)
         memcpy(key, &first, 8)
@@ -67,9 +71,13 @@ cdef class Group:
 
 @cython.final
 cdef class State:
-    """What the middlewares of one worker have. It outlives configurations."""
+    """What the middlewares of one worker have. It outlives configurations.
 
-    def __cinit__(self, Region region, uint32_t worker):
+    loop  the event loop in which they run; None: a configuration is only checked.
+    """
+
+    def __cinit__(self, Region region, uint32_t worker, loop=None):
+        self.loop = loop
         self.table = KeyedTable(region, worker)
         self.objects = WeakValueDictionary()
 

@@ -15,7 +15,9 @@ cdef class KeyedTable:
     cdef void release(self, uint64_t group, const uint8_t* key) noexcept nogil
     cdef KeyedRow* take(self, uint64_t group, const uint8_t* key, uint64_t now_ns) noexcept nogil
     cdef KeyedRow* find(self, uint32_t part, uint64_t group, const uint8_t* key) noexcept nogil
+    cdef KeyedRow* find_from(self, uint32_t part, uint32_t home, uint64_t group, const uint8_t* key) noexcept nogil
     cdef KeyedRow* insert(self, uint32_t part, uint64_t group, const uint8_t* key) noexcept nogil
+    cdef KeyedRow* fill(self, uint32_t part, KeyedRow* row, uint32_t home, uint64_t group, const uint8_t* key) noexcept nogil
     cdef bint evict(self, uint32_t part) noexcept nogil
     cdef uint32_t home(self, uint64_t group, const uint8_t* key) noexcept nogil
     cdef void remove(self, uint32_t part, uint32_t gap) noexcept nogil

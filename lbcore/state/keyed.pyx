@@ -42,15 +42,16 @@ cdef class KeyedTable:
 
     cdef bint hold(self, uint64_t group, const uint8_t* key, int64_t amount) noexcept nogil:
         """Hold one more of a key in a group, unless `amount` are held already. Returns whether it is held now. O(workers)."""
+        cdef uint32_t worker, home = self.home(group, key)
         cdef bint locked = self.lock(), held = False
-        cdef KeyedRow* row
-        cdef int64_t count = 0
-        cdef uint32_t worker
+        cdef KeyedRow* row = self.find_from(self.worker, home, group, key)
+        cdef int64_t count = row.count
         for worker in range(self.region.workers):
-            if self.region.keyed_part(worker).rows:
-                count += self.find(worker, group, key).count
+            if worker != self.worker and self.region.keyed_part(worker).rows:
+                count += self.find_from(worker, home, group, key).count
         if count < amount:
-            row = self.insert(self.worker, group, key)
+            if not row.used:
+                row = self.fill(self.worker, row, home, group, key)
             if row != NULL:
                 row.count += 1
                 held = True
@@ -85,23 +86,30 @@ cdef class KeyedTable:
 
     cdef KeyedRow* find(self, uint32_t part, uint64_t group, const uint8_t* key) noexcept nogil:
         """The row of a key in a part, or the empty row in its place."""
+        return self.find_from(part, self.home(group, key), group, key)
+
+    cdef KeyedRow* find_from(self, uint32_t part, uint32_t home, uint64_t group, const uint8_t* key) noexcept nogil:
+        """`find` for a key whose first place is known."""
         cdef KeyedRow* rows = self.region.keyed_rows(part)
-        cdef uint32_t at = self.home(group, key)
-        while rows[at].used and (rows[at].group != group or memcmp(rows[at].key, key, 16)):
+        cdef uint32_t at = home
+        while rows[at].used and (rows[at].group != group or memcmp(rows[at].key, key, 16) != 0):
             at = (at + 1) & MASK
         return &rows[at]
 
     cdef KeyedRow* insert(self, uint32_t part, uint64_t group, const uint8_t* key) noexcept nogil:
         """The row of a key in a part, a new one if there was none. NULL = there is no room, which is counted."""
+        cdef uint32_t home = self.home(group, key)
+        cdef KeyedRow* row = self.find_from(part, home, group, key)
+        return row if row.used else self.fill(part, row, home, group, key)
+
+    cdef KeyedRow* fill(self, uint32_t part, KeyedRow* row, uint32_t home, uint64_t group, const uint8_t* key) noexcept nogil:
+        """Make the empty row that `find` has found one of the key, which another one may have to be evicted for."""
         cdef KeyedPart* header = self.region.keyed_part(part)
-        cdef KeyedRow* row = self.find(part, group, key)
-        if row.used:
-            return row
         if header.rows >= FULL:
             if not self.evict(part):
                 header.refused += 1
                 return NULL
-            row = self.find(part, group, key)
+            row = self.find_from(part, home, group, key)
         memcpy(row.key, key, 16)
         row.group = group
         row.used = 1

@@ -13,7 +13,7 @@ from lbcore.selection.load cimport Load
 
 cdef enum:
     SECRET_BYTES = 32          # of the secret of the instance
-    LAYOUT_VERSION = 15
+    LAYOUT_VERSION = 16
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -86,6 +86,7 @@ cdef struct Header:
     int64_t started_ns         # monotonic clock at creation
     uint64_t body_memory       # bytes of request bodies that all workers keep; atomic
     uint64_t body_memory_limit # limit of `body_memory`; set at creation
+    uint64_t breaker_trips     # number of times that any circuit breaker has opened; atomic
     uint64_t apart[8]          # keeps the fields below, which change with every logged request, off the cache lines above
     uint64_t log_requests      # counted by the access log, over all workers; atomic
     uint64_t log_lost          # lines of the access log that were lost; atomic

@@ -3,6 +3,7 @@
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
+from lbcore.selection.atomic cimport atomic_add_u64, atomic_load_u64
 from lbcore.state.layout cimport (
     KEYED_ROWS, METRIC_ROWS, Header, KeyedPart, KeyedRow, LogRing, MetricRow, ServerCell, ServerStats, ServiceCell, ServiceStats,
     WorkerStats,
@@ -56,6 +57,12 @@ cdef class Region:
 
     cdef inline KeyedRow* keyed_rows(self, uint32_t part) noexcept nogil:
         return self.keyed + <size_t>part * KEYED_ROWS
+
+    cdef inline uint64_t breaker_trips(self) noexcept nogil:
+        return atomic_load_u64(&self.header.breaker_trips)
+
+    cdef inline void count_breaker_trip(self) noexcept nogil:
+        atomic_add_u64(&self.header.breaker_trips, 1)
 
     cdef inline WorkerStats* worker(self, uint32_t index) noexcept nogil:
         return self.worker_rows + index

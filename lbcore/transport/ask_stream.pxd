@@ -12,18 +12,20 @@ from lbcore.transport.local_stream cimport LocalStream
 
 cdef class ServiceReply(Reply):
     cdef AskStream stream              # the client's end of the exchange; None after its end
-    cdef Recording kept                # owns the memory of `Reply.body`, which counts to the instance's budget
+    cdef Recording kept                # owns the memory of `Reply.body`, which counts to the instance's budget; None: there is no body
 
     cdef int stop(self) except -1
 
 
 cdef class AskStream(LocalStream):
     cdef ServiceReply reply            # None after the end of the exchange
-    cdef Owner limit                   # the limit of the answer's body
+    cdef Owner limit                   # that keeps the answer's body; None until some of it comes
+    cdef int64_t limit_bytes           # of it; -1 = any number
     cdef object settle_later           # called with a Reply whose exchange ends before `send` has returned
     cdef bint is_sending
 
     cdef int send(self, Service service) except -1
+    cdef int keep(self) except -1
     cdef int settle(self, bint whole) except -1
     cdef int leave(self) except -1
 

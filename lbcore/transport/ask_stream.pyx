@@ -8,7 +8,7 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from lbcore.http.request cimport Request
-from lbcore.http.response cimport Response
+from lbcore.http.spare cimport request_give, response_take
 from lbcore.http.span cimport Span, span_of
 from lbcore.middleware.base cimport Pending, Reply
 from lbcore.proxy.exchange cimport Exchange
@@ -56,8 +56,18 @@ cdef class AskStream(LocalStream):
             self.is_sending = False
 
     cdef int put(self, Span data) except -1:
+        if self.limit is None:
+            self.keep()
         self.reply.kept.add(data)
         return 413 if self.limit.overflowed else 0
+
+    cdef int keep(self) except -1:
+        """The answer has a body."""
+        self.limit = Owner.__new__(Owner)
+        self.limit.limit = self.limit_bytes
+        self.reply.kept = Recording(self.exchange.entry_point.budget)
+        self.reply.kept.join(self.limit)
+        return 0
 
     cdef int finish(self) except -1:
         return self.settle(True)
@@ -71,11 +81,12 @@ cdef class AskStream(LocalStream):
         cdef ServiceReply reply = self.reply
         cdef Exchange exchange = self.exchange
         reply.error = exchange.error
-        reply.overflowed = self.limit.overflowed
+        reply.overflowed = self.limit is not None and self.limit.overflowed
         if whole and not reply.overflowed:
             reply.response = exchange.response
-            exchange.response = Response()     # the reply keeps the head, the exchange is going to be reused
-            reply.body = reply.kept.part(0, reply.kept.size)
+            exchange.response = response_take()        # the reply keeps the head, the exchange is going to be reused
+            if reply.kept is not None:
+                reply.body = reply.kept.part(0, reply.kept.size)
         elif reply.error < 0:
             reply.error = ERROR_INTERNAL
         self.leave()
@@ -112,12 +123,10 @@ cdef ServiceReply ask_service(Exchange exchange, Service service, Request reques
         stream.body.add(span_of(body, len(body)))
         if sending.overflowed:
             raise MemoryError("no room for the body of a request of a middleware's own")
-    stream.limit = Owner()
-    stream.limit.limit = limit_bytes
-    reply.kept = Recording(exchange.entry_point.budget)
-    reply.kept.join(stream.limit)
+    stream.limit_bytes = limit_bytes
     stream.settle_later = settle_later
     asking = exchange_take(exchange.entry_point, stream, exchange.dialer)
+    request_give(asking.request)
     asking.request = request
     asking.forward = exchange.forward
     stream.exchange = asking

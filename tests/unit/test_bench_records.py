@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from bench.job import Job
+from bench.peers import PEERS
 from bench.report import merged, read, save
+from bench.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
 ORDER = ["keepalive", "connect", "idle"]
@@ -57,3 +60,19 @@ def test_rounds_are_a_number_above_0(number: str) -> None:
     assert result.returncode == 2
     assert "--rounds" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("peer", ["nginx", "haproxy", "lbcore"])
+@pytest.mark.parametrize("task", TASKS)
+def test_each_proxy_takes_the_configuration_of_a_task(task: str, peer: str, tmp_path: Path) -> None:
+    if not TASKS[task].does(peer):
+        assert peer == "haproxy"
+        return
+    program, *options = PEERS[peer].command(tmp_path, Job(8000, [8001, 8002], 0, task=task))
+    command = {
+        "nginx": [program, "-t", *options],
+        "haproxy": [program, "-c", *options],
+        "lbcore": [program, "check", str(tmp_path / "dynamic.yml")],
+    }[peer]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr

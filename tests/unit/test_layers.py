@@ -44,7 +44,7 @@ ALLOWED = {
 INTERNAL = {
     f"lbcore.{package}.{name}"
     for package, names in {
-        "http": "arena buffer cookie fields heap lenient pico reflect sink",
+        "http": "arena buffer cookie fields heap lenient pico reflect sink spare",
         "http2": "memory nghttp2",
         "http3": "nghttp3 ngtcp2",
         "middleware": "spool",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import json
 import threading
 import time
@@ -16,7 +17,7 @@ import bcrypt
 import pytest
 from passlib import hash as crypts
 
-from lbcore.middleware.users import Users
+from lbcore.middleware.users import Follower, Users
 from lbcore.passwords import checker as checking
 from lbcore.passwords.checker import Checker, Done, Job
 from tests.support.instance import eventually
@@ -219,6 +220,37 @@ def test_users_of_a_file_are_followed(tmp_path: Path, monkeypatch: pytest.Monkey
         file.write_text(f"cy:{FAST}\n")
         look()
         assert status(proxy, basic(b"cy", b"secret")) == "200"
+
+
+def test_no_request_waits_for_the_file_of_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that hangs holds one thread. Nobody looks any more when no configuration names a file."""
+    looking, again = threading.Event(), threading.Event()
+
+    def hangs(users: Users) -> bool:
+        looking.set()
+        again.wait(60)
+        return False
+
+    def threads() -> int:
+        return sum(thread.name == "users" for thread in threading.enumerate())
+
+    def followers() -> bool:
+        gc.collect()
+        return any(isinstance(item, Follower) for item in gc.get_objects())
+
+    monkeypatch.setattr(Users, "refresh", hangs)
+    file = tmp_path / "users"
+    file.write_text(f"ann:{FAST}\n")
+    with serving(echo) as server, edge(guarded(server.url, usersFile=str(file))) as proxy:
+        assert looking.wait(60)
+        assert [status(proxy, basic(b"ann", b"secret")) for _ in range(3)] == ["200"] * 3
+        proxy.apply(guarded(server.url, usersFile=str(file)))
+        assert status(proxy, basic(b"ann", b"secret")) == "200"
+        assert threads() == 1
+        again.set()
+        proxy.apply(guarded(server.url, f"ann:{FAST}"))
+        eventually(lambda: not followers(), "nobody follows a file")
+        assert status(proxy, basic(b"ann", b"secret")) == "200"
 
 
 class Slow:

@@ -179,3 +179,19 @@ def test_a_metric_says_when_sources_are_evicted() -> None:
         assert not table.admit(3, b"y" * 16, 1)
         assert metric(lb, "lbcore_keys", kind="held") == 49_152
         assert metric(lb, "lbcore_keys_shed_total", result="refused") == 1
+
+
+def test_more_sources_than_there_is_room_for() -> None:
+    """Those that were not seen for long make room: the number of rows has a bound, and what is evicted is counted."""
+    most, more = 49152, 300
+    options = {"average": 1, "period": "1h", "burst": 2, "sourceCriterion": {"requestHeaderName": "X-Key"}}
+    with recorders("a") as (a,), edge(limited(a.url, **options)) as lb:
+        table = KeyedTable(lb.proxy._region, 0)  # type: ignore[arg-type]
+        for key in range(most):
+            table.spend(1, key.to_bytes(16, "big"), 1, 1)  # long ago
+        assert (table.shared_rows, table.evictions) == (most, 0)
+        client = lb.client()
+        for key in range(more):
+            asks = GET.replace(b"\r\n\r\n", b"\r\nX-Key: %d\r\n\r\n" % key)
+            assert statuses(client, 3, asks) == [200, 200, 429], "each has its own burst"
+        assert (table.shared_rows, table.evictions) == (most, more)

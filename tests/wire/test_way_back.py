@@ -358,3 +358,39 @@ def test_a_service_that_is_left_for_a_fallback_has_ended(known: Steps) -> None:
         assert known["one"].statuses == known["three"].statuses == [200, 200]
 
 
+def test_many_middlewares_keep_something_each(known: Steps) -> None:
+    """More than an exchange has room for of its own, at routers and services; some wait, one answers."""
+    names = ["one", "two", "three"]
+    with recorders("a") as (a,), edge(three(names * 4, names * 3, a.url)) as lb:
+        for wish in ("", "two=back-wait", "three=wait", ""):
+            client = sent(lb, asks(wish) if wish else GET)
+            waits = 7 if wish else 0
+            for _ in range(waits):
+                held(lb, known[wish.partition("=")[0]], 1)
+                in_loop(lb, known[wish.partition("=")[0]].release)
+            first, headers, text = client.message()
+            assert (first.split()[1], text) == ("200", b"a")
+            counts = {"one": "1", "two": "3" if "two" in wish else "1", "three": "2" if "three" in wish else "1"}
+            assert {name: headers[f"x-{name}"] for name in names} == counts
+        assert lb.ask(asks("three=answer"))[0].split()[1] == "403"
+        idle(lb, a)
+    assert [len(known[name].statuses) for name in names] == [4 * 7 + 1, 4 * 7 + 1, 4 * 7]
+
+
+def test_what_is_kept_on_the_way_back_stands_in_front_of_what_was_kept_before(known: Steps) -> None:
+    """`errors` keeps the page when the middlewares behind it have kept theirs."""
+    dynamic = three(["one", "pages", "few", "two"], ["three"], "")
+    dynamic["http"]["middlewares"] |= {
+        "pages": {"errors": {"status": ["500-599"], "service": "pages"}},
+        "few": {"inFlightReq": {"amount": 1}},
+    }
+    with recorders("a", "page") as (a, page):
+        for name, server in (("all", a), ("pages", page)):
+            dynamic["http"]["services"].setdefault(name, {}).update(limited(server.url, 100)["all"])
+        with edge(dynamic) as lb:
+            a.answer = lambda *request: (503, b"down")
+            for _ in range(3):
+                first, _, text = lb.ask(GET)
+                assert (first.split()[1], text) == ("503", b"page")
+            idle(lb, a)
+    assert known["one"].statuses == known["two"].statuses == known["three"].statuses == [503] * 3
