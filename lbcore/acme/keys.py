@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from lbcore.config.static.certificates_resolvers import USUAL_KEY_TYPE
+from lbcore.tls.describe import UNREADABLE
 
 ACCOUNT_KEY_BITS = 4096
 COMMON_NAME_LIMIT = 64
@@ -120,7 +121,7 @@ def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         found += [name.lower() for name in names.get_values_for_type(x509.DNSName)]
         found += [str(address) for address in names.get_values_for_type(x509.IPAddress)]
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         pass
     found += [str(name.value).lower() for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     return tuple(dict.fromkeys(found))

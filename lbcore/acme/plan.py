@@ -12,6 +12,7 @@ from lbcore.acme.keys import names_of
 from lbcore.acme.state import Held, Job, Key, Resolver
 from lbcore.acme.wanted import Wanted, covers, problem_of, wildcard_of
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.tls.describe import UNREADABLE
 
 NEVER = float("inf")
 
@@ -30,7 +31,7 @@ class Needs:
         for certificate in dynamic.tls.certificates:
             text = certificate.certificate_text
             if text and text not in own:
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(*UNREADABLE):
                     given |= set(names_of(x509.load_pem_x509_certificate(text.encode())))
         # Wildcards first: a name under one needs no certificate of its own.
         ranked = sorted(asked, key=lambda want: not any(name.startswith("*") for name in want.names))

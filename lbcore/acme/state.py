@@ -17,6 +17,7 @@ from lbcore.acme.schedule import Allowance, renewal_due
 from lbcore.acme.storage import Storage, StoredCertificate
 from lbcore.acme.wanted import Wanted
 from lbcore.config.static import Acme
+from lbcore.tls.describe import UNREADABLE
 
 ORDERS_AT_ONCE = 4  # of one resolver
 ORDERS_BURST, ORDER_S = 100, 36.0  # of one resolver: this many at once, then one in this many seconds
@@ -107,7 +108,7 @@ def held_of(resolver: str, stored: StoredCertificate) -> Held | None:
     try:
         pair_of(stored.certificate, stored.key)
         certificate = x509.load_pem_x509_certificate(stored.certificate.encode())
-    except ValueError:
+    except UNREADABLE:
         return None
     return Held(resolver, stored, certificate, frozenset(names_of(certificate)))
 

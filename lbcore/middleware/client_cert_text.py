@@ -30,7 +30,7 @@ def _parts(text: bytes, wanted: Info) -> Iterator[str]:
         certificate = x509.load_der_x509_certificate(base64.b64decode(text))
         subject, issuer = _name(certificate.subject, wanted.subject), _name(certificate.issuer, wanted.issuer)
         alternatives = _alternatives(certificate) if wanted.sans else []
-    except ValueError:
+    except (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType):
         return  # what TLS has accepted, and this library does not read
     if subject:
         yield f'Subject="{subject}"'

@@ -27,6 +27,7 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import Ocsp
 from lbcore.ocsp.response import RevokedError, Staple, issuer_among, read_response, request_for, responders_of
 from lbcore.provider.blocking import BlockedError, BlockingCalls
+from lbcore.tls.describe import UNREADABLE
 
 SetStaples = Callable[[Mapping[str, str], Sequence[str]], Awaitable[None]]
 AT_ONCE = 8  # requests under way
@@ -119,13 +120,13 @@ class StaplingAgent:
         """A certificate by its fingerprint; None: there is nothing to ask about it."""
         try:
             first, *others = x509.load_pem_x509_certificates(text.encode())
-        except ValueError:
+            names = _names_of(first)
+        except UNREADABLE:
             return None
         overrides = self._settings.responder_overrides
         urls = [overrides.get(url, url) for url in responders_of(first)]
         if not urls:
             return None
-        names = _names_of(first)
         issuer = issuer_among(first, others)
         if issuer is None:
             _log.warning("no OCSP response for %s: the certificate of its issuer is not in the file behind it", names)
@@ -164,6 +165,7 @@ class StaplingAgent:
                 return
             if entry.at <= now and not entry.is_asking:
                 entry.is_asking = True
+                entry.at = now + FIRST_WAIT_S  # whatever becomes of it: a responder is not asked without a pause
                 task = asyncio.create_task(self._renew(name, entry))
                 self._tasks.add(task)
                 task.add_done_callback(self._ended)
@@ -241,7 +243,7 @@ def _names_of(certificate: x509.Certificate) -> str:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         found = names.get_values_for_type(x509.DNSName)
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         found = []
     return ", ".join(found) or certificate.subject.rfc4514_string()
 

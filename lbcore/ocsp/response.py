@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+
+from lbcore.tls.describe import UNREADABLE
 
 USUAL_LIFE_S = 24 * 3600.0  # of an answer that does not say when the next one is due
 SKEW_S = 300.0  # by which the clocks of a responder and of this machine may differ
@@ -35,7 +37,7 @@ def responders_of(certificate: x509.Certificate) -> list[str]:
     """The URLs of the OCSP responders that a certificate names."""
     try:
         places = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return []
     return [
         place.access_location.value
@@ -68,7 +70,9 @@ def read_response(data: bytes, certificate: x509.Certificate, issuer: x509.Certi
         if single is None:
             raise ValueError("the answer is about another certificate")
         _verify(response, issuer, now)
-    except (UnsupportedAlgorithm, TypeError) as error:
+    except ValueError:
+        raise
+    except UNREADABLE as error:
         raise ValueError(f"the answer cannot be read: {error}") from None
     begins = single.this_update_utc.timestamp()
     ends = begins + USUAL_LIFE_S if single.next_update_utc is None else single.next_update_utc.timestamp()
@@ -114,7 +118,7 @@ def _verify(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: float) -
 def _is_appointed(signer: x509.Certificate, issuer: x509.Certificate, now: float) -> bool:
     try:
         usages = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return False
     begins, ends = signer.not_valid_before_utc.timestamp(), signer.not_valid_after_utc.timestamp()
     lasts = begins <= now + SKEW_S and now < ends
@@ -124,7 +128,7 @@ def _is_appointed(signer: x509.Certificate, issuer: x509.Certificate, now: float
 def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (InvalidSignature, *UNREADABLE):
         return False
     return True
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lbcore.config.tls import DEFAULT, TlsConfig
 
+# Of certificates that OpenSSL takes, and serves with, and this library does not read: two extensions of a kind, ...
+UNREADABLE = (
+    *(ValueError, TypeError, UnsupportedAlgorithm),
+    *(x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType),
+)
 WARNING_DAYS = 30  # an end this near is a warning, as in Traefik
 # By the OID's name in cryptography: as Go calls it.
 _HASHES = {"sha1": "SHA1", "sha256": "SHA256", "sha384": "SHA384", "sha512": "SHA512", "md5": "MD5"}
@@ -71,6 +78,13 @@ class Described:
 
 def described(text: str) -> Described:
     """The first certificate of a PEM text. Raises ValueError."""
+    try:
+        return _described(text)
+    except UNREADABLE as error:
+        raise ValueError(f"the certificate cannot be read: {error}") from None
+
+
+def _described(text: str) -> Described:
     found = x509.load_pem_x509_certificate(text.encode())
     key = found.public_key()
     public = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -98,13 +112,19 @@ def described(text: str) -> Described:
 def certificates_of(tls: TlsConfig) -> list[Described]:
     """Of a configuration in force: the ones chosen by name, and that of the default store, each once, by their names.
 
-    The one that is made for clients that ask for no known name is not among them.
+    The one that is made for clients that ask for no known name is not among them, nor one that cannot be read here.
     """
     store = tls.stores.get(DEFAULT)
     texts = [certificate.certificate_text for certificate in tls.certificates]
     if store is not None and store.default_certificate is not None:
         texts.append(store.default_certificate.certificate_text)
-    return sorted_by_name(described(text) for text in dict.fromkeys(texts) if text)
+    return sorted_by_name(_readable(text for text in dict.fromkeys(texts) if text))
+
+
+def _readable(texts: Iterable[str]) -> Iterator[Described]:
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            yield described(text)
 
 
 def sorted_by_name(found: Iterable[Described]) -> list[Described]:
@@ -125,7 +145,7 @@ def _common_name(name: x509.Name) -> str:
 def _alternatives(found: x509.Certificate) -> tuple[list[str], list[str]]:
     try:
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return [], []
     addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
     return list(names.get_values_for_type(x509.DNSName)), addresses

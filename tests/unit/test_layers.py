@@ -36,7 +36,7 @@ ALLOWED = {
     "health": {"config", "http", "state", "tls"},
     "integrations": {"selection"},
     "acme": {"config", "provider", "tls"},
-    "ocsp": {"config", "provider"},
+    "ocsp": {"config", "provider", "tls"},
     "spiffe": {"config"},
     "process": BELOW_TRANSPORT | {"acme", "api", "health", "ocsp", "provider", "spiffe", "transport"},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import http.server
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,10 +16,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
+from lbcore.acme.plan import Needs
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.load import static_of
 from lbcore.config.static import Ocsp
@@ -27,6 +29,8 @@ from lbcore.errors import ConfigError
 from lbcore.ocsp import agent
 from lbcore.ocsp.agent import StaplingAgent
 from lbcore.ocsp.response import issuer_among, read_response, request_for, responders_of
+from lbcore.tls.contexts import Pair
+from lbcore.tls.describe import certificates_of
 from tests.support.instance import becomes_true
 
 URL = "http://127.0.0.1:1/"
@@ -252,5 +256,87 @@ def test_a_response_is_renewed_ahead_and_dropped_when_it_ends(
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def unusual(old: str, new: str) -> bytes:
+    """A certificate with a responder that OpenSSL takes, with some bytes changed, and that of its authority. PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    place = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(URL))
+    builder = x509.CertificateBuilder().subject_name(LEAF.certificate.subject).issuer_name(CA.certificate.subject)
+    builder = builder.public_key(key.public_key()).serial_number(77)
+    builder = builder.not_valid_before(datetime.now(UTC)).not_valid_after(datetime.now(UTC) + timedelta(days=9))
+    builder = builder.add_extension(x509.AuthorityInformationAccess([place]), critical=False)
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("unusual.test")]), critical=False)
+    builder = builder.add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.99"), b"\x30\x00"), False)
+    data = builder.sign(CA.key, hashes.SHA256()).public_bytes(Encoding.DER)
+    assert data.count(bytes.fromhex(old)) == 1
+    text = ssl.DER_cert_to_PEM_cert(data.replace(bytes.fromhex(old), bytes.fromhex(new))).encode()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    assert Pair(text, private)
+    return text + CA.certificate.public_bytes(Encoding.PEM)
+
+
+UNUSUAL = {
+    "two of a kind": ("0603551d63", "0603551d11"),
+    "version": ("a003020102", "a003020107"),
+    "kind of name": (b"\x82\x0cunusual.test".hex(), b"\xa3\x0cunusual.test".hex()),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_a_certificate_that_openssl_alone_reads_ends_nothing(kind: str, responder: Responder) -> None:
+    """It is served, and what asks about certificates, describes and orders them goes on with the others."""
+    text = unusual(*UNUSUAL[kind]).decode()
+    sound = (LEAF.certificate.public_bytes(Encoding.PEM) + CA.certificate.public_bytes(Encoding.PEM)).decode()
+    tls = TlsConfig(certificates=[Certificate(certificate_text=each) for each in (text, sound)])
+    held: dict[str, str] = {}
+
+    async def set_staples(added: Mapping[str, str], gone: Sequence[str]) -> None:
+        held.update(added)
+
+    async def run() -> None:
+        responder.answer = lambda: response(CA)
+        stapling = StaplingAgent(Ocsp(responder_overrides={URL: responder.url}), set_staples)
+        task = asyncio.create_task(stapling.run())
+        stapling.configured(DynamicConfig(tls=tls))
+        await becomes_true(lambda: task.done() or LEAF.certificate.fingerprint(hashes.SHA256()).hex() in held)
+        assert not task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(run())
+    assert "leaf" in {each.common_name for each in certificates_of(tls)}
+    Needs.of([], DynamicConfig(tls=tls), [])
+
+
+def test_a_responder_is_not_asked_without_a_pause_whatever_it_answers(
+    responder: Responder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd(Exception):
+        pass
+
+    def read(*arguments: object) -> None:
+        raise Odd
+
+    monkeypatch.setattr(agent, "read_response", read)
+
+    async def set_staples(added: Mapping[str, str], gone: Sequence[str]) -> None:
+        raise AssertionError("there is nothing to staple")
+
+    async def run() -> None:
+        responder.answer = lambda: b""
+        stapling = StaplingAgent(Ocsp(responder_overrides={URL: responder.url}), set_staples)
+        task = asyncio.create_task(stapling.run())
+        text = (LEAF.certificate.public_bytes(Encoding.PEM) + CA.certificate.public_bytes(Encoding.PEM)).decode()
+        stapling.configured(DynamicConfig(tls=TlsConfig(certificates=[Certificate(certificate_text=text)])))
+        await becomes_true(lambda: responder.asked > 0)
+        for _ in range(5):  # each would ask again
+            stapling.configured(DynamicConfig(tls=TlsConfig(certificates=[Certificate(certificate_text=text)])))
+            await asyncio.sleep(0.05)
+        assert responder.asked == 1
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(run())
