@@ -88,18 +88,28 @@ def _transport(context: Context, source: Source, spec: Part) -> Content:
     content = _rest(
         spec,
         *("serverName", "insecureSkipVerify", "cipherSuites", "minVersion", "maxVersion", "maxIdleConnsPerHost"),
-        *("forwardingTimeouts", "disableHTTP2", "peerCertURI", "spiffe"),
+        *("forwardingTimeouts", "disableHTTP2", "peerCertURI"),
     )
-    return {**content, **_trust(context, source, spec)}
+    return {**content, **_spiffe(spec), **_trust(context, source, spec)}
 
 
 def _stream_transport(context: Context, source: Source, spec: Part) -> Content:
     content = _rest(spec, "dialTimeout", "dialKeepAlive", "proxyProtocol", "terminationDelay")
     if (tls := spec.part("tls")) is not None:
-        of_tls = _rest(tls, "serverName", "insecureSkipVerify", "peerCertURI", "spiffe")
-        content["tls"] = {**of_tls, **_trust(context, source, tls)}
+        of_tls = _rest(tls, "serverName", "insecureSkipVerify", "peerCertURI")
+        content["tls"] = {**of_tls, **_spiffe(tls), **_trust(context, source, tls)}
         tls.end()
     return content
+
+
+def _spiffe(part: Part) -> Content:
+    """What the kind has. What lbcore has beyond that names files of its machine."""
+    spiffe = part.part("spiffe")
+    if spiffe is None:
+        return {}
+    content = _rest(spiffe, "ids", "trustDomain")
+    spiffe.end()
+    return {"spiffe": content}
 
 
 def _trust(context: Context, source: Source, part: Part) -> Content:

@@ -306,6 +306,7 @@ def test_settings_that_do_not_exist_are_named_with_their_object() -> None:
         custom("Middleware", "p", {"plugin": {"x": {}}}),
         custom("Middleware", "k", {"apiKey": {"keysFile": "/etc/shadow"}}),
         custom("ServersTransport", "t", {"serverNam": "x"}),
+        custom("ServersTransport", "s", {"spiffe": {"trustBundles": {"a.test": "/etc/shadow"}}}),
         custom("TLSOption", "o", {"minVersion": 3, "sniStrict": "maybe"}),
     ]
     config = read(*things).config
@@ -314,6 +315,7 @@ def test_settings_that_do_not_exist_are_named_with_their_object() -> None:
     assert "spec.plugin" in faults["default-p"][0] and "not supported" in faults["default-p"][0]
     assert "unknown key 'apiKey'" in faults["default-k"][0]
     assert "unknown key 'serverNam'" in faults["default-t"][0]
+    assert "spec.spiffe.trustBundles: unknown key 'trustBundles'" in faults["default-s"][0]
     assert "spec.sniStrict" in faults["default-o"][0]
 
 
