@@ -11,10 +11,10 @@ import traceback
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from itertools import count
-from typing import Any
+from typing import Any, get_args
 from weakref import WeakValueDictionary
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 
 from lbcore.config.middlewares.python import Python
 from lbcore.config.validate import Fault, Faults
@@ -97,7 +97,8 @@ def _validated(model: type[BaseModel], data: dict[str, Any]) -> BaseModel:
     try:
         options = model.model_validate(data)
     except ValidationError as error:
-        faults += [Fault(_message(detail), *_where(*detail["loc"])) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        faults += [Fault(_message(detail, model), *_where(*detail["loc"])) for detail in details]
     if faults:
         raise Faults(faults)
     return options
@@ -107,12 +108,29 @@ def _where(*path: str | int) -> tuple[str | int, ...]:
     return ("python", "options", *path)
 
 
-def _message(detail: Any) -> str:
+def _message(detail: Any, model: type[BaseModel]) -> str:
     where = ".".join(map(str, detail["loc"]))
     message = detail["msg"][:1].lower() + detail["msg"][1:]
-    if isinstance(detail["input"], str):
+    if isinstance(detail["input"], str) and not _is_secret(model, detail["loc"]):
         message = f"{detail['input']!r}: {message}"
     return f"option {where}: {message}" if where else message
+
+
+def _is_secret(model: Any, path: tuple[str | int, ...]) -> bool:
+    """Whether a value is to be a SecretStr, or may be one."""
+    kinds = {model}
+    for key in path:
+        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        fields = [item for each in models for item in each.model_fields.items()]
+        found = [field for name, field in fields if key in (name, field.alias, field.validation_alias)]
+        kinds = {kind for field in found for kind in _kinds(field.annotation)} if found else kinds
+    return not kinds.isdisjoint((SecretStr, SecretBytes))
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types in an annotation: of `list[A | B]`, A and B."""
+    parts = get_args(annotation)
+    return {kind for part in parts for kind in _kinds(part)} if parts else {annotation}
 
 
 def _guarded(what: str, call: Callable[[], Any]) -> Any:

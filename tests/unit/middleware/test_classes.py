@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, SecretStr
 
 from lbcore.api.shape import shape
 from lbcore.cli import main
@@ -57,6 +57,19 @@ class Checked:
             raise LookupError("not 13")
 
     def on_response(self, request: Any, response: Any) -> None: ...
+
+
+class Secretive:
+    class Options(BaseOptions):
+        class Within(BaseOptions):
+            pin: SecretStr = Field(min_length=99)
+
+        token: SecretStr | None = Field(None, min_length=99)
+        within: dict[str, Within] | None = None
+
+    def __init__(self, options: Options) -> None: ...
+
+    def on_request(self, request: Request) -> None: ...
 
 
 class Lax:
@@ -136,6 +149,14 @@ def test_a_class_that_is_right(tmp_path: Path) -> None:
     assert len(found) == 1 and "needs keys and values, not 'some'" in found[0]
     found = problems(tmp_path, "python:", f"  class: {HERE}:Plain", "  timeout: 0s")
     assert len(found) == 1 and "above 0" in found[0]
+
+
+def test_what_is_wrong_with_a_secret_does_not_show_it(tmp_path: Path) -> None:
+    lines = ["    token: sesame1", "    within: {door: {pin: sesame2}}"]
+    found = problems(tmp_path, "python:", f"  class: {HERE}:Secretive", "  options:", *lines)
+    assert len(found) == 2 and "option token: value should have" in found[0]
+    assert "option within.door.pin: value should have" in found[1]
+    assert "sesame" not in "".join(found)
 
 
 def test_what_is_wrong_with_options_has_its_line(tmp_path: Path) -> None:
