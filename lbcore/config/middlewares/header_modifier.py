@@ -16,6 +16,13 @@ def _value(value: str) -> str:
     return value
 
 
+def _given(name: str) -> str:
+    if not name:
+        raise ValueError("the name of a header is empty")
+    return name
+
+
+Name = Annotated[OwnHeaderName, AfterValidator(_given)]
 Value = Annotated[str, AfterValidator(_value)]
 
 
@@ -25,9 +32,9 @@ class HeaderModifier(Model):
     remove  names.
     """
 
-    set: dict[OwnHeaderName, Value] = {}
-    add: dict[OwnHeaderName, Value] = {}
-    remove: list[OwnHeaderName] = []
+    set: dict[Name, Value] = {}
+    add: dict[Name, Value] = {}
+    remove: list[Name] = []
 
 
 class RequestHeaderModifier(HeaderModifier):
