@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -125,7 +125,7 @@ class Table:
     acceptors: Mapping[str, Acceptor]
     options_by_host: Mapping[str, dict[bytes, str]]
     middlewares: Mapping[str, Middleware]
-    places: Mapping[str, list[str]]
+    places: Mapping[str, Collection[str]]
 
     @property
     def speaks_tls(self) -> bool:
@@ -327,7 +327,7 @@ class _Compiler:
         self.services: dict[str, Service] = {}
         self.balancers: dict[str, LoadBalancer] = {}
         self.middlewares: dict[str, Middleware] = {}
-        self.places: dict[str, list[str]] = {}
+        self.places: dict[str, dict[str, None]] = {}
         self.limits: list[tuple[Server, int]] = []
         self.policies: dict[str, UpstreamPolicy] = {}  # by transport
         self.trees: RouterTrees = trees_of(self.http.routers)
@@ -685,9 +685,7 @@ class _Compiler:
         return Guarded(name, tuple(steps), service)
 
     def note_place(self, middleware: str, place: str) -> None:
-        places = self.places.setdefault(middleware, [])
-        if place not in places:
-            places.append(place)
+        self.places.setdefault(middleware, {})[place] = None
 
     def chooser(self, name: str, config: model.Service, slot: int) -> Service:
         """The service of the configured kind."""
