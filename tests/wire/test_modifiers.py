@@ -159,7 +159,7 @@ def test_settings_that_mean_nothing_are_refused(kind: str, settings: dict[str, A
 
 
 @pytest.mark.parametrize("kind", ["requestHeaderModifier", "responseHeaderModifier"])
-@pytest.mark.parametrize("what", [{"set": {"": "x"}}, {"add": {"": "x"}}, {"remove": [""]}], ids=lambda what: "".join(what))
+@pytest.mark.parametrize("what", [{"set": {"": "x"}}, {"add": {"": "x"}}, {"remove": [""]}], ids=["set", "add", "gone"])
 def test_a_header_without_a_name_is_refused(kind: str, what: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="the name of a header is empty"):
         Middleware.model_validate({kind: what})
