@@ -181,3 +181,22 @@ def test_a_place_that_is_not_known_is_not_written() -> None:
 def test_settings_that_cannot_be_used(settings: dict[str, Any]) -> None:
     with pytest.raises((ConfigError, ValueError)):
         KubernetesIngress(**settings)
+
+
+def test_services_of_namespaces_that_read_alike_are_two() -> None:
+    """`b-web` of `a`, and `web` of `a-b`: neither gets the requests of the other, whichever comes first."""
+    things = [
+        service("b-web", namespace="a"), slice_of("b-web", ["127.0.0.3"], 8080, namespace="a"),
+        service("web", namespace="a-b"), slice_of("web", ["127.0.0.4"], 8080, namespace="a-b"),
+    ]  # fmt: skip
+    for first, second in (("a", "a-b"), ("a-b", "a")):
+        ingresses = []
+        for namespace, created in ((first, "2020-01-01T00:00:00Z"), (second, "2021-01-01T00:00:00Z")):
+            thing = ingress("i", f"{namespace}.test", path(name="b-web" if namespace == "a" else "web"), path("/more", name="b-web" if namespace == "a" else "web"), created=created)
+            thing["metadata"]["namespace"] = namespace
+            ingresses.append(thing)
+        config = read(*things, *ingresses).reading.config
+        assert len(config.http.services) == 2 and "a-b-web-80" in config.http.services
+        for router in config.http.routers.values():
+            (server,) = config.http.services[router.service].load_balancer.servers  # type: ignore[union-attr]
+            assert server.url == ("http://127.0.0.3:8080" if "a.test" in router.rule else "http://127.0.0.4:8080")
