@@ -4,8 +4,8 @@ The sources are built in a copy of the tree, so that the usual build stays. Memo
 build (`lbcore/http/sanitizer.pxd`), and Python takes its objects from the C heap: what is used after it was freed is
 seen.
 
---short    build all but the selection library with the sanitizers, from the C code of the usual build, and run the tests
-           named in SHORT; the whole run has Cython's checks of list indexes and of None, too
+--short    build all but the selection library with the sanitizers, from the C code of the usual build, without
+           Cython's checks of list indexes and of None, and run the tests named in SHORT
 arguments  pytest's: files to run, options
 """
 
