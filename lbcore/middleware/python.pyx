@@ -250,12 +250,18 @@ cdef class PythonMiddleware(Middleware):
                 return self.failed(error, request, response, answer)
             self.close(request, response)
             return ANSWER
-        if call is not None or not hasattr(result, "__await__"):
+        steps = Steps.__new__(Steps)
+        try:
+            if call is None and hasattr(result, "__await__"):
+                steps.inner = result if isinstance(result, Coroutine) else result.__await__()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:                     # it is an object of the class' own, too
+            return self.failed(error, request, response, answer)
+        if steps.inner is None:
             method = "on_request" if response is None else "on_response"
             error = TypeError(f"{method} has to give a Response or None, not {type(result).__name__}")
             return self.failed(error, request, response, answer)
-        steps = Steps.__new__(Steps)
-        steps.inner = result if isinstance(result, Coroutine) else result.__await__()
         steps.owner = self
         call = Call.__new__(Call)
         call.owner, call.request, call.response = self, request, response

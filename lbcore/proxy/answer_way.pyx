@@ -134,7 +134,8 @@ cdef class AnswerWay(Attempting):
         cdef char* digits = response.alloc(20)
         response.minor_version = 1
         response.reason = span_of(NULL, 0)
-        response.append(span_of(b"Content-Length", 14), span_of(digits, put_decimal(digits, response.text.len) - digits))
+        if response.status != 204 and response.status != 304:      # the first has none, and that of the second is the server's
+            response.append(span_of(b"Content-Length", 14), span_of(digits, put_decimal(digits, response.text.len) - digits))
         response.framing.length = response.text.len
         if self.request.is_head:
             response.text = span_of(NULL, 0)   # its length is told, and it is not sent

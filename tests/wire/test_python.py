@@ -23,6 +23,16 @@ from tests.support.wire import Edge, Peer, edge
 PLACES = ["router", "service"]
 
 
+class Broken:
+    def __await__(self) -> Any:
+        raise LookupError("as the test wants it")
+
+
+class Odd:
+    def __getattr__(self, name: str) -> Any:
+        raise LookupError("as the test wants it")
+
+
 class Scripted:
     """Does what the header `X-Do` of a request says: `method=what`. Has each answer tell how it was called."""
 
@@ -58,6 +68,11 @@ class Scripted:
             return 3
         if what == "self":
             return response
+        if what in ("unmodified", "empty"):
+            return Response(304 if what == "unmodified" else 204, headers={"ETag": '"1"'})
+        if what in ("broken", "odd"):
+            self.kept += [request, *([response] if response else [])]
+            return Broken() if what == "broken" else Odd()
         if what == "keep":
             self.kept += [request, request.headers, *([response, response.headers] if response else [])]
         if what == "inject":
@@ -293,6 +308,28 @@ def test_a_view_is_closed_when_its_call_is_over(world: World, do: str) -> None:
         assert "is over" in repr(kept[0]) + repr(kept[1])
         # The exchange is used again: the view must not show the other request.
         assert client.ask(GET.replace(b"/x", b"/other"))[2] == b"a"
+
+
+@pytest.mark.parametrize("do", ["in=broken", "back=broken", "in=odd", "back=odd"])
+def test_what_cannot_be_awaited_is_an_error_and_its_views_are_closed(world: World, do: str) -> None:
+    client = world.lb.client()
+    assert client.ask(asks(do))[0].startswith("HTTP/1.1 500 ")
+    assert client.ask(GET)[0].startswith("HTTP/1.1 200 ")
+    assert world.one.kept
+    for view in world.one.kept:
+        assert "over" in repr(view)
+    world.one.kept.clear()
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+@pytest.mark.parametrize("do", ["in=unmodified", "back=unmodified", "in=empty", "back=empty"])
+def test_an_answer_that_never_has_a_body_tells_no_length(world: World, do: str, method: bytes) -> None:
+    """A cache would take the length of a 304 for that of what it has."""
+    client = sent(world.lb, asks(do).replace(b"GET", method, 1))
+    head = client.until(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 304 " if "un" in do else b"HTTP/1.1 204 ")
+    assert b'ETag: "1"' in head and b"content-length" not in head.lower()
+    assert client.ask(GET)[0].startswith("HTTP/1.1 200 ")
 
 
 def test_a_view_that_was_kept_as_an_answer_is_an_error(world: World) -> None:
