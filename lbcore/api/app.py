@@ -182,6 +182,9 @@ class _Api:
         services = runtime.dynamic.http.services
         if layer == "http" and kind == "services" and name in services:
             return JSONResponse(view.service_view(runtime, name, services[name], with_health=True))
+        middlewares = runtime.dynamic.http.middlewares
+        if layer == "http" and kind == "middlewares" and name in middlewares:
+            return JSONResponse(view.middleware_view(runtime, name, middlewares[name], with_state=True))
         found = catalogue.objects(runtime, layer, kind).get(name)
         return JSONResponse(found) if found is not None else _missing(kind.removesuffix("s"), name)
 

@@ -72,12 +72,12 @@ def server_status(runtime: Runtime, identity: str) -> str:
     return "UP" if slot is None or runtime.region.is_up(slot) else "DOWN"
 
 
-def middleware_view(runtime: Runtime, name: str, middleware: Middleware) -> View:
-    """One middleware."""
+def middleware_view(runtime: Runtime, name: str, middleware: Middleware, with_state: bool = False) -> View:
+    """One middleware. `with_state`: with what it knows of requests, which takes time in front of many routers."""
     view = named(shape(middleware), name, *runtime.findings("middleware", name))
     users = middleware_users(runtime).get(name, [])
     view["type"] = (middleware.kinds[0] if middleware.kinds else "").replace("_", "")
-    if states := middleware_states(runtime, name):
+    if with_state and (states := middleware_states(runtime, name)):
         view["state"] = states
     if middleware.plugin:
         view["type"] = next(iter(middleware.plugin))
