@@ -6,6 +6,7 @@ from lbcore.http.request cimport Request as RequestHead
 from lbcore.http.response cimport Response as ResponseHead
 from lbcore.middleware.base cimport Context, Middleware, Pending
 from lbcore.middleware.views cimport Request, Response
+from lbcore.state.budget cimport MemoryBudget
 from lbcore.state.layout cimport ServerStats
 from lbcore.state.region cimport Region
 
@@ -47,7 +48,7 @@ cdef class PythonMiddleware(Middleware):
     cdef Region region                 # None: it is not counted
     cdef uint32_t slot
 
-    cdef int call_request(self, RequestHead request, ResponseHead answer, Context context, bytes body) except -1
+    cdef int call_request(self, RequestHead request, ResponseHead answer, Context context, bytes body, MemoryBudget budget) except -1
     cdef int answered(self, object result, Call call, Request request, Response response, ResponseHead answer, Context context) except -1
     cdef int failed(self, object error, Request request, Response response, ResponseHead answer) except -1
     cdef int ended(self, Call call, ResponseHead answer, Context context) except -1

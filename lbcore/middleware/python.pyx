@@ -23,6 +23,7 @@ from lbcore.http.span cimport span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pending
 from lbcore.middleware.spool cimport RequestSpool, WholeBody
 from lbcore.middleware.views cimport Request, Response
+from lbcore.state.budget cimport MemoryBudget
 from lbcore.state.holdings cimport State
 from lbcore.state.region cimport Region
 
@@ -151,9 +152,9 @@ cdef class PythonMiddleware(Middleware):
         if self.on_request_method is None:
             return PASS
         if self.body_limit == 0:
-            return self.call_request(request, answer, context, None)
+            return self.call_request(request, answer, context, None, None)
         if request.framing.body == BODY_NONE or request.framing.upgrade:
-            return self.call_request(request, answer, context, b"")
+            return self.call_request(request, answer, context, b"", None)
         if request.framing.body == BODY_LENGTH and request.framing.length > self.body_limit:
             answer.status = 413
             answer.text = span_of(b"Request Entity Too Large", 24)
@@ -162,10 +163,11 @@ cdef class PythonMiddleware(Middleware):
         spool.wait(context, self.body_limit, self.body_limit, 413)
         return WAIT
 
-    cdef int call_request(self, RequestHead request, ResponseHead answer, Context context, bytes body) except -1:
+    cdef int call_request(self, RequestHead request, ResponseHead answer, Context context, bytes body, MemoryBudget budget) except -1:
+        """Call the method. `budget`: of which the body is a part until the call is over; None: it is not. Returns a Verdict."""
         cdef Request view = self.view(request, context)
         cdef uint64_t began_ns = monotonic_ns() if self.slow_ns else 0
-        view.content = body
+        view.content, view.budget = body, budget
         self.stats.requests += 1
         try:
             result = self.on_request_method(view)
@@ -183,15 +185,28 @@ cdef class PythonMiddleware(Middleware):
         return self.answered(result, None, view, None, answer, context)
 
     cdef int on_settled(self, RequestHead request, ResponseHead answer, Context context, Pending pending) except -1:
+        cdef RequestSpool spool
+        cdef MemoryBudget budget
         cdef bytes body
         if not isinstance(pending, WholeBody):
             return self.ended(<Call?>pending, answer, context)
         if pending.expired:
             answer.status = 408
             return ANSWER
-        body = (<RequestSpool>context.state()).contents()
+        spool = <RequestSpool?>context.state()
+        budget = context.budget()
+        if not budget.take(spool.size):        # for the copy that the class has; what goes to the server is in the spool
+            answer.status = 503
+            answer.append(span_of(b"Retry-After", 11), span_of(b"1", 1))
+            answer.text = span_of(b"Service Unavailable", 19)
+            return ANSWER
+        try:
+            body = spool.contents()
+        except BaseException:
+            budget.give(spool.size)
+            raise
         context.keep_state(None)
-        return self.call_request(request, answer, context, body)
+        return self.call_request(request, answer, context, body, budget)
 
     # On the way back
 

@@ -5,6 +5,7 @@ from lbcore.http.request cimport Request as RequestHead
 from lbcore.http.response cimport Response as ResponseHead
 from lbcore.http.span cimport Span
 from lbcore.middleware.base cimport Context
+from lbcore.state.budget cimport MemoryBudget
 
 
 cdef class Head:
@@ -19,6 +20,7 @@ cdef class Request(Head):
     cdef Context context       # of the exchange; None for a request that is not of one
     cdef dict kept             # `state`, as far as it was asked for; else None
     cdef bytes content         # the body, if the class asks for bodies
+    cdef MemoryBudget budget   # of which `content` is a part until `close`; None: it is not
 
     cdef RequestHead head(self)
     cdef int open(self, RequestHead head, Context context) except -1

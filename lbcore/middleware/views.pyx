@@ -282,6 +282,9 @@ cdef class Request(Head):
         return 0
 
     cdef void close(self) noexcept:
+        if self.budget is not None:
+            self.budget.give(len(self.content))
+            self.budget = None
         self.message = self.context = self.kept = self.content = None
 
     cdef int set_line(self, Span name, Span lower, Span value) except -1:

@@ -415,6 +415,30 @@ def test_bodies(place: str, waits: bool) -> None:
         assert slow.message()[2] == b"a" and one.seen[-1] == text
 
 
+class Large(Scripted):
+    body_limit = 1 << 20
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["sync", "async"])
+def test_what_classes_see_of_bodies_is_within_the_budget(waits: bool) -> None:
+    one, body = Large(), b"x" * 600_000
+    with recorders("a") as (a,):
+        with edge(behind("router", "one", all=a.url), middlewares={"one": one}, static={"bodyMemoryBytes": 1 << 20}) as lb:
+            request = asks("in=async-wait" if waits else "other", post(body))
+            client = lb.client()
+            head, headers, _ = client.ask(request)
+            assert (head.split()[1], headers["retry-after"], one.held) == ("503", "1", [])
+            assert lb.proxy._region.bodies_shed > 0
+            client = lb.client()
+            client.send(asks("in=async-wait" if waits else "other", post(body[:400_000])))
+            if waits:
+                held(lb, one)
+                assert lb.proxy._region.body_memory >= 800_000      # what goes on, and what the class sees
+                one.release()
+            assert client.message()[0].split()[1] == "200"
+            eventually(lambda: lb.proxy._region.body_memory == 0, "all memory is given back")
+
+
 def test_without_a_limit_there_is_no_body_to_be_seen() -> None:
     class Asking:
         def on_request(self, request: Request) -> None:
