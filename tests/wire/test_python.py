@@ -423,7 +423,8 @@ class Large(Scripted):
 def test_what_classes_see_of_bodies_is_within_the_budget(waits: bool) -> None:
     one, body = Large(), b"x" * 600_000
     with recorders("a") as (a,):
-        with edge(behind("router", "one", all=a.url), middlewares={"one": one}, static={"bodyMemoryBytes": 1 << 20}) as lb:
+        dynamic = behind("router", "one", all=a.url)
+        with edge(dynamic, middlewares={"one": one}, static={"bodyMemoryBytes": 1 << 20}) as lb:
             request = asks("in=async-wait" if waits else "other", post(body))
             client = lb.client()
             head, headers, _ = client.ask(request)
