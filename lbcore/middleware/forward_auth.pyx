@@ -117,10 +117,16 @@ cdef class ForwardAuth(Middleware):
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         if self.asks_with_body and request.framing.body != BODY_NONE and not request.framing.upgrade:
             return self.take_body(request, answer, context)
-        return self.ask(request, context, b"")
+        return self.ask(request, answer, context, b"")
 
-    cdef int ask(self, Request request, Context context, bytes body) except -1:
-        context.ask(self.service, self.question(request), body, self.limit_bytes, TIMEOUT_MS)
+    cdef int ask(self, Request request, Response answer, Context context, bytes body) except -1:
+        try:
+            context.ask(self.service, self.question(request), body, self.limit_bytes, TIMEOUT_MS)
+        except MemoryError:                    # the memory for bodies has no room for this one, which is counted there
+            answer.status = 503
+            answer.append(span_of(b"Retry-After", 11), span_of(b"1", 1))
+            answer.text = span_of(b"Service Unavailable", 19)
+            return ANSWER
         return WAIT
 
     cdef int take_body(self, Request request, Response answer, Context context) except -1:
@@ -260,7 +266,7 @@ cdef class ForwardAuth(Middleware):
                 return ANSWER
             body = (<RequestSpool>context.state()).contents()
             context.keep_state(None)
-            return self.ask(request, context, body)
+            return self.ask(request, answer, context, body)
         reply = <Reply>pending
         verdict = self.heed(reply, request, answer, context)
         if reply.response is not None:

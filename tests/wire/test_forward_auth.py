@@ -15,6 +15,7 @@ import pytest
 from tests.support.certificates import authority, certificate, signed
 from tests.support.instance import eventually
 from tests.support.problems import errors_of, warnings_of
+from tests.support.recorder import config, post, recorders
 from tests.support.secure import secure_serving
 from tests.support.wire import Peer, Server, config_for, edge, serving
 from tests.wire.test_basic_auth import echo
@@ -485,3 +486,19 @@ def test_the_log_names_the_user(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["ClientUsername"] for line in lines] == ["ann", "-"]
     assert [line.get("ServiceName") for line in lines] == ["all@file", None]
+
+
+def test_a_body_without_room_is_refused_and_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    with recorders("a", "auth") as (a, auth):
+        dynamic = config({}, all=a.url)
+        options = {"address": auth.url, "forwardBody": True, "maxBodySize": 4 << 20}
+        dynamic["http"]["middlewares"] = {"auth": {"forwardAuth": options}}
+        dynamic["http"]["routers"]["all"]["middlewares"] = ["auth"]
+        with edge(dynamic, static={"bodyMemoryBytes": 1 << 20}) as lb:
+            client = lb.client()
+            head, headers, _ = client.ask(post(b"x" * 700_000))  # in the spool, and once more for the other server
+            assert (head.split()[1], headers["retry-after"], auth.requests, a.requests) == ("503", "1", [], [])
+            eventually(lambda: lb.proxy._region.body_memory == 0, "all memory is given back")
+            assert lb.proxy._region.bodies_shed > 0
+            assert lb.ask(post(b"x" * 100_000))[2] == b"a"
+    assert "internal error" not in caplog.text
