@@ -14,7 +14,7 @@ LOOKED_UP = re.compile(
 
 def test_names_that_are_looked_up_at_run_time_are_there() -> None:
     sources = sorted((ROOT / "lbcore").rglob("*.pyx"))
-    methods = re.compile(r"^    def (\w+)\(", re.MULTILINE)
+    methods = re.compile(r"^    (?:def|cpdef [\w ]*?) ?(\w+)\(", re.MULTILINE)
     defined = {name.strip("_") for path in sources for name in methods.findall(path.read_text())}
     generated = [path.with_suffix(".c") for path in sources if path.with_suffix(".c").exists()]
     assert generated, "the extensions are built in place"

@@ -261,7 +261,7 @@ def test_a_switch_of_protocols_waits_and_is_replaced_like_other_answers(known: S
 
     request = GET.replace(b"\r\n\r\n", b"\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
     with serving(switches) as server, edge(stepped(place, limited(server.url))) as lb:
-        client = sent(lb, asks(f"one={wish}" if wish != "none" else "two=wait", request))
+        client = sent(lb, asks(f"one={wish}" if wish != "none" else "three=wait", request))
         if wish not in ("back-answer", "none"):
             held(lb, known["one"], 1)
             in_loop(lb, known["one"].release)
