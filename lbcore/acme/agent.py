@@ -36,6 +36,7 @@ SHARED_LOOK_S = 2.0  # and of storages that other instances use, too, or that co
 END_S = 5.0  # for running orders to remove their records, at the end of the process
 ASK_AGAIN_S = 6 * 3600.0  # between two requests for renewal information, if the CA sets no interval
 MOST_STORED_WAIT_S = 7 * 86400.0  # longer ones were stored while the clock was wrong
+NOTHING_SEEN = -1  # the version of the answers of other instances, before the first look
 BUSY_S = 3.0  # between two looks at a certificate that another instance orders
 JUMP_S = 60.0  # the clock was set if it differs by more from the time that has passed
 
@@ -67,6 +68,7 @@ class AcmeAgent:
         self._owner = uuid4().hex  # names this instance in storages that others share
         self._closed: dict[str, str] = {}  # the problems of resolvers whose storage cannot be reached yet
         self._storages: dict[str, Storage] = {}  # by the text that names them
+        self._sharing: dict[str, Sharing] = {}  # by the same text: an instance has one entry in a storage
         self._followers: list[asyncio.Task[None]] = []  # of the answers of other instances
         self._holds: set[Hold] = set()
         self._signatures: dict[str, tuple[Any, ...]] = {}  # by storage, as are the next two
@@ -169,11 +171,15 @@ class AcmeAgent:
         known = self._storages.get(acme.storage)
         storage = known if known is not None else storage_of(acme.storage)
         await in_thread(storage.open)
+        if known is None and storage.is_shared:
+            # Before the entry points listen: others wait for this instance before they let a CA ask any of them.
+            await in_thread(storage.acknowledge, self._owner, NOTHING_SEEN)
         failures = await in_thread(storage.failures, name)
         signature = await in_thread(storage.signature)
         found = Resolver(name, acme, storage)
-        sharing = Sharing(storage, self._owner) if storage.is_shared else None
-        found.solvers = solvers_of(acme, answers, sharing)
+        if storage.is_shared and acme.storage not in self._sharing:
+            self._sharing[acme.storage] = Sharing(storage, self._owner)
+        found.solvers = solvers_of(acme, answers, self._sharing.get(acme.storage))
         self._resolvers[name] = found
         if await self._load(found) and self._published_at >= 0:
             self._schedule_publish()

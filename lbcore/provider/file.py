@@ -241,8 +241,7 @@ class FileProvider:
         unread: dict[Path, str] = {}
         for file in files:
             try:
-                await self._settled(file)
-                text = await self._calls.run(str(file), READ_S, partial(_read, file))
+                text = await self._settled_text(file)
                 if text is not None:
                     texts[file] = text
             except (ConfigError, OSError) as error:
@@ -260,18 +259,25 @@ class FileProvider:
             self._unread[file] = reason
             _log.error("configuration: %s", reason)
 
-    async def _settled(self, file: Path) -> None:
-        """Wait until no process writes a file, because half of it may be valid without being the intended one."""
+    async def _settled_text(self, file: Path) -> str | None:
+        """The text of a file that no process has written while it was read: a part may be valid, and not intended.
+
+        None if the file does not exist. After WRITER_S the text is taken as it is. Raises ConfigError and OSError.
+        """
         give_up = time.monotonic() + WRITER_S
-        while await self._calls.run(str(file), READ_S, lambda: is_being_written(file)):
-            if time.monotonic() > give_up:
-                return
+        while True:
+            text, is_settled = await self._calls.run(str(file), READ_S, partial(_read, file))
+            if is_settled or time.monotonic() > give_up:
+                return text
             await asyncio.sleep(0.02)
 
 
-def _read(file: Path) -> str | None:
-    """The text of a file; None if it does not exist. Raises ConfigError."""
-    return read_text(file) if file.exists() else None
+def _read(file: Path) -> tuple[str | None, bool]:
+    """The text of a file, None if it does not exist; and whether no process wrote it. Raises ConfigError."""
+    before = _signature(file)
+    was_written = is_being_written(file)
+    text = read_text(file) if file.exists() else None
+    return text, not (was_written or is_being_written(file)) and _signature(file) == before
 
 
 def _show_template(file: Path, text: str) -> None:

@@ -53,6 +53,8 @@ def fields(message: bytes) -> Iterator[tuple[int, bytes]]:
             _, at = _number(message, at)
         elif kind in FIXED:
             at += FIXED[kind]
+            if at > len(message):
+                raise ValueError("a message is cut off")
         else:
             raise ValueError("what it says is no message of Protocol Buffers")
 
