@@ -26,8 +26,9 @@ run: build #? start three backends and lbcore in front of them on http://127.0.0
 system: #? install the Debian packages that tests and benchmarks use, where they are missing
 	@sh ci/system.sh
 
-# Files of tests side by side, in the order of tests/conftest.py.
-SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -p no:benchmark
+# Files of tests side by side, in the order of tests/conftest.py. Many tests wait, so one process more than CPUs.
+PROCESSES := $(shell expr $$(nproc) + 1)
+SIDE_BY_SIDE := --numprocesses $(PROCESSES) --maxprocesses 5 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -p no:benchmark
 
 test: build system lint #? build, lint, the whole test suite, and a part of it with sanitizers
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
