@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from pydantic import PrivateAttr
@@ -108,9 +109,26 @@ class Lines(dict[str, Callable[[tuple[str | int, ...]], int | None]]):
         return found or (int(line) if line.isdigit() else None)
 
 
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """A reference to an object of another provider that counts only if this is made of the right thing.
+
+    layer, kind, name  the object that refers.
+    reference          `a-b-web@provider`.
+    source             the `place` of the object that is meant: `Middleware a/b-web`.
+    """
+
+    layer: str
+    kind: str
+    name: str
+    reference: str
+    source: str
+
+
 class DynamicConfig(Model):
     may_be_empty: ClassVar[bool] = True
     _lines: Lines = PrivateAttr(default_factory=Lines)
+    _outside: tuple[Outside, ...] = PrivateAttr(default=())
 
     http: HttpConfig = HttpConfig()
     tcp: TcpConfig = TcpConfig()
@@ -125,6 +143,16 @@ class DynamicConfig(Model):
     def with_lines(self, lines: Lines) -> Self:
         """The same, with where its parts are written."""
         self._lines = lines
+        return self
+
+    @property
+    def outside(self) -> tuple[Outside, ...]:
+        """References to objects of other providers that have to be seen to when these are known."""
+        return self._outside
+
+    def with_outside(self, outside: tuple[Outside, ...]) -> Self:
+        """The same, with references that have to be seen to."""
+        self._outside = outside
         return self
 
     @property

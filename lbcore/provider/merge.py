@@ -6,10 +6,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from lbcore.config.dynamic import DynamicConfig, HttpConfig, Lines
+from lbcore.config.dynamic import DynamicConfig, HttpConfig, Lines, Outside
+from lbcore.config.model import Model
 from lbcore.config.tcp import TcpConfig
 from lbcore.config.tls import DEFAULT, TlsConfig, TlsOptions
 from lbcore.config.udp import UdpConfig
+from lbcore.provider.kubernetes.names import aside
 
 _log = logging.getLogger("lbcore.provider")
 
@@ -28,7 +30,11 @@ def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
             for name, thing in getattr(getattr(config, part), kind).items()
         }
 
-    http = HttpConfig.model_validate({kind: objects("http", kind) for kind in HttpConfig.model_fields})
+    by_kind = {kind: objects("http", kind) for kind in HttpConfig.model_fields}
+    for provider, config in configs.items():
+        for each in config.outside:
+            _settle(each, provider, by_kind)
+    http = HttpConfig.model_validate(by_kind)
     tcp = TcpConfig.model_validate({kind: objects("tcp", kind) for kind in TcpConfig.model_fields})
     twice = {kind: _of_several(configs, kind) for kind in ("options", "stores")}
     options = {
@@ -52,6 +58,34 @@ def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
         written["udp"] = UdpConfig.model_validate(udp)
     lines = Lines({file: line for config in configs.values() for file, line in config.lines.items()})
     return DynamicConfig(http=http, tcp=tcp, **written).with_lines(lines)
+
+
+def _settle(outside: Outside, provider: str, objects: dict[str, dict[str, Any]]) -> None:
+    """Have a reference lead to the object that is meant, or nowhere: never to one whose name only reads like it."""
+    found = next(
+        (
+            objects[kind][outside.reference]
+            for kind in ("middlewares", "services")
+            if outside.reference in objects[kind] and objects[kind][outside.reference].place == outside.source
+        ),
+        None,
+    )
+    user = f"{outside.name}@{provider}"
+    if found is None and user in objects[outside.kind]:
+        name, _, of = outside.reference.rpartition("@")
+        other = f"{aside(name, tuple(outside.source.replace(' ', '/').split('/')))}@{of}"
+        thing = objects[outside.kind][user]
+        objects[outside.kind][user] = _renamed(thing, outside.reference, other)
+
+
+def _renamed(value: Any, before: str, after: str) -> Any:
+    """The same, with another text wherever a whole value is `before`."""
+    if isinstance(value, Model):
+        changed = {name: _renamed(getattr(value, name), before, after) for name in value.model_fields_set}
+        return value.model_copy(update=changed)
+    if isinstance(value, list):
+        return [_renamed(each, before, after) for each in value]
+    return after if value == before else value
 
 
 def _of_several(configs: Mapping[str, DynamicConfig], kind: str) -> str:

@@ -48,7 +48,8 @@ def crd_store(settings: KubernetesCrd) -> KubernetesStore:
 def reading_of(snapshot: Snapshot, settings: KubernetesCrd, memory: Memory) -> Reading:
     """What the objects of a snapshot mean."""
     draft = Draft(memory)
-    references = References(settings.allow_cross_namespace, settings.cross_provider_namespaces)
+    references = References(settings.allow_cross_namespace, settings.cross_provider_namespaces, draft)
+    references.claim(snapshot)
     keeps_empty, wanted = settings.allow_empty_services, settings.ingress_class
     sees_nodes = not settings.disable_cluster_scope_resources
     context = CrdContext(settings, snapshot, Core(snapshot), draft, keeps_empty, sees_nodes, references, wanted)

@@ -9,7 +9,7 @@ from typing import Any
 
 from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, guarded, sources
 from lbcore.provider.kubernetes.core import Lacking
-from lbcore.provider.kubernetes.crd_references import CrdContext
+from lbcore.provider.kubernetes.crd_references import MIDDLEWARE, CrdContext
 from lbcore.provider.kubernetes.crd_services import Services
 from lbcore.provider.kubernetes.names import normalize
 from lbcore.provider.kubernetes.part import Part
@@ -34,11 +34,13 @@ def read_middlewares(context: CrdContext, services: Services) -> None:
     for source in sources(context.snapshot, "Middleware"):
         with guarded(context.draft, source.text):
             content = _Reader(context, services, source).content(KINDS)
-            context.draft.put("http", "middlewares", source.identity, content, source.text, "spec", source.faults)
+            name = context.references.own(source)
+            context.draft.put("http", "middlewares", name, content, source.text, "spec", source.faults)
     for source in sources(context.snapshot, "MiddlewareTCP"):
         with guarded(context.draft, source.text):
             content = _Reader(context, services, source).content(STREAM_KINDS)
-            context.draft.put("tcp", "middlewares", source.identity, content, source.text, "spec", source.faults)
+            name = context.references.own(source)
+            context.draft.put("tcp", "middlewares", name, content, source.text, "spec", source.faults)
 
 
 class _Reader:
@@ -130,20 +132,21 @@ class _Reader:
         part.end()
         if service is None:
             raise Refused("service is missing")
-        name = f"{self.source.identity}-errorpage-service"
+        source, draft = self.source, self.context.draft
         try:
             named, found = self.services.of(service, self.source)
             service.end()
         except (Refused, Unavailable) as error:
-            self.context.draft.problems.append(f"{self.source.text}: {error}: no server")
-            named, found = name, {"loadBalancer": {"servers": []}}
+            draft.problems.append(f"{source.text}: {error}: no server")
+            named, found = "", {"loadBalancer": {"servers": []}}
         if found is not None:
-            self.context.draft.put("http", "services", normalize(name), found, self.source.text, service.path)
-            named = normalize(name)
+            wanted = normalize(f"{source.identity}-errorpage-service")
+            named = draft.claim("http", "services", wanted, (source.kind, source.namespace, source.name, service.path))
+            draft.put("http", "services", named, found, source.text, service.path)
         return {**content, "service": named}
 
     def chain(self, part: Part) -> Content:
-        names = self.context.references.names(self.source.namespace, part.parts("middlewares"))
+        names = self.context.references.names(MIDDLEWARE, self.source.namespace, part.parts("middlewares"))
         part.end()
         return {"middlewares": names}
 

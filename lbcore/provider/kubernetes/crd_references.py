@@ -5,12 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lbcore.config.tls import DEFAULT
-from lbcore.provider.kubernetes.context import Context, Refused
-from lbcore.provider.kubernetes.names import identity, normalize
+from lbcore.provider.kubernetes.context import Context, Refused, Source, sources
+from lbcore.provider.kubernetes.draft import Draft
+from lbcore.provider.kubernetes.names import aside, digest, identity, normalize
 from lbcore.provider.kubernetes.part import Part
+from lbcore.provider.kubernetes.shape import mapping, mappings
+from lbcore.provider.kubernetes.watch import Snapshot
 
 PROVIDER = "kubernetescrd"
 AT = "@"
+MIDDLEWARE, STREAM_MIDDLEWARE, POOL = "Middleware", "MiddlewareTCP", "TraefikService"
+TRANSPORT, STREAM_TRANSPORT, OPTIONS = "ServersTransport", "ServersTransportTCP", "TLSOption"
+# Where the objects of a kind go: layer, and kind there.
+PLACES = {
+    MIDDLEWARE: ("http", "middlewares"),
+    STREAM_MIDDLEWARE: ("tcp", "middlewares"),
+    POOL: ("http", "services"),
+    TRANSPORT: ("http", "serversTransports"),
+    STREAM_TRANSPORT: ("tcp", "serversTransports"),
+    OPTIONS: ("tls", "options"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +33,32 @@ class References:
 
     across     references to other namespaces.
     providers  the namespaces that may refer to objects of other providers; None: all.
+    draft      knows the names.
     """
 
     across: bool
     providers: list[str] | None
+    draft: Draft
+
+    def claim(self, snapshot: Snapshot) -> None:
+        """Give all objects that may be referred to their names, the oldest first."""
+        for kind, (layer, place) in PLACES.items():
+            for source in sources(snapshot, kind):
+                if (kind, source.name) != (OPTIONS, DEFAULT):
+                    self.draft.claim(layer, place, source.identity, (kind, source.namespace, source.name))
+        for source in sources(snapshot, "IngressRoute"):
+            for route in mappings(mapping(source.thing.get("spec")).get("routes")):
+                self.router(source.namespace, source.name, str(route.get("match") or ""))
+
+    def own(self, source: Source) -> str:
+        """The name of an object that may be referred to."""
+        layer, place = PLACES[source.kind]
+        return self.draft.claim(layer, place, source.identity, (source.kind, source.namespace, source.name))
+
+    def router(self, namespace: str, name: str, match: str) -> str:
+        """The name of the router of a route of HTTP."""
+        wanted = normalize(identity(namespace, f"{name}-{digest(match)}"))
+        return self.draft.claim("http", "routers", wanted, ("IngressRoute", namespace, name, match))
 
     def check(self, parent: str, namespace: str) -> None:
         """Whether an object of namespace `parent` may refer to one of `namespace`. Raises Refused."""
@@ -36,24 +72,32 @@ class References:
         if self.providers is not None and parent not in self.providers:
             raise Refused(f"{name} is of another provider, and {parent} is not in crossProviderNamespaces")
 
-    def name(self, parent: str, namespace: str, name: str) -> str:
-        """The name of an object to which one of namespace `parent` refers. Raises Refused."""
+    def name(self, kind: str, parent: str, namespace: str, name: str) -> str:
+        """The name of an object of a kind to which one of namespace `parent` refers. Raises Refused."""
         if not name:
             raise Refused("name is missing")
         if AT in name:
             self.check_provider(parent, name)
             return name
-        self.check(parent, namespace or parent)
-        return normalize(identity(namespace or parent, name))
+        namespace = namespace or parent
+        self.check(parent, namespace)
+        (layer, place), owner = PLACES[kind], (kind, namespace, name)
+        if (found := self.draft.name_of(layer, place, owner)) is not None:
+            return found
+        if kind == POOL:
+            raise Refused(f"{kind} {namespace}/{name} does not exist")
+        # What does not exist is named as it would be, but never by the name of something else.
+        wanted = normalize(identity(namespace, name))
+        return aside(wanted, owner) if self.draft.is_claimed(layer, place, wanted) else wanted
 
-    def names(self, parent: str, parts: list[Part]) -> list[str]:
+    def names(self, kind: str, parent: str, parts: list[Part]) -> list[str]:
         """The names of several. Raises Refused."""
         found = []
         for part in parts:
             namespace, name = part.text("namespace"), part.text("name")
             part.end()
             try:
-                found.append(self.name(parent, namespace, name))
+                found.append(self.name(kind, parent, namespace, name))
             except Refused as error:
                 raise Refused(f"{part.path}: {error}") from None
         return found
@@ -73,5 +117,7 @@ def options_name(references: References, parent: str, part: Part) -> str:
     part.end()
     if not name:
         return ""
-    found = references.name(parent, namespace, name)
-    return DEFAULT if name == DEFAULT else found
+    if name == DEFAULT:
+        references.check(parent, namespace or parent)
+        return DEFAULT
+    return references.name(OPTIONS, parent, namespace, name)

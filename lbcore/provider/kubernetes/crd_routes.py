@@ -6,10 +6,16 @@ from typing import Any
 
 from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, guarded, sources
 from lbcore.provider.kubernetes.core import Lacking
-from lbcore.provider.kubernetes.crd_references import CrdContext, options_name
+from lbcore.provider.kubernetes.crd_references import (
+    MIDDLEWARE,
+    STREAM_MIDDLEWARE,
+    STREAM_TRANSPORT,
+    CrdContext,
+    options_name,
+)
 from lbcore.provider.kubernetes.crd_services import Services, ways_of
 from lbcore.provider.kubernetes.endpoints import stream_servers_of
-from lbcore.provider.kubernetes.names import digest, identity, normalize
+from lbcore.provider.kubernetes.names import digest, identity
 from lbcore.provider.kubernetes.part import Part
 from lbcore.provider.kubernetes.shape import mapping, mappings
 from lbcore.provider.kubernetes.watch import about
@@ -41,7 +47,9 @@ def _is_meant(context: CrdContext, source: Source, spec: Part) -> bool:
 
 
 class _Routes:
-    """The routes of one object."""
+    """The routes of one object. `middleware`: the kind of middlewares that stand in front of them."""
+
+    middleware = MIDDLEWARE
 
     def __init__(self, context: CrdContext, services: Services, source: Source, spec: Part) -> None:
         self.context = context
@@ -122,7 +130,7 @@ class _Routes:
     def middlewares(self, part: Part) -> list[str]:
         parts = part.parts("middlewares")
         try:
-            return self.context.references.names(self.source.namespace, parts)
+            return self.context.references.names(self.middleware, self.source.namespace, parts)
         except Refused as error:
             part.report(str(error))
             return []
@@ -162,14 +170,14 @@ class _Http(_Routes):
                 self.source.fault(f"{part.path}: IngressRoute {namespace}/{name} does not exist")
                 continue
             for route in mappings(mapping(parent.get("spec")).get("routes")):
-                found.append(router_name(namespace, name, str(route.get("match") or "")))
+                found.append(self.context.references.router(namespace, name, str(route.get("match") or "")))
         return found
 
     def route(self, part: Part, index: int, faults: list[str]) -> None:
         match, kind = self.match(part), part.text("kind")
         if kind not in ("", "Rule"):
             part.complain("kind", f"{kind!r}: has to be Rule")
-        name = router_name(self.source.namespace, self.source.name, match)
+        name = self.context.references.router(self.source.namespace, self.source.name, match)
         content = self.rule(part, match)
         if "observability" in part:
             content["observability"] = part.raw("observability")
@@ -182,7 +190,7 @@ class _Http(_Routes):
         draft, source = self.context.draft, self.source
         if not draft.has("http", "routers", name):
             try:
-                self.service(services, name, content)
+                self.service(services, name, match, content)
             except Refused as error:
                 faults.append(f"{source.text}: {error}")
             except Unavailable as error:
@@ -190,22 +198,23 @@ class _Http(_Routes):
                 return
         self.router("http", name, content, part, faults)
 
-    def service(self, parts: list[Part], name: str, content: Content) -> None:
-        """Add the service of a route, which has the name of its router. Raises Refused, Unavailable."""
+    def service(self, parts: list[Part], name: str, match: str, content: Content) -> None:
+        """Add the service of a route, with the name of its router if that is free. Raises Refused, Unavailable."""
         if not parts:
             return
-        content["service"] = name
+        source, draft = self.source, self.context.draft
+        owner = (source.kind, source.namespace, source.name, match)
+        name = content["service"] = draft.claim("http", "services", name, owner)
         if len(parts) > 1:
-            pool: Content = {"weighted": {"services": self.services.children(parts, self.source, name)}}
+            pool: Content = {"weighted": {"services": self.services.children(parts, source, name)}}
         else:
-            named, found = self.services.of(parts[0], self.source)
+            named, found = self.services.of(parts[0], source)
             parts[0].end()
             if found is None:
                 content["service"] = named
                 return
             pool = found
-        if not self.context.draft.put("http", "services", name, pool, self.source.text, parts[0].path):
-            raise Refused(f"{parts[0].path}: the name {name} is taken")
+        draft.put("http", "services", name, pool, source.text, parts[0].path)
 
 
 class _Streams(_Routes):
@@ -213,9 +222,19 @@ class _Streams(_Routes):
 
     layer = ""
     protocol = ""
+    middleware = STREAM_MIDDLEWARE
 
-    def pool(self, parts: list[Part], name: str) -> None:
-        """Add the service `name`. Raises Unavailable if it is to be there only with servers."""
+    def names(self, wanted: str, which: str) -> tuple[str, str]:
+        """The names of the router of a route, and of its service."""
+        draft, owner = self.context.draft, self.owner(which)
+        name = draft.claim(self.layer, "routers", wanted, owner)
+        return name, draft.claim(self.layer, "services", name, owner)
+
+    def owner(self, *which: str) -> tuple[str, ...]:
+        return (self.source.kind, self.source.namespace, self.source.name, *which)
+
+    def pool(self, parts: list[Part], name: str, which: str) -> None:
+        """Add the service `name` of a route. Raises Unavailable if it is to be there only with servers."""
         found: list[Content] = []
         lost: list[Unavailable] = []
         draft, source = self.context.draft, self.source
@@ -234,10 +253,12 @@ class _Streams(_Routes):
             if len(parts) == 1:
                 draft.put(self.layer, "services", name, {"loadBalancer": balancer}, source.text, part.path)
                 return
-            child = f"{name}-{part.text('name')}-{part.text('port')}"
+            wanted, of_child = f"{name}-{part.text('name')}-{part.text('port')}", (part.text("name"), part.text("port"))
+            child = draft.claim(self.layer, "services", wanted, self.owner(which, *of_child))
             before = draft.content(self.layer, "services", child)
             if before is not None and before != {"loadBalancer": balancer}:
-                child = f"{child}-{len(found)}"
+                owner = self.owner(which, *of_child, str(len(found)))
+                child = draft.claim(self.layer, "services", f"{child}-{len(found)}", owner)
                 before = None
             if before is None:
                 draft.put(self.layer, "services", child, {"loadBalancer": balancer}, source.text, part.path)
@@ -279,8 +300,9 @@ class _Tcp(_Streams):
 
     def route(self, part: Part, index: int, faults: list[str]) -> None:
         match = self.match(part)
-        name = identity(self.source.namespace, f"{self.source.name}-{digest(match)}")
-        content = {**self.rule(part, match), "service": name}
+        wanted = identity(self.source.namespace, f"{self.source.name}-{digest(match)}")
+        name, service = self.names(wanted, match)
+        content = {**self.rule(part, match), "service": service}
         if self.of_tls is not None:
             content["tls"] = self.of_tls
         services = part.parts("services")
@@ -289,7 +311,7 @@ class _Tcp(_Streams):
             part.complain("services", "is empty")
         if not self.context.draft.has("tcp", "routers", name):
             try:
-                self.pool(services, name)
+                self.pool(services, service, match)
             except Unavailable as error:
                 self.absent(error)
                 return
@@ -302,7 +324,9 @@ class _Tcp(_Streams):
             content["proxyProtocol"] = part.raw("proxyProtocol")
         if transport:
             try:
-                content["serversTransport"] = self.context.references.name(self.source.namespace, "", transport)
+                content["serversTransport"] = self.context.references.name(
+                    STREAM_TRANSPORT, self.source.namespace, "", transport
+                )
             except Refused as error:
                 raise Refused(f"{part.at('serversTransport')}: {error}") from None
         elif delay is not None:
@@ -317,21 +341,16 @@ class _Udp(_Streams):
         pass
 
     def route(self, part: Part, index: int, faults: list[str]) -> None:
-        name = identity(self.source.namespace, f"{self.source.name}-{index}")
+        name, service = self.names(identity(self.source.namespace, f"{self.source.name}-{index}"), str(index))
         services = part.parts("services")
         part.end()
-        content: Content = {"service": name, **({"entryPoints": self.points} if self.points else {})}
+        content: Content = {"service": service, **({"entryPoints": self.points} if self.points else {})}
         if not services:
             part.complain("services", "is empty")
         if not self.context.draft.has("udp", "routers", name):
             try:
-                self.pool(services, name)
+                self.pool(services, service, str(index))
             except Unavailable as error:
                 self.absent(error)
                 return
         self.router("udp", name, content, part, faults)
-
-
-def router_name(namespace: str, name: str, match: str) -> str:
-    """The name of the router of a route of HTTP."""
-    return normalize(identity(namespace, f"{name}-{digest(match)}"))

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, guarded, sources
-from lbcore.provider.kubernetes.crd_references import AT, CrdContext
+from lbcore.provider.kubernetes.crd_references import AT, MIDDLEWARE, POOL, TRANSPORT, CrdContext
 from lbcore.provider.kubernetes.endpoints import Ways, scheme_of, servers_of
 from lbcore.provider.kubernetes.names import digest, identity, normalize
 from lbcore.provider.kubernetes.part import Part
@@ -27,8 +27,7 @@ class Services:
 
     def __init__(self, context: CrdContext) -> None:
         self._context = context
-        self._own = sources(context.snapshot, "TraefikService")
-        self._reserved = {source.identity for source in self._own}
+        self._own = sources(context.snapshot, POOL)
 
     def read(self) -> None:
         """Read all TraefikServices."""
@@ -48,7 +47,8 @@ class Services:
             content = {kinds[0]: getattr(self, f"_{kinds[0].lower()}")(part, source)}
             part.end()
         spec.end()
-        self._context.draft.put("http", "services", source.identity, content, source.text, "spec", source.faults)
+        name = self._context.references.own(source)
+        self._context.draft.put("http", "services", name, content, source.text, "spec", source.faults)
 
     def _weighted(self, part: Part, source: Source) -> Content:
         content: Content = {"services": self.children(part.parts("services"), source, source.identity)}
@@ -102,8 +102,9 @@ class Services:
             return self.named(part, source)
         except (Refused, Unavailable) as error:
             self._say(source, error)
-            name = normalize(stand_in)
-            self._context.draft.put("http", "services", name, {"loadBalancer": {"servers": []}}, source.text, part.path)
+            draft, owner = self._context.draft, (source.kind, source.namespace, source.name, part.path)
+            name = draft.claim("http", "services", normalize(stand_in), owner)
+            draft.put("http", "services", name, {"loadBalancer": {"servers": []}}, source.text, part.path)
             return name
 
     def named(self, part: Part, source: Source) -> str:
@@ -118,7 +119,7 @@ class Services:
         """Add a service, under another name if one with other settings has that name."""
         draft = self._context.draft
         for wanted in (name, f"{name}-{digest(json.dumps(content, sort_keys=True))}"):
-            if wanted in self._reserved:
+            if draft.is_claimed("http", "services", wanted):
                 continue
             before = draft.content("http", "services", wanted)
             if before is None:
@@ -157,10 +158,10 @@ class Services:
             if strategy:
                 content["strategy"] = strategy
             if transport:
-                content["serversTransport"] = context.references.name(namespace, "", transport)
+                content["serversTransport"] = context.references.name(TRANSPORT, namespace, "", transport)
         except Refused as error:
             raise Refused(f"{at}: {error}") from None
-        chain = context.references.names(namespace, middlewares)
+        chain = context.references.names(MIDDLEWARE, namespace, middlewares)
         backend = context.backend(source.text, at, namespace, name, port, ways)
         try:
             content["servers"] = [] if backend is None else servers_of(backend, scheme_of(scheme, backend))
@@ -174,7 +175,7 @@ class Services:
         if AT in name and name.rpartition(AT)[2] == "kubernetescrd":
             self._context.references.check_provider(parent, name)
             return normalize(identity(namespace, name.rpartition(AT)[0]))
-        return self._context.references.name(parent, namespace, name)
+        return self._context.references.name(POOL, parent, namespace, name)
 
     def _settings(self, part: Part) -> Content:
         content: Content = {}

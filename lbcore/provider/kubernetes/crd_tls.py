@@ -8,12 +8,13 @@ from typing import Any
 from lbcore.config.tls import DEFAULT
 from lbcore.provider.kubernetes.context import Context, Source, guarded, sources
 from lbcore.provider.kubernetes.core import Lacking
+from lbcore.provider.kubernetes.crd_references import CrdContext
 from lbcore.provider.kubernetes.part import Part
 
 Content = dict[str, Any]
 
 
-def read_tls(context: Context) -> None:
+def read_tls(context: CrdContext) -> None:
     """Add options, stores and transports."""
     readers: tuple[tuple[str, str, str, Callable[[Context, Source, Part], Content]], ...] = (
         ("TLSOption", "tls", "options", _options),
@@ -27,7 +28,8 @@ def read_tls(context: Context) -> None:
                 spec = source.spec()
                 content = read(context, source, spec)
                 spec.end()
-                name = _name(source) if layer == "tls" else source.identity
+                by_name = place == "stores" or (layer == "tls" and source.name == DEFAULT)
+                name = _name(source) if by_name else context.references.own(source)
                 context.draft.put(layer, place, name, content, source.text, "spec", source.faults)
 
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lbcore.config.decode import decode
-from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.dynamic import DynamicConfig, Outside
 from lbcore.config.tree import Path, Tree, as_text, dotted
 from lbcore.errors import ConfigError
+from lbcore.provider.kubernetes.names import aside
 
 Place = tuple[str, str, str]  # layer, kind, name
+Owner = tuple[str, ...]  # kind, namespace and name of an object of the cluster, and which part of it
 CERTIFICATES = "certificates"
 ATTRIBUTES = {"serversTransports": "servers_transports"}  # by kind, where it differs
 
@@ -67,6 +69,38 @@ class Draft:
         self._memory = memory
         self._written: dict[Place, _Written] = {}
         self._certificates: dict[str, _Written] = {}
+        self._owners: dict[Place, Owner] = {}
+        self._names: dict[tuple[str, str, Owner], str] = {}
+        self._outside: list[Outside] = []
+
+    def claim(self, layer: str, kind: str, wanted: str, owner: Owner) -> str:
+        """The name of what an object becomes: the one that is wanted, unless that is another object's.
+
+        Namespaces and names can be told apart no more once they are one text. What refers to an object has to ask for
+        the name by the owner: nobody gets what only reads like it.
+        """
+        known = self._names.get((layer, kind, owner))
+        if known is not None:
+            return known
+        name, number = wanted, 0
+        while (layer, kind, name) in self._owners or (layer, kind, name) in self._written:
+            name = aside(wanted, owner, number)
+            number += 1
+        self._owners[(layer, kind, name)] = owner
+        self._names[(layer, kind, owner)] = name
+        return name
+
+    def name_of(self, layer: str, kind: str, owner: Owner) -> str | None:
+        """The name that an owner has claimed; None: it has claimed none."""
+        return self._names.get((layer, kind, owner))
+
+    def is_claimed(self, layer: str, kind: str, name: str) -> bool:
+        """Whether a name is that of an object."""
+        return (layer, kind, name) in self._owners
+
+    def refer(self, user: Place, reference: str, source: str) -> None:
+        """Note that an object refers to one of another provider, which has to be made of `source`."""
+        self._outside.append(Outside(*user, reference, source))
 
     def has(self, layer: str, kind: str, name: str) -> bool:
         return (layer, kind, name) in self._written
@@ -123,7 +157,7 @@ class Draft:
         for found in known.values():
             self.warnings += found.warnings
         self._memory.known = known
-        return DynamicConfig.model_validate(parts)
+        return DynamicConfig.model_validate(parts).with_outside(tuple(dict.fromkeys(self._outside)))
 
     def _decoded(self, place: Place, written: _Written) -> _Known | None:
         before = self._memory.known.get(place)

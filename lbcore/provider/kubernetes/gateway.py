@@ -230,6 +230,8 @@ class _Route:
         for (layer, kind, name), (content, at, faults) in built.made.items():
             if draft.content(layer, kind, name) != content:
                 draft.put(layer, kind, name, content, self.source.text, at, faults)
+        for user, reference, source in built.outside:
+            draft.refer(user, reference, source)
 
 
 def _is_named(listener: Listener, reference: dict[str, Any]) -> bool:

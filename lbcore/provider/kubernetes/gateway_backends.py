@@ -19,6 +19,7 @@ from lbcore.provider.kubernetes.watch import about
 
 NATIVE = "traefik.io/service.nativelb"
 AT = "@"
+STREAMS = frozenset(("TCPRoute", "TLSRoute", "UDPRoute"))
 PROTOCOLS = {
     "": "http",
     "http": "http",
@@ -43,12 +44,14 @@ class Target:
     """What a backendRef means.
 
     service  the name of an object of another provider; empty: it is `backend`.
+    source   the object of the cluster that this has to be made of; empty: it is named by a file, or by lbcore itself.
     """
 
     service: str = ""
     backend: Backend | None = None
     namespace: str = ""
     name: str = ""
+    source: str = ""
 
 
 def target_of(context: GatewayContext, source: Source, part: Part, protocol: str = "TCP") -> Target:
@@ -62,7 +65,11 @@ def target_of(context: GatewayContext, source: Source, part: Part, protocol: str
     if not granted(context, source.kind, source.namespace, group, kind, name, namespace):
         raise Unresolved("RefNotPermitted", f"{part.path}: {named}: no ReferenceGrant allows it")
     if (group, kind) == (TRAEFIK, "TraefikService"):
-        return Target(_of_provider(context, source, part, namespace, name))
+        if AT in name:
+            return Target(_of_provider(context, source, part, name))
+        if source.kind in STREAMS:
+            raise Unresolved("InvalidKind", f"{part.path}: {named} is no backend of a {source.kind}")
+        return Target(f"{normalize(identity(namespace, name))}@kubernetescrd", source=named)
     if (group, kind) != ("", "Service"):
         raise Unresolved("InvalidKind", f"{part.path}: {group or 'core'}/{kind} is no kind of backends")
     if port is None:
@@ -85,11 +92,9 @@ def _ways(context: GatewayContext, namespace: str, name: str) -> Ways:
     return context.ways(native, False)
 
 
-def _of_provider(context: GatewayContext, source: Source, part: Part, namespace: str, name: str) -> str:
-    """The name of a TraefikService, or of a service of another provider. Raises Unresolved."""
+def _of_provider(context: GatewayContext, source: Source, part: Part, name: str) -> str:
+    """The name of a service of another provider. Raises Unresolved."""
     allowed = context.options.cross_provider_namespaces
-    if AT not in name:
-        return f"{normalize(identity(namespace, name))}@kubernetescrd"
     if allowed is not None and source.namespace not in allowed:
         text = f"{part.path}: {name} is of another provider, and {source.namespace} is not in crossProviderNamespaces"
         raise Unresolved("RefNotPermitted", text)

@@ -23,12 +23,12 @@ class Unsupported(ValueError):
 class Filters:
     """What the filters of a rule, or of a backend, become.
 
-    made      middlewares, by name, in their order; None: it exists elsewhere.
+    made      middlewares, by name, in their order; a text: it exists elsewhere, and is made of that object.
     mirrors   what gets copies, and how many per cent.
     answers   whether one of them answers, so that no backend is needed.
     """
 
-    made: dict[str, Content | None] = field(default_factory=dict)
+    made: dict[str, Content | str] = field(default_factory=dict)
     mirrors: list[tuple[Part, int]] = field(default_factory=list)
     answers: bool = False
 
@@ -57,7 +57,8 @@ def filters_of(parts: list[Part], owner: str, namespace: str, path: tuple[str, s
         elif kind == "CORS":
             found.made[name] = {"headers": _cors(_of(part, "cors"))}
         elif kind == "ExtensionRef":
-            found.made[_extension(_of(part, "extensionRef"), namespace)] = None
+            named, source = _extension(_of(part, "extensionRef"), namespace)
+            found.made[named] = source
         else:
             raise Unsupported(f"{part.path}: filter {kind!r} is not supported")
         part.end()
@@ -167,9 +168,10 @@ def _pattern(origin: str) -> str:
     return "^" + "[a-zA-Z0-9.-]+".join(re.escape(part) for part in origin.split(ANY_ORIGIN)) + "$"
 
 
-def _extension(part: Part, namespace: str) -> str:
+def _extension(part: Part, namespace: str) -> tuple[str, str]:
+    """The name of a Middleware, and the object that it has to be made of."""
     group, kind, name = part.text("group"), part.text("kind"), part.text("name")
     part.end()
     if (group, kind) != (TRAEFIK, "Middleware"):
         raise Unsupported(f"{part.path}: {group}/{kind} is no filter")
-    return f"{normalize(identity(namespace, name))}@kubernetescrd"
+    return f"{normalize(identity(namespace, name))}@kubernetescrd", f"{kind} {namespace}/{name}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from lbcore.config.units import parse_duration
 from lbcore.provider.kubernetes.context import Source
+from lbcore.provider.kubernetes.draft import Draft
 from lbcore.provider.kubernetes.endpoints import servers_of
 from lbcore.provider.kubernetes.gateway_backends import Unresolved, policy_of, scheme_of, target_of
 from lbcore.provider.kubernetes.gateway_filters import Filters, Unsupported, filters_of
@@ -26,6 +27,7 @@ class Built:
     """What a route becomes at one listener.
 
     made        objects, by layer, kind and name: content, where that is written, and faults.
+    outside     objects that refer to one of another provider, the reference, and the object that it has to be made of.
     unresolved  references that lead nowhere: the reason, and the text.
     unsupported what lbcore does not have: rules with that answer 500, or do not run if it is a key that nobody knows.
     rules       how many rules there are.
@@ -33,6 +35,7 @@ class Built:
     """
 
     made: dict[Place, tuple[Content, str, list[str]]] = field(default_factory=dict)
+    outside: list[tuple[Place, str, str]] = field(default_factory=list)
     unresolved: list[tuple[str, str]] = field(default_factory=list)
     unsupported: list[str] = field(default_factory=list)
     rules: int = 0
@@ -42,10 +45,11 @@ class Built:
         self.made[(layer, kind, name)] = (content, at, [] if faults is None else faults)
 
 
-def route_key(source: Source, gateway: Gateway, point: str, index: int) -> str:
+def route_key(draft: Draft, source: Source, gateway: Gateway, point: str, index: int) -> str:
     """What the names of a rule's objects begin with."""
     parts = f"{source.kind.lower()}-{source.namespace}-{source.name}-gw-{gateway.namespace}-{gateway.name}"
-    return normalize(f"{parts}-ep-{point}-{index}")
+    owner = (source.kind, source.namespace, source.name, gateway.namespace, gateway.name, point, str(index))
+    return draft.claim("", "rules", normalize(f"{parts}-ep-{point}-{index}"), owner)
 
 
 class HttpRoute:
@@ -66,6 +70,7 @@ class HttpRoute:
         self.rank = rank
         self.is_grpc = source.kind == "GRPCRoute"
         self.built = Built()
+        self.elsewhere: dict[str, str] = {}  # services of another provider, and what they have to be made of
         self.order = 0
 
     def build(self) -> Built:
@@ -77,7 +82,7 @@ class HttpRoute:
         return self.built
 
     def rule(self, part: Part, index: int, faults: list[str]) -> None:
-        key = route_key(self.source, self.gateway, self.listener.point, index)
+        key = route_key(self.context.draft, self.source, self.gateway, self.listener.point, index)
         raw = part.raw("matches") or [{}]
         part.text("name")
         unsupported: set[str] = set()
@@ -110,7 +115,8 @@ class HttpRoute:
         try:
             filters = filters_of(part.parts("filters"), name, self.source.namespace, path)
             before, after = self.limits(part, name)
-            names = [*before, *self.middlewares(filters, part.path), *after]
+            user = ("http", "routers", name)
+            names = [*before, *self.middlewares(filters, part.path, user), *after]
             if names:
                 content["middlewares"] = names
             content["service"] = self.service(part, name, filters, path)
@@ -121,10 +127,12 @@ class HttpRoute:
         self.built.put("http", "routers", name, content, part.path, faults)
         return {problem} if problem else set()
 
-    def middlewares(self, filters: Filters, at: str) -> list[str]:
-        """Add the middlewares of filters. Returns their names."""
+    def middlewares(self, filters: Filters, at: str, user: Place) -> list[str]:
+        """Add the middlewares of filters, in front of `user`. Returns their names."""
         for name, content in filters.made.items():
-            if content is not None:
+            if isinstance(content, str):
+                self.built.outside.append((user, name, content))
+            else:
                 self.built.put("http", "middlewares", name, content, at)
         return list(filters.made)
 
@@ -167,7 +175,7 @@ class HttpRoute:
         if not filters.answers and not any(weight for _, weight in children):
             children = [(self.refusal(f"{name}-none"), 1)]  # there is nothing to ask
         found = self.pool(f"{name}-wrr", children, part.path, sticky)
-        mirrors = []
+        mirrors: list[Content] = []
         for index, (ref, percent) in enumerate(filters.mirrors):
             try:
                 copy = self.server_pool(ref, f"{name}-mirror-{index}", part, None)
@@ -178,6 +186,7 @@ class HttpRoute:
         if mirrors:
             content = {"mirroring": {"service": found, "mirrors": mirrors}}
             self.built.put("http", "services", f"{name}-mirrors", content, part.path)
+            self.note_outside(f"{name}-mirrors", [each["name"] for each in mirrors])
             return f"{name}-mirrors"
         return found
 
@@ -201,13 +210,14 @@ class HttpRoute:
             filters = filters_of(ref.parts("filters"), own, self.source.namespace, path)
             if filters.answers:
                 raise Unsupported(f"{ref.path}: a redirection is a filter of a rule")
-            found = self.server_pool(ref, own, rule, sticky, self.middlewares(filters, ref.path))
+            before = self.middlewares(filters, ref.path, ("http", "services", own))
+            found = self.server_pool(ref, own, rule, sticky, before)
         except Unresolved as error:
             self.unresolved(error)
             found = self.refusal(own)
             filters = Filters()
         ref.end()
-        mirrors = []
+        mirrors: list[Content] = []
         for number, (mirror, percent) in enumerate(filters.mirrors):
             try:
                 copy = self.server_pool(mirror, f"{own}-mirror-{number}", rule, None)
@@ -218,6 +228,7 @@ class HttpRoute:
         if mirrors:
             content = {"mirroring": {"service": found, "mirrors": mirrors}}
             self.built.put("http", "services", f"{own}-mirrors", content, ref.path)
+            self.note_outside(f"{own}-mirrors", [found, *(each["name"] for each in mirrors)])
             found = f"{own}-mirrors"
         return found
 
@@ -230,6 +241,9 @@ class HttpRoute:
         """Add the load balancer of a reference. Returns its name, or that of an object elsewhere. Raises Unresolved."""
         target = target_of(self.context, self.source, ref)
         if target.backend is None:
+            if target.source and self.elsewhere.setdefault(target.service, target.source) != target.source:
+                text = f"{ref.path}: {target.source} reads like {self.elsewhere[target.service]} of this route"
+                raise Unresolved("BackendNotFound", text)
             return target.service
         policy = policy_of(self.context, self.gateway, target)
         scheme = "https" if policy is not None else scheme_of(target, ref, self.is_grpc)
@@ -291,7 +305,14 @@ class HttpRoute:
                 cookie["name"] += "_backend"
             weighted["sticky"] = {"cookie": cookie}
         self.built.put("http", "services", name, {"weighted": weighted}, at)
+        self.note_outside(name, [child for child, _ in children])
         return name
+
+    def note_outside(self, name: str, children: list[str]) -> None:
+        """Note which children of a service are of another provider."""
+        for child in children:
+            if child in self.elsewhere:
+                self.built.outside.append((("http", "services", name), child, self.elsewhere[child]))
 
     def refusal(self, name: str) -> str:
         """Add a service that answers 500."""

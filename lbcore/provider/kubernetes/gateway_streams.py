@@ -34,7 +34,8 @@ class StreamRoute:
             faults, complain = self.source.collect()
             part = Part(value, f"spec.rules[{index}]", complain)
             part.text("name")
-            name = f"{route_key(self.source, self.gateway, self.listener.point, index)}-{digest('')}"
+            key = route_key(self.context.draft, self.source, self.gateway, self.listener.point, index)
+            name = f"{key}-{digest('')}"
             content: Content = {"entryPoints": [self.listener.point], "service": self.service(part, name)}
             part.end()
             if self.layer == "tcp":

@@ -31,7 +31,6 @@ MATCHERS = ("Path", "PathPrefix", "PathRegexp")
 CLASSES = Kind("IngressClass", "ingressclasses", "networking.k8s.io", scoped=False)
 
 Content = dict[str, Any]
-Owners = dict[str, tuple[str, str, str]]  # namespace, name and port of the services of Kubernetes, by their names here
 
 
 def kinds_of(settings: KubernetesIngress) -> list[Kind]:
@@ -67,10 +66,9 @@ def outcome_of(snapshot: Snapshot, settings: KubernetesIngress, memory: Memory) 
     sees_nodes = not settings.disable_cluster_scope_resources
     context = Context(settings, snapshot, Core(snapshot), draft, settings.allow_empty_services, sees_nodes)
     selected = [source for source in sources(snapshot, "Ingress") if _is_meant(source, settings, snapshot)]
-    owners: Owners = {}
     for source in selected:
         with guarded(draft, source.text):
-            _Reader(context, settings, source, owners).read()
+            _Reader(context, settings, source).read()
     statuses: list[Wanted] = []
     if settings.ingress_endpoint is not None:
         kind = kinds_of(settings)[0]
@@ -95,11 +93,10 @@ def _is_meant(source: Source, settings: KubernetesIngress, snapshot: Snapshot) -
 class _Reader:
     """One Ingress."""
 
-    def __init__(self, context: Context, settings: KubernetesIngress, source: Source, owners: Owners) -> None:
+    def __init__(self, context: Context, settings: KubernetesIngress, source: Source) -> None:
         self.context = context
         self.settings = settings
         self.source = source
-        self.owners = owners
         self.annotations, problems = annotations_of(source.thing, source.text)
         self.source.faults += problems
         self.paths: list[tuple[str, Content, Part, list[str]]] = []
@@ -123,6 +120,7 @@ class _Reader:
             # Paths that differ in what is no letter are one name: their rules tell them apart.
             key = f"{name}-{digest(content['rule'])}" if names.count(name) > 1 else name
             faults = [*self.source.faults, *faults]
+            key = draft.claim("http", "routers", key, (self.source.kind, self.source.namespace, self.source.name, key))
             if not (names.count(name) > 1 and draft.content("http", "routers", key) == content):
                 draft.put("http", "routers", key, content, self.source.text, part.path, faults)
 
@@ -211,10 +209,7 @@ class _Reader:
     def service(self, name: str, port: str, at: str, as_name: str) -> str:
         context, namespace = self.context, self.source.namespace
         found = as_name or normalize(f"{identity(namespace, name)}-{port}")
-        owner = (namespace, name, port)
-        if self.owners.setdefault(found, owner) != owner:
-            # Namespaces and names can be told apart no more once they are one text: nobody gets what is another's.
-            found = f"{found}-{digest('/'.join(owner))}"
+        found = context.draft.claim("http", "services", found, (SERVICES.name, namespace, name, port, as_name))
         if context.draft.has("http", "services", found):
             return found
         thing = context.snapshot.find(SERVICES.name, namespace, name)

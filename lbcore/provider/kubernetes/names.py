@@ -21,3 +21,8 @@ def identity(namespace: str, name: str) -> str:
 def digest(text: str) -> str:
     """Twenty hexadecimal digits, which tell texts apart."""
     return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def aside(wanted: str, owner: tuple[str, ...], number: int = 0) -> str:
+    """The name of an owner whose own one is taken. `number`: of names of this kind that are taken, too."""
+    return f"{wanted}-{digest('/'.join(owner) + '/' * number)}"

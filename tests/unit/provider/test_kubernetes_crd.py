@@ -3,6 +3,7 @@
 # ruff: noqa: E501
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lbcore.provider.follow import Reading
 from lbcore.provider.kubernetes.client import Thing
 from lbcore.provider.kubernetes.crd import reading_of
 from lbcore.provider.kubernetes.draft import Memory
+from lbcore.provider.kubernetes.names import digest
 from tests.support.certificates import certificate
 from tests.support.kubernetes import route, service, slice_of, snapshot_of
 
@@ -211,13 +213,171 @@ def test_a_pool_may_have_the_name_of_a_service_and_port() -> None:
 
 
 def test_of_two_objects_with_one_name_the_older_has_it() -> None:
-    """`a-b` in `c` and `b-c` ... are one name: a new object may not take over an old one of another namespace."""
+    """`c` in `a-b` and `b-c` in `a` read alike: a new object does not take over an old one, and has a name of its own."""
     old = custom("Middleware", "c", {"addPrefix": {"prefix": "/old"}}, "a-b", "2026-01-02T00:00:00Z")
     new = custom("Middleware", "b-c", {"addPrefix": {"prefix": "/new"}}, "a", "2026-01-03T00:00:00Z")
     reading = read(new, old)
-    middleware = reading.config.http.middlewares["a-b-c"]
-    assert middleware.add_prefix is not None and middleware.add_prefix.prefix == "/old"
-    assert reading.problems == ("Middleware a/b-c: spec: Middleware a-b/c has the name a-b-c already, and is older",)
+    found = {name: thing.add_prefix.prefix for name, thing in reading.config.http.middlewares.items()}  # type: ignore[union-attr]
+    assert found.pop("a-b-c") == "/old" and not reading.problems
+    ((name, prefix),) = found.items()
+    assert name.startswith("a-b-c-") and prefix == "/new"
+
+
+# Namespaces that read alike: what is called `b-m` in `a` has nothing to do with `m` of `a-b`.
+
+OF_TWO = [service("web", namespace="a"), slice_of("web", ["127.0.0.2"], 8080, namespace="a")]
+VICTIM = [service("web", namespace="a-b"), slice_of("web", ["127.0.0.9"], 8080, namespace="a-b")]
+SERVICE = [{"name": "web", "port": 80}]
+
+
+def in_a(kind: str, spec: Thing, name: str = "r") -> Thing:
+    return custom(kind, name, spec, "a", "2026-01-03T00:00:00Z")
+
+
+def in_ab(kind: str, spec: Thing, name: str = "m") -> Thing:
+    return custom(kind, name, spec, "a-b", "2026-01-02T00:00:00Z")
+
+
+def http_route(**more: Any) -> Thing:
+    return {"routes": [{"match": "Host(`x`)", "services": SERVICE, **more}]}
+
+
+ALIKE: dict[str, tuple[Thing, Thing]] = {
+    "middleware": (
+        in_ab("Middleware", {"headers": {"customRequestHeaders": {"Authorization": "secret"}}}),
+        in_a("IngressRoute", http_route(middlewares=[{"name": "b-m"}])),
+    ),
+    "chain": (
+        in_ab("Middleware", {"headers": {"customRequestHeaders": {"Authorization": "secret"}}}),
+        in_a("Middleware", {"chain": {"middlewares": [{"name": "b-m"}]}}),
+    ),
+    "middleware of a service": (
+        in_ab("Middleware", {"headers": {"customRequestHeaders": {"Authorization": "secret"}}}),
+        in_a("IngressRoute", {"routes": [{"match": "Host(`x`)", "services": [{**SERVICE[0], "middlewares": [{"name": "b-m"}]}]}]}),
+    ),
+    "stream middleware": (
+        in_ab("MiddlewareTCP", {"ipAllowList": {"sourceRange": ["127.0.0.1"]}}),
+        in_a("IngressRouteTCP", {"routes": [{"match": "HostSNI(`*`)", "services": SERVICE, "middlewares": [{"name": "b-m"}]}]}),
+    ),
+    "pool": (
+        in_ab("TraefikService", {"weighted": {"services": SERVICE}}),
+        in_a("IngressRoute", {"routes": [{"match": "Host(`x`)", "services": [{"name": "b-m", "kind": "TraefikService"}]}]}),
+    ),
+    "pool in a pool": (
+        in_ab("TraefikService", {"weighted": {"services": SERVICE}}),
+        in_a("TraefikService", {"weighted": {"services": [{"name": "b-m", "kind": "TraefikService"}]}}),
+    ),
+    "service of a route": (
+        in_ab("IngressRoute", http_route(), "r"),
+        in_a("IngressRoute", {"routes": [{"match": "Host(`y`)", "services": [{"name": "b-r-DIGEST", "kind": "TraefikService"}]}]}),
+    ),
+    "service of Kubernetes": (
+        in_ab("TraefikService", {"weighted": {"services": SERVICE}}, "p"),
+        in_a("IngressRoute", {"routes": [{"match": "Host(`y`)", "services": [{"name": "b-web-80", "kind": "TraefikService"}]}]}),
+    ),
+    "transport": (
+        in_ab("ServersTransport", {"serverName": "secret"}),
+        in_a("IngressRoute", {"routes": [{"match": "Host(`x`)", "services": [{**SERVICE[0], "serversTransport": "b-m"}]}]}),
+    ),
+    "stream transport": (
+        in_ab("ServersTransportTCP", {"tls": {"serverName": "secret"}}),
+        in_a("IngressRouteTCP", {"routes": [{"match": "HostSNI(`*`)", "services": [{**SERVICE[0], "serversTransport": "b-m"}]}]}),
+    ),
+    "options": (
+        in_ab("TLSOption", {"minVersion": "VersionTLS13"}),
+        in_a("IngressRoute", {**http_route(), "tls": {"options": {"name": "b-m"}}}),
+    ),
+    "parent": (
+        in_ab("IngressRoute", {"routes": [{"match": "Host(`x`)"}]}, "p"),
+        in_a("IngressRoute", {"parentRefs": [{"name": "b-p"}], "routes": [{"match": "Path(`/`)", "services": SERVICE}]}),
+    ),
+}  # fmt: skip
+
+
+KINDS_MADE = [
+    *[("http", kind) for kind in ("middlewares", "services", "servers_transports", "routers")],
+    *[("tcp", kind) for kind in ("middlewares", "servers_transports")],
+    ("tls", "options"),
+]
+
+
+def texts_of(config: DynamicConfig, ours: str) -> str:
+    """All that is made of the objects of a namespace, as one text."""
+    layers = (config.http, config.tcp, config.udp)
+    kinds = [getattr(layer, kind) for layer in layers for kind in type(layer).model_fields]
+    return " ".join(str(thing) for objects in kinds for thing in objects.values() if f" {ours}/" in thing.place)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["that does not exist", "that is younger"])
+@pytest.mark.parametrize("case", ALIKE)
+def test_what_reads_like_an_object_of_another_namespace_is_not_it(case: str, own: bool) -> None:
+    theirs, ours = (json.loads(json.dumps(thing).replace("DIGEST", digest("Host(`x`)"))) for thing in ALIKE[case])
+    things = [*OF_TWO, *VICTIM, theirs, ours]
+    if own:  # another one is what is meant
+        meant = json.loads(json.dumps(theirs).replace("secret", "own").replace("VersionTLS13", "VersionTLS12"))
+        name = {"service of a route": f"b-r-{digest('Host(`x`)')}", "service of Kubernetes": "b-web-80", "parent": "b-p"}
+        meant["metadata"] = {"name": name.get(case, "b-m"), "namespace": "a", "creationTimestamp": "2026-01-04T00:00:00Z"}
+        if case == "service of a route":
+            meant |= {"kind": "TraefikService", "spec": {"weighted": {"services": SERVICE}}}
+        things.append(meant)
+    config = read(*things).config
+    alone = read(*OF_TWO, *VICTIM, theirs).config
+    # A pool has its name before what is made of a service does.
+    places = () if own and case in ("service of a route", "service of Kubernetes") else KINDS_MADE
+    for layer, kind in places:
+        before, now = getattr(getattr(alone, layer), kind), getattr(getattr(config, layer), kind)
+        assert all(now[each] == before[each] for each in before)  # what is theirs is as it was, by the same names
+        text = texts_of(config, "a")
+        for name in before:
+            assert f"'{name}'" not in text, f"an object of a refers to {name}, which is of a-b"
+    assert "secret" not in texts_of(config, "a") and "127.0.0.9" not in texts_of(config, "a")
+    if own:
+        faults = [fault for objects in (config.http, config.tcp) for kind in type(objects).model_fields for thing in getattr(objects, kind).values() for fault in thing.faults]
+        assert not faults and not read(*things).problems
+
+
+def test_with_names_across_namespaces_each_object_is_found_by_its_own() -> None:
+    chain = [{"name": "m", "namespace": "a-b"}, {"name": "b-m"}]
+    things = [
+        in_ab("Middleware", {"addPrefix": {"prefix": "/theirs"}}),
+        in_a("Middleware", {"addPrefix": {"prefix": "/ours"}}, "b-m"),
+        in_a("IngressRoute", http_route(middlewares=chain)),
+    ]
+    config = read(*OF_TWO, *things, allow_cross_namespace=True).config
+    (router,) = config.http.routers.values()
+    assert [config.http.middlewares[name].add_prefix.prefix for name in router.middlewares] == ["/theirs", "/ours"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("kind", "match", "layer"),
+    [("IngressRoute", "Host(`x`)", "http"), ("IngressRouteTCP", "HostSNI(`*`)", "tcp"), ("IngressRouteUDP", "", "udp")],
+)
+def test_routes_of_namespaces_that_read_alike_have_servers_of_their_own(kind: str, match: str, layer: str) -> None:
+    """Also where they have several, whose names are made of theirs."""
+    for services in (SERVICE, [{**SERVICE[0], "weight": 1}, {**SERVICE[0], "weight": 2}]):
+        spec = {"routes": [{**({"match": match} if match else {}), "services": services}]}
+        ports = {"ports": [{"port": 80}, {"name": "u", "port": 80, "protocol": "UDP"}]}
+        things = []
+        for namespace, host in (("a", "127.0.0.2"), ("a-b", "127.0.0.9")):
+            slices = slice_of("web", [host], 8080, namespace=namespace)
+            slices["ports"] = [{"port": 8080}, {"name": "u", "port": 8080}]
+            things += [service("web", None, namespace=namespace, **ports), slices]
+        config = getattr(read(*things, in_a(kind, spec, "b-r"), in_ab(kind, spec, "r")).config, layer)
+        assert len(config.routers) == 2
+        for router in config.routers.values():
+            below = [config.services[router.service]]
+            while any(each.weighted for each in below):
+                below = [config.services[child.name] for each in below for child in each.weighted.services]
+            wanted = "127.0.0.9" if " a-b/" in router.place else "127.0.0.2"
+            assert below and all(wanted in str(each.load_balancer.servers) for each in below)
+
+
+def test_error_pages_of_namespaces_that_read_alike_are_their_own() -> None:
+    pages = {"errors": {"status": ["500"], "query": "/", "service": SERVICE[0]}}
+    config = read(*OF_TWO, *VICTIM, in_ab("Middleware", pages), in_a("Middleware", pages, "b-m")).config
+    for middleware in config.http.middlewares.values():
+        balancer = config.http.services[middleware.errors.service].load_balancer  # type: ignore[union-attr]
+        assert ("127.0.0.9" in str(balancer)) == (" a-b/" in middleware.place)
 
 
 @pytest.mark.parametrize("kind", ["TLSOption", "TLSStore"])

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from lbcore.config.rule import parse_rule
-from lbcore.config.static.kubernetes import KubernetesGateway
+from lbcore.config.static.kubernetes import KubernetesCrd, KubernetesGateway
 from lbcore.provider.kubernetes.client import Thing
+from lbcore.provider.kubernetes.crd import reading_of
 from lbcore.provider.kubernetes.draft import Memory
 from lbcore.provider.kubernetes.gateway import outcome_of
 from lbcore.provider.kubernetes.gateway_filters import _pattern
 from lbcore.provider.kubernetes.gateway_model import Point, matches_labels
 from lbcore.provider.kubernetes.gateway_rules import EXACT, host_groups, host_rule, hosts_in_common, priority, sni_rule
 from lbcore.provider.kubernetes.store import Outcome
+from lbcore.provider.merge import merge
 from tests.integration.gateway_cases import CLASS, GRANT, filtered, lines, prefix, route, to
 from tests.support.kubernetes import service, slice_of, snapshot_of
 
@@ -193,6 +195,47 @@ def test_references_to_objects_of_traefik() -> None:
     assert conditions(refused, "r")["ResolvedRefs"] == ("False", "RefNotPermitted")
     other = read(route("r", [], [{"filters": [{"type": "ExtensionRef", "extensionRef": {"group": "x", "kind": "Y", "name": "m"}}], "backendRefs": to("v1")}]))
     assert conditions(other, "r")["Accepted"] == ("False", "UnsupportedValue")
+
+
+ALIKE = [
+    {"kind": "Middleware", "metadata": {"name": "x-m", "namespace": "infra", "creationTimestamp": "2026-01-03T00:00:00Z"}, "spec": {"addPrefix": {"prefix": "/ours"}}},
+    {"kind": "Middleware", "metadata": {"name": "m", "namespace": "infra-x", "creationTimestamp": "2026-01-02T00:00:00Z"}, "spec": {"addPrefix": {"prefix": "/theirs"}}},
+    {"kind": "TraefikService", "metadata": {"name": "x-p", "namespace": "infra", "creationTimestamp": "2026-01-03T00:00:00Z"}, "spec": {"weighted": {"services": []}}},
+    {"kind": "TraefikService", "metadata": {"name": "p", "namespace": "infra-x", "creationTimestamp": "2026-01-02T00:00:00Z"}, "spec": {"mirroring": {"name": "v1", "port": 8080}}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["beside ours", "without ours"])
+def test_what_reads_like_an_object_of_another_namespace_is_not_it(ours: bool) -> None:
+    """Filters, filters of backends, backends and mirrors: `x-m` here is not `m` of `infra-x`."""
+    things = [thing for thing in ALIKE if ours or thing["metadata"]["namespace"] != "infra"]
+    extension = {"type": "ExtensionRef", "extensionRef": {"group": "traefik.io", "kind": "Middleware", "name": "x-m"}}
+    pool = {"group": "traefik.io", "kind": "TraefikService", "name": "x-p"}
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": pool}}
+    rule = {"filters": [extension, mirror], "backendRefs": [pool, {**to("v1")[0], "filters": [extension]}]}
+    gateway = read(route("r", [], [rule])).reading.config
+    of_crds = reading_of(snapshot_of(*things), KubernetesCrd(), Memory()).config
+    merged = merge({"kubernetescrd": of_crds, "kubernetesgateway": gateway}).http
+    (router,) = merged.routers.values()
+    wanted = ["Middleware infra/x-m"] if ours else []
+    of_backend = [thing for name, thing in merged.services.items() if thing.load_balancer and "kubernetesgateway" in name]
+    for user in (router, *of_backend):
+        found = [merged.middlewares[name].place for name in user.middlewares if name in merged.middlewares]
+        assert found == wanted and len(user.middlewares) == 1
+    children = [child for thing in merged.services.values() for child in thing.children if "@kubernetescrd" in child]
+    assert len(children) == 2  # in the pool, and as a mirror
+    pools = [merged.services[child].place for child in children if child in merged.services]
+    assert pools == (["TraefikService infra/x-p"] * 2 if ours else [])
+
+
+def test_streams_have_no_pools_of_http_behind_them() -> None:
+    pool = {"group": "traefik.io", "kind": "TraefikService", "name": "p"}
+    listener = {"name": "t", "port": 80, "protocol": "TCP"}
+    gateway = {**GATEWAY, "metadata": {"name": "streams", "namespace": "infra"}, "spec": {"gatewayClassName": "c", "listeners": [listener]}}
+    thing = route("t", [], [{"backendRefs": [pool]}], kind="TCPRoute", parents=[{"name": "streams"}])
+    outcome = read(gateway, thing, experimental_channel=True)
+    assert conditions(outcome, "t", "TCPRoute")["ResolvedRefs"] == ("False", "InvalidKind")
+    assert not any("@" in child for each in outcome.reading.config.tcp.services.values() if each.weighted for child in [part.name for part in each.weighted.services])
 
 
 def test_internal_services_are_named_as_they_are() -> None:
