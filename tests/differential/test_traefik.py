@@ -22,8 +22,8 @@ IGNORED = {"accept-encoding"}
 
 
 def describe(peer: Peer) -> None:
-    """A server that answers with what it was asked, as JSON."""
-    with contextlib.suppress(EOFError, ConnectionError):
+    """A server that answers with what it was asked, as JSON. Proxies may keep a connection that brings nothing."""
+    with contextlib.suppress(EOFError, ConnectionError, TimeoutError):
         while True:
             first, headers, body = peer.message()
             text = json.dumps({"first": first, "headers": headers, "body": body.decode("latin-1")}).encode()

@@ -12,6 +12,7 @@ import pytest
 
 from lbcore.errors import ConfigError
 from lbcore.process.listeners import Address, Listener, open_listeners
+from tests.support.ports import free_port
 
 
 def open_one(address: str, workers: int = 1, shared: bool = False) -> Listener:
@@ -234,7 +235,7 @@ def test_packets_of_quic_go_to_the_worker_that_their_connection_id_names() -> No
 
 def test_a_port_of_udp_that_is_in_use_is_said() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+        port = free_port()
+        taken.bind(("127.0.0.1", port))
         with pytest.raises(ConfigError, match=r"web\.http3.*cannot listen on .* for UDP: address already in use"):
             open_listeners({"web": (f"127.0.0.1:{port}", False)}, 2, {}, ["web"])
