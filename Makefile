@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build system run test test-asan fuzz test-browser test-lowest bench bench-extra bench-micro bench-compare bench-report stubs lint clean
+.PHONY: help build system run test test-asan fuzz test-browser test-lowest bench bench-extra bench-micro bench-compare bench-report stubs man lint clean
 
 help: #? print this list
 	@grep -E '^[a-z-]+:.*#\?' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*#\? */  make \1\t/' | expand -t 20
@@ -67,6 +67,9 @@ bench-report: bench-extra #? run the whole benchmark suite, and write bench/resu
 
 stubs: build #? copy the docstrings of lbcore.selection into its stubs, after they were changed
 	$(BIN)/python ci/stubs.py
+
+man: build #? write the manual pages of the commands to build/man
+	$(BIN)/python ci/man.py build/man
 
 lint: $(VENV)/.installed #? ruff and mypy
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 set -eu
 missing=""
 for pair in nginx:nginx haproxy:haproxy wrk:wrk h2load:nghttp2-client curl:curl psql:postgresql \
-    redis-server:redis-server dockerd:docker.io podman:podman java:default-jre-headless pebble:pebble knotd:knot; do
+    redis-server:redis-server dockerd:docker.io podman:podman java:default-jre-headless pebble:pebble knotd:knot lexgrog:man-db; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
 done
 [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing="$missing libnginx-mod-stream"

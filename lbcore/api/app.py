@@ -6,15 +6,18 @@ import asyncio
 import copy
 import hmac
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lbcore import __version__
 from lbcore.api import catalogue, view
@@ -27,6 +30,8 @@ from lbcore.api.shape import View
 PER_PAGE = 100
 REST_LIMIT_BYTES = 64 << 20
 Handler = Callable[[Request], Any]
+
+_log = logging.getLogger("lbcore.api")
 
 
 def make_app(runtime: Runtime) -> Starlette:
@@ -44,6 +49,7 @@ def make_app(runtime: Runtime) -> Starlette:
         Route(f"{base}/api/entrypoints", api.entry_points),
         Route(f"{base}/api/entrypoints/{{name}}", api.entry_point),
         Route(f"{base}/api/http/services/{{name}}/weights", api.weights, methods=["PUT", "DELETE"]),
+        Route(f"{base}/api/reload", api.reload, methods=["POST"]),
         Route(f"{base}/api/certificates/renew", api.renew, methods=["POST"]),
         Route(f"{base}/api/certificates", api.certificates),
         Route(f"{base}/api/certificates/{{name}}", api.certificate),
@@ -57,7 +63,31 @@ def make_app(runtime: Runtime) -> Starlette:
         routes = [route for route in routes if route.path.startswith(f"{base}/api/providers/")]
     if runtime.static.metrics and runtime.static.metrics.prometheus:
         routes.append(Route("/metrics", api.metrics))
-    return Starlette(routes=routes, exception_handlers={404: _not_found})
+    return Starlette(routes=routes, exception_handlers={404: _not_found}, middleware=[Middleware(_Failures)])
+
+
+class _Failures:
+    """An answer that cannot be made is 500, and one line of the log; the server would log it in words of its own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def put(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, put)
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            _log.error("API: %s %s cannot be answered: %s", scope.get("method"), scope.get("path"), reason)
+            _log.debug("API: an answer cannot be made", exc_info=error)
+            if not begun:
+                await PlainTextResponse("500 internal server error\n", 500)(scope, receive, send)
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
@@ -222,6 +252,15 @@ class _Api:
             return None
         problem = "wrong token" if token else f"{what} cannot be changed: api.token is not set"
         return JSONResponse({"message": problem}, 403)
+
+    async def reload(self, request: Request) -> Response:
+        """Have the providers read their configurations again. Answers with the state before, to see when it is done."""
+        if (refusal := self.refusal(request, "the configuration")) is not None:
+            return refusal
+        reload = self.runtime.reload
+        before = {"generation": reload.generation, "inForce": reload.reloads, "failures": reload.failures}
+        self.runtime.read_again()
+        return JSONResponse(before)
 
     async def renew(self, request: Request) -> Response:
         """Order certificates anew: those that serve any of `names`, or all."""

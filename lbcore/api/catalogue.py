@@ -133,6 +133,7 @@ def state(runtime: Runtime) -> View:
             "lastSuccess": instant(reload.succeeded_unix_s) if reload.succeeded_unix_s else None,
             "lastFailure": instant(reload.failed_unix_s) if reload.failed_unix_s else None,
             "refused": list(reload.refused),
+            "changed": reload.last.summary() if reload.last is not None else "",
             "kept": [{"kind": kind, "name": name, "errors": why} for (kind, name), why in reload.kept.items()],
         },
         "providers": providers(runtime),

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from lbcore.api.runtime import Runtime
-from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.dynamic import DynamicConfig, Router
+from lbcore.config.middlewares import Middleware as MiddlewareConfig
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate import entry_points_of, qualify, rule_of, trees_of
+from lbcore.config.validate import entry_points_of, rule_of, tls_of, trees_of
 from lbcore.http.request import Request
 from lbcore.routing.balancer import Balancer, LoadBalancer
+from lbcore.routing.compile import ranked
 from lbcore.routing.explanation import kind_of, role_of, unmet
+from lbcore.routing.guarded import Guarded
+from lbcore.routing.index import RouteIndex
+from lbcore.routing.rehearsal import Rehearsal
+from lbcore.routing.route import Route
 from lbcore.routing.service import Service
+from lbcore.state.region import ADMIN, CHECK, EJECTED, Region
+
+ALL_REASONS = CHECK | EJECTED | ADMIN
 
 
 class ExplainError(ValueError):
@@ -20,15 +30,23 @@ class ExplainError(ValueError):
 
 
 def explain(
-    runtime: Runtime, asked: str, headers: Sequence[str] = (), client: str = "192.0.2.1", entry_point: str = ""
+    runtime: Runtime,
+    asked: str,
+    headers: Sequence[str] = (),
+    client: str = "192.0.2.1",
+    entry_point: str = "",
+    *,
+    is_apart: bool = False,
 ) -> Iterator[str]:
     """Lines of text, outermost decision first.
 
     asked        e.g. `GET https://shop.example/cart`; the method may be omitted.
     headers      `Name: value`.
     entry_point  of the request; empty = the first one.
+    is_apart     `runtime` serves no requests. Otherwise the configuration is compiled apart, once, and the health and
+                 weights of the present are used: nothing that requests count by is changed.
 
-    Picks a server like a request, so `runtime` must be one that serves no requests. Raises ExplainError.
+    Raises ExplainError.
     """
     head = head_of(asked, headers)
     request = Request()
@@ -42,25 +60,194 @@ def explain(
     point = entry_point or next(iter(runtime.static.stream_points), "")
     if point not in runtime.static.stream_points:
         raise ExplainError(f"there is no entry point {point}")
-    yield f"entry point {point}: {', '.join(runtime.static.entry_points[point].http.middlewares) or 'no middlewares'}"
-    name = ""
-    for line, found in _routers(runtime, point, head, client):
-        yield line
-        name = name or found
-    if not name:
-        yield "answer: 404 page not found"
-        return
-    router = runtime.dynamic.http.routers[name]
-    for reference in router.middlewares:
-        yield f"middleware {qualify(reference, name)}: {_kind(runtime, qualify(reference, name))}"
-    if below := trees_of(runtime.dynamic.http.routers).children.get(name):
-        yield f"routers that see the request after these middlewares: {', '.join(below)}"
-        return
-    service = runtime.table.services.get(qualify(router.service, name)) if runtime.table else None
-    if service is None:
-        yield f"service {router.service}: answers by itself"
-        return
-    yield from _services(runtime, service, request)
+    encrypted = urlsplit(asked.strip().rpartition(" ")[2]).scheme == "https"
+    return _Explanation(runtime if is_apart else _apart(runtime), runtime, request, point, encrypted).lines()
+
+
+def _apart(runtime: Runtime) -> Runtime:
+    """A runtime with the configuration, the health and the weights of another, which shares nothing with it."""
+    own: Runtime = runtime.derived("explain apart", lambda: _compiled_apart(runtime))
+    there, here = runtime.region, own.region
+    for slot in runtime.slots.servers.values():
+        reasons = there.down_reasons(slot)
+        here.set_up(slot, True, ~reasons & ALL_REASONS)
+        if reasons:
+            here.set_up(slot, False, reasons)
+        if here.weight_override(slot) != there.weight_override(slot):
+            here.set_weight(slot, there.weight_override(slot))
+        if here.ramp_percent(slot) != there.ramp_percent(slot):
+            here.set_ramp(slot, there.ramp_percent(slot))
+    return own
+
+
+def _compiled_apart(runtime: Runtime) -> Runtime:
+    region = Region.create(1, runtime.region.services, runtime.region.servers)
+    own = Runtime(runtime.static, region, runtime.admin)
+    own.update(runtime.dynamic, runtime.slots)
+    return own
+
+
+class _Explanation:
+    """One request. `real` is the runtime whose middlewares know their sources; `runtime` may be one apart from it."""
+
+    def __init__(self, runtime: Runtime, real: Runtime, request: Request, point: str, encrypted: bool) -> None:
+        self.runtime = runtime
+        self.real = real
+        self.request = request
+        self.point = point
+        self.encrypted = encrypted
+        self.way = Rehearsal(request, runtime.region, encrypted)
+        self.met = 0  # middlewares
+
+    def lines(self) -> Iterator[str]:
+        """All lines."""
+        runtime, table, point = self.runtime, self.runtime.table, self.point
+        assert table is not None
+        own = ", ".join(runtime.static.entry_points[point].http.middlewares)
+        yield f"entry point {point}: {own or 'no middlewares'}"
+        indexes = table.encrypted_indexes if self.encrypted else table.indexes
+        trees = trees_of(runtime.dynamic.http.routers).children
+        names = [name for name, each in runtime.dynamic.http.routers.items() if self.is_here(each)]
+        routes: RouteIndex | None = indexes.get(point)
+        route: Route | None = None
+        try:
+            while routes is not None:
+                route = self.way.find(routes)
+                yield from self.routers(names, route.router if route is not None else "")
+                if route is None:
+                    yield "answer: 404 page not found"
+                    return
+                lines, answered = self.middlewares(route.middlewares[self.met :], route.name)
+                yield from lines
+                if answered:
+                    yield f"answer: {answered}"
+                    return
+                routes, names = route.children, trees.get(route.router, [])
+                if routes is not None:
+                    yield f"routers below {route.name}, which see {self.way.path}:"
+            if route is None:
+                yield "answer: 404 page not found"
+            elif route.router not in runtime.dynamic.http.routers:
+                yield "service: lbcore answers by itself"
+            else:
+                yield from self.services(route)
+        finally:
+            self.way.leave()
+
+    def is_here(self, router: Router) -> bool:
+        """Whether a router gets its requests from the entry point."""
+        return self.point in entry_points_of(router, self.runtime.static)
+
+    def routers(self, names: Sequence[str], taker: str) -> Iterator[str]:
+        """A line for each of some routers, highest priority first."""
+        static, routers = self.runtime.static, self.runtime.dynamic.http.routers
+        disabled = self.runtime.errors("router")
+        rank = {name: ranked(name, routers[name])[0] for name in names}
+        higher = rank.get(taker)
+        for name in sorted(names, key=lambda name: (-rank[name], name)):
+            router = routers[name]
+            about = f"router {name} (priority {rank[name]}): {router.rule}"
+            if name in disabled:
+                yield f"{about}: disabled: {'; '.join(disabled[name])}"
+                continue
+            if not router.parent_refs and (tls_of(router, self.point, static) is not None) != self.encrypted:
+                yield f"{about}: does not match: it takes requests {'without' if self.encrypted else 'over'} TLS alone"
+                continue
+            missing = ", ".join(unmet(rule_of(router, static), lambda program: program.holds(self.request)))
+            if missing:
+                yield f"{about}: does not match: {missing}"
+            elif name == taker:
+                yield f"{about}: matches"
+            else:
+                equal = higher is not None and higher <= rank[name]
+                why = "the priorities are equal, names decide" if equal else f"priority {higher} is higher"
+                yield f"{about}: would match, but {taker} is tried before it: {why}"
+        if taker and taker not in rank:
+            yield f"router {taker}: matches; it is lbcore's own"
+
+    def middlewares(self, steps: Sequence[Any], place: str) -> tuple[list[str], str]:
+        """A line for each middleware (of `lbcore.middleware`), and what one of them answers; empty: all are passed."""
+        lines, answered = [], ""
+        for step in steps:
+            about = f"middleware {step.name}: {self.kind(step.name)}"
+            if answered:
+                lines.append(f"{about}: not reached")
+                continue
+            said, answered = self.meet(step, place)
+            self.met += 1
+            lines.append(f"{about}: {said}{self.known(step.name, place)}")
+        return lines, answered
+
+    def meet(self, step: Any, place: str) -> tuple[str, str]:
+        """What a middleware makes of the request, and its answer; empty: it passes."""
+        config = self.runtime.dynamic.http.middlewares.get(step.name)
+        if config is not None and (why := _asks_elsewhere(config)):
+            return f"{why}, which is not done here; taken to pass", ""
+        before = self.way.path
+        try:
+            verdict, detail = self.way.meet(step, place)
+        except Exception as error:
+            return f"not known: {' '.join(str(error).split())}; taken to pass", ""
+        if verdict == "answers":
+            return f"answers {detail}", f"{detail} by middleware {step.name}"
+        if verdict == "asks":
+            return f"asks {detail or 'elsewhere'}, which is not done here; taken to pass", ""
+        after = self.way.path
+        return ("passes" if after == before else f"passes; the path is {after} now"), ""
+
+    def known(self, name: str, place: str) -> str:
+        """What the middleware that serves requests knows of the client, as far as it knows anything."""
+        table = self.real.table
+        serving = table.middlewares.get(name) if table is not None and self.real is not self.runtime else None
+        state = serving.state_at(place, self.request) if serving is not None else None
+        return f" ({', '.join(f'{key}: {value}' for key, value in state.items())})" if state else ""
+
+    def kind(self, name: str) -> str:
+        """The kind of a middleware."""
+        middleware = self.runtime.dynamic.http.middlewares.get(name)
+        return middleware.kinds[0].replace("_", "") if middleware is not None and middleware.kinds else "lbcore's own"
+
+    def services(self, route: Route) -> Iterator[str]:
+        """Each level below a router's service, with weights and health, and the member that gets the request."""
+        if route.service is None:
+            yield "service: lbcore answers by itself"
+            return
+        answer = ""
+        server, path = route.service.trace(self.request)
+        for depth, (service, chosen) in enumerate(path):
+            indent = "  " * depth
+            if not answer and (gate := self.gate_of(service)) is not None:
+                lines, answer = self.middlewares(gate.middlewares, gate.name)
+                yield from (f"{indent}{line}" for line in lines)
+            status = "UP" if service.is_up else "DOWN"
+            kind = "load balancer" if isinstance(service, LoadBalancer) else kind_of(service)
+            yield f"{indent}service {service.name} ({status}): {kind}"
+            if isinstance(service, LoadBalancer):
+                names = [member.key for member in service.members]
+            else:
+                names = [f"{key} ({'UP' if child.is_up else 'DOWN'})" for key, child in service.children]
+            for index, name in enumerate(names):
+                about = _weight(service, index) if isinstance(service, Balancer) else role_of(service, index)
+                yield f"{indent}  {'->' if index == chosen else '  '} {name} {about}"
+        if answer:
+            yield f"answer: {answer}"
+        else:
+            yield f"server: {server.key}" if server is not None else "answer: 503, no server may be picked"
+
+    def gate_of(self, service: Service) -> Guarded | None:
+        """The middlewares in front of a service."""
+        table = self.runtime.table
+        found = table.services.get(service.name) if table is not None else None
+        return found if isinstance(found, Guarded) else None
+
+
+def _asks_elsewhere(config: MiddlewareConfig) -> str:
+    """What a middleware does that an explanation must not do; empty: nothing."""
+    if config.python is not None:
+        return f"calls {config.python.class_ or 'an instance of the program'}"
+    if config.rate_limit is not None and config.rate_limit.redis is not None:
+        return "counts in its store"
+    return ""
 
 
 def assumed_static(dynamic: DynamicConfig) -> StaticConfig:
@@ -85,58 +272,6 @@ def head_of(asked: str, headers: Sequence[str]) -> bytes:
     if any(set("\r\n") & set(line) for line in lines):
         raise ExplainError("line breaks in the request")
     return "\r\n".join([*lines, "", ""]).encode()
-
-
-def _routers(runtime: Runtime, point: str, head: bytes, client: str) -> Iterator[tuple[str, str]]:
-    """A line for each router of the entry point, highest priority first, and its name if it gets the request."""
-    disabled = runtime.errors("router")
-    entries = []
-    for name, router in runtime.dynamic.http.routers.items():
-        if point in entry_points_of(router, runtime.static):
-            entries.append((-(router.priority or len(router.rule.encode())), name, router))
-    first: tuple[int, str] | None = None  # that takes the request
-    for priority, name, router in sorted(entries, key=lambda entry: entry[:2]):
-        about = f"router {name} (priority {-priority}): {router.rule}"
-        if name in disabled:
-            yield f"{about}: disabled: {'; '.join(disabled[name])}", ""
-            continue
-        rule = rule_of(router, runtime.static)
-        missing = ", ".join(unmet(rule, lambda program: program.matches(head, client)))
-        if missing:
-            yield f"{about}: does not match: {missing}", ""
-        elif first is None:
-            first = -priority, name
-            yield f"{about}: matches", name
-        else:
-            higher, taker = first
-            why = f"priority {higher} is higher" if higher > -priority else "the priorities are equal, names decide"
-            yield f"{about}: would match, but {taker} is tried before it: {why}", ""
-
-
-def _kind(runtime: Runtime, name: str) -> str:
-    middleware = runtime.dynamic.http.middlewares.get(name)
-    return middleware.kinds[0].replace("_", "") if middleware is not None and middleware.kinds else "does not exist"
-
-
-def _services(runtime: Runtime, root: Service, request: Request) -> Iterator[str]:
-    """Each level below a service, with weights and health, and the member that gets the request."""
-    server, path = root.trace(request)
-    for depth, (service, chosen) in enumerate(path):
-        indent = "  " * depth
-        config = runtime.dynamic.http.services.get(service.name)
-        for middleware in config.middlewares if config else ():
-            yield f"{indent}middleware {qualify(middleware, service.name)} of the service"
-        status = "UP" if service.is_up else "DOWN"
-        kind = "load balancer" if isinstance(service, LoadBalancer) else kind_of(service)
-        yield f"{indent}service {service.name} ({status}): {kind}"
-        if isinstance(service, LoadBalancer):
-            names = [member.key for member in service.members]
-        else:
-            names = [f"{key} ({'UP' if child.is_up else 'DOWN'})" for key, child in service.children]
-        for index, name in enumerate(names):
-            about = _weight(service, index) if isinstance(service, Balancer) else role_of(service, index)
-            yield f"{indent}  {'->' if index == chosen else '  '} {name} {about}"
-    yield f"server: {server.key}" if server is not None else "answer: 503, no server may be picked"
 
 
 def _weight(service: Balancer, index: int) -> str:

@@ -15,6 +15,7 @@ from lbcore.routing.member import Member
 from lbcore.routing.mirroring import Mirroring
 from lbcore.routing.queue import WaitQueue
 from lbcore.routing.service import Service
+from lbcore.state.counters import ServerCounters
 from lbcore.state.region import ADMIN, CHECK, EJECTED, Region
 
 Node = dict[str, Any]
@@ -72,6 +73,10 @@ def _server(runtime: Runtime, balancer: LoadBalancer, index: int) -> Node:
         "effectiveWeight": balancer.effective_weights[index],
         "requests": counters.requests,
         "inFlight": counters.in_flight,
+        "errors": errors_of(member, counters),
+        "retries": counters.retries,
+        "answers": sum(counters.responses[1:]),
+        "firstByteSeconds": round(counters.first_byte_s, 6),
     }
     if member.limit:
         node["maxConnections"] = member.limit
@@ -81,6 +86,14 @@ def _server(runtime: Runtime, balancer: LoadBalancer, index: int) -> Node:
     if reasons:
         node["cause"] = down_cause(runtime, member)
     return node
+
+
+def errors_of(member: Member, counters: ServerCounters) -> int:
+    """Requests that a server has answered with 5xx, or not at all; of layer 4, connections that it has refused."""
+    if member.name.startswith(("tcp:", "udp:")):
+        return counters.connect_errors
+    ended = counters.requests - counters.in_flight
+    return counters.responses[5] + max(ended - sum(counters.responses[1:]), 0)
 
 
 def down_cause(runtime: Runtime, member: Member) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from lbcore.api.changes import Changes
 from lbcore.config.dynamic import DynamicConfig, Router
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpRouter
@@ -90,6 +91,10 @@ def _nothing_to_renew(names: Sequence[str]) -> list[tuple[str, ...]]:
     return []
 
 
+def _nothing() -> None:
+    return None
+
+
 def _no_workers() -> list[WorkerState]:
     return []
 
@@ -105,6 +110,7 @@ class ReloadStatus:
     failed_unix_s      time of the last failure.
     refused            reasons why the configuration of a provider, or all of it, is not in force; empty if it is.
     kept               by kind and qualified name: the errors of objects that stay in their previous version.
+    last               what the configuration in force has changed of the one before; None: there was none before.
     """
 
     generation: int = 0
@@ -114,6 +120,7 @@ class ReloadStatus:
     failed_unix_s: float = 0.0
     refused: list[str] = field(default_factory=list)
     kept: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    last: Changes | None = None
 
     def succeed(self) -> None:
         """A configuration is in force as it is written."""
@@ -135,6 +142,7 @@ class Runtime:
     renew        orders certificates that serve any of some names anew, or all; returns the names of each.
     providers    the state of each provider.
     rest         the provider whose configuration clients put, if there is one.
+    read_again   asks all providers to read their configurations again.
     """
 
     static: StaticConfig
@@ -150,6 +158,7 @@ class Runtime:
     renew: Callable[[Sequence[str]], list[tuple[str, ...]]] = _nothing_to_renew
     providers: Callable[[], Sequence[ProviderStatus]] = _no_providers
     rest: RestTarget | None = None
+    read_again: Callable[[], None] = _nothing
     started_unix_s: float = field(default_factory=time.time)
     _derived: dict[str, Any] = field(default_factory=dict)
 

@@ -1,18 +1,23 @@
-"""Logs changes of services: which lose traffic or redundancy, and which recover."""
+"""Logs changes of services (which lose traffic or redundancy, and which recover) and of certificates."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 from lbcore.api.condition import LOST, service_problems
 from lbcore.api.runtime import Runtime
 from lbcore.routing.compile import Table
+from lbcore.tls.describe import Described
 
+CERTIFICATES_S = 3600.0  # interval of checks whether a certificate is about to end
+NAMED = 3  # routers that a line names; of more it tells the number
 LOOK_S = 0.5  # interval of checks whether any server has gone up or down, which are cheap if none has
 
 _log = logging.getLogger("lbcore.health")
+_tls = logging.getLogger("lbcore.tls")
 
 
 class ServiceWatch:
@@ -23,12 +28,15 @@ class ServiceWatch:
         self._seen: tuple[int, Table | None] = (-1, None)
         self._known: dict[str, dict[str, Any]] = {}
         self._all_lost = False
+        self._since: dict[str, float] = {}  # by service: the monotonic time at which it lost something
+        self._certificates = CertificateWatch(runtime)
 
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
             self.look()
+            await self._certificates.look()
 
     def look(self) -> None:
         """Log changes since the last look. Costs nothing if no server, weight or configuration has changed."""
@@ -38,10 +46,11 @@ class ServiceWatch:
         self._seen = now
         found = {problem["object"]: problem for problem in service_problems(self._runtime)}
         for about, problem in found.items():
+            self._since.setdefault(about, time.monotonic())
             if self._known.get(about, {}).get("text") != problem["text"]:
-                _log.warning("%s", problem["text"])
-        for about in self._known.keys() - found.keys():
-            _log.info("%s is well again", about)
+                _log.warning("%s%s", problem["text"], _concerned(problem["traffic"]))
+        for about in sorted(self._known.keys() - found.keys()):
+            _log.info("%s is well again, after %.1f s", about, time.monotonic() - self._since.pop(about))
         self._known = found
         lost = sum(problem["severity"] == LOST and problem["share"] == 1.0 for problem in found.values())
         services = sum(1 for _ in self._runtime.roots())
@@ -51,3 +60,62 @@ class ServiceWatch:
         elif self._all_lost and not all_lost:
             _log.warning("UP: a service that routers lead to has servers again")
         self._all_lost = all_lost
+
+
+def _concerned(traffic: list[str]) -> str:
+    """The routers that lead to a service."""
+    if not traffic:
+        return ""
+    more = f", and {len(traffic) - NAMED} more" if len(traffic) > NAMED else ""
+    return f"; router{'s' if len(traffic) > 1 else ''} {', '.join(traffic[:NAMED])}{more}"
+
+
+class CertificateWatch:
+    """Compares the certificates in force with the previous ones, and with the clock."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._table: Table | None = None
+        self._looked_at = 0.0
+        self._known: dict[str, Described] = {}
+        self._status: dict[str, str] = {}
+
+    async def look(self) -> None:
+        """Log what has changed since the last look. Costs nothing while the configuration stays, but for each hour."""
+        table, now = self._runtime.table, time.monotonic()
+        if table is None or (table is self._table and now < self._looked_at + CERTIFICATES_S):
+            return
+        # They are read and described in a thread: there may be many.
+        found = {each.fingerprint: each for each in await asyncio.to_thread(self._runtime.certificates)}
+        is_first = self._table is None
+        self._table, self._looked_at = table, now
+        for fingerprint, each in found.items():
+            if fingerprint not in self._known and not is_first:
+                _tls.info("certificate for %s, until %s", _names(each), _day(each))
+            status = _status(each)
+            if status and status != self._status.get(fingerprint):
+                level = logging.ERROR if status == "has expired" else logging.WARNING
+                _tls.log(level, "the certificate for %s %s on %s", _names(each), status, _day(each))
+        for each in (self._known[gone] for gone in self._known.keys() - found.keys()):
+            _tls.info("certificate for %s, until %s, is gone", _names(each), _day(each))
+        self._known = found
+        self._status = {fingerprint: _status(each) for fingerprint, each in found.items()}
+
+
+def _status(certificate: Described) -> str:
+    """What is wrong with a certificate: less is left than its renewal leaves."""
+    left_s = certificate.not_after.timestamp() - time.time()
+    if left_s < 0:
+        return "has expired"
+    life_s = (certificate.not_after - certificate.not_before).total_seconds()
+    return "expires" if left_s < min(life_s / 6, 14 * 86400) else ""
+
+
+def _names(certificate: Described) -> str:
+    names = list(certificate.dns_names) or [certificate.common_name or "no name"]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
+
+
+def _day(certificate: Described) -> str:
+    return f"{certificate.not_after:%Y-%m-%d}"

@@ -22,6 +22,7 @@ from lbcore.config.validate import Fault, Faults
 GROUP = "lbcore.middlewares"  # of entry points
 METHODS = {"on_request": 1, "on_response": 2}  # and how many arguments they take
 MOST_BODY_BYTES = 64 << 20
+_NOT_THEIRS = (__file__, importlib.__file__)
 
 
 class Given:
@@ -138,9 +139,17 @@ def _guarded(what: str, call: Callable[[], Any]) -> Any:
     try:
         return call()
     except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        last = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
-        raise ValueError(f"{what}: {type(error).__name__}: {error}{last}") from error
+        text = error.msg if isinstance(error, SyntaxError) else error
+        raise ValueError(f"{what}: {type(error).__name__}: {text}{_place(error)}") from error
+
+
+def _place(error: BaseException) -> str:
+    """The last line of code that is not lbcore's, nor the interpreter's own for imports, in which an error arose."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({error.filename}:{error.lineno})"
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    theirs = [(file, line) for file, line in frames if not file.startswith("<") and file not in _NOT_THEIRS]
+    return f" ({theirs[-1][0]}:{theirs[-1][1]})" if theirs else ""
 
 
 def checked(instance: object) -> object:

@@ -1,12 +1,17 @@
-"""The lines that an instance logs at its start: what it runs, and the addresses of API and metrics. No I/O."""
+"""What an instance says at its start, in the log and on a terminal: what it runs, and its addresses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 
+from lbcore import __version__
 from lbcore.api.runtime import Runtime
 from lbcore.config.static import StaticConfig
+from lbcore.process.colour import BOLD, CYAN, DIM, GREEN, RESET, YELLOW
 from lbcore.process.listeners import Listener
+
+Greet = Callable[[StaticConfig, Sequence[Listener], Runtime], None]
 
 
 def contents(runtime: Runtime) -> str:
@@ -38,3 +43,49 @@ def places(static: StaticConfig, listeners: Sequence[Listener]) -> Iterator[str]
         yield f"metrics on {urls[prometheus.entry_point]}/metrics"
     if static.ping is not None and not static.ping.manual_routing and static.ping.entry_point in urls:
         yield f"ping on {urls[static.ping.entry_point]}/ping"
+
+
+def greeting(workers: int, origin: str, is_coloured: bool) -> Greet:
+    """A function that writes the summary of an instance that serves to standard error, a terminal."""
+
+    def greet(static: StaticConfig, listeners: Sequence[Listener], runtime: Runtime) -> None:
+        text = summary(static, listeners, runtime, workers, origin, is_coloured)
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            return  # the terminal has gone
+
+    return greet
+
+
+def summary(
+    static: StaticConfig, listeners: Sequence[Listener], runtime: Runtime, workers: int, origin: str, is_coloured: bool
+) -> str:
+    """What listens, where the dashboard is, and how many routers and servers there are: a few lines."""
+
+    def painted(text: str, *styles: str) -> str:
+        return f"{''.join(styles)}{text}{RESET}" if is_coloured else text
+
+    many = "" if workers == 1 else "s"
+    title = painted(f"lbcore {__version__}", BOLD, GREEN)
+    lines = ["", f"  {title}  {workers} worker{many}  {painted(f'configuration {origin}', DIM)}", ""]
+    urls = {each.entry_point: _url(static, each) for each in listeners if not each.quic}
+    rows = list(urls.items())
+    if static.api is not None and static.api.insecure and static.api.dashboard and "traefik" in urls:
+        rows.append(("dashboard", f"{urls['traefik']}{static.api.base_path.rstrip('/')}/dashboard/"))
+    width = max([len(name) for name, _ in rows] + [len("runs")])
+    lines += [f"  {painted(name.ljust(width), BOLD)}  {painted(url, CYAN)}" for name, url in rows]
+    disabled = len(runtime.table.disabled) if runtime.table is not None else 0
+    runs = painted(contents(runtime), *([YELLOW] if disabled else []))
+    lines += [f"  {painted('runs'.ljust(width), BOLD)}  {runs}", ""]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _url(static: StaticConfig, listener: Listener) -> str:
+    """Where an entry point is reached from this machine."""
+    if listener.is_udp:
+        return f"udp {listener.address_text.removesuffix('/udp')}"
+    point = static.entry_points[listener.entry_point]
+    encrypted = point.http.tls is not None and listener.url.startswith("http://")
+    return listener.url.replace("http://", "https://", 1) if encrypted else listener.url

@@ -255,6 +255,7 @@ class Proxy:
                 )
                 connect_rest(self._static, providers, aggregator, self._runtime)
                 self._runtime.providers = lambda: aggregator.states
+                self._runtime.read_again = aggregator.reload
                 self._following = asyncio.create_task(aggregator.run(), name="lbcore providers")
                 await self._publication.first.wait()
             for listener in self._listeners:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lbcore.config.static import Log
+from lbcore.process.colour import BLUE, BOLD, CYAN, DIM, GREEN, RED, RESET, YELLOW
 from lbcore.process.log_file import LogFile
 
 LEVELS = {
@@ -22,6 +23,7 @@ LEVELS = {
     "PANIC": logging.CRITICAL,
 }
 _SHORT = {5: "TRC", logging.DEBUG: "DBG", logging.INFO: "INF", logging.WARNING: "WRN", logging.ERROR: "ERR"}
+_COLOURS = {5: CYAN, logging.DEBUG: BLUE, logging.INFO: GREEN, logging.WARNING: YELLOW, logging.ERROR: RED}
 _LONG = {5: "trace", logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warn", logging.ERROR: "error"}
 
 
@@ -42,6 +44,26 @@ class CommonFormatter(logging.Formatter):
         if worker is not None:
             line += f" worker={worker}"
         return _escape(line)
+
+
+class ColourFormatter(CommonFormatter):
+    """The same for a terminal: the time is dim, the level has its colour, and errors are bold."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        time_text, _, rest = super().format(record).partition(" ")
+        level, _, text = rest.partition(" ")
+        colour = _COLOURS.get(record.levelno, RED + BOLD)
+        text = f"{BOLD}{text}{RESET}" if record.levelno >= logging.ERROR else text
+        return f"{DIM}{time_text}{RESET} {colour}{level}{RESET} {text}"
+
+
+class OwnEvents(logging.Filter):
+    """Lets lbcore's own events through, and of libraries only errors, which say whose they are."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is written."""
+        return record.name.partition(".")[0] == "lbcore" or record.levelno >= logging.ERROR
 
 
 class JsonFormatter(logging.Formatter):
@@ -69,6 +91,8 @@ def _timestamp(record: logging.LogRecord) -> str:
 
 def _text(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     text = record.getMessage()
+    if record.name.partition(".")[0] != "lbcore":
+        text = f"library {record.name}: {text}"
     if record.exc_info:
         text += "\n" + formatter.formatException(record.exc_info)
     return text
@@ -79,20 +103,24 @@ def _escape(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def configure(level: str, format: str, file_path: str = "") -> Callable[[], None]:
+def configure(level: str, format: str, file_path: str = "", is_coloured: bool = False) -> Callable[[], None]:
     """Write the log of this process to standard error, or append it to `file_path`, whose folder is created.
+
+    is_coloured  lines of the common format on standard error have colours.
 
     Returns a function that reopens the file, after it was moved aside. Raises OSError when the file cannot be opened.
     """
     handler = LogFile(file_path)
-    handler.setFormatter(JsonFormatter() if format == "json" else CommonFormatter())
+    common = ColourFormatter() if is_coloured and not file_path else CommonFormatter()
+    handler.setFormatter(JsonFormatter() if format == "json" else common)
+    handler.addFilter(OwnEvents())
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
         old.close()
     root.addHandler(handler)
     root.setLevel(LEVELS[level.upper()])
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it reports every event of a watched directory
+    logging.getLogger("watchfiles").setLevel(logging.ERROR)  # it reports every event of a watched directory
     return handler.reopen
 
 
@@ -102,10 +130,11 @@ class RelayHandler(logging.Handler):
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         super().__init__()
         self._send = send
+        self.addFilter(OwnEvents())
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one event."""
-        text = _text(logging.Formatter(), record)
+        text = _text(logging.Formatter(), record)  # says whose it is, if it is not lbcore's
         self._send(
             {"type": "log", "level": record.levelno, "name": record.name, "text": text, "created": record.created}
         )
@@ -114,6 +143,7 @@ class RelayHandler(logging.Handler):
 def replay(message: dict[str, Any], worker: int) -> None:
     """Log the event that a worker's RelayHandler has sent."""
     name = str(message["name"])
+    name = name if name.partition(".")[0] == "lbcore" else "lbcore.library"
     fields = {
         "name": name,
         "levelno": int(message["level"]),

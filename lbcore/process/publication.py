@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from lbcore.api.changes import changes
 from lbcore.api.runtime import ReloadStatus
 from lbcore.config.dynamic import DynamicConfig, Lines
 from lbcore.config.lint import lint
@@ -176,6 +177,8 @@ class Publication:
         self._publisher.commit(prepared.snapshot)
         self._workers.commit(prepared)
         prepared.table.take_effect()
+        if self.current is not None:
+            self._status.last = changes(self.current.snapshot.dynamic, prepared.snapshot.dynamic)
         if prepared.table.speaks_tls and (self.current is None or not self.current.table.speaks_tls):
             _log.info("TLS uses %s", library_name())
         self.current = prepared

@@ -18,12 +18,13 @@ from lbcore import __version__
 from lbcore.api.runtime import Runtime
 from lbcore.api.server import AdminServer, is_wanted
 from lbcore.api.watch import ServiceWatch
+from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.spiffe import Identity
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError, Problem
 from lbcore.health.monitor import HealthMonitor
-from lbcore.process import log, standard
-from lbcore.process.announce import contents, places
+from lbcore.process import colour, log, standard
+from lbcore.process.announce import Greet, contents, greeting, places
 from lbcore.process.child import COMMAND
 from lbcore.process.control import Message
 from lbcore.process.dumps import forbid_core_dumps
@@ -38,6 +39,7 @@ from lbcore.process.put import connect_rest
 from lbcore.process.snapshot import Publisher, accepting_of, graces_of, to_json
 from lbcore.process.ticket_keys import keep_ticket_keys
 from lbcore.provider.base import Aggregator
+from lbcore.provider.fixed import FixedProvider
 from lbcore.provider.registry import providers_of
 from lbcore.routing.compile import own_routers
 from lbcore.state.region import Region
@@ -96,8 +98,11 @@ class Supervisor:
         notifier: Notifier,
         reopen_log: Callable[[], None] = lambda: None,
         command: Sequence[str] = COMMAND,
+        dynamic: DynamicConfig | None = None,
+        greet: Greet | None = None,
     ) -> None:
         self._static = static
+        self._greet = greet
         self._listeners = listeners
         self._notifier = notifier
         self._reopen_log = reopen_log
@@ -130,7 +135,7 @@ class Supervisor:
             self._runtime.renew = self._agent.renew
         self._stapling = stapling_of(static, self._pool.set_staples)
         self._identity = identity_of(static, self._publication.set_identity)
-        providers = providers_of(static)
+        providers = providers_of(static) if dynamic is None else [FixedProvider("command", dynamic)]
         self._aggregator = Aggregator(
             [*providers, *([self._agent] if self._agent is not None else [])],
             self._publication.want,
@@ -138,12 +143,14 @@ class Supervisor:
         )
         connect_rest(static, providers, self._aggregator, self._runtime)
         self._runtime.providers = lambda: self._aggregator.states
+        self._runtime.read_again = self._read_again
         self._accepting_s, self._graces_s = accepting_of(static), graces_of(static)
         self._grace_s = max(self._graces_s.values(), default=0.0)
         self._left: set[str] = set()  # entry points that have stopped accepting
         self._stop = asyncio.Event()  # first SIGTERM or SIGINT: drain
         self._stop_now = asyncio.Event()  # second
         self._is_announced = False  # the addresses of API and metrics were logged
+        self._told = 0  # number of the last configuration whose changes were logged
 
     async def run(self) -> None:
         """Serve until stopped. Raises WorkersError when the workers cannot be started."""
@@ -199,6 +206,10 @@ class Supervisor:
         _log.info("reload on SIGHUP")
         self._aggregator.reload()
 
+    def _read_again(self) -> None:
+        _log.info("reload by the API")
+        self._aggregator.reload()
+
     def hello(self, worker: int) -> tuple[Message, list[int]]:
         """The first message for a worker, and the descriptors it inherits."""
         owners = [
@@ -244,11 +255,17 @@ class Supervisor:
         count = self._region.workers
         status = f"{count} worker{' runs' if count == 1 else 's run'} configuration {generation}"
         _log.info("%s: %s", status, contents(self._runtime))
+        if generation > self._told:
+            self._told = generation
+            if (last := self._runtime.reload.last) is not None:
+                _log.info("configuration %d: %s", generation, last.summary() or "nothing has changed")
         self._notifier.ready(status)
         if not self._is_announced:
             self._is_announced = True
             for line in places(self._static, self._listeners):
                 _log.info("%s", line)
+            if self._greet is not None:
+                self._greet(self._static, self._listeners, self._runtime)
 
     async def _feed_watchdog(self) -> None:
         while True:
@@ -299,20 +316,26 @@ class Supervisor:
         task.cancel()
 
 
-def main(static: StaticConfig, workers: int | None = None, config_path: str = "") -> int:
+def main(
+    static: StaticConfig, workers: int | None = None, config_path: str = "", dynamic: DynamicConfig | None = None
+) -> int:
     """Run the load balancer in this process and its workers until a signal stops it. Returns the exit code.
 
     workers      number of worker processes; None = one per core that this process may use.
     config_path  the file of `static`, for the log.
+    dynamic      the dynamic configuration, in place of what providers give.
     """
     standard.fill()
     settings = static.log
+    is_coloured = not settings.no_color and colour.is_wanted(sys.stderr)
     try:
-        reopen_log = log.configure(log.level_of(settings, sys.stderr.isatty()), settings.format, settings.file_path)
+        level = log.level_of(settings, sys.stderr.isatty())
+        reopen_log = log.configure(level, settings.format, settings.file_path, is_coloured)
     except OSError as error:
         sys.stderr.write(f"lbcore: cannot open the log {settings.file_path}: {error.strerror}\n")
         return EXIT_CONFIG
-    return supervise(static, workers, config_path, reopen_log)
+    greet = greeting(workers_of(workers), config_path, is_coloured) if sys.stderr.isatty() else None
+    return supervise(static, workers, config_path, reopen_log, dynamic=dynamic, greet=greet)
 
 
 def supervise(
@@ -321,9 +344,11 @@ def supervise(
     config_path: str = "",
     reopen_log: Callable[[], None] = lambda: None,
     command: Sequence[str] = COMMAND,
+    dynamic: DynamicConfig | None = None,
+    greet: Greet | None = None,
 ) -> int:
-    """`main` with the logging of the caller. `command` starts one worker."""
-    count = workers or len(os.sched_getaffinity(0))
+    """`main` with the logging of the caller. `command` starts one worker. `greet` is called when all workers serve."""
+    count = workers_of(workers)
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_S)
     notifier = Notifier(os.environ)
@@ -339,7 +364,7 @@ def supervise(
 
         async def run() -> None:
             try:
-                supervisor = Supervisor(static, count, listeners, notifier, reopen_log, command)
+                supervisor = Supervisor(static, count, listeners, notifier, reopen_log, command, dynamic, greet)
             except OSError as error:
                 raise ConfigError([Problem("", f"cannot start: {error}")]) from error
             await supervisor.run()
@@ -358,6 +383,11 @@ def supervise(
             listener.close()
         notifier.close()
     return EXIT_STOPPED
+
+
+def workers_of(workers: int | None) -> int:
+    """The number of worker processes."""
+    return workers or len(os.sched_getaffinity(0))
 
 
 def _raise_file_limit() -> None:

@@ -15,7 +15,7 @@ class ApiError(Exception):
 
 
 class ApiClient:
-    """`url`: of the API, e.g. http://127.0.0.1:8080. `token`: the permission to change weights."""
+    """`url`: of the API, e.g. http://127.0.0.1:8080. `token`: the permission to change something."""
 
     def __init__(self, url: str, token: str = "") -> None:
         try:
@@ -34,7 +34,9 @@ class ApiClient:
     def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
         """The JSON under `/api/...`. Raises ApiError."""
         connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
-        headers = {"Authorization": b"Bearer " + self._token} if self._token else {}
+        headers: dict[str, str | bytes] = {"Content-Type": "application/json"} if body is not None else {}
+        if self._token:
+            headers["Authorization"] = b"Bearer " + self._token
         try:
             data = json.dumps(body) if body is not None else None
             connection.request(method, self._path + path, data, headers)

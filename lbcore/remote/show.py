@@ -100,26 +100,111 @@ def label(node: Node) -> Text:
     return text
 
 
-def servers_of(roots: list[Node]) -> dict[tuple[str, str], Node]:
-    """All servers, by service and URL."""
+def all_services(roots: list[Node]) -> list[tuple[str, Node]]:
+    """All services, each once, with their layer."""
     found: dict[tuple[str, str], Node] = {}
-    below = list(roots)
+    below = [(root.get("layer", "http"), root) for root in roots]
     while below:
-        node = below.pop()
-        below += node.get("children", [])
-        for server in node.get("servers", []):
-            found[node["name"], server["url"]] = server
-    return dict(sorted(found.items()))
+        layer, node = below.pop()
+        below += [(layer, child) for child in node.get("children", [])]
+        found.setdefault((layer, node["name"]), node)
+    return [(layer, node) for (layer, _), node in sorted(found.items())]
 
 
-def rates(before: list[Node], now: list[Node], seconds: float) -> Table:
-    """Requests per second of every server between two states."""
-    columns = [Column(name, overflow="fold") for name in ("service", "server", "status")]
-    table = Table(*columns, "weight", "in flight", "requests/s", "requests")
-    old = servers_of(before)
-    for (service, url), server in servers_of(now).items():
-        count = server["requests"] - old.get((service, url), server)["requests"]
-        status = Text(server["status"], "green" if server["status"] == "UP" else "red")
-        numbers = (server["effectiveWeight"], server["inFlight"], f"{count / seconds:.1f}", server["requests"])
-        table.add_row(service, url, status, *map(str, numbers))
+def parts_of(node: Node) -> list[Node]:
+    """The members of a service: children or servers."""
+    return [*node.get("children", []), *node.get("servers", [])]
+
+
+def key_of(part: Node) -> str:
+    """The name of a member in its service."""
+    return str(part.get("key") or part.get("url"))
+
+
+def total(node: Node, key: str) -> int:
+    """The sum of a number over all servers of a node."""
+    return int(node.get(key, 0)) + sum(total(part, key) for part in parts_of(node))
+
+
+def members_of(node: Node) -> list[Node]:
+    """The members of a service with their weights, and the share of its requests that each has had so far."""
+    parts = parts_of(node)
+    requests = sum(part.get("requests", 0) for part in parts)
+    keys = ("status", "weight", "effectiveWeight", "overriddenWeight", "slowStartPercent", "role", "cause")
+    return [
+        {
+            "service": node["name"],
+            "member": key_of(part),
+            **{key: part[key] for key in keys if key in part},
+            "share": round(part.get("requests", 0) / requests, 4) if requests else None,
+        }
+        for part in parts
+    ]
+
+
+def overridden(roots: list[Node]) -> list[Node]:
+    """The members whose weights are overridden."""
+    rows = [row for _, node in all_services(roots) for row in members_of(node)]
+    return [row for row in rows if "overriddenWeight" in row]
+
+
+def weights_table(rows: list[Node]) -> Table:
+    """Members with their weights."""
+    table = _table("service", "member", "status", "weight", "configured", "share", "")
+    for row in rows:
+        notes = []
+        if "overriddenWeight" in row:
+            notes.append(f"overridden: {row['overriddenWeight']}")
+        if "slowStartPercent" in row:
+            notes.append(f"slow start: {row['slowStartPercent']} %")
+        notes += [str(row[key]) for key in ("role", "cause") if key in row]
+        numbers = (row.get("effectiveWeight"), row.get("weight"))
+        share = "-" if row["share"] is None else f"{row['share']:.1%}"
+        shown = ["-" if number is None else str(number) for number in numbers]
+        table.add_row(row["service"], row["member"], _status(row["status"]), *shown, share, "; ".join(notes))
     return table
+
+
+def routes_table(routers: list[Node]) -> Table:
+    """Routers: what they match, and where they lead."""
+    table = _table("layer", "router", "status", "priority", "entry points", "rule", "middlewares", "service")
+    for router in routers:
+        points = router.get("entryPoints") or router.get("using", [])
+        middlewares = ", ".join(router.get("middlewares", [])) or "-"
+        status = Text(router["status"], {"enabled": "green", "warning": "yellow"}.get(router["status"], "red"))
+        errors = "; ".join(router.get("error", []))
+        service = Text(router.get("service") or "-")
+        if errors:
+            service.append(f"  {errors}", "red")
+        where = ", ".join(points) or "-"
+        rule = router.get("rule") or "-"
+        table.add_row(
+            router["layer"], router["name"], status, str(router.get("priority", "-")), where, rule, middlewares, service
+        )
+    return table
+
+
+def rates_table(rows: list[Node], hidden: int = 0) -> Table:
+    """Rows of `rates.rates`. `hidden`: how many more there are."""
+    numbers = ("weight", "share", "requests/s", "errors/s", "ms", "in flight", "requests")
+    table = _table("layer", "service", "server", "status", *numbers)
+    for row in rows:
+        share = "-" if row["share"] is None else f"{row['share']:.1%}"
+        latency = "-" if row["latency"] is None else f"{row['latency']:.1f}"
+        errors = Text(f"{row['errors']:.1f}", "red" if row["errors"] else "")
+        table.add_row(
+            row["layer"], row["service"], row["server"], _status(row["status"]), str(row["weight"]), share,
+            f"{row['rate']:.1f}", errors, latency, str(row["inFlight"]), str(row["requests"]),
+        )  # fmt: skip
+    if hidden:
+        table.caption = f"and {hidden} more"
+    return table
+
+
+def _status(status: str) -> Text:
+    return Text(status, "green" if status == "UP" else "red")
+
+
+def _table(*names: str) -> Table:
+    """A table without lines between its columns, so that other programs read it, too."""
+    return Table(*(Column(name, overflow="fold") for name in names), box=None, pad_edge=False, header_style="bold")

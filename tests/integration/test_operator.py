@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lbcore import cli
+from lbcore.cli import static
 from tests.support.instance import Backend, Instance, dynamic_for, eventually, running
 
 TOKEN = "a token of some length"
@@ -175,7 +175,11 @@ def test_mistyped_commands_and_options_say_what_was_meant() -> None:
         (["status", "-host=x"], 1, "No such option"),
         (["status", "--apii", "x"], 1, "--api"),
         (["weights", "shop", "v1=1"], 1, "LBCORE_API_TOKEN"),
-        (["weights", "shop"], 1, "give weights like v1=90 v2=10, or --reset"),
+        (["weights", "shop", "v1=1", "--reset"], 1, "give weights like v1=90 v2=10, or --reset"),
+        (["run", "--from", ":80"], 2, "--from needs --to"),
+        (["run", "--to", "ftp://a"], 2, "there are http, https, h2c, tcp, udp"),
+        (["run", "--to", "tcp://a:1", "--to", "a:1"], 2, "all servers are of one kind"),
+        (["run", "--to", ":1", "--config", "x"], 2, "--to and --config exclude each other"),
         (["weights", "shop", "v1=x", "--token", "t"], 1, "'v1=x' is no weight: write name=number"),
     ):
         result = command(*arguments)
@@ -291,4 +295,4 @@ def test_a_name_that_no_file_can_have_is_no_option() -> None:
 def test_a_user_without_a_home_is_told_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])  # as in a container with any user
-    assert cli._usual_file() in (None, *map(Path, cli.USUAL_FILES))
+    assert static.usual_file() in (None, *map(Path, static.USUAL_FILES))

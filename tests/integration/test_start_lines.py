@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import socket
@@ -19,11 +20,14 @@ from tests.support.ports import free_port
 from tests.wire.test_health import Patient
 
 
-def start(folder: Path, static: dict[str, Any], terminal: int | None = None) -> subprocess.Popen[bytes]:
+def start(
+    folder: Path, static: dict[str, Any], terminal: int | None = None, environ: dict[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     (folder / "static.yml").write_text(yaml.safe_dump(static))
     command = [sys.executable, "-m", "lbcore", "run", "--workers", "1", "--config", "static.yml"]
     output = subprocess.PIPE if terminal is None else terminal
-    return subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    own = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | (environ or {"TERM": "xterm"})
+    return subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=own)
 
 
 def usual(folder: Path, backend: str = "http://127.0.0.1:9", **more: Any) -> dict[str, Any]:
@@ -45,7 +49,7 @@ def read_terminal(terminal: int) -> bytes:
 
 
 @pytest.mark.parametrize("level", ["", "ERROR"])
-def test_a_terminal_shows_the_start_lines_unless_a_level_is_set(tmp_path: Path, level: str) -> None:
+def test_a_terminal_shows_a_summary_and_the_start_lines_unless_a_level_is_set(tmp_path: Path, level: str) -> None:
     points = {"web": {"address": "127.0.0.1:0"}, "traefik": {"address": f"127.0.0.1:{free_port()}"}}
     more: dict[str, Any] = {"entryPoints": points, "api": {"insecure": True}, "metrics": {"prometheus": {}}, "ping": {}}
     if level:
@@ -67,16 +71,48 @@ def test_a_terminal_shows_the_start_lines_unless_a_level_is_set(tmp_path: Path, 
             eventually(lambda: subprocess.run(status, capture_output=True).returncode == 0, "it runs", 60)
         else:
             eventually(lambda: shows(b"ping on " + url + b"/ping"), "all is said", 60)
-            assert b"INF lbcore " in shown and b"starts with 1 worker, configuration static.yml" in shown
-            assert b"INF entry point web listens on 127.0.0.1:" in shown
+            plain = re.sub(rb"\x1b\[\d+m", b"", shown)
+            assert plain != shown, "in colour"
+            assert b"INF lbcore " in plain and b"starts with 1 worker, configuration static.yml" in plain
+            assert b"INF entry point web listens on 127.0.0.1:" in plain
             assert b"1 worker runs configuration 1: 1 router, 1 service, 2 servers, 0 middlewares" in shown
             assert b"API on " + url + b"/api/overview, dashboard on " + url + b"/dashboard/; lbcore status" in shown
             assert b"metrics on " + url + b"/metrics" in shown
         process.send_signal(signal.SIGTERM)
         eventually(lambda: shows(b"\0") or process.poll() is not None, "it ends")
         assert process.returncode == 0
+        # Whatever the level: what listens, where the dashboard is, and what runs.
+        lines = [b" ".join(line.split()) for line in re.sub(rb"\x1b\[\d+m", b"", shown).splitlines()]
+        assert b"dashboard " + url + b"/dashboard/" in lines
+        assert b"traefik " + url in lines
+        assert any(re.fullmatch(rb"web http://127\.0\.0\.1:\d+", line) for line in lines)
+        assert b"runs 1 router, 1 service, 2 servers, 0 middlewares" in lines
         if level:
-            assert shown == b""
+            assert b"INF" not in shown and b"ERR" not in shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+
+
+@pytest.mark.parametrize("how", ["NO_COLOR", "TERM", "log.noColor"])
+def test_colours_are_left_out_where_they_are_not_wanted(tmp_path: Path, how: str) -> None:
+    environ = {"NO_COLOR": {"NO_COLOR": "1"}, "TERM": {"TERM": "dumb"}}.get(how, {})
+    terminal, inner = os.openpty()
+    log: dict[str, Any] = {"level": "INFO", "noColor": how == "log.noColor"}
+    process = start(tmp_path, usual(tmp_path, log=log), inner, {"TERM": "xterm", **environ})
+    os.close(inner)
+    shown = b""
+    try:
+
+        def shows(text: bytes) -> bool:
+            nonlocal shown
+            shown += read_terminal(terminal)
+            return text in shown
+
+        eventually(lambda: shows(b"  runs"), "the summary is there")
+        assert b"\x1b" not in shown
+        assert b"INF entry point web listens on" in shown
     finally:
         process.kill()
         process.wait()
@@ -121,13 +157,14 @@ def test_services_that_go_down_and_come_back_are_in_the_log(tmp_path: Path) -> N
             lb.runs(1)
             two.status = 500
             cause = r"health check failed: received error status code: 500"
-            lb.logged(rf"WRN service shop@file: 1 of 2 servers down: \S+ \({cause}\)")
+            said = rf"WRN service shop@file: 1 of 2 servers down: \S+ \({cause}\)"
+            lb.logged(said + r"; router shop@file: PathPrefix\(`/`\)\n")
             one.status = 500
             lb.logged(r"WRN service shop@file loses all requests: no server may be picked, 2 of 2 are down")
             lb.logged(r"WRN DOWN: none of the services that routers lead to")
             one.status = two.status = 200
             lb.logged(r"WRN UP: a service that routers lead to has servers again")
-            lb.logged(r"INF service shop@file is well again")
+            lb.logged(r"INF service shop@file is well again, after \d+\.\d s")
     finally:
         one.close()
         two.close()

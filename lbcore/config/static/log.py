@@ -10,18 +10,18 @@ from lbcore.config.model import Change, Model, keys
 
 
 class Log(Model):
-    """`file_path` empty: standard error."""
+    """`file_path` empty: standard error. `no_color`: no colours there, even if it is a terminal."""
 
     missing = keys("otlp", "read its log from standard error or filePath")
     ignored = {
         **keys("maxSize maxAge maxBackups compress", "let logrotate rotate the file, and send SIGUSR1"),
-        **keys("noColor", "there are no colours"),
     }
     may_be_empty: ClassVar[bool] = True
 
     level: Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC"] = "ERROR"
     format: Literal["common", "json"] = "common"
     file_path: str = ""
+    no_color: bool = False
 
     @field_validator("level", mode="before")
     @classmethod

@@ -244,17 +244,16 @@ def test_what_has_no_effect_is_warned_of_with_what_to_use() -> None:
     assert "underscoreHeadersStrategy: is deprecated" in text
     assert "aliasHeadersStrategy" in text
     static = (
-        "api: {debug: true, disableDashboardAd: true}\nlog: {level: WARNING, maxSize: 1, noColor: true}\n"
+        "api: {debug: true, disableDashboardAd: true}\nlog: {level: WARNING, maxSize: 1}\n"
         "pilot: {token: x}\nexperimental: {http3: true}\n"
     )
     found = warned(static, static=True)
-    assert len(found) == 7
+    assert len(found) == 6
     for text in (
         "api.debug",
         "disableDashboardAd",
         "taken for WARN",
         "log.maxSize",
-        "noColor",
         "pilot",
         "experimental.http3",
     ):

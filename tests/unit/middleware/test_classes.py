@@ -190,12 +190,20 @@ def test_options_are_texts_lists_and_mappings(tmp_path: Path) -> None:
 
 def test_modules_that_fail_are_a_problem_of_their_middleware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
-    for name, text in {"breaks": "1 / 0", "leaves": "import sys; sys.exit(3)", "spoilt": "def ("}.items():
+    texts = {"breaks": "1 / 0", "leaves": "import sys; sys.exit(3)", "spoilt": "def (", "lacks": "\nimport not_there"}
+    for name, text in texts.items():
         (tmp_path / f"lbcore_test_{name}.py").write_text(f"{text}\n")
     found = errors("lbcore_test_breaks:C", tmp_path)
     assert "importing lbcore_test_breaks: ZeroDivisionError" in found and "lbcore_test_breaks.py:1)" in found
     assert "SystemExit: 3" in errors("lbcore_test_leaves:C", tmp_path)
-    assert "SyntaxError" in errors("lbcore_test_spoilt:C", tmp_path)
+    found = errors("lbcore_test_spoilt:C", tmp_path)
+    assert "SyntaxError: " in found and "lbcore_test_spoilt.py:1)" in found
+    assert found.count("lbcore_test_spoilt.py") == 1
+    found = errors("lbcore_test_lacks:C", tmp_path)
+    assert "No module named 'not_there'" in found and "lbcore_test_lacks.py:2)" in found
+    found = errors("lbcore_test_none:C", tmp_path)
+    assert "No module named 'lbcore_test_none'" in found and "(" not in found.partition("No module")[2]
+    assert all("frozen" not in errors(f"lbcore_test_{name}:C", tmp_path) for name in (*texts, "none"))
 
 
 @pytest.fixture(name="package")

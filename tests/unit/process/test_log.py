@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcore.process import log
-from lbcore.process.log import CommonFormatter, JsonFormatter, RelayHandler
+from lbcore.process.log import ColourFormatter, CommonFormatter, JsonFormatter, OwnEvents, RelayHandler
 
 
 @pytest.fixture(autouse=True)
@@ -58,12 +58,12 @@ def test_formatters_name_the_level(level: int, common: str, json_: str) -> None:
 def test_configure_file_moved_away_is_opened_again(tmp_path: Path) -> None:
     path = tmp_path / "lb.log"
     reopen = log.configure("warn", "common", str(path))
-    logging.getLogger("a").warning("first")
-    logging.getLogger("a").info("not at this level")
+    logging.getLogger("lbcore.a").warning("first")
+    logging.getLogger("lbcore.a").info("not at this level")
     path.rename(tmp_path / "old")
-    logging.getLogger("a").warning("second")
+    logging.getLogger("lbcore.a").warning("second")
     reopen()
-    logging.getLogger("a").warning("third")
+    logging.getLogger("lbcore.a").warning("third")
     assert [line.split()[-1] for line in (tmp_path / "old").read_text().splitlines()] == ["first", "second"]
     assert [line.split()[-1] for line in path.read_text().splitlines()] == ["third"]
 
@@ -71,7 +71,7 @@ def test_configure_file_moved_away_is_opened_again(tmp_path: Path) -> None:
 def test_configure_without_a_file_writes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
     reopen = log.configure("INFO", "json")
     reopen()
-    logging.getLogger("a").info("hello")
+    logging.getLogger("lbcore.a").info("hello")
     assert json.loads(capfd.readouterr().err)["message"] == "hello"
 
 
@@ -92,3 +92,32 @@ def test_relay_event_below_the_level_is_dropped(tmp_path: Path) -> None:
     log.configure("ERROR", "common", str(tmp_path / "lb.log"))
     log.replay({"name": "x", "level": 20, "text": "chatter", "created": 1.0}, worker=0)
     assert (tmp_path / "lb.log").read_text() == ""
+
+
+@given(st.text())
+def test_colours_are_around_the_words_of_a_line_alone(text: str) -> None:
+    for level in (5, 10, 20, 30, 40, 50):
+        event = record("%s", level, args=(text,))
+        coloured, plain = ColourFormatter().format(event), CommonFormatter().format(event)
+        assert re.sub(r"\x1b\[\d+m", "", coloured) == plain
+        assert coloured.startswith("\x1b[2m") and coloured.count("\x1b[") >= 4
+
+
+def test_lines_of_libraries_are_left_out_unless_they_are_errors(tmp_path: Path) -> None:
+    file = tmp_path / "lb.log"
+    log.configure("DEBUG", "common", str(file))
+    for name in ("uvicorn.error", "httpx", "kazoo.client", "asyncio"):
+        for level in (logging.DEBUG, logging.INFO, logging.WARNING):
+            logging.getLogger(name).log(level, "chatter")
+    logging.getLogger("asyncio").error("a task\nwas lost")
+    logging.getLogger("lbcore.provider.redis").debug("of lbcore")
+    lines = [line.split(" ", 1)[1] for line in file.read_text().splitlines()]
+    assert lines == ["ERR library asyncio: a task\\nwas lost", "DBG of lbcore"]
+    sent: list[dict[str, Any]] = []
+    handler = RelayHandler(sent.append)
+    assert handler.filters and isinstance(handler.filters[0], OwnEvents)
+    handler.handle(logging.makeLogRecord({"name": "uvloop", "levelno": logging.ERROR, "msg": "broke"}))
+    handler.handle(logging.makeLogRecord({"name": "uvloop", "levelno": logging.WARNING, "msg": "chatter"}))
+    (event,) = sent
+    log.replay(event, worker=1)
+    assert file.read_text().endswith("ERR library uvloop: broke worker=1\n"), "named once"

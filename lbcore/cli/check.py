@@ -1,0 +1,55 @@
+"""`lbcore check`: what of a configuration would run, and what is wrong with it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from lbcore.cli.base import Command
+
+
+@click.command(cls=Command)
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--config", multiple=True, type=click.Path(path_type=Path), help="A file to check, named as for `run`.")
+@click.option("--provider", default="", help="Show what this provider finds now: docker, swarm, ...")
+@click.option("--endpoint", default="", help="The address to ask, in place of the provider's own.")
+def check(files: tuple[Path, ...], config: tuple[Path, ...], provider: str, endpoint: str) -> None:
+    """Check configuration files, static or dynamic as their keys show, or a directory of dynamic ones.
+
+    With --provider, ask a live store (Docker, ...) what it would give, by the settings of the static file if one is
+    named.
+
+    A static file is checked together with the dynamic configuration that its file provider names. Prints what would
+    run, and all problems and warnings, one line each.
+
+    \b
+    Exit codes:
+      0  everything runs
+      1  the configuration is refused, or a part of it cannot run
+      2  the command is wrong
+    """
+    from lbcore.process.check import check_file, check_store
+    from lbcore.provider.registry import STORES
+
+    files += config
+    if provider and provider not in STORES:
+        raise click.UsageError(f"no such provider: {provider}; there are {', '.join(STORES)}")
+    if not provider and (endpoint or not files):
+        raise click.UsageError("--endpoint needs --provider" if endpoint else "name a file, a directory, or --provider")
+    if provider and len(files) > 1:
+        raise click.UsageError("--provider goes with one static file at most")
+    found = 0
+    for file in files or (None,):
+        report = check_store(provider, file, endpoint) if provider else check_file(file or Path())
+        for line in report.runs:
+            click.echo(line)
+        for line in report.warnings:
+            click.echo(f"warning: {line}", err=True)
+        for line in report.problems:
+            click.echo(f"error: {line}", err=True)
+        found += len(report.problems)
+    if found:
+        click.echo(f"{found} problem{'s' if found > 1 else ''}", err=True)
+    sys.exit(1 if found else 0)

@@ -1,0 +1,103 @@
+"""`lbcore reload`: have a running instance read its dynamic configuration again, and tell what came of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lbcore.cli.asking import API, TOKEN, needs_token
+from lbcore.cli.base import EXIT_DOWN, AskingCommand, fail
+
+if TYPE_CHECKING:
+    from lbcore.remote.client import ApiClient
+
+POLL_S = 0.05
+
+
+@click.command(cls=AskingCommand)
+@click.option("--wait", is_flag=True, help="Until all workers run it, or it is refused.")
+@click.option("--timeout", "timeout_s", default=30.0, type=click.FloatRange(0), help="Seconds that --wait waits.")
+@click.option("--pid", type=click.IntRange(2), help="Send SIGHUP to this process, in place of asking its API.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@TOKEN
+@API
+def reload(wait: bool, timeout_s: float, pid: int | None, as_json: bool, token: str, url: str) -> None:
+    """Have a running instance read its dynamic configuration again, as SIGHUP does.
+
+    With --wait, prints what has changed, or why the configuration is not in force.
+
+    \b
+    Exit codes:
+      0  it is asked for; with --wait: all workers run the configuration as it is written
+      1  the instance cannot be asked, or refuses; the command is wrong
+      2  with --wait: the configuration, or a part of it, is not in force
+    """
+    from lbcore.remote.client import ApiClient, ApiError
+
+    try:
+        client = ApiClient(url, token)
+        if pid is None:
+            needs_token(token)
+            before = client.ask("/api/reload", "POST")
+        else:
+            before = client.ask("/api/state")["reload"] if wait else {}
+            try:
+                os.kill(pid, signal.SIGHUP)
+            except OSError as error:
+                fail(f"process {pid}: {(error.strerror or str(error)).lower()}")
+        if wait:
+            _tell(_outcome(client, before, timeout_s), as_json)
+        elif as_json:
+            _print(before)
+    except ApiError as error:
+        fail(str(error))
+
+
+def _outcome(client: ApiClient, before: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    """The state when the reload has come to an end."""
+    until = time.monotonic() + timeout_s
+    while True:
+        state: dict[str, Any] = client.ask("/api/state")
+        reload = state["reload"]
+        running = [each["generation"] for each in state["workers"] if each["state"] == "running"]
+        if reload["failures"] > before["failures"] and reload["refused"]:
+            return state
+        if reload["inForce"] > before["inForce"] and all(each >= reload["generation"] for each in running):
+            return state
+        if time.monotonic() > until:
+            fail(f"the reload has not come to an end within {timeout_s:g} s")
+        time.sleep(POLL_S)
+
+
+def _tell(state: dict[str, Any], as_json: bool) -> None:
+    reload = state["reload"]
+    problems = [each["text"] for each in state["problems"] if _is_of_configuration(each)]
+    if as_json:
+        _print({**reload, "problems": problems})
+    else:
+        if reload["refused"]:
+            click.echo(f"refused: configuration {reload['generation']} stays")
+        else:
+            changed = reload.get("changed") or "nothing has changed"
+            click.echo(f"configuration {reload['generation']} is in force: {changed}")
+        for text in problems:
+            click.echo(f"error: {text}", err=True)
+    if problems:
+        raise SystemExit(EXIT_DOWN)
+
+
+def _is_of_configuration(problem: dict[str, Any]) -> bool:
+    """Whether something is not in force as it is written: refused, disabled, or kept in its previous version."""
+    return problem["object"] == "configuration" or " is disabled: " in problem["text"] or (
+        " runs in the version before: " in problem["text"]
+    )
+
+
+def _print(data: dict[str, Any]) -> None:
+    import json
+
+    click.echo(json.dumps(data))

@@ -1,0 +1,70 @@
+"""Where the static configuration of a command comes from: flags, a file, or the environment."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from lbcore.config.static import StaticConfig
+    from lbcore.errors import Problem
+
+USUAL_FILES = ("lbcore.yml", "lbcore.yaml", "lbcore.toml", "traefik.yml", "traefik.yaml", "traefik.toml")
+USUAL_FOLDERS = (".", "~/.config", "/etc/lbcore", "/etc/traefik")
+FREE_FORM = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+CONFIG = click.option(
+    "--config", "--configFile", "config", type=click.Path(dir_okay=False), help="Static configuration file."
+)
+
+
+def find_static(config: str | None, flags: Sequence[str]) -> tuple[StaticConfig, list[Problem], str]:
+    """The static configuration, warnings about it, and where it comes from. Raises ConfigError and UsageError."""
+    from lbcore.config.load import load_static_with_warnings
+    from lbcore.config.sources import from_environment, from_flags, is_in_environment
+    from lbcore.errors import ConfigError, Problem
+
+    if flags:
+        refuse_mistyped(flags)
+        if config:
+            raise ConfigError([Problem("", "flags and --config exclude each other", "put everything in one of them")])
+        return *from_flags(flags), "flags"
+    path = config or os.environ.get("LBCORE_CONFIG") or usual_file()
+    if path:
+        return *load_static_with_warnings(path), str(path)
+    if is_in_environment(os.environ):
+        return *from_environment(os.environ), "environment"
+    hint = "give --config FILE, flags, LBCORE_... variables, or servers: lbcore run --to :8101"
+    raise ConfigError([Problem("", "no static configuration", hint)])
+
+
+def refuse_mistyped(flags: Sequence[str]) -> None:
+    """Raise UsageError for an argument that is no flag of the static configuration, and looks like something else."""
+    from lbcore.config.decode import EXTENSIONS, keys_of
+    from lbcore.config.static import StaticConfig
+
+    names = (EXTENSIONS, *StaticConfig.missing, *StaticConfig.ignored, *keys_of(StaticConfig))
+    keys = {key.lower(): key for key in names}
+    known = ["--config", "--workers", "--to", "--from", *(f"--{key}" for key in keys.values())]
+    for flag in flags:
+        name = re.split(r"[=.\[]", flag)[0]
+        if flag.startswith("--") and name[2:].lower() not in keys:
+            close = difflib.get_close_matches(name, known, 1)
+            meant = f"did you mean {close[0]}?" if close else "see lbcore run --help"
+            raise click.UsageError(f"no such option: {name}; {meant}")
+    if not flags[0].startswith("-"):
+        meant = f"did you mean --config {flags[0]}?" if os.path.isfile(flags[0]) else "options are --key=value"
+        raise click.UsageError(f"{flags[0]!r} is no option; {meant}")
+
+
+def usual_file() -> Path | None:
+    """The first file that has one of the usual names in one of the usual folders."""
+    # Of a user without a home, the folder is taken literally.
+    found = (Path(os.path.expanduser(folder), name) for folder in USUAL_FOLDERS for name in USUAL_FILES)
+    return next((path for path in found if os.path.isfile(path)), None)  # False also for what may not be seen

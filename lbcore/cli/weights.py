@@ -1,0 +1,106 @@
+"""`lbcore weights`: show the weights of a service of a running instance, override them, and end that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote
+
+import click
+
+from lbcore.cli.asking import TOKEN, Look, needs_token, services_named, viewing
+from lbcore.cli.base import EXIT_DOWN, EXIT_WELL, AskingCommand, fail
+
+if TYPE_CHECKING:
+    from lbcore.remote.client import ApiClient
+
+LAYER = click.option(
+    "--layer", type=click.Choice(["http", "tcp", "udp"]), help="Of the service, if several have its name."
+)
+
+
+@click.command(cls=AskingCommand)
+@click.argument("service", required=False, default="", shell_complete=services_named)
+@click.argument("weights", nargs=-1)
+@click.option("--reset", is_flag=True, help="End all overrides of the service.")
+@click.option("--force", is_flag=True, help="Even if no member is left to choose, and requests are refused.")
+@LAYER
+@TOKEN
+@viewing()
+def weights(
+    service: str, weights: tuple[str, ...], reset: bool, force: bool, layer: str | None, token: str, view: Any
+) -> None:
+    """Show or override the weights of a service of a running instance: lbcore weights shop v1=90 v2=10.
+
+    Without weights, shows those in force, and the share that each member has had; without SERVICE, of all services
+    whose weights are overridden. Overrides stay until they are reset, also over reloads, and `lbcore status` shows
+    them. Weights that leave the service without a member to choose need --force.
+
+    \b
+    Exit codes:
+      0  they are shown, or set
+      1  the instance cannot be asked, or refuses; the command is wrong
+      2  the service that is shown has no member to choose
+    """
+    from lbcore.remote.show import members_of, overridden, weights_table
+
+    if (reset and weights) or (reset and not service):
+        fail("give weights like v1=90 v2=10, or --reset")
+    if reset or weights:
+        _set(service, weights, reset, force, layer, token, view.url)
+
+    def look(client: ApiClient) -> Look:
+        roots = client.ask("/api/tree")
+        if not service:
+            rows = overridden(roots)
+            return Look(rows, [weights_table(rows) if rows else "no weight is overridden"])
+        node = find(roots, service, layer)[1]
+        rows = members_of(node)
+        chosen = any(row["effectiveWeight"] for row in rows) or not any("weight" in row for row in rows)
+        return Look(rows, [weights_table(rows)], EXIT_WELL if chosen else EXIT_DOWN)
+
+    view.show(look)
+
+
+def find(roots: list[dict[str, Any]], service: str, layer: str | None) -> tuple[str, dict[str, Any]]:
+    """The layer and the node of a service. `service`: with its provider, or without one if it is the only one."""
+    from lbcore.remote.show import all_services
+
+    found = {
+        (of, node["name"]): node
+        for of, node in all_services(roots)
+        if (not layer or of == layer) and service in (node["name"], node["name"].partition("@")[0])
+    }
+    if len(found) > 1:
+        names = ", ".join(f"{name} ({of})" for of, name in found)
+        fail(f"{service} may be {names}: write the whole name, and --layer")
+    if not found:
+        fail(f"no router leads to a service {service}; see lbcore status")
+    [((of, _), node)] = found.items()
+    return of, node
+
+
+def _set(
+    service: str, weights: tuple[str, ...], reset: bool, force: bool, layer: str | None, token: str, url: str
+) -> NoReturn:
+    from lbcore.remote.client import ApiClient, ApiError
+
+    wanted = {}
+    for pair in weights:
+        key, _, number = pair.rpartition("=")
+        if not key or not (number.isascii() and number.isdigit()):
+            fail(f"{pair!r} is no weight: write name=number")
+        if key in wanted:
+            fail(f"{key} is given two weights")
+        wanted[key] = int(number)
+    needs_token(token)
+    try:
+        query = "?force=true" if force else ""
+        path = f"/api/{layer or 'http'}/services/{quote(service, safe='@')}/weights{query}"
+        answer = ApiClient(url, token).ask(path, "DELETE" if reset else "PUT", None if reset else wanted)
+    except ApiError as error:
+        fail(str(error))
+    health = answer["health"]
+    for part in [*health.get("children", []), *health.get("servers", [])]:
+        override = " (overridden)" if "overriddenWeight" in part else ""
+        click.echo(f"{part.get('key') or part['url']}: {part['effectiveWeight']}{override}")
+    raise SystemExit(0)

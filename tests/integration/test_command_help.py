@@ -1,0 +1,111 @@
+"""What the command says of itself: help, manual pages, and the completion of a shell."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ci.man import commands, write_pages
+from lbcore.cli import main
+from lbcore.cli.base import AskingCommand
+from lbcore.cli.completion import script
+from tests.support.ports import free_port
+
+ALL = list(commands(click.Context(main, info_name="lbcore")))
+UTF8 = {**os.environ, "LC_ALL": "C.UTF-8", "MANWIDTH": "100"}
+
+
+def test_each_command_that_asks_says_its_exit_codes() -> None:
+    for context in ALL:
+        if isinstance(context.command, AskingCommand) or context.info_name in ("run", "check", "healthcheck"):
+            text = context.command.help or ""
+            assert re.search(r"Exit codes:\n +0 .*\n +1 ", text), f"{context.command_path} does not say its exit codes"
+
+
+def test_each_command_that_asks_has_json_and_each_that_looks_can_watch() -> None:
+    for context in ALL:
+        options = {option for parameter in context.command.params for option in parameter.opts}
+        if isinstance(context.command, AskingCommand) and context.info_name != "renew":
+            assert "--json" in options, context.command_path
+        if context.info_name in ("status", "top", "routes", "weights"):
+            assert {"--watch", "--interval", "--count"} <= options, context.command_path
+
+
+def test_each_command_has_a_manual_page_without_a_fault(tmp_path: Path) -> None:
+    pages = write_pages(tmp_path)
+    assert {page.name for page in pages} >= {"lbcore.1", "lbcore-run.1", "lbcore-status.1", "lbcore-cert-list.1"}
+    assert len(pages) == len(ALL)
+    for page in pages:
+        command = ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", str(page)]
+        found = subprocess.run(command, capture_output=True, text=True, env=UTF8, check=True)
+        assert found.stderr == "", page
+    named = subprocess.run(["lexgrog", *map(str, pages)], capture_output=True, text=True, env=UTF8, check=True)
+    assert len(named.stdout.splitlines()) == len(pages), "apropos finds each"
+
+
+def test_a_manual_page_has_exit_codes_and_variables(tmp_path: Path) -> None:
+    write_pages(tmp_path)
+    command = ["man", "-E", "UTF-8", "-l", "-Tutf8", "-P", "cat", str(tmp_path / "lbcore-drain.1")]
+    text = subprocess.run(command, capture_output=True, text=True, env=UTF8, check=True).stdout
+    text = re.sub(r"\x1b\[\d+m|.\x08", "", text)
+    for part in ("EXIT STATUS", "something is in flight at them after the timeout", "LBCORE_API_TOKEN", "--timeout"):
+        assert part in text
+    assert "DESCRIPTION\n       Give members of a service no new clients" in text
+
+
+def bash(text: str, words: str, folder: Path) -> list[str]:
+    """What bash completes, with a script in force."""
+    (folder / "lbcore").write_text(f"#!{sys.executable}\nfrom lbcore.cli import main\nmain()\n")
+    (folder / "lbcore").chmod(0o755)
+    (folder / "completion.sh").write_text(text)
+    typed = words.split(" ")
+    array = " ".join(f"'{word}'" for word in typed)
+    code = (
+        f"source {folder / 'completion.sh'}; COMP_WORDS=({array}); COMP_CWORD={len(typed) - 1};"
+        ' _lbcore_completion lbcore; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    root = str(Path(__file__).resolve().parents[2])
+    environ = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": root}
+    environ["LBCORE_API"] = f"http://127.0.0.1:{free_port()}"
+    done = subprocess.run(["bash", "--norc", "-c", code], capture_output=True, text=True, env=environ, check=True)
+    return done.stdout.split()
+
+
+def test_bash_completes_commands_options_and_nothing_of_an_instance_that_is_away(tmp_path: Path) -> None:
+    text = script("bash")
+    assert bash(text, "lbcore st", tmp_path) == ["status"]
+    assert "--sort" in bash(text, "lbcore top --so", tmp_path)
+    assert bash(text, "lbcore top --sort err", tmp_path) == ["errors"]
+    assert bash(text, "lbcore weights sh", tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("shell", "variable", "file"),
+    [
+        ("bash", "XDG_DATA_HOME", "bash-completion/completions/lbcore"),
+        ("zsh", "ZDOTDIR", ".zfunc/_lbcore"),
+        ("fish", "XDG_CONFIG_HOME", "fish/completions/lbcore.fish"),
+    ],
+)
+def test_completion_is_installed_where_a_shell_finds_it(tmp_path: Path, shell: str, variable: str, file: str) -> None:
+    environ = {variable: str(tmp_path), "SHELL": f"/usr/bin/{shell}"}
+    for _ in range(2):
+        done = CliRunner().invoke(main, ["completion", "--install"], env=environ)
+        assert done.exit_code == 0 and str(tmp_path / file) in done.output
+    assert "_LBCORE_COMPLETE" in (tmp_path / file).read_text()
+    printed = CliRunner().invoke(main, ["completion", shell], env={"SHELL": "/bin/sh"}).output
+    assert printed == (tmp_path / file).read_text()
+    if shell == "zsh":
+        assert (tmp_path / ".zshrc").read_text().count("compinit") == 2, "once, though installed twice"
+
+
+def test_completion_asks_which_shell() -> None:
+    done = CliRunner().invoke(main, ["completion"], env={"SHELL": "/bin/dash"})
+    assert done.exit_code == 1 and "bash, zsh, fish" in done.output

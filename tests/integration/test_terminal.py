@@ -1,0 +1,305 @@
+"""What an operator types, of all layers: as text that is never wrapped, as JSON, again and again, with exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from lbcore.cli import main
+from tests.support.instance import Backend, Instance, eventually, running
+from tests.support.ports import free_port
+
+TOKEN = "a token of some length"
+STATIC: dict[str, Any] = {
+    "api": {"insecure": True, "token": TOKEN},
+    "accessLog": {"filePath": os.devnull},
+    "entryPoints": {
+        "web": {"address": "127.0.0.1:0"},
+        "traefik": {"address": "127.0.0.1:0"},
+        "db": {"address": "127.0.0.1:0"},
+        "dns": {"address": "127.0.0.1:0/udp"},
+    },
+}
+LONG = "long" * 60
+
+
+def lbcore(*arguments: str) -> tuple[int, str]:
+    """Exit code and output."""
+    done = CliRunner().invoke(main, arguments, env={"COLUMNS": "60", "LBCORE_API_TOKEN": ""})
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+def configuration(one: str, two: str, tcp: int, **routers: Any) -> dict[str, Any]:
+    every = {"rule": "PathPrefix(`/`)", "service": "shop", "entryPoints": ["web"], "middlewares": ["named"]}
+    return {
+        "http": {
+            "routers": {"all": every, **routers},
+            "services": {
+                "shop": {"weighted": {"services": [{"name": "v1", "weight": 3}, {"name": "v2", "weight": 1}]}},
+                "v1": {"loadBalancer": {"servers": [{"url": one}]}},
+                "v2": {"loadBalancer": {"servers": [{"url": two}, {"url": f"{two}/{LONG}", "weight": 0}]}},
+            },
+            "middlewares": {"named": {"headers": {"customRequestHeaders": {"X-Named": "1"}}}},
+        },
+        "tcp": {
+            "routers": {"db": {"rule": "HostSNI(`*`)", "service": "db", "entryPoints": ["db"]}},
+            "services": {"db": {"loadBalancer": {"servers": [{"address": f"127.0.0.1:{tcp}"}]}}},
+        },
+        "udp": {
+            "routers": {"dns": {"service": "dns", "entryPoints": ["dns"]}},
+            "services": {"dns": {"loadBalancer": {"servers": [{"address": "127.0.0.1:9"}]}}},
+        },
+    }
+
+
+class Site:
+    """An instance, its API, and what it runs."""
+
+    def __init__(self, lb: Instance, dynamic: dict[str, Any]) -> None:
+        self.lb = lb
+        self.dynamic = dynamic
+        self.api = f"http://127.0.0.1:{lb.logged(r'entry point traefik listens on .*:([0-9]+)')[1]}"
+
+    def ask(self, *arguments: str, token: bool = False) -> tuple[int, str]:
+        more = ["--token", TOKEN] if token else []
+        return lbcore(*arguments, "--api", self.api, *more)
+
+    def json(self, *arguments: str) -> Any:
+        code, text = self.ask(*arguments, "--json")
+        assert code in (0, 2), text
+        return json.loads(text)
+
+    def connect(self, entry_point: str) -> bytes:
+        """What a server of TCP says."""
+        port = int(self.lb.logged(rf"entry point {entry_point} listens on .*:([0-9]+)")[1])
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            client.sendall(b"hello")
+            return client.recv(100)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    one, two = Backend("one"), Backend("two")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    client, _ = listener.accept()
+                    with client:
+                        client.sendall(client.recv(100))
+
+        threading.Thread(target=serve, daemon=True).start()
+        dynamic = configuration(one.url, two.url, listener.getsockname()[1])
+        try:
+            with running(folder, dynamic, static=STATIC) as lb:
+                lb.runs(1)
+                yield Site(lb, dynamic)
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            one.close()
+            two.close()
+
+
+def test_status_has_all_layers_as_text_and_as_json(site: Site) -> None:
+    code, text = site.ask("status")
+    assert code == 0, text
+    for part in ("shop@file", "db@file", "dns@file", f"/{LONG} weight 0"):
+        assert part in text
+    found = site.json("status")
+    assert {root["layer"] for root in found["tree"]} == {"http", "tcp", "udp"}
+    assert found["state"]["problems"] == []
+
+
+def test_routes_of_all_layers_by_words(site: Site) -> None:
+    code, text = site.ask("routes")
+    assert code == 0
+    rows = [line.split() for line in text.splitlines()]
+    assert rows[0][:4] == ["layer", "router", "status", "priority"]
+    assert [row[:3] for row in rows[1:]] == [
+        ["http", "all@file", "enabled"],
+        ["tcp", "db@file", "enabled"],
+        ["udp", "dns@file", "enabled"],
+    ]
+    assert "named@file" in text and "PathPrefix(`/`)" in text
+    assert [each["name"] for each in site.json("routes", "shop", "pathprefix")] == ["all@file"]
+    assert [each["name"] for each in site.json("routes", "--layer", "udp")] == ["dns@file"]
+    assert "api@internal" in {each["name"] for each in site.json("routes", "--all")}
+    assert site.json("routes", "--disabled") == []
+
+
+def test_top_has_rates_errors_latency_and_shares_of_all_layers(site: Site) -> None:
+    done = threading.Event()
+
+    def traffic() -> None:
+        while not done.is_set():
+            site.lb.get("/slow/5")
+            site.connect("db")
+
+    worker = threading.Thread(target=traffic, daemon=True)
+    worker.start()
+    try:
+
+        def rows() -> list[dict[str, Any]]:
+            code, text = site.ask("top", "--json", "--interval", "0.5", "--count", "1", "--sort", "rate")
+            assert code == 0
+            return json.loads(text)["servers"]  # type: ignore[no-any-return]
+
+        def is_busy() -> list[dict[str, Any]]:
+            found = rows()
+            busy = {row["service"] for row in found if row["rate"]}
+            return found if {"v1@file", "v2@file", "db@file"} <= busy else []
+
+        found = eventually(is_busy, "all have traffic")
+    finally:
+        done.set()
+        worker.join()
+    assert [row["rate"] for row in found] == sorted((row["rate"] for row in found), reverse=True)
+    by_server = {(row["service"], row["server"]): row for row in found}
+    assert {row["layer"] for row in found} == {"http", "tcp", "udp"}
+    first, second = (row for (service, _), row in sorted(by_server.items()) if service == "v2@file")
+    assert (first["share"], second["share"]) == (1.0, 0.0)
+    assert first["latency"] >= 5 and first["errors"] == 0
+    assert next(row for row in found if row["layer"] == "udp")["share"] is None
+
+
+def test_top_limits_and_repeats_without_wrapping(site: Site) -> None:
+    code, text = site.ask("top", "--interval", "0.1", "--count", "2", "--sort", "server", "--reverse")
+    assert code == 0
+    assert len(re.findall(rf"^http +v2@file +http://\S+/{LONG} +UP ", text, re.MULTILINE)) == 2
+    code, text = site.ask("top", "--interval", "0.1", "--count", "1", "--limit", "1")
+    assert "and 4 more" in text
+
+
+def test_a_watch_prints_a_line_of_json_for_each_look(site: Site) -> None:
+    code, text = site.ask("routes", "--json", "--watch", "--interval", "0.1", "--count", "3")
+    assert code == 0
+    assert len(text.splitlines()) == 3
+    assert all(len(json.loads(line)) == 3 for line in text.splitlines())
+
+
+def test_a_watch_goes_on_when_the_instance_is_gone(tmp_path: Path) -> None:
+    with running(tmp_path, {"http": {}}, static=STATIC) as lb:
+        port = int(lb.logged(r"entry point traefik listens on .*:([0-9]+)")[1])
+        command = [sys.executable, "-m", "lbcore", "status", "--watch", "--interval", "0.1", "--json"]
+        command += ["--api", f"http://127.0.0.1:{port}"]
+        watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert watch.stdout is not None
+            assert "version" in json.loads(watch.stdout.readline())
+            lb.signal(signal.SIGTERM)
+            lb.process.wait(30)
+            while "error" not in (found := json.loads(watch.stdout.readline())):
+                pass
+            assert "no answer from" in found["error"]
+            watch.send_signal(signal.SIGINT)
+            assert watch.wait(30) == 1, "the code of the last look"
+        finally:
+            watch.kill()
+            watch.wait()
+
+
+def test_weights_are_shown_set_and_reset(site: Site) -> None:
+    assert site.ask("weights") == (0, "no weight is overridden\n")
+    rows = site.json("weights", "shop")
+    assert [(row["member"], row["weight"], row["effectiveWeight"]) for row in rows] == [("v1", 3, 3), ("v2", 1, 1)]
+    assert site.ask("weights", "shop", "v1=0", token=True)[0] == 0
+    (row,) = site.json("weights")
+    assert (row["service"], row["member"], row["overriddenWeight"]) == ("shop@file", "v1", 0)
+    code, text = site.ask("weights", "shop@file")
+    assert code == 0 and re.search(r"v1 +UP +0 +3 +\S+ +overridden: 0", text)
+    assert site.ask("weights", "shop", "v2=0", "--force", token=True)[0] == 0
+    assert site.ask("weights", "shop")[0] == 2, "no member is left"
+    assert site.ask("weights", "shop", "--reset", token=True) == (0, "v1: 3\nv2: 1\n")
+    assert site.ask("weights", "db")[0] == 0
+    assert site.ask("weights", "nothing")[0] == 1
+
+
+def test_a_reload_tells_what_it_has_changed_and_what_is_not_in_force(site: Site) -> None:
+    assert site.ask("reload") == (1, "error: a token is missing: give the value of `api.token` in the static file as "
+                                     "--token or in LBCORE_API_TOKEN\n")  # fmt: skip
+    assert site.ask("reload", "--token", "x" * 20)[0] == 1
+    code, text = site.ask("reload", "--wait", token=True)
+    assert (code, "is in force: nothing has changed" in text) == (0, True), text
+    one, two = (site.dynamic["http"]["services"][name]["loadBalancer"]["servers"][0]["url"] for name in ("v1", "v2"))
+    tcp = int(site.dynamic["tcp"]["services"]["db"]["loadBalancer"]["servers"][0]["address"].rpartition(":")[2])
+    try:
+        qa = {"rule": "Host(`qa.test`)", "service": "v2", "entryPoints": ["web"]}
+        site.lb.write(configuration(one, two, tcp, qa=qa))
+        site.lb.logged(r"INF configuration \d+: router qa@file added\n")
+        site.lb.write(configuration(one, two, tcp, qa=qa | {"rule": "Hst(`qa`)"}))
+        code, text = site.ask("reload", "--wait", token=True)
+        assert code == 2, text
+        assert "error: router qa@file runs in the version before" in text
+        found = site.json("reload", "--wait", "--pid", str(site.lb.process.pid))
+        assert found["refused"] == [] and len(found["problems"]) == 1 and found["kept"]
+        site.lb.write("http: {routers: [")
+        code, text = site.ask("reload", "--wait", token=True)
+        assert code == 2 and "refused: configuration" in text
+    finally:
+        site.lb.write(site.dynamic)
+        eventually(lambda: site.ask("status")[0] == 0, "all is well")
+    site.lb.logged(r"INF configuration \d+: router qa@file removed\n")
+
+
+def test_codes_say_that_nothing_could_be_asked() -> None:
+    dead = f"http://127.0.0.1:{free_port()}"
+    for arguments in (
+        *(["status"], ["routes"], ["top", "--count", "1"], ["weights"], ["weights", "shop"], ["cert", "list"]),
+        *(["explain", "GET http://a/"], ["reload", "--token", "t"], ["weights", "shop", "a=1", "--token", "t"]),
+        *([name, "shop", "a", "--token", "t"] for name in ("drain", "undrain", "eject", "reset")),
+    ):
+        code, text = lbcore(*arguments, "--api", dead)
+        assert code == 1 and text.startswith("error: no answer from "), (arguments, text)
+        assert lbcore(arguments[0], "--no-such-option")[0] in (1, 2)
+
+
+def test_a_terminal_is_cleared_and_a_pipe_is_not(site: Site) -> None:
+    arguments = ("routes", "--watch", "--interval", "0.1", "--count", "2")
+    command = [sys.executable, "-m", "lbcore", *arguments, "--api", site.api]
+    environ = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm"}
+    terminal, inner = os.openpty()
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=inner, stderr=inner, env=environ)
+    os.close(inner)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while select.select([terminal], [], [], 60)[0] and (part := os.read(terminal, 65536)):
+            shown += part
+    process.wait(30)
+    os.close(terminal)
+    assert b"\x1b[?1049h" in shown and b"\x1b[32menabled" in shown, shown
+    assert "\x1b" not in site.ask(*arguments)[1]
+
+
+def test_ping_tells_containers_how_it_is(tmp_path: Path) -> None:
+    port = free_port()
+    flags = [f"--entryPoints.web.address=127.0.0.1:{port}", "--ping.entryPoint=web"]
+    assert lbcore("healthcheck", flags[0]) == (
+        1,
+        "Error calling healthcheck: please enable `ping` to use health check\n",
+    )
+    code, text = lbcore("healthcheck", *flags)
+    assert code == 1 and text.startswith("Error calling healthcheck: ")
+    static = {"ping": {"entryPoint": "web"}}
+    with running(tmp_path, {"http": {}}, static=static, entry_point={"address": f"127.0.0.1:{port}"}) as lb:
+        lb.runs(1)
+        assert lbcore("healthcheck", *flags) == (0, f"OK: http://127.0.0.1:{port}/ping\n")
+        assert lbcore("healthcheck", "--config", str(tmp_path / "static.yml"))[0] == 0
+        flags[1] = "--ping.entryPoint=other"
+        assert lbcore("healthcheck", *flags)[0] == 1
