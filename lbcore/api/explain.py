@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -173,34 +173,42 @@ class _Explanation:
             if answered:
                 lines.append(f"{about}: not reached")
                 continue
-            said, answered = self.meet(step, place)
+            state = self.known(step.name, place)
+            said, answered = self.meet(step, place, state)
             self.met += 1
-            lines.append(f"{about}: {said}{self.known(step.name, place)}")
+            shown = f" ({', '.join(f'{key}: {value}' for key, value in state.items())})" if state else ""
+            lines.append(f"{about}: {said}{shown}")
         return lines, answered
 
-    def meet(self, step: Any, place: str) -> tuple[str, str]:
-        """What a middleware makes of the request, and its answer; empty: it passes."""
+    def meet(self, step: Any, place: str, state: Mapping[str, Any]) -> tuple[str, str]:
+        """What a middleware makes of the request, and its answer; empty: it passes.
+
+        state  what the one that serves requests knows of the client; empty: nothing.
+        """
         config = self.runtime.dynamic.http.middlewares.get(step.name)
         if config is not None and (why := _asks_elsewhere(config)):
             return f"{why}, which is not done here; taken to pass", ""
+        if config is not None and state and (config.rate_limit or config.in_flight_req or config.circuit_breaker):
+            status = _limited(config, state)
+            return (f"answers {status}", f"{status}, by middleware {step.name}") if status else ("passes", "")
         before = self.way.path
         try:
             verdict, detail = self.way.meet(step, place)
         except Exception as error:
             return f"not known: {' '.join(str(error).split())}; taken to pass", ""
         if verdict == "answers":
-            return f"answers {detail}", f"{detail} by middleware {step.name}"
+            return f"answers {detail}", f"{detail[:3]}, by middleware {step.name}"
         if verdict == "asks":
-            return f"asks {detail or 'elsewhere'}, which is not done here; taken to pass", ""
+            asked = (config.upstream if config is not None else "") or detail or "elsewhere"
+            return f"asks {asked}, which is not done here; taken to pass", ""
         after = self.way.path
         return ("passes" if after == before else f"passes; the path is {after} now"), ""
 
-    def known(self, name: str, place: str) -> str:
-        """What the middleware that serves requests knows of the client, as far as it knows anything."""
+    def known(self, name: str, place: str) -> Mapping[str, Any]:
+        """What the middleware that serves requests knows of the client; empty: nothing, or none serves."""
         table = self.real.table
         serving = table.middlewares.get(name) if table is not None and self.real is not self.runtime else None
-        state = serving.state_at(place, self.request) if serving is not None else None
-        return f" ({', '.join(f'{key}: {value}' for key, value in state.items())})" if state else ""
+        return (serving.state_at(place, self.request) if serving is not None else None) or {}
 
     def kind(self, name: str) -> str:
         """The kind of a middleware."""
@@ -272,6 +280,15 @@ def head_of(asked: str, headers: Sequence[str]) -> bytes:
     if any(set("\r\n") & set(line) for line in lines):
         raise ExplainError("line breaks in the request")
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _limited(config: MiddlewareConfig, state: Mapping[str, Any]) -> int:
+    """The status with which a limit answers a client of which it knows this; 0: it passes."""
+    if config.circuit_breaker is not None:
+        return config.circuit_breaker.response_code if state.get("state") == "tripped" else 0
+    if config.in_flight_req is not None:
+        return 429 if state["inFlight"] >= state["amount"] else 0
+    return 429 if state.get("left", 1) < 1 else 0
 
 
 def _weight(service: Balancer, index: int) -> str:
