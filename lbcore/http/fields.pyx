@@ -419,9 +419,10 @@ cdef int list_trailers(Message trailers, FieldList* into) noexcept:
     return 0
 
 
-cdef int list_request(Request request, const char* text, Py_ssize_t length, bint encrypted, FieldList* into) noexcept:
+cdef int list_request(Request request, const char* text, Py_ssize_t length, bint encrypted, bint websocket, FieldList* into) noexcept:
     """List the fields of a request for HTTP/2 from the HTTP/1 head that `render_request` wrote, which alone decides what is sent.
 
+    websocket  as an extended CONNECT (RFC 8441), whose stream is the websocket.
     Returns 0, or -1 without memory. The list refers to `text`.
     """
     cdef const char* line = <const char*>memchr(text, c"\n", length)
@@ -440,7 +441,8 @@ cdef int list_request(Request request, const char* text, Py_ssize_t length, bint
         return -1
     # " HTTP/1.1\r" stands between the path and the end of the line.
     if pico_parse_headers(line + 1, length - (line + 1 - text), headers, &count, 0) > 0 \
-            and add(into, b":method", 7, text, request.head.method.len) == 0 \
+            and (add(into, b":method", 7, b"CONNECT", 7) == 0 and add(into, b":protocol", 9, b"websocket", 9) == 0 if websocket
+                 else add(into, b":method", 7, text, request.head.method.len) == 0) \
             and add(into, b":scheme", 7, b"https" if encrypted else b"http", 5 if encrypted else 4) == 0 \
             and add(into, b":path", 5, path, line - 10 - path) == 0:
         result = 0
@@ -451,6 +453,8 @@ cdef int list_request(Request request, const char* text, Py_ssize_t length, bint
                 result = add(into, b":authority", 10, header.value.ptr, header.value.len)
             elif kind == H_TE:
                 result = add(into, b"te", 2, b"trailers", 8)
+            elif websocket and span_ieq(header.name, b"sec-websocket-key", 17):
+                continue               # nothing answers it there
             elif kind != H_CONNECTION and kind != H_UPGRADE and kind != H_TRANSFER_ENCODING:
                 result = add(into, header.name.ptr, header.name.len, header.value.ptr, header.value.len)
             if result:

@@ -132,3 +132,4 @@ cdef class FlowSession(Flushable):
 
     # Implemented by the sides
     cdef int flow_ready(self, Flow* flow, uint8_t events) except -1
+    cdef int flow_left(self, Flow* flow) except -1

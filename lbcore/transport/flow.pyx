@@ -355,3 +355,7 @@ cdef class FlowSession(Flushable):
     cdef int flow_ready(self, Flow* flow, uint8_t events) except -1:
         """Process events of a flow (FlowEvent)."""
         return 0
+
+    cdef int flow_left(self, Flow* flow) except -1:
+        """The socket of a flow was shut (`flow_socket`): nothing more is read or put."""
+        return 0

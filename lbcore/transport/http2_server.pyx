@@ -4,6 +4,8 @@ A connection stays in the pool while it can open a stream. A request that the se
 stream above the last one of a GOAWAY) is sent once more.
 """
 
+import base64
+import hashlib
 import logging
 
 cimport cython
@@ -15,15 +17,18 @@ from lbcore.http.fields cimport complete_response, list_request, take_response_f
 from lbcore.http.framing cimport BODY_NONE
 from lbcore.http.message cimport Message
 from lbcore.http.render cimport render_request
+from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sink cimport Sink
-from lbcore.http.span cimport Span, span_of
+from lbcore.http.span cimport Span, span_ieq, span_of
 from lbcore.http2.nghttp2 cimport *
 from lbcore.proxy.exchange cimport INTERIM_TOO_MANY, Exchange, ServerStream
 from lbcore.state.layout cimport ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR_RESET, ERROR_TIMEOUT
+from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from lbcore.transport.flow cimport (
     FLOW_INPUT, FLOW_ROOM, RESET_CANCELLED, RESET_INTERNAL, RESET_MALFORMED, Flow, queue_len,
 )
+from lbcore.transport.flow_socket cimport flow_socket
 from lbcore.transport.http2_session cimport Http2Session
 from lbcore.transport.pool cimport Pool
 from lbcore.transport.server_connection cimport ServerConnection
@@ -35,7 +40,15 @@ cdef enum:
     PROBE_S = 30               # interval of the kernel's keep-alive probes to a silent server
     ANY_NUMBER = 1 << 30       # connections with open streams have no limit in the pool, only idle ones have
 
+cdef bytes WEBSOCKET_ID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"     # RFC 6455 section 1.3
+
 _log = logging.getLogger("lbcore.transport")
+
+
+cdef bint asks_for_websocket(Request request) noexcept:
+    """Whether a request can be sent as an extended CONNECT: HTTP/1 asks for a websocket by GET with these fields (RFC 6455)."""
+    return request.framing.upgrade and request.framing.body == BODY_NONE \
+        and span_ieq(request.find(b"upgrade", 7), b"websocket", 9) and request.find(b"sec-websocket-key", 17).len > 0
 
 
 cdef ServerConnection http2_to(Server server, OwnedSocket socket):
@@ -87,10 +100,25 @@ cdef class Http2ServerSession(Http2Session):
             most = nghttp2_session_get_remote_settings(self.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
             connection.most = MOST_STREAMS if most > MOST_STREAMS else most
             connection.server.multiplexes = max(1, <int>connection.most)
+            connection.takes_connect = nghttp2_session_get_remote_settings(self.session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1
+            if not connection.knows_settings:
+                connection.knows_settings = True
+                self.end_waits()
         elif frame.type == NGHTTP2_GOAWAY:
             connection.ending = True
         elif frame.type == NGHTTP2_PING and frame.flags & NGHTTP2_FLAG_END_STREAM:
             connection.asked_ms = 0
+
+    cdef void end_waits(self) noexcept:
+        """Have the requests sent that wait for the server's settings."""
+        cdef Flow* flow = self.newest
+        while flow != NULL:
+            if (<Http2ServerStream>flow.owner).waits:
+                self.mark(flow, FLOW_ROOM)
+            flow = flow.older
+
+    cdef int flow_left(self, Flow* flow) except -1:
+        return (<Http2ServerStream>flow.owner).left()
 
     cdef int flow_ready(self, Flow* flow, uint8_t events) except -1:
         cdef Http2ServerStream stream = <Http2ServerStream>flow.owner
@@ -256,6 +284,9 @@ cdef class Http2ServerConnection(ServerConnection):
             stream = stream_of(self.session.newest)
             self.stream_closed(stream)
             stream.fail(error)
+            if stream.tunnel is not None:
+                stream.flow.closed = True
+                stream.tell_tunnel(0)
         return 0
 
     cdef int close(self) except -1:
@@ -289,19 +320,32 @@ cdef class Http2ServerStream(ServerStream):
 
     cdef int start(self, Exchange exchange) except -1:
         cdef Http2ServerConnection connection = self.connection
+        self.exchange = exchange
+        connection.policy = exchange.attempt.balancer.policy
+        exchange.response.clear()
+        if asks_for_websocket(exchange.request):
+            self.asks_to_switch = connection.takes_connect
+            if not connection.knows_settings:
+                # RFC 8441 section 3: not before the server has allowed it.
+                self.waits = True
+                connection.socket.reactor.touch(connection.session)        # the preface goes at once
+                return self.await_answer()
+        return self.submit()
+
+    cdef int submit(self) except -1:
+        """Send the head of the request, now that the server's settings are known if they matter."""
+        cdef Exchange exchange = self.exchange
+        cdef Http2ServerConnection connection = self.connection
         cdef Http2ServerSession session = connection.session
         cdef bint has_body = exchange.request.framing.body != BODY_NONE
         cdef int result
-        self.exchange = exchange
-        connection.policy = exchange.attempt.balancer.policy
         exchange.forward.server_authority = self.server.authority
-        exchange.response.clear()
         result = render_request(exchange.request, &exchange.forward, self.server.prefix, &connection.text)
         if result == 0:
             result = list_request(exchange.request, connection.text.base + connection.text.start, buffer_len(&connection.text),
-                                  connection.encrypted, session.list)
+                                  connection.encrypted, self.asks_to_switch, session.list)
         if result == 0:
-            result = session.submit_request(&self.flow, has_body)
+            result = session.submit_request(&self.flow, has_body or self.asks_to_switch)
         buffer_release(&connection.text)
         if result < 0:
             raise MemoryError
@@ -330,8 +374,8 @@ cdef class Http2ServerStream(ServerStream):
 
     cdef int end(self, Message trailers) except -1:
         self.sent = True
-        if self.connection is None:
-            return 0
+        if self.connection is None or self.waits or self.asks_to_switch:
+            return 0                           # there is no body: what ends is the request, and not the stream
         self.connection.session.put_end(&self.flow, trailers)
         return self.await_answer()
 
@@ -364,6 +408,14 @@ cdef class Http2ServerStream(ServerStream):
             self.malformed = self.flow.head_complete = True
 
     cdef int ready(self, int events) except -1:
+        if self.switched:
+            return self.end_if_closed() if self.tunnel is None else self.tell_tunnel(events)
+        if self.waits:
+            self.waits = False
+            if self.exchange is None:
+                return 0
+            self.asks_to_switch = self.connection.takes_connect
+            return self.submit()
         if self.exchange is not None:
             self.exchange.heed(self)
         if self.exchange is not None and events & FLOW_INPUT and self.flow.head_complete and not self.in_body:
@@ -380,7 +432,7 @@ cdef class Http2ServerStream(ServerStream):
     cdef int end_if_closed(self) except -1:
         """End the stream if the library has closed it. An exchange whose answer is incomplete gets the error."""
         cdef Http2ServerConnection connection = self.connection
-        if not self.flow.closed or connection is None:
+        if not self.flow.closed or connection is None or self.tunnel is not None:
             return 0
         if self.exchange is not None and self.in_body and self.flow.ended:
             return 0                   # the answer is complete, and waits for the client
@@ -400,11 +452,67 @@ cdef class Http2ServerStream(ServerStream):
             return 1
         self.in_body = True
         self.answer_until_ms = 0
-        return exchange.response_head()
+        return self.switch() if self.asks_to_switch and exchange.response.status < 300 else exchange.response_head()
+
+    cdef int switch(self) except -1:
+        """Make of the server's consent the answer that HTTP/1 has for it. Returns as `read_head`."""
+        cdef Exchange exchange = self.exchange
+        cdef Response response = exchange.response
+        cdef Span key = exchange.request.find(b"sec-websocket-key", 17)
+        cdef bytes accept = base64.b64encode(hashlib.sha1(key.ptr[:key.len] + WEBSOCKET_ID).digest())
+        self.switched = True
+        response.status = 101
+        response.framing.body = BODY_NONE
+        response.framing.upgrade = True
+        response.append(span_of(b"Upgrade", 7), span_of(b"websocket", 9))
+        response.append(span_of(b"Sec-WebSocket-Accept", 20), response.keep(span_of(accept, len(accept))))
+        exchange.switch_protocols()
+        return 1
+
+    cdef object take_socket(self):
+        if self.connection is None or not self.switched:
+            return None
+        self.exchange = None
+        self.blocked = False
+        self.tunnel = flow_socket(self.connection.session, &self.flow)
+        return self.tunnel
+
+    cdef int tell_tunnel(self, int events) except -1:
+        """Pass events of the flow on to the tunnel."""
+        cdef OwnedSocket socket = self.tunnel
+        cdef uint32_t found = 0
+        if socket.owner is None:
+            return 0                           # the client has gone meanwhile
+        if events & FLOW_INPUT:
+            found |= EPOLLIN
+        if events & FLOW_ROOM:
+            found |= EPOLLOUT
+        if self.flow.closed:
+            found |= EPOLLIN | EPOLLHUP | (0 if self.flow.ended else EPOLLERR)
+        try:
+            socket.on_ready(found)
+        except Exception as error:
+            socket.fail(error)
+        return self.end_if_closed()
+
+    cdef int left(self) except -1:
+        """The tunnel has ended, and shut its socket."""
+        cdef Http2ServerConnection connection = self.connection
+        cdef OwnedSocket socket = self.tunnel
+        self.tunnel = None
+        socket.owner = None                        # there is no reactor that would release it
+        if connection is None:
+            return 0
+        if self.flow.closed:
+            return connection.stream_closed(self)
+        if not self.flow.ended or not self.flow.put_ended:
+            connection.session.discard(&self.flow)
+            return connection.session.reset(&self.flow, RESET_CANCELLED)
+        return 0
 
     cdef int resume(self) except -1:
         cdef Http2ServerStream stream = self       # the last reference may be the exchange's, which ends with the answer
-        if not self.in_body:
+        if not self.in_body or self.switched:
             return 0
         stream.read_body()
         return stream.end_if_closed()
@@ -448,7 +556,7 @@ cdef class Http2ServerStream(ServerStream):
         self.blocked = False
         connection.reused = True
         connection.session.credit += 10
-        if not self.sent:
+        if not self.sent or (self.asks_to_switch and not self.flow.put_ended):
             connection.session.reset(&self.flow, RESET_CANCELLED)
         if self.flow.closed:
             connection.stream_closed(self)
@@ -476,6 +584,9 @@ cdef class Http2ServerStream(ServerStream):
     cdef int abort(self) except -1:
         cdef Http2ServerConnection connection = self.connection
         self.exchange = None
+        if self.tunnel is not None:
+            self.tunnel.shut()
+            return 0
         if connection is None:
             return 0
         connection.session.discard(&self.flow)

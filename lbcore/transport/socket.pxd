@@ -13,6 +13,7 @@ cdef enum:
 
 
 cdef class Transport:
+    cdef bint is_lowest        # there is no descriptor below it
     cdef Py_ssize_t receive(self, Socket socket, Buffer* into, Py_ssize_t limit) noexcept
     cdef Py_ssize_t send_two(self, Socket socket, Span first, Span second) noexcept
     cdef bint pending(self, Socket socket) noexcept

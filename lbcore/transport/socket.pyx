@@ -365,6 +365,10 @@ cdef class Socket(Channel):
         cdef int fd = self.fd
         if fd < 0:
             timer_clear(&self.timer)       # the deadline of a connection that is not established yet
+            if self.transport is not None and self.transport.is_lowest:
+                self.transport.shut(self)
+                buffer_release(&self.input)
+                buffer_release(&self.output)
             return
         if self.transport is not None:
             self.transport.shut(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +16,17 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.settings
+import hpack
 import pytest
+from hyperframe.frame import HeadersFrame, SettingsFrame
 
 from tests.support.certificates import certificate
-from tests.support.http2 import Http2Client
+from tests.support.http2 import PREFACE, Http2Client
 from tests.support.instance import eventually
-from tests.support.wire import TIMEOUT_S, Edge, config_for, edge, serving
+from tests.support.recorder import counters
+from tests.support.wire import TIMEOUT_S, Edge, Peer, config_for, edge, serving
 
+HEADERS, SETTINGS, WINDOW_UPDATE = 1, 4, 8
 Fields = dict[str, str]
 
 
@@ -67,13 +72,18 @@ class Call:
 class Connection:
     """One connection of a server; each request runs `script` on a thread once its head has come."""
 
-    def __init__(self, sock: socket.socket, script: Callable[[Call], None], reads: bool, limit: int | None) -> None:
+    def __init__(
+        self, sock: socket.socket, script: Callable[[Call], None], reads: bool, limit: int | None, websockets: bool
+    ) -> None:
         self.sock, self.script, self.reads = sock, script, reads
         self.lock = threading.RLock()
         self.calls: dict[int, Call] = {}
         self.pings = 0
         config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
         self.h2 = h2.connection.H2Connection(config)
+        if websockets:
+            codes = h2.settings.SettingCodes
+            self.h2.local_settings = h2.settings.Settings(False, {codes.ENABLE_CONNECT_PROTOCOL: 1})
         with self.lock:
             self.h2.initiate_connection()
             if limit is not None:
@@ -130,8 +140,10 @@ class Http2Server:
         *,
         reads: bool = True,
         limit: int | None = None,
+        websockets: bool = False,
     ) -> None:
         self.script, self.context, self.reads, self.limit = script, context, reads, limit
+        self.websockets = websockets
         self.connections: list[Connection] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         scheme = "https" if context else "h2c"
@@ -153,7 +165,7 @@ class Http2Server:
         if self.context is not None:
             sock = self.context.wrap_socket(sock, server_side=True)
             assert sock.selected_alpn_protocol() == "h2"
-        connection = Connection(sock, self.script, self.reads, self.limit)
+        connection = Connection(sock, self.script, self.reads, self.limit, self.websockets)
         self.connections.append(connection)
         connection.serve()
 
@@ -463,3 +475,152 @@ def test_a_server_that_leaves_the_configuration_keeps_its_requests() -> None:
         release.set()
         assert h2.answer(stream).body == b"ok"
         assert h2.ask().body.startswith(b"GET /")
+
+
+# Websockets (RFC 8441)
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # and what answers it: RFC 6455 section 1.3
+ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+def websocket(lb: Edge, *more: str, method: str = "GET", upgrade: str = "websocket", key: str = KEY) -> Peer:
+    peer = lb.client()
+    head = [f"{method} /chat?room=1 HTTP/1.1", "Host: a.test", "Connection: Upgrade", f"Upgrade: {upgrade}"]
+    head += [f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13"] if key else []
+    peer.send("\r\n".join([*head, *more, "", ""]).encode())
+    return peer
+
+
+def talks(call: Call) -> None:
+    """Agrees, and sends back what comes, until it has ended."""
+    call.head(200, ("sec-websocket-protocol", "chat"))
+    sent = 0
+    while not call.reset.is_set():
+        ended = call.ended.is_set()
+        if sent < len(call.body):
+            data = call.body[sent:]
+            sent += len(data)
+            call.data(data)
+        elif ended:
+            return call.data(b"", end=True)
+        else:
+            time.sleep(0.002)
+    return None
+
+
+def test_a_request_for_a_websocket_becomes_an_extended_connect() -> None:
+    server = Http2Server(talks, websockets=True)
+    with through(server) as lb:
+        for number in range(2):  # over a new connection, and one whose settings are known
+            peer = websocket(lb, "Sec-WebSocket-Protocol: chat, other", "X-A: b")
+            first, fields = peer.head()
+            assert first.split()[1] == "101"
+            assert {name.lower(): value for name, value in fields.items()}.items() >= {
+                ("connection", "Upgrade"),
+                ("upgrade", "websocket"),
+                ("sec-websocket-accept", ACCEPT),
+                ("sec-websocket-protocol", "chat"),
+            }
+            call = server.calls[number]
+            assert {name: value for name, value in call.fields.items() if not name.startswith("x-forwarded")} == {
+                ":method": "CONNECT",
+                ":protocol": "websocket",
+                ":scheme": "http",
+                ":path": "/chat?room=1",
+                ":authority": "a.test",
+                "sec-websocket-version": "13",
+                "sec-websocket-protocol": "chat, other",
+                "x-a": "b",
+                "x-real-ip": "127.0.0.1",
+            }
+            for size in (1, 100, 70000):
+                peer.send(b"x" * size)
+                assert peer.exactly(size) == b"x" * size
+            peer.sock.shutdown(socket.SHUT_WR)
+            assert peer.to_the_end() == b""
+            eventually(lambda call=call: call.ended.is_set(), "the end")
+        assert len(server.connections) == 1
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_the_servers_settings_are_waited_for(allowed: bool) -> None:
+    """RFC 8441 section 3: there is no extended CONNECT before the server has allowed it; else it is a plain request."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with edge(config_for(f"h2c://127.0.0.1:{listener.getsockname()[1]}")) as lb:
+            peer = websocket(lb)
+            listener.settimeout(TIMEOUT_S)
+            sock, _ = listener.accept()
+            with contextlib.closing(Peer(sock)) as server:
+                server.exactly(len(PREFACE))
+                kinds = [server_frame(server)[0], server_frame(server)[0]]
+                assert kinds == [SETTINGS, WINDOW_UPDATE]  # and nothing of the request
+                server.send(SettingsFrame(0, settings={8: 1} if allowed else {}).serialize())
+                kind, stream, block = server_frame(server)
+                if kind == SETTINGS:  # the acknowledgement
+                    kind, stream, block = server_frame(server)
+                fields = dict(hpack.Decoder().decode(block))
+                assert kind == HEADERS
+                assert (fields[":method"], ":protocol" in fields) == (("CONNECT", True) if allowed else ("GET", False))
+                assert ("sec-websocket-key" in fields) is not allowed
+                assert "upgrade" not in fields
+                server.send(HeadersFrame(stream, b"\x88", flags=["END_HEADERS", "END_STREAM"]).serialize())
+                assert peer.head()[0].split()[1] == ("101" if allowed else "200")
+
+
+def server_frame(peer: Peer) -> tuple[int, int, bytes]:
+    """The kind of the next frame, its stream, and what it holds."""
+    head = peer.exactly(9)
+    return head[3], int.from_bytes(head[5:9], "big"), peer.exactly(int.from_bytes(head[:3], "big"))
+
+
+@pytest.mark.parametrize(
+    ("method", "upgrade", "key"), [("GET", "other", KEY), ("GET", "websocket", ""), ("GET", "websocket, other", KEY)]
+)
+def test_what_asks_for_no_websocket_is_a_plain_request(method: str, upgrade: str, key: str) -> None:
+    server = Http2Server(echo, websockets=True)
+    with through(server) as lb:
+        peer = websocket(lb, method=method, upgrade=upgrade, key=key)
+        assert peer.message()[2] == b"GET /chat?room=1\n"
+        assert ":protocol" not in server.calls[0].fields
+
+
+def test_a_server_that_refuses_a_websocket_answers() -> None:
+    def refuses(call: Call) -> None:
+        return call.answer(403, b"no") if ":protocol" in call.fields else echo(call)
+
+    server = Http2Server(refuses, websockets=True)
+    with through(server) as lb:
+        peer = websocket(lb)
+        first, _, body = peer.message()
+        assert (first.split()[1], body) == ("403", b"no")
+        eventually(server.calls[0].reset.is_set, "the end of the stream")
+        assert peer.ask(b"GET /after HTTP/1.1\r\nHost: a.test\r\n\r\n")[2] == b"GET /after\n"
+        assert len(server.connections) == 1
+
+
+def test_a_websocket_ends_at_the_server_with_its_client() -> None:
+    server = Http2Server(talks, websockets=True)
+    with through(server) as lb:
+        peer, other = websocket(lb), websocket(lb)
+        for each in (peer, other):
+            each.head()
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        eventually(lambda: sum(call.reset.is_set() for call in server.calls) == 1, "the reset")
+        other.send(b"still")
+        assert other.exactly(5) == b"still"
+        eventually(lambda: counters(lb, f"all@file|{server.url}").in_flight == 1, "one is left")
+
+
+@pytest.mark.parametrize("how", ["reset", "connection"])
+def test_a_websocket_ends_at_the_client_with_its_server(how: str) -> None:
+    server = Http2Server(talks, websockets=True)
+    with through(server) as lb:
+        peer = websocket(lb)
+        peer.head()
+        peer.send(b"hello")
+        assert peer.exactly(5) == b"hello"
+        (call,) = server.calls
+        call.break_off(8) if how == "reset" else server.connections[0].sock.shutdown(socket.SHUT_RDWR)
+        assert peer.to_the_end() == b""
+        eventually(lambda: lb.open_connections == 0, "the end of the connection")

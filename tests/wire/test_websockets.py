@@ -1,5 +1,7 @@
 """WebSocket through lbcore, over TLS and over streams of HTTP/2, to a server by the package `websockets`.
 
+The way to the server is HTTP/1.1, or a stream of HTTP/2 to another lbcore in front of it.
+
 The cases are those that implementations of RFC 6455 are tried with: sizes, fragments, control frames, reserved bits and
 codes, UTF-8, ends. lbcore forwards bytes: each frame, valid or not, has to reach the server, and its answer the client.
 """
@@ -13,15 +15,14 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
-from tests.support.certificates import certificate
+from tests.support.certificates import Files, certificate
 from tests.support.http2 import Http2Client, request
 from tests.support.tls import trusting
 from tests.support.wire import TIMEOUT_S, Edge, config_for, edge
@@ -114,7 +115,13 @@ class OverStream:
         self.h2.close()
 
 
-CARRIERS = {"over TLS": OverTls, "over a stream": OverStream}
+# How the client gets to lbcore, and whether lbcore gets to the server by HTTP/2.
+CARRIERS = {
+    "over TLS": (OverTls, False),
+    "over a stream": (OverStream, False),
+    "over TLS, then a stream": (OverTls, True),
+    "over two streams": (OverStream, True),
+}
 
 
 def frames_of(carrier: Carrier) -> Iterator[Message]:
@@ -148,21 +155,42 @@ def echo(connection: ServerConnection) -> None:
             connection.send(message)
 
 
+def encrypted(url: str, files: Files) -> dict[str, Any]:
+    """Clients come over TLS, to a server with that URL."""
+    dynamic = config_for(url)
+    dynamic["http"]["routers"]["all"]["tls"] = {}
+    return {**dynamic, "tls": {"certificates": [files.entry]}}
+
+
 @pytest.fixture(scope="module")
-def lb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    files = certificate(tmp_path_factory.mktemp("certificates"), "a", "a.test")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return certificate(tmp_path_factory.mktemp("certificates"), "a", "a.test")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Of the server."""
     with serve(echo, "127.0.0.1", 0, max_size=None, ping_interval=None) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        dynamic = config_for(f"http://127.0.0.1:{server.socket.getsockname()[1]}")
-        dynamic["http"]["routers"]["all"]["tls"] = {}
-        dynamic["tls"] = {"certificates": [files.entry]}
-        try:
-            with edge(dynamic) as found:
-                yield found
-        finally:
-            server.shutdown()
-            thread.join(TIMEOUT_S)
+        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+        thread.join(TIMEOUT_S)
+
+
+@pytest.fixture(scope="module")
+def lb(url: str, files: Files) -> Iterator[Edge]:
+    with edge(encrypted(url, files)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def in_front(url: str, files: Files) -> Iterator[Edge]:
+    """In front of another one, by HTTP/2."""
+    with edge(config_for(url)) as second:
+        host, port = second.address
+        with edge(encrypted(f"h2c://{host}:{port}", files)) as found:
+            yield found
 
 
 # What is sent first, the messages that come back, the code of the end; LAST: what is sent then, if it is no normal end.
@@ -251,9 +279,10 @@ CASES |= {
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("case", CASES)
-def test_frames_reach_the_server_and_its_answers_the_client(lb: Edge, case: str, carrier: str) -> None:
+def test_frames_reach_the_server_and_its_answers_the_client(lb: Edge, in_front: Edge, case: str, carrier: str) -> None:
     sent, expected, code = CASES[case]
-    socket_of = CARRIERS[carrier](lb)
+    kind, by_http2 = CARRIERS[carrier]
+    socket_of = kind(in_front if by_http2 else lb)
     with contextlib.closing(socket_of):
         frames = frames_of(socket_of)
         with contextlib.suppress(OSError, EOFError):
@@ -267,8 +296,9 @@ def test_frames_reach_the_server_and_its_answers_the_client(lb: Edge, case: str,
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_frames_byte_by_byte(lb: Edge, carrier: str) -> None:
-    socket_of = CARRIERS[carrier](lb)
+def test_frames_byte_by_byte(lb: Edge, in_front: Edge, carrier: str) -> None:
+    kind, by_http2 = CARRIERS[carrier]
+    socket_of = kind(in_front if by_http2 else lb)
     with contextlib.closing(socket_of):
         frames = frames_of(socket_of)
         for data, answer in ((frame(TEXT, b"Hello"), TEXT), (closing(NORMAL), CLOSE)):
@@ -277,8 +307,9 @@ def test_frames_byte_by_byte(lb: Edge, carrier: str) -> None:
             assert next(frames)[0] == answer
 
 
-def test_a_client_of_the_package_with_compression(lb: Edge) -> None:
-    host, port = lb.address
+@pytest.mark.parametrize("by_http2", [False, True])
+def test_a_client_of_the_package_with_compression(lb: Edge, in_front: Edge, by_http2: bool) -> None:
+    host, port = (in_front if by_http2 else lb).address
     with connect(f"wss://a.test:{port}/chat", sock=socket.create_connection((host, port)), ssl=trusting()) as client:
         assert [each.name for each in client.protocol.extensions] == ["permessage-deflate"]
         for message in ("", "text", "x" * 100000, b"", os.urandom(100000), ["in", "frag", "ments"]):
@@ -288,8 +319,9 @@ def test_a_client_of_the_package_with_compression(lb: Edge) -> None:
     assert client.close_code == NORMAL
 
 
-def test_many_websockets_share_a_connection(lb: Edge) -> None:
-    first = OverStream(lb)
+@pytest.mark.parametrize("by_http2", [False, True])
+def test_many_websockets_share_a_connection(lb: Edge, in_front: Edge, by_http2: bool) -> None:
+    first = OverStream(in_front if by_http2 else lb)
     with contextlib.closing(first):
         streams = [first]
         for _ in range(9):
@@ -308,7 +340,8 @@ def test_many_websockets_share_a_connection(lb: Edge) -> None:
             assert next(frames_of(stream))[0] == CLOSE
 
 
-def test_the_end_of_a_connection_ends_its_websockets(lb: Edge, tmp_path: Path) -> None:
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_the_end_of_a_connection_ends_its_websockets(files: Files, carrier: str) -> None:
     ended = threading.Event()
 
     def until_the_end(connection: ServerConnection) -> None:
@@ -316,19 +349,17 @@ def test_the_end_of_a_connection_ends_its_websockets(lb: Edge, tmp_path: Path) -
             connection.recv()
         ended.set()
 
-    files = certificate(tmp_path, "a", "a.test")
-    with serve(until_the_end, "127.0.0.1", 0, ping_interval=None) as server:
+    with serve(until_the_end, "127.0.0.1", 0, ping_interval=None) as server, contextlib.ExitStack() as stack:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            dynamic = config_for(f"http://127.0.0.1:{server.socket.getsockname()[1]}")
-            dynamic["http"]["routers"]["all"]["tls"] = {}
-            dynamic["tls"] = {"certificates": [files.entry]}
-            for kind in (OverTls, OverStream):
-                ended.clear()
-                with edge(dynamic) as other:
-                    kind(other).close()
-                    assert ended.wait(TIMEOUT_S)
+            kind, by_http2 = CARRIERS[carrier]
+            url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+            if by_http2:
+                host, port = stack.enter_context(edge(config_for(url))).address
+                url = f"h2c://{host}:{port}"
+            kind(stack.enter_context(edge(encrypted(url, files)))).close()
+            assert ended.wait(TIMEOUT_S)
         finally:
             server.shutdown()
             thread.join(TIMEOUT_S)
