@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build system run test test-asan fuzz test-browser test-lowest bench bench-extra bench-micro bench-compare bench-report stubs man lint clean
+.PHONY: help build system scanner run test test-asan fuzz test-browser test-lowest bench bench-extra bench-micro bench-compare bench-report stubs man lint clean
 
 help: #? print this list
 	@grep -E '^[a-z-]+:.*#\?' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*#\? */  make \1\t/' | expand -t 20
@@ -23,6 +23,14 @@ build: $(VENV)/.installed #? create .venv, install what lbcore needs, compile th
 run: build #? start three backends and lbcore in front of them on http://127.0.0.1:8000, until Ctrl-C
 	@PYTHONPATH=. $(BIN)/python examples/quickstart/demo.py
 
+# In an environment of its own, because it needs an older release of cryptography.
+$(VENV)/scanner/.installed: ci/scanner.txt
+	test -x $(VENV)/scanner/bin/python || $(PYTHON) -m venv $(VENV)/scanner
+	$(VENV)/scanner/bin/pip install --quiet --requirement ci/scanner.txt
+	touch $@
+
+scanner: $(VENV)/scanner/.installed #? install the scanner of TLS settings that a test uses
+
 system: #? install the Debian packages that tests and benchmarks use, where they are missing
 	@sh ci/system.sh
 
@@ -30,7 +38,7 @@ system: #? install the Debian packages that tests and benchmarks use, where they
 PROCESSES := $(shell expr $$(nproc) + 1)
 SIDE_BY_SIDE := --numprocesses $(PROCESSES) --maxprocesses 5 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -p no:benchmark
 
-test: build system lint #? build, lint, the whole test suite, and a part of it with sanitizers
+test: build system scanner lint #? build, lint, the whole test suite, and a part of it with sanitizers
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 	$(BIN)/python ci/sanitize.py --short
 
@@ -45,6 +53,7 @@ test-browser: build #? load a page in headless Chromium (Debian: chromium), in H
 
 test-lowest: system #? the test suite with the lowest versions of everything that pyproject.toml allows
 	PIP_CONSTRAINT=$(CURDIR)/ci/lowest.txt $(MAKE) build VENV=.venv-lowest
+	$(MAKE) scanner VENV=.venv-lowest
 	.venv-lowest/bin/python -m pytest $(SIDE_BY_SIDE)
 
 bench: build system #? measure lbcore and every peer side by side; results and charts in bench/results

@@ -333,6 +333,13 @@ ENDS_THE_CONNECTION: dict[str, tuple[Send, tuple[int, ...]]] = {
         two(lambda h2: h2.send("GET", "/wait"), raw(CONTINUATION, END_HEADERS, 1)),
         (PROTOCOL,),
     ),
+    "6.10 CONTINUATION behind a whole section in pieces": (
+        two(lambda h2: h2.answer(in_pieces(1)(h2)), raw(CONTINUATION, END_HEADERS, 1)),
+        (PROTOCOL, STREAM_CLOSED),
+    ),
+    "6.10 HEADERS of the same stream inside of a field section": (section_then(HEADERS, None), (PROTOCOL,)),
+    "6.10 PING inside of a field section": (section_then(PING, 0, bytes(8)), (PROTOCOL,)),
+    "6.10 SETTINGS inside of a field section": (section_then(SETTINGS, 0), (PROTOCOL,)),
     "6.10 CONTINUATION behind DATA": (
         two(lambda h2: open_then(DATA, 0, b"x")(h2), raw(CONTINUATION, END_HEADERS, 1)),
         (PROTOCOL,),
@@ -340,6 +347,8 @@ ENDS_THE_CONNECTION: dict[str, tuple[Send, tuple[int, ...]]] = {
     "7541 2.3.3 an index behind the end of the tables": (block_of(b"\xff\x0a"), (COMPRESSION,)),
     "7541 2.3.3 a name by an index behind the end of the tables": (block_of(b"\x7f\x0a\x01x"), (COMPRESSION,)),
     "7541 4.2 a change of the table's size at the end of a section": (block_of(b"\x3f\x01"), (COMPRESSION,)),
+    "7541 4.2 a change of the table's size between fields": (block_of(b"\x3f\x01\x88"), (COMPRESSION,)),
+    "7541 2.3.3 an index of a table that is empty": (block_of(b"\xbe", whole=False), (COMPRESSION,)),
     "7541 5.1 an integer without an end": (block_of(b"\xff" + b"\x80" * 20), (COMPRESSION,)),
     "7541 5.2 a text that is longer than the section": (block_of(b"\x40\x01x\x7f\x7f"), (COMPRESSION,)),
     "7541 5.2 padding of more than seven bits": (block_of(CODED + b"\x84\x49\x50\x9f\xff"), (COMPRESSION,)),
@@ -517,6 +526,20 @@ def padded(kind: int) -> Send:
         return own
 
     return send
+
+
+def padded_by_nothing(h2: Http2Client) -> int:
+    own = h2.open()
+    h2.raw(raw_frame(HEADERS, END_STREAM | END_HEADERS | PADDED, own, b"\0" + h2.block(request())))
+    return own
+
+
+def padding_alone(h2: Http2Client) -> int:
+    own = h2.open()
+    h2.headers(own, POST, end=False)
+    h2.raw(raw_frame(DATA, PADDED, own, b"\x05" + bytes(5)))
+    h2.raw(raw_frame(DATA, END_STREAM | PADDED, own, b"\0"))
+    return own
 
 
 def in_pieces(count: int) -> Send:
@@ -759,6 +782,11 @@ BORNE: dict[str, Check] = {
     "5.1 PRIORITY on a closed stream": borne(closed_then(PRIORITY, 0, b"\0\0\0\0\xff")),
     "5.1 WINDOW_UPDATE on a closed stream": borne(closed_then(WINDOW_UPDATE, 0, CREDIT)),
     "5.1 RST_STREAM on a closed stream": borne(closed_then(RST_STREAM, 0, b"\0\0\0\x08")),
+    "5.1.1 a stream with a lower number than one that has a priority": sends(
+        two(raw(PRIORITY, 0, 5, b"\0\0\0\0\xff"), fields(*request()))
+    ),
+    "5.4.1 a frame of a type that is unknown, on a closed stream": borne(closed_then(0x16, 0, b"text")),
+    "5.5 an unknown setting and an unknown frame": borne(two(settings(0xF0, 7), raw(0xF0, 0xFF, 0, bytes(100)))),
     "5.5 an unknown frame on a stream": borne(open_then(0x16, 0xFF, b"text", method="GET")),
     "6.1 DATA": sends(fields(*POST, bodies=(b"test",))),
     "6.1 several DATA": sends(several_bodies),
@@ -766,6 +794,9 @@ BORNE: dict[str, Check] = {
     "6.2 HEADERS": sends(fields(*request())),
     "6.2 HEADERS with padding": sends(padded(HEADERS)),
     "6.2 HEADERS with a priority": sends(with_priority(0, 255, False)),
+    "6.2 HEADERS with padding of nothing but its length": sends(padded_by_nothing),
+    "6.1 DATA that is padding alone": sends(padding_alone),
+    "6.1 DATA of no bytes": sends(fields(*POST, length=0, bodies=(b"", b""))),
     "6.3 a weight of 1": borne(raw(PRIORITY, 0, 1, b"\0\0\0\0\0")),
     "6.3 an exclusive dependency": sends(with_priority(0, 15, True)),
     "6.3 a dependency on an unknown stream": sends(with_priority(99, 15, False)),
@@ -787,6 +818,7 @@ BORNE: dict[str, Check] = {
     "6.9.2 a window below zero": window_below_zero,
     "6.10 CONTINUATION": sends(in_pieces(1)),
     "6.10 several CONTINUATIONs": sends(in_pieces(4)),
+    "7 RST_STREAM with an unknown code": borne(open_then(RST_STREAM, 0, b"\xff\xff\xff\xff")),
     "8.1 GET": sends(fields(*request())),
     "8.1 HEAD": head_has_no_body,
     "8.1 POST": sends(fields(*POST, length=4, bodies=(b"test",))),
@@ -802,6 +834,16 @@ BORNE: dict[str, Check] = {
     "7541 6.2.2 a literal": sends(block_with(b"\x00\x01x\x04test")),
     "7541 6.2.3 a literal that is never indexed, its name by an index": sends(block_with(b"\x1f\x2b\x04test")),
     "7541 6.2.3 a literal that is never indexed": sends(block_with(b"\x10\x01x\x04test")),
+    "7541 5.2 an empty text by the code": sends(block_with(b"\x40\x01x\x80")),
+    "7541 6.2.1 a literal for the table, by the code, its name by an index": sends(block_with(b"\x7a\x83\x49\x50\x9f")),
+    "7541 6.2.1 a literal for the table, by the code": sends(block_with(b"\x40" + CODED[1:] + b"\x83\x49\x50\x9f")),
+    "7541 6.2.2 a literal, by the code, its name by an index": sends(block_with(b"\x0f\x2b\x83\x49\x50\x9f")),
+    "7541 6.2.3 a literal that is never indexed, by the code, its name by an index": sends(
+        block_with(b"\x1f\x2b\x83\x49\x50\x9f")
+    ),
+    "7541 6.2.3 a literal that is never indexed, by the code": sends(
+        block_with(b"\x10" + CODED[1:] + b"\x83\x49\x50\x9f")
+    ),
     "7541 5.2 a text by the code": sends(block_with(CODED + b"\x83\x49\x50\x9f")),
     "7541 6.3 a change of the table's size": sends(block_with(front=b"\x3f\x61")),
     "7541 4.2 two changes of the table's size": sends(block_with(front=b"\x20\x3f\xe1\x1f")),
