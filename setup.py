@@ -1,4 +1,4 @@
-"""Build the Cython extensions: every `lbcore/**/*.pyx` becomes one module.
+"""Build the Cython extensions: every `lbcore/**/*.pyx` becomes one module, on all cores, and says how far it is.
 
 LBCORE_ONLY=lbcore/http,lbcore/proxy   build only modules under these paths (for development).
 LBCORE_LINETRACE=1                     build with line tracing, so that coverage sees `.pyx` lines.
@@ -7,10 +7,17 @@ LBCORE_SANITIZE=1                      build with the address and undefined-beha
 """
 
 import os
+import re
+import sys
+import threading
+import time
+import tomllib
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
 
 LINETRACE = os.environ.get("LBCORE_LINETRACE") == "1"
 SANITIZE = os.environ.get("LBCORE_SANITIZE") == "1"
@@ -23,6 +30,8 @@ FLAGS = ["-O2", *DENSE, "-fno-semantic-interposition", "-fvisibility=hidden"]
 FLAGS += ["-Wno-unused-function", "-Wno-sign-compare"]
 # Python's own flags ask for debug symbols, which cost time of the build and most of the size.
 SMALL = ["-g0"]
+# A package has no use for symbols that nothing outside of a module refers to. A build in place keeps them, for `perf`.
+STRIPPED = ["-Wl,-s"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 # -fno-wrapv: Python's own flags make signed overflow defined, which would hide it.
 SANITIZED = [*SANITIZERS, "-O1", "-g1", "-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE", "-fno-wrapv"]
@@ -35,6 +44,7 @@ DIRECTIVES = {
     "initializedcheck": False,
     "cdivision": True,
     "embedsignature": True,
+    "auto_pickle": False,  # nothing of it is pickled; two methods for each class would say so
     "annotation_typing": False,  # annotations are for readers and tools; a wrong type is an error, not a conversion
     "linetrace": LINETRACE,
 }
@@ -62,15 +72,14 @@ def extensions() -> list[Extension]:
     ]
 
 
-def modules() -> list[Extension]:
-    """`selection` needs no GIL: its selectors take critical sections. The rest of lbcore is written for one thread."""
-    found = extensions()
+def translated(found: list[Extension]) -> list[Extension]:
+    """The modules in C. `selection` needs no GIL: its selectors take critical sections; the rest is for one thread."""
     free = [extension for extension in found if extension.name.startswith("lbcore.selection.")]
     checked = [extension for extension in found if extension.name.startswith(CHECKED)]
     rest = [extension for extension in found if extension not in free and extension not in checked]
     threads = os.cpu_count() or 1
     # Its classes say their signatures themselves, in the form that `inspect` reads.
-    directives = {**DIRECTIVES, "freethreading_compatible": True, "embedsignature": False, "auto_pickle": False}
+    directives = {**DIRECTIVES, "freethreading_compatible": True, "embedsignature": False}
     return [
         *cythonize(free, compiler_directives=directives, nthreads=threads),
         *cythonize(checked, compiler_directives={**DIRECTIVES, "boundscheck": True}, nthreads=threads),
@@ -78,8 +87,78 @@ def modules() -> list[Extension]:
     ]
 
 
+class Build(build_ext):
+    """Translates when it builds, not for metadata; compiles the largest module first, so that no core is left idle."""
+
+    def run(self) -> None:
+        """Translate, compile and link what has changed."""
+        sources = {extension.name: extension for extension in translated(self.extensions)}
+        for extension in self.extensions:
+            made = sources[extension.name]
+            extension.sources, extension.depends, extension.language = made.sources, made.depends, made.language
+            if not self.inplace and not SANITIZE:
+                extension.extra_link_args = [*extension.extra_link_args, *STRIPPED]
+        self.extensions.sort(key=lambda extension: -Path(extension.sources[0]).stat().st_size)
+        self._progress = Progress(sum(self._is_due(extension) for extension in self.extensions))
+        super().run()
+
+    def _is_due(self, extension: Extension) -> bool:
+        inplace, self.inplace = self.inplace, 0
+        try:
+            path = self.get_ext_fullpath(extension.name)
+        finally:
+            self.inplace = inplace
+        return self.force or newer_group([*extension.sources, *extension.depends], path, "newer")
+
+    def build_extension(self, extension: Extension) -> None:
+        """Compile and link one module."""
+        due = self._is_due(extension)
+        super().build_extension(extension)
+        if due:
+            self._progress.add(extension.name)
+
+
+class Progress:
+    """How many modules are compiled: one line that is written over on a terminal, else a line for every tenth."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done, self._begun = total, 0, time.monotonic()
+        self._lock = threading.Lock()
+        if total:
+            print(f"compiling {total} modules with {os.cpu_count()} processes", file=sys.stderr, flush=True)
+
+    def add(self, name: str) -> None:
+        """One more is compiled."""
+        with self._lock:
+            self._done += 1
+            done, total, last = self._done, self._total, self._done == self._total
+            text = f"[{done}/{total}] {time.monotonic() - self._begun:.0f} s"
+            if sys.stderr.isatty():
+                end = "\n" if last else ""
+                print(f"\r\033[K{text} {'' if last else name}", end=end, file=sys.stderr, flush=True)
+            elif last or done * 10 // total != (done - 1) * 10 // total:
+                print(text, file=sys.stderr, flush=True)
+
+
+def description() -> str:
+    """README.md for a package index: its links to files of the repository are absolute there."""
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    source = f"{project['urls']['Source']}/%s/v{project['version']}/"
+
+    def absolute(found: re.Match[str]) -> str:
+        kind = "raw" if found[2].endswith((".svg", ".png")) else "blob"
+        return found[1] + source % kind + found[2] + found[3]
+
+    text = Path("README.md").read_text()
+    text = re.sub(r"(\]\()(?!\w+:|#)([^)\s#]+)([^)\s]*\))", absolute, text)
+    return re.sub(r"((?:src|srcset|href)=\")(?!\w+:|#)([^\"#]+)([^\"]*\")", absolute, text)
+
+
 setup(
-    ext_modules=modules(),
+    ext_modules=extensions(),
+    cmdclass={"build_ext": Build},
     options={"build_ext": {"parallel": os.cpu_count() or 1}},
+    long_description=description(),
+    long_description_content_type="text/markdown",
     zip_safe=False,
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = """#!{python}
 import sys
-from lbcore.cli import main
+from lbcore.__main__ import main
 sys.exit(main())
 """
 

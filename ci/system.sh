@@ -1,24 +1,71 @@
 #!/bin/sh
-# Install the Debian packages that tests and benchmarks use, unless all of their programs are there.
+# Install the Debian packages that a target uses, where they are missing: test, bench, bench-extra or packages. Says before what
+# it is about to install.
 set -eu
+use=${1:-test}
 missing=""
-for pair in nginx:nginx haproxy:haproxy wrk:wrk h2load:nghttp2-client curl:curl psql:postgresql \
-    redis-server:redis-server dockerd:docker.io podman:podman java:default-jre-headless pebble:pebble knotd:knot lexgrog:man-db; do
-    command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
-done
-[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing="$missing libnginx-mod-stream"
-command -v faketime >/dev/null 2>&1 || missing="$missing faketime"
-[ -d /usr/lib/postgresql ] || missing="$missing postgresql"
-busybox --list 2>/dev/null | grep -qx httpd || missing="$missing busybox-static"
-[ -d /usr/share/tomcat10 ] || missing="$missing tomcat10"
-command -v etcd >/dev/null 2>&1 || missing="$missing etcd-server"
-[ -e /usr/share/java/zookeeper.jar ] || missing="$missing libzookeeper-java"
+
+# need PROGRAM PACKAGE: unless the program is there.
+need() {
+    command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing="$missing $2"
+}
+
+case $use in
+bench | bench-extra)
+    need nginx nginx
+    need haproxy haproxy
+    need wrk wrk
+    need h2load nghttp2-client
+    need openssl openssl
+    [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing="$missing libnginx-mod-stream"
+    ;;
+esac
+case $use in
+bench-extra)
+    need redis-server redis-server
+    need etcd etcd-server
+    ;;
+esac
+case $use in
+packages)
+    need dockerd docker.io
+    need docker docker.io
+    need systemd-nspawn systemd-container
+    busybox --list 2>/dev/null | grep -qx httpd || missing="$missing busybox-static"
+    ;;
+esac
+case $use in
+test)
+    need nginx nginx
+    need haproxy haproxy
+    need wrk wrk
+    need h2load nghttp2-client
+    need curl curl
+    need openssl openssl
+    need psql postgresql
+    need redis-server redis-server
+    need dockerd docker.io
+    need podman podman
+    need java default-jre-headless
+    need pebble pebble
+    need knotd knot
+    need faketime faketime
+    need etcd etcd-server
+    [ -d /usr/lib/postgresql ] || missing="$missing postgresql"
+    busybox --list 2>/dev/null | grep -qx httpd || missing="$missing busybox-static"
+    [ -d /usr/share/tomcat10 ] || missing="$missing tomcat10"
+    need systemd-analyze systemd
+    need lexgrog man-db
+    [ -e /usr/share/java/zookeeper.jar ] || missing="$missing libzookeeper-java"
+    ;;
+esac
 
 # Consul is in an older Debian alone. Tests that need it are left out where it cannot be had any more.
 install_consul() {
     command -v consul >/dev/null 2>&1 && return 0
     sources=/etc/apt/sources.list.d/debian.sources
     [ -e "$sources" ] && command -v dpkg >/dev/null 2>&1 || return 0
+    echo "installs consul, of Debian 11, as /usr/local/bin/consul" >&2
     folder=$(mktemp -d)
     mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
     mirror=$(awk '/^URIs:/ { print $2; exit }' "$sources")
@@ -34,15 +81,18 @@ install_consul() {
 
 as_root=""
 [ "$(id -u)" = 0 ] || as_root="sudo"
-if [ -z "$missing" ]; then
-    install_consul
-    exit 0
+if [ -n "$missing" ]; then
+    if ! command -v apt-get >/dev/null 2>&1; then
+        echo "please install:$missing" >&2
+        exit 1
+    fi
+    case $use in
+    packages) target=test-packages ;;
+    *) target=$use ;;
+    esac
+    echo "make $target installs Debian packages:$missing" >&2
+    $as_root apt-get update -qq
+    # The packages are used by hand: their services are not to start.
+    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
 fi
-if ! command -v apt-get >/dev/null 2>&1; then
-    echo "please install:$missing" >&2
-    exit 1
-fi
-$as_root apt-get update -qq
-# The packages are used by hand: their services are not to start.
-DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
-install_consul
+[ "$use" != test ] || install_consul

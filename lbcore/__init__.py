@@ -28,7 +28,13 @@ def __getattr__(name: str) -> object:
     if name in _HOMES:
         import sys
 
-        __import__(_HOMES[name])  # not `importlib`, which loads more than a selector
+        try:
+            __import__(_HOMES[name])  # not `importlib`, which loads more than a selector
+        except ModuleNotFoundError as error:
+            if (error.name or "lbcore").partition(".")[0] == "lbcore":
+                raise
+            text = f"lbcore.{name} needs {error.name}: pip install 'lbcore[proxy]' brings it"
+            raise ImportError(text, name=error.name) from error
         found: object = getattr(sys.modules[_HOMES[name]], name)
         return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,20 @@
-"""`python -m lbcore`: the command."""
+"""The command, `lbcore` or `python -m lbcore`. Where its libraries are missing, it names the extra that brings them."""
 
-from lbcore.cli import main
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from lbcore import cli
+    except ModuleNotFoundError as error:
+        if (error.name or "lbcore").partition(".")[0] == "lbcore":
+            raise
+        sys.exit(f"lbcore: {error.name} is not installed: pip install 'lbcore[proxy]' brings the load balancer")
+    cli.main()
+
 
 if __name__ == "__main__":
     main()
