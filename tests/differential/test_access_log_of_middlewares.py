@@ -33,7 +33,7 @@ def serve(peer: Peer) -> None:
                 name = path.partition("?")[0].rpartition("/")[2]
                 status = int(name) if name.isdigit() else 200
             body = b"" if first.startswith("HEAD ") else b"x" * 2000
-            lines += f"Content-Type: text/plain\r\nContent-Length: {2000}\r\n"
+            lines += f"Content-Type: text/plain\r\nContent-Length: {2000}\r\nX-Origin: {path}\r\n"
             peer.send(f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode() + body)
 
 
@@ -51,6 +51,7 @@ MIDDLEWARES: dict[str, Any] = {
     "page": {"errors": {"status": ["500-599"], "service": "app", "query": "/page"}},
     "breaker": {"circuitBreaker": {"expression": "ResponseCodeRatio(500, 600, 0, 600) > 0.5"}},
     "add": {"addPrefix": {"prefix": "/added"}},
+    "heads": {"headers": {"customResponseHeaders": {"X-Origin": "changed", "X-More": "1"}}},
     "replace": {"replacePathRegex": {"regex": "^/replace/(.*)", "replacement": "/new/$1"}},
 }
 
@@ -84,6 +85,7 @@ REQUESTS = [
     b"POST /small/200 HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n" + b"x" * 20,
     get("/compress/200", "Accept-Encoding: gzip"),
     get("/page/500"),
+    get("/heads/200"),
     get("/breaker/500"),
     get("/breaker/200"),
     get("/add/200"),
@@ -113,7 +115,9 @@ def dynamic(url: str) -> dict[str, Any]:
 def lines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     folder, server = tmp_path_factory.mktemp("log"), Server(serve)
     points = {"web": {}, "quiet": {"observability": {"accessLogs": False}}}
-    log = {"filePath": str(folder / "access-{name}"), "format": "json", "fields": {"headers": {"defaultMode": "drop"}}}
+    kept = {name: "keep" for name in ("X-Origin", "X-More", "Content-Encoding")}
+    headers = {"defaultMode": "drop", "names": kept}
+    log = {"filePath": str(folder / "access-{name}"), "format": "json", "fields": {"headers": headers}}
     try:
         with twins(folder, {"entryPoints": points, "accessLog": log}, dynamic(server.url), "quiet", "/noop") as both:
             for name in NAMES:
