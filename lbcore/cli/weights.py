@@ -61,8 +61,14 @@ def weights(
     view.show(look)
 
 
-def find(roots: list[dict[str, Any]], service: str, layer: str | None) -> tuple[str, dict[str, Any]]:
-    """The layer and the node of a service. `service`: with its provider, or without one if it is the only one."""
+def find(
+    roots: list[dict[str, Any]], service: str, layer: str | None, or_unused: bool = False
+) -> tuple[str, dict[str, Any]]:
+    """The layer and the node of a service.
+
+    service    with its provider, or without one if it is the only one.
+    or_unused  it may be one to which no router leads: its node has the name alone.
+    """
     from lbcore.remote.show import all_services
 
     found = {
@@ -73,6 +79,8 @@ def find(roots: list[dict[str, Any]], service: str, layer: str | None) -> tuple[
     if len(found) > 1:
         names = ", ".join(f"{name} ({of})" for of, name in found)
         fail(f"{service} may be {names}: write the whole name, and --layer")
+    if not found and or_unused:
+        return layer or "http", {"name": service}
     if not found:
         fail(f"no router leads to a service {service}; see lbcore status")
     [((of, _), node)] = found.items()
@@ -94,9 +102,11 @@ def _set(
         wanted[key] = int(number)
     needs_token(token)
     try:
+        client = ApiClient(url, token)
         query = "?force=true" if force else ""
-        path = f"/api/{layer or 'http'}/services/{quote(service, safe='@')}/weights{query}"
-        answer = ApiClient(url, token).ask(path, "DELETE" if reset else "PUT", None if reset else wanted)
+        of, node = find(client.ask("/api/tree"), service, layer, or_unused=True)
+        path = f"/api/{of}/services/{quote(node['name'], safe='@')}/weights{query}"
+        answer = client.ask(path, "DELETE" if reset else "PUT", None if reset else wanted)
     except ApiError as error:
         fail(str(error))
     health = answer["health"]

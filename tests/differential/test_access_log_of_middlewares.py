@@ -115,7 +115,7 @@ def dynamic(url: str) -> dict[str, Any]:
 def lines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     folder, server = tmp_path_factory.mktemp("log"), Server(serve)
     points = {"web": {}, "quiet": {"observability": {"accessLogs": False}}}
-    kept = {name: "keep" for name in ("X-Origin", "X-More", "Content-Encoding")}
+    kept = dict.fromkeys(("X-Origin", "X-More", "Content-Encoding"), "keep")
     headers = {"defaultMode": "drop", "names": kept}
     log = {"filePath": str(folder / "access-{name}"), "format": "json", "fields": {"headers": headers}}
     try:
