@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from lbcore.api.explain_layer4 import explain_tcp, explain_udp, request_for
 from lbcore.api.runtime import Runtime
 from lbcore.config.dynamic import DynamicConfig, Router
 from lbcore.config.middlewares import Middleware as MiddlewareConfig
@@ -40,14 +41,17 @@ def explain(
 ) -> Iterator[str]:
     """Lines of text, outermost decision first.
 
-    asked        e.g. `GET https://shop.example/cart`; the method may be omitted.
+    asked        e.g. `GET https://shop.example/cart`; the method may be omitted. `tcp://name`, `tcp://`, `udp://`: see
+                 `explain_layer4`.
     headers      `Name: value`.
-    entry_point  of the request; empty = the first one.
+    entry_point  of the request; empty = the first one that has a router of its layer.
     is_apart     `runtime` serves no requests. Otherwise the configuration is compiled apart, once, and the health and
                  weights of the present are used: nothing that requests count by is changed.
 
     Raises ExplainError.
     """
+    if asked.startswith(("tcp://", "udp://")):
+        return _explain_layer4(runtime if is_apart else _apart(runtime), asked, client, entry_point)
     head = head_of(asked, headers)
     request = Request()
     used = request.parse_bytes(head)
@@ -62,6 +66,32 @@ def explain(
         raise ExplainError(f"there is no entry point {point}")
     encrypted = urlsplit(asked.strip().rpartition(" ")[2]).scheme == "https"
     return _Explanation(runtime if is_apart else _apart(runtime), runtime, request, point, encrypted).lines()
+
+
+def _explain_layer4(runtime: Runtime, asked: str, client: str, entry_point: str) -> Iterator[str]:
+    layer, name = asked[:3], asked[6:].strip("/").partition(":")[0].lower()
+    static, table = runtime.static, runtime.table
+    assert table is not None
+    points = static.udp_points if layer == "udp" else static.stream_points
+    routed = list(table.udp if layer == "udp" else table.tcp)
+    point = entry_point or next(iter([*routed, *points]), "")
+    if point not in points:
+        raise ExplainError(f"there is no entry point {point} of {layer.upper()}")
+    try:
+        request = request_for(name)
+        request.come_from(client)
+    except ValueError as error:
+        raise ExplainError(str(error) if "host" in str(error) else f"the client {client!r} is no IP address") from None
+
+    def levels(service: Service) -> Iterator[str]:
+        server, path = service.trace(request)
+        yield from _levels(path)
+        yield f"server: {server.key}" if server is not None else "no server may be picked"
+
+    lines = explain_udp(runtime, point, levels)
+    if layer == "tcp":
+        lines = explain_tcp(runtime, point, name, client, request, levels)
+    return iter([f"entry point {point}: {points[point].address}", *lines])
 
 
 def _apart(runtime: Runtime) -> Runtime:
@@ -144,7 +174,7 @@ class _Explanation:
         disabled = self.runtime.errors("router")
         rank = {name: ranked(name, routers[name])[0] for name in names}
         higher = rank.get(taker)
-        for name in sorted(names, key=lambda name: (-rank[name], name)):
+        for name in sorted(names, key=lambda name: (-rank[name], static.providers.rank(name), name)):
             router = routers[name]
             about = f"router {name} (priority {rank[name]}): {router.rule}"
             if name in disabled:
@@ -227,16 +257,7 @@ class _Explanation:
             if not answer and (gate := self.gate_of(service)) is not None:
                 lines, answer = self.middlewares(gate.middlewares, gate.name)
                 yield from (f"{indent}{line}" for line in lines)
-            status = "UP" if service.is_up else "DOWN"
-            kind = "load balancer" if isinstance(service, LoadBalancer) else kind_of(service)
-            yield f"{indent}service {service.name} ({status}): {kind}"
-            if isinstance(service, LoadBalancer):
-                names = [member.key for member in service.members]
-            else:
-                names = [f"{key} ({'UP' if child.is_up else 'DOWN'})" for key, child in service.children]
-            for index, name in enumerate(names):
-                about = _weight(service, index) if isinstance(service, Balancer) else role_of(service, index)
-                yield f"{indent}  {'->' if index == chosen else '  '} {name} {about}"
+            yield from _level(service, chosen, indent)
         if answer:
             yield f"answer: {answer}"
         else:
@@ -247,6 +268,26 @@ class _Explanation:
         table = self.runtime.table
         found = table.services.get(service.name) if table is not None else None
         return found if isinstance(found, Guarded) else None
+
+
+def _levels(path: Sequence[tuple[Service, int]]) -> Iterator[str]:
+    """The levels of services that were asked, outermost first."""
+    for depth, (service, chosen) in enumerate(path):
+        yield from _level(service, chosen, "  " * depth)
+
+
+def _level(service: Service, chosen: int, indent: str) -> Iterator[str]:
+    """A service, with its members, their weights or roles, and which of them was chosen."""
+    status = "UP" if service.is_up else "DOWN"
+    kind = "load balancer" if isinstance(service, LoadBalancer) else kind_of(service)
+    yield f"{indent}service {service.name} ({status}): {kind}"
+    if isinstance(service, LoadBalancer):
+        names = [member.key for member in service.members]
+    else:
+        names = [f"{key} ({'UP' if child.is_up else 'DOWN'})" for key, child in service.children]
+    for index, name in enumerate(names):
+        about = _weight(service, index) if isinstance(service, Balancer) else role_of(service, index)
+        yield f"{indent}  {'->' if index == chosen else '  '} {name} {about}"
 
 
 def _asks_elsewhere(config: MiddlewareConfig) -> str:
@@ -260,8 +301,13 @@ def _asks_elsewhere(config: MiddlewareConfig) -> str:
 
 def assumed_static(dynamic: DynamicConfig) -> StaticConfig:
     """A static configuration with the entry points that routers name; one, if they name none."""
-    names = dict.fromkeys(name for router in dynamic.http.routers.values() for name in router.entry_points)
-    return StaticConfig.model_validate({"entryPoints": {name: {"address": ":0"} for name in names or ("web",)}})
+    named = [*(router.entry_points for router in dynamic.http.routers.values())]
+    named += [router.entry_points for router in dynamic.tcp.routers.values()]
+    names = dict.fromkeys(name for points in named for name in points)
+    udp = dict.fromkeys(name for router in dynamic.udp.routers.values() for name in router.entry_points)
+    points = {name: {"address": ":0"} for name in names or ("web",)}
+    points |= {name: {"address": ":0/udp"} for name in udp if name not in points}
+    return StaticConfig.model_validate({"entryPoints": points})
 
 
 def head_of(asked: str, headers: Sequence[str]) -> bytes:

@@ -30,6 +30,8 @@ def explain(
     Shows which router matches and why the others do not, also below routers that have others below them, what each
     middleware would make of the request, each level of services with its weights, and the server. No request is sent.
 
+    `tcp://db.test` is a connection with TLS for that name, `tcp://` one without TLS, `udp://` a session of datagrams.
+
     The file is a static one, or a dynamic one alone, whose entry points are then assumed; all servers are taken for
     healthy. Without --config a running instance explains, with its health and weights.
 

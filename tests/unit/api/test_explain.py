@@ -38,11 +38,27 @@ SERVICES = {
     "v1": {"loadBalancer": {"servers": [{"url": "http://one"}, {"url": "http://two"}]}},
     "guarded": {"loadBalancer": {"servers": [{"url": "http://one"}]}, "middlewares": ["basic", "gzip"]},
 }
+LAYER_4: dict[str, Any] = {
+    "tcp": {
+        "routers": {
+            "db": {"rule": "HostSNI(`db.test`)", "service": "db", "tls": {}, "middlewares": ["office"]},
+            "low": {"rule": "HostSNI(`db.test`)", "service": "db", "tls": {}, "priority": 1},
+            "any": {"rule": "HostSNI(`*`)", "service": "db"},
+            "web": {"rule": "HostSNI(`shop.test`)", "service": "db", "tls": {}},
+        },
+        "middlewares": {"office": {"ipAllowList": {"sourceRange": ["192.0.2.0/24"]}}},
+        "services": {"db": {"loadBalancer": {"servers": [{"address": "one:1"}]}}},
+    },
+    "udp": {
+        "routers": {"dns": {"service": "dns", "entryPoints": ["dns"]}},
+        "services": {"dns": {"loadBalancer": {"servers": [{"address": "one:53"}]}}},
+    },
+}
 
 
 def runtime_of(**routers: Any) -> Runtime:
     config = {"http": {"routers": {**ROUTERS, **routers}, "middlewares": MIDDLEWARES, "services": SERVICES}}
-    dynamic = merge({"file": dynamic_of(config)})
+    dynamic = merge({"file": dynamic_of(config | LAYER_4)})
     region = Region.create(1)
     runtime = Runtime(assumed_static(dynamic), region, "unix:/")
     snapshot = Publisher(region, "unix:/").publish(dynamic)
@@ -136,6 +152,35 @@ def test_explaining_uses_nothing_up_and_shows_the_health_and_weights_of_now() ->
     assert sum("weight 1 of 2" in line for line in lines(runtime, "GET http://limited.test/")) == 2
 
 
+def test_connections_of_layer_4_are_explained(runtime: Runtime) -> None:
+    assert lines(runtime, "tcp://db.test:5432") == [
+        "entry point web: :0",
+        "TCP router web@file (priority 20): HostSNI(`shop.test`): does not match: HostSNI(`shop.test`)",
+        "TCP router db@file (priority 18): HostSNI(`db.test`): matches",
+        "TCP router low@file (priority 1): HostSNI(`db.test`): would match, but db@file is tried before it",
+        "TCP router any@file (priority -1): HostSNI(`*`): does not match: it takes connections without TLS alone",
+        "TCP middleware office@file: ipallowlist: passes",
+        "service db@file (UP): load balancer",
+        "-> one:1 weight 1 of 1",
+        "server: one:1",
+    ]
+    found = lines(runtime, "tcp://db.test", client="10.0.0.1")
+    assert found[-2:] == [
+        "TCP middleware office@file: ipallowlist: 10.0.0.1 is in none of its networks",
+        "the connection is closed",
+    ]
+    assert "TCP router any@file (priority -1): HostSNI(`*`): matches" in lines(runtime, "tcp://")
+    assert lines(runtime, "tcp://other.test")[-1] == "no TCP router: it is HTTPS"
+    assert lines(runtime, "tcp://shop.test")[-1].startswith("router secure@file takes requests over TLS for this host")
+    assert lines(runtime, "udp://") == [
+        "entry point dns: :0/udp",
+        "UDP router dns@file: takes all of the entry point",
+        "service dns@file (UP): load balancer",
+        "-> one:53 weight 1 of 1",
+        "server: one:53",
+    ]
+
+
 @pytest.mark.parametrize(
     ("asked", "more", "said"),
     [
@@ -143,6 +188,9 @@ def test_explaining_uses_nothing_up_and_shows_the_health_and_weights_of_now() ->
         ("GET http://a/", {"client": "nobody"}, "is no IP address"),
         ("GET http://a/", {"entry_point": "other"}, "there is no entry point other"),
         ("GET http://a/", {"headers": ["nonsense"]}, "is no header"),
+        ("udp://", {"entry_point": "web"}, "there is no entry point web of UDP"),
+        ("tcp://a b", {}, "is no name of a host"),
+        ("tcp://a", {"client": "nobody"}, "is no IP address"),
     ],
 )
 def test_what_is_no_request_is_refused(runtime: Runtime, asked: str, more: dict[str, Any], said: str) -> None:
