@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -11,11 +14,17 @@ from rich.tree import Tree
 
 Node = dict[str, Any]
 UNLIMITED = 100_000  # columns
+WIDE = 120  # columns that a row of `rates_table` has room in
 
 
 def console_for(output: TextIO) -> Console:
     """The console for an output; lines are wrapped only for a terminal."""
     return Console(file=output, soft_wrap=False) if output.isatty() else Console(file=output, width=UNLIMITED)
+
+
+def is_narrow() -> bool:
+    """Whether standard output is a terminal on which a row of many columns has no room."""
+    return sys.stdout.isatty() and shutil.get_terminal_size().columns < WIDE
 
 
 def problem_lines(state: Node) -> list[Text]:
@@ -150,7 +159,8 @@ def overridden(roots: list[Node]) -> list[Node]:
 
 def weights_table(rows: list[Node]) -> Table:
     """Members with their weights."""
-    table = _table("service", "member", "status", "weight", "configured", "share", "")
+    numbers = ("weight", "configured", "share")
+    table = _table("service", "member", "status", *numbers, "", numbers=numbers)
     for row in rows:
         notes = []
         if "overriddenWeight" in row:
@@ -158,16 +168,16 @@ def weights_table(rows: list[Node]) -> Table:
         if "slowStartPercent" in row:
             notes.append(f"slow start: {row['slowStartPercent']} %")
         notes += [str(row[key]) for key in ("role", "cause") if key in row]
-        numbers = (row.get("effectiveWeight"), row.get("weight"))
         share = "-" if row["share"] is None else f"{row['share']:.1%}"
-        shown = ["-" if number is None else str(number) for number in numbers]
+        shown = [str(row.get(key, "-")) for key in ("effectiveWeight", "weight")]
         table.add_row(row["service"], row["member"], _status(row["status"]), *shown, share, "; ".join(notes))
     return table
 
 
-def routes_table(routers: list[Node]) -> Table:
-    """Routers: what they match, and where they lead."""
-    table = _table("layer", "router", "status", "priority", "entry points", "rule", "middlewares", "service")
+def routes_table(routers: list[Node], is_narrow: bool = False) -> Table:
+    """Routers: what they match, and where they lead. `is_narrow`: each has two lines."""
+    names = ["layer", "router", "status", "priority", "entry points", "rule", "middlewares", "service"]
+    table = _table(*(["router", "status", "entry points", "service"] if is_narrow else names))
     for router in routers:
         points = router.get("entryPoints") or router.get("using", [])
         middlewares = ", ".join(router.get("middlewares", [])) or "-"
@@ -178,24 +188,29 @@ def routes_table(routers: list[Node]) -> Table:
             service.append(f"  {errors}", "red")
         where = ", ".join(points) or "-"
         rule = router.get("rule") or "-"
-        table.add_row(
-            router["layer"], router["name"], status, str(router.get("priority", "-")), where, rule, middlewares, service
-        )
+        if is_narrow:
+            table.add_row(f"{router['name']}\n  {rule}", status, where, service)
+            continue
+        priority = str(router.get("priority", "-"))
+        table.add_row(router["layer"], router["name"], status, priority, where, rule, middlewares, service)
     return table
 
 
-def rates_table(rows: list[Node], hidden: int = 0) -> Table:
-    """Rows of `rates.rates`. `hidden`: how many more there are."""
-    numbers = ("weight", "share", "requests/s", "errors/s", "ms", "in flight", "requests")
-    table = _table("layer", "service", "server", "status", *numbers)
+def rates_table(rows: list[Node], hidden: int = 0, is_narrow: bool = False) -> Table:
+    """Rows of `rates.rates`. `hidden`: how many more there are; `is_narrow`: each has two lines."""
+    numbers = ["weight", "share", "req/s", "err/s", "ms", "flight", *([] if is_narrow else ["requests"])]
+    names = ["server", "status"] if is_narrow else ["layer", "service", "server", "status"]
+    table = _table(*names, *numbers, numbers=numbers)
     for row in rows:
         share = "-" if row["share"] is None else f"{row['share']:.1%}"
         latency = "-" if row["latency"] is None else f"{row['latency']:.1f}"
         errors = Text(f"{row['errors']:.1f}", "red" if row["errors"] else "")
-        table.add_row(
-            row["layer"], row["service"], row["server"], _status(row["status"]), str(row["weight"]), share,
-            f"{row['rate']:.1f}", errors, latency, str(row["inFlight"]), str(row["requests"]),
-        )  # fmt: skip
+        about = [row["layer"], row["service"], row["server"]]
+        if is_narrow:
+            about = [f"{row['service']}\n  {row['server']}"]
+        rates = [share, f"{row['rate']:.1f}", errors, latency, str(row["inFlight"]), str(row["requests"])]
+        shown = [*about, _status(row["status"]), str(row["weight"]), *rates]
+        table.add_row(*shown[: len(table.columns)])
     if hidden:
         table.caption = f"and {hidden} more"
     return table
@@ -205,6 +220,12 @@ def _status(status: str) -> Text:
     return Text(status, "green" if status == "UP" else "red")
 
 
-def _table(*names: str) -> Table:
-    """A table without lines between its columns, so that other programs read it, too."""
-    return Table(*(Column(name, overflow="fold") for name in names), box=None, pad_edge=False, header_style="bold")
+def _table(*names: str, numbers: Sequence[str] = ()) -> Table:
+    """A table without lines between its columns, so that other programs read it, too. A terminal folds texts."""
+    columns = [
+        Column(name, justify="right", no_wrap=True)
+        if name in numbers
+        else Column(name, overflow="fold", no_wrap=name in ("layer", "status"))
+        for name in names
+    ]
+    return Table(*columns, box=None, pad_edge=False, header_style="bold", padding=(0, 1))
