@@ -195,7 +195,8 @@ def test_a_watch_prints_a_line_of_json_for_each_look(site: Site) -> None:
 
 
 def test_a_watch_goes_on_when_the_instance_is_gone(tmp_path: Path) -> None:
-    with running(tmp_path, {"http": {}}, static=STATIC) as lb:
+    with running(tmp_path, {"http": {"services": {}}}, static=STATIC) as lb:
+        lb.runs(1)
         port = int(lb.logged(r"entry point traefik listens on .*:([0-9]+)")[1])
         command = [sys.executable, "-m", "lbcore", "status", "--watch", "--interval", "0.1", "--json"]
         command += ["--api", f"http://127.0.0.1:{port}"]
@@ -297,7 +298,7 @@ def test_ping_tells_containers_how_it_is(tmp_path: Path) -> None:
     code, text = lbcore("healthcheck", *flags)
     assert code == 1 and text.startswith("Error calling healthcheck: ")
     static = {"ping": {"entryPoint": "web"}}
-    with running(tmp_path, {"http": {}}, static=static, entry_point={"address": f"127.0.0.1:{port}"}) as lb:
+    with running(tmp_path, {"http": {"services": {}}}, static=static, entry_point={"address": f"127.0.0.1:{port}"}) as lb:
         lb.runs(1)
         assert lbcore("healthcheck", *flags) == (0, f"OK: http://127.0.0.1:{port}/ping\n")
         assert lbcore("healthcheck", "--config", str(tmp_path / "static.yml"))[0] == 0
