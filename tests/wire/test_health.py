@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent import futures
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from tests.support.certificates import certificate
 from tests.support.instance import eventually
 from tests.support.ports import free_port
 from tests.support.wire import Edge, Peer, Server, config_for, edge
@@ -294,3 +296,23 @@ def test_no_request_fails_while_verdicts_change_all_the_time() -> None:
         finally:
             stop.set()
             thread.join()
+
+
+def test_grpc_check_over_tls(tmp_path: Path) -> None:
+    files = certificate(tmp_path, "a", "localhost")
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    servicer = CountingServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    pair = (files.key.read_bytes(), files.certificate.read_bytes())
+    port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([pair]))
+    server.start()
+    try:
+        settings = {"healthCheck": {"path": "/", "mode": "grpc", "interval": "50ms", "startDown": True}}
+        trust = {"rootCAs": [str(files.certificate)]}
+        with edge(config_for(f"https://localhost:{port}", transport=trust, **settings)) as lb:
+            eventually(lambda: lb.ask(GET)[0].split()[1] != "503", "serving")
+            assert servicer.checks
+            servicer.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+            eventually(lambda: lb.ask(GET)[0].split()[1] == "503", "not serving")
+    finally:
+        server.stop(0)

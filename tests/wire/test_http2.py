@@ -643,3 +643,22 @@ def test_streams_share_a_connection_as_their_priority_says(priority: str | None,
             h2.until(lambda sent=step: sum(len(found.body) for found in answers) == 65535 + 16384 * sent)
         shares = [len(found.body) - length for found, length in zip(answers, before, strict=True)]
         assert (min(shares) > 30000) is even
+
+
+def table_sizes_of(lb: Edge) -> tuple[int, int]:
+    """The size of the table for the fields of requests, as the client is told, and of the one for answers."""
+    with client(lb) as h2:
+        h2.frame(SettingsFrame(0, settings={SettingsFrame.HEADER_TABLE_SIZE: 65536}))
+        h2.ping()
+        h2.encoder.header_table_size = h2.settings[SettingsFrame.HEADER_TABLE_SIZE]
+        assert h2.ask().status == 200
+        return h2.settings[SettingsFrame.HEADER_TABLE_SIZE], h2.decoder.header_table_size
+
+
+def test_the_sizes_of_tables() -> None:
+    with serving(Heads()) as server:
+        with edge(config_for(server.url)) as lb:
+            assert table_sizes_of(lb) == (4096, 4096)
+        sizes = {"maxDecoderHeaderTableSize": 1000, "maxEncoderHeaderTableSize": 10000}
+        with edge(config_for(server.url), http2=sizes) as lb:
+            assert table_sizes_of(lb) == (1000, 10000)
