@@ -76,11 +76,14 @@ def preloaded() -> str:
 
 
 def write_python() -> Path:
-    """An interpreter that runs under the sanitizers. Programs that are not ours are started without them."""
+    """An interpreter that runs under the sanitizers, and the command `lbcore` beside it; no other programs."""
     python = COPY / "build" / "python"
     python.parent.mkdir(parents=True, exist_ok=True)
     python.write_text(f'#!/bin/sh\nLD_PRELOAD="{preloaded()}" exec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
+    command = python.with_name("lbcore")
+    command.write_text(f'#!/bin/sh\nexec "{python}" -m lbcore "$@"\n')
+    for program in (python, command):
+        program.chmod(0o755)
     return python
 
 
