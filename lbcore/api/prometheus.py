@@ -11,7 +11,8 @@ from lbcore.api.runtime import Runtime
 from lbcore.config.validate import qualify
 from lbcore.observability.series import KINDS, labels_of, tls_labels_of
 from lbcore.routing.balancer import Balancer, LoadBalancer
-from lbcore.routing.compile import calls_of, own_routers, router_identity
+from lbcore.routing.compile_middlewares import calls_of
+from lbcore.routing.compile_own import own_routers, router_identity
 from lbcore.routing.guarded import Guarded
 from lbcore.routing.mirroring import Mirroring
 from lbcore.routing.service import Service

@@ -14,7 +14,7 @@ from lbcore.process.snapshot import Publisher
 from lbcore.process.ticket_keys import ticket_key_problems
 from lbcore.process.worker import EngineFactory, make_engine
 from lbcore.provider.registry import provider_problems
-from lbcore.routing.compile import own_routers
+from lbcore.routing.compile_own import own_routers
 from lbcore.state.region import Region
 
 ADMIN_STANDS_IN = "unix:/"

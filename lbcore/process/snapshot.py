@@ -13,7 +13,8 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.model import Model, Object, fields_of
 from lbcore.config.static import StaticConfig
 from lbcore.process.control import Message
-from lbcore.routing.compile import API, calls_of, router_identity, upstreams_of
+from lbcore.routing.compile_middlewares import calls_of, upstreams_of
+from lbcore.routing.compile_own import API, router_identity
 from lbcore.routing.compile_tcp import tcp_identity
 from lbcore.routing.compile_udp import udp_identity
 from lbcore.state.region import Region

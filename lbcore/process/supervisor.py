@@ -41,7 +41,7 @@ from lbcore.process.ticket_keys import keep_ticket_keys
 from lbcore.provider.base import Aggregator
 from lbcore.provider.fixed import FixedProvider
 from lbcore.provider.registry import providers_of
-from lbcore.routing.compile import own_routers
+from lbcore.routing.compile_own import own_routers
 from lbcore.state.region import Region
 
 if TYPE_CHECKING:

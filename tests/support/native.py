@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import lbcore.routing.compile as compiling
+import lbcore.routing.compile_middlewares as compiling
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "build/tests"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-import lbcore.routing.compile as compiling
+import lbcore.routing.compile_middlewares as compiling
 from lbcore.state.keyed import KeyedTable
 from tests.support.instance import eventually
 from tests.support.native import native

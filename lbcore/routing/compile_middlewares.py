@@ -1,0 +1,136 @@
+"""Compilation of middlewares: which of them stand in front of a router or a service, in what order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lbcore.config import dynamic as model
+from lbcore.config.middlewares.upstream import origin_of
+from lbcore.config.static import StaticConfig
+from lbcore.config.validate import Faults, Findings, qualify
+from lbcore.middleware.base import Middleware
+from lbcore.middleware.build import build
+from lbcore.middleware.python import PythonMiddleware
+from lbcore.routing.service import Service
+from lbcore.state.holdings import State
+from lbcore.state.region import Region
+from lbcore.state.slots import SlotMap
+
+
+def reason_of(error: Exception) -> str:
+    """The reason why an object cannot be built, in one line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}"
+
+
+def upstreams_of(dynamic: model.DynamicConfig) -> dict[str, str]:
+    """The servers that middlewares ask by their URLs, by the identities of the services that stand for them."""
+    urls = {name: middleware.upstream for name, middleware in dynamic.http.middlewares.items()}
+    return {upstream_identity(name): origin_of(url) for name, url in urls.items() if url}
+
+
+def calls_of(dynamic: model.DynamicConfig) -> dict[str, str]:
+    """The identities by which the calls of middlewares in Python are counted, by their qualified names."""
+    names = [name for name, middleware in dynamic.http.middlewares.items() if middleware.python is not None]
+    return {name: f"{upstream_identity(name)}|calls" for name in names}
+
+
+def upstream_identity(name: str) -> str:
+    """The identity of the service for the server that a middleware asks by its URL, by its qualified name."""
+    return f"middleware:{name}"
+
+
+class MiddlewareCompiler:
+    """Builds all middlewares, once.
+
+    built   by qualified name.
+    places  the routers and services in front of which each of them stands.
+    """
+
+    def __init__(
+        self,
+        dynamic: model.DynamicConfig,
+        static: StaticConfig,
+        slots: SlotMap,
+        region: Region,
+        worker: int,
+        found: Findings,
+        state: State,
+    ) -> None:
+        self.http, self.static = dynamic.http, static
+        self.slots, self.region, self.worker = slots, region, worker
+        self.found, self.state = found, state
+        self.calls = calls_of(dynamic)
+        self.built: dict[str, Middleware] = {}
+        self.places: dict[str, dict[str, None]] = {}
+
+    def build(self) -> None:
+        for name, config in self.http.middlewares.items():
+            if name in self.found.middlewares or config.chain is not None or config.plugin is not None:
+                continue
+            try:
+                middleware = build(name, config, self.state)
+                if isinstance(middleware, PythonMiddleware):
+                    middleware.count_in(self.region, self.worker, self.slots.servers[self.calls[name]])
+                self.built[name] = middleware
+            except Exception as error:
+                self.found.middlewares[name] = [*error.faults] if isinstance(error, Faults) else [reason_of(error)]
+
+    def bind(self, finder: Callable[[str], Callable[[str], Service]]) -> None:
+        """Give them the services that they ask.
+
+        finder  of the qualified name of a middleware: what it finds services by.
+        """
+        for name, middleware in self.built.items():
+            try:
+                middleware.bind(finder(name))
+            except Exception as error:
+                self.found.middlewares[name] = [reason_of(error)]
+
+    def expand(self, names: list[str]) -> list[str]:
+        """Middlewares in the order in which they run, with chains expanded, and without plugins that are bypassed."""
+        flat: list[str] = []
+        for name in names:
+            config = self.http.middlewares.get(name)
+            if config is not None and config.chain is not None and name not in self.found.middlewares:
+                flat += self.expand([qualify(reference, name) for reference in config.chain.middlewares])
+            elif config is None or config.plugin is None or name in self.found.middlewares:
+                flat.append(name)
+        return flat
+
+    def note_place(self, middleware: str, place: str) -> None:
+        self.places.setdefault(middleware, {})[place] = None
+
+    def errors_of(self, router: model.Router, name: str) -> list[str]:
+        """Errors of middlewares that only building has shown, also of those of services, and of services they ask."""
+        errors = []
+        ways = [qualify(reference, name) for reference in router.middlewares]
+        below, seen = [qualify(router.service, name)], set[str]()
+        while ways or below:
+            for reference in self.expand(ways):
+                errors += self.found.middlewares.get(reference, [])
+                if reference in self.http.middlewares:
+                    below += [qualify(asked, reference) for asked in self.http.middlewares[reference].asks]
+            ways = []
+            service = below.pop() if below else ""
+            if service in seen or service not in self.http.services:
+                continue
+            seen.add(service)
+            ways = [qualify(reference, service) for reference in self.http.services[service].middlewares]
+            below += [qualify(child, service) for child in self.http.services[service].children]
+        return errors
+
+    def errors_of_entry_point(self, point: str, router: str) -> list[str]:
+        """The reasons why no router of a provider can run on an entry point: its middlewares are missing or broken."""
+        errors = []
+        own = [qualify(reference, router) for reference in self.static.entry_points[point].http.middlewares]
+        for reference in self.expand(own):
+            if reference not in self.http.middlewares:
+                errors.append(f'middleware "{reference}" does not exist')
+            errors += self.found.middlewares.get(reference, [])
+        return errors
+
+    def lacks_middlewares(self, point: str, router: str) -> bool:
+        """Whether a middleware of an entry point does not exist for a router."""
+        own = [qualify(reference, router) for reference in self.static.entry_points[point].http.middlewares]
+        return any(reference not in self.http.middlewares for reference in self.expand(own))

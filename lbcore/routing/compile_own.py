@@ -1,0 +1,160 @@
+"""lbcore's own routers: ping, API, dashboard, metrics, challenges of certificate authorities, and redirections."""
+
+from __future__ import annotations
+
+from lbcore.config import dynamic as model
+from lbcore.config.rule import Rule, parse_rule
+from lbcore.config.static import RedirectEntryPoint, StaticConfig
+from lbcore.config.validate import Findings, challenge_points, qualify, redirection_port
+from lbcore.middleware.base import Middleware
+from lbcore.middleware.challenges import Challenges
+from lbcore.middleware.redirect import RedirectScheme
+from lbcore.middleware.respond import Ping, Respond
+from lbcore.routing.compile_middlewares import MiddlewareCompiler
+from lbcore.routing.compile_services import ServiceCompiler
+from lbcore.routing.route import Route
+from lbcore.routing.service import Service
+from lbcore.state.slots import SlotMap
+
+NO_SERVICE = Service()  # behind routers whose middlewares answer
+PING_RULE = "PathPrefix(`/ping`)"
+METRICS_RULE = "PathPrefix(`/metrics`)"
+API, DASHBOARD, METRICS = "api@internal", "dashboard@internal", "prometheus@internal"
+REST, REST_RULE = "rest@internal", "PathPrefix(`/api/providers`)"
+PING, NOOP, ACME_HTTP = "ping@internal", "noop@internal", "acme-http@internal"
+OWN = "lbcore@internal"  # in place of a router's name: whose middlewares those of an entry point are
+SERVED_BY_ADMIN = frozenset({API, DASHBOARD, METRICS, REST})
+NO_SLOT = 0xFFFFFFFF
+CHALLENGE_RULE = "PathPrefix(`/.well-known/acme-challenge/`)"
+ANY_RULE = "HostRegexp(`^.+$`)"
+NOT_ENCRYPTED_RULE = f"{ANY_RULE} && !HeaderRegexp(`X-Forwarded-Proto`, `(?i)^(https|wss)$`)"
+
+Ranked = tuple[int, str, model.Router]  # priority, name
+Compiled = tuple[Rule, Route]
+
+
+def router_identity(name: str) -> str:
+    """The identity of a router's counters, by its qualified name."""
+    return f"router:{name}"
+
+
+def redirection_name(point: str, redirect: RedirectEntryPoint) -> str:
+    """The name of the router that redirects an entry point to another one."""
+    return f"{point}-to-{redirect.to}@internal"
+
+
+def own_routers(static: StaticConfig) -> dict[str, str]:
+    """lbcore's own routers that are counted, with their services; none unless `metrics.addInternals` is set."""
+    if static.metrics is None or not static.metrics.add_internals:
+        return {}
+    redirects = {name: point.http.redirections for name, point in static.entry_points.items()}
+    own = {redirection_name(name, r.entry_point): NOOP for name, r in redirects.items() if r and r.entry_point}
+    return own | {name: name for name in (PING, METRICS, API, DASHBOARD, REST, ACME_HTTP)}
+
+
+def insert(ranked: list[tuple[int, Compiled]], priority: int, pair: Compiled) -> None:
+    """Insert a router into others by its priority, before those of the same priority."""
+    ranked.insert(sum(1 for other, _ in ranked if other > priority), (priority, pair))
+
+
+def dashboard_rule(base: str) -> str:
+    """The rule of the dashboard. `base`: the API's base path, without a trailing slash."""
+    return f"Path(`{base}/`) || PathPrefix(`{base}/dashboard`)"
+
+
+class OwnRouters:
+    """Builds them, and the services and answers that routers may name: `api@internal`, `ping@internal`, ...
+
+    ping   the middleware of `ping@internal`.
+    admin  URL of the server behind `api@internal` and `prometheus@internal`; empty = there is none.
+    """
+
+    def __init__(
+        self,
+        static: StaticConfig,
+        slots: SlotMap,
+        found: Findings,
+        middlewares: MiddlewareCompiler,
+        services: ServiceCompiler,
+        ping: Ping,
+        admin: str,
+        challenges: Challenges,
+    ) -> None:
+        self.static, self.slots, self.found = static, slots, found
+        self.middlewares, self.services = middlewares, services
+        self.ping, self.admin, self.challenges = ping, admin, challenges
+
+    def observed(self, point: str, service: str, own: model.RouterObservability) -> tuple[bool, bool, bool]:
+        """`Route.observe`: whether requests are logged, counted, and answered by lbcore itself."""
+        default, metrics = self.static.entry_points[point].observability, self.static.metrics
+        logged = default.access_logs if own.access_logs is None else own.access_logs
+        counted = default.metrics if own.metrics is None else own.metrics
+        if not service.endswith("@internal"):
+            return logged, counted, False
+        logs = self.static.access_log
+        return logged and bool(logs and logs.add_internals), counted and bool(metrics and metrics.add_internals), True
+
+    def route(self, point: str, name: str, service: str, service_of: Service, *steps: Middleware) -> Route:
+        """The route of one of lbcore's own routers, behind the middlewares of the entry point."""
+        slot = self.slots.services.get(router_identity(name), NO_SLOT)
+        names = [qualify(step, OWN) for step in self.static.entry_points[point].http.middlewares]
+        steps = (*(self.middlewares.built[step] for step in self.middlewares.expand(names)), *steps)
+        return Route(name, steps, service_of, slot).observe(*self.observed(point, service, model.RouterObservability()))
+
+    def admin_service(self) -> Service:
+        """The service of the admin server, in the supervisor."""
+        return self.services.alone(API, self.admin)
+
+    def answer(self, name: str) -> Middleware:
+        if name == ACME_HTTP:
+            return self.challenges
+        return Respond(name, 418, b"") if name == NOOP else self.ping
+
+    def add(self, point: str, entries: list[Ranked], compiled: list[Compiled]) -> list[Compiled]:
+        """Add lbcore's own routers to those of an entry point: ping, API, and its redirection."""
+        settings, ping = self.static.entry_points[point], self.static.ping
+        redirections = settings.http.redirections
+        if errors := self.middlewares.errors_of_entry_point(point, OWN):
+            text = f'entryPoint "{point}": lbcore\'s own routers, and its redirection, cannot run there'
+            self.found.warnings.append(f"{text}: {'; '.join(dict.fromkeys(errors))}")
+            return compiled
+        ranked = [(priority, pair) for (priority, _, _), pair in zip(entries, compiled, strict=True)]
+        challenged = point in challenge_points(self.static)
+        if challenged and settings.allow_acme_by_pass:
+            insert(ranked, len(CHALLENGE_RULE), (parse_rule(CHALLENGE_RULE), self.challenge_route(point)))
+        redirect = redirections.entry_point if redirections is not None else None
+        port = redirection_port(redirect, self.static) if redirect is not None else None
+        if redirect is not None and port is not None:
+            # A request that reached a trusted proxy encrypted needs no redirection: the next router takes it.
+            rule = NOT_ENCRYPTED_RULE if redirect.scheme == "https" and port == "443" else ANY_RULE
+            insert(ranked, redirect.priority, (parse_rule(rule), self.redirection(point, redirect, port)))
+        result = [pair for _, pair in ranked]
+        own: list[tuple[str, Route]] = []
+        if challenged and not settings.allow_acme_by_pass:
+            own.append((CHALLENGE_RULE, self.challenge_route(point)))
+        if ping is not None and not ping.manual_routing and ping.entry_point == point:
+            answer = self.answer(PING)
+            own.append((PING_RULE, self.route(point, PING, PING, NO_SERVICE, answer)))
+        prometheus = self.static.metrics.prometheus if self.static.metrics else None
+        if self.admin and prometheus is not None and not prometheus.manual_routing and prometheus.entry_point == point:
+            own.append((METRICS_RULE, self.route(point, METRICS, METRICS, self.admin_service())))
+        api, rest = self.static.api, self.static.providers.rest
+        if self.admin and rest is not None and rest.insecure and point == "traefik":
+            own.append((REST_RULE, self.route(point, REST, REST, self.admin_service())))
+        if self.admin and api is not None and api.insecure and point == "traefik":
+            base = api.base_path.rstrip("/")
+            own.append((f"PathPrefix(`{base}/api`)", self.route(point, API, API, self.admin_service())))
+            if api.dashboard:
+                route = self.route(point, DASHBOARD, DASHBOARD, self.admin_service())
+                own.append((dashboard_rule(base), route))
+        result[:0] = [(parse_rule(rule), route) for rule, route in own]
+        return result
+
+    def challenge_route(self, point: str) -> Route:
+        """The route of http-01 challenges of certificate authorities."""
+        return self.route(point, ACME_HTTP, ACME_HTTP, NO_SERVICE, self.challenges)
+
+    def redirection(self, point: str, redirect: RedirectEntryPoint, port: str) -> Route:
+        config = model.RedirectScheme(scheme=redirect.scheme, port=port, permanent=redirect.permanent)
+        name = redirection_name(point, redirect)
+        return self.route(point, name, NOOP, NO_SERVICE, RedirectScheme(name, config), self.answer(NOOP))
