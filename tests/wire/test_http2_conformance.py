@@ -701,6 +701,13 @@ def goaway_lets_streams_end(h2: Http2Client) -> None:
     assert h2.answer(own).status == 200
 
 
+def goaway_ends_it(h2: Http2Client) -> None:
+    h2.frame(GoAwayFrame(0, last_stream_id=0, error_code=0))
+    h2.to_the_end()
+    assert h2.closed
+    assert all(frame.error_code == 0 for frame in h2.goaways)
+
+
 def goaway_with_an_unknown_code(h2: Http2Client) -> None:
     own = h2.send()
     h2.frame(GoAwayFrame(0, last_stream_id=0, error_code=0xFF))
@@ -810,6 +817,7 @@ BORNE: dict[str, Check] = {
     "6.7 PING": ping_is_answered,
     "6.7 PING with ACK": answer_to_no_ping,
     "6.8 GOAWAY": goaway_lets_streams_end,
+    "6.8 GOAWAY without streams ends the connection": goaway_ends_it,
     "6.8 GOAWAY with an unknown code": goaway_with_an_unknown_code,
     "6.9 WINDOW_UPDATE on the connection": borne(raw(WINDOW_UPDATE, 0, 0, CREDIT)),
     "6.9 WINDOW_UPDATE on a stream": borne(open_then(WINDOW_UPDATE, 0, CREDIT)),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pycurl
 import pytest
+from aioquic.h3.connection import Setting
 
 from tests.support.certificates import Files, certificate
 from tests.support.http3 import http3
@@ -484,3 +485,12 @@ def test_http1_and_http2_are_told_of_it(made: dict[str, Files]) -> None:
         plain = lb.client()
         _, headers, _ = plain.ask(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
         assert "alt-svc" not in headers
+
+
+def test_the_size_of_the_table_for_fields_is_told(made: dict[str, Files]) -> None:
+    cases: list[tuple[dict[str, int], int]] = [({}, 4096), ({"maxDecoderHeaderTableSize": 1000}, 1000)]
+    for settings, expected in cases:
+        with quic_edge(made, http2=settings) as lb, http3(lb.address) as h3:
+            assert h3.ask().status == 200
+            assert h3.http.received_settings is not None
+            assert h3.http.received_settings[Setting.QPACK_MAX_TABLE_CAPACITY] == expected
