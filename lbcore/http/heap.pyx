@@ -11,11 +11,53 @@ from libc.string cimport memcpy, memset
 
 from lbcore.http.sanitizer cimport POOLS
 
-cdef extern from "<pthread.h>" nogil:
-    ctypedef unsigned long pthread_t
-    pthread_t pthread_self()
+cdef extern from * nogil:
+    """
+    #include <malloc.h>
+    #include <pthread.h>
+    #include <stdint.h>
+    #include <stdlib.h>
 
-cdef extern from "<malloc.h>" nogil:
+    /* The calling thread, in one instruction where the compiler knows how. */
+    #if defined(__has_builtin)
+    #if __has_builtin(__builtin_thread_pointer)
+    #define lbcore_this_thread() ((uintptr_t)__builtin_thread_pointer())
+    #endif
+    #endif
+    #ifndef lbcore_this_thread
+    #define lbcore_this_thread() ((uintptr_t)pthread_self())
+    #endif
+
+    /* malloc_usable_size looks at the header of the block behind, too, which is not in the cache. glibc has the size in front of the
+       block, with flags in the lowest three bits; lbcore_try_sizes finds out whether that is so in this process. */
+    static int lbcore_reads_sizes = 0;
+
+    static inline size_t lbcore_size_before(void *block) {
+        __asm__("" : "+r"(block));     /* the compiler is not to know that the block begins here */
+        return ((const size_t *)block)[-1] & ~(size_t)7;
+    }
+
+    static inline size_t lbcore_whole_size(void *block) {
+        return lbcore_reads_sizes ? lbcore_size_before(block) : malloc_usable_size(block) + 8;
+    }
+
+    static void lbcore_try_sizes(void) {
+    #if defined(__GLIBC__) && defined(__LP64__) && !defined(__SANITIZE_ADDRESS__)
+        void *blocks[64];
+        int i, same = 1;
+        for (i = 0; i < 64; i++) {
+            blocks[i] = malloc((size_t)(i * i * 8 + i));
+            same = same && blocks[i] != NULL && lbcore_size_before(blocks[i]) == malloc_usable_size(blocks[i]) + 8;
+        }
+        for (i = 0; i < 64; i++)
+            free(blocks[i]);
+        lbcore_reads_sizes = same;
+    #endif
+    }
+    """
+    size_t this_thread "lbcore_this_thread"()
+    size_t whole_size "lbcore_whole_size"(void* block)
+    void try_sizes "lbcore_try_sizes"()
     size_t malloc_usable_size(void* block)
 
 cdef enum:
@@ -30,14 +72,16 @@ cdef struct Kept:
 
 cdef Kept* kept[CLASSES]       # freed blocks by size with EXTRA_BYTES, in steps
 cdef size_t kept_bytes = 0
-cdef pthread_t keeper = 0      # the thread that they are kept for; 0 = none yet
+cdef size_t keeper = 0         # the thread that they are kept for; 0 = none yet
+
+try_sizes()
 
 
 cdef void heap_adopt() noexcept nogil:
     """Keep freed blocks for the calling thread, unless there is one that they are kept for."""
     global keeper
     if POOLS and keeper == 0:
-        keeper = pthread_self()
+        keeper = this_thread()
 
 
 cdef void* heap_take(size_t size) noexcept nogil:
@@ -45,7 +89,7 @@ cdef void* heap_take(size_t size) noexcept nogil:
     global kept_bytes
     cdef size_t steps = max(<size_t>LEAST_STEPS, (size + EXTRA_BYTES + STEP_BYTES - 1) // STEP_BYTES)
     cdef Kept* block
-    if steps < CLASSES and pthread_self() == keeper:
+    if steps < CLASSES and this_thread() == keeper:
         block = kept[steps]
         if block != NULL:
             kept[steps] = block.next
@@ -60,8 +104,8 @@ cdef void heap_give(void* block) noexcept nogil:
     cdef size_t steps
     if block == NULL:
         return
-    if pthread_self() == keeper:
-        steps = (malloc_usable_size(block) + EXTRA_BYTES) // STEP_BYTES
+    if this_thread() == keeper:
+        steps = whole_size(block) // STEP_BYTES
         if steps < CLASSES and kept_bytes + steps * STEP_BYTES <= KEPT_BYTES:
             (<Kept*>block).next = kept[steps]
             kept[steps] = <Kept*>block

@@ -13,6 +13,7 @@ cdef class Http3Session(QuicSession):
     cdef int error                     # of nghttp3, found in a callback; 0 = none
     cdef bint shook_hands              # the handshake has just ended
     cdef bint moved                    # the peer has just changed its address
+    cdef bint all_written              # the packet that was written last was empty: nothing more can be sent now
     cdef bint is_drained               # the connection is closed: nothing may be sent
     cdef uint64_t stream_limit         # streams that the peer may have begun so far
     cdef Py_ssize_t unacknowledged     # bytes of bodies that were given to the library, of all flows

@@ -23,7 +23,7 @@ from lbcore.state.layout cimport (
     ERROR_ABUSE, ERROR_BAD_REQUEST, ERROR_TLS, HANDSHAKE_CERTIFICATE, HANDSHAKE_CLOSED, HANDSHAKE_GARBAGE, HANDSHAKE_REFUSED,
     HANDSHAKE_UNSHARED,
 )
-from lbcore.tls.openssl cimport ERR_clear_error, RAND_bytes, SSL_set_ex_data
+from lbcore.tls.openssl cimport ERR_clear_error, RAND_bytes, SSL_set_ex_data, clear_errors
 from lbcore.transport.flow cimport (
     BUFFERED_BYTES, CREDIT, DEFAULT_URGENCY, FLOW_BYTES, FLOW_CLOSED, FLOW_INPUT, FLOW_ROOM, FRAME_CREDIT, RESET_CONNECT,
     RESET_INTERNAL, RESET_MALFORMED, RESET_NO_ERROR, Flow, blocks_acknowledge, blocks_add, blocks_free, blocks_give, drop_trailers,
@@ -206,6 +206,7 @@ cdef ssize_t write_packet(void* conn, Path* path, PacketInfo* info, uint8_t* int
         if taken >= 0 and stream_id >= 0 and nghttp3_conn_add_write_offset(self.http, stream_id, <size_t>taken) != 0:
             return NGTCP2_ERR_CALLBACK_FAILURE
         if written != NGTCP2_ERR_WRITE_MORE:
+            self.all_written = written == 0
             return written
 
 
@@ -472,7 +473,7 @@ cdef class Http3Session(QuicSession):
             return 0
         info.ecn = 0
         result = ngtcp2_conn_read_pkt(self.conn, path, NGTCP2_PKT_INFO_V1, &info, packet, length, now_ns)
-        ERR_clear_error()
+        clear_errors()
         if result != 0:
             return self.fail(result)
         return self.after_library()
@@ -528,6 +529,7 @@ cdef class Http3Session(QuicSession):
             storage.path.local.address = storage.local
             storage.path.remote.address = storage.remote
             segment = 0
+            self.all_written = False
             n = ngtcp2_conn_write_aggregate_pkt(self.conn, &storage.path, NGTCP2_PKT_INFO_V1, &info, OUTPUT, OUTPUT_BYTES, &segment,
                                                 write_packet, monotonic_ns())
             if n < 0:
@@ -536,7 +538,7 @@ cdef class Http3Session(QuicSession):
                 self.endpoint.send(&storage.path, OUTPUT, <size_t>n, segment)
             if self.first_ready != NULL:
                 self.serve_ready()
-            elif n == 0:
+            elif n == 0 or self.all_written:
                 break
         if self.conn != NULL:
             self.endpoint.schedule(self, ngtcp2_conn_get_expiry(self.conn))

@@ -181,7 +181,7 @@ cdef class TlsTransport(EncryptedTransport):
         if error == SSL_ERROR_SSL and self.reason is None:
             self.reason_number = failure_reason()
             self.reason = self.session.failure()
-        ERR_clear_error()
+        clear_errors()
         self.read_wants_room = error == SSL_ERROR_WANT_WRITE
         if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE:
             return IO_AGAIN
@@ -394,7 +394,7 @@ cdef class TlsTransport(EncryptedTransport):
             self.socket = <void*>socket
             SSL_shutdown(self.session.ssl)
             self.socket = NULL
-            ERR_clear_error()
+            clear_errors()
 
     cdef void end_follows(self, Socket socket) noexcept:
         self.last = True
@@ -411,7 +411,7 @@ cdef class TlsTransport(EncryptedTransport):
             self.flush(socket)
         if self.session is not None:
             self.session.free()
-        ERR_clear_error()
+        clear_errors()
         buffer_release(&self.received)
         buffer_release(&self.outgoing)
 
@@ -429,7 +429,7 @@ cdef TlsTransport transport_of(End session, void* bio):
 cdef void* new_bio() except NULL:
     cdef void* bio = BIO_new(METHOD)
     if bio == NULL:
-        ERR_clear_error()
+        clear_errors()
         raise MemoryError
     return bio
 
