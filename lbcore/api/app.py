@@ -1,4 +1,4 @@
-"""The application of the admin server: Traefik's API, the dashboard, Prometheus' metrics, changes of weights."""
+"""The application of the admin server: Traefik's API, what the dashboard asks, its files, Prometheus' metrics."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lbcore import __version__
 from lbcore.api import catalogue, view
-from lbcore.api.condition import weights_after
-from lbcore.api.dashboard import PAGE
+from lbcore.api.console import Console, asker_of
+from lbcore.api.live import Live
+from lbcore.api.pages import Pages, SameOrigin
 from lbcore.api.prometheus import RequestCollector
 from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View
@@ -34,8 +35,8 @@ Handler = Callable[[Request], Any]
 _log = logging.getLogger("lbcore.api")
 
 
-def make_app(runtime: Runtime) -> Starlette:
-    """The application, which reads all that it shows from `runtime` at each request."""
+def make_app(runtime: Runtime, live: Live | None = None) -> Starlette:
+    """The application, which reads all that it shows from `runtime` at each request. `live`: if there is an API."""
     api = _Api(runtime)
     base = (runtime.static.api.base_path if runtime.static.api else "/").rstrip("/")
     routes = [
@@ -48,22 +49,26 @@ def make_app(runtime: Runtime) -> Starlette:
         Route(f"{base}/api/providers/{{name}}", api.rest, methods=["PUT", "DELETE"]),
         Route(f"{base}/api/entrypoints", api.entry_points),
         Route(f"{base}/api/entrypoints/{{name}}", api.entry_point),
-        Route(f"{base}/api/http/services/{{name}}/weights", api.weights, methods=["PUT", "DELETE"]),
         Route(f"{base}/api/reload", api.reload, methods=["POST"]),
+        *(Console(runtime, live, api.refusal, api.turn).routes(base) if live is not None else []),
         Route(f"{base}/api/certificates/renew", api.renew, methods=["POST"]),
         Route(f"{base}/api/certificates", api.certificates),
         Route(f"{base}/api/certificates/{{name}}", api.certificate),
         Route(f"{base}/api/{{layer}}/{{kind}}", api.objects),
         Route(f"{base}/api/{{layer}}/{{kind}}/{{name}}", api.object),
-        Route(f"{base}/dashboard/", lambda request: HTMLResponse(PAGE)),
-        Route(f"{base}/dashboard", lambda request: RedirectResponse(f"{base}/dashboard/", 301)),
-        Route(f"{base}/" if base else "/", lambda request: RedirectResponse(f"{base}/dashboard/", 301)),
     ]
+    if runtime.static.api is not None and runtime.static.api.dashboard:
+        routes += [
+            Route(f"{base}/dashboard/{{path:path}}", Pages().answer),
+            Route(f"{base}/dashboard", lambda request: RedirectResponse(f"{base}/dashboard/", 301)),
+            Route(f"{base}/" if base else "/", lambda request: RedirectResponse(f"{base}/dashboard/", 301)),
+        ]
     if runtime.static.api is None:  # what is there is not for all who reach the metrics, or a provider
         routes = [route for route in routes if route.path.startswith(f"{base}/api/providers/")]
     if runtime.static.metrics and runtime.static.metrics.prometheus:
         routes.append(Route("/metrics", api.metrics))
-    return Starlette(routes=routes, exception_handlers={404: _not_found}, middleware=[Middleware(_Failures)])
+    wrappers = [Middleware(_Failures), Middleware(SameOrigin)]
+    return Starlette(routes=routes, exception_handlers={404: _not_found}, middleware=wrappers)
 
 
 class _Failures:
@@ -223,7 +228,12 @@ class _Api:
         target, settings = self.runtime.rest, self.runtime.static.providers.rest
         if target is None or settings is None or request.path_params["name"] != "rest":
             return JSONResponse({"message": "only the provider rest can be updated, and if it is configured"}, 400)
-        refusal = None if settings.insecure else self.refusal(request, "the provider", settings.token)
+        if not settings.insecure:
+            refusal = self.refusal(request, "the provider", settings.token)
+        else:
+            # Whoever reaches it may change it, but no page in a browser, whatever name it has given to this address.
+            strange = "origin" in request.headers or "sec-fetch-site" in request.headers
+            refusal = JSONResponse({"message": "browsers cannot change the provider"}, 403) if strange else None
         body = bytearray()
         size = 0
         async for part in request.stream():  # to its end, so that the client reads the answer
@@ -237,9 +247,11 @@ class _Api:
         try:
             if request.method == "DELETE":
                 await target.clear()
+                _log.info("the configuration of the provider rest was removed by %s", asker_of(request))
                 return JSONResponse({})
             if problems := await target.put(bytes(body)):
                 return JSONResponse({"message": "nothing has changed", "problems": problems}, 422)
+            _log.info("the configuration of the provider rest was put by %s", asker_of(request))
         except OSError as error:
             return JSONResponse({"message": f"nothing has changed: {error.strerror or error}"}, 500)
         return Response(bytes(body), media_type="application/json")
@@ -259,6 +271,7 @@ class _Api:
             return refusal
         reload = self.runtime.reload
         before = {"generation": reload.generation, "inForce": reload.reloads, "failures": reload.failures}
+        _log.info("the configuration is read again for %s", asker_of(request))
         self.runtime.read_again()
         return JSONResponse(before)
 
@@ -271,36 +284,11 @@ class _Api:
         except (ValueError, AttributeError, TypeError):
             return JSONResponse({"message": 'needs a JSON object: {"names": ["a.example"]}'}, 400)
         found = self.runtime.renew(names)
-        if not found:
+        if found:
+            _log.info(
+                "certificates ordered anew by %s: %s", asker_of(request), "; ".join(", ".join(each) for each in found)
+            )
+        else:
             what = f"for {', '.join(names)}" if names else "at all"
             return JSONResponse({"message": f"no resolver orders a certificate {what}"}, 404)
         return JSONResponse({"ordered": [list(each) for each in found]})
-
-    async def weights(self, request: Request) -> Response:
-        """Override the weights of a service's members until the overrides are reset, or the members leave."""
-        if (refusal := self.refusal(request, "weights")) is not None:
-            return refusal
-        name = request.path_params["name"]
-        name = name if "@" in name else f"{name}@file"
-        service = self.runtime.dynamic.http.services.get(name)
-        if service is None:
-            return _missing("service", name)
-        slots = {member: self.runtime.slots.servers[f"{name}|{member}"] for member in service.members}
-        wanted: dict[str, int | None] = dict.fromkeys(slots)
-        if request.method == "PUT":
-            try:
-                wanted = {str(key): int(value) for key, value in json.loads(await request.body()).items()}
-            except (ValueError, AttributeError, TypeError):
-                return JSONResponse({"message": 'needs a JSON object of weights: {"v1": 90, "v2": 10}'}, 400)
-        unknown = [key for key in wanted if key not in slots]
-        if unknown or service.mirroring or service.failover:
-            known = ", ".join(slots) if not (service.mirroring or service.failover) else "none: it has no weights"
-            return JSONResponse({"message": f"no such member: {', '.join(unknown)}; known: {known}"}, 400)
-        if any(weight is not None and not 0 <= weight <= 1 << 30 for weight in wanted.values()):
-            return JSONResponse({"message": "a weight is between 0 and 1073741824"}, 400)
-        if request.query_params.get("force") != "true" and not weights_after(self.runtime, name, wanted):
-            message = f"{name} would be left without a member to choose: every request to it would be refused with 503"
-            return JSONResponse({"message": message, "needsForce": True}, 409)
-        for key, weight in wanted.items():
-            self.runtime.region.set_weight(slots[key], weight)
-        return JSONResponse(view.service_view(self.runtime, name, service, with_health=True))

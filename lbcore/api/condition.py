@@ -147,12 +147,11 @@ def _of_children(runtime: Runtime, balancer: Balancer) -> Condition:
     return Condition(sum(of.lost * part for of, part in zip(conditions, effective, strict=True)) / total, causes)
 
 
-def weights_after(runtime: Runtime, name: str, overrides: Mapping[str, int | None]) -> bool:
+def weights_after(runtime: Runtime, service: Service, overrides: Mapping[str, int | None]) -> bool:
     """Whether a service that finds servers for its requests now would still do so with other weights.
 
     overrides  by the key of a member; None ends an override.
     """
-    service = runtime.table.services.get(name) if runtime.table is not None else None
     inner = service.service if isinstance(service, Guarded) else service
     if not isinstance(inner, Balancer) or condition_of(runtime, inner).lost == 1.0:
         return True

@@ -111,6 +111,8 @@ class ReloadStatus:
     refused            reasons why the configuration of a provider, or all of it, is not in force; empty if it is.
     kept               by kind and qualified name: the errors of objects that stay in their previous version.
     last               what the configuration in force has changed of the one before; None: there was none before.
+    warnings           what is in force, but is probably not intended.
+    places             by kind and qualified name: `file:line` of what is broken, as far as it was read from a file.
     """
 
     generation: int = 0
@@ -121,6 +123,8 @@ class ReloadStatus:
     refused: list[str] = field(default_factory=list)
     kept: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     last: Changes | None = None
+    warnings: list[str] = field(default_factory=list)
+    places: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def succeed(self) -> None:
         """A configuration is in force as it is written."""
@@ -194,8 +198,8 @@ class Runtime:
         """The services to which running routers lead: layer (of LAYERS), qualified name, service, router names."""
         if self.table is None:
             return
-        services_of = {"http": self.table.services, "tcp": self.table.tcp_services, "udp": self.table.udp_services}
-        for layer, services in services_of.items():
+        for layer in LAYERS:
+            services = self.services_of(layer)
             disabled = self.errors(LAYERS[layer].router_kind)
             users: dict[str, list[str]] = {}
             for name, router in self.routers_of(layer).items():
@@ -204,6 +208,13 @@ class Runtime:
             for name, using in users.items():
                 if name in services:  # not one of lbcore's own
                     yield layer, name, services[name], using
+
+    def services_of(self, layer: str) -> Mapping[str, Service]:
+        """The services of a layer that run, by qualified name."""
+        table = self.table
+        if table is None:
+            return {}
+        return {"http": table.services, "tcp": table.tcp_services, "udp": table.udp_services}.get(layer, {})
 
     def routers_of(self, layer: str) -> Mapping[str, Router | TcpRouter | UdpRouter]:
         """The configured routers of a layer (a key of `LAYERS`), by qualified name."""

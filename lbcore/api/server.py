@@ -13,6 +13,7 @@ import tempfile
 import uvicorn
 
 from lbcore.api.app import make_app
+from lbcore.api.live import Live
 from lbcore.api.runtime import Runtime
 from lbcore.config.static import StaticConfig
 
@@ -29,6 +30,7 @@ class AdminServer:
     """`url`: its address for workers. `close` removes the socket."""
 
     def __init__(self) -> None:
+        self._live: Live | None = None
         self._folder = tempfile.mkdtemp(prefix="lbcore-")
         self.path = os.path.join(self._folder, "admin.sock")
         self.url = f"unix:{self.path}"
@@ -39,8 +41,10 @@ class AdminServer:
 
     async def run(self, runtime: Runtime) -> None:
         """Serve until cancelled."""
+        live = self._live = Live(runtime) if runtime.static.api is not None else None
+        looking = asyncio.create_task(live.run(), name="lbcore live") if live is not None else None
         config = uvicorn.Config(
-            make_app(runtime), lifespan="off", log_config=None, access_log=False, server_header=False
+            make_app(runtime, live), lifespan="off", log_config=None, access_log=False, server_header=False
         )
         # Its own events are of no interest to an operator, but its failures are.
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
@@ -51,10 +55,18 @@ class AdminServer:
         try:
             await asyncio.shield(serving)
         finally:
+            self.end_streams()
+            if looking is not None:
+                looking.cancel()
             server.should_exit = server.force_exit = True
             with contextlib.suppress(asyncio.CancelledError, TimeoutError):
                 async with asyncio.timeout(STOP_S):
                     await serving
+
+    def end_streams(self) -> None:
+        """End what would go on for ever, so that the entry points can drain."""
+        if self._live is not None:
+            self._live.close()
 
     def close(self) -> None:
         """Remove the socket."""

@@ -82,6 +82,14 @@ def reasons(kind: str, name: str, errors: Sequence[str], place: str, where: Line
     return "; ".join(found)
 
 
+def place_of(kind: str, name: str, errors: Sequence[str], place: str, where: Lines) -> str:
+    """Where the first error of an object is written, `dynamic.yml:7`; where the object is, if no more is known."""
+    file = place.rpartition(":")[0]
+    key = errors[0].key if errors and isinstance(errors[0], Fault) else ()
+    line = where.line(place, (*SECTIONS[kind].split("."), name.rpartition("@")[0] or name, *key)) if file else None
+    return f"{file}:{line}" if line else place
+
+
 def places(problems: Sequence[Problem], *, with_files: bool = False) -> str:
     """`routers a:7, b:15 and 14 more`."""
     kinds: dict[str, list[str]] = {}

@@ -275,6 +275,8 @@ class Proxy:
         assert self._engine is not None
         for listener in self._listeners:
             listener.close()
+        if self._admin is not None:
+            self._admin.end_streams()
         self._engine.stop_accepting()
         self._engine.drain()
         try:

@@ -19,10 +19,11 @@ from lbcore.api.changes import changes
 from lbcore.api.runtime import ReloadStatus
 from lbcore.config.dynamic import DynamicConfig, Lines
 from lbcore.config.lint import lint
-from lbcore.config.report import disabled_lines, reasons
+from lbcore.config.report import disabled_lines, place_of, reasons
 from lbcore.config.spiffe import Identity
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import Certificate
+from lbcore.config.validate import Disabled
 from lbcore.errors import ConfigError, LbcoreError
 from lbcore.process.control import encode
 from lbcore.process.snapshot import Publisher, Remembered, Snapshot, parts_of
@@ -187,6 +188,13 @@ class Publication:
         status.reloads += 1
         status.refused = list(self._of_providers)
         status.kept = {(entry.kind, entry.name): entry.errors for entry in prepared.kept}
+        status.warnings = list(prepared.warnings)
+        broken: list[Disabled | Kept] = [*prepared.table.disabled, *prepared.kept]
+        status.places = {
+            (each.kind, each.name): place_of(each.kind, each.name, each.errors, each.place, prepared.lines)
+            for each in broken
+            if each.place
+        }
         if prepared.is_clean and not self._of_providers:
             status.succeed()
         else:

@@ -15,7 +15,7 @@ from lbcore.config.static import StaticConfig
 from lbcore.process.control import Message
 from lbcore.routing.compile_middlewares import calls_of, upstreams_of
 from lbcore.routing.compile_own import API, router_identity
-from lbcore.routing.compile_tcp import tcp_identity
+from lbcore.routing.compile_tcp import tcp_identity, tcp_router_identity
 from lbcore.routing.compile_udp import udp_identity
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotAllocator, SlotMap
@@ -210,6 +210,7 @@ def identities(dynamic: DynamicConfig, admin: str = "") -> tuple[list[str], list
     """
     services = [*dynamic.http.services, *(router_identity(name) for name in dynamic.http.routers)]
     members = [f"{name}|{member}" for name, http in dynamic.http.services.items() for member in http.members]
+    services += [tcp_router_identity(name) for name in dynamic.tcp.routers]
     for name, service in dynamic.tcp.services.items():
         services.append(tcp_identity(name))
         members += [f"{tcp_identity(name)}|{member}" for member in service.members]

@@ -284,6 +284,8 @@ class Supervisor:
         self._notifier.stopping(plan)
         _log.info("stopping: %s", plan)
         self._pool.terminate()
+        if self._admin is not None:
+            self._admin.end_streams()
         started_s = asyncio.get_running_loop().time()
         for accept_s in sorted(set(self._accepting_s.values())):
             rest_s = started_s + accept_s - asyncio.get_running_loop().time()

@@ -24,7 +24,7 @@ cdef class AnswerWay(Attempting):
     cdef int held_heads                # middlewares that hold the head of the answer back; 0: it is sent
     cdef bint answer_ended             # the answer's end was put, into `answer_sink`
     cdef Explanation explanation       # None = none is asked for
-    cdef uint64_t started_ns           # monotonic, where the entry point has an observer
+    cdef uint64_t started_ns           # monotonic; exact where the entry point has an observer, else that of the batch of events
 
     cdef int send_answer(self) except -1
     cdef int frame_answer(self) except -1

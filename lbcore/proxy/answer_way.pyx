@@ -19,6 +19,7 @@ from lbcore.routing.guarded cimport Guarded
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
 from lbcore.selection.clock cimport monotonic_ns
+from lbcore.state.durations cimport bucket_of
 from lbcore.state.layout cimport (
     ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT, ERROR_EOF, ERROR_INTERNAL, ERROR_REFUSED, ERROR_RESET,
     ERROR_RESOLVE, ERROR_RESOURCE, ERROR_TIMEOUT, ERROR_TLS,
@@ -95,8 +96,7 @@ cdef class AnswerWay(Attempting):
     cdef int refuse(self, int status, int error) except -1:
         """Answer a request that was not understood; its connection cannot go on."""
         self.entry_point.stats.requests += 1
-        if self.entry_point.observer is not None:
-            self.started_ns = monotonic_ns()
+        self.started_ns = self.dialer.clock[0] if self.entry_point.observer is None else monotonic_ns()
         self.error = error
         self.request.framing.keep_alive = False
         if status == 400 and self.request.lacks_host:
@@ -300,8 +300,9 @@ cdef class AnswerWay(Attempting):
         answer is not the one that the client gets."""
         cdef Attempt attempt = self.attempt
         cdef int status = self.response.status, sender
-        cdef uint64_t now_ns = 0
+        cdef uint64_t now_ns = self.dialer.clock[0]
         attempt.server.stats.responses[status // 100 if status < 600 else 0] += 1
+        attempt.server.stats.first_bytes[bucket_of(now_ns - attempt.asked_ns)] += 1
         attempt.origin_status = status
         if attempt.balancer.times or self.entry_point.observer is not None:
             now_ns = monotonic_ns()
@@ -473,13 +474,20 @@ cdef class AnswerWay(Attempting):
         return 0
 
     cdef void count(self) noexcept:
+        cdef uint64_t now_ns = self.dialer.clock[0]
+        cdef int status_class = self.status // 100 if self.status < 600 else 0, bucket
         if self.copies is not None:
             self.shed_copies()
         if self.is_subrequest:
             return
         if self.error >= 0:
             self.entry_point.stats.errors[self.error] += 1
-        self.entry_point.stats.responses[self.status // 100 if self.status < 600 else 0] += 1
+        # Where `started_ns` is exact, it may be later than the beginning of this batch of events.
+        bucket = bucket_of(now_ns - self.started_ns if now_ns > self.started_ns and self.started_ns else 0)
+        self.entry_point.stats.responses[status_class] += 1
+        self.entry_point.stats.durations[bucket] += 1
+        if self.route is not None:
+            self.route.note_end(status_class, bucket)
         if self.entry_point.observer is not None:
             try:
                 self.tell_observer()

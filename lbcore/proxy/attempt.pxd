@@ -30,6 +30,7 @@ cdef class Attempt:
     cdef LoadBalancer balancer         # that chose the server
     cdef bint counted                  # the server counts it as under way; `leave_server` and `end_rivals` take it back
     cdef bint again                    # at the server of the attempt before, in its place there
+    cdef uint64_t asked_ns             # monotonic time of the batch of events in which it was dispatched
     cdef uint64_t sent_ns              # monotonic time of the dispatch, where an observer or the strategy needs it
     cdef uint64_t origin_ns            # from the dispatch to the head of the server's answer; 0 = none came
     cdef int origin_status             # of the server's answer; 0 = none came

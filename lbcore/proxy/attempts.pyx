@@ -137,6 +137,7 @@ cdef class Attempting(RequestWay):
             attempt.balancer.note_start(attempt.server)
             attempt.counted = True
             self.decision.slot_taken = False
+        attempt.asked_ns = self.dialer.clock[0]
         if attempt.balancer.times or self.entry_point.observer is not None:
             attempt.sent_ns = monotonic_ns()
         return self.dialer.connect(self, again)

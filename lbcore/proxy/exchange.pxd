@@ -54,6 +54,7 @@ cdef class ServerStream(Sink):         # the end that answers: takes the request
 
 
 cdef class Dialer:                     # makes and keeps connections to servers, and keeps the time
+    cdef const uint64_t* clock         # monotonic time of the present batch of events, in ns; valid as long as the dialer
 
     cdef int connect(self, Exchange exchange, bint anew) except -1
     cdef int watch_queue(self, WaitQueue queue) except -1

@@ -57,8 +57,7 @@ cdef class WholeExchange(AnswerWay):
         """Route the request, whose head is complete, and send it to a server."""
         cdef RequestHead* head = &self.request.head
         self.entry_point.stats.requests += 1
-        if self.entry_point.observer is not None:
-            self.started_ns = monotonic_ns()
+        self.started_ns = self.dialer.clock[0] if self.entry_point.observer is None else monotonic_ns()
         if self.request.is_last_hop:
             if reflect(self.request, self.response):
                 return self.send_answer()
@@ -86,6 +85,7 @@ cdef class WholeExchange(AnswerWay):
         if self.route is None:
             self.error = ERROR_NO_ROUTER
             return self.answer(404, b"404 page not found\n", True)
+        self.route.note_start()
         return self.go_on(None)
 
     cdef int begin_subrequest(self, Service service) except -1:
@@ -169,6 +169,7 @@ cdef class WholeExchange(AnswerWay):
         if child is None:
             return False
         self.route = child
+        child.note_start()
         if self.explanation is not None:
             self.explanation.route = child
         return True

@@ -342,7 +342,8 @@ class _Compiler:
         elif service:
             target = self.services.service(service)
         slot = self.slots.services.get(router_identity(name), NO_SLOT)
-        route = Route(name, steps, target, slot, outer).observe(*self.own.observed(point, service, observability))
+        route = Route(name, steps, target, slot, outer).count_in(self.services.region, self.services.worker)
+        route.observe(*self.own.observed(point, service, observability))
         if self.trees.children.get(name):
             route.fork(self.below(point, name, route))
         return route

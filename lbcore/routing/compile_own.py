@@ -99,7 +99,8 @@ class OwnRouters:
         slot = self.slots.services.get(router_identity(name), NO_SLOT)
         names = [qualify(step, OWN) for step in self.static.entry_points[point].http.middlewares]
         steps = (*(self.middlewares.built[step] for step in self.middlewares.expand(names)), *steps)
-        return Route(name, steps, service_of, slot).observe(*self.observed(point, service, model.RouterObservability()))
+        route = Route(name, steps, service_of, slot).count_in(self.services.region, self.services.worker)
+        return route.observe(*self.observed(point, service, model.RouterObservability()))
 
     def admin_service(self) -> Service:
         """The service of the admin server, in the supervisor."""

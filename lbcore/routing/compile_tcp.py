@@ -34,6 +34,11 @@ def tcp_identity(name: str) -> str:
     return f"tcp:{name}"
 
 
+def tcp_router_identity(name: str) -> str:
+    """The identity of the counters of a layer 4 router, by its qualified name."""
+    return f"tcpRouter:{name}"
+
+
 def priority_of(router: model.TcpRouter) -> int:
     """The configured priority, else the length of the rule in bytes; the rule that matches everything comes last."""
     return router.priority or (-1 if router.rule == CATCH_ALL else len(router.rule.encode()))
@@ -77,6 +82,8 @@ class TcpCompiler(Layer4Compiler):
                     acceptor = tls.acceptor_of_layer_4(options_name(router.tls, name))
                 takes_all = router.rule.strip() == CATCH_ALL
                 route = TcpRoute(name, rule, allowed, service, limits, router.tls is not None, acceptor, takes_all)
+                if (slot := self.slots.services.get(tcp_router_identity(name))) is not None:
+                    route.count_in(self.region, self.worker, slot)
             except Exception as error:
                 self.disabled.append(self.disable("Router", name, error))
                 continue

@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t
 
 from lbcore.routing.index cimport RouteIndex
 from lbcore.routing.service cimport Service
+from lbcore.state.layout cimport ServiceStats
 
 
 cdef class Route:
@@ -19,4 +20,9 @@ cdef class Route:
     cdef bint counted                  # in metrics
     cdef bint internal                 # lbcore itself answers, so that no service is named
     cdef bint sees_answers             # some middleware wants the answer
+    cdef ServiceStats* stats           # this worker's counters of the router; NULL = it has none
+    cdef object region                 # keeps `stats` mapped
+
+    cdef void note_start(self) noexcept
+    cdef void note_end(self, int status_class, int bucket) noexcept
     cdef str place_of(self, Py_ssize_t step)

@@ -1,6 +1,7 @@
 from lbcore.middleware.base import Middleware
 from lbcore.routing.index import RouteIndex
 from lbcore.routing.service import Service
+from lbcore.state.region import Region
 
 class Route:
     name: str
@@ -19,4 +20,5 @@ class Route:
         outer: Route | None = None,
     ) -> None: ...
     def fork(self, children: RouteIndex) -> None: ...
+    def count_in(self, region: Region, worker: int) -> Route: ...
     def observe(self, logged: bool, counted: bool, internal: bool = False) -> Route: ...

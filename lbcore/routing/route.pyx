@@ -1,11 +1,13 @@
 """Routes. Immutable: a request finishes by the route that it was given, whatever is loaded meanwhile."""
 
 cimport cython
+from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
 from lbcore.middleware.base cimport Middleware
 from lbcore.routing.index cimport RouteIndex
 from lbcore.routing.service cimport Service
+from lbcore.state.region cimport Region
 
 
 @cython.final
@@ -35,6 +37,28 @@ cdef class Route:
     def fork(self, RouteIndex children):
         """Have children take the requests that have passed the middlewares, before the first one."""
         self.children = children
+
+    def count_in(self, Region region, uint32_t worker):
+        """Count its requests in the region, if the router has a slot, before the first one. Returns the route."""
+        if self.slot < region.services:
+            region.check_worker(worker)
+            self.region = region
+            self.stats = region.service_stats(worker, self.slot)
+        return self
+
+    cdef void note_start(self) noexcept:
+        """A request is given to the router."""
+        if self.stats != NULL:
+            self.stats.requests += 1
+
+    cdef void note_end(self, int status_class, int bucket) noexcept:
+        """A request has ended, for the router and those above. `bucket`: of its duration."""
+        cdef PyObject* route = <PyObject*>self
+        while route != <PyObject*>None:
+            if (<Route>route).stats != NULL:
+                (<Route>route).stats.responses[status_class] += 1
+                (<Route>route).stats.durations[bucket] += 1
+            route = <PyObject*>(<Route>route).outer
 
     cdef str place_of(self, Py_ssize_t step):
         """The name of the router whose middleware a step is: its own, or that of a parent."""

@@ -8,6 +8,7 @@ from lbcore.routing.asker cimport Asker
 from lbcore.routing.matcher cimport Program
 from lbcore.routing.service cimport Service
 from lbcore.state.keyed cimport KeyedTable
+from lbcore.state.layout cimport ServiceStats
 
 
 cdef class TcpPolicy:                  # of the service that was chosen
@@ -36,7 +37,12 @@ cdef class TcpRoute:
     cdef object encryption             # the Encryption of `acceptor`; `transport` alone sets and reads it
     cdef bint takes_all                # its rule is HostSNI(`*`), which HTTPS for any host precedes
 
+    cdef ServiceStats* stats           # this worker's counters of the router; NULL = it has none
+    cdef object region                 # keeps `stats` mapped
+
     cdef bint admits(self, Asker asker) noexcept
+    cdef void note_start(self) noexcept
+    cdef void note_end(self, bint reached) noexcept
 
 
 cdef class TcpRoutes:

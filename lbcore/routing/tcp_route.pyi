@@ -2,6 +2,7 @@ from lbcore.http.networks import Networks
 from lbcore.routing.matcher import Program
 from lbcore.routing.service import Service
 from lbcore.state.keyed import KeyedTable
+from lbcore.state.region import Region
 from lbcore.tls.contexts import Acceptor, Pair
 
 class TcpPolicy:
@@ -31,6 +32,7 @@ class TcpRoute:
         acceptor: Acceptor | None = None,
         takes_all: bool = False,
     ) -> None: ...
+    def count_in(self, region: Region, worker: int, slot: int) -> TcpRoute: ...
 
 class TcpRoutes:
     routes: list[TcpRoute]

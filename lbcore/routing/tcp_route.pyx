@@ -1,6 +1,7 @@
 """Routers of layer 4. No I/O. Immutable."""
 
 cimport cython
+from libc.stdint cimport uint32_t
 from libc.string cimport memcmp, memset
 
 from lbcore.http.head cimport ClientAddress, RequestHead
@@ -10,6 +11,7 @@ from lbcore.routing.asker cimport Asker
 from lbcore.routing.matcher cimport Program, run
 from lbcore.routing.service cimport Service
 from lbcore.state.keyed cimport KeyedTable
+from lbcore.state.region cimport Region
 
 
 @cython.final
@@ -67,6 +69,24 @@ cdef class TcpRoute:
         self.encrypted = encrypted
         self.acceptor = acceptor
         self.takes_all = takes_all
+
+    def count_in(self, Region region, uint32_t worker, uint32_t slot):
+        """Count its connections in the region, before the first one. Returns the route."""
+        region.check_service(slot)
+        region.check_worker(worker)
+        self.region = region
+        self.stats = region.service_stats(worker, slot)
+        return self
+
+    cdef void note_start(self) noexcept:
+        """A connection is given to the router."""
+        if self.stats != NULL:
+            self.stats.requests += 1
+
+    cdef void note_end(self, bint reached) noexcept:
+        """A connection has ended. `reached`: it had a server."""
+        if self.stats != NULL:
+            self.stats.responses[2 if reached else 0] += 1
 
     cdef bint admits(self, Asker asker) noexcept:
         """Whether the middlewares admit the client."""

@@ -13,7 +13,7 @@ from lbcore.selection.load cimport Load
 
 cdef enum:
     SECRET_BYTES = 32          # of the secret of the instance
-    LAYOUT_VERSION = 16
+    LAYOUT_VERSION = 17
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -28,6 +28,7 @@ cdef enum:
     LOG_RING_BYTES = 1 << 24   # of each worker's lines that wait to be written; a power of two
     TICKET_KEYS = 4            # of session tickets of TLS: one that encrypts, two older ones, and one being made
     TICKET_KEY_BYTES = 80      # name 16, AES-256 32, HMAC 32
+    TIME_BUCKETS = 48          # of the histograms of durations; see durations
 
 
 cdef enum HandshakeCause:      # why a client's handshake failed; index into EntryPointStats.handshakes_failed
@@ -146,9 +147,11 @@ cdef struct ServerStats:       # one per worker and server; written by that work
     uint64_t failed            # likewise: calls that have raised
     uint64_t expired           # likewise: calls that had not ended in their time
     uint64_t reserve[4]
+    uint32_t first_bytes[TIME_BUCKETS]     # answers by the time to first byte; modulo 2**32
 
 
-cdef struct ServiceStats:      # one per worker and service; written by that worker alone
+cdef struct ServiceStats:      # one per worker and service or router; written by that worker alone
+    uint64_t requests          # of a router: those that it took; at layer 4 connections
     uint64_t waiting           # requests in the queue of the service
     uint64_t wanting           # of these, those that wait for the server of their session
     uint64_t oldest_ns         # monotonic time since which the oldest of the others waits; 0 = none does
@@ -157,6 +160,9 @@ cdef struct ServiceStats:      # one per worker and service; written by that wor
     uint64_t timed_out         # those of `queued` that waited in vain
     uint64_t rejected          # requests for which the queue had no room
     uint64_t abandoned         # those of `queued` whose client has gone
+    uint64_t responses[STATUS_CLASSES]     # of a router: the ends of its `requests`
+    uint64_t reserve
+    uint32_t durations[TIME_BUCKETS]       # of a router: its `requests` by the time from head to end; modulo 2**32
 
 
 cdef struct MetricRow:         # requests with one set of labels; written by one worker alone
@@ -202,6 +208,7 @@ cdef struct EntryPointStats:   # one per worker and entry point; written by that
     uint64_t datagrams_lost[2][DATAGRAM_LOSSES]    # by DatagramWay and DatagramLoss
     uint64_t sessions_shed     # sessions that were ended to make room for others
     uint64_t reserve[3]
+    uint32_t durations[TIME_BUCKETS]       # of its requests; modulo 2**32
 
 
 cdef struct WorkerStats:       # one per worker; its totals are the sums over its entry points

@@ -35,6 +35,7 @@ cdef class Region:
     cdef void set_ticket_keys(self, bytes keys) noexcept
     cdef void place(self) noexcept
     cdef uint64_t counted_by_workers(self, uint32_t slot) noexcept nogil
+    cdef bint rows_written(self, const char* rows, size_t size, uint32_t count, uint32_t* first, uint32_t* after) noexcept nogil
     cdef ServerStats total(self, uint32_t slot) noexcept nogil
 
     cdef inline ServiceCell* service(self, uint32_t slot) noexcept nogil:

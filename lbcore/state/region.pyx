@@ -56,6 +56,12 @@ from lbcore.state.layout cimport (
 from lbcore.state.counters import DATAGRAM_LOSSES as DATAGRAM_LOSS_NAMES, HANDSHAKE_CAUSES as HANDSHAKE_NAMES
 from lbcore.state.counters import ERROR_NAMES, CallCounters, EntryPointCounters, QueueCounters, ServerCounters
 
+cdef extern from "<unistd.h>" nogil:
+    ctypedef long off_t
+    off_t lseek(int fd, off_t offset, int whence)
+    const int SEEK_DATA
+    const int SEEK_HOLE
+
 cdef enum:
     DEFAULT_SERVICES = 65536           # routers have cells too
     DEFAULT_SERVERS = 65536
@@ -301,6 +307,11 @@ cdef class Region:
         """The number of consecutive ejections of the server."""
         self.check_server(slot)
         return atomic_load_u32(&self.server(slot).ejections)
+
+    def on_trial(self, uint32_t slot):
+        """Whether the ejection of the server has ended for one request alone, whose outcome decides."""
+        self.check_server(slot)
+        return atomic_load_u32(&self.server(slot).trial) != 0
 
     def try_again(self, uint32_t slot):
         """End an ejection for one request at first, whose outcome decides."""
@@ -662,26 +673,56 @@ cdef class Region:
             row.entry_points[index].open_connections = 0
         cdef ServerStats* server
         cdef ServiceStats* service
+        cdef uint64_t ended
+        cdef uint32_t first = 0, after = 0
+        while self.rows_written(<char*>self.server_stats(worker, 0), sizeof(ServerStats), self.header.servers_used, &first, &after):
+            for slot in range(first, after):
+                server = self.server_stats(worker, slot)
+                if server.held:
+                    atomic_add_u64(&self.server(slot).load.in_flight, <uint64_t>0 - server.held)
+                    server.held = 0
+                if server.in_flight or server.wanted_since_ns:
+                    server.in_flight = 0
+                    server.wanted_since_ns = 0
+            first = after
         for slot in range(self.header.servers_used):
-            server = self.server_stats(worker, slot)
-            if server.held:                # writing zeros to all rows would touch memory for nothing
-                atomic_add_u64(&self.server(slot).load.in_flight, <uint64_t>0 - server.held)
-                server.held = 0
             # Which worker had the trial is not known: at worst one more request tries a server on trial.
             if atomic_load_u32(&self.server(slot).trial) == 2:
                 atomic_swap_if_u32(&self.server(slot).trial, 2, 1)
-            if server.in_flight or server.wanted_since_ns:
-                server.in_flight = 0
-                server.wanted_since_ns = 0
-        for slot in range(self.header.services_used):
-            service = self.service_stats(worker, slot)
-            if service.waiting:
-                service.waiting = service.wanting = service.oldest_ns = 0
+        first = 0
+        while self.rows_written(<char*>self.service_stats(worker, 0), sizeof(ServiceStats), self.header.services_used, &first, &after):
+            for slot in range(first, after):
+                service = self.service_stats(worker, slot)
+                if service.waiting:
+                    service.waiting = service.wanting = service.oldest_ns = 0
+                ended = 0
+                for index in range(STATUS_CLASSES):
+                    ended += service.responses[index]
+                if service.requests > ended:   # those that were under way have ended without an answer
+                    service.responses[0] += service.requests - ended
+            first = after
         if self.keyed_part(worker).rows:
             memset(self.keyed_rows(worker), 0, KEYED_ROWS * sizeof(KeyedRow))
             self.keyed_part(worker).rows = 0
         if atomic_load_u32(&self.header.keyed_lock) == worker + 1:
             atomic_unlock_u32(&self.header.keyed_lock)
+
+    cdef bint rows_written(self, const char* rows, size_t size, uint32_t count, uint32_t* first, uint32_t* after) noexcept nogil:
+        """Find the next rows, from `first` on, whose beginnings are in pages that were written to: from `first` to in front of `after`.
+
+        Reading another page would allocate it. Returns False if there are none.
+        """
+        cdef off_t begin = rows - self.base, start, stop
+        if first[0] >= count:
+            return False
+        start = lseek(self.fd, begin + <off_t>(first[0] * size), SEEK_DATA)
+        if start < 0 or start >= begin + <off_t>(count * size):
+            return False
+        stop = lseek(self.fd, start, SEEK_HOLE)
+        first[0] = <uint32_t>((start - begin + <off_t>size - 1) // <off_t>size)
+        after[0] = count if stop < 0 else min(count, <uint32_t>((stop - begin + <off_t>size - 1) // <off_t>size))
+        after[0] = max(after[0], first[0])
+        return True
 
     # Bounds.
 

@@ -178,6 +178,7 @@ cdef class SocketDialer(Dialer):
 
     def __init__(self, Reactor reactor, loop):
         self.reactor = reactor
+        self.clock = &reactor.batch_ns
         self.resolver = Resolver(loop)
         self.copies = set()
         self.loop = loop

@@ -42,6 +42,7 @@ cdef struct Place:
 cdef class Reactor:
     cdef int epfd
     cdef readonly int64_t now_ms        # monotonic time, read at the start of the present callback or batch
+    cdef uint64_t batch_ns              # the same, not driven by tests: when requests and answers count as having come
     cdef int64_t driven_ms              # the time that a test has set; 0 = the kernel's clock
     cdef readonly Py_ssize_t channels   # number of attached channels
     cdef object loop
@@ -59,6 +60,7 @@ cdef class Reactor:
     cdef bint hurried          # the turn ends after this batch
 
     cdef void enter(self) noexcept
+    cdef void read_clock(self) noexcept
     cdef uint64_t now_ns(self) noexcept
     cdef void share_loop(self) noexcept
     cdef void hurry(self) noexcept

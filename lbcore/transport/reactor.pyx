@@ -146,7 +146,7 @@ cdef class Reactor:
         if self.epfd < 0:
             raise OSError(errno, os.strerror(errno))
         self.linger_ms = LINGER_MS
-        self.now_ms = monotonic_ms()
+        self.read_clock()
         wheel_init(&self.wheel, self.now_ms)
         loop.add_reader(self.epfd, self._poll)
         self.watched = True
@@ -158,7 +158,11 @@ cdef class Reactor:
     cdef void enter(self) noexcept:
         """Read the clock. Every callback of the event loop into the data plane begins with this, so that new deadlines count from
         now, not from the last batch of events."""
-        self.now_ms = self.driven_ms if self.driven_ms else monotonic_ms()
+        self.read_clock()
+
+    cdef void read_clock(self) noexcept:
+        self.batch_ns = monotonic_ns()
+        self.now_ms = self.driven_ms if self.driven_ms else <int64_t>(self.batch_ns // 1000000)
 
     cdef uint64_t now_ns(self) noexcept:
         """The present monotonic time in ns."""
@@ -332,7 +336,8 @@ cdef class Reactor:
                 if errno == EINTR:
                     continue
                 raise OSError(errno, os.strerror(errno))
-            now = monotonic_ms()
+            self.batch_ns = monotonic_ns()
+            now = <int64_t>(self.batch_ns // 1000000)
             self.now_ms = self.driven_ms if self.driven_ms else now
             self.in_batch = True
             for i in range(count):

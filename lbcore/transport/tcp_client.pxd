@@ -1,5 +1,7 @@
 # Connections of layer 4: bytes both ways between a client and the server chosen for it.
 
+from libc.stdint cimport uint64_t
+
 from lbcore.http.head cimport ClientAddress
 from lbcore.routing.asker cimport Asker
 from lbcore.proxy.entry_point cimport EntryPoint
@@ -40,6 +42,7 @@ cdef class TcpConnection(ClientConnection):
     cdef TcpDial dialing               # None while no connection is being established
     cdef OwnedSocket upstream          # to the server; None until it is established
     cdef Tunnel tunnel
+    cdef uint64_t asked_ns             # monotonic time of the batch of events in which the server was chosen
     cdef int state                     # TcpState
     cdef int attempts                  # servers tried
     cdef int error                     # ErrorKind of the last attempt

@@ -11,6 +11,7 @@ from lbcore.routing.asker cimport Asker
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.tcp_route cimport ConnectionLimit, TcpPolicy, TcpRoute
+from lbcore.state.durations cimport bucket_of
 from lbcore.state.layout cimport ERROR_CLIENT_ABORT, ERROR_NO_SERVER, ERROR_RESOURCE
 from lbcore.transport.connection cimport ClientConnection, Learned
 from lbcore.transport.dial cimport Dial
@@ -57,6 +58,7 @@ cdef class TcpConnection(ClientConnection):
     cdef int open(self) except -1:
         self.enter()
         self.decision = Decision()
+        self.route.note_start()
         if not self.route.admits(self.asker) or (self.route.limits is not None and not self.pass_limits()):
             return self.close()
         return self.dial()
@@ -79,6 +81,7 @@ cdef class TcpConnection(ClientConnection):
         self.attempts += 1
         self.balancer = <LoadBalancer>self.decision.balancer
         self.balancer.note_start(self.server)
+        self.asked_ns = self.dialer.reactor.batch_ns
         self.dialing = dial = TcpDial.__new__(TcpDial)
         dial.server = self.server
         dial.connection = self
@@ -107,6 +110,7 @@ cdef class TcpConnection(ClientConnection):
         self.upstream = upstream
         upstream.owner = self
         self.state = TCP_TUNNEL
+        self.server.stats.first_bytes[bucket_of(self.dialer.reactor.batch_ns - self.asked_ns)] += 1
         # Most connections end before a probe could matter, so probes are enabled later, by the timer.
         if self.balancer.tcp.keep_alive_s > 0:
             self.dialer.reactor.arm(upstream, PROBED_AFTER_MS)
@@ -162,6 +166,7 @@ cdef class TcpConnection(ClientConnection):
             return 0
         self.state = TCP_CLOSED
         self.leave()
+        self.route.note_end(self.upstream is not None)
         if self.server is not None:
             self.balancer.note_end(self.server)
             self.server = None

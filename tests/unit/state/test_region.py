@@ -45,7 +45,7 @@ def test_region_default_size_costs_only_what_is_used() -> None:
     for worker in range(64):
         region.clear_worker(worker)
     assert os.fstat(region.fd).st_size > 500 << 20
-    # 64 workers with 100 servers each: five pages of cells and statistics a worker, plus the shared ones.
+    # Pages of cells that all workers share, and what each worker has of its own.
     assert resident_kib(region) < 64 * 64
 
 
@@ -99,11 +99,11 @@ def test_region_clear_worker_keeps_totals_and_drops_what_was_under_way() -> None
         region.reset_server(slot)
     with mmap.mmap(region.fd, 0) as raw:
         cells = 4096 + 64 + 4 * 192
-        stats = cells + 2 * 24704
+        stats = cells + 2 * 36992
         for worker in range(2):
             # accepted, open_connections of entry point 1; requests, in_flight of server 2.
-            struct.pack_into("<QQ", raw, cells + worker * 24704 + 128 + 384, 9, 4)
-            struct.pack_into("<QQ", raw, stats + (worker * 4 + 2) * 192, 11, 3)
+            struct.pack_into("<QQ", raw, cells + worker * 36992 + 128 + 576, 9, 4)
+            struct.pack_into("<QQ", raw, stats + (worker * 4 + 2) * 384, 11, 3)
     region.beat(0)
     assert region.heartbeat_ns(0) > 0
     region.clear_worker(0)

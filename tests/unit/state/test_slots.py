@@ -28,7 +28,7 @@ def allocator(services: int = 4, servers: int = 4, grace_s: float = 60) -> tuple
 
 
 def set_in_flight(region: Region, slot: int, n: int) -> None:
-    offset = 4096 + 64 * region.services + 192 * region.servers + 24704 * region.workers + 192 * slot
+    offset = 4096 + 64 * region.services + 192 * region.servers + 36992 * region.workers + 384 * slot
     with mmap.mmap(region.fd, 0) as raw:
         struct.pack_into("<Q", raw, offset + 8, n)
 

@@ -1,23 +1,8 @@
-"""The dashboard: a page with the tree of services, refreshed every two seconds. Loads nothing from elsewhere."""
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>lbcore</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1c2430; }
-ul { list-style: none; padding-left: 1.4rem; border-left: 1px solid #d5dbe3; }
-.up { color: #16794a; } .down { color: #b3261e; }
-.warning { color: #8a5a00; } .cause, .small { color: #667; font-size: .9em; }
-table { border-collapse: collapse; } td, th { text-align: left; padding: .1rem 1rem .1rem 0; }
-</style></head><body>
-<h1>lbcore</h1><p id="version" class="small"></p><ul id="problems"></ul><h2>Services</h2><div id="tree"></div>
-<h2>Routers</h2><table id="routers"></table>
-<script>
 const text = (tag, value, name) => { const e = document.createElement(tag); e.textContent = value;
   if (name) e.className = name; return e; };
 function node(part) {
   const item = document.createElement("li"), down = part.status === "DOWN";
-  item.append(text("span", down ? "\\u25cf " : "\\u25cb ", down ? "down" : "up"), text("b", part.url || part.name));
+  item.append(text("span", down ? "\u25cf " : "\u25cb ", down ? "down" : "up"), text("b", part.url || part.name));
   const facts = [part.role, part.percent !== undefined ? part.percent + " %" : undefined,
     part.weight !== undefined ? "weight " + part.effectiveWeight + " of " + part.weight : undefined,
     part.overriddenWeight !== undefined ? "overridden" : undefined,
@@ -44,5 +29,3 @@ async function show() {
       text("td", (router.error || [router.status]).join("; "), router.error ? "down" : "up")); return row; }));
 }
 show(); setInterval(show, 2000);
-</script></body></html>
-"""

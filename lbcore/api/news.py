@@ -1,0 +1,104 @@
+"""What to know beside the traffic: problems and where they are written, reloads, providers, certificates. No I/O."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import Any
+
+from lbcore.api import catalogue
+from lbcore.api.condition import problems
+from lbcore.api.runtime import LAYERS, Runtime
+from lbcore.tls.describe import Described
+
+MOST_CERTIFICATES = 1000
+PLACE = re.compile(r"^(\S+?):(\d+): ")  # at the beginning of a reason
+# Kinds of `Disabled` by how texts name an object, and the kinds of nodes.
+KINDS = {
+    f"{words.prefix}{kind}": (
+        f"{'' if layer == 'http' else layer}{kind.capitalize() if layer != 'http' else kind}",
+        f"{layer}/{kind}s",
+    )
+    for layer, words in LAYERS.items()
+    for kind in ("router", "service", "middleware")
+}
+KINDS |= {kind: (kind, node) for kind, node in KINDS.values()}
+
+
+def digest(runtime: Runtime) -> str:
+    """A text that changes with anything that `news` tells. Cheap."""
+    reload = runtime.reload
+    seen = (
+        runtime.region.eligibility,
+        (reload.generation, reload.reloads, reload.failures, tuple(reload.refused), len(reload.kept)),
+        [(each.index, each.pid, each.state, each.generation) for each in runtime.workers()],
+        [(each.name, each.succeeded_unix_s, each.failed_unix_s, each.problems) for each in runtime.providers()],
+        [(each.fingerprint, each.days_left) for each in runtime.certificates()],
+        runtime.region.connections_shed > 0,
+        runtime.region.log_lines_lost > 0,
+        runtime.log_lines_lost() > 0,
+    )
+    return f"{zlib.crc32(repr(seen).encode()):08x}"
+
+
+def news(runtime: Runtime) -> dict[str, Any]:
+    """All of it."""
+    state = catalogue.state(runtime)
+    certificates = sorted(runtime.certificates(), key=lambda each: each.not_after)
+    static = runtime.static
+    reload: dict[str, Any] = state["reload"]
+    if (last := runtime.reload.last) is not None:
+        counts = {key: len(getattr(last, key)) for key in ("added", "removed", "changed")}
+        lists = {key: list(getattr(last, key)[:100]) for key in counts}
+        reload["last"] = {"time": round(last.unix_s * 1000), **lists, "counts": counts}
+    return {
+        "version": digest(runtime),
+        "problems": [_placed(runtime, problem) for problem in [*problems(runtime), *_warnings(runtime)]],
+        "reload": reload,
+        "providers": state["providers"],
+        "certificates": [_certificate(each) for each in certificates[:MOST_CERTIFICATES]],
+        "certificatesTotal": len(certificates),
+        "workers": state["workers"],
+        "tls": state["tls"],
+        "logLinesLost": state["logLinesLost"],
+        "accessLogLinesLost": state["accessLogLinesLost"],
+        "connectionsShed": state["connectionsShed"],
+        "features": {
+            "accessLog": static.access_log is not None,
+            "metrics": bool(static.metrics and static.metrics.prometheus),
+            "explain": static.explain is not None,
+        },
+    }  # fmt: skip
+
+
+def _certificate(each: Described) -> dict[str, Any]:
+    return each.view() | {"notAfterMs": round(each.not_after.timestamp() * 1000), "daysLeft": each.days_left}
+
+
+def _warnings(runtime: Runtime) -> list[dict[str, Any]]:
+    """What runs, but is probably not intended."""
+    return [
+        {"severity": "warning", "object": "configuration", "traffic": [], "text": text}
+        for text in runtime.reload.warnings
+    ]
+
+
+def _placed(runtime: Runtime, problem: dict[str, Any]) -> dict[str, Any]:
+    """A problem with the node that it is about, and where that is written."""
+    about, _, name = problem["object"].rpartition(" ")
+    place = ""
+    if about in KINDS:
+        kind, node = KINDS[about]
+        problem["id"] = f"{node}/{name}"
+        if "share" not in problem:  # a service that has lost its servers may be written well
+            place = runtime.reload.places.get((kind, name), "")
+    file, _, line = place.rpartition(":")
+    if not file:
+        text = problem["text"].partition(": ")[2]
+        found = PLACE.match(text) or PLACE.match(problem["text"])
+        file, line = (found[1], found[2]) if found else (place, "")
+    if file:
+        problem["file"] = file
+    if line.isdigit():
+        problem["line"] = int(line)
+    return problem

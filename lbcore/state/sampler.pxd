@@ -1,0 +1,59 @@
+# What the counters of all workers add up to, look by look.
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from lbcore.state.layout cimport TIME_BUCKETS
+from lbcore.state.region cimport Region
+
+cdef enum Word:                # index into the sums of an object
+    W_REQUESTS = 0             # of routers: that it took; of entry points: heads parsed
+    W_RESPONSES                # by class of status, STATUS_CLASSES words
+    W_CONNECT_ERRORS = 7
+    W_RETRIES                  # of entry points: datagrams from clients
+    W_BYTES_IN
+    W_BYTES_OUT
+    W_SHED                     # copies for a mirror that were not sent
+    W_QUEUED                   # of entry points: connections
+    W_KEPT                     # sessions
+    W_BEGUN
+    W_IN_FLIGHT                # from here on numbers of the moment, which no rate is made of
+    W_WAITING                  # in the queue; of entry points: open connections
+    WORDS
+
+
+cdef struct Base:              # what was counted when a window began
+    uint64_t words[WORDS]
+    uint32_t times[TIME_BUCKETS]
+
+
+cdef struct Track:             # one object
+    uint64_t words[WORDS]      # at the last look
+    uint64_t fresh[WORDS]      # being added up by the present look
+    uint64_t told[WORDS]       # at the last `take`
+    uint64_t told_ns           # monotonic time of that
+    uint64_t look              # number of the last look that has visited it
+    uint32_t times[TIME_BUCKETS]
+    Base bases[2]              # the older window, and the newer one
+
+
+cdef class Sampler:
+    cdef Region region
+    cdef uint32_t points               # entry points
+    cdef Track* tracks[3]              # by Kind; owned: an entry for each slot, of which only those touched cost memory
+    cdef uint64_t* states[3]           # of cells at the last look, each folded into one number; owned, likewise
+    cdef uint64_t* until_ns[3]         # monotonic times until which slots count as active, since they have changed; owned, likewise
+    cdef uint32_t* visited             # slots that the present look has found in use; owned
+    cdef uint32_t n_visited
+    cdef readonly uint64_t looks
+    cdef uint64_t looked_ns            # monotonic time of the last look
+    cdef uint64_t turned_ns[2]         # monotonic times at which the windows began: the older one, the newer one
+
+    cdef uint32_t used(self, int kind) noexcept nogil
+    cdef void look_at(self, int kind, uint64_t now_ns) noexcept nogil
+    cdef void add_rows(self, int kind, uint32_t worker, uint32_t first, uint32_t after) noexcept nogil
+    cdef void add_row(self, int kind, uint32_t worker, uint32_t slot) noexcept nogil
+    cdef Track* enter(self, int kind, uint32_t slot) noexcept nogil
+    cdef void settle(self, int kind, uint32_t slot, uint64_t now_ns) noexcept nogil
+    cdef void read_times(self, int kind, uint32_t slot) noexcept nogil
+    cdef uint64_t state_of(self, int kind, uint32_t slot) noexcept nogil
+    cdef Track* track(self, int kind, uint32_t slot) except NULL

@@ -1,0 +1,164 @@
+"""Watching a real instance with several workers: all layers, a reload, a worker that dies, a restart, an end."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lbcore.api.live import MOST_WATCHERS
+from tests.support.instance import Backend, Instance, dynamic_for, eventually, running
+from tests.support.stream import Stream
+
+TOKEN = "a token of some length"
+POINTS = {"web": {"address": "127.0.0.1:0"}, "tcp": {"address": "127.0.0.1:0"}, "udp": {"address": "127.0.0.1:0/udp"}}
+STATIC = {
+    "entryPoints": {**POINTS, "traefik": {"address": "127.0.0.1:0"}},
+    "api": {"insecure": True, "token": TOKEN},
+}
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    server = Backend("one")
+    yield server
+    server.close()
+
+
+def port_of(lb: Instance, point: str) -> int:
+    return int(lb.logged(rf"entry point {point} listens on \S+:(\d+)")[1])
+
+
+def ask(lb: Instance, path: str) -> Any:
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(lb, "traefik"), timeout=30)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        return json.loads(connection.getresponse().read())
+
+
+def all_layers(backend: Backend, echo: int) -> dict[str, Any]:
+    dynamic = dynamic_for(backend)
+    dynamic["http"]["routers"]["all"]["entryPoints"] = ["web"]
+    address = backend.url.removeprefix("http://")
+    dynamic["tcp"] = {
+        "routers": {"raw": {"rule": "HostSNI(`*`)", "service": "raw", "entryPoints": ["tcp"]}},
+        "services": {"raw": {"loadBalancer": {"servers": [{"address": address}]}}},
+    }
+    dynamic["udp"] = {
+        "routers": {"dns": {"service": "dns", "entryPoints": ["udp"]}},
+        "services": {"dns": {"loadBalancer": {"servers": [{"address": f"127.0.0.1:{echo}"}]}}},
+    }
+    return dynamic
+
+
+def test_an_instance_is_watched_in_all_layers_through_reloads_and_the_death_of_a_worker(
+    tmp_path: Path, backend: Backend
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as echo:
+        echo.bind(("127.0.0.1", 0))
+        dynamic = all_layers(backend, echo.getsockname()[1])
+        with running(tmp_path, dynamic, static=STATIC) as lb:
+            lb.runs(1)
+            stream = Stream(port_of(lb, "traefik"))
+            hello = stream.event("hello")
+
+            def work() -> None:
+                lb.get()
+                with socket.create_connection(("127.0.0.1", port_of(lb, "tcp"))) as raw:
+                    raw.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                    assert raw.recv(100).startswith(b"HTTP/1.")
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                    client.sendto(b"question", ("127.0.0.1", port_of(lb, "udp")))
+                    echo.recvfrom(100)
+
+            wanted = {
+                f"{layer}/routers/{name}@file" for layer, name in (("http", "all"), ("tcp", "raw"), ("udp", "dns"))
+            }
+            wanted |= {f"entrypoints/{point}" for point in POINTS}
+            wanted |= {f"{layer}/services/{name}@file" for layer, name in (("tcp", "raw"), ("udp", "dns"))}
+            seen: set[str] = set()
+
+            def all_seen() -> bool:
+                work()
+                seen.update(id for id, view in stream.nodes.items() if view.get("rate"))
+                return wanted <= seen
+
+            stream.until(all_seen, f"traffic of {wanted}")
+            assert ask(lb, "/api/search?kind=member&layer=tcp")["items"][0]["live"]["requests"] > 0
+
+            dynamic["http"]["routers"]["more"] = {
+                "rule": "Path(`/more`)",
+                "service": "backends",
+                "entryPoints": ["web"],
+            }
+            dynamic["http"]["routers"]["bad"] = {"rule": "Hst(`x`)", "service": "backends", "entryPoints": ["web"]}
+            lb.write(dynamic)
+            version = stream.event("structure")["version"]
+            structure = ask(lb, "/api/structure")
+            assert structure["version"] == version != hello["structure"]
+            assert "http/routers/more@file" in {node["id"] for node in structure["nodes"]}
+            info = ask(lb, "/api/info")
+            assert info["reload"]["last"]["counts"] == {"added": 2, "removed": 0, "changed": 0}
+            problem = next(each for each in info["problems"] if each.get("id") == "http/routers/bad@file")
+            text = lb.dynamic_file.read_text().splitlines()
+            assert problem["file"] == str(lb.dynamic_file)
+            assert "Hst" in text[problem["line"] - 1] or "bad:" in text[problem["line"] - 1]
+            assert {each["name"] for each in info["providers"]} == {"file"}
+            stream.until(lambda: stream.nodes.get("http/routers/bad@file", {}).get("states"), "it is disabled")
+            assert stream.nodes["http/routers/bad@file"]["states"] == ["disabled"]
+
+            # The dead worker's part of what was under way is given back, and the stream goes on through the other one.
+            victim = lb.workers[0]
+            os.kill(victim, signal.SIGKILL)
+            eventually(lambda: victim not in lb.workers and len(lb.workers) == 2, "another worker")
+            other = Stream(port_of(lb, "traefik"))
+            assert other.event("hello")["instance"] == hello["instance"]
+            other.until(
+                lambda: not other.nodes.get("http/routers/all@file", {}).get("inFlight"), "nothing is under way"
+            )
+            other.close()
+            stream.close()
+
+
+def test_a_restart_is_another_instance_and_an_end_waits_for_no_watcher(tmp_path: Path, backend: Backend) -> None:
+    points = STATIC["entryPoints"] | {
+        "traefik": {"address": "127.0.0.1:0", "transport": {"lifeCycle": {"graceTimeOut": "60s"}}}
+    }
+    instances = []
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with running(folder, dynamic_for(backend), workers=1, static={**STATIC, "entryPoints": points}) as lb:
+            lb.runs(1)
+            stream = Stream(port_of(lb, "traefik"))
+            instances.append(stream.event("hello")["instance"])
+            stream.event("state")
+            lb.signal(signal.SIGTERM)
+            while stream.next() is not None:
+                pass
+            assert lb.process.wait(50) == 0
+            stream.close()
+    assert instances[0] != instances[1]
+
+
+def test_five_watchers_get_the_same_from_one_read(tmp_path: Path, backend: Backend) -> None:
+    with running(tmp_path, dynamic_for(backend), static=STATIC) as lb:
+        lb.runs(1)
+        streams = [Stream(port_of(lb, "traefik")) for _ in range(5)]
+        for stream in streams:
+            assert stream.event("hello")["watchersMax"] == MOST_WATCHERS
+            stream.event("state")
+        events = [[json.dumps(stream.event("change")) for _ in range(6)] for stream in streams]
+        # The same texts, with the same times, for all: those of the last events that all have seen.
+        common = set(events[0]).intersection(*events[1:])
+        assert len(common) >= 2
+        for stream in streams:
+            stream.close()
