@@ -624,3 +624,37 @@ def test_a_websocket_ends_at_the_client_with_its_server(how: str) -> None:
         call.break_off(8) if how == "reset" else server.connections[0].sock.shutdown(socket.SHUT_RDWR)
         assert peer.to_the_end() == b""
         eventually(lambda: lb.open_connections == 0, "the end of the connection")
+
+
+def test_a_server_that_does_not_read_a_websocket_stops_its_client() -> None:
+    server = Http2Server(lambda call: call.head(200), reads=False, websockets=True)
+    with through(server) as lb:
+        peer = websocket(lb)
+        peer.head()
+        peer.sock.settimeout(1)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < 64 << 20:
+                sent += peer.sock.send(bytes(1 << 16))
+        (call,) = server.calls
+        assert len(call.body) <= 65535
+        assert sent < 32 << 20  # the kernel's buffers
+        assert websocket(lb).head()[0].split()[1] == "101"
+
+
+def test_a_websocket_goes_on_over_reloads() -> None:
+    server = Http2Server(talks, websockets=True)
+    with through(server) as lb:
+        peer = websocket(lb)
+        peer.head()
+        with serving() as another:
+            lb.apply(config_for(another.url))
+            for text in (b"one", b"two"):
+                peer.send(text)
+                assert peer.exactly(3) == text
+            assert lb.ask(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")[0].split()[1] == "200"
+            lb.apply(config_for(another.url, maxConnections=5))
+            peer.send(b"three")
+            assert peer.exactly(5) == b"three"
+            peer.sock.shutdown(socket.SHUT_WR)
+            assert peer.to_the_end() == b""
