@@ -41,6 +41,7 @@ cdef int complete_request(RequestFields* fields, Request request, bint ended, co
 cdef int take_response_field(Response response, Span name, Span value) noexcept
 cdef int complete_response(Response response, bint ended, bint head_request) noexcept
 cdef int take_trailer_field(Message trailers, Span name, Span value) noexcept
+cdef int list_status(int status, FieldList* into) noexcept
 cdef int list_response(Response response, Span date, FieldList* into) noexcept
 cdef int list_request(Request request, const char* text, Py_ssize_t length, bint encrypted, bint websocket, FieldList* into) noexcept
 cdef bint is_grpc(Request request) noexcept

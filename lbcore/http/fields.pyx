@@ -339,21 +339,25 @@ cdef inline int add(FieldList* list, const char* name, size_t name_length, const
     return 0
 
 
+cdef int list_status(int status, FieldList* into) noexcept:
+    """The head of an answer without fields. 0, or -1 without memory."""
+    into.count = 0
+    into.status[0] = <char>(c"0" + status // 100)
+    into.status[1] = <char>(c"0" + status // 10 % 10)
+    into.status[2] = <char>(c"0" + status % 10)
+    return add(into, b":status", 7, into.status, 3)
+
+
 cdef int list_response(Response response, Span date, FieldList* into) noexcept:
     """The fields of the head that a client is sent: the status, headers less hop-by-hop ones. 0, or -1 without memory.
 
     date  a `Date` to add when the server sent none; empty for 1xx.
     The list refers to the response and to itself; names are in any case, the library writes them in lower case.
     """
-    cdef int status = response.status if response.status != 101 else 200
     cdef Py_ssize_t i
     cdef uint8_t kind
     cdef bint dated = date.len == 0, lengthy = False
-    into.count = 0
-    into.status[0] = <char>(c"0" + status // 100)
-    into.status[1] = <char>(c"0" + status // 10 % 10)
-    into.status[2] = <char>(c"0" + status % 10)
-    if add(into, b":status", 7, into.status, 3) < 0:
+    if list_status(response.status if response.status != 101 else 200, into) < 0:
         return -1
     for i in range(response.n_headers):
         kind = response.kinds[i]

@@ -26,6 +26,7 @@ cdef class Arrival(ClientConnection):
     cdef int wait(self) except -1
     cdef int read_proxy_header(self) except -1
     cdef int read_first_bytes(self) except -1
+    cdef int64_t handshake_ms(self) noexcept
     cdef int understand(self) except -1
     cdef int consent(self) except -1
     cdef int read_hello(self) except -1

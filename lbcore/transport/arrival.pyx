@@ -128,7 +128,7 @@ cdef class Arrival(ClientConnection):
             self.reactor.arm(socket, self.handshake_ms())
         return 0
 
-    def handshake_ms(self) -> int:
+    cdef int64_t handshake_ms(self) noexcept:
         return self.entry_point.limits.header_timeout_ms or HANDSHAKE_MS
 
     cdef int understand(self) except -1:

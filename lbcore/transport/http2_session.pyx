@@ -12,7 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint8_t
 from libc.string cimport memcpy
 
 from lbcore.http.buffer cimport Buffer, buffer_acquire, buffer_len, buffer_release, buffer_reserve, buffer_room
-from lbcore.http.fields cimport Field, list_trailers
+from lbcore.http.fields cimport list_status, list_trailers
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span, span_of
 from lbcore.http2.memory cimport session_memory
@@ -520,23 +520,10 @@ cdef class Http2Session(FlowSession):
         return self.reactor.touch(self)
 
     cdef int submit_interim(self, Flow* flow, int status) except -1:
-        cdef Field field
-        cdef char[3] text
-        cdef int32_t result
         if self.session == NULL or flow.closed:
             return 0
-        if status == 0:
-            result = nghttp2_submit_headers(self.session, NGHTTP2_FLAG_NONE, <int32_t>flow.id, NULL, self.list.fields,
-                                            <size_t>self.list.count, NULL)
-        else:
-            text[0] = <char>(c"0" + status // 100)
-            text[1] = <char>(c"0" + status // 10 % 10)
-            text[2] = <char>(c"0" + status % 10)
-            field.name, field.name_length = b":status", 7
-            field.value, field.value_length = text, 3
-            field.flags = 0
-            result = nghttp2_submit_headers(self.session, NGHTTP2_FLAG_NONE, <int32_t>flow.id, NULL, &field, 1, NULL)
-        if result < 0:
+        if (status and list_status(status, self.list) < 0) or nghttp2_submit_headers(
+                self.session, NGHTTP2_FLAG_NONE, <int32_t>flow.id, NULL, self.list.fields, <size_t>self.list.count, NULL) < 0:
             raise MemoryError
         return self.reactor.touch(self)
 

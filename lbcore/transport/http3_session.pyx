@@ -11,7 +11,7 @@ import logging
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from lbcore.http.fields cimport Field, list_trailers
+from lbcore.http.fields cimport list_status, list_trailers
 from lbcore.http.heap cimport library_memory
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span, span_of
@@ -684,22 +684,10 @@ cdef class Http3Session(QuicSession):
         return self.reactor.touch(self)
 
     cdef int submit_interim(self, Flow* flow, int status) except -1:
-        cdef Field field
-        cdef char text[3]
-        cdef int result
         if self.conn == NULL or flow.closed:
             return 0
-        if status == 0:
-            result = nghttp3_conn_submit_info(self.http, flow.id, self.list.fields, <size_t>self.list.count)
-        else:
-            text[0] = <char>(c"0" + status // 100)
-            text[1] = <char>(c"0" + status // 10 % 10)
-            text[2] = <char>(c"0" + status % 10)
-            field.name, field.name_length = b":status", 7
-            field.value, field.value_length = text, 3
-            field.flags = 0
-            result = nghttp3_conn_submit_info(self.http, flow.id, &field, 1)
-        if result != 0:
+        if (status and list_status(status, self.list) < 0) \
+                or nghttp3_conn_submit_info(self.http, flow.id, self.list.fields, <size_t>self.list.count) != 0:
             raise MemoryError
         return self.reactor.touch(self)
 
