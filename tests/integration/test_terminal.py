@@ -297,8 +297,8 @@ def test_ping_tells_containers_how_it_is(tmp_path: Path) -> None:
     )
     code, text = lbcore("healthcheck", *flags)
     assert code == 1 and text.startswith("Error calling healthcheck: ")
-    static = {"ping": {"entryPoint": "web"}}
-    with running(tmp_path, {"http": {"services": {}}}, static=static, entry_point={"address": f"127.0.0.1:{port}"}) as lb:
+    static, point = {"ping": {"entryPoint": "web"}}, {"address": f"127.0.0.1:{port}"}
+    with running(tmp_path, {"http": {"services": {}}}, static=static, entry_point=point) as lb:
         lb.runs(1)
         assert lbcore("healthcheck", *flags) == (0, f"OK: http://127.0.0.1:{port}/ping\n")
         assert lbcore("healthcheck", "--config", str(tmp_path / "static.yml"))[0] == 0
