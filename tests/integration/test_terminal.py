@@ -85,11 +85,12 @@ class Site:
         return json.loads(text)
 
     def connect(self, entry_point: str) -> bytes:
-        """What a server of TCP says."""
+        """What a server of TCP says; nothing if there is none."""
         port = int(self.lb.logged(rf"entry point {entry_point} listens on .*:([0-9]+)")[1])
-        with socket.create_connection(("127.0.0.1", port), 10) as client:
+        with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), 30) as client:
             client.sendall(b"hello")
             return client.recv(100)
+        return b""
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +231,59 @@ def test_weights_are_shown_set_and_reset(site: Site) -> None:
     assert site.ask("weights", "shop", "--reset", token=True) == (0, "v1: 3\nv2: 1\n")
     assert site.ask("weights", "db")[0] == 0
     assert site.ask("weights", "nothing")[0] == 1
+
+
+def test_members_are_drained_ejected_and_reset_at_all_layers(site: Site) -> None:
+    one = site.dynamic["http"]["services"]["v1"]["loadBalancer"]["servers"][0]["url"]
+    code, text = site.ask("drain", "shop", "v1", "--wait", token=True)
+    assert (code, text) == (0, "v1 drains: it gets no new clients, and keeps its sessions\n")
+    eventually(lambda: {site.lb.get()[1] for _ in range(4)} == {"two"}, "nothing new comes to it")
+    (row,) = site.json("weights")
+    assert (row["member"], row["overriddenWeight"]) == ("v1", 0)
+    code, text = site.ask("drain", "shop", "v2", token=True)
+    assert code == 1 and "without a member" in text and "add --force" in text
+    assert site.ask("undrain", "shop", "v1", token=True)[0] == 0
+    eventually(lambda: "one" in {site.lb.get()[1] for _ in range(8)}, "it has its weight again")
+    # The only server of a service, by a part of its URL.
+    part = one.rpartition(":")[2]
+    assert site.ask("eject", "v1", part, token=True)[0] == 1
+    assert site.ask("eject", "v1", part, "--force", token=True)[0] == 0
+    eventually(lambda: {site.lb.get()[1] for _ in range(4)} == {"two"}, "its parent goes round it")
+    code, text = site.ask("status")
+    assert code == 2 and "taken out by hand" in text
+    answer = json.loads(site.ask("reset", "v1", part, "--json", token=True)[1])
+    assert answer["id"] == f"http/members/v1@file|{one}"
+    assert site.ask("status")[0] == 0
+    assert site.ask("eject", "db", "127.0.0.1", "--force", token=True)[0] == 0
+    eventually(lambda: site.connect("db") == b"", "no connection is passed on")
+    assert site.ask("reset", "db", "127.0.0.1", token=True)[0] == 0
+    eventually(lambda: site.connect("db") == b"hello", "connections are passed on again")
+    assert site.ask("drain", "dns", "127.0.0.1:9", "--force", "--layer", "udp", token=True)[0] == 0
+    assert site.ask("undrain", "dns", "127.0.0.1:9", token=True)[0] == 0
+    for arguments, said in (
+        (("drain", "shop", "v"), "v may be v1, v2"),
+        (("drain", "shop", "v3"), "v3 is none of v1, v2"),
+        (("drain", "none", "v1"), "no router leads to a service none"),
+        (("weights", "db", "127.0.0.1:1=3"), "no such member"),
+    ):
+        code, text = site.ask(*arguments, token=True)
+        assert code == 1 and said in text, text
+    assert site.ask("drain", "shop", "v1")[1].startswith("error: a token is missing")
+    assert site.ask("drain", "shop", "v1", "--token", "x" * 20) == (1, "error: wrong token\n")
+
+
+def test_a_running_instance_explains_with_its_health_and_weights(site: Site) -> None:
+    code, text = site.ask("explain", "GET http://any.test/x")
+    assert code == 0, text
+    assert "middleware named@file: headers: passes" in text
+    assert "weight 3 of 4" in text and text.splitlines()[-1].startswith("server: http://127.0.0.1:")
+    assert site.ask("weights", "shop", "v1=7", token=True)[0] == 0
+    assert "weight 7 of 8 (configured 3)" in site.ask("explain", "GET http://any.test/x")[1]
+    assert site.ask("weights", "shop", "--reset", token=True)[0] == 0
+    lines = site.json("explain", "tcp://")["lines"]
+    assert "TCP router db@file (priority -1): HostSNI(`*`): matches" in lines
+    assert "UDP router dns@file: takes all of the entry point" in site.ask("explain", "udp://")[1]
+    assert site.ask("explain", "nonsense")[0] == 1
 
 
 def test_a_reload_tells_what_it_has_changed_and_what_is_not_in_force(site: Site) -> None:
