@@ -61,11 +61,18 @@ def explain(
         request.come_from(client)
     except ValueError:
         raise ExplainError(f"the client {client!r} is no IP address") from None
-    point = entry_point or next(iter(runtime.static.stream_points), "")
+    point = entry_point or _first_point(runtime)
     if point not in runtime.static.stream_points:
         raise ExplainError(f"there is no entry point {point}")
     encrypted = urlsplit(asked.strip().rpartition(" ")[2]).scheme == "https"
     return _Explanation(runtime if is_apart else _apart(runtime), runtime, request, point, encrypted).lines()
+
+
+def _first_point(runtime: Runtime) -> str:
+    """The first entry point that has a router of layer 7; else the first one."""
+    points, routers = runtime.static.stream_points, runtime.dynamic.http.routers
+    routed = {name for router in routers.values() for name in entry_points_of(router, runtime.static)}
+    return next((name for name in points if name in routed), next(iter(points), ""))
 
 
 def _explain_layer4(runtime: Runtime, asked: str, client: str, entry_point: str) -> Iterator[str]:

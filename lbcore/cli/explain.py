@@ -19,7 +19,7 @@ from lbcore.cli.base import AskingCommand, fail, print_problems
 @click.argument("request")
 @click.option("-H", "--header", "headers", multiple=True, help="A header of the request, 'Name: value'.")
 @click.option("--client", default="192.0.2.1", help="Address of the client.")
-@click.option("--entry-point", default="", help="The entry point that receives it; default: the first one.")
+@click.option("--entry-point", default="", help="The entry point that receives it; default: the first with routers.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as JSON.")
 @API
 def explain(
