@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from lbcore.cli import main
@@ -231,6 +232,14 @@ def test_weights_are_shown_set_and_reset(site: Site) -> None:
     assert site.ask("weights", "shop", "--reset", token=True) == (0, "v1: 3\nv2: 1\n")
     assert site.ask("weights", "db")[0] == 0
     assert site.ask("weights", "nothing")[0] == 1
+
+
+def test_a_shell_completes_the_services_of_the_instance(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    complete = ShellComplete(main, {}, "lbcore", "_LBCORE_COMPLETE").get_completions
+    assert [item.value for item in complete(["weights", "--api", site.api], "sh")] == ["shop@file"]
+    monkeypatch.setenv("LBCORE_API", site.api)
+    assert [item.value for item in complete(["drain"], "d")] == ["db@file", "dns@file"]
+    assert complete(["drain", "--api", "http://127.0.0.1:1"], "d") == []
 
 
 def test_members_are_drained_ejected_and_reset_at_all_layers(site: Site) -> None:
