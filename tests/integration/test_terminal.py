@@ -360,10 +360,21 @@ def test_ping_tells_containers_how_it_is(tmp_path: Path) -> None:
     )
     code, text = lbcore("healthcheck", *flags)
     assert code == 1 and text.startswith("Error calling healthcheck: ")
-    static, point = {"ping": {"entryPoint": "web"}}, {"address": f"127.0.0.1:{port}"}
-    with running(tmp_path, {"http": {"services": {}}}, static=static, entry_point=point) as lb:
+    points: dict[str, Any] = {
+        "web": {"address": f"127.0.0.1:{port}"},
+        "unix": {"address": f"unix:{tmp_path}/ping.sock"},
+        "tls": {"address": f"127.0.0.1:{free_port()}", "http": {"tls": {}}},
+    }
+    router = {"rule": "Path(`/ping`)", "service": "ping@internal", "entryPoints": ["unix", "tls"]}
+    static = {"ping": {"entryPoint": "web"}, "entryPoints": points}
+    with running(tmp_path, {"http": {"routers": {"ping": router}}}, static=static) as lb:
         lb.runs(1)
         assert lbcore("healthcheck", *flags) == (0, f"OK: http://127.0.0.1:{port}/ping\n")
         assert lbcore("healthcheck", "--config", str(tmp_path / "static.yml"))[0] == 0
-        flags[1] = "--ping.entryPoint=other"
-        assert lbcore("healthcheck", *flags)[0] == 1
+        urls = {"unix": f"unix:{tmp_path}/ping.sock/ping", "tls": f"https://{points['tls']['address']}/ping"}
+        for name, url in urls.items():
+            (tmp_path / "other.yml").write_text(json.dumps({**static, "ping": {"entryPoint": name}}))
+            assert lbcore("healthcheck", "--config", str(tmp_path / "other.yml")) == (0, f"OK: {url}\n")
+        (tmp_path / "other.yml").write_text(json.dumps({**static, "ping": {"entryPoint": "none"}}))
+        code, text = lbcore("healthcheck", "--config", str(tmp_path / "other.yml"))
+        assert code == 1 and "missing none entry point" in text
