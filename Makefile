@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build system scanner system-bench run test test-asan fuzz test-browser test-lowest packages sdist sbom image deb test-packages \
+.PHONY: help build system scanner system-bench run test test-asan fuzz test-browser dashboard pictures test-lowest packages sdist sbom image deb test-packages \
 	docs docs-serve bench bench-extra bench-micro bench-compare bench-report stubs man lint clean
 
 help: #? print this list
@@ -52,8 +52,15 @@ test-asan: build system #? unit, wire and fuzz tests with the address and undefi
 fuzz: build system #? the fuzz tests with the sanitizers, 60 times as long as in `make test`, from a seed of their own
 	LBCORE_FUZZ_FACTOR=60 LBCORE_FUZZ_SEED=$${LBCORE_FUZZ_SEED:-$$(date +%s)} $(BIN)/python ci/sanitize.py --timeout 7200 tests/fuzz
 
-test-browser: build #? load a page in headless Chromium (Debian: chromium), in HTTP/2 and HTTP/3
+test-browser: build system #? in headless Chromium: each view of the dashboard, and a page in HTTP/2 and HTTP/3
+	$(BIN)/python -m pytest tests/browser
 	$(BIN)/python ci/browser.py
+
+pictures: build system #? take the pictures of the documentation
+	LBCORE_PICTURES=docs/pictures $(BIN)/python -m pytest tests/browser -k each_view
+
+dashboard: $(VENV)/.installed #? build the page of the dashboard from lbcore/dashboard/src (needs npm)
+	$(BIN)/python ci/dashboard.py
 
 test-lowest: system #? the test suite with the lowest versions of everything that pyproject.toml allows
 	PIP_CONSTRAINT=$(CURDIR)/ci/lowest.txt $(MAKE) build VENV=.venv-lowest

@@ -49,6 +49,7 @@ test)
     need java default-jre-headless
     need pebble pebble
     need knotd knot
+    need chromium chromium
     need faketime faketime
     need etcd etcd-server
     [ -d /usr/lib/postgresql ] || missing="$missing postgresql"

@@ -1,0 +1,73 @@
+// What is wrong now: traffic that is lost first, each with its place in the files.
+
+import type { JSX } from "preact";
+
+import { counted } from "./format";
+import { Sign } from "./icons";
+import { Empty, Heading, Paging, Search, pageOf } from "./parts";
+import { linkOf, route } from "./route";
+import { byId, info } from "./store";
+import type { Problem } from "./types";
+
+export function ProblemLine({ problem, short = false }: { problem: Problem; short?: boolean }): JSX.Element {
+  const lost = problem.severity === "lost";
+  return (
+    <li class={`trouble tone-${lost ? "bad" : "warn"}`}>
+      <Sign shape={lost ? "cross" : "triangle"} />
+      <div>
+        <p>
+          <strong class="severity">{lost ? "Lost" : "Degraded"}</strong>{" "}
+          {problem.id && byId.value.has(problem.id) ? <a href={linkOf(problem.id)}>{problem.object}</a> : <span>{problem.object}</span>}
+        </p>
+        <p>{problem.text}</p>
+        {!short && !!problem.traffic?.length && (
+          <ul class="traffic">
+            {problem.traffic.map((each) => (
+              <li key={each}>{each}</li>
+            ))}
+          </ul>
+        )}
+        {problem.file && (
+          <p class="muted">
+            <code>{`${problem.file}${problem.line ? `:${problem.line}` : ""}`}</code>
+          </p>
+        )}
+      </div>
+    </li>
+  );
+}
+
+export function ProblemsView(): JSX.Element {
+  const all = info.value?.problems;
+  if (!all) return <Empty>Loading…</Empty>;
+  const search = (route.value.query["q"] ?? "").toLowerCase();
+  const found = all.filter((problem) => `${problem.object} ${problem.text} ${problem.file ?? ""}`.toLowerCase().includes(search));
+  const { shown, page, pages } = pageOf(found);
+  const lost = all.filter((problem) => problem.severity === "lost").length;
+  return (
+    <>
+      <Heading>Problems</Heading>
+      {all.length === 0 ? (
+        <p class="fine">
+          <Sign shape="dot" /> All is well: nothing is down, refused, or without effect.
+        </p>
+      ) : (
+        <>
+          <p>
+            {lost ? `${counted(lost, "problem")} take${lost === 1 ? "s" : ""} traffic away; ` : "No traffic is lost; "}
+            {counted(all.length - lost, "other problem")} {all.length - lost === 1 ? "does" : "do"} not.
+          </p>
+          <div class="tools">
+            <Search label="Search problems" placeholder="Object, text, file" />
+          </div>
+          <ul class="troubles">
+            {shown.map((problem, place) => (
+              <ProblemLine key={`${problem.object} ${place}`} problem={problem} />
+            ))}
+          </ul>
+          <Paging page={page} pages={pages} found={found.length} all={all.length} what="problem" />
+        </>
+      )}
+    </>
+  );
+}

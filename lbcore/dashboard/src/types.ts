@@ -1,0 +1,187 @@
+// What lbcore tells: the structure, the live stream, the state of the instance. Times are milliseconds, rates per second.
+
+export type Layer = "http" | "tcp" | "udp";
+export type Kind = "entrypoint" | "router" | "middleware" | "service" | "member";
+
+/** One object of the configuration. Which of the optional fields it has depends on `kind`. */
+export interface Node {
+  id: string;
+  kind: Kind;
+  layer?: Layer;
+  name: string;
+  provider?: string;
+  status: "enabled" | "warning" | "disabled";
+  errors?: string[];
+  // entry points
+  address?: string;
+  protocol?: "tcp" | "udp";
+  http3?: boolean;
+  // entry points and routers
+  tls?: boolean;
+  // routers
+  rule?: string;
+  priority?: number;
+  entryPoints?: string[];
+  middlewares?: string[];
+  parents?: string[];
+  /** Of a router: the id of its service. Of a member: the id of the service that it belongs to. */
+  service?: string;
+  // middlewares and services
+  type?: string;
+  usedBy?: string[];
+  // services
+  strategy?: string;
+  members?: string[];
+  sticky?: string;
+  healthCheck?: boolean;
+  passiveHealthCheck?: boolean;
+  slowStart?: boolean;
+  maxConnections?: number;
+  // members
+  key?: string;
+  server?: boolean;
+  child?: string;
+  weight?: number;
+  role?: "main" | "fallback" | "mirror";
+  percent?: number;
+}
+
+export interface Structure {
+  version: string;
+  generation: number;
+  nodes: Node[];
+}
+
+export type Word =
+  | "down" | "ejected" | "onTrial" | "drained" | "taken-out" | "slow-starting" | "overridden" | "full" | "disabled" | "kept" | "draining";
+
+/** What is going on at one node. A node without one is idle and well. */
+export interface Live {
+  rate?: number;
+  errors?: number;
+  classes?: number[];
+  p50?: number;
+  p95?: number;
+  p99?: number;
+  inFlight?: number;
+  connections?: number;
+  queue?: number;
+  queued?: number;
+  retries?: number;
+  mirrors?: { sent?: number; failed?: number; shed?: number };
+  sticky?: { kept?: number; begun?: number };
+  bytesIn?: number;
+  bytesOut?: number;
+  requests?: number;
+  share?: number;
+  wanted?: number;
+  weight?: number;
+  override?: number;
+  slowStart?: number;
+  maxConnections?: number;
+  down?: boolean;
+  since?: number;
+  cause?: string;
+  states?: Word[];
+}
+
+export interface Totals extends Live {
+  cpuWorkers?: number[];
+  nodesBusy?: number;
+  down?: never;
+  watchers?: number;
+  uptime?: number;
+}
+
+export interface Hello {
+  instance: string;
+  version: string;
+  started: number;
+  interval: number;
+  structure: string;
+  info: string;
+  writable: boolean;
+}
+
+export interface Tick {
+  time: number;
+  totals: Totals;
+  nodes: Record<string, Live | null>;
+}
+
+export interface Problem {
+  severity: "lost" | "degraded";
+  object: string;
+  id?: string;
+  text: string;
+  traffic?: string[];
+  file?: string;
+  line?: number;
+}
+
+export interface Provider {
+  name: string;
+  objects: number;
+  lastSuccess: string | null;
+  lastFailure: string | null;
+  failures: number;
+  ageSeconds: number;
+  problems: string[];
+}
+
+export interface Certificate {
+  name: string;
+  commonName: string;
+  sans: string[];
+  issuer: string;
+  notAfter: number;
+  daysLeft: number;
+  status: string;
+  resolver?: string;
+}
+
+export interface Change {
+  time: number;
+  added: string[];
+  removed: string[];
+  changed: string[];
+  counts: { added: number; removed: number; changed: number };
+}
+
+export interface Info {
+  version: string;
+  problems: Problem[];
+  reload: {
+    generation: number;
+    inForce: number;
+    failures: number;
+    lastSuccess: string | number | null;
+    lastFailure: string | number | null;
+    refused: string[];
+    kept: { kind: string; name: string; errors: string[] }[];
+    last?: Change;
+  };
+  providers: Provider[];
+  certificates: Certificate[];
+  certificatesTotal?: number;
+  workers: { index: number; pid: number; state: string; generation: number }[];
+  tls?: string;
+  logLinesLost?: number;
+  accessLogLinesLost?: number;
+  connectionsShed?: number;
+  features?: Record<string, unknown>;
+}
+
+export interface History {
+  id: string;
+  interval: number;
+  kept: boolean;
+  times: number[];
+  rate: (number | null)[];
+  errors: (number | null)[];
+  p50: (number | null)[];
+  p95: (number | null)[];
+  p99: (number | null)[];
+  inFlight: (number | null)[];
+  queue: (number | null)[];
+}

@@ -1,0 +1,301 @@
+"""The dashboard in a real browser: each view, dark and light, wide and narrow; a dead server, a dead lbcore.
+
+`LBCORE_PICTURES=FOLDER` keeps pictures of some views there, for the documentation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.support.browser import PATIENCE_MS, Watched, chromium, opened
+from tests.support.instance import eventually, running
+from tests.support.scene import STATIC, TOKEN, Scene, scene, traffic
+
+expect.set_options(timeout=PATIENCE_MS)
+
+VIEWS = {
+    "": "Traffic",
+    "health": "Health",
+    "problems": "Problems",
+    "entrypoints": "Entry points",
+    "routers": "Routers",
+    "middlewares": "Middlewares",
+    "services": "Services",
+    "servers": "Servers",
+    "certificates": "Certificates",
+    "instance": "Instance",
+    "explain?url=http%3A%2F%2Fshop.example%2Fcart": "Explain a request",
+    "entrypoints/web": "web",
+    "http/routers/shop@file": "shop@file",
+    "http/middlewares/compress@file": "compress@file",
+    "http/services/shop@file": "shop@file",
+    "http/services/shop-v1@file": "shop-v1@file",
+    "tcp/services/database@file": "database@file",
+    "udp/services/names@file": "names@file",
+}
+SIZES = {"wide": (1400, 900), "phone": (390, 844)}
+PICTURES = {
+    ("", "wide", False): "map-light",
+    ("", "wide", True): "map-dark",
+    ("health", "wide", False): "health",
+    ("http/services/shop-v1@file", "wide", True): "service",
+    ("", "phone", False): "phone",
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def busy() -> Iterator[Scene]:
+    # Its path is shown beside problems, also in the pictures of the documentation.
+    with tempfile.TemporaryDirectory(prefix="shop-") as folder, scene(Path(folder)) as found, traffic(found):
+        yield found
+
+
+def is_live(page: Page) -> None:
+    expect(page.locator(".frame.live")).to_be_attached()
+
+
+def heading(page: Page, text: str) -> None:
+    expect(page.locator("main h1")).to_have_text(text)
+
+
+def card(region: Locator, *texts: str) -> Locator:
+    """The nodes of a column of the map that show all of `texts`."""
+    found = region.get_by_role("link")
+    for text in texts:
+        found = found.filter(has_text=text)
+    return found
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_each_view_can_be_read_by_all(busy: Scene, browser: Browser, size: str, dark: bool) -> None:
+    width, height = SIZES[size]
+    pictures = os.environ.get("LBCORE_PICTURES")
+    wrong = []
+    with opened(browser, busy.url, width, height, dark) as watched:
+        page = watched.page
+        is_live(page)
+        expect(page.get_by_text("p95").first).to_be_visible()
+        for view, title in VIEWS.items():
+            page.goto(f"{busy.url}#/{view}")
+            heading(page, title)
+            expect(page.locator(".empty", has_text="Loading")).to_have_count(0)
+            if (sideways := page.evaluate("document.documentElement.scrollWidth - innerWidth")) > 0:
+                wrong.append(f"{view}: {sideways} px wider than the window")
+            for found in Axe().run(page).response["violations"]:
+                where = [node["target"] for node in found["nodes"][:3]]
+                wrong.append(f"{view}: {found['id']}: {found['help']} at {where}")
+            name = PICTURES.get((view, size, dark))
+            if pictures and name:
+                page.screenshot(path=Path(pictures) / f"dashboard-{name}.png", full_page=size == "wide")
+    assert wrong == []
+
+
+def test_the_map_shows_all_layers_their_traffic_and_their_faults(busy: Scene, browser: Browser) -> None:
+    with opened(browser, busy.url) as watched:
+        page = watched.page
+        is_live(page)
+        routers, services, servers = (
+            page.get_by_role("region", name=name) for name in ("Routers", "Services", "Servers")
+        )
+        for name in ("shop", "shop-api", "blog", "search", "database", "names"):
+            expect(card(routers, name, "/s").first).to_be_visible()
+        expect(card(routers, "broken", "disabled")).to_be_visible()
+        expect(card(services, "shop-v1", "degraded")).to_be_visible()
+        expect(card(services, "blog-new", "down")).to_be_visible()
+        expect(card(servers, busy.dead, "down")).to_be_visible()
+        # The part of the requests that is wanted, and the one that is.
+        expect(card(services, "shop-v2", "10\u202f% configured")).to_contain_text(re.compile(r"\d\s% actual"))
+        page.get_by_role("searchbox").fill("blog.example")
+        expect(routers.get_by_role("listitem")).to_have_count(1)
+        assert "q=blog.example" in page.url
+        page.get_by_role("searchbox").fill("")
+        page.get_by_role("radio", name="TCP").check(force=True)
+        expect(routers.get_by_role("listitem")).to_have_count(1)
+        expect(routers).to_contain_text("database")
+
+
+def test_a_dead_server_is_told_with_its_cause(busy: Scene, browser: Browser) -> None:
+    with opened(browser, f"{busy.url}#/health") as watched:
+        page = watched.page
+        leaf = page.locator("li.leaf", has_text=busy.dead).first
+        expect(leaf).to_contain_text("down")
+        expect(leaf).to_contain_text("health check failed")
+        page.goto(f"{busy.url}#/problems")
+        expect(page.locator(".troubles")).to_contain_text("its main service blog-new fails over")
+        page.goto(f"{busy.url}#/servers?state=down")
+        expect(page.locator("tbody tr")).to_have_count(2)
+        expect(page.locator(".paging")).to_contain_text(re.compile(r"of 2 of \d+ servers"))
+
+
+def test_the_way_back_is_the_same_address(busy: Scene, browser: Browser) -> None:
+    with opened(browser, busy.url) as watched:
+        page = watched.page
+        page.goto(f"{busy.url}#/routers?q=shop&sort=-rate")
+        expect(page.locator("tbody tr")).to_have_count(3)
+        expect(page.locator("th[aria-sort=descending]")).to_have_text(re.compile("Per second"))
+        page.get_by_role("link", name="shop-api@file").click()
+        heading(page, "shop-api@file")
+        expect(page.locator("h1")).to_be_focused()
+        page.go_back()
+        expect(page.get_by_role("searchbox")).to_have_value("shop")
+        page.get_by_role("searchbox").blur()
+        page.keyboard.press("/")
+        expect(page.get_by_role("searchbox")).to_be_focused()
+
+
+def test_the_keyboard_leads_everywhere(busy: Scene, browser: Browser) -> None:
+    with opened(browser, busy.url) as watched:
+        page = watched.page
+        is_live(page)
+        page.keyboard.press("Tab")
+        expect(page.get_by_text("Skip to the content")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.locator("h1")).to_be_focused()
+        card(page.get_by_role("region", name="Services"), "shop-v1").focus()
+        # What lies on the ways through a node stands out, the rest is dimmed.
+        expect(page.locator(".edge.lit").first).to_be_attached()
+        expect(page.locator("li.dim", has_text="search-now")).to_be_attached()
+        page.keyboard.press("Enter")
+        heading(page, "shop-v1@file")
+
+
+def test_an_explanation_is_shown_and_has_an_address(busy: Scene, browser: Browser) -> None:
+    with opened(browser, f"{busy.url}#/explain") as watched:
+        page = watched.page
+        page.get_by_role("textbox", name="URL", exact=True).fill("http://shop.example/api/cart")
+        page.get_by_label("Headers, one a line").fill("X-QA: 0")
+        page.get_by_role("button", name="Explain").click()
+        taken = page.locator(".explanation .taken")
+        expect(taken.first).to_contain_text("router shop-api@file")
+        expect(page.locator(".explanation")).to_contain_text("service shop-v1@file")
+        page.reload()
+        expect(taken.first).to_contain_text("router shop-api@file")
+        page.get_by_label("Address of the client").fill("nobody")
+        page.get_by_role("button", name="Explain").click()
+        expect(page.get_by_role("alert").filter(has_text="nobody")).to_be_visible()
+
+
+def test_a_change_needs_the_token_and_a_confirmation(busy: Scene, browser: Browser) -> None:
+    with opened(browser, f"{busy.url}#/http/services/shop@file") as watched:
+        page = watched.page
+        drain = page.get_by_role("button", name="Drain shop-v2")
+        drain.click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Token").fill("a guess that is wrong")
+        dialog.get_by_role("button", name="Drain").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("wrong token")
+        dialog.get_by_label("Token").fill(TOKEN)
+        dialog.get_by_role("button", name="Drain").click()
+        expect(dialog).to_be_hidden()
+        row = page.locator("tbody tr", has_text="shop-v2")
+        expect(row).to_contain_text("drained")
+        # The last one that takes requests is taken away only if that is meant.
+        page.get_by_role("button", name="Drain shop-v1").click()
+        dialog.get_by_role("button", name="Drain").click()
+        expect(dialog.get_by_role("alert")).to_be_visible()
+        expect(dialog.get_by_role("button", name="Drain all the same")).to_be_visible()
+        dialog.get_by_role("button", name="Cancel").click()
+        page.get_by_role("button", name="End drain shop-v2").click()
+        dialog.get_by_role("button", name="End drain").click()
+        expect(row).not_to_contain_text("drained")
+        page.get_by_role("button", name="Set weights…", exact=True).click()
+        dialog.get_by_label("shop-v2").fill("30")
+        dialog.get_by_role("button", name="Set weights", exact=True).click()
+        expect(row).to_contain_text("overridden")
+        page.get_by_role("button", name="Reset weights…").click()
+        dialog.get_by_role("button", name="Reset weights").click()
+        expect(row).not_to_contain_text("overridden")
+
+
+def test_the_theme_can_be_chosen_and_is_kept(busy: Scene, browser: Browser) -> None:
+    with opened(browser, busy.url) as watched:
+        page = watched.page
+        is_live(page)
+        light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.get_by_label("Colours").select_option("dark")
+        eventually(lambda: page.evaluate("getComputedStyle(document.body).backgroundColor") != light, "it is dark")
+        page.reload()
+        is_live(page)
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+
+
+def restarted(folder: Path, port: int) -> contextlib.AbstractContextManager[object]:
+    static = {**STATIC, "entryPoints": {**STATIC["entryPoints"], "traefik": {"address": f"127.0.0.1:{port}"}}}
+    return running(folder, None, static=static)
+
+
+def test_a_dead_lbcore_is_told_at_once_and_its_restart_too(browser: Browser, tmp_path: Path) -> None:
+    watched: Watched
+    with scene(tmp_path) as own:
+        url, port = own.url, own.api_port
+        with opened(browser, url) as watched:
+            page = watched.page
+            is_live(page)
+            # A process that hangs says nothing: no closed connection tells that.
+            os.kill(own.instance.process.pid, signal.SIGSTOP)
+            expect(page.get_by_role("alert").filter(has_text="connection to lbcore is lost")).to_be_visible()
+            assert page.title().startswith("✕ no connection")
+            os.kill(own.instance.process.pid, signal.SIGCONT)
+            is_live(page)
+            expect(page.get_by_text("connection to lbcore is lost")).to_be_hidden()
+            expect(page.get_by_text("lbcore was restarted")).to_be_hidden()
+            workers = own.instance.workers
+            own.instance.process.kill()
+            own.instance.process.wait()
+            for pid in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            expect(page.get_by_role("alert").filter(has_text="connection to lbcore is lost")).to_be_visible()
+            expect(page.get_by_role("button", name=re.compile("Drain"))).to_have_count(0)
+            (tmp_path / "lbcore.log").unlink()
+            with restarted(tmp_path, port):
+                is_live(page)
+                expect(page.get_by_text("lbcore was restarted")).to_be_visible()
+
+
+def test_ten_thousand_routers_stay_fluid(browser: Browser, tmp_path: Path) -> None:
+    many = 10_000
+    services = {"all": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:9"}]}}}
+    routers = {f"tenant-{n}": {"rule": f"Host(`t{n}.example`)", "service": "all"} for n in range(many)}
+    for router in routers.values():
+        router["entryPoints"] = ["web"]  # type: ignore[assignment]
+    with running(tmp_path, {"http": {"routers": routers, "services": services}}, static=STATIC) as instance:
+        own = Scene(instance, {}, "")
+        with opened(browser, f"{own.url}#/routers") as watched:
+            page = watched.page
+            expect(page.locator(".paging")).to_contain_text(re.compile(r"1–50 of 10,\d\d\d routers"))
+            page.get_by_role("searchbox").fill("tenant-777")
+            expect(page.locator(".paging")).to_contain_text("1–11 of 11 of 10,")
+            # The work of the page for one letter and for one event, without that of the machine around it.
+            session = page.context.new_cdp_session(page)
+            session.send("Performance.enable")
+            before = busy_s(session.send("Performance.getMetrics"))
+            for search in ("t", "te", "ten", "tena"):
+                page.get_by_role("searchbox").fill(search)
+            expect(page.locator(".paging")).to_contain_text("1–50 of 10,000 of")
+            assert busy_s(session.send("Performance.getMetrics")) - before < 4
+            assert page.evaluate("document.querySelectorAll('*').length") < 5000
+            page.goto(f"{own.url}#/")
+            expect(page.get_by_text("12 routers of 10,000")).to_be_visible()
+            assert page.evaluate("document.querySelectorAll('*').length") < 5000
+
+
+def busy_s(metrics: dict[str, list[dict[str, float]]]) -> float:
+    return next(each["value"] for each in metrics["metrics"] if each["name"] == "TaskDuration")
