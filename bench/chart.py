@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from bench.picture_style import STYLE
+
 Points = Sequence[tuple[float, float]]
 
 COLOURS = ("#2f6fb3", "#d1602a", "#3a9a5b", "#8a56ac", "#c2a225", "#4fb3bf", "#b3446c", "#7a7a7a", "#1b2a49", "#9bb53c")
@@ -57,6 +59,7 @@ def opened(title: str, note: str, width: int, height: int) -> list[str]:
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         'font-family="sans-serif" font-size="12">',
+        STYLE,
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
         f'<text x="8" y="18" font-weight="bold">{escape(title)}</text>',
         f'<text x="8" y="34" fill="#555">{escape(note)}</text>',

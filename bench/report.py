@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.picture_style import STYLE
 from bench.workloads import Sample, Workload
 
 BAR, GAP, LEFT, WIDTH = 18, 8, 110, 460
@@ -68,7 +69,9 @@ def chart(workload: Workload, results: Mapping[str, Mapping[str, Any]], machine:
     height = 60 + len(ranked) * (BAR + GAP)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 80}" height="{height}" '
-        'font-family="sans-serif" font-size="12">',
+        f'viewBox="0 0 {LEFT + WIDTH + 80} {height}" font-family="sans-serif" font-size="12">',
+        STYLE,
+        f'<rect width="{LEFT + WIDTH + 80}" height="{height}" fill="#ffffff"/>',
         f'<text x="8" y="18" font-weight="bold">{escape(workload.name)}: {escape(workload.what)}</text>',
         f'<text x="8" y="34" fill="#555">{escape(workload.unit)}, less is better; dark user, light system. '
         f"{escape(machine['processor'])}, {escape(machine['date'])}</text>",

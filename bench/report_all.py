@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,7 @@ from bench.options import positive
 from bench.peers import PEERS
 from bench.workloads import WORKLOADS
 
+VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 RESULTS = Path(__file__).parent / "results"
 STYLE = """
 body { font-family: sans-serif; max-width: 1100px; margin: 2em auto; color: #222; line-height: 1.4 }
@@ -32,6 +34,12 @@ table { border-collapse: collapse; margin: 1em 0; font-size: 13px } td, th { pad
 tr:nth-child(even) { background: #f4f6f8 } th { border-bottom: 2px solid #888 }
 caption { font-weight: bold; text-align: left }
 svg { max-width: 100%; height: auto; border: 1px solid #e4e4e4; margin: 6px 0 } .missing { color: #a00 }
+.wide { overflow-x: auto } nav li { margin: 4px 0 } a { color: #1f5f9e }
+@media (max-width: 700px) { body { margin: 1em } h1 { font-size: 1.4em } }
+@media (prefers-color-scheme: dark) {
+  body { background: #12181e; color: #e6edf2 } tr:nth-child(even) { background: #1c252d } svg { border-color: #33404b }
+  a { color: #7fb8ea } .missing { color: #ff9a8a }
+}
 """
 
 
@@ -47,7 +55,7 @@ def table_html(table: Table) -> str:
         "<tr>" + "".join(f"<td>{plain(cell)}</td>" for cell in row) + "</tr>" for row in zip(*columns, strict=True)
     )
     title = f"<caption>{plain(table.title)}</caption>" if table.title else ""
-    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="wide"><table>{title}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def tables_html(tables: Iterable[Table]) -> str:
@@ -158,12 +166,37 @@ def versions(names: Sequence[str]) -> dict[str, str]:
     return {name: PEERS[name].version(str(PEERS[name].path)) for name in names}
 
 
+def summary() -> str:
+    """What a request costs beside each peer: the least, the middle and the greatest ratio over all workloads."""
+    path = RESULTS / "proxies.json"
+    if not path.exists():
+        return ""
+    ratios: dict[str, list[float]] = {}
+    for found in json.loads(path.read_text())["workloads"].values():
+        costs = {name: result["cost"] for name, result in found["results"].items()}
+        for name, cost in costs.items():
+            if name != "lbcore" and "lbcore" in costs and cost:
+                ratios.setdefault(name, []).append(costs["lbcore"] / cost)
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{len(found)}</td><td>{min(found):.2f} ×</td>"
+        f"<td>{statistics.median(found):.2f} ×</td><td>{max(found):.2f} ×</td></tr>"
+        for name, found in ratios.items()
+    )
+    head = "<tr><th>beside</th><th>workloads</th><th>least</th><th>median</th><th>greatest</th></tr>"
+    text = "<p>What lbcore costs as a multiple of each peer's cost, over all workloads; below 1 lbcore is cheaper.</p>"
+    return f'<h2>Summary</h2>{text}<div class="wide"><table>{head}{rows}</table></div>'
+
+
 def page() -> str:
     facts = {**machine.describe(), **versions(list(PEERS))}
     parts = ["<h1>lbcore: benchmarks</h1>"]
     parts.append(
         "<table>" + "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in facts.items()) + "</table>"
     )
+    parts.append(summary())
+    parts.append("<nav><h2>Contents</h2><ul>")
+    parts += [f'<li><a href="#{name}">{escape(title)}</a></li>' for name, (title, _, _) in PARTS.items()]
+    parts.append('<li><a href="#gallery">Gallery</a></li></ul></nav>')
     for name, (title, command, show) in PARTS.items():
         parts.append(f'<h2 id="{name}">{escape(title)}</h2>')
         path = RESULTS / f"{name}.json"
@@ -177,10 +210,10 @@ def page() -> str:
         parts.append(show(record))
         if name == "micro":
             parts.append(bars_html())
-    parts.append("<h2>Gallery</h2>")
+    parts.append('<h2 id="gallery">Gallery</h2>')
     parts += [path.read_text() for path in sorted(gallery.FOLDER.glob("*.svg"))]
     title = "<title>lbcore: benchmarks</title>"
-    head = f'<!doctype html><html lang="en"><head><meta charset="utf-8">{title}<style>{STYLE}</style></head>'
+    head = f'<!doctype html><html lang="en"><head><meta charset="utf-8">{VIEWPORT}{title}<style>{STYLE}</style></head>'
     return head + "<body>" + "\n".join(parts) + "</body></html>\n"
 
 

