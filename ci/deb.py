@@ -86,7 +86,7 @@ def main() -> None:
         for script in ("postinst", "postrm"):
             write(tree / "DEBIAN" / script, RELOAD, 0o755)
         made = DIST / f"lbcore_{version}_{architecture}.deb"
-        subprocess.run(["dpkg-deb", "--root-owner-group", "--build", str(tree), str(made)], check=True)
+        subprocess.run(["dpkg-deb", "--root-owner-group", "-Zzstd", "-z6", "--build", str(tree), str(made)], check=True)
     print(f"{made}: {made.stat().st_size / 1e6:.1f} MB")
 
 
