@@ -92,6 +92,7 @@ def test_each_view_can_be_read_by_all(busy: Scene, browser: Browser, size: str, 
         page = watched.page
         is_live(page)
         expect(page.get_by_text("p95").first).to_be_visible()
+        expect(page.locator(".spark polyline").first).to_be_attached()  # two points of the last hour
         for view, title in VIEWS.items():
             page.goto(f"{busy.url}#/{view}")
             heading(page, title)
