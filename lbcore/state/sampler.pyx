@@ -61,8 +61,8 @@ cdef class Sampler:
         """Read the region once."""
         cdef uint64_t now_ns = monotonic_ns()
         cdef int kind
+        self.looks += 1
         with nogil:
-            self.looks += 1
             for kind in range(KINDS):
                 self.look_at(kind, now_ns)
             self.looked_ns = now_ns
@@ -122,7 +122,7 @@ cdef class Sampler:
             track.look = self.looks
             memset(track.fresh, 0, sizeof(track.fresh))
             self.visited[self.n_visited] = slot
-            self.n_visited += 1
+            self.n_visited = self.n_visited + 1
         return track
 
     cdef void add_row(self, int kind, uint32_t worker, uint32_t slot) noexcept nogil:
