@@ -116,6 +116,16 @@ def test_a_router_of_a_file_leads_to_the_provider(tmp_path: Path) -> None:
         becomes(lb, "a", 502)
 
 
+def test_insecure_is_not_open_to_pages_in_browsers(tmp_path: Path) -> None:
+    """A page reaches the address of the API by a name of its own (DNS rebinding): its origin is then the API's."""
+    with instance(tmp_path, insecure=True) as lb:
+        url, body = f"{admin(lb)}/api/providers/rest", configuration("http://127.0.0.1:1", "a")
+        for headers in ({"Origin": admin(lb)}, {"Sec-Fetch-Site": "same-origin"}, {"Origin": "http://evil.example"}):
+            answer = httpx.put(url, json=body, headers=headers, trust_env=False)
+            assert answer.status_code == 403, headers
+        assert httpx.put(url, json=body, trust_env=False).status_code == 200
+
+
 def test_beside_traefik(tmp_path: Path) -> None:
     """`insecure`: without a token, on the entry point `traefik`; the same answers where both take what is put."""
     shown = {}
