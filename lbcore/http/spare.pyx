@@ -1,5 +1,9 @@
 """Requests and answers without a user, for those that need more than the ones of their exchange. No I/O."""
 
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sanitizer cimport POOLS
@@ -7,51 +11,53 @@ from lbcore.http.sanitizer cimport POOLS
 cdef enum:
     KEPT = 256                 # of each
 
-cdef list requests = [None] * KEPT         # the first `n_requests` are used
-cdef list responses = [None] * KEPT        # likewise
-cdef Py_ssize_t n_requests = 0
-cdef Py_ssize_t n_responses = 0
+
+cdef struct Spares:            # of one kind
+    PyObject* items[KEPT]      # the first `count` are used, and owned
+    Py_ssize_t count
+
+
+cdef Spares requests
+cdef Spares responses
+
+
+cdef Message take(Spares* spares):
+    """The one that was given back last, or None."""
+    cdef Message found
+    if spares.count == 0:
+        return None
+    spares.count -= 1
+    found = <Message>spares.items[spares.count]
+    Py_DECREF(found)           # the reference of `items`
+    return found
+
+
+cdef int give(Spares* spares, Message message) except -1:
+    if POOLS and spares.count < KEPT:
+        message.clear()
+        Py_INCREF(message)
+        spares.items[spares.count] = <PyObject*>message
+        spares.count += 1
+    return 0
 
 
 cdef Request request_take():
     """An empty request."""
-    global n_requests
-    cdef Request found
-    if n_requests == 0:
-        return Request.__new__(Request)
-    n_requests -= 1
-    found = <Request>requests[n_requests]
-    requests[n_requests] = None
-    return found
+    cdef Message found = take(&requests)
+    return Request.__new__(Request) if found is None else <Request>found
 
 
 cdef int request_give(Request request) except -1:
     """Nothing of it is read any more."""
-    global n_requests
-    if POOLS and n_requests < KEPT:
-        request.clear()
-        requests[n_requests] = request
-        n_requests += 1
-    return 0
+    return give(&requests, request)
 
 
 cdef Response response_take():
     """An empty answer."""
-    global n_responses
-    cdef Response found
-    if n_responses == 0:
-        return Response.__new__(Response)
-    n_responses -= 1
-    found = <Response>responses[n_responses]
-    responses[n_responses] = None
-    return found
+    cdef Message found = take(&responses)
+    return Response.__new__(Response) if found is None else <Response>found
 
 
 cdef int response_give(Response response) except -1:
     """Nothing of it is read any more."""
-    global n_responses
-    if POOLS and n_responses < KEPT:
-        response.clear()
-        responses[n_responses] = response
-        n_responses += 1
-    return 0
+    return give(&responses, response)

@@ -18,7 +18,7 @@ cdef enum Verdict:                     # of a middleware, about the request or t
 
 cdef class Pending:                    # what an exchange waits for
     cdef Context context               # the exchange that waits; None = none does (any more)
-    cdef object timer                  # with a method `cancel`; None = none runs
+    cdef object timer                  # that `Context.disarm` stops; None = none runs
     cdef bint expired                  # settled because its time was over
 
     cdef int cancel(self) except -1
@@ -36,6 +36,8 @@ cdef class Reply(Pending):             # what a service answers to a request of 
     cdef Span body                     # of the answer, valid as long as this object lives; empty when there is none
     cdef bint overflowed               # no whole answer came because its body is longer than allowed, or there was no memory
     cdef int error                     # ErrorKind; -1 = the answer is the server's own
+
+    cdef int release(self) except -1
 
 
 cdef class Tries:                      # how many attempts a route makes, and after what; immutable, unless it is of one exchange
@@ -84,6 +86,7 @@ cdef class Context:                    # an exchange, as middlewares see it
     cdef Slot[FEW_SLOTS] few
 
     cdef int wait(self, Pending pending, int64_t timeout_ms) except -1
+    cdef int disarm(self, Pending pending) except -1
     cdef int resume(self, Pending pending) except -1
     cdef Reply ask(self, object service, Request request, bytes body, int64_t limit_bytes, int64_t timeout_ms)
     cdef object state(self)

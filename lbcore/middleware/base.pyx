@@ -12,6 +12,7 @@ from libc.string cimport memcpy, memmove
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sink cimport Filter
+from lbcore.http.spare cimport response_give
 from lbcore.state.budget cimport MemoryBudget
 
 
@@ -51,13 +52,20 @@ cdef class Deadline(Pending):
     cdef int end(self) except -1:
         """The exchange has no deadline any more. No effect if it has passed."""
         if self.timer is not None:
-            self.timer.cancel()
-        self.timer = self.context = None
+            self.context.disarm(self)
+        self.context = None
         return 0
 
 
 cdef class Reply(Pending):
     """What a service answers to a request of lbcore's own: see `Context.ask`."""
+
+    cdef int release(self) except -1:
+        """Nothing of it, or of its `response`, is read any more, after it was settled: their memory may be used again."""
+        if self.response is not None:
+            response_give(self.response)
+            self.response = None
+        return 0
 
 
 cdef class Tries:
@@ -119,6 +127,10 @@ cdef class Context:
     cdef int wait(self, Pending pending, int64_t timeout_ms) except -1:
         """Wait until `pending` is settled, for `timeout_ms` (above 0) at most. To be followed by `return WAIT`: another verdict
         is an error."""
+        raise NotImplementedError
+
+    cdef int disarm(self, Pending pending) except -1:
+        """Stop the timer of `pending`, which has one."""
         raise NotImplementedError
 
     cdef int resume(self, Pending pending) except -1:

@@ -43,9 +43,9 @@ cdef enum:
     OF_BREAKER = 1             # likewise: its Breaker, which the middleware owns
     STATE_SHIFT = 62           # of `KeyedRow.reserve` of ROW_STATE: the state, then 31 bits each for requests let through and refused
     COUNT_BITS = 31
+    SECOND_NS = 1000000000
+    PERIOD_S = 10              # that latencies are counted together
 
-cdef uint64_t SECOND_NS = 1000000000
-cdef uint64_t PERIOD_NS = 10 * SECOND_NS
 cdef uint64_t UNKNOWN = ~<uint64_t>0
 cdef uint64_t MOST_COUNTED = (<uint64_t>1 << COUNT_BITS) - 1
 
@@ -260,7 +260,7 @@ cdef class CircuitBreaker(Middleware):
     cdef void count(self, Breaker breaker, int status, uint64_t now_ns, uint64_t micros) noexcept:
         """Count an answer."""
         cdef Group group = breaker.group
-        cdef uint64_t second = now_ns // SECOND_NS, period = now_ns // PERIOD_NS
+        cdef uint64_t second = now_ns // SECOND_NS, period = second // PERIOD_S
         cdef bint locked = group.table.lock()
         cdef KeyedRow* row
         cdef uint32_t near = 0
@@ -272,8 +272,8 @@ cdef class CircuitBreaker(Middleware):
                 row.reserve += self.ratio[i].of_first <= status < self.ratio[i].of_behind
         if self.times:
             counter = counter_of(micros)
-            row = fresh_row(group, row_key(ROW_LATENCY, counter // COUNTERS_OF_ROW, period % PERIODS), period * PERIOD_NS, PERIOD_NS,
-                            now_ns, &near)
+            row = fresh_row(group, row_key(ROW_LATENCY, counter // COUNTERS_OF_ROW, period % PERIODS),
+                            period * PERIOD_S * SECOND_NS, <uint64_t>PERIOD_S * SECOND_NS, now_ns, &near)
             if row != NULL:
                 add_to(row, counter % COUNTERS_OF_ROW)
         group.table.unlock(locked)
@@ -302,7 +302,7 @@ cdef class CircuitBreaker(Middleware):
         return 0
 
     cdef int take_readings(self, Group group, Readings readings, uint64_t now_ns) except -1:
-        cdef uint64_t second = now_ns // SECOND_NS, period = now_ns // PERIOD_NS, age, part, whole
+        cdef uint64_t second = now_ns // SECOND_NS, period = second // PERIOD_S, age, part, whole
         cdef bint locked = group.table.lock()
         cdef KeyedRow* row
         cdef int i, j
@@ -325,7 +325,7 @@ cdef class CircuitBreaker(Middleware):
             locked = group.table.lock()
             for i in range(COUNTERS // COUNTERS_OF_ROW):
                 row = find_row(group, ROW_LATENCY, i, (period - age) % PERIODS)
-                if row.used and row.touched_ns // PERIOD_NS == period - age:
+                if row.used and row.touched_ns // SECOND_NS // PERIOD_S == period - age:
                     for j in range(COUNTERS_OF_ROW):
                         readings.counters[COUNTERS_OF_ROW * i + j] += part_of(row, j)
                         readings.count += part_of(row, j)

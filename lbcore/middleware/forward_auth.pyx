@@ -19,7 +19,7 @@ from lbcore.http.known cimport (
 )
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
-from lbcore.http.spare cimport request_take, response_give
+from lbcore.http.spare cimport request_take
 from lbcore.http.span cimport Span, span_bytes, span_ieq, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pending, Reply
 from lbcore.middleware.identity cimport IdentityHeader
@@ -241,12 +241,14 @@ cdef class ForwardAuth(Middleware):
     cdef Span chain(self, Request request, Request own, Span client) except *:
         """X-Forwarded-For: the client, behind those that it has named, if it is trusted."""
         cdef Py_ssize_t i
-        cdef list found = []
+        cdef list found
         cdef bytes text
-        if self.trust == TRUST_YES:
-            for i in range(request.n_headers):
-                if request.kinds[i] & <uint8_t>(~H_OWN) == H_X_FORWARDED_FOR and request.headers[i].value.len:
-                    found.append(span_bytes(request.headers[i].value))
+        if self.trust != TRUST_YES:
+            return client
+        found = []
+        for i in range(request.n_headers):
+            if request.kinds[i] & <uint8_t>(~H_OWN) == H_X_FORWARDED_FOR and request.headers[i].value.len:
+                found.append(span_bytes(request.headers[i].value))
         if not found:
             return client
         if client.len:
@@ -269,9 +271,7 @@ cdef class ForwardAuth(Middleware):
             return self.ask(request, answer, context, body)
         reply = <Reply>pending
         verdict = self.heed(reply, request, answer, context)
-        if reply.response is not None:
-            response_give(reply.response)      # nothing refers to it any more
-            reply.response = None
+        reply.release()                        # nothing refers to it any more
         return verdict
 
     cdef int heed(self, Reply reply, Request request, Response answer, Context context) except -1:

@@ -62,13 +62,16 @@ def security_lines(config) -> list:
         found["Content-Security-Policy"] = config.content_security_policy
     if config.content_security_policy_report_only:
         found["Content-Security-Policy-Report-Only"] = config.content_security_policy_report_only
-    if config.public_key and not config.is_development:
-        found["Public-Key-Pins"] = config.public_key
     if config.referrer_policy:
         found["Referrer-Policy"] = config.referrer_policy
     if config.permissions_policy:
         found["Permissions-Policy"] = config.permissions_policy
     return lines_of(found)
+
+
+def pinned_keys(config) -> list:
+    """Public-Key-Pins, if it is asked for."""
+    return lines_of({"Public-Key-Pins": config.public_key}) if config.public_key and not config.is_development else []
 
 
 def transport_security(config) -> list:
@@ -97,8 +100,7 @@ cdef class Headers(Middleware):
     cdef list request_lines
     cdef list response_lines
     cdef list security
-    cdef list transport_security
-    cdef bint transport_security_always
+    cdef list encrypted                # Lines of answers to clients that came over TLS
     cdef frozenset hosts               # lower case; empty = any
     cdef list hosts_headers            # lower-case names that may hold the host, the first that is there wins
     cdef list encrypted_headers        # (lower-case name, value): what says that the client came over TLS
@@ -116,8 +118,11 @@ cdef class Headers(Middleware):
         self.request_lines = lines_of(config.custom_request_headers)
         self.response_lines = lines_of(config.custom_response_headers)
         self.security = security_lines(config)
-        self.transport_security = transport_security(config)
-        self.transport_security_always = config.force_sts_header
+        self.encrypted = pinned_keys(config)
+        if config.force_sts_header:
+            self.security += transport_security(config)
+        else:
+            self.encrypted += transport_security(config)
         self.hosts = frozenset() if config.is_development else frozenset(
             host.lower().encode() for host in config.allowed_hosts)
         self.hosts_headers = [header.lower().encode() for header in config.hosts_proxy_headers]
@@ -143,7 +148,7 @@ cdef class Headers(Middleware):
             preflight["Access-Control-Max-Age"] = str(config.access_control_max_age)
         self.always = lines_of(always)
         self.preflight = lines_of(preflight)
-        self.sees_answer = bool(self.response_lines or self.security or self.transport_security or self.cross_origin)
+        self.sees_answer = bool(self.response_lines or self.security or self.encrypted or self.cross_origin)
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Span origin, asked
@@ -193,8 +198,8 @@ cdef class Headers(Middleware):
         cdef Span origin
         for item in self.security:
             set_line(response, <Line>item)
-        if self.transport_security and (self.transport_security_always or self.is_encrypted(request)):
-            for item in self.transport_security:
+        if self.encrypted and self.is_encrypted(request):
+            for item in self.encrypted:
                 set_line(response, <Line>item)
         for item in self.response_lines:
             set_line(response, <Line>item)
@@ -202,6 +207,8 @@ cdef class Headers(Middleware):
             origin = request.find(b"origin", 6)
             if response.find(b"access-control-allow-origin", 27).ptr == NULL:
                 self.allow(response, origin)
+            if self.vary:
+                response.append(span_of(b"Vary", 4), span_of(b"Origin", 6))
             for item in self.always:
                 set_line(response, <Line>item)
         return 0
@@ -215,8 +222,6 @@ cdef class Headers(Middleware):
             copy = response.alloc(origin.len + 1)
             memcpy(copy, origin.ptr, origin.len)
             response.append(span_of(b"Access-Control-Allow-Origin", 27), span_of(copy, origin.len))
-        if self.vary:
-            response.append(span_of(b"Vary", 4), span_of(b"Origin", 6))
         return 0
 
     cdef bint allows(self, Span origin) except *:

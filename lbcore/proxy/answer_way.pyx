@@ -95,13 +95,15 @@ cdef class AnswerWay(Attempting):
 
     cdef int refuse(self, int status, int error) except -1:
         """Answer a request that was not understood; its connection cannot go on."""
+        cdef bytes text
         self.entry_point.stats.requests += 1
         self.started_ns = self.dialer.clock[0] if self.entry_point.observer is None else monotonic_ns()
         self.error = error
         self.request.framing.keep_alive = False
+        text = REFUSALS.get(status, b"")
         if status == 400 and self.request.lacks_host:
             return self.answer(400, b"400 Bad Request: missing required Host header", True)
-        return self.answer(status, REFUSALS.get(status, b""), True)
+        return self.answer(status, text, len(text) > 0)
 
     cdef int answer(self, int status, bytes text, bint plain) except -1:
         """Answer in the server's place. `text` has to be a constant; None: the usual one of the status."""

@@ -59,10 +59,12 @@ cdef class Dialer:                     # makes and keeps connections to servers,
     cdef int connect(self, Exchange exchange, bint anew) except -1
     cdef int watch_queue(self, WaitQueue queue) except -1
     cdef int arm(self, Pending pending, int64_t timeout_ms) except -1
+    cdef int disarm(self, Pending pending) except -1
     cdef uint64_t now_ns(self) noexcept
     cdef void hurry(self) noexcept
     cdef int mirror(self, Exchange exchange, Request request, Mirror mirror, Recording body) except -1
     cdef Reply ask(self, Exchange exchange, Service service, Request request, bytes body, int64_t limit_bytes)
+    cdef int settle_later(self, Reply reply) except -1
 
 
 cdef class Exchange(Context):

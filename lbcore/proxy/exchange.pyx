@@ -123,7 +123,11 @@ cdef class Dialer:
         return 0
 
     cdef int arm(self, Pending pending, int64_t timeout_ms) except -1:
-        """Call `pending.expire` after that time, unless `pending.timer` is cancelled before."""
+        """Call `pending.expire` after that time, unless `disarm` is called before. Sets `pending.timer`."""
+        return 0
+
+    cdef int disarm(self, Pending pending) except -1:
+        """Stop `pending.timer`, which is None then."""
         return 0
 
     cdef uint64_t now_ns(self) noexcept:
@@ -142,6 +146,10 @@ cdef class Dialer:
         """Send a request of lbcore's own to a service. The Reply is settled later, never within this call."""
         raise NotImplementedError
 
+    cdef int settle_later(self, Reply reply) except -1:
+        """Settle a Reply in the next round of the event loop."""
+        raise NotImplementedError
+
 
 cdef class Exchange(Context):
     """What both ends know of an exchange, and the calls that they make for events at their side."""
@@ -154,6 +162,9 @@ cdef class Exchange(Context):
         pending.context = self
         self.pending = pending
         return self.dialer.arm(pending, timeout_ms)
+
+    cdef int disarm(self, Pending pending) except -1:
+        return self.dialer.disarm(pending)
 
     cdef Reply ask(self, object service, Request request, bytes body, int64_t limit_bytes, int64_t timeout_ms):
         cdef Reply reply
@@ -197,8 +208,7 @@ cdef class Exchange(Context):
         self.waiting = self.settled_early = False
         pending.context = None
         if pending.timer is not None:
-            pending.timer.cancel()
-            pending.timer = None
+            self.dialer.disarm(pending)
         return pending
 
     # What happens

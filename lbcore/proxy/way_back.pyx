@@ -23,8 +23,8 @@ cdef class WayBack:
         self.begun = True
         if gates.entered:
             self.left = gates.count_passed()
-        elif route is not None and route.sees_answers:
-            self.left = passed
+        elif route is not None:
+            self.left = route.answering[passed]
 
     cdef int run(self, Route route, Gates gates, Request request, Response answer, Context context, Pending settled) except -1:
         """Have the answer pass what is left. Returns a Verdict; after ANSWER, to be called again with the new answer.
@@ -43,6 +43,10 @@ cdef class WayBack:
             elif self.left == 0:
                 return PASS
             else:
+                if not gated:
+                    self.left = route.answering[self.left]
+                    if self.left == 0:
+                        return PASS
                 self.left -= 1
                 middleware = middleware_at(route, gates, self.left, gated)
                 if not (<Middleware>middleware).sees_answer:

@@ -181,7 +181,7 @@ cdef class WholeExchange(AnswerWay):
     cdef str place(self):
         if self.gates.entered and self.step >= self.gates.first_step:
             return self.gates.place_of(self.step)
-        return self.route.place_of(self.step)
+        return self.route.name if self.route.outer is None else self.route.place_of(self.step)
 
     cdef uint64_t now_ns(self) noexcept:
         return self.dialer.now_ns()
@@ -193,21 +193,28 @@ cdef class WholeExchange(AnswerWay):
 
     cdef void end_steps(self, Py_ssize_t step) noexcept:
         """Call `on_end` of the middlewares from `step` on, the last one first, and drop what they keep."""
+        cdef PyObject* ending = NULL           # what is called; the exchange's route or gate owns it
+        while True:
+            try:
+                self.call_ends(step, &ending)
+                return
+            except Exception as error:
+                _log.error("internal error of middleware %s at the end of an exchange", (<Middleware>ending).name, exc_info=error)
+
+    cdef int call_ends(self, Py_ssize_t step, PyObject** ending) except -1:
+        """`end_steps` as far as nothing fails."""
         cdef Slot* slot
-        cdef Middleware middleware
         while self.n_slots:
             slot = &self.slots[self.n_slots - 1]
             if slot.step < step:
-                return
+                break
             self.step = slot.step
             if slot.owed != NULL:
-                middleware = <Middleware>slot.owed
+                ending[0] = slot.owed
                 slot.owed = NULL
-                try:
-                    middleware.on_end(self.request, self.status, self)
-                except Exception as error:
-                    _log.error("internal error of middleware %s at the end of an exchange", middleware.name, exc_info=error)
+                (<Middleware>ending[0]).on_end(self.request, self.status, self)
             self.drop_slot()
+        return 0
 
 
 cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer dialer):

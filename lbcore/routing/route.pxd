@@ -19,7 +19,7 @@ cdef class Route:
     cdef bint logged                   # in the access log
     cdef bint counted                  # in metrics
     cdef bint internal                 # lbcore itself answers, so that no service is named
-    cdef bint sees_answers             # some middleware wants the answer
+    cdef int* answering                # by number of middlewares: how many they are without the last ones that do not want the answer; owned
     cdef ServiceStats* stats           # this worker's counters of the router; NULL = it has none
     cdef object region                 # keeps `stats` mapped
 

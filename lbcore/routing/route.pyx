@@ -3,6 +3,7 @@
 cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
+from libc.stdlib cimport calloc, free
 
 from lbcore.middleware.base cimport Middleware
 from lbcore.routing.index cimport RouteIndex
@@ -16,6 +17,7 @@ cdef class Route:
 
     def __cinit__(self, str name, tuple middlewares, Service service, uint32_t slot=0xFFFFFFFF, Route outer=None):
         cdef Middleware middleware
+        cdef Py_ssize_t i
         self.router = name
         self.name = name if outer is None else f"{outer.name} -> {name}"
         self.root = name if outer is None else outer.root
@@ -24,8 +26,15 @@ cdef class Route:
         self.service = service
         self.slot = slot
         self.logged = self.counted = True
-        for middleware in middlewares:
-            self.sees_answers = self.sees_answers or middleware.sees_answer
+        self.answering = <int*>calloc(len(middlewares) + 1, sizeof(int))
+        if self.answering == NULL:
+            raise MemoryError
+        for i in range(<Py_ssize_t>len(middlewares)):
+            middleware = middlewares[i]
+            self.answering[i + 1] = <int>i + 1 if middleware.sees_answer else self.answering[i]
+
+    def __dealloc__(self):
+        free(self.answering)
 
     def observe(self, bint logged, bint counted, bint internal=False):
         """Set whether its requests are logged and counted, before the first one. Returns the route."""

@@ -12,6 +12,7 @@ from lbcore.transport.local_stream cimport LocalStream
 
 cdef class ServiceReply(Reply):
     cdef AskStream stream              # the client's end of the exchange; None after its end
+    cdef ServiceReply next_kept        # the next one of the freelist
     cdef Recording kept                # owns the memory of `Reply.body`, which counts to the instance's budget; None: there is no body
 
     cdef int stop(self) except -1
@@ -21,8 +22,8 @@ cdef class AskStream(LocalStream):
     cdef ServiceReply reply            # None after the end of the exchange
     cdef Owner limit                   # that keeps the answer's body; None until some of it comes
     cdef int64_t limit_bytes           # of it; -1 = any number
-    cdef object settle_later           # called with a Reply whose exchange ends before `send` has returned
-    cdef bint is_sending
+    cdef bint is_sending               # `send` has not returned: the reply is settled later
+    cdef AskStream next_kept           # the next one of the freelist
 
     cdef int send(self, Service service) except -1
     cdef int keep(self) except -1
@@ -30,5 +31,4 @@ cdef class AskStream(LocalStream):
     cdef int leave(self) except -1
 
 
-cdef ServiceReply ask_service(Exchange exchange, Service service, Request request, bytes body, int64_t limit_bytes,
-                              object settle_later)
+cdef ServiceReply ask_service(Exchange exchange, Service service, Request request, bytes body, int64_t limit_bytes)

@@ -5,9 +5,11 @@ which it is made (timeout, or end of the client), or when the answer's body is l
 """
 
 cimport cython
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from lbcore.http.request cimport Request
+from lbcore.http.sanitizer cimport POOLS
 from lbcore.http.spare cimport request_give, response_take
 from lbcore.http.span cimport Span, span_of
 from lbcore.middleware.base cimport Pending, Reply
@@ -17,6 +19,19 @@ from lbcore.proxy.whole cimport exchange_give, exchange_take
 from lbcore.routing.service cimport Service
 from lbcore.state.layout cimport ERROR_INTERNAL
 from lbcore.transport.local_stream cimport LocalStream
+
+cdef extern from "Python.h":
+    Py_ssize_t references "Py_REFCNT"(PyObject* item)
+
+cdef enum:
+    KEPT = 256                 # of each, for reuse
+
+
+# The first ones of the freelists, linked by `next_kept`. What somebody still refers to when it is its turn is left to him.
+cdef AskStream kept_streams = None
+cdef ServiceReply kept_replies = None
+cdef int n_streams = 0
+cdef int n_replies = 0
 
 
 @cython.final
@@ -42,6 +57,48 @@ cdef class ServiceReply(Reply):
             return stream.exchange.lose_server()
         finally:
             stream.leave()
+
+    cdef int release(self) except -1:
+        global kept_replies, n_replies
+        Reply.release(self)
+        if POOLS and self.kept is None and self.stream is None and n_replies < KEPT:
+            self.next_kept = kept_replies
+            kept_replies = self
+            n_replies += 1
+        return 0
+
+
+cdef ServiceReply take_reply():
+    """One that is as a new one."""
+    global kept_replies, n_replies
+    cdef ServiceReply found = kept_replies
+    if found is None:
+        return ServiceReply.__new__(ServiceReply)
+    kept_replies = found.next_kept
+    found.next_kept = None
+    n_replies -= 1
+    if references(<PyObject*>found) > 1:
+        return ServiceReply.__new__(ServiceReply)
+    found.expired = found.overflowed = False
+    found.error = -1
+    found.body = span_of(NULL, 0)
+    return found
+
+
+cdef AskStream take_stream():
+    """One that is as a new one."""
+    global kept_streams, n_streams
+    cdef AskStream found = kept_streams
+    if found is None:
+        return AskStream.__new__(AskStream)
+    kept_streams = found.next_kept
+    found.next_kept = None
+    n_streams -= 1
+    if references(<PyObject*>found) > 1:
+        return AskStream.__new__(AskStream)
+    found.blocked = found.body_sent = found.is_sending = False
+    found.sent_bytes = 0
+    return found
 
 
 @cython.final
@@ -90,13 +147,11 @@ cdef class AskStream(LocalStream):
         elif reply.error < 0:
             reply.error = ERROR_INTERNAL
         self.leave()
-        if self.is_sending:
-            self.settle_later(reply)
-            return 0
-        return reply.settle()
+        return exchange.dialer.settle_later(reply) if self.is_sending else reply.settle()
 
     cdef int leave(self) except -1:
         """Give the exchange back; the reply stays."""
+        global kept_streams, n_streams
         cdef Exchange exchange = self.exchange
         if exchange is None:
             return 0
@@ -104,14 +159,19 @@ cdef class AskStream(LocalStream):
         self.reply.stream = None
         self.reply = None
         exchange_give(exchange)
+        self.limit = None
+        self.body = None
+        if POOLS and n_streams < KEPT:
+            self.next_kept = kept_streams
+            kept_streams = self
+            n_streams += 1
         return 0
 
 
-cdef ServiceReply ask_service(Exchange exchange, Service service, Request request, bytes body, int64_t limit_bytes,
-                              object settle_later):
+cdef ServiceReply ask_service(Exchange exchange, Service service, Request request, bytes body, int64_t limit_bytes):
     """Begin a request on behalf of an exchange, whose client it names as its own. Raises MemoryError when the budget has no room."""
-    cdef AskStream stream = AskStream.__new__(AskStream)
-    cdef ServiceReply reply = ServiceReply.__new__(ServiceReply)
+    cdef AskStream stream = take_stream()
+    cdef ServiceReply reply = take_reply()
     cdef Exchange asking
     cdef Owner sending
     request.set_body(len(body))
@@ -124,7 +184,6 @@ cdef ServiceReply ask_service(Exchange exchange, Service service, Request reques
         if sending.overflowed:
             raise MemoryError("no room for the body of a request of a middleware's own")
     stream.limit_bytes = limit_bytes
-    stream.settle_later = settle_later
     asking = exchange_take(exchange.entry_point, stream, exchange.dialer)
     request_give(asking.request)
     asking.request = request

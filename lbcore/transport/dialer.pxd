@@ -7,7 +7,8 @@ from lbcore.transport.reactor cimport Reactor, Timed
 
 
 cdef class WaitDeadline(Timed):
-    cdef Pending pending       # the wait that it ends; None after it fired or was cancelled
+    cdef Pending pending       # the wait that it ends; None after it fired or was stopped
+    cdef WaitDeadline next_kept        # the next one of the dialer's freelist
 
 
 cdef class DialStream(ServerStream):
@@ -29,6 +30,8 @@ cdef class SocketDialer(Dialer):
     cdef set copies            # MirrorStream under way
     cdef object loop
     cdef set queues            # WaitQueue that are not empty
+    cdef WaitDeadline kept     # the first one of the freelist, linked by `next_kept`
+    cdef int kept_count
     cdef object poll_handle    # the timer of the next `poll`; None while all queues are empty
 
     cdef int dial(self, Exchange exchange) except -1

@@ -6,6 +6,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from lbcore.http.request cimport Request
+from lbcore.http.sanitizer cimport POOLS
 from lbcore.middleware.base cimport Pending, Reply
 from lbcore.proxy.exchange cimport Exchange, ServerStream
 from lbcore.proxy.recording cimport Recording
@@ -31,6 +32,7 @@ from lbcore.transport.resolver import Resolver
 
 cdef enum:
     MOST_WAITING = 100         # for one connection: as many streams as one may open before the server has said how many
+    KEPT_DEADLINES = 256       # of waits that are over, kept for reuse
     SHORT_MS = 500             # waits below that are exact to 1 ms: the wheel of timers has coarser ticks
 
 cdef bytes OFFER_BOTH = b"\x02h2\x08http/1.1"      # in ALPN
@@ -43,7 +45,7 @@ _log = logging.getLogger("lbcore.transport")
 
 @cython.final
 cdef class WaitDeadline(Timed):
-    """The timeout of a wait of an exchange. Its Pending owns it, as `timer`; the reference back ends when it fires or is cancelled."""
+    """The timeout of a wait of an exchange. Its Pending owns it, as `timer`; the reference back ends when it fires or is stopped."""
 
     cdef int on_timeout(self) except -1:
         cdef Pending pending = self.pending
@@ -52,11 +54,6 @@ cdef class WaitDeadline(Timed):
 
     cdef void fail(self, object error) noexcept:
         _log.error("internal error at the end of a wait", exc_info=error)
-
-    def cancel(self) -> None:
-        """Stop the timeout."""
-        timer_clear(&self.timer)
-        self.pending = None
 
 
 cdef ServerConnection connection_to(Server server, OwnedSocket socket):
@@ -225,10 +222,31 @@ cdef class SocketDialer(Dialer):
         if timeout_ms < SHORT_MS and not self.reactor.driven_ms:
             pending.timer = self.loop.call_later(timeout_ms / 1000.0, self.expire, pending)
             return 0
-        deadline = WaitDeadline.__new__(WaitDeadline)
+        deadline = self.kept
+        if deadline is None:
+            deadline = WaitDeadline.__new__(WaitDeadline)
+        else:
+            self.kept = deadline.next_kept
+            deadline.next_kept = None
+            self.kept_count -= 1
         deadline.pending = pending
         pending.timer = deadline
         return self.reactor.arm(deadline, timeout_ms)
+
+    cdef int disarm(self, Pending pending) except -1:
+        cdef WaitDeadline deadline
+        if not isinstance(pending.timer, WaitDeadline):
+            pending.timer.cancel()             # of the event loop
+            pending.timer = None
+            return 0
+        deadline = <WaitDeadline>pending.timer
+        pending.timer = deadline.pending = None
+        timer_clear(&deadline.timer)
+        if POOLS and self.kept_count < KEPT_DEADLINES:
+            deadline.next_kept = self.kept
+            self.kept = deadline
+            self.kept_count += 1
+        return 0
 
     def expire(self, Pending pending) -> None:
         """A short wait is over."""
@@ -290,11 +308,11 @@ cdef class SocketDialer(Dialer):
             raise
 
     cdef Reply ask(self, Exchange exchange, Service service, Request request, bytes body, int64_t limit_bytes):
-        return ask_service(exchange, service, request, body, limit_bytes, self.settle_soon)
+        return ask_service(exchange, service, request, body, limit_bytes)
 
-    def settle_soon(self, Reply reply) -> None:
-        """Settle a reply in the next round of the event loop."""
+    cdef int settle_later(self, Reply reply) except -1:
         self.loop.call_soon(self.settle, reply)
+        return 0
 
     def settle(self, Reply reply) -> None:
         self.reactor.enter()

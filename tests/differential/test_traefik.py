@@ -111,6 +111,8 @@ ROUTERS = {
             "api",
             "slash",
             "defaults",
+            "browsers",
+            "moved",
         )
     },
     "settls": tagged("PathPrefix(`/settls/`)", "any", first=["says-tls", "tls"]),
@@ -167,7 +169,24 @@ MIDDLEWARES: dict[str, Any] = {
             "forceSTSHeader": True,
         }
     },
-    "development": {"headers": {"isDevelopment": True, "stsSeconds": 5, "forceSTSHeader": True, "frameDeny": True}},
+    "browsers": {
+        "headers": {
+            "browserXssFilter": True,
+            "publicKey": "pin-sha256=x; max-age=5",
+            "sslProxyHeaders": {"X-Scheme-Seen": "https"},
+        }
+    },
+    "development": {
+        "headers": {
+            "isDevelopment": True,
+            "stsSeconds": 5,
+            "forceSTSHeader": True,
+            "frameDeny": True,
+            "publicKey": "pin-sha256=x; max-age=5",
+            "sslProxyHeaders": {"X-Scheme-Seen": "https"},
+        }
+    },
+    "moved": {"redirectRegex": {"regex": "/moved/", "replacement": "/new/", "permanent": True}},
     "cors-all": {
         "headers": {
             "accessControlAllowCredentials": True,
@@ -432,6 +451,8 @@ REQUESTS = {
     "scheme": get("/scheme/x?y", "a.test:81"),
     "scheme post": get("/scheme/x?y", "a.test:81", method="POST", body="x"),
     "redirect": get("/redirect/x/y?z=1"),
+    "redirect for good": get("/moved/x"),
+    "redirect for good put": get("/moved/x", method="PUT", body="x"),
     "redirect put": get("/redirect/x/y?z=1", method="PUT", body="x"),
     "headers": get("/headers", "a", "X-Gone: 1", "X-Set: 0"),
     "cors preflight": get(
@@ -442,6 +463,9 @@ REQUESTS = {
     "cors none": get("/cors"),
     "secure": get("/secure"),
     "secure all": get("/sall"),
+    "browsers": get("/browsers/"),
+    "browsers over TLS": get("/browsers/", "a", "X-Scheme-Seen: https"),
+    "development over TLS": get("/dev", "a", "X-Scheme-Seen: https"),
     "development": get("/dev"),
     "cors all": get("/call", "a", "Origin: https://x.a.test"),
     "cors all other": get("/call", "a", "Origin: https://a.test.evil"),
@@ -517,6 +541,7 @@ COMPARED_HEADERS = (
     "content-security-policy",
     "content-security-policy-report-only",
     "permissions-policy",
+    "public-key-pins",
     "access-control-allow-credentials",
     "access-control-expose-headers",
 )
@@ -533,7 +558,12 @@ def test_same_request_same_outcome(pair: Pair, entry_point: str, name: str) -> N
     if name == "hop by hop":
         assert ours.body["headers"].pop("connection") == "TE"  # documented
     assert ours.seen == theirs.seen
-    shown = {key: theirs.headers[key] for key in COMPARED_HEADERS if key in theirs.headers}
-    if isinstance(theirs.body, dict):
-        shown.pop("content-length", None)
-    assert {key: ours.headers.get(key) for key in shown} == shown
+    theirs_shown, ours_shown = (
+        {key: outcome.headers[key] for key in COMPARED_HEADERS if key in outcome.headers} for outcome in (theirs, ours)
+    )
+    if isinstance(theirs.body, dict) or "content-length" not in theirs_shown:
+        theirs_shown.pop("content-length", None)
+        ours_shown.pop("content-length", None)
+    if ours.status in ("400", "417", "501", "505"):  # refusals of lbcore's own say so everywhere
+        ours_shown.pop("x-content-type-options", None)
+    assert ours_shown == theirs_shown

@@ -122,6 +122,17 @@ def test_sources_are_apart() -> None:
             assert statuses(client, 2, GET.replace(b"shop.test", name)) == [200, 429]
 
 
+def test_a_network_of_ipv6_is_one_source() -> None:
+    criterion = {"ipStrategy": {"depth": 1, "ipv6Subnet": 64}}
+    limit = limited("http://127.0.0.1:1", average=1, period="1h", sourceCriterion=criterion)
+    with edge(limit, forwardedHeaders={"insecure": True}) as lb:
+        lb.drive()
+        client = lb.client()
+        for address, status in (("2001:db8::1", 502), ("2001:db8::2", 429), ("2001:db8:0:1::1", 502)):
+            line = f"\r\nX-Forwarded-For: {address}\r\n\r\n".encode()
+            assert statuses(client, 1, GET.replace(b"\r\n\r\n", line)) == [status]
+
+
 def test_routers_are_apart_and_reloads_change_nothing() -> None:
     with recorders("a") as (a,):
         dynamic = limited(a.url, average=1, period="1h", burst=2)

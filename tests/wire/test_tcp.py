@@ -119,6 +119,20 @@ def test_routers_by_client_address_and_the_rest_is_http() -> None:
             assert lb.ask(get)[0] == "HTTP/1.1 200 OK"
 
 
+@pytest.mark.parametrize("default", ["", "v3", "v2"])
+@pytest.mark.parametrize("own", ["", "v3", "v2"])
+def test_rules_of_version_2(default: str, own: str) -> None:
+    """A matcher with several values, which only that version has; otherwise the router is disabled, and all is HTTP."""
+    with echoes("a") as (a,):
+        config = tcp([address(a)], "ClientIP(`10.0.0.1`, `127.0.0.0/8`) && HostSNI(`*`)")
+        if own:
+            config["tcp"]["routers"]["all"]["ruleSyntax"] = own
+        with edge(config, static={"core": {"defaultRuleSyntax": default}} if default else None) as lb:
+            client = lb.client()
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.until(b"\n") == (b"a\n" if (own or default) == "v2" else b"HTTP/1.1 404 Not Found\r\n")
+
+
 def test_who_is_not_on_the_list_is_turned_away() -> None:
     with echoes("a") as (a,):
         config = tcp([address(a)])
