@@ -168,6 +168,14 @@ def test_claims() -> None:
         assert status(proxy, token(**good | {"exp": now - 5})) == "200"  # within the leeway
 
 
+@pytest.mark.parametrize(("leeway", "found"), [("0s", "401"), ("1h", "200")])
+def test_clocks_that_differ(leeway: str, found: str) -> None:
+    now = int(time.time())
+    with serving(echo) as server, edge(guarded(server.url, secret=SECRET, leeway=leeway)) as proxy:
+        assert status(proxy, token(exp=now - 1000 if found == "200" else now - 5)) == found
+        assert status(proxy, token(nbf=now + 1000)) == found
+
+
 def test_what_is_no_token() -> None:
     with edge(guarded("http://127.0.0.1:1", secret=SECRET, realm="shop")) as proxy:
         first, headers, body = proxy.ask(GET % b"")
