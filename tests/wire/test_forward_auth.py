@@ -6,7 +6,9 @@ import contextlib
 import json
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -424,6 +426,45 @@ def test_a_server_that_does_not_answer_and_a_client_that_goes_away() -> None:
         proxy.drive(2_000)
         assert client.message()[0] == "HTTP/1.1 500 Internal Server Error"
         assert server.connections == 0
+
+
+def test_nobody_gets_the_answer_of_another_one() -> None:
+    """Many are asked about at once, while clients go away: what has served one request serves another one anew."""
+
+    def judge(peer: Peer) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                number = int(peer.message()[1]["x-number"])
+                if number % 3 == 0:
+                    time.sleep(0.002)
+                status = "403 No" if number % 5 == 0 else "200 OK"
+                peer.send(reply(status, f"X-User: {number}", body=f"user {number}" if number % 2 else ""))
+
+    def asks(numbers: range) -> None:
+        client = proxy.client()
+        for number in numbers:
+            request = GET % f"X-Number: {number}\r\nX-User: 0\r\n".encode()
+            if number % 7 == 0:
+                client.send(request)
+                client.close()
+                client = proxy.client()
+                continue
+            first, headers, body = client.ask(request)
+            if number % 5 == 0:
+                assert (first.split()[1], headers["x-user"]) == ("403", str(number))
+                assert body.decode() == (f"user {number}" if number % 2 else "")
+            else:
+                assert (first.split()[1], json.loads(body)["x-user"]) == ("200", str(number))
+            done.append(number)
+        client.close()
+
+    done: list[int] = []
+    with serving(echo) as server, serving(judge) as auth:
+        with edge(guarded(server.url, auth.url, authResponseHeaders=["X-User"])) as proxy:
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(asks, [range(start, 400, 8) for start in range(8)]))
+            assert len(done) == sum(1 for number in range(400) if number % 7)
+            eventually(lambda: proxy.open_connections == 0, "all have gone")
 
 
 def test_tls_to_the_server(tmp_path: Path) -> None:
