@@ -7,7 +7,8 @@ import copy
 import hmac
 import json
 import logging
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -27,6 +28,7 @@ from lbcore.api.pages import Pages, SameOrigin
 from lbcore.api.prometheus import RequestCollector
 from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View
+from lbcore.routing.compile_own import DASHBOARD, METRICS, PART_HEADER, REST
 
 PER_PAGE = 100
 REST_LIMIT_BYTES = 64 << 20
@@ -67,8 +69,34 @@ def make_app(runtime: Runtime, live: Live | None = None) -> Starlette:
         routes = [route for route in routes if route.path.startswith(f"{base}/api/providers/")]
     if runtime.static.metrics and runtime.static.metrics.prometheus:
         routes.append(Route("/metrics", api.metrics))
-    wrappers = [Middleware(_Failures), Middleware(SameOrigin)]
+    own = re.escape(base)
+    parts = {
+        DASHBOARD: re.compile(rf"{own}/(dashboard(/.*)?)?"),
+        METRICS: re.compile("/metrics"),
+        REST: re.compile(rf"{own}/api/providers/.*"),
+    }
+    wrappers = [Middleware(_Failures), Middleware(SameOrigin), Middleware(_Parts, parts=parts)]
     return Starlette(routes=routes, exception_handlers={404: _not_found}, middleware=wrappers)
+
+
+class _Parts:
+    """A router that leads to a part of the admin server, `prometheus@internal`, gives no way to the others.
+
+    parts  by service: the paths that it has.
+    """
+
+    def __init__(self, app: ASGIApp, parts: Mapping[str, re.Pattern[str]]) -> None:
+        self._app = app
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for name, value in scope["headers"] if scope["type"] == "http" else ():
+            if name == PART_HEADER.lower().encode():
+                paths = self._parts.get(value.decode("latin-1"))
+                if paths is None or not paths.fullmatch(scope["path"]):
+                    await _no_page()(scope, receive, send)
+                    return
+        await self._app(scope, receive, send)
 
 
 class _Failures:

@@ -337,6 +337,7 @@ class _Compiler:
         target = NO_SERVICE
         if service in SERVED_BY_ADMIN:
             target = self.own.admin_service()
+            steps += self.own.narrowed(service)
         elif service.endswith("@internal"):
             steps += (self.own.answer(service),)
         elif service:

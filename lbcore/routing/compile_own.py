@@ -8,6 +8,7 @@ from lbcore.config.static import RedirectEntryPoint, StaticConfig
 from lbcore.config.validate import Findings, challenge_points, qualify, redirection_port
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.challenges import Challenges
+from lbcore.middleware.headers import Headers
 from lbcore.middleware.redirect import RedirectScheme
 from lbcore.middleware.respond import Ping, Respond
 from lbcore.routing.compile_middlewares import MiddlewareCompiler
@@ -24,6 +25,7 @@ REST, REST_RULE = "rest@internal", "PathPrefix(`/api/providers`)"
 PING, NOOP, ACME_HTTP = "ping@internal", "noop@internal", "acme-http@internal"
 OWN = "lbcore@internal"  # in place of a router's name: whose middlewares those of an entry point are
 SERVED_BY_ADMIN = frozenset({API, DASHBOARD, METRICS, REST})
+PART_HEADER = "X-Lbcore-Service"  # towards the admin server; a client that sends it narrows its own view alone
 NO_SLOT = 0xFFFFFFFF
 CHALLENGE_RULE = "PathPrefix(`/.well-known/acme-challenge/`)"
 ANY_RULE = "HostRegexp(`^.+$`)"
@@ -105,6 +107,12 @@ class OwnRouters:
     def admin_service(self) -> Service:
         """The service of the admin server, in the supervisor."""
         return self.services.alone(API, self.admin)
+
+    def narrowed(self, service: str) -> tuple[Middleware, ...]:
+        """What tells the admin server that a router leads to a part of it alone; `api@internal` is all of it."""
+        if service == API:
+            return ()
+        return (Headers(service, model.Headers(custom_request_headers={PART_HEADER: service})),)
 
     def answer(self, name: str) -> Middleware:
         if name == ACME_HTTP:

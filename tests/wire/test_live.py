@@ -18,7 +18,7 @@ from lbcore.api import live as live_module
 from tests.support.instance import eventually
 from tests.support.recorder import config, recorders
 from tests.support.stream import Stream
-from tests.support.wire import Edge
+from tests.support.wire import Edge, edge
 from tests.wire.test_health import check, patients
 from tests.wire.test_observability import TOKEN, api, watched
 
@@ -304,3 +304,27 @@ def test_the_files_of_the_page_come_with_all_that_browsers_have_to_know() -> Non
         assert api(lb, "/lb/dashboard/")[0] == 200
         assert api(lb, "/lb/api/structure")[0] == 200
         assert api(lb, "/dashboard/")[0] == 404
+
+
+def test_a_router_to_a_part_of_the_admin_server_gives_no_way_to_the_rest() -> None:
+    services = {"metrics": "prometheus@internal", "page": "dashboard@internal", "all": "api@internal"}
+    routers = {
+        name: {"rule": f"Host(`{name}.test`)", "service": service, "entryPoints": ["web"]}
+        for name, service in services.items()
+    }
+    static = {"api": {}, "metrics": {"prometheus": {"manualRouting": True}}}
+    with edge({"http": {"routers": routers}}, {"web": {"address": "127.0.0.1:0"}}, static) as lb:
+        answers = {}
+        for name in services:
+            for path in ("/metrics", "/dashboard/", "/api/rawdata"):
+                client = lb.client()
+                more = "X-Lbcore-Service: api@internal\r\nConnection: X-Lbcore-Service\r\n" if name != "all" else ""
+                head = f"GET {path} HTTP/1.1\r\nHost: {name}.test\r\n{more}\r\n"
+                answers[name, path] = int(client.ask(head.encode())[0].split()[1])
+                client.close()
+        assert {key for key, status in answers.items() if status == 200} == {
+            ("metrics", "/metrics"),
+            ("page", "/dashboard/"),
+            *(("all", path) for path in ("/metrics", "/dashboard/", "/api/rawdata")),
+        }
+        assert set(answers.values()) == {200, 404}
