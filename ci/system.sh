@@ -51,6 +51,7 @@ test)
     need knotd knot
     need chromium chromium
     need faketime faketime
+    need prometheus prometheus
     need etcd etcd-server
     [ -d /usr/lib/postgresql ] || missing="$missing postgresql"
     busybox --list 2>/dev/null | grep -qx httpd || missing="$missing busybox-static"

@@ -28,6 +28,7 @@ from lbcore.api.pages import Pages, SameOrigin
 from lbcore.api.prometheus import RequestCollector
 from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View
+from lbcore.config.static import Prometheus
 from lbcore.routing.compile_own import DASHBOARD, METRICS, PART_HEADER, REST
 
 PER_PAGE = 100
@@ -183,7 +184,8 @@ class _Api:
     @_aside
     def metrics(self, runtime: Runtime, request: Request) -> Response:
         registry = CollectorRegistry()
-        registry.register(RequestCollector(runtime))
+        settings = runtime.static.metrics.prometheus if runtime.static.metrics is not None else None
+        registry.register(RequestCollector(runtime, settings or Prometheus()))
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @_aside

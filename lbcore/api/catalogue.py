@@ -90,7 +90,7 @@ def overview(runtime: Runtime) -> View:
             "errors": sum(each.status == "expired" for each in certificates),
         },
         "features": {
-            "tracing": "",
+            "tracing": "OTLP" if static.tracing is not None else "",
             "metrics": "Prometheus" if static.metrics and static.metrics.prometheus else "",
             "accessLog": static.access_log is not None,
         },

@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from lbcore.api.runtime import Runtime
+from lbcore.config.static import Labels
 from lbcore.config.validate import qualify
 from lbcore.observability.series import KINDS, labels_of, tls_labels_of
 from lbcore.routing.balancer import Balancer, LoadBalancer
@@ -21,10 +22,14 @@ CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 
 
 class RequestCollector(Collector):
-    """Sums the workers' counters. Costs O(sets of labels) per scrape, and nothing otherwise."""
+    """Sums the workers' counters. Costs O(sets of labels) per scrape, and nothing otherwise.
 
-    def __init__(self, runtime: Runtime) -> None:
+    labels  those by which requests are told, and the bounds of the histogram of durations.
+    """
+
+    def __init__(self, runtime: Runtime, labels: Labels) -> None:
         self._runtime = runtime
+        self._labels = labels
 
     def describe(self) -> list[Metric]:
         """No metrics, because a registry would otherwise collect everything once to learn the names."""
@@ -50,6 +55,7 @@ class RequestCollector(Collector):
                 "lbcore_access_log_lines_lost", "Lines of the access log that could not be written",
                 value=runtime.region.log_lines_lost,
             )  # fmt: skip
+        yield from self._telemetry()
         yield CounterMetricFamily(
             "lbcore_log_lines_lost", "Lines of the log that could not be written", value=runtime.log_lines_lost(),
         )  # fmt: skip
@@ -60,6 +66,20 @@ class RequestCollector(Collector):
         yield from self._members()
         yield from self._calls()
         yield from self._udp_members()
+
+    def _telemetry(self) -> Iterator[Metric]:
+        """What collectors were sent."""
+        static, region, sent = self._runtime.static, self._runtime.region, self._runtime.telemetry
+        if static.tracing is not None and sent is not None:
+            help_text = "Spans that the collector has taken"
+            yield CounterMetricFamily("lbcore_spans_exported", help_text, value=sent.spans_sent)
+            help_text = "Spans for which there was no room, or that the collector has refused"
+            yield CounterMetricFamily("lbcore_spans_lost", help_text, value=region.spans_lost)
+        if static.access_log is not None and static.access_log.otlp is not None and sent is not None:
+            help_text = "Records of the access log that the collector has taken"
+            yield CounterMetricFamily("lbcore_access_log_records_exported", help_text, value=sent.log_records_sent)
+            help_text = "Records of the access log for which there was no room, or that the collector has refused"
+            yield CounterMetricFamily("lbcore_access_log_records_lost", help_text, value=region.log_records_lost)
 
     def _datagrams(self) -> Iterator[Metric]:
         """Sessions of UDP, and datagrams by what became of them."""
@@ -232,11 +252,16 @@ class RequestCollector(Collector):
         return {"entrypoint": points, "router": routers, "service": services}
 
     def _requests(self) -> Iterator[Metric]:
-        prometheus = self._runtime.static.metrics.prometheus if self._runtime.static.metrics else None
-        bounds = sorted(prometheus.buckets) if prometheus else []
+        metrics = self._runtime.static.metrics
+        counted, bounds = metrics.bounds if metrics is not None else [], set(self._labels.bounds)
+        told = {
+            "entrypoint": self._labels.add_entry_points_labels,
+            "router": self._labels.add_routers_labels,
+            "service": self._labels.add_services_labels,
+        }
         names, counters = self._names(), self._runtime.region.request_counters()
         own = {"entrypoint": ["entrypoint"], "router": ["router", "service"], "service": ["service"]}
-        for kind in KINDS:
+        for kind in (kind for kind in KINDS if told[kind]):
             labels = ["code", "method", "protocol", *own[kind]]
             prefix, about = f"lbcore_{kind}", f"on {'an' if kind == 'entrypoint' else 'a'} {kind}"
             requests = CounterMetricFamily(
@@ -262,9 +287,10 @@ class RequestCollector(Collector):
                 bytes_in.add_metric(values, received)
                 bytes_out.add_metric(values, sent)
                 upto, cumulative = 0, []
-                for bound, counted in zip(bounds, buckets, strict=False):
-                    upto += counted
-                    cumulative.append((f"{bound:g}", upto))
+                for bound, number in zip(counted, buckets, strict=False):
+                    upto += number
+                    if bound in bounds:
+                        cumulative.append((f"{bound:g}", upto))
                 durations.add_metric(values, [*cumulative, ("+Inf", count)], seconds)
             yield from (requests, durations, bytes_in, bytes_out)
             by_tls = CounterMetricFamily(

@@ -83,6 +83,18 @@ class RestTarget(Protocol):
         """Use an empty configuration. Raises OSError if that cannot be stored."""
 
 
+class SentCounts(Protocol):
+    """What sends to collectors. See `lbcore.telemetry.agent`."""
+
+    @property
+    def spans_sent(self) -> int:
+        """Spans that a collector has taken."""
+
+    @property
+    def log_records_sent(self) -> int:
+        """Records of the access log that a collector has taken."""
+
+
 def _no_providers() -> Sequence[ProviderStatus]:
     return []
 
@@ -147,6 +159,7 @@ class Runtime:
     providers    the state of each provider.
     rest         the provider whose configuration clients put, if there is one.
     read_again   asks all providers to read their configurations again.
+    telemetry    what sends to collectors, if any is configured.
     """
 
     static: StaticConfig
@@ -163,6 +176,7 @@ class Runtime:
     providers: Callable[[], Sequence[ProviderStatus]] = _no_providers
     rest: RestTarget | None = None
     read_again: Callable[[], None] = _nothing
+    telemetry: SentCounts | None = None
     started_unix_s: float = field(default_factory=time.time)
     _derived: dict[str, Any] = field(default_factory=dict)
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
-from lbcore.config.model import Change, Model, keys
+from lbcore.config.model import Model
+
+Verbosity = Literal["minimal", "detailed"]
 
 
 class Observability(Model):
-    ignored = keys("traceVerbosity", "there is no tracing in this version of lbcore")
+    """`traceVerbosity`: `detailed` adds spans of routers, middlewares and services to those of the request and of each
+    attempt at a server."""
 
     tracing: bool | None = None
-
-    @classmethod
-    def adjust(cls, data: dict[str, Any]) -> list[Change]:
-        if data.get("tracing"):
-            return [Change("tracing", "has no effect", "there is no tracing in this version of lbcore")]
-        return []
+    trace_verbosity: Verbosity | None = None

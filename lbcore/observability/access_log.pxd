@@ -13,6 +13,8 @@ from lbcore.state.region cimport Region
 cdef class AccessLog:
     cdef Region region
     cdef LineWriter lines              # the ring for whole lines, which one of the workers empties
+    cdef LineWriter records            # the ring for records that a collector gets; None = it gets none
+    cdef bint writes_lines
     cdef bint json
     cdef bint with_traefik_fields      # format `common`
     cdef int min_retries               # with this number of retries a request is logged whatever its status; 0 = no such filter

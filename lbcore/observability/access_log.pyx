@@ -14,11 +14,13 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_ieq, span_of
 from lbcore.observability.fields cimport MODE_DROP, MODE_REDACT, LogFields, is_read, path_room
-from lbcore.observability.json_line cimport json_line
+from lbcore.observability.json_line cimport json_line, shown_fields
+from lbcore.observability.log_record cimport put_record
 from lbcore.observability.record cimport Record
 from lbcore.observability.ring cimport LineWriter
 from lbcore.observability.text cimport ESCAPED, put_quoted, put_text, start_time
 from lbcore.selection.atomic cimport atomic_add_u64
+from lbcore.state.layout cimport RING_RECORDS
 from lbcore.state.region cimport Region
 
 cdef extern from "Python.h":
@@ -102,6 +104,8 @@ cdef class AccessLog:
     def __init__(self, settings, Region region, worker):
         self.region = region
         self.lines = LineWriter(region, worker)
+        self.records = LineWriter(region, worker, RING_RECORDS) if settings.otlp is not None else None
+        self.writes_lines = settings.writes_lines
         self.json = settings.format == "json"
         self.with_traefik_fields = settings.format == "common"
         filters = settings.filters
@@ -143,12 +147,16 @@ cdef class AccessLog:
         cdef char* out
         if not self.is_logged(record):
             return 0
+        if self.records is not None:
+            put_record(self.records, shown_fields(self.fields, record, request, response, entry_point, router, service, url, count), record)
+            if not self.writes_lines:
+                return 0
         if not self.json:
             return self.note_common(record, request, router, url, count)
         text = json_line(self.fields, record, request, response, entry_point, router, service, url, count)
         out = self.lines.begin(len(text))
         if out != NULL:
-            self.lines.commit(put_text(out, text, len(text)), record.ended_ns)
+            self.lines.commit(put_text(out, text, len(text)), record.ended_ns, 1)
         return 0
 
     cdef int note_common(self, const Record* record, Request request, str router, str url, uint64_t count) except -1:
@@ -212,5 +220,5 @@ cdef class AccessLog:
             out = put_decimal(out, <Py_ssize_t>(record.duration_ns // 1000000) if self.shown & SHOW_DURATION else 0)
             out = put_text(out, b"ms", 2)
         out = put_text(out, b"\n", 1)
-        self.lines.commit(out, record.ended_ns)
+        self.lines.commit(out, record.ended_ns, 1)
         return 0

@@ -172,6 +172,9 @@ cdef dict fields_of(LogFields log, const Record* record, Request request, str en
         fields["TLSCipher"] = request.head.tls_cipher.decode()
         if request.tls_subject is not None:
             fields["TLSClientSubject"] = request.tls_subject.decode("utf-8", "replace")
+    if record.trace != NULL:
+        fields["TraceId"] = fields["trace_id"] = (<const char*>record.trace.trace_id)[:16].hex()
+        fields["SpanId"] = fields["span_id"] = (<const char*>record.trace.span_id)[:8].hex()
     if router:
         fields["RouterName"] = router
     if service:
@@ -182,9 +185,9 @@ cdef dict fields_of(LogFields log, const Record* record, Request request, str en
     return fields
 
 
-cdef bytes json_line(LogFields log, const Record* record, Request request, Response response, str entry_point, str router,
-                     str service, str url, uint64_t count):
-    """The line of an exchange, with its line end."""
+cdef dict shown_fields(LogFields log, const Record* record, Request request, Response response, str entry_point, str router,
+                       str service, str url, uint64_t count):
+    """The fields and headers of an exchange that are kept."""
     fields = fields_of(log, record, request, entry_point, router, service, url, count)
     shown = {name: value for name, value in fields.items() if log.keeps(name)}
     if log.with_headers:
@@ -193,6 +196,13 @@ cdef bytes json_line(LogFields log, const Record* record, Request request, Respo
         shown |= answer_headers(log, "downstream_", response, record.origin_status == 0)
         if record.origin_status:
             shown |= answer_headers(log, "origin_", response, False)
+    return shown
+
+
+cdef bytes json_line(LogFields log, const Record* record, Request request, Response response, str entry_point, str router,
+                     str service, str url, uint64_t count):
+    """The line of an exchange, with its line end."""
+    shown = shown_fields(log, record, request, response, entry_point, router, service, url, count)
     shown["level"] = "info"
     shown["msg"] = ""
     shown["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from lbcore.http.render cimport ForwardPolicy
+from lbcore.observability.trace cimport Trace
 
 cdef struct Record:                    # lives on the stack of the end of an exchange
     int status                         # of the answer that the client got; 499 = the client has gone; 0 = none
@@ -21,6 +22,7 @@ cdef struct Record:                    # lives on the stack of the end of an exc
     uint64_t request_bytes             # of bodies
     uint64_t response_bytes
     uint64_t origin_bytes              # of the body that the server has sent
+    const Trace* trace                 # NULL = it is not traced; the exchange's
     const ForwardPolicy* forward       # the forwarding of the request; owned by the exchange
 
 cdef enum:

@@ -1,4 +1,4 @@
-"""Rings in shared memory, through which workers pass lines of the access log to the process that writes them. No I/O.
+"""Rings in shared memory, through which workers pass lines of the access log, and spans, to the process that writes them. No I/O.
 
 Each worker alone fills its ring, without a lock; one process empties all rings. A line is complete before `LogRing.filled` is advanced
 past it. Lines of a worker that has died are written. If a ring has no room, the line is dropped and counted.
@@ -11,8 +11,10 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
 
 from lbcore.selection.atomic cimport atomic_add_u64
-from lbcore.state.layout cimport LOG_RING_BYTES, LogRing
+from lbcore.state.layout cimport LOG_RING_BYTES, RING_KINDS, RING_LINES, RING_RECORDS, RING_SPANS, LogRing
 from lbcore.state.region cimport Region
+
+LINES, SPANS, RECORDS = RING_LINES, RING_SPANS, RING_RECORDS
 
 cdef extern from *:
     """
@@ -30,6 +32,12 @@ cdef enum:
     MERGE_BYTES = 1 << 20      # a merge ends with the line that passes this size
 
 
+def check_kind(kind):
+    """Raise IndexError unless `kind` is one of rings."""
+    if not 0 <= kind < RING_KINDS:
+        raise IndexError(f"kind {kind} of rings")
+
+
 cdef inline uint64_t room_for(Py_ssize_t length) noexcept nogil:
     """Bytes that a line of this length occupies in a ring."""
     return HEAD_BYTES + ((<uint64_t>length + HEAD_BYTES - 1) & ~<uint64_t>(HEAD_BYTES - 1))
@@ -37,12 +45,14 @@ cdef inline uint64_t room_for(Py_ssize_t length) noexcept nogil:
 
 @cython.final
 cdef class LineWriter:
-    """Fills the ring of one worker. To be used by one thread."""
+    """Fills one ring of a worker. To be used by one thread. `kind`: LINES, SPANS or RECORDS."""
 
-    def __init__(self, Region region, worker):
+    def __init__(self, Region region, worker, kind=LINES):
         region.check_worker(worker)
+        check_kind(kind)
         self.region = region
-        self.ring = region.log_ring(worker)
+        self.ring = region.ring(kind, worker)
+        self.lost = &region.header.lost[<int>kind]
 
     cdef char* begin(self, Py_ssize_t length) noexcept:
         """Room for a line of at most `length` bytes, valid until `commit`; NULL if there is none: the line is dropped and counted."""
@@ -54,27 +64,32 @@ cdef class LineWriter:
         if left < room_for(length) or (at > LOW_BYTES and filled == emptied):
             skipped = left
         if length >= LOG_RING_BYTES or filled + skipped + room_for(length) - emptied > LOG_RING_BYTES:
-            atomic_add_u64(&self.region.header.log_lost, 1)
+            self.lose(1)
             return NULL
         if skipped:
             (<LineHead*>(ring.data + at)).length = LINE_SKIPPED
         self.at = filled + skipped
         return ring.data + (self.at & (LOG_RING_BYTES - 1)) + HEAD_BYTES
 
-    cdef void commit(self, const char* end, uint64_t time_ns) noexcept:
+    cdef void commit(self, const char* end, uint64_t time_ns, uint32_t items) noexcept:
         """Publish the line, which ends at `end`."""
         cdef LineHead* head = <LineHead*>(self.ring.data + (self.at & (LOG_RING_BYTES - 1)))
         head.time_ns = time_ns
         head.length = <uint32_t>(end - <char*>head - HEAD_BYTES)
+        head.items = items
         store_release(&self.ring.filled, self.at + room_for(head.length))
 
-    def put(self, line: bytes, time_ns: int) -> bool:
+    cdef void lose(self, uint64_t items) noexcept:
+        """Count what is lost."""
+        atomic_add_u64(self.lost, items)
+
+    def put(self, line: bytes, time_ns: int, items: int = 1) -> bool:
         """Add a line. Returns whether there was room."""
         cdef char* out = self.begin(len(line))
         if out == NULL:
             return False
         memcpy(out, <const char*>line, len(line))
-        self.commit(out + len(line), time_ns)
+        self.commit(out + len(line), time_ns, items)
         return True
 
     @property
@@ -90,15 +105,22 @@ cdef struct Cursor:                    # position of the reader in one ring
 
 @cython.final
 cdef class LineReader:
-    """Takes the lines of all workers in the order of time. Only one process at a time may read, in one thread."""
+    """Takes the lines of all workers in the order of time. Only one process at a time may read rings of a kind, in one thread.
+
+    items  in the lines of the last `merge`.
+    """
 
     cdef Region region                 # keeps the rings mapped
     cdef Cursor* cursors               # owned; by worker
     cdef char* text                    # owned; the merged lines
     cdef size_t room                   # bytes at text
+    cdef uint32_t kind                 # RingKind
+    cdef readonly uint64_t items
 
-    def __cinit__(self, Region region):
+    def __cinit__(self, Region region, kind=LINES):
+        check_kind(kind)
         self.region = region
+        self.kind = kind
         self.cursors = <Cursor*>calloc(region.workers, sizeof(Cursor))
         self.text = <char*>malloc(MERGE_BYTES)
         self.room = MERGE_BYTES
@@ -114,7 +136,7 @@ cdef class LineReader:
         cdef Cursor* cursor = &self.cursors[worker]
         cdef LineHead* head
         while cursor.at < cursor.end:
-            head = <LineHead*>(self.region.log_ring(worker).data + (cursor.at & (LOG_RING_BYTES - 1)))
+            head = <LineHead*>(self.region.ring(self.kind, worker).data + (cursor.at & (LOG_RING_BYTES - 1)))
             if head.length != LINE_SKIPPED:
                 return head
             cursor.at += LOG_RING_BYTES - (cursor.at & (LOG_RING_BYTES - 1))
@@ -128,9 +150,10 @@ cdef class LineReader:
         cdef uint32_t worker, chosen = 0
         cdef uint64_t limit_ns
         cdef void* moved
+        self.items = 0
         for worker in range(self.region.workers):
-            self.cursors[worker].at = self.region.log_ring(worker).emptied
-            self.cursors[worker].end = load_acquire(&self.region.log_ring(worker).filled)
+            self.cursors[worker].at = self.region.ring(self.kind, worker).emptied
+            self.cursors[worker].end = load_acquire(&self.region.ring(self.kind, worker).filled)
         while length < MERGE_BYTES:
             first = NULL
             limit_ns = until_ns            # up to this time, the ring with the oldest line can be read without comparing the others
@@ -155,6 +178,7 @@ cdef class LineReader:
                     self.room = length + first.length
                 memcpy(self.text + length, <char*>first + HEAD_BYTES, first.length)
                 length += first.length
+                self.items += first.items
                 self.cursors[chosen].at = self.cursors[chosen].at + room_for(first.length)
                 first = self.next_line(chosen)
         return length
@@ -175,9 +199,9 @@ cdef class LineReader:
         cdef uint32_t worker
         for worker in range(self.region.workers):
             # An unused ring is not touched, so that its memory is never allocated.
-            if self.cursors[worker].at != self.region.log_ring(worker).emptied:
-                store_release(&self.region.log_ring(worker).emptied, self.cursors[worker].at)
+            if self.cursors[worker].at != self.region.ring(self.kind, worker).emptied:
+                store_release(&self.region.ring(self.kind, worker).emptied, self.cursors[worker].at)
 
     def note_lost(self, lines: int) -> None:
         """Count lines that could not be written."""
-        atomic_add_u64(&self.region.header.log_lost, lines)
+        atomic_add_u64(&self.region.header.lost[self.kind], lines)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 
 from lbcore.config.static import StaticConfig
 from lbcore.observability.access_log import AccessLog
 from lbcore.observability.observer import Observer
 from lbcore.observability.ring import LineReader
 from lbcore.observability.series import Series
+from lbcore.observability.tracer import PROPAGATORS, Tracer
 from lbcore.observability.writer import LogWriter, Say
 from lbcore.state.region import Region
 
@@ -17,26 +19,40 @@ _log = logging.getLogger("lbcore.proxy")
 LOG_WAIT_S = 0.02  # a line of the access log waits this long for older lines of other workers
 
 
+def propagators() -> list[str]:
+    """Those that `OTEL_PROPAGATORS` names, as Traefik reads it, and lbcore knows; by default those of W3C."""
+    text = os.environ.get("OTEL_PROPAGATORS", "") or "tracecontext,baggage"
+    names = dict.fromkeys(name.strip() for name in text.split(","))
+    for unknown in (name for name in names if name not in PROPAGATORS):
+        _log.warning("OTEL_PROPAGATORS: %s is not known; known are %s", unknown, ", ".join(PROPAGATORS))
+    return [name for name in names if name in PROPAGATORS]
+
+
 class Watch:
     """There is one per worker.
 
     observer  for the engine; None = requests are neither counted nor logged.
+    tracer    likewise; None = no request is traced.
     say       a function of log level and text, called on the thread that writes the access log.
     Raises OSError when the access log cannot be opened.
     """
 
     def __init__(self, static: StaticConfig, region: Region, worker: int, say: Say) -> None:
-        prometheus = static.metrics.prometheus if static.metrics is not None else None
+        metrics = static.metrics if static.metrics is not None and static.metrics.targets else None
         settings = static.access_log
         self.observer: Observer | None = None
+        self.tracer: Tracer | None = None
+        if static.tracing is not None:
+            self.tracer = Tracer(static.tracing, region, worker, propagators())
         self._writer: LogWriter | None = None
         tells_retries = _log.isEnabledFor(logging.DEBUG)
-        if prometheus is None and settings is None and not tells_retries:
+        if metrics is None and settings is None and not tells_retries:
             return
-        series = Series(region, worker, prometheus.buckets) if prometheus is not None else None
+        series = Series(region, worker, metrics.bounds) if metrics is not None else None
         log: AccessLog | None = None
         if settings is not None:
             log = lines = AccessLog(settings, region, worker)
+        if log is not None and settings is not None and settings.writes_lines:
             self._writer = LogWriter(
                 settings.file_path,
                 region.fd,
@@ -46,15 +62,15 @@ class Watch:
                 1.0 if settings.buffering_size else LOG_WAIT_S,
                 say,
             )
-        if prometheus is None:
+        if metrics is None:
             self.observer = Observer(series, log, False, False, False, tells_retries)
         else:
             self.observer = Observer(
                 series,
                 log,
-                prometheus.add_entry_points_labels,
-                prometheus.add_routers_labels,
-                prometheus.add_services_labels,
+                any(each.add_entry_points_labels for each in metrics.targets),
+                any(each.add_routers_labels for each in metrics.targets),
+                any(each.add_services_labels for each in metrics.targets),
                 tells_retries,
             )
 

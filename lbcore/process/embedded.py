@@ -24,7 +24,7 @@ from lbcore.process.listeners import Listener, open_listeners
 from lbcore.process.publication import Prepared, Publication
 from lbcore.process.put import connect_rest
 from lbcore.process.snapshot import Publisher, graces_of
-from lbcore.process.supervisor import agent_of, identity_of, main, stapling_of, supervise
+from lbcore.process.supervisor import agent_of, identity_of, main, stapling_of, supervise, telemetry_of
 from lbcore.process.ticket_keys import keep_ticket_keys
 from lbcore.process.worker import Engine, EngineFactory, drain_points, make_engine
 from lbcore.provider.base import Aggregator, Update
@@ -38,6 +38,7 @@ from lbcore.tls.material import choose_library, settle, settle_static
 if TYPE_CHECKING:
     from lbcore.acme.agent import AcmeAgent
     from lbcore.ocsp.agent import StaplingAgent
+    from lbcore.telemetry.agent import Telemetry
 
 _log = logging.getLogger("lbcore.process")
 
@@ -128,6 +129,7 @@ class Proxy:
         self._applied: DynamicConfig | None = None  # the last argument of `apply`
         self._agent: AcmeAgent | None = None
         self._stapling: StaplingAgent | None = None
+        self._telemetry: Telemetry | None = None
         self._ordered: dict[str, DynamicConfig] = {}  # ordered certificates, by provider
         self._make_engine = engine
         self._engine: Engine | None = None
@@ -207,12 +209,15 @@ class Proxy:
         admin_url = self._admin.url if self._admin else ""
         self._health = HealthMonitor(self._region, self._static)
         self._runtime = Runtime(self._static, self._region, admin_url, self._health.error)
+        self._telemetry = self._runtime.telemetry = telemetry_of(self._static, self._region, self._runtime)
         self._tasks = [
             asyncio.create_task(self._health.run(), name="lbcore health"),
             asyncio.create_task(
                 keep_ticket_keys(self._region, self._static.tls.ticket_keys), name="lbcore ticket keys"
             ),
         ]
+        if self._telemetry is not None:
+            self._tasks.append(asyncio.create_task(self._telemetry.run(), name="lbcore telemetry"))
         if self._admin is not None:
             self._tasks.append(asyncio.create_task(self._admin.run(self._runtime), name="lbcore admin"))
         addresses = {name: (point.address, point.reuse_port) for name, point in self._static.entry_points.items()}
@@ -296,3 +301,5 @@ class Proxy:
             listener.close()
         if self._engine is not None:
             self._engine.close()
+        if self._telemetry is not None:
+            await self._telemetry.flush()

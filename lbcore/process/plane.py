@@ -49,7 +49,7 @@ class DataPlane:
         self._servers: dict[str, Server] = {}  # of the table in force, by identity
         self._queues: dict[str, WaitQueue] = {}  # of the table in force, by service
         self._watch = Watch(static, region, worker, self._say)
-        self._engine = Engine(loop, static, region, worker, self._watch.observer)
+        self._engine = Engine(loop, static, region, worker, self._watch.observer, self._watch.tracer)
 
     def _say(self, level: int, text: str) -> None:
         """Log from another thread."""

@@ -27,7 +27,8 @@ def check_start(static: StaticConfig, factory: EngineFactory = make_engine) -> N
     Creates the files of logs, as a worker does.
     """
     of_tls = [*_identity(static), *ticket_key_problems(static.tls.ticket_keys)]
-    if problems := [*_addresses(static), *provider_problems(static), *of_tls]:
+    problems = [*_addresses(static), *provider_problems(static), *of_tls, *_telemetry(static)]
+    if problems:
         raise ConfigError(problems)
     asyncio.run(_make(static, factory))
 
@@ -67,6 +68,14 @@ def _identity(static: StaticConfig) -> list[Problem]:
     trusts = {"serversTransport": static.servers_transport, "tcpServersTransport.tls": tcp}
     names = [name for name, trust in trusts.items() if trust is not None and trust.needs_identity]
     return [Problem(f"{name}.spiffe", NOT_CONFIGURED) for name in names]
+
+
+def _telemetry(static: StaticConfig) -> list[Problem]:
+    if not static.has_telemetry:
+        return []
+    from lbcore.telemetry.agent import telemetry_problems
+
+    return telemetry_problems(static)
 
 
 async def _make(static: StaticConfig, factory: EngineFactory) -> None:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from lbcore.acme.agent import AcmeAgent
     from lbcore.ocsp.agent import StaplingAgent
     from lbcore.spiffe.agent import IdentityAgent
+    from lbcore.telemetry.agent import Telemetry
 
 SetStaples = Callable[[Mapping[str, str], Sequence[str]], Awaitable[None]]
 SetChallenges = Callable[[Mapping[str, str], Mapping[str, tuple[str, str]]], Awaitable[None]]
@@ -85,6 +86,15 @@ def identity_of(static: StaticConfig, set_identity: Callable[[Identity], None]) 
     from lbcore.spiffe.agent import IdentityAgent
 
     return IdentityAgent(static.spiffe, set_identity)
+
+
+def telemetry_of(static: StaticConfig, region: Region, runtime: Runtime) -> Telemetry | None:
+    """What sends to collectors; None, without loading its modules, if none is configured."""
+    if not static.has_telemetry:
+        return None
+    from lbcore.telemetry.agent import Telemetry
+
+    return Telemetry(static, region, runtime)
 
 
 class Supervisor:
@@ -135,6 +145,7 @@ class Supervisor:
             self._runtime.renew = self._agent.renew
         self._stapling = stapling_of(static, self._pool.set_staples)
         self._identity = identity_of(static, self._publication.set_identity)
+        self._telemetry = self._runtime.telemetry = telemetry_of(static, self._region, self._runtime)
         providers = providers_of(static) if dynamic is None else [FixedProvider("command", dynamic)]
         self._aggregator = Aggregator(
             [*providers, *([self._agent] if self._agent is not None else [])],
@@ -175,6 +186,8 @@ class Supervisor:
             for task in [stop, *tasks]:
                 task.cancel()
             await asyncio.gather(stop, *tasks, return_exceptions=True)
+            if self._telemetry is not None:
+                await self._telemetry.flush()
             for number in handlers:
                 loop.remove_signal_handler(number)
             if self._admin is not None:
@@ -189,6 +202,8 @@ class Supervisor:
             services.append(self._stapling.run())
         if self._identity is not None:
             services.append(self._identity.run())
+        if self._telemetry is not None:
+            services.append(self._telemetry.run())
         if self._admin is not None:
             services.append(self._admin.run(self._runtime))
         if self._notifier.watchdog_s:

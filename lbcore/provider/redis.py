@@ -16,7 +16,8 @@ from lbcore.config.static.providers import RedisProvider
 from lbcore.errors import ConfigError, Problem
 from lbcore.provider.follow import Reading
 from lbcore.provider.keys import KeyReader
-from lbcore.provider.web import PEM, context_of, host_and_port
+from lbcore.provider.web import host_and_port
+from lbcore.tls.clients import PEM, context_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -53,7 +54,7 @@ class RedisStore:
         self._library = library()
         self._root = settings.root_key.strip("/")
         if settings.tls is not None:
-            context_of(self.name, settings.tls)
+            context_of(f"providers.{self.name}.tls", settings.tls)
             if PEM in settings.tls.cert or PEM in settings.tls.key:
                 raise ConfigError([Problem("providers.redis.tls", "cert and key have to be files")])
         self._servers = [host_and_port("providers.redis.endpoints", each) for each in settings.endpoints]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -16,6 +14,7 @@ from urllib.parse import urlsplit
 
 from lbcore.config.static.providers import ClientTls
 from lbcore.errors import ConfigError, Problem
+from lbcore.tls.clients import context_of
 
 if TYPE_CHECKING:
     import httpx
@@ -24,7 +23,6 @@ CONNECT_S = 5.0
 CALL_S = 60.0  # longest wait for a part of an answer if the configuration does not limit it
 SIZE_LIMIT_BYTES = 64 << 20
 LINE_LIMIT_BYTES = 1 << 20
-PEM = "-----BEGIN"
 # A peer that is gone without a word is noticed within 25 s.
 _KEEP_ALIVE = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -101,7 +99,7 @@ class WebClient:
             self.place = url
         if not url:
             raise ConfigError([Problem(f"providers.{provider}.endpoint", *_no_endpoint(scheme))])
-        verify = context_of(provider, tls) if tls is not None or url.startswith("https") else False
+        verify = context_of(f"providers.{provider}.tls", tls) if tls is not None or url.startswith("https") else False
         self._settings: dict[str, Any] = {
             "base_url": url,
             "headers": headers or {},
@@ -256,45 +254,6 @@ def _reason(error: Exception) -> str:
     if "Timeout" in name:
         return "it does not answer in time"
     return " ".join(str(error).split()) or name
-
-
-def context_of(provider: str, tls: ClientTls | None) -> ssl.SSLContext:
-    """The settings of connections. Raises ConfigError."""
-    tls = tls or ClientTls()
-    try:
-        context = ssl.create_default_context(**_given(tls.ca, "ca")) if tls.ca else ssl.create_default_context()
-        if tls.insecure_skip_verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if bool(tls.cert) != bool(tls.key):
-            raise ValueError("cert and key go together")
-        if tls.cert:
-            _load_pair(context, tls.cert, tls.key)
-    except (OSError, ValueError) as error:
-        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        raise ConfigError([Problem(f"providers.{provider}.tls", f"cannot be used: {reason}")]) from None
-    return context
-
-
-def _given(text: str, key: str) -> dict[str, Any]:
-    return {"cadata": text} if PEM in text else {f"{key}file": text}
-
-
-def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Load a certificate and its key, each a file or a PEM text. OpenSSL reads files alone: texts stay in memory."""
-    descriptors = []
-    try:
-        names = []
-        for text in (certificate, key):
-            if PEM in text:
-                descriptors.append(os.memfd_create("lbcore", os.MFD_CLOEXEC))
-                os.write(descriptors[-1], text.encode())
-                text = f"/proc/self/fd/{descriptors[-1]}"
-            names.append(text)
-        context.load_cert_chain(*names)
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
 
 
 def host_and_port(option: str, endpoint: str) -> tuple[str, int]:

@@ -14,6 +14,7 @@ from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Deadline, Middleware, Pe
 from lbcore.observability.record cimport Record
 from lbcore.proxy.attempt cimport OUTCOME_BAD, OUTCOME_REFUSED, OUTCOME_STALE, OUTCOME_UNREACHED, Attempt
 from lbcore.proxy.observation cimport observe
+from lbcore.proxy.tracing cimport end_trace, trace_answer
 from lbcore.http.sink cimport Filter, Sink
 from lbcore.routing.guarded cimport Guarded
 from lbcore.routing.server cimport Server
@@ -306,10 +307,12 @@ cdef class AnswerWay(Attempting):
         attempt.server.stats.responses[status // 100 if status < 600 else 0] += 1
         attempt.server.stats.first_bytes[bucket_of(now_ns - attempt.asked_ns)] += 1
         attempt.origin_status = status
-        if attempt.balancer.times or self.entry_point.observer is not None:
+        if attempt.balancer.times or self.entry_point.observer is not None or attempt.span_length:
             now_ns = monotonic_ns()
             attempt.origin_ns = now_ns - attempt.sent_ns
             attempt.server.stats.first_byte_ns += attempt.origin_ns
+            if attempt.span_length:
+                trace_answer(self)
         if status >= 500:
             attempt.balancer.note_failure(attempt.server)
         else:
@@ -495,10 +498,16 @@ cdef class AnswerWay(Attempting):
                 self.tell_observer()
             except Exception as error:
                 _log.error("internal error while noting an exchange", exc_info=error)
+        if self.trace != NULL:
+            try:
+                end_trace(self, self.attempts)
+            except Exception as error:
+                _log.error("internal error while tracing an exchange", exc_info=error)
 
     cdef int tell_observer(self) except -1:
         cdef Record record
         record.forward = &self.forward
+        record.trace = self.trace
         record.status = self.status
         record.retries = self.retries
         record.ended_ns = monotonic_ns()

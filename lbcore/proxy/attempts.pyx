@@ -21,6 +21,7 @@ from lbcore.selection.clock cimport monotonic_ns
 from lbcore.state.layout cimport ERROR_NO_SERVER
 from lbcore.proxy.exchange cimport ServerStream
 from lbcore.proxy.request_way cimport RequestWay
+from lbcore.proxy.tracing cimport trace_attempt
 
 cdef enum:
     LONGEST_PAUSE_MS = 60000   # between two attempts
@@ -138,7 +139,9 @@ cdef class Attempting(RequestWay):
             attempt.counted = True
             self.decision.slot_taken = False
         attempt.asked_ns = self.dialer.clock[0]
-        if attempt.balancer.times or self.entry_point.observer is not None:
+        if self.trace != NULL:
+            trace_attempt(self)
+        if attempt.balancer.times or self.entry_point.observer is not None or attempt.span_length:
             attempt.sent_ns = monotonic_ns()
         return self.dialer.connect(self, again)
 

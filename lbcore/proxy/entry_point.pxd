@@ -49,6 +49,9 @@ cdef class EntryPoint:
     cdef EntryPointStats* stats
     cdef uint32_t index                # position in the static configuration
     cdef Observer observer             # None = there is none
+    cdef object tracer                 # Tracer; None = no request is traced
+    cdef bytes trace_text              # the name, as an attribute of spans; set with `tracer`
+    cdef bint traced                   # requests that no router takes are
     cdef bint logged                   # requests that no router takes are
     cdef bint counted                  # likewise
     cdef object explainer              # Explainer; None = explanations are off

@@ -12,6 +12,8 @@ from lbcore.http.request cimport ALIAS_DELETE, ALIAS_KEEP, ALIAS_REJECT
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport span_of
 from lbcore.observability.observer cimport Observer
+from lbcore.observability.tracer cimport Tracer
+from lbcore.observability.tracer import attribute
 from lbcore.http.networks cimport Networks
 from lbcore.state.budget cimport MemoryBudget
 from lbcore.state.region cimport Region
@@ -101,3 +103,9 @@ cdef class EntryPoint:
     def watch(self, Observer observer) -> None:
         """Have every exchange from now on noted."""
         self.observer = observer
+
+    def trace(self, tracer, bint unrouted) -> None:
+        """Have the exchanges of routers that are traced leave spans, and, if `unrouted`, those that no router takes."""
+        self.tracer = <Tracer?>tracer
+        self.trace_text = attribute("entry_point", self.name)
+        self.traced = unrouted

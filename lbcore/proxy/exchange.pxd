@@ -9,6 +9,7 @@ from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.middleware.base cimport Context, Pending, Reply
+from lbcore.observability.trace cimport Trace
 from lbcore.proxy.attempt cimport Attempt
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.recording cimport Recording
@@ -87,6 +88,7 @@ cdef class Exchange(Context):
     cdef uint64_t response_bytes       # of the body, to the client
     cdef int status                    # of the answer; 0 until its head is put
     cdef int error                     # ErrorKind, -1 when all went well
+    cdef Trace* trace                  # in the memory of `request`; NULL = it is not traced
 
     cdef int begin_wait(self) except -1
     cdef Pending end_wait(self)

@@ -9,6 +9,8 @@ cimport cython
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware, Pending
+from lbcore.proxy.exchange cimport Exchange
+from lbcore.proxy.tracing cimport enter_gate
 from lbcore.routing.guarded cimport Guarded
 
 
@@ -41,6 +43,8 @@ cdef class Gates:
                     middleware = <Middleware>gate.middlewares[self.passed]
                     context.step = first + self.passed
                     if settled is None:
+                        if gate.spans is not None:
+                            enter_gate(<Exchange>context, gate, self.passed)
                         verdict = middleware.on_request(request, answer, context)
                         if middleware.sees_end and verdict != ANSWER:
                             context.owe_end(middleware)

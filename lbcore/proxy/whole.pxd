@@ -13,6 +13,7 @@ cdef class WholeExchange(AnswerWay):
 
     cdef int run_middlewares(self, Pending settled) except -1
     cdef bint descend(self) except -1
+    cdef int trace_router(self) except -1
     cdef void end_steps(self, Py_ssize_t step) noexcept
     cdef int call_ends(self, Py_ssize_t step, PyObject** ending) except -1
 

@@ -28,6 +28,7 @@ from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_NO_ROUTER
 from lbcore.proxy.answer_way cimport AnswerWay
 from lbcore.proxy.attempts cimport PHASE_CHOOSE, PHASE_GATES, PHASE_QUEUE, PHASE_ROUTE
 from lbcore.proxy.exchange cimport ClientStream, Dialer, Exchange
+from lbcore.proxy.tracing cimport begin_trace, enter_middleware, enter_router
 
 cdef enum:
     KEPT_EXCHANGES = 1024      # kept for reuse
@@ -84,9 +85,20 @@ cdef class WholeExchange(AnswerWay):
             self.explanation = explain_if_asked(self.entry_point, self.route, self.request, self.decision)
         if self.route is None:
             self.error = ERROR_NO_ROUTER
+            if self.entry_point.traced:
+                begin_trace(self, False)
             return self.answer(404, b"404 page not found\n", True)
         self.route.note_start()
+        if self.route.traced:
+            begin_trace(self, self.route.detailed)
+            self.trace_router()
         return self.go_on(None)
+
+    cdef int trace_router(self) except -1:
+        """The request has come to a router, which may have a span."""
+        if self.trace.sampled and self.trace.detailed:
+            enter_router(self, self.route)
+        return 0
 
     cdef int begin_subrequest(self, Service service) except -1:
         """Ask a service for lbcore itself: `request` is complete, and its client is a LocalStream."""
@@ -145,10 +157,13 @@ cdef class WholeExchange(AnswerWay):
         cdef Response response = self.response
         cdef PyObject* middleware              # of `middlewares`
         cdef int verdict
+        cdef bint detailed = self.trace != NULL and self.trace.detailed
         while self.passed < len(middlewares):
             middleware = item_of(<PyObject*>middlewares, self.passed)
             self.step = self.passed
             if settled is None:
+                if detailed:
+                    enter_middleware(self, self.route, self.passed)
                 verdict = (<Middleware>middleware).on_request(request, response, self)
                 if (<Middleware>middleware).sees_end and verdict != ANSWER:
                     self.owe_end(<Middleware>middleware)
@@ -170,6 +185,8 @@ cdef class WholeExchange(AnswerWay):
             return False
         self.route = child
         child.note_start()
+        if self.trace != NULL:
+            self.trace_router()
         if self.explanation is not None:
             self.explanation.route = child
         return True
@@ -240,6 +257,7 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
     exchange.retries = 0
     exchange.phase = PHASE_ROUTE
     exchange.passed = 0
+    exchange.trace = NULL
     exchange.is_subrequest = exchange.body_ended = exchange.answer_ended = False
     exchange.started_ns = exchange.request_bytes = exchange.response_bytes = 0
     exchange.attempt.clear()

@@ -41,6 +41,7 @@ from lbcore.routing.compile_own import (
     router_identity,
 )
 from lbcore.routing.compile_services import ServiceCompiler
+from lbcore.routing.compile_spans import traced
 from lbcore.routing.compile_tcp import TcpCompiler, tcp_identity
 from lbcore.routing.compile_tls import TlsCompiler
 from lbcore.routing.compile_udp import UdpCompiler, udp_identity
@@ -344,7 +345,18 @@ class _Compiler:
             target = self.services.service(service)
         slot = self.slots.services.get(router_identity(name), NO_SLOT)
         route = Route(name, steps, target, slot, outer).count_in(self.services.region, self.services.worker)
-        route.observe(*self.own.observed(point, service, observability))
+        about = traced(
+            self.static,
+            point,
+            observability,
+            name=name,
+            service=service,
+            rule=router.rule,
+            configs=self.http.middlewares,
+            middlewares=own,
+        )
+        observed = self.own.observed(point, service, observability)
+        route.observe(*observed, *about)
         if self.trees.children.get(name):
             route.fork(self.below(point, name, route))
         return route

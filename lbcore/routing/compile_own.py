@@ -13,6 +13,7 @@ from lbcore.middleware.redirect import RedirectScheme
 from lbcore.middleware.respond import Ping, Respond
 from lbcore.routing.compile_middlewares import MiddlewareCompiler
 from lbcore.routing.compile_services import ServiceCompiler
+from lbcore.routing.compile_spans import traced
 from lbcore.routing.route import Route
 from lbcore.routing.service import Service
 from lbcore.state.slots import SlotMap
@@ -100,9 +101,15 @@ class OwnRouters:
         """The route of one of lbcore's own routers, behind the middlewares of the entry point."""
         slot = self.slots.services.get(router_identity(name), NO_SLOT)
         names = [qualify(step, OWN) for step in self.static.entry_points[point].http.middlewares]
-        steps = (*(self.middlewares.built[step] for step in self.middlewares.expand(names)), *steps)
+        before = self.middlewares.expand(names)
+        steps = (*(self.middlewares.built[step] for step in before), *steps)
+        own = model.RouterObservability()
+        configs = self.middlewares.http.middlewares
+        about = traced(
+            self.static, point, own, name=name, service=service, rule="", configs=configs, middlewares=before
+        )
         route = Route(name, steps, service_of, slot).count_in(self.services.region, self.services.worker)
-        return route.observe(*self.observed(point, service, model.RouterObservability()))
+        return route.observe(*self.observed(point, service, own), *about)
 
     def admin_service(self) -> Service:
         """The service of the admin server, in the supervisor."""

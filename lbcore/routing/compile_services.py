@@ -19,6 +19,7 @@ from lbcore.middleware.respond import Respond
 from lbcore.middleware.timeout import Timeout
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
 from lbcore.routing.compile_middlewares import MiddlewareCompiler, reason_of, upstream_identity
+from lbcore.routing.compile_spans import spans_of
 from lbcore.routing.compile_targets import TargetCompiler, is_made_by
 from lbcore.routing.failover import Failover
 from lbcore.routing.guarded import Guarded
@@ -133,6 +134,7 @@ class ServiceCompiler:
             steps.append(Timeout(f"{name}:timeout", model.Timeout(after=config.timeout)))
         if not config.middlewares:
             return Guarded(name, tuple(steps), service) if steps else service
+        unnamed = (None,) * len(steps)
         flat = self.middlewares.expand([qualify(reference, name) for reference in config.middlewares])
         for reference in flat:
             if reference not in self.middlewares.built:
@@ -140,7 +142,8 @@ class ServiceCompiler:
                 raise ValueError(self.found.middlewares[reference][0])
             self.middlewares.note_place(reference, name)
         steps += [self.middlewares.built[reference] for reference in flat]
-        return Guarded(name, tuple(steps), service)
+        spans = (*unnamed, *spans_of(self.http.middlewares, flat)) if self.static.tracing is not None else None
+        return Guarded(name, tuple(steps), service, spans)
 
     def chooser(self, name: str, config: model.Service, slot: int) -> Service:
         """The service of the configured kind."""

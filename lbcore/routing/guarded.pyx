@@ -12,10 +12,11 @@ from lbcore.routing.service cimport Service
 cdef class Guarded(Service):
     """A gate: its service chooses, and its middlewares run after a server was found. Its status is that of its service."""
 
-    def __cinit__(self, str name, tuple middlewares, Service service):
+    def __cinit__(self, str name, tuple middlewares, Service service, tuple spans=None):
         self.name = name
         self.middlewares = middlewares
         self.service = service
+        self.spans = spans
         self.cell = service.cell
         self.region_header = service.region_header
         self.region = service.region

@@ -18,6 +18,10 @@ cdef class Route:
     cdef readonly RouteIndex children  # of the routers below; None = there are none, so that `service` is asked
     cdef bint logged                   # in the access log
     cdef bint counted                  # in metrics
+    cdef bint traced
+    cdef bint detailed                 # its traces have spans of routers, middlewares and services
+    cdef readonly tuple spans          # where `detailed`: name and attributes of the spans of its own, of the router and its own middlewares
+    cdef tuple span_texts              # likewise, encoded; None until the first trace
     cdef bint internal                 # lbcore itself answers, so that no service is named
     cdef int* answering                # by number of middlewares: how many they are without the last ones that do not want the answer; owned
     cdef ServiceStats* stats           # this worker's counters of the router; NULL = it has none

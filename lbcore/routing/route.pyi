@@ -3,6 +3,8 @@ from lbcore.routing.index import RouteIndex
 from lbcore.routing.service import Service
 from lbcore.state.region import Region
 
+Span = tuple[str, tuple[tuple[str, str], ...]]
+
 class Route:
     name: str
     router: str
@@ -11,6 +13,7 @@ class Route:
     service: Service
     outer: Route | None
     children: RouteIndex | None
+    spans: tuple[Span | None, ...] | None
     def __init__(
         self,
         name: str,
@@ -21,4 +24,11 @@ class Route:
     ) -> None: ...
     def fork(self, children: RouteIndex) -> None: ...
     def count_in(self, region: Region, worker: int) -> Route: ...
-    def observe(self, logged: bool, counted: bool, internal: bool = False) -> Route: ...
+    def observe(
+        self,
+        logged: bool,
+        counted: bool,
+        internal: bool = False,
+        traced: bool = False,
+        spans: tuple[Span | None, ...] | None = None,
+    ) -> Route: ...

@@ -36,11 +36,18 @@ cdef class Route:
     def __dealloc__(self):
         free(self.answering)
 
-    def observe(self, bint logged, bint counted, bint internal=False):
-        """Set whether its requests are logged and counted, before the first one. Returns the route."""
+    def observe(self, bint logged, bint counted, bint internal=False, bint traced=False, tuple spans=None):
+        """Set whether its requests are logged, counted and traced, before the first one. Returns the route.
+
+        spans  where traces are detailed: `(name, ((key, value), ...))` of the spans of the router, and of each of its own
+               middlewares, or None for one that has no span. Those of the routers above have their own.
+        """
         self.logged = logged
         self.counted = counted
         self.internal = internal
+        self.traced = traced
+        self.detailed = spans is not None
+        self.spans = spans
         return self
 
     def fork(self, RouteIndex children):

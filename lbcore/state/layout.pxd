@@ -2,7 +2,7 @@
 #
 # Region = Header page, ServiceCell[services], ServerCell[servers], WorkerStats[workers], ServerStats[workers][servers],
 # ServiceStats[workers][services], MetricRow[workers][METRIC_ROWS], KeyedPart[workers + 1], KeyedRow[workers + 1][KEYED_ROWS],
-# LogRing[workers].
+# LogRing[RING_KINDS][workers].
 # Cells with several writers are accessed only with the functions of atomic.pxd. Rows with one writer, a worker, are incremented
 # plainly; readers sum the rows of all workers. A page that was never touched costs no memory.
 # A change of a struct has to raise LAYOUT_VERSION.
@@ -19,16 +19,23 @@ cdef enum:
     MAX_ENTRY_POINTS = 64
     FAILURE_TIMES = 16         # number of failures whose times are stored
     STATUS_CLASSES = 6         # index = status // 100; 0 counts exchanges that ended without an answer
-    MAX_BUCKETS = 11           # of the histogram of durations, less the one for everything
+    MAX_BUCKETS = 27           # of the histogram of durations, less the one for everything
     METRIC_ROWS = 65536        # per worker: sets of labels
     KEYED_ROWS = 65536         # per worker, and shared by all: keys that are limited; a power of two
     HANDSHAKE_CAUSES = 5       # HandshakeCause
     DATAGRAM_LOSSES = 5        # DatagramLoss
     ERROR_KINDS = 16           # room; ErrorKind uses the first ones
-    LOG_RING_BYTES = 1 << 24   # of each worker's lines that wait to be written; a power of two
+    LOG_RING_BYTES = 1 << 24   # of each ring of a worker; a power of two
     TICKET_KEYS = 4            # of session tickets of TLS: one that encrypts, two older ones, and one being made
     TICKET_KEY_BYTES = 80      # name 16, AES-256 32, HMAC 32
     TIME_BUCKETS = 48          # of the histograms of durations; see durations
+
+
+cdef enum RingKind:            # what goes through rings from workers to the one that reads them
+    RING_LINES = 0             # of the access log
+    RING_SPANS                 # of traces
+    RING_RECORDS               # of the access log, for a collector
+    RING_KINDS
 
 
 cdef enum HandshakeCause:      # why a client's handshake failed; index into EntryPointStats.handshakes_failed
@@ -90,7 +97,7 @@ cdef struct Header:
     uint64_t breaker_trips     # number of times that any circuit breaker has opened; atomic
     uint64_t apart[8]          # keeps the fields below, which change with every logged request, off the cache lines above
     uint64_t log_requests      # counted by the access log, over all workers; atomic
-    uint64_t log_lost          # lines of the access log that were lost; atomic
+    uint64_t lost[RING_KINDS]  # what rings had no room for, or could not be written, by RingKind; atomic
     uint64_t ticket_epoch      # the key `ticket_epoch` modulo TICKET_KEYS encrypts; atomic, written by the supervisor alone
     uint8_t ticket_keys[TICKET_KEYS][TICKET_KEY_BYTES]
     uint8_t secret[SECRET_BYTES]           # of the instance, from which keys are derived that all workers share; set at creation
@@ -225,7 +232,7 @@ cdef struct WorkerStats:       # one per worker; its totals are the sums over it
     EntryPointStats entry_points[MAX_ENTRY_POINTS]  # index = position in the static configuration
 
 
-cdef struct LogRing:           # lines of the access log of one worker that are not written yet
+cdef struct LogRing:           # lines of one worker that are not written yet, or what else RingKind names
     uint64_t filled            # bytes put since the beginning; atomic, stored by the worker
     uint64_t apart[7]
     uint64_t emptied           # bytes written or lost since the beginning; atomic, stored by the writer of the log

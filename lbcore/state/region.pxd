@@ -24,7 +24,7 @@ cdef class Region:
     cdef MetricRow* metrics            # [worker][METRIC_ROWS]
     cdef KeyedPart* keyed_parts        # [worker, or `workers` for the shared one]
     cdef KeyedRow* keyed               # likewise, [KEYED_ROWS]
-    cdef LogRing* log_rings            # [worker]
+    cdef LogRing* rings                # [RingKind][worker]
     cdef uint32_t n_servers            # length of one worker's row of server_rows
     cdef readonly uint32_t workers     # rows; a worker's index is below it
     cdef readonly uint32_t services    # cells; a service's slot is below it
@@ -68,5 +68,5 @@ cdef class Region:
     cdef inline WorkerStats* worker(self, uint32_t index) noexcept nogil:
         return self.worker_rows + index
 
-    cdef inline LogRing* log_ring(self, uint32_t index) noexcept nogil:
-        return self.log_rings + index
+    cdef inline LogRing* ring(self, uint32_t kind, uint32_t worker) noexcept nogil:
+        return self.rings + <size_t>kind * self.workers + worker

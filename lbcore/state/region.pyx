@@ -39,6 +39,10 @@ from lbcore.state.layout cimport (
     MAX_ENTRY_POINTS,
     MAX_WORKERS,
     METRIC_ROWS,
+    RING_KINDS,
+    RING_LINES,
+    RING_RECORDS,
+    RING_SPANS,
     STATUS_CLASSES,
     EntryPointStats,
     Header,
@@ -198,7 +202,7 @@ cdef class Region:
         self.metrics = <MetricRow*>(self.service_rows + <size_t>self.workers * self.services)
         self.keyed_parts = <KeyedPart*>(self.metrics + <size_t>self.workers * METRIC_ROWS)
         self.keyed = <KeyedRow*>(self.keyed_parts + self.workers + 1)
-        self.log_rings = <LogRing*>(self.keyed + <size_t>(self.workers + 1) * KEYED_ROWS)
+        self.rings = <LogRing*>(self.keyed + <size_t>(self.workers + 1) * KEYED_ROWS)
 
     # What the process as a whole runs.
 
@@ -224,7 +228,17 @@ cdef class Region:
     @property
     def log_lines_lost(self):
         """Lines of the access log that were lost, over all workers: no room in memory, or they could not be written."""
-        return atomic_load_u64(&self.header.log_lost)
+        return atomic_load_u64(&self.header.lost[<int>RING_LINES])
+
+    @property
+    def spans_lost(self):
+        """Spans that were lost, over all workers: no room in memory, or the collector has not taken them."""
+        return atomic_load_u64(&self.header.lost[<int>RING_SPANS])
+
+    @property
+    def log_records_lost(self):
+        """Likewise, records of the access log for a collector."""
+        return atomic_load_u64(&self.header.lost[<int>RING_RECORDS])
 
     # Cells. Slots are checked here: these are for the control plane.
 
@@ -762,5 +776,5 @@ cdef size_t region_bytes(uint32_t workers, uint32_t services, uint32_t servers) 
     size += <size_t>workers * services * sizeof(ServiceStats)
     size += <size_t>workers * METRIC_ROWS * sizeof(MetricRow)
     size += <size_t>(workers + 1) * (sizeof(KeyedPart) + KEYED_ROWS * sizeof(KeyedRow))
-    size += <size_t>workers * sizeof(LogRing)
+    size += <size_t>RING_KINDS * workers * sizeof(LogRing)
     return size

@@ -3,6 +3,7 @@ import socket
 
 from lbcore.config.static import StaticConfig
 from lbcore.observability.observer import Observer
+from lbcore.observability.tracer import Tracer
 from lbcore.routing.compile import Table
 from lbcore.state.region import Region
 from lbcore.transport.reactor import Reactor
@@ -16,6 +17,7 @@ class Engine:
         region: Region,
         worker: int,
         observer: Observer | None = None,
+        tracer: Tracer | None = None,
     ) -> None: ...
     def share_loop(self) -> None: ...
     @property

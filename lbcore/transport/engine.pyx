@@ -4,6 +4,7 @@ import socket
 
 from lbcore.http.heap cimport heap_adopt
 from lbcore.observability.observer cimport Observer
+from lbcore.observability.tracer cimport Tracer
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.explainer cimport Explainer
 from lbcore.routing.index cimport RouteIndex
@@ -45,7 +46,7 @@ cdef class Engine:
     cdef dict advertised               # UDP port by name of the entry point, of which clients are told; 0 = the one that it has
     cdef dict quic                     # QuicEndpoint by name of its entry point; only those that speak HTTP/3
 
-    def __init__(self, loop, static, Region region, worker: int, Observer observer=None):
+    def __init__(self, loop, static, Region region, worker: int, Observer observer=None, Tracer tracer=None):
         cdef EntryPoint entry_point
         heap_adopt()
         self.reactor = Reactor(loop)
@@ -66,6 +67,8 @@ cdef class Engine:
                 entry_point.explainer = Explainer(static.explain.header, static.explain.secret)
             if observer is not None:
                 entry_point.watch(observer)
+            if tracer is not None:
+                entry_point.trace(tracer, settings.observability.tracing)
             self.entry_points[name] = entry_point
         self.advertised = {name: static.entry_points[name].http3.advertised_port for name in static.quic_points}
         self.connections_by_point = {name: set() for name in self.entry_points}

@@ -346,7 +346,7 @@ STATIC = [
     SetUp("timeouts as numbers", "same", BASE + "    transport: {respondingTimeouts: {readTimeout: 0, idleTimeout: 300}}\n"),
     SetUp("the usual TLS", "same", SECURE + "    http: {tls: {certResolver: le}}\ncertificatesResolvers:\n  le: {acme: {email: a@b.example, storage: FOLDER/acme.json, httpChallenge: {entryPoint: web}}}\n"),
     SetUp("containers", "same", BASE + "providers: {docker: {exposedByDefault: false}}\n", ()),
-    SetUp("telemetry", "missing", BASE + "tracing: {otlp: {http: {endpoint: \"http://127.0.0.1:1/v1/traces\"}}}\n", ("tracing: not supported",)),
+    SetUp("telemetry", "same", BASE + "tracing: {otlp: {http: {endpoint: \"http://127.0.0.1:1/v1/traces\"}}}\n"),
     SetUp("a misspelt key", "broken", BASE + "    adress: x\n", ("did you mean address?",)),
     SetUp("an address without its colon", "broken", 'entryPoints: {web: {address: "PORT1"}}\n', ("has no port: write :",)),
     SetUp("nobody to trust", "broken", BASE + "    proxyProtocol: {}\n", ("no client is trusted",)),

@@ -39,7 +39,8 @@ ALLOWED = {
     "acme": {"config", "provider", "tls"},
     "ocsp": {"config", "provider", "tls"},
     "spiffe": {"config"},
-    "process": BELOW_TRANSPORT | {"acme", "api", "health", "ocsp", "provider", "spiffe", "transport"},
+    "telemetry": {"api", "config", "observability", "state", "tls"},
+    "process": BELOW_TRANSPORT | {"acme", "api", "health", "ocsp", "provider", "spiffe", "telemetry", "transport"},
 }
 # The command may import everything.
 ALLOWED["cli"] = {*ALLOWED, "cli"}
@@ -51,9 +52,9 @@ INTERNAL = {
         "http2": "memory nghttp2",
         "http3": "nghttp3 ngtcp2",
         "middleware": "spool",
-        "observability": "json_line text",
+        "observability": "json_line log_record text",
         "proxy": "answer_way attempt attempts copies entry_point exchange explainer gates observation "
-        "recording request_way way_back whole",
+        "recording request_way tracing way_back whole",
         "routing": "asker decision",
         "transport": "arrival ask_stream clock connect connection datagrams dial dialer encryption flow flow_client "
         "flow_socket http1_body http1_client http1_server http2_client http2_server http2_session http3_client "

@@ -314,8 +314,7 @@ def test_query_and_internals_in_both_formats(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "static",
     [
-        {"entryPoints": {"web": {"address": ":0", "observability": {"traceVerbosity": "detailed"}}}},
-        {"accessLog": {"dualOutput": True}},
+        {"entryPoints": {"web": {"address": ":0", "observability": {"traceVerbosity": "much"}}}},
         {"accessLog": {"fields": {"queryParameters": {"defaultMode": "redact"}}}},
         {"accessLog": {"fields": {"queryParameters": {"names": {"a": "keep"}}}}},
         {"metrics": {"prometheus": {"headerLabels": {"a": "X-A"}}}},

@@ -37,12 +37,14 @@ from lbcore.config.static.entry_points import (
     RespondingTimeouts,
 )
 from lbcore.config.static.log import Log
-from lbcore.config.static.metrics import Metrics, Prometheus
+from lbcore.config.static.metrics import Datadog, InfluxDB2, Labels, Metrics, OtlpMetrics, Prometheus, Pushed, StatsD
 from lbcore.config.static.ocsp import Ocsp
+from lbcore.config.static.otlp import Otlp, OtlpGrpc, OtlpHttp, OtlpLog
 from lbcore.config.static.providers import FileProvider, Providers
 from lbcore.config.static.python import PythonCode
 from lbcore.config.static.servers_transport import StaticServersTransport, StaticTcpServersTransport
 from lbcore.config.static.spiffe import WorkloadApi
+from lbcore.config.static.tracing import Tracing
 from lbcore.config.tls import StaticTls
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "Acme",
     "Api",
     "CertificatesResolver",
+    "Datadog",
     "DnsChallenge",
     "EncodedCharacters",
     "EntryPoint",
@@ -69,13 +72,21 @@ __all__ = [
     "ForwardedHeaders",
     "ForwardingTimeouts",
     "Global",
+    "InfluxDB2",
+    "Labels",
     "LifeCycle",
     "Log",
     "Metrics",
     "Ocsp",
+    "Otlp",
+    "OtlpGrpc",
+    "OtlpHttp",
+    "OtlpLog",
+    "OtlpMetrics",
     "Ping",
     "Prometheus",
     "Providers",
+    "Pushed",
     "PythonCode",
     "RedirectEntryPoint",
     "Redirections",
@@ -83,6 +94,8 @@ __all__ = [
     "StaticConfig",
     "StaticServersTransport",
     "StaticTcpServersTransport",
+    "StatsD",
+    "Tracing",
     "WorkloadApi",
 ]
 
@@ -104,11 +117,12 @@ class Experimental(Model):
         **keys("http3", "an option of entry points since Traefik 3"),
         **keys("fastProxy", "lbcore is one"),
         **keys("abortOnPluginFailure", "there are no plugins"),
-        **keys("kubernetesGateway knative otlpLogs", "it does not concern lbcore"),
+        **keys("kubernetesGateway knative", "it does not concern lbcore"),
     }
 
     plugins: dict[str, PluginSource] = {}
     local_plugins: dict[str, LocalPlugin] = {}
+    otlp_logs: bool = False  # Traefik wants it for logs that go to a collector
 
 
 class Core(Model):
@@ -131,7 +145,6 @@ class StaticConfig(Model):
     """
 
     missing = {
-        **keys("tracing", "use the access log, or explain, to follow requests"),
         **keys("hostResolver", "name all hosts in the rule"),
     }
     ignored = {
@@ -151,6 +164,7 @@ class StaticConfig(Model):
     api: Api | None = None
     explain: Explain | None = None
     metrics: Metrics | None = None
+    tracing: Tracing | None = None
     access_log: AccessLog | None = None
     experimental: Experimental = Experimental()
     core: Core = Core()
@@ -165,6 +179,12 @@ class StaticConfig(Model):
     def bypasses(self, plugin: str) -> bool:
         """Whether requests pass where a middleware uses this plugin."""
         return plugin in self.plugins and self.plugins[plugin].on_missing == "bypass"
+
+    @property
+    def has_telemetry(self) -> bool:
+        """Whether anything is sent to collectors."""
+        logs = self.log.otlp is not None or (self.access_log is not None and self.access_log.otlp is not None)
+        return logs or self.tracing is not None or bool(self.metrics is not None and self.metrics.pushed)
 
     @property
     def stream_points(self) -> dict[str, EntryPoint]:

@@ -6,8 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator
 
-from lbcore.config.model import Model, keys
+from lbcore.config.model import Model
 from lbcore.config.numbers import Count
+from lbcore.config.static.otlp import OtlpLog
 from lbcore.config.units import LimitDuration, seconds, status_ranges
 
 
@@ -52,10 +53,10 @@ class AccessLogFields(Model):
 class AccessLog(Model):
     """`filePath` empty: standard output. `bufferingSize` 0: lines are written within a few ms, else within a second.
 
+    otlp          a collector gets the fields of each line, and no line is written unless `dualOutput` is set.
     addInternals  log what lbcore answers itself, too (ping, API, metrics, redirections).
     """
 
-    missing = keys("otlp dualOutput", "read its lines from standard output or filePath")
     may_be_empty: ClassVar[bool] = True
 
     add_internals: bool = False
@@ -65,3 +66,10 @@ class AccessLog(Model):
     buffering_size: Count = 0
     filters: AccessLogFilters = AccessLogFilters()
     fields: AccessLogFields = AccessLogFields()
+    otlp: OtlpLog | None = None
+    dual_output: bool = False
+
+    @property
+    def writes_lines(self) -> bool:
+        """Whether lines are written."""
+        return self.otlp is None or self.dual_output

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from lbcore.config.model import WHEN_SET, Change, Model, Object
 from lbcore.config.network import check_address, check_network
 from lbcore.config.numbers import OrNone, ShortDuration
-from lbcore.config.observability import Observability
+from lbcore.config.observability import Observability, Verbosity
 from lbcore.config.tls import RouterTls
 from lbcore.config.units import Duration, LimitDuration, seconds
 
@@ -139,10 +139,13 @@ class EntryPointHttp(Model):
 
 
 class EntryPointObservability(Observability):
-    """Whether requests are logged and counted, unless their router says so; includes those that no router matches."""
+    """Whether requests are logged, counted and traced, unless their router says so; includes those that no router
+    matches."""
 
     access_logs: bool = True
     metrics: bool = True
+    tracing: bool = True
+    trace_verbosity: Verbosity = "minimal"
 
 
 class EntryPointHttp2(Model):

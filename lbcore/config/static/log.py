@@ -7,12 +7,13 @@ from typing import Any, ClassVar, Literal
 from pydantic import field_validator
 
 from lbcore.config.model import Change, Model, keys
+from lbcore.config.static.otlp import OtlpLog
 
 
 class Log(Model):
-    """`file_path` empty: standard error. `no_color`: no colours there, even if it is a terminal."""
+    """`file_path` empty: standard error. `no_color`: no colours there, even if it is a terminal. `otlp`: a collector
+    gets the events, too."""
 
-    missing = keys("otlp", "read its log from standard error or filePath")
     ignored = {
         **keys("maxSize maxAge maxBackups compress", "let logrotate rotate the file, and send SIGUSR1"),
     }
@@ -22,6 +23,7 @@ class Log(Model):
     format: Literal["common", "json"] = "common"
     file_path: str = ""
     no_color: bool = False
+    otlp: OtlpLog | None = None
 
     @field_validator("level", mode="before")
     @classmethod

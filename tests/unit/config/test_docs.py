@@ -15,7 +15,7 @@ from lbcore.template.engine import render_file
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
-EXAMPLES = sorted(ROOT.glob("examples/**/*.yml"))
+EXAMPLES = sorted(path for path in ROOT.glob("examples/**/*.yml") if path.parent.name != "monitoring")
 
 
 def blocks() -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ entryPoints:
     http: {maxHeaderBytes: many, tls: {certResolver: [le]}}
     proxyProtocol: yes
   other: {address: "80", asDefault: maybe}
-tracing: {}
+hostResolver: {}
 log: {level: loud}
 providers: {file: {}}
 """

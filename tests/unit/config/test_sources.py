@@ -76,13 +76,13 @@ def test_bad_flag_is_refused(flag: str, problem: str) -> None:
 
 
 def test_missing_features_are_reported_and_the_rest_runs() -> None:
-    flags = ["--tracing.serviceName=x", "--providers.ecs", "--log.maxSize=3", "--entryPoints.web.address=:80"]
+    flags = ["--hostResolver.resolvDepth=5", "--providers.ecs", "--log.maxSize=3", "--entryPoints.web.address=:80"]
     config, notes = from_flags(flags)
     assert set(config.entry_points) == {"web"}
     assert [(note.path, note.severity) for note in notes] == [
+        ("hostResolver", "missing"),
         ("log.maxSize", "warning"),
         ("providers.ecs", "missing"),
-        ("tracing", "missing"),
     ]
 
 

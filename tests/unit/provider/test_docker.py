@@ -19,7 +19,8 @@ from lbcore.errors import ConfigError
 from lbcore.provider.docker import DockerStore, options_of, service_name
 from lbcore.provider.places import Network, binding_of, choose, is_near, lowest_port, networks_of
 from lbcore.provider.registry import providers_of
-from lbcore.provider.web import SIZE_LIMIT_BYTES, AnswerError, WebClient, context_of
+from lbcore.provider.web import SIZE_LIMIT_BYTES, AnswerError, WebClient
+from lbcore.tls.clients import context_of
 from tests.support.certificates import authority, signed
 
 
@@ -208,7 +209,7 @@ def test_secrets_are_not_shown() -> None:
     settings = DockerProvider.model_validate({"password": "secret", "tls": {"key": "secret"}})
     assert "secret" not in repr(settings)
     with pytest.raises(ConfigError) as caught:
-        context_of("docker", ClientTls(cert="-----BEGIN secret", key="-----BEGIN secret"))
+        context_of("providers.docker.tls", ClientTls(cert="-----BEGIN secret", key="-----BEGIN secret"))
     assert "secret" not in str(caught.value)
     client = WebClient("docker", "docker", "tcp://127.0.0.1:1", username="me", password="secret")
     assert "secret" not in client.place

@@ -1,0 +1,72 @@
+"""`otlp` of traces, metrics and logs: the collector of OpenTelemetry that gets them. No I/O."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from lbcore.config.model import Model
+from lbcore.config.static.providers import ClientTls
+
+SERVICE_NAME = "traefik"  # as Traefik names itself
+
+
+class OtlpHttp(Model):
+    """A collector that is asked over HTTP. Without a path it is that of the signal: `/v1/traces`, ..."""
+
+    may_be_empty: ClassVar[bool] = True
+
+    endpoint: str = "https://localhost:4318"
+    headers: dict[str, str] = Field(default={}, repr=False)
+    tls: ClientTls | None = None
+
+    @field_validator("endpoint")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"invalid collector endpoint {value!r}: it is scheme://host:port/path")
+        assert parts.port != 0
+        return value
+
+
+class OtlpGrpc(Model):
+    """A collector that is asked over gRPC. `insecure`: without TLS."""
+
+    may_be_empty: ClassVar[bool] = True
+
+    endpoint: str = "localhost:4317"
+    insecure: bool = False
+    headers: dict[str, str] = Field(default={}, repr=False)
+    tls: ClientTls | None = None
+
+    @field_validator("endpoint")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or "/" in value or not port.isdigit() or int(port) > 65535:
+            raise ValueError(f"invalid collector endpoint {value!r}: it is host:port")
+        return value
+
+
+class Otlp(Model):
+    """The collector. With `grpc`, `http` does not count."""
+
+    may_be_empty: ClassVar[bool] = True
+
+    http: OtlpHttp = OtlpHttp()
+    grpc: OtlpGrpc | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it is, for texts."""
+        return self.grpc.endpoint if self.grpc is not None else self.http.endpoint
+
+
+class OtlpLog(Otlp):
+    """The collector of a log."""
+
+    service_name: str = SERVICE_NAME
+    resource_attributes: dict[str, str] = {}

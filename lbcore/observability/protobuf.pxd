@@ -1,0 +1,137 @@
+# OTLP's encoding (Protocol Buffers) of attributes and spans, written in place: what is sent to collectors is put together from it.
+#
+# Nothing here allocates. The caller has seen to the room: see `attribute_room`.
+
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
+
+from lbcore.http.span cimport Span, span_of
+
+cdef enum:
+    LONGEST_VALUE = 4096       # bytes of a text of an attribute; what is beyond is cut off
+    KEY_ROOM = 96              # most bytes of an attribute without its text: tags, lengths, and a key of at most 64 bytes
+    SPAN_OF_SCOPE = 0x12       # tag of ScopeSpans.spans, a message
+    SPAN_TRACE_ID = 0x0A
+    SPAN_ID = 0x12
+    SPAN_TRACE_STATE = 0x1A
+    SPAN_PARENT_ID = 0x22
+    SPAN_NAME = 0x2A
+    SPAN_KIND = 0x30
+    SPAN_START = 0x39
+    SPAN_END = 0x41
+    SPAN_ATTRIBUTE = 0x4A
+    SPAN_STATUS = 0x7A
+    KIND_INTERNAL = 1
+    KIND_SERVER = 2
+    KIND_CLIENT = 3
+
+
+cdef inline Py_ssize_t varint_size(uint64_t value) noexcept nogil:
+    cdef Py_ssize_t size = 1
+    while value >= 128:
+        value >>= 7
+        size += 1
+    return size
+
+
+cdef inline char* put_varint(char* out, uint64_t value) noexcept nogil:
+    while value >= 128:
+        out[0] = <char>(value & 127 | 128)
+        out += 1
+        value >>= 7
+    out[0] = <char>value
+    return out + 1
+
+
+cdef inline char* put_fixed64(char* out, int tag, uint64_t value) noexcept nogil:
+    """A number of eight bytes, as times have."""
+    out[0] = <char>tag
+    memcpy(out + 1, &value, 8)
+    return out + 9
+
+
+cdef inline char* put_raw(char* out, int tag, const void* data, Py_ssize_t length) noexcept nogil:
+    """Fewer than 128 bytes."""
+    out[0] = <char>tag
+    out[1] = <char>length
+    memcpy(out + 2, data, length)
+    return out + 2 + length
+
+
+cdef inline Py_ssize_t utf8_step(const unsigned char* text, Py_ssize_t left) noexcept nogil:
+    """The length of the character of UTF-8 at the beginning of a text; 0: there is none."""
+    cdef unsigned char first = text[0]
+    cdef Py_ssize_t length, i
+    if first < 0x80:
+        return 1
+    if first < 0xC2 or first > 0xF4:
+        return 0
+    length = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
+    if length > left:
+        return 0
+    for i in range(1, length):
+        if text[i] & 0xC0 != 0x80:
+            return 0
+    if (first == 0xE0 and text[1] < 0xA0) or (first == 0xED and text[1] > 0x9F) or (first == 0xF0 and text[1] < 0x90) \
+            or (first == 0xF4 and text[1] > 0x8F):
+        return 0
+    return length
+
+
+cdef inline char* put_utf8(char* out, const char* text, Py_ssize_t length) noexcept nogil:
+    """A text, of which each byte that is not UTF-8 becomes a question mark: a collector refuses all of a message with such a byte."""
+    cdef Py_ssize_t i = 0, step
+    cdef unsigned char high = 0
+    if length:
+        memcpy(out, text, length)
+    for i in range(length):
+        high |= <unsigned char>out[i]
+    if high & 0x80:
+        i = 0
+        while i < length:
+            step = utf8_step(<const unsigned char*>out + i, length - i)
+            if step == 0:
+                out[i] = c"?"
+                step = 1
+            i += step
+    return out + length
+
+
+cdef inline char* put_text(char* out, int tag, const char* key, Py_ssize_t key_length, Span value) noexcept nogil:
+    """An attribute with a text. `tag`: of the field of the message around it."""
+    cdef Py_ssize_t length = value.len if value.len < LONGEST_VALUE else LONGEST_VALUE
+    cdef Py_ssize_t inner = 1 + varint_size(length) + length
+    out[0] = <char>tag
+    out = put_varint(out + 1, 3 + key_length + varint_size(inner) + inner)
+    out = put_raw(out, 0x0A, key, key_length)
+    out[0] = 0x12
+    out = put_varint(out + 1, inner)
+    out[0] = 0x0A
+    out = put_varint(out + 1, length)
+    return put_utf8(out, value.ptr, length)
+
+
+cdef inline char* put_number(char* out, int tag, const char* key, Py_ssize_t key_length, uint64_t value) noexcept nogil:
+    """An attribute with a number."""
+    cdef Py_ssize_t inner = 1 + varint_size(value)
+    out[0] = <char>tag
+    out = put_varint(out + 1, 4 + key_length + inner)
+    out = put_raw(out, 0x0A, key, key_length)
+    out[0] = 0x12
+    out[1] = <char>inner
+    out[2] = 0x18
+    return put_varint(out + 3, value)
+
+
+cdef inline char* begin_message(char* out, int tag) noexcept nogil:
+    """A message whose length `end_message` fills in."""
+    out[0] = <char>tag
+    return out + 4
+
+
+cdef inline void end_message(char* begin, const char* end) noexcept nogil:
+    """The length of a message below 2 MiB, in three bytes. `begin`: what `begin_message` was given."""
+    cdef Py_ssize_t length = end - begin - 4
+    begin[1] = <char>(length & 127 | 128)
+    begin[2] = <char>(length >> 7 & 127 | 128)
+    begin[3] = <char>(length >> 14)

@@ -1,0 +1,112 @@
+"""Sends what workers have put into their rings, spans or records of the access log, to a collector.
+
+What the collector does not take stays in the rings, whose room is limited; what has no room is counted by the workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from lbcore.observability.ring import LineReader
+from lbcore.telemetry.collector import Collector, SendError
+
+INTERVAL_S = 0.25  # between two looks at the rings
+LONGEST_PAUSE_S = 30.0  # between two attempts, while the collector is away
+REPORT_S = 60.0  # losses are reported at most once in this time
+
+_log = logging.getLogger("lbcore.telemetry")
+
+
+def varint(value: int) -> bytes:
+    """A number as Protocol Buffers write it."""
+    out = bytearray()
+    while value >= 128:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field with a message, or bytes."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+class RingExport:
+    """There is one for a kind of rings.
+
+    what       what is in them, in the plural, for texts.
+    place      the collector, for texts.
+    resource, scope  encoded messages that go with all that is sent.
+    sent       items that the collector has taken.
+    """
+
+    def __init__(
+        self, what: str, reader: LineReader, collector: Collector, place: str, resource: bytes, scope: bytes
+    ) -> None:
+        self._what = what
+        self._reader = reader
+        self._collector = collector
+        self._place = place
+        self._resource = field(1, resource)
+        self._scope = field(1, scope)
+        self._busy = asyncio.Lock()
+        self._pause_s = 0.0
+        self._lost = 0
+        self._reported_s = -REPORT_S
+        self.sent = 0
+
+    def _request(self, block: bytes) -> bytes:
+        """A request of OTLP: the resource, the scope, and what workers have encoded, each with its tag."""
+        return field(1, self._resource + field(2, self._scope + block))
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        while True:
+            await asyncio.sleep(self._pause_s or INTERVAL_S)
+            await asyncio.shield(asyncio.ensure_future(self.drain()))  # what is being sent is not sent once more
+
+    async def drain(self) -> None:
+        """Send what is there, unless the collector is away."""
+        async with self._busy:
+            await self._drain()
+
+    async def _drain(self) -> None:
+        while block := self._merged():
+            count = self._reader.items
+            try:
+                await self._collector.send(self._request(block))
+            except SendError as error:
+                if error.again:
+                    self._note_away(error)
+                    return
+                self._reader.note_lost(count)
+                self._report(count, error)
+            else:
+                self.sent += count
+                if self._pause_s:
+                    self._pause_s = 0.0
+                    _log.warning("%s: the collector %s takes them again", self._what, self._place)
+            self._reader.release()
+
+    def _merged(self) -> bytes:
+        try:
+            return self._reader.merge(time.monotonic_ns())
+        except MemoryError:  # tried again later
+            return b""
+
+    def _note_away(self, error: SendError) -> None:
+        if not self._pause_s:
+            _log.error(
+                "%s: the collector %s does not take them: %s; they are kept as long as there is room",
+                self._what, self._place, error,
+            )  # fmt: skip
+        self._pause_s = min(2 * self._pause_s or INTERVAL_S, LONGEST_PAUSE_S)
+
+    def _report(self, count: int, error: SendError) -> None:
+        self._lost += count
+        if time.monotonic() >= self._reported_s + REPORT_S:
+            self._reported_s = time.monotonic()
+            _log.error("%s: %d lost: the collector %s refuses them: %s", self._what, self._lost, self._place, error)
+            self._lost = 0
