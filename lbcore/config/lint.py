@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping
 
 from lbcore.config.decode import Decoded, nearest
-from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.dynamic import DynamicConfig, LoadBalancer
 from lbcore.config.model import UNSUPPORTED, Object
 from lbcore.config.network import is_nowhere
 from lbcore.config.plugins import how_to_bypass
@@ -94,14 +94,16 @@ def _same_rules(dynamic: DynamicConfig, static: StaticConfig, disabled: Containe
     """Routers that get no requests, because another one with the same rule precedes them."""
     seen: dict[tuple[tuple[str, bool], str], str] = {}
     routers = dynamic.http.routers
+    by_rule: dict[str, list[str]] = {}
+    for name, router in routers.items():
+        if not router.faults and router.rule and name not in disabled:
+            by_rule.setdefault("".join(router.rule.split()), []).append(name)
+    alike = {name: rule for rule, names in by_rule.items() if len(names) > 1 for name in names}
     rank = static.providers.rank
-    priorities = {name: router.priority or len(router.rule.encode()) for name, router in routers.items()}
-    order = sorted(routers, key=lambda name: (-priorities[name], rank(name), name))
+    priorities = {name: routers[name].priority or len(routers[name].rule.encode()) for name in alike}
+    order = sorted(alike, key=lambda name: (-priorities[name], rank(name), name))
     for name in order:
-        router = routers[name]
-        if router.faults or not router.rule or name in disabled:
-            continue
-        rule = "".join(router.rule.split())
+        router, rule = routers[name], alike[name]
         # Routers with and without TLS do not compete.
         points = [(point, tls_of(router, point, static) is not None) for point in entry_points_of(router, static)]
         before = {seen[point, rule] for point in points if (point, rule) in seen}
@@ -130,7 +132,8 @@ def _cert_resolvers(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[st
     """References to resolvers that do not exist, which lead to the default certificate."""
     known = {name for name, resolver in static.certificates_resolvers.items() if not resolver.faults}
     users: dict[str, RouterTls | None] = {}
-    users |= {_place(router, "router", name): router.tls for name, router in dynamic.http.routers.items()}
+    encrypted = {name: router for name, router in dynamic.http.routers.items() if router.tls is not None}
+    users |= {_place(router, "router", name): router.tls for name, router in encrypted.items()}
     users |= {f"tcp router {name}": tcp.tls for name, tcp in dynamic.tcp.routers.items()}
     users |= {f"entry point {name}": point.http.tls for name, point in static.entry_points.items()}
     for where, tls in users.items():
@@ -140,10 +143,10 @@ def _cert_resolvers(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[st
 
 def _services(dynamic: DynamicConfig) -> Iterable[str]:
     for name, service in dynamic.http.services.items():
-        if service.faults:
+        balancer = service.load_balancer
+        if service.faults or (balancer is not None and _is_plain(balancer)):
             continue
         where = _place(service, "service", name)
-        balancer = service.load_balancer
         if balancer is not None:
             yield from _members(
                 where, [server.url for server in balancer.servers], [s.weight for s in balancer.servers]
@@ -156,6 +159,14 @@ def _services(dynamic: DynamicConfig) -> Iterable[str]:
         for parent in (service.weighted, service.highest_random_weight):
             if parent is not None:
                 yield from _members(where, [c.name for c in parent.services], [c.weight for c in parent.services])
+
+
+def _is_plain(balancer: LoadBalancer) -> bool:
+    """Whether it has one server, about which there is nothing to say: as most do."""
+    if len(balancer.servers) != 1:
+        return False
+    (server,) = balancer.servers
+    return server.weight > 0 and not is_nowhere(server.url)
 
 
 def _layer4_services(layer: str, services: Mapping[str, TcpService] | Mapping[str, UdpService]) -> Iterable[str]:
@@ -203,12 +214,13 @@ def _unused(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
     http, tcp = dynamic.http, dynamic.tcp
     middlewares = {qualify(m, name) for name, router in http.routers.items() for m in router.middlewares}
     middlewares |= {qualify(m, name) for name, service in http.services.items() for m in service.middlewares}
-    middlewares |= {
-        qualify(m, name)
-        for name, router in http.routers.items()
-        for point in entry_points_of(router, static)
-        for m in static.entry_points[point].http.middlewares
-    }
+    if any(point.http.middlewares for point in static.entry_points.values()):
+        middlewares |= {
+            qualify(m, name)
+            for name, router in http.routers.items()
+            for point in entry_points_of(router, static)
+            for m in static.entry_points[point].http.middlewares
+        }
 
     def parts(name: str) -> list[str]:
         chain = http.middlewares[name].chain

@@ -19,8 +19,8 @@ from lbcore.config.router_tree import RouterTrees, router_trees
 from lbcore.config.rule import Rule, RuleError, parse_rule
 from lbcore.config.rule_v2 import parse_rule_v2
 from lbcore.config.spiffe import NOT_CONFIGURED
-from lbcore.config.static import RedirectEntryPoint, StaticConfig
-from lbcore.config.tls import DEFAULT, RouterTls, TlsConfig
+from lbcore.config.static import EntryPoint, RedirectEntryPoint, StaticConfig
+from lbcore.config.tls import DEFAULT, RouterTls, TlsConfig, TlsOptions
 from lbcore.config.units import status_ranges
 
 INTERNAL_SERVICES = frozenset({"noop@internal", "ping@internal"})
@@ -77,16 +77,50 @@ class Findings:
     transports: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     following: set[tuple[str, str]] = field(default_factory=set)  # kind and name of what only others keep from running
-    places: dict[tuple[str, str], str] = field(default_factory=dict)
+    objects: dict[str, Mapping[str, Object]] = field(default_factory=dict)  # by kind
+    checked: Checked | None = None
+
+    def place(self, kind: str, name: str) -> str:
+        """Where an object is written."""
+        thing = self.objects.get(kind, {}).get(name)
+        return thing.place if thing is not None else ""
 
     def disabled(self) -> list[Disabled]:
         kinds = {"router": self.routers, "service": self.services, "middleware": self.middlewares}
         kinds["serversTransport"] = self.transports
         return [
-            Disabled(kind, name, errors, self.places.get((kind, name), ""), (kind, name) in self.following)
+            Disabled(kind, name, errors, self.place(kind, name), (kind, name) in self.following)
             for kind, found in kinds.items()
             for name, errors in sorted(found.items())
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was checked before: objects that are the same, and about which nothing was found, are not looked at again.
+
+    odd_routers, odd_services  those about which there was something to say, or which depend on much.
+    """
+
+    static: StaticConfig
+    routers: Mapping[str, Router]
+    services: Mapping[str, Service]
+    options: Mapping[str, TlsOptions]
+    odd_routers: set[str]
+    odd_services: set[str]
+
+    def knows_service(self, name: str, service: Service) -> bool:
+        return self.services.get(name) is service and name not in self.odd_services
+
+    def knows_router(self, name: str, router: Router, http: HttpConfig, found: Findings) -> bool:
+        """Whether nothing can be wrong with a router: it is the same, and what it refers to is there and sound."""
+        if self.routers.get(name) is not router or name in self.odd_routers:
+            return False
+        service = qualify(router.service, name)
+        if service not in http.services or service in found.services:
+            return False
+        references = [qualify(reference, name) for reference in router.middlewares]
+        return all(each in http.middlewares and each not in found.middlewares for each in references)
 
 
 def qualify(name: str, owner: str) -> str:
@@ -111,17 +145,27 @@ def trees_of(routers: Mapping[str, Router]) -> RouterTrees:
     return router_trees({name: [qualify(above, name) for above in r.parent_refs] for name, r in routers.items()})
 
 
+# The entry points of the configuration that was asked last, and those of routers that name none: asked for with each.
+_unnamed: tuple[dict[str, EntryPoint], list[str]] = ({}, [])
+
+
 def entry_points_of(router: Router, static: StaticConfig) -> list[str]:
     """The entry points of a router: those it names, else the default ones, else all but Traefik's internal one.
 
-    A router below others has none: it gets its requests from them.
+    A router below others has none: it gets its requests from them. The list must not be changed.
     """
+    global _unnamed
     if router.parent_refs:
         return []
+    points = static.stream_points
     if router.entry_points:
-        return [name for name in router.entry_points if name in static.stream_points]
-    default = [name for name, point in static.stream_points.items() if point.as_default]
-    return default or [name for name in static.stream_points if name != "traefik"]
+        return [name for name in router.entry_points if name in points]
+    of, found = _unnamed
+    if of is not points:
+        found = [name for name, point in points.items() if point.as_default]
+        found = found or [name for name in points if name != "traefik"]
+        _unnamed = points, found
+    return found
 
 
 def redirection_port(redirect: RedirectEntryPoint, static: StaticConfig) -> str | None:
@@ -142,9 +186,13 @@ def unknown_entry_points(router: Router, static: StaticConfig) -> list[str]:
     ]
 
 
-def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
-    """Check every object. Cost: linear in the configuration."""
+def check(dynamic: DynamicConfig, static: StaticConfig, before: Checked | None = None) -> Findings:
+    """Check every object. Cost: linear in the configuration; little for objects that were sound in `before`."""
     http, found = dynamic.http, Findings()
+    if before is not None and (before.static is not static or before.options != dynamic.tls.options):
+        before = None
+    odd_routers, odd_services = set[str](), set[str]()
+    found.checked = Checked(static, http.routers, http.services, dynamic.tls.options, odd_routers, odd_services)
     for name, point in static.entry_points.items():
         redirections = point.http.redirections
         target = redirections.entry_point if redirections else None
@@ -158,8 +206,7 @@ def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
         "middleware": http.middlewares,
         "serversTransport": http.servers_transports,
     }
-    for kind, objects in kinds.items():
-        found.places |= {(kind, name): thing.place for name, thing in objects.items() if thing.place}
+    found.objects = kinds
     found.transports = {name: list(t.faults) for name, t in http.servers_transports.items() if t.faults}
     for name, transport in http.servers_transports.items():
         if transport.needs_identity and static.spiffe is None:
@@ -172,19 +219,35 @@ def check(dynamic: DynamicConfig, static: StaticConfig) -> Findings:
     _asking_errors(http, found)
     _chain_errors(http.middlewares, found)
     for name, service in http.services.items():
+        if before is not None and before.knows_service(name, service):
+            continue
+        said = len(found.warnings)
         if errors := _service_errors(name, service, http, found):
             found.services[name] = errors
+        if errors or len(found.warnings) > said or not _stands_alone(service):
+            odd_services.add(name)
     _tree_errors(http.services, found)
     trees = trees_of(http.routers)
     for name, router in http.routers.items():
+        if before is not None and name not in trees.order and before.knows_router(name, router, http, found):
+            continue
+        said = len(found.warnings)
         if errors := _router_errors(name, router, http, static, trees, found):
             found.routers[name] = errors
         elif errors := _tls_errors(name, router, dynamic, static):
             found.routers[name] = errors
             if not any(isinstance(error, Fault) for error in errors):
                 found.following.add(("router", name))
+        if errors or len(found.warnings) > said or name in trees.order or not router.service:
+            odd_routers.add(name)
     spread_in_trees(trees, http.routers, found)
     return found
+
+
+def _stands_alone(service: Service) -> bool:
+    """Whether what is wrong with a service is in itself."""
+    balancer = service.load_balancer
+    return not service.children and not service.middlewares and balancer is not None and not balancer.servers_transport
 
 
 def spread_in_trees(trees: RouterTrees, routers: Mapping[str, Router], found: Findings) -> None:
@@ -531,14 +594,15 @@ def _tree_errors(services: Mapping[str, Service], found: Findings) -> None:
         return [qualify(child, name) for child in services[name].children] if name in services else []
 
     done: set[str] = set()
-    for name in services:
+    parents = {name: service for name, service in services.items() if service.children}
+    for name in parents:
         if name not in found.services and (cycle := find_cycle(name, children, done)):
             way = "->service:".join(cycle)
             found.services[name] = [f"could not instantiate service {name}: recursion detected in service:{way}"]
     depths: dict[str, int] = {}
     # Children first, so that an error reaches every parent above it.
-    for name in children_first(services, children):
-        depths[name] = 1 + max((depths.get(part, 0) for part in children(name)), default=0)
+    for name in children_first(parents, children):
+        depths[name] = 1 + max((depths.get(part, int(part in services)) for part in children(name)), default=0)
         if depths[name] > MAX_DEPTH and name not in found.services:
             found.services[name] = [f"services are nested more than {MAX_DEPTH} levels deep"]
         if name in found.services:

@@ -47,6 +47,7 @@ class DataPlane:
         self._staples: dict[str, bytes] = {}  # OCSP responses, by the fingerprint of their certificate
         self._state = State(region, worker, loop)
         self._servers: dict[str, Server] = {}  # of the table in force, by identity
+        self._table: Table | None = None  # in force
         self._queues: dict[str, WaitQueue] = {}  # of the table in force, by service
         self._watch = Watch(static, region, worker, self._say)
         self._engine = Engine(loop, static, region, worker, self._watch.observer, self._watch.tracer)
@@ -105,6 +106,7 @@ class DataPlane:
             challenges=self._challenges,
             staples=self._staples,
             state=self._state,
+            before=self._table,
         )
         if table.speaks_tls:
             import lbcore.transport.tls  # noqa: F401 -- a failure here is a refusal; `commit` must not fail
@@ -120,6 +122,7 @@ class DataPlane:
         self._queues = adopt(self._queues, table.balancers)
         self._engine.install(table)
         self._servers = dict(table.servers)
+        self._table = table
 
     def reopen_log(self) -> None:
         """Reopen the access log, because its file was moved aside."""

@@ -272,6 +272,7 @@ class Publication:
                 None,
                 self._admin,
                 finds_all=True,
+                before=self.current.table if self.current is not None else None,
             )
             messages = parts_of(snapshot.generation, data, snapshot.slots)
             out = {entry.name for entry in table.disabled if entry.kind == "router"}

@@ -14,6 +14,7 @@ from lbcore.config.router_tree import RouterTrees
 from lbcore.config.rule import Rule
 from lbcore.config.static import StaticConfig
 from lbcore.config.validate import (
+    Checked,
     Disabled,
     Findings,
     check,
@@ -40,7 +41,7 @@ from lbcore.routing.compile_own import (
     Ranked,
     router_identity,
 )
-from lbcore.routing.compile_services import ServiceCompiler
+from lbcore.routing.compile_services import Before, ServiceCompiler
 from lbcore.routing.compile_spans import traced
 from lbcore.routing.compile_tcp import TcpCompiler, tcp_identity
 from lbcore.routing.compile_tls import TlsCompiler
@@ -63,6 +64,19 @@ ADMIN_STANDS_IN = "unix:/"  # stands for the admin server when a configuration i
 
 
 @dataclass(frozen=True, slots=True)
+class MadeOf:
+    """What a table was compiled of: the next one takes over what is made of the same.
+
+    routes  by entry point and router, without those below others.
+    """
+
+    static: StaticConfig
+    checked: Checked | None
+    services: Before
+    routes: Mapping[str, Mapping[str, Route]]
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """The routing table of one worker. Immutable.
 
@@ -77,6 +91,7 @@ class Table:
     disabled         objects that could not be compiled.
     limits           limits of exchanges in flight by server; in force from `take_effect` on.
     middlewares      by qualified name; `places`: the routers and services in front of which each of them stands.
+    made_of          what it was compiled of.
     order            rules and routes of each entry point in the order of trial, and those of TLS; empty unless
                      `explain` is configured.
     """
@@ -99,6 +114,7 @@ class Table:
     options_by_host: Mapping[str, dict[bytes, str]]
     middlewares: Mapping[str, Middleware]
     places: Mapping[str, Collection[str]]
+    made_of: MadeOf
 
     @property
     def speaks_tls(self) -> bool:
@@ -129,9 +145,11 @@ def compile_table(
     staples: dict[str, bytes] | None = None,
     finds_all: bool = False,
     state: State | None = None,
+    before: Table | None = None,
 ) -> Table:
     """Compile a merged configuration.
 
+    before      the table in force, which has those `servers`: routes and services that stay the same are taken over.
     servers     those of the table in force: a server whose identity stays is reused, with its state.
     ping        the middleware of `ping@internal`; it outlives tables.
     admin       URL of the server behind `api@internal` and `prometheus@internal`; empty = there is none.
@@ -142,7 +160,7 @@ def compile_table(
 
     Broken objects alone are left out. Cost: linear in the configuration, except for sorting the routers.
     """
-    found = check(dynamic, static)
+    found = check(dynamic, static, None if before is None else before.made_of.checked)
     challenges = challenges or Challenges()
     ping, state = ping or Ping(), state or State(region, worker)
     staples = {} if staples is None else staples
@@ -151,6 +169,9 @@ def compile_table(
     services = ServiceCompiler(dynamic, static, slots, region, worker, found, servers, middlewares)
     own = OwnRouters(static, slots, found, middlewares, services, ping, admin, challenges)
     compiler = _Compiler(dynamic, static, slots, found, tls, middlewares, services, own)
+    if before is not None and before.made_of.static is static and before.servers == servers:
+        compiler.before = before.made_of
+        services.follow(before.made_of.services)
     tcp = TcpCompiler(dynamic, static, slots, region, worker, servers)
     udp = UdpCompiler(dynamic, static, slots, region, worker, servers)
     table = compiler.table(tcp, udp)
@@ -201,6 +222,8 @@ class _Compiler:
         self.found, self.tls = found, tls
         self.middlewares, self.services, self.own = middlewares, services, own
         self.trees: RouterTrees = trees_of(self.http.routers)
+        self.before: MadeOf | None = None
+        self.routes: dict[str, dict[str, Route]] = {}
 
     def table(self, tcp: TcpCompiler, udp: UdpCompiler) -> Table:
         self.middlewares.build()
@@ -271,7 +294,14 @@ class _Compiler:
             self.tls.options_by_host(),
             self.middlewares.built,
             self.middlewares.places,
+            self.made_of(),
         )
+
+    def made_of(self) -> MadeOf:
+        of = self.services
+        slots = self.slots.services
+        services = Before(self.http, of.own_identity, slots, of.members, of.services, of.balancers)
+        return MadeOf(self.static, self.found.checked, services, self.routes)
 
     def disabled_with_unused(self, tcp: TcpCompiler, udp: UdpCompiler) -> list[Disabled]:
         """The objects that cannot run, including services to which no router leads. Does not change the table."""
@@ -324,6 +354,8 @@ class _Compiler:
 
         outer  that of its parent, whose middlewares come before its own; None: it has none.
         """
+        if outer is None and (known := self.known_route(point, name, router)) is not None:
+            return known
         names = [qualify(reference, name) for reference in router.middlewares]
         observability = router.observability
         if outer is None:
@@ -359,7 +391,25 @@ class _Compiler:
         route.observe(*observed, *about)
         if self.trees.children.get(name):
             route.fork(self.below(point, name, route))
+        elif outer is None:
+            self.routes.setdefault(point, {})[name] = route
         return route
+
+    def known_route(self, point: str, name: str, router: model.Router) -> Route | None:
+        """The route of the table in force, if it would be the same: one without middlewares, to the same service."""
+        before, services = self.before, self.services
+        if before is None or before.services.http.routers.get(name) is not router or router.middlewares:
+            return None
+        known = before.routes.get(point, {}).get(name)
+        if known is None or known.middlewares or self.static.entry_points[point].http.middlewares or self.trees.order:
+            return None
+        service = qualify(router.service, name)
+        if service not in services.same or services.service(service) is not known.service:
+            return None
+        if known.slot != self.slots.services.get(router_identity(name), NO_SLOT):
+            return None
+        self.routes.setdefault(point, {})[name] = known
+        return known
 
     def below(self, point: str, name: str, outer: Route) -> RouteIndex:
         """The children of a router. Those that cannot be built are left out; ValueError if all are."""

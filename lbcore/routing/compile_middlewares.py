@@ -103,7 +103,9 @@ class MiddlewareCompiler:
 
     def errors_of(self, router: model.Router, name: str) -> list[str]:
         """Errors of middlewares that only building has shown, also of those of services, and of services they ask."""
-        errors = []
+        errors: list[str] = []
+        if not self.found.middlewares:
+            return errors
         ways = [qualify(reference, name) for reference in router.middlewares]
         below, seen = [qualify(router.service, name)], set[str]()
         while ways or below:

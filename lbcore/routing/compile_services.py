@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 
 from lbcore.config import dynamic as model
 from lbcore.config.middlewares.upstream import origin_of
 from lbcore.config.network import is_http2, is_secure, split_url
+from lbcore.config.spiffe import Identity
 from lbcore.config.static import StaticConfig, StaticServersTransport
 from lbcore.config.tls import ServerTls
 from lbcore.config.units import status_ranges
@@ -73,12 +75,27 @@ def hash_key(config: model.HashOn | None) -> HashKey:
     return HashKey("clientIP", "", config.source_ip.depth if config.source_ip else 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The services of the table in force, and what they are made of. See `ServiceCompiler`."""
+
+    http: model.HttpConfig
+    identity: Identity | None
+    slots: Mapping[str, int]
+    members: Mapping[str, tuple[str, ...]]
+    services: Mapping[str, Service]
+    balancers: Mapping[str, LoadBalancer]
+
+
 class ServiceCompiler:
     """Builds services that routers, other services and middlewares refer to, each once.
 
     services   by qualified name; `balancers`: those that choose among servers, without their gates.
     servers    by identity, `service@provider|url`: those of `known` whose settings are the same, and new ones.
     limits     limits of exchanges in flight by server.
+    members    the identities of the servers of each service that the next table may take over: with no middlewares, and
+               no queue, since requests that wait move to the queue of the next table.
+    same       services that are taken over from the table in force.
     """
 
     def __init__(
@@ -102,11 +119,34 @@ class ServiceCompiler:
         self.balancers: dict[str, LoadBalancer] = {}
         self.limits: list[tuple[Server, int]] = []
         self.policies: dict[str, UpstreamPolicy] = {}  # by transport
+        self.members: dict[str, tuple[str, ...]] = {}
+        self.same: set[str] = set()
+        self._before: Before | None = None
+
+    def follow(self, before: Before) -> None:
+        """Take over from the table in force what stays the same: all identities in it have kept their slots."""
+        self._before = before
+        if before.identity == self.own_identity and before.http.servers_transports == self.http.servers_transports:
+            known = before.http.services
+            same = {name for name, service in self.http.services.items() if known.get(name) is service}
+            self.same = same & before.members.keys()
+
+    def takes_over(self, name: str) -> bool:
+        """Take over a service from the table in force, if it would be the same: see `members`."""
+        before = self._before
+        if before is None or name not in self.same or before.slots.get(name) != self.slots.services[name]:
+            return False
+        for identity in before.members[name]:
+            self.servers[identity] = self.known[identity]
+        self.members[name] = before.members[name]
+        self.services[name] = before.services[name]
+        self.balancers[name] = before.balancers[name]
+        return True
 
     def build_unused(self) -> None:
         """Build also those to which no router leads, to see what is wrong with them. No table that was made changes."""
         self.services, self.servers = dict(self.services), dict(self.servers)
-        self.balancers, self.limits = dict(self.balancers), list(self.limits)
+        self.balancers, self.limits, self.members = dict(self.balancers), list(self.limits), dict(self.members)
         for name in self.http.services:
             with contextlib.suppress(Broken):
                 self.service(name)
@@ -116,6 +156,8 @@ class ServiceCompiler:
         if name not in self.services:
             if name in self.found.services:
                 raise Broken(self.found.services[name][0])
+            if self.takes_over(name):
+                return self.services[name]
             try:
                 self.services[name] = self.guarded(name, self.http.services[name])
             except Broken as error:
@@ -187,6 +229,9 @@ class ServiceCompiler:
             queue=queue,
         )
         self.balancers[name] = balancer
+        of_service = self.http.services[name]
+        if queue is None and not of_service.middlewares and not of_service.timeout:
+            self.members[name] = tuple(f"{name}|{server.url}" for server in config.sited)
         return balancer
 
     def weighted(self, name: str, config: model.Weighted | model.HighestRandomWeight, slot: int) -> Weighted:

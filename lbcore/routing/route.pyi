@@ -11,6 +11,7 @@ class Route:
     root: str
     middlewares: tuple[Middleware, ...]
     service: Service
+    slot: int
     outer: Route | None
     children: RouteIndex | None
     spans: tuple[Span | None, ...] | None

@@ -36,6 +36,9 @@ class Service(Object):
     @property
     def children(self) -> list[str]:
         """Names of the services it sends requests to, as written."""
+        parents = (self.weighted, self.highest_random_weight, self.failover, self.mirroring)
+        if parents == (None, None, None, None):
+            return []  # nearly always: asked for with each service
         names: list[str] = []
         for parent in (self.weighted, self.highest_random_weight):
             if parent is not None:
