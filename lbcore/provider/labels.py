@@ -224,6 +224,8 @@ class _Reader:
             parts = [part.strip() for part in value.split(",")]
             paths = [part[len("unix:") :] for part in parts if part.lower().startswith("unix:")]
         for path in filter(None, paths):
+            if "\0" in path:
+                return "a path holds no NUL character"
             real = os.path.realpath(path)
             if not any(real.startswith(f"{folder.rstrip('/')}/") for folder in self.folders):
                 option = f"providers.{self.provider}.labelFiles"

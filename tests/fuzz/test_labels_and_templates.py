@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lbcore.errors import ConfigError
@@ -26,6 +26,8 @@ VALUES = st.sampled_from(
 
 @settings(max_examples=examples(300))
 @given(st.dictionaries(st.lists(WORDS, min_size=1, max_size=8).map(lambda parts: ".".join(["traefik", *parts])), VALUES, max_size=8))
+@example({"traefik.http.middlewares.a.basicauth.usersfile": "\0"})
+@example({"traefik.http.services.a.loadbalancer.server.url": "unix:\0"})
 def test_labels(labels: dict[str, str]) -> None:
     said = read(labels)
     assert said.config is not None or said.problems
