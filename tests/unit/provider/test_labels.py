@@ -313,7 +313,7 @@ def test_the_label_of_a_bad_rule_is_named() -> None:
     assert said.config is not None
     found = check(merge({"docker": said.config}), StaticConfig.model_validate({}))
     assert "web@docker" in found.routers
-    assert found.places[("router", "web@docker")] == "container web"
+    assert found.place("router", "web@docker") == "container web"
 
 
 def test_the_compose_file_of_the_examples_is_right() -> None:
