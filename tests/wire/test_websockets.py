@@ -310,7 +310,8 @@ def test_frames_byte_by_byte(lb: Edge, in_front: Edge, carrier: str) -> None:
 @pytest.mark.parametrize("by_http2", [False, True])
 def test_a_client_of_the_package_with_compression(lb: Edge, in_front: Edge, by_http2: bool) -> None:
     host, port = (in_front if by_http2 else lb).address
-    with connect(f"wss://a.test:{port}/chat", sock=socket.create_connection((host, port)), ssl=trusting()) as client:
+    sock = socket.create_connection((host, port))
+    with connect(f"wss://a.test:{port}/chat", sock=sock, ssl=trusting(), open_timeout=TIMEOUT_S) as client:
         assert [each.name for each in client.protocol.extensions] == ["permessage-deflate"]
         for message in ("", "text", "x" * 100000, b"", os.urandom(100000), ["in", "frag", "ments"]):
             client.send(message)
