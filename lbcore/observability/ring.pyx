@@ -178,7 +178,7 @@ cdef class LineReader:
                     self.room = length + first.length
                 memcpy(self.text + length, <char*>first + HEAD_BYTES, first.length)
                 length += first.length
-                self.items += first.items
+                self.items = self.items + first.items
                 self.cursors[chosen].at = self.cursors[chosen].at + room_for(first.length)
                 first = self.next_line(chosen)
         return length

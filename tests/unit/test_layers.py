@@ -161,3 +161,19 @@ def cimported(path: Path, name: str) -> set[str]:
     pattern = r"^\s*(?:from\s+(lbcore[\w.]+)\s+cimport|cimport\s+(lbcore[\w.]+))"
     found = re.findall(pattern, path.read_text(), re.MULTILINE)
     return {first or second for first, second in found} - {name}
+
+
+def test_code_without_the_interpreter_compiles_with_checks_of_none() -> None:
+    """Cython then takes `self.x += y` for an operation on an object: written out, it is one on numbers."""
+    wrong = []
+    for path in sorted(ROOT.rglob("*.pyx")):
+        free_above = -1  # the indentation of the function or block that runs without the interpreter's lock
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            depth = len(line) - len(line.lstrip())
+            if line.strip() and depth <= free_above:
+                free_above = -1
+            if re.search(r"\bnogil:$", line) and free_above < 0:
+                free_above = depth
+            elif free_above >= 0 and re.match(r"\s+self(\.\w+)+ [-+*/|&^]+= ", line):
+                wrong.append(f"{path.relative_to(ROOT.parent)}:{number}: {line.strip()}")
+    assert not wrong
