@@ -262,7 +262,8 @@ cdef class Tracer:
     def __init__(self, settings, Region region, worker, propagators):
         self.lines = LineWriter(region, worker, RING_SPANS)
         self.state = int.from_bytes(os.urandom(8))
-        self.threshold = <uint64_t>(settings.sample_rate * 2**63)
+        # As OpenTelemetry's sampler takes it: what is not above 0 is 0, what is above 1 is 1.
+        self.threshold = <uint64_t>(min(settings.sample_rate, 1.0) * 2**63) if settings.sample_rate > 0 else 0
         for name in propagators:
             self.propagators |= <uint32_t>PROPAGATORS[name]
         self.plain = self.propagators == W3C

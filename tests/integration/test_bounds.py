@@ -52,6 +52,7 @@ BESIDE = {
     **dict.fromkeys(("checkPeriod", "fallbackDuration", "recoveryDuration", "responseCode"), BREAKING),
     **dict.fromkeys(("pollInterval", "pollTimeout", "maxResponseBodySize"), POLLED),
     "throttleDuration": {**POLLED, "watch": True},
+    "pushInterval": {"token": "t", "org": "o", "bucket": "b"},
 }  # fmt: skip
 POINTS = {"entryPoints": {"web": {"address": "127.0.0.1:0"}, "dns": {"address": "127.0.0.1:0/udp"}}}
 FILLED = frozenset({"servers", "services", "rule", "service", "url", "address", "sourceRange"})

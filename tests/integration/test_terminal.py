@@ -202,7 +202,10 @@ def test_a_watch_goes_on_when_the_instance_is_gone(tmp_path: Path) -> None:
         port = int(lb.logged(r"entry point traefik listens on .*:([0-9]+)")[1])
         command = [sys.executable, "-m", "lbcore", "status", "--watch", "--interval", "0.1", "--json"]
         command += ["--api", f"http://127.0.0.1:{port}"]
-        watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        # As a terminal starts it: what runs the tests in the background may have it ignore the signal.
+        watch = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        )
         try:
             assert watch.stdout is not None
             assert "version" in json.loads(watch.stdout.readline())

@@ -44,7 +44,7 @@ def authority(folder: Path, name: str) -> Files:
     files = Files(folder / f"{name}.pem", folder / f"{name}.key")
     command = ["openssl", "req", "-x509", *CURVE, "-nodes", "-keyout", str(files.key), "-out", str(files.certificate)]
     command += ["-days", "90", "-subj", f"/CN={name}", "-addext", "basicConstraints=critical,CA:TRUE"]
-    command += ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+    command += ["-addext", "keyUsage=critical,digitalSignature,keyCertSign,cRLSign"]
     subprocess.run(command, check=True, capture_output=True)
     return files
 

@@ -109,7 +109,8 @@ def test_frames_without_end(lb: Edge, case: str) -> None:
         client.flood(FLOODS[case])
         assert client.sent > PACKETS * FRAMES // 2 or client.terminated is not None
         assert polite.ask().status == 200
-        assert client.answered - before_it < 2 * PACKETS
+        # Of the challenges in a packet at most four are answered, each by a packet of its own.
+        assert client.answered - before_it < 5 * PACKETS
     assert resident_bytes() - before < 2 * GROWTH_BYTES
 
 
