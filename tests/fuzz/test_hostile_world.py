@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ import ssl
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,13 +105,30 @@ def without_descriptors(pause_s: float) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def open_ones(lb: Edge) -> str:
+    """What is open: connections and streams by kind, and the kernel's view of the sockets at the entry points."""
+    kinds = Counter(
+        type(each).__name__ for each in gc.get_objects() if str(type(each).__module__).startswith("lbcore.transport.")
+    )
+    ports = {address[1]: name for name, address in lb.proxy.addresses.items()}
+    lines = [f"{name}: {count}" for name, count in sorted(kinds.items())]
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, state, queues, *_ = line.split()
+        if (name := ports.get(int(local.partition(":")[2], 16))) and remote != "00000000:0000":
+            lines.append(f"{name}: from port {int(remote.partition(':')[2], 16)}, state {state}, bytes queued {queues}")
+    return "\n".join(lines)
+
+
 def nothing_is_left(lb: Edge, used: dict[str, int]) -> None:
     """No request in flight, no mirror, no request in a queue, no byte of a body kept, no open connection.
 
     Of the connections that were encrypted, nothing of OpenSSL's is left.
     """
     region: Any = lb.proxy._region
-    eventually(lambda: lb.open_connections == 0, "all connections of clients have ended")
+    try:
+        eventually(lambda: lb.open_connections == 0, "all connections of clients have ended")
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{open_ones(lb)}") from None
     for name, slot in used.items():
         eventually(lambda slot=slot: region.counted_in_flight(slot) == 0, f"{name}: no slot is taken")  # type: ignore[misc]
         eventually(lambda slot=slot: region.server_counters(slot).in_flight == 0, f"{name}: idle")  # type: ignore[misc]
