@@ -304,7 +304,8 @@ def test_grpc_check_over_tls(tmp_path: Path) -> None:
     servicer = CountingServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     pair = (files.key.read_bytes(), files.certificate.read_bytes())
-    port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([pair]))
+    # By address: `localhost` asks for one number on two addresses, and a free one of the first may be taken on the other.
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
     server.start()
     try:
         settings = {"healthCheck": {"path": "/", "mode": "grpc", "interval": "50ms", "startDown": True}}
