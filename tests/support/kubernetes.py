@@ -94,7 +94,7 @@ class Kubernetes:
         self._version = 1000
         self._oldest = 1000  # versions before this one are forgotten
         self._changed = threading.Condition()
-        self._cuts = 0
+        self.cuts = 0
         self._ended = False
         self._server = _Server(("127.0.0.1", port), _handler(self))
         self.port = self._server.server_address[1]
@@ -148,7 +148,7 @@ class Kubernetes:
     def cut(self) -> None:
         """End all watches."""
         with self._changed:
-            self._cuts += 1
+            self.cuts += 1
             self._changed.notify_all()
 
     def forget(self) -> None:
@@ -241,13 +241,18 @@ class Kubernetes:
         return {"kind": f"{KINDS[plural]}List", "apiVersion": version_of_api, "metadata": about, "items": page}
 
     def watch(
-        self, plural: str, namespace: str, query: dict[str, str], version_of_api: str, say: Callable[[Thing], None]
+        self,
+        plural: str,
+        namespace: str,
+        query: dict[str, str],
+        version_of_api: str,
+        say: Callable[[Thing], None],
+        cuts: int,
     ) -> None:
-        """Say what happens until the time is over, or it is cut."""
+        """Say what happens until the time is over, or there have been more than `cuts` cuts."""
         selector, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
         end = time.monotonic() + float(query.get("timeoutSeconds") or 3600)
         at = int(query.get("resourceVersion") or 0)
-        cuts = self._cuts
         if query.get("sendInitialEvents") == "true":
             with self._changed:
                 things = [
@@ -265,10 +270,10 @@ class Kubernetes:
         while True:
             with self._changed:
                 while (
-                    self._version == at and cuts == self._cuts and not self._ended and (rest := end - time.monotonic()) > 0
+                    self._version == at and cuts == self.cuts and not self._ended and (rest := end - time.monotonic()) > 0
                 ):
                     self._changed.wait(min(rest, 1))
-                if cuts != self._cuts or self._ended or time.monotonic() >= end:
+                if cuts != self.cuts or self._ended or time.monotonic() >= end:
                     return
                 if at < self._oldest:
                     say({"type": "ERROR", "object": Refusal(410, "Expired", "too old resource version").body})
@@ -397,6 +402,7 @@ def _handler(cluster: Kubernetes) -> type[http.server.BaseHTTPRequestHandler]:
                 api = f"{found['group'] or ''}/{found['version']}".lstrip("/")
             else:
                 raise Refusal(404, "NotFound", "the server could not find the requested resource")
+            cuts = cluster.cuts  # before the check: a cut in between ends what was allowed by it
             cluster.check(plural, self.headers)
             if self.command == "GET" and name:
                 return self.answer(200, cluster.read_one(plural, namespace, name))
@@ -408,7 +414,7 @@ def _handler(cluster: Kubernetes) -> type[http.server.BaseHTTPRequestHandler]:
                 self.wfile.flush()
                 self.close_connection = True
                 with contextlib.suppress(OSError):
-                    cluster.watch(plural, namespace, query, api, self.say)
+                    cluster.watch(plural, namespace, query, api, self.say, cuts)
                     self.wfile.write(b"0\r\n\r\n")
                 return None
             if self.command == "GET":

@@ -304,7 +304,7 @@ def test_grpc_check_over_tls(tmp_path: Path) -> None:
     servicer = CountingServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     pair = (files.key.read_bytes(), files.certificate.read_bytes())
-    # By address: `localhost` asks for one number on two addresses, and a free one of the first may be taken on the other.
+    # `localhost` would be two addresses, and a number that is free on the first may be taken on the other.
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
     server.start()
     try:
