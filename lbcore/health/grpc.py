@@ -6,14 +6,11 @@ encodes them itself: HealthCheckRequest is empty, field 1 of HealthCheckResponse
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import h2.config
 import h2.connection
 import h2.events
 
-if TYPE_CHECKING:
-    from lbcore.health.probe import Reader, Writer
+from lbcore.health.stream import Reader, Writer
 
 STATUSES = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
 EMPTY_MESSAGE = bytes(5)  # not compressed, length 0

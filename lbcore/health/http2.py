@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import h2.config
 import h2.connection
 import h2.events
 
-if TYPE_CHECKING:
-    from lbcore.health.probe import Reader, Writer
+from lbcore.health.stream import Reader, Writer
 
 
 async def ask_http2(

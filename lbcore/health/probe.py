@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from lbcore.config.dynamic import HealthCheck
@@ -14,6 +14,7 @@ from lbcore.config.tcp import TcpHealthCheck
 from lbcore.config.tls import ServerTls
 from lbcore.health.grpc import ask_grpc
 from lbcore.health.http2 import ask_http2
+from lbcore.health.stream import Reader, Writer
 from lbcore.http.framing import decode_chunked
 from lbcore.http.response import Response
 
@@ -34,19 +35,6 @@ Answer = tuple[int, dict[str, str], bytes]  # status, headers with names in lowe
 
 class ProbeError(Exception):
     """The server's answer says that it is unhealthy."""
-
-
-class Reader(Protocol):
-    async def read(self, limit: int) -> bytes:
-        """At most `limit` bytes; none at the end."""
-
-
-class Writer(Protocol):
-    def write(self, data: bytes) -> None:
-        """Send."""
-
-    def close(self) -> None:
-        """Close at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,12 +143,13 @@ def missing(owner: object, body: list[ast.stmt], where: str) -> list[str]:
 
 
 def test_no_circle_among_the_modules_of_a_package() -> None:
-    """By `cimport`: a module and its declarations count as one."""
+    """By `import` in Python, also for types alone, and by `cimport`: a module and its declarations count as one."""
     wanted: dict[str, set[str]] = {}
-    for path in sorted([*ROOT.rglob("*.pyx"), *ROOT.rglob("*.pxd")]):
+    for path in sorted([*ROOT.rglob("*.py"), *ROOT.rglob("*.pyx"), *ROOT.rglob("*.pxd")]):
         if path.stem != "__init__":
             name = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
-            wanted[name] = wanted.get(name, set()) | cimported(path, name)
+            others = modules_of(path) if path.suffix == ".py" else cimported(path, name)
+            wanted[name] = wanted.get(name, set()) | others
     sorter = TopologicalSorter({name: others & set(wanted) for name, others in wanted.items()})
     try:
         sorter.prepare()
