@@ -62,11 +62,14 @@ test)
     ;;
 esac
 
-# Consul is in an older Debian alone. Tests that need it are left out where it cannot be had any more.
+# Consul is in an older Debian alone. Where it cannot be had, the tests that need it fail, and say so.
 install_consul() {
     command -v consul >/dev/null 2>&1 && return 0
     sources=/etc/apt/sources.list.d/debian.sources
-    [ -e "$sources" ] && command -v dpkg >/dev/null 2>&1 || return 0
+    if ! [ -e "$sources" ] || ! command -v dpkg >/dev/null 2>&1; then
+        echo "please install: consul" >&2
+        return 0
+    fi
     echo "installs consul, of Debian 11, as /usr/local/bin/consul" >&2
     folder=$(mktemp -d)
     mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
@@ -77,7 +80,7 @@ install_consul() {
     options="$options -o Dir::State::lists=$folder/lists -o Dir::Cache=$folder/cache"
     (cd "$folder" && apt-get $options -qq update && apt-get $options -qq download consul && dpkg -x consul_*.deb . &&
         $as_root install -m 755 usr/bin/consul /usr/local/bin/consul) >/dev/null 2>&1 ||
-        echo "Consul cannot be had: its tests are left out" >&2
+        echo "Consul cannot be had from $mirror: its tests will fail" >&2
     rm -rf "$folder"
 }
 

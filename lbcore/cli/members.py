@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -20,22 +21,26 @@ MEMBERS = click.argument("members", nargs=-1, required=True)
 FORCE = click.option("--force", is_flag=True, help="Even if no member is left to choose, and requests are refused.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 POLL_S = 0.2
+Decorator = Callable[[Callable[..., Any]], Any]
 
 
-@click.command(cls=AskingCommand)
-@SERVICE
-@MEMBERS
-@FORCE
-@click.option("--wait", is_flag=True, help="Until nothing is in flight at them.")
-@click.option("--timeout", "timeout_s", default=300.0, type=click.FloatRange(0), help="Seconds that --wait waits.")
-@AS_JSON
-@LAYER
-@TOKEN
-@API
-def drain(
-    service: str, members: tuple[str, ...], force: bool, wait: bool, timeout_s: float, as_json: bool,
-    layer: str | None, token: str, url: str,
-) -> None:  # fmt: skip
+def _of_members(*own: Decorator) -> Decorator:
+    """A command about members of a service, with options of its own."""
+
+    def made(function: Callable[..., Any]) -> click.Command:
+        for option in reversed((SERVICE, MEMBERS, *own, AS_JSON, LAYER, TOKEN, API)):
+            function = option(function)
+        return click.command(cls=AskingCommand)(function)
+
+    return made
+
+
+@_of_members(
+    FORCE,
+    click.option("--wait", is_flag=True, help="Until nothing is in flight at them."),
+    click.option("--timeout", "timeout_s", default=300.0, type=click.FloatRange(0), help="Seconds that --wait waits."),
+)
+def drain(members: tuple[str, ...], wait: bool, timeout_s: float, **asked: Any) -> None:
     """Give members of a service no new clients: lbcore drain shop 10.0.0.2. Sessions that stick to them stay.
 
     A member is named by its URL, address or name, or by a part of that which no other one has. It stays drained, also
@@ -47,7 +52,7 @@ def drain(
       1  the instance cannot be asked, or refuses; the command is wrong
       2  something is in flight at them after the timeout of --wait
     """
-    client, of, node = _act("drain", service, members, force, as_json, layer, token, url)
+    client, of, node = _act("drain", members=members, **asked)
     if not wait:
         return
     keys = _keys(node, members)
@@ -59,16 +64,8 @@ def drain(
         time.sleep(POLL_S)
 
 
-@click.command(cls=AskingCommand)
-@SERVICE
-@MEMBERS
-@AS_JSON
-@LAYER
-@TOKEN
-@API
-def undrain(
-    service: str, members: tuple[str, ...], as_json: bool, layer: str | None, token: str, url: str
-) -> None:
+@_of_members()
+def undrain(**asked: Any) -> None:
     """End `lbcore drain`: members have the weights of the configuration again.
 
     \b
@@ -76,20 +73,11 @@ def undrain(
       0  they have
       1  the instance cannot be asked, or refuses; the command is wrong
     """
-    _act("undrain", service, members, False, as_json, layer, token, url)
+    _act("undrain", **asked)
 
 
-@click.command(cls=AskingCommand)
-@SERVICE
-@MEMBERS
-@FORCE
-@AS_JSON
-@LAYER
-@TOKEN
-@API
-def eject(
-    service: str, members: tuple[str, ...], force: bool, as_json: bool, layer: str | None, token: str, url: str
-) -> None:
+@_of_members(FORCE)
+def eject(**asked: Any) -> None:
     """Send no request at all to members of a service, also not of sessions, until `lbcore reset`.
 
     What is under way ends as it would.
@@ -99,19 +87,11 @@ def eject(
       0  they are out
       1  the instance cannot be asked, or refuses; the command is wrong
     """
-    _act("eject", service, members, force, as_json, layer, token, url)
+    _act("eject", **asked)
 
 
-@click.command(cls=AskingCommand)
-@SERVICE
-@MEMBERS
-@AS_JSON
-@LAYER
-@TOKEN
-@API
-def reset(
-    service: str, members: tuple[str, ...], as_json: bool, layer: str | None, token: str, url: str
-) -> None:
+@_of_members()
+def reset(**asked: Any) -> None:
     """End what was done to members by hand, and their ejection by a passive health check.
 
     \b
@@ -119,12 +99,12 @@ def reset(
       0  it has ended
       1  the instance cannot be asked, or refuses; the command is wrong
     """
-    _act("reset", service, members, False, as_json, layer, token, url)
+    _act("reset", **asked)
 
 
 def _act(
-    action: str, service: str, members: tuple[str, ...], force: bool, as_json: bool, layer: str | None, token: str,
-    url: str,
+    action: str, *, service: str, members: tuple[str, ...], as_json: bool, layer: str | None, token: str, url: str,
+    force: bool = False,
 ) -> tuple[ApiClient, str, dict[str, Any]]:  # fmt: skip
     """Ask for an action for each member. Returns what is needed to look at them again."""
     import json

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from lbcore.config.model import UNSUPPORTED, Model, Object, fields_of
 from lbcore.config.scalars import to_bool, to_float, to_int
 from lbcore.config.tree import Path, Tree
+from lbcore.config.words import WORDS, plain_word
 from lbcore.errors import ConfigError, Problem, Severity
 
 M = TypeVar("M", bound=Model)
@@ -83,7 +84,10 @@ def known_to(model: type[Model]) -> set[str]:
 def nearest(key: str, keys: list[str]) -> str:
     """A hint with the key that was probably meant, or with all keys if none is near."""
     lower = {name.lower(): name for name in keys}
-    close = difflib.get_close_matches(key.lower(), list(lower), n=1, cutoff=0.6)
+    word = WORDS.get(plain_word(key), "")
+    close = difflib.get_close_matches(key.lower(), list(lower), n=1, cutoff=0.85 if word else 0.6)
+    if word and not close:
+        return f"here this is {word}"
     return f"did you mean {lower[close[0]]}?" if close else "known here: " + ", ".join(sorted(keys))
 
 

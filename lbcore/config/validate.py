@@ -564,7 +564,8 @@ def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig, found:
     errors: list[str] = []
     lb = "loadBalancer"
     if balancer.strategy not in STRATEGIES:
-        errors.append(Fault(f'unsupported load-balancer strategy "{balancer.strategy}"', lb, "strategy"))
+        known = f"one of {', '.join(sorted(STRATEGIES))}"
+        errors.append(Fault(f'unsupported load-balancer strategy "{balancer.strategy}": {known}', lb, "strategy"))
     if balancer.hash_on is not None and balancer.strategy != "hrw":
         errors.append(Fault(f'hashOn goes with strategy "hrw", not "{balancer.strategy}"', lb, "hashOn"))
     if balancer.queue is not None and not balancer.is_limited:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.integration.test_docker import Watch, api, ask, becomes, points
-from tests.integration.test_stores import WITHOUT_CONSUL, seen
+from tests.integration.test_stores import seen
 from tests.support.instance import Backend, Instance, eventually, running
 from tests.support.ports import free_port
 from tests.support.stores import Consul
@@ -58,7 +58,6 @@ def servers(lb: Instance, name: str) -> list[str]:
     return sorted(server["url"] for server in shown["loadBalancer"].get("servers", [])) if shown else []
 
 
-@WITHOUT_CONSUL
 def test_services_of_consul_come_and_go(tmp_path: Path) -> None:
     one, two = Backend("one"), Backend("two")
     with consul_in(tmp_path) as consul, contextlib.closing(one), contextlib.closing(two):
@@ -102,7 +101,6 @@ def test_services_of_consul_come_and_go(tmp_path: Path) -> None:
             assert ask(lb.port, "web")[0] == 200
 
 
-@WITHOUT_CONSUL
 def test_tags_beside_traefik(tmp_path: Path) -> None:
     with consul_in(tmp_path) as consul:
         register(consul, "a1", "a", tags("a"), 81)

@@ -18,12 +18,11 @@ import yaml
 from tests.integration.test_docker import Watch, api, ask, becomes, points
 from tests.support.instance import Instance, eventually, running
 from tests.support.ports import free_port
-from tests.support.stores import CONSUL, Consul, Etcd, Store, ZooKeeper
+from tests.support.stores import Consul, Etcd, Store, ZooKeeper
 from tests.support.traefik import start
 
 KINDS = {"etcd": Etcd, "consul": Consul, "zookeeper": ZooKeeper}
-WITHOUT_CONSUL = pytest.mark.skipif(not CONSUL, reason="Consul cannot be had from Debian any more")
-NAMES = ["etcd", pytest.param("consul", marks=WITHOUT_CONSUL), "zookeeper"]
+NAMES = list(KINDS)
 SERVICE = {"traefik/http/services/s/loadBalancer/servers/0/url": "http://127.0.0.1:1"}
 
 
@@ -304,7 +303,6 @@ def puts(store: Store, values: Mapping[str, str]) -> bool:
     return False
 
 
-@WITHOUT_CONSUL
 def test_a_token_of_consul_loses_a_permission_and_gets_it_back(tmp_path: Path) -> None:
     master = "00000000-0000-0000-0000-00000000beef"
     text = f'acl {{ enabled = true\n default_policy = "deny"\n tokens {{ master = "{master}" }} }}'

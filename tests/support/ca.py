@@ -1,4 +1,4 @@
-"""A certificate authority that speaks ACME, and the DNS it sees: Debian's `pebble` and `pebble-challtestsrv`."""
+"""Certificate authorities that speak ACME, and the DNS they see: Debian's `pebble`, Caddy, `pebble-challtestsrv`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import os
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography import x509
 
@@ -32,7 +33,10 @@ class Authority:
 
     http_port, tls_port  where it asks for challenges.
     trusted  the certificate that its own server is trusted by.
+    issuer   what the names of its issuers have.
     """
+
+    issuer: ClassVar[str] = "Pebble"
 
     folder: Path
     port: int
@@ -107,17 +111,72 @@ class Authority:
         server = dns or f"127.0.0.1:{self.dns_port}"
         command = ["pebble", "-config", str(self.folder / "pebble.json"), "-dnsserver", server]
         self.processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-        command = ["pebble-challtestsrv", "-management", f"127.0.0.1:{self.dns_api_port}", "-defaultIPv6", ""]
-        command += ["-dns01", f"127.0.0.1:{self.dns_port}", "-http01", "", "-https01", "", "-tlsalpn01", ""]
-        self.processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+        self.processes.append(subprocess.Popen(self.dns_command, stdout=log, stderr=log))
         log.close()
         eventually(self.is_up, "pebble answers")
+
+    @property
+    def dns_command(self) -> list[str]:
+        command = ["pebble-challtestsrv", "-management", f"127.0.0.1:{self.dns_api_port}", "-defaultIPv6", ""]
+        return [*command, "-dns01", f"127.0.0.1:{self.dns_port}", "-http01", "", "-https01", "", "-tlsalpn01", ""]
+
+
+class CaddyAuthority(Authority):
+    """The same by Caddy's `acme_server`, whose certificates last 5 minutes, and which has challenges by DNS alone."""
+
+    issuer = "Caddy"
+
+    @property
+    def directory(self) -> str:
+        return f"https://127.0.0.1:{self.port}/acme/local/directory"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "caddy.log").read_text()
+
+    @property
+    def roots(self) -> list[str]:
+        return [(self.folder / "data" / "pki" / "authorities" / "local" / "root.crt").read_text()]
+
+    def start(self, environ: Mapping[str, str] | None = None, dns: str = "") -> None:
+        server = {"handler": "acme_server", "lifetime": "5m", "challenges": ["dns-01"]}
+        server["resolvers"] = [f"udp/{dns or f'127.0.0.1:{self.dns_port}'}"]
+        settings = {
+            "admin": {"disabled": True, "config": {"persist": False}},
+            "storage": {"module": "file_system", "root": str(self.folder / "data")},
+            "apps": {
+                "pki": {"certificate_authorities": {"local": {"install_trust": False}}},
+                "tls": {
+                    "certificates": {
+                        "load_files": [{"certificate": str(self.trusted), "key": str(self.folder / "ca.key")}]
+                    }
+                },
+                "http": {
+                    "servers": {
+                        "ca": {
+                            "listen": [f"127.0.0.1:{self.port}"],
+                            "automatic_https": {"disable": True},
+                            "tls_connection_policies": [{}],
+                            "routes": [{"handle": [server]}],
+                        }
+                    }
+                },
+            },
+        }
+        (self.folder / "caddy.json").write_text(json.dumps(settings))
+        with (self.folder / "caddy.log").open("ab") as log:
+            command = [str(Path(sys.prefix) / "bin" / "caddy"), "run", "--config", str(self.folder / "caddy.json")]
+            environment = {**os.environ, "HOME": str(self.folder), **(environ or {})}
+            self.processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+            self.processes.append(subprocess.Popen(self.dns_command, stdout=log, stderr=log))
+        eventually(self.is_up, "caddy answers")
 
 
 @contextlib.contextmanager
 def authority(
     folder: Path,
     *,
+    kind: type[Authority] = Authority,
     lasts_s: int = 0,
     keys: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
@@ -126,13 +185,14 @@ def authority(
 ) -> Iterator[Authority]:
     """Run one.
 
+    kind     who it is by. What follows, but `dns`, is for Pebble.
     lasts_s  seconds that its certificates last; 0: years.
     keys     by their ids, for external account binding, which it then asks for.
     dns      address of the name server that it asks; empty: its own, for which there is `Authority.dns`.
     blocked  domains that it issues nothing for.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found = Authority(folder, *free_ports(6), trusted=folder / "ca.pem")
+    found = kind(folder, *free_ports(6), trusted=folder / "ca.pem")
     command = ["openssl", "req", "-x509", *CURVE, "-nodes", "-days", "9", "-keyout"]
     command += [str(folder / "ca.key"), "-out", str(found.trusted), "-subj", "/CN=pebble"]
     command += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:pebble.test"]
@@ -281,7 +341,7 @@ def names_in(certificate: x509.Certificate) -> set[str]:
     return set(found.get_values_for_type(x509.DNSName))
 
 
-def issued(ca: Authority, name: str) -> x509.Certificate:
+def issued(ca: Authority, name: str, within_s: float = 60) -> x509.Certificate:
     """Wait until a name is served by a certificate of the CA."""
 
     def find() -> x509.Certificate | None:
@@ -289,9 +349,9 @@ def issued(ca: Authority, name: str) -> x509.Certificate:
             found = served(ca, name)
         except OSError:
             return None
-        return found if "Pebble" in found.issuer.rfc4514_string() else None
+        return found if ca.issuer in found.issuer.rfc4514_string() else None
 
-    return eventually(find, f"a certificate for {name}", 60)
+    return eventually(find, f"a certificate for {name}", within_s)
 
 
 def get_when_issued(ca: Authority, name: str) -> str:

@@ -20,7 +20,6 @@ from kazoo.retry import KazooRetry
 
 from tests.support.ports import free_port
 
-CONSUL = shutil.which("consul") or ""  # ci/system.sh has it from an older Debian, if that can still be had
 START_S = 60.0
 
 
@@ -159,8 +158,10 @@ class Consul(Store):
         super().__init__(folder)
 
     def command(self) -> list[str]:
+        consul = shutil.which("consul")
+        assert consul, "Consul is missing: `make system` installs it, from an older Debian"
         serf, wan, server = self.ports
-        command = [CONSUL, "agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1", f"-http-port={self.port}"]
+        command = [consul, "agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1", f"-http-port={self.port}"]
         command += ["-dns-port=-1", "-grpc-port=-1", f"-serf-lan-port={serf}", f"-serf-wan-port={wan}"]
         command += [f"-server-port={server}", "-log-level=err"]
         if self.configuration:
