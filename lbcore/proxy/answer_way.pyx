@@ -152,6 +152,7 @@ cdef class AnswerWay(Attempting):
         settled  what was waited for; None: nothing was.
         """
         cdef int verdict = PASS
+        cdef bint waited = settled is not None
         if not self.way_back.begun:
             self.begin_way_back()
         while self.way_back.left or settled is not None:
@@ -172,6 +173,8 @@ cdef class AnswerWay(Attempting):
         if self.pending is not None:
             raise RuntimeError("a middleware has called `wait`, and returned another verdict than WAIT")
         self.answer_sink = self.answer_filters
+        if waited:
+            self.answer_sink.drained()         # the client may have become ready meanwhile: filters go by what it was before
         if not self.held_heads:
             self.put_head()
         if self.stream is not None:

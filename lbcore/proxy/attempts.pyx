@@ -123,6 +123,9 @@ cdef class Attempting(RequestWay):
 
     cdef int ask_server(self) except -1:
         """Send the request to the server of the attempt; its body is kept if it may have to be sent once more."""
+        if self.body_lost:
+            self.release_slot()
+            return self.no_body()
         self.phase = PHASE_SERVER
         if (self.decision.mirrors is None and self.decision.failover is None and self.recording is None and self.tries is None) \
                 or self.start_recording():
@@ -222,9 +225,7 @@ cdef class Attempting(RequestWay):
             self.not_made()
             return False
         self.discard_answer()
-        if self.recording is not None and self.recording is not self.request_tail:
-            # Filters behind the recording have seen some of the body, which comes once more: their gates are passed anew.
-            self.gates.go_back(min(self.recorded_behind, len(self.gates.entered)), self.request, self)
+        self.leave_gates()
         if anew:
             self.decision.choose_anew()
         else:
@@ -387,9 +388,7 @@ cdef class Attempting(RequestWay):
         if not self.start_recording():     # one that has waited for a server and got none
             return 0
         self.discard_answer()
-        if self.recording is not None and self.recording is not self.request_tail:
-            # Filters behind the recording have seen some of the body, which comes once more: their gates are passed anew.
-            self.gates.go_back(min(self.recorded_behind, len(self.gates.entered)), self.request, self)
+        self.leave_gates()
         self.decision.fall_back(step)
         failover.fallback.stats.requests += 1
         try:
@@ -407,7 +406,8 @@ cdef class Attempting(RequestWay):
         """Be as if the request had just passed its router, on its way to a service."""
         self.response.clear()
         self.error = -1
-        self.client.rewind()
+        if self.is_subrequest and (self.request_filters is None or not self.request_filters.complete):
+            self.begin_anew()
         self.attempt_at(None)
         self.service = service
         self.phase = PHASE_CHOOSE

@@ -23,6 +23,7 @@ cdef class RequestWay(Exchange):
     cdef list copies                   # Copy, that wait for the end of the body; None = none
     cdef bint body_ended               # the client's body has come to its end
     cdef bint takes_body               # the body is to come when the exchange begins to wait
+    cdef bint body_lost                # what had all of the body has left with the middlewares of a service
     cdef Tries tries                   # what the route prescribes for further attempts; None = nothing
 
     cdef int leave_filters(self, Py_ssize_t step) except -1
@@ -36,6 +37,10 @@ cdef class RequestWay(Exchange):
     cdef int64_t repeatable_bytes(self, int64_t most) noexcept
     cdef bint is_repeatable(self) noexcept
     cdef bint keeps_body(self) noexcept
+    cdef Py_ssize_t gates_to_stay(self) noexcept
+    cdef int leave_gates(self) except -1
+    cdef int begin_anew(self) except -1
+    cdef int no_body(self) except -1
     cdef int begin_body(self) except -1
     cdef int begin_replay(self, int64_t limit, int64_t length, bint required) except -1
     cdef int end_replay(self) except -1

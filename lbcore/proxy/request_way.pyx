@@ -14,7 +14,7 @@ from lbcore.routing.decision cimport Decision, FailoverStep
 from lbcore.routing.failover cimport Failover, most_repeatable
 from lbcore.routing.mirroring cimport Mirror
 from lbcore.state.budget cimport MemoryBudget
-from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_RESOURCE
+from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_REFUSED, ERROR_RESOURCE
 from lbcore.proxy.exchange cimport Exchange, ServerStream
 
 _log = logging.getLogger("lbcore.proxy")
@@ -55,34 +55,96 @@ cdef class RequestWay(Exchange):
         return self.begin_body()
 
     cdef int begin_body(self) except -1:
-        """Have the body come into the filters. What it leads to may end the exchange."""
+        """Have the body come into the filters: first what one of them has kept of it, then the rest. What it leads to may end the
+        exchange."""
+        cdef bint ended = self.body_ended
         cdef int status
+        if self.body_lost:
+            return self.no_body()
         self.request_sink = self.request_filters
-        if not self.body_ended:
-            return self.client.want_body()
-        status = self.request_sink.drained()   # another filter keeps all of it
-        return self.body_refused(status) if status else 0
+        status = self.request_sink.drained()
+        if status:
+            return self.body_refused(status)
+        return 0 if ended else self.client.want_body()
 
     cdef MemoryBudget budget(self):
         return self.entry_point.budget
 
     cdef bint keeps_body(self) noexcept:
-        """Whether the last filter has all of the body, for each server that is asked."""
-        return self.request_tail is not None and self.request_tail.keeps_all and self.request_tail.complete
+        """Whether the last filter has all of the body, for each server that is asked: also for one of a fallback, which does not come
+        by the filters of the main service. O(filters)."""
+        cdef Filter tail = self.request_tail
+        cdef Filter filter = self.request_filters
+        cdef Py_ssize_t step
+        if tail is None or not tail.keeps_all or not tail.complete:
+            return False
+        if self.decision.failover is None:
+            return True
+        step = self.gates.step_of(self.gates_to_stay())
+        while filter is not tail:
+            if filter.step >= step and filter is not self.recording:
+                return False                   # has changed the body, before the last one has got it
+            filter = <Filter>filter.next
+        return True
+
+    cdef Py_ssize_t gates_to_stay(self) noexcept:
+        """The number of gates that the request has passed and that stay whatever Failover asks its fallback."""
+        cdef FailoverStep outermost = self.decision.failover
+        if outermost is None:
+            return len(self.gates.entered)
+        while outermost.outer is not None:
+            outermost = outermost.outer
+        # A request that no service has taken, for want of a server, has not come to the gates in front of the Failover.
+        return min(outermost.before.gates, len(self.gates.entered))
+
+    cdef int leave_gates(self) except -1:
+        """The body comes once more: pass the gates anew whose filters have seen some of it."""
+        if self.recording is not None and self.recording is not self.request_tail:
+            return self.gates.go_back(min(self.recorded_behind, len(self.gates.entered)), self.request, self)
+        if self.is_subrequest and self.request_tail is not None and not self.keeps_body():
+            return self.gates.go_back(0, self.request, self)
+        return 0
 
     cdef int leave_filters(self, Py_ssize_t step) except -1:
-        """Take the filters of the middlewares from `step` on out of the request's chain, which leads to no stream just now."""
+        """Take the filters of the middlewares from `step` on out of the request's chain, which leads to no stream just now.
+
+        The first of them stays if it has all of the body: that is the body in front of these middlewares, which nothing else may have.
+        """
         cdef Filter filter
         cdef list kept = []
+        cdef bint recorded = self.recording is not None and self.is_replayable() and self.recording.complete
+        cdef bint is_first = True, lost = False
         if self.request_tail is None:
             return 0
         for item in self.listed_filters():
             filter = <Filter>item
             if filter.step < step or filter is self.recording:
                 kept.append(filter)
+                continue
+            if is_first and filter.keeps_all and filter.complete and not recorded:
+                filter.step = step - 1
+                kept.append(filter)
             else:
+                lost = lost or filter.complete
                 filter.connect(None)
+            is_first = False
+        if lost and not recorded:
+            if self.is_subrequest and not kept:
+                self.begin_anew()
+            elif not kept or not (<Filter>kept[len(kept) - 1]).keeps_all:
+                self.body_lost = True
         return self.link_filters(kept)
+
+    cdef int no_body(self) except -1:
+        """The server that the body was meant for could not be reached, and there is none for another one."""
+        self.error = ERROR_REFUSED
+        return self.answer(502, None, False)
+
+    cdef int begin_anew(self) except -1:
+        """The body of a request of lbcore's own comes once more."""
+        self.body_ended = False
+        self.request_bytes = 0
+        return self.client.rewind()
 
     cdef list listed_filters(self):
         """The filters of the request's chain, the client's side first."""
@@ -115,19 +177,17 @@ cdef class RequestWay(Exchange):
 
     cdef int place_recording(self) except -1:
         """Put the recording, which has seen nothing so far, where all that may be asked for the request have the same body:
-        before the filters of gates behind the outermost Failover. Copies get the body as it is there, too."""
-        cdef FailoverStep outermost = self.decision.failover
+        before the filters of gates behind the outermost Failover. Copies get the body as it is there, too. A filter that has taken
+        the body gives it to what comes behind it."""
         cdef list filters = [item for item in self.listed_filters() if item is not self.recording]
-        cdef Py_ssize_t step, place = 0
-        self.recorded_behind = 0 if self.repeats_answers() else len(self.gates.entered)
-        if outermost is not None:
-            while outermost.outer is not None:
-                outermost = outermost.outer
-            # A request that no service has taken, for want of a server, has not come to the gates in front of the Failover.
-            self.recorded_behind = min(outermost.before.gates, self.recorded_behind)
+        cdef Py_ssize_t step, place = 0, i
+        self.recorded_behind = 0 if self.repeats_answers() else self.gates_to_stay()
         step = self.gates.step_of(self.recorded_behind)
         while place < len(filters) and (<Filter>filters[place]).step < step:
             place += 1
+        for i in range(place, len(filters)):
+            if (<Filter>filters[i]).complete:
+                place = i + 1
         filters.insert(place, self.recording)
         return self.link_filters(filters)
 
@@ -159,13 +219,15 @@ cdef class RequestWay(Exchange):
         if recording is not None and recording.size == 0 and not recording.complete:
             self.place_recording()         # for an attempt that did not come to a server
         if self.decision.failover is None and self.repeats_answers():
-            if self.request.framing.body != BODY_NONE and self.replay is None and self.is_repeatable():
+            if self.request.framing.body != BODY_NONE and self.replay is None and not self.keeps_body() and self.is_repeatable():
                 self.begin_replay(self.repeatable_bytes(self.tries.max_body_bytes), self.request.framing.length, False)
         elif self.decision.failover is None:
             if self.replay is not None and recording.size == 0 and not recording.complete:
                 self.end_replay()          # for a Failover that was asked before
         elif self.request.framing.body != BODY_NONE:
             length = max(self.request.framing.length, 0 if recording is None else recording.size)
+            if self.body_ended:
+                length = max(length, <int64_t>self.request_bytes)
             if 0 <= most < length:
                 self.lose_server()
                 self.too_large()
@@ -173,7 +235,7 @@ cdef class RequestWay(Exchange):
             if self.is_replayable():
                 self.replay.limit = self.repeatable_bytes(most)
                 self.replay.required = most >= 0
-            elif self.is_repeatable():
+            elif not self.keeps_body() and self.is_repeatable():
                 self.begin_replay(self.repeatable_bytes(most), length, most >= 0)
         if self.decision.mirrors is not None and self.decision.copied < len(self.decision.mirrors) \
                 and not self.request.framing.upgrade:

@@ -252,7 +252,7 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
     exchange.dialer = dialer
     exchange.status = 0
     exchange.held_heads = 0
-    exchange.takes_body = False
+    exchange.takes_body = exchange.body_lost = False
     exchange.error = -1
     exchange.retries = 0
     exchange.phase = PHASE_ROUTE

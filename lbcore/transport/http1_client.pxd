@@ -35,7 +35,7 @@ cdef class Http1ClientConnection(ClientConnection):
     cdef bint serving                  # `read_requests` is running, and sends the output at its end
     cdef bint keep_alive               # another request may follow the present one
     cdef bint unread                   # more of the last request may come, which is discarded before the connection closes
-    cdef bint half_closed              # the client has ended its sending side while a request was under way
+    cdef bint half_closed              # the client has ended its sending side while the present request was under way
     cdef int64_t taken_bytes           # answer bytes that a half-closed client had taken at the last check; -1 = no check yet
     cdef int64_t answer_until_ms       # deadline of the answer, by the reactor's clock; 0 = none
     cdef Py_ssize_t seen               # bytes of an incomplete head that were parsed already

@@ -219,9 +219,10 @@ cdef class Http1ClientConnection(ClientConnection):
             return 0
         if self.stream.broken or self.socket.broken or self.stream.exchange.pending is not None:
             return self.abort()    # a half-closed client gets no answer either while its request waits for a server
-        if self.stream.body.kind == BODY_NONE and not self.half_closed and self.socket.peer_has_ended():
+        if self.stream.body.kind == BODY_NONE and not self.half_closed:
             self.half_closed = True
-            self.keep_alive = self.keep_alive and buffer_len(&self.socket.input) > 0
+            if self.socket.peer_has_ended():       # else further requests have come, and the end is behind them
+                self.keep_alive = self.keep_alive and buffer_len(&self.socket.input) > 0
             return self.watch_half_closed()
         return 0
 
@@ -328,6 +329,8 @@ cdef class Http1ClientConnection(ClientConnection):
             return 0
         if used < 0 and self.requests == 0 and self.is_http2():
             exchange_give(exchange)
+            if self.seen == 0 and self.entry_point.limits.header_timeout_ms:
+                self.arm(self.entry_point.limits.header_timeout_ms)
             self.seen = length
             return self.become_http2() if length >= len(PREFACE) else 0
         self.take(exchange)
@@ -360,6 +363,7 @@ cdef class Http1ClientConnection(ClientConnection):
         """Take over an exchange: prepare it and the stream for a request."""
         cdef EncryptedTransport transport
         self.move(CLIENT_BUSY)
+        self.half_closed = False       # of this request it is not known yet
         self.seen = 0
         self.requests += 1
         self.stream.clear()
@@ -397,8 +401,6 @@ cdef class Http1ClientConnection(ClientConnection):
                 self.arm(left_ms)
         else:
             self.limit_answer()
-            if self.half_closed:
-                self.watch_half_closed()
         return exchange.begin()
 
     cdef int end_of_requests(self) except -1:
@@ -479,11 +481,13 @@ cdef class Http1ClientConnection(ClientConnection):
 
     cdef int switch(self, OwnedSocket upstream) except -1:
         """Become a tunnel to the server after a switch of protocols; the events of both sockets come here."""
-        self.stream.flush()
-        self.move(CLIENT_TUNNEL)
-        self.socket.reactor.disarm(self.socket)
         self.upstream = upstream
         upstream.owner = self
+        self.stream.flush()
+        if self.stream.broken:
+            return 0                   # the timer ends it
+        self.move(CLIENT_TUNNEL)
+        self.socket.reactor.disarm(self.socket)
         self.tunnel = Tunnel(self.socket, upstream)
         return self.pump_tunnel()
 

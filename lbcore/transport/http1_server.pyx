@@ -63,9 +63,19 @@ cdef class Http1ServerConnection(ServerConnection):
     # Events
 
     cdef int socket_ready(self, OwnedSocket socket, uint32_t events) except -1:
+        cdef Exchange exchange = self.stream.exchange
+        cdef uint64_t serial
         events = socket.note(events)
         if self.state == SERVER_BUSY:
-            return self.stream.on_ready(events)
+            serial = 0 if exchange is None else exchange.serial
+            try:
+                return self.stream.on_ready(events)
+            except Exception as error:
+                if exchange is None or self.stream.exchange is not None:
+                    raise
+                # The exchange has left this connection before, and hears of it from nobody else.
+                self.failed(ERROR_INTERNAL)
+                return exchange.internal_error(error, serial)
         if self.state == SERVER_IDLE:
             # No answer is due, so this is the end of the connection, or bytes that answer no request.
             if socket.hangup or (events & EPOLLIN and socket.discard() != IO_AGAIN):

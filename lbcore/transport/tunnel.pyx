@@ -70,7 +70,9 @@ cdef class Tunnel:
             n = source.receive(&source.input, buffer_room(&source.input))
             if n <= 0:
                 buffer_release(&source.input)
-                return self.end(source, sink, direction) if n == 0 else n == IO_FAILED
+                if n == IO_AGAIN:
+                    return source.paused and source.resume() < 0
+                return self.end(source, sink, direction) if n == 0 else True
             direction.bulk = buffer_room(&source.input) == 0
 
     cdef bint end(self, Socket source, Socket sink, Direction* direction) noexcept:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import threading
 import time
 
 import pytest
 
 from tests.support.instance import eventually
 from tests.support.recorder import GET, post, recorders
-from tests.support.wire import Peer, config_for, edge, serving
+from tests.support.wire import TIMEOUT_S, Peer, config_for, edge, serving
 
 PING = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
 LATE = {"respondingTimeouts": {"readTimeout": "60s", "headerTimeout": "300ms"}}
@@ -146,3 +147,57 @@ def test_malformed_answers_on_reused_connections_are_failures() -> None:
     with serving(odd) as server, edge(config_for(server.url, passiveHealthCheck=check)) as lb:
         client = lb.client()
         assert [client.ask(GET)[0].split()[1] for _ in range(6)] == ["200", "502", "502", "502", "503", "503"]
+
+
+@pytest.mark.parametrize("size", [0, 60_000])
+def test_a_client_that_has_gone_behind_requests_that_wait_is_let_go(size: int) -> None:
+    """What it has sent last stands unread in front of its end."""
+
+    def deaf_server(peer: Peer) -> None:
+        peer.head()
+        asked.set()
+        assert gone.wait(TIMEOUT_S)
+
+    asked, gone = threading.Event(), threading.Event()
+    with serving(deaf_server) as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        client.send(GET + post(bytes(size)) * 2)
+        assert asked.wait(TIMEOUT_S)
+        client.close()
+        eventually(lambda: lb.open_connections == 0, "the connection is closed", 20)
+        gone.set()
+
+
+def test_a_client_that_is_gone_at_a_switch_of_protocols_leaves_no_tunnel() -> None:
+    def switch(peer: Peer) -> None:
+        peer.head()
+        asked.set()
+        assert go_on.wait(TIMEOUT_S)
+        peer.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        switched.set()
+        assert gone.wait(TIMEOUT_S)
+
+    asked, go_on, switched, gone = (threading.Event() for _ in range(4))
+    with serving(switch) as server, edge(config_for(server.url)) as lb:
+        client = lb.client()
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert asked.wait(TIMEOUT_S)
+
+        def both_at_once() -> None:  # before the proxy looks again
+            go_on.set()
+            assert switched.wait(TIMEOUT_S)
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+
+        lb._loop.call_soon_threadsafe(both_at_once)
+        assert switched.wait(TIMEOUT_S)
+        eventually(lambda: lb.open_connections == 0, "the connection is closed", 20)
+        gone.set()
+
+
+def test_the_beginning_of_http2_has_the_time_of_a_head() -> None:
+    timeouts = {"respondingTimeouts": {"readTimeout": "0s", "headerTimeout": "300ms"}}
+    with serving() as server, edge(config_for(server.url), transport=timeouts) as lb:
+        client = lb.client()
+        client.send(b"PRI * HTTP/2.0\r\n\r\n")
+        assert client.to_the_end().startswith(b"HTTP/1.1 408")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from tests.support.instance import eventually
 from tests.support.native import with_filters, with_steps
-from tests.support.recorder import GET, counters, post, recorders
+from tests.support.recorder import GET, config, counters, post, recorders
 from tests.support.wire import TIMEOUT_S, Peer, edge, serving
 from tests.wire.test_filters import flipped
 from tests.wire.test_waiting import PLACES, Steps, asks, held, idle, in_flight, in_loop, limited, sent, stepped
@@ -394,3 +395,53 @@ def test_what_is_kept_on_the_way_back_stands_in_front_of_what_was_kept_before(kn
                 assert (first.split()[1], text) == ("503", b"page")
             idle(lb, a)
     assert known["one"].statuses == known["two"].statuses == known["three"].statuses == [503] * 3
+
+
+def test_an_error_after_an_answer_was_discarded_reaches_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page in its place is asked of a service whose middleware breaks."""
+    with recorders("a", "page") as (a, page):
+        a.answer = lambda *request: (503, bytes(100_000))
+        services = {
+            "all": {"loadBalancer": {"servers": [{"url": a.url}]}},
+            "pages": {"loadBalancer": {"servers": [{"url": page.url}]}, "middlewares": ["one"]},
+        }
+        dynamic = config(services)
+        errors = {"errors": {"status": ["503"], "service": "pages", "query": "/{status}"}}
+        dynamic["http"]["middlewares"] = {"one": {"addPrefix": {"prefix": "/x"}}, "errors": errors}
+        dynamic["http"]["routers"]["all"]["middlewares"] = ["errors"]
+        with_steps(monkeypatch)
+        with edge(dynamic) as lb:
+            client = lb.client()
+            client.send(GET.replace(b"\r\n\r\n", b"\r\nX-Step: one=break\r\n\r\n"))
+            assert client.to_the_end() == b""
+            assert lb.ask(GET)[2] == b"page"
+            eventually(lambda: lb.open_connections == 0, "nothing waits any more")
+
+
+def test_a_client_that_takes_more_again_while_its_answer_waits_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was full when a filter was put in front of it, and has room when the wait is over."""
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        for _ in range(60):
+            peer.send(b"HTTP/1.1 103 Early Hints\r\nLink: <%s>\r\n\r\n" % (b"x" * 7000))
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHELLO")
+        peer.to_the_end()
+
+    steps = with_steps(monkeypatch)
+    with_filters(monkeypatch)
+    with serving(script) as server:
+        dynamic = config({"all": {"loadBalancer": {"servers": [{"url": server.url}]}}})
+        dynamic["http"]["middlewares"] = {name: {"addPrefix": {"prefix": "/x"}} for name in ("one", "tap")}
+        dynamic["http"]["routers"]["all"]["middlewares"] = ["one", "tap"]
+        with edge(dynamic) as lb, socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+            sock.connect(lb.address)
+            client = Peer(sock)
+            client.send(GET.replace(b"\r\n\r\n", b"\r\nX-Step: one=back-wait\r\n\r\n"))
+            eventually(lambda: steps["one"].held, "the answer waits")
+            assert all(client.head()[0].split()[1] == "103" for _ in range(60))
+            lb.settle()
+            lb._loop.call_soon_threadsafe(steps["one"].release)
+            assert client.message()[2] == b"hello"
