@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lbcore.config.difference import changed_names
 from lbcore.config.dynamic import DynamicConfig
 
 KINDS = {
@@ -45,10 +46,10 @@ def changes(before: DynamicConfig, after: DynamicConfig) -> Changes:
             old: Mapping[str, object] = getattr(getattr(before, layer), kind)
             new: Mapping[str, object] = getattr(getattr(after, layer), kind)
             prefix = f"{layer}/{kind}"
-            added += [f"{prefix}/{name}" for name in new if name not in old]
-            removed += [f"{prefix}/{name}" for name in old if name not in new]
-            both = ((name, old[name], each) for name, each in new.items() if name in old)
-            changed += [f"{prefix}/{name}" for name, was, each in both if was is not each and was != each]
+            others, gone = changed_names(old, new)
+            added += [f"{prefix}/{name}" for name in others if name not in old]
+            removed += [f"{prefix}/{name}" for name in gone]
+            changed += [f"{prefix}/{name}" for name in others if name in old and old[name] != new[name]]
     for name in ("certificates", "options", "stores"):
         if getattr(before.tls, name) != getattr(after.tls, name):
             changed.append(f"tls/{name}")

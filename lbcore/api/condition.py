@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,9 +51,12 @@ def _routers(runtime: Runtime) -> Iterator[dict[str, Any]]:
             yield _problem(LOST, f"{about} {name}", text, [rule] if rule else [])
 
 
-def service_problems(runtime: Runtime) -> Iterator[dict[str, Any]]:
-    """The problems of services, each once with all routers that lead to it, and `share`, the part of lost requests."""
-    for layer, name, service, users in runtime.roots():
+def service_problems(runtime: Runtime, names: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The problems of services, each once with all routers that lead to it, and `share`, the part of lost requests.
+
+    names  the services of HTTP that are wanted; None: all.
+    """
+    for layer, name, service, users in runtime.roots(names):
         if layer == "http" and _is_nobody(service):
             users = [user for user in users if not _redirects(runtime, user)]
             if not users:

@@ -142,10 +142,9 @@ class _Explanation:
         assert table is not None
         own = ", ".join(runtime.static.entry_points[point].http.middlewares)
         yield f"entry point {point}: {own or 'no middlewares'}"
-        indexes = table.encrypted_indexes if self.encrypted else table.indexes
         trees = trees_of(runtime.dynamic.http.routers).children
         names = [name for name, each in runtime.dynamic.http.routers.items() if self.is_here(each)]
-        routes: RouteIndex | None = indexes.get(point)
+        routes: RouteIndex | None = table.index(point, self.encrypted)
         route: Route | None = None
         try:
             while routes is not None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from lbcore.api.changes import Changes
-from lbcore.config.dynamic import DynamicConfig, Router
+from lbcore.config.difference import changed_names
+from lbcore.config.dynamic import DynamicConfig, Router, Service
 from lbcore.config.static import StaticConfig
-from lbcore.config.tcp import TcpRouter
-from lbcore.config.udp import UdpRouter
+from lbcore.config.tcp import TcpRouter, TcpService
+from lbcore.config.udp import UdpRouter, UdpService
 from lbcore.config.validate import qualify
 from lbcore.config.validate_udp import udp_entry_points_of
 from lbcore.routing.compile import Table, compile_table
-from lbcore.routing.service import Service
+from lbcore.routing.service import Service as RunningService
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 from lbcore.tls.describe import Described, certificates_of
@@ -148,6 +149,10 @@ class ReloadStatus:
         self.failed_unix_s = time.time()
 
 
+def _servers_of(service: Service | TcpService | UdpService) -> int:
+    return len(service.members) if service.load_balancer else 0
+
+
 @dataclass
 class Runtime:
     """One per instance; `update` follows its configurations.
@@ -179,6 +184,7 @@ class Runtime:
     telemetry: SentCounts | None = None
     started_unix_s: float = field(default_factory=time.time)
     _derived: dict[str, Any] = field(default_factory=dict)
+    _servers: int = 0  # of HTTP
 
     def update(self, dynamic: DynamicConfig, slots: SlotMap, table: Table | None = None) -> None:
         """Follow a new configuration; `table`: its compiled form, if there is one, by which no request is routed."""
@@ -186,7 +192,17 @@ class Runtime:
             known = self.table.servers if self.table is not None else {}
             table = compile_table(dynamic, self.static, slots, self.region, 0, known, None, self.admin)
             table.take_effect()
+        before, after = self.dynamic.http.services, dynamic.http.services
+        changed, gone = changed_names(before, after)
+        self._servers += sum(map(_servers_of, map(after.__getitem__, changed)))
+        self._servers -= sum(_servers_of(before[name]) for name in (*changed, *gone) if name in before)
         self.dynamic, self.slots, self.table, self._derived = dynamic, slots, table, {}
+
+    @property
+    def servers(self) -> int:
+        """The number of servers of the configuration in force, of all layers."""
+        tcp, udp = self.dynamic.tcp.services.values(), self.dynamic.udp.services.values()
+        return self._servers + sum(map(_servers_of, tcp)) + sum(map(_servers_of, udp))
 
     def certificates(self) -> list[Described]:
         """Those of the configuration in force, by their names."""
@@ -208,22 +224,31 @@ class Runtime:
         kept = [f"the version before runs: {error}" for error in self.reload.kept.get((kind, name), [])]
         return list(self.errors(kind).get(name, [])), kept
 
-    def roots(self) -> Iterator[tuple[str, str, Service, list[str]]]:
-        """The services to which running routers lead: layer (of LAYERS), qualified name, service, router names."""
+    def roots(self, names: Collection[str] | None = None) -> Iterator[tuple[str, str, RunningService, list[str]]]:
+        """The services to which running routers lead: layer (of LAYERS), qualified name, service, router names.
+
+        names  those of HTTP that are wanted; None: all.
+        """
         if self.table is None:
             return
         for layer in LAYERS:
             services = self.services_of(layer)
             disabled = self.errors(LAYERS[layer].router_kind)
             users: dict[str, list[str]] = {}
-            for name, router in self.routers_of(layer).items():
-                if name not in disabled:
-                    users.setdefault(qualify(router.service, name), []).append(name)
+            if layer == "http" and names is not None:
+                known = self.table.made_of.checked.users.of["service"]
+                for name in names:
+                    if using := [user for kind, user in known.get(name, ()) if kind == "router"]:
+                        users[name] = [user for user in using if user not in disabled]
+            else:
+                for name, router in self.routers_of(layer).items():
+                    if name not in disabled:
+                        users.setdefault(qualify(router.service, name), []).append(name)
             for name, using in users.items():
-                if name in services:  # not one of lbcore's own
+                if using and name in services:  # not one of lbcore's own
                     yield layer, name, services[name], using
 
-    def services_of(self, layer: str) -> Mapping[str, Service]:
+    def services_of(self, layer: str) -> Mapping[str, RunningService]:
         """The services of a layer that run, by qualified name."""
         table = self.table
         if table is None:

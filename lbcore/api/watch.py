@@ -9,11 +9,14 @@ from typing import Any
 
 from lbcore.api.condition import LOST, service_problems
 from lbcore.api.runtime import Runtime
+from lbcore.config.difference import changed_names
+from lbcore.config.validate import qualify
 from lbcore.routing.compile import Table
 from lbcore.tls.describe import Described
 
 CERTIFICATES_S = 3600.0  # interval of checks whether a certificate is about to end
 NAMED = 3  # routers that a line names; of more it tells the number
+OF_HTTP = "service "  # how the problem of a service of HTTP begins
 LOOK_S = 0.5  # interval of checks whether any server has gone up or down, which are cheap if none has
 
 _log = logging.getLogger("lbcore.health")
@@ -43,8 +46,12 @@ class ServiceWatch:
         now = self._runtime.region.eligibility, self._runtime.table
         if now == self._seen or now[1] is None:
             return
-        self._seen = now
-        found = {problem["object"]: problem for problem in service_problems(self._runtime)}
+        before, self._seen = self._seen, now
+        names = None if before[0] != now[0] or before[1] is None else _touched(before[1], now[1])
+        found = {problem["object"]: problem for problem in service_problems(self._runtime, names)}
+        if names is not None:
+            others = (about for about in self._known if about.startswith(OF_HTTP))
+            found |= {about: self._known[about] for about in others if about.removeprefix(OF_HTTP) not in names}
         for about, problem in found.items():
             self._since.setdefault(about, time.monotonic())
             if self._known.get(about, {}).get("text") != problem["text"]:
@@ -53,13 +60,29 @@ class ServiceWatch:
             _log.info("%s is well again, after %.1f s", about, time.monotonic() - self._since.pop(about))
         self._known = found
         lost = sum(problem["severity"] == LOST and problem["share"] == 1.0 for problem in found.values())
-        services = sum(1 for _ in self._runtime.roots())
-        all_lost = 0 < services == lost
+        all_lost = lost > 0 and lost == sum(1 for _ in self._runtime.roots())
         if all_lost and not self._all_lost:
             _log.warning("DOWN: none of the services that routers lead to has a server for a request")
         elif self._all_lost and not all_lost:
             _log.warning("UP: a service that routers lead to has servers again")
         self._all_lost = all_lost
+
+
+def _touched(before: Table, after: Table) -> set[str]:
+    """The services of HTTP whose condition may differ in two tables although no server has changed."""
+    was, now = before.made_of.services.http, after.made_of.services.http
+    changed, gone = changed_names(was.routers, now.routers)
+    out = {each.name for each in before.disabled} ^ {each.name for each in after.disabled}
+    above: set[str] = set()  # what has another middleware may be led elsewhere
+    touched = [("middleware", name) for some in changed_names(was.middlewares, now.middlewares) for name in some]
+    for table in (before, after):
+        above |= table.made_of.checked.users.above(touched)["router"]
+    some = {*changed, *gone, *out, *above}
+    routers = [(name, http.routers[name]) for http in (was, now) for name in some & http.routers.keys()]
+    names = {qualify(router.service, name) for name, router in routers}
+    for others in changed_names(before.services, after.services):
+        names.update(others)
+    return names
 
 
 def _concerned(traffic: list[str]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from lbcore.config.decode import Decoded, nearest
-from lbcore.config.dynamic import DynamicConfig, LoadBalancer
+from lbcore.config.difference import OF_KIND, Difference, Key, Users, references
+from lbcore.config.dynamic import DynamicConfig, HttpConfig, LoadBalancer, Router, Service
 from lbcore.config.model import UNSUPPORTED, Object
 from lbcore.config.network import is_nowhere
 from lbcore.config.plugins import how_to_bypass
@@ -15,7 +16,15 @@ from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpService
 from lbcore.config.tls import RouterTls
 from lbcore.config.udp import UdpService
-from lbcore.config.validate import entry_points_of, is_of_version_2, qualify, tls_of
+from lbcore.config.validate import (
+    Checked,
+    check,
+    entry_points_of,
+    in_order,
+    is_of_version_2,
+    qualify,
+    tls_of,
+)
 from lbcore.config.validate_udp import udp_entry_points_of
 from lbcore.errors import Problem
 
@@ -29,16 +38,120 @@ OF_STREAMS = {
 OF_UDP = {"udp": "udp"}
 
 
-def lint(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str] = ()) -> list[str]:
+def lint(dynamic: DynamicConfig, static: StaticConfig, disabled: Collection[str] = ()) -> list[str]:
     """The warnings about a merged configuration, whose names are qualified. Cost: linear in its size.
 
     disabled  names of routers that cannot run.
     """
-    routers = [*_same_rules(dynamic, static, disabled), *_old_rules(dynamic, static, disabled)]
-    strange = [*routers, *_services(dynamic), *_layer4_services("tcp", dynamic.tcp.services)]
-    strange += [*_layer4_services("udp", dynamic.udp.services), *_udp_routers(dynamic, static)]
-    strange += _unused(dynamic, static)
-    return [*strange, *_cert_resolvers(dynamic, static)]
+    checked = check(dynamic, static).checked
+    assert checked is not None
+    return Linter(static).lint(dynamic, checked, disabled)
+
+
+class Linter:
+    """Finds what is strange in one configuration after the other. Objects that stay are not looked at again."""
+
+    def __init__(self, static: StaticConfig) -> None:
+        self._static = static
+        self._known_resolvers = {name for name, each in static.certificates_resolvers.items() if not each.faults}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._http = HttpConfig()  # the one that was looked at last
+        self._out: frozenset[str] = frozenset()  # its routers that cannot run
+        self._rules: dict[str, str] = {}  # by router
+        self._by_rule: dict[str, dict[str, None]] = {}
+        self._shared: set[str] = set()  # rules of more than one router
+        self._old_rules: dict[str, list[str]] = {}  # warnings by router
+        self._resolvers: dict[str, str] = {}  # by router
+        self._services: dict[str, list[str]] = {}  # by service
+
+    def lint(self, dynamic: DynamicConfig, checked: Checked, disabled: Collection[str] = ()) -> list[str]:
+        """The warnings about a merged configuration.
+
+        checked   what a check of it has found.
+        disabled  names of routers that cannot run.
+        """
+        http, out = dynamic.http, frozenset(disabled)
+        try:
+            difference = Difference.of_http(self._http, http)
+            for name in {*difference.touched("http", "routers"), *(self._out ^ out)}:
+                self._look_at_router(name, http.routers.get(name), name in out)
+            for name in difference.touched("http", "services"):
+                self._look_at_service(name, http.services.get(name))
+        except BaseException:
+            self._forget()
+            raise
+        self._http, self._out = http, out
+        found = [*self._same_rules(http.routers)]
+        found += [text for texts in in_order(self._old_rules, http.routers) for text in self._old_rules[texts]]
+        found += [text for texts in in_order(self._services, http.services) for text in self._services[texts]]
+        found += [*_layer4_services("tcp", dynamic.tcp.services), *_layer4_services("udp", dynamic.udp.services)]
+        found += [*_udp_routers(dynamic, self._static), *_unused(dynamic, self._static, checked)]
+        found += [self._resolvers[name] for name in in_order(self._resolvers, http.routers)]
+        return [*found, *self._other_resolvers(dynamic)]
+
+    def _look_at_router(self, name: str, router: Router | None, is_out: bool) -> None:
+        self._old_rules.pop(name, None)
+        self._resolvers.pop(name, None)
+        if (rule := self._rules.pop(name, None)) is not None:
+            users = self._by_rule[rule]
+            del users[name]
+            if len(users) < 2:
+                self._shared.discard(rule)
+            if not users:
+                del self._by_rule[rule]
+        if router is None:
+            return
+        if router.tls is not None and (text := self._resolver(_place(router, "router", name), router.tls)):
+            self._resolvers[name] = text
+        if router.faults or is_out or not router.rule:
+            return
+        rule = self._rules[name] = "".join(router.rule.split())
+        users = self._by_rule.setdefault(rule, {})
+        users[name] = None
+        if len(users) > 1:
+            self._shared.add(rule)
+        if texts := list(_old_rules(name, router, self._static)):
+            self._old_rules[name] = texts
+
+    def _look_at_service(self, name: str, service: Service | None) -> None:
+        self._services.pop(name, None)
+        if service is not None and (texts := list(_of_service(name, service))):
+            self._services[name] = texts
+
+    def _same_rules(self, routers: Mapping[str, Router]) -> Iterable[str]:
+        """Routers that get no requests, because another one with the same rule precedes them."""
+        if not self._shared:
+            return
+        static, rank = self._static, self._static.providers.rank
+        seen: dict[tuple[tuple[str, bool], str], str] = {}
+        alike = {name: rule for rule in self._shared for name in self._by_rule[rule]}
+        priorities = {name: routers[name].priority or len(routers[name].rule.encode()) for name in alike}
+        order = sorted(alike, key=lambda name: (-priorities[name], rank(name), name))
+        for name in order:
+            router, rule = routers[name], alike[name]
+            # Routers with and without TLS do not compete.
+            points = [(point, tls_of(router, point, static) is not None) for point in entry_points_of(router, static)]
+            before = {seen[point, rule] for point in points if (point, rule) in seen}
+            if points and len(before) == 1 and all((point, rule) in seen for point in points):
+                first = before.pop()
+                other = routers[first].place or first
+                first_name = first.rpartition("@")[0]
+                yield f"{_place(router, 'router', name)} has the rule of {first_name} ({other}), which is asked first"
+            for point in points:
+                seen.setdefault((point, rule), name)
+
+    def _resolver(self, where: str, tls: RouterTls | None) -> str:
+        """A reference to a resolver that does not exist, which leads to the default certificate."""
+        if tls is None or not tls.cert_resolver or tls.cert_resolver in self._known_resolvers:
+            return ""
+        return f"{where} uses a nonexistent certificate resolver: {tls.cert_resolver}"
+
+    def _other_resolvers(self, dynamic: DynamicConfig) -> Iterable[str]:
+        users: dict[str, RouterTls | None] = {f"tcp router {name}": r.tls for name, r in dynamic.tcp.routers.items()}
+        users |= {f"entry point {name}": point.http.tls for name, point in self._static.entry_points.items()}
+        return filter(None, (self._resolver(where, tls) for where, tls in users.items()))
 
 
 def static_notes(decoded: Decoded[StaticConfig], file: str) -> list[Problem]:
@@ -90,75 +203,30 @@ def _place(thing: Object, kind: str, name: str) -> str:
     return f"{thing.place}: {kind} {plain}" if thing.place else f"{kind} {name}"
 
 
-def _same_rules(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str]) -> Iterable[str]:
-    """Routers that get no requests, because another one with the same rule precedes them."""
-    seen: dict[tuple[tuple[str, bool], str], str] = {}
-    routers = dynamic.http.routers
-    by_rule: dict[str, list[str]] = {}
-    for name, router in routers.items():
-        if not router.faults and router.rule and name not in disabled:
-            by_rule.setdefault("".join(router.rule.split()), []).append(name)
-    alike = {name: rule for rule, names in by_rule.items() if len(names) > 1 for name in names}
-    rank = static.providers.rank
-    priorities = {name: routers[name].priority or len(routers[name].rule.encode()) for name in alike}
-    order = sorted(alike, key=lambda name: (-priorities[name], rank(name), name))
-    for name in order:
-        router, rule = routers[name], alike[name]
-        # Routers with and without TLS do not compete.
-        points = [(point, tls_of(router, point, static) is not None) for point in entry_points_of(router, static)]
-        before = {seen[point, rule] for point in points if (point, rule) in seen}
-        if points and len(before) == 1 and all((point, rule) in seen for point in points):
-            first = before.pop()
-            other = routers[first].place or first
-            first_name = first.rpartition("@")[0]
-            yield f"{_place(router, 'router', name)} has the rule of {first_name} ({other}), which is asked first"
-        for point in points:
-            seen.setdefault((point, rule), name)
+def _old_rules(name: str, router: Router, static: StaticConfig) -> Iterable[str]:
+    """The placeholders of version 2 in a rule that is read as one of version 3."""
+    if "{" not in router.rule or is_of_version_2(router.rule_syntax, static):
+        return
+    for part in placeholders(parse_rule(router.rule)):
+        where = _place(router, "router", name)
+        yield f"{where}: {part} has a placeholder of version 2: since version 3, use PathRegexp or HostRegexp"
 
 
-def _old_rules(dynamic: DynamicConfig, static: StaticConfig, disabled: Container[str]) -> Iterable[str]:
-    """Routers whose rules have placeholders of version 2, and are read as those of version 3."""
-    for name, router in dynamic.http.routers.items():
-        if router.faults or name in disabled or "{" not in router.rule:
-            continue
-        if is_of_version_2(router.rule_syntax, static):
-            continue
-        for part in placeholders(parse_rule(router.rule)):
-            where = _place(router, "router", name)
-            yield f"{where}: {part} has a placeholder of version 2: since version 3, use PathRegexp or HostRegexp"
-
-
-def _cert_resolvers(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
-    """References to resolvers that do not exist, which lead to the default certificate."""
-    known = {name for name, resolver in static.certificates_resolvers.items() if not resolver.faults}
-    users: dict[str, RouterTls | None] = {}
-    encrypted = {name: router for name, router in dynamic.http.routers.items() if router.tls is not None}
-    users |= {_place(router, "router", name): router.tls for name, router in encrypted.items()}
-    users |= {f"tcp router {name}": tcp.tls for name, tcp in dynamic.tcp.routers.items()}
-    users |= {f"entry point {name}": point.http.tls for name, point in static.entry_points.items()}
-    for where, tls in users.items():
-        if tls is not None and tls.cert_resolver and tls.cert_resolver not in known:
-            yield f"{where} uses a nonexistent certificate resolver: {tls.cert_resolver}"
-
-
-def _services(dynamic: DynamicConfig) -> Iterable[str]:
-    for name, service in dynamic.http.services.items():
-        balancer = service.load_balancer
-        if service.faults or (balancer is not None and _is_plain(balancer)):
-            continue
-        where = _place(service, "service", name)
-        if balancer is not None:
-            yield from _members(
-                where, [server.url for server in balancer.servers], [s.weight for s in balancer.servers]
-            )
-            nowhere = [server.url for server in balancer.servers if is_nowhere(server.url)]
-            if nowhere and len(nowhere) < len(balancer.servers):
-                yield f"{where}: a server's url {nowhere[0]!r} names no host: the server gets no request"
-            elif nowhere:
-                yield f"{where}: its url {nowhere[0]!r} names no host: what is sent there is answered with 500"
-        for parent in (service.weighted, service.highest_random_weight):
-            if parent is not None:
-                yield from _members(where, [c.name for c in parent.services], [c.weight for c in parent.services])
+def _of_service(name: str, service: Service) -> Iterable[str]:
+    balancer = service.load_balancer
+    if service.faults or (balancer is not None and _is_plain(balancer)):
+        return
+    where = _place(service, "service", name)
+    if balancer is not None:
+        yield from _members(where, [server.url for server in balancer.servers], [s.weight for s in balancer.servers])
+        nowhere = [server.url for server in balancer.servers if is_nowhere(server.url)]
+        if nowhere and len(nowhere) < len(balancer.servers):
+            yield f"{where}: a server's url {nowhere[0]!r} names no host: the server gets no request"
+        elif nowhere:
+            yield f"{where}: its url {nowhere[0]!r} names no host: what is sent there is answered with 500"
+    for parent in (service.weighted, service.highest_random_weight):
+        if parent is not None:
+            yield from _members(where, [c.name for c in parent.services], [c.weight for c in parent.services])
 
 
 def _is_plain(balancer: LoadBalancer) -> bool:
@@ -209,55 +277,74 @@ def _members(where: str, names: list[str], weights: list[int]) -> Iterable[str]:
         yield f"{where} sends nothing anywhere: all weights are 0"
 
 
-def _unused(dynamic: DynamicConfig, static: StaticConfig) -> Iterable[str]:
+def _unused(dynamic: DynamicConfig, static: StaticConfig, checked: Checked) -> Iterable[str]:
     """Objects that no router uses: one line for each kind."""
     http, tcp = dynamic.http, dynamic.tcp
-    middlewares = {qualify(m, name) for name, router in http.routers.items() for m in router.middlewares}
-    middlewares |= {qualify(m, name) for name, service in http.services.items() for m in service.middlewares}
-    if any(point.http.middlewares for point in static.entry_points.values()):
-        middlewares |= {
-            qualify(m, name)
-            for name, router in http.routers.items()
-            for point in entry_points_of(router, static)
-            for m in static.entry_points[point].http.middlewares
-        }
+    above = [*(("service", name) for name in checked.parents), *(("middleware", name) for name in checked.linked)]
+    # What others than routers refer to may be unused, too.
+    below = {key for key in _below(above, http) if key[0] != "serversTransport"}
+    used, ahead = set[Key](), [key for key in {*above, *below} if _is_led_to(key, checked.users, http, static)]
+    while ahead:
+        key = ahead.pop()
+        if key not in used:
+            used.add(key)
+            ahead += _below([key], http)
+    unused: dict[str, set[str]] = {}
+    for kind, section in OF_KIND.items():
+        unused[kind] = getattr(http, section).keys() - checked.users.of[kind].keys()
+        unused[kind] |= {name for of, name in below - used if of == kind}
+    unused["middleware"] = {name for name in unused["middleware"] if not _is_of_points(name, http, static)}
+    yield from _names("service", http.services, unused["service"])
+    yield from _names("middleware", http.middlewares, unused["middleware"])
+    yield from _names("servers transport", http.servers_transports, unused["serversTransport"])
 
-    def parts(name: str) -> list[str]:
-        chain = http.middlewares[name].chain
-        return [qualify(part, name) for part in chain.middlewares] if chain else []
-
-    def children(name: str) -> list[str]:
-        return [qualify(child, name) for child in http.services[name].children]
-
-    middlewares = _reached(middlewares, http.middlewares, parts)
-    wanted = {qualify(router.service, name) for name, router in http.routers.items() if router.service}
-    wanted |= {qualify(asked, name) for name in middlewares for asked in http.middlewares[name].asks}
-    yield from _names("service", http.services, _reached(wanted, http.services, children))
-    yield from _names("middleware", http.middlewares, middlewares)
-    transports = {
-        qualify(service.load_balancer.servers_transport, name)
-        for name, service in http.services.items()
-        if service.load_balancer and service.load_balancer.servers_transport
-    }
-    yield from _names("servers transport", http.servers_transports, transports)
-
-    def below(name: str) -> list[str]:
+    def below_tcp(name: str) -> list[str]:
         return [qualify(child, name) for child in tcp.services[name].children]
 
     wanted = {qualify(router.service, name) for name, router in tcp.routers.items() if router.service}
-    yield from _names("tcp service", tcp.services, _reached(wanted, tcp.services, below))
-    yield from _names(
-        "tcp middleware",
-        tcp.middlewares,
-        {qualify(m, name) for name, router in tcp.routers.items() for m in router.middlewares},
-    )
+    reached = _reached(wanted, tcp.services, below_tcp)
+    yield from _names("tcp service", tcp.services, tcp.services.keys() - reached)
+    of_routers = {qualify(m, name) for name, router in tcp.routers.items() for m in router.middlewares}
+    yield from _names("tcp middleware", tcp.middlewares, tcp.middlewares.keys() - of_routers)
     udp = dynamic.udp
 
     def below_udp(name: str) -> list[str]:
         return [qualify(child, name) for child in udp.services[name].children]
 
     wanted = {qualify(router.service, name) for name, router in udp.routers.items() if router.service}
-    yield from _names("udp service", udp.services, _reached(wanted, udp.services, below_udp))
+    yield from _names("udp service", udp.services, udp.services.keys() - _reached(wanted, udp.services, below_udp))
+
+
+def _below(keys: Iterable[Key], http: HttpConfig) -> list[Key]:
+    """What objects refer to."""
+    of: dict[str, Mapping[str, Object]] = {"service": http.services, "middleware": http.middlewares}
+    some = [(kind, name) for kind, name in keys if name in of.get(kind, ())]
+    return [found for kind, name in some for found in references(kind, name, of[kind][name])]
+
+
+def _is_led_to(key: Key, users: Users, http: HttpConfig, static: StaticConfig) -> bool:
+    """Whether a router refers to an object; a middleware is used by any service, too."""
+    kind, name = key
+    known = users.of[kind].get(name, ())
+    if any(user == "router" or (user == "service" and kind == "middleware") for user, _ in known):
+        return True
+    return kind == "middleware" and _is_of_points(name, http, static)
+
+
+def _is_of_points(name: str, http: HttpConfig, static: StaticConfig) -> bool:
+    """Whether a middleware is that of an entry point of any router."""
+    points = {
+        point
+        for point, settings in static.entry_points.items()
+        if any(each in (name, name.rpartition("@")[0]) for each in settings.http.middlewares)
+    }
+    return bool(points) and any(
+        qualify(each, owner) == name
+        for owner, router in http.routers.items()
+        for point in entry_points_of(router, static)
+        if point in points
+        for each in static.entry_points[point].http.middlewares
+    )
 
 
 def _reached(wanted: set[str], objects: Mapping[str, Object], below: Callable[[str], list[str]]) -> set[str]:
@@ -272,8 +359,8 @@ def _reached(wanted: set[str], objects: Mapping[str, Object], below: Callable[[s
     return reached
 
 
-def _names(kind: str, objects: Mapping[str, Object], used: set[str]) -> Iterable[str]:
-    idle = [name for name in objects if name not in used and not objects[name].faults]
+def _names(kind: str, objects: Mapping[str, Object], unused: set[str]) -> Iterable[str]:
+    idle = [name for name in in_order(unused, objects) if not objects[name].faults]
     if not idle:
         return
     shown = []

@@ -6,9 +6,12 @@ Names are qualified (`web@file`), because providers are merged; a reference with
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from lbcore.config.difference import OF_KIND, Difference, Users
+from lbcore.config.difference import qualify as qualify
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, LoadBalancer, Middleware, Router, Service
 from lbcore.config.middlewares.headers import OF_CONNECTIONS
 from lbcore.config.middlewares.python import TRUSTED
@@ -29,6 +32,7 @@ MAX_DEPTH = 100  # of services below a service, and of chains in a chain
 MAX_CHAIN = 1000  # middlewares of one chain, those of its chains included
 DEFAULT_TRANSPORT = "default@internal"
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+T = TypeVar("T")
 MULTIPLE = "cannot create {0}: multi-types {0} not supported, consider declaring two different pieces of {0} instead"
 
 
@@ -69,7 +73,12 @@ class Disabled:
 
 @dataclass(slots=True)
 class Findings:
-    """Errors of objects by qualified name, and warnings about objects that run."""
+    """Errors of objects by qualified name, and warnings about objects that run.
+
+    odd    by kind: names of objects about which there is something to say, or that every table has to make anew.
+    todo   the objects that were looked at; None = all.
+    trees  routers below routers.
+    """
 
     routers: dict[str, list[str]] = field(default_factory=dict)
     services: dict[str, list[str]] = field(default_factory=dict)
@@ -78,54 +87,84 @@ class Findings:
     warnings: list[str] = field(default_factory=list)
     following: set[tuple[str, str]] = field(default_factory=set)  # kind and name of what only others keep from running
     objects: dict[str, Mapping[str, Object]] = field(default_factory=dict)  # by kind
+    odd: dict[str, set[str]] = field(default_factory=lambda: {kind: set() for kind in OF_KIND})
     checked: Checked | None = None
+    todo: Todo | None = None
+    trees: RouterTrees = field(default_factory=RouterTrees)
 
     def place(self, kind: str, name: str) -> str:
         """Where an object is written."""
         thing = self.objects.get(kind, {}).get(name)
         return thing.place if thing is not None else ""
 
-    def disabled(self) -> list[Disabled]:
+    def by_kind(self) -> dict[str, dict[str, list[str]]]:
+        """The errors by kind and name."""
         kinds = {"router": self.routers, "service": self.services, "middleware": self.middlewares}
-        kinds["serversTransport"] = self.transports
+        return kinds | {"serversTransport": self.transports}
+
+    def disabled(self) -> list[Disabled]:
+        """The objects that cannot run."""
         return [
             Disabled(kind, name, errors, self.place(kind, name), (kind, name) in self.following)
-            for kind, found in kinds.items()
+            for kind, found in self.by_kind().items()
             for name, errors in sorted(found.items())
         ]
 
 
+Todo = Mapping[str, set[str]]  # by kind of object of HTTP: names
+
+
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was checked before: objects that are the same, and about which nothing was found, are not looked at again.
+    """What was checked, with which a check of the next configuration begins.
 
-    odd_routers, odd_services  those about which there was something to say, or which depend on much.
+    users    who refers to whom.
+    errors   those found, by kind and name, and `odd` objects: see `Findings`. Both grow by what only building shows.
+    parents  services with others below them.
+    linked   middlewares that are chains, or ask services.
     """
 
     static: StaticConfig
-    routers: Mapping[str, Router]
-    services: Mapping[str, Service]
+    http: HttpConfig
     options: Mapping[str, TlsOptions]
-    odd_routers: set[str]
-    odd_services: set[str]
+    users: Users
+    errors: Mapping[str, Mapping[str, list[str]]]
+    odd: Mapping[str, set[str]]
+    trees: RouterTrees
+    parents: set[str]
+    linked: set[str]
 
-    def knows_service(self, name: str, service: Service) -> bool:
-        return self.services.get(name) is service and name not in self.odd_services
+    def follow(self, dynamic: DynamicConfig, static: StaticConfig) -> tuple[Users, Todo] | None:
+        """Who refers to whom in another configuration, and the objects that have to be looked at: those that differ,
+        those that refer to them, and odd ones. None: all, because most of it has changed.
 
-    def knows_router(self, name: str, router: Router, http: HttpConfig, found: Findings) -> bool:
-        """Whether nothing can be wrong with a router: it is the same, and what it refers to is there and sound."""
-        if self.routers.get(name) is not router or name in self.odd_routers:
-            return False
-        service = qualify(router.service, name)
-        if service not in http.services or service in found.services:
-            return False
-        references = [qualify(reference, name) for reference in router.middlewares]
-        return all(each in http.middlewares and each not in found.middlewares for each in references)
+        The names of objects that are gone are among them.
+        """
+        if static is not self.static or dynamic.tls.options != self.options:
+            return None
+        difference = Difference.of_http(self.http, dynamic.http)
+        touched = {kind: difference.touched("http", section) for kind, section in OF_KIND.items()}
+        if sum(map(len, touched.values())) > len(dynamic.http.routers) + len(dynamic.http.services):
+            return None
+        users = self.users.follow(self.http, dynamic.http, touched)
+        start = [(kind, name) for kind in OF_KIND for names in (touched, self.errors, self.odd) for name in names[kind]]
+        todo = users.above(start)
+        routers = dynamic.http.routers
+        in_trees = self.trees.order or any(routers[n].parent_refs for n in todo["router"] if n in routers)
+        of_points = {name for point in static.entry_points.values() for name in point.http.middlewares}
+        before_all = any(name in of_points or name.rpartition("@")[0] in of_points for name in todo["middleware"])
+        if in_trees or before_all:
+            todo["router"].update(self.http.routers, routers)
+        return users, todo
 
 
-def qualify(name: str, owner: str) -> str:
-    """`name` as seen from the object `owner`: `web` in `shop@file` is `web@file`."""
-    return name if "@" in name else f"{name}@{owner.rpartition('@')[2]}"
+def in_order(names: Collection[str] | None, objects: Mapping[str, T]) -> Mapping[str, T]:
+    """The objects with these names, which need not exist, in the order of `objects`. None: all."""
+    if names is None:
+        return objects
+    if len(names) < 2:
+        return {name: objects[name] for name in names if name in objects}
+    return {name: thing for name, thing in objects.items() if name in names}
 
 
 def is_of_version_2(syntax: str, static: StaticConfig) -> bool:
@@ -187,12 +226,26 @@ def unknown_entry_points(router: Router, static: StaticConfig) -> list[str]:
 
 
 def check(dynamic: DynamicConfig, static: StaticConfig, before: Checked | None = None) -> Findings:
-    """Check every object. Cost: linear in the configuration; little for objects that were sound in `before`."""
+    """Check every object. Objects that were sound in `before`, and that no change concerns, are passed over."""
     http, found = dynamic.http, Findings()
-    if before is not None and (before.static is not static or before.options != dynamic.tls.options):
-        before = None
-    odd_routers, odd_services = set[str](), set[str]()
-    found.checked = Checked(static, http.routers, http.services, dynamic.tls.options, odd_routers, odd_services)
+    followed = before.follow(dynamic, static) if before is not None else None
+    users, todo = followed if followed is not None else (Users.all(http), None)
+    found.todo = todo
+
+    def those(kind: str) -> set[str] | None:
+        return None if todo is None else todo[kind]
+
+    parents, linked = set[str](), set[str]()
+    if before is not None and todo is not None:
+        parents, linked = before.parents - todo["service"], before.linked - todo["middleware"]
+    parents.update(name for name, each in in_order(those("service"), http.services).items() if each.children)
+    middlewares = in_order(those("middleware"), http.middlewares)
+    linked.update(name for name, each in middlewares.items() if each.chain is not None or each.asks)
+    if todo is None or len(todo["router"]) >= len(http.routers):
+        found.trees = trees_of(http.routers)
+    errors_of = found.by_kind()
+    options = dynamic.tls.options
+    found.checked = Checked(static, http, options, users, errors_of, found.odd, found.trees, parents, linked)
     for name, point in static.entry_points.items():
         redirections = point.http.redirections
         target = redirections.entry_point if redirections else None
@@ -207,47 +260,39 @@ def check(dynamic: DynamicConfig, static: StaticConfig, before: Checked | None =
         "serversTransport": http.servers_transports,
     }
     found.objects = kinds
-    found.transports = {name: list(t.faults) for name, t in http.servers_transports.items() if t.faults}
-    for name, transport in http.servers_transports.items():
+    for name, transport in in_order(those("serversTransport"), http.servers_transports).items():
+        if transport.faults:
+            found.transports[name] = list(transport.faults)
         if transport.needs_identity and static.spiffe is None:
             found.transports.setdefault(name, []).append(Fault(NOT_CONFIGURED, "spiffe"))
-    for name, middleware in http.middlewares.items():
+    for name, middleware in middlewares.items():
         if errors := _middleware_errors(middleware, static) or _code_errors(name, middleware, static):
             found.middlewares[name] = errors
-        else:
-            found.warnings += [f"middleware {name}: {text}" for text in _without_effect(middleware)]
-    _asking_errors(http, found)
-    _chain_errors(http.middlewares, found)
-    for name, service in http.services.items():
-        if before is not None and before.knows_service(name, service):
-            continue
+        elif strange := _without_effect(middleware):
+            found.warnings += [f"middleware {name}: {text}" for text in strange]
+            found.odd["middleware"].add(name)
+    some = in_order(linked, http.middlewares)
+    _asking_errors(some, http, found)
+    _chain_errors(some, http.middlewares, found)
+    for name, service in in_order(those("service"), http.services).items():
         said = len(found.warnings)
         if errors := _service_errors(name, service, http, found):
             found.services[name] = errors
-        if errors or len(found.warnings) > said or not _stands_alone(service):
-            odd_services.add(name)
-    _tree_errors(http.services, found)
-    trees = trees_of(http.routers)
-    for name, router in http.routers.items():
-        if before is not None and name not in trees.order and before.knows_router(name, router, http, found):
-            continue
+        if len(found.warnings) > said:
+            found.odd["service"].add(name)
+    _tree_errors(in_order(parents, http.services), http.services, found)
+    for name, router in in_order(those("router"), http.routers).items():
         said = len(found.warnings)
-        if errors := _router_errors(name, router, http, static, trees, found):
+        if errors := _router_errors(name, router, http, static, found.trees, found):
             found.routers[name] = errors
         elif errors := _tls_errors(name, router, dynamic, static):
             found.routers[name] = errors
             if not any(isinstance(error, Fault) for error in errors):
                 found.following.add(("router", name))
-        if errors or len(found.warnings) > said or name in trees.order or not router.service:
-            odd_routers.add(name)
-    spread_in_trees(trees, http.routers, found)
+        if len(found.warnings) > said:
+            found.odd["router"].add(name)
+    spread_in_trees(found.trees, http.routers, found)
     return found
-
-
-def _stands_alone(service: Service) -> bool:
-    """Whether what is wrong with a service is in itself."""
-    balancer = service.load_balancer
-    return not service.children and not service.middlewares and balancer is not None and not balancer.servers_transport
 
 
 def spread_in_trees(trees: RouterTrees, routers: Mapping[str, Router], found: Findings) -> None:
@@ -449,8 +494,8 @@ def find_cycle(start: str, edges: Callable[[str], list[str]], done: set[str]) ->
     return []
 
 
-def _asking_errors(http: HttpConfig, found: Findings) -> None:
-    """Errors of middlewares that ask a service which does not exist, or whose requests pass them again."""
+def _asking_errors(some: Mapping[str, Middleware], http: HttpConfig, found: Findings) -> None:
+    """Errors of those middlewares that ask a service which does not exist, or whose requests pass them again."""
 
     def ahead(node: str) -> list[str]:
         kind, _, name = node.partition(":")
@@ -468,7 +513,7 @@ def _asking_errors(http: HttpConfig, found: Findings) -> None:
         return [*(f"middleware:{qualify(part, name)}" for part in parts), *below]
 
     done: set[str] = set()
-    for name, middleware in http.middlewares.items():
+    for name, middleware in some.items():
         if name in found.middlewares:
             continue
         for asked in middleware.asks:
@@ -481,15 +526,15 @@ def _asking_errors(http: HttpConfig, found: Findings) -> None:
                 found.middlewares[name] = [f"recursion detected in {'->'.join(cycle)}"]
 
 
-def _chain_errors(middlewares: Mapping[str, Middleware], found: Findings) -> None:
-    """Errors of chains that contain themselves, or middlewares that do not exist or cannot run."""
+def _chain_errors(some: Mapping[str, Middleware], middlewares: Mapping[str, Middleware], found: Findings) -> None:
+    """Errors of those chains that contain themselves, or middlewares that do not exist or cannot run."""
 
     def parts(name: str) -> list[str]:
         chain = middlewares[name].chain if name in middlewares else None
         return [qualify(reference, name) for reference in chain.middlewares] if chain else []
 
     done: set[str] = set()
-    for name in middlewares:
+    for name in some:
         if name in found.middlewares:
             continue
         if cycle := find_cycle(name, parts, done):
@@ -504,8 +549,8 @@ def _chain_errors(middlewares: Mapping[str, Middleware], found: Findings) -> Non
                 found.following.add(("middleware", name))
                 break
     sizes: dict[str, tuple[int, int]] = {}  # middlewares and levels below
-    for name in children_first(middlewares, parts):
-        below = [sizes.get(part, (1, 0)) for part in parts(name)]
+    for name in children_first(some, parts):
+        below = [sizes.get(part, (1, 1)) for part in parts(name)]
         size = sum(count for count, _ in below) if below else 1
         depth = 1 + max((levels for _, levels in below), default=0)
         sizes[name] = min(size, MAX_CHAIN + 1), depth
@@ -588,14 +633,13 @@ def _balancer_errors(name: str, balancer: LoadBalancer, http: HttpConfig, found:
     return errors
 
 
-def _tree_errors(services: Mapping[str, Service], found: Findings) -> None:
+def _tree_errors(parents: Mapping[str, Service], services: Mapping[str, Service], found: Findings) -> None:
     """Errors of services that contain themselves, or services that do not exist, cannot run, or have no status."""
 
     def children(name: str) -> list[str]:
         return [qualify(child, name) for child in services[name].children] if name in services else []
 
     done: set[str] = set()
-    parents = {name: service for name, service in services.items() if service.children}
     for name in parents:
         if name not in found.services and (cycle := find_cycle(name, children, done)):
             way = "->service:".join(cycle)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 
-from lbcore.config.dynamic import DynamicConfig, HealthCheck, LoadBalancer
+from lbcore.config.difference import changed_names
+from lbcore.config.dynamic import DynamicConfig, HealthCheck, HttpConfig, LoadBalancer, Service
+from lbcore.config.spiffe import Identity
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpHealthCheck
 from lbcore.config.tls import ServerTls
@@ -15,6 +18,19 @@ from lbcore.health.passive import Ejections, Watched
 from lbcore.health.slow_start import SlowStarts, Starting
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """What has to be done for a service. `servers`: slots by URL; `is_parent`: its members are services."""
+
+    check: HealthCheck | None = None
+    servers: dict[str, int] = field(default_factory=dict)
+    tls: ServerTls = field(default_factory=ServerTls)
+    passive: dict[int, Watched] = field(default_factory=dict)
+    counted: Counted | None = None
+    starting: dict[int, Starting] = field(default_factory=dict)
+    is_parent: bool = False
 
 
 class HealthMonitor:
@@ -29,6 +45,9 @@ class HealthMonitor:
         self._transport = static.servers_transport
         self._tcp_transport = static.tcp_servers_transport
         self._checks: dict[str, ServiceCheck] = {}
+        self._http = HttpConfig()  # that was applied last
+        self._identity: Identity | None = None
+        self._needs: dict[str, _Need] = {}  # by service
         self._ejections = Ejections(region)
         self._slow_starts = SlowStarts(region)
         self._audit = InFlightAudit(region)
@@ -44,25 +63,40 @@ class HealthMonitor:
                 check.stop(forget=False)
 
     def apply(self, dynamic: DynamicConfig, slots: SlotMap) -> None:
-        """Follow a new configuration. Checks whose settings stay continue undisturbed, and all verdicts stay."""
+        """Follow a new configuration. Checks whose settings stay continue undisturbed, and all verdicts stay.
+
+        Services that are the same objects as before are not looked at again.
+        """
+        http, own = dynamic.http, dynamic.tls.identity
+        if own != self._identity or changed_names(self._http.servers_transports, http.servers_transports) != ([], []):
+            self._needs.clear()
+            self._http, self._identity = HttpConfig(), own
+        changed, gone = changed_names(self._http.services, http.services)
+        for name in gone:
+            self._needs.pop(name, None)
+        # A parent that watches may watch other children under the same names.
+        for name in {*changed, *(name for name, need in self._needs.items() if need.is_parent)} & http.services.keys():
+            need = self._need(name, http.services[name], dynamic, slots)
+            if need is None:
+                self._needs.pop(name, None)
+            else:
+                self._needs[name] = need
+        self._http = http
         checks: dict[str, ServiceCheck] = {}
         passive: dict[int, Watched] = {}
         counted: dict[str, Counted] = {}
-        own = dynamic.tls.identity
-        for name, service in dynamic.http.services.items():
-            balancer = service.load_balancer
-            if balancer is None:
-                continue
-            servers = {server.url: slots.servers[f"{name}|{server.url}"] for server in balancer.sited}
-            if balancer.health_check is not None:
-                transport = dynamic.http.servers_transports.get(qualify(balancer.servers_transport, name))
-                tls = (self._transport if transport is None else transport).server_tls(own)
-                checks[name] = self._check(name, balancer.health_check, servers, dict.fromkeys(servers, tls))
-            if balancer.passive_health_check is not None:
-                for url, slot in servers.items():
-                    passive[slot] = Watched(slot, name, url, balancer.passive_health_check)
-            if is_counted(balancer):
-                counted[name] = Counted(slots.services[name], tuple(servers.values()))
+        starts: dict[int, Starting] = {}
+        touched = set(changed)
+        for name, need in self._needs.items():
+            if need.check is not None:
+                if name in self._checks and name not in touched:
+                    checks[name] = self._checks.pop(name)
+                else:
+                    checks[name] = self._check(name, need.check, need.servers, dict.fromkeys(need.servers, need.tls))
+            passive |= need.passive
+            starts |= need.starting
+            if need.counted is not None:
+                counted[name] = need.counted
         for name, tcp in dynamic.tcp.services.items():
             if tcp.load_balancer is not None and tcp.load_balancer.health_check is not None:
                 identity = f"tcp:{name}"
@@ -78,13 +112,35 @@ class HealthMonitor:
                 identity = f"udp:{name}"
                 servers = {address: slots.servers[f"{identity}|{address}"] for address in udp.members}
                 checks[identity] = self._check(identity, udp.load_balancer.health_check, servers, {})
-        for gone in self._checks.values():
-            gone.stop(forget=True)
+        for over_now in self._checks.values():
+            over_now.stop(forget=True)
         self._checks = checks
         self._ejections.watch(passive)
-        self._audit.watch(counted, frozenset(slots.servers.values()))
+        self._audit.watch(counted, frozenset(slots.servers.values()) if counted else ())
         # After the checks, which have marked servers that start down.
-        self._slow_starts.watch(starting(dynamic, slots), frozenset(slots.servers))
+        self._slow_starts.watch(starts, slots.servers.keys())
+
+    def _need(self, name: str, service: Service, dynamic: DynamicConfig, slots: SlotMap) -> _Need | None:
+        """What has to be done for a service; None: nothing."""
+        balancer, starts = service.load_balancer, starting(name, service, slots)
+        is_parent = bool(starts) and service.weighted is not None
+        if balancer is None:
+            return _Need(starting=starts, is_parent=is_parent) if starts else None
+        health, passive = balancer.health_check, balancer.passive_health_check
+        if health is None and passive is None and not starts and not is_counted(balancer):
+            return None
+        servers = {server.url: slots.servers[f"{name}|{server.url}"] for server in balancer.sited}
+        transport = dynamic.http.servers_transports.get(qualify(balancer.servers_transport, name))
+        ejected = {} if passive is None else {slot: Watched(slot, name, url, passive) for url, slot in servers.items()}
+        return _Need(
+            check=health,
+            servers=servers,
+            tls=(self._transport if transport is None else transport).server_tls(dynamic.tls.identity),
+            passive=ejected,
+            counted=Counted(slots.services[name], tuple(servers.values())) if is_counted(balancer) else None,
+            starting=starts,
+            is_parent=is_parent,
+        )
 
     def _check(
         self,
@@ -114,17 +170,16 @@ def is_counted(balancer: LoadBalancer) -> bool:
     return balancer.is_limited or balancer.strategy != "wrr"
 
 
-def starting(dynamic: DynamicConfig, slots: SlotMap) -> dict[int, Starting]:
-    """The members with slow start, by slot."""
+def starting(name: str, service: Service, slots: SlotMap) -> dict[int, Starting]:
+    """The members of a service with slow start, by slot."""
     found: dict[int, Starting] = {}
-    for name, service in dynamic.http.services.items():
-        for parent in (service.load_balancer, service.weighted):
-            if parent is None or parent.slow_start is None:
-                continue
-            for member in service.members:
-                watched = None
-                if service.weighted is not None and service.watches:
-                    watched = slots.services.get(qualify(member, name))
-                identity = f"{name}|{member}"
-                found[slots.servers[identity]] = Starting(identity, name, parent.slow_start, watched)
+    for parent in (service.load_balancer, service.weighted):
+        if parent is None or parent.slow_start is None:
+            continue
+        for member in service.members:
+            watched = None
+            if service.weighted is not None and service.watches:
+                watched = slots.services.get(qualify(member, name))
+            identity = f"{name}|{member}"
+            found[slots.servers[identity]] = Starting(identity, name, parent.slow_start, watched)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from lbcore.config.dynamic import SlowStart
@@ -53,10 +53,10 @@ class SlowStarts:
         self._watched: Mapping[int, Starting] = {}
         self._seen: dict[int, _Seen] = {}
         self._ramps: dict[int, int] = {}  # start of the ramp in monotonic ns, by slot
-        self._known: frozenset[str] | None = None  # identities of the previous configuration; None = there was none
+        self._known: Collection[str] | None = None  # identities of the previous configuration; None = there was none
         self._eligibility = -1
 
-    def watch(self, members: Mapping[int, Starting], identities: frozenset[str]) -> None:
+    def watch(self, members: Mapping[int, Starting], identities: Collection[str]) -> None:
         """Follow a new configuration: the members with slow start, by slot, and the identities of all members.
 
         Ramps continue. A new member begins a ramp, unless all members of its service are new.

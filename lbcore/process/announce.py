@@ -17,13 +17,10 @@ Greet = Callable[[StaticConfig, Sequence[Listener], Runtime], None]
 def contents(runtime: Runtime) -> str:
     """How many objects of each kind a configuration has, and how many do not run."""
     http, tcp, udp = runtime.dynamic.http, runtime.dynamic.tcp, runtime.dynamic.udp
-    servers = sum(len(http_service.members) for http_service in http.services.values() if http_service.load_balancer)
-    servers += sum(len(tcp_service.members) for tcp_service in tcp.services.values() if tcp_service.load_balancer)
-    servers += sum(len(udp_service.members) for udp_service in udp.services.values() if udp_service.load_balancer)
     counts = {
         "router": len(http.routers) + len(tcp.routers) + len(udp.routers),
         "service": len(http.services) + len(tcp.services) + len(udp.services),
-        "server": servers,
+        "server": runtime.servers,
         "middleware": len(http.middlewares) + len(tcp.middlewares),
     }
     text = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items())

@@ -25,6 +25,7 @@ class Child:
         self.channel = channel
         self.generation = 0  # of the configuration that it runs; 0 until it is ready
         self.offered = 0  # of the last configuration that it was sent
+        self.runs = 0  # the last configuration that it was told to run
         self.first_offered = 0
         self.started = False  # it has answered `hello`, and can prepare configurations
         self.answer: asyncio.Future[str] | None = None  # to `prepare`: the reason of a refusal, or empty
@@ -89,6 +90,11 @@ class Child:
         self.offered = generation
         self.first_offered = self.first_offered or generation
         self.channel.send_encoded(data)
+
+    def commit(self, generation: int) -> None:
+        """Have it run the configuration that it was sent last."""
+        self.runs = generation
+        self.channel.send({"type": "commit", "generation": generation})
 
     def reply(self, generation: int, refusal: str = "") -> None:
         """Record its answer to the last configuration that it was sent."""

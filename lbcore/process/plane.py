@@ -46,7 +46,7 @@ class DataPlane:
         self._challenges = Challenges()
         self._staples: dict[str, bytes] = {}  # OCSP responses, by the fingerprint of their certificate
         self._state = State(region, worker, loop)
-        self._servers: dict[str, Server] = {}  # of the table in force, by identity
+        self._servers: Mapping[str, Server] = {}  # of the table in force, by identity
         self._table: Table | None = None  # in force
         self._queues: dict[str, WaitQueue] = {}  # of the table in force, by service
         self._watch = Watch(static, region, worker, self._say)
@@ -119,9 +119,10 @@ class DataPlane:
         and their idle connections.
         """
         table.take_effect()
-        self._queues = adopt(self._queues, table.balancers)
+        queued = {name: table.balancers[name] for name in {*self._queues, *table.queued} if name in table.balancers}
+        self._queues = adopt(self._queues, queued)
         self._engine.install(table)
-        self._servers = dict(table.servers)
+        self._servers = table.servers
         self._table = table
 
     def reopen_log(self) -> None:

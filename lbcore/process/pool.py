@@ -75,7 +75,7 @@ class Pool:
         self._pulses = [_Pulse() for _ in range(region.workers)]
         self._heirs: dict[int, int] = {}  # worker that cannot accept -> worker that accepts in its place
         self._generation = 0  # of the configuration in force
-        self._configuration = b""  # `prepare` and `commit` for a worker that starts, encoded
+        self._in_force: Prepared | None = None  # for a worker that starts
         self._challenges = b""  # the `challenges` message in force, encoded
         self._challenges_number = 0
         self._staples: dict[str, str] = {}  # OCSP responses in base64, by the fingerprint of their certificate
@@ -120,7 +120,7 @@ class Pool:
         for child in asked:
             child.answer = asyncio.get_running_loop().create_future()
             answers[child.answer] = child
-            child.offer(generation, prepared.message)
+            child.offer(generation, prepared.message if child.runs == prepared.base else prepared.whole())
         waited_s, waiting = 0.0, set(answers)
         while waiting and waited_s < PREPARE_S:
             _, waiting = await asyncio.wait(waiting, timeout=PULSE_S, return_when=asyncio.FIRST_COMPLETED)
@@ -139,14 +139,16 @@ class Pool:
 
     def commit(self, prepared: Prepared) -> None:
         """Put a configuration in force, also for workers that start later."""
-        generation = self._generation = prepared.snapshot.generation
-        commit = encode({"type": "commit", "generation": generation})
-        self._configuration = prepared.message + commit
+        self._in_force, self._generation = prepared, prepared.snapshot.generation
         for child in self._children.values():
-            if child.offered == generation:
-                child.channel.send_encoded(commit)
-            else:
-                child.offer(generation, self._configuration)
+            self._bring(child, prepared)
+
+    def _bring(self, child: Child, prepared: Prepared) -> None:
+        """Have a worker run a configuration that is in force."""
+        generation = prepared.snapshot.generation
+        if child.offered != generation:
+            child.offer(generation, prepared.message if child.runs == prepared.base else prepared.whole())
+        child.commit(generation)
 
     def abort(self, prepared: Prepared) -> None:
         """Make the workers drop a prepared configuration."""
@@ -315,8 +317,8 @@ class Pool:
         impatience = asyncio.get_running_loop().call_later(START_S, self._give_up, child)
         try:
             child.send(hello)
-            if self._configuration:
-                child.offer(self._generation, self._configuration)
+            if self._in_force is not None:
+                self._bring(child, self._in_force)
             outcome = await child.wait()
             await asyncio.wait({reading}, timeout=1)  # its last messages
             return outcome, child.served_s
@@ -334,7 +336,7 @@ class Pool:
             self._changed.set()
 
     def _give_up(self, child: Child) -> None:
-        if not child.ready and self._configuration:
+        if not child.ready and self._in_force is not None:
             _log.error("worker %d is not ready after %g s, killing it", child.index, START_S)
             child.kill()
 

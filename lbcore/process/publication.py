@@ -18,7 +18,7 @@ from typing import Protocol
 from lbcore.api.changes import changes
 from lbcore.api.runtime import ReloadStatus
 from lbcore.config.dynamic import DynamicConfig, Lines
-from lbcore.config.lint import lint
+from lbcore.config.lint import Linter
 from lbcore.config.report import disabled_lines, place_of, reasons
 from lbcore.config.spiffe import Identity
 from lbcore.config.static import StaticConfig
@@ -26,7 +26,7 @@ from lbcore.config.tls import Certificate
 from lbcore.config.validate import Disabled
 from lbcore.errors import ConfigError, LbcoreError
 from lbcore.process.control import encode
-from lbcore.process.snapshot import Publisher, Remembered, Snapshot, parts_of
+from lbcore.process.snapshot import Data, Publisher, Remembered, Snapshot, parts_of
 from lbcore.provider.keep import Kept, keep_running
 from lbcore.routing.compile import Table, compile_table, find_problems
 from lbcore.state.region import Region
@@ -43,6 +43,8 @@ class RefusedError(LbcoreError):
 class Prepared:
     """A configuration that was compiled and is not in force yet.
 
+    data      what it is written as, for workers: see `Remembered`.
+    base      the generation that workers run to which `message` tells the difference; 0: it tells all.
     message   the messages for the workers, encoded: see `parts_of`.
     kept      objects whose new version is broken, so that the running version stays.
     warnings  texts about what will run but is probably not intended.
@@ -51,10 +53,18 @@ class Prepared:
 
     snapshot: Snapshot
     table: Table
+    data: Data
+    base: int
     message: bytes
     kept: tuple[Kept, ...] = ()
     warnings: list[str] = field(default_factory=list)
     lines: Lines = field(default_factory=Lines)
+
+    def whole(self) -> bytes:
+        """The messages for a worker that does not run `base`, encoded."""
+        if not self.base:
+            return self.message
+        return b"".join(map(encode, parts_of(self.snapshot.generation, self.data, self.snapshot.slots)))
 
     @property
     def is_clean(self) -> bool:
@@ -106,10 +116,12 @@ class Publication:
         self._admin = admin
         self._keeps = keeps
         self._remembered = Remembered()
+        self._linter = Linter(static)
         self._wanted: DynamicConfig | None = None
         self._newest: DynamicConfig | None = None  # the last one that was wanted
         self._identity: Identity | None = None  # of this instance, towards servers
         self._fallback: Certificate | None = None  # made when TLS is first used, the same for all workers
+        self._plain: DynamicConfig | None = None  # the last one, if no router of it serves TLS
         self._of_providers: list[str] = []
         self._said: frozenset[tuple[int, str]] = frozenset()  # levels and lines about the configuration in force
         self._woken = asyncio.Event()
@@ -245,7 +257,7 @@ class Publication:
             prepared.snapshot.dynamic,
             prepared.table.disabled,
             self._static,
-            lambda candidate: find_problems(candidate, self._static)[0],
+            lambda candidate: find_problems(candidate, self._static, running.table)[0],
         )
         if not kept:
             return prepared
@@ -253,14 +265,16 @@ class Publication:
 
     def _compiled(self, dynamic: DynamicConfig, kept: tuple[Kept, ...], instead_of: Snapshot | None = None) -> Prepared:
         # Compile the same JSON that the workers will read.
-        dynamic = with_fallback(dynamic, self._static, self._fallback)
+        with_own = with_fallback(dynamic, self._static, self._fallback, self._plain)
+        self._plain = dynamic if with_own is dynamic and not dynamic.tls.stores else None
+        dynamic = with_own
         if self._identity is not None and asks_for_identity(dynamic, self._static):
             tls = dynamic.tls.model_copy(update={"identity": self._identity})
             dynamic = dynamic.model_copy(update={"tls": tls})
         self._fallback = dynamic.tls.generated or self._fallback
-        data = self._remembered.write(dynamic)
+        data, running = self._remembered.write(dynamic), self.current
         snapshot = self._publisher.reserve(self._remembered.read(data), instead_of)
-        known = self.current.table.servers if self.current is not None else {}
+        known = running.table.servers if running is not None else {}
         try:
             table = compile_table(
                 snapshot.dynamic,
@@ -272,12 +286,15 @@ class Publication:
                 None,
                 self._admin,
                 finds_all=True,
-                before=self.current.table if self.current is not None else None,
+                before=running.table if running is not None else None,
             )
-            messages = parts_of(snapshot.generation, data, snapshot.slots)
+            base = () if running is None else (running.snapshot.generation, running.data, running.snapshot.slots)
+            messages = parts_of(snapshot.generation, data, snapshot.slots, *base)
             out = {entry.name for entry in table.disabled if entry.kind == "router"}
-            warnings = list(dict.fromkeys([*table.warnings, *lint(snapshot.dynamic, self._static, out)]))
-            return Prepared(snapshot, table, b"".join(map(encode, messages)), kept, warnings)
+            strange = self._linter.lint(snapshot.dynamic, table.made_of.checked, out)
+            warnings = list(dict.fromkeys([*table.warnings, *strange]))
+            message = b"".join(map(encode, messages))
+            return Prepared(snapshot, table, data, base[0] if base else 0, message, kept, warnings)
         except BaseException:
             self._publisher.abort(snapshot)
             raise

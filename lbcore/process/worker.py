@@ -22,7 +22,7 @@ from lbcore.process.control import Channel, ControlError, Message
 from lbcore.process.dumps import forbid_core_dumps
 from lbcore.process.garbage import collect_seldom
 from lbcore.process.log import RelayHandler
-from lbcore.process.snapshot import Remembered, graces_of, joined
+from lbcore.process.snapshot import Received, graces_of
 from lbcore.process.threads import PassingThreads
 from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
@@ -125,8 +125,9 @@ class Worker:
 
     hello       worker, static, region, listeners, log_level: the first message, once. Answered by `started`.
     part        place, entries: a part of the configuration that the next `prepare` is about.
-    prepare     generation, dynamic, slots: compile, while traffic continues. Answered by `prepared`, or `refused` with
-                the error.
+    prepare     generation, base, dynamic, gone, same_tls, slots: compile, while traffic continues. It tells what is
+                other than in `base`, the configuration that this worker runs; 0: it tells all. Answered by `prepared`,
+                or `refused` with the error.
     commit      generation: route by the prepared configuration; the first one starts accepting. Answered by
                 `committed`.
     abort       generation: drop the prepared configuration.
@@ -152,7 +153,7 @@ class Worker:
         self._listening = False
         self._prepared: tuple[int, Table] | None = None
         self._parts: list[Message] = []  # of the configuration that is to be prepared next
-        self._remembered = Remembered()
+        self._received = Received()
         self._publications: asyncio.Queue[Message] = asyncio.Queue()
         self._done = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
@@ -260,6 +261,8 @@ class Worker:
             match message["type"]:
                 case "prepare":
                     self._prepared = None
+                    if not self._received.fits(message):
+                        raise ControlError(f"configuration {generation} builds on one that does not run here")
                     try:
                         table = await asyncio.to_thread(self._prepare, message)
                     except Exception as error:
@@ -276,8 +279,7 @@ class Worker:
 
     def _prepare(self, message: Message) -> Table:
         assert self._engine is not None, "hello comes first"
-        data, slots = joined(message, message.pop("parts"))
-        return self._engine.prepare(self._remembered.read(data), slots)
+        return self._engine.prepare(*self._received.read(message, message.pop("parts")))
 
     def _commit(self, generation: int) -> None:
         prepared, self._prepared = self._prepared, None
@@ -285,6 +287,7 @@ class Worker:
             raise ControlError(f"configuration {generation} is in force, and was not prepared here")
         assert self._engine is not None
         self._engine.commit(prepared[1])
+        self._received.commit(generation)
         if prepared[1].speaks_tls:
             forbid_core_dumps()
         self._region.set_worker_generation(self._index, generation)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.provider.merge import merge
+from lbcore.provider.merge import Merger, merge
 from lbcore.provider.state import ProviderState
 
 FIRST_S = 5.0  # longest wait for a provider at the start if others are ready
@@ -68,6 +68,7 @@ class Aggregator:
         self._accept = accept
         self._refused = refused
         self._latest: dict[str, DynamicConfig] = {}
+        self._merger = Merger()
         self._problems: dict[str, tuple[str, ...]] = {}
         self.states = [ProviderState(provider.name) for provider in providers]
         self._late = False  # FIRST_S have passed: providers that have not published yet are not waited for
@@ -140,5 +141,5 @@ class Aggregator:
             self._refused([problem for name in sorted(self._problems) for problem in self._problems[name]])
 
     def _hand_on(self) -> None:
-        self._accept(merge(self._latest))
+        self._accept(self._merger.merge(self._latest))
         self.complete.set()

@@ -49,8 +49,7 @@ class EtcdStore:
         first = f"{root}/".encode()
         # All keys that begin so: up to the same with its last byte one higher.
         self._range = {"key": _to_text(first), "range_end": _to_text(first[:-1] + bytes([first[-1] + 1]))}
-        self._known: dict[str, str] = {}  # values by key, as of ...
-        self._revision = 0  # ... this revision of the cluster; 0: they were not read yet
+        self._revision = 0  # of the cluster, as of which the reader knows all keys; 0: they were not read yet
         self._token = ""
 
     @property
@@ -85,31 +84,38 @@ class EtcdStore:
 
     async def read(self) -> Reading:
         """See Store."""
+        again_s = AGAIN_S * random.uniform(0.9, 1.1)
         try:
             async with asyncio.timeout(CALL_S):
-                await self._update()
+                if (changed := await self._changed()) is not None:
+                    return await asyncio.to_thread(self._reader.update, changed, (), again_s)
+                known = await self._all()
         except TimeoutError:
             self._go_on()
             raise
-        again_s = AGAIN_S * random.uniform(0.9, 1.1)
-        return await asyncio.to_thread(self._reader.read, self._known, again_s)
+        return await asyncio.to_thread(self._reader.read, known, again_s)
 
-    async def _update(self) -> None:
-        """Bring `_known` up to date."""
-        if self._revision:
-            answer = await self._ask("/v3/kv/range", {**self._range, "min_mod_revision": str(self._revision + 1)})
-            revision = _revision(answer)
-            known = {**self._known, **_pairs(answer)}
-            # A cluster that was restored has an older revision, and one that was made anew other keys.
-            is_all = len(known) == int(answer.get("count") or 0)
-            if revision >= self._revision and is_all and sum(map(len, known.values())) <= SIZE_LIMIT_BYTES:
-                self._known, self._revision = known, revision
-                return
+    async def _changed(self) -> dict[str, str] | None:
+        """What has changed since the reader was told all; None: all has to be read."""
+        if not self._revision:
+            return None
+        answer = await self._ask("/v3/kv/range", {**self._range, "min_mod_revision": str(self._revision + 1)})
+        revision, changed = _revision(answer), _pairs(answer)
+        # A cluster that was restored has an older revision, and one that was made anew other keys.
+        number = len(self._reader.values) + sum(key not in self._reader.values for key in changed)
+        is_all = number == int(answer.get("count") or 0)
+        if revision < self._revision or not is_all or self._reader.size_with(changed) > SIZE_LIMIT_BYTES:
+            return None
+        self._revision = revision
+        return changed
+
+    async def _all(self) -> dict[str, str]:
         answer = await self._ask("/v3/kv/range", self._range)
         known = _pairs(answer)
         if sum(map(len, known)) + sum(map(len, known.values())) > SIZE_LIMIT_BYTES:
             raise ConfigError([Problem("", f"keys and values are larger than {SIZE_LIMIT_BYTES >> 20} MiB")])
-        self._known, self._revision = known, _revision(answer)
+        self._revision = _revision(answer)
+        return known
 
     async def _ask(self, path: str, data: Answer) -> Answer:
         """The answer of the first member that has one."""

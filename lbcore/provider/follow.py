@@ -22,7 +22,7 @@ from typing import Protocol
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.errors import ConfigError
 from lbcore.provider.base import Publish, Update
-from lbcore.tls.material import settle
+from lbcore.tls.material import has_texts, settle
 
 SETTLE_S = 0.05  # changes within this time of each other count as one, ...
 SETTLE_LONGEST_S = 0.25  # ... for this time at most
@@ -103,6 +103,7 @@ class StoreProvider:
         self._watch = watch
         self._allow_empty = allow_empty
         self._current: DynamicConfig | None = None
+        self._plain: DynamicConfig | None = None  # that was read last, if it names none of what `settle` reads
         self._problems: tuple[str, ...] = ()  # of the last reading
         self._warned: tuple[str, ...] = ()
         self._broken = ""  # the reason why the store cannot be read now
@@ -161,7 +162,11 @@ class StoreProvider:
 
     async def _settled(self, reading: Reading) -> Reading:
         """The reading with the contents of the files and texts that its `tls` names."""
+        if self._plain is not None and not has_texts(reading.config, self._plain):
+            self._plain = reading.config
+            return reading
         config, problems = await asyncio.to_thread(settle, reading.config, self._current)
+        self._plain = config if config is reading.config else None
         lost = tuple(str(problem) for problem in problems if problem.severity != "warning")
         strange = tuple(str(problem) for problem in problems if problem.severity == "warning")
         return replace(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lbcore.config.decode import Decoded, decode, keys_of, known_to, nearest, plain
+from lbcore.config.difference import LAYERS, patched
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.flat import FlatTree, in_order
 from lbcore.config.model import fields_of
@@ -15,7 +16,6 @@ from lbcore.config.tree import Tree
 from lbcore.errors import ConfigError, Problem
 from lbcore.provider.follow import Reading
 
-LAYERS = ("http", "tcp", "udp")  # of objects that are read one by one; `tls` is read as a whole
 LOCK = "___lock"  # keys that clients of some stores leave
 
 Group = tuple[str, ...]  # layer, kind and name of an object, in lower case; ("tls",)
@@ -28,8 +28,7 @@ class _Object:
     keys: set[str] = field(default_factory=set)
     name: str = ""  # as it is written first
     value: Any = None  # its model; None: there is none
-    problems: tuple[str, ...] = ()
-    warnings: tuple[Problem, ...] = ()
+    told: str = ""  # the name by which it is in the content
 
 
 def reading_of(values: Mapping[str, str], root: str, place: str, again_s: float | None = None) -> Reading:
@@ -47,29 +46,40 @@ class KeyReader:
     def __init__(self, root: str, place: str) -> None:
         self._prefix = f"{root}/"
         self._place = place
-        self._values: dict[str, str] = {}
+        self.values: dict[str, str] = {}  # all, by key; to be read only
+        self.size = 0  # characters of them
         self._objects: dict[Group, _Object] = {}
         self._strays: dict[str, str] = {}  # problems of keys that belong to no object
+        self._problems: dict[Group, tuple[str, ...]] = {}
+        self._warnings: dict[Group, tuple[Problem, ...]] = {}
+        self._content: dict[str, dict[str, Any]] = {layer: {} for layer in LAYERS}  # objects by name, by layer and kind
         self._sections = {key.lower() for key in known_to(DynamicConfig)}
+        self._wholes: list[Group] = [(section,) for section in self._sections if section not in LAYERS]
         self._kinds: dict[str, dict[str, str]] = {}  # the fields of each layer, by key in lower case
         for layer in LAYERS:
             model = plain(keys_of(DynamicConfig)[layer])
             self._kinds[layer] = {(info.alias or name).lower(): name for name, info in fields_of(model).items()}
 
     def read(self, values: Mapping[str, str], again_s: float | None = None) -> Reading:
-        """What all keys say now."""
-        before = self._values
-        changed = {key for key, value in values.items() if before.get(key) != value}
-        gone = before.keys() - values.keys()
-        self._values = dict(values)
+        """What these keys say, which are all."""
+        return self.update(values, [key for key in self.values if key not in values], again_s)
+
+    def update(self, values: Mapping[str, str], gone: Iterable[str], again_s: float | None = None) -> Reading:
+        """What all keys say, of which these have other values, or are gone."""
         dirty: set[Group] = set()
         for key in gone:
+            if key not in self.values:
+                continue
+            self.size -= len(key) + len(self.values.pop(key))
             self._strays.pop(key, None)
             group = self._group(key)
             if group in self._objects:
                 self._objects[group].keys.discard(key)
                 dirty.add(group)
-        for key in changed:
+        known = self.values.get
+        for key, value in [(key, value) for key, value in values.items() if known(key) != value]:
+            self.size += len(value) - len(self.values[key]) if key in self.values else len(key) + len(value)
+            self.values[key] = value
             group = self._group(key)
             if group and (problem := self._stray(key)) is None:
                 self._objects.setdefault(group, _Object()).keys.add(key)
@@ -78,6 +88,14 @@ class KeyReader:
                 self._strays[key] = str(problem)
         self._decode(dirty)
         return self._reading(again_s)
+
+    def size_with(self, values: Mapping[str, str]) -> int:
+        """Characters of all keys and values, if some had other values."""
+        added = sum(
+            len(value) - len(self.values[key]) if key in self.values else len(key) + len(value)
+            for key, value in values.items()
+        )
+        return self.size + added
 
     def _parts(self, key: str) -> list[str]:
         return [part for part in key.removeprefix(self._prefix).split("/") if part]
@@ -102,22 +120,42 @@ class KeyReader:
 
     def _decode(self, dirty: Iterable[Group]) -> None:
         """Decode objects, all at once; if that is refused, one by one: each stays as it was if it is refused alone."""
-        groups = []
-        for group in sorted(dirty):
-            if self._objects[group].keys:
-                groups.append(group)
-            else:
-                del self._objects[group]
-        if not groups:
+        if not dirty:
             return
+        groups = [group for group in sorted(dirty) if self._objects[group].keys]
         try:
-            self._take(groups, *self._decoded(groups))
+            if groups:
+                self._take(groups, *self._decoded(groups))
         except ConfigError:
             for group in groups:
                 try:
                     self._take([group], *self._decoded([group]))
                 except ConfigError as error:
-                    self._objects[group].problems = tuple(map(str, error.problems))
+                    self._problems[group] = tuple(map(str, error.problems))
+        told: dict[tuple[str, str], tuple[dict[str, Any], list[str]]] = {}
+        for group in dirty:
+            self._tell(group, told)
+        for (layer, kind), (changed, gone) in told.items():
+            self._content[layer][kind] = patched(self._content[layer].get(kind, {}), changed, gone)
+
+    def _tell(self, group: Group, told: dict[tuple[str, str], tuple[dict[str, Any], list[str]]]) -> None:
+        """Note what an object changes of the content, by layer and kind: objects by name, and names that are gone."""
+        thing = self._objects[group]
+        if not thing.keys:
+            del self._objects[group]
+            self._problems.pop(group, None)
+            self._warnings.pop(group, None)
+        if len(group) == 1:
+            return
+        name = thing.name if thing.keys and thing.value is not None else ""
+        if not name and not thing.told:
+            return
+        changed, gone = told.setdefault((group[0], self._kinds[group[0]][group[1]]), ({}, []))
+        if thing.told and thing.told != name:
+            gone.append(thing.told)
+        if name:
+            changed[name] = thing.value
+        thing.told = name
 
     def _decoded(self, groups: list[Group]) -> tuple[Decoded[DynamicConfig], dict[Group, list[str]]]:
         flat = FlatTree(DynamicConfig)
@@ -125,7 +163,7 @@ class KeyReader:
         for group in groups:
             for key in in_order(self._objects[group].keys):
                 said = problems.setdefault(group, [])
-                value = self._values[key]
+                value = self.values[key]
                 if "\ufffd" in key or "\ufffd" in value:
                     said.append(str(Problem(key, "not UTF-8", "", self._place)))
                 try:
@@ -151,21 +189,27 @@ class KeyReader:
                 thing.value = getattr(decoded.model, group[0], None)
             else:
                 thing.name, thing.value = found.get(group, ("", None))
-            thing.problems, thing.warnings = tuple(problems.get(group, ())), tuple(warnings.get(group, ()))
+            _note(self._problems, group, problems.get(group, ()))
+            _note(self._warnings, group, warnings.get(group, ()))
 
     def _reading(self, again_s: float | None) -> Reading:
-        content: dict[str, Any] = {}
-        problems = list(self._strays.values())
-        warnings: list[Problem] = []
-        for group, thing in self._objects.items():
-            problems += thing.problems
-            warnings += thing.warnings
-            if thing.value is None:
-                continue
-            if len(group) == 1:
-                content[group[0]] = thing.value
-            else:
-                kind = self._kinds[group[0]][group[1]]
-                content.setdefault(group[0], {}).setdefault(kind, {})[thing.name] = thing.value
-        config = DynamicConfig.model_validate(content)
+        problems = [*self._strays.values(), *(text for texts in self._problems.values() for text in texts)]
+        warnings = [warning for some in self._warnings.values() for warning in some]
+        parts: dict[str, Any] = {}
+        for layer, kinds in self._content.items():
+            if told := {kind: things for kind, things in kinds.items() if things}:
+                # Each object has been validated.
+                parts[layer] = plain(keys_of(DynamicConfig)[layer]).model_construct(**told)
+        for group, thing in ((group, self._objects.get(group)) for group in self._wholes):
+            if thing is not None and thing.value is not None:
+                parts[group[0]] = thing.value
+        config = DynamicConfig.model_validate(parts)
         return Reading(config, tuple(sorted(problems)), tuple(sorted(lines(warnings))), again_s)
+
+
+def _note(found: dict[Group, tuple[Any, ...]], group: Group, what: Iterable[Any]) -> None:
+    """Keep what there is about an object, if anything."""
+    if some := tuple(what):
+        found[group] = some
+    else:
+        found.pop(group, None)

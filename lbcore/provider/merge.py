@@ -6,12 +6,15 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from lbcore.config.difference import changed_names, patched
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, Lines, Outside
-from lbcore.config.model import Model
+from lbcore.config.model import Model, Object
 from lbcore.config.tcp import TcpConfig
 from lbcore.config.tls import DEFAULT, TlsConfig, TlsOptions
 from lbcore.config.udp import UdpConfig
 from lbcore.provider.kubernetes.names import aside
+
+TYPED = ("routers", "services")  # kinds whose values have one type each, so that what is equal means the same
 
 _log = logging.getLogger("lbcore.provider")
 
@@ -22,20 +25,71 @@ def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
     Only the names of objects are qualified. A reference without a provider means the provider of the object that
     contains it, whose name the code that resolves the reference knows.
     """
+    return Merger().merge(configs)
 
-    def objects(part: str, kind: str) -> dict[str, Any]:
-        return {
-            f"{name}@{provider}": thing
-            for provider, config in configs.items()
-            for name, thing in getattr(getattr(config, part), kind).items()
-        }
 
-    by_kind = {kind: objects("http", kind) for kind in HttpConfig.model_fields}
-    for provider, config in configs.items():
-        for each in config.outside:
-            _settle(each, provider, by_kind)
-    http = HttpConfig.model_validate(by_kind)
-    tcp = TcpConfig.model_validate({kind: objects("tcp", kind) for kind in TcpConfig.model_fields})
+class Merger:
+    """Merges again and again: what has not changed is taken over from the last time."""
+
+    def __init__(self) -> None:
+        # Objects of each provider, by layer and kind: as it has named them, and by qualified name.
+        self._named: dict[tuple[str, str, str], tuple[Mapping[str, Any], dict[str, Any]]] = {}
+        self._tls = TlsConfig()
+
+    def merge(self, configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
+        """See `merge`."""
+
+        def objects(part: str, kind: str) -> Any:
+            each = [self._qualified(provider, part, kind, config) for provider, config in configs.items()]
+            some = [named for named in each if named]
+            return some[0] if len(some) == 1 else {name: thing for named in some for name, thing in named.items()}
+
+        by_kind: dict[str, Any] = {kind: objects("http", kind) for kind in HttpConfig.model_fields}
+        if any(config.outside for config in configs.values()):
+            by_kind = {kind: dict(things) for kind, things in by_kind.items()}
+        for provider, config in configs.items():
+            for each in config.outside:
+                _settle(each, provider, by_kind)
+        # Each object has been validated.
+        http = HttpConfig.model_construct(**by_kind)
+        tcp = TcpConfig.model_construct(**{kind: objects("tcp", kind) for kind in TcpConfig.model_fields})
+        udp: dict[str, Any] = {kind: objects("udp", kind) for kind in UdpConfig.model_fields}
+        # Fields that no provider has set stay unset, so that they are not written to the workers.
+        written: dict[str, Any] = {}
+        tls = _merged_tls(configs)
+        if any(tls.values()):
+            merged = TlsConfig.model_validate(tls)
+            self._tls = written["tls"] = self._tls if self._tls == merged else merged
+        if any(udp.values()):
+            written["udp"] = UdpConfig.model_construct(**udp)
+        lines = Lines({file: line for config in configs.values() for file, line in config.lines.items()})
+        return DynamicConfig(http=http, tcp=tcp, **written).with_lines(lines)
+
+    def _qualified(self, provider: str, part: str, kind: str, config: DynamicConfig) -> dict[str, Any]:
+        """The objects of a provider by their qualified names."""
+        things: Mapping[str, Any] = getattr(getattr(config, part), kind)
+        before, named = self._named.get((provider, part, kind), ({}, {}))
+        changed, gone = changed_names(before, things)
+        if kind in TYPED:
+            changed = [name for name in changed if not _is_same(before.get(name), things[name])]
+        if changed or gone:
+            fresh = {f"{name}@{provider}": things[name] for name in changed}
+            named = patched(named, fresh, [f"{name}@{provider}" for name in gone])
+        self._named[provider, part, kind] = things, named
+        return named
+
+
+def _is_same(before: Object | None, after: Object) -> bool:
+    """Whether an object that was read anew says what it said, at the same place."""
+    return (
+        before is not None
+        and before.place == after.place
+        and before.model_fields_set == after.model_fields_set
+        and before == after
+    )
+
+
+def _merged_tls(configs: Mapping[str, DynamicConfig]) -> dict[str, Any]:
     twice = {kind: _of_several(configs, kind) for kind in ("options", "stores")}
     options = {
         name if name == DEFAULT else f"{name}@{provider}": thing
@@ -50,14 +104,7 @@ def merge(configs: Mapping[str, DynamicConfig]) -> DynamicConfig:
         _log.error("the default TLS store is defined by several providers, and by none therefore: %s", named)
         stores.pop(DEFAULT, None)
     certificates = [certificate for config in configs.values() for certificate in config.tls.certificates]
-    tls = {"certificates": certificates, "options": options, "stores": stores}
-    udp = {kind: objects("udp", kind) for kind in UdpConfig.model_fields}
-    # Fields that no provider has set stay unset, so that they are not written to the workers.
-    written: dict[str, Any] = {"tls": TlsConfig.model_validate(tls)} if any(tls.values()) else {}
-    if any(udp.values()):
-        written["udp"] = UdpConfig.model_validate(udp)
-    lines = Lines({file: line for config in configs.values() for file, line in config.lines.items()})
-    return DynamicConfig(http=http, tcp=tcp, **written).with_lines(lines)
+    return {"certificates": certificates, "options": options, "stores": stores}
 
 
 def _settle(outside: Outside, provider: str, objects: dict[str, dict[str, Any]]) -> None:

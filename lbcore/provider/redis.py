@@ -59,8 +59,7 @@ class RedisStore:
                 raise ConfigError([Problem("providers.redis.tls", "cert and key have to be files")])
         self._servers = [host_and_port("providers.redis.endpoints", each) for each in settings.endpoints]
         self._reader = KeyReader(self._root, self.name)
-        self._known: dict[str, str] = {}  # values by key; all were read ...
-        self._all_at = float("-inf")  # ... at this time
+        self._all_at = float("-inf")  # all were read at this time
         self._changed: set[Any] = set()  # keys of which an event has told since the last reading
         self._client: Redis | None = None
         self._refused = False  # the server does not let events be turned on, which was logged
@@ -143,24 +142,23 @@ class RedisStore:
         client = self._open()
         try:
             async with asyncio.timeout(CALL_S):
+                names = list(changed)
                 if is_all:
                     names = [name async for name in client.scan_iter(match=f"{_escaped(self._root)}/*", count=AT_ONCE)]
-                    self._known = await self._values(client, names)
-                    self._all_at = now
-                else:
-                    known = await self._values(client, list(changed))
-                    self._known = {**self._known, **known}
-                    for name in map(_decoded, changed):
-                        if name not in known:
-                            self._known.pop(name, None)
+                known = await self._values(client, names)
         except BaseException:
             self._changed |= changed
             raise
-        if sum(map(len, self._known)) + sum(map(len, self._known.values())) > SIZE_LIMIT_BYTES:
+        if is_all:
+            self._all_at = now
+        elif self._reader.size_with(known) > SIZE_LIMIT_BYTES:
             self._all_at = float("-inf")
             raise ConfigError([Problem("", f"keys and values are larger than {SIZE_LIMIT_BYTES >> 20} MiB")])
         again_s = max(1.0, self._all_at + AGAIN_S - now) * random.uniform(1.0, 1.1)
-        return await asyncio.to_thread(self._reader.read, self._known, again_s)
+        if is_all:
+            return await asyncio.to_thread(self._reader.read, known, again_s)
+        gone = [name for name in map(_decoded, changed) if name not in known]
+        return await asyncio.to_thread(self._reader.update, known, gone, again_s)
 
     async def _values(self, client: Redis, names: list[Any]) -> dict[str, str]:
         """The texts of keys. Other types, and keys without a value, are left out, as in Traefik."""

@@ -74,11 +74,11 @@ cdef class Explanation:
     def look(self, Request request) -> None:
         """Which routers were tried before the one that matched, and what they would have needed. O(routers tried)."""
         self.before = []
-        for rule, route in self.explainer.encrypted_order if request.head.encrypted else self.explainer.order:
+        for filed, route in self.explainer.encrypted_order if request.head.encrypted else self.explainer.order:
             if route is self.route:
                 break
             if len(self.before) < MOST_ROUTERS:
-                needs = list(unmet(rule, lambda program: (<Program>program).holds(request)))
+                needs = list(unmet(filed.rule, lambda program: (<Program>program).holds(request)))
                 self.before.append({"router": route.name, "unmet": needs})
             else:
                 self.unnamed += 1

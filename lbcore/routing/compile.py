@@ -5,32 +5,33 @@ Middlewares, services, own routers, TLS, layer 4 and UDP have modules `compile_.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from lbcore.config import dynamic as model
-from lbcore.config.router_tree import RouterTrees
-from lbcore.config.rule import Rule
+from lbcore.config.difference import OF_KIND, references, without
 from lbcore.config.static import StaticConfig
 from lbcore.config.validate import (
     Checked,
     Disabled,
     Findings,
+    Todo,
     check,
     entry_points_of,
+    in_order,
     options_name,
     qualify,
     rule_of,
     spread_in_trees,
     tls_of,
-    trees_of,
 )
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.challenges import Challenges
 from lbcore.middleware.respond import Ping
 from lbcore.routing.balancer import LoadBalancer
-from lbcore.routing.compile_middlewares import MiddlewareCompiler, calls_of, reason_of, upstreams_of
+from lbcore.routing.compile_middlewares import MiddlewareCompiler, reason_of
 from lbcore.routing.compile_own import (
     API,
     NO_SERVICE,
@@ -38,16 +39,16 @@ from lbcore.routing.compile_own import (
     SERVED_BY_ADMIN,
     Compiled,
     OwnRouters,
+    Placed,
     Ranked,
     router_identity,
 )
 from lbcore.routing.compile_services import Before, ServiceCompiler
 from lbcore.routing.compile_spans import traced
-from lbcore.routing.compile_tcp import TcpCompiler, tcp_identity
+from lbcore.routing.compile_tcp import TcpCompiler
 from lbcore.routing.compile_tls import TlsCompiler
-from lbcore.routing.compile_udp import UdpCompiler, udp_identity
-from lbcore.routing.index import RouteIndex
-from lbcore.routing.matcher import Program
+from lbcore.routing.compile_udp import UdpCompiler
+from lbcore.routing.index import RouteIndex, file_rule
 from lbcore.routing.route import Route
 from lbcore.routing.server import Server
 from lbcore.routing.service import Service
@@ -63,17 +64,24 @@ if TYPE_CHECKING:
 ADMIN_STANDS_IN = "unix:/"  # stands for the admin server when a configuration is only checked
 
 
+AT_ONCE = 500  # tables one after another of which each takes over parts of the one before, until one is made anew
+
+
 @dataclass(frozen=True, slots=True)
 class MadeOf:
     """What a table was compiled of: the next one takes over what is made of the same.
 
     routes  by entry point and router, without those below others.
+    placed  by entry point, and whether it is of those over TLS: the routers in the order of trial.
+    length  tables before it that have taken over parts of each other.
     """
 
     static: StaticConfig
-    checked: Checked | None
+    checked: Checked
     services: Before
     routes: Mapping[str, Mapping[str, Route]]
+    placed: Mapping[tuple[str, bool], list[Placed]]
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +100,11 @@ class Table:
     limits           limits of exchanges in flight by server; in force from `take_effect` on.
     middlewares      by qualified name; `places`: the routers and services in front of which each of them stands.
     made_of          what it was compiled of.
-    order            rules and routes of each entry point in the order of trial, and those of TLS; empty unless
-                     `explain` is configured.
+    order            rules and routes of each entry point in the order of trial, and those of TLS.
+    queued           the services of which requests wait in a queue.
+    speaks_tls       whether there is TLS, to clients or to servers.
+
+    A table of `finds_all` has no indexes: see `index`.
     """
 
     indexes: Mapping[str, RouteIndex]
@@ -113,17 +124,17 @@ class Table:
     acceptors: Mapping[str, Acceptor]
     options_by_host: Mapping[str, dict[bytes, str]]
     middlewares: Mapping[str, Middleware]
-    places: Mapping[str, Collection[str]]
+    places: Mapping[str, dict[str, None]]
+    queued: Collection[str]
+    speaks_tls: bool
     made_of: MadeOf
 
-    @property
-    def speaks_tls(self) -> bool:
-        """Whether there is TLS, to clients or to servers."""
-        return (
-            bool(self.acceptors)
-            or any(server.target is not None for server in self.servers.values())
-            or any(route.acceptor is not None for routes in self.tcp.values() for route in routes.encrypted)
+    def index(self, point: str, encrypted: bool) -> RouteIndex | None:
+        """The index of an entry point's routers, those of requests over TLS or the others; None: there is none."""
+        indexes, order = (
+            (self.encrypted_indexes, self.encrypted_order) if encrypted else (self.indexes, self.order)
         )
+        return indexes.get(point) or (RouteIndex(order[point]) if point in order else None)
 
     def take_effect(self) -> None:
         """Change the objects that this table shares with the previous one. Compiling has changed none of them."""
@@ -149,16 +160,17 @@ def compile_table(
 ) -> Table:
     """Compile a merged configuration.
 
-    before      the table in force, which has those `servers`: routes and services that stay the same are taken over.
+    before      the table in force, which has those `servers`: what no change concerns is taken over from it.
     servers     those of the table in force: a server whose identity stays is reused, with its state.
     ping        the middleware of `ping@internal`; it outlives tables.
     admin       URL of the server behind `api@internal` and `prometheus@internal`; empty = there is none.
     challenges  the answers to challenges of certificate authorities; they outlive tables.
     staples     OCSP responses by the fingerprint of their certificate; they outlive tables, and change.
     state       what middlewares have beyond exchanges; it outlives tables. None = nothing so far.
-    finds_all   whether `disabled` also has broken services to which no router leads.
+    finds_all   whether `disabled` also has broken services to which no router leads. Nothing is routed by such a table.
 
-    Broken objects alone are left out. Cost: linear in the configuration, except for sorting the routers.
+    Broken objects alone are left out. Cost: linear in the configuration, except for sorting the routers; with `before`
+    it is that of what changes, and some hundred nanoseconds for each object.
     """
     found = check(dynamic, static, None if before is None else before.made_of.checked)
     challenges = challenges or Challenges()
@@ -169,33 +181,41 @@ def compile_table(
     services = ServiceCompiler(dynamic, static, slots, region, worker, found, servers, middlewares)
     own = OwnRouters(static, slots, found, middlewares, services, ping, admin, challenges)
     compiler = _Compiler(dynamic, static, slots, found, tls, middlewares, services, own)
-    if before is not None and before.made_of.static is static and before.servers == servers:
-        compiler.before = before.made_of
-        services.follow(before.made_of.services)
+    if before is not None and found.todo is not None and _is_base(before, dynamic, servers):
+        compiler.follow(before, found.todo)
     tcp = TcpCompiler(dynamic, static, slots, region, worker, servers)
     udp = UdpCompiler(dynamic, static, slots, region, worker, servers)
-    table = compiler.table(tcp, udp)
+    table = compiler.table(tcp, udp, routes=not finds_all)
     return replace(table, disabled=compiler.disabled_with_unused(tcp, udp)) if finds_all else table
 
 
-def find_problems(dynamic: model.DynamicConfig, static: StaticConfig) -> tuple[list[Disabled], list[str]]:
-    """The objects that `compile_table` would leave out of a merged configuration, and warnings about others."""
+def _is_base(before: Table, dynamic: model.DynamicConfig, servers: Mapping[str, Server]) -> bool:
+    """Whether a table may take over parts of the one before."""
+    made_of = before.made_of
+    if made_of.services.identity != dynamic.tls.identity or made_of.length >= AT_ONCE:
+        return False
+    return before.servers is servers or before.servers == servers
+
+
+class _AnySlot(dict[str, int]):
+    """Slots of a table that routes nothing."""
+
+    def __missing__(self, identity: str) -> int:
+        return 0
+
+
+def find_problems(
+    dynamic: model.DynamicConfig, static: StaticConfig, before: Table | None = None
+) -> tuple[list[Disabled], list[str]]:
+    """The objects that `compile_table` would leave out of a merged configuration, and warnings about others.
+
+    before  the table in force, which makes it cheap if little of the configuration is another one.
+    """
+    slots, servers = SlotMap(_AnySlot(), _AnySlot()), {} if before is None else before.servers
     region = Region.create(1)
-    members = [f"{name}|{member}" for name, service in dynamic.http.services.items() for member in service.members]
-    members.append(f"{API}|{ADMIN_STANDS_IN}")
-    services = [*dynamic.http.services, API]
-    for identity, origin in upstreams_of(dynamic).items():
-        services.append(identity)
-        members.append(f"{identity}|{origin}")
-    members += calls_of(dynamic).values()
-    for name, tcp in dynamic.tcp.services.items():
-        services.append(tcp_identity(name))
-        members += [f"{tcp_identity(name)}|{member}" for member in tcp.members]
-    for name, udp in dynamic.udp.services.items():
-        services.append(udp_identity(name))
-        members += [f"{udp_identity(name)}|{member}" for member in udp.members]
-    slots = SlotMap(dict.fromkeys(services, 0), dict.fromkeys(members, 0))
-    table = compile_table(dynamic, static, slots, region, 0, {}, None, ADMIN_STANDS_IN, finds_all=True)
+    table = compile_table(
+        dynamic, static, slots, region, 0, servers, None, ADMIN_STANDS_IN, finds_all=True, before=before
+    )
     return table.disabled, table.warnings
 
 
@@ -221,11 +241,28 @@ class _Compiler:
         self.http, self.static, self.slots = dynamic.http, static, slots
         self.found, self.tls = found, tls
         self.middlewares, self.services, self.own = middlewares, services, own
-        self.trees: RouterTrees = trees_of(self.http.routers)
-        self.before: MadeOf | None = None
+        self.trees = found.trees
+        self.before: Table | None = None
+        self.todo: Todo | None = None
         self.routes: dict[str, dict[str, Route]] = {}
+        self.placed: dict[tuple[str, bool], list[Placed]] = {}
+        self.in_trees: set[str] = set()  # routers below others, and those above them
 
-    def table(self, tcp: TcpCompiler, udp: UdpCompiler) -> Table:
+    def follow(self, before: Table, todo: Todo) -> None:
+        """Take over all of the table in force but what has to be made again."""
+        made_of, gone = before.made_of, todo["router"]
+        self.before, self.todo = before, todo
+        self.middlewares.follow(before.middlewares, before.places, todo)
+        self.services.follow(made_of.services, todo)
+        assert self.found.checked is not None
+        users = self.found.checked.users.of["service"]
+        if all(user in gone for name in SERVED_BY_ADMIN for _, user in users.get(name, ())):
+            self.services.drop(API)
+        self.routes = {point: without(gone, routes) for point, routes in made_of.routes.items()}
+        self.placed = dict(made_of.placed)
+
+    def table(self, tcp: TcpCompiler, udp: UdpCompiler, routes: bool) -> Table:
+        """The table; `routes`: with the indexes to route by."""
         self.middlewares.build()
         self.middlewares.bind(self.services.finder)
         points: dict[tuple[str, str], list[str]] = {}  # errors of entry points, also by the provider of a router
@@ -236,12 +273,13 @@ class _Compiler:
                 points[key] = self.middlewares.errors_of_entry_point(point, name)
             return points[key]
 
-        routers: dict[str, list[Ranked]] = {name: [] for name in self.static.stream_points}
-        for name, router in self.http.routers.items():
+        routers: dict[tuple[str, bool], list[Ranked]] = {}
+        todo = in_order(None if self.todo is None else self.todo["router"], self.http.routers)
+        for name, router in todo.items():
             if name not in self.found.routers and (errors := self.middlewares.errors_of(router, name)):
                 self.found.routers[name] = errors
         spread_in_trees(self.trees, self.http.routers, self.found)
-        for name, router in self.http.routers.items():
+        for name, router in todo.items():
             if name in self.found.routers or router.parent_refs:
                 continue
             wanted = entry_points_of(router, self.static)
@@ -253,30 +291,44 @@ class _Compiler:
                 continue
             for point in wanted:
                 if point in sound:
-                    routers[point].append(ranked(name, router))
+                    encrypted = tls_of(router, point, self.static) is not None
+                    routers.setdefault((point, encrypted), []).append(ranked(name, router))
                 else:
                     text = "; ".join(errors_on(point, name))
                     self.found.warnings.append(f"router {name} is not on entry point {point}: {text}")
-        indexes, order, encrypted_indexes, encrypted_order = {}, {}, {}, {}
-        for point, entries in routers.items():
-            self.sort(entries)
-            encrypted = [entry for entry in entries if tls_of(entry[2], point, self.static) is not None]
-            plain = [entry for entry in entries if tls_of(entry[2], point, self.static) is None]
+                    self.found.odd["router"].add(name)
+        order: dict[bool, dict[str, list[Compiled]]] = {False: {}, True: {}}
+        indexes: dict[bool, dict[str, RouteIndex]] = {False: {}, True: {}}
+        for point in self.static.stream_points:
             all_encrypted = self.static.entry_points[point].http.tls is not None
-            order[point], indexes[point] = self.index(point, plain, not all_encrypted)
-            encrypted_order[point], encrypted_indexes[point] = self.index(point, encrypted, all_encrypted)
+            for encrypted in (False, True):
+                placed = self.place(point, encrypted, routers.get((point, encrypted), []))
+                compiled = [each[2] for each in placed]
+                if all_encrypted == encrypted:
+                    compiled = self.own.add(point, placed, compiled)
+                order[encrypted][point] = compiled
+                if routes:
+                    indexes[encrypted][point] = self.indexed(point, encrypted, compiled)
             if all_encrypted:
                 self.tls.accept(point)
         spread_in_trees(self.trees, self.http.routers, self.found)
+        self.services.drop_unused(self.left(), self.is_led_from)
         tcp_routes = tcp.routes(self.tls)
         udp_routes = udp.routes()
         servers = {**self.services.servers, **tcp.servers, **udp.servers}
         acceptors = self.tls.acceptors()
         disabled = self.found.disabled() + tcp.disabled + udp.disabled
         warnings = list(dict.fromkeys([*self.found.warnings, *udp.warnings]))
-        order, encrypted_order = (order, encrypted_order) if self.static.explain else ({}, {})
+        # Those of a table in which no one speaks TLS need not be looked at again.
+        plain = self.before is not None and not self.before.speaks_tls
+        made: Iterable[Server] = self.services.made if plain else servers.values()
+        speaks_tls = (
+            bool(acceptors)
+            or any(server.target is not None for server in made)
+            or any(route.acceptor is not None for routes in tcp_routes.values() for route in routes.encrypted)
+        )
         return Table(
-            indexes,
+            indexes[False],
             tcp_routes,
             udp_routes,
             servers,
@@ -287,75 +339,95 @@ class _Compiler:
             disabled,
             warnings,
             self.services.limits,
-            order,
-            encrypted_indexes,
-            encrypted_order,
+            order[False],
+            indexes[True],
+            order[True],
             acceptors,
             self.tls.options_by_host(),
             self.middlewares.built,
             self.middlewares.places,
+            self.services.queued,
+            speaks_tls,
             self.made_of(),
         )
 
+    def left(self) -> set[str]:
+        """The services to which what is made again led before."""
+        if self.before is None or self.todo is None:
+            return set()
+        http = self.before.made_of.services.http
+        return {
+            name
+            for kind, section in OF_KIND.items()
+            for user in self.todo[kind]
+            if (thing := getattr(http, section).get(user)) is not None
+            for used, name in references(kind, user, thing)
+            if used == "service"
+        }
+
+    def is_led_from(self, kind: str, name: str) -> bool:
+        """Whether an object sends requests to the services that it refers to."""
+        if kind == "router":
+            return name in self.in_trees or any(name in routes for routes in self.routes.values())
+        return name in (self.services.services if kind == "service" else self.middlewares.built)
+
     def made_of(self) -> MadeOf:
         of = self.services
-        slots = self.slots.services
-        services = Before(self.http, of.own_identity, slots, of.members, of.services, of.balancers)
-        return MadeOf(self.static, self.found.checked, services, self.routes)
+        services = Before(self.http, of.own_identity, of.members, of.services, of.balancers, of.servers, of.queued)
+        length = 0 if self.before is None else self.before.made_of.length + 1
+        assert self.found.checked is not None
+        return MadeOf(self.static, self.found.checked, services, self.routes, self.placed, length)
 
     def disabled_with_unused(self, tcp: TcpCompiler, udp: UdpCompiler) -> list[Disabled]:
         """The objects that cannot run, including services to which no router leads. Does not change the table."""
         self.services.build_unused()
         return self.found.disabled() + tcp.disabled_with_unused() + udp.disabled_with_unused()
 
-    def sort(self, entries: list[Ranked]) -> None:
+    def rank(self, entry: Ranked) -> tuple[int, int, str]:
         """Highest priority first, then by provider and name, so that all workers and all runs agree."""
-        rank = self.static.providers.rank
-        entries.sort(key=lambda entry: (-entry[0], rank(entry[1]), entry[1]))
+        return -entry[0], self.static.providers.rank(entry[1]), entry[1]
 
-    def index(self, point: str, entries: list[Ranked], own: bool) -> tuple[list[Compiled], RouteIndex]:
-        """The routers of an entry point in the order of trial, with lbcore's own if `own`, and their index.
+    def place(self, point: str, encrypted: bool, entries: list[Ranked]) -> list[Placed]:
+        """The routers of an entry point in the order of trial. Those that cannot be built are left out.
 
-        Routers that cannot be built are left out.
+        entries  those that have to be made; the others are taken over from the table in force.
         """
-        sound: list[Ranked] = []
-        compiled: list[Compiled] = []
+        entries.sort(key=self.rank)
+        placed: list[Placed] = []
         for entry in entries:
             _, name, router = entry
             try:
-                compiled.append((rule_of(router, self.static), self.route(point, name, router)))
-                sound.append(entry)
+                filed = file_rule(rule_of(router, self.static))
+                compiled = filed, self.route(point, name, router)
             except Exception as error:
                 self.found.routers[name] = [reason_of(error)]
                 continue
-            if (tls := tls_of(router, point, self.static)) is not None:
-                self.tls.add(point, name, compiled[-1][0], options_name(tls, name))
-        return self.indexed(self.own.add(point, sound, compiled) if own else compiled)
+            tls = tls_of(router, point, self.static)
+            placed.append((self.rank(entry), router, compiled, "" if tls is None else options_name(tls, name)))
+        if self.todo is not None:
+            gone = self.todo["router"]
+            stay = [each for each in self.placed.get((point, encrypted), ()) if each[0][2] not in gone]
+            placed = sorted([*stay, *placed], key=itemgetter(0)) if placed else stay
+        self.placed[point, encrypted] = placed
+        if encrypted and placed:
+            self.tls.add_all(point, placed)
+        return placed
 
-    def indexed(self, order: list[Compiled]) -> tuple[list[Compiled], RouteIndex]:
-        """Routers in the order of trial, and their index. Those whose rules cannot be compiled are left out."""
-        try:
-            return order, RouteIndex(order)
-        except Exception:
-            kept = [pair for pair in order if self.can_match(*pair)]
-            return kept, RouteIndex(kept)
-
-    def can_match(self, rule: Rule, route: Route) -> bool:
-        """Whether the program of a rule can be built; if not, its router is disabled."""
-        try:
-            Program(rule)
-        except Exception as error:
-            self.found.routers[route.router] = [reason_of(error)]
-            return False
-        return True
+    def indexed(self, point: str, encrypted: bool, order: list[Compiled]) -> RouteIndex:
+        """The index of routers in the order of trial: that of the table in force, if they are the same."""
+        if self.before is not None:
+            before, indexes = self.before.order, self.before.indexes
+            if encrypted:
+                before, indexes = self.before.encrypted_order, self.before.encrypted_indexes
+            if point in indexes and before[point] == order:
+                return indexes[point]
+        return RouteIndex(order)
 
     def route(self, point: str, name: str, router: model.Router, outer: Route | None = None) -> Route:
         """The route of a router.
 
         outer  that of its parent, whose middlewares come before its own; None: it has none.
         """
-        if outer is None and (known := self.known_route(point, name, router)) is not None:
-            return known
         names = [qualify(reference, name) for reference in router.middlewares]
         observability = router.observability
         if outer is None:
@@ -391,38 +463,23 @@ class _Compiler:
         route.observe(*observed, *about)
         if self.trees.children.get(name):
             route.fork(self.below(point, name, route))
-        elif outer is None:
+        if self.trees.children.get(name) or outer is not None:
+            self.in_trees.add(name)
+        else:
             self.routes.setdefault(point, {})[name] = route
         return route
-
-    def known_route(self, point: str, name: str, router: model.Router) -> Route | None:
-        """The route of the table in force, if it would be the same: one without middlewares, to the same service."""
-        before, services = self.before, self.services
-        if before is None or before.services.http.routers.get(name) is not router or router.middlewares:
-            return None
-        known = before.routes.get(point, {}).get(name)
-        if known is None or known.middlewares or self.static.entry_points[point].http.middlewares or self.trees.order:
-            return None
-        service = qualify(router.service, name)
-        if service not in services.same or services.service(service) is not known.service:
-            return None
-        if known.slot != self.slots.services.get(router_identity(name), NO_SLOT):
-            return None
-        self.routes.setdefault(point, {})[name] = known
-        return known
 
     def below(self, point: str, name: str, outer: Route) -> RouteIndex:
         """The children of a router. Those that cannot be built are left out; ValueError if all are."""
         children = [child for child in self.trees.children[name] if child not in self.found.routers]
         entries = [ranked(child, self.http.routers[child]) for child in children]
-        self.sort(entries)
         compiled: list[Compiled] = []
-        for _, child, router in entries:
+        for _, child, router in sorted(entries, key=self.rank):
             try:
-                compiled.append((rule_of(router, self.static), self.route(point, child, router, outer)))
+                filed = file_rule(rule_of(router, self.static))
+                compiled.append((filed, self.route(point, child, router, outer)))
             except Exception as error:
                 self.found.routers[child] = [reason_of(error)]
-        order, index = self.indexed(compiled)
-        if not order:
+        if not compiled:
             raise ValueError("building child routers muxer: no child routers could be added to muxer")
-        return index
+        return RouteIndex(compiled)

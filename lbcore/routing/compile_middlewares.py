@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from lbcore.config import dynamic as model
+from lbcore.config.difference import without
 from lbcore.config.middlewares.upstream import origin_of
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate import Faults, Findings, qualify
+from lbcore.config.validate import Faults, Findings, Todo, in_order, qualify
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.build import build
 from lbcore.middleware.python import PythonMiddleware
@@ -32,7 +33,12 @@ def upstreams_of(dynamic: model.DynamicConfig) -> dict[str, str]:
 def calls_of(dynamic: model.DynamicConfig) -> dict[str, str]:
     """The identities by which the calls of middlewares in Python are counted, by their qualified names."""
     names = [name for name, middleware in dynamic.http.middlewares.items() if middleware.python is not None]
-    return {name: f"{upstream_identity(name)}|calls" for name in names}
+    return {name: calls_identity(name) for name in names}
+
+
+def calls_identity(name: str) -> str:
+    """The identity by which the calls of a middleware in Python are counted, by its qualified name."""
+    return f"{upstream_identity(name)}|calls"
 
 
 def upstream_identity(name: str) -> str:
@@ -60,19 +66,35 @@ class MiddlewareCompiler:
         self.http, self.static = dynamic.http, static
         self.slots, self.region, self.worker = slots, region, worker
         self.found, self.state = found, state
-        self.calls = calls_of(dynamic)
         self.built: dict[str, Middleware] = {}
         self.places: dict[str, dict[str, None]] = {}
+        self._todo: set[str] | None = None  # that have to be built; None: all
+        self._fresh: list[str] = []
+        self._shared: set[str] = set()  # those whose places are those of the table in force
+
+    def follow(self, built: Mapping[str, Middleware], places: Mapping[str, dict[str, None]], todo: Todo) -> None:
+        """Take over those of the table in force, but what has to be made again."""
+        self._todo = todo["middleware"]
+        self.built = without(self._todo, built)
+        again = todo["router"] | todo["service"]
+        for name, users in places.items():
+            # A router below others stands there as `above -> below`; all routers are made again then.
+            if users.keys().isdisjoint(again) and not any(" -> " in user for user in users):
+                self.places[name] = users
+                self._shared.add(name)
+            elif rest := {user: None for user in users if user.rpartition(" -> ")[2] not in again}:
+                self.places[name] = rest
 
     def build(self) -> None:
-        for name, config in self.http.middlewares.items():
+        for name, config in in_order(self._todo, self.http.middlewares).items():
             if name in self.found.middlewares or config.chain is not None or config.plugin is not None:
                 continue
             try:
                 middleware = build(name, config, self.state)
                 if isinstance(middleware, PythonMiddleware):
-                    middleware.count_in(self.region, self.worker, self.slots.servers[self.calls[name]])
+                    middleware.count_in(self.region, self.worker, self.slots.servers[calls_identity(name)])
                 self.built[name] = middleware
+                self._fresh.append(name)
             except Exception as error:
                 self.found.middlewares[name] = [*error.faults] if isinstance(error, Faults) else [reason_of(error)]
 
@@ -81,9 +103,9 @@ class MiddlewareCompiler:
 
         finder  of the qualified name of a middleware: what it finds services by.
         """
-        for name, middleware in self.built.items():
+        for name in self._fresh:
             try:
-                middleware.bind(finder(name))
+                self.built[name].bind(finder(name))
             except Exception as error:
                 self.found.middlewares[name] = [reason_of(error)]
 
@@ -99,6 +121,9 @@ class MiddlewareCompiler:
         return flat
 
     def note_place(self, middleware: str, place: str) -> None:
+        if middleware in self._shared:
+            self._shared.discard(middleware)
+            self.places[middleware] = dict(self.places[middleware])
         self.places.setdefault(middleware, {})[place] = None
 
     def errors_of(self, router: model.Router, name: str) -> list[str]:

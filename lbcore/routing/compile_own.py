@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from operator import itemgetter
+
 from lbcore.config import dynamic as model
-from lbcore.config.rule import Rule, parse_rule
+from lbcore.config.rule import parse_rule
 from lbcore.config.static import RedirectEntryPoint, StaticConfig
 from lbcore.config.validate import Findings, challenge_points, qualify, redirection_port
 from lbcore.middleware.base import Middleware
@@ -14,6 +17,7 @@ from lbcore.middleware.respond import Ping, Respond
 from lbcore.routing.compile_middlewares import MiddlewareCompiler
 from lbcore.routing.compile_services import ServiceCompiler
 from lbcore.routing.compile_spans import traced
+from lbcore.routing.index import FiledRule, file_rule
 from lbcore.routing.route import Route
 from lbcore.routing.service import Service
 from lbcore.state.slots import SlotMap
@@ -33,7 +37,9 @@ ANY_RULE = "HostRegexp(`^.+$`)"
 NOT_ENCRYPTED_RULE = f"{ANY_RULE} && !HeaderRegexp(`X-Forwarded-Proto`, `(?i)^(https|wss)$`)"
 
 Ranked = tuple[int, str, model.Router]  # priority, name
-Compiled = tuple[Rule, Route]
+Compiled = tuple[FiledRule, Route]
+# The rank of a router, what it was made of, what it is, and the name of its TLS options; empty: it has no TLS.
+Placed = tuple[tuple[int, int, str], model.Router, Compiled, str]
 
 
 def router_identity(name: str) -> str:
@@ -55,9 +61,9 @@ def own_routers(static: StaticConfig) -> dict[str, str]:
     return own | {name: name for name in (PING, METRICS, API, DASHBOARD, REST, ACME_HTTP)}
 
 
-def insert(ranked: list[tuple[int, Compiled]], priority: int, pair: Compiled) -> None:
-    """Insert a router into others by its priority, before those of the same priority."""
-    ranked.insert(sum(1 for other, _ in ranked if other > priority), (priority, pair))
+def filed(rule: str) -> FiledRule:
+    """A rule by its text."""
+    return file_rule(parse_rule(rule))
 
 
 def dashboard_rule(base: str) -> str:
@@ -126,25 +132,31 @@ class OwnRouters:
             return self.challenges
         return Respond(name, 418, b"") if name == NOOP else self.ping
 
-    def add(self, point: str, entries: list[Ranked], compiled: list[Compiled]) -> list[Compiled]:
-        """Add lbcore's own routers to those of an entry point: ping, API, and its redirection."""
+    def add(self, point: str, placed: list[Placed], compiled: list[Compiled]) -> list[Compiled]:
+        """Add lbcore's own routers to those of an entry point: ping, API, and its redirection.
+
+        placed  the others in the order of trial; `compiled`: the same, without what they were made of.
+        """
         settings, ping = self.static.entry_points[point], self.static.ping
         redirections = settings.http.redirections
         if errors := self.middlewares.errors_of_entry_point(point, OWN):
             text = f'entryPoint "{point}": lbcore\'s own routers, and its redirection, cannot run there'
             self.found.warnings.append(f"{text}: {'; '.join(dict.fromkeys(errors))}")
             return compiled
-        ranked = [(priority, pair) for (priority, _, _), pair in zip(entries, compiled, strict=True)]
+        among: list[tuple[int, Compiled]] = []  # the priorities of those that stand among the others
         challenged = point in challenge_points(self.static)
         if challenged and settings.allow_acme_by_pass:
-            insert(ranked, len(CHALLENGE_RULE), (parse_rule(CHALLENGE_RULE), self.challenge_route(point)))
+            among.append((len(CHALLENGE_RULE), (filed(CHALLENGE_RULE), self.challenge_route(point))))
         redirect = redirections.entry_point if redirections is not None else None
         port = redirection_port(redirect, self.static) if redirect is not None else None
         if redirect is not None and port is not None:
             # A request that reached a trusted proxy encrypted needs no redirection: the next router takes it.
             rule = NOT_ENCRYPTED_RULE if redirect.scheme == "https" and port == "443" else ANY_RULE
-            insert(ranked, redirect.priority, (parse_rule(rule), self.redirection(point, redirect, port)))
-        result = [pair for _, pair in ranked]
+            among.append((redirect.priority, (filed(rule), self.redirection(point, redirect, port))))
+        result = list(compiled)
+        # Before those of the same priority, the later one first: so the one of the highest priority is put in last.
+        for priority, pair in sorted(among, key=itemgetter(0)):
+            result.insert(bisect_left(placed, (-priority,), key=itemgetter(0)), pair)
         own: list[tuple[str, Route]] = []
         if challenged and not settings.allow_acme_by_pass:
             own.append((CHALLENGE_RULE, self.challenge_route(point)))
@@ -163,7 +175,7 @@ class OwnRouters:
             if api.dashboard:
                 route = self.route(point, DASHBOARD, DASHBOARD, self.admin_service())
                 own.append((dashboard_rule(base), route))
-        result[:0] = [(parse_rule(rule), route) for rule, route in own]
+        result[:0] = [(filed(rule), route) for rule, route in own]
         return result
 
     def challenge_route(self, point: str) -> Route:

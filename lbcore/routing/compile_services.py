@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from lbcore.config.spiffe import Identity
 from lbcore.config.static import StaticConfig, StaticServersTransport
 from lbcore.config.tls import ServerTls
 from lbcore.config.units import status_ranges
-from lbcore.config.validate import DEFAULT_TRANSPORT, Findings, qualify
+from lbcore.config.validate import DEFAULT_TRANSPORT, Findings, Todo, in_order, qualify
 from lbcore.http2.library import is_available as http2_is_available
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.respond import Respond
@@ -81,10 +81,11 @@ class Before:
 
     http: model.HttpConfig
     identity: Identity | None
-    slots: Mapping[str, int]
     members: Mapping[str, tuple[str, ...]]
     services: Mapping[str, Service]
     balancers: Mapping[str, LoadBalancer]
+    servers: Mapping[str, Server]
+    queued: Collection[str]
 
 
 class ServiceCompiler:
@@ -93,9 +94,8 @@ class ServiceCompiler:
     services   by qualified name; `balancers`: those that choose among servers, without their gates.
     servers    by identity, `service@provider|url`: those of `known` whose settings are the same, and new ones.
     limits     limits of exchanges in flight by server.
-    members    the identities of the servers of each service that the next table may take over: with no middlewares, and
-               no queue, since requests that wait move to the queue of the next table.
-    same       services that are taken over from the table in force.
+    members    the identities of the servers of each balancer.
+    queued     services with a queue. Every table makes them anew, since requests that wait move to its queues.
     """
 
     def __init__(
@@ -120,34 +120,51 @@ class ServiceCompiler:
         self.limits: list[tuple[Server, int]] = []
         self.policies: dict[str, UpstreamPolicy] = {}  # by transport
         self.members: dict[str, tuple[str, ...]] = {}
-        self.same: set[str] = set()
-        self._before: Before | None = None
+        self.queued: set[str] = set()
+        self.made: list[Server] = []  # that were not taken over with their services
+        self._todo: set[str] | None = None  # that have to be built again, if anything leads to them; None: all
 
-    def follow(self, before: Before) -> None:
-        """Take over from the table in force what stays the same: all identities in it have kept their slots."""
-        self._before = before
-        if before.identity == self.own_identity and before.http.servers_transports == self.http.servers_transports:
-            known = before.http.services
-            same = {name for name, service in self.http.services.items() if known.get(name) is service}
-            self.same = same & before.members.keys()
+    def follow(self, before: Before, todo: Todo) -> None:
+        """Take over those of the table in force, but what has to be made again."""
+        self._todo = todo["service"]
+        self.services, self.servers = dict(before.services), dict(before.servers)
+        self.balancers, self.members = dict(before.balancers), dict(before.members)
+        self.queued = set(before.queued)
+        for name in (*self._todo, *map(upstream_identity, todo["middleware"])):
+            self.drop(name)
 
-    def takes_over(self, name: str) -> bool:
-        """Take over a service from the table in force, if it would be the same: see `members`."""
-        before = self._before
-        if before is None or name not in self.same or before.slots.get(name) != self.slots.services[name]:
-            return False
-        for identity in before.members[name]:
-            self.servers[identity] = self.known[identity]
-        self.members[name] = before.members[name]
-        self.services[name] = before.services[name]
-        self.balancers[name] = before.balancers[name]
-        return True
+    def drop(self, name: str) -> None:
+        """Do not take over a service."""
+        self.services.pop(name, None)
+        self.balancers.pop(name, None)
+        self.queued.discard(name)
+        for identity in self.members.pop(name, ()):
+            self.servers.pop(identity, None)
+
+    def drop_unused(self, names: Collection[str], leads: Callable[[str, str], bool]) -> None:
+        """Do not take over those of `names`, and of those below them, to which nothing leads any more.
+
+        leads  whether an object (kind, name) sends requests to the services that it refers to.
+        """
+        assert self.found.checked is not None
+        users, ahead = self.found.checked.users.of["service"], list(names)
+        while ahead:
+            name = ahead.pop()
+            if name not in self.services or self._todo is None or name in self._todo or name not in self.http.services:
+                continue
+            if not any(leads(kind, user) for kind, user in users.get(name, ())):
+                self.drop(name)
+                ahead += [qualify(child, name) for child in self.http.services[name].children]
 
     def build_unused(self) -> None:
         """Build also those to which no router leads, to see what is wrong with them. No table that was made changes."""
+        unused = [name for name in in_order(self._todo, self.http.services) if name not in self.services]
+        if not unused:
+            return
         self.services, self.servers = dict(self.services), dict(self.servers)
         self.balancers, self.limits, self.members = dict(self.balancers), list(self.limits), dict(self.members)
-        for name in self.http.services:
+        self.queued = set(self.queued)
+        for name in unused:
             with contextlib.suppress(Broken):
                 self.service(name)
 
@@ -156,8 +173,6 @@ class ServiceCompiler:
         if name not in self.services:
             if name in self.found.services:
                 raise Broken(self.found.services[name][0])
-            if self.takes_over(name):
-                return self.services[name]
             try:
                 self.services[name] = self.guarded(name, self.http.services[name])
             except Broken as error:
@@ -212,6 +227,8 @@ class ServiceCompiler:
         if config.is_limited:
             limits = config.queue or model.Queue()
             queue = WaitQueue(self.region, self.worker, slot, limits.max_requests, milliseconds(limits.timeout))
+            self.queued.add(name)
+            self.found.odd["service"].add(name)
         weights = [max(server.weight, 0) for server in config.sited]
         balancer = LoadBalancer(name, servers, weights, self.region, slot)
         strategy, passive = config.strategy, config.passive_health_check
@@ -229,9 +246,7 @@ class ServiceCompiler:
             queue=queue,
         )
         self.balancers[name] = balancer
-        of_service = self.http.services[name]
-        if queue is None and not of_service.middlewares and not of_service.timeout:
-            self.members[name] = tuple(f"{name}|{server.url}" for server in config.sited)
+        self.members[name] = tuple(f"{name}|{server.url}" for server in config.sited)
         return balancer
 
     def weighted(self, name: str, config: model.Weighted | model.HighestRandomWeight, slot: int) -> Weighted:
@@ -312,6 +327,7 @@ class ServiceCompiler:
         if identity not in self.services:
             server = self.server(identity, model.Server(url=url), tls=tls)
             self.services[identity] = LoadBalancer(identity, [server], [1], self.region, self.slots.services[identity])
+            self.members[identity] = (f"{identity}|{url}",)
         found = self.services[identity]
         assert isinstance(found, LoadBalancer)
         return found
@@ -347,6 +363,7 @@ class ServiceCompiler:
                 place = (self.region, self.worker, slot)
                 known = Server(identity, config.url, *place, config.preserve_path, target, http2)
             self.servers[identity] = known
+            self.made.append(known)
         return self.servers[identity]
 
     def transport(self, name: str) -> model.ServersTransport | StaticServersTransport:

@@ -26,10 +26,8 @@ class TargetCompiler:
     """
 
     def __init__(self, known: Mapping[str, Server]) -> None:
-        targets = (server.target for server in known.values() if server.target is not None)
-        self._connectors: dict[ServerTls, Connector] = {
-            target.connector.settings: target.connector for target in targets
-        }
+        self._known = known
+        self._connectors: dict[ServerTls, Connector] | None = None  # by their settings; None: no one has asked yet
 
     def target(self, settings: ServerTls | None, host: str) -> Target | None:
         """The target of a host; None without settings. Raises ValueError, or ImportError without OpenSSL."""
@@ -37,6 +35,9 @@ class TargetCompiler:
             return None
         from lbcore.tls.connector import Connector, Target
 
+        if self._connectors is None:
+            targets = [server.target for server in self._known.values() if server.target is not None]
+            self._connectors = {target.connector.settings: target.connector for target in targets}
         if settings not in self._connectors:
             self._connectors[settings] = Connector(settings)
         return Target(self._connectors[settings], host)

@@ -5,7 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from lbcore.http.head cimport RequestHead
 from lbcore.http.span cimport Span
-from lbcore.routing.matcher cimport Test
+from lbcore.routing.matcher cimport Program, Test
 
 
 cdef struct Entry:             # a router in a list
@@ -28,9 +28,30 @@ cdef struct Slot:              # of the hash table of paths; empty when `count` 
     uint32_t count
 
 
+cdef struct Place:             # what the path of a request has to be
+    uint64_t hash
+    uint32_t kind              # AT_PATH, AT_PREFIX, or AT_REST: whatever it is
+    uint32_t length
+
+cdef struct Filing:            # under what a rule is filed: each of its hosts, and there each of its paths
+    const Test* tests
+    uint64_t* hosts            # keys; NO_HOST: whatever it is
+    Place* places
+    uint32_t n_hosts
+    uint32_t n_places
+    bint has_hosts
+    bint has_labels            # `*` in place of the first label
+
+
+cdef class FiledRule:
+    cdef readonly object rule
+    cdef Program program       # owns the tests
+    cdef Filing filing         # owns its hosts and places
+
+
 cdef class RouteIndex:
-    cdef tuple payloads        # by rank
-    cdef tuple programs        # by rank
+    cdef list payloads         # by rank
+    cdef list rules            # FiledRule by rank, which own the tests
     cdef Bucket anywhere       # the routers that ask for no host
     cdef Bucket* hosts
     cdef uint64_t host_mask    # number of slots less one
@@ -42,9 +63,8 @@ cdef class RouteIndex:
     cdef uint32_t* lengths
     cdef uint64_t seed
 
-    cdef int fill(self, dict filed, dict numbers, list lengths) except -1
-    cdef uint32_t enter(self, object ranks, uint32_t at) except? 0xFFFFFFFF
-    cdef uint64_t key(self, str text, uint64_t kind, uint64_t bucket)
+    cdef int build(self, const Filing** filings, PyObject** payloads, Py_ssize_t count) noexcept nogil
+    cdef int fill(self, void* filed, const Filing** filings, PyObject** payloads) noexcept nogil
     cdef object find(self, const RequestHead* head)
     cdef const Entry* first_match(self, const RequestHead* head) noexcept nogil
     cdef Bucket* bucket(self, uint64_t key) noexcept nogil

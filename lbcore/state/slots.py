@@ -88,8 +88,8 @@ class SlotAllocator:
     def commit(self, services: Iterable[str], servers: Iterable[str], generation: int = 0) -> None:
         """Put the configuration with these identities, all of which have slots, in force under this number."""
         now = self._now()
-        self._services.leave(dict.fromkeys(services), now, generation)
-        self._servers.leave(dict.fromkeys(servers), now, generation)
+        self._services.leave(_mapping(services), now, generation)
+        self._servers.leave(_mapping(servers), now, generation)
 
     def assign(self, services: Iterable[str], servers: Iterable[str]) -> SlotMap:
         """`reserve` and `commit` at once."""
@@ -97,6 +97,10 @@ class SlotAllocator:
         slots = self.reserve(services, servers)
         self.commit(services, servers)
         return slots
+
+
+def _mapping(names: Iterable[str]) -> Mapping[str, object]:
+    return names if isinstance(names, Mapping) else dict.fromkeys(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,8 @@ class _Pool:
         room = len(self.free) + self.size - self.next
         if new <= room:
             return []
-        problem = f"{len(names)} {self.kind} do not fit: {new} are new, room is left for {room} of {self.size}"
+        all_of_them = len(self.live) + new if len(names) < len(self.live) else len(names)
+        problem = f"{all_of_them} {self.kind} do not fit: {new} are new, room is left for {room} of {self.size}"
         rest = sum(1 for name in self.resting if name not in names)
         hint = f"{rest} slots of removed {self.kind} come free {self.grace_s:g} s after removal and their last request"
         return [Problem("", problem, hint if rest else "")]
@@ -143,8 +148,10 @@ class _Pool:
                 self.live[name] = self.resting.pop(name).slot if name in self.resting else self._fresh()
         return {name: self.live[name] for name in names}
 
-    def leave(self, names: Mapping[str, None], now: float, generation: int) -> None:
+    def leave(self, names: Mapping[str, object], now: float, generation: int) -> None:
         """Let the slots of live identities rest that are not among `names`."""
+        if len(names) == len(self.live):
+            return  # all of `names` are live
         for name in [name for name in self.live if name not in names]:
             self.resting[name] = _Rest(self.live.pop(name), now, generation)
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar, cast
 
+from lbcore.config.difference import changed_names
 from lbcore.config.dynamic import DynamicConfig, Middleware
 from lbcore.config.model import Model, Object
 from lbcore.config.network import is_secure
@@ -50,8 +51,7 @@ def settle(config: DynamicConfig, before: DynamicConfig | None = None) -> tuple[
     before  the previous result, whose texts stay in use where a file is broken.
     Raises ConfigError if OpenSSL is missing. Cost: reads all files.
     """
-    tls = config.tls
-    if not (tls.certificates or tls.options or tls.stores or speaks_to_servers(config)):
+    if not has_texts(config):
         return config, []
     try:
         import lbcore.tls.contexts  # noqa: F401
@@ -98,9 +98,18 @@ def _settled_trust(path: str, transport: T) -> T | None:
     return transport
 
 
-def speaks_to_servers(config: DynamicConfig) -> bool:
-    """Whether any server uses TLS, or any transport configures it."""
-    balancers = (service.load_balancer for service in config.http.services.values())
+def has_texts(config: DynamicConfig, known: DynamicConfig | None = None) -> bool:
+    """Whether anything has to be settled. `known`: a configuration of which this is known that there is nothing."""
+    tls = config.tls
+    return bool(tls.certificates or tls.options or tls.stores) or speaks_to_servers(config, known)
+
+
+def speaks_to_servers(config: DynamicConfig, known: DynamicConfig | None = None) -> bool:
+    """Whether any server uses TLS, or any transport configures it. `known`: a configuration of which it is known that
+    none does."""
+    services = config.http.services
+    names, _ = ([*services], []) if known is None else changed_names(known.http.services, services)
+    balancers = (services[name].load_balancer for name in names)
     tcp = (service.load_balancer for service in config.tcp.services.values())
     return (
         any(is_secure(server.url) for balancer in balancers if balancer is not None for server in balancer.servers)
@@ -138,22 +147,27 @@ def files_of(config: DynamicConfig) -> list[Path]:
     return [Path(text) for text in dict.fromkeys(texts) if text and PEM not in text]
 
 
-def with_fallback(dynamic: DynamicConfig, static: StaticConfig, fallback: Certificate | None) -> DynamicConfig:
+def with_fallback(
+    dynamic: DynamicConfig, static: StaticConfig, fallback: Certificate | None, known: DynamicConfig | None = None
+) -> DynamicConfig:
     """Add a default certificate, if clients use TLS and none is configured.
 
     fallback  the one that was generated earlier; None: generate one.
+    known     a configuration of which it is known that no router serves TLS.
     """
     store = dynamic.tls.stores.get(DEFAULT)
-    if (store is not None and store.default_certificate is not None) or not speaks_tls(dynamic, static):
+    if (store is not None and store.default_certificate is not None) or not speaks_tls(dynamic, static, known):
         return dynamic
     tls = dynamic.tls.model_copy(update={"generated": fallback or made()})
     return dynamic.model_copy(update={"tls": tls})
 
 
-def speaks_tls(dynamic: DynamicConfig, static: StaticConfig) -> bool:
-    """Whether any router serves TLS."""
+def speaks_tls(dynamic: DynamicConfig, static: StaticConfig, known: DynamicConfig | None = None) -> bool:
+    """Whether any router serves TLS. `known`: a configuration of which it is known that none does."""
+    routers = dynamic.http.routers
+    names, _ = ([*routers], []) if known is None else changed_names(known.http.routers, routers)
     return (
-        any(router.tls is not None for router in dynamic.http.routers.values())
+        any(routers[name].tls is not None for name in names)
         or any(router.tls is not None for router in dynamic.tcp.routers.values())
         or any(point.http.tls is not None for point in static.entry_points.values())
     )

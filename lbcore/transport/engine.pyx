@@ -176,7 +176,9 @@ cdef class Engine:
         for name, server in self.servers.items():
             if table.servers.get(name) is not server:
                 close_pool(server)
-        for server in table.servers.values():
+        for name, server in table.servers.items():
+            if self.servers.get(name) is server:
+                continue
             open_pool(server)
             if (<Server>server).target is not None and (<Server>server).encryption is None:
                 (<Server>server).encryption = server_encryption_of((<Server>server).target)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.load import dynamic_of
 from lbcore.process import garbage, snapshot
-from lbcore.process.snapshot import Remembered, to_json
+from lbcore.process.snapshot import Received, Remembered, to_json
 from lbcore.provider.merge import merge
 from lbcore.state.slots import SlotMap
 
@@ -97,13 +97,47 @@ def test_all_objects_are_looked_at_seldom(monkeypatch: pytest.MonkeyPatch) -> No
     assert gc.get_threshold() == before
 
 
-@given(STATES, st.integers(1, 3))
-def test_a_worker_joins_the_parts_of_a_configuration(state: dict[str, Any], size: int) -> None:
-    data = Remembered().write(made(state))
-    slots = SlotMap({f"s{n}": n for n in range(4)}, {"t": 1})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(snapshot, "PART", size)
-        *parts, prepare = [json.loads(json.dumps(message)) for message in snapshot.parts_of(7, data, slots)]
-    assert (prepare["type"], prepare["generation"]) == ("prepare", 7)
-    assert all(part["type"] == "part" and len(part["entries"]) <= size for part in parts)
-    assert snapshot.joined(prepare, parts) == (json.loads(json.dumps(data)), slots)
+@given(st.lists(STATES, min_size=1, max_size=6), st.integers(1, 3), st.data())
+def test_a_worker_joins_the_parts_of_configurations(
+    states: list[dict[str, Any]], size: int, data: st.DataObject
+) -> None:
+    here, worker = Remembered(), Received()
+    base: tuple[Any, ...] = ()
+    for generation, state in enumerate(states, 1):
+        written = here.write(made(state))
+        slots = SlotMap({f"s{n}": n for n in range(data.draw(st.integers(0, 4)))}, {"t": generation})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(snapshot, "PART", size)
+            messages = snapshot.parts_of(generation, written, slots, *base)
+        *parts, prepare = [json.loads(json.dumps(message)) for message in messages]
+        assert (prepare["type"], prepare["generation"]) == ("prepare", generation)
+        assert all(part["type"] == "part" and len(part["entries"]) <= size for part in parts)
+        assert worker.fits(prepare)
+        config, found = worker.read(prepare, parts)
+        assert to_json(config) == to_json(Remembered().read(written))
+        assert found == slots
+        if data.draw(st.booleans()):  # else it is aborted, and the next one does not build on it
+            worker.commit(generation)
+            base = (generation, written, slots)
+
+
+def test_a_worker_gets_what_changes_alone() -> None:
+    def config(rule: str) -> DynamicConfig:
+        routers = {f"r{n}": {"rule": f"Host(`{n}`)", "service": "s"} for n in range(50)}
+        tls = {"options": {"o": {"minVersion": "VersionTLS12"}}}
+        parts = {"routers": {**routers, "r7": {"rule": rule, "service": "s"}}}
+        return merge({"file": dynamic_of({"http": parts, "tls": tls})})
+
+    here, worker, slots = Remembered(), Received(), SlotMap({"s": 1}, {})
+    first, second = (here.write(config(rule)) for rule in ("Host(`a`)", "Host(`b`)"))
+    *parts, prepare = snapshot.parts_of(1, first, slots)
+    before, _ = worker.read(prepare, parts)
+    worker.commit(1)
+    part, prepare = snapshot.parts_of(2, second, slots, 1, first, slots)
+    assert list(part["entries"]) == ["r7@file"]
+    assert "tls" not in prepare["dynamic"]
+    after, _ = worker.read(prepare, [part])
+    assert after.tls is before.tls
+    changed = [name for name in after.http.routers if before.http.routers[name] is not after.http.routers[name]]
+    assert changed == ["r7@file"]
+    assert not worker.fits({**prepare, "base": 2})  # which does not run here

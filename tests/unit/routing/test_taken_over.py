@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.lint import Linter, lint
 from lbcore.config.static import StaticConfig
-from lbcore.process.snapshot import Publisher, Remembered
+from lbcore.process.snapshot import Publisher, Remembered, identities
 from lbcore.routing.compile import Table, compile_table
 from lbcore.state.region import Region
 
@@ -101,6 +102,12 @@ def shown(table: Table) -> dict[str, Any]:
             for point, of_point in routes.items()
             for name, route in of_point.items()
         },
+        "order": {
+            (point, encrypted): [(filed.rule, route.name) for filed, route in pairs]
+            for encrypted, order in ((False, table.order), (True, table.encrypted_order))
+            for point, pairs in order.items()
+        },
+        "queued": sorted(table.queued),
         "limits": sorted((server.name, limit) for server, limit in table.limits if limit),
     }
 
@@ -109,7 +116,7 @@ def shown(table: Table) -> dict[str, Any]:
 def test_it_is_the_table_that_is_compiled_anew(seed: int) -> None:
     rng = random.Random(seed)
     region = Region.create(1)
-    publisher, remembered = Publisher(region), Remembered()
+    publisher, remembered, linter = Publisher(region), Remembered(), Linter(STATIC)
     data: dict[str, Any] = {"http": {kind: {} for kind in ("routers", "services", "middlewares")}}
     for _ in range(25):
         changed(data, rng)
@@ -122,6 +129,12 @@ def test_it_is_the_table_that_is_compiled_anew(seed: int) -> None:
         anew = compile_table(*args, known, finds_all=True)
         table = compile_table(*args, known, finds_all=True, before=before)
         assert shown(table) == shown(anew)
+        out = {each.name for each in table.disabled if each.kind == "router"}
+        found = linter.lint(snapshot.dynamic, table.made_of.checked, out)
+        assert sorted(found) == sorted(lint(snapshot.dynamic, STATIC, out))
+        services, servers = identities(snapshot.dynamic)
+        assert snapshot.slots.services.keys() == {*services}
+        assert snapshot.slots.servers.keys() == {*servers}
         publisher.commit(snapshot)
         table.take_effect()
         before = table
@@ -137,6 +150,7 @@ def test_what_stays_the_same_is_taken_over_and_the_rest_is_not() -> None:
     http: dict[str, Any] = {
         "routers": {f"r{n}@file": {"rule": f"Host(`h{n}`)", "service": f"s{n}"} for n in range(3)},
         "services": {f"s{n}@file": served_by(n + 1) for n in range(3)},
+        "middlewares": {"m0@file": {"addPrefix": {"prefix": "/a"}}},
     }
     tables: list[Table] = []
 
