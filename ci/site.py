@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "ci"))
 
+import commands  # noqa: E402
 import reference  # noqa: E402
 import traefik_keys  # noqa: E402
 
@@ -35,6 +36,7 @@ def on_files(files: Files, config: Any) -> Files:
     made = {page: (ROOT / top).read_text() for page, top in FROM_TOP.items()}
     made |= {f"reference/{kind}.md": reference.page(kind) for kind in reference.ROOTS}
     made["reference/traefik.md"] = traefik_keys.page()
+    made["reference/commands.md"] = commands.page()
     for name, text in made.items():
         files.append(File.generated(config, name, content=text))
     return files

@@ -15,7 +15,7 @@ WHEN_SET = "shown where it is set"
 SECRETS = "not shown"
 UNSUPPORTED = "not supported by this version of lbcore"
 # Attributes that no file can set.
-HIDDEN = frozenset({"place", "faults", "closed", "bundles", "generated", "settled", "given"})
+HIDDEN = frozenset({"place", "faults", "closed", "bundles", "generated", "settled", "given", "identity"})
 HIDDEN |= {"certificate_text", "key_text", "authorities"}
 
 

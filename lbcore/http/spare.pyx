@@ -1,63 +1,62 @@
-"""Requests and answers without a user, for those that need more than the ones of their exchange. No I/O."""
+"""Objects without a user, for those that need more of them than they own: requests, answers, and other kinds. No I/O."""
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
-from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sanitizer cimport POOLS
 
-cdef enum:
-    KEPT = 256                 # of each
-
-
-cdef struct Spares:            # of one kind
-    PyObject* items[KEPT]      # the first `count` are used, and owned
-    Py_ssize_t count
+cdef extern from "Python.h":
+    Py_ssize_t references "Py_REFCNT"(PyObject* item)
 
 
 cdef Spares requests
 cdef Spares responses
 
 
-cdef Message take(Spares* spares):
-    """The one that was given back last, or None."""
-    cdef Message found
+cdef object spare_take(Spares* spares):
+    """The one that was given back last. None: there is none, or somebody still refers to it, and keeps it."""
+    cdef object found
     if spares.count == 0:
         return None
     spares.count -= 1
-    found = <Message>spares.items[spares.count]
+    found = <object>spares.items[spares.count]
     Py_DECREF(found)           # the reference of `items`
-    return found
+    return found if references(<PyObject*>found) == 1 else None
 
 
-cdef int give(Spares* spares, Message message) except -1:
-    if POOLS and spares.count < KEPT:
-        message.clear()
-        Py_INCREF(message)
-        spares.items[spares.count] = <PyObject*>message
-        spares.count += 1
-    return 0
+cdef bint spare_keep(Spares* spares, object item) except -1:
+    """Whether there was room for it. What it holds has to be given up by then, or is at the latest when it is taken."""
+    if not POOLS or spares.count == KEPT_SPARES:
+        return False
+    Py_INCREF(item)
+    spares.items[spares.count] = <PyObject*>item
+    spares.count += 1
+    return True
 
 
 cdef Request request_take():
     """An empty request."""
-    cdef Message found = take(&requests)
+    cdef object found = spare_take(&requests)
     return Request.__new__(Request) if found is None else <Request>found
 
 
 cdef int request_give(Request request) except -1:
     """Nothing of it is read any more."""
-    return give(&requests, request)
+    if spare_keep(&requests, request):
+        request.clear()
+    return 0
 
 
 cdef Response response_take():
     """An empty answer."""
-    cdef Message found = take(&responses)
+    cdef object found = spare_take(&responses)
     return Response.__new__(Response) if found is None else <Response>found
 
 
 cdef int response_give(Response response) except -1:
     """Nothing of it is read any more."""
-    return give(&responses, response)
+    if spare_keep(&responses, response):
+        response.clear()
+    return 0

@@ -31,7 +31,7 @@ from lbcore.middleware.base import Middleware
 from lbcore.middleware.challenges import Challenges
 from lbcore.middleware.respond import Ping
 from lbcore.routing.balancer import LoadBalancer
-from lbcore.routing.compile_middlewares import MiddlewareCompiler, reason_of
+from lbcore.routing.compile_middlewares import Compilation, MiddlewareCompiler, reason_of
 from lbcore.routing.compile_own import (
     API,
     NO_SERVICE,
@@ -177,8 +177,9 @@ def compile_table(
     ping, state = ping or Ping(), state or State(region, worker)
     staples = {} if staples is None else staples
     tls = TlsCompiler(dynamic, region, found.warnings, challenges.certificates, staples)
-    middlewares = MiddlewareCompiler(dynamic, static, slots, region, worker, found, state)
-    services = ServiceCompiler(dynamic, static, slots, region, worker, found, servers, middlewares)
+    given = Compilation(dynamic, static, slots, region, worker, found, state)
+    middlewares = MiddlewareCompiler(given)
+    services = ServiceCompiler(given, servers, middlewares)
     own = OwnRouters(static, slots, found, middlewares, services, ping, admin, challenges)
     compiler = _Compiler(dynamic, static, slots, found, tls, middlewares, services, own)
     if before is not None and found.todo is not None and _is_base(before, dynamic, servers):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from lbcore.config import dynamic as model
 from lbcore.config.difference import without
@@ -46,6 +47,23 @@ def upstream_identity(name: str) -> str:
     return f"middleware:{name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """What is compiled, and for whom: see `compile_table`."""
+
+    dynamic: model.DynamicConfig
+    static: StaticConfig
+    slots: SlotMap
+    region: Region
+    worker: int
+    found: Findings
+    state: State
+
+    @property
+    def http(self) -> model.HttpConfig:
+        return self.dynamic.http
+
+
 class MiddlewareCompiler:
     """Builds all middlewares, once.
 
@@ -53,19 +71,8 @@ class MiddlewareCompiler:
     places  the routers and services in front of which each of them stands.
     """
 
-    def __init__(
-        self,
-        dynamic: model.DynamicConfig,
-        static: StaticConfig,
-        slots: SlotMap,
-        region: Region,
-        worker: int,
-        found: Findings,
-        state: State,
-    ) -> None:
-        self.http, self.static = dynamic.http, static
-        self.slots, self.region, self.worker = slots, region, worker
-        self.found, self.state = found, state
+    def __init__(self, given: Compilation) -> None:
+        self.given, self.http, self.static, self.found = given, given.http, given.static, given.found
         self.built: dict[str, Middleware] = {}
         self.places: dict[str, dict[str, None]] = {}
         self._todo: set[str] | None = None  # that have to be built; None: all
@@ -90,9 +97,10 @@ class MiddlewareCompiler:
             if name in self.found.middlewares or config.chain is not None or config.plugin is not None:
                 continue
             try:
-                middleware = build(name, config, self.state)
+                middleware = build(name, config, self.given.state)
                 if isinstance(middleware, PythonMiddleware):
-                    middleware.count_in(self.region, self.worker, self.slots.servers[calls_identity(name)])
+                    slot = self.given.slots.servers[calls_identity(name)]
+                    middleware.count_in(self.given.region, self.given.worker, slot)
                 self.built[name] = middleware
                 self._fresh.append(name)
             except Exception as error:

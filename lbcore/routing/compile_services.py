@@ -11,16 +11,16 @@ from lbcore.config import dynamic as model
 from lbcore.config.middlewares.upstream import origin_of
 from lbcore.config.network import is_http2, is_secure, split_url
 from lbcore.config.spiffe import Identity
-from lbcore.config.static import StaticConfig, StaticServersTransport
+from lbcore.config.static import StaticServersTransport
 from lbcore.config.tls import ServerTls
 from lbcore.config.units import status_ranges
-from lbcore.config.validate import DEFAULT_TRANSPORT, Findings, Todo, in_order, qualify
+from lbcore.config.validate import DEFAULT_TRANSPORT, Todo, in_order, qualify
 from lbcore.http2.library import is_available as http2_is_available
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.respond import Respond
 from lbcore.middleware.timeout import Timeout
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
-from lbcore.routing.compile_middlewares import MiddlewareCompiler, reason_of, upstream_identity
+from lbcore.routing.compile_middlewares import Compilation, MiddlewareCompiler, reason_of, upstream_identity
 from lbcore.routing.compile_spans import spans_of
 from lbcore.routing.compile_targets import TargetCompiler, is_made_by
 from lbcore.routing.failover import Failover
@@ -33,8 +33,6 @@ from lbcore.routing.ramped import Ramped
 from lbcore.routing.server import Server
 from lbcore.routing.service import Service, UpstreamPolicy
 from lbcore.routing.sticky import StickyCookie
-from lbcore.state.region import Region
-from lbcore.state.slots import SlotMap
 
 GO_MAX_IDLE = 2  # idle connections per server of a transport without maxIdleConnsPerHost, as in Go
 BY_LOAD = frozenset({"p2c", "leastconn", "leasttime", "peakewma"})  # strategies that choose by exchanges in flight
@@ -98,21 +96,11 @@ class ServiceCompiler:
     queued     services with a queue. Every table makes them anew, since requests that wait move to its queues.
     """
 
-    def __init__(
-        self,
-        dynamic: model.DynamicConfig,
-        static: StaticConfig,
-        slots: SlotMap,
-        region: Region,
-        worker: int,
-        found: Findings,
-        known: Mapping[str, Server],
-        middlewares: MiddlewareCompiler,
-    ) -> None:
-        self.http, self.static = dynamic.http, static
-        self.own_identity = dynamic.tls.identity
-        self.slots, self.region, self.worker = slots, region, worker
-        self.found, self.known, self.middlewares = found, known, middlewares
+    def __init__(self, given: Compilation, known: Mapping[str, Server], middlewares: MiddlewareCompiler) -> None:
+        self.http, self.static, self.found = given.http, given.static, given.found
+        self.own_identity = given.dynamic.tls.identity
+        self.slots, self.region, self.worker = given.slots, given.region, given.worker
+        self.known, self.middlewares = known, middlewares
         self.targets = TargetCompiler(known)
         self.servers: dict[str, Server] = {}
         self.services: dict[str, Service] = {}

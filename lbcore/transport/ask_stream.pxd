@@ -12,7 +12,6 @@ from lbcore.transport.local_stream cimport LocalStream
 
 cdef class ServiceReply(Reply):
     cdef AskStream stream              # the client's end of the exchange; None after its end
-    cdef ServiceReply next_kept        # the next one of the freelist
     cdef Recording kept                # owns the memory of `Reply.body`, which counts to the instance's budget; None: there is no body
 
     cdef int stop(self) except -1
@@ -23,7 +22,6 @@ cdef class AskStream(LocalStream):
     cdef Owner limit                   # that keeps the answer's body; None until some of it comes
     cdef int64_t limit_bytes           # of it; -1 = any number
     cdef bint is_sending               # `send` has not returned: the reply is settled later
-    cdef AskStream next_kept           # the next one of the freelist
 
     cdef int send(self, Service service) except -1
     cdef int keep(self) except -1

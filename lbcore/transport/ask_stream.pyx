@@ -5,12 +5,10 @@ which it is made (timeout, or end of the client), or when the answer's body is l
 """
 
 cimport cython
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from lbcore.http.request cimport Request
-from lbcore.http.sanitizer cimport POOLS
-from lbcore.http.spare cimport request_give, response_take
+from lbcore.http.spare cimport Spares, request_give, response_take, spare_keep, spare_take
 from lbcore.http.span cimport Span, span_of
 from lbcore.middleware.base cimport Pending, Reply
 from lbcore.proxy.exchange cimport Exchange
@@ -20,18 +18,9 @@ from lbcore.routing.service cimport Service
 from lbcore.state.layout cimport ERROR_INTERNAL
 from lbcore.transport.local_stream cimport LocalStream
 
-cdef extern from "Python.h":
-    Py_ssize_t references "Py_REFCNT"(PyObject* item)
 
-cdef enum:
-    KEPT = 256                 # of each, for reuse
-
-
-# The first ones of the freelists, linked by `next_kept`. What somebody still refers to when it is its turn is left to him.
-cdef AskStream kept_streams = None
-cdef ServiceReply kept_replies = None
-cdef int n_streams = 0
-cdef int n_replies = 0
+cdef Spares streams
+cdef Spares replies
 
 
 @cython.final
@@ -59,26 +48,19 @@ cdef class ServiceReply(Reply):
             stream.leave()
 
     cdef int release(self) except -1:
-        global kept_replies, n_replies
         Reply.release(self)
-        if POOLS and self.kept is None and self.stream is None and n_replies < KEPT:
-            self.next_kept = kept_replies
-            kept_replies = self
-            n_replies += 1
+        if self.kept is None and self.stream is None:
+            spare_keep(&replies, self)
         return 0
 
 
 cdef ServiceReply take_reply():
     """One that is as a new one."""
-    global kept_replies, n_replies
-    cdef ServiceReply found = kept_replies
-    if found is None:
+    cdef object spare = spare_take(&replies)
+    cdef ServiceReply found
+    if spare is None:
         return ServiceReply.__new__(ServiceReply)
-    kept_replies = found.next_kept
-    found.next_kept = None
-    n_replies -= 1
-    if references(<PyObject*>found) > 1:
-        return ServiceReply.__new__(ServiceReply)
+    found = <ServiceReply>spare
     found.expired = found.overflowed = False
     found.error = -1
     found.body = span_of(NULL, 0)
@@ -87,15 +69,11 @@ cdef ServiceReply take_reply():
 
 cdef AskStream take_stream():
     """One that is as a new one."""
-    global kept_streams, n_streams
-    cdef AskStream found = kept_streams
-    if found is None:
+    cdef object spare = spare_take(&streams)
+    cdef AskStream found
+    if spare is None:
         return AskStream.__new__(AskStream)
-    kept_streams = found.next_kept
-    found.next_kept = None
-    n_streams -= 1
-    if references(<PyObject*>found) > 1:
-        return AskStream.__new__(AskStream)
+    found = <AskStream>spare
     found.blocked = found.body_sent = found.is_sending = False
     found.sent_bytes = 0
     return found
@@ -151,7 +129,6 @@ cdef class AskStream(LocalStream):
 
     cdef int leave(self) except -1:
         """Give the exchange back; the reply stays."""
-        global kept_streams, n_streams
         cdef Exchange exchange = self.exchange
         if exchange is None:
             return 0
@@ -161,10 +138,7 @@ cdef class AskStream(LocalStream):
         exchange_give(exchange)
         self.limit = None
         self.body = None
-        if POOLS and n_streams < KEPT:
-            self.next_kept = kept_streams
-            kept_streams = self
-            n_streams += 1
+        spare_keep(&streams, self)
         return 0
 
 

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
 
 from tests.differential.test_access_log import ask, fields
@@ -16,7 +17,7 @@ from tests.support.ports import free_port
 from tests.support.traefik import NAMES
 from tests.support.wire import Peer, Server
 
-HASH = "$2y$05$tDICLe1sR2lwbFHPVeGKcuTJjE6RiUQG4kXLx4Vz1qZ8zwJWjaAUy"
+HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
 
 
 def serve(peer: Peer) -> None:
@@ -53,6 +54,18 @@ MIDDLEWARES: dict[str, Any] = {
     "add": {"addPrefix": {"prefix": "/added"}},
     "heads": {"headers": {"customResponseHeaders": {"X-Origin": "changed", "X-More": "1"}}},
     "replace": {"replacePathRegex": {"regex": "^/replace/(.*)", "replacement": "/new/$1"}},
+    "white": {"ipWhiteList": {"sourceRange": ["192.0.2.1"]}},
+    "strip": {"stripPrefix": {"prefixes": ["/strip"]}},
+    "expression": {"stripPrefixRegex": {"regex": ["/expr[a-z]+"]}},
+    "path": {"replacePath": {"path": "/other"}},
+    "scheme": {"redirectScheme": {"scheme": "https", "permanent": True}},
+    "elsewhere": {"redirectRegex": {"regex": "^http://([^/]+)/elsewhere/(.*)", "replacement": "https://$1/$2"}},
+    "type": {"contentType": {}},
+    "encoded": {"encodedCharacters": {"allowEncodedPercent": True}},
+    "origins": {"headers": {"accessControlAllowMethods": ["PUT"], "accessControlAllowOriginList": ["https://a.test"]}},
+    "hosts": {"headers": {"allowedHosts": ["other.test"]}},
+    "chained": {"chain": {"middlewares": ["add", "heads"]}},
+    "certificate": {"passTLSClientCert": {"pem": True}},
 }
 
 
@@ -66,6 +79,7 @@ def basic(text: bytes) -> str:
 
 REQUESTS = [
     get("/basic/200"),
+    get("/basic/200", basic(b"ann:secret")),
     get("/basic/200", basic(b"ann:wrong")),
     get("/basic/200", basic(b"eve:wrong")),
     get("/basic/200", basic(b"an n:wrong")),
@@ -90,6 +104,19 @@ REQUESTS = [
     get("/breaker/200"),
     get("/add/200"),
     get("/replace/200?x=1"),
+    get("/white/200"),
+    get("/strip/200?x=1"),
+    get("/expression/200"),
+    get("/path/200?x=1"),
+    get("/scheme/200?x=1"),
+    get("/elsewhere/200"),
+    get("/type/200"),
+    get("/encoded/a%2Fb/200"),
+    get("/encoded/200"),
+    get("/origins/200", "Origin: https://a.test", "Access-Control-Request-Method: PUT").replace(b"GET", b"OPTIONS", 1),
+    get("/hosts/200"),
+    get("/chained/200"),
+    get("/certificate/200", "X-Forwarded-Tls-Client-Cert: mine"),
 ]
 
 

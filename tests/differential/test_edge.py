@@ -83,9 +83,9 @@ def twins(
     try:
         for name in NAMES:
             for point in points:
-                eventually(lambda name=name, point=point: listens(name, point), f"{name} has {point}", 30)  # type: ignore[misc]
+                eventually(lambda name=name, point=point: listens(name, point), f"{name} has {point}")  # type: ignore[misc]
             for point in points:
-                eventually(lambda name=name, point=point: is_ready(name, point), f"{name} serves {point}", 30)  # type: ignore[misc]
+                eventually(lambda name=name, point=point: is_ready(name, point), f"{name} serves {point}")  # type: ignore[misc]
         yield both
     finally:
         both.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,13 @@ from tests.support.certificates import RSA, Files, certificate
 from tests.support.traefik import NAMES
 from tests.support.wire import Peer, Server, config_for, serving
 
-POINTS = {"entryPoints": {"web": {"address": ""}, "secure": {"address": "", "http": {"tls": {"options": "new@file"}}}}}
+POINTS = {
+    "entryPoints": {
+        "web": {"address": ""},
+        "secure": {"address": "", "http": {"tls": {"options": "new@file"}}},
+        "away": {"address": "", "http": {"redirections": {"entryPoint": {"to": "secure"}}}},
+    }
+}
 
 
 class World:
@@ -195,6 +202,21 @@ def test_what_comes_without_tls(world: World, point: str) -> None:
         peer.send(get("/", "a.test"))
         found.append(peer.until(b"\r\n").split()[1])
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+@pytest.mark.parametrize("host", ["a.test", "s.test:80", "nobody.test", "[::1]", "S.Test"])
+def test_the_same_redirection_to_https(world: World, host: str, method: bytes) -> None:
+    found = []
+    for name in NAMES:
+        ports = world.both.ports[name]
+        peer = connect(ports["away"])
+        peer.send(get("/a%20b/?c=d", host).replace(b"GET", method, 1))
+        head = peer.until(b"\r\n\r\n").decode()
+        (location,) = re.findall(r"(?im)^location: (.*?)\r$", head)
+        found.append((head.split()[1], location.replace(f":{ports['secure']}/", ":secure/")))
+    assert found[0] == found[1]
+    assert found[1][1].startswith("https://") and ":secure/a%20b/?c=d" in found[1][1]
 
 
 def test_servers_get_the_same_headers_and_certificates(world: World) -> None:

@@ -31,7 +31,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_page_is_there(site: Path) -> None:
     pages = {path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("*.md")}
     pages = {page.with_name("index.html") if page.name == "README.html" else page for page in pages}
-    for name in ("reference/static", "reference/dynamic", "reference/traefik", "changelog", "security", "contributing"):
+    for name in (*("reference/static", "reference/dynamic", "reference/traefik", "reference/commands"),
+        *("changelog", "security", "contributing"),
+    ):
         pages.add(Path(f"{name}.html"))
     assert [str(page) for page in sorted(pages) if not (site / page).exists()] == []
 

@@ -18,6 +18,7 @@ from lbcore.config.services.sticky import Sticky
 from lbcore.config.static.servers_transport import ForwardingTimeouts
 from lbcore.config.tls import Certificate
 from lbcore.config.words import WORDS, plain_word
+from lbcore.errors import ConfigError
 
 BALANCER = {"servers": [{"url": "http://10.0.0.1"}]}
 
@@ -60,3 +61,8 @@ def test_what_is_named_is_there() -> None:
 
 def test_words_are_in_the_form_in_which_they_are_looked_for() -> None:
     assert [word for word in WORDS if word != plain_word(word)] == []
+
+
+def test_what_the_workload_api_gives_is_no_option() -> None:
+    with pytest.raises(ConfigError, match="unknown key 'identity'"):
+        parse_dynamic('{"tls": {"identity": {"certificateText": "x"}}}')
