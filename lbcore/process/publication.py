@@ -43,6 +43,7 @@ class RefusedError(LbcoreError):
 class Prepared:
     """A configuration that was compiled and is not in force yet.
 
+    merged    what it was made of: the merged configuration, with the objects that are kept.
     data      what it is written as, for workers: see `Remembered`.
     base      the generation that workers run to which `message` tells the difference; 0: it tells all.
     message   the messages for the workers, encoded: see `parts_of`.
@@ -53,6 +54,7 @@ class Prepared:
 
     snapshot: Snapshot
     table: Table
+    merged: DynamicConfig
     data: Data
     base: int
     message: bytes
@@ -252,28 +254,32 @@ class Publication:
         if running is None or not self._keeps or not prepared.table.disabled:
             return prepared
         dynamic, kept = keep_running(
-            running.snapshot.dynamic,
+            running.merged,
             running.table.disabled,
-            prepared.snapshot.dynamic,
+            wanted,
             prepared.table.disabled,
             self._static,
-            lambda candidate: find_problems(candidate, self._static, running.table)[0],
+            lambda candidate: find_problems(self._as_run(candidate)[0], self._static, running.table)[0],
         )
         if not kept:
             return prepared
         return self._compiled(dynamic, tuple(kept), instead_of=prepared.snapshot)
 
-    def _compiled(self, dynamic: DynamicConfig, kept: tuple[Kept, ...], instead_of: Snapshot | None = None) -> Prepared:
-        # Compile the same JSON that the workers will read.
-        with_own = with_fallback(dynamic, self._static, self._fallback, self._plain)
-        self._plain = dynamic if with_own is dynamic and not dynamic.tls.stores else None
-        dynamic = with_own
+    def _as_run(self, merged: DynamicConfig) -> tuple[DynamicConfig, Data]:
+        """The configuration that workers read for a merged one, and what they read it from."""
+        dynamic = with_fallback(merged, self._static, self._fallback, self._plain)
+        self._plain = merged if dynamic is merged and not merged.tls.stores else None
         if self._identity is not None and asks_for_identity(dynamic, self._static):
             tls = dynamic.tls.model_copy(update={"identity": self._identity})
             dynamic = dynamic.model_copy(update={"tls": tls})
         self._fallback = dynamic.tls.generated or self._fallback
-        data, running = self._remembered.write(dynamic), self.current
-        snapshot = self._publisher.reserve(self._remembered.read(data), instead_of)
+        data = self._remembered.write(dynamic)
+        return self._remembered.read(data), data
+
+    def _compiled(self, merged: DynamicConfig, kept: tuple[Kept, ...], instead_of: Snapshot | None = None) -> Prepared:
+        # Compile the same JSON that the workers will read.
+        dynamic, data = self._as_run(merged)
+        running, snapshot = self.current, self._publisher.reserve(dynamic, instead_of)
         known = running.table.servers if running is not None else {}
         try:
             table = compile_table(
@@ -294,7 +300,7 @@ class Publication:
             strange = self._linter.lint(snapshot.dynamic, table.made_of.checked, out)
             warnings = list(dict.fromkeys([*table.warnings, *strange]))
             message = b"".join(map(encode, messages))
-            return Prepared(snapshot, table, data, base[0] if base else 0, message, kept, warnings)
+            return Prepared(snapshot, table, merged, data, base[0] if base else 0, message, kept, warnings)
         except BaseException:
             self._publisher.abort(snapshot)
             raise

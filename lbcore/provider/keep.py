@@ -7,14 +7,12 @@ refers are removed. If a kept object refers to one whose new version is sound, i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lbcore.config.dynamic import DynamicConfig, HttpConfig
+from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
-from lbcore.config.tcp import TcpConfig
-from lbcore.config.udp import UdpConfig
 from lbcore.config.validate import Disabled, entry_points_of, qualify
 
 Key = tuple[str, str]  # kind as in `Disabled`, and qualified name
@@ -34,7 +32,6 @@ PLACES = {
 
 _LAYER_7 = ("middleware", "service", "serversTransport")
 _LAYER_4 = ("tcpMiddleware", "tcpService", "tcpServersTransport")
-Objects = Mapping[Key, Any]
 Find = Callable[[DynamicConfig], Iterable[Disabled]]
 
 
@@ -46,6 +43,43 @@ class Kept:
     name: str
     errors: list[str]
     place: str = ""
+
+
+class Objects:
+    """The objects of a configuration by key, without some, some of which may be replaced."""
+
+    def __init__(self, config: DynamicConfig, out: Collection[Key] = ()) -> None:
+        self._config = config
+        self._out = out
+        self._replaced: dict[Key, Any] = {}
+
+    def get(self, key: Key) -> Any:
+        """An object; None: there is none."""
+        if key in self._replaced or key in self._out:
+            return self._replaced.get(key)
+        part, section = PLACES[key[0]]
+        return getattr(getattr(self._config, part), section).get(key[1])
+
+    def __contains__(self, key: Key) -> bool:
+        return self.get(key) is not None
+
+    def __getitem__(self, key: Key) -> Any:
+        return self.get(key)
+
+    def __setitem__(self, key: Key, thing: Any) -> None:
+        self._replaced[key] = thing
+
+    def config(self) -> DynamicConfig:
+        """The configuration with what was replaced."""
+        others: dict[tuple[str, str], dict[str, Any]] = {}
+        for (kind, name), thing in self._replaced.items():
+            others.setdefault(PLACES[kind], {})[name] = thing
+        config = self._config
+        for (part, section), things in others.items():
+            of = getattr(config, part)
+            merged = {**getattr(of, section), **things}
+            config = config.model_copy(update={part: of.model_copy(update={section: merged})})
+        return config
 
 
 def keep_running(
@@ -64,9 +98,7 @@ def keep_running(
 
     Cost  one `find` for each level of objects that hide each other's problems; none if there are no problems.
     """
-    sound, objects = _objects(running), _objects(new)
-    for entry in disabled:
-        sound.pop((entry.kind, entry.name), None)
+    sound, objects = Objects(running, {(entry.kind, entry.name) for entry in disabled}), Objects(new)
     found = {(entry.kind, entry.name): entry.errors for entry in problems}
     kept: dict[Key, Kept] = {}
     while True:
@@ -82,13 +114,13 @@ def keep_running(
         for key in roots or candidates:
             kept[key] = Kept(*key, found[key], objects[key].place)
             _restore(key, sound, objects, static)
-        found = {(entry.kind, entry.name): entry.errors for entry in find(_config(objects, new))}
+        found = {(entry.kind, entry.name): entry.errors for entry in find(objects.config())}
     if not kept:
         return new, []
-    return _config(objects, new), [entry for key, entry in kept.items() if key not in found]
+    return objects.config(), [entry for key, entry in kept.items() if key not in found]
 
 
-def _restore(key: Key, sound: Objects, objects: dict[Key, Any], static: StaticConfig) -> None:
+def _restore(key: Key, sound: Objects, objects: Objects, static: StaticConfig) -> None:
     """Restore the running version, and those objects to which it refers that do not exist any more."""
     objects[key] = sound[key]
     below, seen = [key], {key}
@@ -114,28 +146,6 @@ def _differs(key: Key, sound: Objects, objects: Objects, static: StaticConfig) -
                 seen.add(part)
                 below.append(part)
     return False
-
-
-def _objects(config: DynamicConfig) -> dict[Key, Any]:
-    return {
-        (kind, name): thing
-        for kind, (part, field) in PLACES.items()
-        for name, thing in getattr(getattr(config, part), field).items()
-    }
-
-
-def _config(objects: Objects, like: DynamicConfig) -> DynamicConfig:
-    parts: dict[str, dict[str, dict[str, Any]]] = {"http": {}, "tcp": {}, "udp": {}}
-    for part, field in PLACES.values():
-        parts[part][field] = {}
-    for (kind, name), thing in objects.items():
-        part, field = PLACES[kind]
-        parts[part][field][name] = thing
-    http, tcp = HttpConfig.model_validate(parts["http"]), TcpConfig.model_validate(parts["tcp"])
-    update: dict[str, Any] = {"http": http, "tcp": tcp}
-    if any(parts["udp"].values()):
-        update["udp"] = UdpConfig.model_validate(parts["udp"])
-    return like.model_copy(update=update)
 
 
 def _references(key: Key, objects: Objects, static: StaticConfig) -> list[Key]:

@@ -253,7 +253,8 @@ class _Compiler:
         """Take over all of the table in force but what has to be made again."""
         made_of, gone = before.made_of, todo["router"]
         self.before, self.todo = before, todo
-        self.middlewares.follow(before.middlewares, before.places, todo)
+        in_trees = bool(made_of.checked.trees.order)
+        self.middlewares.follow(before.middlewares, before.places, todo, in_trees)
         self.services.follow(made_of.services, todo)
         assert self.found.checked is not None
         users = self.found.checked.users.of["service"]

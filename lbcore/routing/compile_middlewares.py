@@ -77,20 +77,22 @@ class MiddlewareCompiler:
         self.places: dict[str, dict[str, None]] = {}
         self._todo: set[str] | None = None  # that have to be built; None: all
         self._fresh: list[str] = []
-        self._shared: set[str] = set()  # those whose places are those of the table in force
+        self._own_places: set[str] = set()  # those whose places are not those of the table in force
 
-    def follow(self, built: Mapping[str, Middleware], places: Mapping[str, dict[str, None]], todo: Todo) -> None:
-        """Take over those of the table in force, but what has to be made again."""
+    def follow(
+        self, built: Mapping[str, Middleware], places: Mapping[str, dict[str, None]], todo: Todo, in_trees: bool
+    ) -> None:
+        """Take over those of the table in force, but what has to be made again. `in_trees`: there were trees."""
         self._todo = todo["middleware"]
         self.built = without(self._todo, built)
         again = todo["router"] | todo["service"]
-        for name, users in places.items():
-            # A router below others stands there as `above -> below`; all routers are made again then.
-            if users.keys().isdisjoint(again) and not any(" -> " in user for user in users):
-                self.places[name] = users
-                self._shared.add(name)
-            elif rest := {user: None for user in users if user.rpartition(" -> ")[2] not in again}:
-                self.places[name] = rest
+        self.places = dict(places)
+        for name in [name for name, users in places.items() if in_trees or not users.keys().isdisjoint(again)]:
+            # A router below others stands there as `above -> below`.
+            self.places[name] = {user: None for user in places[name] if user.rpartition(" -> ")[2] not in again}
+            self._own_places.add(name)
+            if not self.places[name]:
+                del self.places[name]
 
     def build(self) -> None:
         for name, config in in_order(self._todo, self.http.middlewares).items():
@@ -129,9 +131,9 @@ class MiddlewareCompiler:
         return flat
 
     def note_place(self, middleware: str, place: str) -> None:
-        if middleware in self._shared:
-            self._shared.discard(middleware)
-            self.places[middleware] = dict(self.places[middleware])
+        if middleware not in self._own_places:
+            self._own_places.add(middleware)
+            self.places[middleware] = dict(self.places.get(middleware, ()))
         self.places.setdefault(middleware, {})[place] = None
 
     def errors_of(self, router: model.Router, name: str) -> list[str]:

@@ -71,7 +71,7 @@ def command(extra: str = "pass", prepared: str = "pass") -> tuple[str, ...]:
 
 def configuration(generation: int) -> Prepared:
     message = encode({"type": "prepare", "generation": generation})
-    return Prepared(Snapshot(generation, DynamicConfig(), SlotMap()), None, {}, 0, message)  # type: ignore[arg-type]
+    return Prepared(Snapshot(generation, DynamicConfig(), SlotMap()), None, DynamicConfig(), {}, 0, message)  # type: ignore[arg-type]
 
 
 async def publish(pool: Pool, generation: int) -> None:
