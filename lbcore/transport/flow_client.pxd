@@ -43,6 +43,7 @@ cdef class FlowConnection(ClientConnection):
     cdef int end_streams(self) except -1
 
     # Implemented by the protocols
+    cdef int answer_is_overdue(self) except -1
     cdef int submit_notice(self) except -1
     cdef int submit_goaway(self) except -1
 
@@ -85,6 +86,7 @@ cdef class FlowStream(RequestStream):
     cdef int closed(self) except -1
     cdef int limit_answer(self) except -1
     cdef int check(self, int64_t now_ms) except -1
+    cdef int check_taken(self, int64_t now_ms) except -1
     cdef int failed(self, object error) except -1
 
 

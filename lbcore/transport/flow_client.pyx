@@ -90,6 +90,8 @@ cdef class FlowConnection(ClientConnection):
             older = stream_of(stream.flow.older)       # a reference: the check may end streams
             if stream.exchange is not None:
                 stream.check(now_ms)
+            elif stream.answer_until_ms:
+                stream.check_taken(now_ms)
             stream = older
         return 0
 
@@ -121,6 +123,10 @@ cdef class FlowConnection(ClientConnection):
         self.shutdown = SHUTDOWN_FINAL
         self.submit_goaway()
         return self.flows.reactor.touch(self.flows)
+
+    cdef int answer_is_overdue(self) except -1:
+        """The client has not taken an answer in time, whose stream was ended for that."""
+        return 0
 
     cdef int submit_notice(self) except -1:
         """Send the first GOAWAY, which refuses no stream."""
@@ -386,9 +392,19 @@ cdef class FlowStream(RequestStream):
             return 0 if left_ms == INT64_MAX else self.connection.flows.check_by(now_ms + left_ms)
         if self.answer_until_ms:
             if now_ms >= self.answer_until_ms:
-                return self.exchange.client_stalled(504)
+                self.answer_until_ms = 0
+                self.exchange.client_stalled(504)
+                return 0 if self.connection is None else self.connection.answer_is_overdue()
             return self.connection.flows.check_by(self.answer_until_ms)
         return 0
+
+    cdef int check_taken(self, int64_t now_ms) except -1:
+        """End the stream if its answer, which is complete and whose exchange has ended, was not taken in time; else set the timer."""
+        if now_ms < self.answer_until_ms:
+            return self.connection.flows.check_by(self.answer_until_ms)
+        self.answer_until_ms = 0
+        self.connection.flows.reset(&self.flow, RESET_INTERNAL)
+        return self.connection.answer_is_overdue()
 
     # The request's body
 

@@ -20,6 +20,7 @@ cdef class Http2ClientConnection(FlowConnection):
     cdef Http2ClientSession session    # `flows`
     cdef bint lingers                  # the last frame is sent; input is discarded until the client closes
     cdef bint client_shuts_down        # the client has sent GOAWAY
+    cdef int64_t stuck_ms              # time since which an answer is overdue and the client takes nothing at all; 0 = it does
     cdef int64_t section_ms            # time since which a head is incomplete, by the reactor's clock; 0 = none is
     cdef Linger lingering
 

@@ -20,6 +20,9 @@ from lbcore.transport.http2_session cimport Http2Session
 from lbcore.transport.linger cimport linger_begin, linger_read
 from lbcore.transport.socket cimport OwnedSocket
 
+cdef enum:
+    STUCK_MS = 1000            # time in which a client takes something, before its connection ends for an answer that is overdue
+
 _log = logging.getLogger("lbcore.transport")
 
 
@@ -130,6 +133,8 @@ cdef class Http2ClientConnection(FlowConnection):
         self.entry_point.stats.bytes_in += session.bytes_in
         self.entry_point.stats.bytes_out += session.bytes_out
         session.bytes_in = session.bytes_out = 0
+        if not session.blocked:
+            self.stuck_ms = 0
         if not self.is_open:
             return 0
         if session.broken:
@@ -168,7 +173,17 @@ cdef class Http2ClientConnection(FlowConnection):
                 self.entry_point.stats.errors[<int>ERROR_CLIENT_TIMEOUT] += 1
                 return self.abort()
             self.session.check_by(self.section_ms + limit_ms)
+        if self.stuck_ms:
+            if self.socket.reactor.now_ms >= self.stuck_ms + STUCK_MS:
+                return self.abort()
+            self.session.check_by(self.stuck_ms + STUCK_MS)
         return FlowConnection.check(self)
+
+    cdef int answer_is_overdue(self) except -1:
+        if not self.session.blocked or self.stuck_ms:
+            return 0                   # the client hears that the stream has ended
+        self.stuck_ms = self.socket.reactor.now_ms
+        return self.session.check_by(self.stuck_ms + STUCK_MS)
 
     # The end
 

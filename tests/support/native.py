@@ -67,6 +67,7 @@ def with_steps(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """By name: what the middlewares `one`, `two` and `three` of a configuration are. They live over reloads."""
     found: dict[str, Any] = {}
     build = compiling.build
+    native("steps")  # here, since building it may take longer than a proxy may take to start
 
     def replaced(name: str, *more: Any) -> Any:
         short = name.partition("@")[0]

@@ -16,6 +16,7 @@ from hyperframe.frame import HeadersFrame, SettingsFrame, WindowUpdateFrame
 from tests.support.certificates import certificate
 from tests.support.http2 import PREFACE, Http2Client, request
 from tests.support.instance import eventually
+from tests.support.recorder import recorders
 from tests.support.wire import TIMEOUT_S, Edge, Peer, Script, config_for, edge, serving
 
 PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM = 1, 2, 7
@@ -523,6 +524,29 @@ def test_an_answer_that_does_not_come_in_time_is_answered_with_504() -> None:
     silent: Script = Peer.to_the_end
     with serving(silent) as server, edge(config_for(server.url), transport=timeouts) as lb, client(lb) as h2:
         assert h2.ask().status == 504
+
+
+@pytest.mark.parametrize("size", [5, 1_000_000])
+def test_an_answer_that_is_not_taken_in_time_ends_its_stream(size: int) -> None:
+    """The client gives no window, whether all of the answer waits for it or the server is held up."""
+    timeouts = {"respondingTimeouts": {"writeTimeout": "300ms"}}
+    with recorders("all") as (server,), edge(config_for(server.url), transport=timeouts) as lb:
+        server.answer = lambda *request: (200, bytes(size))
+        with contextlib.closing(Http2Client(lb.client().sock, window=0)) as h2:
+            for _ in range(2):
+                stream = h2.send()
+                h2.until(lambda stream=stream: stream in h2.answers and h2.answers[stream].reset is not None)
+                assert (h2.answers[stream].status, h2.answers[stream].body) == (200, b"")
+
+
+def test_a_client_that_takes_nothing_of_its_answers_in_time_is_let_go() -> None:
+    timeouts = {"respondingTimeouts": {"writeTimeout": "300ms"}}
+    with recorders("all") as (server,), edge(config_for(server.url), transport=timeouts) as lb:
+        server.answer = lambda *request: (200, bytes(40_000_000))  # more than the sockets on the way hold
+        with contextlib.closing(Http2Client(lb.client().sock, window=(1 << 31) - 1)) as h2:
+            h2.send()
+            eventually(lambda: server.requests, "the server is asked")
+            eventually(lambda: lb.open_connections == 0, "the connection ends", 20)
 
 
 def test_half_a_head_is_not_waited_for() -> None:
