@@ -119,7 +119,7 @@ def open_ones(lb: Edge) -> str:
     return "\n".join(lines)
 
 
-def nothing_is_left(lb: Edge, used: dict[str, int]) -> None:
+def nothing_is_left(lb: Edge, used: dict[str, int], errors: Errors) -> None:
     """No request in flight, no mirror, no request in a queue, no byte of a body kept, no open connection.
 
     Of the connections that were encrypted, nothing of OpenSSL's is left.
@@ -128,7 +128,7 @@ def nothing_is_left(lb: Edge, used: dict[str, int]) -> None:
     try:
         eventually(lambda: lb.open_connections == 0, "all connections of clients have ended")
     except AssertionError as error:
-        raise AssertionError(f"{error}\n{open_ones(lb)}") from None
+        raise AssertionError("\n".join([str(error), open_ones(lb), *errors.lines])) from None
     for name, slot in used.items():
         eventually(lambda slot=slot: region.counted_in_flight(slot) == 0, f"{name}: no slot is taken")  # type: ignore[misc]
         eventually(lambda slot=slot: region.server_counters(slot).in_flight == 0, f"{name}: idle")  # type: ignore[misc]
@@ -200,7 +200,7 @@ def test_the_good_are_served_and_nothing_is_told_of_others(tmp_path: Path, monke
             thread.join(60)
             assert not thread.is_alive()
         ask_well(lb, context)
-        nothing_is_left(lb, used)
+        nothing_is_left(lb, used, errors)
         for step in steps.values():
             eventually(lambda s=step: s.begun == len(s.statuses), f"{step.name} has seen the end of all")  # type: ignore[misc]
         # The end comes while clients are at work.

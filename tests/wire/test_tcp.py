@@ -10,6 +10,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -90,6 +91,13 @@ def test_bytes_come_back_as_they_went_and_half_closing_is_passed_on(size: int) -
         assert client.to_the_end() == data
         sender.join()
         eventually(lambda: lb.open_connections == 0, "the connection is gone")
+
+
+def test_a_tunnel_that_has_found_no_pipe_goes_on_when_its_server_reads_again() -> None:
+    """In a process of its own: others keep pipes."""
+    command = [sys.executable, "-m", "tests.support.without_pipes"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=200, check=True)
+    assert done.stdout == "and the rest\n"
 
 
 def test_an_unreachable_server_is_skipped_and_without_any_the_connection_is_closed() -> None:
