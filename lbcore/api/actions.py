@@ -68,6 +68,7 @@ def set_weights(runtime: Runtime, target: Target, weights: Mapping[str, int | No
     _afford(runtime, target, weights, force)
     for key, weight in weights.items():
         runtime.region.set_weight(target.slots[key], weight)
+    _share(runtime, target, weights)
     text = ", ".join(f"{key}={'as configured' if weight is None else weight}" for key, weight in weights.items())
     _log.info("%s: weights set by %s: %s", target.about, asker, text)
 
@@ -80,9 +81,11 @@ def change_member(runtime: Runtime, target: Target, key: str, action: str, force
     if action == "drain":
         _afford(runtime, target, {key: 0}, force)
         region.set_weight(slot, 0)
+        _share(runtime, target, {key: 0})
         text = "drains: it gets no new clients, and keeps its sessions"
     elif action == "undrain":
         region.set_weight(slot, None)
+        _share(runtime, target, {key: None})
         text = "has its configured weight again"
     elif action == "eject":
         _afford(runtime, target, {key: 0}, force)
@@ -90,12 +93,19 @@ def change_member(runtime: Runtime, target: Target, key: str, action: str, force
         text = "is taken out: it gets no requests"
     elif action == "reset":
         region.set_weight(slot, None)
+        _share(runtime, target, {key: None})
         region.set_up(slot, True, ADMIN | EJECTED)
         text = "is as configured again: neither taken out nor ejected, without an override of its weight"
     else:
         raise RefusedError(400, f"no such action: {action}; known: {', '.join(ACTIONS)}")
     _log.info("%s: %s %s (by %s)", target.about, key, text, asker)
     return f"{key} {text}"
+
+
+def _share(runtime: Runtime, target: Target, weights: Mapping[str, int | None]) -> None:
+    """Have weights hold for all instances of the fleet."""
+    identities = {slot: identity for identity, slot in runtime.slots.servers.items()}
+    runtime.share_weights({identities[target.slots[key]]: weight for key, weight in weights.items()})
 
 
 def _afford(runtime: Runtime, target: Target, weights: Mapping[str, int | None], force: bool) -> None:

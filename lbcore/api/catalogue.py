@@ -137,6 +137,7 @@ def state(runtime: Runtime) -> View:
             "kept": [{"kind": kind, "name": name, "errors": why} for (kind, name), why in reload.kept.items()],
         },
         "providers": providers(runtime),
+        "fleet": fleet(runtime),
         "workers": [
             {"index": worker.index, "pid": worker.pid, "state": worker.state, "generation": worker.generation}
             for worker in runtime.workers()
@@ -158,6 +159,14 @@ def providers(runtime: Runtime) -> list[View]:
         }
         for each in runtime.providers()
     ]
+
+
+def fleet(runtime: Runtime) -> View | None:
+    """The instances that serve the same; None: this one is alone."""
+    found = runtime.fleet()
+    if found is None:
+        return None
+    return {"name": found.name, "instances": found.instances, "problem": found.problem, "shed": found.shed}
 
 
 def select(views: Iterable[View], search: str, status: str, service: str, middleware: str) -> list[View]:

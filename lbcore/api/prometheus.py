@@ -62,6 +62,7 @@ class RequestCollector(Collector):
         yield from self._memory()
         yield from self._limits()
         yield from self._providers()
+        yield from self._fleet()
         yield from self._requests()
         yield from self._members()
         yield from self._calls()
@@ -216,6 +217,17 @@ class RequestCollector(Collector):
             problems.add_metric([each.name], len(each.problems))
             failures.add_metric([each.name], each.failures)
         yield from (objects, age, problems, failures)
+
+    def _fleet(self) -> Iterator[Metric]:
+        """The instances that serve the same."""
+        found = self._runtime.fleet()
+        if found is not None:
+            help_text = "Instances of the fleet that live, this one among them, as far as it is known"
+            yield GaugeMetricFamily("lbcore_fleet_instances", help_text, value=found.instances)
+            help_text = "Whether this instance knows of no others now, and decides alone"
+            yield GaugeMetricFamily("lbcore_fleet_alone", help_text, value=int(bool(found.problem)))
+            help_text = "Opinions that were not told to the fleet, and weights that were dropped, for want of room"
+            yield CounterMetricFamily("lbcore_fleet_shed", help_text, value=found.shed)
 
     def _reloads(self) -> Iterator[Metric]:
         """The results of reloads."""

@@ -74,6 +74,26 @@ class ProviderStatus(Protocol):
         """The time since its configuration was read."""
 
 
+class FleetStatus(Protocol):
+    """What is known of the instances that serve the same. See `lbcore.fleet.agent`."""
+
+    @property
+    def name(self) -> str:
+        """Of the fleet."""
+
+    @property
+    def instances(self) -> int:
+        """That live, this one among them."""
+
+    @property
+    def problem(self) -> str:
+        """Why no more is known; empty: nothing is wrong."""
+
+    @property
+    def shed(self) -> int:
+        """Opinions that were not told, and weights that were dropped, for want of room."""
+
+
 class RestTarget(Protocol):
     """The provider whose configuration clients put. See `lbcore.provider.rest`."""
 
@@ -98,6 +118,14 @@ class SentCounts(Protocol):
 
 def _no_providers() -> Sequence[ProviderStatus]:
     return []
+
+
+def _alone() -> FleetStatus | None:
+    return None
+
+
+def _not_shared(weights: Mapping[str, int | None]) -> None:
+    return None
 
 
 def _nothing_to_renew(names: Sequence[str]) -> list[tuple[str, ...]]:
@@ -165,6 +193,8 @@ class Runtime:
     rest         the provider whose configuration clients put, if there is one.
     read_again   asks all providers to read their configurations again.
     telemetry    what sends to collectors, if any is configured.
+    fleet        what is known of the instances that serve the same; None: this one is alone.
+    share_weights  has overrides of weights, by identity of a service's member, hold for these, too.
     """
 
     static: StaticConfig
@@ -182,6 +212,8 @@ class Runtime:
     rest: RestTarget | None = None
     read_again: Callable[[], None] = _nothing
     telemetry: SentCounts | None = None
+    fleet: Callable[[], FleetStatus | None] = _alone
+    share_weights: Callable[[Mapping[str, int | None]], None] = _not_shared
     started_unix_s: float = field(default_factory=time.time)
     _derived: dict[str, Any] = field(default_factory=dict)
     _servers: int = 0  # of HTTP

@@ -30,7 +30,7 @@ def status(lost: bool, view: Any) -> None:
     """
     from rich.text import Text
 
-    from lbcore.remote.show import problem_lines, provider_lines, trees
+    from lbcore.remote.show import fleet_lines, problem_lines, provider_lines, trees
 
     def look(client: ApiClient) -> Look:
         asked = ("version", "overview", "tree", "state")
@@ -45,7 +45,7 @@ def status(lost: bool, view: Any) -> None:
             )
             if layer == "http" or any(n["total"] for n in overview[layer].values()):
                 lines.append(Text(f"{layer.upper()}: {counts}"))
-        lines += [*provider_lines(state), *problem_lines(state), *trees(roots)]
+        lines += [*provider_lines(state), *fleet_lines(state), *problem_lines(state), *trees(roots)]
         counted = [each for each in state["problems"] if not lost or each["severity"] == "lost"]
         data = {"version": version, "overview": overview, "state": state, "tree": roots}
         return Look(data, lines, EXIT_DOWN if counted else EXIT_WELL)

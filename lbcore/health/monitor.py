@@ -62,6 +62,11 @@ class HealthMonitor:
             for check in self._checks.values():
                 check.stop(forget=False)
 
+    @property
+    def ejections(self) -> Ejections:
+        """What ends ejections, and follows hints about servers."""
+        return self._ejections
+
     def apply(self, dynamic: DynamicConfig, slots: SlotMap) -> None:
         """Follow a new configuration. Checks whose settings stay continue undisturbed, and all verdicts stay.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from lbcore.config.dynamic import PassiveHealthCheck
@@ -38,14 +38,36 @@ class Ejections:
         self._watched: Mapping[int, Watched] = {}
         self._out: set[int] = set()
         self._seen = -1
+        self._hinted: list[int] = []
+        self._followed: set[int] = set()  # those that were ejected by a hint
+        self._hints: Collection[str] = ()
 
     def watch(self, servers: Mapping[int, Watched]) -> None:
         """Set the servers that may be ejected, by slot. The ejections of other servers end at once."""
         for slot in self._watched:
             if slot not in servers:
                 self._region.set_up(slot, True, EJECTED)
+        stay = {slot for slot, server in servers.items() if self._is_watched(slot, server)}
+        self._out &= stay
+        self._followed &= stay
         self._watched = servers
         self._seen = -1
+        self.hint(self._hints)
+
+    def _is_watched(self, slot: int, server: Watched) -> bool:
+        before = self._watched.get(slot)
+        return before is not None and (before.service, before.url) == (server.service, server.url)
+
+    def hint(self, servers: Collection[str]) -> None:
+        """Eject these servers (`service|URL`), which other instances have ejected, at their next failure here."""
+        self._hints = servers
+        found = {f"{watched.service}|{watched.url}": slot for slot, watched in self._watched.items()} if servers else {}
+        self._hinted = [found[server] for server in servers if server in found]
+
+    def found_out(self) -> list[str]:
+        """The servers that are ejected because of what was seen here, as `service|URL`."""
+        own = [self._watched[slot] for slot in self._out - self._followed]
+        return [f"{server.service}|{server.url}" for server in own]
 
     async def run(self) -> None:
         """Poll until cancelled: O(1) while nothing changes."""
@@ -55,6 +77,9 @@ class Ejections:
 
     def _look(self) -> None:
         region = self._region
+        for slot in self._hinted:
+            if region.failures(slot) and not region.down_reasons(slot) and self._may_eject(slot) and region.eject(slot):
+                self._followed.add(slot)
         if self._seen != region.eligibility:
             self._seen = region.eligibility
             out = {slot for slot in self._watched if region.down_reasons(slot) & EJECTED}
@@ -62,6 +87,7 @@ class Ejections:
                 server = self._watched[slot]
                 _log.warning("Server ejected. service=%s url=%s", server.service, server.url)
             self._out = out
+            self._followed &= out
         now_ns = time.monotonic_ns()
         for slot in self._out:
             server = self._watched[slot]
@@ -70,6 +96,13 @@ class Ejections:
             if now_ns - region.changed_ns(slot) >= ejection_ns(server.check, region.ejections(slot)):
                 region.try_again(slot)
                 _log.info("Server is tried again. service=%s url=%s", server.service, server.url)
+
+    def _may_eject(self, slot: int) -> bool:
+        """Whether one more server of the same service may be ejected."""
+        server = self._watched[slot]
+        others = [other for other, watched in self._watched.items() if watched.service == server.service]
+        out = 1 + sum(1 for other in others if self._region.down_reasons(other) & EJECTED)
+        return out * 100 <= server.check.max_ejection_percent * len(others)
 
 
 def ejection_ns(check: PassiveHealthCheck, times: int) -> int:

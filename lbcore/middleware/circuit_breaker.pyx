@@ -194,6 +194,45 @@ cdef class CircuitBreaker(Middleware):
             return {"state": "standby"}
         return {"state": "tripped" if state == TRIPPED else "recovering", "seconds": round(max(left_ns, 0) / 1e9, 1)}
 
+    def open_until(self, str place):
+        """The monotonic time in ns until which the breaker of a router or service is open; 0: it is not."""
+        cdef Group group = self.group.part(place)
+        cdef bint locked = group.table.lock()
+        cdef KeyedRow row = find_row(group, ROW_STATE, 0, 0)[0]
+        group.table.unlock(locked)
+        return row.value if row.used and row.reserve >> STATE_SHIFT == TRIPPED else 0
+
+    def open_at(self, str place, int64_t until_ns):
+        """Open the breaker of a router or service, because others have opened theirs, for as long as it would stay open at most.
+
+        Returns the monotonic time in ns until which it is open by that; 0: it was not on standby.
+        """
+        cdef Group group = self.group.part(place)
+        cdef int64_t now_ns = monotonic_ns()
+        cdef RowKey key = row_key(ROW_STATE, 0, 0)
+        cdef bint locked = group.table.lock(), opened = False
+        cdef KeyedRow* row = group.table.insert(group.table.region.workers, group.number, key.bytes)
+        cdef uint64_t state
+        if row != NULL and until_ns > now_ns:
+            state = row.reserve >> STATE_SHIFT
+            opened = state == STANDBY or (state == RECOVERING and now_ns > row.value)
+        if opened:
+            until_ns = min(until_ns, now_ns + <int64_t>self.fallback_ns)
+            self.trip(group, row, now_ns, until_ns)
+        group.table.unlock(locked)
+        if not opened:
+            return 0
+        _log.warning("circuit breaker %s of %s is open, as those of other instances", self.name, place)
+        return until_ns
+
+    cdef void trip(self, Group group, KeyedRow* row, uint64_t now_ns, int64_t until_ns) noexcept:
+        """Open. The table is locked."""
+        group.table.region.count_breaker_trip()     # first: workers that see it wait for the lock
+        row.touched_ns = now_ns
+        row.value = until_ns
+        row.reserve = <uint64_t>TRIPPED << STATE_SHIFT
+        self.forget(group)
+
     # Requests
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
@@ -291,11 +330,7 @@ cdef class CircuitBreaker(Middleware):
         row = group.table.insert(group.table.region.workers, group.number, key.bytes)
         tripped = row != NULL and row.reserve >> STATE_SHIFT != TRIPPED
         if tripped:
-            group.table.region.count_breaker_trip()     # first: workers that see it wait for the lock
-            row.touched_ns = now_ns
-            row.value = now_ns + self.fallback_ns
-            row.reserve = <uint64_t>TRIPPED << STATE_SHIFT
-            self.forget(group)
+            self.trip(group, row, now_ns, now_ns + self.fallback_ns)
         group.table.unlock(locked)
         if tripped:
             _log.warning("circuit breaker %s of %s is open for %g s", self.name, context.place(), self.fallback_ns / 1e9)

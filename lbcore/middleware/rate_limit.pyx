@@ -3,8 +3,10 @@
 A bucket is one number: the time at which it was, or will be, empty. A request moves it by the interval between two requests, and it
 never lies further back than a whole burst. What is ahead of now is the time that the request has to wait.
 
+With `fleetWide` each instance has its part of the rate, by the number of those that live.
+
 With a store the bucket lies there, and the request waits for the reply of a script, for a bounded time. While the store is away the
-bucket of this instance counts, or none: as it is configured.
+bucket of this instance counts, for its part of the rate, or none: as it is configured.
 """
 
 from math import ceil
@@ -30,6 +32,7 @@ cdef enum:
     NEW = 0                    # `KeyedRow.reserve` of a new row; else 1 << FRACTIONS, and the fraction
 
 cdef uint64_t SEEN = <uint64_t>1 << FRACTIONS
+cdef int64_t HALF_SECOND_NS = 500000000
 cdef double LONGEST_NS = 4e18  # of a burst; more is as good as no limit
 cdef bytes TOO_MANY = b"Too Many Requests"
 
@@ -85,6 +88,7 @@ cdef class RateLimit(Middleware):
     cdef int64_t burst_ns              # what a full bucket holds
     cdef int64_t most_delay_ns         # a request that had to wait longer is refused
     cdef bint limits
+    cdef bint divides                  # the limit is that of all instances
 
     def __init__(self, str name, config):
         cdef double interval_ns = config.interval_ns, rate
@@ -93,6 +97,7 @@ cdef class RateLimit(Middleware):
         self.name = name
         self.source = Source(config.source_criterion)
         self.limits = interval_ns > 0
+        self.divides = config.fleet_wide or config.redis is not None
         if self.limits:
             interval_ns = min(interval_ns, LONGEST_NS)
             self.interval_ns = <int64_t>interval_ns
@@ -118,12 +123,20 @@ cdef class RateLimit(Middleware):
             return PASS
         if self.store is not None:
             return self.ask(request, answer, context)
-        return self.follow(answer, context, self.take(request, context))
+        return self.follow(answer, context, self.take(request, context), self.most_delay(self.instances()))
 
-    cdef int follow(self, Response answer, Context context, int64_t delay_ns) except -1:
+    cdef int64_t instances(self) noexcept:
+        """How many instances have a part of the limit."""
+        return self.state.instances() if self.divides else 1
+
+    cdef int64_t most_delay(self, int64_t instances) noexcept:
+        """The longest time that a request may wait for a token of one of so many instances."""
+        return self.most_delay_ns if instances == 1 else min(self.most_delay_ns * instances, HALF_SECOND_NS)
+
+    cdef int follow(self, Response answer, Context context, int64_t delay_ns, int64_t most_delay_ns) except -1:
         """Pass, wait or refuse, by the time that a request has to wait for its token."""
         cdef int64_t delay_ms = (delay_ns + 500000) // 1000000
-        if delay_ns > self.most_delay_ns:
+        if delay_ns > most_delay_ns:
             return self.refuse(answer, delay_ns)
         if delay_ms <= 0:
             return PASS
@@ -144,7 +157,7 @@ cdef class RateLimit(Middleware):
         """The store says nothing about a request, which is counted."""
         self.state.count_missed_store()
         if self.when_away == "local":
-            return self.follow(answer, context, self.take(request, context))
+            return self.follow(answer, context, self.take(request, context), self.most_delay(self.instances()))
         if self.when_away == "pass":
             return PASS
         answer.status = 503
@@ -157,7 +170,7 @@ cdef class RateLimit(Middleware):
         cdef KeyedRow* row
         cdef uint8_t key[16]
         cdef int64_t now_ns = monotonic_ns(), sources = 0, empty = 0
-        cdef double left
+        cdef double left, interval_ns = self.interval() * self.instances(), burst_ns = max(<double>self.burst_ns, interval_ns)
         cdef int i
         if not self.limits:
             return None
@@ -176,11 +189,11 @@ cdef class RateLimit(Middleware):
             return {"sources": sources, "empty": empty}
         self.source.key_of(request, group, key)
         row = group.table.find(group.table.region.workers, group.number, key)
-        left = <double>self.burst_ns
+        left = burst_ns
         if row.reserve != NEW:
             left = min(left, max(<double>0, <double>(now_ns - row.value)))
         source = self.source.text_of(request).decode("latin-1")
-        return {"left": round(left / self.interval(), 2), "burst": round(self.burst_ns / self.interval()), "source": source}
+        return {"left": round(left / interval_ns, 2), "burst": round(burst_ns / interval_ns), "source": source}
 
     cdef double interval(self) noexcept:
         return self.interval_ns + <double>self.interval_fraction / SEEN
@@ -190,9 +203,14 @@ cdef class RateLimit(Middleware):
         cdef Group group = self.group.part(context.place())
         cdef uint8_t key[16]
         cdef uint64_t now_ns = context.now_ns(), fraction
-        cdef int64_t least_ns = <int64_t>now_ns - self.burst_ns, empty_ns, delay_ns = 0
+        cdef int64_t instances = self.instances(), interval_ns = self.interval_ns, burst_ns = self.burst_ns
+        cdef int64_t least_ns, empty_ns, delay_ns = 0
         cdef KeyedRow* row
         cdef bint locked
+        if instances > 1:
+            interval_ns = <int64_t>min(<double>interval_ns * instances, LONGEST_NS)
+            burst_ns = max(burst_ns, interval_ns)      # the same time as before, with a part of the tokens, but of one at least
+        least_ns = <int64_t>now_ns - burst_ns
         self.source.key_of(request, group, key)
         locked = group.table.lock()
         row = group.take(key, now_ns)
@@ -200,10 +218,10 @@ cdef class RateLimit(Middleware):
             empty_ns, fraction = row.value, row.reserve & (SEEN - 1)
             if row.reserve == NEW or empty_ns < least_ns:
                 empty_ns, fraction = least_ns, 0
-            fraction += self.interval_fraction
-            empty_ns += self.interval_ns + <int64_t>(fraction >> FRACTIONS)
+            fraction += self.interval_fraction * <uint64_t>instances
+            empty_ns += interval_ns + <int64_t>(fraction >> FRACTIONS)
             delay_ns = empty_ns - <int64_t>now_ns
-            if delay_ns <= self.most_delay_ns:
+            if delay_ns <= self.most_delay(instances):
                 row.value = empty_ns
                 row.reserve = SEEN | (fraction & (SEEN - 1))
         group.table.unlock(locked)
@@ -225,7 +243,7 @@ cdef class RateLimit(Middleware):
         asked = <Asked>pending
         if asked.expired or asked.delay_us < 0:
             return self.do_without(request, answer, context)
-        return self.follow(answer, context, asked.delay_us * 1000)
+        return self.follow(answer, context, asked.delay_us * 1000, self.most_delay_ns)
 
 
 def settings_of(redis):

@@ -24,7 +24,7 @@ from lbcore.process.listeners import Listener, open_listeners
 from lbcore.process.publication import Prepared, Publication
 from lbcore.process.put import connect_rest
 from lbcore.process.snapshot import Publisher, graces_of
-from lbcore.process.supervisor import agent_of, identity_of, main, stapling_of, supervise, telemetry_of
+from lbcore.process.supervisor import agent_of, fleet_of, identity_of, main, stapling_of, supervise, telemetry_of
 from lbcore.process.ticket_keys import keep_ticket_keys
 from lbcore.process.worker import Engine, EngineFactory, drain_points, make_engine
 from lbcore.provider.base import Aggregator, Update
@@ -37,6 +37,7 @@ from lbcore.tls.material import choose_library, settle, settle_static
 
 if TYPE_CHECKING:
     from lbcore.acme.agent import AcmeAgent
+    from lbcore.fleet.agent import FleetAgent
     from lbcore.ocsp.agent import StaplingAgent
     from lbcore.telemetry.agent import Telemetry
 
@@ -130,6 +131,7 @@ class Proxy:
         self._agent: AcmeAgent | None = None
         self._stapling: StaplingAgent | None = None
         self._telemetry: Telemetry | None = None
+        self._fleet: FleetAgent | None = None
         self._ordered: dict[str, DynamicConfig] = {}  # ordered certificates, by provider
         self._make_engine = engine
         self._engine: Engine | None = None
@@ -201,6 +203,8 @@ class Proxy:
             self._agent.configured(prepared.snapshot.dynamic, {entry.name for entry in prepared.table.disabled})
         if self._stapling is not None:
             self._stapling.configured(prepared.snapshot.dynamic)
+        if self._fleet is not None:
+            self._fleet.configured(prepared.snapshot.slots, prepared.table.middlewares, prepared.table.places)
 
     async def __aenter__(self) -> Proxy:
         """Start, and accept connections. Raises ConfigError as `apply` does, and for an address that is in use."""
@@ -244,6 +248,9 @@ class Proxy:
             self._stapling = stapling_of(self._static, workers.set_staples)
             if self._stapling is not None:
                 self._tasks.append(asyncio.create_task(self._stapling.run(), name="lbcore ocsp"))
+            self._fleet = fleet_of(self._static, self._region, self._health, self._runtime)
+            if self._fleet is not None:
+                self._tasks.append(asyncio.create_task(self._fleet.run(), name="lbcore fleet"))
             identity = identity_of(self._static, self._publication.set_identity)
             if identity is not None:
                 self._tasks.append(asyncio.create_task(identity.run(), name="lbcore spiffe"))

@@ -27,7 +27,7 @@ def check_start(static: StaticConfig, factory: EngineFactory = make_engine) -> N
     Creates the files of logs, as a worker does.
     """
     of_tls = [*_identity(static), *ticket_key_problems(static.tls.ticket_keys)]
-    problems = [*_addresses(static), *provider_problems(static), *of_tls, *_telemetry(static)]
+    problems = [*_addresses(static), *provider_problems(static), *of_tls, *_telemetry(static), *_fleet(static)]
     if problems:
         raise ConfigError(problems)
     asyncio.run(_make(static, factory))
@@ -94,3 +94,12 @@ async def _make(static: StaticConfig, factory: EngineFactory) -> None:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError([Problem("", f"the static configuration cannot run: {reason}")]) from error
+
+
+def _fleet(static: StaticConfig) -> list[Problem]:
+    """Why a fleet cannot be used, without loading its modules if there is none."""
+    if static.fleet is None:
+        return []
+    from lbcore.fleet.agent import fleet_problems
+
+    return fleet_problems(static.fleet)

@@ -46,6 +46,7 @@ from lbcore.state.region import Region
 
 if TYPE_CHECKING:
     from lbcore.acme.agent import AcmeAgent
+    from lbcore.fleet.agent import FleetAgent
     from lbcore.ocsp.agent import StaplingAgent
     from lbcore.spiffe.agent import IdentityAgent
     from lbcore.telemetry.agent import Telemetry
@@ -77,6 +78,18 @@ def stapling_of(static: StaticConfig, set_staples: SetStaples) -> StaplingAgent 
     from lbcore.ocsp.agent import StaplingAgent
 
     return StaplingAgent(static.ocsp, set_staples)
+
+
+def fleet_of(static: StaticConfig, region: Region, health: HealthMonitor, runtime: Runtime) -> FleetAgent | None:
+    """The agent that knows of other instances; None, without loading its modules, if they are not configured."""
+    if static.fleet is None:
+        return None
+    from lbcore.fleet.agent import FleetAgent
+
+    agent = FleetAgent(static.fleet, region, health.ejections)
+    runtime.fleet = lambda: agent.state
+    runtime.share_weights = agent.set_weights
+    return agent
 
 
 def identity_of(static: StaticConfig, set_identity: Callable[[Identity], None]) -> IdentityAgent | None:
@@ -146,6 +159,7 @@ class Supervisor:
         self._stapling = stapling_of(static, self._pool.set_staples)
         self._identity = identity_of(static, self._publication.set_identity)
         self._telemetry = self._runtime.telemetry = telemetry_of(static, self._region, self._runtime)
+        self._fleet = fleet_of(static, self._region, self._health, self._runtime)
         providers = providers_of(static) if dynamic is None else [FixedProvider("command", dynamic)]
         self._aggregator = Aggregator(
             [*providers, *([self._agent] if self._agent is not None else [])],
@@ -204,6 +218,8 @@ class Supervisor:
             services.append(self._identity.run())
         if self._telemetry is not None:
             services.append(self._telemetry.run())
+        if self._fleet is not None:
+            services.append(self._fleet.run())
         if self._admin is not None:
             services.append(self._admin.run(self._runtime))
         if self._notifier.watchdog_s:
@@ -262,6 +278,8 @@ class Supervisor:
             self._agent.configured(prepared.snapshot.dynamic, {entry.name for entry in prepared.table.disabled})
         if self._stapling is not None:
             self._stapling.configured(prepared.snapshot.dynamic)
+        if self._fleet is not None:
+            self._fleet.configured(prepared.snapshot.slots, prepared.table.middlewares, prepared.table.places)
 
     def running(self, generation: int) -> None:
         """Announce that every worker runs a configuration."""

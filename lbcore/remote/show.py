@@ -61,6 +61,18 @@ def provider_lines(state: Node) -> list[Text]:
     return lines
 
 
+def fleet_lines(state: Node) -> list[Text]:
+    """One line about the instances that serve the same, if there are any."""
+    found = state.get("fleet")
+    if not found:
+        return []
+    count = found["instances"]
+    text = Text(f"fleet {found['name']}: {count} instance{'' if count == 1 else 's'}")
+    if found["problem"]:
+        text.append(f", {found['problem']}: this instance decides alone", "yellow")
+    return [text]
+
+
 def trees(roots: list[Node]) -> list[Tree]:
     """One tree for each service that routers lead to."""
     found = []

@@ -26,5 +26,6 @@ cdef class State:
     cdef object objects                # WeakValueDictionary, by identity
     cdef readonly object loop          # of the worker; None: no request comes
 
+    cdef int64_t instances(self) noexcept
     cdef void count_missed_store(self) noexcept
     cdef void count_denied_retry(self) noexcept

@@ -12,6 +12,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from lbcore.selection.atomic cimport atomic_load_u32
 from lbcore.selection.mix cimport mix64
 from lbcore.state.keyed cimport KeyedTable
 from lbcore.state.layout cimport KeyedRow
@@ -94,6 +95,10 @@ cdef class State:
     def workers(self) -> int:
         """Of the instance."""
         return self.table.region.workers
+
+    cdef int64_t instances(self) noexcept:
+        """Of the fleet that live, this one among them; at least 1."""
+        return max(<int64_t>atomic_load_u32(&self.table.region.header.instances), 1)
 
     cdef void count_missed_store(self) noexcept:
         """A limit has decided about a request without its store."""

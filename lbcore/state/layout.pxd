@@ -13,7 +13,7 @@ from lbcore.selection.load cimport Load
 
 cdef enum:
     SECRET_BYTES = 32          # of the secret of the instance
-    LAYOUT_VERSION = 17
+    LAYOUT_VERSION = 18
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -95,6 +95,8 @@ cdef struct Header:
     uint64_t body_memory       # bytes of request bodies that all workers keep; atomic
     uint64_t body_memory_limit # limit of `body_memory`; set at creation
     uint64_t breaker_trips     # number of times that any circuit breaker has opened; atomic
+    uint32_t instances         # of the fleet that live, this one among them; 0 = there is no fleet; atomic, written by the supervisor alone
+    uint32_t unused
     uint64_t apart[8]          # keeps the fields below, which change with every logged request, off the cache lines above
     uint64_t log_requests      # counted by the access log, over all workers; atomic
     uint64_t lost[RING_KINDS]  # what rings had no room for, or could not be written, by RingKind; atomic

@@ -14,6 +14,7 @@ from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 
 from lbcore.selection.atomic cimport (
+    atomic_add_u32,
     atomic_add_u64,
     atomic_and_u32,
     atomic_load_u32,
@@ -317,6 +318,26 @@ cdef class Region:
         atomic_store_u32(&cell.trial, 0)
         return self.set_up(slot, True, ~<uint32_t>0)
 
+    def failures(self, uint32_t slot):
+        """The number of failed requests since the last success, as far as ejection counts them."""
+        self.check_server(slot)
+        return atomic_load_u32(&self.server(slot).failures)
+
+    def eject(self, uint32_t slot):
+        """Eject a server, as a worker does after too many failures. Returns whether that has been done."""
+        self.check_server(slot)
+        cdef ServerCell* cell = self.server(slot)
+        cdef uint32_t before = atomic_or_u32(&cell.down, DOWN_EJECTED)
+        if before & DOWN_EJECTED:                  # a worker was faster
+            return False
+        atomic_store_u32(&cell.trial, 0)
+        atomic_store_u32(&cell.failures, 0)
+        atomic_add_u32(&cell.ejections, 1)
+        if before == 0:
+            atomic_store_u64(&cell.changed_ns, time.monotonic_ns())
+            atomic_add_u64(&self.header.eligibility, 1)
+        return True
+
     def ejections(self, uint32_t slot):
         """The number of consecutive ejections of the server."""
         self.check_server(slot)
@@ -343,6 +364,20 @@ cdef class Region:
         """The moving average of the time to first byte; 0 = not measured."""
         self.check_server(slot)
         return atomic_load_u64(&self.server(slot).load.latency_ewma_ns)
+
+    @property
+    def instances(self):
+        """The number of instances of the fleet that live, this one among them; 0 = there is no fleet."""
+        return atomic_load_u32(&self.header.instances)
+
+    @instances.setter
+    def instances(self, uint32_t value):
+        atomic_store_u32(&self.header.instances, value)
+
+    @property
+    def breakers_tripped(self):
+        """The number of times that any circuit breaker has opened."""
+        return self.breaker_trips()
 
     @property
     def eligibility(self):

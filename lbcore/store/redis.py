@@ -23,10 +23,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from lbcore.config.tls import ServerTls
-from lbcore.store.resp import Refusal, Replies, Reply, command
+from lbcore.store.resp import MOST_BYTES, Refusal, Replies, Reply, command
 from lbcore.store.secure import context_of
 
 BUSY = 32  # calls under way on each connection, from which on another one is opened
@@ -44,7 +44,11 @@ AWAY = frozenset({"LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "NOAUTH", 
 _PLACE = re.compile(r"(MOVED|ASK) ([0-9]{1,5}) (\S*):([0-9]{1,5})")
 _log = logging.getLogger("lbcore.store")
 Address = tuple[str, int]
-Done = Callable[[int | None], None]
+Done = Callable[[Any], None]
+
+
+class StoreAway(Exception):
+    """A store cannot be asked, or has not replied as it should."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Settings:
     least      of these that stay open.
     dial_s, read_s, write_s  limits for a connection to be made, for a reply, and for what is sent to be taken; 0: none.
     wait_s     after which nobody waits for a server that does not reply.
+    most_reply  bytes of a reply.
     """
 
     endpoints: tuple[Address, ...]
@@ -69,6 +74,7 @@ class Settings:
     read_s: float = 3.0
     write_s: float = 3.0
     wait_s: float = 1.0
+    most_reply: int = MOST_BYTES
 
     def share(self, workers: int) -> Settings:
         """The settings of one of so many workers: limits of connections are those of all together, but each has one."""
@@ -83,10 +89,14 @@ class Settings:
 
 
 class Script:
-    """A script for the server, which is sent whole only to one that does not know it."""
+    """A script for the server, which is sent whole only to one that does not know it.
 
-    def __init__(self, text: bytes) -> None:
+    any_reply  it returns anything, and not an integer: to be called by `Store.ask`.
+    """
+
+    def __init__(self, text: bytes, *, any_reply: bool = False) -> None:
         self.text = text
+        self.any_reply = any_reply
         self.digest = hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
 
 
@@ -107,7 +117,7 @@ class Call:
         """The result is not wanted any more."""
         self.done = None
 
-    def finish(self, result: int | None) -> None:
+    def finish(self, result: Reply) -> None:
         done, self.done = self.done, None
         if done is not None:
             done(result)
@@ -134,10 +144,33 @@ class Store:
     def run(self, script: Script, key: bytes, parts: tuple[bytes, ...], done: Done) -> Call | None:
         """Call a script with a key and arguments. On the event loop. None: the store is away.
 
-        done  called later with the integer that the script returns; None: the store has failed.
+        done  called later with what the script returns, an integer or a list; None: the store has failed.
         """
         call = Call(script, key, parts, done)
         return call if self._send(call) else None
+
+    async def ask(self, script: Script, key: bytes, parts: tuple[bytes, ...]) -> Reply:
+        """Call a script, and wait for its result, for `wait_s` at most. Raises StoreAway."""
+        replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        def done(result: Reply) -> None:
+            if not replied.done():
+                replied.set_result(result)
+
+        call = self.run(script, key, parts, done)
+        places = ", ".join(f"{host}:{port}" for host, port in self.settings.endpoints)
+        if call is None:
+            raise StoreAway(f"store redis at {places} is away")
+        try:
+            async with asyncio.timeout(self.settings.wait_s):
+                found = await replied
+        except TimeoutError:
+            raise StoreAway(f"store redis at {places} does not reply in time") from None
+        finally:
+            call.forget()
+        if found is None:
+            raise StoreAway(f"store redis at {places} has failed")
+        return found
 
     @property
     def connections(self) -> int:
@@ -340,7 +373,7 @@ class _Node:
 
     def replied(self, link: _Link, call: Call, reply: Reply) -> None:
         """A reply to a call has come."""
-        if isinstance(reply, int):
+        if isinstance(reply, int) or (call.script.any_reply and isinstance(reply, list)):
             call.finish(reply)
             return
         store = self.store()
@@ -391,7 +424,7 @@ class _Link(asyncio.Protocol):
         self.waiting: deque[Call] = deque()
         self.used_s = 0.0
         self.reason = ""  # why the server counts as away; empty: it does not
-        self._replies = Replies()
+        self._replies = Replies(node.settings.most_reply)
         self._transport: asyncio.Transport | None = None
         self._greeting: list[bool] = []  # of replies to the greeting that are to come: whether they may be errors
         self._greeted: asyncio.Future[None] | None = None

@@ -29,8 +29,9 @@ def command(*parts: bytes) -> bytes:
 class Replies:
     """Replies in the order in which they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._rest = b""
+        self._most_bytes = most_bytes
 
     def feed(self, data: bytes) -> Iterator[Reply]:
         """The replies that are complete. Raises ValueError for what is none."""
@@ -38,12 +39,12 @@ class Replies:
         at = 0
         while at < len(data):
             try:
-                reply, at = _reply(data, at, 0)
+                reply, at = _reply(data, at, 0, self._most_bytes)
             except _Incomplete:
                 break
             yield reply
         self._rest = data[at:] if at else data
-        if len(self._rest) > MOST_BYTES:
+        if len(self._rest) > self._most_bytes:
             raise ValueError("a reply is too long")
 
 
@@ -51,7 +52,7 @@ class _Incomplete(Exception):
     """More bytes have to come."""
 
 
-def _reply(data: bytes, at: int, depth: int) -> tuple[Reply, int]:
+def _reply(data: bytes, at: int, depth: int, most_bytes: int) -> tuple[Reply, int]:
     """The reply that begins there, and where the next one does."""
     end = data.find(b"\r\n", at)
     if end < 0:
@@ -67,15 +68,15 @@ def _reply(data: bytes, at: int, depth: int) -> tuple[Reply, int]:
     if kind == b"$":
         if size < 0:
             return None, behind
-        if size > MOST_BYTES:
+        if size > most_bytes:
             raise ValueError("a reply is too long")
         if len(data) < behind + size + 2:
             raise _Incomplete
         return data[behind : behind + size], behind + size + 2
-    if kind != b"*" or depth == MOST_DEPTH or size > MOST_BYTES:
+    if kind != b"*" or depth == MOST_DEPTH or size > most_bytes:
         raise ValueError(f"{data[at : at + 20]!r} is no reply")
     found: list[Reply] = []
     for _ in range(size):
-        item, behind = _reply(data, behind, depth + 1)
+        item, behind = _reply(data, behind, depth + 1, most_bytes)
         found.append(item)
     return None if size < 0 else found, behind

@@ -40,7 +40,9 @@ ALLOWED = {
     "ocsp": {"config", "provider", "tls"},
     "spiffe": {"config"},
     "telemetry": {"api", "config", "observability", "state", "tls"},
-    "process": BELOW_TRANSPORT | {"acme", "api", "health", "ocsp", "provider", "spiffe", "telemetry", "transport"},
+    "fleet": {"config", "health", "state", "store"},
+    "process": BELOW_TRANSPORT
+    | {"acme", "api", "fleet", "health", "ocsp", "provider", "spiffe", "telemetry", "transport"},
 }
 # The command may import everything.
 ALLOWED["cli"] = {*ALLOWED, "cli"}

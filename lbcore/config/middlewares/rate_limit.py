@@ -70,6 +70,8 @@ class RateLimit(Model):
     period   0: a second.
     burst    that may come at once; below 1 counts as 1.
     redis    where buckets lie that several instances share.
+    fleetWide  (extension) the limit is that of all instances of the fleet: each has its part, by the number of those
+             that live.
     """
 
     average: int = Field(default=0, ge=-(1 << 63), lt=1 << 63)
@@ -77,6 +79,7 @@ class RateLimit(Model):
     burst: int = Field(default=1, ge=-(1 << 63), lt=1 << 63)
     source_criterion: SourceCriterion | None = None
     redis: RedisLimit | None = None
+    fleet_wide: Annotated[bool, WHEN_SET] = False
 
     @property
     def interval_ns(self) -> float:

@@ -36,6 +36,7 @@ from lbcore.config.static.entry_points import (
     Redirections,
     RespondingTimeouts,
 )
+from lbcore.config.static.fleet import Fleet, FleetPeers, FleetRedis
 from lbcore.config.static.log import Log
 from lbcore.config.static.metrics import Datadog, InfluxDB2, Labels, Metrics, OtlpMetrics, Prometheus, Pushed, StatsD
 from lbcore.config.static.ocsp import Ocsp
@@ -69,6 +70,9 @@ __all__ = [
     "EntryPointTransport",
     "Explain",
     "FileProvider",
+    "Fleet",
+    "FleetPeers",
+    "FleetRedis",
     "ForwardedHeaders",
     "ForwardingTimeouts",
     "Global",
@@ -141,6 +145,7 @@ class StaticConfig(Model):
     closed           entry points that cannot run, for features that are missing.
     bodyMemoryBytes  (extension) limit of request bodies that are kept for fallbacks and mirrors, in all workers;
                      bodies beyond it are not kept. Default: 1/32 of the memory, 16 to 256 MiB.
+    fleet            (extension) what instances that serve the same share.
     plugins          (extension) what becomes of middlewares that use a plugin of Traefik, by its name.
     """
 
@@ -173,6 +178,7 @@ class StaticConfig(Model):
     plugins: dict[str, MissingPlugin] = {}
     spiffe: WorkloadApi | None = None
     tls: StaticTls = StaticTls()
+    fleet: Annotated[Fleet | None, WHEN_SET] = None
     python: Annotated[PythonCode, WHEN_SET] = PythonCode()
     global_: Global = Field(default=Global(), alias="global")
 

@@ -58,6 +58,7 @@ class _Reader:
             "errors": self.errors,
             "chain": self.chain,
             "rateLimit": self.rate_limit,
+            "inFlightReq": self.in_flight,
         }
         found: Content = {}
         for kind in sorted(kinds):
@@ -149,6 +150,11 @@ class _Reader:
         names = self.context.references.names(MIDDLEWARE, self.source.namespace, part.parts("middlewares"))
         part.end()
         return {"middlewares": names}
+
+    def in_flight(self, part: Part) -> Content:
+        content = self._rest(part, "amount", "sourceCriterion")
+        part.end()
+        return content
 
     def rate_limit(self, part: Part) -> Content:
         content = self._rest(part, "average", "period", "burst", "sourceCriterion")
