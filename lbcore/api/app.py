@@ -64,7 +64,7 @@ def make_app(runtime: Runtime, live: Live | None = None) -> Starlette:
         routes += [
             Route(f"{base}/dashboard/{{path:path}}", Pages().answer),
             Route(f"{base}/dashboard", lambda request: RedirectResponse(f"{base}/dashboard/", 301)),
-            Route(f"{base}/" if base else "/", lambda request: RedirectResponse(f"{base}/dashboard/", 301)),
+            Route(f"{base}/" if base else "/", lambda request: _to_dashboard(request, base)),
         ]
     if runtime.static.api is None:  # what is there is not for all who reach the metrics, or a provider
         routes = [route for route in routes if route.path.startswith(f"{base}/api/providers/")]
@@ -78,6 +78,11 @@ def make_app(runtime: Runtime, live: Live | None = None) -> Starlette:
     }
     wrappers = [Middleware(_Failures), Middleware(SameOrigin), Middleware(_Parts, parts=parts)]
     return Starlette(routes=routes, exception_handlers={404: _not_found}, middleware=wrappers)
+
+
+def _to_dashboard(request: Request, base: str) -> Response:
+    """To the dashboard: for good where a router leads to nothing else, but not where one leads to all of the API."""
+    return RedirectResponse(f"{base}/dashboard/", 301 if request.headers.get(PART_HEADER) == DASHBOARD else 302)
 
 
 class _Parts:

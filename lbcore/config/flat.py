@@ -116,6 +116,8 @@ class FlatTree:
 
     def _put_section(self, node: _Node, name: str, value: str) -> None:
         """A section as a whole: `tls = true`."""
+        if value.strip() == "{}":  # nothing below it, as in YAML
+            value = "true"
         if value.lower() not in ("true", "false", ""):
             if self._strict:
                 raise ValueError(f"{value!r}: needs keys below it, or true")

@@ -26,7 +26,15 @@ from lbcore.config.static import EntryPoint, RedirectEntryPoint, StaticConfig
 from lbcore.config.tls import DEFAULT, RouterTls, TlsConfig, TlsOptions
 from lbcore.config.units import status_ranges
 
-INTERNAL_SERVICES = frozenset({"noop@internal", "ping@internal"})
+# Services of lbcore itself that are there only if their section of the static configuration is.
+SECTIONS_OF_SERVICES = {
+    "api@internal": "api",
+    "dashboard@internal": "api",
+    "ping@internal": "ping",
+    "prometheus@internal": "prometheus",
+    "rest@internal": "rest",
+    "acme-http@internal": "HTTP challenge",
+}
 STRATEGIES = frozenset({"wrr", "p2c", "hrw", "leasttime", "leastconn", "peakewma"})
 MAX_DEPTH = 100  # of services below a service, and of chains in a chain
 MAX_CHAIN = 1000  # middlewares of one chain, those of its chains included
@@ -367,15 +375,15 @@ def _router_errors(
     if not router.service:
         pass
     elif service.endswith("@internal"):
-        wanted: dict[str, object] = {"api@internal": static.api, "dashboard@internal": static.api}
-        wanted["rest@internal"] = static.providers.rest
-        wanted |= {"prometheus@internal": static.metrics, "acme-http@internal": challenge_points(static) or None}
-        if service == "dashboard@internal" and static.api is not None and not static.api.dashboard:
+        sections: dict[str, object] = {"api": static.api, "ping": static.ping, "rest": static.providers.rest}
+        sections["prometheus"] = static.metrics and static.metrics.prometheus
+        sections["HTTP challenge"] = challenge_points(static) or None
+        section = SECTIONS_OF_SERVICES.get(service)
+        if section is not None and sections[section] is None:
+            errors.append(Fault(f"{section} is not enabled", "service"))
+        elif service == "dashboard@internal" and static.api is not None and not static.api.dashboard:
             errors.append(Fault("dashboard is not enabled", "service"))
-        elif service in wanted:
-            if wanted[service] is None:
-                errors.append(Fault(f'the service "{service}" does not exist', "service"))
-        elif service not in INTERNAL_SERVICES:
+        elif section is None and service != "noop@internal":
             errors.append(Fault(f'the service "{service}" is not supported by this version of lbcore', "service"))
     elif service not in http.services:
         errors.append(Fault(f'the service "{service}" does not exist', "service"))

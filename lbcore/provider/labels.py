@@ -25,6 +25,8 @@ ROOT = "traefik"
 LAYERS = ("http", "tcp", "udp")
 # Labels that are no configuration of objects.
 OWN = frozenset({"enable", "docker", "swarm", "tags", "consulcatalog", "nomad"})
+# Unknown labels that begin so are mistyped: what has them is left out. Others are of version 1, or of something else.
+MEANT = ("enable", "docker", "swarm", *LAYERS)
 # Labels that Traefik ignores: `*` is any name.
 NOT_BY_LABEL = (
     ("http", "services", "*", "weighted"),
@@ -164,7 +166,10 @@ class _Reader:
         if layer in OWN:
             return None
         if layer not in (*LAYERS, "tls"):
-            return self.warn(key, f"unknown label {parts[0]!r}, ignored", nearest(layer, [*LAYERS, "tls", "enable"]))
+            text, hint = f"unknown label {parts[0]!r}", nearest(layer, [*LAYERS, "tls", "enable"])
+            if layer.startswith(MEANT):  # `traefik.enabled: false` must not expose what it is to hide
+                return self.problem(key, text, hint)
+            return self.warn(key, f"{text}, ignored", hint)
         if any(_matches(lower, pattern) for pattern in NOT_BY_LABEL):
             return self.warn(key, "cannot be set by a label, ignored", "describe it in a file: providers.file")
         if layer == "tls" and lower[1:3] != ["stores", "default"]:
@@ -173,8 +178,6 @@ class _Reader:
             self.layers.add(layer)
             if layer not in keys_of(DynamicConfig):
                 return self.warn(key, "not supported by this version of lbcore, ignored")
-        if len(parts) > 2 and "@" in parts[2]:
-            return self.problem(key, f"{parts[2]!r}: a name must not contain @")
         if reason := self.forbidden(lower, value):
             return self.fault(lower, key, reason)
         if _matches(lower, (layer, "services", "*", "loadbalancer", "server", "*")) and layer in LAYERS:

@@ -263,6 +263,15 @@ class _Compiler:
         self.routes = {point: without(gone, routes) for point, routes in made_of.routes.items()}
         self.placed = dict(made_of.placed)
 
+    def accept_for_disabled(self) -> None:
+        """TLS on the entry points of routers with it that cannot run: their clients get 404, and no error of TLS."""
+        points = self.static.stream_points
+        for name in self.found.routers.keys() & self.http.routers.keys():
+            router = self.http.routers[name]
+            for point in entry_points_of(router, self.static):
+                if point in points and tls_of(router, point, self.static) is not None:
+                    self.tls.accept(point)
+
     def table(self, tcp: TcpCompiler, udp: UdpCompiler, routes: bool) -> Table:
         """The table; `routes`: with the indexes to route by."""
         self.middlewares.build()
@@ -314,6 +323,7 @@ class _Compiler:
             if all_encrypted:
                 self.tls.accept(point)
         spread_in_trees(self.trees, self.http.routers, self.found)
+        self.accept_for_disabled()
         self.services.drop_unused(self.left(), self.is_led_from)
         tcp_routes = tcp.routes(self.tls)
         udp_routes = udp.routes()

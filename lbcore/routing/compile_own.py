@@ -173,7 +173,7 @@ class OwnRouters:
             base = api.base_path.rstrip("/")
             own.append((f"PathPrefix(`{base}/api`)", self.route(point, API, API, self.admin_service())))
             if api.dashboard:
-                route = self.route(point, DASHBOARD, DASHBOARD, self.admin_service())
+                route = self.route(point, DASHBOARD, DASHBOARD, self.admin_service(), *self.narrowed(DASHBOARD))
                 own.append((dashboard_rule(base), route))
         result[:0] = [(filed(rule), route) for rule, route in own]
         return result

@@ -294,6 +294,7 @@ def test_the_files_of_the_page_come_with_all_that_browsers_have_to_know() -> Non
         inside = ("assets", "__init__.py", "built/index.html")
         for path in ("../app.py", "%2e%2e/app.py", "..%2f..%2fapp.py", "/etc/passwd", *inside):
             assert api(lb, f"/dashboard/{path}")[0] == 404, path
+        assert api(lb, "/")[0] == 301
         tag = headers["etag"]
         stream = Stream(port_of(lb), "/dashboard/", {"If-None-Match": tag})
         assert stream.answer.status == 304
@@ -328,3 +329,10 @@ def test_a_router_to_a_part_of_the_admin_server_gives_no_way_to_the_rest() -> No
             *(("all", path) for path in ("/metrics", "/dashboard/", "/api/rawdata")),
         }
         assert set(answers.values()) == {200, 404}
+        client = lb.client()
+        redirected = {
+            name: client.ask(f"GET / HTTP/1.1\r\nHost: {name}.test\r\n\r\n".encode())[0].split()[1]
+            for name in ("page", "all")
+        }
+        client.close()
+        assert redirected == {"page": "301", "all": "302"}  # a browser keeps 301 for ever

@@ -30,6 +30,10 @@ def _cloudflare(environ: Environment) -> Options:
     raise ValueError("the environment variable CLOUDFLARE_DNS_API_TOKEN or CF_DNS_API_TOKEN is missing")
 
 
+def _gandi(environ: Environment) -> Options:
+    return {"auth_token": environ.need("GANDIV5_PERSONAL_ACCESS_TOKEN", "GANDIV5_API_KEY"), "api_protocol": "rest"}
+
+
 # lego's name: lexicon's name, the prefix of lego's variables, and the options that they set.
 PROVIDERS: dict[str, tuple[str, str, Settings | Callable[[Environment], Options]]] = {
     "cloudflare": ("cloudflare", "CLOUDFLARE", _cloudflare),
@@ -39,9 +43,11 @@ PROVIDERS: dict[str, tuple[str, str, Settings | Callable[[Environment], Options]
     "desec": ("desec", "DESEC", [("auth_token", ["DESEC_TOKEN"])]),
     "digitalocean": ("digitalocean", "DO", [("auth_token", ["DO_AUTH_TOKEN"])]),
     "dnsimple": ("dnsimple", "DNSIMPLE", [("auth_token", ["DNSIMPLE_OAUTH_TOKEN"])]),
+    "gandiv5": ("gandi", "GANDIV5", _gandi),
     "godaddy": (
         "godaddy", "GODADDY", [("auth_key", ["GODADDY_API_KEY"]), ("auth_secret", ["GODADDY_API_SECRET"])],
     ),
+    "hetzner": ("hetzner", "HETZNER", [("auth_token", ["HETZNER_API_TOKEN", "HETZNER_API_KEY"])]),
     "infomaniak": ("infomaniak", "INFOMANIAK", [("auth_token", ["INFOMANIAK_ACCESS_TOKEN"])]),
     "inwx": ("inwx", "INWX", [("auth_username", ["INWX_USERNAME"]), ("auth_password", ["INWX_PASSWORD"])]),
     "ionos": ("ionos", "IONOS", [("api_key", ["IONOS_API_KEY"])]),
@@ -55,6 +61,8 @@ PROVIDERS: dict[str, tuple[str, str, Settings | Callable[[Environment], Options]
             ("auth_api_password", ["NETCUP_API_PASSWORD"]),
         ],
     ),
+    "njalla": ("njalla", "NJALLA", [("auth_token", ["NJALLA_TOKEN"])]),
+    "ns1": ("nsone", "NS1", [("auth_token", ["NS1_API_KEY"])]),
     "ovh": (
         "ovh",
         "OVH",
@@ -69,8 +77,13 @@ PROVIDERS: dict[str, tuple[str, str, Settings | Callable[[Environment], Options]
     "porkbun": (
         "porkbun", "PORKBUN", [("auth_key", ["PORKBUN_API_KEY"]), ("auth_secret", ["PORKBUN_SECRET_API_KEY"])],
     ),
+    "scaleway": ("scaleway", "SCALEWAY", [("auth_secret_key", ["SCW_SECRET_KEY", "SCALEWAY_API_TOKEN"])]),
+    "vercel": ("vercel", "VERCEL", [("auth_token", ["VERCEL_API_TOKEN"])]),
     "vultr": ("vultr", "VULTR", [("auth_token", ["VULTR_API_KEY"])]),
 }  # fmt: skip
+
+
+LEAST_TTL_S = {"gandi": 300}  # by lexicon's name, of those that refuse less than the usual TTL
 
 
 class LexiconProvider(DnsProvider):
@@ -85,7 +98,7 @@ class LexiconProvider(DnsProvider):
             self._options = settings(environ)
         else:
             self._options = {option: environ.need(*variables) for option, variables in settings}
-        self._ttl = int(environ.seconds(f"{prefix}_TTL", TTL_S))
+        self._ttl = int(environ.seconds(f"{prefix}_TTL", max(TTL_S, LEAST_TTL_S.get(self._name, 0))))
         self.timeout_s = 120.0
         self.set_times(environ, prefix)
 

@@ -50,7 +50,7 @@ from lbcore.config.tls import StaticTls
 
 __all__ = [
     "DEFAULT_ENTRY_POINT",
-    "INTERNAL_ENTRY_POINT",
+    "INTERNAL_ADDRESS",
     "MAX_PRIORITY",
     "AccessLog",
     "AccessLogFields",
@@ -104,7 +104,7 @@ __all__ = [
 ]
 
 DEFAULT_ENTRY_POINT = {"http": {"address": ":80"}}
-INTERNAL_ENTRY_POINT = {"traefik": {"address": ":8080"}}
+INTERNAL_ADDRESS = ":8080"  # of the entry point `traefik`, unless it has another one
 
 
 class Global(Model):
@@ -224,12 +224,20 @@ class StaticConfig(Model):
         closed = dict(data.get("closed", {}))
         closed |= {name: point for name, point in points.items() if isinstance(point, EntryPoint) and point.faults}
         points = {name: point for name, point in points.items() if name not in closed}
-        if "traefik" not in closed and "traefik" not in points and _needs_internal(data):
-            points = {**points, **INTERNAL_ENTRY_POINT}
+        if "traefik" in points or ("traefik" not in closed and _needs_internal(data)):
+            points = {**points, "traefik": _internal(points.get("traefik"))}
         if not points:
             raise ValueError("no entry point is left that can run")
         rest = {key: value for key, value in data.items() if key not in ("entryPoints", "entry_points")}
         return {**rest, "entryPoints": points, "closed": closed}
+
+
+def _internal(point: Any) -> Any:
+    """The entry point `traefik`, with its address."""
+    if isinstance(point, EntryPoint):
+        has_one = "address" in point.model_fields_set
+        return point if has_one else point.model_copy(update={"address": INTERNAL_ADDRESS})
+    return {"address": INTERNAL_ADDRESS, **(point or {})} if isinstance(point or {}, dict) else point
 
 
 def _needs_internal(data: dict[str, Any]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,17 @@ def test_providers_that_are_not_there_are_refused_by_name() -> None:
     for name in PROVIDERS:
         with pytest.raises(ValueError, match=r"the environment variable .* is missing"):
             make_solver(settings(provider=name), {})
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_the_library_knows_the_provider_and_its_options(name: str) -> None:
+    provider, _, settings = PROVIDERS[name]
+    any_token = Environment(dict.fromkeys(("CF_DNS_API_TOKEN", "GANDIV5_API_KEY"), "x"))
+    options = settings(any_token) if callable(settings) else [option for option, _ in settings]
+    module = importlib.import_module(f"lexicon._private.providers.{provider}")
+    parser = argparse.ArgumentParser()
+    module.Provider.configure_parser(parser)
+    assert set(options) <= {action.dest for action in parser._actions}
 
 
 def test_old_options_mean_what_the_new_ones_do() -> None:

@@ -162,6 +162,15 @@ def test_directory_is_one_configuration_and_the_first_name_wins(tmp_path: Path) 
     assert ["already defined" in str(warning) for warning in warnings] == [True]
 
 
+@pytest.mark.parametrize("text", ["traefik: {}", "traefik: {http: {maxHeaderBytes: 1000}}"])
+def test_the_internal_entry_point_has_its_port_unless_it_names_one(text: str) -> None:
+    config, warnings = parse_static("entryPoints: {web: {address: ':80'}, " + text + "}\nproviders: {rest: {}}")
+    assert {name: point.address for name, point in config.entry_points.items()} == {"web": ":80", "traefik": ":8080"}
+    assert not warnings
+    other, _ = parse_static("entryPoints: {web: {address: ':80'}, traefik: {address: ':99'}}")
+    assert other.entry_points["traefik"].address == ":99"
+
+
 def test_static_defaults_are_traefiks() -> None:
     config, _ = parse_static("ping: {}")
     assert {name: point.address for name, point in config.entry_points.items()} == {"http": ":80", "traefik": ":8080"}

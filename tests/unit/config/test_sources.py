@@ -53,6 +53,12 @@ def test_a_flag_for_a_list_may_be_repeated() -> None:
     assert config.entry_points["web"].forwarded_headers.trusted_ips == expected
 
 
+def test_a_section_without_keys() -> None:
+    assert from_flags(["--entryPoints.web.address=:80", "--ping={}"])[0] == from_flags(
+        ["--entryPoints.web.address=:80", "--ping"]
+    )[0]
+
+
 @pytest.mark.parametrize("flag", ["--metrics.prometheus=false", "--providers.file=FALSE", "--ping=false"])
 def test_a_section_that_is_off_makes_nothing_of_those_around_it(flag: str) -> None:
     assert from_flags(["--entryPoints.web.address=:80", flag])[0] == from_flags(["--entryPoints.web.address=:80"])[0]

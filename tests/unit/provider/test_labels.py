@@ -200,7 +200,10 @@ def test_only_the_object_of_a_bad_label_is_refused(label: str, value: str, name:
         ("traefik.http.routes.web.rule", "traefik.http.routes: unknown key 'routes' (did you mean routers?)"),
         ("Traefik.http.routers.web.rule", "'Traefik' is no root of labels (write traefik)"),
         ("traefik.http..web.rule", "a part of the label is empty"),
-        ("traefik.http.routers.a@file.rule", "a name must not contain @"),
+        # What is to hide a container must not expose it.
+        ("traefik.enabled", "traefik.enabled: unknown label 'enabled' (did you mean enable?)"),
+        ("traefik.enable: true", "traefik.enable: true: unknown label 'enable: true' (did you mean enable?)"),
+        ("traefik.https.routers.web.rule", "unknown label 'https' (did you mean http?)"),
     ],
 )
 def test_a_label_of_no_object_refuses_the_container(label: str, text: str) -> None:
@@ -208,6 +211,19 @@ def test_a_label_of_no_object_refuses_the_container(label: str, text: str) -> No
     assert said.config is None
     assert text in said.problems[0]
     assert said.problems[0].startswith("container web: ")
+
+
+def test_a_name_may_have_an_at_sign() -> None:
+    labels = {"traefik.http.routers.a@file.rule": "Path(`/`)", "traefik.http.routers.b.rule": "Path(`/b`)"}
+    config = http({**labels, "traefik.http.middlewares.auth@file.addprefix.prefix": "/x"})
+    assert set(config.routers) == {"a@file", "b"}
+    assert set(config.middlewares) == {"auth@file"}
+
+
+@pytest.mark.parametrize("value", ["true", "", "{}"])
+def test_a_section_without_keys(value: str) -> None:
+    config = http({"traefik.http.routers.a.rule": "Path(`/`)", "traefik.http.routers.a.tls": value})
+    assert config.routers["a"].tls is not None
 
 
 @pytest.mark.parametrize(
