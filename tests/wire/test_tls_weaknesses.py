@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.certificates import RSA, Files, certificate
 from tests.support.tls import Records, trusting
-from tests.support.wire import TIMEOUT_S, Edge, edge, serving
+from tests.support.wire import TIMEOUT_S, Edge, Peer, edge, serving
 from tests.wire.test_tls import secured
 
 SSL_3, TLS_1_0, TLS_1_1, TLS_1_2 = (3, 0), (3, 1), (3, 2), (3, 3)
@@ -267,3 +267,30 @@ def test_renegotiation_by_a_client_is_refused(usual: Edge) -> None:
     assert "RENEGOTIATING" in said
     assert "no renegotiation" in said or "unexpected eof" in said or "unexpected message" in said, said[-1500:]
     assert done.returncode != 0
+
+
+def test_what_comes_in_clear_behind_a_request_for_tls_is_no_part_of_it(made: dict[str, Files]) -> None:
+    """CVE-2021-23214, CVE-2011-0411: a query in the packet of PostgreSQL's SSLRequest is not read as the client's."""
+    got: list[bytes] = []
+
+    def database(peer: Peer) -> None:
+        with contextlib.suppress(OSError):
+            got.append(peer.sock.recv(1000))
+
+    with serving(database) as server:
+        services = {"db": {"loadBalancer": {"servers": [{"address": f"127.0.0.1:{server.port}"}]}}}
+        routers = {"db": {"rule": "HostSNI(`a.test`)", "service": "db", "tls": {}}}
+        tls = {"certificates": [made["a"].entry]}
+        with edge({"tcp": {"routers": routers, "services": services}, "tls": tls}) as lb:
+            probe = Probe(lb)
+            probe.sock.sendall(b"\0\0\0\x08\x04\xd2\x16\x2f" + b"Q\0\0\0\x0edrop all;\0")
+            assert probe.exactly(1) == b"S"
+            assert all(kind == ALERT for kind, _ in probe.rest())
+            # TLS behind the same words is a handshake, and what it carries is what the server gets.
+            sock = socket.create_connection(lb.address, timeout=TIMEOUT_S)
+            sock.sendall(b"\0\0\0\x08\x04\xd2\x16\x2f")
+            assert sock.recv(1) == b"S"
+            secured_sock = trusting().wrap_socket(sock, server_hostname="a.test")
+            secured_sock.sendall(b"select 1")
+            assert secured_sock.recv(1) == b""
+        assert got == [b"select 1"]
