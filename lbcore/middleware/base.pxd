@@ -89,6 +89,8 @@ cdef class Context:                    # an exchange, as middlewares see it
     cdef int disarm(self, Pending pending) except -1
     cdef int resume(self, Pending pending) except -1
     cdef Reply ask(self, object service, Request request, bytes body, int64_t limit_bytes, int64_t timeout_ms)
+    cdef int trace_question(self, Request question, str address) except -1
+    cdef int trace_reply(self, Reply reply) except -1
     cdef object state(self)
     cdef int keep_state(self, object state) except -1
     cdef int add_request_filter(self, Filter filter) except -1

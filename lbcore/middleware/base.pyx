@@ -146,6 +146,15 @@ cdef class Context:
         """
         raise NotImplementedError
 
+    cdef int trace_question(self, Request question, str address) except -1:
+        """To be called before `ask`, by what is to have a span of its own among those of the request. `address`: the URL that is asked,
+        which is kept."""
+        return 0
+
+    cdef int trace_reply(self, Reply reply) except -1:
+        """To be called when that is settled."""
+        return 0
+
     cdef object state(self):
         """What the middleware at work has kept for this exchange, or None."""
         cdef Py_ssize_t i = self.n_slots

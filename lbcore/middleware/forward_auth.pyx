@@ -120,8 +120,11 @@ cdef class ForwardAuth(Middleware):
         return self.ask(request, answer, context, b"")
 
     cdef int ask(self, Request request, Response answer, Context context, bytes body) except -1:
+        cdef Request question
         try:
-            context.ask(self.service, self.question(request), body, self.limit_bytes, TIMEOUT_MS)
+            question = self.question(request)
+            context.trace_question(question, self.address)
+            context.ask(self.service, question, body, self.limit_bytes, TIMEOUT_MS)
         except MemoryError:                    # the memory for bodies has no room for this one, which is counted there
             answer.status = 503
             answer.append(span_of(b"Retry-After", 11), span_of(b"1", 1))
@@ -270,6 +273,7 @@ cdef class ForwardAuth(Middleware):
             context.keep_state(None)
             return self.ask(request, answer, context, body)
         reply = <Reply>pending
+        context.trace_reply(reply)
         verdict = self.heed(reply, request, answer, context)
         reply.release()                        # nothing refers to it any more
         return verdict

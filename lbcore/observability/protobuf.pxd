@@ -78,30 +78,50 @@ cdef inline Py_ssize_t utf8_step(const unsigned char* text, Py_ssize_t left) noe
     return length
 
 
-cdef inline char* put_utf8(char* out, const char* text, Py_ssize_t length) noexcept nogil:
-    """A text, of which each byte that is not UTF-8 becomes a question mark: a collector refuses all of a message with such a byte."""
+cdef inline void mend_utf8(char* text, Py_ssize_t length) noexcept nogil:
+    """Make a question mark of each byte that is not UTF-8: a collector refuses all of a message with such a byte."""
     cdef Py_ssize_t i = 0, step
-    cdef unsigned char high = 0
+    cdef uint64_t high = 0, word
+    while i + 8 <= length:
+        memcpy(&word, text + i, 8)
+        high |= word
+        i += 8
+    while i < length:
+        high |= <unsigned char>text[i]
+        i += 1
+    if high & <uint64_t>0x8080808080808080 == 0:
+        return
+    i = 0
+    while i < length:
+        step = utf8_step(<const unsigned char*>text + i, length - i)
+        if step == 0:
+            text[i] = c"?"
+            step = 1
+        i += step
+
+
+cdef inline char* put_utf8(char* out, const char* text, Py_ssize_t length) noexcept nogil:
+    """A text, mended."""
     if length:
         memcpy(out, text, length)
-    for i in range(length):
-        high |= <unsigned char>out[i]
-    if high & 0x80:
-        i = 0
-        while i < length:
-            step = utf8_step(<const unsigned char*>out + i, length - i)
-            if step == 0:
-                out[i] = c"?"
-                step = 1
-            i += step
+        mend_utf8(out, length)
     return out + length
 
 
 cdef inline char* put_text(char* out, int tag, const char* key, Py_ssize_t key_length, Span value) noexcept nogil:
     """An attribute with a text. `tag`: of the field of the message around it."""
     cdef Py_ssize_t length = value.len if value.len < LONGEST_VALUE else LONGEST_VALUE
-    cdef Py_ssize_t inner = 1 + varint_size(length) + length
+    cdef Py_ssize_t inner
     out[0] = <char>tag
+    if key_length + length < 122:              # every length is one byte
+        out[1] = <char>(6 + key_length + length)
+        out = put_raw(out + 2, 0x0A, key, key_length)
+        out[0] = 0x12
+        out[1] = <char>(2 + length)
+        out[2] = 0x0A
+        out[3] = <char>length
+        return put_utf8(out + 4, value.ptr, length)
+    inner = 1 + varint_size(length) + length
     out = put_varint(out + 1, 3 + key_length + varint_size(inner) + inner)
     out = put_raw(out, 0x0A, key, key_length)
     out[0] = 0x12

@@ -29,7 +29,7 @@ cdef extern from *:
 cdef enum:
     HEAD_BYTES = 16            # of LineHead
     LOW_BYTES = 1 << 20        # an empty ring that was filled beyond this starts again at its beginning, so that memory is reused
-    MERGE_BYTES = 1 << 20      # a merge ends with the line that passes this size
+    MERGE_BYTES = 1 << 20      # a merge ends with the line that reaches this size, unless it is told another one
 
 
 def check_kind(kind):
@@ -142,8 +142,8 @@ cdef class LineReader:
             cursor.at += LOG_RING_BYTES - (cursor.at & (LOG_RING_BYTES - 1))
         return NULL
 
-    cdef Py_ssize_t gather(self, uint64_t until_ns) noexcept nogil:
-        """Merge lines into `text`. Returns their length, or -1 without memory."""
+    cdef Py_ssize_t gather(self, uint64_t until_ns, Py_ssize_t most) noexcept nogil:
+        """Merge lines into `text`, until they have `most` bytes. Returns their length, or -1 without memory."""
         cdef Py_ssize_t length = 0
         cdef LineHead* head
         cdef LineHead* first
@@ -154,7 +154,7 @@ cdef class LineReader:
         for worker in range(self.region.workers):
             self.cursors[worker].at = self.region.ring(self.kind, worker).emptied
             self.cursors[worker].end = load_acquire(&self.region.ring(self.kind, worker).filled)
-        while length < MERGE_BYTES:
+        while length < most:
             first = NULL
             limit_ns = until_ns            # up to this time, the ring with the oldest line can be read without comparing the others
             for worker in range(self.region.workers):
@@ -169,7 +169,7 @@ cdef class LineReader:
                     limit_ns = head.time_ns
             if first == NULL:
                 break
-            while first != NULL and first.time_ns <= limit_ns and length < MERGE_BYTES:
+            while first != NULL and first.time_ns <= limit_ns and length < most:
                 if length + first.length > <Py_ssize_t>self.room:
                     moved = realloc(self.text, length + first.length)
                     if moved == NULL:
@@ -183,13 +183,16 @@ cdef class LineReader:
                 first = self.next_line(chosen)
         return length
 
-    def merge(self, until_ns: int) -> bytes:
-        """The lines up to a time, oldest first, 1 MiB or slightly more at most; empty if there are none. They stay in their rings
-        until `release`. Raises MemoryError."""
+    def merge(self, until_ns: int, most_bytes: int = MERGE_BYTES) -> bytes:
+        """The lines up to a time, oldest first; empty if there are none. They stay in their rings until `release`. Raises MemoryError.
+
+        most_bytes  with the line that reaches them it ends.
+        """
         cdef uint64_t until = until_ns
+        cdef Py_ssize_t most = most_bytes
         cdef Py_ssize_t length
         with nogil:
-            length = self.gather(until)
+            length = self.gather(until, most)
         if length < 0:
             raise MemoryError
         return PyBytes_FromStringAndSize(self.text, length)

@@ -1,4 +1,4 @@
-# The traces of the requests of one worker: identifiers, headers, and the spans that are exported.
+# The traces of the requests of one worker: identifiers, headers, and what spans tell of a request.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -7,7 +7,7 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span
 from lbcore.observability.ring cimport LineWriter
-from lbcore.observability.trace cimport Trace
+from lbcore.observability.trace cimport Asked, Trace
 
 
 cdef class Tracer:
@@ -16,27 +16,19 @@ cdef class Tracer:
     cdef uint64_t threshold            # identifiers below it are sampled, compared by their lower 63 bits
     cdef uint32_t propagators          # Propagator bits
     cdef bint plain                    # the only one is that of W3C
-    cdef tuple request_headers         # captured: (name in lower case, key of the attribute), as bytes
+    cdef tuple request_headers         # captured: names in lower case, as bytes
     cdef tuple response_headers
-    cdef frozenset safe_parameters     # of queries, as bytes: the values of others are not told
-    cdef dict texts                    # encoded attributes of servers and services, by URL and name; bounded
-    cdef dict bases                    # of servers: scheme and authority, by URL; likewise
     cdef readonly bint adds_internals
 
     cdef Trace* begin(self, Request request, const ForwardPolicy* forward, bytes entry_point, bint detailed) except NULL
     cdef int add_step(self, Trace* trace, Request request, bytes text) except -1
-    cdef Py_ssize_t ask(self, Trace* trace, Request request, str server, Span prefix, uint8_t* span_id,
-                        const char** attributes) except -1
-    cdef Py_ssize_t answered(self, Request request, Response response, const char** attributes) except -1
-    cdef bytes text_of(self, str name, bint service)
+    cdef Asked* ask(self, Trace* trace, Request request, str server, Span prefix) except NULL
+    cdef int ask_question(self, Trace* trace, Request client, Request question, str address) except -1
+    cdef int answered(self, Request request, Response response, Span* out) except -1
     cdef void draw(self, uint8_t* out) noexcept
 
     cdef int find_parent(self, Trace* trace, Request request) except -1
     cdef int pass_on(self, Trace* trace, Request request) except -1
-    cdef int pass_on_as_w3c(self, Trace* trace, Request request, Py_ssize_t at) except -1
+    cdef int pass_on_as_w3c(self, Trace* trace, Request request, Py_ssize_t at, char* line) except -1
     cdef int describe(self, Trace* trace, Request request, const ForwardPolicy* forward, bytes entry_point) except -1
-    cdef Py_ssize_t room_of(self, tuple headers, Request request) except -1
-    cdef Span query_of(self, Request request) except *
-
-
-cdef void put_digits(char* out, const uint8_t* data, Py_ssize_t length) noexcept nogil
+    cdef int describe_asked(self, Asked* asked, Request request, Request owner, str server, Span prefix) except -1

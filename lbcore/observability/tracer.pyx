@@ -1,37 +1,64 @@
-"""The traces of the requests of one worker: identifiers, headers for servers, and the attributes of spans. No I/O.
+"""The traces of the requests of one worker: identifiers, headers for servers, and what spans tell of a request. No I/O.
 
-Spans are encoded for OTLP where they come into being, and go through a ring in shared memory to what exports them: see `proxy.tracing`.
-A request that is not sampled costs its identifiers and a header. Names and attributes are Traefik's.
+A request that is not sampled costs its identifiers and a header. Of one that is, the texts are noted where they lie, in the memory of the
+request; nothing is formatted here: see `proxy.tracing` and `span_encoder`. Names and attributes are Traefik's.
 """
 
 import os
-from urllib.parse import urlsplit
 
 cimport cython
-from libc.stdint cimport int8_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int8_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
 from lbcore.http.framing cimport BODY_CHUNKED
 from lbcore.http.head cimport ClientAddress, RequestHead
-from lbcore.http.known cimport H_DROPPED
+from lbcore.http.known cimport H_DROPPED, H_OTHER, H_OWN
 from lbcore.http.message cimport Message
 from lbcore.http.render cimport ForwardPolicy
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_eq, span_ieq, span_of, token_ieq
-from lbcore.observability.protobuf cimport (
-    KEY_ROOM, KIND_INTERNAL, LONGEST_VALUE, SPAN_ATTRIBUTE, SPAN_KIND, SPAN_NAME, put_number, put_raw, put_text, put_utf8, put_varint,
-    varint_size,
-)
 from lbcore.observability.ring cimport LineWriter
-from lbcore.observability.trace cimport MAX_STEPS, Step, Trace
+from lbcore.observability.span_encoder import captured
+from lbcore.observability.span_record cimport (
+    ASKED_AGENT, ASKED_METHOD, ASKED_PATH, ASKED_PREFIX, ASKED_QUERY, ASKED_SERVER, ASKED_SERVICE, LONGEST_TEXT, TEXT_AGENT,
+    TEXT_AUTHORITY, TEXT_CLIENT, TEXT_ENTRY_POINT, TEXT_METHOD, TEXT_PATH, TEXT_PEER, TEXT_QUERY, TEXT_SCHEME, TEXT_STATE, CapturedHead,
+)
+from lbcore.observability.trace cimport MAX_QUESTIONS, MAX_STEPS, Asked, Question, Step, Trace
 from lbcore.selection.clock cimport monotonic_ns
 from lbcore.selection.mix cimport mix64
 from lbcore.state.layout cimport RING_SPANS
 from lbcore.state.region cimport Region
 
 cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <string.h>
+    #ifdef __SSE2__
+    #include <emmintrin.h>
+    #endif
+    static inline void lb_put_16_digits(char *out, const uint8_t *data) {
+    #ifdef __SSE2__
+        const __m128i low = _mm_set1_epi8(15);
+        __m128i bytes = _mm_loadl_epi64((const __m128i *)data);
+        __m128i digits = _mm_unpacklo_epi8(_mm_and_si128(_mm_srli_epi16(bytes, 4), low), _mm_and_si128(bytes, low));
+        /* A letter is 39 beyond where a digit would be. */
+        __m128i letters = _mm_and_si128(_mm_cmpgt_epi8(digits, _mm_set1_epi8(9)), _mm_set1_epi8(39));
+        _mm_storeu_si128((__m128i *)out, _mm_add_epi8(_mm_add_epi8(digits, _mm_set1_epi8('0')), letters));
+    #else
+        static const char digits[16] = {'0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'};
+        for (int i = 0; i < 8; i++) {
+            out[2 * i] = digits[data[i] >> 4];
+            out[2 * i + 1] = digits[data[i] & 15];
+        }
+    #endif
+    }
+    """
+    void put_16_digits "lb_put_16_digits"(char* out, const uint8_t* data) noexcept nogil      # two for each of eight bytes
     uint64_t swapped "__builtin_bswap64"(uint64_t value) noexcept nogil
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 cdef enum Propagator:
     W3C = 1
@@ -42,34 +69,29 @@ cdef enum Propagator:
 PROPAGATORS = {"tracecontext": W3C, "baggage": 0, "b3": B3, "b3multi": B3_MULTI, "jaeger": JAEGER, "none": 0}
 
 cdef enum:
-    MOST_TEXTS = 4096          # names whose attributes are kept encoded
     LONGEST_STATE = 512        # bytes of `tracestate` that spans have
+    W3C_NAME = 13              # bytes of a header line before its value
+    W3C_LENGTH = 55            # of that
+    NO_DIGIT = 256
 
 cdef const char* HEX = b"0123456789abcdef"
-cdef char[512] PAIRS           # two digits for each byte
 cdef int8_t[256] VALUES        # of digits in lower and upper case; -1 = it is none
+cdef uint16_t[256] LOWER       # likewise, in lower case alone; NO_DIGIT = it is none
 
 
 cdef void fill() noexcept:
     cdef int i
     for i in range(256):
-        PAIRS[2 * i] = HEX[i >> 4]
-        PAIRS[2 * i + 1] = HEX[i & 15]
         VALUES[i] = -1
+        LOWER[i] = NO_DIGIT
     for i in range(16):
         VALUES[<int>HEX[i]] = <int8_t>i
+        LOWER[<int>HEX[i]] = <uint16_t>i
         if i > 9:
             VALUES[<int>HEX[i] - 32] = <int8_t>i
 
 
 fill()
-
-
-cdef void put_digits(char* out, const uint8_t* data, Py_ssize_t length) noexcept nogil:
-    """Two hexadecimal digits for each byte."""
-    cdef Py_ssize_t i
-    for i in range(length):
-        memcpy(out + 2 * i, PAIRS + 2 * data[i], 2)
 
 
 cdef bint read_digits(const char* text, Py_ssize_t length, uint8_t* out, Py_ssize_t room) noexcept nogil:
@@ -89,23 +111,31 @@ cdef bint read_digits(const char* text, Py_ssize_t length, uint8_t* out, Py_ssiz
     return seen != 0
 
 
+cdef bint read_pairs(const char* text, uint8_t* out, Py_ssize_t length) noexcept nogil:
+    """Read an identifier of `length` bytes, two digits each, in lower case. Returns whether it is one, and not zero."""
+    cdef Py_ssize_t i
+    cdef int high, low, seen = 0
+    for i in range(length):
+        high = LOWER[<uint8_t>text[2 * i]]
+        low = LOWER[<uint8_t>text[2 * i + 1]]
+        out[i] = <uint8_t>(high << 4 | low)
+        seen |= high | low
+    return 0 < seen < NO_DIGIT
+
+
 cdef bint read_w3c(Span header, Trace* trace) noexcept nogil:
     """Read a `traceparent` (W3C Trace Context). False: it is not valid."""
     cdef int flags
-    cdef Py_ssize_t i
     if header.len < 55 or header.ptr[2] != c"-" or header.ptr[35] != c"-" or header.ptr[52] != c"-":
         return False
     if header.len > 55 and (header.ptr[0] == c"0" and header.ptr[1] == c"0" or header.ptr[55] != c"-"):
         return False                   # version 00 has nothing behind its flags
     if header.ptr[0] == c"f" and header.ptr[1] == c"f":
         return False
-    for i in range(55):
-        if c"A" <= header.ptr[i] <= c"F":
-            return False
-    if VALUES[<uint8_t>header.ptr[0]] < 0 or VALUES[<uint8_t>header.ptr[1]] < 0 or VALUES[<uint8_t>header.ptr[53]] < 0:
+    if (LOWER[<uint8_t>header.ptr[0]] | LOWER[<uint8_t>header.ptr[1]] | LOWER[<uint8_t>header.ptr[53]]) >= NO_DIGIT:
         return False
-    flags = VALUES[<uint8_t>header.ptr[54]]
-    if flags < 0 or not read_digits(header.ptr + 3, 32, trace.trace_id, 16) or not read_digits(header.ptr + 36, 16, trace.parent_id, 8):
+    flags = LOWER[<uint8_t>header.ptr[54]]
+    if flags >= NO_DIGIT or not read_pairs(header.ptr + 3, trace.trace_id, 16) or not read_pairs(header.ptr + 36, trace.parent_id, 8):
         return False
     trace.sampled = flags & 1
     return True
@@ -145,58 +175,6 @@ cdef bint read_jaeger(Span header, Trace* trace) noexcept nogil:
     return True
 
 
-cdef inline void forget_parent(Trace* trace) noexcept nogil:
-    memset(trace.trace_id, 0, 16)
-    memset(trace.parent_id, 0, 8)
-    trace.sampled = False
-
-
-cdef Py_ssize_t values_room(Message message, const char* lower, Py_ssize_t length) noexcept nogil:
-    cdef Py_ssize_t i, room = 0
-    for i in range(message.n_headers):
-        if message.kinds[i] != H_DROPPED and span_ieq(message.headers[i].name, lower, length):
-            room += 16 + min(message.headers[i].value.len, <Py_ssize_t>LONGEST_VALUE)
-    return room
-
-
-cdef char* put_values(char* out, const char* key, Py_ssize_t key_length, Message message, const char* lower,
-                      Py_ssize_t length) noexcept nogil:
-    """An attribute with the list of the values of a header, if the message has it."""
-    cdef Py_ssize_t i, size, all_of_them = 0
-    for i in range(message.n_headers):
-        if message.kinds[i] != H_DROPPED and span_ieq(message.headers[i].name, lower, length):
-            size = min(message.headers[i].value.len, <Py_ssize_t>LONGEST_VALUE)
-            size += 1 + varint_size(size)              # AnyValue
-            all_of_them += 1 + varint_size(size) + size
-    if all_of_them == 0:
-        return out
-    size = 1 + varint_size(all_of_them) + all_of_them   # AnyValue with an ArrayValue
-    out[0] = SPAN_ATTRIBUTE
-    out = put_varint(out + 1, 1 + varint_size(key_length) + key_length + 1 + varint_size(size) + size)
-    out[0] = 0x0A
-    out = put_varint(out + 1, key_length)
-    out = put_utf8(out, key, key_length)
-    out[0] = 0x12
-    out = put_varint(out + 1, size)
-    out[0] = 0x2A
-    out = put_varint(out + 1, all_of_them)
-    for i in range(message.n_headers):
-        if message.kinds[i] != H_DROPPED and span_ieq(message.headers[i].name, lower, length):
-            size = min(message.headers[i].value.len, <Py_ssize_t>LONGEST_VALUE)
-            out[0] = 0x0A
-            out = put_varint(out + 1, 1 + varint_size(size) + size)
-            out[0] = 0x0A
-            out = put_varint(out + 1, size)
-            out = put_utf8(out, message.headers[i].value.ptr, size)
-    return out
-
-
-cdef Span version_of(const RequestHead* head) noexcept nogil:
-    if head.major_version == 1:
-        return span_of(b"1.1", 3) if head.minor_version else span_of(b"1.0", 3)
-    return span_of(b"2", 1) if head.major_version == 2 else span_of(b"3", 1)
-
-
 cdef Span scheme_of(Request request, const ForwardPolicy* forward) noexcept:
     """What X-Forwarded-Proto says to servers."""
     cdef Span said = span_of(NULL, 0)
@@ -222,33 +200,41 @@ cdef Span first_of_list(Span text) noexcept nogil:
     return span_of(text.ptr, end)
 
 
-def captured(names, direction):
-    """`(name in lower case, key)` of the headers that are captured. The user agent has an attribute of its own."""
-    lower = [name.lower() for name in names]
-    return tuple((name.encode(), f"http.{direction}.header.{name}".encode())
-                 for name in dict.fromkeys(lower) if direction != "request" or name != "user-agent")
+cdef inline void forget_parent(Trace* trace) noexcept nogil:
+    trace.has_parent = trace.sampled = False
 
 
-def attribute(str key, value) -> bytes:
-    """An attribute of a span, encoded. Keys are shorter than 65 bytes."""
-    cdef bytes name = key.encode(), text
-    cdef bytearray out
-    cdef char* end
-    if isinstance(value, int):
-        out = bytearray(KEY_ROOM)
-        end = put_number(out, SPAN_ATTRIBUTE, name, len(name), value)
-    else:
-        text = str(value).encode()
-        out = bytearray(KEY_ROOM + len(text))
-        end = put_text(out, SPAN_ATTRIBUTE, name, len(name), span_of(text, len(text)))
-    return bytes(out[:end - <char*>out])
+cdef int capture(tuple names, Message message, Message owner, Span* out) except -1:
+    """Note the values of headers, whose names are in lower case, in the memory of `owner`."""
+    cdef Py_ssize_t i, room = 0, index = 0
+    cdef CapturedHead head
+    cdef bytes name
+    cdef char* at
+    for name in names:
+        for i in range(message.n_headers):
+            if message.kinds[i] != H_DROPPED and span_ieq(message.headers[i].name, name, len(name)):
+                room += sizeof(CapturedHead) + min(message.headers[i].value.len, <Py_ssize_t>LONGEST_TEXT)
+    if room == 0:
+        out[0] = span_of(NULL, 0)
+        return 0
+    at = owner.alloc(room)
+    out[0] = span_of(at, room)
+    for name in names:
+        for i in range(message.n_headers):
+            if message.kinds[i] != H_DROPPED and span_ieq(message.headers[i].name, name, len(name)):
+                head.index = <uint16_t>index
+                head.length = <uint16_t>min(message.headers[i].value.len, <Py_ssize_t>LONGEST_TEXT)
+                memcpy(at, &head, sizeof(head))
+                if head.length:
+                    memcpy(at + sizeof(head), message.headers[i].value.ptr, head.length)
+                at += sizeof(head) + head.length
+        index += 1
+    return 0
 
 
-def described(str name, attributes) -> bytes:
-    """Name, kind and attributes of an internal span, encoded."""
-    cdef bytes text = name.encode()[:100]
-    head = bytes([SPAN_NAME, len(text)]) + text + bytes([SPAN_KIND, KIND_INTERNAL])
-    return head + b"".join(attribute(key, value) for key, value in attributes)
+cdef inline char* aligned(char* memory) noexcept nogil:
+    """The first address from there on that any object may have; 7 bytes further at most."""
+    return <char*>((<uintptr_t>memory + 7) & ~<uintptr_t>7)
 
 
 @cython.final
@@ -267,11 +253,8 @@ cdef class Tracer:
         for name in propagators:
             self.propagators |= <uint32_t>PROPAGATORS[name]
         self.plain = self.propagators == W3C
-        self.request_headers = captured(settings.captured_request_headers, "request")
-        self.response_headers = captured(settings.captured_response_headers, "response")
-        self.safe_parameters = frozenset(name.encode() for name in settings.safe_query_params)
-        self.texts = {}
-        self.bases = {}
+        self.request_headers = tuple([name for name, _ in captured(settings.captured_request_headers, "request")])
+        self.response_headers = tuple([name for name, _ in captured(settings.captured_response_headers, "response")])
         self.adds_internals = settings.add_internals
 
     cdef void draw(self, uint8_t* out) noexcept:
@@ -287,18 +270,21 @@ cdef class Tracer:
 
         entry_point  its attribute, encoded.
         """
-        cdef Trace* trace = <Trace*>((<uintptr_t>request.alloc(sizeof(Trace) + 8) + 7) & ~<uintptr_t>7)
+        cdef Trace* trace = <Trace*>aligned(request.alloc(sizeof(Trace) + 7 + W3C_NAME + W3C_LENGTH))
         cdef Py_ssize_t at = -1, i
         cdef uint64_t low
-        memset(trace, 0, sizeof(Trace))
+        trace.has_parent = trace.sampled = trace.detailed = False
+        trace.n_spots = 0
         if self.plain:
             for i in range(request.n_headers):
                 if request.headers[i].name.len == 11 and token_ieq(request.headers[i].name.ptr, b"traceparent", 11):
+                    if at >= 0:                        # which of them counts, a server might see otherwise
+                        request.drop_at(i)
+                        continue
                     at = i
                     trace.has_parent = read_w3c(request.headers[i].value, trace)
                     if not trace.has_parent:
                         forget_parent(trace)
-                    break
         else:
             self.find_parent(trace, request)
         self.draw(trace.span_id)
@@ -308,11 +294,10 @@ cdef class Tracer:
             memcpy(&low, trace.trace_id + 8, 8)
             trace.sampled = swapped(low) >> 1 < self.threshold
         if self.plain:
-            self.pass_on_as_w3c(trace, request, at)
+            self.pass_on_as_w3c(trace, request, at, <char*>trace + sizeof(Trace))
         else:
             self.pass_on(trace, request)
         if trace.sampled:
-            trace.begun_ns = monotonic_ns()
             trace.detailed = detailed
             self.describe(trace, request, forward, entry_point)
         return trace
@@ -344,33 +329,45 @@ cdef class Tracer:
             forget_parent(trace)
         return 0
 
-    cdef int pass_on_as_w3c(self, Trace* trace, Request request, Py_ssize_t at) except -1:
-        """Set `traceparent`. `at`: the header that the client has sent; -1: it has sent none."""
-        cdef char* text = request.alloc(55)
-        memcpy(text, b"00-", 3)
-        put_digits(text + 3, trace.trace_id, 16)
+    cdef int pass_on_as_w3c(self, Trace* trace, Request request, Py_ssize_t at, char* line) except -1:
+        """Set `traceparent`.
+
+        at    the header that the client has sent; -1: it has sent none.
+        line  room for the header's line, as long as the request is valid.
+        """
+        cdef char* text = line + W3C_NAME
+        memcpy(line, b"Traceparent: 00-", 16)          # one piece with its value, which is copied at once
+        put_16_digits(text + 3, trace.trace_id)
+        put_16_digits(text + 19, trace.trace_id + 8)
         text[35] = c"-"
-        put_digits(text + 36, trace.span_id, 8)
+        put_16_digits(text + 36, trace.span_id)
         memcpy(text + 52, b"-01" if trace.sampled else b"-00", 3)
-        trace.spots[0] = text + 36
-        trace.n_spots = 1
-        if at >= 0:
-            request.headers[at].value = span_of(text, 55)
-            return 0
-        return request.add_own(span_of(b"Traceparent", 11), span_of(text, 55))
+        trace.spots[trace.n_spots] = text + 36
+        trace.n_spots += 1
+        if at < 0:
+            at = request.n_headers
+            if at == request.capacity and request.grow() < 0:
+                raise MemoryError
+            request.kinds[at] = H_OTHER | H_OWN
+            request.n_headers = request.head.n_headers = at + 1
+            request.head.headers = request.headers
+        request.headers[at].name = span_of(line, 11)
+        request.headers[at].value = span_of(text, W3C_LENGTH)
+        return 0
 
     cdef int pass_on(self, Trace* trace, Request request) except -1:
         """Set the headers of all propagators."""
         cdef char* text
         if self.propagators & W3C:
             request.drop(b"traceparent", 11)
-            self.pass_on_as_w3c(trace, request, -1)
+            self.pass_on_as_w3c(trace, request, -1, request.alloc(W3C_NAME + W3C_LENGTH))
         if self.propagators & B3:
             request.drop(b"b3", 2)
             text = request.alloc(51)
-            put_digits(text, trace.trace_id, 16)
+            put_16_digits(text, trace.trace_id)
+            put_16_digits(text + 16, trace.trace_id + 8)
             text[32] = text[49] = c"-"
-            put_digits(text + 33, trace.span_id, 8)
+            put_16_digits(text + 33, trace.span_id)
             text[50] = c"1" if trace.sampled else c"0"
             trace.spots[trace.n_spots] = text + 33
             trace.n_spots += 1
@@ -382,8 +379,9 @@ cdef class Tracer:
             request.drop(b"x-b3-sampled", 12)
             request.drop(b"x-b3-flags", 10)
             text = request.alloc(48)
-            put_digits(text, trace.trace_id, 16)
-            put_digits(text + 32, trace.span_id, 8)
+            put_16_digits(text, trace.trace_id)
+            put_16_digits(text + 16, trace.trace_id + 8)
+            put_16_digits(text + 32, trace.span_id)
             trace.spots[trace.n_spots] = text + 32
             trace.n_spots += 1
             request.add_own(span_of(b"X-B3-Traceid", 12), span_of(text, 32))
@@ -392,9 +390,10 @@ cdef class Tracer:
         if self.propagators & JAEGER:
             request.drop(b"uber-trace-id", 13)
             text = request.alloc(53)
-            put_digits(text, trace.trace_id, 16)
+            put_16_digits(text, trace.trace_id)
+            put_16_digits(text + 16, trace.trace_id + 8)
             text[32] = text[49] = text[51] = c":"
-            put_digits(text + 33, trace.span_id, 8)
+            put_16_digits(text + 33, trace.span_id)
             text[50] = c"0"
             text[52] = c"1" if trace.sampled else c"0"
             trace.spots[trace.n_spots] = text + 33
@@ -402,53 +401,15 @@ cdef class Tracer:
             request.add_own(span_of(b"Uber-Trace-Id", 13), span_of(text, 53))
         return 0
 
-    cdef Py_ssize_t room_of(self, tuple headers, Request request) except -1:
-        """Most bytes that captured headers take."""
-        cdef Py_ssize_t room = 0
-        cdef bytes lower, key
-        for lower, key in headers:
-            room += KEY_ROOM + len(key) + values_room(request, lower, len(lower))
-        return room
-
-    cdef Span query_of(self, Request request) except *:
-        """The query, in which only parameters that are safe have their values."""
-        cdef Span query = request.head.query
-        cdef Py_ssize_t at = 0, end, equals, used = 0
-        cdef char* out
-        if query.len == 0:
-            return span_of(NULL, 0)
-        if query.len > LONGEST_VALUE:
-            query.len = LONGEST_VALUE
-        out = request.alloc(10 * query.len + 16)
-        while at <= query.len:
-            end = equals = at
-            while end < query.len and query.ptr[end] != c"&":
-                end += 1
-            while equals < end and query.ptr[equals] != c"=":
-                equals += 1
-            if end > at:
-                if used:
-                    out[used] = c"&"
-                    used += 1
-                if self.safe_parameters and query.ptr[at:equals] in self.safe_parameters:
-                    memcpy(out + used, query.ptr + at, end - at)
-                    used += end - at
-                else:
-                    memcpy(out + used, query.ptr + at, equals - at)
-                    memcpy(out + used + equals - at, b"=REDACTED", 9)
-                    used += equals - at + 9
-            at = end + 1
-        return span_of(out, used)
-
     cdef int describe(self, Trace* trace, Request request, const ForwardPolicy* forward, bytes entry_point) except -1:
-        """Encode the attributes of the request, before any middleware."""
+        """Note what the request is, before any middleware."""
         cdef const RequestHead* head = &request.head
         cdef const ClientAddress* client = head.client
-        cdef Span query = self.query_of(request), agent = request.find(b"user-agent", 10), scheme = scheme_of(request, forward)
         cdef Span peer = span_of(NULL, 0), address, state = span_of(NULL, 0)
-        cdef Py_ssize_t room
-        cdef char* out
-        cdef bytes lower, key
+        trace.begun_ns = monotonic_ns()
+        trace.first = trace.last = NULL
+        trace.first_question = NULL
+        trace.n_steps = trace.n_questions = 0
         if client != NULL:
             peer = span_of(client.text, client.text_len)
         address = peer
@@ -458,32 +419,21 @@ cdef class Tracer:
                 address = peer
         if trace.has_parent and self.propagators & W3C:
             state = request.find(b"tracestate", 10)
-            trace.state = state.ptr
-            trace.state_length = min(state.len, <Py_ssize_t>LONGEST_STATE)
-        room = 13 * KEY_ROOM + len(entry_point) + head.method.len + min(head.path.len, LONGEST_VALUE) + min(query.len, LONGEST_VALUE) \
-            + min(scheme.len, LONGEST_VALUE) + min(agent.len, LONGEST_VALUE) + min(head.authority.len, LONGEST_VALUE) + peer.len \
-            + min(address.len, LONGEST_VALUE) + self.room_of(self.request_headers, request)
-        out = request.alloc(room)
-        trace.attributes = out
-        memcpy(out, <const char*>entry_point, len(entry_point))
-        out += len(entry_point)
-        out = put_text(out, SPAN_ATTRIBUTE, b"http.request.method", 19, head.method)
-        out = put_text(out, SPAN_ATTRIBUTE, b"network.protocol.version", 24, version_of(head))
-        out = put_number(out, SPAN_ATTRIBUTE, b"http.request.body.size", 22,
-                         <uint64_t>(-1 if request.framing.body == BODY_CHUNKED else request.framing.length))
-        out = put_text(out, SPAN_ATTRIBUTE, b"url.path", 8, head.path)
-        out = put_text(out, SPAN_ATTRIBUTE, b"url.query", 9, query)
-        out = put_text(out, SPAN_ATTRIBUTE, b"url.scheme", 10, scheme)
-        out = put_text(out, SPAN_ATTRIBUTE, b"user_agent.original", 19, agent)
-        out = put_text(out, SPAN_ATTRIBUTE, b"server.address", 14, head.authority)
-        out = put_text(out, SPAN_ATTRIBUTE, b"network.peer.address", 20, peer)
-        out = put_text(out, SPAN_ATTRIBUTE, b"client.address", 14, address)
-        if client != NULL:
-            out = put_number(out, SPAN_ATTRIBUTE, b"client.port", 11, client.port)
-            out = put_number(out, SPAN_ATTRIBUTE, b"network.peer.port", 17, client.port)
-        for lower, key in self.request_headers:
-            out = put_values(out, key, len(key), request, lower, len(lower))
-        trace.length = out - trace.attributes
+            state.len = min(state.len, <Py_ssize_t>LONGEST_STATE)
+        trace.body_bytes = -1 if request.framing.body == BODY_CHUNKED else request.framing.length
+        trace.texts[TEXT_ENTRY_POINT] = span_of(entry_point, len(entry_point))
+        trace.texts[TEXT_METHOD] = head.method
+        trace.texts[TEXT_PATH] = head.path
+        trace.texts[TEXT_QUERY] = head.query
+        trace.texts[TEXT_AGENT] = request.find(b"user-agent", 10)
+        trace.texts[TEXT_SCHEME] = scheme_of(request, forward)
+        trace.texts[TEXT_AUTHORITY] = head.authority
+        trace.texts[TEXT_PEER] = peer
+        trace.texts[TEXT_CLIENT] = address
+        trace.texts[TEXT_STATE] = state
+        trace.captured = span_of(NULL, 0)
+        if self.request_headers:
+            capture(self.request_headers, request, request, &trace.captured)
         return 0
 
     cdef int add_step(self, Trace* trace, Request request, bytes text) except -1:
@@ -491,7 +441,7 @@ cdef class Tracer:
         cdef Step* step
         if trace.n_steps >= MAX_STEPS:
             return 0
-        step = <Step*>((<uintptr_t>request.alloc(sizeof(Step) + 8) + 7) & ~<uintptr_t>7)
+        step = <Step*>aligned(request.alloc(sizeof(Step) + 7))
         self.draw(step.span_id)
         step.begun_ns = monotonic_ns()
         step.text = text
@@ -505,90 +455,62 @@ cdef class Tracer:
         trace.n_steps += 1
         return 0
 
-    cdef bytes text_of(self, str name, bint service):
-        """The attributes of a server, by its URL, or name and attributes of the span of a service."""
-        cdef bytes text = self.texts.get(name)
-        if text is not None:
-            return text
-        if service:
-            text = described("Service", [("traefik.service.name", name)])
-        else:
-            parts = urlsplit(name)
-            port = parts.port or {"http": 80, "h2c": 80, "https": 443}.get(parts.scheme, 0)
-            host = parts.hostname or parts.path
-            pairs = [("url.scheme", parts.scheme), ("network.peer.address", host), ("server.address", host)]
-            if port:
-                pairs += [("network.peer.port", port), ("server.port", port)]
-            text = b"".join([attribute(key, value) for key, value in pairs])
-            if len(self.bases) >= MOST_TEXTS:
-                self.bases.clear()
-                self.texts.clear()             # that of each server has its base
-            self.bases[name] = f"{parts.scheme}://{parts.netloc}".encode()
-        if len(self.texts) >= 2 * MOST_TEXTS:
-            self.texts.clear()
-        self.texts[name] = text
-        return text
+    cdef Asked* ask(self, Trace* trace, Request request, str server, Span prefix) except NULL:
+        """A server is about to be asked by a request that is sampled: have the headers name this attempt. Valid as long as the request,
+        if the server is.
 
-    cdef Py_ssize_t ask(self, Trace* trace, Request request, str server, Span prefix, uint8_t* span_id,
-                        const char** attributes) except -1:
-        """A server is about to be asked: have the headers name this attempt. If it is sampled, its attributes are at `attributes`,
-        valid as long as the request; returns their length."""
-        cdef const RequestHead* head = &request.head
-        cdef Span query, agent, url
-        cdef bytes text, base
-        cdef Py_ssize_t room
+        server, prefix  URL, and what comes before the path.
+        """
+        cdef Asked* asked = <Asked*>aligned(request.alloc(sizeof(Asked) + 7))
         cdef int i
-        cdef char* out
-        cdef char* whole
-        cdef bytes lower, key
-        self.draw(span_id)
+        self.draw(asked.span_id)
         for i in range(trace.n_spots):
-            put_digits(trace.spots[i], span_id, 8)
-        if not trace.sampled:
-            return 0
-        text = self.text_of(server, False)
-        base = self.bases[server]
-        query = self.query_of(request)
-        agent = request.find(b"user-agent", 10)
-        whole = request.alloc(len(base) + prefix.len + head.path.len + 1 + query.len)
-        out = whole
-        memcpy(out, <const char*>base, len(base))
-        out += len(base)
-        if prefix.len:
-            memcpy(out, prefix.ptr, prefix.len)
-            out += prefix.len
-        memcpy(out, head.path.ptr, head.path.len)
-        out += head.path.len
-        if query.len:
-            out[0] = c"?"
-            memcpy(out + 1, query.ptr, query.len)
-            out += 1 + query.len
-        url = span_of(whole, out - whole)
-        room = 4 * KEY_ROOM + len(text) + head.method.len + min(url.len, LONGEST_VALUE) + min(agent.len, LONGEST_VALUE) \
-            + self.room_of(self.request_headers, request)
-        whole = out = request.alloc(room)
-        attributes[0] = whole
-        memcpy(out, <const char*>text, len(text))
-        out += len(text)
-        out = put_text(out, SPAN_ATTRIBUTE, b"http.request.method", 19, head.method)
-        out = put_text(out, SPAN_ATTRIBUTE, b"network.protocol.version", 24, span_of(b"1.1", 3))
-        out = put_text(out, SPAN_ATTRIBUTE, b"url.full", 8, url)
-        out = put_text(out, SPAN_ATTRIBUTE, b"user_agent.original", 19, agent)
-        for lower, key in self.request_headers:
-            out = put_values(out, key, len(key), request, lower, len(lower))
-        return out - whole
+            put_16_digits(trace.spots[i], asked.span_id)
+        self.describe_asked(asked, request, request, server, prefix)
+        return asked
 
-    cdef Py_ssize_t answered(self, Request request, Response response, const char** attributes) except -1:
-        """The captured headers of an answer, encoded; valid as long as the request. Returns their length."""
-        cdef Py_ssize_t room = 0
-        cdef char* out
-        cdef bytes lower, key
-        if not self.response_headers:
+    cdef int describe_asked(self, Asked* asked, Request request, Request owner, str server, Span prefix) except -1:
+        """Note what a server is asked. `owner`: has the memory."""
+        cdef const RequestHead* head = &request.head
+        cdef Py_ssize_t length
+        cdef const char* url = PyUnicode_AsUTF8AndSize(server, &length)
+        asked.texts[ASKED_SERVER] = span_of(url, length)
+        asked.texts[ASKED_METHOD] = head.method
+        asked.texts[ASKED_PATH] = head.path
+        asked.texts[ASKED_QUERY] = head.query
+        asked.texts[ASKED_AGENT] = request.find(b"user-agent", 10)
+        asked.texts[ASKED_PREFIX] = prefix
+        asked.texts[ASKED_SERVICE] = asked.captured = asked.answered = span_of(NULL, 0)
+        if self.request_headers:
+            capture(self.request_headers, request, owner, &asked.captured)
+        return 0
+
+    cdef int ask_question(self, Trace* trace, Request client, Request question, str address) except -1:
+        """A middleware is about to ask a server itself, on behalf of a client's request: have the headers of `question` name a span of its
+        own. It is the first of the trace's questions, if it is sampled."""
+        cdef Trace named
+        cdef Question* found
+        memcpy(named.trace_id, trace.trace_id, 16)
+        self.draw(named.span_id)
+        named.sampled = trace.sampled
+        named.n_spots = 0
+        self.pass_on(&named, question)
+        if not trace.sampled or trace.n_questions >= MAX_QUESTIONS:
             return 0
-        for lower, key in self.response_headers:
-            room += KEY_ROOM + len(key) + values_room(response, lower, len(lower))
-        out = request.alloc(room)
-        attributes[0] = out
-        for lower, key in self.response_headers:
-            out = put_values(out, key, len(key), response, lower, len(lower))
-        return out - attributes[0]
+        found = <Question*>aligned(client.alloc(sizeof(Question) + 7))
+        memcpy(found.asked.span_id, named.span_id, 8)
+        memcpy(found.parent_id, &trace.last.span_id[0] if trace.last != NULL else &trace.span_id[0], 8)
+        self.describe_asked(&found.asked, question, client, address, span_of(NULL, 0))
+        found.begun_ns = monotonic_ns()
+        found.ended_ns = 0
+        found.status = 0
+        found.next = trace.first_question
+        trace.first_question = found
+        trace.n_questions += 1
+        return 0
+
+    cdef int answered(self, Request request, Response response, Span* out) except -1:
+        """Note what is captured of an answer. Valid as long as the request."""
+        if self.response_headers:
+            return capture(self.response_headers, response, request, out)
+        return 0

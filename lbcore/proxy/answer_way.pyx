@@ -310,11 +310,11 @@ cdef class AnswerWay(Attempting):
         attempt.server.stats.responses[status // 100 if status < 600 else 0] += 1
         attempt.server.stats.first_bytes[bucket_of(now_ns - attempt.asked_ns)] += 1
         attempt.origin_status = status
-        if attempt.balancer.times or self.entry_point.observer is not None or attempt.span_length:
+        if attempt.balancer.times or self.entry_point.observer is not None or attempt.asked != NULL:
             now_ns = monotonic_ns()
             attempt.origin_ns = now_ns - attempt.sent_ns
             attempt.server.stats.first_byte_ns += attempt.origin_ns
-            if attempt.span_length:
+            if attempt.asked != NULL:
                 trace_answer(self)
         if status >= 500:
             attempt.balancer.note_failure(attempt.server)
@@ -502,10 +502,12 @@ cdef class AnswerWay(Attempting):
             except Exception as error:
                 _log.error("internal error while noting an exchange", exc_info=error)
         if self.trace != NULL:
-            try:
-                end_trace(self, self.attempts)
-            except Exception as error:
-                _log.error("internal error while tracing an exchange", exc_info=error)
+            if self.trace.sampled:
+                try:
+                    end_trace(self, self.attempts)
+                except Exception as error:
+                    _log.error("internal error while tracing an exchange", exc_info=error)
+            self.trace = NULL
 
     cdef int tell_observer(self) except -1:
         cdef Record record

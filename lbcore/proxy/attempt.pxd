@@ -1,10 +1,11 @@
 # One attempt to have a request answered by a server, and what may follow a failed one.
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from lbcore.http.response cimport Response
 from lbcore.http.sink cimport Sink
 from lbcore.middleware.base cimport Tries
+from lbcore.observability.trace cimport Asked
 from lbcore.routing.balancer cimport LoadBalancer
 from lbcore.routing.decision cimport Decision
 from lbcore.routing.server cimport Server
@@ -40,11 +41,7 @@ cdef class Attempt:
     cdef Sink stream                   # the ServerStream of an attempt under way that is not the present one; else None
     cdef Response response             # likewise: where its head is read into, owned
     cdef list cookies                  # likewise: Set-Cookie values for its answer
-    cdef uint8_t[8] span_id            # of its span, if the exchange is traced
-    cdef const char* span_text         # attributes of the span, encoded, in the memory of the request; valid if it is sampled
-    cdef Py_ssize_t span_length        # 0 = it has no span
-    cdef const char* answer_text       # likewise, captured headers of its answer
-    cdef Py_ssize_t answer_length
+    cdef Asked* asked                  # its span, in the memory of the request; NULL = it has none
 
     cdef void clear(self) noexcept
 

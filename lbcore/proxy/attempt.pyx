@@ -20,7 +20,7 @@ cdef class Attempt:
         self.balancer = None
         self.again = self.counted = False
         self.sent_ns = self.origin_ns = self.ended_ns = 0
-        self.span_length = self.answer_length = 0
+        self.asked = NULL
         self.abandoned = False
         self.origin_status = 0
         self.error = -1

@@ -142,9 +142,9 @@ cdef class Attempting(RequestWay):
             attempt.counted = True
             self.decision.slot_taken = False
         attempt.asked_ns = self.dialer.clock[0]
-        if self.trace != NULL:
+        if self.trace != NULL and self.trace.sampled:
             trace_attempt(self)
-        if attempt.balancer.times or self.entry_point.observer is not None or attempt.span_length:
+        if attempt.balancer.times or self.entry_point.observer is not None or attempt.asked != NULL:
             attempt.sent_ns = monotonic_ns()
         return self.dialer.connect(self, again)
 

@@ -13,7 +13,7 @@ from lbcore.http.response cimport Response
 from lbcore.http.span cimport span_of
 from lbcore.observability.observer cimport Observer
 from lbcore.observability.tracer cimport Tracer
-from lbcore.observability.tracer import attribute
+from lbcore.observability.span_encoder import attribute
 from lbcore.http.networks cimport Networks
 from lbcore.state.budget cimport MemoryBudget
 from lbcore.state.region cimport Region

@@ -1,22 +1,24 @@
-"""The spans of an exchange: one of the entry point, one of each attempt, and, if details are wanted, of each part of the way. No I/O.
+"""The spans of an exchange: one of the entry point, one of each attempt and of each question of a middleware, and, if details are wanted, of
+each part of the way. No I/O.
 
 They have Traefik's names and follow each other as Traefik's do: that of the method, Router, the middlewares of the router and of services,
-then for each attempt Service and ReverseProxy. All but the last one end with the exchange.
+then for each attempt Service and ReverseProxy; AuthRequest is one of the middleware that asks. All but these last ones end with the exchange.
+What they tell is put together here, as a record, and formatted elsewhere: see `span_record`.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
-from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.string cimport memcpy, memset
 
 from lbcore.http.span cimport Span, span_of
-from lbcore.observability.observer cimport method_index
-from lbcore.observability.protobuf cimport (
-    KEY_ROOM, KIND_CLIENT, KIND_SERVER, SPAN_ATTRIBUTE, SPAN_END, SPAN_ID, SPAN_KIND, SPAN_NAME, SPAN_OF_SCOPE, SPAN_PARENT_ID,
-    SPAN_START, SPAN_TRACE_ID, SPAN_TRACE_STATE, begin_message, end_message, put_fixed64, put_number, put_raw, put_utf8, put_varint,
+from lbcore.http.request cimport Request
+from lbcore.middleware.base cimport Reply
+from lbcore.observability.span_encoder import described
+from lbcore.observability.span_record cimport (
+    ASKED_AGENT, ASKED_ATTEMPT, ASKED_METHOD, ASKED_QUESTION, ASKED_SERVICE, ASKED_TEXTS, LONGEST_TEXT, RECORD_ALIGN, REQUEST_TEXTS, SAME,
+    TEXT_METHOD, AskedRecord, RequestRecord, StepRecord,
 )
-from lbcore.observability.trace cimport Step, Trace
+from lbcore.observability.trace cimport Asked, Question, Step, Trace
 from lbcore.observability.tracer cimport Tracer
-from lbcore.observability.tracer import described
 from lbcore.proxy.attempt cimport Attempt
 from lbcore.proxy.exchange cimport Exchange
 from lbcore.routing.guarded cimport Guarded
@@ -24,8 +26,8 @@ from lbcore.routing.route cimport Route
 from lbcore.selection.clock cimport monotonic_ns
 from lbcore.state.layout cimport ERROR_TIMEOUT
 
-cdef enum:
-    SPAN_ROOM = 192            # most bytes of a span without name and attributes, but for its status
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
 
 
 cdef tuple encoded(tuple spans):
@@ -68,61 +70,36 @@ cdef int enter_gate(Exchange exchange, Guarded gate, Py_ssize_t step) except -1:
 
 
 cdef int trace_attempt(Exchange exchange) except -1:
-    """A server is about to be asked."""
+    """A server is about to be asked, by a request that is sampled."""
     cdef Attempt attempt = exchange.attempt
-    attempt.span_length = (<Tracer>exchange.entry_point.tracer).ask(
-        exchange.trace, exchange.request, attempt.server.key, attempt.server.prefix, attempt.span_id, &attempt.span_text)
+    attempt.asked = (<Tracer>exchange.entry_point.tracer).ask(
+        exchange.trace, exchange.request, attempt.server.key, attempt.server.prefix)
     return 0
 
 
 cdef int trace_answer(Exchange exchange) except -1:
     """The head of a server's answer is there."""
-    cdef Attempt attempt = exchange.attempt
-    attempt.answer_length = (<Tracer>exchange.entry_point.tracer).answered(
-        exchange.request, exchange.response, &attempt.answer_text)
-    return 0
+    return (<Tracer>exchange.entry_point.tracer).answered(exchange.request, exchange.response, &exchange.attempt.asked.answered)
 
 
-cdef inline char* put_head(char* out, const Trace* trace, const uint8_t* span_id, const uint8_t* parent_id, uint64_t begun_ns,
-                           uint64_t ended_ns) noexcept nogil:
-    """Identifiers and times of a span."""
-    cdef uint32_t flags = 0x101        # sampled; the parent is of this process
-    out = put_raw(out, SPAN_TRACE_ID, trace.trace_id, 16)
-    out = put_raw(out, SPAN_ID, span_id, 8)
-    if parent_id != NULL:
-        out = put_raw(out, SPAN_PARENT_ID, parent_id, 8)
-        if parent_id == &trace.parent_id[0]:
-            flags = 0x301              # of another one
-    if trace.state_length:
-        out[0] = SPAN_TRACE_STATE
-        out = put_varint(out + 1, trace.state_length)
-        out = put_utf8(out, trace.state, trace.state_length)
-    out = put_fixed64(out, SPAN_START, begun_ns)
-    out = put_fixed64(out, SPAN_END, ended_ns)
-    out[0] = <char>0x85
-    out[1] = 1
-    memcpy(out + 2, &flags, 4)
-    return out + 6
+cdef int trace_question(Exchange exchange, Request question, str address) except -1:
+    """A middleware is about to ask a server itself."""
+    return (<Tracer>exchange.entry_point.tracer).ask_question(exchange.trace, exchange.request, question, address)
 
 
-cdef inline char* put_name(char* out, const char* name, Py_ssize_t length, int kind) noexcept nogil:
-    out = put_raw(out, SPAN_NAME, name, length)
-    out[0] = SPAN_KIND
-    out[1] = <char>kind
-    return out + 2
-
-
-cdef inline char* put_error(char* out) noexcept nogil:
-    """The status of a span: an error."""
-    memcpy(out, b"\x7a\x02\x18\x02", 4)
-    return out + 4
-
-
-cdef inline char* put_outcome(char* out, int status, int least_error) noexcept nogil:
-    """The status of an answer, and that of its span."""
-    if status > 0:
-        out = put_number(out, SPAN_ATTRIBUTE, b"http.response.status_code", 25, status)
-    return put_error(out) if status >= least_error or status < 100 else out
+cdef int trace_reply(Exchange exchange, Reply reply) except -1:
+    """The question of a middleware is answered, or there is no answer. An exchange has one that is open at a time, the latest one."""
+    cdef Question* question
+    if not exchange.trace.sampled:
+        return 0
+    question = exchange.trace.first_question
+    if question == NULL or question.ended_ns:
+        return 0
+    question.ended_ns = monotonic_ns()
+    if reply.response is None or reply.error >= 0:     # an error of lbcore's own is no answer of the server
+        return 0
+    question.status = reply.response.status
+    return (<Tracer>exchange.entry_point.tracer).answered(exchange.request, reply.response, &question.asked.answered)
 
 
 cdef int status_of(Attempt attempt, int status) noexcept:
@@ -136,115 +113,193 @@ cdef int status_of(Attempt attempt, int status) noexcept:
 
 cdef inline bint has_span(Attempt attempt, Attempt following) noexcept:
     """Whether an attempt was made. One over a connection that turned out to be dead is none of its own."""
-    return attempt.server is not None and attempt.sent_ns and attempt.span_length and (following is None or not following.again)
+    return attempt.server is not None and attempt.sent_ns and attempt.asked != NULL and (following is None or not following.again)
+
+
+cdef inline char* aligned(char* out) noexcept nogil:
+    """Where the next record begins."""
+    return <char*>((<uintptr_t>out + RECORD_ALIGN - 1) & ~<uintptr_t>(RECORD_ALIGN - 1))
+
+
+cdef inline char* put_span(char* out, Span text) noexcept nogil:
+    if text.len:
+        memcpy(out, text.ptr, text.len)
+    return out + text.len
+
+
+cdef inline Py_ssize_t room_of(const Span* texts, int count) noexcept nogil:
+    """Most bytes of texts."""
+    cdef Py_ssize_t room = RECORD_ALIGN
+    cdef int i
+    for i in range(count):
+        room += texts[i].len if texts[i].len < LONGEST_TEXT else LONGEST_TEXT
+    return room
+
+
+cdef inline char* put_texts(char* out, const Span* texts, uint16_t* lengths, int count) noexcept nogil:
+    cdef Py_ssize_t length
+    cdef int i
+    for i in range(count):
+        length = texts[i].len
+        if length > LONGEST_TEXT:
+            length = LONGEST_TEXT
+        lengths[i] = <uint16_t>length
+        if length:
+            memcpy(out, texts[i].ptr, length)
+            out += length
+    return out
+
+
+cdef inline char* put_asked_texts(char* out, const Trace* trace, Asked* asked, uint16_t* lengths) noexcept nogil:
+    """Those of a request to a server, but for what is as in the client's."""
+    cdef Span* mine
+    cdef const Span* first
+    cdef int i
+    out = put_texts(out, asked.texts, lengths, ASKED_METHOD)
+    for i in range(ASKED_METHOD, ASKED_AGENT + 1):
+        mine = &asked.texts[i]
+        first = &trace.texts[TEXT_METHOD + i - ASKED_METHOD]
+        if mine.ptr == first.ptr and mine.len == first.len:
+            lengths[i] = SAME
+        else:
+            out = put_texts(out, mine, lengths + i, 1)
+    return put_texts(out, asked.texts + ASKED_AGENT + 1, lengths + ASKED_AGENT + 1, ASKED_TEXTS - ASKED_AGENT - 1)
+
+
+cdef inline char* put_asked(char* out, const Trace* trace, Asked* asked, AskedRecord* record) noexcept nogil:
+    """The rest of a record that is filled but for what the request has said."""
+    memcpy(record.span_id, asked.span_id, 8)
+    record.captured = <uint32_t>asked.captured.len
+    record.answered = <uint32_t>asked.answered.len
+    out = put_asked_texts(out + sizeof(AskedRecord), trace, asked, record.lengths)
+    return aligned(put_span(put_span(out, asked.captured), asked.answered))
+
+
+cdef inline Py_ssize_t room_of_asked(const Asked* asked) noexcept nogil:
+    return <Py_ssize_t>sizeof(AskedRecord) + room_of(asked.texts, ASKED_TEXTS) + asked.captured.len + asked.answered.len
+
+
+cdef inline Attempt attempt_at(Exchange exchange, list before, Py_ssize_t index):
+    """The attempts of an exchange by number: those before the last one, and that one; then None."""
+    cdef Py_ssize_t count = len(before) if before is not None else 0
+    if index < count:
+        return <Attempt>before[index]
+    return exchange.attempt if index == count else None
 
 
 cdef int end_trace(Exchange exchange, list attempts) except -1:
-    """An exchange has ended: export its spans, if it is sampled.
+    """An exchange that is sampled has ended: export its spans.
 
     attempts  those before the last one; None: there were none.
     """
     cdef Trace* trace = exchange.trace
-    cdef Tracer tracer = <Tracer>exchange.entry_point.tracer
+    cdef Tracer tracer
     cdef Attempt attempt, following
-    cdef list made = (attempts or []) + [exchange.attempt]
     cdef Step* step
-    cdef const uint8_t* parent = NULL
-    cdef const uint8_t* above
-    cdef const char* captured = NULL
-    cdef Span name
-    cdef Py_ssize_t captured_length, room, span_room, i, n_spans = 1 + trace.n_steps, resent = 0
-    cdef bytes service
-    cdef bint refused
-    cdef timespec now
-    cdef uint64_t ended_ns, shift_ns, attempt_ended_ns
-    cdef uint8_t[8] service_id
-    cdef char* begin
-    cdef char* span
+    cdef Question* question
+    cdef RequestRecord* record
+    cdef StepRecord* of_step
+    cdef AskedRecord* of_asked
+    cdef Span answered = span_of(NULL, 0)
+    cdef const uint8_t* parent
+    cdef const char* name
+    cdef Py_ssize_t room, length, i = 0
+    cdef uint64_t ended_ns
+    cdef int n_spans
+    cdef uint16_t resent = 0
     cdef char* out
-    exchange.trace = NULL
-    if not trace.sampled:
-        return 0
-    captured_length = tracer.answered(exchange.request, exchange.response, &captured)
+    tracer = <Tracer>exchange.entry_point.tracer
+    tracer.answered(exchange.request, exchange.response, &answered)
     ended_ns = monotonic_ns()
-    clock_gettime(CLOCK_REALTIME, &now)
-    shift_ns = <uint64_t>now.tv_sec * 1000000000 + <uint64_t>now.tv_nsec - ended_ns
-    span_room = SPAN_ROOM + trace.state_length
-    name = exchange.request.head.method if method_index(exchange.request.head.method.ptr, exchange.request.head.method.len) \
-        else span_of(b"HTTP", 4)
-    room = span_room + KEY_ROOM + trace.length + captured_length
+    n_spans = 1 + trace.n_steps + trace.n_questions
+    room = <Py_ssize_t>sizeof(RequestRecord) + room_of(trace.texts, REQUEST_TEXTS) + trace.captured.len + answered.len
     step = trace.first
     while step != NULL:
-        room += span_room + step.length
+        room += <Py_ssize_t>sizeof(StepRecord) + step.length + RECORD_ALIGN
         step = step.next
-    for i in range(len(made)):
-        attempt = <Attempt>made[i]
-        room += span_room + 2 * KEY_ROOM + attempt.span_length + attempt.answer_length
-        if trace.detailed and attempt.balancer is not None:
-            room += span_room + len(tracer.text_of(attempt.balancer.name, True))
-    begin = out = tracer.lines.begin(room)
-    if begin == NULL:
-        tracer.lines.lose(n_spans + len(made) - 1)
+    question = trace.first_question
+    while question != NULL:
+        room += room_of_asked(&question.asked)
+        question = question.next
+    attempt = attempt_at(exchange, attempts, 0)
+    while attempt is not None:
+        i += 1
+        following = attempt_at(exchange, attempts, i)
+        if has_span(attempt, following):
+            if trace.detailed:
+                name = PyUnicode_AsUTF8AndSize(attempt.balancer.name, &length)
+                attempt.asked.texts[ASKED_SERVICE] = span_of(name, length)
+                n_spans += 1
+            room += room_of_asked(attempt.asked)
+            n_spans += 1
+        attempt = following
+    out = tracer.lines.begin(room)
+    if out == NULL:
+        tracer.lines.lose(n_spans - 1)
         return 0
-    span = out
+    record = <RequestRecord*>out
+    record.captured = <uint32_t>trace.captured.len
+    record.answered = <uint32_t>answered.len
+    record.n_steps = <uint16_t>trace.n_steps
+    record.n_asked = <uint16_t>trace.n_questions
+    memcpy(record.trace_id, trace.trace_id, 16)
+    memcpy(record.span_id, trace.span_id, 8)
     if trace.has_parent:
-        parent = &trace.parent_id[0]
-    out = put_head(begin_message(out, SPAN_OF_SCOPE), trace, &trace.span_id[0], parent,
-                   trace.begun_ns + shift_ns, ended_ns + shift_ns)
-    out = put_name(out, name.ptr, name.len, KIND_SERVER)
-    memcpy(out, trace.attributes, trace.length)
-    out += trace.length
-    if captured_length:
-        memcpy(out, captured, captured_length)
-        out += captured_length
-    out = put_outcome(out, exchange.status, 500)
-    end_message(span, out)
+        memcpy(record.parent_id, trace.parent_id, 8)
+    else:
+        memset(record.parent_id, 0, 8)
+    record.begun_ns = trace.begun_ns
+    record.ended_ns = ended_ns
+    record.body_bytes = trace.body_bytes
+    record.status = <uint16_t>exchange.status
+    record.has_peer = exchange.request.head.client != NULL
+    record.port = exchange.request.head.client.port if record.has_peer else 0
+    record.major_version = <uint8_t>exchange.request.head.major_version
+    record.minor_version = <uint8_t>exchange.request.head.minor_version
+    record.refused = exchange.status >= 400 and exchange.attempt.server is None and exchange.error < 0
+    out = put_texts(out + sizeof(RequestRecord), trace.texts, record.lengths, REQUEST_TEXTS)
+    out = aligned(put_span(put_span(out, trace.captured), answered))
     parent = &trace.span_id[0]
-    refused = exchange.status >= 400 and exchange.attempt.server is None and exchange.error < 0     # by a middleware
     step = trace.first
     while step != NULL:
-        span = out
-        out = put_head(begin_message(out, SPAN_OF_SCOPE), trace, &step.span_id[0], parent, step.begun_ns + shift_ns, ended_ns + shift_ns)
-        memcpy(out, step.text, step.length)
-        out += step.length
-        if refused and step.next == NULL:
-            out = put_error(out)
-        end_message(span, out)
+        of_step = <StepRecord*>out
+        memcpy(of_step.span_id, step.span_id, 8)
+        of_step.begun_ns = step.begun_ns
+        of_step.length = <uint32_t>step.length
+        out = aligned(put_span(out + sizeof(StepRecord), span_of(step.text, step.length)))
         parent = &step.span_id[0]
         step = step.next
-    for i in range(len(made)):
-        attempt = <Attempt>made[i]
-        following = <Attempt>made[i + 1] if i + 1 < len(made) else None
-        if not has_span(attempt, following):
-            continue
-        attempt_ended_ns = attempt.ended_ns if attempt.ended_ns else ended_ns
-        above = parent
-        if trace.detailed:
-            service = tracer.text_of(attempt.balancer.name, True)
-            tracer.draw(&service_id[0])
-            above = &service_id[0]
-            span = out
-            out = put_head(begin_message(out, SPAN_OF_SCOPE), trace, above, parent, attempt.sent_ns + shift_ns,
-                           attempt_ended_ns + shift_ns)
-            memcpy(out, <const char*>service, len(service))
-            out += len(service)
-            end_message(span, out)
-            n_spans += 1
-        span = out
-        out = put_head(begin_message(out, SPAN_OF_SCOPE), trace, &attempt.span_id[0], above,
-                       attempt.sent_ns + shift_ns,
-                       (attempt.sent_ns + attempt.origin_ns if attempt.origin_ns else attempt_ended_ns) + shift_ns)
-        out = put_name(out, b"ReverseProxy", 12, KIND_CLIENT)
-        memcpy(out, attempt.span_text, attempt.span_length)
-        out += attempt.span_length
-        if attempt.answer_length:
-            memcpy(out, attempt.answer_text, attempt.answer_length)
-            out += attempt.answer_length
-        if resent:
-            out = put_number(out, SPAN_ATTRIBUTE, b"http.request.resend_count", 25, resent)
-        resent += 1
-        out = put_outcome(out, status_of(attempt, exchange.status), 400)
-        end_message(span, out)
-        n_spans += 1
+    question = trace.first_question
+    while question != NULL:
+        of_asked = <AskedRecord*>out
+        memcpy(of_asked.parent_id, question.parent_id, 8)
+        of_asked.begun_ns = question.begun_ns
+        of_asked.head_ns = of_asked.ended_ns = question.ended_ns if question.ended_ns else ended_ns
+        of_asked.status = <uint16_t>question.status
+        of_asked.resent = 0
+        of_asked.kind = ASKED_QUESTION
+        out = put_asked(out, trace, &question.asked, of_asked)
+        question = question.next
+    i = 0
+    attempt = attempt_at(exchange, attempts, 0)
+    while attempt is not None:
+        i += 1
+        following = attempt_at(exchange, attempts, i)
+        if has_span(attempt, following):
+            record.n_asked += 1
+            of_asked = <AskedRecord*>out
+            memcpy(of_asked.parent_id, parent, 8)
+            if trace.detailed:
+                tracer.draw(of_asked.service_id)
+            of_asked.begun_ns = attempt.sent_ns
+            of_asked.ended_ns = attempt.ended_ns if attempt.ended_ns else ended_ns
+            of_asked.head_ns = attempt.sent_ns + attempt.origin_ns if attempt.origin_ns else of_asked.ended_ns
+            of_asked.status = <uint16_t>status_of(attempt, exchange.status)
+            of_asked.resent = resent
+            of_asked.kind = ASKED_ATTEMPT
+            out = put_asked(out, trace, attempt.asked, of_asked)
+            resent += 1
+        attempt = following
+    record.length = <uint32_t>(out - <char*>record)
     tracer.lines.commit(out, ended_ns, <uint32_t>n_spans)
     return 0

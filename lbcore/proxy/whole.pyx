@@ -12,7 +12,7 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sanitizer cimport POOLS
 from lbcore.http.span cimport span_bytes, span_eq
-from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending, Slot, item_of
+from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Middleware, Pending, Reply, Slot, item_of
 from lbcore.proxy.attempt cimport Attempt
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.explainer cimport explain_if_asked
@@ -28,7 +28,7 @@ from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_NO_ROUTER
 from lbcore.proxy.answer_way cimport AnswerWay
 from lbcore.proxy.attempts cimport PHASE_CHOOSE, PHASE_GATES, PHASE_QUEUE, PHASE_ROUTE
 from lbcore.proxy.exchange cimport ClientStream, Dialer, Exchange
-from lbcore.proxy.tracing cimport begin_trace, enter_middleware, enter_router
+from lbcore.proxy.tracing cimport begin_trace, enter_middleware, enter_router, trace_question, trace_reply
 
 cdef enum:
     KEPT_EXCHANGES = 1024      # kept for reuse
@@ -99,6 +99,12 @@ cdef class WholeExchange(AnswerWay):
         if self.trace.sampled and self.trace.detailed:
             enter_router(self, self.route)
         return 0
+
+    cdef int trace_question(self, Request question, str address) except -1:
+        return trace_question(self, question, address) if self.trace != NULL else 0
+
+    cdef int trace_reply(self, Reply reply) except -1:
+        return trace_reply(self, reply) if self.trace != NULL else 0
 
     cdef int begin_subrequest(self, Service service) except -1:
         """Ask a service for lbcore itself: `request` is complete, and its client is a LocalStream."""

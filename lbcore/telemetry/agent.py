@@ -12,6 +12,7 @@ from lbcore.api.runtime import Runtime
 from lbcore.config.static import Otlp, StaticConfig
 from lbcore.errors import Problem
 from lbcore.observability.ring import RECORDS, SPANS, LineReader
+from lbcore.observability.span_encoder import SpanEncoder
 from lbcore.state.region import Region
 from lbcore.telemetry.collector import Collector, Signal, collector_of, problems_of
 from lbcore.telemetry.log_export import LogExport
@@ -52,7 +53,13 @@ class Telemetry:
             self._collectors.append(collector)
             resource = resource_of(tracing.service_name, tracing.resource_attributes).SerializeToString()
             self.spans = RingExport(
-                "spans", LineReader(region, SPANS), collector, tracing.otlp.place, resource, scope().SerializeToString()
+                "spans",
+                LineReader(region, SPANS),
+                collector,
+                tracing.otlp.place,
+                resource,
+                scope().SerializeToString(),
+                SpanEncoder(tracing).encode,
             )
         self.records: RingExport | None = None
         if static.access_log is not None and static.access_log.otlp is not None:

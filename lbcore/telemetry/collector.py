@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import socket
+import ssl
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from isal import igzip
 
 from lbcore.config.static import Otlp, OtlpGrpc, OtlpHttp
+from lbcore.config.static.providers import ClientTls
 from lbcore.errors import ConfigError, Problem
 from lbcore.tls.clients import context_of, pem_of
 
@@ -108,6 +111,21 @@ class HttpCollector:
         self._pool.clear()
 
 
+def name_in(certificate: bytes, default: str) -> str:
+    """A name that a certificate, given as DER, is for. Raises ValueError."""
+    from cryptography import x509
+
+    found = x509.load_der_x509_certificate(certificate)
+    try:
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        common = found.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        return str(common[0].value) if common else default
+    for name in names.get_values_for_type(x509.DNSName):
+        return name.replace("*", "any")
+    return next((str(address) for address in names.get_values_for_type(x509.IPAddress)), default)
+
+
 class GrpcCollector:
     """A collector that is asked over gRPC. Messages are encoded already."""
 
@@ -119,26 +137,50 @@ class GrpcCollector:
         self._method = f"/opentelemetry.proto.collector.{name}.v1.{name.title()}Service/Export"
         self._metadata = [(key.lower(), value) for key, value in settings.headers.items()]
         self._endpoint = settings.endpoint
-        self._credentials: Any = None
-        tls = settings.tls
-        if not settings.insecure:
-            if tls is not None and tls.insecure_skip_verify:
-                text = "insecureSkipVerify: gRPC verifies each certificate"
-                raise ConfigError([Problem(f"{place}.tls", text, "name its authority in ca, or use http")])
-            context_of(f"{place}.tls", tls)  # finds out what is wrong with the files
-            ca, cert, key = (tls.ca, tls.cert, tls.key) if tls is not None else ("", "", "")
-            self._credentials = grpc.ssl_channel_credentials(
-                pem_of(f"{place}.tls.ca", ca), pem_of(f"{place}.tls.key", key), pem_of(f"{place}.tls.cert", cert)
-            )
+        self._encrypts = not settings.insecure
+        self._authorities: bytes | None = None
+        self._pair: tuple[bytes | None, bytes | None] = (None, None)
+        self._unverified: ssl.SSLContext | None = None
+        if self._encrypts:
+            tls = settings.tls or ClientTls()
+            context = context_of(f"{place}.tls", tls)  # finds out what is wrong with the files
+            self._authorities = pem_of(f"{place}.tls.ca", tls.ca)
+            self._pair = pem_of(f"{place}.tls.key", tls.key), pem_of(f"{place}.tls.cert", tls.cert)
+            if tls.insecure_skip_verify:
+                context.set_alpn_protocols(["h2"])
+                self._unverified = context
         self._channel: Any = None
+
+    def _open(self) -> Any:
+        options: list[tuple[str, int | str]] = [("grpc.enable_retries", 0)]
+        if not self._encrypts:
+            return self._grpc.insecure_channel(self._endpoint, options)
+        authorities = self._authorities
+        if self._unverified is not None:
+            authorities, name = self._present_certificate(self._unverified)
+            options.append(("grpc.ssl_target_name_override", name))
+        credentials = self._grpc.ssl_channel_credentials(authorities, *self._pair)
+        return self._grpc.secure_channel(self._endpoint, credentials, options)
+
+    def _present_certificate(self, context: ssl.SSLContext) -> tuple[bytes, str]:
+        """The certificate that the collector has now, as PEM, and a name in it: gRPC verifies each one, so it is to
+        accept this one. Raises SendError."""
+        host, _, port = self._endpoint.rpartition(":")
+        host = host.strip("[]")
+        try:
+            with (
+                socket.create_connection((host, int(port)), TIMEOUT_S) as sock,
+                context.wrap_socket(sock, server_hostname=host) as encrypted,
+            ):
+                found = encrypted.getpeercert(True) or b""
+            return ssl.DER_cert_to_PEM_cert(found).encode(), name_in(found, host)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise SendError(f"it cannot be reached: {reason}", again=True) from None
 
     def post(self, body: bytes) -> None:
         if self._channel is None:
-            options = [("grpc.enable_retries", 0)]
-            if self._credentials is None:
-                self._channel = self._grpc.insecure_channel(self._endpoint, options)
-            else:
-                self._channel = self._grpc.secure_channel(self._endpoint, self._credentials, options)
+            self._channel = self._open()
         call = self._channel.unary_unary(self._method)
         try:
             call(body, timeout=TIMEOUT_S, metadata=self._metadata, compression=self._grpc.Compression.Gzip)
@@ -148,6 +190,8 @@ class GrpcCollector:
             again = {codes.CANCELLED, codes.DEADLINE_EXCEEDED, codes.ABORTED, codes.OUT_OF_RANGE, codes.UNAVAILABLE,
                      codes.DATA_LOSS, codes.RESOURCE_EXHAUSTED}  # fmt: skip
             text = " ".join(str(error.details()).split())
+            if self._unverified is not None and code is codes.UNAVAILABLE:
+                self.close()  # it may have another certificate by now
             raise SendError(f"it answers {code.name}: {text[:200]}", again=code in again) from None
 
     async def send(self, body: bytes) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from lbcore.observability.ring import LineReader
 from lbcore.telemetry.collector import Collector, SendError
 
 INTERVAL_S = 0.25  # between two looks at the rings
 LONGEST_PAUSE_S = 30.0  # between two attempts, while the collector is away
+MOST_BYTES = 1 << 19  # of a ring's contents in a request, which may grow to some times as much: collectors take 4 MiB
 REPORT_S = 60.0  # losses are reported at most once in this time
 
 _log = logging.getLogger("lbcore.telemetry")
@@ -39,12 +41,21 @@ class RingExport:
     what       what is in them, in the plural, for texts.
     place      the collector, for texts.
     resource, scope  encoded messages that go with all that is sent.
+    encode     makes of what is in a ring what is sent; None: it is that. Raises ValueError.
     sent       items that the collector has taken.
     """
 
     def __init__(
-        self, what: str, reader: LineReader, collector: Collector, place: str, resource: bytes, scope: bytes
+        self,
+        what: str,
+        reader: LineReader,
+        collector: Collector,
+        place: str,
+        resource: bytes,
+        scope: bytes,
+        encode: Callable[[bytes], bytes] | None = None,
     ) -> None:
+        self._encode = encode
         self._what = what
         self._reader = reader
         self._collector = collector
@@ -58,8 +69,12 @@ class RingExport:
         self.sent = 0
 
     def _request(self, block: bytes) -> bytes:
-        """A request of OTLP: the resource, the scope, and what workers have encoded, each with its tag."""
-        return field(1, self._resource + field(2, self._scope + block))
+        """A request of OTLP: the resource, the scope, and what is exported, each with its tag."""
+        if self._encode is not None:
+            block = self._encode(block)
+        scoped = varint(2 << 3 | 2) + varint(len(self._scope) + len(block))
+        length = len(self._resource) + len(scoped) + len(self._scope) + len(block)
+        return b"".join([varint(1 << 3 | 2), varint(length), self._resource, scoped, self._scope, block])
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -77,6 +92,9 @@ class RingExport:
             count = self._reader.items
             try:
                 await self._collector.send(self._request(block))
+            except ValueError as error:
+                self._reader.note_lost(count)
+                _log.error("%s: internal error", self._what, exc_info=error)
             except SendError as error:
                 if error.again:
                     self._note_away(error)
@@ -92,7 +110,7 @@ class RingExport:
 
     def _merged(self) -> bytes:
         try:
-            return self._reader.merge(time.monotonic_ns())
+            return self._reader.merge(time.monotonic_ns(), MOST_BYTES)
         except MemoryError:  # tried again later
             return b""
 

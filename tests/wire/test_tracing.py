@@ -317,7 +317,7 @@ def test_what_lbcore_answers_itself() -> None:
         found = {span.attributes["url.path"]: span for span in collector.spans}
         statuses = {path: span.attributes["http.response.status_code"] for path, span in found.items()}
         assert statuses == {"/ping": 200, "/none": 404, "/y": 404}
-        assert (found["/y"].name, found["/y"].attributes["http.request.method"]) == ("HTTP", "FETCH")
+        assert (found["/y"].name, found["/y"].attributes["http.request.method"]) == ("FETCH", "FETCH")
 
 
 def test_each_attempt_has_a_span() -> None:
@@ -516,3 +516,100 @@ def test_over_tls_with_a_certificate_of_its_own(files: tuple[Files, Files, Files
 def test_endpoints_that_are_none(otlp: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason), edge({"http": {}}, None, {"tracing": {"otlp": otlp}}):
         pass
+
+
+def asking(url: str, **settings: Any) -> dict[str, Any]:
+    return {"guard": {"forwardAuth": {"address": url, **settings}}}
+
+
+@pytest.mark.parametrize("detailed", [False, True])
+def test_the_question_of_forward_auth_has_a_span(detailed: bool) -> None:
+    with http_collector() as collector, recorders("a", "auth") as (a, auth):
+        dynamic = config({"all": {"loadBalancer": {"servers": [{"url": a.url}]}}})
+        dynamic["http"]["middlewares"] = asking(f"{auth.url}/check?k=v", authRequestHeaders=["X-Id"])
+        dynamic["http"]["routers"]["all"]["middlewares"] = ["guard"]
+        if detailed:
+            dynamic["http"]["routers"]["all"]["observability"] = {"traceVerbosity": "detailed"}
+        more = {"capturedRequestHeaders": ["X-Id"], "capturedResponseHeaders": ["X-From"]}
+        with traced(collector, dynamic, **more) as lb:
+            assert " 200 " in lb.ask(with_headers("X-Id: 7"))[0]
+            spans = collector.wait(6 if detailed else 3)
+        span, asked = one(spans, "AuthRequest"), one(spans, "ReverseProxy")
+        assert span.kind == CLIENT
+        assert span.parent == one(spans, "ForwardAuth" if detailed else "GET").id
+        assert span.attributes == {
+            "http.request.method": "GET",
+            "network.protocol.version": "1.1",
+            "url.full": f"{auth.url}/check?k=REDACTED",
+            "url.scheme": "http",
+            "user_agent.original": "",
+            "network.peer.address": "127.0.0.1",
+            "network.peer.port": auth.port,
+            "server.address": "127.0.0.1",
+            "server.port": auth.port,
+            "http.request.header.x-id": ["7"],
+            "http.response.status_code": 200,
+            "http.response.header.x-from": ["auth"],
+        }
+        assert not span.error
+        assert one(spans, "GET").start <= span.start <= span.end <= asked.start
+        assert auth.requests[0][1]["traceparent"] == f"00-{span.trace}-{span.id}-01"
+        assert a.requests[0][1]["traceparent"] == f"00-{span.trace}-{asked.id}-01"
+
+
+def test_a_question_that_is_refused_or_has_no_answer() -> None:
+    dead = f"http://127.0.0.1:{free_port()}/"
+    with http_collector() as collector, recorders("a", "auth") as (a, auth):
+        auth.answer = lambda *_: (401, b"")
+        dynamic = config({"all": {"loadBalancer": {"servers": [{"url": a.url}]}}})
+        dynamic["http"]["middlewares"] = {**asking(auth.url), "dead": {"forwardAuth": {"address": dead}}}
+        for name, guard in (("all", "guard"), ("dead", "dead")):
+            dynamic["http"]["routers"][name] = {"rule": f"Path(`/{name}`)", "service": "all", "middlewares": [guard]}
+        with traced(collector, dynamic) as lb:
+            assert " 401 " in lb.ask(with_headers(target="/all"))[0]
+            assert " 500 " in lb.ask(with_headers(target="/dead"))[0]
+            refused = collector.wait(2, url__path="/all")
+            failed = collector.wait(2, url__path="/dead")
+        assert (one(refused, "AuthRequest").error, one(refused, "GET").error) == (True, False)
+        assert one(refused, "AuthRequest").attributes["http.response.status_code"] == 401
+        assert "http.response.status_code" not in one(failed, "AuthRequest").attributes
+
+
+def test_a_question_of_a_request_that_is_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_PROPAGATORS", "tracecontext,b3")
+    with http_collector() as collector, recorders("a", "auth") as (a, auth):
+        dynamic = config({"all": {"loadBalancer": {"servers": [{"url": a.url}]}}})
+        dynamic["http"]["middlewares"] = asking(auth.url, authRequestHeaders=["X-Id"])
+        dynamic["http"]["routers"]["all"]["middlewares"] = ["guard"]
+        with traced(collector, dynamic, sampleRate=0) as lb:
+            assert " 200 " in lb.ask(with_headers(f"traceparent: 00-{TRACE}-{PARENT}-00"))[0]
+        told, passed = auth.requests[0][1], a.requests[0][1]
+        found = W3C.fullmatch(told["traceparent"])
+        assert found is not None
+        assert (found[1], found[3]) == (TRACE, "00")
+        assert told["b3"] == f"{TRACE}-{found[2]}-0"
+        assert found[2] not in (PARENT, passed["traceparent"].split("-")[2])
+        assert collector.spans == []
+
+
+def test_of_two_headers_one_counts() -> None:
+    other = TRACE[::-1]
+    with http_collector() as collector, recorders("a") as (a,):
+        dynamic = config({"all": {"loadBalancer": {"servers": [{"url": a.url}]}}})
+        with traced(collector, dynamic, sampleRate=0) as lb:
+            lb.ask(with_headers(f"traceparent: 00-{TRACE}-{PARENT}-00", f"traceparent: 00-{other}-{PARENT}-01"))
+        assert collector.spans == []
+        assert a.requests[0][1]["traceparent"].startswith(f"00-{TRACE}-")
+
+
+@pytest.mark.parametrize("name", ["DNS:elsewhere.test", "DNS:*.elsewhere.test", "IP:10.9.8.7", ""])
+def test_over_grpc_whatever_the_certificate(tmp_path: Path, name: str) -> None:
+    by = authority(tmp_path, "authority")
+    server = signed(tmp_path, by, "server", *filter(None, [name]), extensions=("extendedKeyUsage=serverAuth",))
+    credentials = grpc.ssl_server_credentials([(server.key.read_bytes(), server.certificate.read_bytes())])
+    with grpc_collector(credentials) as collector, recorders("a") as (a,):
+        dynamic = config({"all": {"loadBalancer": {"servers": [{"url": a.url}]}}})
+        grpc_settings = {"endpoint": collector.address, "tls": {"insecureSkipVerify": True}}
+        with traced(collector, dynamic, otlp={"grpc": grpc_settings}) as lb:
+            lb.ask(GET)
+            assert {span.name for span in collector.wait(2)} == {"GET", "ReverseProxy"}
