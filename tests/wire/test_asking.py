@@ -25,7 +25,8 @@ def known_asking(monkeypatch: pytest.MonkeyPatch) -> Any:
 def guarded(place: str, auth: Any, url: str) -> dict[str, Any]:
     services = auth if isinstance(auth, dict) else {"loadBalancer": {"servers": [{"url": auth}], "maxConnections": 1}}
     dynamic = config({"auth": services}, all=url)
-    dynamic["http"]["middlewares"] = {"asking": {"addPrefix": {"prefix": "/unused"}}}
+    # What stands in its place refers to the service, too, so that a change of that concerns it.
+    dynamic["http"]["middlewares"] = {"asking": {"errors": {"service": "auth", "status": ["599"], "query": "/"}}}
     where = dynamic["http"]["routers"]["all"] if place == "router" else dynamic["http"]["services"]["all"]
     where["middlewares"] = ["asking"]
     return dynamic
