@@ -66,6 +66,7 @@ MIDDLEWARES: dict[str, Any] = {
     "hosts": {"headers": {"allowedHosts": ["other.test"]}},
     "chained": {"chain": {"middlewares": ["add", "heads"]}},
     "certificate": {"passTLSClientCert": {"pem": True}},
+    "pages": {"grpcWeb": {"allowOrigins": ["https://a.test"]}},
 }
 
 
@@ -117,6 +118,13 @@ REQUESTS = [
     get("/hosts/200"),
     get("/chained/200"),
     get("/certificate/200", "X-Forwarded-Tls-Client-Cert: mine"),
+    get(
+        "/pages/200",
+        "Origin: https://a.test",
+        "Access-Control-Request-Method: POST",
+        "Access-Control-Request-Headers: content-type, x-grpc-web",
+    ).replace(b"GET", b"OPTIONS", 1),
+    get("/pages/200"),
 ]
 
 
