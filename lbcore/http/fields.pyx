@@ -37,17 +37,40 @@ cdef inline bint has_byte(Span text, int byte) noexcept nogil:
     return text.len > 0 and memchr(text.ptr, byte, text.len) != NULL
 
 
+cdef enum:
+    IN_NAME = 1                # not in the name of a field: controls, space, colon, capitals, what is not ASCII
+    IN_VALUE = 2               # not in its value: NUL and the ends of lines
+    SHORT_BYTES = 48           # a value up to that length is looked at once, byte by byte
+
+cdef uint8_t UNSAFE[256]       # bits for each byte
+
+
+cdef void fill_unsafe() noexcept:
+    cdef int byte
+    for byte in range(256):
+        UNSAFE[byte] = IN_NAME if byte <= 0x20 or byte >= 0x7F or byte == c":" or c"A" <= byte <= c"Z" else 0
+    for byte in (0, c"\n", c"\r"):
+        UNSAFE[byte] |= IN_VALUE
+
+
+fill_unsafe()
+
+
 cdef bint is_safe(Span name, Span value) noexcept nogil:
     """Whether a field can be written as a line of HTTP/1 that is read as that field: a name in lower case, no end of a line."""
     cdef Py_ssize_t i
-    cdef char c
+    cdef uint8_t seen = 0
     if name.len == 0:
         return False
     for i in range(name.len):
-        c = name.ptr[i]
-        if c <= c" " or c >= 0x7F or c == c":" or c"A" <= c <= c"Z":
-            return False
-    return not (has_byte(value, c"\n") or has_byte(value, c"\r") or has_byte(value, 0))
+        seen |= UNSAFE[<uint8_t>name.ptr[i]]
+    if seen & IN_NAME:
+        return False
+    if value.len > SHORT_BYTES:
+        return not (has_byte(value, c"\n") or has_byte(value, c"\r") or has_byte(value, 0))
+    for i in range(value.len):
+        seen |= UNSAFE[<uint8_t>value.ptr[i]]
+    return not seen & IN_VALUE
 
 
 cdef bint is_of_connection(uint8_t kind, Span value) noexcept nogil:

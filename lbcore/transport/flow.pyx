@@ -181,6 +181,7 @@ cdef class FlowSession(Flushable):
     def __cinit__(self):
         self.list = &fields
         self.credit = CREDIT
+        self.gathers = True
 
     cdef void mark(self, Flow* flow, uint8_t events) noexcept:
         """Have `flow_ready` called for a flow."""
@@ -234,6 +235,7 @@ cdef class FlowSession(Flushable):
             self.newest.newer = flow
         self.newest = flow
         self.open_flows += 1
+        self.reactor.streams += 1
         if self.open_flows == 1:
             self.use_changed()
 
@@ -250,6 +252,7 @@ cdef class FlowSession(Flushable):
             flow.older.newer = flow.newer
         flow.newer = flow.older = NULL
         self.open_flows -= 1
+        self.reactor.streams -= 1
         if self.open_flows == 0:
             self.use_changed()
         Py_DECREF(<object>flow.owner)

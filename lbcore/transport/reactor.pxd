@@ -24,6 +24,7 @@ cdef class Channel(Timed):
 cdef class Flushable:
     cdef Flushable next_touched        # in the reactor's list
     cdef bint touched                  # it is in that list
+    cdef bint gathers                  # it has streams, whose output may wait a moment for that of others
 
     cdef int on_batch_end(self) except -1
     cdef void batch_end_failed(self, object error) noexcept
@@ -58,6 +59,12 @@ cdef class Reactor:
     cdef Flushable first_touched        # flushed after the present batch; the latest first
     cdef bint in_batch         # events are being served
     cdef bint hurried          # the turn ends after this batch
+    cdef bint loaded           # the last turn had many events
+    cdef bint gathers          # something in the list of `first_touched` does
+    cdef Py_ssize_t streams    # open in all sessions
+    cdef int skipped           # batches left after which there is no pause
+    cdef int doubt             # number of such batches after the last pause
+    cdef readonly Py_ssize_t pauses     # made so far
 
     cdef void enter(self) noexcept
     cdef void read_clock(self) noexcept
@@ -67,6 +74,8 @@ cdef class Reactor:
     cdef int touch(self, Flushable flushable) except -1
     cdef int flush_touched(self) except -1
     cdef int run_turn(self) except -1
+    cdef bint may_pause(self, int count) noexcept
+    cdef void judge_pause(self, int count) noexcept
     cdef int attach(self, Channel channel, int fd, uint32_t events) except -1
     cdef int change(self, Channel channel, uint32_t events) except -1
     cdef void detach(self, Channel channel) noexcept

@@ -25,6 +25,21 @@ cdef enum:
     SHARED_LINGER_MS = 1       # `linger_ms` if the loop has other tasks, which wait meanwhile
     TURN_MS = 5                # longest turn of the data plane, in which other work of the loop waits
     LOADED_EVENTS = 32         # a turn with this number of events counts as load
+    GATHER_NS = 50000         # pause in which output of many streams gathers; the kernel may make it twice as long
+    GATHER_STREAMS = 32        # open streams from which on it does: each of them then waits for much longer anyway
+    GATHERED_EVENTS = 16       # a batch with this number of events is large enough without a pause
+    MOST_SKIPPED = 64          # most batches without a pause, after pauses in which nothing came
+
+cdef extern from * nogil:
+    """
+    #include <time.h>
+
+    static inline void lbcore_pause(long ns) {
+        struct timespec time = {0, ns};
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+    }
+    """
+    void sleep_for "lbcore_pause"(long ns)
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -75,7 +90,10 @@ cdef class Channel(Timed):
 
 
 cdef class Flushable:
-    """What puts its output together until a batch of events has been served: many small pieces cost one call then."""
+    """What puts its output together until a batch of events has been served: many small pieces cost one call then.
+
+    Of what has many streams the output may wait a moment longer, under load: see `Reactor.may_pause`.
+    """
 
     cdef int on_batch_end(self) except -1:
         """The batch in which it was touched is over: send what has gathered. An error ends in `batch_end_failed`."""
@@ -298,6 +316,7 @@ cdef class Reactor:
         if self.first_touched is None and not self.in_batch:
             self.loop.call_soon(self._flush)
         flushable.touched = True
+        self.gathers = self.gathers or flushable.gathers
         flushable.next_touched = self.first_touched
         self.first_touched = flushable
         return 0
@@ -305,6 +324,7 @@ cdef class Reactor:
     cdef int flush_touched(self) except -1:
         """Some of them may touch others, or themselves, again."""
         cdef Flushable flushable
+        self.gathers = False
         while self.first_touched is not None:
             flushable = self.first_touched
             self.first_touched = flushable.next_touched
@@ -328,6 +348,7 @@ cdef class Reactor:
         cdef Channel channel
         cdef int count, i, timeout = 0, served = 0
         cdef int64_t turn_over = monotonic_ms() + TURN_MS, now
+        cdef bint paused = False
         self.hurried = False
         while self.epfd >= 0:
             with nogil:  # the wait may block
@@ -349,14 +370,44 @@ cdef class Reactor:
                     channel.on_ready(events[i].events)
                 except BaseException as error:
                     channel.fail(error)
+            served += count
+            if paused:
+                self.judge_pause(count)
+            elif self.first_touched is not None and self.may_pause(count):
+                with nogil:
+                    sleep_for(GATHER_NS)
+                self.pauses += 1
+                paused = True
+                timeout = 0
+                continue                       # with what has happened meanwhile
             if self.first_touched is not None:
                 self.flush_touched()
             self.in_batch = False
-            served += count
-            if self.hurried or now >= turn_over or (count == 0 and (timeout or self.watched)):
+            if self.hurried or now >= turn_over or (count == 0 and not paused and (timeout or self.watched)):
                 break
+            paused = False
             timeout = self.linger_ms
+        self.loaded = served >= LOADED_EVENTS
         return served
+
+    cdef bint may_pause(self, int count) noexcept:
+        """Whether output waits for that of further events, after a batch of so many.
+
+        Under load, servers that answer one by one would have each answer cost a wake-up, and a call that sends it. While many streams
+        are under way these costs are shared by a pause, which is short beside the time that a stream takes with so many others.
+        """
+        if not self.gathers or not self.loaded or self.streams < GATHER_STREAMS or count >= GATHERED_EVENTS \
+                or self.hurried or self.epfd < 0:
+            return False
+        if self.skipped:
+            self.skipped -= 1
+            return False
+        return True
+
+    cdef void judge_pause(self, int count) noexcept:
+        """So many events have come in a pause. Where none do, pauses become seldom."""
+        self.doubt = 0 if count else min(2 * self.doubt + 1, <int>MOST_SKIPPED)
+        self.skipped = self.doubt
 
     def _tick(self) -> None:
         """Fire the timers that are due, and schedule the next call while any timer is set."""
