@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help build system scanner system-bench run test test-asan fuzz test-browser dashboard pictures test-lowest packages sdist sbom image deb test-packages \
-	docs docs-serve bench bench-extra bench-micro bench-compare bench-report stubs man lint clean
+	docs docs-serve bench bench-extra bench-micro bench-compare bench-report first-request stubs man lint clean
 
 help: #? print this list
 	@grep -E '^[a-z-]+:.*#\?' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*#\? */  make \1\t/' | expand -t 20
@@ -68,6 +68,7 @@ test-lowest: system #? the test suite with the lowest versions of everything tha
 	.venv-lowest/bin/python -m pytest $(SIDE_BY_SIDE)
 
 packages: build #? the sdist and the wheel in dist/, as a release has them
+	@sh ci/system.sh wheel
 	$(BIN)/python ci/wheel.py
 
 sdist: $(VENV)/.installed #? the sdist alone
@@ -110,6 +111,9 @@ bench-micro: bench-extra #? measure single functions beside their rivals on PyPI
 bench-compare: bench-extra #? measure single functions, and fail where they are worse than bench/baseline.json
 	$(BIN)/python -m bench.compare
 
+first-request: #? measure the time from a clone to the first request, and put it into README.md
+	$(PYTHON) -m bench.first_request
+
 bench-report: bench-extra #? run the whole benchmark suite, and write bench/results/report.html
 	$(BIN)/python -m bench.report_all
 
@@ -117,7 +121,7 @@ stubs: build #? copy the docstrings of lbcore.selection into its stubs, after th
 	$(BIN)/python ci/stubs.py
 
 man: build #? write the manual pages of the commands to build/man
-	$(BIN)/python ci/man.py build/man
+	$(BIN)/lbcore man build/man
 
 lint: $(VENV)/.installed #? ruff and mypy
 	$(BIN)/ruff check .

@@ -1,9 +1,11 @@
 """Build the Debian package from the wheel in dist/, for the Python that runs this: `python3 ci/deb.py`.
 
-/opt/lbcore is a virtual environment over the Python of the system; beside it come the units of systemd and a
-configuration. What lbcore needs is taken from PyPI, or from dist/ alone with PIP_NO_INDEX=1.
+/opt/lbcore is a virtual environment over the Python of the system; beside it come the units of systemd, manual pages,
+the completion of shells, and a configuration. What lbcore needs is taken from PyPI, or from dist/ alone with
+PIP_NO_INDEX=1.
 """
 
+import gzip
 import os
 import shutil
 import subprocess
@@ -31,6 +33,11 @@ RELOAD = """#!/bin/sh
 set -e
 [ ! -d /run/systemd/system ] || systemctl daemon-reload
 """
+COMPLETIONS = {
+    "bash": "usr/share/bash-completion/completions/lbcore",
+    "zsh": "usr/share/zsh/vendor-completions/_lbcore",
+    "fish": "usr/share/fish/vendor_completions.d/lbcore.fish",
+}
 COMMAND = """#!/opt/lbcore/bin/python3
 import sys
 
@@ -64,6 +71,21 @@ def environment(tree: Path) -> None:
     (opt / "bin" / "python3").symlink_to(SYSTEM)
 
 
+def help_of(tree: Path) -> None:
+    """Manual pages, and the completion of shells, by the command itself."""
+    (packages,) = (tree / "opt/lbcore/lib").glob("python*/site-packages")
+    lbcore = [sys.executable, "-m", "lbcore"]
+    environ = {**os.environ, "PYTHONPATH": str(packages), "PYTHONDONTWRITEBYTECODE": "1"}
+    pages = tree / "usr/share/man/man1"
+    subprocess.run([*lbcore, "man", str(pages)], env=environ, check=True, stdout=subprocess.DEVNULL)
+    for page in pages.iterdir():
+        page.with_suffix(".1.gz").write_bytes(gzip.compress(page.read_bytes(), mtime=0))
+        page.unlink()
+    for shell, place in COMPLETIONS.items():
+        said = subprocess.run([*lbcore, "completion", shell], env=environ, check=True, capture_output=True, text=True)
+        write(tree / place, said.stdout)
+
+
 def main() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     ask = ["dpkg", "--print-architecture"]
@@ -77,6 +99,7 @@ def main() -> None:
             write(tree / "usr/lib/systemd/system" / unit, (UNITS / unit).read_text())
         write(tree / "etc/lbcore/traefik.yml", (UNITS / "traefik.yml").read_text())
         write(tree / "etc/lbcore/dynamic/README", "Dynamic configurations: *.yml and *.toml.\n")
+        help_of(tree)
         (tree / "usr/bin").mkdir()
         (tree / "usr/bin/lbcore").symlink_to("/opt/lbcore/bin/lbcore")
         major, minor = sys.version_info[:2]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install the Debian packages that a target uses, where they are missing: test, bench, bench-extra or packages. Says before what
+# Install the Debian packages that a target uses, where they are missing: test, bench, bench-extra, wheel or packages. Says before what
 # it is about to install.
 set -eu
 use=${1:-test}
@@ -24,6 +24,11 @@ case $use in
 bench-extra)
     need redis-server redis-server
     need etcd etcd-server
+    ;;
+esac
+case $use in
+packages | wheel)
+    need advzip advancecomp
     ;;
 esac
 case $use in
@@ -58,6 +63,8 @@ test)
     [ -d /usr/share/tomcat10 ] || missing="$missing tomcat10"
     need systemd-analyze systemd
     need lexgrog man-db
+    need zsh zsh
+    need fish fish
     [ -e /usr/share/java/zookeeper.jar ] || missing="$missing libzookeeper-java"
     ;;
 esac
@@ -93,6 +100,7 @@ if [ -n "$missing" ]; then
     fi
     case $use in
     packages) target=test-packages ;;
+    wheel) target=packages ;;
     *) target=$use ;;
     esac
     echo "make $target installs Debian packages:$missing" >&2

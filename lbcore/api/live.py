@@ -1,7 +1,8 @@
 """What happens now, for all who watch: one read of the region an interval, and events of what has changed.
 
 The region is read each second as long as somebody watches, and else each ten seconds, for the curves of the last hour.
-What is read, compared and encoded does not depend on how many watch. I/O: none but the region and the clock.
+What is read, compared and encoded does not depend on how many watch. I/O: none but the region, the clock,
+and the CPU time of workers.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
 from lbcore import __version__
+from lbcore.api.cpu import CpuMeter
 from lbcore.api.health import down_cause
 from lbcore.api.history import INTERVAL_S, NOTHING, History, Point
 from lbcore.api.news import digest
@@ -94,6 +96,7 @@ class Live:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._sampler = Sampler(runtime.region, len(runtime.static.entry_points))
+        self._cpu = CpuMeter()
         self.history = History()
         self.instance = uuid.uuid4().hex
         self.dropped = 0
@@ -218,6 +221,7 @@ class Live:
             self._note(structure)
             self._build(runtime, structure, MOST_NODES)
             self._sampler.begin()
+            self._cpu.look([worker.pid for worker in runtime.workers()])
         self._info = digest(runtime)
         hello = {
             "instance": self.instance,
@@ -246,6 +250,7 @@ class Live:
             self._untold.clear()
             return b""
         self._build(runtime, structure, MOST_NODES)
+        self._cpu.look([worker.pid for worker in runtime.workers()])
         changed, self._untold = self._untold, {}
         events = b""
         if before is not structure:
@@ -428,7 +433,7 @@ class Live:
                 view["override"] = override
                 states.append("overridden")
             if id in configured and (configured[id] if override is None else override) == 0:
-                states.append("drained")
+                states.append("draining" if sampler.totals(SERVERS, member.slot)[IN_FLIGHT] else "drained")
             if percent := region.ramp_percent(member.slot):
                 view["slowStart"] = percent
                 states.append("slow-starting")
@@ -497,6 +502,8 @@ class Live:
         services = [view for id, view in self._views.items() if "/services/" in id]
         found["queue"] = sum(view.get("queue", 0) for view in services)
         found["retries"] = round(sum(view.get("retries", 0) for view in services), 3)
+        if self._cpu.parts:
+            found["cpuWorkers"] = self._cpu.parts
         found["nodesBusy"] = len(self._views)
         found["down"] = sum(1 for view in self._views.values() if view.get("down"))
         found["pending"] = len(self._pending)

@@ -195,6 +195,7 @@ class Runtime:
     telemetry    what sends to collectors, if any is configured.
     fleet        what is known of the instances that serve the same; None: this one is alone.
     share_weights  has overrides of weights, by identity of a service's member, hold for these, too.
+    bound        by name of an entry point: the address on which it listens.
     """
 
     static: StaticConfig
@@ -214,6 +215,7 @@ class Runtime:
     telemetry: SentCounts | None = None
     fleet: Callable[[], FleetStatus | None] = _alone
     share_weights: Callable[[Mapping[str, int | None]], None] = _not_shared
+    bound: Mapping[str, str] = field(default_factory=dict)
     started_unix_s: float = field(default_factory=time.time)
     _derived: dict[str, Any] = field(default_factory=dict)
     _servers: int = 0  # of HTTP

@@ -104,6 +104,11 @@ def members_of(service: Service) -> list[tuple[str, Member]]:
     return []
 
 
+def _port(address: str) -> str:
+    """Of an address as configured, or as bound; empty for a Unix socket."""
+    return address.partition("/")[0].rpartition(":")[2]
+
+
 class _Maker:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
@@ -126,6 +131,9 @@ class _Maker:
         for name, point in self.runtime.static.entry_points.items():
             node: Node = {"id": f"entrypoints/{name}", "kind": "entrypoint", "name": name, "provider": "static"}
             node |= {"status": "enabled", "address": point.address, "protocol": "udp" if point.is_udp else "tcp"}
+            bound = self.runtime.bound.get(name, "")
+            if bound and _port(bound) != _port(point.address):
+                node["bound"] = bound.removesuffix("/udp")
             if point.http3 is not None:
                 node["http3"] = True
             if point.http.tls is not None:

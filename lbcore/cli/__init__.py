@@ -11,6 +11,7 @@ from lbcore.cli.check import check
 from lbcore.cli.completion import completion
 from lbcore.cli.explain import explain
 from lbcore.cli.healthcheck import healthcheck
+from lbcore.cli.man import man
 from lbcore.cli.members import drain, eject, reset, undrain
 from lbcore.cli.reload import reload
 from lbcore.cli.routes import routes
@@ -31,6 +32,6 @@ def main() -> None:
 
 for command in (
     *(run, check, schema, explain, status, top, routes, weights, drain, undrain, eject, reset),
-    *(reload, healthcheck, cert, completion),
+    *(reload, healthcheck, cert, completion, man),
 ):
     main.add_command(command)

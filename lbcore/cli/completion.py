@@ -53,7 +53,9 @@ def script(shell: str) -> str:
 
     kind = get_completion_class(shell)
     assert kind is not None
-    return kind(main, {}, "lbcore", "_LBCORE_COMPLETE").source().strip()
+    text = kind(main, {}, "lbcore", "_LBCORE_COMPLETE").source().strip()
+    # zsh loads the function at the first completion, and calls it as one that is there from the second one on.
+    return text.replace("$zsh_eval_context[-1] == loadautofunc", '"$funcstack[1]" == _lbcore')
 
 
 def _tell_zsh(settings: Path) -> None:

@@ -1,22 +1,18 @@
 """The observer of the exchanges of an entry point: counts them, and makes their lines of the access log. No I/O."""
 
-import logging
-
 cimport cython
 from libc.stdint cimport uint32_t
 from libc.string cimport memcmp
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
-from lbcore.http.span cimport Span, span_bytes, span_ieq
+from lbcore.http.span cimport Span, span_ieq
 from lbcore.observability.access_log cimport AccessLog
 from lbcore.observability.record cimport NO_SLOT, Record
 from lbcore.observability.series cimport (
     PROTOCOL_SSE, SERIES_ENTRY_POINT, SERIES_ROUTER, SERIES_SERVICE, Series, series_key, suite_index,
     tls_series_key,
 )
-
-_log = logging.getLogger("lbcore.proxy")
 
 cdef const char* NAMES = b"GET    HEAD   POST   PUT    DELETE CONNECTOPTIONSTRACE  PATCH  "
 
@@ -37,7 +33,7 @@ cdef class Observer:
     """There is one per entry point and worker.
 
     by_*           the labels by which requests are counted.
-    tells_retries  log requests that were sent more than once.
+    tells_retries  the exchange logs each request that was sent more than once, with the causes.
     """
 
     def __init__(self, Series series=None, AccessLog log=None, by_entry_point=True, by_router=False, by_service=True,
@@ -65,10 +61,6 @@ cdef class Observer:
                 self.count(record, request, SERIES_ROUTER, record.router)
             if self.by_service and record.service != NO_SLOT:
                 self.count(record, request, SERIES_SERVICE, record.service)
-        if record.retries and self.tells_retries:
-            _log.debug("%s %s was sent %d times; service %s, in the end to %s: status %d",
-                       span_bytes(request.head.method).decode("latin-1"),
-                       span_bytes(request.head.first_path).decode("latin-1"), record.retries + 1, service, url, record.status)
         if self.log is not None and record.logged:
             self.log.note(record, request, response, entry_point, router, service, url)
         return 0

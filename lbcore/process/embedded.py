@@ -20,7 +20,7 @@ from lbcore.config.static import StaticConfig
 from lbcore.config.validate import Disabled
 from lbcore.health.monitor import HealthMonitor
 from lbcore.middleware.classes import Given
-from lbcore.process.listeners import Listener, open_listeners
+from lbcore.process.listeners import Listener, bound_addresses, open_listeners
 from lbcore.process.publication import Prepared, Publication
 from lbcore.process.put import connect_rest
 from lbcore.process.snapshot import Publisher, graces_of
@@ -226,6 +226,7 @@ class Proxy:
             self._tasks.append(asyncio.create_task(self._admin.run(self._runtime), name="lbcore admin"))
         addresses = {name: (point.address, point.reuse_port) for name, point in self._static.entry_points.items()}
         self._listeners = open_listeners(addresses, 1, {}, self._static.quic_points)
+        self._runtime.bound = bound_addresses(self._listeners)
         try:
             self._engine = self._make_engine(asyncio.get_running_loop(), self._static, self._region, 0, admin_url)
             self._engine.share_loop()

@@ -18,7 +18,7 @@ import re
 import socket
 import stat
 import struct
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,6 +169,11 @@ def open_listeners(
             listener.close()
         raise ConfigError(problems)
     return listeners
+
+
+def bound_addresses(listeners: Sequence[Listener]) -> dict[str, str]:
+    """By name of an entry point: where it listens."""
+    return {each.entry_point: each.address_text for each in listeners if not each.quic}
 
 
 def _open(name: str, text: str, workers: int, shared: bool) -> Listener:

@@ -29,7 +29,7 @@ from lbcore.process.child import COMMAND
 from lbcore.process.control import Message
 from lbcore.process.dumps import forbid_core_dumps
 from lbcore.process.garbage import collect_seldom
-from lbcore.process.listeners import Listener, open_listeners
+from lbcore.process.listeners import Listener, bound_addresses, open_listeners
 from lbcore.process.log_file import lines_lost
 from lbcore.process.notify import Notifier, passed_sockets
 from lbcore.process.pool import Pool, WorkersError, heirs
@@ -142,6 +142,7 @@ class Supervisor:
             self._health.error,
             workers=lambda: self._pool.statuses,
             log_lines_lost=lines_lost,
+            bound=bound_addresses(listeners),
         )
         self._publication = Publication(
             static,

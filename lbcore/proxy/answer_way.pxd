@@ -39,3 +39,4 @@ cdef class AnswerWay(Attempting):
     cdef list verdicts(self, bint answered)
     cdef int set_cookies(self) except -1
     cdef int tell_observer(self) except -1
+    cdef int tell_attempts(self) except -1

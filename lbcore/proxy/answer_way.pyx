@@ -9,7 +9,7 @@ from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE
 from lbcore.http.number cimport put_decimal
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
-from lbcore.http.span cimport Span, span_of
+from lbcore.http.span cimport Span, span_bytes, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Deadline, Middleware, Pending
 from lbcore.observability.record cimport Record
 from lbcore.proxy.attempt cimport OUTCOME_BAD, OUTCOME_REFUSED, OUTCOME_STALE, OUTCOME_UNREACHED, Attempt
@@ -25,7 +25,7 @@ from lbcore.state.layout cimport (
     ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT, ERROR_EOF, ERROR_INTERNAL, ERROR_REFUSED, ERROR_RESET,
     ERROR_RESOLVE, ERROR_RESOURCE, ERROR_TIMEOUT, ERROR_TLS,
 )
-from lbcore.state.counters import ERROR_NAMES
+from lbcore.state.counters import ERROR_NAMES, ERROR_TEXTS
 from lbcore.proxy.attempts cimport PHASE_ROUTE, Attempting
 from lbcore.proxy.exchange cimport ServerStream
 
@@ -522,7 +522,21 @@ cdef class AnswerWay(Attempting):
         record.origin_bytes = self.response_bytes
         if isinstance(self.answer_filters, Tally):
             record.origin_bytes = (<Tally>self.answer_filters).bytes
+        if self.attempts is not None and self.entry_point.observer.tells_retries:
+            self.tell_attempts()
         return observe(&record, self.entry_point, self.route, self.attempt, self.request, self.response)
+
+
+    cdef int tell_attempts(self) except -1:
+        """Write to the log where the request was sent, one server after the other, and what became of it there."""
+        cdef list told = [told_of(<Attempt>item) for item in self.attempts]
+        if self.attempt.server is not None:
+            told.append(told_of(self.attempt))
+        if len(told) > 1:
+            _log.debug("%s %s was sent %d times: %s; the client got status %d",
+                       span_bytes(self.request.head.method).decode("latin-1"),
+                       span_bytes(self.request.head.first_path).decode("latin-1"), len(told), "; then ".join(told), self.status)
+        return 0
 
 
 cdef Tally tally_before(Filter filter):
@@ -532,6 +546,18 @@ cdef Tally tally_before(Filter filter):
     tally.large_pieces = filter.large_pieces
     tally.connect(filter)
     return tally
+
+
+cdef str told_of(Attempt attempt):
+    """Where an attempt was made, and what became of it, for the log."""
+    cdef str text = f"to {attempt.server.key} of {attempt.balancer.name}"
+    if attempt.again:
+        text += " over a new connection"
+    if attempt.error >= 0:
+        return f"{text} ({ERROR_TEXTS[attempt.error]})"
+    if attempt.origin_status:
+        return f"{text} (status {attempt.origin_status})"
+    return f"{text} ({'slower than another' if attempt.abandoned else 'no answer'})"
 
 
 cdef dict outcome_of(Attempt attempt):

@@ -23,6 +23,24 @@ ERROR_NAMES = (
     "abuse",
 )
 
+# The same causes in words.
+ERROR_TEXTS = (
+    "request not understood",
+    "client too slow",
+    "client gone",
+    "no router",
+    "no server",
+    "connection refused",
+    "timed out",
+    "connection reset",
+    "connection closed without an answer",
+    "name not resolved",
+    "TLS handshake failed",
+    "answer not understood",
+    "internal error",
+    "lbcore lacked a descriptor, a port or memory",
+    "cost too much",
+)
 
 # Of the counters of failed handshakes, in the order of HandshakeCause in layout.pxd.
 HANDSHAKE_CAUSES = ("closed", "refused", "unshared", "certificate", "garbage")

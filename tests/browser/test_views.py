@@ -10,8 +10,11 @@ import os
 import re
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -19,7 +22,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.support.browser import PATIENCE_MS, Watched, chromium, opened
 from tests.support.instance import eventually, running
-from tests.support.scene import STATIC, TOKEN, Scene, scene, traffic
+from tests.support.recorder import recorders
+from tests.support.scene import STATIC, TOKEN, Scene, balancer, scene, traffic
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -143,6 +147,88 @@ def test_a_dead_server_is_told_with_its_cause(busy: Scene, browser: Browser) -> 
         page.goto(f"{busy.url}#/servers?state=down")
         expect(page.locator("tbody tr")).to_have_count(2)
         expect(page.locator(".paging")).to_contain_text(re.compile(r"of 2 of \d+ servers"))
+
+
+def test_each_state_has_its_word_and_its_shape(browser: Browser, tmp_path: Path) -> None:
+    """Full, draining and then drained, ejected, on trial, slow start: on the map, in the list, on the server's page."""
+    held = threading.Event()
+    with contextlib.ExitStack() as stack:
+        a, b, c, bad, late = stack.enter_context(recorders("a", "b", "c", "bad", "late"))
+        stack.callback(held.set)
+        a.answer = b.answer = lambda first, headers, body: (200, b"held" if held.wait(PATIENCE_MS / 1000) else b"")
+        bad.answer = lambda first, headers, body: (503, b"")
+        services = {
+            "full": balancer(a.url, maxConnections=1),
+            "draining": balancer(b.url, c.url, weights=(100, 1)),
+            "ejected": balancer(bad.url, passiveHealthCheck={"failureWindow": "600s", "maxFailedAttempts": 1}),
+            "on-trial": balancer(bad.url, passiveHealthCheck={"failureWindow": "100ms", "maxFailedAttempts": 1}),
+            "slow-start": balancer(c.url, slowStart={"duration": "600s"}),
+        }
+        routers = {
+            name: {"rule": f"Path(`/{name}`)", "service": name, "entryPoints": ["web"]} for name in services
+        }
+        dynamic: dict[str, Any] = {"http": {"routers": routers, "services": services}}
+        instance = stack.enter_context(running(tmp_path, dynamic, static=STATIC))
+        instance.runs(1)
+        services["slow-start"] = balancer(c.url, late.url, slowStart={"duration": "600s"})
+        instance.write(dynamic)
+        instance.runs(2)
+        own = Scene(instance, {}, "")
+        waiting = [threading.Thread(target=instance.get, args=(f"/{name}", 120)) for name in ("full", "draining")]
+        for thread in waiting:
+            thread.start()
+            stack.callback(thread.join)
+        stack.callback(held.set)
+        for name in ("ejected", "on-trial"):
+            assert instance.get(f"/{name}")[0] == 503
+        eventually(lambda: a.requests and b.requests, "requests are under way")
+        page = stack.enter_context(opened(browser, f"{own.url}#/http/services/draining@file")).page
+        is_live(page)
+        page.get_by_role("button", name=f"Drain {b.url}").click()
+        page.get_by_role("dialog").get_by_label("Token").fill(TOKEN)
+        page.get_by_role("dialog").get_by_role("button", name="Drain").click()
+        expect(page.get_by_role("button", name=f"End drain {b.url}")).to_be_visible()
+        states = {
+            f"full@file|{a.url}": "full",
+            f"draining@file|{b.url}": "draining",
+            f"ejected@file|{bad.url}": "ejected",
+            f"on-trial@file|{bad.url}": "on trial",
+            f"slow-start@file|{late.url}": "slow start",
+        }
+        page.goto(f"{own.url}#/")
+        for id, word in states.items():
+            node = page.locator(f"a.card[href='#/http/members/{quote(id, safe='@:')}']")
+            expect(node).to_contain_text(word)
+        shapes = set()
+        for id, word in states.items():
+            page.goto(f"{own.url}#/servers?state={quote(word)}")
+            row = page.locator("tbody tr", has_text=id.partition("|")[2])
+            expect(row).to_have_count(1)
+            page.goto(f"{own.url}#/http/members/{quote(id, safe='@:')}")
+            state = page.locator(".standing .state", has_text=word)
+            expect(state).to_be_visible()
+            shapes.add(state.locator("svg").inner_html())
+        assert len(shapes) == len(states), "each has a shape of its own"
+        held.set()
+        page.goto(f"{own.url}#/servers?state=drained")
+        expect(page.locator("tbody tr", has_text=b.url)).to_have_count(1)
+
+
+def test_addresses_processors_and_middlewares_are_told(busy: Scene, browser: Browser) -> None:
+    with opened(browser, f"{busy.url}#/entrypoints") as watched:
+        page = watched.page
+        row = page.locator("tbody tr", has_text="database")
+        expect(row).to_contain_text(re.compile(r"127\.0\.0\.1:[1-9]\d+ configured as 127\.0\.0\.1:0"))
+        page.goto(f"{busy.url}#/")
+        expect(page.locator(".sums")).to_contain_text(re.compile(r"Worker CPU\s*[\d.]+\s%"))
+        port = re.search(r":\d+$", busy.instance.logged(r"entry point web listens on (\S+)")[1])
+        assert port
+        expect(card(page.get_by_role("region", name="Entry points"), "web", port[0])).to_be_visible()
+        expect(card(page.get_by_role("region", name="Middlewares"), "compress", "/s")).to_be_visible()
+        page.goto(f"{busy.url}#/instance")
+        expect(page.locator("td[data-title=CPU]").first).to_contain_text("%")
+        page.goto(f"{busy.url}#/http/middlewares/compress@file")
+        expect(page.locator(".facts").first).to_contain_text("Requests/s")
 
 
 def test_the_way_back_is_the_same_address(busy: Scene, browser: Browser) -> None:

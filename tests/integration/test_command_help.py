@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
+import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from ci.man import commands, write_pages
 from lbcore.cli import main
 from lbcore.cli.base import AskingCommand
 from lbcore.cli.completion import script
+from lbcore.cli.man import commands, write_pages
 from tests.support.ports import free_port
 
 ALL = list(commands(click.Context(main, info_name="lbcore")))
@@ -50,6 +53,18 @@ def test_each_command_has_a_manual_page_without_a_fault(tmp_path: Path) -> None:
     assert len(named.stdout.splitlines()) == len(pages), "apropos finds each"
 
 
+def test_man_finds_the_pages_that_were_installed(tmp_path: Path) -> None:
+    environ = UTF8 | {"HOME": str(tmp_path), "PATH": f"{tmp_path}/.local/bin:{os.environ['PATH']}"}
+    environ = {name: value for name, value in environ.items() if name not in ("XDG_DATA_HOME", "MANPATH")}
+    (tmp_path / ".local/bin").mkdir(parents=True)
+    root = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    install = [sys.executable, "-m", "lbcore", "man", "--install"]
+    subprocess.run(install, capture_output=True, env=environ | root, check=True)
+    found = subprocess.run(["man", "--where", "lbcore-status"], capture_output=True, text=True, env=environ, check=True)
+    assert found.stdout.strip() == str(tmp_path / ".local/share/man/man1/lbcore-status.1")
+    assert CliRunner().invoke(main, ["man"]).exit_code == 1
+
+
 def test_a_manual_page_has_exit_codes_and_variables(tmp_path: Path) -> None:
     write_pages(tmp_path)
     command = ["man", "-E", "UTF-8", "-l", "-Tutf8", "-P", "cat", str(tmp_path / "lbcore-drain.1")]
@@ -60,10 +75,17 @@ def test_a_manual_page_has_exit_codes_and_variables(tmp_path: Path) -> None:
     assert "DESCRIPTION\n       Give members of a service no new clients" in text
 
 
-def bash(text: str, words: str, folder: Path) -> list[str]:
-    """What bash completes, with a script in force."""
+def with_command(folder: Path) -> dict[str, str]:
+    """An environment in which `lbcore` is a command, whose instance is away."""
     (folder / "lbcore").write_text(f"#!{sys.executable}\nfrom lbcore.cli import main\nmain()\n")
     (folder / "lbcore").chmod(0o755)
+    root = str(Path(__file__).resolve().parents[2])
+    environ = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": root}
+    return environ | {"LBCORE_API": f"http://127.0.0.1:{free_port()}"}
+
+
+def bash(text: str, words: str, folder: Path) -> list[str]:
+    """What bash completes, with a script in force."""
     (folder / "completion.sh").write_text(text)
     typed = words.split(" ")
     array = " ".join(f"'{word}'" for word in typed)
@@ -71,9 +93,7 @@ def bash(text: str, words: str, folder: Path) -> list[str]:
         f"source {folder / 'completion.sh'}; COMP_WORDS=({array}); COMP_CWORD={len(typed) - 1};"
         ' _lbcore_completion lbcore; printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    root = str(Path(__file__).resolve().parents[2])
-    environ = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": root}
-    environ["LBCORE_API"] = f"http://127.0.0.1:{free_port()}"
+    environ = with_command(folder)
     done = subprocess.run(["bash", "--norc", "-c", code], capture_output=True, text=True, env=environ, check=True)
     return done.stdout.split()
 
@@ -104,6 +124,52 @@ def test_completion_is_installed_where_a_shell_finds_it(tmp_path: Path, shell: s
     assert printed == (tmp_path / file).read_text()
     if shell == "zsh":
         assert (tmp_path / ".zshrc").read_text().count("compinit") == 2, "once, though installed twice"
+
+
+def test_fish_completes_with_what_was_installed(tmp_path: Path) -> None:
+    environ = with_command(tmp_path) | {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    subprocess.run(["lbcore", "completion", "fish", "--install"], env=environ, capture_output=True, check=True)
+
+    def completed(words: str) -> list[str]:
+        command = ["fish", "--command", f"complete --do-complete '{words}'"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environ, check=True)
+        return [line.partition("\t")[0] for line in done.stdout.splitlines()]
+
+    assert completed("lbcore st") == ["status"]
+    assert completed("lbcore top --so") == ["--sort"]
+    assert completed("lbcore top --sort err") == ["errors"]
+
+
+def test_zsh_completes_with_what_was_installed(tmp_path: Path) -> None:
+    """At a terminal, as it is typed."""
+    environ = with_command(tmp_path) | {"HOME": str(tmp_path), "ZDOTDIR": str(tmp_path), "TERM": "dumb"}
+    subprocess.run(["lbcore", "completion", "zsh", "--install"], env=environ, capture_output=True, check=True)
+    with (tmp_path / ".zshrc").open("a") as settings:
+        settings.write("PROMPT='ready> '\n")
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        ["zsh", "--no-globalrcs", "-i"], env=environ, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as shell:
+        os.close(theirs)
+        try:
+            said = heard(ours, "ready> ", "")
+            # The second one by what the first has loaded.
+            for typed, whole in (("st", "status"), ("top --sort err", "top --sort errors")):
+                os.write(ours, f"lbcore {typed}\t".encode())
+                said = heard(ours, f"lbcore {whole} ", said)
+                os.write(ours, b"\x15")  # the line is dropped
+        finally:
+            os.close(ours)
+            shell.kill()
+
+
+def heard(terminal: int, text: str, before: str) -> str:
+    """What comes from a terminal up to a text, which comes once more than `before` holds it."""
+    said, end = before, time.monotonic() + 60
+    while said.count(text) <= before.count(text):
+        assert select.select([terminal], [], [], max(0.0, end - time.monotonic()))[0], f"{text!r} is not in {said!r}"
+        said += os.read(terminal, 4096).decode(errors="replace")
+    return said
 
 
 def test_completion_asks_which_shell() -> None:

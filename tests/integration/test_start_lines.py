@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.instance import Backend, dynamic_for, eventually, running
+from tests.support.instance import eventually, running
 from tests.support.ports import free_port
 from tests.wire.test_health import Patient
 
@@ -170,16 +170,37 @@ def test_services_that_go_down_and_come_back_are_in_the_log(tmp_path: Path) -> N
         two.close()
 
 
-def test_requests_that_are_sent_again_are_in_the_log_at_debug(tmp_path: Path) -> None:
-    backend = Backend("a")
-    dynamic = dynamic_for(backend)
+def test_requests_that_are_sent_again_are_in_the_log_at_debug_with_the_cause(tmp_path: Path) -> None:
+    """Another server after one that refuses connections; `retry` after a status; a fallback."""
+    good, bad = Patient("good"), Patient("bad")
+    bad.failing = True
     dead = f"http://127.0.0.1:{free_port()}"
-    dynamic["http"]["services"]["backends"]["loadBalancer"]["servers"].insert(0, {"url": dead})
+    services = {
+        "dead": {"loadBalancer": {"servers": [{"url": dead}, {"url": good.url}]}},
+        "bad": {"loadBalancer": {"servers": [{"url": bad.url}, {"url": good.url}]}},
+        "main": {"loadBalancer": {"servers": [{"url": bad.url}]}},
+        "spare": {"loadBalancer": {"servers": [{"url": good.url}]}},
+        "both": {"failover": {"service": "main", "fallback": "spare", "errors": {"status": ["500-599"]}}},
+    }
+    names = ("dead", "bad", "both")
+    routers: dict[str, Any] = {name: {"rule": f"Path(`/{name}`)", "service": name} for name in names}
+    routers["bad"]["middlewares"] = ["again"]
+    again = {"again": {"retry": {"attempts": 2, "status": ["500-599"]}}}
+    dynamic = {"http": {"routers": routers, "services": services, "middlewares": again}}
     log = {"log": {"level": "DEBUG", "filePath": str(tmp_path / "lbcore.log")}}
     try:
         with running(tmp_path, dynamic, static=log) as lb:
             lb.runs(1)
-            assert lb.get("/again")[0] == 200
-            lb.logged(rf"DBG GET /again was sent 2 times; service backends@file, in the end to {backend.url}: status 2")
+            for name in names:
+                assert lb.get(f"/{name}")[0] == 200
+            then, end = f"then to {good.url} of ", r" \(status 200\); the client got status 200"
+            lb.logged(
+                rf"DBG GET /dead was sent 2 times: to {dead} of dead@file \(connection refused\); {then}dead@file{end}"
+            )
+            lb.logged(rf"DBG GET /bad was sent 2 times: to {bad.url} of bad@file \(status 500\); {then}bad@file{end}")
+            lb.logged(
+                rf"DBG GET /both was sent 2 times: to {bad.url} of main@file \(status 500\); {then}spare@file{end}"
+            )
     finally:
-        backend.close()
+        good.close()
+        bad.close()

@@ -75,7 +75,7 @@ export function MemberActions({ member }: { member: Node }): JSX.Element | null 
   const service = serviceOf(member);
   if (!hello.value?.writable || !service || !hasWeights(service)) return null;
   const words = liveOf(member.id).states ?? [];
-  const drained = words.includes("drained");
+  const drained = words.includes("drained") || words.includes("draining");
   const out = words.includes("taken-out") || words.includes("ejected");
   const changed = out || words.includes("overridden");
   const button = (verb: keyof typeof VERBS, text: string) => (

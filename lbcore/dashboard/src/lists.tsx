@@ -5,7 +5,7 @@ import { useMemo } from "preact/hooks";
 
 import { count, ms, percent, short } from "./format";
 import { compare } from "./mapmodel";
-import { Choice, Empty, Heading, Name, NodeLink, Paging, Search, Share, States, errorShare, pageOf, split, toneOf } from "./parts";
+import { Address, Choice, Empty, Heading, Name, NodeLink, Paging, Search, Share, States, errorShare, pageOf, split, toneOf } from "./parts";
 import { amend, linkOf, route } from "./route";
 import { STATES, conditions, urgency } from "./state";
 import { byId, byKind, liveOf, loaded, matches, structure, tick } from "./store";
@@ -104,7 +104,7 @@ export const LISTS: Record<string, ListOf> = {
     columns: [
       NAME,
       STATE,
-      { key: "address", title: "Address", cell: (node) => <code>{`${node.address ?? ""}${node.protocol === "udp" ? "/udp" : ""}`}</code> },
+      { key: "address", title: "Address", cell: (node) => <Address node={node} /> },
       RATE, ERRORS, P50, P95, P99, FLIGHT,
       number("connections", "Connections", (state) => state.connections, short),
     ],
@@ -130,6 +130,7 @@ export const LISTS: Record<string, ListOf> = {
       STATE,
       { key: "type", title: "Type", by: (node) => node.type ?? "", cell: (node) => node.type ?? "" },
       { key: "usedBy", title: "Used by", by: (node) => node.usedBy?.length ?? 0, cell: (node) => <Links ids={node.usedBy} /> },
+      RATE, ERRORS, FLIGHT,
     ],
   },
   services: {

@@ -28,12 +28,12 @@ const STILL_TICKS = 10; // for so long the order stays, so that nothing jumps wh
 
 function Facts({ node }: { node: Node }): JSX.Element {
   const state = liveOf(node.id);
-  if (node.kind === "middleware") return <span class="pulse muted">{node.type}</span>;
+  if (node.kind === "middleware" && !state.rate && !state.inFlight) return <span class="pulse muted">{node.type}</span>;
   return <Pulse state={state} brief />;
 }
 
 function label(node: Node): string {
-  if (node.kind === "entrypoint") return (node.address ?? "").replace(/^.*(?=:\d+(\/udp)?$)/, "");
+  if (node.kind === "entrypoint") return (node.bound ?? node.address ?? "").replace(/^.*(?=:\d+(\/udp)?$)/, "");
   return node.layer === "tcp" || node.layer === "udp" ? node.layer.toUpperCase() : "";
 }
 

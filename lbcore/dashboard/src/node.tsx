@@ -8,7 +8,7 @@ import { Curve, historySeries } from "./curves";
 import { bytes, count, counted, lasting, moment, ms, percent, perSecond, short } from "./format";
 import { MapOf } from "./map";
 import { ordered, routersFor } from "./mapmodel";
-import { Empty, Heading, Name, NodeLink, Share, Since, States, errorShare, rateUnit, useHistory, useLive } from "./parts";
+import { Address, Empty, Heading, Name, NodeLink, Share, Since, States, errorShare, rateUnit, useHistory, useLive } from "./parts";
 import { link } from "./route";
 import { ask, byId, liveOf, loaded, parentsOf, routersOf, structure, tick, time } from "./store";
 import type { Live, Node } from "./types";
@@ -57,7 +57,7 @@ function configured(node: Node): Fact[] {
   switch (node.kind) {
     case "entrypoint":
       return [
-        ["Address", <code>{`${node.address ?? ""}${node.protocol === "udp" ? "/udp" : ""}`}</code>],
+        ["Address", <Address node={node} />],
         ["Protocols", [plus(node.tls, "TLS"), plus(node.http3, "HTTP/3")].filter(Boolean).join(", ")],
         ["Routers", links(routersOf.value.get(node.id)?.map((each) => each.id), link("routers", { entrypoint: node.name }))],
       ];
@@ -257,12 +257,11 @@ export function NodeView({ id }: { id: string }): JSX.Element {
           {text}
         </p>
       ))}
-      {node.kind !== "middleware" && (
-        <section>
-          <h2>Now</h2>
-          <Facts of={now(node, state)} />
-        </section>
-      )}
+      <section>
+        <h2>Now</h2>
+        <Facts of={now(node, state)} />
+        {node.kind === "middleware" && <p class="muted">The sum of the routers and services that use it.</p>}
+      </section>
       <Members service={node} />
       {node.kind !== "middleware" && (
         <section>

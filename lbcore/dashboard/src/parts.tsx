@@ -22,6 +22,18 @@ export function Heading({ children, aside }: { children: ComponentChildren; asid
   );
 }
 
+/** Where an entry point listens: as configured, and as it is if the system has chosen the port. */
+export function Address({ node }: { node: Node }): JSX.Element {
+  const suffix = node.protocol === "udp" ? "/udp" : "";
+  const configured = `${node.address ?? ""}`.replace(/\/udp$/, "") + suffix;
+  return (
+    <>
+      <code>{node.bound ? node.bound + suffix : configured}</code>
+      {node.bound && <span class="muted"> configured as {configured}</span>}
+    </>
+  );
+}
+
 /** The name of a node without its provider, which stands beside it in grey. */
 export function Name({ node }: { node: Node }): JSX.Element {
   const [name, provider] = split(node);

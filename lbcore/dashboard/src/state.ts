@@ -25,7 +25,7 @@ const OF_WORD: Record<Word, Condition> = {
   full: { word: "full", shape: "full", tone: "warn", about: "It has as many requests in flight as maxConnections allows." },
   disabled: { word: "disabled", shape: "slash", tone: "bad", about: "Its configuration has errors: it does not run." },
   kept: { word: "previous version", shape: "clock", tone: "warn", about: "Its new configuration has errors: the one before runs." },
-  draining: { word: "draining", shape: "wait", tone: "warn", about: "It takes no new connections; those that it has finish." },
+  draining: { word: "draining", shape: "wait", tone: "warn", about: "Its weight is 0: it gets no new clients, and what is in flight at it finishes." },
 };
 const DEGRADED: Condition = { word: "degraded", shape: "triangle", tone: "warn", about: "It answers, and a part below it does not." };
 const WARNING: Condition = { word: "warning", shape: "triangle", tone: "warn", about: "It runs, and something in its configuration has no effect." };
@@ -60,7 +60,7 @@ export function conditions(node: Node, state: Live = liveOf(node.id)): Condition
     if (node.status === "warning") found.push(WARNING);
     if ((node.kind === "service" || child) && hasFault(child ?? node.id)) found.unshift(DEGRADED);
   }
-  if (found.length === 0 && node.kind === "middleware") found.push(node.usedBy?.length ? ENABLED : UNUSED);
+  if (found.length === 0 && node.kind === "middleware") found.push(state.rate ? BUSY : node.usedBy?.length ? ENABLED : UNUSED);
   if (found.length === 0) found.push((state.rate ?? 0) > 0 || (state.inFlight ?? 0) > 0 ? BUSY : IDLE);
   return found;
 }

@@ -14,6 +14,8 @@ export interface Node {
   errors?: string[];
   // entry points
   address?: string;
+  /** Where it listens, if the port is none of the configuration. */
+  bound?: string;
   protocol?: "tcp" | "udp";
   http3?: boolean;
   // entry points and routers

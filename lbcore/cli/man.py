@@ -1,4 +1,4 @@
-"""Write the manual pages of the command, from its own help: `python ci/man.py build/man`, one page for each command.
+"""`lbcore man`: the manual pages of the commands, made from their own help, one for each.
 
 A page has the sections that a reader looks for: exit status and environment stand apart from the description and the
 options in which the commands tell them.
@@ -6,21 +6,43 @@ options in which the commands tell them.
 
 from __future__ import annotations
 
+import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from lbcore import __version__
-from lbcore.cli import main
+from lbcore.cli.base import Command, fail
 
 CODES = "Exit codes:"
 
 
+@click.command(cls=Command)
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path), required=False)
+@click.option("--install", is_flag=True, help="Write them to where `man` finds those of this user.")
+def man(directory: Path | None, install: bool) -> None:
+    """Write the manual pages of all commands to a directory, or to where `man` finds them.
+
+    Then `man lbcore` and `man lbcore-status` show them. `man` looks beside each directory of $PATH: it finds pages in
+    ~/.local/share/man if ~/.local/bin is one of these.
+    """
+    if install == (directory is not None):
+        fail("say where: a directory, or --install")
+    usual = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "man" / "man1"
+    directory = directory or usual
+    try:
+        written = write_pages(directory)
+    except OSError as error:
+        fail(f"{error.filename or directory} cannot be written: {(error.strerror or str(error)).lower()}")
+    click.echo(f"{len(written)} pages are written to {directory}")
+
+
 def write_pages(folder: Path) -> list[Path]:
     """A page for the command, and for each command below it."""
+    from lbcore.cli import main
+
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for context in commands(click.Context(main, info_name="lbcore", **main.context_settings)):
@@ -82,8 +104,3 @@ def escaped(text: str) -> str:
     """Text as roff reads it: hyphens are those that are typed, and no line begins with a request."""
     text = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
     return f"\\&{text}" if text.startswith((".", "\\(aq")) else text
-
-
-if __name__ == "__main__":
-    for written in write_pages(Path(sys.argv[1])):
-        print(written)
