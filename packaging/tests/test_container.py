@@ -96,7 +96,7 @@ def build(engine: Docker, wheels: Path) -> None:
 @pytest.fixture(scope="module")
 def engine(wheels: Path) -> Iterator[Docker]:
     assert shutil.which("ldd")
-    with docker() as found:
+    with docker(driver="") as found:
         base_image(found)
         build(found, wheels)
         yield found

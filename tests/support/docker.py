@@ -31,9 +31,11 @@ class Docker:
     limits: tuple[str, ...] = ("nofile",)  # of containers
     image: str
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, driver: str = "vfs") -> None:
+        """`driver` of its layers: vfs works everywhere, and copies all files for each layer; empty: dockerd chooses."""
         assert DOCKERD, "dockerd is not installed: see ci/system.sh"
         self.port = port or free_port()
+        self.driver = driver
         self.url = f"tcp://127.0.0.1:{self.port}"
         # The path of a Unix socket has to be short.
         self.folder = Path(tempfile.mkdtemp(prefix="lbd-", dir="/tmp"))
@@ -46,7 +48,8 @@ class Docker:
     def _command(self) -> list[str]:
         names = {name: str(self.folder / name) for name in ("data", "run", "pid")}
         command = [DOCKERD, "--data-root", names["data"], "--exec-root", names["run"], "--pidfile", names["pid"]]
-        command += ["-H", self.url, "-H", f"unix://{self.socket}", "--storage-driver", "vfs", "--bridge=none"]
+        command += ["-H", self.url, "-H", f"unix://{self.socket}", "--bridge=none"]
+        command += ["--storage-driver", self.driver] if self.driver else []
         command += ["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
         return command
 
@@ -178,9 +181,9 @@ class Podman(Docker):
 
 
 @contextlib.contextmanager
-def docker() -> Iterator[Docker]:
+def docker(driver: str = "vfs") -> Iterator[Docker]:
     """A dockerd for a block."""
-    found = Docker()
+    found = Docker(driver=driver)
     try:
         yield found
     finally:
