@@ -68,7 +68,9 @@ def base_image(engine: Docker) -> None:
         add(python, f"usr/local/bin/{version}")
         link("usr/local/bin/python3", version)
         add(stdlib, f"usr/local/lib/{version}")
-        foreign = {Path("/usr/lib/x86_64-linux-gnu/libgcc_s.so.1"), Path("/usr/lib/x86_64-linux-gnu/libstdc++.so.6")}
+        # What wheels take from the system: all of glibc's, and the runtime of C++.
+        named = ("gcc_s.so.1", "stdc++.so.6", "rt.so.1", "dl.so.2", "pthread.so.0", "util.so.1", "resolv.so.2")
+        foreign = {Path(f"/usr/lib/x86_64-linux-gnu/lib{name}") for name in named}
         for library in libraries(python, *modules) | {path for path in foreign if path.exists()}:
             add(library, str(library).lstrip("/"))
         add(Path("/etc/ssl/certs/ca-certificates.crt"), "etc/ssl/certs/ca-certificates.crt")
