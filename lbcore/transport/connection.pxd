@@ -15,6 +15,7 @@ cdef struct Learned:
 
 
 cdef class ClientConnection(SocketOwner):
+    cdef object __weakref__    # `Reserve` knows idle connections, and keeps none
     cdef EntryPoint entry_point
     cdef set connections       # all open connections of the entry point; includes this one from `enter` to `leave`
 

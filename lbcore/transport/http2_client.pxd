@@ -20,11 +20,13 @@ cdef class Http2ClientConnection(FlowConnection):
     cdef Http2ClientSession session    # `flows`
     cdef bint lingers                  # the last frame is sent; input is discarded until the client closes
     cdef bint client_shuts_down        # the client has sent GOAWAY
-    cdef int64_t stuck_ms              # time since which an answer is overdue and the client takes nothing at all; 0 = it does
+    cdef int64_t stuck_until_ms        # when the connection ends unless the client takes what was sent before; 0 = it need not
     cdef int64_t section_ms            # time since which a head is incomplete, by the reactor's clock; 0 = none is
     cdef Linger lingering
 
     cdef int proceed(self) except -1
+    cdef int limit_last(self) except -1
+    cdef int stuck_by(self, int64_t after_ms) except -1
     cdef int linger(self) except -1
     cdef int read_past(self) except -1
     cdef int close(self) except -1

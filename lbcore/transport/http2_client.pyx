@@ -15,13 +15,14 @@ from lbcore.transport.connection cimport Learned
 from lbcore.transport.encryption cimport EncryptedTransport
 from lbcore.transport.epoll cimport EPOLLIN
 from lbcore.transport.flow cimport Flow
-from lbcore.transport.flow_client cimport SHUTDOWN_NOT, SHUTDOWN_NOTICE, FlowConnection, FlowStream, stream_of, stream_take
+from lbcore.transport.flow_client cimport SHUTDOWN_FINAL, SHUTDOWN_NOT, SHUTDOWN_NOTICE, FlowConnection, FlowStream, stream_of, stream_take
 from lbcore.transport.http2_session cimport Http2Session
 from lbcore.transport.linger cimport linger_begin, linger_read
 from lbcore.transport.socket cimport OwnedSocket
 
 cdef enum:
-    STUCK_MS = 1000            # time in which a client takes something, before its connection ends for an answer that is overdue
+    STUCK_MS = 1000            # time in which a client takes what was sent to it, when an answer is overdue ...
+    LAST_MS = 10_000           # ... and when nothing is left to be done on its connection
 
 _log = logging.getLogger("lbcore.transport")
 
@@ -134,7 +135,7 @@ cdef class Http2ClientConnection(FlowConnection):
         self.entry_point.stats.bytes_out += session.bytes_out
         session.bytes_in = session.bytes_out = 0
         if not session.blocked:
-            self.stuck_ms = 0
+            self.stuck_until_ms = 0
         if not self.is_open:
             return 0
         if session.broken:
@@ -144,9 +145,9 @@ cdef class Http2ClientConnection(FlowConnection):
             return self.abort()
         if self.shutdown == SHUTDOWN_NOTICE and self.notice_until_ms == 0:
             self.finish_shutdown()
-        if session.is_finished() and not session.blocked:
-            return self.linger()
-        return 0
+        if session.blocked:
+            return self.limit_last()
+        return self.linger() if session.is_finished() else 0
 
     cdef int socket_timeout(self, OwnedSocket socket) except -1:
         self.session.check_ms = 0
@@ -173,17 +174,28 @@ cdef class Http2ClientConnection(FlowConnection):
                 self.entry_point.stats.errors[<int>ERROR_CLIENT_TIMEOUT] += 1
                 return self.abort()
             self.session.check_by(self.section_ms + limit_ms)
-        if self.stuck_ms:
-            if self.socket.reactor.now_ms >= self.stuck_ms + STUCK_MS:
+        if self.stuck_until_ms:
+            if self.socket.reactor.now_ms >= self.stuck_until_ms:
+                self.entry_point.stats.errors[<int>ERROR_CLIENT_TIMEOUT] += 1
                 return self.abort()
-            self.session.check_by(self.stuck_ms + STUCK_MS)
-        return FlowConnection.check(self)
+            self.session.check_by(self.stuck_until_ms)
+        FlowConnection.check(self)
+        return self.limit_last() if self.is_open and self.session.blocked else 0
+
+    cdef int limit_last(self) except -1:
+        """Wait with an end for what the client has not taken, if nothing else is left to be done for it."""
+        return self.stuck_by(LAST_MS) if self.shutdown == SHUTDOWN_FINAL and self.session.open_flows == 0 else 0
 
     cdef int answer_is_overdue(self) except -1:
-        if not self.session.blocked or self.stuck_ms:
-            return 0                   # the client hears that the stream has ended
-        self.stuck_ms = self.socket.reactor.now_ms
-        return self.session.check_by(self.stuck_ms + STUCK_MS)
+        # Without room for it the client cannot hear that the stream has ended.
+        return self.stuck_by(STUCK_MS) if self.session.blocked else 0
+
+    cdef int stuck_by(self, int64_t after_ms) except -1:
+        """End the connection after a time, unless the client takes what was sent before."""
+        if self.stuck_until_ms:
+            return 0
+        self.stuck_until_ms = self.socket.reactor.now_ms + after_ms
+        return self.session.check_by(self.stuck_until_ms)
 
     # The end
 

@@ -13,7 +13,7 @@ cdef class Reserve(Relief):
     cdef Py_ssize_t sessions           # of UDP, of which each has one descriptor
     cdef Region region                 # the owner of `row`
     cdef WorkerStats* row              # of this worker: counts the connections that were closed to make room
-    cdef list idle                     # clients found idle: since when, a number, the ClientConnection; the longest idle last
+    cdef list idle                     # clients found idle: since when, a number, a weak reference; the longest idle last
     cdef list pools                    # of servers, found to hold connections
     cdef Py_ssize_t at_once            # of `idle`, that one call closes
     cdef double idle_again_s           # monotonic times before which there is no use in looking, ...

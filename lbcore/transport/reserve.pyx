@@ -9,6 +9,7 @@ are closed: first those to servers, because a new one costs a client only time, 
 import os
 import resource
 import time
+from weakref import ref
 
 cimport cython
 from libc.stdint cimport int64_t
@@ -113,9 +114,9 @@ cdef class Reserve(Relief):
                     self.idle_again_s = time.monotonic() + PAUSE_S
             while self.idle and closed < self.at_once:
                 since, _, item = self.idle.pop()
-                since_ms, connection = since, <ClientConnection>item
+                since_ms, connection = since, item()
                 # It may have closed, or served a request, in the meantime.
-                if connection in connection.connections and connection.idle_since_ms() == since_ms:
+                if connection is not None and connection in connection.connections and connection.idle_since_ms() == since_ms:
                     connection.abort()
                     closed += 1
         return closed
@@ -127,7 +128,7 @@ cdef class Reserve(Relief):
             for item in <set>found:
                 since_ms = (<ClientConnection>item).idle_since_ms()
                 if since_ms >= 0:
-                    self.idle.append((since_ms, id(item), item))
+                    self.idle.append((since_ms, id(item), ref(item)))
         self.idle.sort(reverse=True)
         self.at_once = max(1, min(CLOSED_AT_ONCE, len(self.idle) // 8))
         return 0

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -547,6 +548,31 @@ def test_a_client_that_takes_nothing_of_its_answers_in_time_is_let_go() -> None:
             h2.send()
             eventually(lambda: server.requests, "the server is asked")
             eventually(lambda: lb.open_connections == 0, "the connection ends", 20)
+
+
+def test_a_client_that_does_not_take_the_last_frames_is_let_go() -> None:
+    """It is idle for too long, and nothing is under way; what the client has not read keeps the last frames back."""
+    body = bytes(16_000)  # lbcore takes an answer whole, also when its connection has no room
+    with recorders("all") as (server,), edge(config_for(server.url)) as lb:
+        server.answer = lambda *request: (200, body)
+        with contextlib.closing(Http2Client(lb.client().sock, window=(1 << 31) - 1)) as h2:
+
+            def is_asked() -> bool:
+                asked, give_up = len(server.requests), time.monotonic() + 3
+                h2.send()
+                while len(server.requests) == asked and time.monotonic() < give_up:
+                    time.sleep(0.001)
+                return len(server.requests) > asked
+
+            while is_asked():
+                pass
+            assert len(server.requests) * len(body) > 100_000
+            lb.drive()
+            for _ in range(300):
+                if lb.open_connections == 0:
+                    return
+                lb.drive(1000)
+            raise AssertionError("the connection stays open")
 
 
 def test_half_a_head_is_not_waited_for() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import ssl
 import subprocess
@@ -668,6 +669,27 @@ def test_connections_leave_nothing_behind(made: dict[str, Files]) -> None:
             with socket.create_connection(lb.address, timeout=TIMEOUT_S) as sock:
                 sock.sendall(b"\x16\x03\x01\x02\x00\x01")
         eventually(lambda: handshakes() == 0, "all connections have gone")
+
+
+def test_those_that_were_idle_while_descriptors_were_short_leave_nothing_behind(made: dict[str, Files]) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with serving() as server, edge(secured(server.url, {"certificates": [made["a"].entry]})) as lb:
+        idle = [over_tls(lb) for _ in range(40)]
+        assert {status(peer) for peer in idle} == {"200"}
+        with socket.socket() as late:
+            lowest = os.open(os.devnull, os.O_RDONLY)
+            os.close(lowest)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+            try:
+                late.connect(lb.address)
+                late.send(b"\x16")
+                eventually(lambda: lb.open_connections < 40, "room is made")
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for peer in idle:
+            peer.sock.close()
+        eventually(lambda: lb.open_connections == 0, "all have ended")
+        eventually(lambda: handshakes() == 0, "all connections have gone", 5)
 
 
 @pytest.mark.parametrize(("settings", "agrees"), [({}, False), ({"curvePreferences": ["CurveP521"]}, True)])
