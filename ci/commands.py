@@ -1,13 +1,13 @@
-"""The page of all commands, from their own help: a page of the site, as ci/man.py has it for manual pages."""
+"""The page of all commands, from their own help: a page of the site, as `lbcore man` makes manual pages of it."""
 
 from __future__ import annotations
 
 import re
 
 import click
-from man import CODES, commands
 
 from lbcore.cli import main
+from lbcore.cli.man import CODES, commands
 
 INTRO = """# Commands
 

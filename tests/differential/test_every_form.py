@@ -22,7 +22,7 @@ from tests.unit.config.test_every_form import (
 )
 
 OF_PROVIDERS = frozenset({"allowEmpty", "labelFiles", "replaceGrace", "lease", "checks", "token", "storage"})
-OURS = {"explain", "python"}  # sections that Traefik does not have
+OURS = {"explain", "fleet", "python"}  # sections that Traefik does not have
 OF_TRAEFIK = frozenset({("providers", name, "token") for name in ("consul", "kubernetesCRD", "kubernetesIngress")})
 
 
