@@ -547,7 +547,7 @@ def test_a_client_that_takes_nothing_of_its_answers_in_time_is_let_go() -> None:
         with contextlib.closing(Http2Client(lb.client().sock, window=(1 << 31) - 1)) as h2:
             h2.send()
             eventually(lambda: server.requests, "the server is asked")
-            eventually(lambda: lb.open_connections == 0, "the connection ends", 20)
+            eventually(lambda: lb.open_connections == 0, "the connection ends")
 
 
 def test_a_client_that_does_not_take_the_last_frames_is_let_go() -> None:

@@ -673,23 +673,32 @@ def test_connections_leave_nothing_behind(made: dict[str, Files]) -> None:
 
 def test_those_that_were_idle_while_descriptors_were_short_leave_nothing_behind(made: dict[str, Files]) -> None:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with serving() as server, edge(secured(server.url, {"certificates": [made["a"].entry]})) as lb:
-        idle = [over_tls(lb) for _ in range(40)]
-        assert {status(peer) for peer in idle} == {"200"}
-        with socket.socket() as late:
-            lowest = os.open(os.devnull, os.O_RDONLY)
-            os.close(lowest)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+    with serving() as server:
+        config = config_for(server.url, transport={"maxIdleConnsPerHost": -1})  # those to servers would be closed first
+        config["http"]["routers"]["all"]["tls"] = {}
+        with edge({**config, "tls": {"certificates": [made["a"].entry]}}) as lb, socket.socket() as late:
+            idle = [over_tls(lb) for _ in range(40)]
+            assert {status(peer) for peer in idle} == {"200"}
+            used = max(map(int, os.listdir("/proc/self/fd")))
+            holes = [os.open(os.devnull, os.O_RDONLY)]
+            while holes[-1] <= used:
+                holes.append(os.open(os.devnull, os.O_RDONLY))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (holes[-1] + 1, limits[1]))
             try:
                 late.connect(lb.address)
                 late.send(b"\x16")
                 eventually(lambda: lb.open_connections < 40, "room is made")
+                lb.settle()
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        for peer in idle:
-            peer.sock.close()
-        eventually(lambda: lb.open_connections == 0, "all have ended")
-        eventually(lambda: handshakes() == 0, "all connections have gone", 5)
+                for hole in holes:
+                    os.close(hole)
+            assert lb.open_connections > 10  # some were found idle, and stay
+            late.close()
+            for peer in idle:
+                peer.sock.close()
+            eventually(lambda: lb.open_connections == 0, "all have ended")
+            eventually(lambda: handshakes() == 0, "all connections have gone", 5)
 
 
 @pytest.mark.parametrize(("settings", "agrees"), [({}, False), ({"curvePreferences": ["CurveP521"]}, True)])
