@@ -76,7 +76,8 @@ def lines(runtime: Runtime, asked: str, headers: Sequence[str] = (), **more: Any
 
 
 def test_a_tree_of_routers_is_followed_by_the_path_that_middlewares_leave(runtime: Runtime) -> None:
-    assert lines(runtime, "GET http://shop.test/api/cart/x") == [
+    found = lines(runtime, "GET http://shop.test/api/cart/x")
+    assert found[:-3] == [
         "entry point web: no middlewares",
         "router guarded@file (priority 20): Host(`guarded.test`): does not match: Host(`guarded.test`)",
         "router limited@file (priority 20): Host(`limited.test`): does not match: Host(`limited.test`)",
@@ -93,10 +94,12 @@ def test_a_tree_of_routers_is_followed_by_the_path_that_middlewares_leave(runtim
         "service shop@file (UP): weighted",
         "-> v1 (UP) weight 1 of 1",
         "service v1@file (UP): load balancer",
-        "-> http://one weight 1 of 2",
-        "http://two weight 1 of 2",
-        "server: http://one",
     ]
+    # Either server may have the turn: it depends on what was explained before.
+    assert found[-3:] in (
+        ["-> http://one weight 1 of 2", "http://two weight 1 of 2", "server: http://one"],
+        ["http://one weight 1 of 2", "-> http://two weight 1 of 2", "server: http://two"],
+    )
 
 
 def test_a_middleware_that_answers_ends_the_way(runtime: Runtime) -> None:
