@@ -20,7 +20,7 @@ SHORT_RUN = sys.argv[1:2] == ["--short"]
 COPY = ROOT / "build" / ("sanitized-short" if SHORT_RUN else "sanitized")
 COPIED = (
     "setup.py",
-    *("lbcore", "tests", "bench", "examples", "docs", "ci"),
+    *("lbcore", "tests", "bench", "examples", "docs", "ci", "packaging"),
     *("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"),
 )
 SHORT = (
