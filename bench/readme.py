@@ -1,4 +1,7 @@
-"""Put the figures of the last `make bench` into README.md, where none is typed by hand: `python -m bench.readme`."""
+"""Put the figures of the last `make bench` into README.md and docs/performance.md, where none is typed by hand: `python -m bench.readme`.
+
+README.md has some workloads with plain costs, docs/performance.md all of them with ratios and how they were measured.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,20 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+# What README.md shows of the workloads, in a few words; costs in which lbcore is not the first are among them.
+SHOWN = {
+    "keepalive": "HTTP/1.1, kept connections",
+    "connect": "HTTP/1.1, a new connection each",
+    "tls": "TLS 1.3, kept connections",
+    "tlsecdsa": "TLS 1.3, a full handshake each",
+    "h2": "HTTP/2 over TLS 1.3",
+    "grpc": "gRPC over HTTP/2",
+    "h3": "HTTP/3",
+    "routers10000": "10,000 routers",
+    "body10m": "answers of 10 MB",
+    "h210m": "answers of 10 MB, HTTP/2 over TLS 1.3",
+    "tlsidle": "an idle TLS connection",
+}
 
 
 def cell(cost: float, own: float) -> str:
@@ -15,8 +32,19 @@ def cell(cost: float, own: float) -> str:
     return f"{cost:.1f}" + (f" ({own / cost:.2f} ×)" if own else "")
 
 
+def summary(record: dict[str, Any]) -> list[str]:
+    """The table of README.md: some workloads down, proxies across, each cell the cost."""
+    names = list(record["versions"])
+    out = [f"| | unit | {' | '.join(names)} |", "|---|---|" + "---:|" * len(names)]
+    for name, what in SHOWN.items():
+        workload = record["workloads"][name]
+        cells = [f"{found['cost']:.1f}" if (found := workload["results"].get(peer)) else "–" for peer in names]
+        out.append(f"| {what} | {workload['unit']} | {' | '.join(cells)} |")
+    return out
+
+
 def lines(record: dict[str, Any]) -> list[str]:
-    """A table in Markdown: workloads down, proxies across, each cell the cost and lbcore's ratio to it."""
+    """All figures: workloads down, proxies across, each cell the cost and lbcore's ratio to it."""
     versions, machine = record["versions"], record["machine"]
     names = list(versions)
     out = [f"| workload | unit | {' | '.join(names)} |", "|---|---|" + "---:|" * len(names)]
@@ -49,10 +77,11 @@ def lines(record: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     record = json.loads((ROOT / "bench/results/proxies.json").read_text())
-    readme = ROOT / "README.md"
-    before, _, rest = readme.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    readme.write_text(before + "\n".join([BEGIN, *lines(record), END]) + after)
+    for name, table in (("README.md", summary(record)), ("docs/performance.md", lines(record))):
+        path = ROOT / name
+        before, _, rest = path.read_text().partition(BEGIN)
+        _, _, after = rest.partition(END)
+        path.write_text(before + "\n".join([BEGIN, *table, END]) + after)
 
 
 if __name__ == "__main__":

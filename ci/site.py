@@ -27,7 +27,6 @@ SOURCE = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
 # Pages that are files at the top of the repository.
 FROM_TOP = {"changelog.md": "CHANGELOG.md", "security.md": "SECURITY.md", "contributing.md": "CONTRIBUTING.md"}
 TO_PAGE = {top: page for page, top in FROM_TOP.items()} | {"README.md": "index.md"}
-FIGURES = ("<!-- figures: begin -->", "<!-- figures: end -->")
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 
 
@@ -45,9 +44,6 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Turn links to files of the repository into links that work on the site."""
     name = page.file.src_uri
-    readme = (ROOT / "README.md").read_text()
-    figures = readme[readme.index(FIGURES[0]) : readme.index(FIGURES[1])].removeprefix(FIGURES[0]).strip()
-    markdown = markdown.replace("<!-- figures -->", figures)
     folder = "" if name in FROM_TOP else posixpath.join("docs", posixpath.dirname(name))
 
     def turned(found: re.Match[str]) -> str:
