@@ -1,6 +1,6 @@
-"""Put the figures of the last `make bench` into README.md and docs/performance.md, where none is typed by hand: `python -m bench.readme`.
+"""Put the figures of the last `make bench` into README.md and docs/performance.md: `python -m bench.readme`.
 
-README.md has some workloads with plain costs, docs/performance.md all of them with ratios and how they were measured.
+No figure is typed by hand. README.md has some workloads with plain costs, docs/performance.md all of them with ratios and how they were measured.
 """
 
 from __future__ import annotations
