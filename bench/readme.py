@@ -1,6 +1,7 @@
 """Put the figures of the last `make bench` into README.md and docs/performance.md: `python -m bench.readme`.
 
-No figure is typed by hand. README.md has some workloads with plain costs, docs/performance.md all of them with ratios and how they were measured.
+No figure is typed by hand. README.md has some workloads with plain costs, docs/performance.md all of them with ratios,
+and how they were measured.
 """
 
 from __future__ import annotations
