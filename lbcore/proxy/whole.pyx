@@ -261,6 +261,7 @@ cdef Exchange exchange_take(EntryPoint entry_point, ClientStream client, Dialer 
     exchange.takes_body = exchange.body_lost = False
     exchange.error = -1
     exchange.retries = 0
+    exchange.is_retry = False                  # the former one may have ended in the pause before it
     exchange.phase = PHASE_ROUTE
     exchange.passed = 0
     exchange.trace = NULL

@@ -11,6 +11,7 @@ import pytest
 
 from lbcore.config.middlewares.retry import Retry as Config
 from lbcore.middleware.retry import Retry
+from tests.support.instance import eventually
 from tests.support.ports import free_port
 from tests.support.problems import errors_of
 from tests.support.recorder import GET, Recorder, config, counters, post, recorders
@@ -145,6 +146,22 @@ def test_a_pause_that_ends_after_the_timeout_is_not_made() -> None:
     ):
         answers(a, 503)
         assert status(lb.ask(GET)) == 503
+
+
+def test_a_pause_that_ends_with_its_client_leaves_nothing_to_the_next_request() -> None:
+    with recorders("a") as (a,):
+        dynamic = retrying(a.url, attempts=2, initialInterval="60s", status=["503"])
+        dynamic["http"]["routers"]["once"] = {"rule": "Path(`/once`)", "priority": 100, "service": "all"}
+        with edge(dynamic) as lb:
+            member = f"all@file|{a.url}"
+            answers(a, 503)
+            client = lb.client()
+            client.send(GET)
+            eventually(lambda: a.requests and counters(lb, member).in_flight == 0, "the retry pauses")
+            client.close()
+            eventually(lambda: lb.open_connections == 0, "the client has gone")
+            assert status(lb.ask(GET.replace(b"/x", b"/once"))) == 200
+            assert counters(lb, member).retries == 0
 
 
 def test_as_the_middleware_of_a_service_it_begins_once() -> None:
