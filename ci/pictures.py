@@ -146,7 +146,49 @@ def life() -> None:
     drawn.save("life-of-a-request.svg")
 
 
+def states() -> None:
+    """What a server may be, and what changes it."""
+    drawn = Picture("The states of a server: up, down, ejected, on trial, slow start, drained", 900, 330)
+    drawn.box(360, 130, 180, 60, "up", "gets its share")
+    drawn.box(30, 20, 200, 60, "down", "gets nothing", kind="box")
+    drawn.box(670, 20, 200, 60, "ejected", "gets nothing, for a time")
+    drawn.box(670, 240, 200, 60, "on trial", "one request decides")
+    drawn.box(30, 130, 200, 60, "slow start", "a part that grows")
+    drawn.box(30, 240, 200, 60, "drained, weight 0", "sessions only")
+    drawn.arrow((450, 130), (450, 40), (232, 40))
+    drawn.text(345, 30, "health check fails", "small")
+    drawn.arrow((130, 80), (130, 128))
+    drawn.text(205, 110, "health check succeeds", "small")
+    drawn.arrow((230, 160), (358, 160))
+    drawn.text(294, 152, "time passes", "small")
+    drawn.arrow((540, 145), (600, 145), (600, 50), (668, 50))
+    drawn.text(600, 36, "requests fail", "small")
+    drawn.arrow((770, 80), (770, 238))
+    drawn.text(814, 165, "time is over", "small")
+    drawn.arrow((670, 270), (600, 270), (600, 175), (542, 175))
+    drawn.text(600, 290, "it succeeds", "small")
+    drawn.arrow((860, 240), (860, 82))
+    drawn.text(828, 110, "it fails", "small")
+    drawn.arrow((430, 190), (430, 258), (232, 258))
+    drawn.text(330, 250, "lbcore drain", "small")
+    drawn.arrow((230, 284), (480, 284), (480, 192))
+    drawn.text(355, 302, "lbcore undrain", "small")
+    drawn.save("states.svg")
+
+
+def stop() -> None:
+    """The phases of a graceful stop."""
+    drawn = Picture("A graceful stop: accept on, drain, close", 900, 190)
+    drawn.arrow((20, 60), (880, 60))
+    for x, text in ((60, "SIGTERM"), (380, "entry points close"), (700, "the rest closes; exit")):
+        drawn.parts.append(f'<path class="line" d="M{x} 50L{x} 70"/>')
+        drawn.text(x, 38, text)
+    drawn.box(70, 84, 300, 80, "requestAcceptGraceTimeout", "new connections are served;\n/ping answers 503")
+    drawn.box(390, 84, 300, 80, "graceTimeOut", "no new connections; requests in\nflight finish: Connection: close")
+    drawn.save("stop.svg")
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for draw in (overview, tree, processes, life):
+    for draw in (overview, tree, processes, life, states, stop):
         draw()
