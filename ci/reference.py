@@ -30,8 +30,9 @@ INTROS = {
     "static": "The keys that are read once, at the start: from a file, from flags, or from the environment. "
     "[Configuration](../configuration.md) explains how they are read, [Providers](../providers.md) the sources of the "
     "dynamic configuration.",
-    "dynamic": "The keys that are followed while lbcore runs. [Routers](../routers.md), [middlewares](../middlewares.md), "
-    "[services](../services.md), [layer 4](../layer4.md) and [TLS](../tls.md) explain how they behave.",
+    "dynamic": "The keys that are followed while lbcore runs. These pages explain how they behave: "
+    "[routers](../routers.md), [middlewares](../middlewares.md), [services](../services.md), [layer 4](../layer4.md), "
+    "[TLS](../tls.md).",
 }
 
 
