@@ -1,4 +1,4 @@
-"""What the dashboard asks beside Traefik's API: structure, stream, history, news, searches, explanations, actions."""
+"""The part of the API that Traefik does not have: structure, stream, history, news, searches, explanations, actions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens now, for all who watch: one read of the region an interval, and events of what has changed.
+"""The live stream of the API: one read of the region per interval for all viewers, and events of what has changed.
 
 The region is read each second as long as somebody watches, and else each ten seconds, for the curves of the last hour.
 What is read, compared and encoded does not depend on how many watch. I/O: none but the region, the clock,

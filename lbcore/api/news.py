@@ -1,4 +1,4 @@
-"""What to know beside the traffic: problems and where they are written, reloads, providers, certificates. No I/O."""
+"""What `/api/info` says: problems with file and line, reloads, providers, certificates, workers. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands share that ask a running instance: options, asking, and printing as text or JSON, once or again."""
+"""Shared by the commands that ask a running instance: options, requests, output as text or JSON, once or repeatedly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connects the provider whose configuration clients put with the API, which gets it, and with what checks it."""
+"""Connects `providers.rest` with the API, which receives its configuration, and with the check of it."""
 
 from __future__ import annotations
 

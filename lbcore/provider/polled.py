@@ -1,4 +1,4 @@
-"""`providers.http`: a dynamic file that a server gives, asked for again and again."""
+"""`providers.http`: a dynamic file that lbcore fetches from a web server at intervals."""
 
 from __future__ import annotations
 

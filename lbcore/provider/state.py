@@ -1,4 +1,4 @@
-"""The state of each provider: what it has given, and what it lacks. No I/O."""
+"""The state of each provider: its objects, its failures and its problems. No I/O."""
 
 from __future__ import annotations
 

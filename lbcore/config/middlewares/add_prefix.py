@@ -1,4 +1,4 @@
-"""`addPrefix`: a path gets a beginning. No I/O."""
+"""`addPrefix`: puts a prefix in front of the path. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`apiKey`, an extension: requests that bring a known key alone. No I/O."""
+"""`apiKey`, an extension: only requests with a known key pass. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`basicAuth`: requests of known users alone. No I/O."""
+"""`basicAuth`: only requests of known users pass, with name and password. No I/O."""
 
 from __future__ import annotations
 

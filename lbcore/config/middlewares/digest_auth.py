@@ -1,4 +1,4 @@
-"""`digestAuth`: requests of known users alone, who show their password without sending it. No I/O."""
+"""`digestAuth`: only requests of known users pass, who prove their password without sending it. No I/O."""
 
 from __future__ import annotations
 

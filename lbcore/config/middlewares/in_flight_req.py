@@ -1,4 +1,4 @@
-"""`inFlightReq`: so many requests of one source at once. No I/O."""
+"""`inFlightReq`: limits the requests of one source that are in flight at once. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ipAllowList`, and `ipWhiteList`, its old form: requests from some networks alone. No I/O."""
+"""`ipAllowList`, and `ipWhiteList`, its old form: only requests from some networks pass. No I/O."""
 
 from __future__ import annotations
 

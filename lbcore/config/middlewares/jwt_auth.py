@@ -1,4 +1,4 @@
-"""`jwtAuth`, an extension: requests with a signed token (RFC 7519) alone. No I/O."""
+"""`jwtAuth`, an extension: only requests with a signed token (RFC 7519) pass. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rateLimit`: so many requests of a source in a time, with bursts; in one instance, or in several. No I/O."""
+"""`rateLimit`: limits the requests of one source per time, with bursts; in one instance, or over several. No I/O."""
 
 from __future__ import annotations
 

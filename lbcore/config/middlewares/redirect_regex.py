@@ -1,4 +1,4 @@
-"""`redirectRegex`: another URL, made of what an expression finds. No I/O."""
+"""`redirectRegex`: redirects to what an expression makes of the URL. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`redirectScheme`: the same URL by another scheme or port. No I/O."""
+"""`redirectScheme`: redirects to the same URL with another scheme or port. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`replacePath`: another path. No I/O."""
+"""`replacePath`: replaces the path. No I/O."""
 
 from __future__ import annotations
 

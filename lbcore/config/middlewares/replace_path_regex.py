@@ -1,4 +1,4 @@
-"""`replacePathRegex`: another path, made of what an expression finds. No I/O."""
+"""`replacePathRegex`: replaces the path by what an expression makes of it. No I/O."""
 
 from __future__ import annotations
 

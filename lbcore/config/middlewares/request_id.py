@@ -1,4 +1,4 @@
-"""`requestID`, an extension: each request has an identifier. No I/O."""
+"""`requestID`, an extension: gives each request an identifier. No I/O."""
 
 from __future__ import annotations
 

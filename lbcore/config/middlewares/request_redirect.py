@@ -1,4 +1,4 @@
-"""`requestRedirect` (extension): an answer with another address, of which some parts are given. No I/O."""
+"""`requestRedirect` (extension): redirects to an address of which some parts are given. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`retry`: more attempts, at other servers first. No I/O."""
+"""`retry`: further attempts after a failure, at other servers first. No I/O."""
 
 from __future__ import annotations
 

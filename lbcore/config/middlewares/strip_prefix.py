@@ -1,4 +1,4 @@
-"""`stripPrefix`: a path loses its beginning. No I/O."""
+"""`stripPrefix`: removes a prefix from the path. No I/O."""
 
 from __future__ import annotations
 

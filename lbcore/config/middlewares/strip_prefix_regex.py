@@ -1,4 +1,4 @@
-"""`stripPrefixRegex`: a path loses what an expression finds at its beginning. No I/O."""
+"""`stripPrefixRegex`: removes what an expression matches at the beginning of the path. No I/O."""
 
 from __future__ import annotations
 

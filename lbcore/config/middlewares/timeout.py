@@ -1,4 +1,4 @@
-"""`timeout` (extension): the time that an exchange has, from here to its end. No I/O."""
+"""`timeout` (extension): limits the time of an exchange, from this middleware to the end of the answer. No I/O."""
 
 from __future__ import annotations
 

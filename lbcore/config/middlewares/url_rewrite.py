@@ -1,4 +1,4 @@
-"""`urlRewrite` (extension): another path and another host for the server. No I/O."""
+"""`urlRewrite` (extension): changes the path and the host that the server is asked for. No I/O."""
 
 from __future__ import annotations
 
