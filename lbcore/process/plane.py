@@ -14,7 +14,7 @@ from lbcore.config.static import StaticConfig
 from lbcore.middleware.challenges import Challenges
 from lbcore.middleware.respond import Ping
 from lbcore.observability.watch import Watch
-from lbcore.routing.compile import Table, compile_table
+from lbcore.routing.compile import Table, compile_table, release
 from lbcore.routing.queue import WaitQueue, adopt
 from lbcore.routing.server import Server
 from lbcore.state.holdings import State
@@ -22,6 +22,8 @@ from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 from lbcore.transport.engine import Engine
 from lbcore.transport.reactor import Reactor
+
+LARGE = 500  # servers of a table that is freed in a thread, because it takes longer than a request may wait
 
 _log = logging.getLogger("lbcore.access_log")
 
@@ -116,14 +118,18 @@ class DataPlane:
         """Route by a table of `prepare`. Requests under way finish by the previous table.
 
         No other table may have been committed since it was prepared. Servers that are in both tables keep their state
-        and their idle connections.
+        and their idle connections. The cost is that of what is new in it.
         """
         table.take_effect()
         queued = {name: table.balancers[name] for name in {*self._queues, *table.queued} if name in table.balancers}
         self._queues = adopt(self._queues, queued)
         self._engine.install(table)
         self._servers = table.servers
-        self._table = table
+        before, self._table = self._table, table
+        if before is not None and len(before.servers) > LARGE:
+            pieces = before.pieces()
+            del before
+            self._loop.run_in_executor(None, release, pieces)
 
     def reopen_log(self) -> None:
         """Reopen the access log, because its file was moved aside."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lbcore.routing.compile import Table
 
 HEARTBEAT_S = 0.25
-SWITCH_S = 0.001  # longest time that the compiling thread keeps the GIL while the one that moves traffic waits
+SWITCH_S = 0.0001  # longest time that the compiling thread keeps the GIL while the one that moves traffic waits
 DRAIN_POLL_S = 0.02
 LOG_QUEUE_BYTES = 1 << 20  # log events are dropped while this many bytes wait for the supervisor
 

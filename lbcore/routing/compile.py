@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from lbcore.config import dynamic as model
@@ -37,9 +36,7 @@ from lbcore.routing.compile_own import (
     NO_SERVICE,
     NO_SLOT,
     SERVED_BY_ADMIN,
-    Compiled,
     OwnRouters,
-    Placed,
     Ranked,
     router_identity,
 )
@@ -49,10 +46,11 @@ from lbcore.routing.compile_tcp import TcpCompiler
 from lbcore.routing.compile_tls import TlsCompiler
 from lbcore.routing.compile_udp import UdpCompiler
 from lbcore.routing.index import RouteIndex, file_rule
+from lbcore.routing.order import Compiled, Order, Placed, Rank
 from lbcore.routing.route import Route
 from lbcore.routing.server import Server
 from lbcore.routing.service import Service
-from lbcore.routing.tcp_route import TcpRoutes
+from lbcore.routing.tcp_route import TcpRoute, TcpRoutes
 from lbcore.routing.udp_route import UdpRoute
 from lbcore.state.holdings import State
 from lbcore.state.region import Region
@@ -80,7 +78,7 @@ class MadeOf:
     checked: Checked
     services: Before
     routes: Mapping[str, Mapping[str, Route]]
-    placed: Mapping[tuple[str, bool], list[Placed]]
+    placed: Mapping[tuple[str, bool], Order]
     length: int
 
 
@@ -91,9 +89,10 @@ class Table:
     indexes          by entry point: the routers of requests without TLS; `encrypted_indexes`: of those over TLS.
     acceptors        by entry point with TLS: the settings of handshakes.
     options_by_host  by entry point whose hosts have different TLS options: their names by host.
-    tcp              by entry point: the routers of layer 4.
+    tcp              by entry point: the routers of layer 4; `ends_tls`: those made for this table that end TLS.
     udp              by entry point: the router of its datagrams.
     servers          by identity, `service@provider|url`.
+    joined, left     servers that the table in force does not have, and those of it that this one does not have.
     services         by qualified name: those that routers lead to, and those below them.
     balancers        the services among these that choose among servers, without their gates.
     disabled         objects that could not be compiled.
@@ -128,6 +127,9 @@ class Table:
     queued: Collection[str]
     speaks_tls: bool
     made_of: MadeOf
+    joined: list[Server]
+    left: list[Server]
+    ends_tls: list[TcpRoute]
 
     def index(self, point: str, encrypted: bool) -> RouteIndex | None:
         """The index of an entry point's routers, those of requests over TLS or the others; None: there is none."""
@@ -140,6 +142,23 @@ class Table:
         """Change the objects that this table shares with the previous one. Compiling has changed none of them."""
         for server, limit in self.limits:
             server.limit = limit
+
+    def pieces(self) -> list[object]:
+        """What is large in it, for `release`."""
+        made_of = self.made_of
+        by_point = (self.indexes, self.encrypted_indexes, self.order, self.encrypted_order, self.tcp, made_of.routes)
+        whole = (self.servers, self.services, self.balancers, self.tcp_services, self.udp_services, self.middlewares)
+        checked, services = made_of.checked, made_of.services
+        known = (checked.users.of, checked.errors, checked.odd)
+        objects = [getattr(services.http, section) for section in OF_KIND.values()]
+        rest = (self.places, self.queued, services.members, checked.parents, checked.linked, *made_of.placed.values())
+        return [*(piece for each in (*by_point, *known) for piece in each.values()), *whole, *objects, *rest]
+
+
+def release(pieces: list[object]) -> None:
+    """Free what is in this list alone, piece by piece, in a thread: between two of them the loop has its turn."""
+    while pieces:
+        pieces.pop()
 
 
 def compile_table(
@@ -246,7 +265,8 @@ class _Compiler:
         self.before: Table | None = None
         self.todo: Todo | None = None
         self.routes: dict[str, dict[str, Route]] = {}
-        self.placed: dict[tuple[str, bool], list[Placed]] = {}
+        self.placed: dict[tuple[str, bool], Order] = {}
+        self.ranks_gone: list[Rank] = []  # in the table in force, of those that have to be made again
         self.in_trees: set[str] = set()  # routers below others, and those above them
 
     def follow(self, before: Table, todo: Todo) -> None:
@@ -262,6 +282,8 @@ class _Compiler:
             self.services.drop(API)
         self.routes = {point: without(gone, routes) for point, routes in made_of.routes.items()}
         self.placed = dict(made_of.placed)
+        routers = made_of.services.http.routers
+        self.ranks_gone = [self.rank(ranked(name, routers[name])) for name in gone if name in routers]
 
     def accept_for_disabled(self) -> None:
         """TLS on the entry points of routers with it that cannot run: their clients get 404, and no error of TLS."""
@@ -314,9 +336,7 @@ class _Compiler:
             all_encrypted = self.static.entry_points[point].http.tls is not None
             for encrypted in (False, True):
                 placed = self.place(point, encrypted, routers.get((point, encrypted), []))
-                compiled = [each[2] for each in placed]
-                if all_encrypted == encrypted:
-                    compiled = self.own.add(point, placed, compiled)
+                compiled = self.own.add(point, placed) if all_encrypted == encrypted else placed.compiled
                 order[encrypted][point] = compiled
                 if routes:
                     indexes[encrypted][point] = self.indexed(point, encrypted, compiled)
@@ -339,6 +359,7 @@ class _Compiler:
             or any(server.target is not None for server in made)
             or any(route.acceptor is not None for routes in tcp_routes.values() for route in routes.encrypted)
         )
+        joined, left = self.exchanged(servers, tcp, udp)
         return Table(
             indexes[False],
             tcp_routes,
@@ -361,7 +382,20 @@ class _Compiler:
             self.services.queued,
             speaks_tls,
             self.made_of(),
+            joined,
+            left,
+            tcp.ends_tls,
         )
+
+    def exchanged(
+        self, servers: Mapping[str, Server], tcp: TcpCompiler, udp: UdpCompiler
+    ) -> tuple[list[Server], list[Server]]:
+        """The servers that the table in force does not have, and those of it that are not among `servers`."""
+        known, touched = self.services.known, self.services.touched
+        names = dict.fromkeys([*known, *servers] if touched is None else [*touched, *tcp.servers, *udp.servers])
+        pairs = [(servers.get(name), known.get(name)) for name in names]
+        joined = [after for after, before in pairs if after is not None and after is not before]
+        return joined, [before for after, before in pairs if before is not None and after is not before]
 
     def left(self) -> set[str]:
         """The services to which what is made again led before."""
@@ -395,35 +429,31 @@ class _Compiler:
         self.services.build_unused()
         return self.found.disabled() + tcp.disabled_with_unused() + udp.disabled_with_unused()
 
-    def rank(self, entry: Ranked) -> tuple[int, int, str]:
+    def rank(self, entry: Ranked) -> Rank:
         """Highest priority first, then by provider and name, so that all workers and all runs agree."""
         return -entry[0], self.static.providers.rank(entry[1]), entry[1]
 
-    def place(self, point: str, encrypted: bool, entries: list[Ranked]) -> list[Placed]:
+    def place(self, point: str, encrypted: bool, entries: list[Ranked]) -> Order:
         """The routers of an entry point in the order of trial. Those that cannot be built are left out.
 
         entries  those that have to be made; the others are taken over from the table in force.
         """
-        entries.sort(key=self.rank)
         placed: list[Placed] = []
-        for entry in entries:
+        for entry in sorted(entries, key=self.rank):
             _, name, router = entry
             try:
-                filed = file_rule(rule_of(router, self.static))
-                compiled = filed, self.route(point, name, router)
+                compiled = file_rule(rule_of(router, self.static)), self.route(point, name, router)
             except Exception as error:
                 self.found.routers[name] = [reason_of(error)]
                 continue
             tls = tls_of(router, point, self.static)
-            placed.append((self.rank(entry), router, compiled, "" if tls is None else options_name(tls, name)))
-        if self.todo is not None:
-            gone = self.todo["router"]
-            stay = [each for each in self.placed.get((point, encrypted), ()) if each[0][2] not in gone]
-            placed = sorted([*stay, *placed], key=itemgetter(0)) if placed else stay
-        self.placed[point, encrypted] = placed
-        if encrypted and placed:
-            self.tls.add_all(point, placed)
-        return placed
+            placed.append((self.rank(entry), compiled, "" if tls is None else options_name(tls, name)))
+        before = self.placed.get((point, encrypted))
+        order = Order(placed) if self.todo is None or before is None else before.changed(self.ranks_gone, placed)
+        self.placed[point, encrypted] = order
+        if encrypted and order.ranks:
+            self.tls.add_all(point, order)
+        return order
 
     def indexed(self, point: str, encrypted: bool, order: list[Compiled]) -> RouteIndex:
         """The index of routers in the order of trial: that of the table in force, if they are the same."""

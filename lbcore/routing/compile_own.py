@@ -18,6 +18,7 @@ from lbcore.routing.compile_middlewares import MiddlewareCompiler
 from lbcore.routing.compile_services import ServiceCompiler
 from lbcore.routing.compile_spans import traced
 from lbcore.routing.index import FiledRule, file_rule
+from lbcore.routing.order import Compiled, Order
 from lbcore.routing.route import Route
 from lbcore.routing.service import Service
 from lbcore.state.slots import SlotMap
@@ -37,9 +38,6 @@ ANY_RULE = "HostRegexp(`^.+$`)"
 NOT_ENCRYPTED_RULE = f"{ANY_RULE} && !HeaderRegexp(`X-Forwarded-Proto`, `(?i)^(https|wss)$`)"
 
 Ranked = tuple[int, str, model.Router]  # priority, name
-Compiled = tuple[FiledRule, Route]
-# The rank of a router, what it was made of, what it is, and the name of its TLS options; empty: it has no TLS.
-Placed = tuple[tuple[int, int, str], model.Router, Compiled, str]
 
 
 def router_identity(name: str) -> str:
@@ -132,17 +130,14 @@ class OwnRouters:
             return self.challenges
         return Respond(name, 418, b"") if name == NOOP else self.ping
 
-    def add(self, point: str, placed: list[Placed], compiled: list[Compiled]) -> list[Compiled]:
-        """Add lbcore's own routers to those of an entry point: ping, API, and its redirection.
-
-        placed  the others in the order of trial; `compiled`: the same, without what they were made of.
-        """
+    def add(self, point: str, order: Order) -> list[Compiled]:
+        """The routers of an entry point with lbcore's own: ping, API, and its redirection."""
         settings, ping = self.static.entry_points[point], self.static.ping
         redirections = settings.http.redirections
         if errors := self.middlewares.errors_of_entry_point(point, OWN):
             text = f'entryPoint "{point}": lbcore\'s own routers, and its redirection, cannot run there'
             self.found.warnings.append(f"{text}: {'; '.join(dict.fromkeys(errors))}")
-            return compiled
+            return order.compiled
         among: list[tuple[int, Compiled]] = []  # the priorities of those that stand among the others
         challenged = point in challenge_points(self.static)
         if challenged and settings.allow_acme_by_pass:
@@ -153,10 +148,10 @@ class OwnRouters:
             # A request that reached a trusted proxy encrypted needs no redirection: the next router takes it.
             rule = NOT_ENCRYPTED_RULE if redirect.scheme == "https" and port == "443" else ANY_RULE
             among.append((redirect.priority, (filed(rule), self.redirection(point, redirect, port))))
-        result = list(compiled)
+        result = order.compiled.copy()
         # Before those of the same priority, the later one first: so the one of the highest priority is put in last.
         for priority, pair in sorted(among, key=itemgetter(0)):
-            result.insert(bisect_left(placed, (-priority,), key=itemgetter(0)), pair)
+            result.insert(bisect_left(order.ranks, (-priority,)), pair)
         own: list[tuple[str, Route]] = []
         if challenged and not settings.allow_acme_by_pass:
             own.append((CHALLENGE_RULE, self.challenge_route(point)))

@@ -110,11 +110,12 @@ class ServiceCompiler:
         self.members: dict[str, tuple[str, ...]] = {}
         self.queued: set[str] = set()
         self.made: list[Server] = []  # that were not taken over with their services
+        self.touched: list[str] | None = None  # identities of servers that were not taken over, or made; None: all
         self._todo: set[str] | None = None  # that have to be built again, if anything leads to them; None: all
 
     def follow(self, before: Before, todo: Todo) -> None:
         """Take over those of the table in force, but what has to be made again."""
-        self._todo = todo["service"]
+        self._todo, self.touched = todo["service"], []
         self.services, self.servers = dict(before.services), dict(before.servers)
         self.balancers, self.members = dict(before.balancers), dict(before.members)
         self.queued = set(before.queued)
@@ -128,6 +129,8 @@ class ServiceCompiler:
         self.queued.discard(name)
         for identity in self.members.pop(name, ()):
             self.servers.pop(identity, None)
+            if self.touched is not None:
+                self.touched.append(identity)
 
     def drop_unused(self, names: Collection[str], leads: Callable[[str, str], bool]) -> None:
         """Do not take over those of `names`, and of those below them, to which nothing leads any more.
@@ -352,6 +355,8 @@ class ServiceCompiler:
                 known = Server(identity, config.url, *place, config.preserve_path, target, http2)
             self.servers[identity] = known
             self.made.append(known)
+            if self.touched is not None:
+                self.touched.append(identity)
         return self.servers[identity]
 
     def transport(self, name: str) -> model.ServersTransport | StaticServersTransport:

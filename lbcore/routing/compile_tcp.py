@@ -61,6 +61,7 @@ class TcpCompiler(Layer4Compiler):
         self.tcp, self.static = dynamic.tcp, static
         self.own_identity = dynamic.tls.identity
         self.connections = KeyedTable(region, worker)
+        self.ends_tls: list[TcpRoute] = []
         disabled = check_tcp(dynamic.tcp, static, dynamic.tls)
         super().__init__(dynamic.tcp.services, disabled, slots, region, worker, known)
 
@@ -82,6 +83,8 @@ class TcpCompiler(Layer4Compiler):
                     acceptor = tls.acceptor_of_layer_4(options_name(router.tls, name))
                 takes_all = router.rule.strip() == CATCH_ALL
                 route = TcpRoute(name, rule, allowed, service, limits, router.tls is not None, acceptor, takes_all)
+                if acceptor is not None:
+                    self.ends_tls.append(route)
                 if (slot := self.slots.services.get(tcp_router_identity(name))) is not None:
                     route.count_in(self.region, self.worker, slot)
             except Exception as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.rule import Rule, hosts_in
 from lbcore.config.tls import DEFAULT, Certificate, TlsOptions
-from lbcore.routing.compile_own import Placed
+from lbcore.routing.order import Order
 from lbcore.state.region import Region
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class TlsCompiler:
         self._hosts: dict[str, dict[str, str]] = {}  # the name of the options, by entry point and host
         self._without_host: set[str] = set()  # entry points where a router names no host
         self._options: dict[str, OptionSet] = {}
-        self._usual: dict[str, list[Placed]] = {}  # by entry point: routers whose hosts were not asked for yet
+        self._usual: dict[str, Order] = {}  # by entry point: routers whose hosts were not asked for yet
         self._of_layer_4: dict[str, Acceptor] = {}  # by the name of the options
         self._certificates: Certificates | None = None
 
@@ -57,18 +57,17 @@ class TlsCompiler:
                 )
                 hosts[host] = DEFAULT
 
-    def add_all(self, point: str, placed: list[Placed]) -> None:
+    def add_all(self, point: str, order: Order) -> None:
         """Add all routers of an entry point. If all have the default options, their hosts are found when asked for."""
         self._hosts.setdefault(point, {})
-        if all(each[3] == DEFAULT for each in placed):
-            self._usual[point] = placed
-            return
-        for rank, _, (filed, _), options in placed:
-            self.add(point, rank[2], filed.rule, options)
+        self._usual[point] = order
+        if not order.is_usual:
+            self._add_usual(point)
 
     def _add_usual(self, point: str) -> None:
-        for rank, _, (filed, _), options in self._usual.pop(point, ()):
-            self.add(point, rank[2], filed.rule, options)
+        if (order := self._usual.pop(point, None)) is not None:
+            for rank, (filed, _), options in zip(order.ranks, order.compiled, order.options, strict=True):
+                self.add(point, rank[2], filed.rule, options)
 
     def accept(self, point: str) -> None:
         """Make an entry point accept TLS, whatever its routers are."""

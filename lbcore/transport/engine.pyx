@@ -147,8 +147,9 @@ cdef class Engine:
             (<Listener>listener).close()
 
     def install(self, table) -> None:
-        """Route by a `routing.compile.Table`. Requests under way finish by the previous table. Servers that are in both tables keep
-        their idle connections."""
+        """Route by a `routing.compile.Table`, which was compiled beside the one in force. Requests under way finish by that one.
+        Servers that are in both keep their idle connections. The loop waits for this: the cost is that of what is new, not that of
+        the table."""
         cdef EntryPoint entry_point
         self.reactor.enter()
         for name, index in table.indexes.items():
@@ -164,21 +165,16 @@ cdef class Engine:
         for name, point in self.entry_points.items():
             entry_point = <EntryPoint>point
             entry_point.tcp = table.tcp.get(name)
-            entry_point.first_bytes_count = entry_point.encryption is not None
-            if entry_point.tcp is not None:
-                for route in entry_point.tcp.encrypted:
-                    entry_point.first_bytes_count = True
-                    if (<TcpRoute>route).acceptor is not None and (<TcpRoute>route).encryption is None:
-                        (<TcpRoute>route).encryption = encryption_of((<TcpRoute>route).acceptor)
+            entry_point.first_bytes_count = entry_point.encryption is not None or \
+                (entry_point.tcp is not None and bool(entry_point.tcp.encrypted))
+        for route in table.ends_tls:
+            (<TcpRoute>route).encryption = encryption_of((<TcpRoute>route).acceptor)
         for listener in self.listeners:
             (<Listener>listener).follow_routes()
         # One that is made otherwise is another server under the same name: connections of the old one are not used again.
-        for name, server in self.servers.items():
-            if table.servers.get(name) is not server:
-                close_pool(server)
-        for name, server in table.servers.items():
-            if self.servers.get(name) is server:
-                continue
+        for server in table.left:
+            close_pool(server)
+        for server in table.joined:
             open_pool(server)
             if (<Server>server).target is not None and (<Server>server).encryption is None:
                 (<Server>server).encryption = server_encryption_of((<Server>server).target)
