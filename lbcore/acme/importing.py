@@ -46,7 +46,7 @@ def import_into(static: StaticConfig, resolver: str, certificate: Path, key: Pat
 def check(entry: StoredCertificate) -> None:
     """Raise ValueError for a certificate that cannot be served."""
     try:
-        from lbcore.tls.contexts import Pair
+        from lbcore.tls.certificate import Pair
     except ImportError as error:
         raise ValueError(str(error)) from None
     try:

@@ -12,7 +12,7 @@ from lbcore.api.runtime import LAYERS, Runtime
 from lbcore.api.structure import inner_of
 from lbcore.routing.balancer import Balancer
 from lbcore.routing.service import Service
-from lbcore.state.region import ADMIN, EJECTED
+from lbcore.state.cells import ADMIN, EJECTED
 
 MOST_WEIGHT = 1 << 30
 ACTIONS = ("drain", "undrain", "eject", "reset")

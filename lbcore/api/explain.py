@@ -21,7 +21,8 @@ from lbcore.routing.index import RouteIndex
 from lbcore.routing.rehearsal import Rehearsal
 from lbcore.routing.route import Route
 from lbcore.routing.service import Service
-from lbcore.state.region import ADMIN, CHECK, EJECTED, Region
+from lbcore.state.cells import ADMIN, CHECK, EJECTED
+from lbcore.state.region import Region
 
 ALL_REASONS = CHECK | EJECTED | ADMIN
 

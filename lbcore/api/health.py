@@ -15,8 +15,9 @@ from lbcore.routing.member import Member
 from lbcore.routing.mirroring import Mirroring
 from lbcore.routing.queue import WaitQueue
 from lbcore.routing.service import Service
+from lbcore.state.cells import ADMIN, CHECK, EJECTED
 from lbcore.state.counters import ServerCounters
-from lbcore.state.region import ADMIN, CHECK, EJECTED, Region
+from lbcore.state.region import Region
 
 Node = dict[str, Any]
 

@@ -25,7 +25,7 @@ from lbcore.api.runtime import Runtime
 from lbcore.api.structure import Part, Structure, inner_of, structure_of
 from lbcore.routing.balancer import Balancer, LoadBalancer
 from lbcore.routing.mirroring import Mirroring
-from lbcore.state.region import ADMIN, CHECK, EJECTED
+from lbcore.state.cells import ADMIN, CHECK, EJECTED
 from lbcore.state.sampler import POINTS, SERVERS, SERVICES, Sampler
 
 LOOK_S = 1.0

@@ -15,7 +15,8 @@ from lbcore.errors import OUR_LACK
 from lbcore.health.patience import within
 from lbcore.health.probe import Probe, ProbeError, probe_for, tcp_probe_for
 from lbcore.health.udp import udp_probe_for
-from lbcore.state.region import CHECK, Region
+from lbcore.state.cells import CHECK
+from lbcore.state.region import Region
 
 JITTER = 0.1  # part of the interval, either way, so that the checks of many instances and servers spread
 SHORTEST_S = 0.01

@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from lbcore.config.dynamic import PassiveHealthCheck
-from lbcore.state.region import CHECK, EJECTED, Region
+from lbcore.state.cells import CHECK, EJECTED
+from lbcore.state.region import Region
 
 POLL_S = 0.05
 

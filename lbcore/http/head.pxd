@@ -1,7 +1,7 @@
 # The fields of a request head, as rule matchers, middlewares and services read them.
 # Every span points into the arena of the message, or at a constant, and is valid until the message is cleared.
 
-from libc.stdint cimport uint8_t, uint16_t, int64_t
+from libc.stdint cimport uint8_t, uint16_t
 
 from lbcore.http.span cimport Span
 

@@ -1,6 +1,5 @@
 # Rendering of heads: requests to servers and answers to clients.
 
-from libc.stdint cimport int64_t, uint32_t
 
 from lbcore.http.buffer cimport Buffer
 from lbcore.http.message cimport Message

@@ -14,7 +14,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.siphash cimport siphash
-from lbcore.http.span cimport Span, span_bytes, span_ieq, span_of
+from lbcore.http.span cimport Span, span_ieq, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pending
 from lbcore.middleware.identity cimport IdentityHeader
 from lbcore.middleware.users import Users

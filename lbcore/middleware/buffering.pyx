@@ -5,7 +5,6 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE
-from lbcore.http.message cimport Message
 from lbcore.http.number cimport put_decimal
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response

@@ -15,8 +15,8 @@ from libc.stdint cimport int64_t, uint8_t
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
-from lbcore.http.span cimport Span, span_bytes, span_ieq, span_of
-from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware
+from lbcore.http.span cimport Span, span_bytes
+from lbcore.middleware.base cimport PASS, Context, Middleware
 from lbcore.middleware.basic_auth cimport challenge
 from lbcore.middleware.identity cimport IdentityHeader
 from lbcore.middleware.users import Users

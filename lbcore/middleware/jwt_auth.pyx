@@ -11,7 +11,6 @@ import time
 from urllib.parse import urlsplit
 
 cimport cython
-from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from lbcore.http.head cimport ClientAddress

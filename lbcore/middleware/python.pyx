@@ -12,7 +12,7 @@ from time import monotonic
 
 cimport cython
 from cpython.ref cimport Py_REFCNT
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 

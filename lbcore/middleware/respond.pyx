@@ -5,7 +5,7 @@ cimport cython
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport span_of
-from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware
+from lbcore.middleware.base cimport ANSWER, Context, Middleware
 
 
 @cython.final

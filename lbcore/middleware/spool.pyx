@@ -19,7 +19,6 @@ from lbcore.http.message cimport Message
 from lbcore.http.sink cimport Filter, Sink
 from lbcore.http.span cimport Span, span_of
 from lbcore.middleware.base cimport Context, Pending
-from lbcore.state.budget cimport MemoryBudget
 
 _log = logging.getLogger("lbcore.middleware")
 

@@ -12,11 +12,11 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t
 
 from lbcore.http.head cimport RequestHead as HeadOfRequest
-from lbcore.http.known cimport H_DROPPED, H_HOST, H_OWN, header_kind, is_managed
+from lbcore.http.known cimport H_DROPPED, H_HOST, H_OWN, is_managed
 from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request as RequestHead
 from lbcore.http.response cimport Response as ResponseHead
-from lbcore.http.span cimport Span, ascii_lower, span_bytes, span_of
+from lbcore.http.span cimport Span, ascii_lower, span_of
 from lbcore.middleware.base cimport Context
 
 from lbcore.config.middlewares.headers import OF_CONNECTIONS

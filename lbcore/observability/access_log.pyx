@@ -4,7 +4,7 @@ Lines go into the worker's ring in shared memory, from which `writer` takes them
 """
 
 cimport cython
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from lbcore.http.head cimport ClientAddress

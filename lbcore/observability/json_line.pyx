@@ -7,7 +7,7 @@ import time
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
-from lbcore.http.buffer cimport Buffer, buffer_release, buffer_reserve
+from lbcore.http.buffer cimport Buffer, buffer_release
 from lbcore.http.framing cimport connection_lists, field_lists
 from lbcore.http.head cimport ClientAddress
 from lbcore.http.known cimport (

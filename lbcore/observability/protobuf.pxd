@@ -5,7 +5,7 @@
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
-from lbcore.http.span cimport Span, span_of
+from lbcore.http.span cimport Span
 
 cdef enum:
     LONGEST_VALUE = 4096       # bytes of a text of an attribute; what is beyond is cut off

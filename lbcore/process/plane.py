@@ -143,7 +143,7 @@ class DataPlane:
         """
         pairs: dict[bytes, Any] = {}
         if certificates:
-            from lbcore.tls.contexts import Pair
+            from lbcore.tls.certificate import Pair
 
             pairs = {name.encode(): Pair(text.encode(), key.encode()) for name, (text, key) in certificates.items()}
         self._challenges.replace({token.encode(): text.encode() for token, text in texts.items()}, pairs)

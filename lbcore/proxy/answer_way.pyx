@@ -27,7 +27,6 @@ from lbcore.state.layout cimport (
 )
 from lbcore.state.counters import ERROR_NAMES, ERROR_TEXTS
 from lbcore.proxy.attempts cimport PHASE_ROUTE, Attempting
-from lbcore.proxy.exchange cimport ServerStream
 
 cdef enum:
     PART_BYTES = 65536         # of an answer of lbcore's own, put at once

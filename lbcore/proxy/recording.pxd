@@ -2,7 +2,6 @@
 
 from libc.stdint cimport int64_t
 
-from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span
 from lbcore.http.sink cimport Filter
 from lbcore.state.budget cimport MemoryBudget

@@ -5,7 +5,6 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
-from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span
 from lbcore.http.sink cimport Filter, Sink
 from lbcore.state.budget cimport MemoryBudget

@@ -11,7 +11,7 @@ from lbcore.proxy.copies cimport Copy, make_copy
 from lbcore.proxy.recording cimport Recording, Replay
 from lbcore.http.sink cimport Filter, Sink
 from lbcore.routing.decision cimport Decision, FailoverStep
-from lbcore.routing.failover cimport Failover, most_repeatable
+from lbcore.routing.failover cimport most_repeatable
 from lbcore.routing.mirroring cimport Mirror
 from lbcore.state.budget cimport MemoryBudget
 from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_REFUSED, ERROR_RESOURCE

@@ -57,7 +57,7 @@ from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
 if TYPE_CHECKING:
-    from lbcore.tls.contexts import Acceptor
+    from lbcore.tls.handshake import Acceptor
 
 ADMIN_STANDS_IN = "unix:/"  # stands for the admin server when a configuration is only checked
 

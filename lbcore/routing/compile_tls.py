@@ -11,7 +11,9 @@ from lbcore.routing.order import Order
 from lbcore.state.region import Region
 
 if TYPE_CHECKING:
-    from lbcore.tls.contexts import Acceptor, Certificates, OptionSet, Pair
+    from lbcore.tls.certificate import Pair
+    from lbcore.tls.handshake import Acceptor, Certificates
+    from lbcore.tls.option_set import OptionSet
 
 
 class TlsCompiler:
@@ -90,7 +92,7 @@ class TlsCompiler:
 
     def acceptor_of_layer_4(self, options: str) -> Acceptor:
         """What routers of layer 4 end TLS with. Raises ValueError for options that cannot be used, ImportError."""
-        from lbcore.tls.contexts import Acceptor
+        from lbcore.tls.handshake import Acceptor
         from lbcore.tls.tickets import TicketKeys
 
         if options not in self._of_layer_4:
@@ -109,7 +111,7 @@ class TlsCompiler:
         default = self._tls.options.get(DEFAULT)
         if not self._hosts or (default is not None and default.faults):
             return {}
-        from lbcore.tls.contexts import Acceptor
+        from lbcore.tls.handshake import Acceptor
         from lbcore.tls.tickets import TicketKeys
 
         tickets = TicketKeys(self._region)
@@ -124,7 +126,7 @@ class TlsCompiler:
         return found
 
     def _option_set(self, name: str) -> OptionSet:
-        from lbcore.tls.contexts import OptionSet
+        from lbcore.tls.option_set import OptionSet
 
         if name not in self._options:
             options = self._tls.options.get(name) or TlsOptions()
@@ -132,7 +134,8 @@ class TlsCompiler:
         return self._options[name]
 
     def _all_certificates(self) -> Certificates:
-        from lbcore.tls.contexts import Certificates, self_signed
+        from lbcore.tls.certificate import self_signed
+        from lbcore.tls.handshake import Certificates
         from lbcore.tls.pairs import pair_of
 
         if self._certificates is None:

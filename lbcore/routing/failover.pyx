@@ -1,7 +1,7 @@
 """`failover`: a main service, and a fallback for when it is down or its answers are dropped. No I/O."""
 
 cimport cython
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from lbcore.routing.asker cimport Asker
 from lbcore.routing.balancer cimport Child

@@ -16,13 +16,13 @@ from libc.stdlib cimport calloc, free, malloc
 
 from lbcore.http.head cimport RequestHead
 from lbcore.http.request cimport Request
-from lbcore.http.span cimport Span, span_of
-from lbcore.routing.matcher cimport Program, Test, read_head, run
+from lbcore.http.span cimport Span
+from lbcore.routing.matcher cimport Program, read_head, run
 
 import os
 from functools import lru_cache
 
-from lbcore.config.rule import REMEMBERED, And, Matcher, Not, Or, host_of
+from lbcore.config.rule import REMEMBERED, And, Matcher, Or, host_of
 from lbcore.routing.matcher import count_matchers, operands
 
 cdef enum:

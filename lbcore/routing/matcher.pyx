@@ -16,7 +16,7 @@ from lbcore.http.request cimport Request
 from lbcore.http.span cimport Span, ascii_lower, span_of
 from lbcore.regex.regex cimport Regex, regex_search
 
-from lbcore.config.rule import And, Matcher, Not, Or, host_of, parse_rule
+from lbcore.config.rule import And, Not, Or, host_of, parse_rule
 
 cdef enum:
     VALUE_BYTES = 1024         # longest query value that is decoded on the stack

@@ -9,8 +9,6 @@ worker has a request that arrived more than FAIR_NS earlier. So the order over a
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
-from lbcore.routing.asker cimport Asker
-from lbcore.routing.decision cimport Decision
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport Service
 from lbcore.selection.atomic cimport atomic_load_u32, atomic_load_u64, atomic_store_u64

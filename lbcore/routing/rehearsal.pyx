@@ -11,7 +11,7 @@ from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sink cimport Filter
 from lbcore.http.span cimport Span, span_bytes
-from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Deadline, Middleware, Pending, Reply, Slot, Tries
+from lbcore.middleware.base cimport ANSWER, WAIT, Context, Deadline, Middleware, Pending, Reply, Slot, Tries
 from lbcore.routing.index cimport RouteIndex
 from lbcore.routing.route cimport Route
 from lbcore.selection.clock cimport monotonic_ns

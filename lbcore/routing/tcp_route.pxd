@@ -33,7 +33,7 @@ cdef class TcpRoute:
     cdef readonly list limits          # ConnectionLimit; None = none
     cdef readonly Service service
     cdef readonly bint encrypted       # it takes connections with TLS, and no others
-    cdef readonly object acceptor      # a tls.contexts.Acceptor, which ends TLS here; None = TLS ends at the server
+    cdef readonly object acceptor      # a tls.handshake.Acceptor, which ends TLS here; None = TLS ends at the server
     cdef object encryption             # the Encryption of `acceptor`; `transport` alone sets and reads it
     cdef bint takes_all                # its rule is HostSNI(`*`), which HTTPS for any host precedes
 

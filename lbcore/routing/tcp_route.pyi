@@ -3,7 +3,8 @@ from lbcore.routing.matcher import Program
 from lbcore.routing.service import Service
 from lbcore.state.keyed import KeyedTable
 from lbcore.state.region import Region
-from lbcore.tls.contexts import Acceptor, Pair
+from lbcore.tls.certificate import Pair
+from lbcore.tls.handshake import Acceptor
 
 class TcpPolicy:
     termination_ms: int

@@ -10,7 +10,6 @@ Vector: capacity 8, servers a to e, then c removed: the keys user-0 to user-9 go
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
 
 from lbcore.selection.bucketed cimport Renumbered
 

@@ -15,7 +15,6 @@ from libc.string cimport memcpy
 from lbcore.selection.bound cimport Bound, admitted
 from lbcore.selection.keyed cimport Keyed
 from lbcore.selection.mix cimport mix64
-from lbcore.selection.algorithm cimport Algorithm
 
 cdef enum:
     TRIES = 256                # buckets tried before servers are ranked

@@ -23,7 +23,7 @@ from lbcore.selection.hashing cimport hash_crc32
 from lbcore.selection.keyed cimport Keyed
 from lbcore.selection.md5 cimport md5
 from lbcore.selection.mix cimport mix64
-from lbcore.selection.ring cimport Point, Ring, ring_find, ring_free, ring_index, ring_sort
+from lbcore.selection.ring cimport Point, ring_find, ring_free, ring_index, ring_sort
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL

@@ -9,7 +9,7 @@ request kept in flight: a b a a a b a b a a a b.
 """
 
 cimport cython
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 
 from lbcore.selection.atomic cimport atomic_load_u64
 from lbcore.selection.cost cimport COST_LATENCY, decay_rate, failure_ns, note_mean

@@ -8,7 +8,6 @@ given to a task in the moment of its cancellation goes to the next request.
 """
 
 cimport cython
-from libc.stdint cimport uint64_t
 
 from _thread import get_ident
 from collections import OrderedDict

@@ -3,7 +3,7 @@
 # Names that differ in one character must get distant values. Hashes without a finaliser, such as FNV-1a, give them neighbouring
 # values, and a choice by highest score then always falls on the same server.
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 

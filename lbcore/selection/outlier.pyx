@@ -11,7 +11,7 @@ Vectors: rates 100, 100, 100, 100, 50: mean 90, deviation 20, the limit with fac
 """
 
 cimport cython
-from libc.math cimport INFINITY, sqrt
+from libc.math cimport sqrt
 from libc.stdint cimport uint64_t
 
 from lbcore.selection.flag cimport checked_flag

@@ -6,7 +6,7 @@ score = -w / ln(u), u = ((h >> 11) + 0.5) / 2**53, h = mix64(key ^ id); the high
 """
 
 cimport cython
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from lbcore.selection.keyed cimport Keyed
 

@@ -4,7 +4,7 @@ The points of a ring are spread evenly, so a table by their upper bits leaves on
 Consistent hashing and random trees, 1997, section 5.1: buckets of equal size instead of a search tree).
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 

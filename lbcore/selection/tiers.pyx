@@ -8,7 +8,6 @@ Vectors with 1.4 and two tiers, all of the second up: 100 % of the first up: 100
 """
 
 cimport cython
-from libc.stdint cimport uint32_t, uint64_t
 
 from math import gcd
 

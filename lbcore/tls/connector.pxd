@@ -1,6 +1,6 @@
 # TLS for connections to servers: settings that servers share, and for each server its name and most recent session.
 
-from lbcore.tls.contexts cimport End
+from lbcore.tls.end cimport End
 
 
 cdef class Connector:

@@ -13,12 +13,13 @@ from libc.stdint cimport uint32_t
 
 import ipaddress
 
-from lbcore.tls.contexts cimport End, Pair, certificates_in, written
+from lbcore.tls.certificate cimport Pair, certificates_in, written
+from lbcore.tls.end cimport End
 from lbcore.tls.openssl cimport *
 
 from lbcore.config.spiffe import domain_of
 from lbcore.tls.authorities import system_places
-from lbcore.tls.contexts import CIPHERS, OLD_CIPHERS, SUITES_1_3, VERSIONS, cipher_list, client_groups
+from lbcore.tls.option_set import CIPHERS, OLD_CIPHERS, SUITES_1_3, VERSIONS, cipher_list, client_groups
 
 cdef enum:
     VERIFY_PEER = 1

@@ -54,7 +54,7 @@ def settle(config: DynamicConfig, before: DynamicConfig | None = None) -> tuple[
     if not has_texts(config):
         return config, []
     try:
-        import lbcore.tls.contexts  # noqa: F401
+        import lbcore.tls.handshake  # noqa: F401
     except ImportError as error:
         raise ConfigError([Problem("tls", str(error))]) from error
     settler = _Settler(before or DynamicConfig())
@@ -183,7 +183,7 @@ def library_name() -> str:
 def made() -> Certificate:
     """A new self-signed certificate. Raises ConfigError if OpenSSL is missing."""
     try:
-        from lbcore.tls.contexts import self_signed
+        from lbcore.tls.certificate import self_signed
     except ImportError as error:
         raise ConfigError([Problem("tls", str(error))]) from error
     certificate, key = self_signed()
@@ -340,7 +340,7 @@ class _Settler:
         return None
 
     def options(self, name: str, options: TlsOptions) -> TlsOptions:
-        from lbcore.tls.contexts import OptionSet
+        from lbcore.tls.option_set import OptionSet
 
         if options.faults:
             return options

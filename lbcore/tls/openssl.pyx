@@ -4,7 +4,7 @@ OpenSSL keeps errors in one queue per thread, for all connections. After a faile
 or ERR_clear_error before the next call.
 """
 
-from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport uint64_t, uintptr_t
 
 from lbcore.http.heap cimport heap_give, heap_resize, heap_take
 from lbcore.http.sanitizer cimport POOLS

@@ -10,7 +10,7 @@ import hashlib
 from collections import deque
 from weakref import WeakValueDictionary
 
-from lbcore.tls.contexts import Pair
+from lbcore.tls.certificate import Pair
 
 RECENT = 1024  # pairs that are kept between reading, checking and compiling, before a configuration uses them
 

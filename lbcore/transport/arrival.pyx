@@ -17,7 +17,7 @@ from libc.string cimport memcmp
 
 from lbcore.http.buffer cimport buffer_acquire, buffer_len, buffer_park, buffer_release, buffer_room
 from lbcore.routing.asker cimport Asker
-from lbcore.routing.tcp_route cimport TcpRoute, TcpRoutes
+from lbcore.routing.tcp_route cimport TcpRoutes
 from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_ABORT, ERROR_CLIENT_TIMEOUT, ERROR_TLS, HANDSHAKE_CLOSED
 from lbcore.transport.client_hello cimport HELLO_PARTIAL, ClientHello, hello_free, hello_read
 from lbcore.transport.connection cimport ClientConnection

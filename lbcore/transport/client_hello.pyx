@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from lbcore.http.span cimport Span, ascii_lower, span_of
+from lbcore.http.span cimport ascii_lower, span_of
 
 cdef enum:
     HANDSHAKE_RECORD = 0x16

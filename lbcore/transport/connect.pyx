@@ -1,7 +1,5 @@
 """Non-blocking connects to the addresses of a server, one after the other."""
 
-import logging
-import os
 
 from libc.errno cimport (
     EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EINPROGRESS, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC, errno,

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 
 from lbcore.http.head cimport ClientAddress
 from lbcore.proxy.entry_point cimport EntryPoint
-from lbcore.transport.socket cimport OwnedSocket, SocketOwner
+from lbcore.transport.socket cimport SocketOwner
 
 
 cdef struct Learned:

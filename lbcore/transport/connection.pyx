@@ -2,8 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from lbcore.proxy.entry_point cimport EntryPoint
-from lbcore.transport.socket cimport OwnedSocket, SocketOwner
+from lbcore.transport.socket cimport SocketOwner
 
 
 cdef class ClientConnection(SocketOwner):

@@ -17,7 +17,8 @@ from lbcore.transport.listener cimport Listener
 from lbcore.transport.mirror_stream cimport MirrorStream
 from lbcore.transport.reactor cimport Reactor
 from lbcore.transport.reserve cimport Reserve
-from lbcore.transport.udp cimport UdpEndpoint, UdpWorker
+from lbcore.transport.udp_endpoint cimport UdpEndpoint
+from lbcore.transport.udp_socket cimport UdpWorker
 
 
 cdef class Engine:

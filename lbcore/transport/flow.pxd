@@ -1,6 +1,6 @@
 # The streams of one session of HTTP/2 or HTTP/3: what has arrived and what is to be sent on each, and what a peer may cost.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int64_t, uint64_t, uint8_t
 
 from lbcore.http.fields cimport FieldList
 from lbcore.http.message cimport Message

@@ -18,13 +18,12 @@ from lbcore.state.layout cimport ERROR_EOF, ERROR_GARBAGE, ERROR_INTERNAL, ERROR
 from lbcore.transport.server_connection cimport ServerConnection
 from lbcore.transport.epoll cimport EPOLLIN, EPOLLOUT
 from lbcore.transport.http1_body cimport (
-    BODY_BAD, BODY_BLOCKED, BODY_COMPLETE, BODY_ENDED, BODY_REFUSED, BODY_RESET, BODY_WAITS, body_begin, body_end, body_forget,
-    body_put, body_read, note_output,
+    BODY_BAD, BODY_COMPLETE, BODY_ENDED, BODY_REFUSED, BODY_RESET, BODY_WAITS, body_begin, body_end, body_forget, body_put,
+    body_read, note_output,
 )
 from lbcore.routing.server cimport Server
 from lbcore.transport.pool cimport Pool
-from lbcore.transport.reactor cimport Reactor
-from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket, Socket
+from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, OwnedSocket
 
 cdef enum:
     CONTINUE_MS = 1000         # time for the server to send 100 Continue, after which the body is sent anyway (RFC 9110 section 10.1.1)

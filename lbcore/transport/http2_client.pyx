@@ -15,7 +15,7 @@ from lbcore.transport.connection cimport Learned
 from lbcore.transport.encryption cimport EncryptedTransport
 from lbcore.transport.epoll cimport EPOLLIN
 from lbcore.transport.flow cimport Flow
-from lbcore.transport.flow_client cimport SHUTDOWN_FINAL, SHUTDOWN_NOT, SHUTDOWN_NOTICE, FlowConnection, FlowStream, stream_of, stream_take
+from lbcore.transport.flow_client cimport SHUTDOWN_FINAL, SHUTDOWN_NOT, SHUTDOWN_NOTICE, FlowConnection, FlowStream, stream_take
 from lbcore.transport.http2_session cimport Http2Session
 from lbcore.transport.linger cimport linger_begin, linger_read
 from lbcore.transport.socket cimport OwnedSocket

@@ -10,7 +10,7 @@ import logging
 
 cimport cython
 from libc.errno cimport ECONNRESET, EPIPE
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from lbcore.http.buffer cimport buffer_len, buffer_release
 from lbcore.http.fields cimport complete_response, list_request, take_response_field, take_trailer_field

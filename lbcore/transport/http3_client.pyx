@@ -14,7 +14,7 @@ from lbcore.http3.nghttp3 cimport *
 from lbcore.http3.ngtcp2 cimport *
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.state.layout cimport ERROR_ABUSE, ERROR_CLIENT_TIMEOUT
-from lbcore.tls.contexts cimport accept
+from lbcore.tls.handshake cimport accept
 from lbcore.tls.openssl cimport (
     CTRL_MIN_VERSION, ERR_clear_error, SSL_CIPHER_standard_name, SSL_ctrl, SSL_get_current_cipher, SSL_set_ex_data, TLS_1_3,
 )

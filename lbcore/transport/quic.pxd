@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from lbcore.http3.ngtcp2 cimport Cid, ConnRef, PacketHead, Path
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.exchange cimport Dialer
-from lbcore.tls.contexts cimport Handshake
+from lbcore.tls.handshake cimport Handshake
 from lbcore.transport.flow cimport FlowSession
 from lbcore.transport.reactor cimport Channel, Reactor
 from lbcore.transport.reserve cimport Reserve

@@ -15,8 +15,8 @@ import os
 import socket as sockets
 
 cimport cython
-from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS, errno
-from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, ENOBUFS, errno
+from libc.stdint cimport UINT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -27,7 +27,6 @@ from lbcore.selection.clock cimport monotonic_ns
 from lbcore.state.layout cimport SECRET_BYTES
 from lbcore.state.region cimport Region
 from lbcore.tls.openssl cimport RAND_bytes
-from lbcore.transport.connection cimport ClientConnection
 from lbcore.transport.epoll cimport EPOLLET, EPOLLIN, EPOLLOUT
 from lbcore.transport.inet cimport (
     AF_INET, AF_INET6, CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, CMSG_SPACE, IPPROTO_IP, IPPROTO_IPV6, IPV6_PKTINFO,

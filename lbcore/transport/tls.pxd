@@ -5,7 +5,8 @@ from libc.stdint cimport uint32_t
 from lbcore.http.buffer cimport Buffer
 from lbcore.http.span cimport Span
 from lbcore.tls.connector cimport Target
-from lbcore.tls.contexts cimport Acceptor, End
+from lbcore.tls.end cimport End
+from lbcore.tls.handshake cimport Acceptor
 from lbcore.transport.encryption cimport EncryptedTransport, Encryption, ServerEncryption
 from lbcore.transport.socket cimport Socket
 

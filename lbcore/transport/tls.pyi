@@ -1,5 +1,5 @@
 from lbcore.tls.connector import Target
-from lbcore.tls.contexts import Acceptor
+from lbcore.tls.handshake import Acceptor
 
 class TlsEncryption:
     def __init__(self, acceptor: Acceptor) -> None: ...

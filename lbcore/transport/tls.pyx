@@ -24,7 +24,8 @@ from lbcore.state.layout cimport (
     HANDSHAKE_CERTIFICATE, HANDSHAKE_CLOSED, HANDSHAKE_GARBAGE, HANDSHAKE_REFUSED, HANDSHAKE_UNSHARED,
 )
 from lbcore.tls.connector cimport Target, connect
-from lbcore.tls.contexts cimport Acceptor, End, Handshake, accept
+from lbcore.tls.end cimport End
+from lbcore.tls.handshake cimport Acceptor, Handshake, accept
 from lbcore.tls.openssl cimport *
 from lbcore.transport.encryption cimport EncryptedTransport, Encryption, ServerEncryption
 from lbcore.transport.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP

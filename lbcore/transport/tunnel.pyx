@@ -5,7 +5,7 @@ cimport cython
 from lbcore.http.buffer cimport buffer_acquire, buffer_len, buffer_release, buffer_room
 from lbcore.http.span cimport span_of
 from lbcore.transport.socket cimport IO_AGAIN, IO_FAILED, Socket
-from lbcore.transport.splice cimport Pipe, pipe_drain, pipe_fill, pipe_give, pipe_take
+from lbcore.transport.splice cimport pipe_drain, pipe_fill, pipe_give, pipe_take
 
 cdef enum:
     FILL_BYTES = 1048576

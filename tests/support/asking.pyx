@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
-from lbcore.http.span cimport span_bytes, span_of
+from lbcore.http.span cimport span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pending, Reply
 
 

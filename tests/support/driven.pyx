@@ -6,7 +6,7 @@ from libc.string cimport memset
 from lbcore.http.head cimport ClientAddress
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
-from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pending, Tries
+from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Context, Middleware, Pending
 
 
 cdef class Driven(Context):

@@ -58,10 +58,12 @@ INTERNAL = {
         "proxy": "answer_way attempt attempts copies entry_point exchange explainer gates observation "
         "recording request_way tracing way_back whole",
         "routing": "asker decision",
+        "tls": "end",
         "transport": "arrival ask_stream clock connect connection datagrams dial dialer encryption flow flow_client "
         "flow_socket http1_body http1_client http1_server http2_client http2_server http2_session http3_client "
         "http3_session linger listener local_stream mirror_stream pool protocols quic request_stream "
-        "reserve scarcity server_connection session_table socket splice tcp_client timers tunnel udp",
+        "reserve scarcity server_connection session_table socket splice tcp_client timers tunnel udp_address "
+        "udp_endpoint udp_session udp_socket",
     }.items()
     for name in names.split()
 }
@@ -180,3 +182,31 @@ def test_code_without_the_interpreter_compiles_with_checks_of_none() -> None:
             elif free_above >= 0 and re.match(r"\s+self(\.\w+)+ [-+*/|&^]+= ", line):
                 wrong.append(f"{path.relative_to(ROOT.parent)}:{number}: {line.strip()}")
     assert not wrong
+
+
+IMPORT = re.compile(r"^from (\S+) (?:c?import) (\([^)]*\)|[^\n(#]+)", re.MULTILINE)
+
+
+def names_in(statement: re.Match[str]) -> list[str]:
+    """The names that an import brings."""
+    listed = re.sub(r"#.*", "", statement[2]).strip("() \n").replace("\n", " ").split(",")
+    return [name.rpartition(" as ")[2].strip() for name in listed if name.strip(" *")]
+
+
+def test_what_cython_imports_is_used() -> None:
+    """As ruff finds it in Python. Names of a `.pxd` are those of its `.pyx`, too, and others may take them from it."""
+    paths = [*ROOT.rglob("*.p[yx][xd]"), *(ROOT.parent / "tests/support").rglob("*.p[yx][xd]")]
+    texts = {path: re.sub(r'"""(?:.|\n)*?"""|#.*', "", path.read_text()) for path in paths}
+    taken = {(found[1], name) for text in texts.values() for found in IMPORT.finditer(text) for name in names_in(found)}
+    whole = {found[1] for text in texts.values() for found in IMPORT.finditer(text) if found[2].strip() == "*"}
+    wrong = []
+    for path, text in texts.items():
+        module = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+        rest = IMPORT.sub("", text)
+        if path.suffix == ".pxd":
+            rest += IMPORT.sub("", texts.get(path.with_suffix(".pyx"), ""))
+        for name in [name for found in IMPORT.finditer(text) for name in names_in(found)]:
+            handed_on = path.suffix == ".pxd" and (module in whole or (module, name) in taken)
+            if not handed_on and not re.search(rf"(?<![\w.]){re.escape(name)}\b", rest):
+                wrong.append(f"{path.relative_to(ROOT.parent)}: {name}")
+    assert wrong == []

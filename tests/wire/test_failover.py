@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lbcore.state.region import EJECTED
+from lbcore.state.cells import EJECTED
 from tests.support.instance import Backend, eventually
 from tests.support.native import with_steps
 from tests.support.ports import free_port

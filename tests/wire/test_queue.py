@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lbcore.state.region import EJECTED
+from lbcore.state.cells import EJECTED
 from tests.support.instance import eventually
 from tests.support.wire import Edge, Peer, Server, config_for, edge
 

@@ -20,7 +20,7 @@ import pytest
 
 from lbcore.config.load import parse_dynamic
 from lbcore.config.tls import TlsOptions
-from lbcore.tls.contexts import OptionSet
+from lbcore.tls.option_set import OptionSet
 from tests.support.certificates import RSA, Files, authority, certificate, signed
 from tests.support.instance import eventually
 from tests.support.tls import Records, handshakes, trusting
@@ -269,7 +269,7 @@ def test_the_hybrid_curve(made: dict[str, Files], monkeypatch: pytest.MonkeyPatc
             over_tls(lb, context=context)
     options = TlsOptions.model_validate({"curvePreferences": ["X25519MLKEM768"]})
     old = SimpleNamespace(number=0x30000000, version="OpenSSL 3.0.0")
-    monkeypatch.setattr("lbcore.tls.contexts.library", old)
+    monkeypatch.setattr("lbcore.tls.option_set.library", old)
     with pytest.raises(ValueError, match=r"OpenSSL 3\.0\.0 has no X25519MLKEM768"):
         OptionSet("old", options)
 

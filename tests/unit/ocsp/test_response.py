@@ -29,7 +29,7 @@ from lbcore.errors import ConfigError
 from lbcore.ocsp import agent
 from lbcore.ocsp.agent import StaplingAgent
 from lbcore.ocsp.response import issuer_among, read_response, request_for, responders_of
-from lbcore.tls.contexts import Pair
+from lbcore.tls.certificate import Pair
 from lbcore.tls.describe import certificates_of
 from tests.support.instance import becomes_true
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lbcore.state.region import CHECK, EJECTED
+from lbcore.state.cells import CHECK, EJECTED
 from tests.support.tree import Tree, servers, weighted
 
 A, B = "http://10.0.0.1:80", "http://10.0.0.2:80"

@@ -18,7 +18,8 @@ from lbcore.routing.hash_key import HashKey
 from lbcore.routing.picker import Consistent, LeastOf, Picker
 from lbcore.routing.ramped import Ramped
 from lbcore.routing.server import Server
-from lbcore.state.region import ADMIN, CHECK, EJECTED, Region
+from lbcore.state.cells import ADMIN, CHECK, EJECTED
+from lbcore.state.region import Region
 
 SECOND = 1_000_000_000
 

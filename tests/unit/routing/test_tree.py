@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lbcore.routing.balancer import Balancer
 from lbcore.routing.mirroring import due
-from lbcore.state.region import EJECTED
+from lbcore.state.cells import EJECTED
 from tests.support.tree import Tree, servers, weighted
 
 A, B, C, D = (f"http://10.0.0.{n}:80" for n in range(1, 5))

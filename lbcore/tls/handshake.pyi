@@ -1,18 +1,8 @@
 from collections.abc import Iterable
 
-from lbcore.config.tls import TlsOptions
+from lbcore.tls.certificate import Pair
+from lbcore.tls.option_set import OptionSet
 from lbcore.tls.tickets import TicketKeys
-
-class Pair:
-    names: tuple[bytes, ...]
-    kind: str
-    fingerprint: str
-    days_left: int
-    def __init__(self, certificate: bytes, key: bytes) -> None: ...
-
-class OptionSet:
-    name: str
-    def __init__(self, name: str, settings: TlsOptions, authorities: tuple[bytes, ...] = ...) -> None: ...
 
 class Certificates:
     def __init__(self, pairs: Iterable[Pair], fallback: Iterable[Pair]) -> None: ...
@@ -32,5 +22,3 @@ class Acceptor:
     ) -> None: ...
 
 class Handshake: ...
-
-def self_signed() -> tuple[str, str]: ...
