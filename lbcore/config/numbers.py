@@ -27,6 +27,12 @@ def _short(value: timedelta) -> timedelta:
     return value
 
 
+def _some(value: timedelta) -> timedelta:
+    if value < timedelta(milliseconds=1):
+        raise ValueError("at least 1ms is needed")
+    return value
+
+
 def _keep_alive(value: timedelta) -> timedelta:
     if value > KEEP_ALIVE:
         raise ValueError(f"longer than {KEEP_ALIVE.seconds} seconds")
@@ -35,3 +41,4 @@ def _keep_alive(value: timedelta) -> timedelta:
 
 KeepAlive = Annotated[SignedDuration, AfterValidator(_keep_alive)]
 ShortDuration = Annotated[Duration, AfterValidator(_short)]
+PositiveDuration = Annotated[ShortDuration, AfterValidator(_some)]  # a limit that something can keep

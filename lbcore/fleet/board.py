@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from lbcore.config.middlewares.rate_limit import address_of
 from lbcore.config.static.fleet import Fleet, FleetRedis
 from lbcore.store.redis import Script, Settings, Store, StoreAway
 
@@ -210,7 +209,7 @@ class Weights:
 def settings_of(redis: FleetRedis) -> Settings:
     wait_s = redis.max_wait.total_seconds()
     return Settings(
-        endpoints=tuple(address_of(endpoint) for endpoint in redis.endpoints),
+        endpoints=redis.addresses,
         username=redis.username,
         password=redis.password,
         db=redis.db,

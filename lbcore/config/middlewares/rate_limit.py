@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
+from lbcore.config.middlewares.shared_redis import SharedRedis
 from lbcore.config.middlewares.source import SourceCriterion
-from lbcore.config.middlewares.upstream import UpstreamTls
-from lbcore.config.model import SECRETS, WHEN_SET, Model
-from lbcore.config.numbers import Count, OrNone, ShortDuration
+from lbcore.config.model import WHEN_SET, Model
+from lbcore.config.numbers import OrNone, PositiveDuration
 from lbcore.config.units import SignedDuration, seconds
 
 
-class RedisLimit(Model):
+class RedisLimit(SharedRedis):
     """Buckets lie in Redis or Valkey, for all instances that use it.
 
-    endpoints       host:port; several ones are servers of a cluster.
     poolSize        connections of an instance to each of them; 0: ten for each worker.
     minIdleConns    of these stay open.
     maxActiveConns  a limit for `poolSize`; 0: none.
@@ -28,13 +27,6 @@ class RedisLimit(Model):
     maxWait         (extension) that a request waits for the store.
     """
 
-    may_be_empty: ClassVar[bool] = True
-
-    endpoints: list[str] = ["127.0.0.1:6379"]
-    tls: UpstreamTls | None = None
-    username: str = ""
-    password: Annotated[str, SECRETS] = Field(default="", repr=False)
-    db: Count = 0
     pool_size: OrNone = 0
     min_idle_conns: OrNone = 0
     max_active_conns: OrNone = 0
@@ -42,27 +34,7 @@ class RedisLimit(Model):
     write_timeout: SignedDuration = seconds(3)
     dial_timeout: SignedDuration = seconds(5)
     when_away: Annotated[Literal["local", "pass", "refuse"], WHEN_SET] = "local"
-    max_wait: Annotated[ShortDuration, WHEN_SET] = seconds(1)
-
-    @field_validator("endpoints")
-    @classmethod
-    def _addresses(cls, values: list[str]) -> list[str]:
-        if not values:
-            raise ValueError("at least one is needed")
-        for value in values:
-            address_of(value)
-        return values
-
-    @field_validator("max_wait")
-    @classmethod
-    def _above_zero(cls, value: timedelta) -> timedelta:
-        if value < timedelta(milliseconds=1):
-            raise ValueError("at least 1ms is needed")
-        return value
-
-    @property
-    def addresses(self) -> tuple[tuple[str, int], ...]:
-        return tuple(address_of(endpoint) for endpoint in self.endpoints)
+    max_wait: Annotated[PositiveDuration, WHEN_SET] = seconds(1)
 
 
 class RateLimit(Model):
@@ -86,11 +58,3 @@ class RateLimit(Model):
         """From one request to the next; 0 = there is no limit."""
         period = self.period or timedelta(seconds=1)
         return period / timedelta(microseconds=1) * 1000 / self.average if self.average > 0 else 0.0
-
-
-def address_of(endpoint: str) -> tuple[str, int]:
-    """Host and port. Raises ValueError."""
-    host, colon, port = endpoint.strip().rpartition(":")
-    if not colon or not host.strip("[]") or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
-        raise ValueError(f"{endpoint!r} is no address: write host:port")
-    return host.strip("[]"), int(port)

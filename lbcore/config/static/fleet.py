@@ -3,54 +3,24 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, ClassVar
+from typing import ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
-from lbcore.config.middlewares.rate_limit import address_of
-from lbcore.config.middlewares.upstream import UpstreamTls
-from lbcore.config.model import SECRETS, Model
-from lbcore.config.numbers import Count, ShortDuration
+from lbcore.config.middlewares.shared_redis import SharedRedis
+from lbcore.config.model import Model
+from lbcore.config.numbers import PositiveDuration, ShortDuration
 from lbcore.config.units import seconds
 
 
-def above_zero(value: timedelta) -> timedelta:
-    """A limit of time. Raises ValueError for one that nothing could keep."""
-    if value < timedelta(milliseconds=1):
-        raise ValueError("at least 1ms is needed")
-    return value
-
-
-class FleetRedis(Model):
+class FleetRedis(SharedRedis):
     """A Redis or Valkey that all instances use.
 
-    endpoints  host:port; several ones are servers of a cluster.
-    maxWait    after which a call counts as failed.
+    maxWait  after which a call counts as failed.
     """
 
-    may_be_empty: ClassVar[bool] = True
-
-    endpoints: list[str] = ["127.0.0.1:6379"]
-    tls: UpstreamTls | None = None
-    username: str = ""
-    password: Annotated[str, SECRETS] = Field(default="", repr=False)
-    db: Count = 0
-    max_wait: ShortDuration = seconds(1)
-
-    @field_validator("max_wait")
-    @classmethod
-    def _ends(cls, value: timedelta) -> timedelta:
-        return above_zero(value)
-
-    @field_validator("endpoints")
-    @classmethod
-    def _addresses(cls, values: list[str]) -> list[str]:
-        if not values:
-            raise ValueError("at least one is needed")
-        for value in values:
-            address_of(value)
-        return values
+    max_wait: PositiveDuration = seconds(1)
 
 
 class FleetPeers(Model):
@@ -63,12 +33,7 @@ class FleetPeers(Model):
 
     addresses: list[str] = []
     dns: str = ""
-    timeout: ShortDuration = seconds(1)
-
-    @field_validator("timeout")
-    @classmethod
-    def _ends(cls, value: timedelta) -> timedelta:
-        return above_zero(value)
+    timeout: PositiveDuration = seconds(1)
 
     @field_validator("addresses")
     @classmethod

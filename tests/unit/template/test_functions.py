@@ -9,8 +9,9 @@ import pytest
 
 from lbcore.provider.labels import rule_data
 from lbcore.template.engine import Rule, TemplateError, normalize, render_file
+from lbcore.template.functions.arguments import LONGEST
 from lbcore.template.render import STEP_LIMIT
-from lbcore.template.sprig import LONGEST, MISSING, SPRIG
+from lbcore.template.sprig import MISSING, SPRIG
 
 # Templates of files, and their results.
 RENDERED = [

@@ -1,0 +1,1 @@
+"""The functions of templates, by what they are for. Those of text/template itself are in `template.builtin`."""
