@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, Middleware, Router, Service
 from lbcore.config.model import Model
@@ -21,7 +21,7 @@ Key = tuple[str, str]  # an object of HTTP: kind as in `Disabled`, and qualified
 
 
 class Patched(dict[str, T]):
-    """Objects by name that know what they change of those of which they are a copy. Not to be changed any more.
+    """Objects by name that know what they change of those of which they are a copy. They cannot be changed any more.
 
     base  None: what follows is forgotten, since a next copy knows more.
     """
@@ -32,13 +32,18 @@ class Patched(dict[str, T]):
     changed: list[str]
     gone: list[str]
 
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("these objects are compared by what was changed: make a copy with `patched`")
+
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
+
 
 def patched(before: Mapping[str, T], changed: Mapping[str, T], gone: Iterable[str]) -> Patched[T]:
     """A copy with other entries: those that stay keep their order."""
     after = Patched(before)
-    after.update(changed)
+    dict.update(after, changed)
     after.base, after.changed = before, list(changed)
-    after.gone = [name for name in gone if name not in changed and after.pop(name, None) is not None]
+    after.gone = [name for name in gone if name not in changed and dict.pop(after, name, None) is not None]
     if isinstance(before, Patched):
         before.base = None  # so that only one generation is kept
     return after

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +57,27 @@ def test_a_mapping_knows_what_it_changes(steps: list[tuple[dict[str, object], li
         ]
         assert [set(names) for names in changed_names(before, plain)] == [set(n) for n in changed_names(before, after)]
         before = after
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda found: found.update(a=1),
+        lambda found: found.__setitem__("a", 1),
+        lambda found: found.__delitem__("a"),
+        lambda found: found.__ior__({"a": 1}),
+        lambda found: found.setdefault("c", 1),
+        lambda found: found.pop("a"),
+        lambda found: found.popitem(),
+        lambda found: found.clear(),
+    ],
+)
+def test_a_mapping_that_knows_what_it_changes_stays_as_it_is(change: Callable[[Any], object]) -> None:
+    before = {"a": 1, "b": 2}
+    after = patched(before, {"a": 3}, ["b"])
+    with pytest.raises(TypeError, match="make a copy"):
+        change(after)
+    assert after == {"a": 3} and changed_names(before, after) == (["a"], ["b"])
 
 
 @given(st.lists(CONFIGS, min_size=2, max_size=4))
