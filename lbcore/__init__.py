@@ -6,7 +6,7 @@ TYPE_CHECKING = False  # not `typing`'s: importing a selector loads next to noth
 if TYPE_CHECKING:
     from lbcore.config.dynamic import DynamicConfig
     from lbcore.config.static import StaticConfig
-    from lbcore.config.validate import Disabled
+    from lbcore.config.validate.findings import Disabled
     from lbcore.errors import ConfigError
     from lbcore.process.embedded import Proxy, run
 
@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 # Where each name is defined.
 _HOMES = {
     "ConfigError": "lbcore.errors",
-    "Disabled": "lbcore.config.validate",
+    "Disabled": "lbcore.config.validate.findings",
     "DynamicConfig": "lbcore.config.dynamic",
     "Proxy": "lbcore.process.embedded",
     "StaticConfig": "lbcore.config.static",

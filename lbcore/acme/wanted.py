@@ -9,11 +9,10 @@ import idna
 
 from lbcore.acme.keys import as_address
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.resolved import entry_points_of, rule_of, tcp_rule_of
 from lbcore.config.rule import RuleError, hosts_in
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import DEFAULT, RouterTls
-from lbcore.config.validate import entry_points_of, rule_of
-from lbcore.config.validate_tcp import tcp_rule_of
 
 
 @dataclass(frozen=True)

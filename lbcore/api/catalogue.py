@@ -14,7 +14,7 @@ from lbcore.api.shape import View
 from lbcore.api.tcp_view import tcp_middleware_view, tcp_router_view, tcp_service_view
 from lbcore.api.udp_view import udp_router_view, udp_service_view
 from lbcore.api.view import middleware_view, router_view, service_users, service_view
-from lbcore.config.validate import qualify
+from lbcore.config.difference import qualify
 
 KINDS = {
     "http": ("routers", "services", "middlewares"),

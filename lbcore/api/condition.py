@@ -8,7 +8,7 @@ from typing import Any
 
 from lbcore.api.health import down_cause
 from lbcore.api.runtime import LAYERS, Runtime
-from lbcore.config.validate import qualify
+from lbcore.config.difference import qualify
 from lbcore.routing.balancer import Balancer, LoadBalancer
 from lbcore.routing.failover import Failover
 from lbcore.routing.guarded import Guarded

@@ -10,8 +10,8 @@ from lbcore.api.explain_layer4 import explain_tcp, explain_udp, request_for
 from lbcore.api.runtime import Runtime
 from lbcore.config.dynamic import DynamicConfig, Router
 from lbcore.config.middlewares import Middleware as MiddlewareConfig
+from lbcore.config.resolved import entry_points_of, rule_of, tls_of, trees_of
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate import entry_points_of, rule_of, tls_of, trees_of
 from lbcore.http.request import Request
 from lbcore.routing.balancer import Balancer, LoadBalancer
 from lbcore.routing.compile import ranked
@@ -21,10 +21,7 @@ from lbcore.routing.index import RouteIndex
 from lbcore.routing.rehearsal import Rehearsal
 from lbcore.routing.route import Route
 from lbcore.routing.service import Service
-from lbcore.state.cells import ADMIN, CHECK, EJECTED
 from lbcore.state.region import Region
-
-ALL_REASONS = CHECK | EJECTED | ADMIN
 
 
 class ExplainError(ValueError):
@@ -46,8 +43,9 @@ def explain(
                  `explain_layer4`.
     headers      `Name: value`.
     entry_point  of the request; empty = the first one that has a router of its layer.
-    is_apart     `runtime` serves no requests. Otherwise the configuration is compiled apart, once, and the health and
-                 weights of the present are used: nothing that requests count by is changed.
+    is_apart     `runtime` serves no requests. Otherwise the configuration is compiled apart, once, and the health, the
+                 weights and the positions of the present are used: the server is that of the next request, and nothing
+                 that requests count by is changed.
 
     Raises ExplainError.
     """
@@ -103,18 +101,10 @@ def _explain_layer4(runtime: Runtime, asked: str, client: str, entry_point: str)
 
 
 def _apart(runtime: Runtime) -> Runtime:
-    """A runtime with the configuration, the health and the weights of another, which shares nothing with it."""
+    """A runtime with the configuration of another, and with all that its choices depend on now, for itself alone."""
     own: Runtime = runtime.derived("explain apart", lambda: _compiled_apart(runtime))
-    there, here = runtime.region, own.region
-    for slot in runtime.slots.servers.values():
-        reasons = there.down_reasons(slot)
-        here.set_up(slot, True, ~reasons & ALL_REASONS)
-        if reasons:
-            here.set_up(slot, False, reasons)
-        if here.weight_override(slot) != there.weight_override(slot):
-            here.set_weight(slot, there.weight_override(slot))
-        if here.ramp_percent(slot) != there.ramp_percent(slot):
-            here.set_ramp(slot, there.ramp_percent(slot))
+    slots = runtime.slots
+    own.region.resemble(runtime.region, slots.services.values(), slots.servers.values())
     return own
 
 

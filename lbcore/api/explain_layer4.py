@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from lbcore.api.runtime import Runtime
+from lbcore.config.difference import qualify
 from lbcore.config.dynamic import Router
+from lbcore.config.resolved import entry_points_of, rule_of, tcp_entry_points_of, tcp_rule_of, tls_of
 from lbcore.config.rule import hosts_in
 from lbcore.config.tcp import TcpRouter
-from lbcore.config.validate import entry_points_of, qualify, rule_of, tls_of
-from lbcore.config.validate_tcp import tcp_entry_points_of, tcp_rule_of
 from lbcore.http.networks import Networks
 from lbcore.http.request import Request
 from lbcore.routing.compile_tcp import priority_of

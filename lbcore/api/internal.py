@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lbcore.api.shape import View, add_users, named
+from lbcore.config.resolved import challenge_points
 from lbcore.config.static import MAX_PRIORITY, StaticConfig
-from lbcore.config.validate import challenge_points
 from lbcore.routing.compile_own import ACME_HTTP, CHALLENGE_RULE, METRICS_RULE, PING_RULE, REST_RULE, dashboard_rule
 
 Views = dict[str, View]

@@ -8,8 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from lbcore.api.runtime import Runtime
+from lbcore.config.difference import qualify
 from lbcore.config.static import Labels
-from lbcore.config.validate import qualify
 from lbcore.observability.series import KINDS, labels_of, tls_labels_of
 from lbcore.routing.balancer import Balancer, LoadBalancer
 from lbcore.routing.compile_middlewares import calls_of

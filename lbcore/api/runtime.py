@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from lbcore.api.changes import Changes
-from lbcore.config.difference import changed_names
+from lbcore.config.difference import changed_names, qualify
 from lbcore.config.dynamic import DynamicConfig, Router, Service
+from lbcore.config.resolved import udp_entry_points_of
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpRouter, TcpService
 from lbcore.config.udp import UdpRouter, UdpService
-from lbcore.config.validate import qualify
-from lbcore.config.validate_udp import udp_entry_points_of
 from lbcore.routing.compile import Table, compile_table
 from lbcore.routing.service import Service as RunningService
 from lbcore.state.region import Region

@@ -11,12 +11,13 @@ from typing import Any
 from lbcore.api.internal import internal_routers, internal_services
 from lbcore.api.runtime import LAYERS, Runtime
 from lbcore.api.view import TYPES
+from lbcore.config.difference import qualify
 from lbcore.config.dynamic import Router
+from lbcore.config.resolved import entry_points_of, tcp_entry_points_of, tls_of, udp_entry_points_of
 from lbcore.config.tcp import TcpRouter
 from lbcore.config.udp import UdpRouter
-from lbcore.config.validate import entry_points_of, qualify, tls_of, unknown_entry_points
-from lbcore.config.validate_tcp import tcp_entry_points_of
-from lbcore.config.validate_udp import udp_entry_points_of, unknown_udp_points
+from lbcore.config.validate.routers import unknown_entry_points
+from lbcore.config.validate.udp import unknown_udp_points
 from lbcore.routing.balancer import Balancer, LoadBalancer
 from lbcore.routing.compile_own import router_identity
 from lbcore.routing.compile_tcp import priority_of, tcp_identity, tcp_router_identity

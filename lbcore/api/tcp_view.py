@@ -5,9 +5,9 @@ from __future__ import annotations
 from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View, add_users, named, shape
 from lbcore.api.view import server_status
+from lbcore.config.difference import qualify
+from lbcore.config.resolved import tcp_entry_points_of
 from lbcore.config.tcp import TcpMiddleware, TcpRouter, TcpService
-from lbcore.config.validate import qualify
-from lbcore.config.validate_tcp import tcp_entry_points_of
 from lbcore.routing.compile_tcp import priority_of
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View, add_users, named, shape
 from lbcore.api.view import server_status
+from lbcore.config.difference import qualify
+from lbcore.config.resolved import udp_entry_points_of
 from lbcore.config.udp import UdpRouter, UdpService
-from lbcore.config.validate import qualify
-from lbcore.config.validate_udp import udp_entry_points_of, unknown_udp_points
+from lbcore.config.validate.udp import unknown_udp_points
 
 
 def udp_router_view(runtime: Runtime, name: str, router: UdpRouter) -> View:

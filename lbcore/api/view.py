@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from lbcore.api.health import health_of
 from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View, add_users, named, shape
+from lbcore.config.difference import qualify
 from lbcore.config.dynamic import Middleware, Router, Service
+from lbcore.config.resolved import entry_points_of, tls_of
 from lbcore.config.static import EntryPoint
 from lbcore.config.tls import DEFAULT
-from lbcore.config.validate import entry_points_of, qualify, tls_of, unknown_entry_points
+from lbcore.config.validate.routers import unknown_entry_points
 from lbcore.routing.sticky import cookie_name
 
 TYPES = {

@@ -9,8 +9,7 @@ from typing import Any
 
 from lbcore.api.condition import LOST, service_problems
 from lbcore.api.runtime import Runtime
-from lbcore.config.difference import changed_names
-from lbcore.config.validate import qualify
+from lbcore.config.difference import changed_names, qualify
 from lbcore.routing.compile import Table
 from lbcore.tls.describe import Described
 

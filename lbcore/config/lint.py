@@ -5,27 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from lbcore.config.decode import Decoded, nearest
-from lbcore.config.difference import OF_KIND, Difference, Key, Users, references
+from lbcore.config.difference import OF_KIND, Difference, Key, Users, qualify, references
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, LoadBalancer, Router, Service
 from lbcore.config.model import UNSUPPORTED, Object
 from lbcore.config.network import is_nowhere
 from lbcore.config.plugins import how_to_bypass
 from lbcore.config.report import SHOWN
+from lbcore.config.resolved import entry_points_of, is_of_version_2, tls_of, udp_entry_points_of
 from lbcore.config.rule import parse_rule, placeholders
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpService
 from lbcore.config.tls import RouterTls
 from lbcore.config.udp import UdpService
-from lbcore.config.validate import (
-    Checked,
-    check,
-    entry_points_of,
-    in_order,
-    is_of_version_2,
-    qualify,
-    tls_of,
-)
-from lbcore.config.validate_udp import udp_entry_points_of
+from lbcore.config.validate.findings import Checked, in_order
+from lbcore.config.validate.http import check
 from lbcore.errors import Problem
 
 # Sections of entry points that do nothing for datagrams, and for connections.

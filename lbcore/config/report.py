@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from lbcore.config.dynamic import Lines
 from lbcore.config.tree import dotted
-from lbcore.config.validate import Disabled, Fault
+from lbcore.config.validate.findings import Disabled, Fault
 from lbcore.errors import Problem
 
 SECTIONS = {"router": "http.routers", "service": "http.services", "middleware": "http.middlewares"}

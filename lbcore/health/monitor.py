@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from lbcore.config.difference import changed_names
+from lbcore.config.difference import changed_names, qualify
 from lbcore.config.dynamic import DynamicConfig, HealthCheck, HttpConfig, LoadBalancer, Service
 from lbcore.config.spiffe import Identity
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpHealthCheck
 from lbcore.config.tls import ServerTls
-from lbcore.config.validate import qualify
 from lbcore.health.active import ServiceCheck
 from lbcore.health.audit import Counted, InFlightAudit
 from lbcore.health.passive import Ejections, Watched

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 
 from lbcore.config.middlewares.python import Python
-from lbcore.config.validate import Fault, Faults
+from lbcore.config.validate.findings import Fault, Faults
 
 GROUP = "lbcore.middlewares"  # of entry points
 METHODS = {"on_request": 1, "on_response": 2}  # and how many arguments they take

@@ -16,12 +16,13 @@ from lbcore.config.dynamic import DynamicConfig, Lines
 from lbcore.config.lint import lint, lint_static
 from lbcore.config.load import Loaded, is_blank, is_folder, is_static, load_objects, load_static_with_warnings
 from lbcore.config.report import SECTIONS, disabled_lines, lines
+from lbcore.config.resolved import trees_of
 from lbcore.config.rule import rule_hint
 from lbcore.config.static import StaticConfig
 from lbcore.config.static.providers import PRECEDENCE
 from lbcore.config.tls import RouterTls
 from lbcore.config.tree import dotted
-from lbcore.config.validate import Disabled, Fault, trees_of
+from lbcore.config.validate.findings import Disabled, Fault
 from lbcore.errors import ConfigError, Problem
 from lbcore.process.preflight import start_problems
 from lbcore.provider.follow import Reading, Store, reason_of

@@ -17,7 +17,7 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.load import dynamic_of, load_static, static_of
 from lbcore.config.middlewares import Middleware
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate import Disabled
+from lbcore.config.validate.findings import Disabled
 from lbcore.health.monitor import HealthMonitor
 from lbcore.middleware.classes import Given
 from lbcore.process.listeners import Listener, bound_addresses, open_listeners

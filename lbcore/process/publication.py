@@ -23,7 +23,7 @@ from lbcore.config.report import disabled_lines, place_of, reasons
 from lbcore.config.spiffe import Identity
 from lbcore.config.static import StaticConfig
 from lbcore.config.tls import Certificate
-from lbcore.config.validate import Disabled
+from lbcore.config.validate.findings import Disabled
 from lbcore.errors import ConfigError, LbcoreError
 from lbcore.process.control import encode
 from lbcore.process.snapshot import Data, Publisher, Remembered, Snapshot, parts_of

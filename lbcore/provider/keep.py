@@ -11,9 +11,11 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from lbcore.config.difference import qualify
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.resolved import entry_points_of
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate import Disabled, entry_points_of, qualify
+from lbcore.config.validate.findings import Disabled
 
 Key = tuple[str, str]  # kind as in `Disabled`, and qualified name
 

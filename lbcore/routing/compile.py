@@ -10,22 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lbcore.config import dynamic as model
-from lbcore.config.difference import OF_KIND, references, without
+from lbcore.config.difference import OF_KIND, qualify, references, without
+from lbcore.config.resolved import entry_points_of, options_name, rule_of, tls_of
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate import (
-    Checked,
-    Disabled,
-    Findings,
-    Todo,
-    check,
-    entry_points_of,
-    in_order,
-    options_name,
-    qualify,
-    rule_of,
-    spread_in_trees,
-    tls_of,
-)
+from lbcore.config.validate.findings import Checked, Disabled, Findings, Todo, in_order
+from lbcore.config.validate.http import check
+from lbcore.config.validate.routers import spread_in_trees
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.challenges import Challenges
 from lbcore.middleware.respond import Ping

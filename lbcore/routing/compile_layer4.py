@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lbcore.config.difference import qualify
 from lbcore.config.network import split_address
 from lbcore.config.tcp import TcpSticky
 from lbcore.config.tls import ServerTls
-from lbcore.config.validate import Disabled, qualify
+from lbcore.config.validate.findings import Disabled
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
 from lbcore.routing.compile_targets import TargetCompiler, is_made_by
 from lbcore.routing.hash_key import HashKey

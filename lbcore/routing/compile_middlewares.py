@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lbcore.config import dynamic as model
-from lbcore.config.difference import without
+from lbcore.config.difference import qualify, without
 from lbcore.config.middlewares.upstream import origin_of
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate import Faults, Findings, Todo, in_order, qualify
+from lbcore.config.validate.findings import Faults, Findings, Todo, in_order
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.build import build
 from lbcore.middleware.python import PythonMiddleware

@@ -6,9 +6,11 @@ from bisect import bisect_left
 from operator import itemgetter
 
 from lbcore.config import dynamic as model
+from lbcore.config.difference import qualify
+from lbcore.config.resolved import challenge_points, redirection_port
 from lbcore.config.rule import parse_rule
 from lbcore.config.static import RedirectEntryPoint, StaticConfig
-from lbcore.config.validate import Findings, challenge_points, qualify, redirection_port
+from lbcore.config.validate.findings import Findings
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.challenges import Challenges
 from lbcore.middleware.headers import Headers

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from lbcore.config import dynamic as model
+from lbcore.config.difference import qualify
 from lbcore.config.middlewares.upstream import origin_of
 from lbcore.config.network import is_http2, is_secure, split_url
 from lbcore.config.spiffe import Identity
 from lbcore.config.static import StaticServersTransport
 from lbcore.config.tls import ServerTls
 from lbcore.config.units import status_ranges
-from lbcore.config.validate import DEFAULT_TRANSPORT, Todo, in_order, qualify
+from lbcore.config.validate.findings import Todo, in_order
+from lbcore.config.validate.services import DEFAULT_TRANSPORT
 from lbcore.http2.library import is_available as http2_is_available
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.respond import Respond

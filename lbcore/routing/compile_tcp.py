@@ -7,12 +7,13 @@ import math
 from collections.abc import Mapping
 
 from lbcore.config import tcp as model
+from lbcore.config.difference import qualify
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.resolved import options_name, tcp_entry_points_of, tcp_rule_of
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp.servers_transports import TcpDialing
 from lbcore.config.tls import ServerTls
-from lbcore.config.validate import options_name, qualify
-from lbcore.config.validate_tcp import check_tcp, tcp_entry_points_of, tcp_rule_of
+from lbcore.config.validate.tcp import check_tcp
 from lbcore.http.networks import Networks
 from lbcore.routing.balancer import LoadBalancer
 from lbcore.routing.compile_layer4 import Layer4Compiler

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lbcore.config.difference import qualify
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.resolved import udp_entry_points_of
 from lbcore.config.static import StaticConfig
 from lbcore.config.udp import UdpFailover, UdpService
-from lbcore.config.validate import qualify
-from lbcore.config.validate_udp import check_udp, udp_entry_points_of
+from lbcore.config.validate.udp import check_udp
 from lbcore.routing.compile_layer4 import Layer4Compiler
 from lbcore.routing.failover import Failover
 from lbcore.routing.server import Server

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lbcore import Proxy
-from lbcore.config.validate import Disabled
+from lbcore.config.validate.findings import Disabled
 from tests.support.certificates import Files, authority, signed
 from tests.support.instance import eventually
 from tests.support.secure import SecureServer, secure_serving

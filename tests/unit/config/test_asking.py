@@ -11,7 +11,7 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.lint import lint
 from lbcore.config.middlewares.add_prefix import AddPrefix
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate import check
+from lbcore.config.validate.http import check
 from lbcore.provider.merge import merge
 from lbcore.routing.compile import find_problems
 

@@ -8,7 +8,7 @@ import pytest
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate import check
+from lbcore.config.validate.http import check
 
 HTTP_CHALLENGE = {"acme": {"email": "a@a.test", "storage": "acme.json", "httpChallenge": {"entryPoint": "web"}}}
 SERVICES: dict[str, tuple[str, dict[str, Any]]] = {

@@ -9,10 +9,9 @@ import pytest
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.lint import lint, lint_static
 from lbcore.config.load import dynamic_of, static_of
+from lbcore.config.resolved import entry_points_of, tcp_entry_points_of, udp_entry_points_of
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate import entry_points_of
-from lbcore.config.validate_tcp import tcp_entry_points_of
-from lbcore.config.validate_udp import check_udp, udp_entry_points_of
+from lbcore.config.validate.udp import check_udp
 from lbcore.provider.merge import merge
 from lbcore.routing.compile import find_problems
 
@@ -73,8 +72,8 @@ def test_routers_have_entry_points_of_udp_and_others_have_none_of_these() -> Non
             "tcp": {"routers": {"r": {"rule": "HostSNI(`*`)", "service": "x"}}},
         }
     )
-    assert entry_points_of(others.http.routers["r"], static()) == ["web"]
-    assert tcp_entry_points_of(others.tcp.routers["r"], static()) == ["web"]
+    assert [*entry_points_of(others.http.routers["r"], static())] == ["web"]
+    assert [*tcp_entry_points_of(others.tcp.routers["r"], static())] == ["web"]
 
 
 def test_what_is_strange_is_told() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from lbcore.config.validate import find_cycle
+from lbcore.config.validate.graph import find_cycle
 
 
 def test_one_name_with_very_many_parts_has_linear_cost() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate import check
+from lbcore.config.validate.http import check
 
 
 def warnings(middleware: dict[str, Any], url: str = "http://a.test", to: str = "") -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate import Disabled
+from lbcore.config.validate.findings import Disabled
 from lbcore.provider.keep import keep_running
 from lbcore.provider.merge import merge
 from lbcore.routing.compile import find_problems

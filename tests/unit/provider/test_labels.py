@@ -11,7 +11,7 @@ import yaml
 
 from lbcore.config.sources import from_flags
 from lbcore.config.static import StaticConfig
-from lbcore.config.validate import check
+from lbcore.config.validate.http import check
 from lbcore.provider.combine import Part, combine, without_servers
 from lbcore.provider.labels import Labelled, LabelReader, Said, rule_data
 from lbcore.provider.merge import merge

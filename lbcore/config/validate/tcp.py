@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lbcore.config.difference import qualify
 from lbcore.config.model import Object
 from lbcore.config.network import split_address
-from lbcore.config.rule import Rule, RuleError, matchers_in, parse_tcp_rule
-from lbcore.config.rule_v2 import parse_tcp_rule_v2
+from lbcore.config.resolved import options_name, tcp_rule_of
+from lbcore.config.rule import RuleError, matchers_in
 from lbcore.config.spiffe import NOT_CONFIGURED
 from lbcore.config.static import StaticConfig
 from lbcore.config.tcp import TcpConfig, TcpRouter, TcpService
 from lbcore.config.tls import TlsConfig
-from lbcore.config.validate import (
-    DEFAULT_TRANSPORT,
-    MULTIPLE,
-    Disabled,
-    Fault,
-    is_of_version_2,
-    options_errors,
-    options_name,
-    qualify,
-)
-from lbcore.config.validate_layer4 import check_tree
+from lbcore.config.validate.findings import MULTIPLE, Disabled, Fault
+from lbcore.config.validate.layer4 import check_tree
+from lbcore.config.validate.services import DEFAULT_TRANSPORT
+from lbcore.config.validate.tls import options_errors
 
 EMPTY_RANGE = "sourceRange is empty, IPAllowLister not created"
 
@@ -64,21 +58,6 @@ def check_tcp(tcp: TcpConfig, static: StaticConfig, tls: TlsConfig) -> list[Disa
         for kind, (found, objects) in kinds.items()
         for name, errors in sorted(found.items())
     ]
-
-
-def tcp_rule_of(router: TcpRouter, static: StaticConfig) -> Rule:
-    """The rule of a router, in the language of version 3. Raises RuleError."""
-    if is_of_version_2(router.rule_syntax, static):
-        return parse_tcp_rule_v2(router.rule)
-    return parse_tcp_rule(router.rule)
-
-
-def tcp_entry_points_of(router: TcpRouter, static: StaticConfig) -> list[str]:
-    """The entry points of a router: those it names, else the default ones, else all but Traefik's internal one."""
-    if router.entry_points:
-        return [name for name in router.entry_points if name in static.stream_points]
-    default = [name for name, point in static.stream_points.items() if point.as_default]
-    return default or [name for name in static.stream_points if name != "traefik"]
 
 
 def _router_errors(

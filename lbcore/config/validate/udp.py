@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lbcore.config.difference import qualify
 from lbcore.config.model import Object
 from lbcore.config.network import split_host_port
+from lbcore.config.resolved import udp_entry_points_of
 from lbcore.config.static import StaticConfig
 from lbcore.config.udp import UdpConfig, UdpRouter, UdpService
-from lbcore.config.validate import MULTIPLE, Disabled, Fault, qualify
-from lbcore.config.validate_layer4 import check_tree
+from lbcore.config.validate.findings import MULTIPLE, Disabled, Fault
+from lbcore.config.validate.layer4 import check_tree
 
 
 def check_udp(udp: UdpConfig, static: StaticConfig) -> tuple[list[Disabled], list[str]]:
@@ -37,12 +39,6 @@ def check_udp(udp: UdpConfig, static: StaticConfig) -> tuple[list[Disabled], lis
         for name, errors in sorted(found.items())
     ]
     return disabled, warnings
-
-
-def udp_entry_points_of(router: UdpRouter, static: StaticConfig) -> list[str]:
-    """The entry points of a router: those it names, else all of UDP."""
-    points = static.udp_points
-    return [name for name in dict.fromkeys(router.entry_points) if name in points] if router.entry_points else [*points]
 
 
 def unknown_udp_points(router: UdpRouter, static: StaticConfig) -> list[Fault]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from lbcore.config.validate import children_first, find_cycle, qualify
+from lbcore.config.difference import qualify
+from lbcore.config.validate.graph import children_first, find_cycle
 
 
 class Service(Protocol):
