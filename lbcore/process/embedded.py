@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lbcore.api.runtime import Runtime
 from lbcore.api.server import AdminServer, is_wanted
@@ -20,11 +20,12 @@ from lbcore.config.static import StaticConfig
 from lbcore.config.validate.findings import Disabled
 from lbcore.health.monitor import HealthMonitor
 from lbcore.middleware.classes import Given
+from lbcore.process.agents import Agents
 from lbcore.process.listeners import Listener, bound_addresses, open_listeners
 from lbcore.process.publication import Prepared, Publication
 from lbcore.process.put import connect_rest
 from lbcore.process.snapshot import Publisher, graces_of
-from lbcore.process.supervisor import agent_of, fleet_of, identity_of, main, stapling_of, supervise, telemetry_of
+from lbcore.process.supervisor import main, supervise
 from lbcore.process.ticket_keys import keep_ticket_keys
 from lbcore.process.worker import Engine, EngineFactory, drain_points, make_engine
 from lbcore.provider.base import Aggregator, Update
@@ -34,12 +35,6 @@ from lbcore.routing.compile import Table
 from lbcore.routing.compile_own import own_routers
 from lbcore.state.region import Region
 from lbcore.tls.material import choose_library, settle, settle_static
-
-if TYPE_CHECKING:
-    from lbcore.acme.agent import AcmeAgent
-    from lbcore.fleet.agent import FleetAgent
-    from lbcore.ocsp.agent import StaplingAgent
-    from lbcore.telemetry.agent import Telemetry
 
 _log = logging.getLogger("lbcore.process")
 
@@ -128,10 +123,7 @@ class Proxy:
             raise ValueError(f"{wrong!r}: the name of a middleware must not contain @")
         self._given = {f"{name}@file": Given(instance) for name, instance in (middlewares or {}).items()}
         self._applied: DynamicConfig | None = None  # the last argument of `apply`
-        self._agent: AcmeAgent | None = None
-        self._stapling: StaplingAgent | None = None
-        self._telemetry: Telemetry | None = None
-        self._fleet: FleetAgent | None = None
+        self._agents: Agents | None = None
         self._ordered: dict[str, DynamicConfig] = {}  # ordered certificates, by provider
         self._make_engine = engine
         self._engine: Engine | None = None
@@ -197,14 +189,8 @@ class Proxy:
 
     def _in_force(self, prepared: Prepared) -> None:
         self.disabled = prepared.table.disabled
-        self._health.apply(prepared.snapshot.dynamic, prepared.snapshot.slots)
-        self._runtime.update(prepared.snapshot.dynamic, prepared.snapshot.slots, prepared.table)
-        if self._agent is not None:
-            self._agent.configured(prepared.snapshot.dynamic, {entry.name for entry in prepared.table.disabled})
-        if self._stapling is not None:
-            self._stapling.configured(prepared.snapshot.dynamic)
-        if self._fleet is not None:
-            self._fleet.configured(prepared.snapshot.slots, prepared.table.middlewares, prepared.table.places)
+        assert self._agents is not None
+        self._agents.follow(prepared)
 
     async def __aenter__(self) -> Proxy:
         """Start, and accept connections. Raises ConfigError as `apply` does, and for an address that is in use."""
@@ -213,15 +199,12 @@ class Proxy:
         admin_url = self._admin.url if self._admin else ""
         self._health = HealthMonitor(self._region, self._static)
         self._runtime = Runtime(self._static, self._region, admin_url, self._health.error)
-        self._telemetry = self._runtime.telemetry = telemetry_of(self._static, self._region, self._runtime)
         self._tasks = [
             asyncio.create_task(self._health.run(), name="lbcore health"),
             asyncio.create_task(
                 keep_ticket_keys(self._region, self._static.tls.ticket_keys), name="lbcore ticket keys"
             ),
         ]
-        if self._telemetry is not None:
-            self._tasks.append(asyncio.create_task(self._telemetry.run(), name="lbcore telemetry"))
         if self._admin is not None:
             self._tasks.append(asyncio.create_task(self._admin.run(self._runtime), name="lbcore admin"))
         addresses = {name: (point.address, point.reuse_port) for name, point in self._static.entry_points.items()}
@@ -242,28 +225,19 @@ class Proxy:
                 admin_url,
                 self._static.providers.keep_running,
             )
-            self._agent = agent_of(self._static, workers.set_challenges)
-            agents = [] if self._agent is None else [self._agent]
-            for agent in agents:
-                self._runtime.renew = agent.renew
-            self._stapling = stapling_of(self._static, workers.set_staples)
-            if self._stapling is not None:
-                self._tasks.append(asyncio.create_task(self._stapling.run(), name="lbcore ocsp"))
-            self._fleet = fleet_of(self._static, self._region, self._health, self._runtime)
-            if self._fleet is not None:
-                self._tasks.append(asyncio.create_task(self._fleet.run(), name="lbcore fleet"))
-            identity = identity_of(self._static, self._publication.set_identity)
-            if identity is not None:
-                self._tasks.append(asyncio.create_task(identity.run(), name="lbcore spiffe"))
+            agents = Agents(self._static, self._region, self._health, self._runtime, self._publication, workers)
+            self._agents = agents
+            for name, service in agents.services().items():
+                self._tasks.append(asyncio.create_task(service, name=f"lbcore {name}"))
             self._tasks.append(asyncio.create_task(self._publication.run(), name="lbcore publication"))
             if self._dynamic is not None:
                 await self.apply(self._dynamic)
-                for agent in agents:
+                for agent in agents.providers:
                     self._tasks.append(asyncio.create_task(agent.run(self._serve_ordered), name="lbcore acme"))
             else:
                 providers = providers_of(self._static)
                 aggregator = Aggregator(
-                    [*providers, *agents],
+                    [*providers, *agents.providers],
                     self._want,
                     self._publication.note_provider_problems,
                 )
@@ -309,5 +283,5 @@ class Proxy:
             listener.close()
         if self._engine is not None:
             self._engine.close()
-        if self._telemetry is not None:
-            await self._telemetry.flush()
+        if self._agents is not None:
+            await self._agents.flush()

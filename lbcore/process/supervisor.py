@@ -9,8 +9,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import uvloop
 
@@ -19,11 +19,11 @@ from lbcore.api.runtime import Runtime
 from lbcore.api.server import AdminServer, is_wanted
 from lbcore.api.watch import ServiceWatch
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.config.spiffe import Identity
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError, Problem
 from lbcore.health.monitor import HealthMonitor
 from lbcore.process import colour, log, standard
+from lbcore.process.agents import Agents
 from lbcore.process.announce import Greet, contents, greeting, places
 from lbcore.process.child import COMMAND
 from lbcore.process.control import Message
@@ -44,15 +44,6 @@ from lbcore.provider.registry import providers_of
 from lbcore.routing.compile_own import own_routers
 from lbcore.state.region import Region
 
-if TYPE_CHECKING:
-    from lbcore.acme.agent import AcmeAgent
-    from lbcore.fleet.agent import FleetAgent
-    from lbcore.ocsp.agent import StaplingAgent
-    from lbcore.spiffe.agent import IdentityAgent
-    from lbcore.telemetry.agent import Telemetry
-
-SetStaples = Callable[[Mapping[str, str], Sequence[str]], Awaitable[None]]
-SetChallenges = Callable[[Mapping[str, str], Mapping[str, tuple[str, str]]], Awaitable[None]]
 EXIT_STOPPED = 0  # by a signal
 EXIT_CONFIG = 1  # configuration refused, or an address that cannot be listened on
 SWITCH_S = 0.001  # longest time that a compiling thread keeps the GIL while the loop with the health checks waits
@@ -60,54 +51,6 @@ EXIT_WORKERS = 3  # the workers cannot be started
 STOP_S = 2.0  # a worker that has not exited this time after its grace is killed
 
 _log = logging.getLogger("lbcore.process")
-
-
-def agent_of(static: StaticConfig, set_challenges: SetChallenges) -> AcmeAgent | None:
-    """The agent that orders certificates; None, without loading its modules, if no resolver is configured."""
-    if not static.certificates_resolvers:
-        return None
-    from lbcore.acme.agent import AcmeAgent
-
-    return AcmeAgent(static, set_challenges)
-
-
-def stapling_of(static: StaticConfig, set_staples: SetStaples) -> StaplingAgent | None:
-    """The agent that fetches OCSP responses; None, without loading its modules, if they are not configured."""
-    if static.ocsp is None:
-        return None
-    from lbcore.ocsp.agent import StaplingAgent
-
-    return StaplingAgent(static.ocsp, set_staples)
-
-
-def fleet_of(static: StaticConfig, region: Region, health: HealthMonitor, runtime: Runtime) -> FleetAgent | None:
-    """The agent that knows of other instances; None, without loading its modules, if they are not configured."""
-    if static.fleet is None:
-        return None
-    from lbcore.fleet.agent import FleetAgent
-
-    agent = FleetAgent(static.fleet, region, health.ejections)
-    runtime.fleet = lambda: agent.state
-    runtime.share_weights = agent.set_weights
-    return agent
-
-
-def identity_of(static: StaticConfig, set_identity: Callable[[Identity], None]) -> IdentityAgent | None:
-    """The agent that follows the Workload API of SPIFFE; None, without loading its modules, if it is not configured."""
-    if static.spiffe is None:
-        return None
-    from lbcore.spiffe.agent import IdentityAgent
-
-    return IdentityAgent(static.spiffe, set_identity)
-
-
-def telemetry_of(static: StaticConfig, region: Region, runtime: Runtime) -> Telemetry | None:
-    """What sends to collectors; None, without loading its modules, if none is configured."""
-    if not static.has_telemetry:
-        return None
-    from lbcore.telemetry.agent import Telemetry
-
-    return Telemetry(static, region, runtime)
 
 
 class Supervisor:
@@ -154,16 +97,10 @@ class Supervisor:
             admin_url,
             static.providers.keep_running,
         )
-        self._agent = agent_of(static, self._pool.set_challenges)
-        if self._agent is not None:
-            self._runtime.renew = self._agent.renew
-        self._stapling = stapling_of(static, self._pool.set_staples)
-        self._identity = identity_of(static, self._publication.set_identity)
-        self._telemetry = self._runtime.telemetry = telemetry_of(static, self._region, self._runtime)
-        self._fleet = fleet_of(static, self._region, self._health, self._runtime)
+        self._agents = Agents(static, self._region, self._health, self._runtime, self._publication, self._pool)
         providers = providers_of(static) if dynamic is None else [FixedProvider("command", dynamic)]
         self._aggregator = Aggregator(
-            [*providers, *([self._agent] if self._agent is not None else [])],
+            [*providers, *self._agents.providers],
             self._publication.want,
             self._publication.note_provider_problems,
         )
@@ -201,8 +138,7 @@ class Supervisor:
             for task in [stop, *tasks]:
                 task.cancel()
             await asyncio.gather(stop, *tasks, return_exceptions=True)
-            if self._telemetry is not None:
-                await self._telemetry.flush()
+            await self._agents.flush()
             for number in handlers:
                 loop.remove_signal_handler(number)
             if self._admin is not None:
@@ -213,14 +149,7 @@ class Supervisor:
         services.append(ServiceWatch(self._runtime).run())
         services.append(keep_ticket_keys(self._region, self._static.tls.ticket_keys))
         services.append(collect_seldom())
-        if self._stapling is not None:
-            services.append(self._stapling.run())
-        if self._identity is not None:
-            services.append(self._identity.run())
-        if self._telemetry is not None:
-            services.append(self._telemetry.run())
-        if self._fleet is not None:
-            services.append(self._fleet.run())
+        services.extend(self._agents.services().values())
         if self._admin is not None:
             services.append(self._admin.run(self._runtime))
         if self._notifier.watchdog_s:
@@ -273,14 +202,7 @@ class Supervisor:
             self._notifier.reloading()
         if prepared.table.speaks_tls:
             forbid_core_dumps()
-        self._health.apply(prepared.snapshot.dynamic, prepared.snapshot.slots)
-        self._runtime.update(prepared.snapshot.dynamic, prepared.snapshot.slots, prepared.table)
-        if self._agent is not None:
-            self._agent.configured(prepared.snapshot.dynamic, {entry.name for entry in prepared.table.disabled})
-        if self._stapling is not None:
-            self._stapling.configured(prepared.snapshot.dynamic)
-        if self._fleet is not None:
-            self._fleet.configured(prepared.snapshot.slots, prepared.table.middlewares, prepared.table.places)
+        self._agents.follow(prepared)
 
     def running(self, generation: int) -> None:
         """Announce that every worker runs a configuration."""
