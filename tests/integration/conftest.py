@@ -8,6 +8,13 @@ from tests.support.instance import Backend
 
 
 @pytest.fixture
+def backend() -> Iterator[Backend]:
+    server = Backend("one")
+    yield server
+    server.close()
+
+
+@pytest.fixture
 def backends() -> Iterator[list[Backend]]:
     servers = [Backend("one"), Backend("two")]
     yield servers

@@ -53,13 +53,6 @@ def ca(tmp_path: Path) -> Iterator[Authority]:
         yield found
 
 
-@pytest.fixture
-def backend() -> Iterator[Backend]:
-    found = Backend("served")
-    yield found
-    found.close()
-
-
 def test_http_01_gives_every_router_its_certificate(ca: Authority, backend: Backend, tmp_path: Path) -> None:
     static = static_for(ca, tmp_path, httpChallenge={"entryPoint": "web"})
     # What leads elsewhere does not lead challenges elsewhere.
@@ -71,7 +64,7 @@ def test_http_01_gives_every_router_its_certificate(ca: Authority, backend: Back
         assert names_in(issued(ca, "a.test")) == {"a.test", "b.test"}
         assert names_in(issued(ca, "c.test")) == {"c.test"}
         for name in ("a.test", "b.test", "c.test"):
-            assert get(ca, name).endswith("served")
+            assert get(ca, name).endswith("one")
 
         def stored() -> dict[str, Any]:
             return dict(json.loads((tmp_path / "acme.json").read_text())["le"])
@@ -90,7 +83,7 @@ def test_tls_alpn_01_is_answered_beside_traffic_whatever_the_options(
     dynamic = dynamic_for(backend, one="Host(`a.test`)")
     dynamic["tls"] = {"options": {"default": {"sniStrict": True}}}
     with running(tmp_path, dynamic, static=static):
-        assert get_when_issued(ca, "a.test").endswith("served")
+        assert get_when_issued(ca, "a.test").endswith("one")
         # The challenge has ended: the protocol is refused again.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -180,7 +173,7 @@ def test_external_accounts(backend: Backend, tmp_path: Path) -> None:
         dynamic = dynamic_for(backend, one="Host(`a.test`)", two="Host(`b.test`)")
         dynamic["http"]["routers"]["two"]["tls"]["certResolver"] = "wrong"
         with running(tmp_path, dynamic, static=static) as instance:
-            assert get_when_issued(ca, "a.test").endswith("served")
+            assert get_when_issued(ca, "a.test").endswith("one")
             instance.logged(r"wrong: no certificate for b.test, trying again in \S+ min: the account is refused: ")
             assert key not in instance.log
 
@@ -224,7 +217,7 @@ def test_renewal_loses_no_request(backend: Backend, tmp_path: Path) -> None:
                 while not done.is_set():
                     try:
                         answer = get(ca, "a.test")
-                        if not answer.endswith("served"):
+                        if not answer.endswith("one"):
                             problems.append(answer)
                     except (OSError, ssl.SSLError) as error:
                         problems.append(repr(error))
@@ -263,7 +256,7 @@ def test_a_name_that_fails_does_not_hold_up_the_others(backend: Backend, tmp_pat
         for name in ("away", "unknown"):
             dynamic["http"]["routers"][name]["tls"]["certResolver"] = name
         with running(tmp_path, dynamic, static=static) as instance:
-            assert get_when_issued(ca, "a.test").endswith("served")
+            assert get_when_issued(ca, "a.test").endswith("one")
             instance.logged(r"le: no certificate for x.blocked.test, trying again in 1 s: .*: rejectedIdentifier: ")
             instance.logged(r"le: no certificate for x.blocked.test, trying again in [56] s: ")
             instance.logged(r"away: no certificate for b.test, trying again in 1\S* min: it cannot be reached: ")
@@ -452,7 +445,7 @@ def test_by_pass_leaves_challenges_of_others_to_the_routers(ca: Authority, backe
     (tmp_path / "lbcore.log").unlink()
     with running(tmp_path, dynamic, static=static) as instance:
         instance.runs(1)
-        assert asked("other.test") == (200, "served")
+        assert asked("other.test") == (200, "one")
         assert asked("a.test") == (404, "")
         issued(ca, "a.test")
 
@@ -467,7 +460,7 @@ def test_a_router_of_layer_4_gets_its_certificate(ca: Authority, backend: Backen
     }
     named = {name: {**router, "service": "app", "entryPoints": ["websecure"]} for name, router in routers.items()}
     with running(tmp_path, {"tcp": {"routers": named, "services": services}}, static=static):
-        assert get_when_issued(ca, "a.test").endswith("served")
+        assert get_when_issued(ca, "a.test").endswith("one")
 
 
 def test_the_default_certificate_is_ordered(ca: Authority, backend: Backend, tmp_path: Path) -> None:

@@ -6,11 +6,8 @@ import http.server
 import json
 import ssl
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.support.ca import authority, dynamic_for, issued, names_in, static_for
 from tests.support.certificates import Files, certificate
@@ -75,13 +72,6 @@ class Cloudflare:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-
-
-@pytest.fixture
-def backend() -> Iterator[Backend]:
-    found = Backend("served")
-    yield found
-    found.close()
 
 
 def test_cloudflare(backend: Backend, tmp_path: Path) -> None:

@@ -29,13 +29,6 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
         yield found
 
 
-@pytest.fixture
-def backend() -> Iterator[Backend]:
-    found = Backend("served")
-    yield found
-    found.close()
-
-
 def csr_in(content: dict[str, Any]) -> x509.CertificateSigningRequest:
     text = str(content["csr"])
     return x509.load_der_x509_csr(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))

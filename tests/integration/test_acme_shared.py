@@ -37,13 +37,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     found.stop()
 
 
-@pytest.fixture
-def backend() -> Iterator[Backend]:
-    found = Backend("served")
-    yield found
-    found.close()
-
-
 @contextlib.contextmanager
 def fleet(
     folder: Path, ca: Authority, dynamic: dict[str, Any], count: int = 2, tls: dict[str, Any] | None = None, **acme: Any

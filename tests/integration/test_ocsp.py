@@ -108,13 +108,6 @@ def configured(backend: Backend, hosts: dict[str, dict[str, str]]) -> dict[str, 
     return {**dynamic, "tls": tls}
 
 
-@pytest.fixture
-def backend() -> Iterator[Backend]:
-    found = Backend("served")
-    yield found
-    found.close()
-
-
 def all_staple(lb: Instance, name: str, *options: str) -> bool:
     """Whether handshakes are stapled, as many as meet every worker."""
     return all(is_stapled(asked(lb.port, name, *options)) for _ in range(6))

@@ -9,19 +9,11 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.instance import Backend, dynamic_for, eventually, is_alive, running
-
-
-@pytest.fixture
-def backend() -> Iterator[Backend]:
-    server = Backend("one")
-    yield server
-    server.close()
 
 
 def test_process_started_serves_on_all_workers_and_stops_clean(tmp_path: Path, backend: Backend) -> None:

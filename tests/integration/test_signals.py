@@ -8,19 +8,11 @@ import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.instance import Backend, Instance, dynamic_for, eventually, is_alive, running
-
-
-@pytest.fixture
-def backend() -> Iterator[Backend]:
-    server = Backend("one")
-    yield server
-    server.close()
 
 
 class SlowRequest:

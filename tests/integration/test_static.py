@@ -21,13 +21,6 @@ from tests.support.instance import Backend, dynamic_for, eventually, running
 from tests.support.ports import free_port
 
 
-@pytest.fixture
-def backend() -> Iterator[Backend]:
-    one = Backend("one")
-    yield one
-    one.close()
-
-
 @contextlib.contextmanager
 def started(
     folder: Path, *arguments: str, workers: str | None = "1", **environ: str

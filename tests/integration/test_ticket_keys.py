@@ -36,13 +36,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     found.stop()
 
 
-@pytest.fixture
-def backend() -> Iterator[Backend]:
-    found = Backend("served")
-    yield found
-    found.close()
-
-
 @contextlib.contextmanager
 def two(folder: Path, files: Files, backend: Backend, source: str) -> Iterator[list[Instance]]:
     static: dict[str, Any] = {"lbcore": {"tls": {"ticketKeys": source}}} if source else {}

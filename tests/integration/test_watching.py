@@ -8,11 +8,8 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from lbcore.api.live import MOST_WATCHERS
 from tests.support.instance import Backend, Instance, dynamic_for, eventually, running
@@ -24,13 +21,6 @@ STATIC = {
     "entryPoints": {**POINTS, "traefik": {"address": "127.0.0.1:0"}},
     "api": {"insecure": True, "token": TOKEN},
 }
-
-
-@pytest.fixture
-def backend() -> Iterator[Backend]:
-    server = Backend("one")
-    yield server
-    server.close()
 
 
 def port_of(lb: Instance, point: str) -> int:

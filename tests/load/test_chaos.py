@@ -1,4 +1,4 @@
-"""A minute of faults under a three-level tree: what fails is what was under way at a server when it broke."""
+"""Half a minute of faults under a three-level tree: what fails is what was under way at a server when it broke."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from tests.support.instance import Instance, running
 from tests.support.ports import free_port
 
-SECONDS = 60
+SECONDS = 30
 CLIENTS = 8
 FAULTS = ("dead", "hanging", "resetting", "garbage", "cutting")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -189,14 +189,14 @@ def test_only_what_is_under_way_at_a_server_that_breaks_fails(tmp_path: Path) ->
                 faults += 1
             elif broken:
                 broken.pop(0).mend()
-            time.sleep(draw.uniform(0.2, 0.8))  # the pace of the faults
+            time.sleep(draw.uniform(0.1, 0.4))  # the pace of the faults
         stop.set()
         for client in clients:
             client.join(20)
             assert not client.is_alive()
         failed = sum(count for outcome, count in outcomes.items() if outcome != "200")
         print(f"{outcomes['200']} answers, {faults} faults, {failed} failed: {dict(outcomes)}")
-        assert outcomes["200"] > 10_000
+        assert outcomes["200"] > 5_000
         assert faults >= 2 * len(FAULTS)
         assert outcomes["503"] == 0
         # At most one request of each client is at the server that breaks, and one finds out later whether it is mended.

@@ -1,4 +1,4 @@
-"""Thirty seconds of load while configurations change, a server dies and comes back, and a worker is killed."""
+"""Fifteen seconds of load while configurations change, a server dies and comes back, and a worker is killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import yaml
 from tests.support.instance import dynamic_for, eventually, is_alive, running
 from tests.support.ports import free_port
 
-SECONDS = 30
+SECONDS = 15
 CONNECTIONS = 32
 
 SERVER = """

@@ -23,6 +23,7 @@ from lbcore.config.dynamic import DynamicConfig
 from lbcore.config.static import StaticConfig
 
 TIMEOUT_S = 30.0  # long enough for a machine that is busy with other things
+TIME_ENOUGH_MS = 86_400_000  # for all that an exchange or a connection may wait for
 FULL_S = 0.05  # a socket that takes nothing for so long is full
 
 
@@ -190,6 +191,7 @@ class Edge:
     def __init__(self, proxy: lbcore.Proxy, loop: asyncio.AbstractEventLoop) -> None:
         self.proxy = proxy
         self.clients: weakref.WeakSet[Peer] = weakref.WeakSet()
+        self.is_driven = False
         self._loop = loop
 
     @property
@@ -223,6 +225,7 @@ class Edge:
 
     def drive(self, delay_ms: int = 0) -> None:
         """Let time pass for the data plane: from the first call on its clock stands still between the calls."""
+        self.is_driven = True
 
         async def drive() -> None:
             engine: Any = self.proxy._engine
@@ -307,6 +310,9 @@ def edge(
     finally:
         for client in ready[0].clients:
             client.close()
+        if ready[0].is_driven:
+            ready[0].settle()
+            ready[0].drive(TIME_ENOUGH_MS)  # what is left waits for its time: it would hold up the end
         ready[0]._loop.call_soon_threadsafe(stop.set)
         thread.join(TIMEOUT_S + 5)
         assert not thread.is_alive(), "the proxy does not stop"

@@ -33,19 +33,6 @@ TOKEN = "open sesame, please"
 KEY = "inflight:few@file:all@file:a.test"
 
 
-@pytest.fixture(scope="module", params=["redis", "valkey"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServer]:
-    found = StoreServer(tmp_path_factory.mktemp("store"), request.param)
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-def store(server: StoreServer) -> StoreServer:
-    server.client.flushall()
-    return server
-
-
 def missed(lb: Edge) -> int:
     assert lb.proxy._region is not None
     return lb.proxy._region.stores_missed

@@ -26,19 +26,6 @@ LIMIT: dict[str, Any] = {"average": 1, "period": "1h", "burst": 5}
 KEY = "rate:m0@file:127.0.0.1"
 
 
-@pytest.fixture(scope="module", params=["redis", "valkey"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServer]:
-    found = StoreServer(tmp_path_factory.mktemp("store"), request.param)
-    yield found
-    found.stop()
-
-
-@pytest.fixture
-def store(server: StoreServer) -> StoreServer:
-    server.client.flushall()
-    return server
-
-
 def limited(url: str, endpoint: str, **options: Any) -> dict[str, Any]:
     """`LIMIT`, with these options of `redis`."""
     return through(url, {"rateLimit": {**LIMIT, "redis": {"endpoints": [endpoint], **options}}})
