@@ -61,10 +61,12 @@ def make_app(runtime: Runtime, live: Live | None = None) -> Starlette:
         Route(f"{base}/api/{{layer}}/{{kind}}/{{name}}", api.object),
     ]
     if runtime.static.api is not None and runtime.static.api.dashboard:
+        root = _Root(Pages(), f"{base}/dashboard/")
         routes += [
-            Route(f"{base}/dashboard/{{path:path}}", Pages().answer),
-            Route(f"{base}/dashboard", lambda request: RedirectResponse(f"{base}/dashboard/", 301)),
-            Route(f"{base}/" if base else "/", lambda request: _to_dashboard(request, base)),
+            Route(f"{base}/dashboard/{{path:path}}", root.pages.answer),
+            Route(f"{base}/dashboard", root.without_slash),
+            Route(f"{base}/assets/{{path:path}}", root.asset),
+            Route(f"{base}/" if base else "/", root.page),
         ]
     if runtime.static.api is None:  # what is there is not for all who reach the metrics, or a provider
         routes = [route for route in routes if route.path.startswith(f"{base}/api/providers/")]
@@ -72,17 +74,38 @@ def make_app(runtime: Runtime, live: Live | None = None) -> Starlette:
         routes.append(Route("/metrics", api.metrics))
     own = re.escape(base)
     parts = {
-        DASHBOARD: re.compile(rf"{own}/(dashboard(/.*)?)?"),
+        DASHBOARD: re.compile(rf"{own}/((dashboard|assets)(/.*)?)?"),
         METRICS: re.compile("/metrics"),
         REST: re.compile(rf"{own}/api/providers/.*"),
     }
     wrappers = [Middleware(_Failures), Middleware(SameOrigin), Middleware(_Parts, parts=parts)]
-    return Starlette(routes=routes, exception_handlers={404: _not_found}, middleware=wrappers)
+    return Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_allowed}, middleware=wrappers)
 
 
-def _to_dashboard(request: Request, base: str) -> Response:
-    """To the dashboard: for good where a router leads to nothing else, but not where one leads to all of the API."""
-    return RedirectResponse(f"{base}/dashboard/", 301 if request.headers.get(PART_HEADER) == DASHBOARD else 302)
+class _Root:
+    """The dashboard above its own path: a router that leads to nothing else has it at `/`, too.
+
+    path  its own.
+    """
+
+    def __init__(self, pages: Pages, path: str) -> None:
+        self.pages = pages
+        self.path = path
+
+    async def page(self, request: Request) -> Response:
+        return await self.pages.file("", request) if _is_of_dashboard(request) else RedirectResponse(self.path, 302)
+
+    async def without_slash(self, request: Request) -> Response:
+        return RedirectResponse(self.path, 301) if _is_of_dashboard(request) else _no_page()
+
+    async def asset(self, request: Request) -> Response:
+        if not _is_of_dashboard(request):
+            return _no_page()
+        return await self.pages.file(f"assets/{request.path_params['path']}", request)
+
+
+def _is_of_dashboard(request: Request) -> bool:
+    return request.headers.get(PART_HEADER) == DASHBOARD
 
 
 class _Parts:
@@ -133,8 +156,12 @@ async def _not_found(request: Request, error: Exception) -> Response:
     return _no_page()
 
 
+async def _not_allowed(request: Request, error: Exception) -> Response:
+    return Response(None, 405, headers=getattr(error, "headers", None))
+
+
 def _no_page() -> Response:
-    return PlainTextResponse("404 page not found\n", 404)
+    return PlainTextResponse("404 page not found\n", 404, headers={"X-Content-Type-Options": "nosniff"})
 
 
 def _missing(kind: str, name: str) -> Response:

@@ -34,7 +34,10 @@ class Pages:
 
     async def answer(self, request: Request) -> Response:
         """The file of the path, or 404."""
-        path = request.path_params.get("path", "")
+        return await self.file(request.path_params.get("path", ""), request)
+
+    async def file(self, path: str, request: Request) -> Response:
+        """The file of a path, or 404."""
         file = self._files.get(path)
         if file is None:
             return PlainTextResponse("404 page not found\n", 404, headers=GUARDS)

@@ -283,7 +283,7 @@ class _Decoder:
         if value == {} or (isinstance(value, str) and not value.strip()):
             return []  # as in Traefik
         if isinstance(value, str):
-            if is_model(wanted):
+            if is_model(wanted) and not wanted.short:
                 return self.mismatch(path, value, "a list", wanted.meant)
             # As in Traefik: one text is a list, with commas between its parts.
             value = [type(value)(part.strip()) for part in value.split(",")]
@@ -305,6 +305,10 @@ class _Decoder:
                 self.written[here] = there
                 self.note(here, "is empty")
                 continue
+            if isinstance(item, dict) and list(item.values()) == [None] and not is_model(wanted):
+                (item,) = item
+                self.written[here] = there
+                self.note(here, f"taken for {item!r}", "the colon behind it makes a key of it", "warning")
             decoded = self.value(item, inner, here, there)
             if decoded is not ABSENT:
                 found.append(decoded)

@@ -91,11 +91,8 @@ def challenge_points(static: StaticConfig) -> set[str]:
 
 
 def tls_of(router: Router, point: str, static: StaticConfig) -> RouterTls | None:
-    """The `tls` of a router on an entry point: its own, with the entry point's options if it names none."""
-    of_point = static.entry_points[point].http.tls
-    if router.tls is None or of_point is None:
-        return router.tls or of_point
-    return router.tls if router.tls.options else of_point
+    """The `tls` of a router on an entry point: its own, with nothing of the entry point's; or else that one."""
+    return router.tls if router.tls is not None else static.entry_points[point].http.tls
 
 
 def options_name(tls: RouterTls, owner: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from lbcore.config.model import Object
 from lbcore.config.observability import Observability
@@ -24,7 +25,8 @@ class RouterObservability(Observability):
 class Router(Object):
     """Rule to middlewares to service. `priority` 0: the length of the rule.
 
-    parentRefs  routers whose requests it sees, as their middlewares have left them; these have no service then.
+    parentRefs        routers whose requests it sees, as their middlewares have left them; these have no service then.
+    ruled_by_default  whether its rule is that of its provider.
     """
 
     rule: str = ""
@@ -36,6 +38,7 @@ class Router(Object):
     observability: RouterObservability = RouterObservability()
     tls: RouterTls | None = None
     parent_refs: list[str] = []
+    ruled_by_default: SkipJsonSchema[bool] = False
 
     @field_validator("priority")
     @classmethod

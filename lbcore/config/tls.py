@@ -115,6 +115,8 @@ class NamedServers(TrustedServers):
 class Domain(Model):
     """Names for one certificate."""
 
+    short: ClassVar[str] = "main"
+
     main: str = ""
     sans: list[str] = []
 

@@ -75,7 +75,7 @@ cdef int put_path(Request request, bytes path, Response answer) except -1:
 
 @cython.final
 cdef class AddPrefix(Middleware):
-    """`prefix` in front of the path."""
+    """`prefix` in front of the path. A slash at its end stays: the server sees two, as from Traefik."""
 
     cdef bytes prefix
 
@@ -83,7 +83,9 @@ cdef class AddPrefix(Middleware):
         self.name = name
         if not config.prefix:
             raise ValueError("prefix cannot be empty")
-        self.prefix = encoded(config.prefix).rstrip(b"/") or b""
+        self.prefix = encoded(config.prefix)
+        if self.prefix == b"/":
+            self.prefix = b""
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Span path = request.head.path

@@ -18,6 +18,7 @@ from lbcore.provider.exposure import LABELS, ExposingStore, Grace, Round
 from lbcore.provider.follow import Reading
 from lbcore.provider.labels import Labelled, rule_data
 from lbcore.provider.places import binding_of, choose, host_address, lowest_port, networks_of
+from lbcore.provider.trust import holds, own_container, trusted_socket
 from lbcore.template.engine import normalize
 
 AT_ONCE = 16  # details that are asked for at the same time
@@ -87,6 +88,8 @@ class DockerStore(ExposingStore):
         self._results: dict[str, tuple[Answer, Round]] = {}  # of containers, for as long as their details are the same
         self._moved = False  # networks have changed, and so what is near
         self._host: str | None = None
+        self._about_own = own_container()
+        self._trusted: tuple[str | None, str] = (None, "")  # the container of lbcore itself, and the daemon's socket
 
     async def changes(self) -> AsyncIterator[None]:
         """See Store."""
@@ -140,8 +143,9 @@ class DockerStore(ExposingStore):
         found = Round()
         self._host = None
         by_id = {str(each.get("Id")): each for each in details}
-        if self._moved:
-            self._moved = False
+        trusted = self._about_own.among(by_id), trusted_socket(self._settings.endpoint)
+        if self._moved or trusted != self._trusted:
+            self._moved, self._trusted = False, trusted
             self._results = {}
         results: dict[str, tuple[Answer, Round]] = {}
         for key, each in by_id.items():
@@ -186,6 +190,7 @@ class DockerStore(ExposingStore):
             rule_data(service, labels, name),
             is_up,
             lambda port: self._address(details, options, port, by_id, found),
+            str(details.get("Id")) == self._trusted[0] or holds(details, self._trusted[1]),
         )
         said = self._reader.read(thing)
         found.note(said, labels)

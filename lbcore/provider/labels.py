@@ -65,6 +65,7 @@ class Labelled:
     data     the data of the default rule.
     is_up    whether it may get requests.
     address  host and port of a labelled port (empty: of the lowest one it exposes). Raises ValueError.
+    trusted  whether its labels may name any file.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Labelled:
     data: Mapping[str, Any]
     is_up: bool
     address: Callable[[str], tuple[str, str]]
+    trusted: bool = False
 
 
 @dataclass(slots=True)
@@ -180,6 +182,9 @@ class _Reader:
                 return self.warn(key, "not supported by this version of lbcore, ignored")
         if reason := self.forbidden(lower, value):
             return self.fault(lower, key, reason)
+        if lower[1:2] == ["routers"] and len(parts) == 3 and value.lower() in ("true", ""):
+            self.flat.touch(parts)  # a router with all defaults
+            return None
         if _matches(lower, (layer, "services", "*", "loadbalancer", "server", "*")) and layer in LAYERS:
             last = lower[5]
             if last == "port" or (last == "scheme" and layer == "http"):
@@ -230,9 +235,9 @@ class _Reader:
             if "\0" in path:
                 return "a path holds no NUL character"
             real = os.path.realpath(path)
-            if not any(real.startswith(f"{folder.rstrip('/')}/") for folder in self.folders):
-                option = f"providers.{self.provider}.labelFiles"
-                return f"labels may not name files or sockets of this machine: {option} allows folders"
+            if not self.thing.trusted and not any(real.startswith(f"{folder.rstrip('/')}/") for folder in self.folders):
+                option = f"providers.{self.provider}.labelFiles: [{os.path.dirname(real)}]"
+                return f"labels may not name files or sockets of this machine; {option} allows those in a folder"
         return ""
 
     # Defaults
@@ -311,6 +316,7 @@ class _Reader:
             if not router.rule and not router.faults:
                 try:
                     update["rule"] = self.default_rule.rendered(thing.data).strip()
+                    update["ruled_by_default"] = True
                     if not update["rule"]:
                         faults.append("the default rule is empty for it")
                 except TemplateError as error:

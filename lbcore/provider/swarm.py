@@ -17,6 +17,7 @@ from lbcore.provider.exposure import LABELS, ExposingStore, Round
 from lbcore.provider.follow import Reading
 from lbcore.provider.labels import Labelled, rule_data
 from lbcore.provider.places import Network, choose
+from lbcore.provider.trust import holds, own_container, trusted_socket
 from lbcore.template.engine import normalize
 
 Answer = dict[str, Any]
@@ -30,6 +31,7 @@ class SwarmStore(ExposingStore):
 
     def __init__(self, settings: SwarmProvider) -> None:
         super().__init__("swarm", "swarm", settings, DockerClient("swarm", settings), LABELS)
+        self._about_own = own_container()
 
     async def changes(self) -> AsyncIterator[None]:
         """See Store. Tasks have no events: these are seen by reading again."""
@@ -95,6 +97,8 @@ class SwarmStore(ExposingStore):
         if not places and not self._settings.allow_empty_services:
             return
         age = (str(service.get("UpdatedAt") or ""), key)
+        is_own = any(self._about_own.has(_container_of(task)) for task in tasks)
+        trusted = is_own or holds(service, trusted_socket(self._settings.endpoint))
         for number, networks in enumerate(places or [[]]):
             normal = normalize(name)
             thing = Labelled(
@@ -104,6 +108,7 @@ class SwarmStore(ExposingStore):
                 rule_data(normal, labels),
                 bool(places),
                 partial(self._address, name, networks, options, found),
+                trusted,
             )
             said = self._reader.read(thing)
             if number == 0:
@@ -122,6 +127,10 @@ class SwarmStore(ExposingStore):
         if not is_wanted and warning not in found.warnings:
             found.warnings.append(warning)
         return network.address, port
+
+
+def _container_of(task: Answer) -> str:
+    return str(((task.get("Status") or {}).get("ContainerStatus") or {}).get("ContainerID") or "")
 
 
 def _of_task(task: Answer, names: Mapping[str, str], addresses: Mapping[str, str]) -> Iterator[Network]:

@@ -18,6 +18,7 @@ from lbcore.config.validate.http import check
 from lbcore.config.validate.routers import spread_in_trees
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.challenges import Challenges
+from lbcore.middleware.recursion import RefuseRecursion
 from lbcore.middleware.respond import Ping
 from lbcore.routing.balancer import LoadBalancer
 from lbcore.routing.compile_middlewares import Compilation, MiddlewareCompiler, reason_of
@@ -29,6 +30,7 @@ from lbcore.routing.compile_own import (
     OwnRouters,
     Ranked,
     router_identity,
+    router_name_in_traefik,
 )
 from lbcore.routing.compile_services import Before, ServiceCompiler
 from lbcore.routing.compile_spans import traced
@@ -479,6 +481,8 @@ class _Compiler:
             steps += (self.own.answer(service),)
         elif service:
             target = self.services.service(service)
+            if router.ruled_by_default:
+                steps += (RefuseRecursion(router_name_in_traefik(self.static, point, name, router)),)
         slot = self.slots.services.get(router_identity(name), NO_SLOT)
         route = Route(name, steps, target, slot, outer).count_in(self.services.region, self.services.worker)
         about = traced(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from operator import itemgetter
 
 from lbcore.config import dynamic as model
 from lbcore.config.difference import qualify
-from lbcore.config.resolved import challenge_points, redirection_port
+from lbcore.config.resolved import challenge_points, entry_points_of, redirection_port
 from lbcore.config.rule import parse_rule
 from lbcore.config.static import RedirectEntryPoint, StaticConfig
 from lbcore.config.validate.findings import Findings
 from lbcore.middleware.base import Middleware
 from lbcore.middleware.challenges import Challenges
 from lbcore.middleware.headers import Headers
-from lbcore.middleware.redirect import RedirectScheme
+from lbcore.middleware.redirect import RedirectRegex, RedirectScheme
 from lbcore.middleware.respond import Ping, Respond
 from lbcore.routing.compile_middlewares import MiddlewareCompiler
 from lbcore.routing.compile_services import ServiceCompiler
@@ -69,6 +70,21 @@ def filed(rule: str) -> FiledRule:
 def dashboard_rule(base: str) -> str:
     """The rule of the dashboard. `base`: the API's base path, without a trailing slash."""
     return f"Path(`{base}/`) || PathPrefix(`{base}/dashboard`)"
+
+
+def router_name_in_traefik(static: StaticConfig, point: str, name: str, router: model.Router) -> str:
+    """The name that Traefik gives a router on one of several entry points, if that has settings for routers."""
+    settings = static.entry_points[point]
+    special = settings.http.middlewares, settings.http.tls is not None, static.core.default_rule_syntax
+    if not any(special) and "observability" not in settings.model_fields_set:
+        return name
+    return f"{point}-{name}" if len(entry_points_of(router, static)) > 1 else name
+
+
+def to_dashboard(base: str) -> model.RedirectRegex:
+    """The redirection from above the dashboard, which names the host as Traefik's does."""
+    at = rf"^(https?:\/\/(\[[\w:.]+\]|[\w\._-]+)(:\d+)?){re.escape(base)}\/$"
+    return model.RedirectRegex(regex=at, replacement=f"${{1}}{base}/dashboard/", permanent=True)
 
 
 class OwnRouters:
@@ -170,7 +186,8 @@ class OwnRouters:
             base = api.base_path.rstrip("/")
             own.append((f"PathPrefix(`{base}/api`)", self.route(point, API, API, self.admin_service())))
             if api.dashboard:
-                route = self.route(point, DASHBOARD, DASHBOARD, self.admin_service(), *self.narrowed(DASHBOARD))
+                steps = RedirectRegex(DASHBOARD, to_dashboard(base)), *self.narrowed(DASHBOARD)
+                route = self.route(point, DASHBOARD, DASHBOARD, self.admin_service(), *steps)
                 own.append((dashboard_rule(base), route))
         result[:0] = [(filed(rule), route) for rule, route in own]
         return result

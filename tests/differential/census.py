@@ -169,6 +169,18 @@ http: {{nonsense: 1}}
         (PathPrefix(`/x`) || Header(`X-QA`, `1`))
       service: app
 {APP}"""),
+    SetUp("a list with a colon behind a text", "same", f"""http:
+  routers:
+    r:
+      rule: Host(`a`)
+      service: app
+      middlewares:
+        - h:
+  middlewares: {{h: {{headers: {{frameDeny: true}}}}}}
+{APP}""", ("taken for 'h'",)),
+    SetUp("one name in place of domains", "same", f"""http:
+  routers: {{r: {{rule: "Host(`a`)", service: app, tls: {{domains: a.example}}}}}}
+{APP}"""),
     SetUp("an unknown entry point beside a known one", "same", f"""http:
   routers: {{r: {{rule: "Host(`a`)", service: app, entryPoints: [web, websecure]}}}}
 {APP}""", ('entryPoint "websecure"',)),

@@ -28,6 +28,7 @@ CONTAINERS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "worker": ({"org.example": "x"}, {}),
     "compose": ({"com.docker.compose.service": "web", "com.docker.compose.project": "my_shop"}, {"exposed": ("80/tcp",)}),
     "port": ({PORT.format(name="port"): "8081"}, {}),
+    "bare": ({"traefik.http.routers.bare": "true"}, {"exposed": ("80/tcp",)}),
     "ruled": (
         {"traefik.http.routers.Ruled.rule": "Host(`ruled.test`) && PathPrefix(`/a`)", "traefik.http.routers.ruled.entrypoints": "web, other",
          "traefik.HTTP.routers.ruled.Priority": "42", PORT.format(name="x"): "8081"},

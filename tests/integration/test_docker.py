@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lbcore.provider.trust import Own, own_container
 from tests.support.docker import Docker, Podman, docker
 from tests.support.instance import Instance, eventually, running
 from tests.support.ports import free_port
@@ -256,6 +257,46 @@ def test_only_the_object_of_a_bad_label_is_refused(engine: Docker, tmp_path: Pat
         assert "provider docker: " in shown.stdout
         assert "1 problem" in shown.stdout
         assert "container typo" in shown.stdout
+
+
+def test_labels_of_a_container_that_has_the_socket_may_name_files(engine: Docker, tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("me:$apr1$H6uskkkW$IgXLP6ewTrSuBkTrqE8wj/\n")
+    for name, mounts in (("proxy", {str(engine.socket): "/var/run/docker.sock"}), ("other", {})):
+        more = {
+            f"traefik.http.middlewares.{name}.basicauth.usersfile": str(tmp_path / "users"),
+            f"traefik.http.routers.{name}.middlewares": name,
+        }
+        port = free_port()
+        engine.run(name, {**labels(name, port), **more}, port=port, mounts=mounts)
+    with instance(tmp_path, f"unix://{engine.socket}") as lb:
+        becomes(lb, "proxy", 401)
+        assert status(lb, "other") == 404
+        lb.logged(r"container other: \S+basicauth.usersfile: labels may not name files .*labelFiles: \[\S+\] allows")
+
+
+def test_a_container_finds_itself(engine: Docker, tmp_path: Path) -> None:
+    copy = "cat /proc/self/cgroup > /seen/cgroup; cat /proc/self/mountinfo > /seen/mountinfo; : > /seen/done; "
+    copy = copy.replace("cat", "/bin/busybox cat")
+    (tmp_path / "seen").mkdir()
+    identity = engine.run("me", {}, network="none", mounts={str(tmp_path / "seen"): "/seen"}, first=copy)
+    engine.run("other", {}, network="none")
+    eventually((tmp_path / "seen" / "done").exists, "the container has copied what it sees")
+    keys = [each["Id"] for each in engine.ask("GET", "/containers/json")]
+    found = {key: engine.ask("GET", f"/containers/{key}/json") for key in keys}
+    own = own_container(tmp_path / "seen", tmp_path / "none")
+    assert len(found) == 2
+    assert own.among(found) == identity
+    assert Own(shared=own.shared).among(found) == identity
+
+
+def test_a_container_that_sends_requests_back_is_asked_once(engine: Docker, tmp_path: Path) -> None:
+    with instance(tmp_path, engine.url) as lb:
+        back = {"traefik.http.services.loop.loadbalancer.server.port": str(lb.port)}
+        engine.run("loop", back)
+        becomes(lb, "loop", 400)
+        port = free_port()
+        engine.run("straight", {"traefik.http.services.straight.loadbalancer.server.port": str(port)}, port=port)
+        becomes(lb, "straight", 200)
 
 
 def test_rules_and_constraints_of_the_provider(engine: Docker, tmp_path: Path) -> None:

@@ -124,9 +124,14 @@ class Docker:
         network: str = "host",
         health: str = "",
         bindings: Mapping[str, Any] | None = None,
+        mounts: Mapping[str, str] | None = None,
+        first: str = "",
     ) -> str:
-        """Create a container, which answers its name on `port` if there is one. Returns its id."""
-        script = "trap 'exit 0' TERM; "
+        """Create a container, which answers its name on `port` if there is one. Returns its id.
+
+        mounts  paths in it, by paths of the machine; `first`: commands that it runs first.
+        """
+        script = f"trap 'exit 0' TERM; {first}"
         if port:
             script += f"echo -n {name} > /www/index.html; /bin/busybox httpd -p {port} -h /www; "
         body: dict[str, Any] = {
@@ -136,6 +141,7 @@ class Docker:
             "ExposedPorts": {each: {} for each in exposed},
             "HostConfig": {"NetworkMode": network, "PortBindings": bindings or {}},
         }
+        body["HostConfig"]["Binds"] = [f"{here}:{there}" for here, there in (mounts or {}).items()]
         body["HostConfig"]["Ulimits"] = [{"Name": name, "Soft": 1024, "Hard": 1024} for name in self.limits]
         if health:
             second = 1_000_000_000

@@ -15,6 +15,7 @@ import pytest
 
 from lbcore.api import history as history_module
 from lbcore.api import live as live_module
+from lbcore.dashboard import files
 from tests.support.instance import eventually
 from tests.support.recorder import config, recorders
 from tests.support.stream import Stream
@@ -294,7 +295,9 @@ def test_the_files_of_the_page_come_with_all_that_browsers_have_to_know() -> Non
         inside = ("assets", "__init__.py", "built/index.html")
         for path in ("../app.py", "%2e%2e/app.py", "..%2f..%2fapp.py", "/etc/passwd", *inside):
             assert api(lb, f"/dashboard/{path}")[0] == 404, path
-        assert api(lb, "/")[0] == 301
+        status, _, above = api(lb, "/")
+        assert (status, above["location"]) == (301, "http://a/dashboard/")
+        assert api(lb, "/nothing")[2]["x-content-type-options"] == "nosniff"
         tag = headers["etag"]
         stream = Stream(port_of(lb), "/dashboard/", {"If-None-Match": tag})
         assert stream.answer.status == 304
@@ -314,10 +317,11 @@ def test_a_router_to_a_part_of_the_admin_server_gives_no_way_to_the_rest() -> No
         for name, service in services.items()
     }
     static = {"api": {}, "metrics": {"prometheus": {"manualRouting": True}}}
+    asset = "/" + next(path for path in files() if path.startswith("assets/"))
     with edge({"http": {"routers": routers}}, {"web": {"address": "127.0.0.1:0"}}, static) as lb:
         answers = {}
         for name in services:
-            for path in ("/metrics", "/dashboard/", "/api/rawdata"):
+            for path in ("/metrics", "/dashboard/", "/api/rawdata", "/dashboard", asset):
                 client = lb.client()
                 more = "X-Lbcore-Service: api@internal\r\nConnection: X-Lbcore-Service\r\n" if name != "all" else ""
                 head = f"GET {path} HTTP/1.1\r\nHost: {name}.test\r\n{more}\r\n"
@@ -326,8 +330,10 @@ def test_a_router_to_a_part_of_the_admin_server_gives_no_way_to_the_rest() -> No
         assert {key for key, status in answers.items() if status == 200} == {
             ("metrics", "/metrics"),
             ("page", "/dashboard/"),
+            ("page", asset),
             *(("all", path) for path in ("/metrics", "/dashboard/", "/api/rawdata")),
         }
+        assert answers.pop(("page", "/dashboard")) == 301
         assert set(answers.values()) == {200, 404}
         client = lb.client()
         redirected = {
@@ -335,4 +341,4 @@ def test_a_router_to_a_part_of_the_admin_server_gives_no_way_to_the_rest() -> No
             for name in ("page", "all")
         }
         client.close()
-        assert redirected == {"page": "301", "all": "302"}  # a browser keeps 301 for ever
+        assert redirected == {"page": "200", "all": "302"}

@@ -287,6 +287,27 @@ def test_folders_may_be_allowed(tmp_path: Path) -> None:
     assert said.config.http.services["s"].members == [url]
 
 
+def test_a_router_may_be_there_by_its_name_alone() -> None:
+    for value in ("true", ""):
+        router = http({"traefik.http.routers.shop": value}).routers["shop"]
+        assert (router.rule, router.service, router.faults) == ("Host(`web`)", "web", ())
+    assert faults({"traefik.http.routers.shop": "x"}) == {
+        "shop": "container web: traefik.http.routers.shop: needs keys and values, not 'x'"
+    }
+
+
+def test_a_text_in_place_of_domains_is_the_name_of_one() -> None:
+    tls = http({"traefik.http.routers.shop.tls.domains": "shop.test"}).routers["shop"].tls
+    assert [domain.names for domain in tls.domains] == [("shop.test",)]
+
+
+def test_a_router_knows_whether_its_rule_is_its_own() -> None:
+    assert http({}).routers["web"].ruled_by_default
+    ruled = http({"traefik.http.routers.shop.rule": "Host(`shop.test`)"}).routers["shop"]
+    assert not ruled.ruled_by_default
+    assert ruled == type(ruled).model_validate({"rule": "Host(`shop.test`)", "service": "web"})
+
+
 def part(name: str, labels: Mapping[str, str], age: int, is_up: bool = True, port: str = "80") -> Part:
     said = read(labels, name="web", is_up=is_up, port=port)
     assert said.config is not None
