@@ -71,15 +71,6 @@ class NoServerError(LbcoreError):
     """No server may be picked. Answered with 503."""
 
 
-class ProtocolError(LbcoreError):
-    """A peer broke the protocol. `status` is the HTTP answer, `blame` is `client` or `server`."""
-
-    def __init__(self, status: int, problem: str, blame: str = "client") -> None:
-        self.status = status
-        self.blame = blame
-        super().__init__(problem)
-
-
 class UpstreamError(LbcoreError):
     """The exchange with a server failed. `kind`: refused, timeout, reset, eof, resolve, tls, garbage."""
 

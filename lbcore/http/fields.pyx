@@ -28,7 +28,6 @@ from lbcore.http.span cimport Span, span_eq, span_ieq, span_of
 cdef enum:
     FIRST_FIELDS = 64
     FIELD_BYTES = 32           # what each field counts beside its bytes (RFC 9113 section 6.5.2)
-    MAX_RESPONSE_BYTES = 1048576
     MAX_RESPONSE_LINES = 10000
     MAX_TRAILER_BYTES = 16384
 

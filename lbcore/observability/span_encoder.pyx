@@ -66,7 +66,7 @@ def described(str name, attributes) -> bytes:
     return head + b"".join(attribute(key, value) for key, value in attributes)
 
 
-cdef tuple server_texts(str url):
+def server_texts(url: str) -> tuple:
     """The attributes of a server that is asked at a URL, encoded, and what its URLs begin with."""
     parts = urlsplit(url)
     port = parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
@@ -78,6 +78,22 @@ cdef tuple server_texts(str url):
     if at:
         authority = f"REDACTED:REDACTED@{authority}"
     return b"".join([attribute(key, value) for key, value in pairs]), f"{parts.scheme}://{authority}".encode()
+
+
+def service_texts(name: str) -> bytes:
+    """Name, kind and attributes of the span of a service, encoded."""
+    return described("Service", [("traefik.service.name", name)])
+
+
+cdef object kept(dict texts, Span name, make):
+    """What `make` gives for a name, which `texts` keeps for the next time; bounded."""
+    cdef bytes key = PyBytes_FromStringAndSize(name.ptr, name.len)
+    found = texts.get(key)
+    if found is None:
+        if len(texts) >= MOST_TEXTS:
+            texts.clear()
+        found = texts[key] = make(key.decode("utf-8", "replace"))
+    return found
 
 
 cdef Span version_of(const RequestRecord* record) noexcept nogil:
@@ -155,7 +171,7 @@ cdef class SpanEncoder:
     cdef Py_ssize_t longest_key
     cdef frozenset safe_parameters     # of queries, as bytes: the values of others are not told
     cdef dict servers                  # `server_texts` by URL as bytes; bounded
-    cdef dict services                 # name, kind and attributes of the span of a service, by its name; likewise
+    cdef dict services                 # `service_texts` by name; likewise
     cdef char* out                     # owned; the spans so far
     cdef Py_ssize_t used
     cdef Py_ssize_t room
@@ -300,11 +316,11 @@ cdef class SpanEncoder:
             raise ValueError(BROKEN)
         asked_with = span_of(data + at, asked.captured)
         answered = span_of(data + at + asked.captured, asked.answered)
-        of_server, base = self.texts_of_server(texts[ASKED_SERVER])
+        of_server, base = kept(self.servers, texts[ASKED_SERVER], server_texts)
         if asked.lengths[ASKED_QUERY] != SAME:
             query = self.redacted(texts[ASKED_QUERY], self.other_query)
         if texts[ASKED_SERVICE].len:
-            of_service = self.texts_of_service(texts[ASKED_SERVICE])
+            of_service = kept(self.services, texts[ASKED_SERVICE], service_texts)
             span = out = self.reserve(SPAN_ROOM + trace.state.len + len(of_service))
             out = put_head(begin_message(out, SPAN_OF_SCOPE), trace, asked.service_id, parent, asked.begun_ns + shift_ns,
                            asked.ended_ns + shift_ns)
@@ -334,24 +350,6 @@ cdef class SpanEncoder:
         end_message(span, out)
         self.used = out - self.out
         return after(at + asked.captured + asked.answered)
-
-    cdef tuple texts_of_server(self, Span url):
-        cdef bytes key = PyBytes_FromStringAndSize(url.ptr, url.len)
-        cdef tuple found = self.servers.get(key)
-        if found is None:
-            if len(self.servers) >= MOST_TEXTS:
-                self.servers.clear()
-            found = self.servers[key] = server_texts(key.decode("utf-8", "replace"))
-        return found
-
-    cdef bytes texts_of_service(self, Span name):
-        cdef bytes key = PyBytes_FromStringAndSize(name.ptr, name.len)
-        cdef bytes found = self.services.get(key)
-        if found is None:
-            if len(self.services) >= MOST_TEXTS:
-                self.services.clear()
-            found = self.services[key] = described("Service", [("traefik.service.name", key.decode("utf-8", "replace"))])
-        return found
 
     cdef Span redacted(self, Span query, char* out) except *:
         """A query in which only parameters that are safe have their values; in `out`, valid until that is used again."""

@@ -6,7 +6,6 @@ import struct
 
 QUESTION = struct.Struct(">HH")  # lengths of the stored hash and of the password, which follow
 RIGHT, WRONG = b"1", b"0"
-MOST = 0xFFFF  # bytes of either
 
 
 def question(stored: bytes, password: bytes) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.instance import Instance, running
+from tests.support.instance import Instance, eventually, running
 from tests.support.wire import Peer, config_for, serving
 
 PEERS = 40
@@ -144,6 +144,6 @@ def test_bodies_wait_at_their_sender_while_they_have_no_reader(tmp_path: Path, u
                             feed(peer, flood, size)
                     else:
                         assert peer.sock.recv(15) == b"HTTP/1.1 200 OK"
-                assert server.connections == 8
+                eventually(lambda: server.connections == 8, "a server is asked for each")
                 assert memory_bytes(lb) - before < GROWTH_BYTES
                 over.set()
