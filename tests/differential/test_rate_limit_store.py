@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.differential.test_traffic import ask, is_ready, serve
-from tests.support.instance import eventually
-from tests.support.ports import free_ports
 from tests.support.redis_servers import StoreServer
-from tests.support.traefik import NAMES, start
+from tests.support.traefik import NAMES, both_serving
 from tests.support.wire import Server
 
 LIMIT: dict[str, Any] = {"average": 1, "period": "1h", "burst": 6}
@@ -41,25 +39,12 @@ def dynamic(url: str, endpoint: str) -> dict[str, Any]:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
     """The port of each of the two."""
     folder = tmp_path_factory.mktemp("store")
-    server, store = Server(serve), StoreServer(folder, "redis")
-    (folder / "dynamic.yml").write_text(yaml.safe_dump(dynamic(server.url, store.endpoint)))
-    ports = dict(zip(NAMES, free_ports(2)))
-    processes = []
+    store = StoreServer(folder, "redis")
     try:
-        for name in NAMES:
-            static = {
-                "entryPoints": {"web": {"address": f"127.0.0.1:{ports[name]}"}},
-                "providers": {"file": {"filename": str(folder / "dynamic.yml"), "watch": False}},
-            }
-            processes.append(start(name, folder, static, workers=2))
-        for port in ports.values():
-            eventually(lambda port=port: is_ready(port), "it routes", 60)  # type: ignore[misc]
-        yield ports
+        with contextlib.closing(Server(serve)) as server:
+            with both_serving(folder, dynamic(server.url, store.endpoint), is_ready) as ports:
+                yield ports
     finally:
-        for process in processes:
-            process.terminate()
-            process.wait(10)
-        server.close()
         store.stop()
 
 

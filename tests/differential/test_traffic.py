@@ -10,12 +10,11 @@ from typing import Any
 
 import brotli
 import pytest
-import yaml
 import zstandard
 
 from tests.support.instance import eventually
-from tests.support.ports import free_port, free_ports
-from tests.support.traefik import NAMES, start
+from tests.support.ports import free_port
+from tests.support.traefik import both_serving
 from tests.support.wire import Peer, Server
 
 TEXT = b"".join(b"line %d of a long text\n" % number for number in range(500))
@@ -109,26 +108,10 @@ def dynamic(server: str, refused: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
     """The port of each of the two."""
-    folder = tmp_path_factory.mktemp("traffic")
-    server = Server(serve)
-    (folder / "dynamic.yml").write_text(yaml.safe_dump(dynamic(server.url, f"http://127.0.0.1:{free_port()}")))
-    ports = dict(zip(NAMES, free_ports(2)))
-    processes = []
-    try:
-        for name in NAMES:
-            static = {
-                "entryPoints": {"web": {"address": f"127.0.0.1:{ports[name]}"}},
-                "providers": {"file": {"filename": str(folder / "dynamic.yml"), "watch": False}},
-            }
-            processes.append(start(name, folder, static, workers=2))
-        for port in ports.values():
-            eventually(lambda port=port: is_ready(port), "it routes", 60)  # type: ignore[misc]
-        yield ports
-    finally:
-        for process in processes:
-            process.terminate()
-            process.wait(10)
-        server.close()
+    with contextlib.closing(Server(serve)) as server:
+        asked = dynamic(server.url, f"http://127.0.0.1:{free_port()}")
+        with both_serving(tmp_path_factory.mktemp("traffic"), asked, is_ready) as ports:
+            yield ports
 
 
 def is_ready(port: int) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.support.instance import eventually
+from tests.support.ports import free_ports
 
 TRAEFIK = Path(sys.executable).with_name("traefik")
 NAMES = ("traefik", "lbcore")
@@ -25,3 +29,25 @@ def start(name: str, folder: Path, static: Mapping[str, Any], workers: int = 1) 
     if name == "lbcore":
         command = [sys.executable, "-m", "lbcore", "run", "--workers", str(workers), "--config", str(file)]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def both_serving(folder: Path, dynamic: Mapping[str, Any], is_ready: Callable[[int], bool]) -> Iterator[dict[str, int]]:
+    """Traefik and lbcore with one dynamic configuration while the block lasts: the port of each."""
+    (folder / "dynamic.yml").write_text(yaml.safe_dump(dynamic))
+    ports = dict(zip(NAMES, free_ports(2)))
+    processes = []
+    try:
+        for name, port in ports.items():
+            static = {
+                "entryPoints": {"web": {"address": f"127.0.0.1:{port}"}},
+                "providers": {"file": {"filename": str(folder / "dynamic.yml"), "watch": False}},
+            }
+            processes.append(start(name, folder, static, workers=2))
+        for port in ports.values():
+            eventually(lambda port=port: is_ready(port), "it routes")  # type: ignore[misc]
+        yield ports
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait(10)

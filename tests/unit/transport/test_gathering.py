@@ -1,6 +1,5 @@
 """Output of many streams gathers for a moment under load, and no other output waits."""
 
-import asyncio
 import contextlib
 import select
 import socket
@@ -8,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import uvloop
 
 from lbcore.transport.reactor import CallbackChannel, Reactor
 from tests.support.http2 import Http2Client, request
 from tests.support.instance import becomes_true, eventually
 from tests.support.native import native
+from tests.support.reactor import with_reactor
 from tests.support.wire import TIMEOUT_S, config_for, edge, serving
 
 READ = select.EPOLLIN | select.EPOLLRDHUP
@@ -58,18 +57,6 @@ def chain(reactor: Reactor, length: int, *, gathers: bool = True, before: Any) -
         found.close()
 
 
-def run(body: Any) -> None:
-    async def main() -> None:
-        reactor = Reactor(asyncio.get_running_loop())
-        try:
-            await body(reactor)
-        finally:
-            reactor.close()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
-
-
 def test_output_of_many_streams_under_load_is_sent_together() -> None:
     async def body(reactor: Reactor) -> None:
         loaded = lambda: native("gathering").be(reactor, True, MANY)  # noqa: E731
@@ -78,7 +65,7 @@ def test_output_of_many_streams_under_load_is_sent_together() -> None:
             assert events.output.sent == [2]
             assert reactor.pauses == 1
 
-    run(body)
+    with_reactor(body)
 
 
 @pytest.mark.parametrize("case", ["no load", "few streams", "no streams in it", "work of the loop waits"])
@@ -96,7 +83,7 @@ def test_other_output_is_sent_at_once(case: str) -> None:
             assert events.output.sent == [1, 1]
             assert reactor.pauses == 0
 
-    run(body)
+    with_reactor(body)
 
 
 def test_pauses_in_which_nothing_comes_become_seldom() -> None:
@@ -110,7 +97,7 @@ def test_pauses_in_which_nothing_comes_become_seldom() -> None:
         # After the first one a batch without any, then three, then seven.
         assert pauses == [1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3]
 
-    run(body)
+    with_reactor(body)
 
 
 @pytest.mark.parametrize("end", ["answered", "reset", "the client goes"])

@@ -6,28 +6,15 @@ import re
 import select
 import socket
 import time
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
 
 import uvloop
 
 from lbcore.transport.reactor import CallbackChannel, Reactor
 from tests.support.instance import becomes_true
+from tests.support.reactor import with_reactor
 
 READ = select.EPOLLIN | select.EPOLLRDHUP
-
-
-def run(body: Callable[[Reactor], Coroutine[Any, Any, None]]) -> None:
-    async def main() -> None:
-        reactor = Reactor(asyncio.get_running_loop())
-        try:
-            await body(reactor)
-        finally:
-            reactor.close()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
 
 
 async def passes(reactor: Reactor) -> None:
@@ -60,7 +47,7 @@ def test_reactor_reports_a_readable_descriptor_once_per_edge() -> None:
             channel.close()
             assert reactor.channels == 0
 
-    run(body)
+    with_reactor(body)
 
 
 def test_reactor_error_in_a_callback_reaches_fail_and_others_go_on() -> None:
@@ -83,7 +70,7 @@ def test_reactor_error_in_a_callback_reaches_fail_and_others_go_on() -> None:
             for sock in pair:
                 sock.close()
 
-    run(body)
+    with_reactor(body)
 
 
 def test_reactor_channel_closed_by_another_in_the_same_batch_is_not_called() -> None:
@@ -108,7 +95,7 @@ def test_reactor_channel_closed_by_another_in_the_same_batch_is_not_called() -> 
             for sock in pair:
                 sock.close()
 
-    run(body)
+    with_reactor(body)
 
 
 def test_reactor_timer_fires_not_early_and_moving_or_clearing_it_holds() -> None:
@@ -139,7 +126,7 @@ def test_reactor_timer_fires_not_early_and_moving_or_clearing_it_holds() -> None
         for sock in pairs:
             sock.close()
 
-    run(body)
+    with_reactor(body)
 
 
 def test_reactor_under_constant_load_the_loop_still_gets_its_turn() -> None:
@@ -163,7 +150,7 @@ def test_reactor_under_constant_load_the_loop_still_gets_its_turn() -> None:
             assert count > 20
             channel.close()
 
-    run(body)
+    with_reactor(body)
 
 
 def test_reactor_with_a_far_deadline_sleeps() -> None:
@@ -208,7 +195,7 @@ def test_reactor_forgets_a_closed_channel_though_a_child_still_has_its_descripto
             theirs.send(b"a")
             await passes(reactor)
 
-    run(body)
+    with_reactor(body)
 
 
 TICK_MS = 50
@@ -237,7 +224,7 @@ def test_timers_are_at_most_two_ticks_late_after_any_quiet_spell() -> None:
                     fired.clear()
             channel.close()
 
-    run(body)
+    with_reactor(body)
 
 
 def test_timers_hold_when_the_process_was_stopped_for_long() -> None:
@@ -269,7 +256,7 @@ def test_timers_hold_when_the_process_was_stopped_for_long() -> None:
             ours.close()
             theirs.close()
 
-    run(body)
+    with_reactor(body)
 
 
 def test_what_is_armed_by_a_callback_of_the_loop_counts_from_then() -> None:
@@ -290,4 +277,4 @@ def test_what_is_armed_by_a_callback_of_the_loop_counts_from_then() -> None:
             assert fired == [armed + 200]
             channel.close()
 
-    run(body)
+    with_reactor(body)
