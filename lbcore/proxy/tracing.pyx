@@ -187,41 +187,22 @@ cdef inline Attempt attempt_at(Exchange exchange, list before, Py_ssize_t index)
     return exchange.attempt if index == count else None
 
 
-cdef int end_trace(Exchange exchange, list attempts) except -1:
-    """An exchange that is sampled has ended: export its spans.
-
-    attempts  those before the last one; None: there were none.
-    """
+cdef Py_ssize_t room_of_trace(Exchange exchange, list attempts, Span answered, int* n_spans) except -1:
+    """Room for the record of an exchange, and the number of its spans. Names the services of its attempts, if they have spans."""
     cdef Trace* trace = exchange.trace
-    cdef Tracer tracer
-    cdef Attempt attempt, following
-    cdef Step* step
-    cdef Question* question
-    cdef RequestRecord* record
-    cdef StepRecord* of_step
-    cdef AskedRecord* of_asked
-    cdef Span answered = span_of(NULL, 0)
-    cdef const uint8_t* parent
+    cdef Attempt attempt = attempt_at(exchange, attempts, 0), following
+    cdef Step* step = trace.first
+    cdef Question* question = trace.first_question
     cdef const char* name
     cdef Py_ssize_t room, length, i = 0
-    cdef uint64_t ended_ns
-    cdef int n_spans
-    cdef uint16_t resent = 0
-    cdef char* out
-    tracer = <Tracer>exchange.entry_point.tracer
-    tracer.answered(exchange.request, exchange.response, &answered)
-    ended_ns = monotonic_ns()
-    n_spans = 1 + trace.n_steps + trace.n_questions
+    n_spans[0] = 1 + trace.n_steps + trace.n_questions
     room = <Py_ssize_t>sizeof(RequestRecord) + room_of(trace.texts, REQUEST_TEXTS) + trace.captured.len + answered.len
-    step = trace.first
     while step != NULL:
         room += <Py_ssize_t>sizeof(StepRecord) + step.length + RECORD_ALIGN
         step = step.next
-    question = trace.first_question
     while question != NULL:
         room += room_of_asked(&question.asked)
         question = question.next
-    attempt = attempt_at(exchange, attempts, 0)
     while attempt is not None:
         i += 1
         following = attempt_at(exchange, attempts, i)
@@ -229,15 +210,17 @@ cdef int end_trace(Exchange exchange, list attempts) except -1:
             if trace.detailed:
                 name = PyUnicode_AsUTF8AndSize(attempt.balancer.name, &length)
                 attempt.asked.texts[ASKED_SERVICE] = span_of(name, length)
-                n_spans += 1
+                n_spans[0] += 1
             room += room_of_asked(attempt.asked)
-            n_spans += 1
+            n_spans[0] += 1
         attempt = following
-    out = tracer.lines.begin(room)
-    if out == NULL:
-        tracer.lines.lose(n_spans - 1)
-        return 0
-    record = <RequestRecord*>out
+    return room
+
+
+cdef char* put_request(RequestRecord* record, Exchange exchange, Span answered, uint64_t ended_ns) except NULL:
+    """Write what is known of the request and its answer. Returns the place behind it, as the functions below do."""
+    cdef Trace* trace = exchange.trace
+    cdef char* out
     record.captured = <uint32_t>trace.captured.len
     record.answered = <uint32_t>answered.len
     record.n_steps = <uint16_t>trace.n_steps
@@ -257,49 +240,95 @@ cdef int end_trace(Exchange exchange, list attempts) except -1:
     record.major_version = <uint8_t>exchange.request.head.major_version
     record.minor_version = <uint8_t>exchange.request.head.minor_version
     record.refused = exchange.status >= 400 and exchange.attempt.server is None and exchange.error < 0
-    out = put_texts(out + sizeof(RequestRecord), trace.texts, record.lengths, REQUEST_TEXTS)
-    out = aligned(put_span(put_span(out, trace.captured), answered))
-    parent = &trace.span_id[0]
-    step = trace.first
+    out = put_texts(<char*>record + sizeof(RequestRecord), trace.texts, record.lengths, REQUEST_TEXTS)
+    return aligned(put_span(put_span(out, trace.captured), answered))
+
+
+cdef char* put_steps(char* out, const Trace* trace) noexcept:
+    cdef Step* step = trace.first
+    cdef StepRecord* record
     while step != NULL:
-        of_step = <StepRecord*>out
-        memcpy(of_step.span_id, step.span_id, 8)
-        of_step.begun_ns = step.begun_ns
-        of_step.length = <uint32_t>step.length
+        record = <StepRecord*>out
+        memcpy(record.span_id, step.span_id, 8)
+        record.begun_ns = step.begun_ns
+        record.length = <uint32_t>step.length
         out = aligned(put_span(out + sizeof(StepRecord), span_of(step.text, step.length)))
+        step = step.next
+    return out
+
+
+cdef char* put_questions(char* out, Trace* trace, uint64_t ended_ns) noexcept:
+    cdef Question* question = trace.first_question
+    cdef AskedRecord* record
+    while question != NULL:
+        record = <AskedRecord*>out
+        memcpy(record.parent_id, question.parent_id, 8)
+        record.begun_ns = question.begun_ns
+        record.head_ns = record.ended_ns = question.ended_ns if question.ended_ns else ended_ns
+        record.status = <uint16_t>question.status
+        record.resent = 0
+        record.kind = ASKED_QUESTION
+        out = put_asked(out, trace, &question.asked, record)
+        question = question.next
+    return out
+
+
+cdef char* put_attempts(char* out, RequestRecord* of_request, Exchange exchange, list attempts, uint64_t ended_ns) except NULL:
+    """Write the attempts that have spans, below the last step, and count them in the record of the request."""
+    cdef Trace* trace = exchange.trace
+    cdef Tracer tracer = <Tracer>exchange.entry_point.tracer
+    cdef Attempt attempt = attempt_at(exchange, attempts, 0), following
+    cdef Step* step = trace.first
+    cdef const uint8_t* parent = &trace.span_id[0]
+    cdef AskedRecord* record
+    cdef Py_ssize_t i = 0
+    cdef uint16_t resent = 0
+    while step != NULL:
         parent = &step.span_id[0]
         step = step.next
-    question = trace.first_question
-    while question != NULL:
-        of_asked = <AskedRecord*>out
-        memcpy(of_asked.parent_id, question.parent_id, 8)
-        of_asked.begun_ns = question.begun_ns
-        of_asked.head_ns = of_asked.ended_ns = question.ended_ns if question.ended_ns else ended_ns
-        of_asked.status = <uint16_t>question.status
-        of_asked.resent = 0
-        of_asked.kind = ASKED_QUESTION
-        out = put_asked(out, trace, &question.asked, of_asked)
-        question = question.next
-    i = 0
-    attempt = attempt_at(exchange, attempts, 0)
     while attempt is not None:
         i += 1
         following = attempt_at(exchange, attempts, i)
         if has_span(attempt, following):
-            record.n_asked += 1
-            of_asked = <AskedRecord*>out
-            memcpy(of_asked.parent_id, parent, 8)
+            of_request.n_asked += 1
+            record = <AskedRecord*>out
+            memcpy(record.parent_id, parent, 8)
             if trace.detailed:
-                tracer.draw(of_asked.service_id)
-            of_asked.begun_ns = attempt.sent_ns
-            of_asked.ended_ns = attempt.ended_ns if attempt.ended_ns else ended_ns
-            of_asked.head_ns = attempt.sent_ns + attempt.origin_ns if attempt.origin_ns else of_asked.ended_ns
-            of_asked.status = <uint16_t>status_of(attempt, exchange.status)
-            of_asked.resent = resent
-            of_asked.kind = ASKED_ATTEMPT
-            out = put_asked(out, trace, attempt.asked, of_asked)
+                tracer.draw(record.service_id)
+            record.begun_ns = attempt.sent_ns
+            record.ended_ns = attempt.ended_ns if attempt.ended_ns else ended_ns
+            record.head_ns = attempt.sent_ns + attempt.origin_ns if attempt.origin_ns else record.ended_ns
+            record.status = <uint16_t>status_of(attempt, exchange.status)
+            record.resent = resent
+            record.kind = ASKED_ATTEMPT
+            out = put_asked(out, trace, attempt.asked, record)
             resent += 1
         attempt = following
+    return out
+
+
+cdef int end_trace(Exchange exchange, list attempts) except -1:
+    """An exchange that is sampled has ended: export its spans.
+
+    attempts  those before the last one; None: there were none.
+    """
+    cdef Tracer tracer = <Tracer>exchange.entry_point.tracer
+    cdef Span answered = span_of(NULL, 0)
+    cdef RequestRecord* record
+    cdef uint64_t ended_ns
+    cdef int n_spans
+    cdef char* out
+    tracer.answered(exchange.request, exchange.response, &answered)
+    ended_ns = monotonic_ns()
+    out = tracer.lines.begin(room_of_trace(exchange, attempts, answered, &n_spans))
+    if out == NULL:
+        tracer.lines.lose(n_spans - 1)
+        return 0
+    record = <RequestRecord*>out
+    out = put_request(record, exchange, answered, ended_ns)
+    out = put_steps(out, exchange.trace)
+    out = put_questions(out, exchange.trace, ended_ns)
+    out = put_attempts(out, record, exchange, attempts, ended_ns)
     record.length = <uint32_t>(out - <char*>record)
     tracer.lines.commit(out, ended_ns, <uint32_t>n_spans)
     return 0
