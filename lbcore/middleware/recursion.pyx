@@ -37,11 +37,10 @@ cdef class RefuseRecursion(Middleware):
         self.value = hash_of(router)
 
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
-        cdef Span mine = span_of(self.value, len(self.value))      # valid as long as the table, which the exchange keeps
-        if span_eq(request.find(self.header.lower, len(self.header.lower)), mine.ptr, mine.len):
+        cdef Span given = request.find(self.header.lower, len(self.header.lower))
+        if span_eq(given, self.value, len(self.value)):
             answer.status = 400
             answer.text = span_of(NULL, 0)
             return ANSWER
-        self.header.remove(request)
-        self.header.add(request, mine)
+        self.header.put(request, self.value)
         return PASS

@@ -3,13 +3,13 @@
 import logging
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcpy
 
 from lbcore.http.framing cimport BODY_LENGTH, BODY_NONE
 from lbcore.http.number cimport put_decimal
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
-from lbcore.http.span cimport Span, span_bytes, span_of
+from lbcore.http.span cimport Span, ascii_lower, span_bytes, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, WAIT, Deadline, Middleware, Pending
 from lbcore.observability.record cimport Record
 from lbcore.proxy.attempt cimport OUTCOME_BAD, OUTCOME_REFUSED, OUTCOME_STALE, OUTCOME_UNREACHED, Attempt
@@ -48,6 +48,16 @@ cdef dict REFUSALS = {
 cdef dict FAILURES = {502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout", 500: b"Internal Server Error"}
 cdef Sink HELD = Sink()        # where the body of an answer goes while it waits: takes nothing
 HELD.blocked = True
+
+
+cdef bint is_host(Span host) noexcept nogil:
+    """Whether all bytes are of those that hosts and ports have (RFC 3986 section 3.2.2), in whatever order."""
+    cdef Py_ssize_t i
+    for i in range(host.len):
+        if not (c"a" <= ascii_lower(host.ptr[i]) <= c"z" or c"0" <= host.ptr[i] <= c"9") \
+                and memchr(b"-._~%!$&'()*+,;=:[]", host.ptr[i], 19) == NULL:
+            return False
+    return True
 
 
 cdef class Tally(Filter):
@@ -103,6 +113,8 @@ cdef class AnswerWay(Attempting):
         text = REFUSALS.get(status, b"")
         if status == 400 and self.request.lacks_host:
             return self.answer(400, b"400 Bad Request: missing required Host header", True)
+        if status == 400 and self.request.head.major_version == 1 and not is_host(self.request.head.authority):
+            return self.answer(400, b"400 Bad Request: malformed Host header", True)
         return self.answer(status, text, len(text) > 0)
 
     cdef int answer(self, int status, bytes text, bint plain) except -1:

@@ -115,6 +115,15 @@ def test_refusal_after_head_has_the_body_it_announces() -> None:
             assert lb.ask(b"B@D x\r\n\r\n")[2] == b"400 Bad Request"
 
 
+def test_a_refused_host_is_named_as_the_reason() -> None:
+    with serving() as server, edge(config_for(server.url)) as lb:
+        for host in ("<name>.test", "${NAME}.test", "a b"):
+            body = lb.ask(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())[2]
+            assert body == b"400 Bad Request: malformed Host header"
+        assert lb.ask(b"GET / HTTP/1.1\r\n\r\n")[2] == b"400 Bad Request: missing required Host header"
+        assert lb.ask(b"GET x HTTP/1.1\r\nHost: a\r\n\r\n")[2] == b"400 Bad Request"
+
+
 def test_half_a_head_is_logged_with_its_own_client(tmp_path: Path) -> None:
     log = tmp_path / "log"
     limits = {"respondingTimeouts": {"readTimeout": "500ms"}}
