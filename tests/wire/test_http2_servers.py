@@ -628,10 +628,11 @@ def test_a_websocket_ends_at_the_client_with_its_server(how: str) -> None:
 
 def test_a_server_that_does_not_read_a_websocket_stops_its_client() -> None:
     server = Http2Server(lambda call: call.head(200), reads=False, websockets=True)
-    with through(server) as lb:
+    # What the server does not take would hold up the end.
+    with edge(config_for(server.url), transport={"lifeCycle": {"graceTimeOut": "100ms"}}) as lb:
         peer = websocket(lb)
         peer.head()
-        peer.sock.settimeout(1)
+        peer.sock.settimeout(0.3)  # a peer that takes nothing for so long is full
         sent = 0
         with contextlib.suppress(TimeoutError):
             while sent < 64 << 20:
@@ -640,6 +641,7 @@ def test_a_server_that_does_not_read_a_websocket_stops_its_client() -> None:
         assert len(call.body) <= 65535
         assert sent < 32 << 20  # the kernel's buffers
         assert websocket(lb).head()[0].split()[1] == "101"
+    server.listener.close()
 
 
 def test_a_websocket_goes_on_over_reloads() -> None:
