@@ -203,7 +203,7 @@ def _static(path: Path, report: Report) -> StaticConfig:
     if static.certificates_resolvers:
         from lbcore.acme.setup import problems_of
 
-        report.problems += lines(replace(problem, file=problem.file or str(path)) for problem in problems_of(static))
+        _sort([replace(problem, file=problem.file or str(path)) for problem in problems_of(static)], report)
     report.runs += [f"{path}: entry point {name} on {point.address}" for name, point in static.entry_points.items()]
     return static
 

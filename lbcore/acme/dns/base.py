@@ -22,6 +22,10 @@ class Record:
     challenge: Challenge
 
 
+class MissingVariableError(ValueError):
+    """A setting is missing that may be there where lbcore is to run."""
+
+
 class Environment:
     """Environment variables. `NAME_FILE` may name a file with the value of NAME, as in lego."""
 
@@ -41,9 +45,9 @@ class Environment:
         return ""
 
     def need(self, *names: str) -> str:
-        """The first value that is set. Raises ValueError if none is."""
+        """The first value that is set. Raises MissingVariableError if none is."""
         if not (value := self.get(*names)):
-            raise ValueError(f"the environment variable {' or '.join(names)} is missing")
+            raise MissingVariableError(f"the environment variable {' or '.join(names)} is missing")
         return value
 
     def seconds(self, name: str, default: float) -> float:

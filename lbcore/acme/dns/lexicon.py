@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from lbcore.acme.client import OrderError, Stop
-from lbcore.acme.dns.base import TTL_S, DnsProvider, Environment, Record
+from lbcore.acme.dns.base import TTL_S, DnsProvider, Environment, MissingVariableError, Record
 from lbcore.acme.dns.lookup import Lookup, LookupError_
 
 CALL_S = 90.0  # limit for a call
@@ -27,7 +27,7 @@ def _cloudflare(environ: Environment) -> Options:
     if environ.get("CLOUDFLARE_API_KEY", "CF_API_KEY"):
         user = environ.need("CLOUDFLARE_EMAIL", "CF_API_EMAIL")
         return {"auth_username": user, "auth_token": environ.need("CLOUDFLARE_API_KEY", "CF_API_KEY")}
-    raise ValueError("the environment variable CLOUDFLARE_DNS_API_TOKEN or CF_DNS_API_TOKEN is missing")
+    raise MissingVariableError("the environment variable CLOUDFLARE_DNS_API_TOKEN or CF_DNS_API_TOKEN is missing")
 
 
 def _gandi(environ: Environment) -> Options:

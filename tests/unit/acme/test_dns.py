@@ -16,6 +16,8 @@ from lbcore.acme.dns.lookup import Lookup, LookupError_, seen_by, split_server
 from lbcore.acme.dns.programs import ExecProvider
 from lbcore.acme.dns.rfc2136 import Rfc2136Provider, read_key
 from lbcore.acme.dns.solver import make_solver
+from lbcore.acme.setup import problems_of
+from lbcore.config.load import parse_static
 from lbcore.config.static import DnsChallenge
 from tests.support.name_server import ALGORITHM, KEY_NAME, SECRET, name_server
 
@@ -123,3 +125,20 @@ def test_updates_and_what_the_servers_of_the_zone_say(tmp_path: Path) -> None:
         assert "does not say it" in lookup.seen_by_resolvers(RECORD.name, "value")
         with pytest.raises(LookupError_):
             lookup.zone_of("a.elsewhere.")
+
+
+def test_a_variable_that_is_missing_where_a_file_is_checked_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    resolver = "{{acme: {{storage: {0}/{1}.json, dnsChallenge: {{provider: {1}}}}}}}"
+    text = "\n".join(f"  {name}: {resolver.format(tmp_path, name)}" for name in ("cloudflare", "netcup", "nothing"))
+    static, _ = parse_static(f"entryPoints: {{web: {{address: ':1'}}}}\ncertificatesResolvers:\n{text}\n")
+    for name in ("CLOUDFLARE_DNS_API_TOKEN", "CF_DNS_API_TOKEN", "CLOUDFLARE_API_KEY", "CF_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    found = {problem.path.rpartition(".")[2]: problem for problem in problems_of(static)}
+    assert {name: problem.severity for name, problem in found.items()} == {
+        "cloudflare": "warning",
+        "netcup": "warning",
+        "nothing": "disabled",
+    }
+    assert "the environment variable CLOUDFLARE_DNS_API_TOKEN" in found["cloudflare"].problem
