@@ -35,14 +35,23 @@ class Containers:
         self._lines: dict[str, bytes] = {}
         self._events: deque[tuple[float, bytes]] = deque(maxlen=2 * MANY)
         self._listeners: set[asyncio.Transport] = set()
+        self._asked: list[str] = []
         self._loop = asyncio.new_event_loop()
-        listening = self._loop.run_until_complete(self._loop.create_server(lambda: _Client(self), "127.0.0.1", 0))
-        self._port = int(listening.sockets[0].getsockname()[1])
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._port = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+
+    async def _listen(self) -> int:
+        server = await self._loop.create_server(lambda: _Client(self), "127.0.0.1", 0)
+        return int(server.sockets[0].getsockname()[1])
 
     def port(self) -> int:
         """The port of the API."""
         return self._port
+
+    def asked(self) -> list[str]:
+        """The paths that were asked for since the last call."""
+        asked, self._asked = self._asked, []
+        return asked
 
     def put(self, hosts: Mapping[int, str]) -> None:
         """Create the containers of these routers, or replace them by others with other hosts."""
@@ -90,6 +99,7 @@ class Containers:
         path = parts.path.split("/")[1:]
         if path and path[0].startswith("v1."):
             path = path[1:]
+        self._asked.append("/".join(path))
         match path:
             case ["_ping"]:
                 return b"OK"

@@ -14,13 +14,12 @@ from typing import Any
 
 from bench.containers import Containers
 from bench.process import LOAD_CORE, ended, pin, start, wait_until
-from bench.proxies import free_ports
 from tests.support.kubernetes import Kubernetes, route, service, slice_of
+from tests.support.ports import free_port
 from tests.support.stores import Etcd
 
 AT_ONCE = 1500  # routers of one write, since transactions have limits
 OF_A_FILE = 100  # routers of a file in a directory
-PROVIDER = {"kubernetes": "kubernetesCRD", "folder": "file"}  # the section, where it is called otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class _Keys:
 def redis(folder: Path, server: str) -> Iterator[Source]:
     import redis as library
 
-    [port] = free_ports(1)
+    port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     with ended(start(command, LOAD_CORE, folder)):
         client = library.Redis(port=port)

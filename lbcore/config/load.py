@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,7 +91,7 @@ def load_objects(path: str | os.PathLike[str]) -> Loaded:
     if not is_folder(path):
         decoded = _decoded(path, read_text(path))
         return Loaded(decoded.model, decoded.broken, decoded.warnings, Lines({str(path): decoded.line}))
-    return _load_files({file: partial(read_text, file) for file in _files(path)})
+    return _load_files({file: partial(_read, file) for file in _files(path)})
 
 
 def load_texts(texts: Mapping[Path, str]) -> tuple[DynamicConfig, list[Problem]]:
@@ -99,9 +99,32 @@ def load_texts(texts: Mapping[Path, str]) -> tuple[DynamicConfig, list[Problem]]
 
     Where things are written is found out when it is asked for.
     """
-    loaded = _load_files({file: partial(str, text) for file, text in texts.items()})
-    lines = Lines({str(file): partial(_line_in, file, text) for file, text in texts.items()})
-    return loaded.config.with_lines(lines), loaded.warnings
+    return TextLoader().load(texts)
+
+
+class TextLoader:
+    """Loads files again and again. One whose text is what it was is not read again, unless it has templates, which may
+    say something else: its objects are the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[str, Decoded[DynamicConfig]]] = {}
+
+    def load(self, texts: Mapping[Path, str]) -> tuple[DynamicConfig, list[Problem]]:
+        """See `load_texts`."""
+        self._known = {file: known for file, known in self._known.items() if texts.get(file) == known[0]}
+        loaded = _load_files({file: partial(self._decoded, file, text) for file, text in texts.items()})
+        lines = Lines({str(file): partial(_line_in, file, text) for file, text in texts.items()})
+        return loaded.config.with_lines(lines), loaded.warnings
+
+    def _decoded(self, file: Path, text: str) -> Decoded[DynamicConfig]:
+        known = self._known.get(file)
+        if known is not None:
+            return known[1]
+        # The lines of all elements would need as much memory as the elements.
+        decoded = replace(_decoded(file, text), line=partial(_line_in, file, text))
+        if "{{" not in text:
+            self._known[file] = text, decoded
+        return decoded
 
 
 def _line_in(file: Path, text: str, path: KeyPath) -> int | None:
@@ -116,13 +139,17 @@ def _places(file: Path, text: str) -> Callable[[KeyPath], int | None]:
         return lambda path: None
 
 
-def _load_files(files: Mapping[Path, Callable[[], str]]) -> Loaded:
+def _read(file: Path) -> Decoded[DynamicConfig]:
+    return _decoded(file, read_text(file))
+
+
+def _load_files(files: Mapping[Path, Callable[[], Decoded[DynamicConfig]]]) -> Loaded:
     configs: list[DynamicConfig] = []
     problems: list[Problem] = []
     loaded = Loaded(DynamicConfig())
     for file, read in files.items():
         try:
-            decoded = _decoded(file, read())
+            decoded = read()
         except ConfigError as error:
             problems += error.problems
             loaded.warnings += error.warnings

@@ -51,6 +51,7 @@ class DataPlane:
         self._servers: Mapping[str, Server] = {}  # of the table in force, by identity
         self._table: Table | None = None  # in force
         self._queues: dict[str, WaitQueue] = {}  # of the table in force, by service
+        self._unlimited: set[str] = set()  # services whose queue empties itself, since they have no limits any more
         self._watch = Watch(static, region, worker, self._say)
         self._engine = Engine(loop, static, region, worker, self._watch.observer, self._watch.tracer)
 
@@ -121,8 +122,11 @@ class DataPlane:
         and their idle connections. The cost is that of what is new in it.
         """
         table.take_effect()
-        queued = {name: table.balancers[name] for name in {*self._queues, *table.queued} if name in table.balancers}
-        self._queues = adopt(self._queues, queued)
+        names = {*self._queues, *table.queued} if table.requeued is None else {*table.requeued, *self._unlimited}
+        balancers = {name: table.balancers.get(name) for name in names}
+        adopt(self._queues, balancers)
+        waiting = ((name, each) for name, each in balancers.items() if each is not None and name in self._queues)
+        self._unlimited = {name for name, each in waiting if each.queue is None}
         self._engine.install(table)
         self._servers = table.servers
         before, self._table = self._table, table

@@ -6,11 +6,14 @@ others: so a deployment that changes a label takes over when its first container
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from lbcore.config.decode import plain
+from lbcore.config.difference import patched
 from lbcore.config.dynamic import DynamicConfig
+from lbcore.config.model import fields_of
 
 KINDS = {
     "http": ("routers", "services", "middlewares"),
@@ -19,6 +22,8 @@ KINDS = {
     "tls": ("stores",),
 }
 TEXTS = {"routers": "router", "services": "service", "middlewares": "middleware", "stores": "store"}
+
+Place = tuple[str, str, str]  # of an object: layer, kind, name
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +43,89 @@ class Part:
     is_gone: bool = False
 
 
-def combine(parts: Iterable[Part]) -> tuple[DynamicConfig, list[str]]:
-    """The configuration of all, in the order of their names, and what they do not agree about."""
-    ordered = sorted(parts, key=lambda part: part.name)
-    problems: list[str] = []
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for layer, kinds in KINDS.items():
-        if layer not in DynamicConfig.model_fields:
-            continue
-        for kind in kinds:
-            said: dict[str, list[tuple[Part, Any]]] = {}
-            for part in ordered:
-                for name, thing in getattr(getattr(part.config, layer), kind, {}).items():
-                    said.setdefault(name, []).append((part, thing))
-            objects = {name: _one(layer, kind, name, versions, problems) for name, versions in said.items()}
-            if objects:
-                found.setdefault(layer, {})[kind] = objects
-    return DynamicConfig.model_validate(found), problems
+class Combiner:
+    """Combines again and again. Objects about which only the same parts say something are not made again."""
 
+    def __init__(self) -> None:
+        self._parts: dict[int, Part] = {}  # by the identity of the object, which is kept here
+        self._said: dict[Place, dict[int, tuple[Part, Any]]] = {}  # what parts say of an object, by their identity
+        self._problems: dict[Place, str] = {}
+        self._content: dict[tuple[str, str], dict[str, Any]] = {}  # objects by name, by layer and kind
+        self._config = DynamicConfig()
 
-def _one(layer: str, kind: str, name: str, versions: list[tuple[Part, Any]], problems: list[str]) -> Any:
-    """The object that several containers define."""
-    part, chosen = max(versions, key=lambda version: _rank(*version))
-    if len(versions) > 1:
+    def combine(self, parts: Iterable[Part]) -> tuple[DynamicConfig, list[str]]:
+        """The configuration of all, and what they do not agree about."""
+        present = {id(part): part for part in parts}
+        touched: dict[Place, None] = {}
+        for key, part in self._parts.items():
+            if key not in present:
+                for place, _ in _objects(part.config):
+                    del self._said[place][key]
+                    touched[place] = None
+        fresh = [part for key, part in present.items() if key not in self._parts]
+        for part in sorted(fresh, key=lambda part: part.name):
+            for place, thing in _objects(part.config):
+                self._said.setdefault(place, {})[id(part)] = part, thing
+                touched[place] = None
+        self._parts = present
+        if touched:
+            self._make(touched)
+        return self._config, [self._problems[place] for place in sorted(self._problems)]
+
+    def _make(self, touched: Iterable[Place]) -> None:
+        """Make these objects again, and the configuration."""
+        changed: dict[tuple[str, str], dict[str, Any]] = {}
+        gone: dict[tuple[str, str], list[str]] = {}
+        for place in touched:
+            layer, kind, name = place
+            self._problems.pop(place, None)
+            if versions := sorted(self._said[place].values(), key=lambda version: version[0].name):
+                changed.setdefault((layer, kind), {})[name] = self._one(place, versions)
+            else:
+                del self._said[place]
+                gone.setdefault((layer, kind), []).append(name)
+        for where in dict.fromkeys((*changed, *gone)):
+            before = self._content.get(where, {})
+            self._content[where] = patched(before, changed.get(where, {}), gone.get(where, ()))
+        sections: dict[str, Any] = {}
+        for layer, kinds in KINDS.items():
+            if told := {kind: things for kind in kinds if (things := self._content.get((layer, kind)))}:
+                # Each object has been validated.
+                sections[layer] = plain(fields_of(DynamicConfig)[layer].annotation).model_construct(**told)
+        self._config = DynamicConfig.model_validate(sections)
+
+    def _one(self, place: Place, versions: list[tuple[Part, Any]]) -> Any:
+        """The object that several containers define."""
+        layer, kind, name = place
+        part, chosen = max(versions, key=lambda version: _rank(*version))
         others = [
             other.name
             for other, thing in versions
-            if not other.is_gone and not thing.faults and _settings(kind, thing) != _settings(kind, chosen)
+            if other is not part
+            and not other.is_gone
+            and not thing.faults
+            and _settings(kind, thing) != _settings(kind, chosen)
         ]
         if others:
             what = TEXTS[kind] if layer == "http" else f"{layer} {TEXTS[kind]}"
             shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
-            problems.append(
+            self._problems[place] = (
                 f"{what} {name} is defined differently by {part.name} and by {shown}: {part.name} is newer, and counts"
             )
-    return _with_servers(chosen, [thing for _, thing in versions]) if kind == "services" else chosen
+        return _with_servers(chosen, [thing for _, thing in versions]) if kind == "services" else chosen
+
+
+def combine(parts: Iterable[Part]) -> tuple[DynamicConfig, list[str]]:
+    """The configuration of all, and what they do not agree about."""
+    return Combiner().combine(parts)
+
+
+def _objects(config: DynamicConfig) -> Iterator[tuple[Place, Any]]:
+    for layer, kinds in KINDS.items():
+        section = getattr(config, layer)
+        for kind in kinds:
+            for name, thing in getattr(section, kind).items():
+                yield (layer, kind, name), thing
 
 
 def _rank(part: Part, thing: Any) -> tuple[Any, ...]:

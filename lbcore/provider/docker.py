@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lbcore.config.scalars import to_bool
 from lbcore.config.static.providers import DockerProvider
 from lbcore.errors import ConfigError, Problem
-from lbcore.provider.combine import Part, combine
+from lbcore.provider.combine import Part
 from lbcore.provider.constraints import Subject
 from lbcore.provider.docker_api import DockerClient
 from lbcore.provider.exposure import LABELS, ExposingStore, Grace, Round
@@ -22,6 +23,7 @@ from lbcore.provider.trust import holds, own_container, trusted_socket
 from lbcore.template.engine import normalize
 
 AT_ONCE = 16  # details that are asked for at the same time
+LIST_S = 10.0  # what events say is checked by a list after this time
 # Events that may change what a container says or where it is. Others (a command in it, as of health checks) do not.
 EVENTS = frozenset(
     ("start", "die", "stop", "kill", "destroy", "rename", "update", "pause", "unpause", "connect", "disconnect")
@@ -68,14 +70,18 @@ def options_of(labels: Mapping[str, str], kind: str, enabled: bool, network: str
 
 @dataclass(slots=True)
 class _Known:
-    """What was asked about a container, for as long as its line in the list stays as it is."""
+    """What was asked about a container, for as long as its line in the list stays as it is. None: it was in none."""
 
     line: Any
     details: Answer
 
 
 class DockerStore(ExposingStore):
-    """The containers of a Docker. Raises ConfigError for settings that cannot be used."""
+    """The containers of a Docker. Raises ConfigError for settings that cannot be used.
+
+    While events come, only the containers that they name are asked for, however many others there are. A list shows now
+    and then whether they have named all.
+    """
 
     _settings: DockerProvider
     _client: DockerClient
@@ -86,6 +92,8 @@ class DockerStore(ExposingStore):
         self._dirty: set[str] = set()  # containers of which an event has said something since the last reading
         self._grace = Grace(settings.replace_grace)
         self._results: dict[str, tuple[Answer, Round]] = {}  # of containers, for as long as their details are the same
+        self._listens = False  # events come
+        self._listed_at = float("-inf")
         self._moved = False  # networks have changed, and so what is near
         self._host: str | None = None
         self._about_own = own_container()
@@ -93,62 +101,85 @@ class DockerStore(ExposingStore):
 
     async def changes(self) -> AsyncIterator[None]:
         """See Store."""
-        async with self._client.events(("container", "network")) as events:
-            yield
-            async for event in events:
-                action = str(event.get("Action") or event.get("status") or "").partition(":")[0]
-                if action in EVENTS or action.startswith("health_status"):
-                    self._moved |= event.get("Type") == "network"
-                    attributes = (event.get("Actor") or {}).get("Attributes") or {}
-                    for changed in (event.get("id"), (event.get("Actor") or {}).get("ID"), attributes.get("container")):
-                        self._dirty.add(str(changed))
-                    yield
+        try:
+            async with self._client.events(("container", "network")) as events:
+                self._listens, self._listed_at = True, float("-inf")
+                yield
+                async for event in events:
+                    action = str(event.get("Action") or event.get("status") or "").partition(":")[0]
+                    if action in EVENTS or action.startswith("health_status"):
+                        self._note(event)
+                        yield
+        finally:
+            self._listens = False
+
+    def _note(self, event: Answer) -> None:
+        """Note the containers that an event names."""
+        actor = event.get("Actor") or {}
+        is_network = event.get("Type") == "network"
+        self._moved |= is_network
+        named = [(actor.get("Attributes") or {}).get("container")]
+        if not is_network:
+            named += [event.get("id"), actor.get("ID")]
+        self._dirty.update(str(each) for each in named if each)
 
     async def read(self) -> Reading:
         """See Store."""
         dirty, self._dirty = self._dirty, set()
+        whole = not self._listens or time.monotonic() - self._listed_at >= LIST_S
         try:
-            lines = await self._client.ask("/containers/json", {"all": "1"})
-            if not isinstance(lines, list):
-                raise ConfigError([Problem("", "the answer is no list of containers")])
-            details = await self._details(lines, dirty)
+            if whole:
+                await self._look_at_all(dirty)
+                self._listed_at = time.monotonic()
+            else:
+                await self._ask(dict.fromkeys(dirty))
         except BaseException:
             self._dirty |= dirty
             raise
-        return await asyncio.to_thread(self._reading, details)
+        reading = await asyncio.to_thread(self._reading, {key: known.details for key, known in self._known.items()})
+        if whole:
+            return reading
+        list_s = max(self._listed_at + LIST_S - time.monotonic(), 0.0)
+        return replace(reading, again_s=list_s if reading.again_s is None else min(reading.again_s, list_s))
 
-    async def _details(self, lines: list[Answer], dirty: set[str]) -> list[Answer]:
-        """The details of all containers; those that a line in the list shows to be unchanged are known."""
+    async def _look_at_all(self, dirty: set[str]) -> None:
+        """Ask for the details of all containers; those that a line in the list shows to be unchanged are known."""
+        lines = await self._client.ask("/containers/json", {"all": "1"})
+        if not isinstance(lines, list):
+            raise ConfigError([Problem("", "the answer is no list of containers")])
         present = {str(line.get("Id")): _identity(line) for line in lines if isinstance(line, dict)}
-        self._known = {
-            key: known for key, known in self._known.items() if present.get(key) == known.line and key not in dirty
-        }
+        known = self._known.items()
+        self._known = {key: each for key, each in known if present.get(key) == each.line and key not in dirty}
+        await self._ask({key: line for key, line in present.items() if key not in self._known})
+
+    async def _ask(self, lines: Mapping[str, Any]) -> None:
+        """Ask for the details of containers, each with its line in the list. One may be gone meanwhile."""
         slots = asyncio.Semaphore(AT_ONCE)
 
-        async def ask(key: str) -> None:
+        async def ask(key: str, line: Any) -> None:
             async with slots:
-                # A container may be gone since the list was made.
                 answer = await self._client.ask(f"/containers/{key}/json", missing=False)
             if isinstance(answer, dict):
-                self._known[key] = _Known(present[key], answer)
+                self._known[key] = _Known(line, answer)
+            else:
+                self._known.pop(key, None)
 
         async with asyncio.TaskGroup() as group:
-            for key in present.keys() - self._known.keys():
-                group.create_task(ask(key))
-        return [self._known[key].details for key in sorted(self._known)]
+            for key, line in lines.items():
+                group.create_task(ask(key, line))
 
     # In a thread, because there may be thousands
 
-    def _reading(self, details: list[Answer]) -> Reading:
+    def _reading(self, by_id: Mapping[str, Answer]) -> Reading:
+        """What containers say, by their details."""
         found = Round()
         self._host = None
-        by_id = {str(each.get("Id")): each for each in details}
         trusted = self._about_own.among(by_id), trusted_socket(self._settings.endpoint)
         if self._moved or trusted != self._trusted:
             self._moved, self._trusted = False, trusted
             self._results = {}
         results: dict[str, tuple[Answer, Round]] = {}
-        for key, each in by_id.items():
+        for key, each in sorted(by_id.items()):
             known = self._results.get(key)
             if known is None or known[0] is not each or _mode(each).startswith("container:"):
                 known = (each, Round())
@@ -159,7 +190,7 @@ class DockerStore(ExposingStore):
                 self._grace.show(known[1].parts[0])
         self._results = results
         again_s = self._grace.add_gone(found.parts)
-        config, disagreements = combine(found.parts)
+        config, disagreements = self._combiner.combine(found.parts)
         return Reading(config, (*found.problems, *disagreements), tuple(found.warnings), again_s)
 
     def _add(self, details: Answer, by_id: Mapping[str, Answer], found: Round) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from lbcore.errors import ConfigError, Problem
-from lbcore.provider.combine import Part, without_servers
+from lbcore.provider.combine import Combiner, Part, without_servers
 from lbcore.provider.constraints import ConstraintError, Predicate, parse_constraints
 from lbcore.provider.labels import LabelReader, Said
 from lbcore.template.engine import Rule, TemplateError
@@ -44,6 +44,7 @@ class ExposingStore:
         self._client = client
         self._reader = _reader_of(provider, settings)
         self._matches = _predicate_of(provider, settings.constraints, functions)
+        self._combiner = Combiner()
 
     @property
     def place(self) -> str:

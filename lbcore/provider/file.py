@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.config.load import load_texts, read_text
+from lbcore.config.load import TextLoader, read_text
 from lbcore.config.report import lines
 from lbcore.errors import ConfigError, Problem
 from lbcore.provider.base import Publish, Update
@@ -52,13 +52,13 @@ class FileProvider:
         *,
         watch: bool = True,
         throttle: timedelta = timedelta(seconds=2),
-        load: Load = load_texts,
+        load: Load | None = None,
         shows_templates: bool = False,
     ) -> None:
         self.path = path
         self._watch = watch
         self._throttle_s = throttle.total_seconds()
-        self._load = load
+        self._load = load or TextLoader().load
         self._shows_templates = shows_templates
         self._calls = BlockingCalls()
         self._texts: dict[Path, str] = {}  # last contents of the files

@@ -9,7 +9,7 @@ from typing import Any
 
 from lbcore.config.static.providers import SwarmProvider
 from lbcore.errors import ConfigError, Problem
-from lbcore.provider.combine import Part, combine
+from lbcore.provider.combine import Part
 from lbcore.provider.constraints import Subject
 from lbcore.provider.docker import Options, options_of
 from lbcore.provider.docker_api import DockerClient
@@ -61,7 +61,7 @@ class SwarmStore(ExposingStore):
                 running.setdefault(str(task.get("ServiceID")), []).append(task)
         for service in sorted(services, key=lambda each: str(each["ID"])):
             self._add(service, running.get(str(service["ID"]), []), names, addresses, found)
-        config, disagreements = combine(found.parts)
+        config, disagreements = self._combiner.combine(found.parts)
         again_s = self._settings.refresh_seconds.total_seconds() if self._settings.watch else None
         return Reading(config, (*found.problems, *disagreements), tuple(found.warnings), again_s)
 

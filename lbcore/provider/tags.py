@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lbcore.config.scalars import to_bool
-from lbcore.provider.combine import Part, combine
+from lbcore.provider.combine import Part
 from lbcore.provider.constraints import Subject
 from lbcore.provider.exposure import TAGS, Client, ExposingStore, Grace, Round
 from lbcore.provider.follow import Reading
@@ -104,7 +104,7 @@ class TagStore(ExposingStore):
                 self._grace.show(part)
         self._results = results
         gone_s = self._grace.add_gone(found.parts)
-        config, disagreements = combine(found.parts)
+        config, disagreements = self._combiner.combine(found.parts)
         waits = [wait_s for wait_s in (again_s, gone_s) if wait_s is not None]
         # Instances of a service say the same, and are wrong in the same way.
         problems, warnings = dict.fromkeys((*found.problems, *disagreements)), dict.fromkeys(found.warnings)

@@ -21,6 +21,7 @@ from lbcore.middleware.challenges import Challenges
 from lbcore.middleware.recursion import RefuseRecursion
 from lbcore.middleware.respond import Ping
 from lbcore.routing.balancer import LoadBalancer
+from lbcore.routing.compile_layer4 import Layer4Part
 from lbcore.routing.compile_middlewares import Compilation, MiddlewareCompiler, reason_of
 from lbcore.routing.compile_own import (
     API,
@@ -72,6 +73,8 @@ class MadeOf:
     routes: Mapping[str, Mapping[str, Route]]
     placed: Mapping[tuple[str, bool], Order]
     length: int
+    tcp: Layer4Part
+    udp: Layer4Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,8 @@ class Table:
     middlewares      by qualified name; `places`: the routers and services in front of which each of them stands.
     made_of          what it was compiled of.
     order            rules and routes of each entry point in the order of trial, and those of TLS.
-    queued           the services of which requests wait in a queue.
+    queued           the services of which requests wait in a queue; `requeued`: those whose queue may be another one
+                     than in the table in force; None: all.
     speaks_tls       whether there is TLS, to clients or to servers.
 
     A table of `finds_all` has no indexes: see `index`.
@@ -117,6 +121,7 @@ class Table:
     middlewares: Mapping[str, Middleware]
     places: Mapping[str, dict[str, None]]
     queued: Collection[str]
+    requeued: Collection[str] | None
     speaks_tls: bool
     made_of: MadeOf
     joined: list[Server]
@@ -193,10 +198,12 @@ def compile_table(
     services = ServiceCompiler(given, servers, middlewares)
     own = OwnRouters(static, slots, found, middlewares, services, ping, admin, challenges)
     compiler = _Compiler(dynamic, static, slots, found, tls, middlewares, services, own)
-    if before is not None and found.todo is not None and _is_base(before, dynamic, servers):
-        compiler.follow(before, found.todo)
-    tcp = TcpCompiler(dynamic, static, slots, region, worker, servers)
-    udp = UdpCompiler(dynamic, static, slots, region, worker, servers)
+    base = before if before is not None and found.todo is not None and _is_base(before, dynamic, servers) else None
+    if base is not None and found.todo is not None:
+        compiler.follow(base, found.todo)
+    parts = (None, None) if base is None else (base.made_of.tcp, base.made_of.udp)
+    tcp = TcpCompiler(dynamic, static, slots, region, worker, servers, parts[0])
+    udp = UdpCompiler(dynamic, static, slots, region, worker, servers, parts[1])
     table = compiler.table(tcp, udp, routes=not finds_all)
     return replace(table, disabled=compiler.disabled_with_unused(tcp, udp)) if finds_all else table
 
@@ -337,8 +344,8 @@ class _Compiler:
         spread_in_trees(self.trees, self.http.routers, self.found)
         self.accept_for_disabled()
         self.services.drop_unused(self.left(), self.is_led_from)
-        tcp_routes = tcp.routes(self.tls)
-        udp_routes = udp.routes()
+        parts = tcp.part(self.tls), udp.part()
+        tcp_routes = tcp.routes(parts[0], self.tls)
         servers = {**self.services.servers, **tcp.servers, **udp.servers}
         acceptors = self.tls.acceptors()
         disabled = self.found.disabled() + tcp.disabled + udp.disabled
@@ -355,7 +362,7 @@ class _Compiler:
         return Table(
             indexes[False],
             tcp_routes,
-            udp_routes,
+            parts[1].routes,
             servers,
             self.services.services,
             tcp.services,
@@ -372,8 +379,9 @@ class _Compiler:
             self.middlewares.built,
             self.middlewares.places,
             self.services.queued,
+            self.services.requeued,
             speaks_tls,
-            self.made_of(),
+            self.made_of(*parts),
             joined,
             left,
             tcp.ends_tls,
@@ -384,7 +392,7 @@ class _Compiler:
     ) -> tuple[list[Server], list[Server]]:
         """The servers that the table in force does not have, and those of it that are not among `servers`."""
         known, touched = self.services.known, self.services.touched
-        names = dict.fromkeys([*known, *servers] if touched is None else [*touched, *tcp.servers, *udp.servers])
+        names = dict.fromkeys([*known, *servers] if touched is None else [*touched, *tcp.touched, *udp.touched])
         pairs = [(servers.get(name), known.get(name)) for name in names]
         joined = [after for after, before in pairs if after is not None and after is not before]
         return joined, [before for after, before in pairs if before is not None and after is not before]
@@ -409,12 +417,12 @@ class _Compiler:
             return name in self.in_trees or any(name in routes for routes in self.routes.values())
         return name in (self.services.services if kind == "service" else self.middlewares.built)
 
-    def made_of(self) -> MadeOf:
+    def made_of(self, tcp: Layer4Part, udp: Layer4Part) -> MadeOf:
         of = self.services
         services = Before(self.http, of.own_identity, of.members, of.services, of.balancers, of.servers, of.queued)
         length = 0 if self.before is None else self.before.made_of.length + 1
         assert self.found.checked is not None
-        return MadeOf(self.static, self.found.checked, services, self.routes, self.placed, length)
+        return MadeOf(self.static, self.found.checked, services, self.routes, self.placed, length, tcp, udp)
 
     def disabled_with_unused(self, tcp: TcpCompiler, udp: UdpCompiler) -> list[Disabled]:
         """The objects that cannot run, including services to which no router leads. Does not change the table."""

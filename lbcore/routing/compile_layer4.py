@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from lbcore.config.difference import qualify
+from lbcore.config.difference import changed_names, qualify
 from lbcore.config.network import split_address
 from lbcore.config.tcp import TcpSticky
-from lbcore.config.tls import ServerTls
+from lbcore.config.tls import ServerTls, TlsConfig
 from lbcore.config.validate.findings import Disabled
 from lbcore.routing.balancer import Child, LoadBalancer, Weighted
 from lbcore.routing.compile_targets import TargetCompiler, is_made_by
@@ -20,8 +21,33 @@ from lbcore.state.region import Region
 from lbcore.state.slots import SlotMap
 
 
+@dataclass(frozen=True, slots=True)
+class Layer4Part:
+    """What a layer has become, and what of: if that stays, the next table has the same.
+
+    routes  by entry point: of TCP in the order of trial, of UDP the only one.
+    """
+
+    config: Any
+    tls: TlsConfig
+    routes: Mapping[str, Any]
+    services: dict[str, Service]
+    servers: dict[str, Server]
+    disabled: list[Disabled]
+    warnings: list[str]
+
+    def is_of(self, config: Any, tls: TlsConfig) -> bool:
+        """Whether it would be made of this."""
+        kinds = type(config).model_fields
+        same = all(changed_names(getattr(self.config, kind), getattr(config, kind)) == ([], []) for kind in kinds)
+        return same and (tls is self.tls or tls == self.tls)
+
+
 class Layer4Compiler:
-    """Builds the services of a layer (`tcp`, `udp`) to which its routers lead, each once."""
+    """Builds the services of a layer (`tcp`, `udp`) to which its routers lead, each once.
+
+    touched  identities of servers that may be others than those of the table in force.
+    """
 
     layer: str
 
@@ -43,6 +69,18 @@ class Layer4Compiler:
         self.servers: dict[str, Server] = {}
         self.services: dict[str, Service] = {}
         self.disabled = disabled
+        self.taken: Layer4Part | None = None  # from the table in force, in place of what would be made
+
+    @property
+    def touched(self) -> Collection[str]:
+        if self.taken is not None:
+            return ()
+        return [*self.servers, *(name for name in self.known if name.startswith(f"{self.layer}:"))]
+
+    def take(self, before: Layer4Part) -> None:
+        """Take over what the table in force has."""
+        self.taken = before
+        self.services, self.servers, self.disabled = before.services, before.servers, before.disabled
 
     def identity(self, name: str) -> str:
         """The identity of a service, by its qualified name, which a service of another layer may have, too."""

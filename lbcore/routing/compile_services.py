@@ -95,7 +95,7 @@ class ServiceCompiler:
     servers    by identity, `service@provider|url`: those of `known` whose settings are the same, and new ones.
     limits     limits of exchanges in flight by server.
     members    the identities of the servers of each balancer.
-    queued     services with a queue. Every table makes them anew, since requests that wait move to its queues.
+    queued     services with a queue; `requeued`: those made again that have one, or had one; None: all.
     """
 
     def __init__(self, given: Compilation, known: Mapping[str, Server], middlewares: MiddlewareCompiler) -> None:
@@ -111,13 +111,14 @@ class ServiceCompiler:
         self.policies: dict[str, UpstreamPolicy] = {}  # by transport
         self.members: dict[str, tuple[str, ...]] = {}
         self.queued: set[str] = set()
+        self.requeued: set[str] | None = None
         self.made: list[Server] = []  # that were not taken over with their services
         self.touched: list[str] | None = None  # identities of servers that were not taken over, or made; None: all
         self._todo: set[str] | None = None  # that have to be built again, if anything leads to them; None: all
 
     def follow(self, before: Before, todo: Todo) -> None:
         """Take over those of the table in force, but what has to be made again."""
-        self._todo, self.touched = todo["service"], []
+        self._todo, self.touched, self.requeued = todo["service"], [], set()
         self.services, self.servers = dict(before.services), dict(before.servers)
         self.balancers, self.members = dict(before.balancers), dict(before.members)
         self.queued = set(before.queued)
@@ -128,7 +129,10 @@ class ServiceCompiler:
         """Do not take over a service."""
         self.services.pop(name, None)
         self.balancers.pop(name, None)
-        self.queued.discard(name)
+        if name in self.queued:
+            self.queued.discard(name)
+            if self.requeued is not None:
+                self.requeued.add(name)
         for identity in self.members.pop(name, ()):
             self.servers.pop(identity, None)
             if self.touched is not None:
@@ -221,7 +225,8 @@ class ServiceCompiler:
             limits = config.queue or model.Queue()
             queue = WaitQueue(self.region, self.worker, slot, limits.max_requests, milliseconds(limits.timeout))
             self.queued.add(name)
-            self.found.odd["service"].add(name)
+            if self.requeued is not None:
+                self.requeued.add(name)
         weights = [max(server.weight, 0) for server in config.sited]
         balancer = LoadBalancer(name, servers, weights, self.region, slot)
         strategy, passive = config.strategy, config.passive_health_check

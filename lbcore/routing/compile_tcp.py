@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
+from operator import itemgetter
 
 from lbcore.config import tcp as model
 from lbcore.config.difference import qualify
@@ -16,7 +17,7 @@ from lbcore.config.tls import ServerTls
 from lbcore.config.validate.tcp import check_tcp
 from lbcore.http.networks import Networks
 from lbcore.routing.balancer import LoadBalancer
-from lbcore.routing.compile_layer4 import Layer4Compiler
+from lbcore.routing.compile_layer4 import Layer4Compiler, Layer4Part
 from lbcore.routing.compile_tls import TlsCompiler
 from lbcore.routing.matcher import Program
 from lbcore.routing.server import Server
@@ -58,19 +59,41 @@ class TcpCompiler(Layer4Compiler):
         region: Region,
         worker: int,
         known: Mapping[str, Server],
+        before: Layer4Part | None = None,
     ) -> None:
-        self.tcp, self.static = dynamic.tcp, static
+        self.tcp, self.tls, self.static = dynamic.tcp, dynamic.tls, static
         self.own_identity = dynamic.tls.identity
         self.connections = KeyedTable(region, worker)
         self.ends_tls: list[TcpRoute] = []
-        disabled = check_tcp(dynamic.tcp, static, dynamic.tls)
+        # What ends TLS has the certificates of its own table.
+        stays = before is not None and before.is_of(dynamic.tcp, dynamic.tls) and not any(
+            route.acceptor is not None for routes in before.routes.values() for route in routes
+        )
+        disabled = [] if stays else check_tcp(dynamic.tcp, static, dynamic.tls)
         super().__init__(dynamic.tcp.services, disabled, slots, region, worker, known)
+        if stays and before is not None:
+            self.take(before)
 
-    def routes(self, tls: TlsCompiler) -> dict[str, TcpRoutes]:
-        """The routers of each entry point that has any, in the order of trial.
+    def part(self, tls: TlsCompiler) -> Layer4Part:
+        """The routers of each entry point that has any, in the order of trial, and what they lead to.
 
         tls  the compiler, to which all routers of layer 7 were added.
         """
+        part = self.taken or self.made(tls)
+        for point, routes in part.routes.items():
+            if any(route.encrypted for route in routes):
+                tls.accept(point)  # what no router of layer 4 takes is HTTP
+        return part
+
+    def routes(self, part: Layer4Part, tls: TlsCompiler) -> dict[str, TcpRoutes]:
+        """The routers of `part`, by entry point, with what goes to layer 7 in their place."""
+        return {
+            point: TcpRoutes(routes, tls.hosts(point), tls.takes_any(point), tls.challenges)
+            for point, routes in part.routes.items()
+        }
+
+    def made(self, tls: TlsCompiler) -> Layer4Part:
+        """All made anew."""
         wrong = {entry.name for entry in self.disabled if entry.kind == "tcpRouter"}
         ranked: dict[str, list[tuple[tuple[int, int, str], TcpRoute]]] = {}
         for name, router in self.tcp.routers.items():
@@ -94,17 +117,9 @@ class TcpCompiler(Layer4Compiler):
             for point in tcp_entry_points_of(router, self.static):
                 key = (-priority_of(router), self.static.providers.rank(name), name)
                 ranked.setdefault(point, []).append((key, route))
-                if router.tls is not None:
-                    tls.accept(point)  # what no router of layer 4 takes is HTTP
-        return {
-            point: TcpRoutes(
-                [route for _, route in sorted(entries, key=lambda entry: entry[0])],
-                tls.hosts(point),
-                tls.takes_any(point),
-                tls.challenges,
-            )
-            for point, entries in ranked.items()
-        }
+        order = {point: sorted(entries, key=itemgetter(0)) for point, entries in ranked.items()}
+        routes = {point: [route for _, route in entries] for point, entries in order.items()}
+        return Layer4Part(self.tcp, self.tls, routes, self.services, self.servers, self.disabled, [])
 
     def of(self, router: model.TcpRouter, name: str) -> Service:
         return self.service(qualify(router.service, name))

@@ -10,7 +10,7 @@ from lbcore.config.resolved import udp_entry_points_of
 from lbcore.config.static import StaticConfig
 from lbcore.config.udp import UdpFailover, UdpService
 from lbcore.config.validate.udp import check_udp
-from lbcore.routing.compile_layer4 import Layer4Compiler
+from lbcore.routing.compile_layer4 import Layer4Compiler, Layer4Part
 from lbcore.routing.failover import Failover
 from lbcore.routing.server import Server
 from lbcore.routing.service import Service
@@ -37,10 +37,21 @@ class UdpCompiler(Layer4Compiler):
         region: Region,
         worker: int,
         known: Mapping[str, Server],
+        before: Layer4Part | None = None,
     ) -> None:
-        self.udp, self.static = dynamic.udp, static
-        disabled, self.warnings = check_udp(dynamic.udp, static)
+        self.udp, self.tls, self.static = dynamic.udp, dynamic.tls, static
+        stays = before is not None and before.is_of(dynamic.udp, dynamic.tls)
+        disabled, self.warnings = ([], []) if stays else check_udp(dynamic.udp, static)
         super().__init__(dynamic.udp.services, disabled, slots, region, worker, known)
+        if stays and before is not None:
+            self.take(before)
+            self.warnings = before.warnings
+
+    def part(self) -> Layer4Part:
+        """The router of each entry point that has any, and what it leads to."""
+        return self.taken or Layer4Part(
+            self.udp, self.tls, self.routes(), self.services, self.servers, self.disabled, self.warnings
+        )
 
     def routes(self) -> dict[str, UdpRoute]:
         """The router of each entry point that has any: of several the last one by name, as in Traefik."""

@@ -226,24 +226,25 @@ cdef class WaitQueue:
         return False
 
 
-def adopt(known: dict, balancers: dict) -> dict:
-    """Move the queues of the table in force to a new one. Returns all queues, by the name of their service.
+def adopt(known: dict, balancers: dict) -> None:
+    """Have the queues of the table in force be those of a new one.
 
-    known      queues by name.
-    balancers  LoadBalancers of the new table, by name.
+    known      queues by the name of their service; changed.
+    balancers  by name: LoadBalancers of the new table, of services whose queue may be another one; None: there is none any more.
 
     Requests continue to wait in the order of arrival, for the servers of the new table. The queue of a service that has been removed
     empties itself; a service that has no limits any more takes all waiting requests.
     """
-    found = {}
     for name, balancer in balancers.items():
-        queue, settings = known.get(name), balancer.queue
+        queue = known.pop(name, None)
+        if balancer is None:
+            continue
+        settings = balancer.queue
         if queue is None or queue.slot != balancer.slot or (settings is None and queue.length == 0):
             if settings is not None:
-                found[name] = settings
+                known[name] = settings
             continue
         queue.belong_to(balancer, settings)
         if settings is not None:
             balancer.queue = queue
-        found[name] = queue
-    return found
+        known[name] = queue

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbcore.config.dynamic import DynamicConfig
-from lbcore.config.load import load_dynamic, parse_dynamic, parse_static
+from lbcore.config.load import TextLoader, load_dynamic, parse_dynamic, parse_static
 from lbcore.config.static import StaticConfig
 from lbcore.errors import ConfigError
 
@@ -198,3 +198,18 @@ def test_static_models_survive_the_way_to_a_worker() -> None:
     )
     data = config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     assert StaticConfig.model_validate(data) == config
+
+
+def test_files_with_the_same_text_have_the_same_objects() -> None:
+    def text(name: str) -> str:
+        return f"http:\n  routers:\n    {name}: {{rule: Host(`{name}`), service: noop@internal}}\n"
+
+    texts = {Path("a.yml"): text("a"), Path("b.yml"): text("b"), Path("c.yml"): text('{{ "c" }}')}
+    loader = TextLoader()
+    first, _ = loader.load(texts)
+    second, _ = loader.load({**texts, Path("b.yml"): text("b").replace("Host(`b`)", "Host(`x`)")})
+    stays = {name: second.http.routers[name] is first.http.routers[name] for name in "abc"}
+    assert stays == {"a": True, "b": False, "c": False}  # a template may say something else the next time
+    assert second.http.routers["b"].rule == "Host(`x`)"
+    assert second.lines["b.yml"](("http", "routers", "b")) == 3
+    assert loader.load({Path("a.yml"): text("a")})[0].http.routers.keys() == {"a"}

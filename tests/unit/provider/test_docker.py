@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from bench.containers import Containers
 from lbcore.config.load import parse_static
 from lbcore.config.static.providers import ClientTls, DockerProvider
 from lbcore.errors import ConfigError
-from lbcore.provider.docker import DockerStore, options_of, service_name
+from lbcore.provider.docker import LIST_S, DockerStore, options_of, service_name
 from lbcore.provider.places import Network, binding_of, choose, is_near, lowest_port, networks_of
 from lbcore.provider.registry import providers_of
 from lbcore.provider.web import SIZE_LIMIT_BYTES, AnswerError, WebClient
@@ -253,3 +254,32 @@ def test_thousands_of_containers_cost_one_question_each_time() -> None:
         await found.close()
 
     served(handle, test)
+
+
+def test_of_many_containers_those_that_events_name_are_asked_for() -> None:
+    async def run() -> None:
+        containers = Containers(80)
+        containers.put({number: f"h{number}" for number in range(120)})
+        found = store(endpoint=f"tcp://127.0.0.1:{containers.port()}")
+        changes = found.changes()
+        try:
+            await anext(changes)
+            first = (await found.read()).config.http
+            assert len(first.routers) == 120
+            assert containers.asked().count("containers/json") == 1
+            containers.put({7: "other"})
+            while len(found._dirty) < 2:  # the one that is gone, and the one in its place
+                await anext(changes)
+            second = (await found.read()).config.http
+            asked = containers.asked()
+            assert "containers/json" not in asked and len(asked) == 2
+            assert second.routers["r7"].rule == "Host(`other`)"
+            assert [name for name in first.routers if second.routers[name] is not first.routers[name]] == ["r7"]
+            found._listed_at -= LIST_S
+            assert (await found.read()).config.http == second
+            assert "containers/json" in containers.asked()
+        finally:
+            await changes.aclose()
+            await found.close()
+
+    asyncio.run(run())

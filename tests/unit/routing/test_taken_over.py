@@ -89,6 +89,7 @@ def changed(data: dict[str, Any], rng: random.Random) -> None:
 def shown(table: Table) -> dict[str, Any]:
     """All that a table is, but for which objects it is made of."""
     routes = table.made_of.routes
+    limits = {server.name: limit for server, limit in table.limits}  # what comes into force with the table
     return {
         "disabled": sorted((each.kind, each.name, each.errors, each.follows) for each in table.disabled),
         "warnings": sorted(table.warnings),
@@ -108,7 +109,7 @@ def shown(table: Table) -> dict[str, Any]:
             for point, pairs in order.items()
         },
         "queued": sorted(table.queued),
-        "limits": sorted((server.name, limit) for server, limit in table.limits if limit),
+        "limits": {name: limits.get(name, each.limit) for name, each in table.servers.items()},
     }
 
 
@@ -174,3 +175,34 @@ def test_what_stays_the_same_is_taken_over_and_the_rest_is_not() -> None:
     assert [first.services[f"s{n}@file"] is second.services[f"s{n}@file"] for n in range(3)] == [True, True, False]
     del http["routers"]["r0@file"]
     assert "s0@file" not in publish().services  # nobody leads there any more
+
+
+def test_layer_4_is_taken_over_as_long_as_nothing_of_it_changes() -> None:
+    region = Region.create(1)
+    publisher, remembered = Publisher(region), Remembered()
+    servers = {"loadBalancer": {"servers": [{"address": "127.0.0.1:1"}]}}
+    data: dict[str, Any] = {
+        "http": {"routers": {"r@file": {"rule": "Host(`a`)", "service": "s"}}, "services": {"s@file": served_by(1)}},
+        "tcp": {"routers": {"t@file": {"rule": "HostSNI(`*`)", "service": "s"}}, "services": {"s@file": servers}},
+        "udp": {"routers": {"u@file": {"service": "s"}}, "services": {"s@file": servers}},
+    }
+
+    def compiled(before: Table | None) -> Table:
+        snapshot = publisher.reserve(remembered.read(remembered.write(DynamicConfig.model_validate(data))))
+        known = before.servers if before is not None else {}
+        table = compile_table(snapshot.dynamic, STATIC, snapshot.slots, region, 0, known, before=before)
+        publisher.commit(snapshot)
+        return table
+
+    first = compiled(None)
+    data["http"]["routers"]["r@file"]["rule"] = "Host(`b`)"
+    second = compiled(first)
+    assert second.made_of.tcp is first.made_of.tcp and second.made_of.udp is first.made_of.udp
+    assert second.tcp["web"].routes == first.tcp["web"].routes != []
+    assert second.servers.keys() == first.servers.keys() and second.joined == second.left == []
+    data["tcp"]["services"]["s@file"] = {"loadBalancer": {"servers": [{"address": "127.0.0.1:2"}]}}
+    third = compiled(second)
+    assert third.made_of.tcp is not second.made_of.tcp and third.made_of.udp is second.made_of.udp
+    assert [server.url for server in third.joined] == ["127.0.0.1:2"]
+    assert [server.url for server in third.left] == ["127.0.0.1:1"]
+    assert third.left[0].name.startswith("tcp:")
