@@ -14,10 +14,10 @@ import bcrypt
 import pytest
 
 from lbcore.middleware.digest_auth import parameters_of
-from tests.differential.test_edge import Twins, twins
-from tests.differential.test_traefik import IGNORED, describe, get
+from tests.differential.test_traefik import IGNORED
 from tests.support.instance import eventually
 from tests.support.traefik import NAMES
+from tests.support.twins import Twins, describe, get, twins
 from tests.support.wire import Peer, Server, config_for
 from tests.wire.test_digest_auth import line_of, response
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.differential.test_edge import Twins, twins
 from tests.support.instance import eventually
 from tests.support.ports import free_port
 from tests.support.traefik import NAMES
+from tests.support.twins import Twins, twins
 from tests.support.wire import Peer, Server
 
 # Of one exchange, or of one of the two alone.

@@ -12,9 +12,9 @@ import bcrypt
 import pytest
 
 from tests.differential.test_access_log import ask, fields
-from tests.differential.test_edge import twins
 from tests.support.ports import free_port
 from tests.support.traefik import NAMES
+from tests.support.twins import twins
 from tests.support.wire import Peer, Server
 
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.differential.test_edge import Twins, twins
-from tests.differential.test_traefik import describe, get
 from tests.support.certificates import CURVE, Files, authority, certificate
+from tests.support.twins import Twins, describe, get, twins
 from tests.support.wire import Peer, config_for, serving
 
 PARTS = {"country", "province", "locality", "organization", "commonName", "serialNumber", "domainComponent"}

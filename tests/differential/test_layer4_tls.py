@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.differential.test_edge import Twins, twins
-from tests.differential.test_traefik import describe
 from tests.support.certificates import Files, certificate
 from tests.support.secure import secure_serving
 from tests.support.tls import trusting
 from tests.support.traefik import NAMES
+from tests.support.twins import Twins, describe, twins
 from tests.support.wire import Peer, Server, serving
 from tests.unit.transport.test_client_hello import hello, in_records
 

@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.differential.test_edge import Twins, twins
-from tests.differential.test_traefik import describe
 from tests.support.certificates import Files, authority, certificate, signed
 from tests.support.instance import eventually
 from tests.support.secure import SecureServer, secure_serving
 from tests.support.traefik import NAMES
+from tests.support.twins import Twins, describe, twins
 from tests.support.wire import Peer, serving
 
 AGENT = "spiffe://shop.test/cart"

@@ -12,10 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.differential.test_edge import Twins, twins
-from tests.differential.test_traefik import connect, describe, get
 from tests.support.certificates import RSA, Files, certificate
 from tests.support.traefik import NAMES
+from tests.support.twins import Twins, connect, describe, get, twins
 from tests.support.wire import Peer, Server, config_for, serving
 
 POINTS = {

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.differential.test_edge import Twins, twins
-from tests.differential.test_traefik import describe, get
 from tests.support.certificates import RSA, authority, certificate, signed
 from tests.support.instance import eventually
 from tests.support.traefik import NAMES
+from tests.support.twins import Twins, describe, get, twins
 from tests.support.wire import Peer, serving
 
 # Traefik's own, or defaults that it lists and lbcore does not.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,24 +14,11 @@ import yaml
 from tests.support.instance import eventually
 from tests.support.ports import free_port, free_ports
 from tests.support.traefik import NAMES, start
-from tests.support.wire import Peer, Server
+from tests.support.twins import connect, describe, get
+from tests.support.wire import Server
 
 # Different on purpose, see docs/differences.md: lbcore does not ask servers for compressed answers on its own.
 IGNORED = {"accept-encoding"}
-
-
-def describe(peer: Peer) -> None:
-    """A server that answers with what it was asked, as JSON. Proxies may keep a connection that brings nothing."""
-    with contextlib.suppress(EOFError, ConnectionError, TimeoutError):
-        while True:
-            first, headers, body = peer.message()
-            text = json.dumps({"first": first, "headers": headers, "body": body.decode("latin-1")}).encode()
-            sent = b"" if first.startswith("HEAD ") else text
-            peer.send(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Up: 1\r\nContent-Length: %d\r\n\r\n"
-                % len(text)
-                + sent
-            )
 
 
 def tagged(rule: str, name: str, **more: Any) -> dict[str, Any]:
@@ -298,10 +284,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         server.close()
 
 
-def connect(port: int) -> Peer:
-    return Peer(socket.create_connection(("127.0.0.1", port), timeout=10))
-
-
 def is_ready(port: int) -> bool:
     try:
         peer = connect(port)
@@ -337,13 +319,6 @@ def ask(port: int, request: bytes) -> Outcome:
     if headers.get("content-type") == "application/json" and body:
         content = json.loads(body)
     return Outcome(first.split()[1], headers, content)
-
-
-def get(target: str, host: str = "a.test", *headers: str, method: str = "GET", body: str = "") -> bytes:
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *headers]
-    if body:
-        lines.append(f"Content-Length: {len(body)}")
-    return ("\r\n".join([*lines, "", ""]) + body).encode()
 
 
 def origin(path: str, *headers: str, asks: bool = False) -> bytes:

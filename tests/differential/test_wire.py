@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.differential.test_edge import Twins, twins
-from tests.differential.test_traefik import get
 from tests.support.traefik import NAMES
+from tests.support.twins import Twins, get, twins
 from tests.support.wire import Peer, Server, config_for
 
 OK = b"HTTP/1.1 200 OK\r\n"
