@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tests.support.wire import Edge, Peer, Server
+from tests.support.wire import Edge, Peer, Server, edge, serving
 
 GET = b"GET /x HTTP/1.1\r\nHost: shop.test\r\n\r\n"
 Answer = Callable[[str, Mapping[str, str], bytes], tuple[int, bytes]]
@@ -78,3 +78,25 @@ def two_servers(main: str, other: str) -> dict[str, Any]:
 
 def value(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def through(url: str, *middlewares: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """All requests through these middlewares, the first one outermost."""
+    dynamic = config({}, all=url)
+    names = [f"m{at}" for at in range(len(middlewares))]
+    dynamic["http"]["middlewares"] = dict(zip(names, middlewares))
+    dynamic["http"]["routers"]["all"]["middlewares"] = names
+    return {**dynamic, **more}
+
+
+def answered(answer: bytes, *middlewares: dict[str, Any], request: bytes = GET) -> tuple[str, dict[str, str], bytes]:
+    """What a client gets of an answer of a server."""
+
+    def script(peer: Peer) -> None:
+        peer.message()
+        peer.send(answer)
+
+    with serving(script) as server, edge(through(server.url, *middlewares)) as lb:
+        client = lb.client()
+        client.send(request)
+        return client.message(body=not request.startswith(b"HEAD"))

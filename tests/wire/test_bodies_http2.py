@@ -7,10 +7,10 @@ import os
 import pytest
 
 from tests.support.http2 import Answer, Http2Client, request
-from tests.support.recorder import config, recorders
+from tests.support.recorder import config, recorders, through
 from tests.support.wire import edge
 from tests.wire.test_compress import CODINGS, TEXT, decoder
-from tests.wire.test_content_type import PNG, through
+from tests.wire.test_content_type import PNG
 from tests.wire.test_http2 import client
 
 

@@ -15,9 +15,8 @@ from lbcore.config.middlewares.buffering import Buffering as Config
 from lbcore.middleware.buffering import Buffering
 from tests.support.instance import eventually
 from tests.support.ports import free_port
-from tests.support.recorder import GET, config, post, recorders
+from tests.support.recorder import GET, config, post, recorders, through
 from tests.support.wire import TIMEOUT_S, Peer, edge, serving
-from tests.wire.test_content_type import through
 
 
 def buffered(url: str, **options: Any) -> dict[str, Any]:

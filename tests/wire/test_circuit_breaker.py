@@ -9,9 +9,8 @@ import pytest
 from lbcore.config.middlewares.circuit_breaker import CircuitBreaker as Config
 from lbcore.middleware.circuit_breaker import CircuitBreaker
 from tests.support.ports import free_port
-from tests.support.recorder import GET, Recorder, recorders
+from tests.support.recorder import GET, Recorder, recorders, through
 from tests.support.wire import Peer, edge
-from tests.wire.test_content_type import through
 
 RATIO = "ResponseCodeRatio(500, 600, 0, 600) > 0.5"
 

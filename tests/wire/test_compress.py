@@ -13,9 +13,8 @@ import pytest
 import zstandard
 
 from tests.support.instance import eventually
-from tests.support.recorder import GET, recorders
+from tests.support.recorder import GET, answered, recorders, through
 from tests.support.wire import Peer, edge, serving
-from tests.wire.test_content_type import answered, through
 
 TEXT = b"".join(b"line %d of a text that is long enough to be encoded\n" % number for number in range(2000))
 CODINGS = ["gzip", "br", "zstd"]

@@ -9,8 +9,8 @@ import pytest
 
 from lbcore.config.dynamic import DynamicConfig
 from tests.support.instance import eventually
+from tests.support.recorder import through
 from tests.support.wire import edge
-from tests.wire.test_content_type import through
 from tests.wire.test_hostile_at_middlewares import CONTROL, INJECTED, Raw
 
 EVIL = "x\r\nX-Injected: 1\r\n\r\nGET /smuggled HTTP/1.1"

@@ -3,37 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import pytest
 
-from tests.support.recorder import GET, config, recorders
+from tests.support.recorder import GET, answered, recorders, through
 from tests.support.wire import Peer, edge, serving
 
 PNG = b"\x89PNG\r\n\x1a\n"
 ANSWER = b"HTTP/1.1 200 OK\r\n"
-
-
-def through(url: str, *middlewares: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """All requests through these middlewares, the first one outermost."""
-    dynamic = config({}, all=url)
-    names = [f"m{at}" for at in range(len(middlewares))]
-    dynamic["http"]["middlewares"] = dict(zip(names, middlewares))
-    dynamic["http"]["routers"]["all"]["middlewares"] = names
-    return {**dynamic, **more}
-
-
-def answered(answer: bytes, *middlewares: dict[str, Any], request: bytes = GET) -> tuple[str, dict[str, str], bytes]:
-    """What a client gets of an answer of a server."""
-
-    def script(peer: Peer) -> None:
-        peer.message()
-        peer.send(answer)
-
-    with serving(script) as server, edge(through(server.url, *middlewares)) as lb:
-        client = lb.client()
-        client.send(request)
-        return client.message(body=not request.startswith(b"HEAD"))
 
 
 DETECT = {"contentType": {}}

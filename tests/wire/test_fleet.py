@@ -21,12 +21,11 @@ from lbcore.store.holds import HOLD, RELEASE, RENEW
 from tests.support.instance import becomes_true, eventually
 from tests.support.ports import free_port
 from tests.support.problems import errors_of
-from tests.support.recorder import recorders
+from tests.support.recorder import recorders, through
 from tests.support.redis_servers import StoreServer
 from tests.support.valve import Valve
 from tests.support.wire import Edge, config_for, edge
 from tests.wire.test_attempts import holding
-from tests.wire.test_content_type import through
 from tests.wire.test_in_flight_req import get, limited, status
 
 TOKEN = "open sesame, please"

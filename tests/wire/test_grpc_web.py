@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.recorder import through
 from tests.support.wire import Edge, Peer, edge, serving
-from tests.wire.test_content_type import through
 from tests.wire.test_grpc import Echo, method, server
 
 PAGE = "https://page.test"

@@ -12,11 +12,10 @@ import pytest
 
 from tests.support.instance import eventually
 from tests.support.ports import free_port
-from tests.support.recorder import GET, recorders
+from tests.support.recorder import GET, answered, recorders, through
 from tests.support.wire import Edge, Peer, Server, edge, serving
 from tests.wire.test_api_key import guarded as by_key
 from tests.wire.test_basic_auth import FAST
-from tests.wire.test_content_type import answered, through
 from tests.wire.test_digest_auth import line_of
 from tests.wire.test_jwt_auth import RSA, SECRET, pem, token
 from tests.wire.test_jwt_auth import guarded as by_token

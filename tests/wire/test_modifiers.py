@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from lbcore.config.middlewares import Middleware
+from tests.support.recorder import through
 from tests.support.wire import Peer, edge, serving
-from tests.wire.test_content_type import through
 
 ANSWER = b"HTTP/1.1 200 X\r\nX-Set: server\r\nX-Add: server\r\nX-Gone: server\r\nContent-Length: 2\r\n\r\nok"
 

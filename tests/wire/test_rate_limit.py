@@ -10,9 +10,8 @@ from lbcore.config.middlewares.rate_limit import RateLimit as Config
 from lbcore.middleware.rate_limit import RateLimit, delay_text
 from lbcore.state.keyed import KeyedTable
 from tests.support.instance import eventually
-from tests.support.recorder import GET, recorders
+from tests.support.recorder import GET, recorders, through
 from tests.support.wire import Peer, edge
-from tests.wire.test_content_type import through
 from tests.wire.test_observability import metric, watched
 
 

@@ -16,10 +16,9 @@ from tests.support.certificates import authority, signed
 from tests.support.instance import eventually
 from tests.support.ports import free_port
 from tests.support.problems import errors_of
-from tests.support.recorder import GET, recorders
+from tests.support.recorder import GET, recorders, through
 from tests.support.redis_servers import StoreServer
 from tests.support.wire import Edge, Peer, deaf, edge
-from tests.wire.test_content_type import through
 from tests.wire.test_rate_limit import statuses
 
 LIMIT: dict[str, Any] = {"average": 1, "period": "1h", "burst": 5}

@@ -10,9 +10,8 @@ import pytest
 from lbcore.config.middlewares.timeout import Timeout as Config
 from lbcore.middleware.timeout import Timeout
 from tests.support.instance import eventually
-from tests.support.recorder import GET, config, counters, post, recorders
+from tests.support.recorder import GET, config, counters, post, recorders, through
 from tests.support.wire import TIMEOUT_S, Edge, Peer, edge, serving
-from tests.wire.test_content_type import through
 
 LIMIT = {"timeout": {"after": "2s"}}
 
