@@ -51,14 +51,14 @@ def make_app(runtime: Runtime, live: Live | None = None) -> Starlette:
         Route(f"{base}/api/providers", api.providers),
         Route(f"{base}/api/providers/{{name}}", api.rest, methods=["PUT", "DELETE"]),
         Route(f"{base}/api/entrypoints", api.entry_points),
-        Route(f"{base}/api/entrypoints/{{name}}", api.entry_point),
+        Route(f"{base}/api/entrypoints/{{name:path}}", api.entry_point),
         Route(f"{base}/api/reload", api.reload, methods=["POST"]),
         *(Console(runtime, live, api.refusal, api.turn).routes(base) if live is not None else []),
         Route(f"{base}/api/certificates/renew", api.renew, methods=["POST"]),
         Route(f"{base}/api/certificates", api.certificates),
         Route(f"{base}/api/certificates/{{name}}", api.certificate),
         Route(f"{base}/api/{{layer}}/{{kind}}", api.objects),
-        Route(f"{base}/api/{{layer}}/{{kind}}/{{name}}", api.object),
+        Route(f"{base}/api/{{layer}}/{{kind}}/{{name:path}}", api.object),
     ]
     if runtime.static.api is not None and runtime.static.api.dashboard:
         root = _Root(Pages(), f"{base}/dashboard/")

@@ -9,6 +9,8 @@ from lbcore.http.span cimport Span
 
 cdef enum:
     FIELDS_MALFORMED = -1      # of the `complete_…`: the stream is to be reset, as RFC 9113 section 8.1.1 says
+    REQUEST_TRAILER_BYTES = 16384      # most bytes of a trailer section
+    ANSWER_TRAILER_BYTES = 65536       # statuses of gRPC with details are as large as heads
 
 cdef struct Field:             # laid out as nghttp2_nv and nghttp3_nv are
     const char* name
@@ -34,6 +36,11 @@ cdef struct RequestFields:     # what has come of a request's field section; zer
     bint prioritised           # it has a Priority (RFC 9218)
     bint too_large
     bint malformed
+
+
+cdef inline Py_ssize_t trailer_limit(Message trailers) noexcept:
+    """The most bytes of a section, by whose it is."""
+    return ANSWER_TRAILER_BYTES if trailers.repairs else REQUEST_TRAILER_BYTES
 
 
 cdef int take_request_field(RequestFields* fields, Request request, Span name, Span value, const RequestPolicy* policy) noexcept

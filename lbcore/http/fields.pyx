@@ -29,7 +29,6 @@ cdef enum:
     FIRST_FIELDS = 64
     FIELD_BYTES = 32           # what each field counts beside its bytes (RFC 9113 section 6.5.2)
     MAX_RESPONSE_LINES = 10000
-    MAX_TRAILER_BYTES = 16384
 
 
 cdef inline bint has_byte(Span text, int byte) noexcept nogil:
@@ -213,6 +212,7 @@ cdef bint same_host(Span a, Span b) noexcept nogil:
 cdef bint ask_for_upgrade(Request request) noexcept:
     """Make of an extended CONNECT (RFC 8441) the request for a websocket that HTTP/1 knows. False: it cannot be made."""
     request.head.method = span_of(b"GET", 3)
+    request.drop(b"sec-websocket-key", 17)     # means nothing there, and would be a second key here
     try:
         key = base64.b64encode(os.urandom(16))
     except OSError:
@@ -292,7 +292,7 @@ cdef int take_trailer_field(Message trailers, Span name, Span value) noexcept:
         return -1
     for i in range(trailers.n_headers):
         size += trailers.headers[i].name.len + trailers.headers[i].value.len + FIELD_BYTES
-    return 0 if size <= MAX_TRAILER_BYTES and put_field(trailers, name, value) else -1
+    return 0 if size <= trailer_limit(trailers) and put_field(trailers, name, value) else -1
 
 
 # Answers

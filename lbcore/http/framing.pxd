@@ -40,6 +40,7 @@ cdef int frame_request(Header* headers, const uint8_t* kinds, Py_ssize_t count, 
 cdef int frame_response(Header* headers, const uint8_t* kinds, Py_ssize_t count, int minor_version, int status,
                         bint head_request, Framing* framing) noexcept nogil
 cdef int64_t parse_length(Span value) noexcept nogil
+cdef bint value_lists(Span value, Span name) noexcept nogil
 cdef bint field_lists(const Header* headers, const uint8_t* kinds, Py_ssize_t count, uint8_t kind, Span name) noexcept nogil
 cdef bint connection_lists(const Header* headers, const uint8_t* kinds, Py_ssize_t count, Span name) noexcept nogil
 cdef bint upgrade_agreed(const Header* asked, const uint8_t* asked_kinds, Py_ssize_t n_asked,

@@ -79,16 +79,22 @@ cdef inline bint tokens_equal(Span a, Span b) noexcept nogil:
     return True
 
 
+cdef bint value_lists(Span value, Span name) noexcept nogil:
+    """Whether a comma-separated list has the name, whatever its case."""
+    cdef Py_ssize_t at = 0
+    cdef Span token
+    while next_token(value, &at, &token):
+        if tokens_equal(token, name):
+            return True
+    return False
+
+
 cdef bint field_lists(const Header* headers, const uint8_t* kinds, Py_ssize_t count, uint8_t kind, Span name) noexcept nogil:
     """Whether a header of this kind lists the name."""
-    cdef Py_ssize_t i, at
-    cdef Span token
+    cdef Py_ssize_t i
     for i in range(count):
-        if kinds[i] == kind:
-            at = 0
-            while next_token(headers[i].value, &at, &token):
-                if tokens_equal(token, name):
-                    return True
+        if kinds[i] == kind and value_lists(headers[i].value, name):
+            return True
     return False
 
 

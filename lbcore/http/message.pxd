@@ -32,6 +32,7 @@ cdef class Message:
     cdef Span keep(self, Span span) except *
     cdef int append(self, Span name, Span value) except -1
     cdef Span find(self, const char* lower, Py_ssize_t length) noexcept
+    cdef bint lists(self, const char* lower, Py_ssize_t length, Span token) noexcept
     cdef void drop(self, const char* lower, Py_ssize_t length) noexcept
     cdef void drop_at(self, Py_ssize_t index) noexcept
     cdef Py_ssize_t parse_trailers(self, const char* data, Py_ssize_t length, Py_ssize_t seen) noexcept

@@ -5,6 +5,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memcpy, memset
 
 from lbcore.http.arena cimport arena_alloc, arena_free, arena_reset
+from lbcore.http.framing cimport value_lists
 from lbcore.http.head cimport Header
 from lbcore.http.known cimport H_DROPPED, H_FOLDED, header_kind
 from lbcore.http.lenient cimport REPAIR_PARTIAL, REPAIRED, repair_names, unfold
@@ -120,6 +121,15 @@ cdef class Message:
             if self.kinds[i] != H_DROPPED and span_ieq(self.headers[i].name, lower, length):
                 return self.headers[i].value
         return span_of(NULL, 0)
+
+    cdef bint lists(self, const char* lower, Py_ssize_t length, Span token) noexcept:
+        """Whether a header with a name, given in lower case, lists a token, or `*`."""
+        cdef Py_ssize_t i
+        for i in range(self.n_headers):
+            if self.kinds[i] != H_DROPPED and span_ieq(self.headers[i].name, lower, length) \
+                    and (value_lists(self.headers[i].value, token) or value_lists(self.headers[i].value, span_of(b"*", 1))):
+                return True
+        return False
 
     cdef void drop(self, const char* lower, Py_ssize_t length) noexcept:
         """Remove every header with a name, given in lower case."""

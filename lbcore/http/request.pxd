@@ -58,6 +58,7 @@ cdef class Request(Message):
     cdef int refer_to(self, Request other) except -1
     cdef void set_client(self, const ClientAddress* address) noexcept
     cdef void drop_body(self) noexcept
+    cdef int say_empty(self) except -1
     cdef int set_body(self, Py_ssize_t length) except -1
     cdef bint is_idempotent(self) noexcept
     cdef int malformed_status(self, const char* data, Py_ssize_t length) noexcept

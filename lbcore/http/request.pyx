@@ -395,7 +395,7 @@ cdef class Request(Message):
         self.framing.expects_continue = False
 
     cdef int set_body(self, Py_ssize_t length) except -1:
-        """Set the framing of a request that lbcore itself makes: a body of this length (0 = none), and no upgrade."""
+        """Set the framing of a request whose body lbcore has, or makes: so many bytes (0 = none), and no upgrade."""
         cdef char* digits
         self.drop_body()
         self.framing.upgrade = False
@@ -404,6 +404,15 @@ cdef class Request(Message):
             self.add_header(span_of(b"Content-Length", 14), span_of(digits, put_decimal(digits, length) - digits))
             self.framing.body = BODY_LENGTH
             self.framing.length = length
+        else:
+            self.say_empty()
+        return 0
+
+    cdef int say_empty(self) except -1:
+        """Say the length of a request without a body whose method gives content a meaning (RFC 9110 section 8.6)."""
+        cdef Span m = self.head.method
+        if span_eq(m, b"POST", 4) or span_eq(m, b"PUT", 3) or span_eq(m, b"PATCH", 5):
+            self.add_header(span_of(b"Content-Length", 14), span_of(b"0", 1))
         return 0
 
     cdef bint is_idempotent(self) noexcept:

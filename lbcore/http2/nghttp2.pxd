@@ -175,6 +175,7 @@ cdef submit_goaway_fn nghttp2_submit_goaway
 cdef submit_ping_fn nghttp2_submit_ping
 cdef terminate_fn nghttp2_session_terminate_session
 cdef stream_fn nghttp2_session_resume_data
+cdef stream_fn nghttp2_session_get_stream_local_close
 cdef consume_fn nghttp2_session_consume
 cdef consume_connection_fn nghttp2_session_consume_connection
 cdef window_fn nghttp2_session_set_local_window_size

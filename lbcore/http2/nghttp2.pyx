@@ -26,7 +26,8 @@ cdef int load() except -1:
     global nghttp2_session_callbacks_set_on_invalid_frame_recv_callback, nghttp2_session_callbacks_set_on_invalid_header_callback, nghttp2_session_callbacks_set_on_stream_close_callback
     global nghttp2_session_callbacks_set_send_data_callback, nghttp2_session_change_extpri_stream_priority, nghttp2_session_client_new3
     global nghttp2_session_consume, nghttp2_session_consume_connection, nghttp2_session_del
-    global nghttp2_session_get_last_proc_stream_id, nghttp2_session_get_remote_settings, nghttp2_session_get_stream_user_data
+    global nghttp2_session_get_last_proc_stream_id, nghttp2_session_get_remote_settings
+    global nghttp2_session_get_stream_local_close, nghttp2_session_get_stream_user_data
     global nghttp2_session_mem_recv, nghttp2_session_mem_send, nghttp2_session_resume_data
     global nghttp2_session_server_new3, nghttp2_session_set_local_window_size, nghttp2_session_set_stream_user_data
     global nghttp2_session_terminate_session, nghttp2_session_want_read, nghttp2_session_want_write
@@ -75,6 +76,7 @@ cdef int load() except -1:
     nghttp2_submit_ping = <submit_ping_fn>at("nghttp2_submit_ping")
     nghttp2_session_terminate_session = <terminate_fn>at("nghttp2_session_terminate_session")
     nghttp2_session_resume_data = <stream_fn>at("nghttp2_session_resume_data")
+    nghttp2_session_get_stream_local_close = <stream_fn>at("nghttp2_session_get_stream_local_close")
     nghttp2_session_consume = <consume_fn>at("nghttp2_session_consume")
     nghttp2_session_consume_connection = <consume_connection_fn>at("nghttp2_session_consume_connection")
     nghttp2_session_set_local_window_size = <window_fn>at("nghttp2_session_set_local_window_size")

@@ -38,17 +38,6 @@ def media_type(str text) -> bytes:
     return found.encode()
 
 
-cdef bint has_token(Message message, const char* name, Py_ssize_t length, bytes token) except *:
-    """Whether one of the headers of that name lists a token, or `*`."""
-    cdef Py_ssize_t i
-    for i in range(message.n_headers):
-        if span_ieq(message.headers[i].name, name, length):
-            for item in span_bytes(message.headers[i].value).lower().split(b","):
-                if item.strip() in (token, b"*"):
-                    return True
-    return False
-
-
 cdef bytes value_of(Message message, const char* name, Py_ssize_t length):
     """The values of all headers of that name, as one; None if there is none."""
     cdef bytes found = None
@@ -228,7 +217,7 @@ cdef class Compress(Middleware):
         cdef Encoding filter
         if state is False or not self.may_be_encoded(answer):
             return PASS
-        if not has_token(answer, b"vary", 4, b"accept-encoding"):
+        if not answer.lists(b"vary", 4, span_of(b"accept-encoding", 15)):
             answer.append(span_of(b"Vary", 4), span_of(b"Accept-Encoding", 15))
         if state is None:
             return PASS
@@ -254,7 +243,7 @@ cdef class Compress(Middleware):
             return False
         if answer.find(b"content-encoding", 16).len or answer.find(b"content-range", 13).ptr != NULL:
             return False
-        if has_token(answer, b"cache-control", 13, b"no-transform"):
+        if answer.lists(b"cache-control", 13, span_of(b"no-transform", 12)):
             return False
         kind = answer.find(b"content-type", 12)
         return self.has_type(span_bytes(kind)) if kind.len else not self.included

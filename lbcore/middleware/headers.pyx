@@ -14,6 +14,9 @@ from lbcore.config.middlewares.headers import OF_CONNECTIONS
 TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 cdef bytes BAD_HOST = b"Bad Host\n"
+cdef bytes ALLOW_HEADERS = b"Access-Control-Allow-Headers"
+cdef bytes ALLOW_METHODS = b"Access-Control-Allow-Methods"
+cdef bytes ALLOW_ORIGIN = b"Access-Control-Allow-Origin"
 
 
 cdef class Line:
@@ -93,6 +96,13 @@ cdef int set_line(Response response, Line line) except -1:
     return 0
 
 
+cdef int repeat(Response response, bytes name, Span value) except -1:
+    """Add a header with a value of the request, which is copied. The name is a constant."""
+    cdef char* copy = response.alloc(value.len + 1)
+    memcpy(copy, value.ptr, value.len)
+    return response.append(span_of(name, len(name)), span_of(copy, value.len))
+
+
 @cython.final
 cdef class Headers(Middleware):
     """The `headers` middleware of Traefik (see `config.dynamic.Headers`)."""
@@ -104,7 +114,10 @@ cdef class Headers(Middleware):
     cdef frozenset hosts               # lower case; empty = any
     cdef list hosts_headers            # lower-case names that may hold the host, the first that is there wins
     cdef list encrypted_headers        # (lower-case name, value): what says that the client came over TLS
-    cdef bint cross_origin             # some accessControl option is set
+    cdef bint cross_origin             # some accessControl option is set, or addVaryHeader
+    cdef bint answers_preflight        # one that says who may ask, and what for: to preflights the server is not asked
+    cdef bint any_header               # with credentials, all headers that the browser asks for are allowed
+    cdef bint any_method               # likewise
     cdef bint any_origin
     cdef bint with_credentials         # browsers take no `*` then: the origin that asks is named
     cdef frozenset origins
@@ -136,16 +149,22 @@ cdef class Headers(Middleware):
         always = {}
         if config.access_control_allow_credentials:
             always["Access-Control-Allow-Credentials"] = "true"
-        if config.access_control_expose_headers:
-            always["Access-Control-Expose-Headers"] = ",".join(config.access_control_expose_headers)
         preflight = dict(always)
-        if config.access_control_allow_headers:
+        # With credentials, browsers take "*" for a name: what they ask for is told in its place.
+        self.any_header = self.with_credentials and "*" in config.access_control_allow_headers
+        self.any_method = self.with_credentials and "*" in config.access_control_allow_methods
+        if config.access_control_allow_headers and not self.any_header:
             preflight["Access-Control-Allow-Headers"] = ",".join(config.access_control_allow_headers)
-        if config.access_control_allow_methods:
+        if config.access_control_allow_methods and not self.any_method:
             preflight["Access-Control-Allow-Methods"] = ",".join(config.access_control_allow_methods)
-        self.cross_origin = bool(preflight or self.origins or self.origin_regexes or self.vary)
         if config.access_control_max_age is not None:
             preflight["Access-Control-Max-Age"] = str(config.access_control_max_age)
+        self.answers_preflight = bool(
+            preflight or self.any_header or self.any_method or self.origins or self.origin_regexes)
+        if config.access_control_expose_headers and not (self.with_credentials and "*" in config.access_control_expose_headers):
+            always["Access-Control-Expose-Headers"] = preflight["Access-Control-Expose-Headers"] = ",".join(
+                config.access_control_expose_headers)
+        self.cross_origin = self.answers_preflight or self.vary or bool(always)
         self.always = lines_of(always)
         self.preflight = lines_of(preflight)
         self.sees_answer = bool(self.response_lines or self.security or self.encrypted or self.cross_origin)
@@ -153,7 +172,7 @@ cdef class Headers(Middleware):
     cdef int on_request(self, Request request, Response answer, Context context) except -1:
         cdef Span origin, asked
         cdef Line line
-        if self.cross_origin and span_eq(request.head.method, b"OPTIONS", 7):
+        if self.answers_preflight and span_eq(request.head.method, b"OPTIONS", 7):
             origin = request.find(b"origin", 6)
             asked = request.find(b"access-control-request-method", 29)
             if origin.ptr != NULL and asked.ptr != NULL:
@@ -161,6 +180,11 @@ cdef class Headers(Middleware):
                 for item in self.preflight:
                     line = <Line>item
                     answer.append(line.name, line.value)
+                if self.any_method:
+                    repeat(answer, ALLOW_METHODS, asked)
+                asked = request.find(b"access-control-request-headers", 30)
+                if self.any_header and asked.len:
+                    repeat(answer, ALLOW_HEADERS, asked)
                 self.allow(answer, origin)
                 return ANSWER
         for item in self.request_lines:
@@ -205,23 +229,21 @@ cdef class Headers(Middleware):
             set_line(response, <Line>item)
         if self.cross_origin:
             origin = request.find(b"origin", 6)
-            if response.find(b"access-control-allow-origin", 27).ptr == NULL:
-                self.allow(response, origin)
-            if self.vary:
+            self.allow(response, origin)
+            if self.vary and not response.lists(b"vary", 4, span_of(b"origin", 6)):
                 response.append(span_of(b"Vary", 4), span_of(b"Origin", 6))
             for item in self.always:
                 set_line(response, <Line>item)
         return 0
 
     cdef int allow(self, Response response, Span origin) except -1:
-        """Say that this origin may, if it may."""
-        cdef char* copy
+        """Say that this origin may, if it may: in place of what the server has said."""
         if self.any_origin and not self.with_credentials:
-            response.append(span_of(b"Access-Control-Allow-Origin", 27), span_of(b"*", 1))
+            response.drop(b"access-control-allow-origin", 27)
+            response.append(span_of(ALLOW_ORIGIN, len(ALLOW_ORIGIN)), span_of(b"*", 1))
         elif origin.len and (self.any_origin or self.allows(origin)):
-            copy = response.alloc(origin.len + 1)
-            memcpy(copy, origin.ptr, origin.len)
-            response.append(span_of(b"Access-Control-Allow-Origin", 27), span_of(copy, origin.len))
+            response.drop(b"access-control-allow-origin", 27)
+            repeat(response, ALLOW_ORIGIN, origin)
         return 0
 
     cdef bint allows(self, Span origin) except *:

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 
 from lbcore.http.framing cimport BODY_NONE
 from lbcore.http.request cimport Request
-from lbcore.http.span cimport Span, span_eq, span_of
+from lbcore.http.span cimport span_of
 from lbcore.proxy.recording cimport Owner
 from lbcore.routing.mirroring cimport Mirror, MirrorPolicy
 
@@ -41,11 +41,6 @@ cdef class Copy(Owner):
         self.mirror.child.stats.shed += 1
 
 
-cdef bint gives_content_meaning(Span method) noexcept:
-    """Whether a request of this method says its length even when that is 0 (RFC 9110 section 8.6)."""
-    return span_eq(method, b"POST", 4) or span_eq(method, b"PUT", 3) or span_eq(method, b"PATCH", 5)
-
-
 cdef Copy make_copy(Request request, Mirror mirror):
     """A copy of a request's head for a mirror; None where it gets none, which is counted. O(length of the head)."""
     cdef MirrorPolicy policy = mirror.policy
@@ -63,12 +58,12 @@ cdef Copy make_copy(Request request, Mirror mirror):
     copy.request = Request()
     copy.request.copy(request)
     copy.request.framing.expects_continue = False
+    copy.request.drop(b"trailer", 7)       # none follow
     copy.has_body = has_body and policy.with_body
     for name, lower, value in policy.headers:
         copy.request.set_header(span_of(<bytes>name, len(<bytes>name)), span_of(<bytes>lower, len(<bytes>lower)),
                                 span_of(<bytes>value, len(<bytes>value)))
     if has_body and not policy.with_body:
         copy.request.drop_body()
-        if gives_content_meaning(request.head.method):
-            copy.request.add_header(span_of(b"Content-Length", 14), span_of(b"0", 1))
+        copy.request.say_empty()
     return copy

@@ -30,6 +30,7 @@ cdef class ClientStream(Sink):         # the end the request came from: takes th
     cdef int switch(self, ServerStream server) except -1
     cdef int finish(self) except -1
     cdef int abort(self) except -1
+    cdef object own_pool(self, Server server, bint make)
 
 
 cdef enum Interim:             # what became of an interim answer

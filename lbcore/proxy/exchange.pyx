@@ -55,6 +55,11 @@ cdef class ClientStream(Sink):
         """The answer cannot be completed and the exchange is over: make the client see it."""
         return 0
 
+    cdef object own_pool(self, Server server, bint make):
+        """The Pool of connections to this server that are the client's alone, because they were authenticated for it; None if there
+        is none. `make`: begin one; None if the client has no connection that would end it."""
+        return None
+
 
 cdef class ServerStream(Sink):
     """The end that answers, as its protocol implements it. As a sink it takes the body of the request.

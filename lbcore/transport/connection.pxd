@@ -4,6 +4,8 @@ from libc.stdint cimport int64_t
 
 from lbcore.http.head cimport ClientAddress
 from lbcore.proxy.entry_point cimport EntryPoint
+from lbcore.routing.server cimport Server
+from lbcore.transport.pool cimport Pool
 from lbcore.transport.socket cimport SocketOwner
 
 
@@ -18,9 +20,11 @@ cdef class ClientConnection(SocketOwner):
     cdef object __weakref__    # `Reserve` knows idle connections, and keeps none
     cdef EntryPoint entry_point
     cdef set connections       # all open connections of the entry point; includes this one from `enter` to `leave`
+    cdef dict own_pools        # by Server: the Pool of connections that were authenticated for this client; None = there is none
 
     cdef void enter(self) noexcept
     cdef void leave(self) noexcept
+    cdef Pool pool_of(self, Server server, bint make)
     cdef int drain(self) except -1
     cdef int abort(self) except -1
     cdef int64_t idle_since_ms(self) noexcept

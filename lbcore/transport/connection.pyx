@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int64_t
 
+from lbcore.routing.server cimport Server
+from lbcore.transport.pool cimport Pool
 from lbcore.transport.socket cimport SocketOwner
 
 
@@ -15,9 +17,26 @@ cdef class ClientConnection(SocketOwner):
         self.connections.add(self)
 
     cdef void leave(self) noexcept:
-        """Stop counting this connection as open."""
+        """Stop counting this connection as open, and close those to servers that are its own."""
+        cdef dict pools = self.own_pools
         self.entry_point.stats.open_connections -= 1
         self.connections.discard(self)
+        if pools is not None:
+            self.own_pools = None
+            for pool in pools.values():
+                (<Pool>pool).close()
+
+    cdef Pool pool_of(self, Server server, bint make):
+        """See `ClientStream.own_pool`."""
+        cdef Pool pool
+        if self.own_pools is None:
+            if not make:
+                return None
+            self.own_pools = {}
+        pool = self.own_pools.get(server)
+        if pool is None and make:
+            pool = self.own_pools[server] = Pool()
+        return pool
 
     cdef int drain(self) except -1:
         """Accept nothing new: serve the requests that have arrived, then close."""

@@ -169,6 +169,11 @@ cdef int dial_again(DialStream waiting, SocketDialer dialer) except -1:
     return 0
 
 
+cdef ServerStream own_stream(Pool pool):
+    """A stream of a connection that is the client's own, or None."""
+    return None if pool is None else pool.open_stream()
+
+
 @cython.final
 cdef class SocketDialer(Dialer):
     """One per worker."""
@@ -187,7 +192,10 @@ cdef class SocketDialer(Dialer):
         if server.pool is None:
             server.pool = Pool()
         elif not anew and not (server.multiplexes and server.target is not None and exchange.request.framing.upgrade):
-            stream = (<Pool>server.pool).open_stream()
+            if server.binds:
+                stream = own_stream(exchange.client.own_pool(server, False))
+            if stream is None:
+                stream = (<Pool>server.pool).open_stream()
         if stream is None:
             return self.dial(exchange)
         exchange.attach(stream)

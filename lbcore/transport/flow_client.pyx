@@ -22,6 +22,7 @@ from lbcore.http.sanitizer cimport POOLS
 from lbcore.http.sink cimport Sink
 from lbcore.http.span cimport Span, span_of
 from lbcore.proxy.exchange cimport Exchange, ServerStream
+from lbcore.routing.server cimport Server
 from lbcore.proxy.whole cimport exchange_give, exchange_take
 from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_INTERNAL
 from lbcore.transport.clock cimport http_date
@@ -507,6 +508,9 @@ cdef class FlowStream(RequestStream):
             self.connection.flows.discard(&self.flow)
             self.connection.flows.end_both(&self.flow)
         return 0
+
+    cdef object own_pool(self, Server server, bint make):
+        return None if self.connection is None else self.connection.pool_of(server, make)
 
     cdef int abort(self) except -1:
         """Reset the stream, so that the client does not take half an answer for a whole one."""

@@ -7,6 +7,7 @@ from lbcore.http.buffer cimport CHUNK_BYTES, Buffer, buffer_len, buffer_release,
 from lbcore.http.framing cimport (
     BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_UNTIL_CLOSE, CHUNK_BAD, CHUNK_DATA, CHUNK_TRAILERS, Framing, chunk_decode,
 )
+from lbcore.http.fields cimport trailer_limit
 from lbcore.http.message cimport HEAD_PARTIAL, Message
 from lbcore.http.render cimport put_chunk_size, render_trailers
 from lbcore.http.span cimport Span, span_of
@@ -17,7 +18,6 @@ from lbcore.transport.splice cimport (
 )
 
 cdef enum:
-    TRAILER_LIMIT_BYTES = 16384
     PIECE_BYTES = 65536        # received at once of a long body, for a sink that wants large pieces
     NO_PIPE = -2               # returned by `splice_on`, besides BodyEvent
 
@@ -109,7 +109,7 @@ cdef int pass_on(BodyReader* body, Buffer* input, Sink sink, Message trailers) e
         if not body.in_trailers or n == 0:
             return BODY_WAITS
         used = trailers.parse_trailers(input.base + input.start, n, body.seen)
-        if used == HEAD_PARTIAL and n <= TRAILER_LIMIT_BYTES:
+        if used == HEAD_PARTIAL and n <= trailer_limit(trailers):
             body.seen = n
             return BODY_WAITS
         if used <= 0:

@@ -16,6 +16,7 @@ from lbcore.http.span cimport Span, span_of
 from lbcore.proxy.entry_point cimport EntryPoint
 from lbcore.proxy.exchange cimport Dialer, Exchange, ServerStream
 from lbcore.proxy.whole cimport exchange_give, exchange_take
+from lbcore.routing.server cimport Server
 from lbcore.http.sink cimport Sink
 from lbcore.state.layout cimport ERROR_BAD_REQUEST, ERROR_CLIENT_TIMEOUT
 from lbcore.transport.clock cimport http_date
@@ -677,6 +678,9 @@ cdef class Http1ClientStream(RequestStream):
         body_forget(&self.body)
         exchange_give(exchange)
         return self.connection.answered()
+
+    cdef object own_pool(self, Server server, bint make):
+        return self.connection.pool_of(server, make)
 
     cdef int abort(self) except -1:
         """Close the connection without the end of the body, so that the client does not take half an answer for a whole one."""

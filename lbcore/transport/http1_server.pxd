@@ -10,6 +10,7 @@ from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport UpstreamPolicy
 from lbcore.transport.server_connection cimport ServerConnection
 from lbcore.transport.http1_body cimport BodyReader
+from lbcore.transport.pool cimport Pool
 from lbcore.transport.socket cimport OwnedSocket
 
 cdef enum ServerState:         # state of the connection; MOVES in the .pyx has the legal transitions
@@ -22,11 +23,13 @@ cdef class Http1ServerConnection(ServerConnection):
     cdef OwnedSocket socket
     cdef Http1ServerStream stream      # its only stream; refers back until the reactor has released the socket
     cdef UpstreamPolicy policy         # of the present exchange, or of the last one
+    cdef Pool home                     # of the client for which it was authenticated, to which it goes back; None = the server's
     cdef int state                     # ServerState
 
     cdef int move(self, int state) except -1
     cdef int failed(self, int error) except -1
     cdef int stream_done(self, bint reusable) except -1
+    cdef bint bind(self, Exchange exchange) except *
 
 
 cdef class Drain(Sink):
@@ -45,6 +48,7 @@ cdef class Http1ServerStream(ServerStream):
     cdef bint chunking                 # the request's body is sent in chunks
     cdef bint sent                     # all of the request was put
     cdef bint keep_alive               # the head of the answer lets the connection be used again
+    cdef bint bound                    # the exchange authenticates the connection
     cdef Drain drain                   # takes the rest of an answer that no exchange wants; None = the answer is wanted
     cdef bint waiting_continue         # the body waits for 100 Continue, or for CONTINUE_MS
 

@@ -6,6 +6,7 @@ cimport cython
 from libc.errno cimport ECONNRESET, EPIPE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from lbcore.http.binding cimport binds
 from lbcore.http.buffer cimport CHUNK_BYTES, Buffer, buffer_len, buffer_release, buffer_reserve, buffer_room
 from lbcore.http.framing cimport BODY_CHUNKED, BODY_LENGTH, BODY_NONE, upgrade_agreed
 from lbcore.http.message cimport HEAD_PARTIAL, Message
@@ -29,6 +30,7 @@ cdef enum:
     CONTINUE_MS = 1000         # time for the server to send 100 Continue, after which the body is sent anyway (RFC 9110 section 10.1.1)
     PROBE_S = 30               # interval of the kernel's keep-alive probes to a silent server
     DRAINED_BYTES = 65536      # most bytes of an unwanted answer that are read past, so that its connection can be used again
+    OWN_CONNECTIONS = 8        # most idle connections to a server that are one client's alone
     DRAIN_MS = 1000            # time for them
 
 # The legal transitions: for each state, the set of the states that may follow, as bits.
@@ -139,7 +141,16 @@ cdef class Http1ServerConnection(ServerConnection):
             socket.reactor.arm(socket, self.policy.idle_timeout_ms)
         else:
             socket.reactor.disarm(socket)
+        if self.home is not None and not (<Pool>self.server.pool).closed:
+            return self.home.give(self, min(self.policy.max_idle, <Py_ssize_t>OWN_CONNECTIONS))
         return (<Pool>self.server.pool).give(self, self.policy.max_idle)
+
+    cdef bint bind(self, Exchange exchange) except *:
+        """Keep this connection for the client of the exchange, for whom it is authenticated. False: there is no client to keep it."""
+        self.server.binds = True
+        if self.home is None:
+            self.home = exchange.client.own_pool(self.server, True)
+        return self.home is not None
 
     cdef int close(self) except -1:
         if self.state == SERVER_CLOSED:
@@ -190,6 +201,7 @@ cdef class Http1ServerStream(ServerStream):
         self.in_body = False
         self.seen = 0
         self.interims = 0
+        self.bound = binds(exchange.request, b"authorization", 13)
         exchange.forward.server_authority = self.server.authority
         if render_request(exchange.request, &exchange.forward, self.server.prefix, &socket.output) < 0:
             raise MemoryError
@@ -321,6 +333,10 @@ cdef class Http1ServerStream(ServerStream):
         self.in_body = True
         self.waiting_continue = False
         self.keep_alive = response.framing.keep_alive
+        if (response.status == 401 or self.server.binds) and binds(response, b"www-authenticate", 16):
+            self.bound = True
+        if self.bound and not self.connection.bind(exchange):
+            self.keep_alive = False
         body_begin(&self.body, &response.framing)
         if exchange.response_head():
             return 1

@@ -24,6 +24,7 @@ cdef class Http2Session(FlowSession):
     cdef bint failed                   # the library cannot continue: the input is not HTTP/2, or there is no memory
     cdef bint graceful                 # a GOAWAY was sent after which streams may still begin
     cdef bint is_server
+    cdef Py_ssize_t resets             # flows that are reset when our side has ended
     cdef Py_ssize_t frame_left         # bytes of the frame that is being received, or of the preface
     cdef uint8_t[FRAME_HEAD_BYTES] frame_head      # the first bytes of a frame whose head is incomplete
     cdef int head_have                 # their number
@@ -37,6 +38,7 @@ cdef class Http2Session(FlowSession):
     cdef int receive(self) except -1
     cdef int send(self) except -1
     cdef int encode(self) except -1
+    cdef bint reset_ended(self) noexcept
     cdef void look_through(self, const uint8_t* bytes, Py_ssize_t length) noexcept
     cdef void look_at(self, const uint8_t* head, const uint8_t* bytes, Py_ssize_t length) noexcept
     cdef void note_late(self, int32_t stream_id) noexcept

@@ -168,8 +168,6 @@ cdef ssize_t on_read(void* session, int32_t stream_id, uint8_t* into, size_t len
                     or nghttp2_submit_trailer(session, stream_id, self.list.fields, <size_t>self.list.count) < 0:
                 return NGHTTP2_ERR_CALLBACK_FAILURE
             drop_trailers(flow)
-        if flow.resets_after:
-            nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_NO_ERROR)
     return n
 
 
@@ -445,9 +443,25 @@ cdef class Http2Session(FlowSession):
                     self.blocked = True
             if self.first_ready != NULL:
                 self.serve_ready()
-            elif not self.batch_full:
+            elif not self.batch_full and not (self.resets and self.reset_ended()):
                 break
         return 0
+
+    cdef bint reset_ended(self) noexcept:
+        """Reset the flows of `resets` whose last frame the library has sent. Returns whether there was one.
+
+        Not before: a stream for which a reset is submitted gets none of its frames that wait, be it the whole answer or its trailers.
+        """
+        cdef Flow* flow = self.newest
+        cdef bint found = False
+        while flow != NULL:
+            if flow.resets_after and not flow.closed and nghttp2_session_get_stream_local_close(self.session, <int32_t>flow.id) == 1:
+                flow.resets_after = False
+                self.resets -= 1
+                nghttp2_submit_rst_stream(self.session, NGHTTP2_FLAG_NONE, <int32_t>flow.id, NGHTTP2_NO_ERROR)
+                found = True
+            flow = flow.older
+        return found
 
     # Streams
 
@@ -530,14 +544,17 @@ cdef class Http2Session(FlowSession):
     cdef int end_both(self, Flow* flow) except -1:
         if self.session == NULL or flow.closed:
             return 0
-        if flow.eof:
-            return self.reset(flow, RESET_NO_ERROR)      # follows the end of our side
-        flow.resets_after = True
-        return 0
+        if not flow.resets_after:
+            flow.resets_after = True
+            self.resets += 1
+        return self.reactor.touch(self)
 
     cdef void release(self, Flow* flow) noexcept:
         cdef Py_ssize_t held = queue_len(&flow.input)
         self.unmark(flow)
+        if flow.resets_after:
+            flow.resets_after = False
+            self.resets -= 1
         if self.section == flow:
             self.section = NULL
         if not flow.closed and flow.id and self.session != NULL:

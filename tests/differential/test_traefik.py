@@ -89,6 +89,7 @@ ROUTERS = {
             "plain81",
             "anyorigin",
             "allorigins",
+            "allofall",
             "methods",
             "noage",
             "exposed",
@@ -196,6 +197,15 @@ MIDDLEWARES: dict[str, Any] = {
     "says-plain": {"headers": {"customRequestHeaders": {"X-Forwarded-Proto": "http"}}},
     "anyorigin": {"headers": {"accessControlAllowOriginList": ["*"]}},
     "allorigins": {"headers": {"accessControlAllowOriginList": ["*"], "accessControlAllowCredentials": True}},
+    "allofall": {
+        "headers": {
+            "accessControlAllowOriginList": ["*"],
+            "accessControlAllowMethods": ["*"],
+            "accessControlAllowHeaders": ["*"],
+            "accessControlExposeHeaders": ["*"],
+            "accessControlAllowCredentials": True,
+        }
+    },
     "methods": {"headers": {"accessControlAllowMethods": ["GET"]}},
     "noage": {"headers": {"accessControlAllowMethods": ["GET"], "accessControlMaxAge": 0}},
     "exposed": {"headers": {"accessControlExposeHeaders": ["X-A"], "accessControlAllowOriginList": ["*"]}},
@@ -370,7 +380,7 @@ REQUESTS = {
     "redirect semicolons": get("/redirect/x?a=1;b=2"),
     **{
         f"{name} {header} {asks}": origin(f"/{name}/", *([header] if header else []), asks=asks)
-        for name in ("anyorigin", "allorigins", "methods", "noage", "exposed", "vary", "cors")
+        for name in ("anyorigin", "allorigins", "allofall", "methods", "noage", "exposed", "cors")
         for header in ("Origin: https://a.test", "Origin: null")
         for asks in (False, True)
     },

@@ -42,6 +42,15 @@ def test_bodies_are_whole_and_have_a_length(chunked: bool, size: int, memory: in
         eventually(lambda: lb.proxy._region.body_memory == 0, "the memory is given back")  # type: ignore[union-attr]
 
 
+def test_an_empty_body_has_a_length_where_the_method_wants_one() -> None:
+    with recorders("a") as (a,), edge(buffered(a.url)) as lb:
+        client = lb.client()
+        for method, length in (("POST", "0"), ("PUT", "0"), ("PATCH", "0"), ("DELETE", None)):
+            client.ask(f"{method} / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".encode())
+            assert a.requests[-1][1].get("content-length") == length
+            assert "transfer-encoding" not in a.requests[-1][1]
+
+
 def test_no_server_is_asked_before_the_request_is_complete() -> None:
     with recorders("a") as (a,), edge(buffered(a.url)) as lb:
         client = lb.client()

@@ -17,6 +17,7 @@ from hyperframe.frame import HeadersFrame, SettingsFrame, WindowUpdateFrame
 from tests.support.certificates import certificate
 from tests.support.http2 import PREFACE, Http2Client, request
 from tests.support.instance import eventually
+from tests.support.ports import free_port
 from tests.support.recorder import recorders
 from tests.support.wire import TIMEOUT_S, Edge, Peer, Script, config_for, edge, serving
 
@@ -276,6 +277,47 @@ def test_a_request_that_is_answered_before_it_is_complete_may_stop() -> None:
         answer = h2.head_of(stream)
         h2.until(lambda: answer.reset is not None)
         assert (answer.status, answer.body, answer.ended, answer.reset) == (413, b"large", True, 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "body", "trailers"),
+    [
+        (b"413 X\r\nContent-Length: 0\r\n\r\n", 413, b"", {}),
+        (b"204 X\r\n\r\n", 204, b"", {}),
+        (b"200 X\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200, b"", {}),
+        (b"200 X\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 7\r\n\r\n", 200, b"abc", {"x-sum": "7"}),
+        (b"200 X\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 7\r\n\r\n", 200, b"", {"x-sum": "7"}),
+    ],
+)
+def test_an_answer_before_the_request_is_complete_comes_whole(
+    answer: bytes, status: int, body: bytes, trailers: dict[str, str]
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 " + answer)
+        with contextlib.suppress(ConnectionError):
+            peer.to_the_end()
+
+    with serving(script) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        for _ in range(2):  # the connection goes on
+            stream = h2.open()
+            h2.headers(stream, request("POST"), end=False)
+            found = h2.head_of(stream)
+            h2.until(lambda found=found: found.reset is not None)  # type: ignore[misc]
+            assert (found.status, found.body, found.trailers) == (status, body, trailers)
+            assert (found.ended, found.reset) == (True, 0)
+
+
+def test_a_refusal_of_lbcores_own_comes_before_the_request_is_complete() -> None:
+    grpc = (("te", "trailers"), ("content-type", "application/grpc"))
+    with edge(config_for(f"http://127.0.0.1:{free_port()}")) as lb, client(lb) as h2:
+        for more in ((), grpc):
+            stream = h2.open()
+            h2.headers(stream, request("POST", "/", *more), end=False)
+            found = h2.head_of(stream)
+            h2.until(lambda found=found: found.reset is not None)  # type: ignore[misc]
+            assert found.ended
+            assert (found.status, found.head.get("grpc-status")) == ((200, "14") if more else (502, None))
 
 
 def test_an_answer_that_breaks_off_is_seen_to_be_incomplete() -> None:
@@ -639,6 +681,22 @@ def test_a_websocket_over_a_stream() -> None:
         h2.until(lambda: answer.body == b"hello ABC")
         h2.data(stream, b"", end=True)
         assert h2.answer(stream).body == b"hello ABC bye"
+
+
+def test_a_websocket_has_one_key() -> None:
+    seen: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        seen.append(peer.until(b"\r\n\r\n").lower())
+        peer.send(b"HTTP/1.1 403 X\r\nContent-Length: 0\r\n\r\n")
+
+    with serving(script) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        stream = h2.open()
+        more = (("sec-websocket-key", "of-the-client"), ("sec-websocket-version", "13"))
+        h2.headers(stream, [*request("CONNECT"), (":protocol", "websocket"), *more], end=False)
+        assert h2.head_of(stream).status == 403
+    assert seen[0].count(b"sec-websocket-key:") == 1
+    assert b"of-the-client" not in seen[0]
 
 
 def test_a_websocket_that_carries_much_both_ways() -> None:

@@ -272,6 +272,43 @@ def test_trailers_and_interim_answers() -> None:
         assert (answer.body, answer.trailers) == (b"abc", {"x-sum": "7"})
 
 
+def test_an_answer_before_the_request_is_complete_comes_with_its_trailers() -> None:
+    def script(call: Call) -> None:
+        if call.fields[":path"] == "/refused":
+            call.head(200, ("content-type", "application/grpc"), ("grpc-status", "7"), end=True)
+        else:
+            call.head(200, ("content-type", "application/grpc"))
+            call.data(b"abc")
+            call.end(("grpc-status", "0"))
+        call.connection.do(lambda h: h.reset_stream(call.stream, 0))  # as servers of gRPC do
+
+    server = Http2Server(script)
+    grpc = [("te", "trailers"), ("content-type", "application/grpc")]
+    with through(server) as lb, client(lb) as h2:
+        for path, status in (("/refused", "7"), ("/", "0")):
+            stream = h2.open()
+            head = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "a"), *grpc]
+            h2.headers(stream, head, end=False)
+            answer = h2.answer(stream)
+            assert answer.ended
+            assert dict(answer.heads[-1])["grpc-status"] == status
+
+
+@pytest.mark.parametrize(("size", "passes"), [(60_000, True), (70_000, False)])
+def test_statuses_of_grpc_with_details_are_large(size: int, passes: bool) -> None:
+    def script(call: Call) -> None:
+        call.ended.wait(TIMEOUT_S)
+        call.head(200)
+        call.data(b"abc")
+        call.end(("grpc-status-details-bin", "x" * size))
+
+    server = Http2Server(script)
+    with through(server) as lb:
+        peer = lb.client()
+        peer.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert (b"\r\n0\r\ngrpc-status-details-bin: " + b"x" * size + b"\r\n\r\n" in peer.to_the_end()) is passes
+
+
 def test_a_server_that_does_not_read_stops_its_client() -> None:
     server = Http2Server(lambda call: None, reads=False)
     with through(server) as lb, client(lb) as h2:

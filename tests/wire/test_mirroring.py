@@ -46,6 +46,15 @@ def test_a_copy_is_the_request_with_the_headers_of_copies() -> None:
             assert headers == main.requests[0][1]
 
 
+def test_a_copy_announces_no_trailers() -> None:
+    with recorders("main", "a") as (main, a), edge(config(mirrored(("a", 100)), main=main.url, a=a.url)) as lb:
+        head = b"POST / HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+        assert lb.ask(head + b"3\r\nabc\r\n0\r\nX-Sum: 7\r\n\r\n")[2] == b"main"
+        eventually(lambda: a.requests, "the copy")
+        assert main.requests[0][1]["trailer"] == "X-Sum"
+        assert "trailer" not in a.requests[0][1]
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("size", [1, 100, 70_000, 3_000_000])
 def test_bodies_are_copied_while_they_pass(size: int, chunked: bool) -> None:

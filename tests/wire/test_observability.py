@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -56,6 +57,25 @@ def metric(lb: Edge, name: str, **labels: str) -> float:
     """The sum of the series that have these labels."""
     wanted = set(labels.items())
     return sum(value for (found, has), value in metrics(lb).items() if found == name and wanted <= set(has))
+
+
+def test_objects_are_found_by_any_name() -> None:
+    names = ["a/b", "a//b/", "x y", "p%41", "ü", 'q"', "a?b#c", "a+b"]
+    with patients("a") as (a,):
+        one = {"loadBalancer": {"servers": [{"url": a.url}]}}
+        dynamic = config(dict.fromkeys(["all", *names], one))
+        dynamic["http"]["middlewares"] = {name: {"addPrefix": {"prefix": "/x"}} for name in names}
+        for name in names:
+            dynamic["http"]["routers"][name] = {"rule": "Path(`/`)", "service": name, "middlewares": [name]}
+        with watched(dynamic) as lb:
+            for kind in ("routers", "services", "middlewares"):
+                for name in names:
+                    status, found, _ = api(lb, f"/api/http/{kind}/{quote(name, safe='')}@file")
+                    assert (status, found["name"]) == (200, f"{name}@file")
+            assert api(lb, "/api/http/routers/a%2Fc@file")[:2] == (
+                404,
+                '{"message":"router not found: a/c@file"}\n',
+            )
 
 
 def test_objects_as_traefik_shows_them() -> None:
