@@ -213,6 +213,7 @@ cdef bint ask_for_upgrade(Request request) noexcept:
     """Make of an extended CONNECT (RFC 8441) the request for a websocket that HTTP/1 knows. False: it cannot be made."""
     request.head.method = span_of(b"GET", 3)
     request.drop(b"sec-websocket-key", 17)     # means nothing there, and would be a second key here
+    request.drop(b"content-length", 14)        # a server would take what comes next on its connection for the body
     try:
         key = base64.b64encode(os.urandom(16))
     except OSError:

@@ -693,10 +693,24 @@ def test_a_websocket_has_one_key() -> None:
     with serving(script) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
         stream = h2.open()
         more = (("sec-websocket-key", "of-the-client"), ("sec-websocket-version", "13"))
-        h2.headers(stream, [*request("CONNECT"), (":protocol", "websocket"), *more], end=False)
+        fields = [*request("CONNECT")[:1], (":protocol", "websocket"), *request("CONNECT")[1:]]
+        h2.headers(stream, [*fields, *more], end=False)
         assert h2.head_of(stream).status == 403
     assert seen[0].count(b"sec-websocket-key:") == 1
     assert b"of-the-client" not in seen[0]
+
+
+def test_a_websocket_announces_no_body() -> None:
+    """Its server would wait for one, and take the next request on the connection for it."""
+    heads = Heads(b"HTTP/1.1 403 X\r\nContent-Length: 0\r\n\r\n")
+    with serving(heads) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        stream = h2.open()
+        fields = [*request("CONNECT")[:1], (":protocol", "websocket"), *request("CONNECT")[1:]]
+        h2.headers(stream, [*fields, ("content-length", "5")], end=False)
+        assert h2.head_of(stream).status == 403
+        assert h2.ask("GET", "/next").status == 403
+    assert [first for first, _, _ in heads.seen] == ["GET / HTTP/1.1", "GET /next HTTP/1.1"]
+    assert "content-length" not in heads.seen[0][1]
 
 
 def test_a_websocket_that_carries_much_both_ways() -> None:
