@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.recorder import answered, through
 from tests.support.wire import edge, serving
-from tests.wire.test_content_type import answered, through
 
 PAGE = "https://page.test"
 GET = f"GET / HTTP/1.1\r\nHost: a\r\nOrigin: {PAGE}\r\nConnection: close\r\n\r\n".encode()
