@@ -383,11 +383,11 @@ def _largest(of_balance: dict[str, Any], name: str) -> str:
     return "–" if value is None else f"{value:.1f}"
 
 
-def written(text: str, found: str) -> str:
+def written(text: str, found: str, mark: str = MARK) -> str:
     """A document with other figures between its marks."""
-    before, _, rest = text.partition(MARK)
-    _, _, after = rest.partition(MARK)
-    return f"{before}{MARK}\n\n{found}\n\n{MARK}{after}"
+    before, _, rest = text.partition(mark)
+    _, _, after = rest.partition(mark)
+    return f"{before}{mark}\n\n{found}\n\n{mark}{after}"
 
 
 def simulated(parts: Iterable[str], requests: int) -> dict[str, Any]:

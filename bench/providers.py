@@ -2,7 +2,8 @@
 
 By source and proxy, all with throttle 0 and the same routers: the time from a change in the source until a request is
 answered by it; CPU time per change, of lbcore's supervisor apart; memory per router; the 99th percentile of requests
-while nothing changes and while changes follow each other, at a constant rate; requests that failed.
+while nothing changes and while changes follow each other, at a constant rate; requests that failed. `--write` stores
+what was measured, beside what was measured of other sources and proxies before, and puts all into docs/performance.md.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import yaml
 from rich.table import Table
 
 from bench import machine
+from bench.fleet import written
 from bench.process import LOAD_CORE, PROXY_CORE, TICK_S, ended, family, memory_bytes, pin, start, wait_until
 from bench.proxies import free_ports
 from bench.rate import Client, Rate
@@ -35,6 +37,19 @@ ROUTERS = 10_000
 CHANGES = 20
 QUIET_S = 5.0
 LIMIT_S = 300.0
+ROOT = Path(__file__).resolve().parents[1]
+RESULT, PAGE = ROOT / "bench/results/providers.json", ROOT / "docs/performance.md"
+MARK = "<!-- figures of bench.providers -->"
+COLUMNS = {
+    "p50_ms": "p50, ms",
+    "p99_ms": "p99, ms",
+    "cpu_ms": "CPU, ms",
+    "supervisor_ms": "supervisor, ms",
+    "bytes_per_router": "bytes/router",
+    "quiet_p99_ms": "quiet p99, ms",
+    "changing_p99_ms": "changing p99, ms",
+    "failed": "failed",
+}
 
 
 @dataclass
@@ -120,12 +135,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--changes", type=int, default=CHANGES)
     parser.add_argument("--sources", default=",".join(SOURCES))
     parser.add_argument("--proxies", default="lbcore,traefik")
-    parser.add_argument("--json", type=Path, help="also write the results to this file")
+    parser.add_argument("--write", action="store_true", help="store the results, and put them into the documentation")
     options = parser.parse_args(arguments)
     pin(LOAD_CORE)
-    changes = ("all, s", "p50, ms", "p99, ms", "CPU, ms", "supervisor, ms", "bytes/router")
-    table = Table("source", "proxy", *changes, "quiet p99, ms", "changing p99, ms", "failed")
-    results: dict[str, Any] = {}
+    results: dict[str, dict[str, float]] = {}
     for name in options.sources.split(","):
         for proxy in options.proxies.split(","):
             with tempfile.TemporaryDirectory() as place:
@@ -135,25 +148,53 @@ def main(arguments: list[str] | None = None) -> None:
                     ended(start(servers_command(folder, [server]), LOAD_CORE, folder)),
                     SOURCES[name](folder, f"127.0.0.1:{server}") as source,
                 ):
-                    one = measured(proxy, folder, source, options.routers, options.changes)
-            row = {
-                "all_s": one.started_s,
-                "p50_ms": percentile(one.changes_s, 0.5),
-                "p99_ms": percentile(one.changes_s, 0.99),
-                "cpu_ms": one.cpu_s * 1000,
-                "supervisor_ms": one.supervisor_s * 1000,
-                "bytes_per_router": one.memory,
-                "quiet_p99_ms": percentile(one.quiet_s, 0.99),
-                "changing_p99_ms": percentile(one.changing_s, 0.99),
-                "failed": one.failed,
-            }
+                    row = row_of(measured(proxy, folder, source, options.routers, options.changes))
             results[f"{name} {proxy}"] = row
-            table.add_row(name, proxy, *(f"{value:.{1 if value < 100 else 0}f}" for value in row.values()))
-            print(f"{name} {proxy}: {json.dumps(row)}", file=sys.stderr)
+            print(f"{name} {proxy}: {json.dumps(row)}", file=sys.stderr, flush=True)
     print(f"{options.routers} routers, {options.changes} changes; {machine.processor()}")
-    print_tables([table])
-    if options.json is not None:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    print_tables([table_of(results)])
+    if options.write:
+        record = {"machine": machine.describe(), "routers": options.routers, "changes": options.changes}
+        known = json.loads(RESULT.read_text())["results"] if RESULT.exists() else {}
+        record["results"] = {**known, **results}
+        RESULT.write_text(json.dumps(record, indent=1) + "\n")
+        PAGE.write_text(written(PAGE.read_text(), figures(record), MARK))
+
+
+def row_of(found: Found) -> dict[str, float]:
+    return {
+        "all_s": found.started_s,
+        "p50_ms": percentile(found.changes_s, 0.5),
+        "p99_ms": percentile(found.changes_s, 0.99),
+        "cpu_ms": found.cpu_s * 1000,
+        "supervisor_ms": found.supervisor_s * 1000,
+        "bytes_per_router": found.memory,
+        "quiet_p99_ms": percentile(found.quiet_s, 0.99),
+        "changing_p99_ms": percentile(found.changing_s, 0.99),
+        "failed": found.failed,
+    }
+
+
+def cells_of(row: Mapping[str, float]) -> list[str]:
+    return [f"{row[key]:.{1 if 0 < row[key] < 100 else 0}f}" for key in COLUMNS]
+
+
+def table_of(results: Mapping[str, Mapping[str, float]]) -> Table:
+    table = Table("source", "proxy", *COLUMNS.values())
+    for name, row in results.items():
+        table.add_row(*name.split(), *cells_of(row))
+    return table
+
+
+def figures(record: Mapping[str, Any]) -> str:
+    """The results in Markdown."""
+    lines = [f"| source | proxy | {' | '.join(COLUMNS.values())} |", "|---|---|" + "---:|" * len(COLUMNS)]
+    lines += [f"| {' | '.join((*name.split(), *cells_of(row)))} |" for name, row in record["results"].items()]
+    where = record["machine"]
+    how = f"{record['routers']:,} routers, {record['changes']} changes one after the other, throttle 0"
+    lines += ["", f"{how}; one core for the proxy, one for source, servers and clients."]
+    lines.append(f"{where['processor']}, {where['date']}.")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
