@@ -37,11 +37,13 @@ class Own:
 
     def among(self, details: Mapping[str, Answer]) -> str | None:
         """The identity of the own container among those of a daemon, by identity; None: it cannot be told."""
-        found = [key for key in details if key in self.exact]
+        found = [key for key in self.exact if key in details]
+        likely = [key for key in self.shared if key in details]
         if not found and self.layer:
-            found = [key for key, each in details.items() if _layer(each) == self.layer]
+            found = [key for key in likely if _layer(details[key]) == self.layer]
+            found = found or [key for key, each in details.items() if _layer(each) == self.layer]
         if not found:
-            found = [key for key in details if key in self.shared]
+            found = likely
             if any(_joins(each, key, details[key]) for key in found for each in details.values()):
                 return None
         return found[0] if len(found) == 1 else None

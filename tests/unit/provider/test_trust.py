@@ -120,7 +120,7 @@ def container(key: str, **more: Any) -> dict[str, Any]:
 
 def refused(store: DockerStore, *containers: dict[str, Any]) -> dict[str, str]:
     """The faults of the middlewares."""
-    middlewares = store._reading([*containers]).config.http.middlewares
+    middlewares = store._reading({each["Id"]: each for each in containers}).config.http.middlewares
     return {name: "; ".join(each.faults) for name, each in middlewares.items()}
 
 
