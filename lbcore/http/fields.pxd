@@ -2,7 +2,9 @@
 
 from libc.stdint cimport uint8_t
 
+from lbcore.http.field_list cimport FieldBlock, FieldList
 from lbcore.http.message cimport Message
+from lbcore.http.render cimport ForwardPolicy
 from lbcore.http.request cimport Request, RequestPolicy
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span
@@ -11,19 +13,6 @@ cdef enum:
     FIELDS_MALFORMED = -1      # of the `complete_…`: the stream is to be reset, as RFC 9113 section 8.1.1 says
     REQUEST_TRAILER_BYTES = 16384      # most bytes of a trailer section
     ANSWER_TRAILER_BYTES = 65536       # statuses of gRPC with details are as large as heads
-
-cdef struct Field:             # laid out as nghttp2_nv and nghttp3_nv are
-    const char* name
-    const char* value
-    size_t name_length
-    size_t value_length
-    uint8_t flags
-
-cdef struct FieldList:         # kept from one message to the next; its spans are those of the message
-    Field* fields              # owned
-    Py_ssize_t count
-    Py_ssize_t capacity
-    char status[4]
 
 cdef struct RequestFields:     # what has come of a request's field section; zeroed at first
     Span scheme                # pseudo-headers, in the request's arena
@@ -48,9 +37,10 @@ cdef int complete_request(RequestFields* fields, Request request, bint ended, co
 cdef int take_response_field(Response response, Span name, Span value) noexcept
 cdef int complete_response(Response response, bint ended, bint head_request) noexcept
 cdef int take_trailer_field(Message trailers, Span name, Span value) noexcept
-cdef int list_status(int status, FieldList* into) noexcept
+cdef int list_status(int status, Py_ssize_t more, FieldList* into) noexcept
 cdef int list_response(Response response, Span date, FieldList* into) noexcept
-cdef int list_request(Request request, const char* text, Py_ssize_t length, bint encrypted, bint websocket, FieldList* into) noexcept
+cdef int list_request(Request request, const ForwardPolicy* policy, Span path_prefix, bint encrypted, bint websocket,
+                      FieldList* into) noexcept
 cdef bint is_grpc(Request request) noexcept
 cdef int list_grpc_status(int status, FieldList* into) noexcept
-cdef int list_trailers(Message trailers, FieldList* into) noexcept
+cdef int pack_trailers(Message trailers, FieldBlock** into) noexcept

@@ -7,38 +7,33 @@ that decodes it; whatever could mean something else in HTTP/1 is looked at here 
 import base64
 import os
 
-from libc.stdint cimport uint8_t
-from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memchr, memcpy, strlen
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memcpy, strlen
 
 from lbcore.http.arena cimport arena_alloc
+from lbcore.http.field_list cimport Field, FieldBlock, FieldList, list_add, list_begin, list_named
 from lbcore.http.framing cimport BODY_CHUNKED, BODY_LENGTH, BODY_NONE, BODY_UNTIL_CLOSE, connection_lists, frame_request, frame_response
 from lbcore.http.head cimport Header, RequestHead
+from lbcore.http.heap cimport heap_take
 from lbcore.http.known cimport (
-    H_CONNECTION, H_CONTENT_LENGTH, H_DATE, H_DROPPED, H_HOST, H_KEEP_ALIVE, H_OTHER, H_PROXY_CONNECTION, H_TE, H_TRAILER,
-    H_TRANSFER_ENCODING, H_UPGRADE, header_kind, is_hop_by_hop,
+    H_CONTENT_LENGTH, H_DATE, H_DROPPED, H_HOST, H_OTHER, H_TE, H_TRAILER, H_TRANSFER_ENCODING, header_kind, is_hop_by_hop, is_of_http1,
 )
 from lbcore.http.message cimport Message
-from lbcore.http.pico cimport pico_parse_headers
-from lbcore.http.render cimport status_text
+from lbcore.http.render cimport ADDED_LINES, ForwardPolicy, forwarded_for, host_to_send, put_lines, status_text
 from lbcore.http.request cimport Request, RequestPolicy
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_eq, span_ieq, span_of
 
 cdef enum:
-    FIRST_FIELDS = 64
     FIELD_BYTES = 32           # what each field counts beside its bytes (RFC 9113 section 6.5.2)
     MAX_RESPONSE_LINES = 10000
-
-
-cdef inline bint has_byte(Span text, int byte) noexcept nogil:
-    return text.len > 0 and memchr(text.ptr, byte, text.len) != NULL
 
 
 cdef enum:
     IN_NAME = 1                # not in the name of a field: controls, space, colon, capitals, what is not ASCII
     IN_VALUE = 2               # not in its value: NUL and the ends of lines
-    SHORT_BYTES = 48           # a value up to that length is looked at once, byte by byte
+    IN_PSEUDO = 4              # nor, in that of a pseudo-header, the space
+    LEAST_SAFE = 0x21          # from here on no byte is IN_VALUE or IN_PSEUDO; in values the space is safe, too
 
 cdef uint8_t UNSAFE[256]       # bits for each byte
 
@@ -48,10 +43,29 @@ cdef void fill_unsafe() noexcept:
     for byte in range(256):
         UNSAFE[byte] = IN_NAME if byte <= 0x20 or byte >= 0x7F or byte == c":" or c"A" <= byte <= c"Z" else 0
     for byte in (0, c"\n", c"\r"):
-        UNSAFE[byte] |= IN_VALUE
+        UNSAFE[byte] |= IN_VALUE | IN_PSEUDO
+    UNSAFE[<int>c" "] |= IN_PSEUDO
 
 
 fill_unsafe()
+
+
+cdef bint is_clean(Span text, uint8_t bit, uint64_t least) noexcept nogil:
+    """Whether no byte of a value has a bit in UNSAFE, which no byte from `least` on has. Words of eight such bytes are passed at once."""
+    cdef uint64_t word, ones = 0x0101010101010101
+    cdef Py_ssize_t i = 0, end
+    while i < text.len:
+        end = min(i + 8, text.len)
+        if end - i == 8:
+            memcpy(&word, text.ptr + i, 8)
+            if (word - ones * least) & ~word & ones * 0x80 == 0:      # the top bit stays where a byte is below `least`
+                i = end
+                continue
+        while i < end:
+            if UNSAFE[<uint8_t>text.ptr[i]] & bit:
+                return False
+            i += 1
+    return True
 
 
 cdef bint is_safe(Span name, Span value) noexcept nogil:
@@ -62,21 +76,12 @@ cdef bint is_safe(Span name, Span value) noexcept nogil:
         return False
     for i in range(name.len):
         seen |= UNSAFE[<uint8_t>name.ptr[i]]
-    if seen & IN_NAME:
-        return False
-    if value.len > SHORT_BYTES:
-        return not (has_byte(value, c"\n") or has_byte(value, c"\r") or has_byte(value, 0))
-    for i in range(value.len):
-        seen |= UNSAFE[<uint8_t>value.ptr[i]]
-    return not seen & IN_VALUE
+    return not seen & IN_NAME and is_clean(value, IN_VALUE, LEAST_SAFE - 1)
 
 
 cdef bint is_of_connection(uint8_t kind, Span value) noexcept nogil:
-    """Whether a field concerns a connection of HTTP/1, so that no message may have it (RFC 9113 section 8.2.2)."""
-    if kind == H_TE:
-        return not span_ieq(value, b"trailers", 8)
-    return kind == H_CONNECTION or kind == H_KEEP_ALIVE or kind == H_PROXY_CONNECTION or kind == H_TRANSFER_ENCODING \
-        or kind == H_UPGRADE
+    """Whether no message may have a field, because it concerns a connection of HTTP/1."""
+    return is_of_http1(kind) and not (kind == H_TE and span_ieq(value, b"trailers", 8))
 
 
 cdef bint put_field(Message message, Span name, Span value) noexcept:
@@ -121,7 +126,7 @@ cdef int take_request_field(RequestFields* fields, Request request, Span name, S
         return 0
     if name.len and name.ptr[0] == c":":
         value = own_copy(request, value)
-        if has_byte(value, c"\n") or has_byte(value, c"\r") or has_byte(value, 0) or has_byte(value, c" "):
+        if not is_clean(value, IN_PSEUDO, LEAST_SAFE):
             fields.malformed = True
         elif span_eq(name, b":method", 7):
             fields.malformed = request.head.method.len != 0 or value.len == 0
@@ -335,40 +340,15 @@ cdef int complete_response(Response response, bint ended, bint head_request) noe
 
 # Lists
 
-cdef Field* next_field(FieldList* list) noexcept:
-    """Room for one more; NULL without memory."""
-    cdef Py_ssize_t capacity
-    cdef void* moved
-    if list.count == list.capacity:
-        capacity = list.capacity * 2 if list.capacity else FIRST_FIELDS
-        moved = realloc(list.fields, capacity * sizeof(Field))
-        if moved == NULL:
-            return NULL
-        list.fields = <Field*>moved
-        list.capacity = capacity
-    list.count += 1
-    return &list.fields[list.count - 1]
-
-
-cdef inline int add(FieldList* list, const char* name, size_t name_length, const char* value, size_t value_length) noexcept:
-    cdef Field* field = next_field(list)
-    if field == NULL:
+cdef int list_status(int status, Py_ssize_t more, FieldList* into) noexcept:
+    """The status of an answer's head, and room for more fields. 0, or -1 without memory."""
+    if list_begin(into, more + 1) < 0:
         return -1
-    field.name = name
-    field.name_length = name_length
-    field.value = value
-    field.value_length = value_length
-    field.flags = 0
-    return 0
-
-
-cdef int list_status(int status, FieldList* into) noexcept:
-    """The head of an answer without fields. 0, or -1 without memory."""
-    into.count = 0
     into.status[0] = <char>(c"0" + status // 100)
     into.status[1] = <char>(c"0" + status // 10 % 10)
     into.status[2] = <char>(c"0" + status % 10)
-    return add(into, b":status", 7, into.status, 3)
+    list_named(into, b":status", 7, span_of(into.status, 3))
+    return 0
 
 
 cdef int list_response(Response response, Span date, FieldList* into) noexcept:
@@ -380,7 +360,7 @@ cdef int list_response(Response response, Span date, FieldList* into) noexcept:
     cdef Py_ssize_t i
     cdef uint8_t kind
     cdef bint dated = date.len == 0, lengthy = False
-    if list_status(response.status if response.status != 101 else 200, into) < 0:
+    if list_status(response.status if response.status != 101 else 200, response.n_headers + 1, into) < 0:
         return -1
     for i in range(response.n_headers):
         kind = response.kinds[i]
@@ -397,10 +377,10 @@ cdef int list_response(Response response, Span date, FieldList* into) noexcept:
             elif kind == H_OTHER and connection_lists(response.headers, response.kinds, response.n_headers,
                                                       response.headers[i].name):
                 continue
-        if add(into, response.headers[i].name.ptr, response.headers[i].name.len, response.headers[i].value.ptr,
-               response.headers[i].value.len) < 0:
-            return -1
-    return 0 if dated else add(into, b"date", 4, date.ptr, date.len)
+        list_add(into, response.headers[i].name, response.headers[i].value)
+    if not dated:
+        list_named(into, b"date", 4, date)
+    return 0
 
 
 cdef bint is_grpc(Request request) noexcept:
@@ -428,63 +408,112 @@ cdef int list_grpc_status(int status, FieldList* into) noexcept:
         code = b"8"                # RESOURCE_EXHAUSTED
     elif status == 429 or 502 <= status <= 504:
         code = b"14"               # UNAVAILABLE
-    into.count = 0
-    if add(into, b":status", 7, b"200", 3) or add(into, b"content-type", 12, b"application/grpc", 16) \
-            or add(into, b"grpc-status", 11, code, strlen(code)):
+    if list_status(200, 3, into) < 0:
         return -1
-    return add(into, b"grpc-message", 12, text.ptr, text.len) if text.len else 0
-
-
-cdef int list_trailers(Message trailers, FieldList* into) noexcept:
-    """The fields of a trailer section, less what may not stand there. 0, or -1 without memory."""
-    cdef Py_ssize_t i
-    into.count = 0
-    for i in range(trailers.n_headers):
-        if trailers.kinds[i] == H_OTHER and add(into, trailers.headers[i].name.ptr, trailers.headers[i].name.len,
-                                                trailers.headers[i].value.ptr, trailers.headers[i].value.len) < 0:
-            return -1
+    list_named(into, b"content-type", 12, span_of(b"application/grpc", 16))
+    list_named(into, b"grpc-status", 11, span_of(code, strlen(code)))
+    if text.len:
+        list_named(into, b"grpc-message", 12, text)
     return 0
 
 
-cdef int list_request(Request request, const char* text, Py_ssize_t length, bint encrypted, bint websocket, FieldList* into) noexcept:
-    """List the fields of a request for HTTP/2 from the HTTP/1 head that `render_request` wrote, which alone decides what is sent.
+cdef int list_request(Request request, const ForwardPolicy* policy, Span path_prefix, bint encrypted, bint websocket,
+                      FieldList* into) noexcept:
+    """List the fields of a request to a server, as `render_request` writes its lines. Returns 0, or -1 without memory.
 
+    encrypted  the connection to the server is TLS.
     websocket  as an extended CONNECT (RFC 8441), whose stream is the websocket.
-    Returns 0, or -1 without memory. The list refers to `text`.
+    The list refers to the request, the policy, and constants.
     """
-    cdef const char* line = <const char*>memchr(text, c"\n", length)
-    cdef const char* path = text + request.head.method.len + 1
-    cdef size_t count = request.n_headers + 16
-    cdef Header* headers
+    cdef Span addresses, path = whole_path(request, path_prefix)
+    if path.len == 0 or forwarded_for(request, policy, &addresses) < 0 or list_begin(into, request.n_headers + ADDED_LINES + 5) < 0:
+        return -1
+    if websocket:
+        list_named(into, b":method", 7, span_of(b"CONNECT", 7))
+        list_named(into, b":protocol", 9, span_of(b"websocket", 9))
+    else:
+        list_named(into, b":method", 7, request.head.method)
+    list_named(into, b":scheme", 7, span_of(b"https", 5) if encrypted else span_of(b"http", 4))
+    list_named(into, b":path", 5, path)
+    list_named(into, b":authority", 10, host_to_send(request, policy))
+    put_lines(NULL, into, request, policy, addresses)
+    if websocket:
+        drop_field(into, span_of(b"sec-websocket-key", 17))    # nothing answers it there
+    return 0
+
+
+cdef Span whole_path(Request request, Span prefix) noexcept:
+    """The path for a server, with its query, in one piece: where it stands, or a copy in the request's arena. Empty without memory."""
+    cdef RequestHead* head = &request.head
+    cdef char* copy
+    cdef char* out
+    if prefix.len == 0:
+        if not head.has_query:
+            return head.path
+        if head.query.ptr == head.path.ptr + head.path.len + 1 and head.path.ptr[head.path.len] == c"?":
+            return span_of(head.path.ptr, head.path.len + 1 + head.query.len)
+    copy = out = arena_alloc(&request.arena, prefix.len + head.path.len + 1 + head.query.len)
+    if copy == NULL:
+        return span_of(NULL, 0)
+    if prefix.len:
+        memcpy(out, prefix.ptr, prefix.len)
+    out += prefix.len
+    memcpy(out, head.path.ptr, head.path.len)
+    out += head.path.len
+    if head.has_query:
+        out[0] = c"?"
+        out += 1
+        if head.query.len:
+            memcpy(out, head.query.ptr, head.query.len)
+        out += head.query.len
+    return span_of(copy, out - copy)
+
+
+cdef void drop_field(FieldList* list, Span name) noexcept:
+    """Remove the fields of a name, given in lower case."""
+    cdef Py_ssize_t i, left = 0
+    for i in range(list.count):
+        if not span_ieq(span_of(list.fields[i].name, <Py_ssize_t>list.fields[i].name_length), name.ptr, name.len):
+            list.fields[left] = list.fields[i]
+            left += 1
+    list.count = left
+
+
+cdef int pack_trailers(Message trailers, FieldBlock** into) noexcept:
+    """Copy the fields of a trailer section, less what may not stand there, into a block that is the caller's from here on; NULL: there
+    are none. Returns 0, or -1 without memory."""
+    cdef Py_ssize_t i, count = 0, size = 0
     cdef Header* header
-    cdef uint8_t kind
-    cdef size_t i
-    cdef int result = -1
-    into.count = 0
-    if line == NULL:
+    cdef FieldBlock* block
+    cdef Field* field
+    cdef char* text
+    into[0] = NULL
+    for i in range(trailers.n_headers):
+        if trailers.kinds[i] == H_OTHER:
+            count += 1
+            size += trailers.headers[i].name.len + trailers.headers[i].value.len
+    if count == 0:
+        return 0
+    block = <FieldBlock*>heap_take(sizeof(FieldBlock) + count * sizeof(Field) + size)
+    if block == NULL:
         return -1
-    headers = <Header*>malloc(count * sizeof(Header))
-    if headers == NULL:
-        return -1
-    # " HTTP/1.1\r" stands between the path and the end of the line.
-    if pico_parse_headers(line + 1, length - (line + 1 - text), headers, &count, 0) > 0 \
-            and (add(into, b":method", 7, b"CONNECT", 7) == 0 and add(into, b":protocol", 9, b"websocket", 9) == 0 if websocket
-                 else add(into, b":method", 7, text, request.head.method.len) == 0) \
-            and add(into, b":scheme", 7, b"https" if encrypted else b"http", 5 if encrypted else 4) == 0 \
-            and add(into, b":path", 5, path, line - 10 - path) == 0:
-        result = 0
-        for i in range(count):
-            header = &headers[i]
-            kind = header_kind(header.name)
-            if kind == H_HOST:
-                result = add(into, b":authority", 10, header.value.ptr, header.value.len)
-            elif kind == H_TE:
-                result = add(into, b"te", 2, b"trailers", 8)
-            elif websocket and span_ieq(header.name, b"sec-websocket-key", 17):
-                continue               # nothing answers it there
-            elif kind != H_CONNECTION and kind != H_UPGRADE and kind != H_TRANSFER_ENCODING:
-                result = add(into, header.name.ptr, header.name.len, header.value.ptr, header.value.len)
-            if result:
-                break
-    free(headers)
-    return result
+    text = <char*>&block.fields[count]
+    block.count = 0
+    for i in range(trailers.n_headers):
+        if trailers.kinds[i] != H_OTHER:
+            continue
+        header = &trailers.headers[i]
+        field = &block.fields[block.count]
+        memcpy(text, header.name.ptr, header.name.len)
+        field.name = text
+        field.name_length = header.name.len
+        text += header.name.len
+        if header.value.len:
+            memcpy(text, header.value.ptr, header.value.len)
+        field.value = text
+        field.value_length = header.value.len
+        field.flags = 0
+        text += header.value.len
+        block.count += 1
+    into[0] = block
+    return 0

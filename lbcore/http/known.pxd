@@ -36,6 +36,13 @@ cdef inline bint is_hop_by_hop(uint8_t kind) noexcept nogil:
     return H_CONNECTION <= kind <= H_PROXY_AUTHORIZATION
 
 
+cdef inline bint is_of_http1(uint8_t kind) noexcept nogil:
+    """Whether a header concerns a connection of HTTP/1, so that no message of HTTP/2 or HTTP/3 has it (RFC 9113 section 8.2.2). Te may
+    stand there, for trailers alone."""
+    return is_hop_by_hop(kind) and kind != H_TRAILER and kind != H_PROXY_AUTHENTICATE and kind != H_PROXY_AUTHORIZATION \
+        or kind == H_TRANSFER_ENCODING
+
+
 cdef inline bint is_managed(uint8_t kind) noexcept nogil:
     return H_X_REAL_IP <= kind <= H_X_FORWARDED_OTHER
 

@@ -2,6 +2,7 @@
 
 
 from lbcore.http.buffer cimport Buffer
+from lbcore.http.field_list cimport FieldList
 from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
@@ -17,6 +18,13 @@ cdef struct ForwardPolicy:     # how X-Forwarded-* and Host are written for one 
     bint pass_host
 
 
+cdef enum:
+    ADDED_LINES = 8            # most lines that `put_lines` adds to the headers of a request
+
+
+cdef int forwarded_for(Request request, const ForwardPolicy* policy, Span* into) noexcept
+cdef Span host_to_send(Request request, const ForwardPolicy* policy) noexcept nogil
+cdef char* put_lines(char* out, FieldList* list, Request request, const ForwardPolicy* policy, Span addresses) noexcept
 cdef int render_request(Request request, const ForwardPolicy* policy, Span path_prefix, Buffer* out) noexcept
 cdef int render_response(Response response, int client_minor_version, bint keep_alive, bint chunked, Span date,
                          Buffer* out) noexcept

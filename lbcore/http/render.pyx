@@ -1,6 +1,7 @@
 """Rendering of heads: requests to servers and answers to clients. No I/O.
 
-Every head is written from parsed parts, so that a server reads exactly the request that lbcore has read.
+Every head is written from parsed parts, so that a server reads exactly the request that lbcore has read. What of a request is forwarded
+is decided here for all protocols: `put_lines` writes the lines of HTTP/1, or lists them as fields.
 """
 
 from http import HTTPStatus
@@ -8,12 +9,14 @@ from http import HTTPStatus
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
+from lbcore.http.arena cimport arena_alloc
 from lbcore.http.buffer cimport Buffer, buffer_release, buffer_reserve
+from lbcore.http.field_list cimport FieldList, list_add, list_named
 from lbcore.http.framing cimport BODY_CHUNKED, connection_lists
 from lbcore.http.head cimport ClientAddress, Header, RequestHead
 from lbcore.http.known cimport (
-    H_CONTENT_LENGTH, H_DATE, H_DROPPED, H_HOST, H_OTHER, H_OWN, H_TRAILER, H_TRANSFER_ENCODING, H_UPGRADE, H_X_FORWARDED_FOR, H_X_FORWARDED_HOST,
-    H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP, is_hop_by_hop, is_managed,
+    H_CONTENT_LENGTH, H_DATE, H_DROPPED, H_HOST, H_OTHER, H_OWN, H_TE, H_TRAILER, H_TRANSFER_ENCODING, H_UPGRADE, H_X_FORWARDED_FOR,
+    H_X_FORWARDED_HOST, H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO, H_X_FORWARDED_SERVER, H_X_REAL_IP, is_hop_by_hop, is_managed, is_of_http1,
 )
 from lbcore.http.message cimport Message
 from lbcore.http.request cimport Request
@@ -116,108 +119,116 @@ cdef bint came_encrypted(Request request) noexcept:
     return False
 
 
-cdef char* put_forwarded(char* out, Request request, const ForwardPolicy* policy, const uint8_t* present) noexcept:
-    """Write the managed headers that the client must not set, or has not set."""
+cdef inline char* put_line(char* out, FieldList* list, const char* line, const char* lower, Py_ssize_t name_length,
+                           Span value) noexcept nogil:
+    """Write a line behind `out`, or list it as a field. Constants: `line`, the name with a colon and a space behind it; `lower`, the
+    name in lower case."""
+    if list != NULL:
+        list_named(list, lower, name_length, value)
+        return out
+    return put(put_span(put(out, line, name_length + 2), value), b"\r\n", 2)
+
+
+cdef inline char* pass_header(char* out, FieldList* list, const Header* header) noexcept nogil:
+    if list != NULL:
+        list_add(list, header.name, header.value)
+        return out
+    return put_header(out, header)
+
+
+cdef char* put_forwarded(char* out, FieldList* list, Request request, const ForwardPolicy* policy, const uint8_t* present) noexcept:
+    """Write the managed headers that the client must not set, or has not set, except X-Forwarded-For."""
     cdef RequestHead* head = &request.head
     cdef ClientAddress* client = head.client
-    cdef Span port
-    cdef bint websocket
+    cdef Span port, scheme
     if client.text_len and not present[<int>H_X_REAL_IP]:
-        out = put(out, b"X-Real-Ip: ", 11)
-        out = put(out, client.text, client.text_len)
-        out = put(out, b"\r\n", 2)
+        out = put_line(out, list, b"X-Real-Ip: ", b"x-real-ip", 9, span_of(client.text, client.text_len))
     if not present[<int>H_X_FORWARDED_PROTO]:
-        websocket = request.framing.upgrade
-        if policy.encrypted:
-            out = put(out, b"X-Forwarded-Proto: wss\r\n", 24) if websocket else put(out, b"X-Forwarded-Proto: https\r\n", 26)
+        if request.framing.upgrade:
+            scheme = span_of(b"wss", 3) if policy.encrypted else span_of(b"ws", 2)
         else:
-            out = put(out, b"X-Forwarded-Proto: ws\r\n", 23) if websocket else put(out, b"X-Forwarded-Proto: http\r\n", 25)
+            scheme = span_of(b"https", 5) if policy.encrypted else span_of(b"http", 4)
+        out = put_line(out, list, b"X-Forwarded-Proto: ", b"x-forwarded-proto", 17, scheme)
     if not present[<int>H_X_FORWARDED_PORT]:
         port = authority_port(head.authority)
-        out = put(out, b"X-Forwarded-Port: ", 18)
-        if port.len:
-            out = put_span(out, port)
-        elif policy.encrypted or came_encrypted(request):
-            out = put(out, b"443", 3)
-        else:
-            out = put(out, b"80", 2)
-        out = put(out, b"\r\n", 2)
+        if port.len == 0:
+            port = span_of(b"443", 3) if policy.encrypted or came_encrypted(request) else span_of(b"80", 2)
+        out = put_line(out, list, b"X-Forwarded-Port: ", b"x-forwarded-port", 16, port)
     if not present[<int>H_X_FORWARDED_HOST] and head.authority.len:
-        out = put(out, b"X-Forwarded-Host: ", 18)
-        out = put_span(out, head.authority)
-        out = put(out, b"\r\n", 2)
+        out = put_line(out, list, b"X-Forwarded-Host: ", b"x-forwarded-host", 16, head.authority)
     if not present[<int>H_X_FORWARDED_SERVER]:
-        out = put(out, b"X-Forwarded-Server: ", 20)
-        out = put_span(out, policy.server_name)
-        out = put(out, b"\r\n", 2)
+        out = put_line(out, list, b"X-Forwarded-Server: ", b"x-forwarded-server", 18, policy.server_name)
     return out
 
 
-cdef char* put_forwarded_for(char* out, Request request, const ForwardPolicy* policy) noexcept:
-    """Write X-Forwarded-For in one line: the addresses that a trusted client has sent, then the client's own address."""
-    cdef RequestHead* head = &request.head
-    cdef bint empty = True
-    cdef Py_ssize_t i
-    cdef char* start = out
-    out = put(out, b"X-Forwarded-For: ", 17)
-    for i in range(head.n_headers):
-        if request.kinds[i] == H_X_FORWARDED_FOR | H_OWN and head.headers[i].value.len == 0:
-            return start       # a middleware has removed it
-        if (policy.trusted and request.kinds[i] == H_X_FORWARDED_FOR) or request.kinds[i] == H_X_FORWARDED_FOR | H_OWN:
-            if head.headers[i].value.len:
-                if not empty:
-                    out = put(out, b", ", 2)
-                out = put_span(out, head.headers[i].value)
-                empty = False
-    if policy.append_for and head.client.text_len:
-        if not empty:
-            out = put(out, b", ", 2)
-        out = put(out, head.client.text, head.client.text_len)
-        empty = False
-    return start if empty else put(out, b"\r\n", 2)
+cdef int forwarded_for(Request request, const ForwardPolicy* policy, Span* into) noexcept:
+    """The value of X-Forwarded-For: the addresses that a trusted client has sent, then the client's own one. Empty: it is not sent.
 
-
-cdef int render_request(Request request, const ForwardPolicy* policy, Span path_prefix, Buffer* out) noexcept:
-    """Append the head of a request to a server. Returns 0, or -1 without memory. O(head)."""
+    Returns 0, or -1 without memory. The value is the client's address, or stands in the request's arena.
+    """
     cdef RequestHead* head = &request.head
-    cdef Py_ssize_t i, size
-    cdef uint8_t kind
-    cdef uint8_t present[32]
-    cdef char* at
-    cdef Span host
-    size = FIXED_BYTES + head.method.len + head.path.len + head.query.len + path_prefix.len + policy.server_name.len
-    size += 2 * head.authority.len + request.forwarded_host.len + policy.server_authority.len + head.client.text_len * 2
+    cdef Span own = span_of(head.client.text, head.client.text_len if policy.append_for else 0)
+    cdef Py_ssize_t i, size = 0
+    cdef char* out
+    into[0] = span_of(NULL, 0)
     for i in range(head.n_headers):
-        size += head.headers[i].name.len + head.headers[i].value.len + 4
-    if buffer_reserve(out, size) < 0:
+        if is_address_line(request.kinds[i], policy):
+            if request.kinds[i] & H_OWN and head.headers[i].value.len == 0:
+                return 0               # a middleware has removed it
+            size += head.headers[i].value.len + 2
+    if size == 0:
+        into[0] = own
+        return 0
+    into.ptr = out = arena_alloc(&request.arena, size + own.len)
+    if out == NULL:
         return -1
-    at = out.base + out.end
-    at = put_span(at, head.method)
-    at = put(at, b" ", 1)
-    at = put_span(at, path_prefix)
-    at = put_span(at, head.path)
-    if head.has_query:
-        at = put(at, b"?", 1)
-        at = put_span(at, head.query)
-    at = put(at, b" HTTP/1.1\r\nHost: ", 17)
+    for i in range(head.n_headers):
+        if is_address_line(request.kinds[i], policy) and head.headers[i].value.len:
+            out = put(put_span(out, head.headers[i].value), b", ", 2)
+    if own.len:
+        out = put_span(out, own)
+    elif out != into.ptr:
+        out -= 2                       # the comma behind the last one
+    into.len = out - into.ptr
+    return 0
+
+
+cdef inline bint is_address_line(uint8_t kind, const ForwardPolicy* policy) noexcept nogil:
+    """Whether a header has addresses that X-Forwarded-For of the request to a server begins with."""
+    return kind == H_X_FORWARDED_FOR | H_OWN or (policy.trusted and kind == H_X_FORWARDED_FOR)
+
+
+cdef Span host_to_send(Request request, const ForwardPolicy* policy) noexcept nogil:
+    """The Host for the server."""
     if request.forwarded_host.len and policy.pass_host:
-        host = request.forwarded_host
-    else:
-        host = head.authority if policy.pass_host and head.authority.len else policy.server_authority
-    at = put_span(at, host)
-    at = put(at, b"\r\n", 2)
+        return request.forwarded_host
+    return request.head.authority if policy.pass_host and request.head.authority.len else policy.server_authority
+
+
+cdef char* put_lines(char* out, FieldList* list, Request request, const ForwardPolicy* policy, Span addresses) noexcept:
+    """Put the head of a request to a server, but for its first line and Host.
+
+    list       NULL: written as lines of HTTP/1, behind `out`, where there is room for them; else fields of HTTP/2, with room for
+               ADDED_LINES more than the request has headers.
+    addresses  of `forwarded_for`.
+    Returns    the end of the lines.
+    """
+    cdef RequestHead* head = &request.head
+    cdef uint8_t present[32]
+    cdef uint8_t kind
+    cdef Py_ssize_t i
     for i in range(32):
         present[i] = False
     for i in range(head.n_headers):
         kind = request.kinds[i]
         if kind == H_OTHER and not request.framing.names_headers:
-            at = put_header(at, &head.headers[i])
+            out = pass_header(out, list, &head.headers[i])
             continue
         if kind & H_OWN:
             kind ^= H_OWN
             present[kind] = True
-            if head.headers[i].value.len and kind != H_HOST and kind != H_X_FORWARDED_FOR:
-                at = put_header(at, &head.headers[i])
+            if head.headers[i].value.len and kind != H_HOST and kind != H_X_FORWARDED_FOR and (list == NULL or not is_of_http1(kind)):
+                out = pass_header(out, list, &head.headers[i])
             continue
         if kind == H_DROPPED or kind == H_HOST or kind == H_TRANSFER_ENCODING or (
                 is_hop_by_hop(kind) and (kind != H_TRAILER or request.framing.body != BODY_CHUNKED)):
@@ -231,16 +242,53 @@ cdef int render_request(Request request, const ForwardPolicy* policy, Span path_
             continue
         elif kind == H_CONTENT_LENGTH and not take_length(request, i):
             continue
-        at = put_header(at, &head.headers[i])
+        out = pass_header(out, list, &head.headers[i])
+    if list == NULL:
+        out = put_hop(out, request)
+    elif present[<int>H_TE] or (request.framing.te_trailers and not request.framing.upgrade):
+        list_named(list, b"te", 2, span_of(b"trailers", 8))
+    out = put_forwarded(out, list, request, policy, present)
+    return put_line(out, list, b"X-Forwarded-For: ", b"x-forwarded-for", 15, addresses) if addresses.len else out
+
+
+cdef inline char* put_hop(char* out, Request request) noexcept:
+    """Write the lines by which HTTP/1 frames a message, and agrees on what concerns a connection."""
     if request.framing.body == BODY_CHUNKED:
-        at = put(at, b"Transfer-Encoding: chunked\r\n", 28)
+        out = put(out, b"Transfer-Encoding: chunked\r\n", 28)
     if request.framing.upgrade:
-        at = put_upgrade(at, head.headers, request.kinds, head.n_headers)
-    elif request.framing.te_trailers:
+        return put_upgrade(out, request.headers, request.kinds, request.n_headers)
+    if request.framing.te_trailers:
         # A sender of TE has to list it in Connection (RFC 9110 section 10.1.4).
-        at = put(at, b"Connection: TE\r\nTe: trailers\r\n", 30)
-    at = put_forwarded(at, request, policy, present)
-    at = put_forwarded_for(at, request, policy)
+        return put(out, b"Connection: TE\r\nTe: trailers\r\n", 30)
+    return out
+
+
+cdef int render_request(Request request, const ForwardPolicy* policy, Span path_prefix, Buffer* out) noexcept:
+    """Append the head of a request to a server. Returns 0, or -1 without memory. O(head)."""
+    cdef RequestHead* head = &request.head
+    cdef Py_ssize_t i, size
+    cdef Span addresses
+    cdef char* at
+    if forwarded_for(request, policy, &addresses) < 0:
+        return -1
+    size = FIXED_BYTES + addresses.len + head.method.len + head.path.len + head.query.len + path_prefix.len + policy.server_name.len
+    size += 2 * head.authority.len + request.forwarded_host.len + policy.server_authority.len + head.client.text_len
+    for i in range(head.n_headers):
+        size += head.headers[i].name.len + head.headers[i].value.len + 4
+    if buffer_reserve(out, size) < 0:
+        return -1
+    at = out.base + out.end
+    at = put_span(at, head.method)
+    at = put(at, b" ", 1)
+    at = put_span(at, path_prefix)
+    at = put_span(at, head.path)
+    if head.has_query:
+        at = put(at, b"?", 1)
+        at = put_span(at, head.query)
+    at = put(at, b" HTTP/1.1\r\nHost: ", 17)
+    at = put_span(at, host_to_send(request, policy))
+    at = put(at, b"\r\n", 2)
+    at = put_lines(at, NULL, request, policy, addresses)
     at = put(at, b"\r\n", 2)
     out.end = at - out.base
     return 0
@@ -260,7 +308,7 @@ cdef int render_forwarded(Request request, const ForwardPolicy* policy, Buffer* 
             present[kind] = True
     if buffer_reserve(out, FIXED_BYTES + request.head.authority.len + policy.server_name.len) < 0:
         return -1
-    out.end = put_forwarded(out.base + out.end, request, policy, present) - out.base
+    out.end = put_forwarded(out.base + out.end, NULL, request, policy, present) - out.base
     return 0
 
 

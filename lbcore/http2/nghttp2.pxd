@@ -5,7 +5,7 @@
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
-from lbcore.http.fields cimport Field
+from lbcore.http.field_list cimport Field
 from lbcore.http.heap cimport LibraryMemory
 
 cdef enum:

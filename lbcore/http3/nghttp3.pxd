@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from lbcore.http.fields cimport Field
+from lbcore.http.field_list cimport Field
 from lbcore.http.heap cimport LibraryMemory
 from lbcore.http3.ngtcp2 cimport Vec
 

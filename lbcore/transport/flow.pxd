@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 
-from lbcore.http.fields cimport FieldList
+from lbcore.http.field_list cimport FieldBlock, FieldList
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span
 from lbcore.transport.reactor cimport Flushable, Reactor
@@ -56,7 +56,7 @@ cdef struct Flow:              # one stream of a session, embedded in the stream
     Flow* older
     ByteQueue input            # bytes of the peer's body that are not consumed: they count against the windows
     BlockQueue output          # bytes of our body that are not sent, or not acknowledged
-    void* trailers             # Message behind `output`; a counted reference, dropped by `drop_trailers`; NULL = none
+    FieldBlock* trailers       # behind `output`; owned; NULL = none
     uint8_t events             # FlowEvent bits; not 0 = the flow is in the session's list of marked flows
     Flow* next_ready           # in that list
     uint64_t code              # error code with which the stream was closed, by the protocol's numbers
@@ -84,7 +84,7 @@ cdef int blocks_add(BlockQueue* queue, const char* data, Py_ssize_t length) noex
 cdef void blocks_move(BlockQueue* queue, char* into, Py_ssize_t length) noexcept nogil
 cdef Span blocks_give(BlockQueue* queue, Py_ssize_t most) noexcept nogil
 cdef void blocks_acknowledge(BlockQueue* queue, Py_ssize_t length) noexcept nogil
-cdef void drop_trailers(Flow* flow) noexcept
+cdef void drop_trailers(Flow* flow) noexcept nogil
 
 
 cdef class FlowSession(Flushable):

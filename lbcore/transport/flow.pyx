@@ -12,9 +12,9 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy, memmove
 
-from lbcore.http.fields cimport FieldList
+from lbcore.http.field_list cimport FieldList
+from lbcore.http.fields cimport pack_trailers
 from lbcore.http.heap cimport heap_give, heap_take
-from lbcore.http.known cimport H_OTHER
 from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span, span_of
 from lbcore.transport.reactor cimport Flushable
@@ -167,12 +167,9 @@ cdef void blocks_acknowledge(BlockQueue* queue, Py_ssize_t length) noexcept nogi
         drop_first(queue)
 
 
-cdef void drop_trailers(Flow* flow) noexcept:
-    cdef Message trailers
-    if flow.trailers != NULL:
-        trailers = <Message>flow.trailers
-        flow.trailers = NULL
-        Py_DECREF(trailers)
+cdef void drop_trailers(Flow* flow) noexcept nogil:
+    heap_give(flow.trailers)
+    flow.trailers = NULL
 
 
 cdef class FlowSession(Flushable):
@@ -280,19 +277,12 @@ cdef class FlowSession(Flushable):
 
     cdef int put_end(self, Flow* flow, Message trailers) except -1:
         """End the body. The trailers are copied."""
-        cdef Py_ssize_t i
-        cdef Message copy
         if flow.closed:
             return 0
         if trailers is not None and trailers.n_headers:
-            copy = Message()
-            for i in range(trailers.n_headers):
-                if trailers.kinds[i] == H_OTHER:
-                    copy.append(copy.keep(trailers.headers[i].name), copy.keep(trailers.headers[i].value))
-            if copy.n_headers:
-                drop_trailers(flow)
-                Py_INCREF(copy)
-                flow.trailers = <void*>copy
+            drop_trailers(flow)
+            if pack_trailers(trailers, &flow.trailers) < 0:
+                raise MemoryError
         flow.put_ended = True
         return self.resume(flow)
 

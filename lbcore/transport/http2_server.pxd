@@ -2,7 +2,6 @@
 
 from libc.stdint cimport int64_t
 
-from lbcore.http.buffer cimport Buffer
 from lbcore.proxy.exchange cimport Exchange, ServerStream
 from lbcore.routing.server cimport Server
 from lbcore.routing.service cimport UpstreamPolicy
@@ -31,7 +30,6 @@ cdef class Http2ServerConnection(ServerConnection):
     cdef int64_t heard_ms              # arrival of the last bytes; all times by the reactor's clock
     cdef int64_t asked_ms              # time of a PING that is not acknowledged; 0 = there is none
     cdef int64_t idle_ms               # end of the last stream
-    cdef Buffer text                   # a head in HTTP/1's form, while its fields are listed
 
     cdef int check(self) except -1
     cdef int proceed(self) except -1

@@ -12,11 +12,9 @@ cimport cython
 from libc.errno cimport ECONNRESET, EPIPE
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from lbcore.http.buffer cimport buffer_len, buffer_release
 from lbcore.http.fields cimport complete_response, list_request, take_response_field, take_trailer_field
 from lbcore.http.framing cimport BODY_NONE
 from lbcore.http.message cimport Message
-from lbcore.http.render cimport render_request
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.sink cimport Sink
@@ -141,9 +139,6 @@ cdef class Http2ServerSession(Http2Session):
 @cython.final
 cdef class Http2ServerConnection(ServerConnection):
     """A connection of HTTP/2. `http2_to` makes it."""
-
-    def __dealloc__(self):
-        buffer_release(&self.text)
 
     cdef int go_on(self) except -1:
         self.settle()
@@ -338,17 +333,11 @@ cdef class Http2ServerStream(ServerStream):
         cdef Http2ServerConnection connection = self.connection
         cdef Http2ServerSession session = connection.session
         cdef bint has_body = exchange.request.framing.body != BODY_NONE
-        cdef int result
         exchange.forward.server_authority = self.server.authority
-        result = render_request(exchange.request, &exchange.forward, self.server.prefix, &connection.text)
-        if result == 0:
-            result = list_request(exchange.request, connection.text.base + connection.text.start, buffer_len(&connection.text),
-                                  connection.encrypted, self.asks_to_switch, session.list)
-        if result == 0:
-            result = session.submit_request(&self.flow, has_body or self.asks_to_switch)
-        buffer_release(&connection.text)
-        if result < 0:
+        if list_request(exchange.request, &exchange.forward, self.server.prefix, connection.encrypted, self.asks_to_switch,
+                        session.list) < 0:
             raise MemoryError
+        session.submit_request(&self.flow, has_body or self.asks_to_switch)
         self.sent = not has_body
         if self.sent:
             self.await_answer()

@@ -12,8 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint8_t
 from libc.string cimport memcpy
 
 from lbcore.http.buffer cimport Buffer, buffer_acquire, buffer_len, buffer_release, buffer_reserve, buffer_room
-from lbcore.http.fields cimport list_status, list_trailers
-from lbcore.http.message cimport Message
+from lbcore.http.fields cimport list_status
 from lbcore.http.span cimport Span, span_of
 from lbcore.http2.memory cimport session_memory
 from lbcore.http2.nghttp2 cimport *
@@ -164,8 +163,7 @@ cdef ssize_t on_read(void* session, int32_t stream_id, uint8_t* into, size_t len
         flow.eof = True
         if flow.trailers != NULL:
             flags[0] |= NGHTTP2_DATA_FLAG_NO_END_STREAM
-            if list_trailers(<Message>flow.trailers, self.list) < 0 \
-                    or nghttp2_submit_trailer(session, stream_id, self.list.fields, <size_t>self.list.count) < 0:
+            if nghttp2_submit_trailer(session, stream_id, flow.trailers.fields, flow.trailers.count) < 0:
                 return NGHTTP2_ERR_CALLBACK_FAILURE
             drop_trailers(flow)
     return n
@@ -536,7 +534,7 @@ cdef class Http2Session(FlowSession):
     cdef int submit_interim(self, Flow* flow, int status) except -1:
         if self.session == NULL or flow.closed:
             return 0
-        if (status and list_status(status, self.list) < 0) or nghttp2_submit_headers(
+        if (status and list_status(status, 0, self.list) < 0) or nghttp2_submit_headers(
                 self.session, NGHTTP2_FLAG_NONE, <int32_t>flow.id, NULL, self.list.fields, <size_t>self.list.count, NULL) < 0:
             raise MemoryError
         return self.reactor.touch(self)

@@ -11,9 +11,8 @@ import logging
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from lbcore.http.fields cimport list_status, list_trailers
+from lbcore.http.fields cimport list_status
 from lbcore.http.heap cimport library_memory
-from lbcore.http.message cimport Message
 from lbcore.http.span cimport Span, span_of
 from lbcore.http3.nghttp3 cimport *
 from lbcore.http3.ngtcp2 cimport *
@@ -332,8 +331,7 @@ cdef ssize_t on_read(void* http, int64_t stream_id, Vec* pieces, size_t count, u
         flow.eof = True
         if flow.trailers != NULL:
             flags[0] |= NGHTTP3_DATA_FLAG_NO_END_STREAM
-            if list_trailers(<Message>flow.trailers, self.list) < 0 \
-                    or nghttp3_conn_submit_trailers(http, stream_id, self.list.fields, <size_t>self.list.count) != 0:
+            if nghttp3_conn_submit_trailers(http, stream_id, flow.trailers.fields, flow.trailers.count) != 0:
                 return NGHTTP3_ERR_CALLBACK_FAILURE
             drop_trailers(flow)
         if flow.resets_after:
@@ -686,7 +684,7 @@ cdef class Http3Session(QuicSession):
     cdef int submit_interim(self, Flow* flow, int status) except -1:
         if self.conn == NULL or flow.closed:
             return 0
-        if (status and list_status(status, self.list) < 0) \
+        if (status and list_status(status, 0, self.list) < 0) \
                 or nghttp3_conn_submit_info(self.http, flow.id, self.list.fields, <size_t>self.list.count) != 0:
             raise MemoryError
         return self.reactor.touch(self)

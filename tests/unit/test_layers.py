@@ -50,7 +50,7 @@ ALLOWED["cli"] = {*ALLOWED, "cli"}
 INTERNAL = {
     f"lbcore.{package}.{name}"
     for package, names in {
-        "http": "arena buffer cookie fields heap lenient pico reflect sink spare",
+        "http": "arena buffer cookie field_list fields heap lenient pico reflect sink spare",
         "http2": "memory nghttp2",
         "http3": "nghttp3 ngtcp2",
         "middleware": "spool",
