@@ -1,7 +1,5 @@
 # Heads as lists of fields, as HTTP/2 and HTTP/3 carry them: read into a message field by field, and listed from one.
 
-from libc.stdint cimport uint8_t
-
 from lbcore.http.field_list cimport FieldBlock, FieldList
 from lbcore.http.message cimport Message
 from lbcore.http.render cimport ForwardPolicy
