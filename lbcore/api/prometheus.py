@@ -9,7 +9,9 @@ from prometheus_client.registry import Collector
 
 from lbcore.api.runtime import Runtime
 from lbcore.config.difference import qualify
-from lbcore.config.static import Labels
+from lbcore.config.static import Labels, Prometheus
+from lbcore.config.static.metrics import label_of
+from lbcore.observability.header_labels import values_of
 from lbcore.observability.series import KINDS, labels_of, tls_labels_of
 from lbcore.routing.balancer import Balancer, LoadBalancer
 from lbcore.routing.compile_middlewares import calls_of
@@ -273,11 +275,13 @@ class RequestCollector(Collector):
         }
         names, counters = self._names(), self._runtime.region.request_counters()
         own = {"entrypoint": ["entrypoint"], "router": ["router", "service"], "service": ["service"]}
+        headers = [*map(label_of, self._labels.header_labels)] if isinstance(self._labels, Prometheus) else []
+        by_headers = self._runtime.region.label_counters() if headers else {}
         for kind in (kind for kind in KINDS if told[kind]):
             labels = ["code", "method", "protocol", *own[kind]]
             prefix, about = f"lbcore_{kind}", f"on {'an' if kind == 'entrypoint' else 'a'} {kind}"
             requests = CounterMetricFamily(
-                f"{prefix}_requests", f"How many HTTP requests processed {about}", labels=labels
+                f"{prefix}_requests", f"How many HTTP requests processed {about}", labels=[*labels, *headers]
             )
             bytes_in = CounterMetricFamily(
                 f"{prefix}_requests_bytes", f"The total size of requests in bytes {about}", labels=labels
@@ -295,7 +299,8 @@ class RequestCollector(Collector):
                 if found != kind or index not in names[kind]:
                     continue
                 values = [str(status), method, protocol, *names[kind][index]]
-                requests.add_metric(values, count)
+                if not headers:
+                    requests.add_metric(values, count)
                 bytes_in.add_metric(values, received)
                 bytes_out.add_metric(values, sent)
                 upto, cumulative = 0, []
@@ -304,6 +309,14 @@ class RequestCollector(Collector):
                     if bound in bounds:
                         cumulative.append((f"{bound:g}", upto))
                 durations.add_metric(values, [*cumulative, ("+Inf", count)], seconds)
+            told_apart: dict[tuple[str, ...], int] = {}
+            for (key, text), count in by_headers.items():
+                found, index, status, method, protocol = labels_of(key)
+                if found == kind and index in names[kind]:
+                    each = (str(status), method, protocol, *names[kind][index], *values_of(text, len(headers)))
+                    told_apart[each] = told_apart.get(each, 0) + count
+            for each, count in told_apart.items():
+                requests.add_metric(each, count)
             yield from (requests, durations, bytes_in, bytes_out)
             by_tls = CounterMetricFamily(
                 f"{prefix}_requests_tls",
@@ -315,6 +328,9 @@ class RequestCollector(Collector):
                 if labelled is not None and labelled[0] == kind and labelled[1] in names[kind]:
                     by_tls.add_metric([*labelled[2:], *names[kind][labelled[1]]], count)
             yield by_tls
+        if headers:
+            help_text = "Requests that count with other values in their labels of headers, for want of room"
+            yield CounterMetricFamily("lbcore_header_labels_shed", help_text, value=self._runtime.region.labels_shed)
 
     def _members(self) -> Iterator[Metric]:
         """Metrics that Traefik does not have: servers, choices of parents, mirrors, retries, sessions."""

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import socket
 import tempfile
 
@@ -27,17 +26,20 @@ def is_wanted(static: StaticConfig) -> bool:
 
 
 class AdminServer:
-    """`url`: its address for workers. `close` removes the socket."""
+    """`url`: its address, for processes that inherit the descriptor `address`. No name in a folder leads to it, so that
+    nothing is left of it, however the process ends."""
 
     def __init__(self) -> None:
         self._live: Live | None = None
-        self._folder = tempfile.mkdtemp(prefix="lbcore-")
-        self.path = os.path.join(self._folder, "admin.sock")
-        self.url = f"unix:{self.path}"
         # Bound at once, so that requests before the start of the application wait for it.
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        self._sock.bind(self.path)
+        with tempfile.TemporaryDirectory(prefix="lbcore-") as folder:
+            path = os.path.join(folder, "admin.sock")
+            self._sock.bind(path)
+            self.address = os.open(path, os.O_PATH | os.O_CLOEXEC)
         self._sock.listen(128)
+        self.path = f"/proc/self/fd/{self.address}"
+        self.url = f"unix:{self.path}"
 
     async def run(self, runtime: Runtime) -> None:
         """Serve until cancelled."""
@@ -69,6 +71,8 @@ class AdminServer:
             self._live.close()
 
     def close(self) -> None:
-        """Remove the socket."""
+        """Close the socket. Safe to call twice."""
         self._sock.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self.address >= 0:
+            os.close(self.address)
+            self.address = -1

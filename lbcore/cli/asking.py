@@ -51,17 +51,26 @@ class View:
     count: int
 
     def show(self, look: Callable[[ApiClient], Look], token: str = "") -> NoReturn:
+        """Print what `look` finds at an instance, as `again` does."""
+        from lbcore.remote.client import ApiClient, ApiError
+
+        try:
+            client = ApiClient(self.url, token)
+        except ApiError as error:
+            fail(str(error))
+        self.again(lambda: look(client))
+
+    def again(self, look: Callable[[], Look]) -> NoReturn:
         """Print what `look` finds, once or again and again, and exit with the code of the last look.
 
         When the instance cannot be asked the first time, that is the end; later on it is said, and asked again.
         """
-        from lbcore.remote.client import ApiClient, ApiError
+        from lbcore.remote.client import ApiError
         from lbcore.remote.show import console_for
 
         code = EXIT_WELL
         try:
-            client = ApiClient(self.url, token)
-            found = look(client)
+            found = look()
             with _Page(self, console_for(sys.stdout)) as page:
                 left = self.count
                 while True:
@@ -72,7 +81,7 @@ class View:
                         break
                     time.sleep(self.seconds)
                     try:
-                        found = look(client)
+                        found = look()
                     except ApiError as error:
                         found = Look({"error": str(error)}, [f"error: {error}"], EXIT_CANNOT_ASK)
         except ApiError as error:

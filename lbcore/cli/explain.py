@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
-from lbcore.cli.asking import API
+from lbcore.cli.asking import Look, View, viewing
 from lbcore.cli.base import AskingCommand, fail, print_problems
 
 
@@ -20,10 +19,9 @@ from lbcore.cli.base import AskingCommand, fail, print_problems
 @click.option("-H", "--header", "headers", multiple=True, help="A header of the request, 'Name: value'.")
 @click.option("--client", default="192.0.2.1", help="Address of the client.")
 @click.option("--entry-point", default="", help="The entry point that receives it; default: the first with routers.")
-@click.option("--json", "as_json", is_flag=True, help="Print the lines as JSON.")
-@API
+@viewing()
 def explain(
-    config: str | None, request: str, headers: tuple[str, ...], client: str, entry_point: str, as_json: bool, url: str
+    config: str | None, request: str, headers: tuple[str, ...], client: str, entry_point: str, view: View
 ) -> None:
     """Explain the route of a request: lbcore explain --config traefik.yml 'GET http://shop.test/cart' -H 'X-QA: 1'.
 
@@ -40,20 +38,14 @@ def explain(
       0  it is explained
       1  it is no request, the configuration is refused, or the instance cannot be asked
     """
-    lines = _by_file(config, request, headers, client, entry_point) if config else []
-    if not config:
-        from lbcore.remote.client import ApiClient, ApiError
+    asked = {"request": request, "headers": list(headers), "client": client, "entryPoint": entry_point}
+    if config:
+        view.again(lambda: _shown(_by_file(config, request, headers, client, entry_point)))
+    view.show(lambda api: _shown(api.ask("/api/explain", "POST", asked)["lines"]))
 
-        asked = {"request": request, "headers": list(headers), "client": client, "entryPoint": entry_point}
-        try:
-            lines = ApiClient(url).ask("/api/explain", "POST", asked)["lines"]
-        except ApiError as error:
-            fail(str(error))
-    if as_json:
-        click.echo(json.dumps({"lines": lines}, indent=2))
-    else:
-        for line in lines:
-            click.echo(line)
+
+def _shown(lines: list[str]) -> Look:
+    return Look({"lines": lines}, [*lines])
 
 
 def _by_file(config: str, request: str, headers: tuple[str, ...], client: str, entry_point: str) -> list[str]:

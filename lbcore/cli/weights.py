@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
@@ -46,7 +46,10 @@ def weights(
     if (reset and weights) or (reset and not service):
         fail("give weights like v1=90 v2=10, or --reset")
     if reset or weights:
-        _set(service, weights, reset, force, layer, token, view.url)
+        node = _set(service, weights, reset, force, layer, token, view.url)
+        if not view.watch:
+            _tell(node, view.as_json)
+            return
 
     def look(client: ApiClient) -> Look:
         roots = client.ask("/api/tree")
@@ -89,7 +92,8 @@ def find(
 
 def _set(
     service: str, weights: tuple[str, ...], reset: bool, force: bool, layer: str | None, token: str, url: str
-) -> NoReturn:
+) -> dict[str, Any]:
+    """Change the weights of a service. Returns its node."""
     from lbcore.remote.client import ApiClient, ApiError
 
     wanted = {}
@@ -109,8 +113,19 @@ def _set(
         answer = client.ask(path, "DELETE" if reset else "PUT", None if reset else wanted)
     except ApiError as error:
         fail(str(error))
-    health = answer["health"]
-    for part in [*health.get("children", []), *health.get("servers", [])]:
-        override = " (overridden)" if "overriddenWeight" in part else ""
-        click.echo(f"{part.get('key') or part['url']}: {part['effectiveWeight']}{override}")
-    raise SystemExit(0)
+    return {"name": node["name"], **answer["health"]}
+
+
+def _tell(node: dict[str, Any], as_json: bool) -> None:
+    """Print the weights of a service that were changed."""
+    import json
+
+    from lbcore.remote.show import members_of
+
+    rows = members_of(node)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        override = " (overridden)" if "overriddenWeight" in row else ""
+        click.echo(f"{row['member']}: {row['effectiveWeight']}{override}")

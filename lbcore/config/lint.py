@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from lbcore.config.decode import Decoded, nearest
 from lbcore.config.difference import OF_KIND, Difference, Key, Users, qualify, references
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, LoadBalancer, Router, Service
+from lbcore.config.middlewares import Middleware
 from lbcore.config.model import UNSUPPORTED, Object
 from lbcore.config.network import is_nowhere
 from lbcore.config.plugins import how_to_bypass
@@ -29,6 +31,7 @@ OF_STREAMS = {
     "proxy_protocol": "proxyProtocol",
 }
 OF_UDP = {"udp": "udp"}
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def lint(dynamic: DynamicConfig, static: StaticConfig, disabled: Collection[str] = ()) -> list[str]:
@@ -58,6 +61,7 @@ class Linter:
         self._old_rules: dict[str, list[str]] = {}  # warnings by router
         self._resolvers: dict[str, str] = {}  # by router
         self._services: dict[str, list[str]] = {}  # by service
+        self._middlewares: dict[str, str] = {}  # by middleware
 
     def lint(self, dynamic: DynamicConfig, checked: Checked, disabled: Collection[str] = ()) -> list[str]:
         """The warnings about a merged configuration.
@@ -72,6 +76,8 @@ class Linter:
                 self._look_at_router(name, http.routers.get(name), name in out)
             for name in difference.touched("http", "services"):
                 self._look_at_service(name, http.services.get(name))
+            for name in difference.touched("http", "middlewares"):
+                self._look_at_middleware(name, http.middlewares.get(name))
         except BaseException:
             self._forget()
             raise
@@ -79,6 +85,7 @@ class Linter:
         found = [*self._same_rules(http.routers)]
         found += [text for texts in in_order(self._old_rules, http.routers) for text in self._old_rules[texts]]
         found += [text for texts in in_order(self._services, http.services) for text in self._services[texts]]
+        found += [self._middlewares[name] for name in in_order(self._middlewares, http.middlewares)]
         found += [*_layer4_services("tcp", dynamic.tcp.services), *_layer4_services("udp", dynamic.udp.services)]
         found += [*_udp_routers(dynamic, self._static), *_unused(dynamic, self._static, checked)]
         found += [self._resolvers[name] for name in in_order(self._resolvers, http.routers)]
@@ -112,6 +119,15 @@ class Linter:
         self._services.pop(name, None)
         if service is not None and (texts := list(_of_service(name, service))):
             self._services[name] = texts
+
+    def _look_at_middleware(self, name: str, middleware: Middleware | None) -> None:
+        self._middlewares.pop(name, None)
+        if middleware is None or middleware.faults or self._static.fleet is not None:
+            return
+        for key, limit in (("rateLimit", middleware.rate_limit), ("inFlightReq", middleware.in_flight_req)):
+            if limit is not None and limit.fleet_wide:
+                where = _place(middleware, "middleware", name)
+                self._middlewares[name] = f"{where}: {key}.fleetWide has no effect without fleet in the static file"
 
     def _same_rules(self, routers: Mapping[str, Router]) -> Iterable[str]:
         """Routers that get no requests, because another one with the same rule precedes them."""
@@ -180,6 +196,13 @@ def _plugins(decoded: Decoded[StaticConfig], file: str) -> Iterable[Problem]:
 def lint_static(static: StaticConfig) -> list[str]:
     """The warnings about a static configuration."""
     found = []
+    prometheus = static.metrics.prometheus if static.metrics else None
+    for label, header in (prometheus.header_labels if prometheus else {}).items():
+        label = f"metrics.prometheus.headerLabels.{label}"
+        if header.lower() == "host":
+            found.append(f"{label} is always empty, as in Traefik: use X-Forwarded-Host in place of Host")
+        elif not HEADER.fullmatch(header):
+            found.append(f"{label} is always empty: {header!r} is no name of a header")
     for name, point in static.entry_points.items():
         where = f"{point.place}: entry point {name}" if point.place else f"entry point {name}"
         if point.address.endswith(":0") and "address" not in point.model_fields_set:

@@ -113,7 +113,7 @@ class ServiceCheck:
             if isinstance(error, OSError) and error.errno in OUR_LACK:
                 _log.error("Health check cannot be made. service=%s error=%s", self.name, error)
                 return None
-            return str(error) or type(error).__name__
+            return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
         except Exception as error:
             # Nothing that a server sends may end its checks.
             return f"{type(error).__name__}: {error}"

@@ -5,6 +5,7 @@ from libc.stdint cimport uint32_t
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.observability.access_log cimport AccessLog
+from lbcore.observability.header_labels cimport HeaderLabels
 from lbcore.observability.record cimport Record
 from lbcore.observability.series cimport Series
 
@@ -12,6 +13,7 @@ from lbcore.observability.series cimport Series
 cdef class Observer:
     cdef Series series                 # None = not counted
     cdef AccessLog log                 # None = not logged
+    cdef HeaderLabels labels           # None = no header's value is a label
     cdef bint by_entry_point
     cdef bint by_router
     cdef bint by_service

@@ -1,4 +1,5 @@
 from lbcore.observability.access_log import AccessLog
+from lbcore.observability.header_labels import HeaderLabels
 from lbcore.observability.series import Series
 
 class Observer:
@@ -10,4 +11,5 @@ class Observer:
         by_router: bool = False,
         by_service: bool = True,
         tells_retries: bool = False,
+        labels: HeaderLabels | None = None,
     ) -> None: ...

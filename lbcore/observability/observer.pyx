@@ -1,13 +1,14 @@
 """The observer of the exchanges of an entry point: counts them, and makes their lines of the access log. No I/O."""
 
 cimport cython
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from lbcore.http.request cimport Request
 from lbcore.http.response cimport Response
 from lbcore.http.span cimport Span, span_ieq
 from lbcore.observability.access_log cimport AccessLog
+from lbcore.observability.header_labels cimport HeaderLabels
 from lbcore.observability.record cimport NO_SLOT, Record
 from lbcore.observability.series cimport (
     PROTOCOL_SSE, SERIES_ENTRY_POINT, SERIES_ROUTER, SERIES_SERVICE, Series, series_key, suite_index,
@@ -34,12 +35,14 @@ cdef class Observer:
 
     by_*           the labels by which requests are counted.
     tells_retries  the exchange logs each request that was sent more than once, with the causes.
+    labels         counts requests by values of their headers, too.
     """
 
     def __init__(self, Series series=None, AccessLog log=None, by_entry_point=True, by_router=False, by_service=True,
-                 tells_retries=False):
+                 tells_retries=False, HeaderLabels labels=None):
         self.tells_retries = tells_retries
         self.series = series
+        self.labels = labels
         self.log = log
         self.by_entry_point = by_entry_point
         self.by_router = by_router
@@ -55,6 +58,8 @@ cdef class Observer:
                 accept = request.find(b"accept", 6)
                 if accept.len == 17 and span_ieq(accept, b"text/event-stream", 17):
                     record.protocol = PROTOCOL_SSE
+            if self.labels is not None:
+                self.labels.read(request, record.forward)
             if self.by_entry_point:
                 self.count(record, request, SERIES_ENTRY_POINT, record.entry_point)
             if self.by_router and record.router != NO_SLOT:
@@ -66,13 +71,15 @@ cdef class Observer:
         return 0
 
     cdef void note_router(self, const Record* record, Request request, uint32_t slot) noexcept:
-        """Count an exchange, which was noted, for a router above its own."""
+        """Count an exchange, which was the last one noted, for a router above its own."""
         if self.series is not None and record.counted and self.by_router and slot != NO_SLOT:
             self.count(record, request, SERIES_ROUTER, slot)
 
     cdef void count(self, const Record* record, Request request, int kind, uint32_t index) noexcept:
         cdef const char* version = request.head.tls_version
-        self.series.add(series_key(kind, index, record.status, record.method, record.protocol), record.duration_ns,
-                        record.request_bytes, record.response_bytes)
+        cdef uint64_t key = series_key(kind, index, record.status, record.method, record.protocol)
+        self.series.add(key, record.duration_ns, record.request_bytes, record.response_bytes)
+        if self.labels is not None:
+            self.labels.add(key)
         if version != NULL:
             self.series.add(tls_series_key(kind, index, version[2] - c"0", suite_index(request.head.tls_cipher)), 0, 0, 0)

@@ -6,7 +6,7 @@ from lbcore.http.span cimport Span
 from lbcore.observability.span_record cimport ASKED_TEXTS, REQUEST_TEXTS
 
 cdef enum:
-    MAX_SPOTS = 4              # one for each propagator
+    MAX_SPOTS = 6              # one for each propagator
     MAX_STEPS = 64             # of the way of a request; those beyond have no span
     MAX_QUESTIONS = 64         # likewise
 

@@ -8,7 +8,7 @@ import os
 
 cimport cython
 from libc.stdint cimport int8_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memmove, memset
 
 from lbcore.http.framing cimport BODY_CHUNKED
 from lbcore.http.head cimport ClientAddress, RequestHead
@@ -65,8 +65,10 @@ cdef enum Propagator:
     B3 = 2
     B3_MULTI = 4
     JAEGER = 8
+    XRAY = 16
+    OT = 32
 
-PROPAGATORS = {"tracecontext": W3C, "baggage": 0, "b3": B3, "b3multi": B3_MULTI, "jaeger": JAEGER, "none": 0}
+PROPAGATORS = {"tracecontext": W3C, "baggage": 0, "b3": B3, "b3multi": B3_MULTI, "jaeger": JAEGER, "xray": XRAY, "ottrace": OT, "none": 0}
 
 cdef enum:
     LONGEST_STATE = 512        # bytes of `tracestate` that spans have
@@ -175,6 +177,64 @@ cdef bint read_jaeger(Span header, Trace* trace) noexcept nogil:
     return True
 
 
+cdef inline bint begins(Span text, const char* name, Py_ssize_t length) noexcept nogil:
+    return text.len >= length and memcmp(text.ptr, name, length) == 0
+
+
+cdef bint read_xray(Span header, Trace* trace) noexcept nogil:
+    """Read `X-Amzn-Trace-Id`: `Root`, of a version, 8 and 24 digits, `Parent` and `Sampled`, in any order."""
+    cdef Py_ssize_t start = 0, stop, equals
+    cdef bint has_root = False, has_parent = False
+    cdef char[32] digits
+    cdef Span part, value
+    trace.sampled = False
+    while start < header.len:
+        stop = start
+        while stop < header.len and header.ptr[stop] != c";":
+            stop += 1
+        part = span_of(header.ptr + start, stop - start)
+        while stop == header.len and part.len and part.ptr[0] == c" ":
+            part = span_of(part.ptr + 1, part.len - 1)     # as Traefik reads it, of the last part alone
+        start = stop + 1
+        equals = 0
+        while equals < part.len and part.ptr[equals] != c"=":
+            equals += 1
+        if equals == part.len:
+            return False
+        value = span_of(part.ptr + equals + 1, part.len - equals - 1)
+        if begins(part, b"Root", 4):
+            if value.len != 35 or value.ptr[0] != c"1" or value.ptr[1] != c"-" or value.ptr[10] != c"-":
+                return False
+            memcpy(digits, value.ptr + 2, 8)
+            memcpy(<char*>digits + 8, value.ptr + 11, 24)
+            has_root = read_pairs(digits, trace.trace_id, 16)
+            if not has_root:
+                return False
+        elif begins(part, b"Parent", 6):
+            has_parent = value.len == 16 and read_pairs(value.ptr, trace.parent_id, 8)
+            if not has_parent:
+                return False
+        elif begins(part, b"Sampled", 7):
+            trace.sampled = span_eq(value, b"1", 1)
+    return has_root and has_parent
+
+
+cdef bint read_ot(Span trace_id, Span parent_id, Span sampled, Trace* trace) noexcept nogil:
+    """Read `ot-tracer-*` (OpenTracing), whose trace id may lack its first half."""
+    if span_eq(sampled, b"1", 1) or span_ieq(sampled, b"true", 4):
+        trace.sampled = True
+    elif sampled.len == 0 or span_eq(sampled, b"0", 1) or span_ieq(sampled, b"false", 5):
+        trace.sampled = False
+    else:
+        return False
+    if parent_id.len != 16 or not read_pairs(parent_id.ptr, trace.parent_id, 8):
+        return False
+    if trace_id.len == 16:
+        memset(trace.trace_id, 0, 8)
+        return read_pairs(trace_id.ptr, trace.trace_id + 8, 8)
+    return trace_id.len == 32 and read_pairs(trace_id.ptr, trace.trace_id, 16)
+
+
 cdef Span scheme_of(Request request, const ForwardPolicy* forward) noexcept:
     """What X-Forwarded-Proto says to servers."""
     cdef Span said = span_of(NULL, 0)
@@ -250,8 +310,11 @@ cdef class Tracer:
         self.state = int.from_bytes(os.urandom(8))
         # As OpenTelemetry's sampler takes it: what is not above 0 is 0, what is above 1 is 1.
         self.threshold = <uint64_t>(min(settings.sample_rate, 1.0) * 2**63) if settings.sample_rate > 0 else 0
-        for name in propagators:
-            self.propagators |= <uint32_t>PROPAGATORS[name]
+        for bit in dict.fromkeys(PROPAGATORS[name] for name in propagators):
+            if bit:
+                self.propagators |= <uint32_t>bit
+                self.order[self.n_propagators] = <uint32_t>bit
+                self.n_propagators += 1
         self.plain = self.propagators == W3C
         self.request_headers = tuple([name for name, _ in captured(settings.captured_request_headers, "request")])
         self.response_headers = tuple([name for name, _ in captured(settings.captured_response_headers, "response")])
@@ -304,30 +367,49 @@ cdef class Tracer:
 
     cdef int find_parent(self, Trace* trace, Request request) except -1:
         """The trace that the client's request belongs to, by the last of the propagators that finds one."""
-        cdef Span header, other
-        if self.propagators & W3C:
-            header = request.find(b"traceparent", 11)
-            trace.has_parent = header.len and read_w3c(header, trace)
-        if self.propagators & (B3 | B3_MULTI):
-            header = request.find(b"b3", 2)
-            if header.len:
-                trace.has_parent = read_b3(header, trace) or trace.has_parent
+        cdef uint8_t[16] trace_id
+        cdef uint8_t[8] parent_id
+        cdef bint sampled
+        cdef int i
+        for i in range(self.n_propagators):
+            memcpy(trace_id, trace.trace_id, 16)
+            memcpy(parent_id, trace.parent_id, 8)
+            sampled = trace.sampled
+            if self.read_parent(self.order[i], trace, request):
+                trace.has_parent = True
             else:
-                header = request.find(b"x-b3-traceid", 12)
-                other = request.find(b"x-b3-spanid", 11)
-                if header.len and other.len and read_digits(header.ptr, header.len, trace.trace_id, 16) \
-                        and read_digits(other.ptr, other.len, trace.parent_id, 8):
-                    header = request.find(b"x-b3-sampled", 12)
-                    other = request.find(b"x-b3-flags", 10)
-                    trace.has_parent = True
-                    trace.sampled = span_eq(header, b"1", 1) or span_ieq(header, b"true", 4) or span_eq(other, b"1", 1)
-        if self.propagators & JAEGER:
-            header = request.find(b"uber-trace-id", 13)
-            if header.len:
-                trace.has_parent = read_jaeger(header, trace) or trace.has_parent
-        if not trace.has_parent:
-            forget_parent(trace)
+                memcpy(trace.trace_id, trace_id, 16)
+                memcpy(trace.parent_id, parent_id, 8)
+                trace.sampled = sampled
         return 0
+
+    cdef bint read_parent(self, uint32_t propagator, Trace* trace, Request request) noexcept:
+        """Read the headers of a propagator. False: they name no trace, and what was written of it does not count."""
+        cdef Span header, other
+        if propagator == W3C:
+            header = request.find(b"traceparent", 11)
+            return header.len and read_w3c(header, trace)
+        if propagator == JAEGER:
+            header = request.find(b"uber-trace-id", 13)
+            return header.len and read_jaeger(header, trace)
+        if propagator == XRAY:
+            header = request.find(b"x-amzn-trace-id", 15)
+            return header.len and read_xray(header, trace)
+        if propagator == OT:
+            return read_ot(request.find(b"ot-tracer-traceid", 17), request.find(b"ot-tracer-spanid", 16),
+                           request.find(b"ot-tracer-sampled", 17), trace)
+        header = request.find(b"b3", 2)            # both forms, whichever servers get
+        if header.len and read_b3(header, trace):
+            return True
+        header = request.find(b"x-b3-traceid", 12)
+        other = request.find(b"x-b3-spanid", 11)
+        if not header.len or not other.len or not read_digits(header.ptr, header.len, trace.trace_id, 16) \
+                or not read_digits(other.ptr, other.len, trace.parent_id, 8):
+            return False
+        header = request.find(b"x-b3-sampled", 12)
+        other = request.find(b"x-b3-flags", 10)
+        trace.sampled = span_eq(header, b"1", 1) or span_ieq(header, b"true", 4) or span_eq(other, b"1", 1)
+        return True
 
     cdef int pass_on_as_w3c(self, Trace* trace, Request request, Py_ssize_t at, char* line) except -1:
         """Set `traceparent`.
@@ -399,6 +481,33 @@ cdef class Tracer:
             trace.spots[trace.n_spots] = text + 33
             trace.n_spots += 1
             request.add_own(span_of(b"Uber-Trace-Id", 13), span_of(text, 53))
+        if self.propagators & XRAY:
+            request.drop(b"x-amzn-trace-id", 15)
+            text = request.alloc(74)
+            memcpy(text, b"Root=1-", 7)
+            put_16_digits(text + 8, trace.trace_id)
+            memmove(text + 7, text + 8, 8)
+            text[15] = c"-"
+            put_16_digits(text + 24, trace.trace_id + 8)
+            memcpy(text + 40, b";Parent=", 8)
+            put_16_digits(text + 48, trace.span_id)
+            memcpy(text + 64, b";Sampled=", 9)
+            text[73] = c"1" if trace.sampled else c"0"
+            trace.spots[trace.n_spots] = text + 48
+            trace.n_spots += 1
+            request.add_own(span_of(b"X-Amzn-Trace-Id", 15), span_of(text, 74))
+        if self.propagators & OT:
+            request.drop(b"ot-tracer-traceid", 17)
+            request.drop(b"ot-tracer-spanid", 16)
+            request.drop(b"ot-tracer-sampled", 17)
+            text = request.alloc(32)
+            put_16_digits(text, trace.trace_id + 8)
+            put_16_digits(text + 16, trace.span_id)
+            trace.spots[trace.n_spots] = text + 16
+            trace.n_spots += 1
+            request.add_own(span_of(b"Ot-Tracer-Traceid", 17), span_of(text, 16))
+            request.add_own(span_of(b"Ot-Tracer-Spanid", 16), span_of(text + 16, 16))
+            request.add_own(span_of(b"Ot-Tracer-Sampled", 17), span_of(b"true", 4) if trace.sampled else span_of(b"false", 5))
         return 0
 
     cdef int describe(self, Trace* trace, Request request, const ForwardPolicy* forward, bytes entry_point) except -1:

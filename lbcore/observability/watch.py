@@ -7,6 +7,7 @@ import os
 
 from lbcore.config.static import StaticConfig
 from lbcore.observability.access_log import AccessLog
+from lbcore.observability.header_labels import HeaderLabels
 from lbcore.observability.observer import Observer
 from lbcore.observability.ring import LineReader
 from lbcore.observability.series import Series
@@ -16,16 +17,20 @@ from lbcore.state.region import Region
 
 _log = logging.getLogger("lbcore.proxy")
 
+USUAL = ("tracecontext", "baggage")
 LOG_WAIT_S = 0.02  # a line of the access log waits this long for older lines of other workers
 
 
 def propagators() -> list[str]:
-    """Those that `OTEL_PROPAGATORS` names, as Traefik reads it, and lbcore knows; by default those of W3C."""
-    text = os.environ.get("OTEL_PROPAGATORS", "") or "tracecontext,baggage"
+    """Those that `OTEL_PROPAGATORS` names, in its order, as Traefik reads it: by default, and where none of them is
+    known, those of W3C; no one, where one of them is `none`."""
+    text = os.environ.get("OTEL_PROPAGATORS", "") or ",".join(USUAL)
     names = dict.fromkeys(name.strip() for name in text.split(","))
     for unknown in (name for name in names if name not in PROPAGATORS):
         _log.warning("OTEL_PROPAGATORS: %s is not known; known are %s", unknown, ", ".join(PROPAGATORS))
-    return [name for name in names if name in PROPAGATORS]
+    if "none" in names:
+        return []
+    return [name for name in names if name in PROPAGATORS] or [*USUAL]
 
 
 class Watch:
@@ -49,6 +54,9 @@ class Watch:
         if metrics is None and settings is None and not tells_retries:
             return
         series = Series(region, worker, metrics.bounds) if metrics is not None else None
+        labels: HeaderLabels | None = None
+        if metrics is not None and metrics.prometheus is not None and metrics.prometheus.header_labels:
+            labels = HeaderLabels(region, worker, list(metrics.prometheus.header_labels.values()))
         log: AccessLog | None = None
         if settings is not None:
             log = lines = AccessLog(settings, region, worker)
@@ -72,6 +80,7 @@ class Watch:
                 any(each.add_routers_labels for each in metrics.targets),
                 any(each.add_services_labels for each in metrics.targets),
                 tells_retries,
+                labels,
             )
 
     def reopen(self) -> None:

@@ -262,7 +262,7 @@ def _named(kind: str) -> str:
 
 
 def _assumed(dynamic: DynamicConfig) -> StaticConfig:
-    """A static configuration with all that a dynamic one refers to: entry points, and lbcore's own services."""
+    """A static configuration with all that a dynamic one refers to: entry points, lbcore's own services, a fleet."""
     names = {name for router in dynamic.http.routers.values() for name in router.entry_points}
     names |= {name for tcp in dynamic.tcp.routers.values() for name in tcp.entry_points}
     udp = {name for router in dynamic.udp.routers.values() for name in router.entry_points or ["udp"]}
@@ -279,6 +279,7 @@ def _assumed(dynamic: DynamicConfig) -> StaticConfig:
             "ping": manual,
             "metrics": {"prometheus": manual},
             "certificatesResolvers": resolvers,
+            "fleet": {},
         }
     )
 

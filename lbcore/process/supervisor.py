@@ -194,7 +194,8 @@ class Supervisor:
             "log_level": logging.getLogger().getEffectiveLevel(),
             "admin": self._admin.url if self._admin else "",
         }
-        return message, [self._region.fd, *(fd for points in listeners.values() for _, fd in points)]
+        own = [self._region.fd, *([self._admin.address] if self._admin else [])]
+        return message, [*own, *(fd for points in listeners.values() for _, fd in points)]
 
     def _in_force(self, prepared: Prepared) -> None:
         """Make health checks and the API follow the configuration that the workers run."""

@@ -105,15 +105,15 @@ def label(node: Node) -> Text:
         if node["effectiveWeight"] != node["weight"]:
             text.append(f" (configured {node['weight']})", "yellow")
     if "overriddenWeight" in node:
-        text.append(f" overridden: {node['overriddenWeight']}", "yellow")
+        text.append(f" (overridden: {node['overriddenWeight']})", "yellow")
     if "slowStartPercent" in node:
-        text.append(f" slow start: {node['slowStartPercent']} %", "yellow")
+        text.append(f" (slow start: {node['slowStartPercent']} %)", "yellow")
     if "maxConnections" in node:
         text.append(f" {node['inFlight']} of {node['maxConnections']} in flight", "dim")
     if "queue" in node and (waiting := node["queue"]["waiting"]):
         text.append(f" {waiting} waiting", "yellow")
     if "requests" in node:
-        text.append(f" {node['requests']} requests", "dim")
+        text.append(f" {node['requests']} request{'' if node['requests'] == 1 else 's'}", "dim")
     if "mirrored" in node:
         text.append(" " + ", ".join(f"{count} {result}" for result, count in node["mirrored"].items()), "dim")
     if not up:

@@ -13,7 +13,7 @@ from lbcore.selection.atomic cimport (
     atomic_store_u64,
 )
 from lbcore.state.layout cimport (
-    DOWN_ADMIN, DOWN_CHECK, DOWN_EJECTED, MetricRow, ServerCell, ServerStats, ServiceCell, ServiceStats,
+    DOWN_ADMIN, DOWN_CHECK, DOWN_EJECTED, LabelRow, MetricRow, ServerCell, ServerStats, ServiceCell, ServiceStats,
 )
 
 CHECK, EJECTED, ADMIN = DOWN_CHECK, DOWN_EJECTED, DOWN_ADMIN   # reasons not to pick a server, as bits
@@ -243,11 +243,16 @@ cdef class Cells(RegionMemory):
         cdef uint32_t worker
         cdef Py_ssize_t i
         cdef MetricRow* row
+        cdef LabelRow* label
         for worker in range(self.workers):
             for i in range(<Py_ssize_t>self.worker(worker).metric_rows):
                 row = self.metric_rows(worker) + i
                 if (row.key >> 61) & 3 and <uint32_t>(row.key >> 32 & 0xFFFFFF) == slot:
                     memset(<char*>row + sizeof(uint64_t), 0, sizeof(MetricRow) - sizeof(uint64_t))
+            for i in range(<Py_ssize_t>self.worker(worker).label_rows):
+                label = self.label_rows(worker) + i
+                if (label.key >> 61) & 3 and <uint32_t>(label.key >> 32 & 0xFFFFFF) == slot:
+                    label.count = 0
 
     def resemble(self, RegionMemory other, services, servers):
         """Take over all that choices depend on, in these slots, from a region of the same size: health, weights, positions, loads."""

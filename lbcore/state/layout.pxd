@@ -1,7 +1,8 @@
 # The layout of the shared region: every struct in it, each a multiple of a cache line (64 bytes).
 #
 # Region = Header page, ServiceCell[services], ServerCell[servers], WorkerStats[workers], ServerStats[workers][servers],
-# ServiceStats[workers][services], MetricRow[workers][METRIC_ROWS], KeyedPart[workers + 1], KeyedRow[workers + 1][KEYED_ROWS],
+# ServiceStats[workers][services], MetricRow[workers][METRIC_ROWS], LabelRow[workers][LABEL_ROWS], KeyedPart[workers + 1],
+# KeyedRow[workers + 1][KEYED_ROWS],
 # LogRing[RING_KINDS][workers].
 # Cells with several writers are accessed only with the functions of atomic.pxd. Rows with one writer, a worker, are incremented
 # plainly; readers sum the rows of all workers. A page that was never touched costs no memory.
@@ -13,7 +14,7 @@ from lbcore.selection.load cimport Load
 
 cdef enum:
     SECRET_BYTES = 32          # of the secret of the instance
-    LAYOUT_VERSION = 18
+    LAYOUT_VERSION = 19
     HEADER_BYTES = 4096
     MAX_WORKERS = 1024
     MAX_ENTRY_POINTS = 64
@@ -21,6 +22,10 @@ cdef enum:
     STATUS_CLASSES = 6         # index = status // 100; 0 counts exchanges that ended without an answer
     MAX_BUCKETS = 27           # of the histogram of durations, less the one for everything
     METRIC_ROWS = 65536        # per worker: sets of labels
+    LABEL_ROWS = 8192          # per worker: sets of labels with values of headers
+    LABEL_SHED_ROWS = 1024     # of these, those for requests whose values had no room
+    LABEL_BYTES = 992          # of the values in one row
+    MAX_LABELS = 8             # headers whose values are labels
     KEYED_ROWS = 65536         # per worker, and shared by all: keys that are limited; a power of two
     HANDSHAKE_CAUSES = 5       # HandshakeCause
     DATAGRAM_LOSSES = 5        # DatagramLoss
@@ -183,6 +188,15 @@ cdef struct MetricRow:         # requests with one set of labels; written by one
     uint64_t buckets[MAX_BUCKETS]  # requests that took no longer than this bound and longer than the one before
 
 
+cdef struct LabelRow:          # requests with one set of labels and of values of headers; written by one worker alone
+    uint64_t key               # the other labels: see observability.series
+    uint64_t hash              # of key and values
+    uint64_t count
+    uint32_t length            # of `text`; 0 = the values had no room
+    uint32_t unused
+    char text[LABEL_BYTES]     # each value behind its length, which is one byte
+
+
 cdef struct KeyedPart:         # the rows of one worker, or, in the last part, the shared ones; protected by Header.keyed_lock
     uint64_t rows              # in use
     uint64_t evicted           # rows evicted to make room
@@ -230,7 +244,9 @@ cdef struct WorkerStats:       # one per worker; its totals are the sums over it
     uint64_t passwords_shed    # checks of passwords that were refused since too many waited
     uint64_t retries_denied    # attempts for which the budget of `retry` had no room
     uint64_t stores_missed     # requests about which a limit has decided without its store, since that was away
-    uint64_t reserve[7]
+    uint64_t label_rows        # number of its LabelRows in use, which are the first ones
+    uint64_t labels_shed       # requests for whose values of headers there was no row
+    uint64_t reserve[5]
     EntryPointStats entry_points[MAX_ENTRY_POINTS]  # index = position in the static configuration
 
 

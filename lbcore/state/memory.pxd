@@ -4,7 +4,8 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from lbcore.selection.atomic cimport atomic_add_u64, atomic_load_u64
 from lbcore.state.layout cimport (
-    KEYED_ROWS, METRIC_ROWS, Header, KeyedPart, KeyedRow, LogRing, MetricRow, ServerCell, ServerStats, ServiceCell, ServiceStats,
+    KEYED_ROWS, LABEL_ROWS, METRIC_ROWS, Header, KeyedPart, KeyedRow, LabelRow, LogRing, MetricRow, ServerCell, ServerStats,
+    ServiceCell, ServiceStats,
     WorkerStats,
 )
 
@@ -20,6 +21,7 @@ cdef class RegionMemory:
     cdef ServerStats* server_rows      # [worker][server]; points into `base`, like the pointers below
     cdef ServiceStats* service_rows    # [worker][service]
     cdef MetricRow* metrics            # [worker][METRIC_ROWS]
+    cdef LabelRow* labels              # [worker][LABEL_ROWS]
     cdef KeyedPart* keyed_parts        # [worker, or `workers` for the shared one]
     cdef KeyedRow* keyed               # likewise, [KEYED_ROWS]
     cdef LogRing* rings                # [RingKind][worker]
@@ -46,6 +48,9 @@ cdef class RegionMemory:
 
     cdef inline MetricRow* metric_rows(self, uint32_t worker) noexcept nogil:
         return self.metrics + <size_t>worker * METRIC_ROWS
+
+    cdef inline LabelRow* label_rows(self, uint32_t worker) noexcept nogil:
+        return self.labels + <size_t>worker * LABEL_ROWS
 
     cdef inline KeyedPart* keyed_part(self, uint32_t part) noexcept nogil:
         return self.keyed_parts + part

@@ -6,7 +6,7 @@ from libc.string cimport memset
 from lbcore.selection.atomic cimport atomic_load_u64
 from lbcore.state.layout cimport (
     CLIENT_TO_SERVER, DATAGRAM_LOSSES, ERROR_KINDS, HANDSHAKE_CAUSES, SERVER_TO_CLIENT, MAX_BUCKETS, MAX_ENTRY_POINTS,
-    RING_LINES, RING_RECORDS, RING_SPANS, STATUS_CLASSES, EntryPointStats, MetricRow, ServerStats, ServiceStats,
+    RING_LINES, RING_RECORDS, RING_SPANS, STATUS_CLASSES, EntryPointStats, LabelRow, MetricRow, ServerStats, ServiceStats,
 )
 
 from lbcore.state.counters import DATAGRAM_LOSSES as DATAGRAM_LOSS_NAMES, HANDSHAKE_CAUSES as HANDSHAKE_NAMES
@@ -150,6 +150,25 @@ cdef class Totals(Cells):
                     buckets = [a + b for a, b in zip(before[4], buckets)]
                 found[row.key] = (*counts, buckets)
         return found
+
+    def label_counters(self) -> dict:
+        """Requests by key of `observability.series` and text of `observability.header_labels`, summed over all workers."""
+        cdef uint32_t worker
+        cdef Py_ssize_t i
+        cdef LabelRow* row
+        found = {}
+        for worker in range(self.workers):
+            for i in range(<Py_ssize_t>self.worker(worker).label_rows):
+                row = self.label_rows(worker) + i
+                if row.count:
+                    labels = (row.key, (<char*>row.text)[:row.length])
+                    found[labels] = found.get(labels, 0) + row.count
+        return found
+
+    @property
+    def labels_shed(self):
+        """The number of requests whose values of headers had no room."""
+        return sum([self.worker(worker).labels_shed for worker in range(self.workers)])
 
     @property
     def bodies_shed(self):

@@ -316,6 +316,30 @@ def test_run_logs_the_line_of_the_key_and_not_that_of_the_object(tmp_path: Path)
     backend.close()
 
 
+@pytest.mark.parametrize("fleet", ["", "fleet: {peers: {addresses: ['http://10.0.0.1:8080/ping']}}\n"])
+def test_a_part_of_a_limit_without_a_fleet_is_a_warning(tmp_path: Path, fleet: str) -> None:
+    file = tmp_path / "dynamic.yml"
+    limits = "a: {rateLimit: {average: 5, fleetWide: true}}, b: {inFlightReq: {amount: 5, fleetWide: true}}"
+    router = "a: {rule: PathPrefix(`/`), service: s, middlewares: [a, b, c]}"
+    service = f"s: {{loadBalancer: {{{SERVERS}}}}}"
+    file.write_text(
+        f"http:\n  routers: {{{router}}}\n  services: {{{service}}}\n"
+        f"  middlewares: {{{limits}, c: {{rateLimit: {{average: 5}}}}}}\n"
+    )
+    (tmp_path / "static.yml").write_text(
+        f"entryPoints: {{web: {{address: ':0'}}}}\nproviders: {{file: {{filename: {file}}}}}\n{fleet}"
+    )
+    report = check_file(tmp_path / "static.yml")
+    found = [line for line in report.warnings if "fleetWide" in line]
+    assert found == ([] if fleet else [
+        f"{file}:4: middleware a: rateLimit.fleetWide has no effect without fleet in the static file",
+        f"{file}:4: middleware b: inFlightReq.fleetWide has no effect without fleet in the static file",
+    ])  # fmt: skip
+    assert report.problems == []
+    # A dynamic file alone does not say what the static one has.
+    assert not [line for line in check_file(file).warnings if "fleetWide" in line]
+
+
 def test_rules_of_version_2_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "dyn.yml").write_text(
         "http:\n  routers:\n"

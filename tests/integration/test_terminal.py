@@ -232,6 +232,11 @@ def test_weights_are_shown_set_and_reset(site: Site) -> None:
     assert code == 0 and re.search(r"v1 +UP +0 +3 +\S+ +overridden: 0", text)
     assert site.ask("weights", "shop", "v2=0", "--force", token=True)[0] == 0
     assert site.ask("weights", "shop")[0] == 2, "no member is left"
+    rows = json.loads(site.ask("weights", "shop", "v1=5", "--json", token=True)[1])
+    assert [(row["member"], row["effectiveWeight"]) for row in rows] == [("v1", 5), ("v2", 0)]
+    assert rows[0].keys() == site.json("weights", "shop")[0].keys()
+    code, text = site.ask("weights", "shop", "v1=6", "--watch", "--count", "2", "--interval", "0.1", token=True)
+    assert (code, len(re.findall(r"v1 +UP +6 +3 ", text))) == (0, 2)
     assert site.ask("weights", "shop", "--reset", token=True) == (0, "v1: 3\nv2: 1\n")
     assert site.ask("weights", "db")[0] == 0
     assert site.ask("weights", "nothing")[0] == 1
@@ -292,6 +297,8 @@ def test_a_running_instance_explains_with_its_health_and_weights(site: Site) -> 
     assert site.ask("weights", "shop", "v1=7", token=True)[0] == 0
     assert "weight 7 of 8 (configured 3)" in site.ask("explain", "GET http://any.test/x")[1]
     assert site.ask("weights", "shop", "--reset", token=True)[0] == 0
+    watched = site.ask("explain", "GET http://any.test/x", "--watch", "--count", "2", "--interval", "0.1", "--json")[1]
+    assert ["weight 3 of 4" in " ".join(json.loads(line)["lines"]) for line in watched.splitlines()] == [True, True]
     lines = site.json("explain", "tcp://")["lines"]
     assert "TCP router db@file (priority -1): HostSNI(`*`): matches" in lines
     assert "UDP router dns@file: takes all of the entry point" in site.ask("explain", "udp://")[1]
@@ -363,6 +370,8 @@ def test_ping_tells_containers_how_it_is(tmp_path: Path) -> None:
     )
     code, text = lbcore("healthcheck", *flags)
     assert code == 1 and text.startswith("Error calling healthcheck: ")
+    code, text = lbcore("healthcheck", *flags, "--json", "--watch", "--interval", "0.1", "--count", "2")
+    assert code == 1 and [json.loads(line)["healthy"] for line in text.splitlines()] == [False, False]
     points: dict[str, Any] = {
         "web": {"address": f"127.0.0.1:{port}"},
         "unix": {"address": f"unix:{tmp_path}/ping.sock"},
@@ -374,6 +383,11 @@ def test_ping_tells_containers_how_it_is(tmp_path: Path) -> None:
         lb.runs(1)
         assert lbcore("healthcheck", *flags) == (0, f"OK: http://127.0.0.1:{port}/ping\n")
         assert lbcore("healthcheck", "--config", str(tmp_path / "static.yml"))[0] == 0
+        url = f"http://127.0.0.1:{port}/ping"
+        code, text = lbcore("healthcheck", *flags, "--json")
+        assert (code, json.loads(text)) == (0, {"healthy": True, "status": 200, "message": f"OK: {url}"})
+        watched = lbcore("healthcheck", *flags, "--watch", "--interval", "0.1", "--count", "2")
+        assert watched == (0, f"OK: {url}\nOK: {url}\n")
         urls = {"unix": f"unix:{tmp_path}/ping.sock/ping", "tls": f"https://{points['tls']['address']}/ping"}
         for name, url in urls.items():
             (tmp_path / "other.yml").write_text(json.dumps({**static, "ping": {"entryPoint": name}}))

@@ -210,7 +210,10 @@ def test_a_collector_gets_all_metrics(protocol: str) -> None:
     [
         ({"statsD": {"pushInterval": "0s"}}, "longer than 0"),
         ({"prometheus": {"buckets": [n / 7 for n in range(1, 24)]}, "otlp": {}}, "different bounds of durations"),
-        ({"prometheus": {"headerLabels": {"a": "X-A"}}}, "headerLabels"),
+        ({"prometheus": {"headerLabels": {"code": "X-A"}}}, "'code' is a label that requests have anyway"),
+        ({"prometheus": {"headerLabels": {"__a": "X-A"}}}, "'__a' is no name of a label"),
+        ({"prometheus": {"headerLabels": {"a-b": "X-A", "a_b": "X-A"}}}, "'a_b' and 'a-b' are the same label, a_b"),
+        ({"prometheus": {"headerLabels": {str(n): "X-A" for n in range(9)}}}, "9 labels: 8 at most"),
     ],
 )
 def test_what_cannot_be(metrics: dict[str, Any], reason: str) -> None:

@@ -194,6 +194,24 @@ def test_requests_are_counted_under_traefiks_names() -> None:
         assert metric(lb, "lbcore_entrypoint_requests_total", entrypoint="traefik") == 0
 
 
+def test_requests_are_counted_by_values_of_headers_where_it_is_wanted() -> None:
+    prometheus = {"prometheus": {"headerLabels": {"a-b": "X-A"}, "addRoutersLabels": True}}
+    with recorders("a") as (a,):
+        dynamic = config({"all": {"loadBalancer": {"servers": [{"url": a.url}]}}})
+        with watched(dynamic, metrics=prometheus) as lb:
+            for value in ("1", "1", "2"):
+                lb.ask(f"GET / HTTP/1.1\r\nHost: a\r\nX-A: {value}\r\n\r\n".encode())
+            lb.ask(GET)
+            names = {"entrypoint": "web", "router": "all@file", "service": "all@file"}
+            for kind, name in names.items():
+                for value, count in {"1": 2, "2": 1, "": 1}.items():
+                    assert metric(lb, f"lbcore_{kind}_requests_total", **{kind: name, "a_b": value}) == count
+                assert metric(lb, f"lbcore_{kind}_request_duration_seconds_count", **{kind: name}) == 4
+            assert metric(lb, "lbcore_header_labels_shed_total") == 0
+    with pytest.raises(ValueError, match="'code' is a label that requests have anyway"):
+        StaticConfig.model_validate({"metrics": {"prometheus": {"headerLabels": {"code": "X-A"}}}})
+
+
 def test_mirrors_retries_and_sessions_are_counted() -> None:
     dead = f"http://127.0.0.1:{free_port()}"
     with recorders("main", "m") as (main, m):
@@ -337,9 +355,8 @@ def test_query_and_internals_in_both_formats(tmp_path: Path) -> None:
         {"entryPoints": {"web": {"address": ":0", "observability": {"traceVerbosity": "much"}}}},
         {"accessLog": {"fields": {"queryParameters": {"defaultMode": "redact"}}}},
         {"accessLog": {"fields": {"queryParameters": {"names": {"a": "keep"}}}}},
-        {"metrics": {"prometheus": {"headerLabels": {"a": "X-A"}}}},
     ],
 )
 def test_what_is_not_there_is_refused(static: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"(?i)tracing|traceVerbosity|dualOutput|query|headerLabels"):
+    with pytest.raises(ValueError, match=r"(?i)tracing|traceVerbosity|dualOutput|query"):
         StaticConfig.model_validate(static)

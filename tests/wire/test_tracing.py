@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
+from lbcore.observability.watch import propagators
 from tests.support.certificates import Files, authority, signed
 from tests.support.instance import eventually
 from tests.support.otlp import Collector, Span, grpc_collector, http_collector
@@ -367,6 +368,8 @@ def test_a_trusted_proxy_in_front_names_the_client() -> None:
 
 B3_PARENT = {"b3": f"{TRACE}-{PARENT}-1"}
 MULTI_PARENT = {"x-b3-traceid": TRACE, "x-b3-spanid": PARENT, "x-b3-sampled": "1"}
+XRAY_PARENT = {"x-amzn-trace-id": f"Root=1-{TRACE[:8]}-{TRACE[8:]};Parent={PARENT};Sampled=1"}
+OT_PARENT = {"ot-tracer-traceid": TRACE, "ot-tracer-spanid": PARENT, "ot-tracer-sampled": "1", "ot-baggage-a": "b"}
 JAEGER_PARENT = {"uber-trace-id": f"{TRACE}:{PARENT}:0:1"}
 
 
@@ -378,6 +381,8 @@ JAEGER_PARENT = {"uber-trace-id": f"{TRACE}:{PARENT}:0:1"}
         ("b3multi", MULTI_PARENT, {"x-b3-traceid": "{trace}", "x-b3-spanid": "{span}", "x-b3-sampled": "1"}),
         ("b3multi", B3_PARENT, {"x-b3-traceid": "{trace}", "x-b3-spanid": "{span}", "b3": f"{TRACE}-{PARENT}-1"}),
         ("jaeger", JAEGER_PARENT, {"uber-trace-id": "{trace}:{span}:0:1"}),
+        ("xray", XRAY_PARENT, {"x-amzn-trace-id": f"Root=1-{TRACE[:8]}-{TRACE[8:]};Parent={{span}};Sampled=1"}),
+        ("ottrace", OT_PARENT, {"ot-tracer-traceid": TRACE[16:], "ot-tracer-spanid": "{span}", "ot-baggage-a": "b"}),
         (
             "tracecontext,b3,jaeger,baggage",
             JAEGER_PARENT,
@@ -424,14 +429,32 @@ def test_headers_of_propagators(monkeypatch: pytest.MonkeyPatch, names: str, lin
         assert len(collector.spans) == (2 if is_one else 0)  # the end of the proxy has waited for the collector
 
 
-def test_no_propagator_passes_nothing_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_PROPAGATORS", "none,unheard")
+@pytest.mark.parametrize("names", ["none,unheard", "b3, none"])
+def test_no_propagator_passes_nothing_on(monkeypatch: pytest.MonkeyPatch, names: str) -> None:
+    monkeypatch.setenv("OTEL_PROPAGATORS", names)
     with http_collector() as collector, recorders("a") as (a,):
         dynamic = config({"all": {"loadBalancer": {"servers": [{"url": a.url}]}}})
         with traced(collector, dynamic) as lb:
             lb.ask(with_headers(f"traceparent: 00-{TRACE}-{PARENT}-00"))
         assert len(collector.spans) == 2
         assert a.requests[0][1]["traceparent"] == f"00-{TRACE}-{PARENT}-00"
+
+
+@pytest.mark.parametrize(("names", "trace"), [("b3,tracecontext", TRACE), ("tracecontext,b3", TRACE[::-1])])
+def test_the_last_propagator_that_finds_a_trace_counts(monkeypatch: pytest.MonkeyPatch, names: str, trace: str) -> None:
+    monkeypatch.setenv("OTEL_PROPAGATORS", names)
+    with http_collector() as collector, recorders("a") as (a,):
+        dynamic = config({"all": {"loadBalancer": {"servers": [{"url": a.url}]}}})
+        with traced(collector, dynamic) as lb:
+            lb.ask(with_headers(f"traceparent: 00-{TRACE}-{PARENT}-01", f"b3: {TRACE[::-1]}-{PARENT}-1"))
+            assert {span.trace for span in collector.wait(2)} == {trace}
+
+
+def test_propagators_that_are_not_known_are_those_of_w3c(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_PROPAGATORS", "unheard")
+    assert propagators() == ["tracecontext", "baggage"]
+    monkeypatch.setenv("OTEL_PROPAGATORS", "unheard, xray")
+    assert propagators() == ["xray"]
 
 
 def test_spans_wait_for_a_collector_that_is_away_and_are_counted_if_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator, model_validator
@@ -10,10 +11,17 @@ from lbcore.config.model import Model, keys
 from lbcore.config.static.otlp import SERVICE_NAME, Otlp
 from lbcore.config.units import NONE, Duration, seconds
 
+MOST_HEADER_LABELS = 8
+OWN_LABELS = ("code", "method", "protocol", "entrypoint", "router", "service")
 MOST_BOUNDS = 27  # of durations, in all that is configured together
 Bounds = Annotated[list[Annotated[float, Field(gt=0)]], Field(max_length=MOST_BOUNDS)]
 # Of the durations of those that know no histogram: what they get is as exact as these are close to each other.
 DURATION_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+def label_of(name: str) -> str:
+    """The label as Prometheus knows it: everything but letters, digits and _ is _, and so is a digit that is first."""
+    return re.sub(r"^[^A-Za-z_]|[^A-Za-z0-9_]", "_", name)
 
 
 class Labels(Model):
@@ -30,14 +38,34 @@ class Labels(Model):
 
 
 class Prometheus(Labels):
-    """GET /metrics on `entryPoint`; buckets of the durations' histogram in seconds."""
+    """GET /metrics on `entryPoint`; buckets of the durations' histogram in seconds.
 
-    missing = keys("headerLabels addKubernetesLabels", "count by routers: addRoutersLabels")
+    headerLabels  labels that `requests_total` has beside its own, and the headers whose values they have.
+    """
+
     may_be_empty: ClassVar[bool] = True
 
     buckets: Bounds = [0.1, 0.3, 1.2, 5.0]
     entry_point: str = "traefik"
     manual_routing: bool = False
+    header_labels: dict[str, str] = {}
+
+    @field_validator("header_labels")
+    @classmethod
+    def _labels(cls, value: dict[str, str]) -> dict[str, str]:
+        if len(value) > MOST_HEADER_LABELS:
+            raise ValueError(f"{len(value)} labels: {MOST_HEADER_LABELS} at most")
+        shown: dict[str, str] = {}
+        for label in value:
+            name = label_of(label)
+            if name in OWN_LABELS:
+                raise ValueError(f"{label!r} is a label that requests have anyway: choose another name")
+            if not name or name.startswith("__"):
+                raise ValueError(f"{label!r} is no name of a label")
+            if name in shown:
+                raise ValueError(f"{label!r} and {shown[name]!r} are the same label, {name}")
+            shown[name] = label
+        return value
 
     @property
     def bounds(self) -> list[float]:
