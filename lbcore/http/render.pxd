@@ -26,7 +26,7 @@ cdef int forwarded_for(Request request, const ForwardPolicy* policy, Span* into)
 cdef Span host_to_send(Request request, const ForwardPolicy* policy) noexcept nogil
 cdef char* put_lines(char* out, FieldList* list, Request request, const ForwardPolicy* policy, Span addresses) noexcept
 cdef int render_request(Request request, const ForwardPolicy* policy, Span path_prefix, Buffer* out) noexcept
-cdef int render_response(Response response, int client_minor_version, bint keep_alive, bint chunked, Span date,
+cdef int render_response(Response response, int client_minor_version, bint keep_alive, bint chunked, bint is_head, Span date,
                          Buffer* out) noexcept
 cdef int render_forwarded(Request request, const ForwardPolicy* policy, Buffer* out) noexcept
 cdef int render_trailers(Message message, Buffer* out) noexcept

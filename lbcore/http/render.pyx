@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 from lbcore.http.arena cimport arena_alloc
 from lbcore.http.buffer cimport Buffer, buffer_release, buffer_reserve
 from lbcore.http.field_list cimport FieldList, list_add, list_named
-from lbcore.http.framing cimport BODY_CHUNKED, connection_lists
+from lbcore.http.framing cimport BODY_CHUNKED, BODY_NONE, connection_lists
 from lbcore.http.head cimport ClientAddress, Header, RequestHead
 from lbcore.http.known cimport (
     H_CONTENT_LENGTH, H_DATE, H_DROPPED, H_HOST, H_OTHER, H_OWN, H_TE, H_TRAILER, H_TRANSFER_ENCODING, H_UPGRADE, H_X_FORWARDED_FOR,
@@ -333,11 +333,12 @@ cdef char* put_upgrade(char* out, const Header* headers, const uint8_t* kinds, P
     return out
 
 
-cdef int render_response(Response response, int client_minor_version, bint keep_alive, bint chunked, Span date,
+cdef int render_response(Response response, int client_minor_version, bint keep_alive, bint chunked, bint is_head, Span date,
                          Buffer* out) noexcept:
     """Append the head of an answer to a client: status line, headers except hop-by-hop ones, framing. 0, or -1 without memory.
 
     chunked  the body is sent in chunks, whatever framing the server used. Only then can trailers follow, so only then `Trailer` is kept.
+    is_head  the request was HEAD: its answer has no body, whatever length it tells.
     date     the value of `Date` if the server has sent none; empty for 1xx.
     """
     cdef Py_ssize_t i, size
@@ -382,6 +383,10 @@ cdef int render_response(Response response, int client_minor_version, bint keep_
         at = put(at, b"\r\n", 2)
     if chunked:
         at = put(at, b"Transfer-Encoding: chunked\r\n", 28)
+    elif not lengthy and response.framing.body == BODY_NONE and not is_head and response.status >= 200 \
+            and response.status != 204 and response.status != 304:
+        # One without a length lasts until the connection ends (RFC 9112 section 6.3); HTTP/2 and HTTP/3 need no length for that.
+        at = put(at, b"Content-Length: 0\r\n", 19)
     if response.status == 101:
         at = put_upgrade(at, response.headers, response.kinds, response.n_headers)
     elif response.status >= 200:
@@ -450,7 +455,7 @@ def rewrite_response(wire: bytes, *, client_version: int = 1, keep_alive: bool =
     used = response.parse_bytes(wire)
     if used <= 0:
         raise ValueError(f"refused: {used}")
-    if render_response(response, client_version, keep_alive, chunked, span_of(date, len(date)), &out) < 0:
+    if render_response(response, client_version, keep_alive, chunked, False, span_of(date, len(date)), &out) < 0:
         raise MemoryError
     try:
         return out.base[out.start:out.end]

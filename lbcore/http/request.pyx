@@ -578,6 +578,9 @@ cdef class Request(Message):
                 self.has_host = True
                 target = span_of(target.ptr + i, target.len - i)
                 self.target_form = TARGET_ABSOLUTE
+                if target.len == 0 and span_eq(head.method, b"OPTIONS", 7):
+                    target = span_of(b"*", 1)          # RFC 9112 section 3.2.4
+                    self.target_form = TARGET_ASTERISK
         status = split_authority(head.authority, &head.host, &lower)
         if status:
             return status

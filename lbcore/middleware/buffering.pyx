@@ -52,14 +52,21 @@ cdef class Wishes(Tries):
 
 @cython.final
 cdef class AnswerSpool(Spool):
-    """Holds the head back as well: it says the length, or the answer is another one."""
+    """Holds the head back as well: it says the length, or the answer is another one.
+
+    It says none if an outer middleware changes that, which has made the head by then; nor in front of trailers, for which HTTP/1 needs chunks,
+    and which a stream could not get that ends with its head.
+    """
 
     cdef Context context               # the exchange, which outlives the filter's use
     cdef Response response
 
     cdef int whole(self) except -1:
         cdef Response response = self.response
-        cdef char* digits = response.alloc(20)
+        cdef char* digits
+        if self.trailers is not None or not self.length_follows():
+            return self.context.release_head()
+        digits = response.alloc(20)
         response.drop(b"content-length", 14)
         response.append(span_of(b"Content-Length", 14), span_of(digits, put_decimal(digits, self.size) - digits))
         response.framing.body = BODY_LENGTH if self.size else BODY_NONE

@@ -119,6 +119,8 @@ cdef class Encoding(Filter):
         cdef bytes kept = bytes(self.kept)
         self.response = None
         self.kept = None
+        if encodes and response.find(b"content-encoding", 16).len:
+            encodes = False                    # an inner middleware that has held the head back as well has encoded it
         if encodes:
             self.begin(response)
         self.context.release_head()
@@ -135,6 +137,7 @@ cdef class Encoding(Filter):
         response.framing.body = BODY_CHUNKED
         response.framing.length = 0
         self.encoder = self.coding.make()
+        self.resizes = True
         return 0
 
     cdef int flush(self) except -1:

@@ -85,6 +85,7 @@ cdef class Http1ClientStream(RequestStream):
     cdef int minor_version             # of the request
     cdef BodyReader body               # of the request
     cdef bint chunking                 # the answer is sent in chunks
+    cdef bint until_close              # the answer ends with the connection
     cdef bint broken                   # a write failed
     cdef Http1ClientStream next_kept   # in the list of streams that wait for reuse
 

@@ -522,6 +522,8 @@ cdef class Http1ClientConnection(ClientConnection):
                 exchange_give(self.stream.exchange)
                 self.stream.exchange = None
             body_forget(&self.stream.body)
+            if self.stream.until_close and buffer_len(&self.socket.output):
+                self.socket.sever()            # the client has not taken all of the answer in time
         self.socket.shut()
         if self.upstream is not None:
             self.upstream.shut()
@@ -535,7 +537,7 @@ cdef class Http1ClientStream(RequestStream):
 
     cdef void clear(self) noexcept:
         """Prepare for the next request. Output of the connection that waits to be sent stays."""
-        self.chunking = self.continue_sent = False
+        self.chunking = self.until_close = self.continue_sent = False
         self.minor_version = 1
         self.splice_fd = -1
 
@@ -609,6 +611,7 @@ cdef class Http1ClientStream(RequestStream):
             self.skip_body()
         if body == BODY_CHUNKED or body == BODY_UNTIL_CLOSE:
             self.chunking = self.minor_version >= 1
+            self.until_close = not self.chunking
             connection.keep_alive = connection.keep_alive and self.chunking
         if response.status == 101:
             self.chunking = False
@@ -617,8 +620,8 @@ cdef class Http1ClientStream(RequestStream):
         if connection.entry_point.alt_svc is not None and self.exchange.request.head.encrypted:
             connection.entry_point.tell_of_http3(response)
         before = buffer_len(&self.socket.output)
-        if render_response(response, self.minor_version, connection.keep_alive, self.chunking, http_date(),
-                           &self.socket.output) < 0:
+        if render_response(response, self.minor_version, connection.keep_alive, self.chunking, self.exchange.request.is_head,
+                           http_date(), &self.socket.output) < 0:
             raise MemoryError
         connection.entry_point.stats.bytes_out += buffer_len(&self.socket.output) - before
         return 0
@@ -627,7 +630,7 @@ cdef class Http1ClientStream(RequestStream):
         cdef Py_ssize_t before = buffer_len(&self.socket.output)
         if self.minor_version == 0:
             return 0               # HTTP/1.0 has no 1xx answers (RFC 9110 section 15.2)
-        if render_response(response, 1, True, False, span_of(NULL, 0), &self.socket.output) < 0:
+        if render_response(response, 1, True, False, False, span_of(NULL, 0), &self.socket.output) < 0:
             raise MemoryError
         self.connection.entry_point.stats.bytes_out += buffer_len(&self.socket.output) - before
         return 0
@@ -683,7 +686,10 @@ cdef class Http1ClientStream(RequestStream):
         return self.connection.pool_of(server, make)
 
     cdef int abort(self) except -1:
-        """Close the connection without the end of the body, so that the client does not take half an answer for a whole one."""
+        """Close the connection without the end of the body, so that the client does not take half an answer for a whole one; reset it
+        if its end would be that of the body."""
         if not self.broken:
             self.socket.push()
+        if self.until_close:
+            self.socket.sever()
         return self.connection.close()

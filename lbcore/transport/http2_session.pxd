@@ -9,6 +9,7 @@ from lbcore.transport.socket cimport OwnedSocket
 
 cdef enum:
     FRAME_HEAD_BYTES = 9
+    LATE_BYTES = 327680        # that may be on their way when lbcore ends a stream: its window, and the heads of frames
     LATE_STREAMS = 16          # streams that lbcore has ended itself, and whose late frames are known to be late
 
 
@@ -31,6 +32,7 @@ cdef class Http2Session(FlowSession):
     cdef int32_t newest_id             # of the streams that the peer has begun
     cdef int32_t[LATE_STREAMS] late    # streams that ended before the peer had ended its side: its frames may still arrive
     cdef int late_at                   # index of the next entry
+    cdef Py_ssize_t late_bytes         # that may still come for those streams, as far as they are not charged for
     cdef int32_t late_before           # streams up to this one may be late as well: they are no longer in `late`
 
     cdef int open(self, OwnedSocket socket, bint is_server, uint32_t streams, uint32_t decoder_bytes, uint32_t encoder_bytes) except -1
@@ -43,6 +45,7 @@ cdef class Http2Session(FlowSession):
     cdef void look_at(self, const uint8_t* head, const uint8_t* bytes, Py_ssize_t length) noexcept
     cdef void note_late(self, int32_t stream_id) noexcept
     cdef bint may_be_late(self, int32_t stream_id) noexcept
+    cdef void charge_silent(self, Py_ssize_t count) noexcept
     cdef bint is_finished(self) noexcept
     cdef int socket_event(self, uint32_t events) except -1
     cdef int submit_request(self, Flow* flow, bint has_body) except -1

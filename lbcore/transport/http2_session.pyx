@@ -332,6 +332,14 @@ cdef class Http2Session(FlowSession):
             self.late_before = forgotten
         self.late[self.late_at] = stream_id
         self.late_at = (self.late_at + 1) % LATE_STREAMS
+        self.late_bytes = min(self.late_bytes + LATE_BYTES, <Py_ssize_t>(LATE_STREAMS * LATE_BYTES))
+
+    cdef void charge_silent(self, Py_ssize_t count) noexcept:
+        """Charge for input that the library has ignored. What was on its way when lbcore ended a stream is free: a body that nobody wants
+        is no flood."""
+        cdef Py_ssize_t late = min(count, self.late_bytes)
+        self.late_bytes -= late
+        self.charge(<int>((count - late) // SILENT_BYTES))
 
     cdef bint may_be_late(self, int32_t stream_id) noexcept:
         """Whether frames of a stream that has ended may have been on their way when it did."""
@@ -381,7 +389,7 @@ cdef class Http2Session(FlowSession):
             self.called_back = False
             used = nghttp2_session_mem_recv(self.session, <const uint8_t*>(input.base + input.start), <size_t>buffer_len(input))
             if not self.called_back:
-                self.charge(<int>(buffer_len(input) // SILENT_BYTES))
+                self.charge_silent(buffer_len(input))
             input.start = input.end
             if used < 0:
                 self.ended = self.failed = True

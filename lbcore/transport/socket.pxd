@@ -21,6 +21,7 @@ cdef class Transport:
     cdef bint peer_has_ended(self, Socket socket) noexcept
     cdef void end_follows(self, Socket socket) noexcept
     cdef void shut_write(self, Socket socket) noexcept
+    cdef void sever(self, Socket socket) noexcept
     cdef void shut(self, Socket socket) noexcept
 
 
@@ -58,6 +59,7 @@ cdef class Socket(Channel):
     cdef bint peer_has_ended_plain(self) noexcept
     cdef void shut_write(self) noexcept
     cdef void shut_write_plain(self) noexcept
+    cdef void sever(self) noexcept
     cdef inline bint pending(self) noexcept:
         """Whether the transport holds bytes that `receive` would return, and which no event will announce."""
         return self.transport is not None and self.transport.pending(self)

@@ -26,6 +26,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SOL_SOCKET
         SO_ERROR
         SO_KEEPALIVE
+        SO_LINGER
 
 cdef extern from * nogil:
     """
@@ -102,6 +103,10 @@ cdef class Transport:
     cdef void shut_write(self, Socket socket) noexcept:
         """Announce the end to the peer (close_notify), and shut the descriptor's sending side."""
         socket.shut_write_plain()
+
+    cdef void sever(self, Socket socket) noexcept:
+        """As `Socket.sever`: `shut` announces no end."""
+        pass
 
     cdef void shut(self, Socket socket) noexcept:
         """Announce the end to the peer as far as that is possible at once, and release the memory, because the socket closes."""
@@ -359,6 +364,14 @@ cdef class Socket(Channel):
 
     cdef void shut_write_plain(self) noexcept:
         shutdown(self.fd, SHUT_WR)
+
+    cdef void sever(self) noexcept:
+        """Have `shut` reset the connection, so that the peer does not take what it has received for a whole message."""
+        cdef int[2] at_once = [1, 0]           # struct linger
+        if self.fd >= 0:
+            setsockopt(self.fd, SOL_SOCKET, SO_LINGER, at_once, sizeof(at_once))
+        if self.transport is not None:
+            self.transport.sever(self)
 
     cdef void shut(self) noexcept:
         """Leave the reactor, close the descriptor, release the memory. Safe to call twice."""

@@ -406,6 +406,9 @@ cdef class TlsTransport(EncryptedTransport):
         if self.flush(socket) == IO_AGAIN:
             socket.wait_for_output()
 
+    cdef void sever(self, Socket socket) noexcept:
+        self.finished = True
+
     cdef void shut(self, Socket socket) noexcept:
         self.finish(socket)
         if not self.failed:

@@ -8,12 +8,13 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.instance import eventually
 from tests.support.ports import free_port
-from tests.support.wire import Peer, Script, Server, answer_all, config_for, deaf, edge, serving
+from tests.support.wire import TIMEOUT_S, Peer, Script, Server, answer_all, config_for, deaf, edge, serving
 
 GET = b"GET /x HTTP/1.1\r\nHost: shop.test\r\n\r\n"
 
@@ -359,6 +360,39 @@ def test_body_cut_short_is_not_taken_for_whole(framing: bytes) -> None:
         client.send(GET)
         client.head()
         assert client.to_the_end() == part
+
+
+@pytest.mark.parametrize("middlewares", [{}, {"compress": {"minResponseBodyBytes": 1}}])
+@pytest.mark.parametrize(
+    "framing", [b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", b"Content-Length: 9\r\n\r\nhello"]
+)
+def test_body_cut_short_resets_a_client_for_whom_the_end_would_make_it_whole(framing: bytes, middlewares: Any) -> None:
+    """HTTP/1.0 has no chunks, so only a reset tells the end of a body from that of a server."""
+    dynamic = config_for("")
+    if middlewares:
+        dynamic["http"]["middlewares"] = {"m": middlewares}
+        dynamic["http"]["routers"]["all"]["middlewares"] = ["m"]
+    request = b"GET / HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n"
+
+    def script(peer: Peer) -> None:
+        peer.message()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n" + framing)
+        assert cut.wait(TIMEOUT_S)
+
+    cut = threading.Event()
+    with serving(script) as server:
+        dynamic["http"]["services"]["all"]["loadBalancer"]["servers"] = [{"url": server.url}]
+        with edge(dynamic) as lb:
+            client = lb.client()
+            client.send(request)
+            _, headers = client.head()
+            cut.set()
+            if "content-length" in headers:
+                assert client.to_the_end() == b"hello"
+                return
+            with pytest.raises(ConnectionResetError):
+                while client.sock.recv(65536):
+                    pass
 
 
 def dying_after_one(peer: Peer) -> None:

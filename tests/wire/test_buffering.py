@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import tempfile
 import threading
+import zlib
 from typing import Any
 
 import bcrypt
@@ -13,10 +15,13 @@ import pytest
 
 from lbcore.config.middlewares.buffering import Buffering as Config
 from lbcore.middleware.buffering import Buffering
+from tests.support.http2 import Http2Client
 from tests.support.instance import eventually
 from tests.support.ports import free_port
 from tests.support.recorder import GET, config, post, recorders, through
 from tests.support.wire import TIMEOUT_S, Peer, edge, serving
+from tests.wire.test_grpc_web import PAGE, framed, frames
+from tests.wire.test_http2_servers import Call, Http2Server
 
 
 def buffered(url: str, **options: Any) -> dict[str, Any]:
@@ -101,6 +106,52 @@ def test_a_server_that_fails_in_its_body_is_answered_for() -> None:
     with serving(script) as server, edge(buffered(server.url)) as lb:
         first, _, text = lb.ask(GET)
         assert (first.split()[1], text) == ("502", b"Bad Gateway")
+
+
+def behind(outer: dict[str, Any], url: str) -> dict[str, Any]:
+    """A service that buffers, behind another middleware of the router."""
+    dynamic = through(url, outer)
+    dynamic["http"]["middlewares"]["buffer"] = {"buffering": {}}
+    dynamic["http"]["services"]["all"]["middlewares"] = ["buffer"]
+    return dynamic
+
+
+FRAMINGS = [b"Content-Length: 5000\r\n\r\n%s", b"Transfer-Encoding: chunked\r\n\r\n1388\r\n%s\r\n0\r\n\r\n"]
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_an_outer_middleware_that_changes_the_length_has_the_last_word(framing: bytes) -> None:
+    def script(peer: Peer) -> None:
+        with contextlib.suppress(EOFError):
+            while True:
+                peer.message()
+                peer.send(b"HTTP/1.1 200 X\r\nContent-Type: text/plain\r\n" + framing % (b"a" * 5000))
+
+    with serving(script) as server, edge(behind({"compress": {}}, server.url)) as lb:
+        client = lb.client()
+        for _ in range(2):
+            _, headers, body = client.ask(b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n")
+            assert (headers["content-encoding"], "content-length" in headers) == ("gzip", False)
+            assert zlib.decompress(body, 31) == b"a" * 5000
+        assert client.ask(GET)[1]["content-length"] == "5000"
+
+
+@pytest.mark.parametrize("message", [b"hello", b""])
+def test_trailers_pass(message: bytes) -> None:
+    def script(call: Call) -> None:
+        call.head(200, ("content-type", "application/grpc"))
+        call.data(framed(message) if message else b"")
+        call.end(("grpc-status", "5"))
+
+    server = Http2Server(script)
+    with edge(buffered(server.url)) as lb:
+        client = Http2Client(lb.client().sock)
+        answer = client.ask("POST", "/", ("content-type", "application/grpc"), ("te", "trailers"), body=b"")
+        assert (answer.body, answer.trailers) == (framed(message) if message else b"", {"grpc-status": "5"})
+    with edge(behind({"grpcWeb": {"allowOrigins": [PAGE]}}, server.url)) as lb:
+        request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc-web\r\nContent-Length: 0\r\n\r\n"
+        assert frames(lb.ask(request)[2]) == ([message] if message else [], {"grpc-status": "5"})
+    server.listener.close()
 
 
 @pytest.mark.parametrize("chunked", [False, True])

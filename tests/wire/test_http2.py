@@ -15,7 +15,7 @@ import pytest
 from hyperframe.frame import HeadersFrame, SettingsFrame, WindowUpdateFrame
 
 from tests.support.certificates import certificate
-from tests.support.http2 import PREFACE, Http2Client, request
+from tests.support.http2 import PREFACE, Answer, Http2Client, request
 from tests.support.instance import eventually
 from tests.support.ports import free_port
 from tests.support.recorder import recorders
@@ -266,17 +266,60 @@ def test_what_may_not_be_a_trailer_ends_the_stream() -> None:
         assert h2.ask().status == 200
 
 
-def test_a_request_that_is_answered_before_it_is_complete_may_stop() -> None:
+@pytest.mark.parametrize(
+    ("rest", "body", "trailers"),
+    [
+        (b"Content-Length: 5\r\n\r\nlarge", b"large", {}),
+        (b"Content-Length: 0\r\n\r\n", b"", {}),
+        (b"Transfer-Encoding: chunked\r\n\r\n5\r\nlarge\r\n0\r\nX-T: 1\r\n\r\n", b"large", {"x-t": "1"}),
+        (b"Transfer-Encoding: chunked\r\n\r\n0\r\nX-T: 1\r\n\r\n", b"", {"x-t": "1"}),
+    ],
+)
+def test_a_request_that_is_answered_before_it_is_complete_may_stop(
+    rest: bytes, body: bytes, trailers: dict[str, str]
+) -> None:
     def script(peer: Peer) -> None:
         peer.head()
-        peer.send(b"HTTP/1.1 413 X\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge")
+        peer.send(b"HTTP/1.1 413 X\r\nConnection: close\r\n" + rest)
 
     with serving(script) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
-        stream = h2.open()
-        h2.headers(stream, request("POST"), end=False)
-        answer = h2.head_of(stream)
-        h2.until(lambda: answer.reset is not None)
-        assert (answer.status, answer.body, answer.ended, answer.reset) == (413, b"large", True, 0)
+        for _ in range(3):
+            stream = h2.open()
+            h2.headers(stream, request("POST", "/", ("te", "trailers")), end=False)
+            answer = h2.answers.setdefault(stream, Answer())
+            h2.until(lambda answer=answer: answer.reset is not None)
+            assert (answer.status, answer.body, answer.ended, answer.reset) == (413, body, True, 0)
+            assert answer.trailers == trailers
+
+
+@pytest.mark.parametrize("piece", [500, 16384])
+def test_bodies_on_their_way_when_they_are_refused_do_no_harm(piece: int) -> None:
+    """A client fills its windows before it hears of the refusals: that is no flood, and ends no other stream."""
+
+    def script(peer: Peer) -> None:
+        first, _ = peer.head()
+        if "/long" in first:
+            assert done.wait(TIMEOUT_S)
+        peer.send(b"HTTP/1.1 403 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    done = threading.Event()
+    with serving(script) as server, edge(config_for(server.url)) as lb, client(lb) as h2:
+        long = h2.send("GET", "/long")
+        h2.until(lambda: h2.settings)
+        for _ in range(12):
+            stream = h2.open()
+            h2.headers(stream, request("POST"), end=False)
+            answer = h2.answers.setdefault(stream, Answer())
+            h2.until(lambda answer=answer: answer.reset is not None)
+            left = min(h2.settings[4], h2.windows[0])
+            h2.windows[0] -= left
+            while left:
+                h2.data(stream, bytes(min(piece, left)))
+                left -= min(piece, left)
+            h2.ping()  # all of that was read, and the window of the connection is given back
+            assert h2.windows[0] > 0
+        done.set()
+        assert h2.answer(long).status == 403
 
 
 @pytest.mark.parametrize(

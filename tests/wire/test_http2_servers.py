@@ -18,7 +18,7 @@ import h2.events
 import h2.settings
 import hpack
 import pytest
-from hyperframe.frame import HeadersFrame, SettingsFrame
+from hyperframe.frame import DataFrame, HeadersFrame, SettingsFrame
 
 from tests.support.certificates import certificate
 from tests.support.http2 import PREFACE, Http2Client
@@ -375,6 +375,58 @@ def test_a_request_that_the_server_may_have_seen_is_not_sent_again() -> None:
     with through(server) as lb:
         assert lb.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")[0] == "HTTP/1.1 502 Bad Gateway"
     assert tries[0] == 1
+
+
+@pytest.mark.parametrize("ends_with_the_head", [True, False])
+def test_an_empty_answer_without_a_length_has_one_for_http1(ends_with_the_head: bool) -> None:
+    def script(call: Call) -> None:
+        call.head(200 if call.fields[":path"] == "/" else 404, end=ends_with_the_head)
+        if not ends_with_the_head:
+            call.data(b"", end=True)
+
+    server = Http2Server(script)
+    with through(server) as lb:
+        peer = lb.client()
+        for version, path in ((b"1.1", b"/"), (b"1.1", b"/a"), (b"1.0", b"/")):
+            peer.send(b"GET %s HTTP/%s\r\nHost: a\r\nConnection: keep-alive\r\n\r\n" % (path, version))
+            head = peer.until(b"\r\n\r\n").lower()
+            if b"transfer-encoding" in head:  # where the end has come later than the head
+                assert peer.chunks()[0] == b""
+            elif b"connection: close" not in head:
+                assert b"\r\ncontent-length: 0\r\n" in head
+        peer = lb.client()
+        peer.send(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"content-length" not in peer.until(b"\r\n\r\n").lower()  # what GET would bring is not known
+
+
+def test_what_is_on_its_way_for_requests_that_have_gone_ends_no_other_request() -> None:
+    sent, proceed = threading.Semaphore(0), threading.Event()
+
+    def script(call: Call) -> None:
+        call.head(200)
+        if call.fields[":path"] == "/long":
+            assert proceed.wait(TIMEOUT_S)
+            return call.data(b"whole", end=True)
+        assert call.reset.wait(TIMEOUT_S)
+        with call.connection.lock:  # as far as its window allowed when it had not heard of the end
+            call.connection.sock.sendall(DataFrame(call.stream, bytes(16384)).serialize() * 16)
+        sent.release()
+        return None
+
+    server = Http2Server(script)
+    with through(server) as lb, client(lb) as h2:
+        long = h2.send("GET", "/long")
+        h2.head_of(long)
+        for _ in range(12):
+            stream = h2.send("GET", "/gone")
+            h2.head_of(stream)
+            h2.reset(stream)
+            assert sent.acquire(timeout=TIMEOUT_S)
+            h2.ping()
+            lb.settle()
+        proceed.set()
+        assert (h2.answer(long).body, h2.answer(long).reset) == (b"whole", None)
+        assert len(server.connections) == 1
 
 
 def test_a_client_that_goes_away_resets_its_stream_and_no_other() -> None:

@@ -262,6 +262,7 @@ def test_the_last_hop_answers_trace_and_options_itself() -> None:
         first, headers, body = client.ask(b"TRACE /x?y HTTP/1.1\r\nHost: a\r\n" + secret + b"Max-Forwards: 0\r\n\r\n")
         assert (first, headers["content-type"]) == ("HTTP/1.1 200 OK", "message/http")
         assert body == b"TRACE /x?y HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n"
+        assert client.ask(b"OPTIONS http://b HTTP/1.1\r\nHost: a\r\n\r\n")[2] == b""  # as `*` (RFC 9112 section 3.2.4)
         assert server.connections == 0
         assert client.ask(b"OPTIONS /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 1\r\n\r\n")[2].startswith(b"OPTIONS /x")
         assert client.ask(b"GET /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n")[2].startswith(b"GET /x")

@@ -161,6 +161,12 @@ def test_request_absolute_form_authority_wins_over_host() -> None:
     assert (head["host"], head["path"], head["query"]) == (b"b.example", b"/", b"q")
 
 
+def test_request_options_for_all_of_a_server_in_absolute_form() -> None:
+    head = parse(b"OPTIONS http://b.example HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (head["host"], head["path"]) == (b"b.example", b"*")
+    assert parse(b"OPTIONS http://b.example/ HTTP/1.1\r\nHost: a\r\n\r\n")["path"] == b"/"
+
+
 def test_request_equal_lengths_are_one_and_many_headers_fit() -> None:
     wire = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n" + b"X: y\r\n" * 200 + b"\r\n"
     head = parse(wire)
