@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
 # These files take longest. They come first, so that no process is left alone with one of them at the end.
@@ -25,8 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=rank)
 
 
-# How long an example takes says how busy the machine is, nothing else.
-settings.register_profile("lbcore", deadline=None)
+# How long an example takes, or is made, says how busy the machine is, nothing else.
+settings.register_profile("lbcore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lbcore")
 
 # Under the sanitizers our own processes start through an interpreter that loads them; other people's programs do not.

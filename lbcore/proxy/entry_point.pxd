@@ -8,6 +8,7 @@ from lbcore.http.response cimport Response
 from lbcore.observability.observer cimport Observer
 from lbcore.http.networks cimport Networks
 from lbcore.routing.index cimport RouteIndex
+from lbcore.routing.route cimport Route
 from lbcore.routing.tcp_route cimport TcpRoutes
 from lbcore.state.budget cimport MemoryBudget
 from lbcore.state.layout cimport EntryPointStats
@@ -44,6 +45,7 @@ cdef class EntryPoint:
     cdef RouteIndex encrypted_routes   # of what comes over TLS
     cdef object encryption             # Encryption of the transport; None = TLS is not spoken here
     cdef dict options_by_host          # of TLS: their name by host, `*.x` for any label before x; None = all have the same
+    cdef dict options_by_router        # likewise: those that the hosts of a router have, if they are not the default ones
     cdef TcpRoutes tcp                 # routers of layer 4, which come first; None = there are none
     cdef bint first_bytes_count        # what they are decides: TLS is spoken here
     cdef EntryPointStats* stats
@@ -61,4 +63,4 @@ cdef class EntryPoint:
 
     cdef object options_of(self, bytes host)
     cdef int tell_of_http3(self, Response response) except -1
-    cdef bint misdirected(self, bytes server_name, bytes host)
+    cdef bint misdirected(self, bytes server_name, bytes host, Route route)

@@ -75,12 +75,13 @@ cdef class WholeExchange(AnswerWay):
         self.forward.pass_host = True
         if not head.encrypted:
             self.route = <Route>self.entry_point.routes.find(head)
-        elif self.entry_point.options_by_host is not None \
-                and self.entry_point.misdirected(self.server_name, span_bytes(head.host)):
-            self.error = ERROR_BAD_REQUEST
-            return self.answer(421, b"Misdirected Request\n", True)
         else:
             self.route = <Route>self.entry_point.encrypted_routes.find(head)
+            if self.entry_point.options_by_host is not None \
+                    and self.entry_point.misdirected(self.server_name, span_bytes(head.host), self.route):
+                self.route = None
+                self.error = ERROR_BAD_REQUEST
+                return self.answer(421, b"Misdirected Request\n", True)
         if self.entry_point.explainer is not None:
             self.explanation = explain_if_asked(self.entry_point, self.route, self.request, self.decision)
         if self.route is None:

@@ -84,6 +84,8 @@ class Table:
     indexes          by entry point: the routers of requests without TLS; `encrypted_indexes`: of those over TLS.
     acceptors        by entry point with TLS: the settings of handshakes.
     options_by_host  by entry point whose hosts have different TLS options: their names by host.
+    options_by_router
+                     by entry point: those that all hosts of a router have, by its name, without the default ones.
     tcp              by entry point: the routers of layer 4; `ends_tls`: those made for this table that end TLS.
     udp              by entry point: the router of its datagrams.
     servers          by identity, `service@provider|url`.
@@ -118,6 +120,7 @@ class Table:
     encrypted_order: Mapping[str, list[Compiled]]
     acceptors: Mapping[str, Acceptor]
     options_by_host: Mapping[str, dict[bytes, str]]
+    options_by_router: Mapping[str, dict[str, str]]
     middlewares: Mapping[str, Middleware]
     places: Mapping[str, dict[str, None]]
     queued: Collection[str]
@@ -376,6 +379,7 @@ class _Compiler:
             order[True],
             acceptors,
             self.tls.options_by_host(),
+            self.tls.options_by_router(),
             self.middlewares.built,
             self.middlewares.places,
             self.services.queued,

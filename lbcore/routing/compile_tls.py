@@ -38,6 +38,8 @@ class TlsCompiler:
         self._region = region
         self._warnings = warnings
         self._hosts: dict[str, dict[str, str]] = {}  # the name of the options, by entry point and host
+        # Options and hosts of the routers that have others than the default ones, by entry point and name.
+        self._routers: dict[str, dict[str, tuple[str, list[str]]]] = {}
         self._without_host: set[str] = set()  # entry points where a router names no host
         self._options: dict[str, OptionSet] = {}
         self._usual: dict[str, Order] = {}  # by entry point: routers whose hosts were not asked for yet
@@ -51,6 +53,8 @@ class TlsCompiler:
             self._without_host.add(point)
         if not found and options != DEFAULT:
             self._warnings.append(f"router {name} names no host: its TLS options have no effect, the host's own count")
+        if found and options != DEFAULT:
+            self._routers.setdefault(point, {})[name] = options, found
         for host in found:
             if hosts.setdefault(host, options) != options:
                 self._warnings.append(
@@ -105,6 +109,15 @@ class TlsCompiler:
         """By entry point whose hosts do not all have the default options: the names of the options, by host."""
         found = {point: _others(hosts) for point, hosts in self._hosts.items()}
         return {point: {_key(host): name for host, name in hosts.items()} for point, hosts in found.items() if hosts}
+
+    def options_by_router(self) -> dict[str, dict[str, str]]:
+        """By entry point: the names of options, not the default ones, that all hosts of a router have, by its name."""
+        found: dict[str, dict[str, str]] = {}
+        for point, routers in self._routers.items():
+            hosts = self._hosts[point]
+            of_all = {name: {hosts[host] for host in own} for name, (_, own) in routers.items()}
+            found[point] = {name: options for name, (options, _) in routers.items() if of_all[name] == {options}}
+        return found
 
     def acceptors(self) -> dict[str, Acceptor]:
         """The acceptors of the entry points with TLS. Raises ImportError without OpenSSL."""

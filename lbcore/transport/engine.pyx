@@ -160,6 +160,7 @@ cdef class Engine:
             acceptor = table.acceptors.get(name)
             entry_point.encryption = None if acceptor is None else encryption_of(acceptor)
             entry_point.options_by_host = table.options_by_host.get(name)
+            entry_point.options_by_router = table.options_by_router.get(name, {})
             if entry_point.explainer is not None:
                 (<Explainer>entry_point.explainer).order = table.order[name]
                 (<Explainer>entry_point.explainer).encrypted_order = table.encrypted_order[name]

@@ -385,6 +385,22 @@ def test_a_host_with_other_options_than_the_connection_is_misdirected(made: dict
         assert status(over_tls(lb, None), "b.test") == "421"
 
 
+def test_a_router_with_options_takes_no_other_host_without_them(made: dict[str, Files]) -> None:
+    asked = {"caFiles": [str(made["client"].certificate)], "clientAuthType": "RequireAndVerifyClientCert"}
+    tls = {"certificates": [made["a"].entry], "options": {"o": {"clientAuth": asked}}}
+    routers = {
+        "r": {"rule": "HostRegexp(`^.+[.]b[.]test$`) || Host(`b.test`)", "tls": {"options": "o"}},
+        "s": {"rule": "Host(`c.test`)", "tls": {"options": "o"}},
+    }
+    with secure(tls, **routers) as lb:
+        for name in ("x.b.test", "a.test"):
+            assert status(over_tls(lb, name), "x.b.test") == "421"
+        assert status(over_tls(lb, "a.test"), "a.test") == "200"
+        own = trusting(made["client"])
+        assert status(over_tls(lb, "b.test", own), "b.test") == "200"
+        assert status(over_tls(lb, "b.test", own), "c.test") == "200"
+
+
 def test_two_options_for_one_host_are_none(made: dict[str, Files]) -> None:
     tls = {"certificates": [made["a"].entry], "options": {"o": {"minVersion": "VersionTLS13"}}}
     routers = {
