@@ -86,7 +86,7 @@ cdef class HeaderLabels:
         """Count the request that was read last. O(1). `key`: its other labels, as `series` has them."""
         cdef LabelRow* row = self.row_of(key, self.length, LABEL_ROWS - LABEL_SHED_ROWS)
         if row == NULL:
-            self.shed[0] += 1
+            self.shed[0] = self.shed[0] + 1    # `+= 1` needs the GIL where pointers are checked
             row = self.row_of(key, 0, LABEL_ROWS)
         if row != NULL:
             row.count += 1
