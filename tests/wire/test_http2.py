@@ -6,7 +6,6 @@ import contextlib
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from tests.support.certificates import certificate
 from tests.support.http2 import PREFACE, Answer, Http2Client, request
 from tests.support.instance import eventually
 from tests.support.ports import free_port
-from tests.support.recorder import recorders
+from tests.support.recorder import GET, counters, recorders
 from tests.support.wire import TIMEOUT_S, Edge, Peer, Script, config_for, edge, serving
 
 PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM = 1, 2, 7
@@ -640,18 +639,21 @@ def test_a_client_that_does_not_take_the_last_frames_is_let_go() -> None:
     body = bytes(16_000)  # lbcore takes an answer whole, also when its connection has no room
     with recorders("all") as (server,), edge(config_for(server.url)) as lb:
         server.answer = lambda *request: (200, body)
+        member, other = f"all@file|{server.url}", lb.client()
         with contextlib.closing(Http2Client(lb.client().sock, window=(1 << 31) - 1)) as h2:
 
             def is_asked() -> bool:
-                asked, give_up = len(server.requests), time.monotonic() + 3
+                before = counters(lb, member).requests
                 h2.send()
-                while len(server.requests) == asked and time.monotonic() < give_up:
-                    time.sleep(0.001)
-                return len(server.requests) > asked
+                other.ask(GET)  # when this is answered lbcore has looked at the other connection, too
+                return bool(counters(lb, member).requests == before + 2)
 
+            answers = 0
             while is_asked():
-                pass
-            assert len(server.requests) * len(body) > 100_000
+                answers += 1
+            assert answers
+            other.close()
+            eventually(lambda: lb.open_connections == 1, "the other connection ends")
             lb.drive()
             for _ in range(300):
                 if lb.open_connections == 0:
