@@ -153,7 +153,7 @@ cdef class Attempting(RequestWay):
         cdef bint repeatable = self.request.is_idempotent() if outcome == OUTCOME_STALE else self.is_repeatable()
         cdef bint unreached = outcome == OUTCOME_UNREACHED, affords = True
         cdef int step
-        if unreached and self.is_late():
+        if (unreached and self.is_late()) or (not unreached and outcome != OUTCOME_BAD and repeatable and not self.rewind()):
             outcome = OUTCOME_BAD
         step = next_attempt(self.attempt, outcome, status, repeatable, self.decision,
                             self.tries if outcome == OUTCOME_UNREACHED else self.tries_left(), self.tried)

@@ -40,10 +40,12 @@ cdef class RequestWay(Exchange):
     cdef Py_ssize_t gates_to_stay(self) noexcept
     cdef int leave_gates(self) except -1
     cdef int begin_anew(self) except -1
+    cdef bint rewind(self) except *
     cdef int no_body(self) except -1
     cdef int begin_body(self) except -1
     cdef int begin_replay(self, int64_t limit, int64_t length, bint required) except -1
     cdef int end_replay(self) except -1
+    cdef bint makes_copies(self) noexcept
     cdef int make_copies(self) except -1
     cdef int send_copies(self) except -1
     cdef int send_copy(self, Copy copy, Recording body) except -1

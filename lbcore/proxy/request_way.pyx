@@ -146,6 +146,16 @@ cdef class RequestWay(Exchange):
         self.request_bytes = 0
         return self.client.rewind()
 
+    cdef bint rewind(self) except *:
+        """Have the body of a request of lbcore's own come once more, the way that it has come. False: filters have seen it that do
+        not keep it. The body of a client is in the recording, or has not come yet."""
+        if not self.is_subrequest or (self.request_bytes == 0 and not self.body_ended):
+            return True
+        if self.request_filters is not None:
+            return self.keeps_body()
+        self.begin_anew()
+        return True
+
     cdef list listed_filters(self):
         """The filters of the request's chain, the client's side first."""
         cdef list found = []
@@ -219,7 +229,8 @@ cdef class RequestWay(Exchange):
         if recording is not None and recording.size == 0 and not recording.complete:
             self.place_recording()         # for an attempt that did not come to a server
         if self.decision.failover is None and self.repeats_answers():
-            if self.request.framing.body != BODY_NONE and self.replay is None and not self.keeps_body() and self.is_repeatable():
+            if self.request.framing.body != BODY_NONE and self.replay is None and self.is_repeatable() \
+                    and (self.makes_copies() or not self.keeps_body()):
                 self.begin_replay(self.repeatable_bytes(self.tries.max_body_bytes), self.request.framing.length, False)
         elif self.decision.failover is None:
             if self.replay is not None and recording.size == 0 and not recording.complete:
@@ -235,12 +246,17 @@ cdef class RequestWay(Exchange):
             if self.is_replayable():
                 self.replay.limit = self.repeatable_bytes(most)
                 self.replay.required = most >= 0
-            elif not self.keeps_body() and self.is_repeatable():
+            elif self.is_repeatable() and (self.makes_copies() or not self.keeps_body()):
                 self.begin_replay(self.repeatable_bytes(most), length, most >= 0)
-        if self.decision.mirrors is not None and self.decision.copied < len(self.decision.mirrors) \
-                and not self.request.framing.upgrade:
+        if self.makes_copies():
             self.make_copies()
         return True
+
+    cdef bint makes_copies(self) noexcept:
+        """Whether mirrors are to get the request. The recording of its body for them stands behind a filter that has all of it, so
+        what is sent once more comes from there as well."""
+        cdef Decision decision = self.decision
+        return decision.mirrors is not None and decision.copied < len(decision.mirrors) and not self.request.framing.upgrade
 
     cdef bint repeats_answers(self) noexcept:
         """Whether the route may want another answer than that of the first server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -19,7 +20,8 @@ from tests.support.recorder import (
     post,
     recorders,
 )
-from tests.support.wire import Peer, Server, edge, serving
+from tests.support.wire import TIMEOUT_S, Peer, Server, edge, serving
+from tests.wire.test_http2_servers import Call, Http2Server
 
 
 def test_mirrors_get_their_share_exactly_and_the_client_its_answer() -> None:
@@ -65,6 +67,27 @@ def test_bodies_are_copied_while_they_pass(size: int, chunked: bool) -> None:
                 assert lb.ask(post(body, chunked))[2] == b"main"
             eventually(lambda: len(a.requests) == len(b.requests) == 2, "the copies")
             assert all(request[2] == body for server in (main, a, b) for request in server.requests)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("size", [0, 1, 100_000])
+def test_a_copy_that_a_server_has_refused_is_sent_once_more_with_its_body(size: int, chunked: bool) -> None:
+    bodies: list[bytes] = []
+    calls: list[Call] = []
+
+    def refuse_once(call: Call) -> None:
+        calls.append(call)
+        if len(calls) == 1:
+            call.break_off(7)  # REFUSED_STREAM
+        elif call.ended.wait(TIMEOUT_S):
+            bodies.append(bytes(call.body))
+            call.answer(200, b"")
+
+    server = Http2Server(refuse_once)
+    with contextlib.closing(server.listener), recorders("main") as (main,):
+        with edge(config(mirrored(("a", 100)), main=main.url, a=server.url)) as lb:
+            lb.ask(post(b"y" * size, chunked))
+            eventually(lambda: bodies == [b"y" * size], "the copy is whole")
 
 
 @pytest.mark.parametrize("chunked", [False, True])

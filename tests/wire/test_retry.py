@@ -14,7 +14,7 @@ from lbcore.middleware.retry import Retry
 from tests.support.instance import eventually
 from tests.support.ports import free_port
 from tests.support.problems import errors_of
-from tests.support.recorder import GET, Recorder, config, counters, post, recorders
+from tests.support.recorder import GET, Recorder, config, counters, mirrored, post, recorders
 from tests.support.wire import Edge, edge
 
 
@@ -162,6 +162,20 @@ def test_a_pause_that_ends_with_its_client_leaves_nothing_to_the_next_request() 
             eventually(lambda: lb.open_connections == 0, "the client has gone")
             assert status(lb.ask(GET.replace(b"/x", b"/once"))) == 200
             assert counters(lb, member).retries == 0
+
+
+@pytest.mark.parametrize("order", [["again", "whole"], ["whole", "again"]])
+def test_a_body_that_was_buffered_and_goes_to_mirrors_is_sent_once_more(order: list[str]) -> None:
+    with recorders("main", "a") as (main, a):
+        dynamic = retrying(attempts=2, status=["503"], retryNonIdempotentMethod=True)
+        dynamic["http"]["middlewares"]["whole"] = {"buffering": {}}
+        dynamic["http"]["routers"]["all"]["middlewares"] = order
+        dynamic["http"]["services"] = config(mirrored(("a", 100)), main=main.url, a=a.url)["http"]["services"]
+        with edge(dynamic) as lb:
+            answers(main, 503)
+            assert status(lb.ask(post(b"x" * 100_000))) == 200
+            eventually(lambda: a.requests, "the copy")
+        assert [len(request[2]) for request in main.requests + a.requests] == [100_000] * 3
 
 
 def test_as_the_middleware_of_a_service_it_begins_once() -> None:
