@@ -9,6 +9,7 @@ import sysconfig
 
 
 def main() -> None:
+    before = set(sys.modules)  # a site may load modules of its own at the start: that of setuptools, for one
     import lbcore
     from lbcore.selection import P2C, Maglev, OutlierDetector, SmoothWRR
 
@@ -21,7 +22,7 @@ def main() -> None:
     foreign = {
         name.partition(".")[0]
         for name, module in sys.modules.items()
-        if "site-packages" in (getattr(module, "__file__", None) or base)
+        if name not in before and "site-packages" in (getattr(module, "__file__", None) or base)
     }
     assert foreign <= {"lbcore"}, f"loads {sorted(foreign)}"
     try:

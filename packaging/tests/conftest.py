@@ -24,8 +24,9 @@ def wheel() -> Path:
 
 @pytest.fixture(scope="session")
 def wheels(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheels of lbcore and of all that `lbcore[all]` needs: an index that needs no network."""
+    """A folder with the wheels of lbcore, of all that `lbcore[all]` needs, and of pip, which pipx brings up to date: an
+    index that needs no network."""
     folder = tmp_path_factory.mktemp("wheels")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(folder)]
-    subprocess.run([*pip, f"lbcore[all] @ {wheel.as_uri()}"], check=True)
+    subprocess.run([*pip, f"lbcore[all] @ {wheel.as_uri()}", "pip"], check=True)
     return folder

@@ -183,7 +183,7 @@ providers: {{file: {{directory: /etc/lbcore/dynamic}}}}
 
 
 def test_a_container_whose_check_fails_is_unhealthy(engine: Docker, tmp_path: Path) -> None:
-    """Its workers are stopped, as ones that hang."""
+    """All of its processes are stopped, as ones that hang: a worker alone would be replaced."""
     static = f"""entryPoints:
   web: {{address: "127.0.0.1:0"}}
   traefik: {{address: "127.0.0.1:{free_port()}"}}
@@ -198,6 +198,7 @@ ping: {{}}
         assert found["Config"]["Healthcheck"]["Test"] == ["CMD", "lbcore", "healthcheck"]
         eventually(lambda: health(engine, "hangs") == "healthy", f"health: {log(engine, 'hangs')}")
         pid = found["State"]["Pid"]
+        os.kill(pid, signal.SIGSTOP)
         for worker in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             os.kill(int(worker), signal.SIGSTOP)
         eventually(lambda: health(engine, "hangs") == "unhealthy", "a failing check")
