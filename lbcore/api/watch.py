@@ -109,7 +109,8 @@ class CertificateWatch:
             return
         # They are read and described in a thread: there may be many.
         found = {each.fingerprint: each for each in await asyncio.to_thread(self._runtime.certificates)}
-        is_first = self._table is None
+        # Those of the start are not told, unless another configuration has come before the first look.
+        is_first = self._table is None and self._runtime.reload.generation <= 1
         self._table, self._looked_at = table, now
         for fingerprint, each in found.items():
             if fingerprint not in self._known and not is_first:

@@ -91,7 +91,7 @@ def test_the_log_has_lines_of_lbcore_alone(lb: Instance) -> None:
     mark = dynamic_of(lb)
     mark["http"]["routers"]["mark"] = {"rule": "Host(`mark.test`)", "service": "backends"}
     lb.write(mark)
-    lb.logged(r"INF configuration \d+: router mark@file added\n")
+    lb.logged(r"INF configuration \d+: .*router mark@file added")
     for line in lb.log.splitlines():
         assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DBG|INF|WRN|ERR) ", line), line
         assert "Invalid HTTP request" not in line and "library" not in line and "asyncio" not in line, line
