@@ -1,4 +1,4 @@
-"""Commands, options and metrics that the documentation names are there."""
+"""Commands, options and metrics that the documentation names are there, and README names what it has to."""
 
 from __future__ import annotations
 
@@ -85,3 +85,8 @@ def test_metrics_exist(page: Path) -> None:
         if not (parts or {name, short} & known or OF_REQUESTS.fullmatch(short) or prefix):
             wrong.add(name)
     assert wrong == set()
+
+
+def test_the_readme_has_the_two_commands_for_a_fresh_machine() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert "`make run`" in text and "`make test`" in text
