@@ -106,13 +106,13 @@ class _Page:
 
     def put(self, look: Look) -> None:
         """Print one look."""
-        from rich.console import Group
+        from lbcore.remote.listed import Fitted
 
         self._last = look
         if self._as_json:
             click.echo(json.dumps(look.data, indent=None if self._watch else 2))
         elif self._live is not None:
-            self._live.update(Group(*look.shown), refresh=True)
+            self._live.update(Fitted(look.shown), refresh=True)
         else:
             for part in look.shown:
                 self._console.print(part, highlight=False, markup=False)

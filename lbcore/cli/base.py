@@ -17,6 +17,8 @@ EXIT_WELL = 0
 EXIT_CANNOT_ASK = 1
 EXIT_DOWN = 2  # something is down that takes traffic, or redundancy, away
 
+STATIC_FILE = frozenset({"--config", "--configfile", "-c"})  # how other commands, and other programs, take it
+
 
 class Command(click.Command):
     """A command to which `-host` is a mistyped option, and not `-h` with a value."""
@@ -47,8 +49,15 @@ class AskingCommand(Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
+            if isinstance(error, click.NoSuchOption) and error.option_name.lower() in STATIC_FILE:
+                # Names of options that look alike would lead away from what is meant.
+                error = click.UsageError(
+                    f"{ctx.info_name} asks the running instance and reads no file: --api URL (or LBCORE_API) says "
+                    "where its API is, http://127.0.0.1:8080 if neither is given.",
+                    ctx,
+                )
             error.exit_code = EXIT_CANNOT_ASK  # type: ignore[misc]
-            raise
+            raise error from None
 
 
 class Commands(click.Group):

@@ -32,7 +32,7 @@ def routes(words: tuple[str, ...], layer: str | None, disabled: bool, with_own: 
       1  the instance cannot be asked
       2  one of them is disabled
     """
-    from lbcore.remote.show import is_narrow, routes_table
+    from lbcore.remote.listed import Routes
 
     def look(client: ApiClient) -> Look:
         found = []
@@ -47,7 +47,7 @@ def routes(words: tuple[str, ...], layer: str | None, disabled: bool, with_own: 
             and all(word.lower() in _text(router) for word in words)
         ]
         lost = any(router["status"] == "disabled" for router in kept)
-        return Look(kept, [routes_table(kept, is_narrow())], EXIT_DOWN if lost else EXIT_WELL)
+        return Look(kept, [Routes(kept)], EXIT_DOWN if lost else EXIT_WELL)
 
     view.show(look)
 

@@ -36,8 +36,8 @@ def top(column: str, reverse: bool, limit: int, view: Any) -> None:
       0  it was shown
       1  the instance cannot be asked
     """
+    from lbcore.remote.listed import Rates
     from lbcore.remote.rates import rates
-    from lbcore.remote.show import is_narrow, rates_table
 
     before: list[dict[str, Any]] = []
     looked = 0.0
@@ -51,6 +51,6 @@ def top(column: str, reverse: bool, limit: int, view: Any) -> None:
         rows = rates(before, now, at - looked, column, reverse)
         before, looked = now, at
         shown = rows[:limit] if limit else rows
-        return Look({"servers": shown, "total": len(rows)}, [rates_table(shown, len(rows) - len(shown), is_narrow())])
+        return Look({"servers": shown, "total": len(rows)}, [Rates(shown, len(rows) - len(shown))])
 
     view.show(look)

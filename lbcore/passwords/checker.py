@@ -87,8 +87,10 @@ class Checker:
             self._idle.cancel()
             self._idle = None
         job = next(iter(self._jobs.values()))
+        left = question(*job.key[1:])
         try:
-            self._process.stdin.write(question(*job.key[1:]))
+            while left:  # a signal may end a write before all of a long one has gone
+                left = left[self._process.stdin.write(left) :]
         except OSError:
             self._lose()
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-QUESTION = struct.Struct(">HH")  # lengths of the stored hash and of the password, which follow
+QUESTION = struct.Struct(">II")  # lengths of the stored hash and of the password, which follow
 RIGHT, WRONG = b"1", b"0"
 
 

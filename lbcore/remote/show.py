@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
@@ -14,17 +12,11 @@ from rich.tree import Tree
 
 Node = dict[str, Any]
 UNLIMITED = 100_000  # columns
-WIDE = 120  # columns that a row of `rates_table` has room in
 
 
 def console_for(output: TextIO) -> Console:
     """The console for an output; lines are wrapped only for a terminal."""
     return Console(file=output, soft_wrap=False) if output.isatty() else Console(file=output, width=UNLIMITED)
-
-
-def is_narrow() -> bool:
-    """Whether standard output is a terminal on which a row of many columns has no room."""
-    return sys.stdout.isatty() and shutil.get_terminal_size().columns < WIDE
 
 
 def problem_lines(state: Node) -> list[Text]:
@@ -172,7 +164,7 @@ def overridden(roots: list[Node]) -> list[Node]:
 def weights_table(rows: list[Node]) -> Table:
     """Members with their weights."""
     numbers = ("weight", "configured", "share")
-    table = _table("service", "member", "status", *numbers, "", numbers=numbers)
+    table = plain_table("service", "member", "status", *numbers, "", numbers=numbers)
     for row in rows:
         notes = []
         if "overriddenWeight" in row:
@@ -182,57 +174,15 @@ def weights_table(rows: list[Node]) -> Table:
         notes += [str(row[key]) for key in ("role", "cause") if key in row]
         share = "-" if row["share"] is None else f"{row['share']:.1%}"
         shown = [str(row.get(key, "-")) for key in ("effectiveWeight", "weight")]
-        table.add_row(row["service"], row["member"], _status(row["status"]), *shown, share, "; ".join(notes))
+        table.add_row(row["service"], row["member"], status_text(row["status"]), *shown, share, "; ".join(notes))
     return table
 
 
-def routes_table(routers: list[Node], is_narrow: bool = False) -> Table:
-    """Routers: what they match, and where they lead. `is_narrow`: each has two lines."""
-    names = ["layer", "router", "status", "priority", "entry points", "rule", "middlewares", "service"]
-    table = _table(*(["router", "status", "entry points", "service"] if is_narrow else names))
-    for router in routers:
-        points = router.get("entryPoints") or router.get("using", [])
-        middlewares = ", ".join(router.get("middlewares", [])) or "-"
-        status = Text(router["status"], {"enabled": "green", "warning": "yellow"}.get(router["status"], "red"))
-        errors = "; ".join(router.get("error", []))
-        service = Text(router.get("service") or "-")
-        if errors:
-            service.append(f"  {errors}", "red")
-        where = ", ".join(points) or "-"
-        rule = router.get("rule") or "-"
-        if is_narrow:
-            table.add_row(f"{router['name']}\n  {rule}", status, where, service)
-            continue
-        priority = str(router.get("priority", "-"))
-        table.add_row(router["layer"], router["name"], status, priority, where, rule, middlewares, service)
-    return table
-
-
-def rates_table(rows: list[Node], hidden: int = 0, is_narrow: bool = False) -> Table:
-    """Rows of `rates.rates`. `hidden`: how many more there are; `is_narrow`: each has two lines."""
-    numbers = ["weight", "share", "req/s", "err/s", "ms", "flight", *([] if is_narrow else ["requests"])]
-    names = ["server", "status"] if is_narrow else ["layer", "service", "server", "status"]
-    table = _table(*names, *numbers, numbers=numbers)
-    for row in rows:
-        share = "-" if row["share"] is None else f"{row['share']:.1%}"
-        latency = "-" if row["latency"] is None else f"{row['latency']:.1f}"
-        errors = Text(f"{row['errors']:.1f}", "red" if row["errors"] else "")
-        about = [row["layer"], row["service"], row["server"]]
-        if is_narrow:
-            about = [f"{row['service']}\n  {row['server']}"]
-        rates = [share, f"{row['rate']:.1f}", errors, latency, str(row["inFlight"]), str(row["requests"])]
-        shown = [*about, _status(row["status"]), str(row["weight"]), *rates]
-        table.add_row(*shown[: len(table.columns)])
-    if hidden:
-        table.caption = f"and {hidden} more"
-    return table
-
-
-def _status(status: str) -> Text:
+def status_text(status: str) -> Text:
     return Text(status, "green" if status == "UP" else "red")
 
 
-def _table(*names: str, numbers: Sequence[str] = ()) -> Table:
+def plain_table(*names: str, numbers: Sequence[str] = ()) -> Table:
     """A table without lines between its columns, so that other programs read it, too. A terminal folds texts."""
     columns = [
         Column(name, justify="right", no_wrap=True)

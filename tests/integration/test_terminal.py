@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -342,14 +345,21 @@ def test_codes_say_that_nothing_could_be_asked() -> None:
         code, text = lbcore(*arguments, "--api", dead)
         assert code == 1 and text.startswith("error: no answer from "), (arguments, text)
         assert lbcore(arguments[0], "--no-such-option")[0] in (1, 2)
+    for name in ("status", "top", "routes", "weights", "reload"):
+        code, text = lbcore(name, "--config", "traefik.yml")
+        assert code == 1 and f"{name} asks the running instance and reads no file: --api URL" in text
+        assert "did you mean" not in text.lower()
 
 
-def test_a_terminal_is_cleared_and_a_pipe_is_not(site: Site) -> None:
-    arguments = ("routes", "--watch", "--interval", "0.1", "--count", "2")
-    command = [sys.executable, "-m", "lbcore", *arguments, "--api", site.api]
-    environ = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm"}
+def on_a_terminal(*arguments: str, columns: int = 80, lines: int = 24) -> bytes:
+    """What a command writes to a terminal of this size."""
+    command = [sys.executable, "-m", "lbcore", *arguments]
+    own = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
     terminal, inner = os.openpty()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=inner, stderr=inner, env=environ)
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=inner, stderr=inner, env=own | {"TERM": "xterm"}
+    )
     os.close(inner)
     shown = b""
     with contextlib.suppress(OSError):  # the other end is closed
@@ -357,8 +367,45 @@ def test_a_terminal_is_cleared_and_a_pipe_is_not(site: Site) -> None:
             shown += part
     process.wait(30)
     os.close(terminal)
+    return shown
+
+
+def plain(shown: bytes) -> list[str]:
+    """The lines of a terminal, without colours and commands for its cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode()).replace("\r", "").split("\n")
+
+
+def test_a_terminal_is_cleared_and_a_pipe_is_not(site: Site) -> None:
+    arguments = ("routes", "--watch", "--interval", "0.1", "--count", "2", "--api", site.api)
+    shown = on_a_terminal(*arguments)
     assert b"\x1b[?1049h" in shown and b"\x1b[32menabled" in shown, shown
-    assert "\x1b" not in site.ask(*arguments)[1]
+    assert "\x1b" not in lbcore(*arguments)[1]
+
+
+def test_a_narrow_terminal_has_names_above_their_numbers(site: Site) -> None:
+    one = site.dynamic["http"]["services"]["v1"]["loadBalancer"]["servers"][0]["url"]
+    for columns, numbers in ((60, 7), (40, 4)):
+        top = ("top", "--count", "1", "--interval", "0.1", "--sort", "server", "--api", site.api)
+        lines = plain(on_a_terminal(*top, columns=columns).rpartition(b"\x1b[?1049l")[2])
+        assert max(map(len, lines)) <= columns
+        titles = ["status", "weight", "share", "req/s", "err/s", "ms", "flight", "requests"]
+        assert lines[0].split() == titles[: numbers + 1]
+        below = lines[lines.index(f"v1@file {one}") + 1]
+        assert re.match(r"UP +1 ", below) and len(below.split()) == numbers + 1
+    lines = plain(on_a_terminal("routes", "--api", site.api, columns=60))
+    assert lines[lines.index("all@file enabled web → shop") + 1] == "  PathPrefix(`/`)"
+    lines = plain(on_a_terminal("routes", "--api", site.api, columns=100))
+    assert re.match(r"all@file +enabled +web +shop", lines[1]) and lines[2].strip() == "PathPrefix(`/`)"
+
+
+def test_a_look_that_has_no_room_in_the_window_says_so(site: Site) -> None:
+    watch = ("status", "--watch", "--count", "1", "--api", site.api)
+    short, _, rest = on_a_terminal(*watch, columns=200, lines=5).partition(b"\x1b[?1049l")
+    lines = plain(short)
+    assert lines[-1].startswith("… ") and lines[-1].rstrip().endswith("lines more than this window has room for")
+    assert len(lines) == 5
+    assert "db@file" not in "".join(lines) and b"db@file" in rest, "what it has seen last is printed whole"
+    assert "…" not in "".join(plain(on_a_terminal(*watch, columns=200, lines=50)))
 
 
 def test_ping_tells_containers_how_it_is(tmp_path: Path) -> None:

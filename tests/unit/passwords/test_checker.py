@@ -51,6 +51,18 @@ def test_right_and_wrong_in_order() -> None:
     run(body)
 
 
+def test_texts_of_any_length_are_asked() -> None:
+    async def body() -> None:
+        checker = Checker()
+        long = b"x" * 70_000
+        assert await asyncio.gather(
+            ask(checker, b"right", STORED + long), ask(checker, long), ask(checker, long, long), ask(checker, b"right")
+        ) == [False, False, False, True]
+        checker.close()
+
+    run(body)
+
+
 SILENT = (sys.executable, "-c", "import sys; sys.stdin.buffer.read()")  # it never answers
 
 

@@ -89,6 +89,13 @@ def test_what_is_no_hash_has_no_password(stored: bytes) -> None:
         assert not is_right(stored, password)
 
 
+@pytest.mark.parametrize("name", HASHES)
+def test_a_hash_with_more_in_it_is_none(name: str) -> None:
+    stored, more = HASHES[name], b"a" * 70_000
+    for place in range(len(stored) + 1):
+        assert kind_of(stored[:place] + more + stored[place:]) == ""
+
+
 def test_a_long_password_is_wrong_and_bcrypt_looks_at_72_bytes() -> None:
     long = b"a" * 72
     assert is_right(bcrypt.hashpw(long, bcrypt.gensalt(4)), long + b"more")
