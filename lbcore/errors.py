@@ -69,11 +69,3 @@ class ConfigError(LbcoreError):
 
 class NoServerError(LbcoreError):
     """No server may be picked. Answered with 503."""
-
-
-class UpstreamError(LbcoreError):
-    """The exchange with a server failed. `kind`: refused, timeout, reset, eof, resolve, tls, garbage."""
-
-    def __init__(self, kind: str, problem: str) -> None:
-        self.kind = kind
-        super().__init__(problem)

@@ -297,6 +297,85 @@ cdef inline char* aligned(char* memory) noexcept nogil:
     return <char*>((<uintptr_t>memory + 7) & ~<uintptr_t>7)
 
 
+cdef inline void put_trace_id(const Trace* trace, char* at) noexcept nogil:
+    """32 digits."""
+    put_16_digits(at, trace.trace_id)
+    put_16_digits(at + 16, trace.trace_id + 8)
+
+
+cdef inline void put_span_id(Trace* trace, char* at) noexcept nogil:
+    """16 digits, in a header for servers: `at` is noted, as each attempt puts its own there."""
+    put_16_digits(at, trace.span_id)
+    trace.spots[trace.n_spots] = at
+    trace.n_spots += 1
+
+
+cdef int pass_on_as_b3(Trace* trace, Request request) except -1:
+    cdef char* text = request.alloc(51)
+    put_trace_id(trace, text)
+    text[32] = text[49] = c"-"
+    put_span_id(trace, text + 33)
+    text[50] = c"1" if trace.sampled else c"0"
+    request.drop(b"b3", 2)
+    request.add_own(span_of(b"B3", 2), span_of(text, 51))
+    return 0
+
+
+cdef int pass_on_as_b3_multi(Trace* trace, Request request) except -1:
+    cdef char* text = request.alloc(48)
+    put_trace_id(trace, text)
+    put_span_id(trace, text + 32)
+    request.drop(b"x-b3-traceid", 12)
+    request.drop(b"x-b3-spanid", 11)
+    request.drop(b"x-b3-parentspanid", 17)
+    request.drop(b"x-b3-sampled", 12)
+    request.drop(b"x-b3-flags", 10)
+    request.add_own(span_of(b"X-B3-Traceid", 12), span_of(text, 32))
+    request.add_own(span_of(b"X-B3-Spanid", 11), span_of(text + 32, 16))
+    request.add_own(span_of(b"X-B3-Sampled", 12), span_of(b"1" if trace.sampled else b"0", 1))
+    return 0
+
+
+cdef int pass_on_as_jaeger(Trace* trace, Request request) except -1:
+    cdef char* text = request.alloc(53)
+    put_trace_id(trace, text)
+    text[32] = text[49] = text[51] = c":"
+    put_span_id(trace, text + 33)
+    text[50] = c"0"
+    text[52] = c"1" if trace.sampled else c"0"
+    request.drop(b"uber-trace-id", 13)
+    request.add_own(span_of(b"Uber-Trace-Id", 13), span_of(text, 53))
+    return 0
+
+
+cdef int pass_on_as_xray(Trace* trace, Request request) except -1:
+    cdef char* text = request.alloc(74)
+    memcpy(text, b"Root=1-", 7)
+    put_trace_id(trace, text + 8)
+    memmove(text + 7, text + 8, 8)             # its first 8 digits stand before a dash
+    text[15] = c"-"
+    memcpy(text + 40, b";Parent=", 8)
+    put_span_id(trace, text + 48)
+    memcpy(text + 64, b";Sampled=", 9)
+    text[73] = c"1" if trace.sampled else c"0"
+    request.drop(b"x-amzn-trace-id", 15)
+    request.add_own(span_of(b"X-Amzn-Trace-Id", 15), span_of(text, 74))
+    return 0
+
+
+cdef int pass_on_as_ot(Trace* trace, Request request) except -1:
+    cdef char* text = request.alloc(32)
+    put_16_digits(text, trace.trace_id + 8)    # its identifiers of traces are half as long
+    put_span_id(trace, text + 16)
+    request.drop(b"ot-tracer-traceid", 17)
+    request.drop(b"ot-tracer-spanid", 16)
+    request.drop(b"ot-tracer-sampled", 17)
+    request.add_own(span_of(b"Ot-Tracer-Traceid", 17), span_of(text, 16))
+    request.add_own(span_of(b"Ot-Tracer-Spanid", 16), span_of(text + 16, 16))
+    request.add_own(span_of(b"Ot-Tracer-Sampled", 17), span_of(b"true", 4) if trace.sampled else span_of(b"false", 5))
+    return 0
+
+
 @cython.final
 cdef class Tracer:
     """There is one per worker.
@@ -419,13 +498,10 @@ cdef class Tracer:
         """
         cdef char* text = line + W3C_NAME
         memcpy(line, b"Traceparent: 00-", 16)          # one piece with its value, which is copied at once
-        put_16_digits(text + 3, trace.trace_id)
-        put_16_digits(text + 19, trace.trace_id + 8)
+        put_trace_id(trace, text + 3)
         text[35] = c"-"
-        put_16_digits(text + 36, trace.span_id)
         memcpy(text + 52, b"-01" if trace.sampled else b"-00", 3)
-        trace.spots[trace.n_spots] = text + 36
-        trace.n_spots += 1
+        put_span_id(trace, text + 36)
         if at < 0:
             at = request.n_headers
             if at == request.capacity and request.grow() < 0:
@@ -439,75 +515,23 @@ cdef class Tracer:
 
     cdef int pass_on(self, Trace* trace, Request request) except -1:
         """Set the headers of all propagators."""
-        cdef char* text
-        if self.propagators & W3C:
-            request.drop(b"traceparent", 11)
-            self.pass_on_as_w3c(trace, request, -1, request.alloc(W3C_NAME + W3C_LENGTH))
-        if self.propagators & B3:
-            request.drop(b"b3", 2)
-            text = request.alloc(51)
-            put_16_digits(text, trace.trace_id)
-            put_16_digits(text + 16, trace.trace_id + 8)
-            text[32] = text[49] = c"-"
-            put_16_digits(text + 33, trace.span_id)
-            text[50] = c"1" if trace.sampled else c"0"
-            trace.spots[trace.n_spots] = text + 33
-            trace.n_spots += 1
-            request.add_own(span_of(b"B3", 2), span_of(text, 51))
-        if self.propagators & B3_MULTI:
-            request.drop(b"x-b3-traceid", 12)
-            request.drop(b"x-b3-spanid", 11)
-            request.drop(b"x-b3-parentspanid", 17)
-            request.drop(b"x-b3-sampled", 12)
-            request.drop(b"x-b3-flags", 10)
-            text = request.alloc(48)
-            put_16_digits(text, trace.trace_id)
-            put_16_digits(text + 16, trace.trace_id + 8)
-            put_16_digits(text + 32, trace.span_id)
-            trace.spots[trace.n_spots] = text + 32
-            trace.n_spots += 1
-            request.add_own(span_of(b"X-B3-Traceid", 12), span_of(text, 32))
-            request.add_own(span_of(b"X-B3-Spanid", 11), span_of(text + 32, 16))
-            request.add_own(span_of(b"X-B3-Sampled", 12), span_of(b"1" if trace.sampled else b"0", 1))
-        if self.propagators & JAEGER:
-            request.drop(b"uber-trace-id", 13)
-            text = request.alloc(53)
-            put_16_digits(text, trace.trace_id)
-            put_16_digits(text + 16, trace.trace_id + 8)
-            text[32] = text[49] = text[51] = c":"
-            put_16_digits(text + 33, trace.span_id)
-            text[50] = c"0"
-            text[52] = c"1" if trace.sampled else c"0"
-            trace.spots[trace.n_spots] = text + 33
-            trace.n_spots += 1
-            request.add_own(span_of(b"Uber-Trace-Id", 13), span_of(text, 53))
-        if self.propagators & XRAY:
-            request.drop(b"x-amzn-trace-id", 15)
-            text = request.alloc(74)
-            memcpy(text, b"Root=1-", 7)
-            put_16_digits(text + 8, trace.trace_id)
-            memmove(text + 7, text + 8, 8)
-            text[15] = c"-"
-            put_16_digits(text + 24, trace.trace_id + 8)
-            memcpy(text + 40, b";Parent=", 8)
-            put_16_digits(text + 48, trace.span_id)
-            memcpy(text + 64, b";Sampled=", 9)
-            text[73] = c"1" if trace.sampled else c"0"
-            trace.spots[trace.n_spots] = text + 48
-            trace.n_spots += 1
-            request.add_own(span_of(b"X-Amzn-Trace-Id", 15), span_of(text, 74))
-        if self.propagators & OT:
-            request.drop(b"ot-tracer-traceid", 17)
-            request.drop(b"ot-tracer-spanid", 16)
-            request.drop(b"ot-tracer-sampled", 17)
-            text = request.alloc(32)
-            put_16_digits(text, trace.trace_id + 8)
-            put_16_digits(text + 16, trace.span_id)
-            trace.spots[trace.n_spots] = text + 16
-            trace.n_spots += 1
-            request.add_own(span_of(b"Ot-Tracer-Traceid", 17), span_of(text, 16))
-            request.add_own(span_of(b"Ot-Tracer-Spanid", 16), span_of(text + 16, 16))
-            request.add_own(span_of(b"Ot-Tracer-Sampled", 17), span_of(b"true", 4) if trace.sampled else span_of(b"false", 5))
+        cdef uint32_t propagator
+        cdef int i
+        for i in range(self.n_propagators):
+            propagator = self.order[i]
+            if propagator == W3C:
+                request.drop(b"traceparent", 11)
+                self.pass_on_as_w3c(trace, request, -1, request.alloc(W3C_NAME + W3C_LENGTH))
+            elif propagator == B3:
+                pass_on_as_b3(trace, request)
+            elif propagator == B3_MULTI:
+                pass_on_as_b3_multi(trace, request)
+            elif propagator == JAEGER:
+                pass_on_as_jaeger(trace, request)
+            elif propagator == XRAY:
+                pass_on_as_xray(trace, request)
+            elif propagator == OT:
+                pass_on_as_ot(trace, request)
         return 0
 
     cdef int describe(self, Trace* trace, Request request, const ForwardPolicy* forward, bytes entry_point) except -1:
