@@ -20,7 +20,9 @@ from lbcore.routing.service cimport Service
 from lbcore.selection.clock cimport monotonic_ns
 from lbcore.state.layout cimport ERROR_NO_SERVER
 from lbcore.proxy.exchange cimport ServerStream
-from lbcore.proxy.request_way cimport RequestWay
+from lbcore.proxy.request_way cimport (
+    BodySource, RequestWay, SOURCE_NONE, SOURCE_REWOUND, SOURCE_REWOUND_AT_SERVICE,
+)
 from lbcore.proxy.tracing cimport trace_attempt
 
 cdef enum:
@@ -150,11 +152,18 @@ cdef class Attempting(RequestWay):
 
     cdef bint follow(self, int outcome, int status) except *:
         """Make the attempt that may follow a failed one. False: none does, and `status` is the answer."""
-        cdef bint repeatable = self.request.is_idempotent() if outcome == OUTCOME_STALE else self.is_repeatable()
+        cdef BodySource source = self.body_source()
+        cdef bint repeatable = self.request.is_idempotent() if outcome == OUTCOME_STALE else source != SOURCE_NONE
         cdef bint unreached = outcome == OUTCOME_UNREACHED, affords = True
         cdef int step
-        if (unreached and self.is_late()) or (not unreached and outcome != OUTCOME_BAD and repeatable and not self.rewind()):
-            outcome = OUTCOME_BAD
+        if unreached:
+            if self.is_late():
+                outcome = OUTCOME_BAD
+        elif outcome != OUTCOME_BAD and repeatable:
+            if source == SOURCE_REWOUND:
+                self.begin_anew()
+            elif source == SOURCE_REWOUND_AT_SERVICE:
+                outcome = OUTCOME_BAD      # neither the same server nor another one behind the same gates
         step = next_attempt(self.attempt, outcome, status, repeatable, self.decision,
                             self.tries if outcome == OUTCOME_UNREACHED else self.tries_left(), self.tried)
         if step == NEXT_SAME:

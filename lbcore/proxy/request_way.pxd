@@ -11,6 +11,15 @@ from lbcore.routing.decision cimport Decision
 from lbcore.proxy.exchange cimport Exchange
 
 
+cdef enum BodySource:
+    SOURCE_NONE                        # nowhere: some of it was sent, and nobody has kept that
+    SOURCE_CLIENT                      # the client, which still has all of it; or there is no body
+    SOURCE_RECORDING                   # `recording`, for `replay`
+    SOURCE_FILTER                      # the last filter, which keeps all of it
+    SOURCE_REWOUND                     # the client of a request of lbcore's own, which begins it anew
+    SOURCE_REWOUND_AT_SERVICE          # the same, but filters of the service have seen it: their gates are passed anew, too
+
+
 cdef class RequestWay(Exchange):
     cdef Decision decision
     cdef Gates gates
@@ -35,12 +44,12 @@ cdef class RequestWay(Exchange):
     cdef bint start_recording(self) except *
     cdef bint repeats_answers(self) noexcept
     cdef int64_t repeatable_bytes(self, int64_t most) noexcept
-    cdef bint is_repeatable(self) noexcept
+    cdef BodySource body_source(self) noexcept
+    cdef bint is_to_record(self, BodySource source) noexcept
     cdef bint keeps_body(self) noexcept
     cdef Py_ssize_t gates_to_stay(self) noexcept
     cdef int leave_gates(self) except -1
     cdef int begin_anew(self) except -1
-    cdef bint rewind(self) except *
     cdef int no_body(self) except -1
     cdef int begin_body(self) except -1
     cdef int begin_replay(self, int64_t limit, int64_t length, bint required) except -1

@@ -87,6 +87,18 @@ cdef class RequestWay(Exchange):
             filter = <Filter>filter.next
         return True
 
+    cdef BodySource body_source(self) noexcept:
+        """Where the body comes from if the request is sent once more. All that asks once more goes by this. O(filters)."""
+        if self.request.framing.body == BODY_NONE or (self.request_bytes == 0 and not self.body_ended):
+            return SOURCE_CLIENT
+        if self.is_replayable():
+            return SOURCE_RECORDING
+        if self.keeps_body():
+            return SOURCE_FILTER
+        if not self.is_subrequest:
+            return SOURCE_NONE
+        return SOURCE_REWOUND if self.request_filters is None else SOURCE_REWOUND_AT_SERVICE
+
     cdef Py_ssize_t gates_to_stay(self) noexcept:
         """The number of gates that the request has passed and that stay whatever Failover asks its fallback."""
         cdef FailoverStep outermost = self.decision.failover
@@ -145,16 +157,6 @@ cdef class RequestWay(Exchange):
         self.body_ended = False
         self.request_bytes = 0
         return self.client.rewind()
-
-    cdef bint rewind(self) except *:
-        """Have the body of a request of lbcore's own come once more, the way that it has come. False: filters have seen it that do
-        not keep it. The body of a client is in the recording, or has not come yet."""
-        if not self.is_subrequest or (self.request_bytes == 0 and not self.body_ended):
-            return True
-        if self.request_filters is not None:
-            return self.keeps_body()
-        self.begin_anew()
-        return True
 
     cdef list listed_filters(self):
         """The filters of the request's chain, the client's side first."""
@@ -222,15 +224,16 @@ cdef class RequestWay(Exchange):
         cdef Recording recording = self.recording
         cdef int64_t most = most_repeatable(self.decision.failover)
         cdef int64_t length
+        cdef BodySource source
         if self.is_subrequest:             # has its body, and makes no copies of its own
             return True
         if self.decision.failover is None and self.decision.mirrors is None and recording is None and self.keeps_body():
             return True
         if recording is not None and recording.size == 0 and not recording.complete:
             self.place_recording()         # for an attempt that did not come to a server
+        source = self.body_source()
         if self.decision.failover is None and self.repeats_answers():
-            if self.request.framing.body != BODY_NONE and self.replay is None and self.is_repeatable() \
-                    and (self.makes_copies() or not self.keeps_body()):
+            if self.request.framing.body != BODY_NONE and self.replay is None and self.is_to_record(source):
                 self.begin_replay(self.repeatable_bytes(self.tries.max_body_bytes), self.request.framing.length, False)
         elif self.decision.failover is None:
             if self.replay is not None and recording.size == 0 and not recording.complete:
@@ -246,15 +249,19 @@ cdef class RequestWay(Exchange):
             if self.is_replayable():
                 self.replay.limit = self.repeatable_bytes(most)
                 self.replay.required = most >= 0
-            elif self.is_repeatable() and (self.makes_copies() or not self.keeps_body()):
+            elif self.is_to_record(source):
                 self.begin_replay(self.repeatable_bytes(most), length, most >= 0)
         if self.makes_copies():
             self.make_copies()
         return True
 
+    cdef bint is_to_record(self, BodySource source) noexcept:
+        """Whether the recording can have all of the body, and has to: a filter that has it needs none. For copies there is a recording
+        behind that filter, so what is sent once more comes from there as well."""
+        return source == SOURCE_CLIENT or (source == SOURCE_FILTER and self.makes_copies())
+
     cdef bint makes_copies(self) noexcept:
-        """Whether mirrors are to get the request. The recording of its body for them stands behind a filter that has all of it, so
-        what is sent once more comes from there as well."""
+        """Whether mirrors are to get the request."""
         cdef Decision decision = self.decision
         return decision.mirrors is not None and decision.copied < len(decision.mirrors) and not self.request.framing.upgrade
 
@@ -265,12 +272,6 @@ cdef class RequestWay(Exchange):
     cdef int64_t repeatable_bytes(self, int64_t most) noexcept:
         """What a Failover without a limit of its own may keep is a share of the instance's budget."""
         return most if most >= 0 else self.entry_point.budget.share()
-
-    cdef bint is_repeatable(self) noexcept:
-        """Whether all of the request that was sent can be sent once more."""
-        if self.request.framing.body == BODY_NONE or self.is_subrequest or self.is_replayable():
-            return True
-        return (self.request_bytes == 0 and not self.body_ended) or self.keeps_body()
 
     cdef int begin_replay(self, int64_t limit, int64_t length, bint required) except -1:
         """Keep the body for a fallback; one that will be longer than the budget allows is not begun."""
@@ -313,7 +314,7 @@ cdef class RequestWay(Exchange):
                 self.send_copy(copy, None)
                 continue
             if self.recording is None:
-                if not self.is_repeatable():
+                if self.body_source() == SOURCE_NONE:
                     copy.shed()
                     continue
                 self.add_recording()
