@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 
-import { count, counted, lasting, moment, percent } from "./format";
+import { count, lasting, moment, percent } from "./format";
 import { State } from "./icons";
 import { Empty, Heading, NodeLink } from "./parts";
 import type { Condition } from "./state";
@@ -76,8 +76,9 @@ export function InstanceView(): JSX.Element {
       <section>
         <h2>Last reload</h2>
         <p>
-          Configuration {count(reload.generation)} is in force, since {moment(reload.lastSuccess)}; {counted(reload.inForce, "reload")} so far
-          {reload.failures > 0 && `, ${counted(reload.failures, "failure")}, the last one at ${moment(reload.lastFailure)}`}.
+          Configuration {count(reload.generation)} is in force.{" "}
+          {reload.lastSuccess === null ? "None was in force as it is written so far." : `The last one that is in force as it is written came at ${moment(reload.lastSuccess)}.`}
+          {reload.failures > 0 && ` ${count(reload.failures)} had ${reload.failures === 1 ? "a problem" : "problems"}, the last at ${moment(reload.lastFailure)}.`}
         </p>
         {reload.refused.map((text) => (
           <p class="problem" key={text}>
@@ -89,7 +90,7 @@ export function InstanceView(): JSX.Element {
             {each.kind} {each.name} runs in the version before: {each.errors.join("; ")}
           </p>
         ))}
-        {reload.last ? <Changes change={reload.last} /> : <p class="muted">There was none since the start.</p>}
+        {reload.last ? <Changes change={reload.last} /> : <p class="muted">It is the first one since the start.</p>}
       </section>
       <section>
         <h2>Providers</h2>

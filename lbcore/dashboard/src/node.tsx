@@ -80,7 +80,7 @@ function configured(node: Node): Fact[] {
       return [
         ["Type", `${node.type ?? ""} ${node.strategy ?? ""}`.trim()],
         ["Sticky cookie", node.sticky],
-        ["Checks", [plus(node.healthCheck, "active health check"), plus(node.passiveHealthCheck, "passive health check")].filter(Boolean).join(", ") || "none: its servers count as up"],
+        ["Checks", [plus(node.healthCheck, "active health check"), plus(node.passiveHealthCheck, "passive health check")].filter(Boolean).join(", ") || (node.type === "loadbalancer" ? "none: its servers count as up" : undefined)],
         ["Slow start", plus(node.slowStart, "yes")],
         ["Limit", node.maxConnections ? `${count(node.maxConnections)} requests in flight at each server` : undefined],
         ["Middlewares", links(node.middlewares)],
@@ -113,7 +113,7 @@ function now(node: Node, state: Live): Fact[] {
     ["bytes in · out", state.bytesIn === undefined && state.bytesOut === undefined ? undefined : `${bytes(state.bytesIn ?? 0)}/s · ${bytes(state.bytesOut ?? 0)}/s`],
     ["answers", classes?.length ? classes.map(([title, value]) => `${title} ${perSecond(value)}`).join(" · ") : undefined],
     ["weight in force", state.weight === undefined ? undefined : `${count(state.weight)}${state.override === undefined ? "" : ", set by hand"}${state.slowStart ? `, slow start at ${state.slowStart} %` : ""}`],
-    ["requests so far", state.requests === undefined ? undefined : count(state.requests)],
+    [`${rateUnit(node).replace("/s", "")} so far`, state.requests === undefined ? undefined : count(state.requests)],
   ];
 }
 
