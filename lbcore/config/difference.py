@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 from lbcore.config.dynamic import DynamicConfig, HttpConfig, Middleware, Router, Service
 from lbcore.config.model import Model
 
 LAYERS = ("http", "tcp", "udp")  # of objects by kind and name
 T = TypeVar("T")
+K = TypeVar("K")
 
 Kind = tuple[str, str]  # layer, and attribute: ("http", "servers_transports")
 Key = tuple[str, str]  # an object of HTTP: kind as in `Disabled`, and qualified name
@@ -57,12 +58,12 @@ def without(gone: Iterable[str], before: Mapping[str, T]) -> dict[str, T]:
     return after
 
 
-def changed_names(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[list[str], list[str]]:
+def changed_names(before: Mapping[K, object], after: Mapping[K, object]) -> tuple[list[K], list[K]]:
     """The names of objects that are new or others in `after`, and of those that are gone. Not to be changed."""
     if after is before:
         return [], []
     if isinstance(after, Patched) and after.base is before:
-        return after.changed, after.gone
+        return cast("list[K]", after.changed), cast("list[K]", after.gone)
     get = before.get
     changed = [name for name, thing in after.items() if get(name) is not thing]
     if len(before) + sum(name not in before for name in changed) == len(after):

@@ -18,6 +18,8 @@ from lbcore.provider.kubernetes.draft import Memory
 from lbcore.provider.kubernetes.gateway import outcome_of as outcome_of_gateways
 from lbcore.provider.kubernetes.gateway_model import Point
 from lbcore.provider.kubernetes.ingress import outcome_of as outcome_of_ingresses
+from lbcore.provider.kubernetes.status import timeless
+from lbcore.provider.kubernetes.store import Outcome
 from tests.differential.test_kubernetes import ACROSS, GATEWAYS, INGRESSES, OBJECTS
 from tests.fuzz.effort import FACTOR, SEED
 from tests.integration.gateway_cases import ROUTES
@@ -44,15 +46,19 @@ WORLDS = {
 }
 
 
-def read(world: str, things: list[Thing]) -> Reading:
+def outcome(world: str, things: list[Thing], memory: Memory) -> Outcome:
     snapshot = snapshot_of(*things)
     if world == "kubernetescrd":
-        return reading_of(snapshot, KubernetesCrd(allow_cross_namespace=True, allow_external_name_services=True), Memory())
+        settings = KubernetesCrd(allow_cross_namespace=True, allow_external_name_services=True)
+        return Outcome(reading_of(snapshot, settings, memory))
     if world == "kubernetes":
         options = KubernetesIngress.model_validate({"ingressEndpoint": {"publishedService": "default/web"}})
-        found = outcome_of_ingresses(snapshot, options, Memory())
-    else:
-        found = outcome_of_gateways(snapshot, KubernetesGateway(experimental_channel=True), POINTS, Memory())
+        return outcome_of_ingresses(snapshot, options, memory)
+    return outcome_of_gateways(snapshot, KubernetesGateway(experimental_channel=True), POINTS, memory)
+
+
+def read(world: str, things: list[Thing]) -> Reading:
+    found = outcome(world, things, Memory())
     for wanted in found.statuses:
         wanted.make({})
         wanted.make({"parents": "x", "conditions": [1], "listeners": [{}], "ancestors": [{"controllerName": 1}]})
@@ -104,3 +110,46 @@ def test_objects_of_any_shape(world: str) -> None:
             for name, router in sound.http.routers.items():
                 if router.place != own and "default-router" not in name:
                     assert name in config.http.routers, (name, spoilt[at])
+
+
+def changed(chance: random.Random, things: list[Thing], sound: list[Thing]) -> list[Thing]:
+    """Other objects: some spoilt, mended, gone, new, older, or with names that read like those of others."""
+    found = list(things)
+    for _ in range(chance.choice((1, 1, 1, 2, 6))):
+        at = chance.randrange(len(found))
+        way = chance.randrange(7)
+        if way == 0:
+            found[at] = spoil(chance, found[at])
+        elif way == 1 and len(found) > 3:
+            del found[at]
+        elif way == 2:
+            found[at] = copy.deepcopy(found[at])
+            found[at]["metadata"]["creationTimestamp"] = f"20{chance.randrange(10, 30)}-01-01T00:00:00Z"
+        elif way == 3:  # `a-b/c` and `a/b-c` are one name
+            twin = copy.deepcopy(found[at])
+            name, namespace = str(twin["metadata"]["name"]), str(twin["metadata"].get("namespace") or "default")
+            twin["metadata"] |= {"namespace": f"{namespace}-{name}", "name": "x"} if chance.random() < 0.5 else {"namespace": namespace, "name": f"{name}-x"}
+            found.append(twin)
+        elif way == 4:
+            found[at] = copy.deepcopy(found[chance.randrange(len(found))])
+        else:
+            found.append(copy.deepcopy(chance.choice(sound)))
+    return list({(thing["kind"], thing["metadata"].get("namespace") or "default", thing["metadata"]["name"]): thing for thing in found if isinstance(thing.get("metadata"), dict)}.values())
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_change_leads_to_what_beginning_anew_leads_to(world: str) -> None:
+    chance = random.Random(f"{world} {SEED} changes")
+    sound = [*BASE, *WORLDS[world]]
+    snapshot_of(*sound)  # which gives them namespaces
+    for _ in range(max(1, round(3 * FACTOR))):
+        things, memory = copy.deepcopy(sound), Memory()
+        outcome(world, things, memory)
+        for _ in range(40):
+            things = changed(chance, things, sound)
+            after, anew = outcome(world, things, memory), outcome(world, things, Memory())
+            assert after.reading.config == anew.reading.config
+            assert after.reading.problems == anew.reading.problems
+            assert after.reading.warnings == anew.reading.warnings
+            made = [{each.text: timeless(each.make({})) for each in found.statuses} for found in (after, anew)]
+            assert made[0] == made[1]

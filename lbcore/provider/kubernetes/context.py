@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from lbcore.config.static.kubernetes import KubernetesProvider
 from lbcore.provider.kubernetes.client import Thing
@@ -13,7 +14,8 @@ from lbcore.provider.kubernetes.draft import Draft
 from lbcore.provider.kubernetes.endpoints import Backend, Ways, backend_of
 from lbcore.provider.kubernetes.names import identity, normalize
 from lbcore.provider.kubernetes.part import Part
-from lbcore.provider.kubernetes.watch import Snapshot, about
+from lbcore.provider.kubernetes.tasks import Seen, Step
+from lbcore.provider.kubernetes.watch import about
 
 
 class Refused(ValueError):
@@ -33,7 +35,7 @@ class Context:
     """
 
     settings: KubernetesProvider
-    snapshot: Snapshot
+    snapshot: Seen
     core: Core
     draft: Draft
     keeps_empty: bool
@@ -51,7 +53,7 @@ class Context:
         except Lacking as error:
             if not self.keeps_empty:
                 raise Unavailable(f"{at}: {error}") from None
-            self.draft.problems.append(f"{source}: {at}: {error}: no server")
+            self.draft.complain(f"{source}: {at}: {error}: no server")
             return None
         if not backend.endpoints and not self.keeps_empty:
             raise Unavailable(f"{at}: Service {namespace}/{name} has no endpoints, and allowEmptyServices is off")
@@ -74,7 +76,7 @@ def guarded(draft: Draft, named: str) -> Iterator[None]:
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        draft.problems.append(f"{named}: cannot be understood ({type(error).__name__}: {error})")
+        draft.complain(f"{named}: cannot be understood ({type(error).__name__}: {error})")
 
 
 @dataclass(slots=True)
@@ -118,6 +120,12 @@ class Source:
         return faults, lambda text: faults.append(f"{self.text}: {text}")
 
 
-def sources(snapshot: Snapshot, kind: str) -> list[Source]:
-    """The objects of a kind, the oldest first."""
-    return [Source(thing, kind, []) for thing in snapshot.all(kind)]
+def step(kind: str, read: Callable[[Any, Source], None], ranked: bool = False) -> Step:
+    """The step of a reading that reads all objects of a kind, each by itself."""
+
+    def each(context: Any, thing: Thing) -> None:
+        source = Source(thing, kind, [])
+        with guarded(context.draft, source.text):
+            read(context, source)
+
+    return Step(kind, each, ranked)

@@ -7,12 +7,13 @@ import binascii
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lbcore.provider.kubernetes import tasks
 from lbcore.provider.kubernetes.client import Thing
 from lbcore.provider.kubernetes.shape import mapping, mappings
-from lbcore.provider.kubernetes.watch import Kind, Snapshot, about
+from lbcore.provider.kubernetes.tasks import Seen
+from lbcore.provider.kubernetes.watch import Kind, about
 
 PEM = "-----BEGIN"
-SERVICE_LABEL = "kubernetes.io/service-name"
 AUTHORITIES = ("tls.ca", "ca.crt")
 
 
@@ -34,7 +35,7 @@ def _of_node(thing: Thing) -> Thing:
 
 
 SERVICES = Kind("Service", "services")
-SLICES = Kind("EndpointSlice", "endpointslices", "discovery.k8s.io", lingers=False, trim=_of_slice)
+SLICES = Kind(tasks.SLICES, "endpointslices", "discovery.k8s.io", lingers=False, trim=_of_slice)
 SECRETS = Kind("Secret", "secrets", selector="owner!=helm", trim=_of_secret)
 MAPS = Kind("ConfigMap", "configmaps", trim=_of_map)
 LEASES = Kind("Lease", "leases", "coordination.k8s.io")
@@ -48,16 +49,8 @@ class Lacking(ValueError):
 class Core:
     """Services, endpoints, secrets and nodes of one snapshot."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Seen) -> None:
         self._snapshot = snapshot
-        self._slices: dict[tuple[str, str], list[Thing]] = {}
-        for thing in snapshot.all(SLICES.name):
-            metadata = about(thing)
-            name = mapping(metadata.get("labels")).get(SERVICE_LABEL)
-            if isinstance(name, str):
-                self._slices.setdefault((str(metadata.get("namespace")), name), []).append(thing)
-        for slices in self._slices.values():
-            slices.sort(key=lambda thing: str(about(thing).get("name")))
 
     def _find(self, kind: Kind, namespace: str, name: str) -> Thing:
         if not self._snapshot.reads(namespace):
@@ -73,7 +66,7 @@ class Core:
 
     def slices(self, namespace: str, name: str) -> list[Thing]:
         """The endpoints of a service."""
-        return self._slices.get((namespace, name), [])
+        return self._snapshot.slices(namespace, name)
 
     def node_addresses(self) -> Iterator[str]:
         """The addresses of all nodes inside of the cluster, in the order of their names."""

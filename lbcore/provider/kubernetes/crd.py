@@ -5,13 +5,14 @@ from __future__ import annotations
 from lbcore.config.static.kubernetes import KubernetesCrd
 from lbcore.provider.follow import Reading
 from lbcore.provider.kubernetes.core import MAPS, NODES, SECRETS, SERVICES, SLICES, Core
-from lbcore.provider.kubernetes.crd_middlewares import read_middlewares
-from lbcore.provider.kubernetes.crd_references import PROVIDER, CrdContext, References
-from lbcore.provider.kubernetes.crd_routes import read_routes
-from lbcore.provider.kubernetes.crd_services import Services
-from lbcore.provider.kubernetes.crd_tls import read_tls
+from lbcore.provider.kubernetes.crd_middlewares import MIDDLEWARE_STEPS
+from lbcore.provider.kubernetes.crd_references import CLAIMS, PROVIDER, CrdContext, References
+from lbcore.provider.kubernetes.crd_routes import ROUTE_STEPS
+from lbcore.provider.kubernetes.crd_services import SERVICE_STEP
+from lbcore.provider.kubernetes.crd_tls import TLS_STEPS
 from lbcore.provider.kubernetes.draft import Draft, Memory
 from lbcore.provider.kubernetes.store import KubernetesStore, Outcome
+from lbcore.provider.kubernetes.tasks import Seen, follow
 from lbcore.provider.kubernetes.watch import Kind, Snapshot
 
 OWN = (
@@ -27,6 +28,7 @@ OWN = (
     "TraefikService",
 )
 SECTION = "kubernetesCRD"  # their name below `providers`
+STEPS = (*CLAIMS, *TLS_STEPS, *MIDDLEWARE_STEPS, SERVICE_STEP, *ROUTE_STEPS)
 
 
 def kinds_of(settings: KubernetesCrd) -> list[Kind]:
@@ -49,14 +51,11 @@ def reading_of(snapshot: Snapshot, settings: KubernetesCrd, memory: Memory) -> R
     """What the objects of a snapshot mean."""
     draft = Draft(memory)
     references = References(settings.allow_cross_namespace, settings.cross_provider_namespaces, draft)
-    references.claim(snapshot)
     keeps_empty, wanted = settings.allow_empty_services, settings.ingress_class
     sees_nodes = not settings.disable_cluster_scope_resources
-    context = CrdContext(settings, snapshot, Core(snapshot), draft, keeps_empty, sees_nodes, references, wanted)
-    services = Services(context)
-    read_tls(context)
-    read_middlewares(context, services)
-    services.read()
-    read_routes(context, services)
-    config = draft.config()
-    return Reading(config, tuple(draft.problems), tuple(dict.fromkeys(draft.warnings)))
+
+    def context_of(seen: Seen) -> CrdContext:
+        return CrdContext(settings, seen, Core(seen), draft, keeps_empty, sees_nodes, references, wanted)
+
+    follow(snapshot, memory, STEPS, context_of)
+    return draft.reading()

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, guarded, sources
+from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, step
 from lbcore.provider.kubernetes.core import Lacking
 from lbcore.provider.kubernetes.crd_references import MIDDLEWARE, CrdContext
 from lbcore.provider.kubernetes.crd_services import Services
@@ -29,24 +29,25 @@ BASIC_AUTH = "kubernetes.io/basic-auth"
 Content = dict[str, Any]
 
 
-def read_middlewares(context: CrdContext, services: Services) -> None:
-    """Add all middlewares."""
-    for source in sources(context.snapshot, "Middleware"):
-        with guarded(context.draft, source.text):
-            content = _Reader(context, services, source).content(KINDS)
-            name = context.references.own(source)
-            context.draft.put("http", "middlewares", name, content, source.text, "spec", source.faults)
-    for source in sources(context.snapshot, "MiddlewareTCP"):
-        with guarded(context.draft, source.text):
-            content = _Reader(context, services, source).content(STREAM_KINDS)
-            name = context.references.own(source)
-            context.draft.put("tcp", "middlewares", name, content, source.text, "spec", source.faults)
+def _read(context: CrdContext, source: Source) -> None:
+    content = _Reader(context, source).content(KINDS)
+    name = context.references.own(source)
+    context.draft.put("http", "middlewares", name, content, source.text, "spec", source.faults)
+
+
+def _read_of_streams(context: CrdContext, source: Source) -> None:
+    content = _Reader(context, source).content(STREAM_KINDS)
+    name = context.references.own(source)
+    context.draft.put("tcp", "middlewares", name, content, source.text, "spec", source.faults)
+
+
+MIDDLEWARE_STEPS = (step("Middleware", _read), step("MiddlewareTCP", _read_of_streams))
 
 
 class _Reader:
-    def __init__(self, context: CrdContext, services: Services, source: Source) -> None:
+    def __init__(self, context: CrdContext, source: Source) -> None:
         self.context = context
-        self.services = services
+        self.services = Services(context)
         self.source = source
 
     def content(self, kinds: frozenset[str]) -> Content:
@@ -138,7 +139,7 @@ class _Reader:
             named, found = self.services.of(service, self.source)
             service.end()
         except (Refused, Unavailable) as error:
-            draft.problems.append(f"{source.text}: {error}: no server")
+            draft.complain(f"{source.text}: {error}: no server")
             named, found = "", {"loadBalancer": {"servers": []}}
         if found is not None:
             wanted = normalize(f"{source.identity}-errorpage-service")

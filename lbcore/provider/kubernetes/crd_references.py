@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lbcore.config.tls import DEFAULT
-from lbcore.provider.kubernetes.context import Context, Refused, Source, sources
+from lbcore.provider.kubernetes.context import Context, Refused, Source, step
 from lbcore.provider.kubernetes.draft import Draft
 from lbcore.provider.kubernetes.names import aside, digest, identity, normalize
 from lbcore.provider.kubernetes.part import Part
 from lbcore.provider.kubernetes.shape import mapping, mappings
-from lbcore.provider.kubernetes.watch import Snapshot
 
 PROVIDER = "kubernetescrd"
 AT = "@"
@@ -39,16 +38,6 @@ class References:
     across: bool
     providers: list[str] | None
     draft: Draft
-
-    def claim(self, snapshot: Snapshot) -> None:
-        """Give all objects that may be referred to their names, the oldest first."""
-        for kind, (layer, place) in PLACES.items():
-            for source in sources(snapshot, kind):
-                if (kind, source.name) != (OPTIONS, DEFAULT):
-                    self.draft.claim(layer, place, source.identity, (kind, source.namespace, source.name))
-        for source in sources(snapshot, "IngressRoute"):
-            for route in mappings(mapping(source.thing.get("spec")).get("routes")):
-                self.router(source.namespace, source.name, str(route.get("match") or ""))
 
     def own(self, source: Source) -> str:
         """The name of an object that may be referred to."""
@@ -121,3 +110,17 @@ def options_name(references: References, parent: str, part: Part) -> str:
         references.check(parent, namespace or parent)
         return DEFAULT
     return references.name(OPTIONS, parent, namespace, name)
+
+
+def _claim(context: CrdContext, source: Source) -> None:
+    if (source.kind, source.name) != (OPTIONS, DEFAULT):
+        context.references.own(source)
+
+
+def _claim_routers(context: CrdContext, source: Source) -> None:
+    for route in mappings(mapping(source.thing.get("spec")).get("routes")):
+        context.references.router(source.namespace, source.name, str(route.get("match") or ""))
+
+
+# All objects that may be referred to get their names before anything refers to them.
+CLAIMS = (*(step(kind, _claim) for kind in PLACES), step("IngressRoute", _claim_routers))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, guarded, sources
+from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, step
 from lbcore.provider.kubernetes.core import Lacking
 from lbcore.provider.kubernetes.crd_references import (
     MIDDLEWARE,
@@ -18,22 +18,13 @@ from lbcore.provider.kubernetes.endpoints import stream_servers_of
 from lbcore.provider.kubernetes.names import digest, identity
 from lbcore.provider.kubernetes.part import Part
 from lbcore.provider.kubernetes.shape import mapping, mappings
+from lbcore.provider.kubernetes.tasks import Step
 from lbcore.provider.kubernetes.watch import about
 
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 USUAL_CLASS = "traefik"
 
 Content = dict[str, Any]
-
-
-def read_routes(context: CrdContext, services: Services) -> None:
-    """Add the routers of all routes of the provider's class."""
-    for kind, read in (("IngressRoute", _Http), ("IngressRouteTCP", _Tcp), ("IngressRouteUDP", _Udp)):
-        for source in sources(context.snapshot, kind):
-            with guarded(context.draft, source.text):
-                spec = source.spec()
-                if _is_meant(context, source, spec):
-                    read(context, services, source, spec).read()
 
 
 def _is_meant(context: CrdContext, source: Source, spec: Part) -> bool:
@@ -51,9 +42,9 @@ class _Routes:
 
     middleware = MIDDLEWARE
 
-    def __init__(self, context: CrdContext, services: Services, source: Source, spec: Part) -> None:
+    def __init__(self, context: CrdContext, source: Source, spec: Part) -> None:
         self.context = context
-        self.services = services
+        self.services = Services(context)
         self.source = source
         self.spec = spec
         self.points = spec.texts("entryPoints")
@@ -69,7 +60,7 @@ class _Routes:
             faults, complain = self.source.collect()
             self.route(Part(value, f"spec.routes[{index}]", complain), index, faults)
         if not routes:
-            self.context.draft.problems += self.source.faults or [f"{self.source.text}: spec.routes: is empty"]
+            self.context.draft.complain(*(self.source.faults or [f"{self.source.text}: spec.routes: is empty"]))
 
     def common(self) -> None:
         """Read what all routes of the object share."""
@@ -86,7 +77,7 @@ class _Routes:
 
     def absent(self, error: Unavailable) -> None:
         """A route without servers is not there, as allowEmptyServices says."""
-        self.context.draft.problems.append(f"{self.source.text}: {error}: not routed")
+        self.context.draft.complain(f"{self.source.text}: {error}: not routed")
 
     def tls(self, is_stream: bool) -> Content | None:
         """The `tls` of all routers; the certificate in its secret is added."""
@@ -102,7 +93,7 @@ class _Routes:
         if "domains" in part:
             content["domains"] = part.raw("domains")
         if "store" in part:
-            self.context.draft.warnings.append(f"{self.source.text}: spec.tls.store: has no effect, as in Traefik")
+            self.context.draft.warn(f"{self.source.text}: spec.tls.store: has no effect, as in Traefik")
         if (options := part.part("options")) is not None:
             try:
                 if name := options_name(self.context.references, self.source.namespace, options):
@@ -114,7 +105,7 @@ class _Routes:
             try:
                 certificate, key = self.context.core.pair(self.source.namespace, secret)
             except Lacking as error:
-                self.context.draft.problems.append(f"{self.source.text}: spec.tls.secretName: {error}")
+                self.context.draft.complain(f"{self.source.text}: spec.tls.secretName: {error}")
             else:
                 self.context.draft.put_certificate(
                     f"{self.source.namespace}/{secret}", {"certFile": certificate, "keyFile": key}, self.source.text
@@ -248,7 +239,7 @@ class _Streams(_Routes):
                 lost.append(error)
                 continue
             except Refused as error:
-                draft.problems.append(f"{source.text}: {error}: no server")
+                draft.complain(f"{source.text}: {error}: no server")
                 balancer = {"servers": []}
             if len(parts) == 1:
                 draft.put(self.layer, "services", name, {"loadBalancer": balancer}, source.text, part.path)
@@ -263,7 +254,7 @@ class _Streams(_Routes):
             if before is None:
                 draft.put(self.layer, "services", child, {"loadBalancer": balancer}, source.text, part.path)
             found.append({"name": child, "weight": 1 if weight is None else weight})
-        draft.problems += [f"{source.text}: {each}: no server" for each in lost]
+        draft.complain(*(f"{source.text}: {each}: no server" for each in lost))
         if not found and lost:
             raise lost[0]
         draft.put(self.layer, "services", name, {"weighted": {"services": found}}, source.text)
@@ -354,3 +345,17 @@ class _Udp(_Streams):
                 self.absent(error)
                 return
         self.router("udp", name, content, part, faults)
+
+
+def _step(kind: str, routes: type[_Routes]) -> Step:
+    """The step that adds the routers of all routes of a kind that are of the provider's class."""
+
+    def add(context: CrdContext, source: Source) -> None:
+        spec = source.spec()
+        if _is_meant(context, source, spec):
+            routes(context, source, spec).read()
+
+    return step(kind, add)
+
+
+ROUTE_STEPS = (_step("IngressRoute", _Http), _step("IngressRouteTCP", _Tcp), _step("IngressRouteUDP", _Udp))

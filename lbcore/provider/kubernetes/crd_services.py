@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, guarded, sources
+from lbcore.provider.kubernetes.context import Refused, Source, Unavailable, step
 from lbcore.provider.kubernetes.crd_references import AT, MIDDLEWARE, POOL, TRANSPORT, CrdContext
 from lbcore.provider.kubernetes.endpoints import Ways, scheme_of, servers_of
 from lbcore.provider.kubernetes.names import digest, identity, normalize
@@ -23,26 +23,20 @@ def ways_of(context: CrdContext, part: Part) -> Ways:
 
 
 class Services:
-    """The services of all objects of one snapshot."""
+    """The services that objects name."""
 
     def __init__(self, context: CrdContext) -> None:
         self._context = context
-        self._own = sources(context.snapshot, POOL)
 
-    def read(self) -> None:
-        """Read all TraefikServices."""
-        for source in self._own:
-            with guarded(self._context.draft, source.text):
-                self._read(source)
-
-    def _read(self, source: Source) -> None:
+    def read(self, source: Source) -> None:
+        """Read a TraefikService."""
         spec = source.spec()
         kinds = [kind for kind in POOLS if kind in spec]
         content: Content = {}
         if not kinds:
             source.fault(f"spec: needs one of {', '.join(POOLS)}")
         for kind in kinds[1:]:
-            self._context.draft.warnings.append(f"{source.text}: spec.{kind}: has no effect beside {kinds[0]}")
+            self._context.draft.warn(f"{source.text}: spec.{kind}: has no effect beside {kinds[0]}")
         if kinds and (part := spec.part(kinds[0])) is not None:
             content = {kinds[0]: getattr(self, f"_{kinds[0].lower()}")(part, source)}
             part.end()
@@ -113,7 +107,7 @@ class Services:
         return name if content is None else self._added(name, content, source, part.path)
 
     def _say(self, source: Source, error: ValueError) -> None:
-        self._context.draft.problems.append(f"{source.text}: {error}: no server")
+        self._context.draft.complain(f"{source.text}: {error}: no server")
 
     def _added(self, name: str, content: Content, source: Source, at: str) -> str:
         """Add a service, under another name if one with other settings has that name."""
@@ -153,7 +147,7 @@ class Services:
             namespace = given or parent
             context.references.check(parent, namespace)
             if strategy == "RoundRobin":
-                context.draft.warnings.append(f"{source.text}: {at}.strategy: the old name of wrr")
+                context.draft.warn(f"{source.text}: {at}.strategy: the old name of wrr")
                 strategy = "wrr"
             if strategy:
                 content["strategy"] = strategy
@@ -189,3 +183,6 @@ class Services:
             if key in part:
                 content[key] = part.raw(key)
         return content
+
+
+SERVICE_STEP = step(POOL, lambda context, source: Services(context).read(source))

@@ -6,31 +6,27 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lbcore.config.tls import DEFAULT
-from lbcore.provider.kubernetes.context import Context, Source, guarded, sources
+from lbcore.provider.kubernetes.context import Context, Source, step
 from lbcore.provider.kubernetes.core import Lacking
 from lbcore.provider.kubernetes.crd_references import CrdContext
 from lbcore.provider.kubernetes.part import Part
+from lbcore.provider.kubernetes.tasks import Step
 
 Content = dict[str, Any]
 
 
-def read_tls(context: CrdContext) -> None:
-    """Add options, stores and transports."""
-    readers: tuple[tuple[str, str, str, Callable[[Context, Source, Part], Content]], ...] = (
-        ("TLSOption", "tls", "options", _options),
-        ("TLSStore", "tls", "stores", _store),
-        ("ServersTransport", "http", "serversTransports", _transport),
-        ("ServersTransportTCP", "tcp", "serversTransports", _stream_transport),
-    )
-    for kind, layer, place, read in readers:
-        for source in sources(context.snapshot, kind):
-            with guarded(context.draft, source.text):
-                spec = source.spec()
-                content = read(context, source, spec)
-                spec.end()
-                by_name = place == "stores" or (layer == "tls" and source.name == DEFAULT)
-                name = _name(source) if by_name else context.references.own(source)
-                context.draft.put(layer, place, name, content, source.text, "spec", source.faults)
+def _step(kind: str, layer: str, place: str, read: Callable[[Context, Source, Part], Content]) -> Step:
+    """The step that adds the objects of a kind."""
+
+    def add(context: CrdContext, source: Source) -> None:
+        spec = source.spec()
+        content = read(context, source, spec)
+        spec.end()
+        by_name = place == "stores" or (layer == "tls" and source.name == DEFAULT)
+        name = _name(source) if by_name else context.references.own(source)
+        context.draft.put(layer, place, name, content, source.text, "spec", source.faults)
+
+    return step(kind, add)
 
 
 def _name(source: Source) -> str:
@@ -72,14 +68,14 @@ def _store(context: Context, source: Source, spec: Part) -> Content:
             certificate, key = context.core.pair(source.namespace, name)
             content["defaultCertificate"] = {"certFile": certificate, "keyFile": key}
         except Lacking as error:
-            context.draft.problems.append(f"{source.text}: {default.path}: {error}")
+            context.draft.complain(f"{source.text}: {default.path}: {error}")
     for part in spec.parts("certificates"):
         name = part.text("secretName")
         part.end()
         try:
             certificate, key = context.core.pair(source.namespace, name)
         except Lacking as error:
-            context.draft.problems.append(f"{source.text}: {part.path}: {error}")
+            context.draft.complain(f"{source.text}: {part.path}: {error}")
             continue
         pair: Content = {"certFile": certificate, "keyFile": key, "stores": [_name(source)]}
         context.draft.put_certificate(f"{source.namespace}/{name}", pair, source.text)
@@ -138,7 +134,7 @@ def _authorities(context: Context, source: Source, part: Part) -> Iterator[str]:
     for name in part.texts("rootCAsSecrets"):
         wanted.append((part.at("rootCAsSecrets"), name, ""))
     if wanted:
-        context.draft.warnings.append(f"{source.text}: {wanted[0][0]}: the old name of rootCAs")
+        context.draft.warn(f"{source.text}: {wanted[0][0]}: the old name of rootCAs")
     for each in part.parts("rootCAs"):
         secret, of_map = each.text("secret"), each.text("configMap")
         each.end()
@@ -151,3 +147,11 @@ def _authorities(context: Context, source: Source, part: Part) -> Iterator[str]:
             yield core.map_authority(namespace, of_map) if of_map else core.authority(namespace, secret)
         except Lacking as error:
             source.fault(f"{at}: {error}")
+
+
+TLS_STEPS = (
+    _step("TLSOption", "tls", "options", _options),
+    _step("TLSStore", "tls", "stores", _store),
+    _step("ServersTransport", "http", "serversTransports", _transport),
+    _step("ServersTransportTCP", "tcp", "serversTransports", _stream_transport),
+)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from lbcore.config.static import StaticConfig
 from lbcore.config.static.kubernetes import KubernetesGateway
-from lbcore.provider.follow import Reading
-from lbcore.provider.kubernetes.context import Source, guarded, sources
+from lbcore.provider.kubernetes.context import Source, step
 from lbcore.provider.kubernetes.core import MAPS, SECRETS, SERVICES, SLICES, Core, Lacking
 from lbcore.provider.kubernetes.draft import Draft, Memory
-from lbcore.provider.kubernetes.gateway_backends import index_policies
+from lbcore.provider.kubernetes.gateway_backends import index_policy, judgements
 from lbcore.provider.kubernetes.gateway_http import Built, HttpRoute
-from lbcore.provider.kubernetes.gateway_listeners import classes_of, read_gateways
+from lbcore.provider.kubernetes.gateway_listeners import classes_of, read_gateway
 from lbcore.provider.kubernetes.gateway_model import (
+    ATTACHED,
+    GATEWAY,
     GROUP,
     NAMESPACES,
     Content,
@@ -30,8 +31,9 @@ from lbcore.provider.kubernetes.gateway_status import class_status, gateway_stat
 from lbcore.provider.kubernetes.gateway_streams import StreamRoute
 from lbcore.provider.kubernetes.names import normalize
 from lbcore.provider.kubernetes.shape import mapping, mappings, texts
-from lbcore.provider.kubernetes.status import Wanted
 from lbcore.provider.kubernetes.store import KubernetesStore, Outcome
+from lbcore.provider.kubernetes.tasks import Seen, Step, follow
+from lbcore.provider.kubernetes.wanted import Wanted
 from lbcore.provider.kubernetes.watch import Kind, Snapshot, about
 
 PROVIDER = "kubernetesgateway"
@@ -43,6 +45,7 @@ ROUTES: dict[str, type[HttpRoute] | type[StreamRoute]] = {
     "TCPRoute": StreamRoute,
     "UDPRoute": StreamRoute,
 }
+ADDRESSES = "where Gateways are reached"
 WITH_HOSTS = ("HTTPRoute", "GRPCRoute", "TLSRoute")
 
 
@@ -93,37 +96,56 @@ def gateway_store(settings: KubernetesGateway, static: StaticConfig) -> Kubernet
 def outcome_of(snapshot: Snapshot, settings: KubernetesGateway, points: list[Point], memory: Memory) -> Outcome:
     """What the objects of a snapshot mean."""
     draft = Draft(memory)
-    context = GatewayContext(settings, snapshot, Core(snapshot), draft, True, False, settings, points)
+
+    def context_of(seen: Seen) -> GatewayContext:
+        return GatewayContext(settings, seen, Core(seen), draft, True, False, settings, points)
+
     kinds = {kind.name: kind for kind in kinds_of(settings)}
-    index_policies(context)
-    gateways = read_gateways(context)
-    statuses: list[Wanted] = []
-    for kind in [kind for kind in ROUTES if kind in kinds]:
-        for rank, source in enumerate(sources(snapshot, kind)):
-            with guarded(draft, source.text):
-                if parents := _Route(context, gateways, source, rank).read():
-                    make = route_status(parents, settings.controller_name)
-                    statuses.append(Wanted(kinds[kind], source.namespace, source.name, make))
-    for name, is_accepted in classes_of(context).items():
-        thing = snapshot.find("GatewayClass", "", name)
-        generation = about(thing or {}).get("generation")
-        statuses.append(Wanted(kinds["GatewayClass"], "", name, class_status(is_accepted, generation)))
-    addresses = _addresses(context)
-    for gateway in gateways:
-        make = gateway_status(gateway, addresses)
-        statuses.append(Wanted(kinds["Gateway"], gateway.namespace, gateway.name, make))
-        named = f"Gateway {gateway.namespace}/{gateway.name}"
-        for listener in gateway.listeners:
-            draft.problems += [f"{named}: listener {listener.name}: {each['message']}" for each in listener.conditions]
-    for (namespace, name), said in context.policies.items():
-        make = policy_status(said, settings.controller_name)
-        statuses.append(Wanted(kinds["BackendTLSPolicy"], namespace, name, make))
-        for conditions in list(said.values())[:1]:
-            wrong = [each for each in conditions if each["status"] == "False"]
-            draft.problems += [f"BackendTLSPolicy {namespace}/{name}: {each['message']}" for each in wrong[:1]]
-    config = draft.config()
-    reading = Reading(config, tuple(dict.fromkeys(draft.problems)), tuple(dict.fromkeys(draft.warnings)))
-    return Outcome(reading, tuple(statuses))
+    follow(snapshot, memory, _steps(kinds, settings.controller_name), context_of)
+    return Outcome(draft.reading(), draft.statuses())
+
+
+def _steps(kinds: Mapping[str, Kind], controller: str) -> list[Step]:
+    """The steps of a reading."""
+
+    def read_route(context: GatewayContext, source: Source) -> None:
+        if parents := _Route(context, source).read():
+            make = route_status(parents, controller)
+            context.draft.want(Wanted(kinds[source.kind], source.namespace, source.name, make))
+
+    def say_of_class(context: GatewayContext, source: Source) -> None:
+        is_accepted = classes_of(context).get(source.name)
+        if is_accepted is not None:
+            make = class_status(is_accepted, about(source.thing).get("generation"))
+            context.draft.want(Wanted(kinds[source.kind], "", source.name, make))
+
+    def say_of_policy(context: GatewayContext, source: Source) -> None:
+        said = judgements(context, source.namespace, source.name)
+        if not said:
+            return
+        make = policy_status(said, controller)
+        context.draft.want(Wanted(kinds[source.kind], source.namespace, source.name, make))
+        wrong = [each for each in next(iter(said.values())) if each["status"] == "False"]
+        context.draft.complain(*(f"{source.text}: {each['message']}" for each in wrong[:1]))
+
+    def say_of_gateway(context: GatewayContext, source: Source) -> None:
+        at = (source.namespace, source.name)
+        gateway: Gateway | None = context.draft.told((GATEWAY, *at))
+        if gateway is not None:
+            names = [listener.name for listener in gateway.listeners]
+            attached = {name: len(context.draft.notes((ATTACHED, *at, name))) for name in names}
+            make = gateway_status(gateway, context.draft.told(ADDRESSES), attached)
+            context.draft.want(Wanted(kinds[source.kind], *at, make))
+
+    return [
+        step("BackendTLSPolicy", index_policy),
+        step("Gateway", read_gateway),
+        *(step(kind, read_route, ranked=True) for kind in ROUTES if kind in kinds),
+        Step("", lambda context, nothing: context.draft.tell(ADDRESSES, _addresses(context))),
+        step("GatewayClass", say_of_class),
+        step("Gateway", say_of_gateway),
+        step("BackendTLSPolicy", say_of_policy),
+    ]
 
 
 def _addresses(context: GatewayContext) -> list[Content] | None:
@@ -139,7 +161,7 @@ def _addresses(context: GatewayContext) -> list[Content] | None:
     try:
         service = context.core.service(wanted.service.namespace, wanted.service.name)
     except Lacking as error:
-        context.draft.problems.append(f"statuses of Gateways: statusAddress: {error}")
+        context.draft.complain(f"statuses of Gateways: statusAddress: {error}")
         return None
     found = mappings(mapping(mapping(service.get("status")).get("loadBalancer")).get("ingress"))
     addresses = [{"type": "IPAddress", "value": each["ip"]} for each in found if each.get("ip")]
@@ -149,11 +171,10 @@ def _addresses(context: GatewayContext) -> list[Content] | None:
 class _Route:
     """One route of any kind, at all of its Gateways."""
 
-    def __init__(self, context: GatewayContext, gateways: Sequence[Gateway], source: Source, rank: int) -> None:
+    def __init__(self, context: GatewayContext, source: Source) -> None:
         self.context = context
-        self.gateways = {(gateway.namespace, gateway.name): gateway for gateway in gateways}
         self.source = source
-        self.rank = rank
+        self.rank = context.snapshot.rank(source.kind, source.namespace, source.name)
         self.generation = about(source.thing).get("generation")
         self.spec = mapping(source.thing.get("spec"))
         self.attached: set[tuple[str, str, str]] = set()  # listeners that have it already: it counts once
@@ -164,8 +185,9 @@ class _Route:
         for reference in mappings(self.spec.get("parentRefs")):
             is_gateway = (reference.get("group", GROUP), reference.get("kind", "Gateway")) == (GROUP, "Gateway")
             key = (str(reference.get("namespace") or self.source.namespace), str(reference.get("name")))
-            if is_gateway and key in self.gateways:
-                found.append({"parentRef": reference, "conditions": self.at(self.gateways[key], reference)})
+            gateway = self.context.draft.told((GATEWAY, *key)) if is_gateway else None
+            if gateway is not None:
+                found.append({"parentRef": reference, "conditions": self.at(gateway, reference)})
         return found
 
     def at(self, gateway: Gateway, reference: dict[str, Any]) -> list[Content]:
@@ -187,7 +209,7 @@ class _Route:
             key = (gateway.namespace, gateway.name, listener.name)
             if key not in self.attached:
                 self.attached.add(key)
-                listener.attached += 1
+                self.context.draft.note((ATTACHED, *key), True)
             if not listener.is_blocked:
                 is_accepted = True
                 built = self.build(gateway, listener, hosts)
@@ -197,7 +219,7 @@ class _Route:
         conditions = self.accepted(is_accepted, reason, text, built)
         unresolved = built.unresolved if built is not None else []
         if is_accepted:
-            self.context.draft.problems += [f"{self.source.text}: {problem}" for _, problem in unresolved]
+            self.context.draft.complain(*(f"{self.source.text}: {problem}" for _, problem in unresolved))
         why, message = unresolved[0] if unresolved else ("ResolvedRefs", "")
         conditions.append(condition("ResolvedRefs", not unresolved, why, message, self.generation))
         return conditions
@@ -208,7 +230,7 @@ class _Route:
         if built is None or not built.unsupported:
             return [condition("Accepted", True, "Accepted", "", self.generation)]
         message = "; ".join(dict.fromkeys(built.unsupported))
-        self.context.draft.problems += [f"{self.source.text}: {each}" for each in dict.fromkeys(built.unsupported)]
+        self.context.draft.complain(*(f"{self.source.text}: {each}" for each in dict.fromkeys(built.unsupported)))
         if built.broken == built.rules:
             return [condition("Accepted", False, "UnsupportedValue", message, self.generation)]
         return [

@@ -10,7 +10,16 @@ from lbcore.provider.kubernetes.client import Thing
 from lbcore.provider.kubernetes.context import Source
 from lbcore.provider.kubernetes.core import Lacking
 from lbcore.provider.kubernetes.endpoints import Backend, Ways, backend_of
-from lbcore.provider.kubernetes.gateway_model import TRAEFIK, Conditions, Content, Gateway, GatewayContext, granted
+from lbcore.provider.kubernetes.gateway_model import (
+    JUDGED,
+    POLICIES,
+    TRAEFIK,
+    Conditions,
+    Content,
+    Gateway,
+    GatewayContext,
+    granted,
+)
 from lbcore.provider.kubernetes.gateway_model import condition as condition_of
 from lbcore.provider.kubernetes.names import identity, normalize
 from lbcore.provider.kubernetes.part import Part
@@ -117,14 +126,13 @@ def scheme_of(target: Target, part: Part, is_grpc: bool) -> str:
 # Policies
 
 
-def index_policies(context: GatewayContext) -> None:
-    """Find out which services policies name."""
-    for thing in context.snapshot.all("BackendTLSPolicy"):
-        namespace = str(about(thing).get("namespace"))
-        for each in mappings(mapping(thing.get("spec")).get("targetRefs")):
-            if (each.get("group") or "", each.get("kind")) == ("", "Service"):
-                known = context.of_services.setdefault((namespace, str(each.get("name"))), [])
-                known.append((str(each.get("sectionName") or ""), thing))
+def index_policy(context: GatewayContext, source: Source) -> None:
+    """Tell which services a policy names, and the name of the port that it is for; empty: of all."""
+    namespace = str(about(source.thing).get("namespace"))
+    for each in mappings(mapping(source.thing.get("spec")).get("targetRefs")):
+        if (each.get("group") or "", each.get("kind")) == ("", "Service"):
+            of = (POLICIES, namespace, str(each.get("name")))
+            context.draft.note(of, (str(each.get("sectionName") or ""), source.thing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,24 +146,35 @@ def policy_of(context: GatewayContext, gateway: Gateway, target: Target) -> Poli
     """The policy for a port of a service: the oldest of those that name the port, else of those that do not."""
     backend = target.backend
     assert backend is not None
-    known_of = context.of_services.get((target.namespace, target.name), ())
-    found = [(section, thing) for section, thing in known_of if section in ("", backend.name)]
+    known = context.draft.notes((POLICIES, target.namespace, target.name))
+    found = [(section, thing) for section, thing in known if section in ("", backend.name)]
     found.sort(key=lambda pair: not pair[0])
-    for number, (_, thing) in enumerate(found):
-        generation = about(thing).get("generation")
-        key = (str(about(thing).get("namespace")), str(about(thing).get("name")))
-        known = context.policies.setdefault(key, {})
-        if number:
-            text = f"BackendTLSPolicy {about(found[0][1]).get('name')} is older, or names the port"
-            conflict = [condition_of("Accepted", False, "Conflicted", text, generation)]
-            known.setdefault((gateway.namespace, gateway.name), conflict)
     if not found:
         return None
+    at = (gateway.namespace, gateway.name)
+    for _, thing in found[1:]:
+        text = f"BackendTLSPolicy {about(found[0][1]).get('name')} is older, or names the port"
+        conflict = [condition_of("Accepted", False, "Conflicted", text, about(thing).get("generation"))]
+        context.draft.note(_judged(thing), (at, False, conflict))
     thing = found[0][1]
-    key = (str(about(thing).get("namespace")), str(about(thing).get("name")))
     transport, conditions = _transport(context, thing)
-    context.policies[key][(gateway.namespace, gateway.name)] = conditions
+    context.draft.note(_judged(thing), (at, True, conditions))
     return Policy(transport)
+
+
+def _judged(thing: Thing) -> tuple[str, str, str]:
+    return (JUDGED, str(about(thing).get("namespace")), str(about(thing).get("name")))
+
+
+def judgements(context: GatewayContext, namespace: str, name: str) -> dict[tuple[str, str], Conditions]:
+    """What became of a policy at each Gateway. It counts there if it counts for one route."""
+    found: dict[tuple[str, str], Conditions] = {}
+    for at, counts, conditions in context.draft.notes((JUDGED, namespace, name)):
+        if counts:
+            found[at] = conditions
+        else:
+            found.setdefault(at, conditions)
+    return found
 
 
 def _transport(context: GatewayContext, thing: Thing) -> tuple[Content | None, Conditions]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from lbcore.provider.kubernetes.context import Source
 from lbcore.provider.kubernetes.core import Lacking
 from lbcore.provider.kubernetes.gateway_model import (
+    GATEWAY,
     GROUP,
     NAMESPACES,
     Gateway,
@@ -38,14 +40,15 @@ def classes_of(context: GatewayContext) -> dict[str, bool]:
     return found
 
 
-def read_gateways(context: GatewayContext) -> list[Gateway]:
-    """Our Gateways, with their listeners. Certificates are added."""
-    classes = classes_of(context)
-    return [
-        _Reader(context, thing).read()
-        for thing in context.snapshot.all("Gateway")
-        if classes.get(str(mapping(thing.get("spec")).get("gatewayClassName")))
-    ]
+def read_gateway(context: GatewayContext, source: Source) -> None:
+    """Tell of a Gateway of ours, with its listeners. Certificates are added."""
+    if not classes_of(context).get(str(mapping(source.thing.get("spec")).get("gatewayClassName"))):
+        return
+    gateway = _Reader(context, source).read()
+    context.draft.tell((GATEWAY, gateway.namespace, gateway.name), gateway)
+    for listener in gateway.listeners:
+        for each in listener.conditions:
+            context.draft.complain(f"{source.text}: listener {listener.name}: {each['message']}")
 
 
 def _number(value: Any) -> int:
@@ -55,14 +58,15 @@ def _number(value: Any) -> int:
 class _Reader:
     """One Gateway."""
 
-    def __init__(self, context: GatewayContext, thing: dict[str, Any]) -> None:
+    def __init__(self, context: GatewayContext, source: Source) -> None:
         self.context = context
-        self.gateway = Gateway(thing, [])
-        self.generation = about(thing).get("generation")
+        self.thing = source.thing
+        self.generation = about(source.thing).get("generation")
+        self.gateway = Gateway(source.namespace, source.name, self.generation)
         self.used: set[tuple[str, str, int]] = set()
 
     def read(self) -> Gateway:
-        spec = mapping(self.gateway.thing.get("spec"))
+        spec = mapping(self.thing.get("spec"))
         if (mapping(spec.get("tls")).get("frontend")) is not None:
             # Clients would not be asked for the certificates that somebody relies on.
             self.gateway.problem = "spec.tls.frontend: validation of clients is not supported"
@@ -133,20 +137,19 @@ class _Reader:
     def namespaces(self, listener: Listener, wanted: dict[str, Any]) -> None:
         own, way = self.gateway.namespace, wanted.get("from") or "Same"
         if way == "All":
-            listener.takes = lambda namespace: True
+            listener.namespaces = None
         elif way == "Selector":
             try:
-                fitting = {
+                listener.namespaces = frozenset(
                     str(about(thing).get("name"))
                     for thing in self.context.snapshot.all(NAMESPACES.name)
                     if matches_labels(wanted.get("selector"), mapping(about(thing).get("labels")))
-                }
+                )
             except ValueError as error:
                 self.fail(listener, "Accepted", "Invalid", str(error))
                 return
-            listener.takes = lambda namespace: namespace in fitting
         elif way == "Same":
-            listener.takes = lambda namespace: namespace == own
+            listener.namespaces = frozenset((own,))
 
     def tls(self, listener: Listener, tls: dict[str, Any] | None) -> None:
         if listener.protocol not in ("HTTPS", "TLS"):

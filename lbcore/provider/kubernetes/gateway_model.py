@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lbcore.config.static.kubernetes import KubernetesGateway
-from lbcore.provider.kubernetes.client import Thing
 from lbcore.provider.kubernetes.context import Context
 from lbcore.provider.kubernetes.shape import mapping, mappings, texts
 from lbcore.provider.kubernetes.watch import Kind, about
@@ -15,6 +14,9 @@ from lbcore.provider.kubernetes.watch import Kind, about
 GROUP = "gateway.networking.k8s.io"
 TRAEFIK = "traefik.io"  # group of Middleware and TraefikService, which filters and backends may name
 NAMESPACES = Kind("Namespace", "namespaces", scoped=False, trim=lambda thing: {})
+
+# What tasks tell each other: of a Gateway, of the routes at a listener, of the policies for a service, of a policy.
+GATEWAY, ATTACHED, POLICIES, JUDGED = "Gateway", "attached routes", "policies of a service", "what became of a policy"
 
 Content = dict[str, Any]
 Conditions = list[Content]
@@ -39,16 +41,11 @@ class Point:
 class GatewayContext(Context):
     """One reading of a cluster with Gateways.
 
-    points    the entry points of the static configuration.
-    policies  what was found out about each BackendTLSPolicy, by namespace and name, and then by Gateway.
-    of_services  the policies that name a service, by its namespace and name, the oldest first, each with the name of
-                 the port that it is for; empty: of all.
+    points  the entry points of the static configuration.
     """
 
     options: KubernetesGateway
     points: list[Point]
-    policies: dict[tuple[str, str], dict[tuple[str, str], Conditions]] = field(default_factory=dict)
-    of_services: dict[tuple[str, str], list[tuple[str, Thing]]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -57,10 +54,9 @@ class Listener:
 
     point       the entry point; empty: there is none.
     kinds       of routes that it takes.
-    takes       whether routes of a namespace may be its own.
+    namespaces  whose routes may be its own; None: all.
     conditions  what is wrong with it; empty: nothing.
     is_blocked  whether it can serve nothing because of that.
-    attached    routes that are its own.
     """
 
     name: str
@@ -70,27 +66,24 @@ class Listener:
     passes: bool = False
     point: str = ""
     kinds: list[str] = field(default_factory=list)
-    takes: Callable[[str], bool] = lambda namespace: False
+    namespaces: frozenset[str] | None = frozenset()
     conditions: Conditions = field(default_factory=list)
     is_blocked: bool = False
-    attached: int = 0
+
+    def takes(self, namespace: str) -> bool:
+        """Whether routes of a namespace may be its own."""
+        return self.namespaces is None or namespace in self.namespaces
 
 
 @dataclass(slots=True)
 class Gateway:
     """A Gateway of a class of ours. `problem`: why none of it is accepted."""
 
-    thing: Thing
-    listeners: list[Listener]
+    namespace: str
+    name: str
+    generation: Any
+    listeners: list[Listener] = field(default_factory=list)
     problem: str = ""
-
-    @property
-    def namespace(self) -> str:
-        return str(about(self.thing).get("namespace") or "")
-
-    @property
-    def name(self) -> str:
-        return str(about(self.thing).get("name") or "")
 
 
 def condition(kind: str, is_true: bool, reason: str, message: str, generation: Any) -> Content:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from lbcore.provider.kubernetes.client import Thing
 from lbcore.provider.kubernetes.gateway_model import GROUP, Conditions, Content, Gateway, Listener, condition
-from lbcore.provider.kubernetes.shape import mapping, mappings
+from lbcore.provider.kubernetes.shape import mappings
 from lbcore.provider.kubernetes.status import WHEN
 
 MOST_ANCESTORS = 16  # of a policy
@@ -75,9 +75,11 @@ def class_status(is_accepted: bool, generation: Any) -> Callable[[Thing], Thing]
     return make
 
 
-def gateway_status(gateway: Gateway, addresses: list[Content] | None) -> Callable[[Thing], Thing]:
-    """Of a Gateway, with its listeners."""
-    generation = mapping(gateway.thing.get("metadata")).get("generation")
+def gateway_status(
+    gateway: Gateway, addresses: list[Content] | None, attached: Mapping[str, int]
+) -> Callable[[Thing], Thing]:
+    """Of a Gateway, with its listeners. `attached`: how many routes these have, by name."""
+    generation = gateway.generation
     usable = [listener for listener in gateway.listeners if not listener.is_blocked]
     all_fine = not any(listener.conditions for listener in gateway.listeners)
     reason = "Accepted" if all_fine and not gateway.problem else "ListenersNotValid"
@@ -94,7 +96,7 @@ def gateway_status(gateway: Gateway, addresses: list[Content] | None) -> Callabl
                 {
                     "name": listener.name,
                     "supportedKinds": [{"group": GROUP, "kind": kind} for kind in listener.kinds],
-                    "attachedRoutes": listener.attached,
+                    "attachedRoutes": attached[listener.name],
                     "conditions": dated(_of_listener(listener, generation), before),
                 }
             )

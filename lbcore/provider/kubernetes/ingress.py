@@ -6,18 +6,17 @@ import json
 from typing import Any
 
 from lbcore.config.static.kubernetes import KubernetesIngress
-from lbcore.provider.follow import Reading
-from lbcore.provider.kubernetes.context import Context, Refused, Source, Unavailable, guarded, sources
+from lbcore.provider.kubernetes.context import Context, Refused, Source, Unavailable, step
 from lbcore.provider.kubernetes.core import NODES, SECRETS, SERVICES, SLICES, Core, Lacking
 from lbcore.provider.kubernetes.draft import Draft, Memory
 from lbcore.provider.kubernetes.endpoints import scheme_of, servers_of
 from lbcore.provider.kubernetes.ingress_annotations import Annotations, annotations_of
-from lbcore.provider.kubernetes.ingress_status import ingress_statuses
+from lbcore.provider.kubernetes.ingress_status import places_step, want_status
 from lbcore.provider.kubernetes.names import digest, identity, normalize
 from lbcore.provider.kubernetes.part import Part
 from lbcore.provider.kubernetes.shape import mapping
-from lbcore.provider.kubernetes.status import Wanted
 from lbcore.provider.kubernetes.store import KubernetesStore, Outcome
+from lbcore.provider.kubernetes.tasks import Seen, follow
 from lbcore.provider.kubernetes.watch import Kind, Snapshot, about
 
 PROVIDER = "kubernetes"
@@ -64,26 +63,33 @@ def outcome_of(snapshot: Snapshot, settings: KubernetesIngress, memory: Memory) 
     """What the objects of a snapshot mean."""
     draft = Draft(memory)
     sees_nodes = not settings.disable_cluster_scope_resources
-    context = Context(settings, snapshot, Core(snapshot), draft, settings.allow_empty_services, sees_nodes)
-    selected = [source for source in sources(snapshot, "Ingress") if _is_meant(source, settings, snapshot)]
-    for source in selected:
-        with guarded(draft, source.text):
+
+    def context_of(seen: Seen) -> Context:
+        return Context(settings, seen, Core(seen), draft, settings.allow_empty_services, sees_nodes)
+
+    def read(context: Context, source: Source) -> None:
+        if _is_meant(source, settings, context.snapshot):
             _Reader(context, settings, source).read()
-    statuses: list[Wanted] = []
-    if settings.ingress_endpoint is not None:
+
+    steps = [step("Ingress", read)]
+    if (endpoint := settings.ingress_endpoint) is not None:
         kind = kinds_of(settings)[0]
-        statuses = ingress_statuses(context, settings.ingress_endpoint, kind, [source.thing for source in selected])
-    config = draft.config()
-    reading = Reading(config, tuple(draft.problems), tuple(dict.fromkeys(draft.warnings)))
-    return Outcome(reading, tuple(statuses))
+
+        def say(context: Context, source: Source) -> None:
+            if _is_meant(source, settings, context.snapshot):
+                want_status(context, kind, source)
+
+        steps += [places_step(endpoint), step("Ingress", say)]
+    follow(snapshot, memory, steps, context_of)
+    return Outcome(draft.reading(), draft.statuses())
 
 
-def _is_meant(source: Source, settings: KubernetesIngress, snapshot: Snapshot) -> bool:
+def _is_meant(source: Source, settings: KubernetesIngress, seen: Seen) -> bool:
     """Whether an Ingress is of a class of the provider."""
     wanted = settings.ingress_class
     named = mapping(source.thing.get("spec")).get("ingressClassName")
     if named is not None:
-        found = snapshot.find(CLASSES.name, "", str(named))
+        found = seen.find(CLASSES.name, "", str(named))
         of_controller = found is not None and mapping(found.get("spec")).get("controller") == CONTROLLER
         return of_controller and named == (wanted or named)
     old = str(mapping(about(source.thing).get("annotations")).get(CLASS_ANNOTATION) or "")
@@ -112,7 +118,7 @@ class _Reader:
                 self.path(part, rule.text("host"))
         default = spec.part("defaultBackend")
         if default is not None and rules:
-            draft.warnings.append(f"{self.source.text}: {default.path}: has no effect beside rules, as in Traefik")
+            draft.warn(f"{self.source.text}: {default.path}: has no effect beside rules, as in Traefik")
         elif default is not None:
             self.default(default)
         names = [name for name, _, _, _ in self.paths]
@@ -139,7 +145,7 @@ class _Reader:
             try:
                 certificate, key = self.context.core.pair(self.source.namespace, name)
             except Lacking as error:
-                self.context.draft.problems.append(f"{self.source.text}: {part.path}: {error}")
+                self.context.draft.complain(f"{self.source.text}: {part.path}: {error}")
                 continue
             content = {"certFile": certificate, "keyFile": key}
             self.context.draft.put_certificate(f"{self.source.namespace}/{name}", content, self.source.text)
@@ -155,7 +161,7 @@ class _Reader:
             complain(f"{part.path}: {error}")
             service = ""
         except Unavailable as error:
-            self.context.draft.problems.append(f"{self.source.text}: {error}: not routed")
+            self.context.draft.complain(f"{self.source.text}: {error}: not routed")
             return
         content["service"] = service
         name = normalize(identity(self.source.namespace, f"{self.source.name}-{host}{path}"))
@@ -180,7 +186,7 @@ class _Reader:
     def default(self, part: Part) -> None:
         draft = self.context.draft
         if draft.has("http", "routers", DEFAULT_ROUTER):
-            draft.problems.append(f"{self.source.text}: {part.path}: an older Ingress has the default backend already")
+            draft.complain(f"{self.source.text}: {part.path}: an older Ingress has the default backend already")
             return
         faults, complain = self.source.collect()
         content = {**self.annotations.router, "rule": 'PathPrefix("/")', "priority": LOWEST, "service": DEFAULT_BACKEND}
@@ -189,7 +195,7 @@ class _Reader:
         except Refused as error:
             complain(f"{part.path}: {error}")
         except Unavailable as error:
-            draft.problems.append(f"{self.source.text}: {error}: not routed")
+            draft.complain(f"{self.source.text}: {error}: not routed")
             return
         faults = [*self.source.faults, *faults]
         draft.put("http", "routers", DEFAULT_ROUTER, content, self.source.text, part.path, faults)

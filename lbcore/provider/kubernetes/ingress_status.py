@@ -6,29 +6,42 @@ from typing import Any
 
 from lbcore.config.static.kubernetes import IngressEndpoint
 from lbcore.provider.kubernetes.client import Thing
-from lbcore.provider.kubernetes.context import Context
+from lbcore.provider.kubernetes.context import Context, Source
 from lbcore.provider.kubernetes.core import NODES, Lacking
 from lbcore.provider.kubernetes.shape import mapping, mappings, texts
-from lbcore.provider.kubernetes.status import Wanted
+from lbcore.provider.kubernetes.tasks import Step
+from lbcore.provider.kubernetes.wanted import Wanted
 from lbcore.provider.kubernetes.watch import Kind, about
 
+PLACES = "where lbcore is reached"
 
-def ingress_statuses(context: Context, endpoint: IngressEndpoint, kind: Kind, ingresses: list[Thing]) -> list[Wanted]:
-    """The statuses of Ingresses; none if it is not known yet where lbcore is reached."""
-    try:
-        places = _places(context, endpoint)
-    except Lacking as error:
-        context.draft.problems.append(f"statuses of Ingresses: publishedService: {error}")
-        return []
+
+def places_step(endpoint: IngressEndpoint) -> Step:
+    """The step that finds out where lbcore is reached, before anything is said about that."""
+
+    def read(context: Context, nothing: Thing) -> None:
+        try:
+            places = _places(context, endpoint)
+        except Lacking as error:
+            context.draft.complain(f"statuses of Ingresses: publishedService: {error}")
+            return
+        if places is not None:
+            context.draft.tell(PLACES, places)
+
+    return Step("", read)
+
+
+def want_status(context: Context, kind: Kind, source: Source) -> None:
+    """Add the status of an Ingress, unless it is not known yet where lbcore is reached."""
+    places = context.draft.told(PLACES)
     if places is None:
-        return []
+        return
 
     def make(status: Thing) -> Thing:
         return {**status, "loadBalancer": {"ingress": places}}
 
-    return [
-        Wanted(kind, str(about(thing).get("namespace")), str(about(thing).get("name")), make) for thing in ingresses
-    ]
+    thing = about(source.thing)
+    context.draft.want(Wanted(kind, str(thing.get("namespace")), str(thing.get("name")), make))
 
 
 def _places(context: Context, endpoint: IngressEndpoint) -> list[dict[str, Any]] | None:

@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lbcore.provider.kubernetes.client import KubernetesClient, Thing
 from lbcore.provider.kubernetes.lease import Lease
-from lbcore.provider.kubernetes.watch import Kind, Snapshot
+from lbcore.provider.kubernetes.wanted import Wanted
+from lbcore.provider.kubernetes.watch import Snapshot
 from lbcore.provider.web import AnswerError
 
 AGAIN_S = 10.0  # what could not be written is tried again after this time
 WHEN = "lastTransitionTime"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A status. `make` makes it of the one that is there: others may have written parts of it."""
-
-    kind: Kind
-    namespace: str
-    name: str
-    make: Callable[[Thing], Thing]
-
-    @property
-    def path(self) -> str:
-        return self.kind.path(self.namespace, self.name)
-
-    @property
-    def text(self) -> str:
-        return f"{self.kind.name} {self.namespace}/{self.name}".replace(" /", " ")
 
 
 class StatusWriter:
@@ -44,15 +26,26 @@ class StatusWriter:
         self._changed = changed
         self._due = asyncio.Event()
         self._wanted: list[Wanted] = []
+        # Of each object: the status that was wanted last, the object then, and whether they differed.
+        self._known: dict[tuple[str, str, str], tuple[Wanted, Thing, bool]] = {}
 
     def want(self, wanted: Sequence[Wanted], snapshot: Snapshot) -> None:
         """Have these statuses written, as far as they are not those that are known."""
-        self._wanted = [
-            each
-            for each in wanted
-            if (thing := snapshot.find(each.kind.name, each.namespace, each.name)) is not None
-            and _differs(thing.get("status") or {}, each)
-        ]
+        known, self._known = self._known, {}
+        self._wanted = []
+        for each in wanted:
+            key = (each.kind.name, each.namespace, each.name)
+            thing = snapshot.find(*key)
+            if thing is None:
+                continue
+            before = known.get(key)
+            if before is not None and before[0] is each and before[1] is thing:
+                differs = before[2]
+            else:
+                differs = _differs(thing.get("status") or {}, each)
+            self._known[key] = each, thing, differs
+            if differs:
+                self._wanted.append(each)
         self._due.set()
 
     async def run(self) -> None:
@@ -103,11 +96,11 @@ class StatusWriter:
 
 
 def _differs(status: Thing, wanted: Wanted) -> bool:
-    return bool(_timeless(status) != _timeless(wanted.make(status)))
+    return bool(timeless(status) != timeless(wanted.make(status)))
 
 
-def _timeless(value: Any) -> Any:
+def timeless(value: Any) -> Any:
     """Without the times at which something became so."""
     if isinstance(value, dict):
-        return {key: _timeless(item) for key, item in value.items() if key != WHEN}
-    return [_timeless(item) for item in value] if isinstance(value, list) else value
+        return {key: timeless(item) for key, item in value.items() if key != WHEN}
+    return [timeless(item) for item in value] if isinstance(value, list) else value

@@ -13,7 +13,8 @@ from lbcore.provider.kubernetes.access import access_of
 from lbcore.provider.kubernetes.client import KubernetesClient
 from lbcore.provider.kubernetes.draft import Memory
 from lbcore.provider.kubernetes.lease import Lease
-from lbcore.provider.kubernetes.status import StatusWriter, Wanted
+from lbcore.provider.kubernetes.status import StatusWriter
+from lbcore.provider.kubernetes.wanted import Wanted
 from lbcore.provider.kubernetes.watch import Cluster, Kind, Snapshot, failure_lines
 
 
@@ -84,7 +85,11 @@ class KubernetesStore:
     async def read(self) -> Reading:
         """See Store."""
         snapshot = await self._cluster.read()
-        outcome = await asyncio.to_thread(self._make, snapshot, self._memory)
+        try:
+            outcome = await asyncio.to_thread(self._make, snapshot, self._memory)
+        except BaseException:
+            self._memory = Memory()  # the thread may go on, or has left things half done
+            raise
         problems, warnings = failure_lines(snapshot, self._kinds)
         if self._writer is not None:
             self._writer.want(outcome.statuses, snapshot)

@@ -78,7 +78,7 @@ class Snapshot:
 
     def all(self, kind: str) -> list[Thing]:
         """The objects of a kind, the oldest first, so that a newer one cannot take a name from it."""
-        return sorted(self.objects.get(kind, {}).values(), key=_age)
+        return sorted(self.objects.get(kind, {}).values(), key=age_of)
 
     def find(self, kind: str, namespace: str, name: str) -> Thing | None:
         return self.objects.get(kind, {}).get((namespace, name))
@@ -384,7 +384,8 @@ def _key(thing: Mapping[str, Any]) -> Key:
     return str(about(thing).get("namespace") or ""), str(about(thing).get("name") or "")
 
 
-def _age(thing: Thing) -> tuple[str, Key]:
+def age_of(thing: Thing) -> tuple[str, Key]:
+    """Sorts objects: the oldest first."""
     return str(about(thing).get("creationTimestamp") or ""), _key(thing)
 
 

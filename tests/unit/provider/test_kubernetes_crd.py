@@ -557,6 +557,59 @@ def test_certificates_of_routes_and_stores(tmp_path: Path) -> None:
 # Cost
 
 
+class Counted(dict[str, Any]):
+    """An object that knows how often what it says was asked for."""
+
+    asked = 0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked += key in ("spec", "endpoints")
+        return super().get(key, default)
+
+
+def test_only_what_a_change_concerns_is_read_again() -> None:
+    def counted(number: int, host: str) -> Counted:
+        return Counted(route(f"r{number}", f"Host(`{host}`)", [{"name": f"s{number}", "port": 80}]))
+
+    routes, memory = [counted(number, f"h{number}") for number in range(3)], Memory()
+    slices = [Counted(slice_of(f"s{number}", ["127.0.0.2"], 8080)) for number in range(3)]
+    services = [service(f"s{number}") for number in range(3)]
+
+    def again() -> list[tuple[int, int]]:
+        for thing in (*routes, *slices):
+            thing.asked = 0
+        reading_of(snapshot_of(*routes, *slices, *services), KubernetesCrd(), memory)
+        return [(bool(one.asked), bool(other.asked)) for one, other in zip(routes, slices, strict=True)]
+
+    assert again() == [(True, True)] * 3
+    assert again() == [(False, False)] * 3
+    routes[1] = counted(1, "other")
+    assert again() == [(False, False), (True, True), (False, False)]
+    slices[2] = Counted(slice_of("s2", ["127.0.0.3"], 8080))
+    assert again() == [(False, False), (False, False), (True, True)]
+    services[0] = service("s0", 81)
+    assert again()[1:] == [(False, False)] * 2
+
+
+def test_a_reading_that_fails_is_begun_anew() -> None:
+    things, memory = [*WEB, route("a", "Host(`a`)", [{"name": "web", "port": 80}])], Memory()
+    reading_of(snapshot_of(*things), KubernetesCrd(), memory)
+    broken: Thing = {"kind": "IngressRoute", "metadata": {"name": "b"}, "spec": {"routes": [{"match": "Host(`b`)", "services": {"web"}}]}}
+
+    class Failing(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            if key == "spec":
+                raise MemoryError
+            return super().get(key, default)
+
+    with pytest.raises(MemoryError):
+        reading_of(snapshot_of(*things, Failing(broken)), KubernetesCrd(), memory)
+    things.append(route("c", "Host(`c`)", [{"name": "web", "port": 80}]))
+    after = reading_of(snapshot_of(*things), KubernetesCrd(), memory)
+    assert after.config == reading_of(snapshot_of(*things), KubernetesCrd(), Memory()).config
+    assert len(after.config.http.routers) == 2
+
+
 def test_what_has_not_changed_is_not_decoded_again() -> None:
     memory = Memory()
     things = [*WEB, route("a", "Host(`a`)", [{"name": "web", "port": 80}]), route("b", "Host(`b`)", [{"name": "web", "port": 80}])]

@@ -14,7 +14,8 @@ from lbcore.provider.kubernetes import status as statuses
 from lbcore.provider.kubernetes.access import Access
 from lbcore.provider.kubernetes.client import KubernetesClient, Thing
 from lbcore.provider.kubernetes.lease import Lease
-from lbcore.provider.kubernetes.status import StatusWriter, Wanted
+from lbcore.provider.kubernetes.status import StatusWriter
+from lbcore.provider.kubernetes.wanted import Wanted
 from lbcore.provider.kubernetes.watch import Kind, Snapshot
 from tests.support.instance import becomes_true
 from tests.support.kubernetes import Kubernetes, kubernetes
