@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from lbcore.errors import ConfigError, Problem
 from lbcore.process.preflight import start_problems
 from lbcore.provider.follow import Reading, Store, reason_of
 from lbcore.provider.merge import merge
-from lbcore.provider.registry import STORES, stores_of, type_of_store, with_endpoint
+from lbcore.provider.registry import STORES, provider_warnings, stores_of, type_of_store, with_endpoint
 from lbcore.routing.compile import find_problems
 from lbcore.tls.material import choose_library, library_name, settle, settle_static
 
@@ -200,6 +201,8 @@ def _static(path: Path, report: Report) -> StaticConfig:
     except ConfigError as error:
         report.problems += lines(replace(problem, file=str(path)) for problem in error.problems)
     report.problems += lines(replace(problem, file=str(path)) for problem in start_problems(static))
+    with contextlib.suppress(ConfigError):  # which is among the problems
+        report.warnings += lines(replace(problem, file=str(path)) for problem in provider_warnings(static))
     if static.certificates_resolvers:
         from lbcore.acme.setup import problems_of
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,14 @@ def stores_of(static: StaticConfig, name: str) -> list[Store]:
     from lbcore.provider.zookeeper import ZooKeeperStore
 
     return [ZooKeeperStore(settings)]
+
+
+def provider_warnings(static: StaticConfig) -> list[Problem]:
+    """What keeps providers from reading anything for now: they try again, and the others run. Raises ConfigError."""
+    configured = [name for name, field in STORES.items() if getattr(static.providers, field) is not None]
+    stores = [store for name in configured for store in stores_of(static, name)]
+    lacks = dict.fromkeys(problem for store in stores for problem in getattr(store, "lack", ()))
+    return [replace(problem, severity="warning") for problem in lacks]
 
 
 def provider_problems(static: StaticConfig) -> Sequence[Problem]:

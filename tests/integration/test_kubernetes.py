@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_docker import Watch, api, ask, becomes, instance, status
-from tests.support.instance import Backend, Instance, eventually
+from tests.integration.test_docker import Watch, api, ask, becomes, instance, points, status
+from tests.support.instance import Backend, Instance, dynamic_for, eventually, running
 from tests.support.kubernetes import Kubernetes, Thing, kubernetes, route, service, slice_of
 from tests.support.ports import free_port
 
@@ -223,3 +225,38 @@ def test_ingresses_are_served_and_told_where(cluster: Kubernetes, tmp_path: Path
 
             eventually(told, "both statuses")
             assert cluster.get("Lease", "of-a-test")["spec"]["holderIdentity"]
+
+
+@pytest.mark.parametrize("provider", ["kubernetesCRD", "kubernetesIngress", "kubernetesGateway"])
+def test_outside_of_a_cluster_the_other_providers_run(tmp_path: Path, provider: str) -> None:
+    """As in Traefik: lbcore starts, and says what is missing."""
+    with backends("file") as (backend,):
+        providers = {"file": {"filename": str(tmp_path / "dynamic" / "dynamic.yml")}, provider: {}}
+        static = {"providers": providers, "api": {"insecure": True}, "entryPoints": points()}
+        environ = {"KUBECONFIG": "", "KUBERNETES_SERVICE_HOST": ""}
+        with running(tmp_path, dynamic_for(backend), workers=1, static=static, environ=environ) as lb:
+            eventually(lambda: lb.get()[0] == 200, "the file is served")
+            lb.logged(rf"providers\.{provider}\.endpoint: is missing")
+            (state,) = (state for state in api(lb, "/api/state")["providers"] if state["name"] != "file")
+            assert "endpoint: is missing" in state["problems"][0]
+        check = [sys.executable, "-m", "lbcore", "check", str(tmp_path / "static.yml")]
+        done = subprocess.run(check, capture_output=True, text=True, timeout=120, env={**os.environ, **environ})
+        assert done.returncode == 0 and f"providers.{provider}.endpoint: is missing" in done.stdout + done.stderr
+
+
+def test_a_kubeconfig_that_comes_later_is_read(cluster: Kubernetes, tmp_path: Path) -> None:
+    with backends("one") as (one,):
+        cluster.apply(service("web"))
+        cluster.apply(pods("web", one)[0])
+        cluster.apply(route("shop", "Host(`shop`)", [{"name": "web", "port": 80}]))
+        file = tmp_path / "kubeconfig"
+        static = {"providers": {"kubernetesCRD": {}}, "api": {"insecure": True}, "entryPoints": points()}
+        environ = {"KUBECONFIG": str(file), "KUBERNETES_SERVICE_HOST": ""}
+        with running(tmp_path, None, workers=1, static=static, environ=environ) as lb:
+            lb.logged(r"\$KUBECONFIG: No such file or directory")
+            context = {"name": "c", "context": {"cluster": "k"}}
+            clusters = [{"name": "k", "cluster": {"server": cluster.url}}]
+            content = {"current-context": "c", "contexts": [context], "clusters": clusters, "users": []}
+            (tmp_path / "beside").write_text(json.dumps(content))
+            (tmp_path / "beside").rename(file)
+            becomes(lb, "shop", 200)
