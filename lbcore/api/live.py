@@ -21,6 +21,7 @@ from lbcore.api.cpu import CpuMeter
 from lbcore.api.health import down_cause
 from lbcore.api.history import INTERVAL_S, NOTHING, History, Point
 from lbcore.api.news import digest
+from lbcore.api.outages import Outages
 from lbcore.api.runtime import Runtime
 from lbcore.api.structure import Part, Structure, inner_of, structure_of
 from lbcore.routing.balancer import Balancer, LoadBalancer
@@ -34,7 +35,7 @@ MOST_NODES = 2000  # of an event; what else has changed comes with the next ones
 MOST_QUEUED = 8  # events that a watcher has not taken, before it is dropped
 IDLE: dict[str, Any] = {}
 # What makes a node worth showing. The other fields only accompany these.
-SAYING = ("rate", "errors", "inFlight", "connections", "queue", "retries", "mirrors", "p50", "share", "states")
+SAYING = ("rate", "errors", "inFlight", "connections", "queue", "retries", "mirrors", "p50", "share", "states", "downs")
 # In the order of `Word` in state/sampler.pxd.
 (
     REQUESTS,
@@ -98,6 +99,7 @@ class Live:
         self._sampler = Sampler(runtime.region, len(runtime.static.entry_points))
         self._cpu = CpuMeter()
         self.history = History()
+        self._outages = Outages()
         self.instance = uuid.uuid4().hex
         self.dropped = 0
         self._watchers: set[Watcher] = set()
@@ -162,10 +164,13 @@ class Live:
             self._woken.clear()
             while (rest_s := next_s - time.monotonic()) > 0:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(rest_s):
+                    async with asyncio.timeout(min(rest_s, LOOK_S)):
                         await self._woken.wait()
                         self._woken.clear()
                         next_s = min(next_s, time.monotonic() + LOOK_S)
+                if self._outages.is_due(self._runtime.region, self._structure):
+                    async with self._turn:
+                        await asyncio.to_thread(self._follow_servers, self._runtime)
             async with self._turn:
                 events = await asyncio.to_thread(self._look, copy.copy(self._runtime))
             self._tell(events)
@@ -206,6 +211,7 @@ class Live:
         structure = structure_of(runtime)
         if structure is not self._structure:
             self._structure = structure
+            self._follow_servers(runtime)
             for id in [id for id in self._views if id not in structure.nodes]:
                 del self._views[id], self._texts[id]
                 self._untold.pop(id, None)
@@ -213,10 +219,16 @@ class Live:
             self._pending |= dict.fromkeys(id for id in self._views if id in structure.parts or "/routers/" in id)
         return structure
 
+    def _follow_servers(self, runtime: Runtime) -> None:
+        """Note which servers have gone down or up."""
+        if (structure := self._structure) is not None:
+            self._pending |= dict.fromkeys(self._outages.look(runtime.region, structure))
+
     def _picture(self, runtime: Runtime, is_first: bool) -> bytes:
         """The first events of one who watches."""
         structure = self._follow(runtime)
         if is_first:
+            self._pending |= dict.fromkeys(self._outages.services())
             self._sampler.look()
             self._note(structure)
             self._build(runtime, structure, MOST_NODES)
@@ -446,6 +458,8 @@ class Live:
                 down += 1
                 view["down"] = True
                 view["cause"] = down_cause(runtime, member) if reasons else f"{child.name} is down" if child else ""
+            if (outage := self._outages.get(id)) is not None:
+                view["downs"], view["downMs"] = outage.count, round(outage.ended_ns / 1e6)
             changed_ns = region.changed_ns(member.slot) if child is None else child.changed_ns
             if changed_ns:
                 view["since"] = _unix_ms(changed_ns)

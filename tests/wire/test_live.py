@@ -137,6 +137,18 @@ def test_down_servers_have_a_cause_and_so_have_what_leads_to_them() -> None:
             assert view["cause"] == "2 of 2 servers are down"
             a.status = b.status = 200
             stream.until(lambda: not stream.nodes.get(router, {}).get("down"), "all is well")
+            # Who comes later is told, too, how often and for how long a server was down that is idle and well now.
+            view = stream.until(lambda: not stream.nodes[first].get("down") and stream.nodes[first], "a is up")
+            assert view["downs"] == 1 and view["downMs"] > 0
+        with watched(dynamic) as lb:
+            with watching(lb) as stream:
+                a.status = 500
+                stream.until(lambda: stream.nodes.get(first, {}).get("downs"), "a is down")
+                assert stream.nodes[first]["downMs"] == 0, "of an outage that lasts `since` tells"
+            a.status = 200
+            with watching(lb) as stream:
+                stream.until(lambda: stream.nodes.get(first, {}).get("downMs"), "it ends")
+                assert stream.nodes[first]["downs"] == 1
 
 
 def test_members_are_drained_taken_out_and_reset_with_the_token_alone(caplog: pytest.LogCaptureFixture) -> None:

@@ -112,6 +112,7 @@ function now(node: Node, state: Live): Fact[] {
     ["sessions", state.sticky && part(state.sticky.kept, state.sticky.begun)],
     ["bytes in · out", state.bytesIn === undefined && state.bytesOut === undefined ? undefined : `${bytes(state.bytesIn ?? 0)}/s · ${bytes(state.bytesOut ?? 0)}/s`],
     ["answers", classes?.length ? classes.map(([title, value]) => `${title} ${perSecond(value)}`).join(" · ") : undefined],
+    ["down so far", state.downs === undefined ? undefined : `${counted(state.downs, "time")}, ${lasting((state.downMs ?? 0) + (state.down ? time.value - (state.since ?? time.value) : 0))} in all`],
     ["weight in force", state.weight === undefined ? undefined : `${count(state.weight)}${state.override === undefined ? "" : ", set by hand"}${state.slowStart ? `, slow start at ${state.slowStart} %` : ""}`],
     [`${rateUnit(node).replace("/s", "")} so far`, state.requests === undefined ? undefined : count(state.requests)],
   ];

@@ -80,6 +80,8 @@ export interface Live {
   weight?: number;
   override?: number;
   slowStart?: number;
+  downs?: number; // times that it went down
+  downMs?: number; // how long that took, without the time since it is down now
   maxConnections?: number;
   down?: boolean;
   since?: number;
