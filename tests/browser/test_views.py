@@ -145,7 +145,7 @@ def test_a_dead_server_is_told_with_its_cause(busy: Scene, browser: Browser) -> 
         page.goto(f"{busy.url}#/problems")
         expect(page.locator(".troubles")).to_contain_text("its main service blog-new fails over")
         page.goto(f"{busy.url}#/http/members/{quote(f'shop-v1@file|{busy.dead}', safe='@:')}")
-        expect(page.locator(".facts").first).to_contain_text(re.compile(r"Down so far1 time, .+ in all"))
+        expect(page.locator(".facts").first).to_contain_text(re.compile(r"down so far1 time, .+ in all"))
         page.goto(f"{busy.url}#/servers?state=down")
         expect(page.locator("tbody tr")).to_have_count(2)
         expect(page.locator(".paging")).to_contain_text(re.compile(r"of 2 of \d+ servers"))
