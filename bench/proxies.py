@@ -27,13 +27,12 @@ from bench.peers import PEERS, Peer
 from bench.process import LOAD_CORE, PROXY_CORE, ended, start, wait_until
 from bench.report import chart, merged, print_tables, read, save, summarise, table
 from bench.tasks import TASKS
-from bench.workloads import WORKLOADS, Sample, Target, Workload, idle, idle_http2, sources_memory, trusting
+from bench.workloads import TEXT_BYTES, WORKLOADS, Sample, Target, Workload, idle, idle_http2, sources_memory, trusting
 
 ANSWER = b"hello from the server, this is a small answer of the usual size.\n"
 ROOT = Path(__file__).resolve().parents[1]
 BIG_BYTES = 10 << 20
 ONCE = (idle, idle_http2, sources_memory)  # they measure what is kept, for which one round is enough
-TEXT_BYTES = 1 << 18
 BODY_BYTES = (1 << 10, 8 << 10, 64 << 10, 512 << 10, 4 << 20)
 
 

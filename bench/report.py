@@ -31,6 +31,8 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
         "highest": max(costs),
         "rounds": len(samples),
     }
+    if any(sample.part for sample in samples):
+        summary["part"] = statistics.median(sample.part for sample in samples)
     if loads:
         summary["requests_per_second"] = statistics.median(load.per_second for load in loads)
         summary["p50_ms"] = statistics.median(load.p50_ms for load in loads)
@@ -41,6 +43,9 @@ def summarise(samples: Sequence[Sample]) -> dict[str, Any]:
 def table(workload: Workload, results: Mapping[str, Mapping[str, Any]]) -> Table:
     """One workload; ratios are to lbcore where it ran."""
     shown = Table("proxy", workload.unit, "user", "system", "rounds", "requests/s", "p50 ms", "p99 ms", "lbcore is")
+    encoded = any("part" in result for result in results.values())
+    if encoded:
+        shown.add_column("encoded to")
     shown.title = f"{workload.name}: {workload.what}"
     own = results.get("lbcore", {}).get("cost")
     for name, result in sorted(results.items(), key=lambda item: item[1]["cost"]):
@@ -50,9 +55,9 @@ def table(workload: Workload, results: Mapping[str, Mapping[str, Any]]) -> Table
             for key, form in (("requests_per_second", ",.0f"), ("p50_ms", ".2f"), ("p99_ms", ".2f"))
         ]
         spread = f"{result['lowest']:.1f}–{result['highest']:.1f}"
-        shown.add_row(
-            name, f"{result['cost']:.1f}", f"{result['user']:.1f}", f"{result['system']:.1f}", spread, *load, ratio
-        )
+        part = [f"{result['part']:.1%}"] if encoded else []
+        figures = [f"{result[key]:.1f}" for key in ("cost", "user", "system")]
+        shown.add_row(name, *figures, spread, *load, ratio, *part)
     return shown
 
 

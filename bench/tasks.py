@@ -92,6 +92,8 @@ GZIP = Task(
     lambda folder, job: {"gzip": "{compress: {encodings: [gzip]}}"},
     lambda folder, job: Nginx(f"gzip on; gzip_proxied any; gzip_comp_level {GZIP_LEVEL};"),
 )
+BROTLI = Task(lambda folder, job: {"br": "{compress: {encodings: [br]}}"})
+ZSTD = Task(lambda folder, job: {"zstd": "{compress: {encodings: [zstd]}}"})
 BASIC_AUTH = Task(
     lambda folder, job: {"users": f"{{basicAuth: {{users: ['{STORED}']}}}}"},
     lambda folder, job: Nginx(f"auth_basic bench; auth_basic_user_file {write(folder, 'users', STORED)};"),
@@ -114,4 +116,12 @@ FORWARD_AUTH = Task(
         "proxy_set_header X-Forwarded-For $remote_addr; }",
     ),
 )
-TASKS = {"chain": CHAIN, "sources": SOURCES, "gzip": GZIP, "basicauth": BASIC_AUTH, "forwardauth": FORWARD_AUTH}
+TASKS = {
+    "chain": CHAIN,
+    "sources": SOURCES,
+    "gzip": GZIP,
+    "br": BROTLI,
+    "zstd": ZSTD,
+    "basicauth": BASIC_AUTH,
+    "forwardauth": FORWARD_AUTH,
+}

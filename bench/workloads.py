@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -56,6 +57,7 @@ SOURCES = 1_000_000
 STEP = 7919  # from one client to the next; it has no divisor in common with their number
 IDLE_CONNECTIONS = 4000
 FIXED_RATE = 20_000
+TEXT_BYTES = 1 << 18  # of what is compressed
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One round. `cost` is user plus system in the workload's unit."""
+    """One round. `cost` is user plus system in the workload's unit, `part` what is left of a body that was encoded."""
 
     cost: float
     user: float
     system: float
     load: Load | None = None
+    part: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,11 +235,26 @@ def routers(count: int) -> Callable[[Target, int], Sample]:
     return drive
 
 
-def compressed(target: Target, seconds: int) -> Sample:
+def compressed(coding: str) -> Callable[[Target, int], Sample]:
     """CPU milliseconds per MiB of text, which is encoded on its way."""
-    sample = per_request(target, lambda: wrk(target.url + "/text", seconds, 8, {"Accept-Encoding": "gzip"}))
-    factor = 4 / 1000
-    return Sample(sample.cost * factor, sample.user * factor, sample.system * factor, sample.load)
+
+    def drive(target: Target, seconds: int) -> Sample:
+        part = encoded_part(target, coding)
+        sample = per_request(target, lambda: wrk(target.url + "/text", seconds, 8, {"Accept-Encoding": coding}))
+        factor = 1000 / TEXT_BYTES * 1.048576
+        return Sample(sample.cost * factor, sample.user * factor, sample.system * factor, sample.load, part)
+
+    return drive
+
+
+def encoded_part(target: Target, coding: str) -> float:
+    """Bytes of the encoded text, as a part of those of the text."""
+    request = urllib.request.Request(target.url + "/text", headers={"Accept-Encoding": coding})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        body, got = answer.read(), answer.headers.get("Content-Encoding", "")
+    if got != coding:
+        raise LoadError(f"an answer in {got or 'no coding'}, and not in {coding}")
+    return len(body) / TEXT_BYTES
 
 
 def with_password(target: Target, seconds: int) -> Sample:
@@ -340,6 +358,8 @@ WORKLOADS = {
             headers=AUTHORIZATION,
         ),
         Workload("forwardauth", "another server is asked about each request", US, keepalive, task="forwardauth"),
-        Workload("gzip", "256 KiB of text, compressed for the client", "CPU ms/MiB", compressed, task="gzip"),
+        Workload("gzip", "256 KiB of text, compressed for the client", "CPU ms/MiB", compressed("gzip"), task="gzip"),
+        Workload("br", "the same in Brotli", "CPU ms/MiB", compressed("br"), task="br"),
+        Workload("zstd", "the same in Zstandard", "CPU ms/MiB", compressed("zstd"), task="zstd"),
     )
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lbcore.api.shape import View, add_users, named
+from lbcore.api.shape import View, add_users, named, shape
 from lbcore.config.resolved import challenge_points
 from lbcore.config.static import MAX_PRIORITY, StaticConfig
 from lbcore.routing.compile_own import ACME_HTTP, CHALLENGE_RULE, METRICS_RULE, PING_RULE, REST_RULE, dashboard_rule
@@ -15,8 +15,9 @@ def internal_routers(static: StaticConfig) -> Views:
     found: Views = {}
 
     def add(name: str, point: str, rule: str, priority: int) -> None:
-        view = {"entryPoints": [point], "service": name, "rule": rule, "priority": priority}
-        found[name] = named({**view, "using": [point], "priorityStr": str(priority)}, name, [])
+        view = {"entryPoints": [point], "service": name, "rule": rule, "priority": priority, "using": [point]}
+        told = shape(static.entry_points[point].observability) if point in static.entry_points else {}
+        found[name] = named({**view, "observability": told, "priorityStr": str(priority)}, name, [])
 
     if static.ping is not None and not static.ping.manual_routing:
         add("ping@internal", static.ping.entry_point, PING_RULE, MAX_PRIORITY)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lbcore.api.health import health_of
 from lbcore.api.runtime import Runtime
 from lbcore.api.shape import View, add_users, named, shape
 from lbcore.config.difference import qualify
-from lbcore.config.dynamic import Middleware, Router, Service
+from lbcore.config.dynamic import Middleware, Router, RouterObservability, Service
+from lbcore.config.model import fields_of
 from lbcore.config.resolved import entry_points_of, tls_of
-from lbcore.config.static import EntryPoint
+from lbcore.config.static import EntryPoint, EntryPointObservability, StaticConfig
 from lbcore.config.tls import DEFAULT
 from lbcore.config.validate.routers import unknown_entry_points
 from lbcore.routing.sticky import cookie_name
@@ -42,9 +43,29 @@ def router_view(runtime: Runtime, name: str, router: Router) -> View:
         view["tls"] = {**shape(tls), "options": tls.options or DEFAULT}
     if router.parent_refs:
         view["parentRefs"] = [qualify(reference, name) for reference in router.parent_refs]
-    if router.middlewares:
-        view["middlewares"] = [qualify(reference, name) for reference in router.middlewares]
+    if middlewares := middlewares_of(runtime, name, router):
+        view["middlewares"] = middlewares
+    if not router.parent_refs:
+        view["observability"] = observability_of(router, using, runtime.static)
     return view
+
+
+def middlewares_of(runtime: Runtime, name: str, router: Router) -> list[str]:
+    """The middlewares that the requests of a router pass: those that all its entry points have, and its own."""
+    points = [runtime.static.entry_points[point] for point in entry_points_of(router, runtime.static)]
+    first = points[0].http.middlewares if points else []
+    before = first if all(point.http.middlewares == first for point in points) else []
+    return [*before, *(qualify(reference, name) for reference in router.middlewares)]
+
+
+def observability_of(router: Router, using: Sequence[str], static: StaticConfig) -> View:
+    """What is told of the requests of a router: by its own settings, or else by those of its first entry point."""
+    point = static.entry_points[using[0]].observability if using else EntryPointObservability()
+    found = {}
+    for name, info in fields_of(RouterObservability).items():
+        own = getattr(router.observability, name)
+        found[info.alias or name] = getattr(point, name) if own is None else own
+    return found
 
 
 def service_view(runtime: Runtime, name: str, service: Service, with_health: bool = False) -> View:
@@ -78,6 +99,8 @@ def middleware_view(runtime: Runtime, name: str, middleware: Middleware, with_st
     """One middleware. `with_state`: with what it knows of requests, which takes time in front of many routers."""
     view = named(shape(middleware), name, *runtime.findings("middleware", name))
     users = middleware_users(runtime).get(name, [])
+    if users and middleware.chain is not None:
+        view["chain"]["middlewares"] = [qualify(reference, name) for reference in middleware.chain.middlewares]
     view["type"] = (middleware.kinds[0] if middleware.kinds else "").replace("_", "")
     if with_state and (states := middleware_states(runtime, name)):
         view["state"] = states
@@ -119,7 +142,7 @@ def middleware_users(runtime: Runtime) -> Mapping[str, list[str]]:
     def make() -> dict[str, list[str]]:
         users: dict[str, list[str]] = {}
         for router, config in runtime.dynamic.http.routers.items():
-            for name in dict.fromkeys(qualify(reference, router) for reference in config.middlewares):
+            for name in dict.fromkeys(middlewares_of(runtime, router, config)):
                 users.setdefault(name, []).append(router)
         return users
 

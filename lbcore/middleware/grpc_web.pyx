@@ -18,7 +18,8 @@ from lbcore.http.span cimport Span, span_bytes, span_eq, span_ieq, span_of
 from lbcore.middleware.base cimport ANSWER, PASS, Context, Middleware
 
 cdef enum:
-    AS_BYTES = 1               # what is kept of an exchange: how its bodies are written
+    AS_IT_IS = 0               # what is kept of an exchange: how its bodies are written
+    AS_BYTES = 1
     AS_TEXT = 2
 
 cdef bytes GRPC = b"application/grpc"
@@ -112,7 +113,7 @@ cdef class GrpcWeb(Middleware):
         cdef bint as_text
         cdef Filter filter
         if span_eq(request.head.method, b"OPTIONS", 7):
-            return self.on_preflight(request, answer)
+            return self.on_preflight(request, answer, context)
         if not span_eq(request.head.method, b"POST", 4):
             return PASS
         kind = span_bytes(request.find(b"content-type", 12))
@@ -132,12 +133,15 @@ cdef class GrpcWeb(Middleware):
             context.add_request_filter(filter)
         return PASS
 
-    cdef int on_preflight(self, Request request, Response answer) except -1:
-        """Answer the question of a browser whether a page may call."""
+    cdef int on_preflight(self, Request request, Response answer, Context context) except -1:
+        """Answer the question of a browser whether a page may call. One that asks for no method is a call itself."""
         cdef bytes method = span_bytes(request.find(b"access-control-request-method", 29))
         cdef bytes headers = span_bytes(request.find(b"access-control-request-headers", 30))
         cdef Span origin = request.find(b"origin", 6)
-        if not method or b"x-grpc-web" not in headers.lower():
+        if b"x-grpc-web" not in headers.lower():
+            return PASS
+        if not method:
+            context.keep_state(AS_IT_IS)
             return PASS
         answer.status = 200
         for name in (b"Origin", b"Access-Control-Request-Method", b"Access-Control-Request-Headers"):
@@ -166,7 +170,7 @@ cdef class GrpcWeb(Middleware):
             set_line(answer, b"Access-Control-Allow-Origin", span_bytes(origin))
             set_line(answer, b"Access-Control-Allow-Credentials", b"true")
         kind = span_bytes(answer.find(b"content-type", 12))
-        if kind.startswith(GRPC) and not kind.startswith(WEB):
+        if state != AS_IT_IS and kind.startswith(GRPC) and not kind.startswith(WEB):
             set_line(answer, b"Content-Type", (WEB_TEXT if state == AS_TEXT else WEB) + kind[len(GRPC):])
             answer.drop(b"trailer", 7)
             if answer.framing.body != BODY_NONE:

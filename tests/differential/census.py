@@ -344,6 +344,7 @@ STATIC = [
     SetUp("everything to HTTPS by port", "same", BASE + '    http: {redirections: {entryPoint: {to: ":443", scheme: https}}}\n'),
     SetUp("everything to nowhere", "same", BASE + "    http: {redirections: {entryPoint: {to: nope}}}\n", ("nope",)),
     SetUp("a log that rotates", "same", BASE + "log: {level: WARNING, format: JSON, maxSize: 10, compress: true}\n", ("logrotate", "taken for WARN")),
+    SetUp("values in quotes", "same", BASE + """log: {level: "'INFO'", format: '"json"'}\naccessLog: {format: "'json'"}\n""", ("'INFO' is taken for INFO", '"json" is taken for json', "'json' is taken for json")),
     SetUp("debugging pages", "same", BASE + "api: {debug: true, dashboard: true, disableDashboardAd: true}\n", ("api.debug",)),
     SetUp("statistics", "same", BASE + "global: {checkNewVersion: true, sendAnonymousUsage: false}\n"),
     SetUp("many idle connections", "same", BASE + "serversTransport: {maxIdleConnsPerHost: -1, insecureSkipVerify: true}\n"),

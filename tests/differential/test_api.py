@@ -27,7 +27,7 @@ REQUESTS = (
 # Of lbcore alone: extensions, the health of everything below a service.
 EXTENSIONS = {"health"}
 # Of Traefik alone, for what lbcore does not have (yet), or for what is a default that it does not list.
-NOT_OURS = {"observability", "ruleSyntax", "address"}
+NOT_OURS = {"ruleSyntax", "address"}
 
 
 def configuration(a: str, b: str) -> dict[str, Any]:
@@ -37,6 +37,20 @@ def configuration(a: str, b: str) -> dict[str, Any]:
             "routers": {
                 "app": {"rule": "PathPrefix(`/`)", "service": "tree", "priority": 1},
                 "strip": {"rule": "PathPrefix(`/strip`) && Method(`GET`)", "service": "plain", "middlewares": ["cut"]},
+                "chained": {
+                    "rule": "Path(`/chained`)",
+                    "service": "plain",
+                    "middlewares": ["used"],
+                    "entryPoints": ["edge"],
+                    "tls": {},
+                },
+                "named": {"rule": "Host(`a.test`)", "service": "plain", "entryPoints": ["edge"], "tls": {}},
+                "quiet": {
+                    "rule": "Path(`/quiet`)",
+                    "service": "plain",
+                    "entryPoints": ["edge"],
+                    "observability": {"metrics": False, "traceVerbosity": "detailed"},
+                },
                 "bad": {"rule": "Hst(`x`)", "service": "plain"},
                 "lost": {"rule": "Path(`/lost`)", "service": "nope"},
                 "no-middleware": {"rule": "Path(`/no`)", "service": "plain", "middlewares": ["nope"]},
@@ -50,6 +64,7 @@ def configuration(a: str, b: str) -> dict[str, Any]:
                 "cut": {"stripPrefix": {"prefixes": ["/strip"]}},
                 "tag": {"headers": {"customResponseHeaders": {"X-Tag": "yes"}}},
                 "both": {"chain": {"middlewares": ["cut", "tag"]}},
+                "used": {"chain": {"middlewares": ["cut", "tag@file"]}},
             },
             "services": {
                 "plain": {
@@ -122,11 +137,16 @@ class Watched:
     """One of the two, on the configuration, after it has had the requests."""
 
     def __init__(self, name: str, folder: Path, dynamic: Path) -> None:
-        self.port, self.api_port, tcp_port, udp_port = free_ports(4)
+        self.port, self.api_port, tcp_port, udp_port, edge_port = free_ports(5)
         self.log = folder / f"{name}-access.log"
         static = {
             "entryPoints": {
-                "web": {"address": f"127.0.0.1:{self.port}"},
+                "web": {"address": f"127.0.0.1:{self.port}", "asDefault": True},
+                "edge": {
+                    "address": f"127.0.0.1:{edge_port}",
+                    "http": {"middlewares": ["tag@file"]},
+                    "observability": {"accessLogs": False},
+                },
                 "tcp": {"address": f"127.0.0.1:{tcp_port}"},
                 "dns": {"address": f"127.0.0.1:{udp_port}/udp"},
                 "traefik": {"address": f"127.0.0.1:{self.api_port}"},

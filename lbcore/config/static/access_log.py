@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from lbcore.config.model import Model
+from lbcore.config.model import Change, Model
 from lbcore.config.numbers import Count
+from lbcore.config.static.log import without_quotes
 from lbcore.config.static.otlp import OtlpLog
 from lbcore.config.units import LimitDuration, seconds, status_ranges
 
@@ -68,6 +69,10 @@ class AccessLog(Model):
     fields: AccessLogFields = AccessLogFields()
     otlp: OtlpLog | None = None
     dual_output: bool = False
+
+    @classmethod
+    def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        return without_quotes(data, "format")
 
     @property
     def writes_lines(self) -> bool:

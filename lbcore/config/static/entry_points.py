@@ -198,7 +198,7 @@ class EntryPoint(Object):
     http2: EntryPointHttp2 = EntryPointHttp2()
     http3: EntryPointHttp3 | None = None
     udp: EntryPointUdp = EntryPointUdp()
-    observability: EntryPointObservability = EntryPointObservability()
+    observability: Annotated[EntryPointObservability, WHEN_SET] = EntryPointObservability()
 
     @property
     def is_udp(self) -> bool:

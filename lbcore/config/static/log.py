@@ -10,6 +10,17 @@ from lbcore.config.model import Change, Model, keys
 from lbcore.config.static.otlp import OtlpLog
 
 
+def without_quotes(data: dict[str, Any], *keys: str) -> list[Change]:
+    """Take quotes for those of a shell: in a list of flags of compose they are a part of the value."""
+    changes = []
+    for key in keys:
+        value = data.get(key)
+        if isinstance(value, str) and len(value) > 2 and value[0] == value[-1] and value[0] in "'\"":
+            data[key] = value[1:-1]
+            changes.append(Change(key, f"{value} is taken for {data[key]}", "Traefik takes it for the default"))
+    return changes
+
+
 class Log(Model):
     """`file_path` empty: standard error. `no_color`: no colours there, even if it is a terminal. `otlp`: a collector
     gets the events, too."""
@@ -32,9 +43,10 @@ class Log(Model):
 
     @classmethod
     def adjust(cls, data: dict[str, Any]) -> list[Change]:
+        changes = without_quotes(data, "level", "format")
         if str(data.get("level", "")).upper() == "WARNING":
             data["level"] = "WARN"
-            return [Change("level", "WARNING is taken for WARN", "Traefik takes it for ERROR")]
+            changes.append(Change("level", "WARNING is taken for WARN", "Traefik takes it for ERROR"))
         if data.get("level") == "":
             del data["level"]
-        return []
+        return changes
